@@ -1,0 +1,1 @@
+"""hostfwctl: one module a verb."""

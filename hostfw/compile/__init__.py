@@ -1,0 +1,1 @@
+"""From a Plan to nftables objects, without effects: ordered programs, then the layout that makes them lookups."""

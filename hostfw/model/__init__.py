@@ -1,0 +1,1 @@
+"""The words of hostfw as frozen values: standard library only, no effects, imported by every other package."""

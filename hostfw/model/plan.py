@@ -1,0 +1,180 @@
+"""A Plan: what policy means on one host, with nothing left to look up.
+
+Selectors are address sets, named ports are members, interfaces are bound to endpoints, tiers and policies are in
+evaluation order. `policy.explain` gives verdicts from it, `compile` gives a ruleset from it, and the two must agree.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.settings import Settings
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet:
+    """The addresses that a rule selector stands for: disjoint, sorted prefixes of both families.
+
+    `selector` is the canonical text. An empty set matches no packet; negated, it matches every packet.
+    """
+
+    selector: str
+    cidrs: tuple[Cidr, ...]
+
+    def of(self, family: Family) -> tuple[Cidr, ...]:
+        """The members of one family."""
+        return tuple(c for c in self.cidrs if c.family is family)
+
+
+class PortMember(NamedTuple):
+    """One address, protocol and port that a named port stands for."""
+
+    family: Family
+    address: int
+    protocol: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortSet:
+    """The members of a port name on the endpoints that the same side's selector selects, sorted."""
+
+    name: str
+    members: tuple[PortMember, ...]
+
+    def of(self, family: Family) -> tuple[PortMember, ...]:
+        """The members of one family."""
+        return tuple(m for m in self.members if m.family is family)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSide:
+    """One side of a rule. `nets` and `ports` are None when unrestricted; an empty tuple would match nothing.
+
+    Ports match if a range of `ports` or a member of `port_sets` does; `not_ports` and `not_port_sets` must not.
+    """
+
+    nets: tuple[Cidr, ...] | None = None
+    not_nets: tuple[Cidr, ...] = ()
+    address_set: AddressSet | None = None
+    not_address_set: AddressSet | None = None
+    ports: tuple[PortRange, ...] | None = None
+    port_sets: tuple[PortSet, ...] = ()
+    not_ports: tuple[PortRange, ...] = ()
+    not_port_sets: tuple[PortSet, ...] = ()
+
+    @property
+    def restricts_ports(self) -> bool:
+        """Whether the side names ports at all, numeric or by name."""
+        return self.ports is not None or bool(self.port_sets)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleIdentity:
+    """What stays the same of a policy rule through edits around it; named counters are keyed by it.
+
+    `digest` is of the rule's own content; `number` tells equal rules of one policy and direction apart. `index` is
+    its place in the list (from 0), for people; it is no part of the key.
+    """
+
+    kind: str
+    tier: str
+    policy: str
+    direction: Direction
+    digest: str
+    number: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRule:
+    """A policy rule ready to be matched, in the families it exists in."""
+
+    identity: RuleIdentity
+    action: Action
+    families: tuple[Family, ...]
+    protocol: Protocol | None = None
+    not_protocol: Protocol | None = None
+    icmp: Icmp | None = None
+    not_icmp: Icmp | None = None
+    source: PlannedSide = PlannedSide()
+    destination: PlannedSide = PlannedSide()
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPolicy:
+    """A policy (or a profile, with `tier` empty) in one direction."""
+
+    kind: str
+    name: str
+    tier: str
+    order: float | None
+    rules: tuple[PlannedRule, ...]
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTier:
+    """A tier with the policies of it that select an endpoint in one direction; never without a policy."""
+
+    name: str
+    default_action: Action
+    policies: tuple[PlannedPolicy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDirection:
+    """What governs one direction of an endpoint.
+
+    `tiers` decide local traffic, then `profiles` in order, then a drop. `forward_tiers` hold only the policies with
+    applyOnForward; forwarded traffic that they leave undecided passes.
+    """
+
+    tiers: tuple[PlannedTier, ...] = ()
+    profiles: tuple[PlannedPolicy, ...] = ()
+    forward_tiers: tuple[PlannedTier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEndpoint:
+    """A HostEndpoint of this node that governs at least one interface."""
+
+    name: str
+    ingress: PlannedDirection
+    egress: PlannedDirection
+    position: Position = NOWHERE
+
+    def direction(self, direction: Direction) -> PlannedDirection:
+        """The side of the endpoint that traffic of a direction meets."""
+        return self.ingress if direction is Direction.INGRESS else self.egress
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One interface and the HostEndpoint that governs it; `reason` says why it does, for people."""
+
+    interface: str
+    endpoint: str
+    reason: str
+    present: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides packets on one host.
+
+    `bindings` are sorted by interface; `wildcard` is the endpoint of every interface without a binding, or None
+    where such interfaces are unmanaged.
+    """
+
+    node: str
+    settings: Settings
+    endpoints: tuple[PlannedEndpoint, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    wildcard: str | None = None
+
+    def endpoint(self, name: str) -> PlannedEndpoint:
+        """The planned endpoint of that name."""
+        return next(e for e in self.endpoints if e.name == name)

@@ -1,0 +1,195 @@
+"""The resources that a person writes, decoded: `projectcalico.org/v3` kinds and the `hostfw.io/v1` extensions.
+
+Field names are Calico's in snake case. An absent list is empty and an absent value None, except where the
+difference matters (`types`), so that a resource says exactly what its manifest says. See the resource reference of
+the Calico documentation for the meaning of each field.
+"""
+
+from dataclasses import dataclass
+
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
+
+CALICO_V3 = "projectcalico.org/v3"
+HOSTFW_V1 = "hostfw.io/v1"
+
+Labels = tuple[tuple[str, str], ...]
+"""Label keys and values, sorted by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Name, labels and annotations of a resource, and where its document begins."""
+
+    name: str
+    labels: Labels = ()
+    annotations: Labels = ()
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class SelectorText:
+    """A selector as it was written; `policy.selector` parses it. `position` is that of the value."""
+
+    text: str
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRule:
+    """One side of a policy rule. All present criteria must hold; within a list any one (or, negated, none)."""
+
+    nets: tuple[Cidr, ...] = ()
+    not_nets: tuple[Cidr, ...] = ()
+    selector: SelectorText | None = None
+    not_selector: SelectorText | None = None
+    ports: tuple[PortRange | str, ...] = ()
+    not_ports: tuple[PortRange | str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One policy rule. `position` is where its YAML mapping begins."""
+
+    action: Action
+    ip_version: Family | None = None
+    protocol: Protocol | None = None
+    not_protocol: Protocol | None = None
+    icmp: Icmp | None = None
+    not_icmp: Icmp | None = None
+    source: EntityRule = EntityRule()
+    destination: EntityRule = EntityRule()
+    annotations: Labels = ()
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalNetworkPolicy:
+    """Ordered rules for every HostEndpoint that `selector` selects. `order` None means last.
+
+    `types` is the effective value, defaulting applied: the directions in which the policy exists.
+    """
+
+    metadata: Metadata
+    tier: str = "default"
+    order: float | None = None
+    selector: SelectorText = SelectorText("")
+    types: tuple[Direction, ...] = (Direction.INGRESS,)
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+    apply_on_forward: bool = False
+    tier_position: Position = NOWHERE
+
+    def rules(self, direction: Direction) -> tuple[Rule, ...]:
+        """The rules of one direction, in order; empty for a direction that `types` leaves out."""
+        if direction not in self.types:
+            return ()
+        return self.ingress if direction is Direction.INGRESS else self.egress
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPort:
+    """A named port of a HostEndpoint."""
+
+    name: str
+    protocol: Protocol
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostEndpoint:
+    """Interfaces of a node that policy governs: one by name, all others (`*`), those with an expected address, or
+    (extension) those of an InterfaceGroup."""
+
+    metadata: Metadata
+    node: str
+    interface_name: str | None = None
+    interface_group: str | None = None
+    expected_ips: tuple[Cidr, ...] = ()
+    profiles: tuple[str, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+    interface_group_position: Position = NOWHERE
+    profile_positions: tuple[Position, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalNetworkSet:
+    """Addresses that rule selectors find by the set's labels."""
+
+    metadata: Metadata
+    nets: tuple[Cidr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A group of policies that is evaluated as one step; `default_action` is Deny or Pass."""
+
+    metadata: Metadata
+    order: float | None = None
+    default_action: Action = Action.DENY
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Rules evaluated after all tiers for the endpoints that list the profile, and labels they inherit."""
+
+    metadata: Metadata
+    labels_to_apply: Labels = ()
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+
+    def rules(self, direction: Direction) -> tuple[Rule, ...]:
+        """The rules of one direction, in order."""
+        return self.ingress if direction is Direction.INGRESS else self.egress
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceMatch:
+    """One entry of an InterfaceGroup; every field that is set must hold.
+
+    `name` is a glob over the name and the alternative names; `link_group` a number or a name of
+    /etc/iproute2/group; `address_in` holds if any address of the interface lies in any of the prefixes.
+    """
+
+    name: str | None = None
+    kind: str | None = None
+    link_group: int | str | None = None
+    master: str | None = None
+    address_in: tuple[Cidr, ...] = ()
+    default_route: bool | None = None
+    position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceGroup:
+    """Interfaces by what they are: in the group if any entry of `match` holds and none of `except_`."""
+
+    metadata: Metadata
+    match: tuple[InterfaceMatch, ...] = ()
+    except_: tuple[InterfaceMatch, ...] = ()
+
+
+Resource = GlobalNetworkPolicy | HostEndpoint | GlobalNetworkSet | Tier | Profile | InterfaceGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Every decoded resource of a configuration, each kind sorted by name."""
+
+    policies: tuple[GlobalNetworkPolicy, ...] = ()
+    endpoints: tuple[HostEndpoint, ...] = ()
+    network_sets: tuple[GlobalNetworkSet, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    interface_groups: tuple[InterfaceGroup, ...] = ()
+
+    def all(self) -> tuple[Resource, ...]:
+        """Every resource, kind by kind."""
+        return (
+            *self.policies,
+            *self.endpoints,
+            *self.network_sets,
+            *self.tiers,
+            *self.profiles,
+            *self.interface_groups,
+        )

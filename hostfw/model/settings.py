@@ -1,0 +1,121 @@
+"""The settings of `hostfw.yaml`, with defaults that keep a host closed, reachable and usable."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hostfw.model.values import SCTP, TCP, UDP, Cidr, Protocol
+
+
+class Loopback(StrEnum):
+    """What a HostEndpoint `*` means for `lo`. One that names `lo` always governs it."""
+
+    EXEMPT = "exempt"
+    POLICED = "policed"
+
+
+class NeighbourDiscovery(StrEnum):
+    """Whether ICMPv6 neighbour discovery and MLD bypass policy; without them IPv6 dies under default deny."""
+
+    ACCEPT = "accept"
+    POLICED = "policed"
+
+
+class InvalidPackets(StrEnum):
+    """What happens to packets that conntrack calls INVALID, on governed interfaces."""
+
+    DROP = "drop"
+    POLICED = "policed"
+
+
+class DenyAction(StrEnum):
+    """What a denied packet's sender notices."""
+
+    DROP = "drop"
+    REJECT = "reject"
+
+
+class Unmanaged(StrEnum):
+    """What an interface that no HostEndpoint governs does in one direction."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class FailsafePort:
+    """A port that stays open whatever policy says; `net` narrows it to peers in one prefix."""
+
+    protocol: Protocol
+    port: int
+    net: Cidr | None = None
+
+    def __str__(self) -> str:
+        net = f" {self.net}" if self.net else ""
+        return f"{self.protocol.name.lower() or self.protocol}{net} {self.port}"
+
+
+FAILSAFE_INBOUND = (FailsafePort(TCP, 22), FailsafePort(UDP, 68), FailsafePort(UDP, 546))
+FAILSAFE_OUTBOUND = (
+    FailsafePort(UDP, 53),
+    FailsafePort(TCP, 53),
+    FailsafePort(UDP, 67),
+    FailsafePort(UDP, 123),
+    FailsafePort(UDP, 547),
+)
+
+_CALICO_CONTROL_PLANE = tuple(FailsafePort(TCP, port) for port in (179, 2379, 2380, 5473, 6443, 6666, 6667))
+CALICO_FAILSAFE_INBOUND = (FailsafePort(TCP, 22), FailsafePort(UDP, 68), *_CALICO_CONTROL_PLANE)
+"""FailsafeInboundHostPorts as the Calico documentation lists its default."""
+CALICO_FAILSAFE_OUTBOUND = (FailsafePort(UDP, 53), FailsafePort(UDP, 67), *_CALICO_CONTROL_PLANE)
+"""FailsafeOutboundHostPorts as the Calico documentation lists its default."""
+
+FAILSAFE_PROTOCOLS = (TCP, UDP, SCTP)
+
+
+@dataclass(frozen=True, slots=True)
+class Failsafe:
+    """The failsafe ports of both directions: inbound by the packet's source net, outbound by its destination net."""
+
+    inbound: tuple[FailsafePort, ...] = FAILSAFE_INBOUND
+    outbound: tuple[FailsafePort, ...] = FAILSAFE_OUTBOUND
+
+
+@dataclass(frozen=True, slots=True)
+class UnmanagedInterfaces:
+    """The verdict for new local traffic on interfaces without a HostEndpoint, per direction."""
+
+    ingress: Unmanaged = Unmanaged.DENY
+    egress: Unmanaged = Unmanaged.ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Where log records go: the NFLOG group, how much of a packet, and the rate a chain may log at."""
+
+    group: int = 100
+    snaplen_bytes: int = 128
+    rate_per_second: int = 10
+    burst_packets: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything of `hostfw.yaml`. `node` None means the host's own name."""
+
+    node: str | None = None
+    failsafe: Failsafe = Failsafe()
+    unmanaged_interfaces: UnmanagedInterfaces = UnmanagedInterfaces()
+    loopback: Loopback = Loopback.EXEMPT
+    neighbour_discovery: NeighbourDiscovery = NeighbourDiscovery.ACCEPT
+    invalid_packets: InvalidPackets = InvalidPackets.DROP
+    deny_action: DenyAction = DenyAction.DROP
+    logging: Logging = Logging()
+
+
+CALICO_COMPATIBLE = Settings(
+    failsafe=Failsafe(CALICO_FAILSAFE_INBOUND, CALICO_FAILSAFE_OUTBOUND),
+    unmanaged_interfaces=UnmanagedInterfaces(Unmanaged.ALLOW, Unmanaged.ALLOW),
+    loopback=Loopback.POLICED,
+    neighbour_discovery=NeighbourDiscovery.POLICED,
+)
+"""What `compatibility: calico` starts from; each setting may still be given and then wins."""

@@ -1,0 +1,25 @@
+"""Files as they were read: the text, and a digest that says whether it changed."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file. `path` is as a person would type it (below the configuration directory as given)."""
+
+    path: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, hexadecimal."""
+        return sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that was read for one generation: the settings file, if there is one, and the resource files."""
+
+    settings: Source | None = None
+    resources: tuple[Source, ...] = ()

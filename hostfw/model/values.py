@@ -1,0 +1,189 @@
+"""Addresses, ports and protocols: the small values that policy is written with."""
+
+from collections.abc import Iterable
+from enum import IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import NamedTuple
+
+
+class Family(IntEnum):
+    """An IP version; the value is the number that Calico's `ipVersion` carries."""
+
+    V4 = 4
+    V6 = 6
+
+    @property
+    def bits(self) -> int:
+        """The width of an address: 32 or 128."""
+        return 32 if self is Family.V4 else 128
+
+    @property
+    def nft(self) -> str:
+        """The nftables address family, which is also the keyword of a header match: `ip` or `ip6`."""
+        return "ip" if self is Family.V4 else "ip6"
+
+
+FAMILIES = (Family.V4, Family.V6)
+
+
+class Direction(StrEnum):
+    """The direction of policy as Calico names it, seen from the host."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+    @property
+    def short(self) -> str:
+        """`in` or `out`, for names in the ruleset."""
+        return "in" if self is Direction.INGRESS else "out"
+
+
+class Action(StrEnum):
+    """The action of a policy rule, spelled as in `projectcalico.org/v3`."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+    LOG = "Log"
+    PASS = "Pass"
+
+
+class Cidr(NamedTuple):
+    """A prefix of one family. `address` is the network as an integer, host bits zero; `length` is in bits.
+
+    Sorts by family, address, then length, so a covering prefix comes right before what it covers.
+    A million of these are ordinary, hence a tuple and integers, not `ipaddress` objects.
+    """
+
+    family: Family
+    address: int
+    length: int
+
+    def __str__(self) -> str:
+        return f"{address_text(self.family, self.address)}/{self.length}"
+
+    @property
+    def is_host(self) -> bool:
+        """Whether the prefix holds exactly one address."""
+        return self.length == self.family.bits
+
+    @property
+    def mask(self) -> int:
+        """The network mask as an integer."""
+        return mask_of(self.family, self.length)
+
+    def contains(self, address: int) -> bool:
+        """Whether an address of the same family lies within."""
+        return address & self.mask == self.address
+
+
+def mask_of(family: Family, length: int) -> int:
+    """The network mask of `length` bits as an integer."""
+    return ((1 << length) - 1) << (family.bits - length)
+
+
+def address_text(family: Family, address: int) -> str:
+    """The usual text of an address (RFC 5952 for IPv6)."""
+    if family is Family.V4:
+        return inet_ntop(AF_INET, address.to_bytes(4, "big"))
+    return inet_ntop(AF_INET6, address.to_bytes(16, "big"))
+
+
+def parse_address(text: str) -> tuple[Family, int] | None:
+    """The family and value of a bare address, or None if the text is none. No zone, no leading zeros."""
+    family = Family.V6 if ":" in text else Family.V4
+    try:
+        packed = inet_pton(AF_INET6 if family is Family.V6 else AF_INET, text)
+    except (OSError, ValueError):
+        return None
+    return family, int.from_bytes(packed, "big")
+
+
+def parse_cidr(text: str) -> Cidr | None:
+    """A prefix in `address/length` form with its host bits masked off, or None if the text is none."""
+    address_part, slash, length_part = text.partition("/")
+    parsed = parse_address(address_part)
+    if parsed is None or not slash or not (length_part.isascii() and length_part.isdigit()) or len(length_part) > 3:
+        return None
+    family, address = parsed
+    length = int(length_part)
+    if length > family.bits:
+        return None
+    return Cidr(family, address & mask_of(family, length), length)
+
+
+def host_cidr(family: Family, address: int) -> Cidr:
+    """The prefix that holds one address."""
+    return Cidr(family, address, family.bits)
+
+
+def cidr_of(address: IPv4Address | IPv6Address) -> Cidr:
+    """The host prefix of a standard library address."""
+    return host_cidr(Family(address.version), int(address))
+
+
+def merge(cidrs: Iterable[Cidr]) -> tuple[Cidr, ...]:
+    """The fewest disjoint prefixes that cover the same addresses, sorted.
+
+    Covered prefixes vanish and two halves become their whole, so no set that the kernel
+    gets holds an overlap (an overlap refuses the transaction).
+    """
+    merged: list[Cidr] = []
+    for cidr in sorted(cidrs):
+        if merged and merged[-1].family is cidr.family and merged[-1].contains(cidr.address):
+            continue
+        merged.append(cidr)
+        while len(merged) > 1:
+            low, high = merged[-2], merged[-1]
+            if low.length != high.length or low.length == 0 or low.family is not high.family:
+                break
+            if low.address ^ high.address != 1 << (low.family.bits - low.length):
+                break
+            merged[-2:] = [Cidr(low.family, low.address, low.length - 1)]
+    return tuple(merged)
+
+
+class PortRange(NamedTuple):
+    """Ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}:{self.last}"
+
+
+class Protocol(NamedTuple):
+    """A layer 4 protocol. `family` is set for the names that exist in one IP version only (ICMP, ICMPv6)."""
+
+    number: int
+    name: str = ""
+    family: Family | None = None
+
+    def __str__(self) -> str:
+        return self.name or str(self.number)
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether rules may match its ports: TCP, UDP and SCTP, as in Calico."""
+        return self.number in PORT_PROTOCOLS
+
+
+TCP = Protocol(6, "TCP")
+UDP = Protocol(17, "UDP")
+SCTP = Protocol(132, "SCTP")
+UDPLITE = Protocol(136, "UDPLite")
+ICMP = Protocol(1, "ICMP", Family.V4)
+ICMPV6 = Protocol(58, "ICMPv6", Family.V6)
+
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE)}
+"""The protocol names of `projectcalico.org/v3`, in its exact case."""
+
+PORT_PROTOCOLS = frozenset((TCP.number, UDP.number, SCTP.number))
+
+
+class Icmp(NamedTuple):
+    """An ICMP type (0 to 254) and, optionally, a code (0 to 255)."""
+
+    type: int
+    code: int | None = None

@@ -1,0 +1,1 @@
+"""From text to meaning, without effects: decode, check, resolve, explain."""

@@ -1,0 +1,1 @@
+"""Fakes of the outside world and a laboratory of network namespaces, for tests and `make try`."""
