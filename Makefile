@@ -1,0 +1,71 @@
+# hostfw: `make` lists the targets. On a new Debian 12 or 13: `sudo make try`, then `sudo make test`.
+
+# Debian's interpreter, always: python3-nftables and its kin are built for no other.
+PYTHON := /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+SCRIPTS := tools/bootstrap tools/clean-room .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help try test quick kernel soak golden bench lint ruff format types imports spelling shell yaml venv clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+try: ## (sudo) put the examples in force on a throw-away host and send packets through them
+	@tools/bootstrap try
+	@$(PYTHON) -m hostfw.testing.tryout
+
+test: ## (sudo) everything: the linters and every tier of tests
+	@tools/bootstrap test
+	@$(MAKE) --no-print-directory venv
+	$(PYTEST) --hypothesis-profile=full
+
+quick: venv ## what to run while working: unit, golden and property tests, under a minute, no root
+	$(PYTEST) -q tests/unit tests/golden tests/property
+
+kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
+	$(PYTEST) tests/kernel
+
+soak: venv ## (sudo) the long tests, at full count
+	$(PYTEST) --soak --timeout=7200 tests/property tests/kernel
+
+golden: venv ## write the golden files anew; then read the diff
+	$(PYTEST) -q --update-golden tests/golden
+
+lint: ruff types imports spelling shell yaml ## every linter
+
+ruff: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: venv ## mypy, strict
+	$(BIN)/mypy
+
+imports: venv
+	$(BIN)/lint-imports
+
+spelling: venv
+	$(BIN)/codespell
+
+shell: venv
+	$(BIN)/shellcheck $(wildcard $(SCRIPTS))
+
+yaml: venv
+	$(BIN)/yamllint --strict $(wildcard .yamllint.yaml .pre-commit-config.yaml examples)
+
+format: venv ## let ruff sort imports and lay out the code
+	$(BIN)/ruff check --select I,UP --fix
+	$(BIN)/ruff format
+
+venv: $(VENV)/stamp ## the tools, pinned, beside Debian's own modules
+
+$(VENV)/stamp: requirements-dev.txt
+	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	touch $@
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find hostfw tests -name __pycache__ -prune -exec rm -r {} +

@@ -1,0 +1,89 @@
+"""What every tier shares: how often a property is tried, what a tier needs, and the table at the end."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+TESTS = Path(__file__).parent
+TIERS = ("lint", "unit", "golden", "property", "conformance", "kernel", "system")
+NAMESPACE_TIERS = ("kernel",)
+"""Tiers that put real rulesets into network namespaces of their own."""
+
+# No deadline: a test machine is shared, and a slow example is not a wrong one.
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("full", max_examples=200, deadline=None)
+settings.register_profile(
+    "soak", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switches that the Makefile's targets use."""
+    group = parser.getgroup("hostfw")
+    group.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing")
+    group.addoption("--soak", action="store_true", help="run the long tests, and the others at full count")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written (`make golden`) rather than compared."""
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time for full counts (`make soak`)."""
+    return bool(request.config.getoption("--soak"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the count of examples follow `--soak`, unless a profile is named."""
+    if config.getoption("--soak") and not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("soak")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this machine or this run cannot do."""
+    unable = _why_no_namespaces()
+    for item in items:
+        if unable and _tier(item.path) in NAMESPACE_TIERS:
+            item.add_marker(pytest.mark.skip(reason=unable))
+        if item.get_closest_marker("soak") and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a line a tier, so that nothing goes missing without being seen."""
+    counts: dict[str, Counter[str]] = {tier: Counter() for tier in TIERS}
+    for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
+        for report in terminalreporter.getreports(outcome):
+            tier = _tier(TESTS.parent / report.nodeid.partition("::")[0])
+            counts.setdefault(tier, Counter())[outcome] += 1
+    terminalreporter.section("tiers")
+    terminalreporter.write_line(f"{'':12}{'passed':>8}{'failed':>8}{'skipped':>8}")
+    for tier, count in counts.items():
+        if not count:
+            terminalreporter.write_line(f"{tier:12}{'did not run' if (TESTS / tier).is_dir() else 'not there yet':>24}")
+            continue
+        failed = count["failed"] + count["error"]
+        colour = {"red": True} if failed else {"green": True}
+        skipped = count["skipped"] + count["xfailed"]
+        terminalreporter.write_line(f"{tier:12}{count['passed']:>8}{failed:>8}{skipped:>8}", **colour)
+
+
+def _tier(path: Path) -> str:
+    """Return the tier of a test file: the first directory below `tests/`."""
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else path.name
+
+
+def _why_no_namespaces() -> str | None:
+    """Say why rulesets cannot be put into namespaces here, or None when they can."""
+    if os.geteuid() != 0:
+        return "needs root: sudo make kernel"
+    missing = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
+    return f"needs {' and '.join(missing)}: sudo tools/bootstrap" if missing else None
