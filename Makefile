@@ -44,7 +44,7 @@ types: venv ## mypy, strict
 	$(BIN)/mypy
 
 imports: venv
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 spelling: venv
 	$(BIN)/codespell
