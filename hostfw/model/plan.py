@@ -166,7 +166,8 @@ class Plan:
     """Everything that decides packets on one host.
 
     `bindings` are sorted by interface; `wildcard` is the endpoint of every interface without a binding, or None
-    where such interfaces are unmanaged.
+    where such interfaces are unmanaged. `lo` is governed only by a binding of its own (`loopback: policed` makes one
+    for the wildcard) and is exempt without.
     """
 
     node: str

@@ -1,0 +1,96 @@
+"""The address book: what rule selectors and port names stand for.
+
+It holds the HostEndpoints of all nodes, not only of this one, and the GlobalNetworkSets. A HostEndpoint contributes
+its expectedIPs and never the addresses that its interface really has, as in Calico; so one that has none is in no
+set, and `all()` means every address that the book knows, not every address.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from hostfw.model.plan import AddressSet, PortMember, PortSet
+from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
+from hostfw.model.values import Cidr, Protocol, merge
+from hostfw.policy.labels import effective_labels, index_labels, members, selected
+from hostfw.policy.selector import Selector, canonical, parse
+
+
+class AddressBook:
+    """Looks up selectors and port names; equal questions get the same object, worked out once."""
+
+    def __init__(self, resources: Resources, profiles: Mapping[str, Profile]) -> None:
+        endpoints = resources.endpoints
+        # Sorted by address, so that what a selector gathers comes nearly sorted to `merge`.
+        entries = sorted(
+            (
+                *((merge(e.expected_ips), effective_labels(e, profiles)) for e in endpoints if e.expected_ips),
+                *((merge(s.nets), dict(s.metadata.labels)) for s in resources.network_sets if s.nets),
+            ),
+            key=lambda entry: entry[0],
+        )
+        self._entries = tuple(cidrs for cidrs, _ in entries)
+        self._entry_labels = index_labels(labels for _, labels in entries)
+        self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
+        self._port_labels = index_labels(effective_labels(e, profiles) for e in self._with_ports)
+        self._named = _bits_by_port_name(self._with_ports)
+        self._parsed: dict[str, tuple[Selector, str]] = {}
+        self._gathered: dict[int, tuple[Cidr, ...]] = {}
+        self._address_sets: dict[str, AddressSet] = {}
+        self._port_sets: dict[tuple[str, str, int | None], PortSet] = {}
+
+    def canonical(self, text: SelectorText | None) -> str:
+        """The canonical text of a selector; "" for one that is absent or blank and so restricts nothing."""
+        return self._parse(text)[1] if text is not None and text.text.strip(" \t") else ""
+
+    def address_set(self, text: SelectorText | None) -> AddressSet | None:
+        """The addresses that a selector stands for, or None where it restricts nothing."""
+        name = self.canonical(text)
+        if text is None or not name:
+            return None
+        known = self._address_sets.get(name)
+        if known is None:
+            known = AddressSet(name, self._gather(selected(self._parse(text)[0], self._entry_labels)))
+            self._address_sets[name] = known
+        return known
+
+    def port_set(self, name: str, text: SelectorText | None, protocol: Protocol | None) -> PortSet:
+        """What a port name stands for on the endpoints of a selector (all of them without one), for a protocol."""
+        key = (name, self.canonical(text), None if protocol is None else protocol.number)
+        known = self._port_sets.get(key)
+        if known is None:
+            bits = self._named.get(name, 0)
+            if text is not None and key[1]:
+                bits &= selected(self._parse(text)[0], self._port_labels)
+            found = (m for place in members(bits) for m in _port_members(self._with_ports[place], name, protocol))
+            known = PortSet(name, tuple(sorted(set(found))))
+            self._port_sets[key] = known
+        return known
+
+    def _parse(self, text: SelectorText) -> tuple[Selector, str]:
+        known = self._parsed.get(text.text)
+        if known is None:
+            selector = parse(text.text)
+            known = selector, canonical(selector)
+            self._parsed[text.text] = known
+        return known
+
+    def _gather(self, bits: int) -> tuple[Cidr, ...]:
+        known = self._gathered.get(bits)
+        if known is None:
+            known = merge(cidr for place in members(bits) for cidr in self._entries[place])
+            self._gathered[bits] = known
+        return known
+
+
+def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
+    bits: dict[str, int] = {}
+    for place, endpoint in enumerate(endpoints):
+        for port in endpoint.ports:
+            bits[port.name] = bits.get(port.name, 0) | 1 << place
+    return bits
+
+
+def _port_members(endpoint: HostEndpoint, name: str, protocol: Protocol | None) -> Iterable[PortMember]:
+    for port in endpoint.ports:
+        if port.name == name and (protocol is None or protocol.number == port.protocol.number):
+            for cidr in endpoint.expected_ips:
+                yield PortMember(cidr.family, cidr.address, port.protocol.number, port.port)

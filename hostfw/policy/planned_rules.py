@@ -1,0 +1,139 @@
+"""Policy rules to planned rules: selectors and port names looked up, families settled, each with an identity."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import NamedTuple
+
+from hostfw.model.plan import PlannedRule, PlannedSide, RuleIdentity
+from hostfw.model.resources import EntityRule, Rule
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Direction, Family, PortRange, Protocol, merge
+from hostfw.policy.address_book import AddressBook
+
+_DIGEST_LENGTH = 12
+_NO_RESTRICTION = EntityRule()
+_ANY_SIDE = PlannedSide()
+
+
+class Owner(NamedTuple):
+    """The policy or profile that rules belong to, in one direction."""
+
+    kind: str
+    tier: str
+    name: str
+    direction: Direction
+
+
+def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[PlannedRule, ...]:
+    """The rules of one policy and direction, in order."""
+    seen: Counter[str] = Counter()
+    planned = []
+    for index, rule in enumerate(rules):
+        digest = rule_digest(rule, book)
+        identity = RuleIdentity(owner.kind, owner.tier, owner.name, owner.direction, digest, seen[digest], index)
+        seen[digest] += 1
+        planned.append(
+            PlannedRule(
+                identity=identity,
+                action=rule.action,
+                families=rule_families(rule),
+                protocol=rule.protocol,
+                not_protocol=rule.not_protocol,
+                icmp=rule.icmp,
+                not_icmp=rule.not_icmp,
+                source=_planned_side(rule.source, rule.protocol, book),
+                destination=_planned_side(rule.destination, rule.protocol, book),
+                position=rule.position,
+            )
+        )
+    return tuple(planned)
+
+
+def rule_families(rule: Rule) -> tuple[Family, ...]:
+    """The IP versions that a rule exists in: those that `ipVersion`, its nets, and ICMP leave.
+
+    A net of one family keeps the rule out of the other, negated nets too, as in Calico. `protocol: ICMP` and
+    `ICMPv6` are of one family each; the numbers 1 and 58 are of both until the rule asks for an ICMP type, which
+    packets of the other family do not have. `notProtocol` restricts no family.
+    """
+    families = set(FAMILIES)
+    if rule.ip_version is not None:
+        families &= {rule.ip_version}
+    if rule.protocol is not None and rule.protocol.family is not None:
+        families &= {rule.protocol.family}
+    if rule.icmp is not None and rule.protocol is not None:
+        families &= {f for f, icmp in ((Family.V4, ICMP), (Family.V6, ICMPV6)) if icmp.number == rule.protocol.number}
+    for side in (rule.source, rule.destination):
+        for nets in (side.nets, side.not_nets):
+            if nets:
+                families &= {net.family for net in nets}
+    return tuple(sorted(families))
+
+
+def rule_digest(rule: Rule, book: AddressBook) -> str:
+    """The first 12 hexadecimal digits of SHA-256 over what a rule says.
+
+    It stays the same through annotations, another spelling of a selector and another order within a list, and does
+    not depend on what the selectors stand for or on the rule's place.
+    """
+    content = [
+        rule.action.value,
+        rule.ip_version,
+        None if rule.protocol is None else str(rule.protocol),
+        None if rule.not_protocol is None else str(rule.not_protocol),
+        rule.icmp,
+        rule.not_icmp,
+        _side_content(rule.source, book),
+        _side_content(rule.destination, book),
+    ]
+    text = json.dumps(content, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _side_content(side: EntityRule, book: AddressBook) -> list[list[str] | str] | None:
+    if side == _NO_RESTRICTION:
+        return None
+    return [
+        sorted({str(net) for net in side.nets}),
+        sorted({str(net) for net in side.not_nets}),
+        book.canonical(side.selector),
+        book.canonical(side.not_selector),
+        sorted({str(port) for port in side.ports}),
+        sorted({str(port) for port in side.not_ports}),
+    ]
+
+
+def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook) -> PlannedSide:
+    if side == _NO_RESTRICTION:
+        return _ANY_SIDE
+    return PlannedSide(
+        nets=_merged(side.nets) if side.nets else None,
+        not_nets=_merged(side.not_nets),
+        address_set=book.address_set(side.selector),
+        not_address_set=book.address_set(side.not_selector),
+        # Only names: no number matches, which () says and None would not.
+        ports=_ranges(side.ports) if side.ports else None,
+        port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.ports)),
+        not_ports=_ranges(side.not_ports),
+        not_port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.not_ports)),
+    )
+
+
+def _merged(nets: tuple[Cidr, ...]) -> tuple[Cidr, ...]:
+    return nets if len(nets) < 2 else merge(nets)
+
+
+def _names(ports: Iterable[PortRange | str]) -> list[str]:
+    return sorted({port for port in ports if isinstance(port, str)})
+
+
+def _ranges(ports: Iterable[PortRange | str]) -> tuple[PortRange, ...]:
+    """The numeric ports, sorted, those that overlap as one."""
+    merged: list[PortRange] = []
+    for port in sorted(port for port in ports if not isinstance(port, str)):
+        if merged and port.first <= merged[-1].last:
+            merged[-1] = PortRange(merged[-1].first, max(merged[-1].last, port.last))
+        else:
+            merged.append(port)
+    return tuple(merged)
