@@ -1,0 +1,19 @@
+"""What the outside world refuses, as exceptions that a person can read.
+
+    HostError
+     |- NetlinkError      host/netlink   the kernel refused a request
+     |- NftFailure        host/nftables  the nft worker died, hung or could not start
+     |- LockHeld          host/lock      another writer is at work in this network namespace
+     |- StateError        host/state     what must survive a crash could not be written
+
+Whatever a person can get wrong in a file is a `Problem` instead and is never raised.
+"""
+
+
+class HostError(Exception):
+    """A failure outside hostfw: what happened, and with `hint` the next step if there is one."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

@@ -1,0 +1,218 @@
+"""Netlink messages and attributes with the standard library: what the nftables, route and NFLOG readers share.
+
+The formats are those of netlink(7), <linux/netlink.h> and <linux/netfilter/nfnetlink.h>: headers in host byte order,
+nfnetlink's own integers in network byte order, everything padded to four bytes.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from itertools import count
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from hostfw.host.errors import HostError
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+
+NLM_F_REQUEST = 0x1
+NLM_F_ACK = 0x4
+NLM_F_DUMP_INTR = 0x10
+NLM_F_DUMP = 0x300
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+
+HEADER = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port id."""
+ATTRIBUTE = struct.Struct("=HH")
+"""struct nlattr: length with this header, type."""
+NFGENMSG = struct.Struct("!BBH")
+"""struct nfgenmsg: address family, version (0), resource id."""
+
+_ERRNO = struct.Struct("=i")
+_U32 = struct.Struct("!I")
+_U64 = struct.Struct("!Q")
+_TYPE_MASK = 0x3FFF
+_NESTED = 0x8000
+_RECEIVE_BYTES = 256 * 1024
+"""More than a kernel puts into one part of a dump: at most 32 KiB up to 6.18 (af_netlink.c, max_recvmsg_len)."""
+
+
+class NetlinkError(HostError):
+    """The kernel refused a netlink request; `errno` is its reason."""
+
+    def __init__(self, number: int, what: str, hint: str = "") -> None:
+        super().__init__(f"{what}: {os.strerror(number)}", hint)
+        self.errno = number
+
+
+class DumpInterrupted(Exception):
+    """What a dump lists changed while it was read (NLM_F_DUMP_INTR): read it again."""
+
+
+class Message(NamedTuple):
+    """One netlink message without its header."""
+
+    kind: int
+    flags: int
+    payload: bytes
+
+
+class NetlinkSocket:
+    """A netlink socket that asks and reads back, in the network namespace that the caller is in.
+
+    `timeout_s` bounds each wait for the kernel, which answers dumps at once unless something is very wrong.
+    """
+
+    def __init__(self, protocol: int, timeout_s: float = 10.0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.settimeout(timeout_s)
+        self._socket.bind((0, 0))
+        self._sequence = count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def dump(self, kind: int, body: bytes, what: str) -> list[bytes]:
+        """The payloads of every message that a dump request yields; `what` names the request in errors."""
+        sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
+        payloads: list[bytes] = []
+        interrupted = False
+        for message in self._answers(sequence, what):
+            interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+            if message.kind == NLMSG_DONE:
+                break
+            payloads.append(message.payload)
+        if interrupted:
+            raise DumpInterrupted
+        return payloads
+
+    def ask(self, kind: int, body: bytes, what: str) -> bytes:
+        """The payload of the one message that answers a request."""
+        return next(self._answers(self._send(kind, NLM_F_REQUEST, body), what)).payload
+
+    def _send(self, kind: int, flags: int, body: bytes) -> int:
+        sequence = next(self._sequence)
+        self._socket.send(message(kind, flags, sequence, body))
+        return sequence
+
+    def _answers(self, sequence: int, what: str) -> Iterator[Message]:
+        while True:
+            try:
+                data, _, flags, _ = self._socket.recvmsg(_RECEIVE_BYTES)
+            except TimeoutError:
+                raise NetlinkError(errno.ETIMEDOUT, what) from None
+            except OSError as error:
+                raise NetlinkError(error.errno or errno.EIO, what) from error
+            if flags & socket.MSG_TRUNC:
+                raise NetlinkError(errno.EMSGSIZE, what)
+            for answer_sequence, answer in messages(data):
+                if answer_sequence != sequence:
+                    continue
+                refusal = error_of(answer)
+                if refusal:
+                    raise NetlinkError(refusal, what, _hint(refusal))
+                yield answer
+
+
+def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    """A complete message, addressed to the kernel."""
+    return HEADER.pack(HEADER.size + len(body), kind, flags, sequence, 0) + body
+
+
+def messages(data: bytes) -> Iterator[tuple[int, Message]]:
+    """The messages of one datagram, each with its sequence number. A malformed rest is left out."""
+    offset = 0
+    while offset + HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+        if length < HEADER.size or offset + length > len(data):
+            return
+        yield sequence, Message(kind, flags, data[offset + HEADER.size : offset + length])
+        offset += aligned(length)
+
+
+def error_of(answer: Message) -> int:
+    """The errno that an answer carries: of an error message, or of a dump that ended early. 0 for none."""
+    if answer.kind == NLMSG_ERROR or (answer.kind == NLMSG_DONE and len(answer.payload) >= _ERRNO.size):
+        number: int = _ERRNO.unpack_from(answer.payload)[0]
+        return max(-number, 0)
+    return 0
+
+
+def aligned(length: int) -> int:
+    """A length in bytes rounded up to netlink's four."""
+    return (length + 3) & ~3
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute with its padding."""
+    length = ATTRIBUTE.size + len(payload)
+    return ATTRIBUTE.pack(length, kind) + payload + bytes(aligned(length) - length)
+
+
+def nested(kind: int, *parts: bytes) -> bytes:
+    """An attribute that holds attributes."""
+    return attribute(kind | _NESTED, b"".join(parts))
+
+
+def text(kind: int, value: str) -> bytes:
+    """An attribute that holds a NUL-terminated string."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+def u32(kind: int, value: int) -> bytes:
+    """An attribute that holds 32 bits in network byte order, as nfnetlink has them."""
+    return attribute(kind, _U32.pack(value))
+
+
+def attribute_list(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The attributes from `offset` on, in order: type without its flag bits, and payload."""
+    end = len(data)
+    unpack = ATTRIBUTE.unpack_from
+    while offset + ATTRIBUTE.size <= end:
+        length, kind = unpack(data, offset)
+        if length < ATTRIBUTE.size or offset + length > end:
+            return
+        yield kind & _TYPE_MASK, data[offset + ATTRIBUTE.size : offset + length]
+        offset += aligned(length)
+
+
+def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """The attributes from `offset` on by type; of a repeated type the last."""
+    return dict(attribute_list(data, offset))
+
+
+def text_of(payload: bytes) -> str:
+    """A NUL-terminated string; bytes that are not UTF-8 are escaped, since other programs choose names too."""
+    return payload.rstrip(b"\0").decode("utf-8", "backslashreplace")
+
+
+def u32_of(payload: bytes) -> int:
+    """32 bits in network byte order."""
+    value: int = _U32.unpack_from(payload)[0]
+    return value
+
+
+def u64_of(payload: bytes) -> int:
+    """64 bits in network byte order."""
+    value: int = _U64.unpack_from(payload)[0]
+    return value
+
+
+def _hint(number: int) -> str:
+    if number in (errno.EPERM, errno.EACCES):
+        return "this needs root, or the capability CAP_NET_ADMIN"
+    return ""

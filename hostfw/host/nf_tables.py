@@ -1,0 +1,256 @@
+"""nf_tables messages, decoded: the chains, rules, sets and counters of a table as the kernel tells of them.
+
+Numbers and layouts are those of <linux/netfilter/nf_tables.h>, where no value has ever changed its meaning, and for
+comments those of libnftnl's udata.h.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+from hostfw.host.netlink import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
+
+_SUBSYSTEM = 10 << 8
+GETTABLE = _SUBSYSTEM | 1
+GETCHAIN = _SUBSYSTEM | 4
+GETRULE = _SUBSYSTEM | 7
+GETSET = _SUBSYSTEM | 10
+GETGEN = _SUBSYSTEM | 16
+GETOBJ = _SUBSYSTEM | 19
+
+TABLE_NAME = 1
+"""NFTA_TABLE_NAME, and the table's attribute of chains, rules, sets and objects alike."""
+OBJ_TYPE = 3
+OBJECT_COUNTER = 1
+GEN_ID = 1
+
+_CHAIN_HANDLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
+_HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
+_RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 2, 3, 4, 7
+_EXPR_NAME, _EXPR_DATA = 1, 2
+_IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
+_LOOKUP_SET = 1
+_SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DESC, _SET_HANDLE = 2, 3, 4, 5, 9, 16
+_DESC_SIZE = 1
+_OBJ_NAME, _OBJ_DATA = 2, 4
+_COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
+
+_JUMPS = (0xFFFFFFFD, 0xFFFFFFFC)
+"""NFT_JUMP and NFT_GOTO."""
+_FLAG_ANONYMOUS, _FLAG_MAP, _FLAG_OBJECT = 0x1, 0x8, 0x40
+_HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
+_POLICIES = ("drop", "accept")
+_UDATA_COMMENT = 0
+
+_STATEFUL: dict[bytes, frozenset[int]] = {
+    b"counter": frozenset(),
+    b"last": frozenset(),
+    b"quota": frozenset((1, 2)),
+}
+"""Expressions whose dump changes with traffic, and those of their attributes that do not (of a quota, bytes and flags).
+
+A limit's dump is its rate and burst, never its tokens (nft_limit.c).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseHook:
+    """Where a base chain is attached, and what happens to a packet that it leaves undecided."""
+
+    type: str
+    hook: str
+    priority: int
+    policy: str
+
+
+class KernelRule(NamedTuple):
+    """A rule of a base chain: what it jumps or goes to, in order, the sets it looks up, and its comment."""
+
+    handle: int
+    targets: tuple[str, ...]
+    lookups: tuple[str, ...]
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChain:
+    """A chain. `use` counts its rules and what refers to it; `base` is None for a regular chain.
+
+    `digest` is of its rules' expressions without anything that traffic changes, so that another's hand in the chain
+    shows. `base_rules` are the rules of a base chain, and empty for a regular one.
+    """
+
+    name: str
+    handle: int
+    use: int
+    base: BaseHook | None = None
+    rules: int = 0
+    digest: str = ""
+    base_rules: tuple[KernelRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSet:
+    """A set or a map. `flags` are NFT_SET_*; `key_type` is nft's own number of the datatype, `key_bytes` its length.
+
+    `size` is the bound on its elements, None without one.
+    """
+
+    name: str
+    handle: int
+    flags: int
+    key_type: int
+    key_bytes: int
+    size: int | None
+
+    @property
+    def is_map(self) -> bool:
+        """Whether its elements carry data, a verdict or an object."""
+        return bool(self.flags & (_FLAG_MAP | _FLAG_OBJECT))
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it is part of a rule, with a name that the kernel chose."""
+        return bool(self.flags & _FLAG_ANONYMOUS)
+
+
+class KernelCounter(NamedTuple):
+    """A named counter and its values."""
+
+    name: str
+    packets: int
+    bytes: int
+
+
+def chains_of(messages: Iterable[bytes], table: str) -> list[KernelChain]:
+    """The chains of a table, without their rules, from a dump of every table's chains."""
+    mine = table.encode() + b"\0"
+    fields = (attributes(message, 4) for message in messages)
+    return [_chain(chain) for chain in fields if chain.get(TABLE_NAME) == mine]
+
+
+def with_rules(chains: Iterable[KernelChain], messages: Iterable[bytes]) -> Iterator[KernelChain]:
+    """The chains with what a dump of their table's rules tells of them."""
+    by_chain: dict[bytes, list[dict[int, bytes]]] = {}
+    for message in messages:
+        rule = attributes(message, 4)
+        by_chain.setdefault(rule[_RULE_CHAIN], []).append(rule)
+    for chain in chains:
+        rules = by_chain.get(chain.name.encode() + b"\0", [])
+        yield KernelChain(
+            chain.name,
+            chain.handle,
+            chain.use,
+            chain.base,
+            len(rules),
+            _digest(rules),
+            tuple(map(_rule, rules)) if chain.base else (),
+        )
+
+
+def set_of(message: bytes) -> KernelSet:
+    """A set or map, without its elements."""
+    fields = attributes(message, 4)
+    size = attributes(fields.get(_SET_DESC, b"")).get(_DESC_SIZE)
+    return KernelSet(
+        text_of(fields[_SET_NAME]),
+        _handle(fields[_SET_HANDLE]),
+        u32_of(fields.get(_SET_FLAGS, bytes(4))),
+        u32_of(fields[_SET_KEY_TYPE]),
+        u32_of(fields[_SET_KEY_LEN]),
+        u32_of(size) if size else None,
+    )
+
+
+def counter_of(message: bytes) -> KernelCounter:
+    """A named counter with its values, summed over all CPUs."""
+    fields = attributes(message, 4)
+    data = attributes(fields[_OBJ_DATA])
+    return KernelCounter(text_of(fields[_OBJ_NAME]), u64_of(data[_COUNTER_PACKETS]), u64_of(data[_COUNTER_BYTES]))
+
+
+def generation_of(message: bytes) -> int:
+    """The generation id of a network namespace's rulesets."""
+    return u32_of(attributes(message, 4)[GEN_ID])
+
+
+def _chain(fields: dict[int, bytes]) -> KernelChain:
+    hook = fields.get(_CHAIN_HOOK)
+    return KernelChain(
+        text_of(fields[_CHAIN_NAME]),
+        _handle(fields[_CHAIN_HANDLE]),
+        u32_of(fields.get(_CHAIN_USE, bytes(4))),
+        _base_hook(fields, attributes(hook)) if hook else None,
+    )
+
+
+def _base_hook(fields: dict[int, bytes], hook: dict[int, bytes]) -> BaseHook:
+    number = u32_of(hook[_HOOK_NUMBER])
+    priority = int.from_bytes(hook[_HOOK_PRIORITY], "big", signed=True)
+    return BaseHook(
+        text_of(fields.get(_CHAIN_TYPE, b"")),
+        _HOOKS[number] if number < len(_HOOKS) else str(number),
+        priority,
+        _POLICIES[u32_of(fields.get(_CHAIN_POLICY, bytes(4)))],
+    )
+
+
+def _rule(fields: dict[int, bytes]) -> KernelRule:
+    targets: list[str] = []
+    lookups: list[str] = []
+    for name, data in _expressions(fields.get(_RULE_EXPRESSIONS, b"")):
+        match name:
+            case b"immediate":
+                verdict = attributes(attributes(attributes(data).get(_IMMEDIATE_DATA, b"")).get(_DATA_VERDICT, b""))
+                if verdict and u32_of(verdict[_VERDICT_CODE]) in _JUMPS:
+                    targets.append(text_of(verdict[_VERDICT_CHAIN]))
+            case b"lookup":
+                lookups.append(text_of(attributes(data)[_LOOKUP_SET]))
+            case _:
+                pass
+    return KernelRule(
+        _handle(fields[_RULE_HANDLE]), tuple(targets), tuple(lookups), _comment(fields.get(_RULE_USERDATA, b""))
+    )
+
+
+def _expressions(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for _, element in attribute_list(data):
+        fields = attributes(element)
+        yield fields[_EXPR_NAME].rstrip(b"\0"), fields.get(_EXPR_DATA, b"")
+
+
+def _digest(rules: Iterable[dict[int, bytes]]) -> str:
+    digest = sha256()
+    for rule in rules:
+        expressions = _lasting(rule.get(_RULE_EXPRESSIONS, b""))
+        digest.update(len(expressions).to_bytes(4, "big"))
+        digest.update(expressions)
+    return digest.hexdigest()[:16]
+
+
+def _lasting(expressions: bytes) -> bytes:
+    """The expressions of a rule without anything that traffic changes."""
+    if not any(name + b"\0" in expressions for name in _STATEFUL):
+        return expressions
+    parts: list[bytes] = []
+    for name, data in _expressions(expressions):
+        kept = _STATEFUL.get(name)
+        fields = (field for field in attribute_list(data) if kept is None or field[0] in kept)
+        parts += (attribute(_EXPR_NAME, name), nested(_EXPR_DATA, *(attribute(kind, value) for kind, value in fields)))
+    return b"".join(parts)
+
+
+def _comment(userdata: bytes) -> str:
+    """The comment among libnftnl's user data: type and length in a byte each, then the NUL-terminated text."""
+    offset = 0
+    while offset + 2 <= len(userdata):
+        kind, length = userdata[offset], userdata[offset + 1]
+        if kind == _UDATA_COMMENT:
+            return text_of(userdata[offset + 2 : offset + 2 + length])
+        offset += 2 + length
+    return ""
+
+
+def _handle(payload: bytes) -> int:
+    return u64_of(payload)

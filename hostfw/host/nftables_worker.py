@@ -1,0 +1,88 @@
+"""The process in which libnftables runs: `python3 -m hostfw.host.nftables_worker`, requests on standard input.
+
+libnftables stays out of every other process: 1.0.6 dies (SIGSEGV) on sets that a newer nft wrote into any table of
+the host, and can hang while others commit. Standard input is a socket: a request is a verb, the seconds after which
+nobody waits for the answer any more, a length and the script; the answer is a flag, a length and the error text.
+End of input ends the process. Imports are few, because `hostfwctl` waits for them.
+"""
+
+import os
+import signal
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nftables import Nftables
+
+CHECK = b"c"
+COMMIT = b"!"
+REQUEST = struct.Struct("!cdI")
+"""Verb, seconds that the parent waits, and the length in bytes of the script that follows."""
+ANSWER = struct.Struct("!?I")
+"""Whether nft took the script, and the length in bytes of the error text that follows."""
+READY = b"r"
+"""What the worker says once libnftables is loaded."""
+
+_CHANNEL = 0
+_GRACE_S = 5.0
+_MAX_ERROR_BYTES = 256 * 1024
+
+
+def main() -> None:
+    """Serve until the input ends.
+
+    SIGTERM is left to the parent, whose end is ours too: a commit that has begun is finished rather than left in doubt.
+    SIGALRM, at its default, ends a request that hangs after its parent is gone.
+    """
+    # Here and not above: the parent imports this module for the framing, and never libnftables.
+    from nftables import Nftables
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _write(READY)
+    while request := _read(REQUEST.size):
+        verb, seconds, length = REQUEST.unpack(request)
+        script = _read(length)
+        if len(script) != length:
+            return
+        signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_S)
+        ok, error = _run(Nftables(), script, check=verb == CHECK)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _write(ANSWER.pack(ok, len(error)) + error)
+
+
+def _run(nft: "Nftables", script: bytes, *, check: bool) -> tuple[bool, bytes]:
+    """Run a script as one transaction, or only see whether it would pass; the errors with their line and column.
+
+    A file rather than a buffer, because libnftables (1.0.6) gives positions for files alone. The context is a fresh
+    one, because a context keeps what it learnt of the kernel and of interfaces.
+    """
+    descriptor = os.memfd_create("ruleset", os.MFD_CLOEXEC)
+    name = b"/proc/self/fd/%d" % descriptor
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(script)
+        nft.set_dry_run(check)
+        code, _, error = nft.cmd_from_file(name)
+    finally:
+        os.close(descriptor)
+    return code == 0, error.replace(name + b":", b"")[:_MAX_ERROR_BYTES]
+
+
+def _read(length: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        part = os.read(_CHANNEL, min(length - len(parts), 1 << 20))
+        if not part:
+            break
+        parts += part
+    return bytes(parts) if len(parts) == length else b""
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(_CHANNEL, view) :]
+
+
+if __name__ == "__main__":
+    main()
