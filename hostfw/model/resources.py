@@ -98,8 +98,10 @@ class EndpointPort:
 
 @dataclass(frozen=True, slots=True)
 class HostEndpoint:
-    """Interfaces of a node that policy governs: one by name, all others (`*`), those with an expected address, or
-    (extension) those of an InterfaceGroup."""
+    """Interfaces of a node that policy governs.
+
+    One by name, all others (`*`), those with an expected address, or (extension) those of an InterfaceGroup.
+    """
 
     metadata: Metadata
     node: str

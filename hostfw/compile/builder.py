@@ -1,0 +1,151 @@
+"""Collects the objects of one table while it is laid out; equal content becomes one object."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hostfw.compile import names
+from hostfw.model.values import Cidr, Family
+from hostfw.nft.objects import (
+    BaseChain,
+    Chain,
+    CounterRef,
+    Element,
+    ElementType,
+    Goto,
+    Hook,
+    Jump,
+    Rule,
+    Set,
+    SetRef,
+    Table,
+    Verdict,
+    VerdictMap,
+    Vmap,
+)
+
+_Named = TypeVar("_Named", Set, VerdictMap, Chain)
+
+
+class DigestCollisionError(Exception):
+    """Two different contents came to one name. The generation is refused: a name must mean one thing."""
+
+
+@dataclass(slots=True)
+class _Used:
+    """The names of what the base chains lead to."""
+
+    counters: set[str] = field(default_factory=set)
+    sets: set[str] = field(default_factory=set)
+    maps: set[str] = field(default_factory=set)
+    chains: set[str] = field(default_factory=set)
+
+
+class TableBuilder:
+    """One table in the making. Every method returns the name or the reference that rules use."""
+
+    def __init__(self, family: Family) -> None:
+        """An empty table of a family."""
+        self.family = family
+        self._sets: dict[str, Set] = {}
+        self._maps: dict[str, VerdictMap] = {}
+        self._chains: dict[str, Chain] = {}
+        self._base_chains: dict[Hook, BaseChain] = {}
+        self._address_refs: dict[tuple[tuple[Cidr, ...], str], tuple[SetRef, ...]] = {}
+
+    def chain(self, purpose: str, rules: list[Rule]) -> str:
+        """A chain of this content."""
+        return self._add(self._chains, names.chain(purpose, rules, self.family))
+
+    def base_chain(self, hook: Hook, rules: list[Rule], *, policy_drop: bool) -> None:
+        """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel."""
+        self._base_chains[hook] = BaseChain(hook, policy_drop, names.signed(rules, self.family))
+
+    def address_sets(self, cidrs: tuple[Cidr, ...], comment: str = "") -> tuple[SetRef, ...]:
+        """Hash sets that together hold these prefixes, one set a prefix length, shortest last."""
+        key = (cidrs, comment)
+        if key not in self._address_refs:
+            lengths = sorted({cidr.length for cidr in cidrs}, reverse=True)
+            self._address_refs[key] = tuple(
+                SetRef(
+                    self._address_set(tuple(c.address for c in cidrs if c.length == length), length, comment), length
+                )
+                for length in lengths
+            )
+        return self._address_refs[key]
+
+    def port_set(self, ports: tuple[Element, ...]) -> SetRef:
+        """A set of port ranges."""
+        return SetRef(self._set("ports", ElementType.PORT, ports, interval=True))
+
+    def socket_set(self, sockets: tuple[Element, ...], comment: str) -> SetRef:
+        """A set of address, protocol and port."""
+        return SetRef(self._set("sockets", ElementType.SOCKET, sockets, comment=comment))
+
+    def verdict_map(
+        self,
+        purpose: str,
+        element_type: ElementType,
+        elements: tuple[tuple[Element, Verdict], ...],
+        *,
+        interval: bool = False,
+    ) -> str:
+        """A map from keys to verdicts."""
+        contents = VerdictMap("", element_type, elements, interval)
+        return self._add(self._maps, names.named_map(purpose, contents, self.family))
+
+    def table(self) -> Table:
+        """The finished table: what the base chains lead to, everything sorted by name."""
+        base_chains = tuple(self._base_chains[hook] for hook in Hook if hook in self._base_chains)
+        used = _Used()
+        pending = [rule for chain in base_chains for rule in chain.rules]
+        while pending:
+            for chain in self._lead_on(pending.pop(), used) - used.chains:
+                used.chains.add(chain)
+                pending.extend(self._chains[chain].rules)
+        return Table(
+            self.family,
+            tuple(sorted(used.counters)),
+            tuple(self._sets[name] for name in sorted(used.sets)),
+            tuple(self._maps[name] for name in sorted(used.maps)),
+            tuple(self._chains[name] for name in sorted(used.chains)),
+            base_chains,
+        )
+
+    def _lead_on(self, rule: Rule, used: _Used) -> set[str]:
+        """Notes what a rule refers to; the chains that it leads to."""
+        used.sets.update(match.value.name for match in rule.matches if isinstance(match.value, SetRef))
+        chains: set[str] = set()
+        for statement in rule.statements:
+            match statement:
+                case CounterRef(name):
+                    used.counters.add(name)
+                case Jump(chain) | Goto(chain):
+                    chains.add(chain)
+                case Vmap(map=name):
+                    used.maps.add(name)
+                    verdicts = (verdict for _, verdict in self._maps[name].elements)
+                    chains.update(verdict.chain for verdict in verdicts if isinstance(verdict, Jump | Goto))
+                case _:
+                    pass
+        return chains
+
+    def _address_set(self, addresses: tuple[Element, ...], length: int, comment: str) -> str:
+        return self._set(f"nets/{length}", ElementType.ADDRESS, addresses, comment=comment)
+
+    def _set(
+        self,
+        purpose: str,
+        element_type: ElementType,
+        elements: tuple[Element, ...],
+        *,
+        interval: bool = False,
+        comment: str = "",
+    ) -> str:
+        contents = Set(purpose, element_type, elements, interval, names.set_comment(comment))
+        return self._add(self._sets, names.named_set(contents, self.family))
+
+    def _add(self, objects: dict[str, _Named], item: _Named) -> str:
+        """Adds an object under its name, which stands for its content: a second one of that name must be equal."""
+        if objects.setdefault(item.name, item) != item:
+            raise DigestCollisionError(item.name)
+        return item.name

@@ -1,0 +1,239 @@
+"""From a condition to the nftables tests of one family and cell.
+
+`Tests` are choices, of each of which one alternative must hold; None means that no packet of the cell can match.
+"""
+
+from dataclasses import dataclass
+from itertools import chain, product
+from math import prod
+
+from hostfw.compile.builder import TableBuilder
+from hostfw.compile.cells import Cell
+from hostfw.compile.program import Condition
+from hostfw.model.plan import PlannedSide, PortSet
+from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange
+from hostfw.nft.objects import Key, Match, SetRef
+
+Alternative = tuple[Match, ...]
+Choice = tuple[Alternative, ...]
+
+MAX_INLINE_CIDRS = 4
+"""Up to this many prefixes are compares in rules; more are hash sets, one lookup a prefix length."""
+
+MAX_INLINE_PORTS = 4
+"""Up to this many source port ranges are compares in rules; more are one interval set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """What remains to be tested of a condition: one alternative of each choice must hold, in this order."""
+
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether every packet of the cell matches."""
+        return not self.choices
+
+    @property
+    def count(self) -> int:
+        """The number of rules that it takes to write them out."""
+        return prod(len(choice) for choice in self.choices)
+
+    def alternatives(self) -> list[Alternative]:
+        """One conjunction of tests for each way to match."""
+        return [tuple(chain.from_iterable(chosen)) for chosen in product(*self.choices)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The keys of one side of a packet."""
+
+    address: Key
+    port: Key
+    socket: Key
+
+
+_SOURCE = _Side(Key.SADDR, Key.SPORT, Key.SOURCE_SOCKET)
+_DESTINATION = _Side(Key.DADDR, Key.DPORT, Key.DESTINATION_SOCKET)
+
+
+def tests_of(condition: Condition, cell: Cell, builder: TableBuilder) -> Tests | None:
+    """The tests of a condition in a cell, or None where it cannot match."""
+    if builder.family not in condition.families:
+        return None
+    choices: list[Choice] = []
+    if condition.invalid:
+        choices.append(_must(Match(Key.CT_STATE, "invalid")))
+    possible = (
+        _protocol(condition, cell, builder.family, choices)
+        and _icmp(condition, cell, builder.family, choices)
+        and _ports(condition.source, _SOURCE, Cell(cell.protocol, cell.other_than), builder, choices)
+        and _ports(condition.destination, _DESTINATION, cell, builder, choices)
+        and _addresses(condition.source, _SOURCE, builder, choices)
+        and _addresses(condition.destination, _DESTINATION, builder, choices)
+    )
+    return Tests(tuple(choices)) if possible else None
+
+
+def _must(*matches: Match) -> Choice:
+    """No choice at all: one alternative."""
+    return (matches,)
+
+
+def _protocol(condition: Condition, cell: Cell, family: Family, choices: list[Choice]) -> bool:
+    wanted, unwanted = condition.protocol, condition.not_protocol
+    if wanted is not None:
+        if wanted.family not in (None, family) or wanted.number in cell.other_than:
+            return False
+        if cell.protocol is None:
+            choices.append(_must(Match(Key.PROTOCOL, wanted.number)))
+        elif cell.protocol != wanted.number:
+            return False
+    if unwanted is not None and unwanted.number not in cell.other_than:
+        known = cell.protocol if cell.protocol is not None else (wanted.number if wanted else None)
+        if known == unwanted.number:
+            return False
+        if known is None:
+            choices.append(_must(Match(Key.PROTOCOL, unwanted.number, negated=True)))
+    return True
+
+
+def _icmp(condition: Condition, cell: Cell, family: Family, choices: list[Choice]) -> bool:
+    number = (ICMP if family is Family.V4 else ICMPV6).number
+    known = cell.protocol if condition.protocol is None else condition.protocol.number
+    possible = known in (None, number) and number not in cell.other_than
+    if condition.icmp is not None:
+        if not possible:
+            return False
+        if known is None:
+            choices.append(_must(Match(Key.PROTOCOL, number)))
+        choices.append(_must(*_icmp_matches(condition.icmp)))
+    if condition.not_icmp is not None and possible:
+        choices.append(_other_icmp(condition.not_icmp, number, protocol_known=known is not None))
+    return True
+
+
+def _icmp_matches(icmp: Icmp) -> Alternative:
+    matches = (Match(Key.ICMP_TYPE, icmp.type),)
+    return matches if icmp.code is None else (*matches, Match(Key.ICMP_CODE, icmp.code))
+
+
+def _other_icmp(icmp: Icmp, number: int, *, protocol_known: bool) -> Choice:
+    """Not that type (and code): another protocol, or another type, or the type with another code."""
+    another_protocol = () if protocol_known else ((Match(Key.PROTOCOL, number, negated=True),),)
+    another_type = (Match(Key.ICMP_TYPE, icmp.type, negated=True),)
+    if icmp.code is None:
+        return (*another_protocol, another_type)
+    another_code = (Match(Key.ICMP_TYPE, icmp.type), Match(Key.ICMP_CODE, icmp.code, negated=True))
+    return (*another_protocol, another_type, another_code)
+
+
+def _ports(side: PlannedSide, keys: _Side, cell: Cell, builder: TableBuilder, choices: list[Choice]) -> bool:
+    if side.restricts_ports:
+        choice = _port_choice(side, keys, cell, builder)
+        if choice is None:
+            return False
+        if choice:
+            choices.append(choice)
+    if cell.ports is not None:
+        if any(_covers(ports, cell.ports) for ports in side.not_ports):
+            return False
+    else:
+        choices.extend(_must(match) for match in _negated_ports(side.not_ports, keys, builder))
+    if _may_have_ports(cell):
+        for port_set in side.not_port_sets:
+            choices.extend(_must(match) for match in _socket_match(port_set, keys, builder, negated=True))
+    return True
+
+
+def _port_choice(side: PlannedSide, keys: _Side, cell: Cell, builder: TableBuilder) -> Choice | None:
+    """The alternatives of a side's ports; none to choose (empty) where the cell holds already, None where it cannot."""
+    alternatives: list[Alternative] = []
+    ranges = side.ports or ()
+    if cell.ports is not None:
+        if any(_covers(ports, cell.ports) for ports in ranges):
+            return ()
+    elif len(ranges) > MAX_INLINE_PORTS:
+        alternatives.append((Match(keys.port, builder.port_set(ranges)),))
+    else:
+        alternatives.extend((Match(keys.port, _port_value(ports)),) for ports in ranges)
+    if _may_have_ports(cell):
+        for port_set in side.port_sets:
+            alternatives.extend((match,) for match in _socket_match(port_set, keys, builder, negated=False))
+    return tuple(alternatives) or None
+
+
+def _may_have_ports(cell: Cell) -> bool:
+    if cell.protocol is not None:
+        return cell.protocol in PORT_PROTOCOLS
+    return not cell.other_than >= PORT_PROTOCOLS
+
+
+def _negated_ports(ranges: tuple[PortRange, ...], keys: _Side, builder: TableBuilder) -> list[Match]:
+    if len(ranges) > MAX_INLINE_PORTS:
+        return [Match(keys.port, builder.port_set(ranges), negated=True)]
+    return [Match(keys.port, _port_value(ports), negated=True) for ports in ranges]
+
+
+def _port_value(ports: PortRange) -> int | PortRange:
+    return ports.first if ports.first == ports.last else ports
+
+
+def _covers(ports: PortRange, run: PortRange) -> bool:
+    return ports.first <= run.first and run.last <= ports.last
+
+
+def _socket_match(port_set: PortSet, keys: _Side, builder: TableBuilder, *, negated: bool) -> list[Match]:
+    """The test of a named port; without a member in this family there is nothing that could match."""
+    members = port_set.of(builder.family)
+    if not members:
+        return []
+    sockets = tuple((m.address, m.protocol, m.port) for m in members)
+    return [Match(keys.socket, builder.socket_set(sockets, f"named port {port_set.name}"), negated)]
+
+
+def _addresses(side: PlannedSide, keys: _Side, builder: TableBuilder, choices: list[Choice]) -> bool:
+    family = builder.family
+    if side.nets is not None and not _member_of(_of(side.nets, family), "", keys, builder, choices):
+        return False
+    selected = side.address_set
+    if selected is not None and not _member_of(selected.of(family), selected.selector, keys, builder, choices):
+        return False
+    outside = _no_member_of(_of(side.not_nets, family), "", keys, builder)
+    unselected = side.not_address_set
+    beyond = () if unselected is None else _no_member_of(unselected.of(family), unselected.selector, keys, builder)
+    if outside is None or beyond is None:
+        return False
+    choices.extend(_must(match) for match in (*outside, *beyond))
+    return True
+
+
+def _of(cidrs: tuple[Cidr, ...], family: Family) -> tuple[Cidr, ...]:
+    return tuple(c for c in cidrs if c.family is family)
+
+
+def _member_of(
+    cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder, choices: list[Choice]
+) -> bool:
+    """Asks for an address in any of the prefixes; False if there are none."""
+    if any(cidr.length == 0 for cidr in cidrs):
+        return True
+    choices.append(tuple((match,) for match in _address_matches(cidrs, selector, keys, builder, negated=False)))
+    return bool(cidrs)
+
+
+def _no_member_of(cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder) -> Alternative | None:
+    """Asks for an address in none of the prefixes; None if they hold every address."""
+    if any(cidr.length == 0 for cidr in cidrs):
+        return None
+    return tuple(_address_matches(cidrs, selector, keys, builder, negated=True))
+
+
+def _address_matches(
+    cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder, *, negated: bool
+) -> list[Match]:
+    values: tuple[Cidr, ...] | tuple[SetRef, ...] = (
+        cidrs if len(cidrs) <= MAX_INLINE_CIDRS else builder.address_sets(cidrs, selector)
+    )
+    return [Match(keys.address, value, negated) for value in values]

@@ -1,0 +1,75 @@
+"""The names of everything in the ruleset: readable in `nft list table`, stable, and within nft's 255 bytes.
+
+Names hold letters, digits, `/`, `.`, `-` and `_` only. Resource names hold no `_`, so a shortened one cannot be taken
+for another (`audit.prefix.shorten`).
+"""
+
+import re
+from collections.abc import Iterable
+
+from hostfw.audit.prefix import LogTag, shorten
+from hostfw.model.plan import RuleIdentity
+from hostfw.model.settings import FailsafePort
+from hostfw.model.values import Direction, Family
+from hostfw.nft.objects import Chain, Rule, Set, VerdictMap
+from hostfw.nft.render import elements_digest, rules_digest
+
+_MAX_NAME = 120
+_KINDS = {"GlobalNetworkPolicy": "gnp", "Profile": "profile"}
+_UNSAFE = re.compile(r"[^A-Za-z0-9/._-]")
+
+
+def rule_counter(identity: RuleIdentity) -> str:
+    """The counter of a policy rule: by what the rule is, not by where it stands, so that it outlives edits nearby."""
+    parts = (_KINDS[identity.kind], identity.tier, shorten(identity.policy, _MAX_NAME, "_"), identity.direction.short)
+    number = f".{identity.number}" if identity.number else ""
+    return "/".join(part for part in (*parts, identity.digest) if part) + number
+
+
+def failsafe_counter(port: FailsafePort, direction: Direction) -> str:
+    """The counter of a failsafe port."""
+    net = f"/{_plain(str(port.net))}" if port.net else ""
+    return f"failsafe/{direction.short}/{_plain(str(port.protocol)).lower()}/{port.port}{net}"
+
+
+def drop_counter(tag: LogTag) -> str:
+    """The counter of a drop that no policy rule decided: by direction, reason and tier."""
+    tier = f"/{tag.tier}" if tag.tier else ""
+    return f"drop/{tag.direction.short}/{tag.reason}{tier}"
+
+
+def chain(purpose: str, rules: Iterable[Rule], family: Family) -> Chain:
+    """A chain named after its purpose and the digest of its content."""
+    content = tuple(rules)
+    return Chain(f"{_plain(purpose)}.{rules_digest(content, family)}", content)
+
+
+def named_set(contents: Set, family: Family) -> Set:
+    """The set under its final name: the purpose that it is called now, and the digest of its content."""
+    name = f"{_plain(contents.name)}.{elements_digest(contents, family)}"
+    return Set(name, contents.type, contents.elements, contents.interval, contents.comment)
+
+
+def named_map(purpose: str, contents: VerdictMap, family: Family) -> VerdictMap:
+    """The map under its final name: the purpose and the digest of its content."""
+    name = f"{_plain(purpose)}.{elements_digest(contents, family)}"
+    return VerdictMap(name, contents.type, contents.elements, contents.interval)
+
+
+def signed(rules: Iterable[Rule], family: Family) -> tuple[Rule, ...]:
+    """The rules of a base chain, the last with the digest of them all as its comment."""
+    content = tuple(rules)
+    if not content:
+        return content
+    last = content[-1]
+    return (*content[:-1], Rule(last.matches, last.statements, rules_digest(content, family)))
+
+
+def set_comment(text: str) -> str:
+    """Text fit for an nft comment: one line, no quotes, at most 120 bytes."""
+    plain = re.sub(r"[^ -~]|[\\]", "?", text).replace('"', "'")
+    return plain if len(plain) <= _MAX_NAME else f"{plain[: _MAX_NAME - 3]}..."
+
+
+def _plain(text: str) -> str:
+    return shorten(_UNSAFE.sub("-", text), _MAX_NAME, "_")

@@ -1,0 +1,1 @@
+"""One generation: the only place where the pure stages meet the outside world."""

@@ -1,0 +1,19 @@
+"""Why a packet got its verdict, in the words that counters, log records, `explain` and people share."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What decided a packet. Only `RULE` has a policy rule behind it; the others are decisions of their own."""
+
+    RULE = "rule"
+    ESTABLISHED = "established"
+    LOOPBACK = "loopback"
+    NEIGHBOUR_DISCOVERY = "neighbour-discovery"
+    INVALID = "invalid"
+    FAILSAFE = "failsafe"
+    END_OF_TIER = "end-of-tier"
+    NO_PROFILE_MATCH = "no-profile-match"
+    NO_POLICY = "no-policy"
+    UNMANAGED = "unmanaged-interface"
+    NO_FORWARD_POLICY = "no-forward-policy"

@@ -1,0 +1,104 @@
+"""From what the kernel holds to what it should hold: prepare, switch, sweep.
+
+Chains, sets and maps carry the digest of their content in their names, so a name that is there needs nothing, and
+nothing that a packet can meet is ever edited. *Prepare* adds what is new, not yet referred to. *Switch* is one
+transaction that turns the base chains to the new structure, for both families at once. *Sweep* deletes what nothing
+refers to any more. A crash between two of them leaves the old or the new generation, and litter for the next sweep.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from hostfw.model.values import Family
+from hostfw.nft.objects import BaseChain, Ruleset, Table
+from hostfw.nft.render import base_chain_spec, rule_text, table_name, table_text
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledTable:
+    """What the kernel holds of one of our tables, by name.
+
+    `base_chains` maps a name to the number of its rules and the last one's comment, which is their digest.
+    """
+
+    family: Family
+    counters: frozenset[str] = frozenset()
+    sets: frozenset[str] = frozenset()
+    maps: frozenset[str] = frozenset()
+    chains: frozenset[str] = frozenset()
+    base_chains: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The scripts that lead to a ruleset, each one transaction; an empty one has nothing to do."""
+
+    prepare: str = ""
+    switch: str = ""
+    sweep: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the kernel already holds exactly the ruleset."""
+        return not (self.prepare or self.switch or self.sweep)
+
+    def __str__(self) -> str:
+        steps = (("prepare", self.prepare), ("switch", self.switch), ("sweep", self.sweep))
+        return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
+
+
+def change(desired: Ruleset, installed: Iterable[InstalledTable]) -> Change:
+    """The change from the installed tables to a ruleset."""
+    by_family = {table.family: table for table in installed}
+    pairs = [(table, by_family.get(table.family)) for table in desired.tables]
+    present = [(table, there) for table, there in pairs if there is not None]
+    return Change(
+        prepare="".join(_prepare(table, there) for table, there in pairs),
+        switch="".join(_switch(table, there) for table, there in pairs),
+        sweep="".join(line for table, there in present for line in _sweep(table, there)),
+    )
+
+
+def _prepare(desired: Table, installed: InstalledTable | None) -> str:
+    if installed is None:
+        return table_text(replace(desired, base_chains=()))
+    missing = Table(
+        desired.family,
+        tuple(name for name in desired.counters if name not in installed.counters),
+        tuple(s for s in desired.sets if s.name not in installed.sets),
+        tuple(m for m in desired.maps if m.name not in installed.maps),
+        tuple(c for c in desired.chains if c.name not in installed.chains),
+    )
+    return "" if missing == Table(desired.family) else table_text(missing)
+
+
+def _switch(desired: Table, installed: InstalledTable | None) -> str:
+    name = table_name(desired.family)
+    there = {} if installed is None else installed.base_chains
+    lines = []
+    for chain in desired.base_chains:
+        if there.get(chain.name) == _signature(chain):
+            continue
+        if chain.name not in there:
+            lines.append(f"add chain {name} {chain.name} {{ {base_chain_spec(chain)} }}\n")
+        lines.append(f"flush chain {name} {chain.name}\n")
+        lines.extend(f"add rule {name} {chain.name} {rule_text(rule, desired.family)}\n" for rule in chain.rules)
+    return "".join(lines)
+
+
+def _signature(chain: BaseChain) -> tuple[int, str]:
+    return len(chain.rules), chain.rules[-1].comment if chain.rules else ""
+
+
+def _sweep(desired: Table, installed: InstalledTable) -> Iterator[str]:
+    """Deletions in an order that leaves nothing referred to: rules first, then maps, and only then chains."""
+    name = table_name(desired.family)
+    chains = sorted(installed.chains - {chain.name for chain in desired.chains})
+    maps = sorted(installed.maps - {m.name for m in desired.maps})
+    sets = sorted(installed.sets - {s.name for s in desired.sets})
+    counters = sorted(installed.counters - set(desired.counters))
+    yield from (f"flush chain {name} {chain}\n" for chain in chains)
+    yield from (f"delete map {name} {m}\n" for m in maps)
+    yield from (f"delete chain {name} {chain}\n" for chain in chains)
+    yield from (f"delete set {name} {s}\n" for s in sets)
+    yield from (f"delete counter {name} {counter}\n" for counter in counters)

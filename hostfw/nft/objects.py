@@ -1,0 +1,217 @@
+"""The nftables objects that hostfw uses, as frozen values named as in nft(8).
+
+Types hold what the kernel holds: addresses and ports are integers, a rule is matches and then statements. Text is
+`nft.render`'s business.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hostfw.model.values import Cidr, Family, PortRange
+
+TABLE = "hostfw"
+"""The name of both our tables, `ip hostfw` and `ip6 hostfw`."""
+
+
+class Key(StrEnum):
+    """What a match looks at. The `*_SOCKET` keys are the concatenation address . protocol . port."""
+
+    IIFNAME = "iifname"
+    OIFNAME = "oifname"
+    PROTOCOL = "l4proto"
+    SADDR = "saddr"
+    DADDR = "daddr"
+    SPORT = "sport"
+    DPORT = "dport"
+    SOURCE_SOCKET = "source socket"
+    DESTINATION_SOCKET = "destination socket"
+    ICMP_TYPE = "icmp type"
+    ICMP_CODE = "icmp code"
+    HOP_LIMIT = "hoplimit"
+    CT_STATE = "ct state"
+
+
+@dataclass(frozen=True, slots=True)
+class SetRef:
+    """A lookup in a named set. For addresses, `length` is the prefix length that the set holds, in bits."""
+
+    name: str
+    length: int | None = None
+
+
+MatchValue = int | str | PortRange | Cidr | SetRef
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One test of a rule. A `str` value is an interface name or a list of conntrack states as nft writes it."""
+
+    key: Key
+    value: MatchValue
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CounterRef:
+    """Counts the packet on a named counter."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Lets at most this many packets a second through to the statements after it."""
+
+    rate_per_second: int
+    burst_packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Sends the first `snaplen_bytes` of the packet to an NFLOG group, with a prefix of at most 127 bytes."""
+
+    prefix: str
+    group: int
+    snaplen_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Ends this base chain; base chains of other tables still see the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Ends the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Ends the packet and tells its sender: a TCP reset, or ICMP "administratively prohibited"."""
+
+    tcp_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Goes on after the jump that led here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Goes through another chain and comes back unless it decides."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Goes on in another chain and does not come back."""
+
+    chain: str
+
+
+Verdict = Accept | Drop | Return | Jump | Goto
+
+
+@dataclass(frozen=True, slots=True)
+class Vmap:
+    """Looks a key up in a verdict map; a packet without an element goes on with the next rule."""
+
+    key: Key
+    map: str
+
+
+Statement = CounterRef | Limit | Log | Reject | Vmap | Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Tests, all of which must hold, and what happens then, in order."""
+
+    matches: tuple[Match, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain that rules and maps lead to; its name carries the digest of its content and is never edited."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+
+class Hook(StrEnum):
+    """The netfilter hooks at which hostfw filters."""
+
+    INPUT = "input"
+    FORWARD = "forward"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChain:
+    """The chain of a hook, at priority filter (0). `policy_drop` also denies what a rule failed to decide."""
+
+    hook: Hook
+    policy_drop: bool
+    rules: tuple[Rule, ...]
+
+    @property
+    def name(self) -> str:
+        """A base chain is named after its hook."""
+        return self.hook.value
+
+
+class ElementType(StrEnum):
+    """The key of a set or map; `ADDRESS` is that of the table's family."""
+
+    ADDRESS = "address"
+    PORT = "inet_service"
+    IFNAME = "ifname"
+    SOCKET = "socket"
+
+
+Element = int | str | PortRange | tuple[int, int, int]
+"""An address or port, an interface name, a range of ports, or (address, protocol, port)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A named set of fixed content; `interval` allows ranges (ports only: addresses are hashed per prefix length)."""
+
+    name: str
+    type: ElementType
+    elements: tuple[Element, ...]
+    interval: bool = False
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMap:
+    """A named map from keys to verdicts, of fixed content."""
+
+    name: str
+    type: ElementType
+    elements: tuple[tuple[Element, Verdict], ...]
+    interval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One of our two tables; everything but the base chains is sorted by name."""
+
+    family: Family
+    counters: tuple[str, ...] = ()
+    sets: tuple[Set, ...] = ()
+    maps: tuple[VerdictMap, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    base_chains: tuple[BaseChain, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """Both tables of a generation, IPv4 first."""
+
+    tables: tuple[Table, ...]
