@@ -1,0 +1,277 @@
+"""Configuration files in, state files out.
+
+Reading gives texts and problems and never raises or blocks; what cannot be read says why. Writing is atomic: a
+reader, or a boot after a crash, finds the old content or the new and nothing between.
+"""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity, in_order
+from hostfw.model.sources import Configuration, Source
+
+SETTINGS_FILE = "hostfw.yaml"
+STDIN = "<stdin>"
+"""The path of what came through standard input."""
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""Far above a network set of a million prefixes (25 MB), far below what would hurt a host."""
+
+_ENDINGS = (".yaml", ".yml")
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class WriteError(OSError):
+    """A file could not be written; what it held before is still there."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written: {_reason(self)}"
+
+
+def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, ...]]:
+    """Everything below the configuration directory, in byte order of the paths.
+
+    `hostfw.yaml` is the settings, every other `*.yaml` and `*.yml` in any folder a resource file. Read as root, files
+    and folders must belong to root and be writable by nobody else, since root's power enforces what they say.
+    """
+    owner = 0 if os.geteuid() == 0 else None
+    return _read_all(_walk(config_dir, owner), owner)
+
+
+def read_paths(paths: Sequence[Path], stdin: BinaryIO | None = None) -> tuple[Configuration, tuple[Problem, ...]]:
+    """The files and directories that a person named, in that order; `-` is standard input.
+
+    A file named here is read whatever its name ends in, and may belong to anyone. Settings come from a file called
+    `hostfw.yaml`, named itself or at the top of a directory.
+    """
+    return _read_all(_named(paths, stdin), owner=None)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file so that it holds `data` durably, or what it held before. Raises WriteError.
+
+    A kill between the steps leaves a temporary file behind, which `is_leftover` tells.
+    """
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, str(path)) from error
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file name is that of a write that was killed midway."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _File(NamedTuple):
+    """A file to read, or with `stream` standard input."""
+
+    path: Path
+    settings: bool = False
+    stream: BinaryIO | None = None
+
+
+def _read_all(files: Iterator[_File | Problem], owner: int | None) -> tuple[Configuration, tuple[Problem, ...]]:
+    settings: Source | None = None
+    resources: list[Source] = []
+    problems: list[Problem] = []
+    for file in files:
+        content = file if isinstance(file, Problem) else _read(file, owner)
+        if isinstance(content, Problem):
+            problems.append(content)
+        elif isinstance(file, _File) and file.settings:
+            if settings:
+                problems.append(_problem(file.path, f"second settings file; the first is {settings.path}"))
+            settings = settings or content
+        else:
+            resources.append(content)
+    return Configuration(settings, tuple(resources)), in_order(problems)
+
+
+def _named(paths: Sequence[Path], stdin: BinaryIO | None) -> Iterator[_File | Problem]:
+    """What a list of paths names, each file once."""
+    seen: set[_File | Problem] = set()
+    for path in paths:
+        found: Iterator[_File | Problem]
+        if str(path) == "-":
+            found = iter((_File(Path(STDIN), stream=stdin or sys.stdin.buffer),))
+        elif os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
+            found = _walk(path, None)
+        else:
+            found = iter((_File(path, settings=path.name == SETTINGS_FILE),))
+        for file in found:
+            if file not in seen:
+                seen.add(file)
+                yield file
+
+
+def _walk(top: Path, owner: int | None) -> Iterator[_File | Problem]:
+    """The configuration files below a directory, in byte order of their paths, and what is wrong with folders."""
+    found = tuple(_walk_folder(top, owner, {}, top=True))
+    yield from (item for item in found if isinstance(item, Problem))
+    yield from sorted((item for item in found if isinstance(item, _File)), key=lambda file: os.fsencode(file.path))
+
+
+def _walk_folder(
+    folder: Path, owner: int | None, seen: dict[tuple[int, int], Path], *, top: bool = False
+) -> Iterator[_File | Problem]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not _left_out(entry.name)]
+        info = folder.stat()
+    except OSError as error:
+        hint = "make it, or name another directory with --config-dir" if top and error.errno == errno.ENOENT else ""
+        yield _problem(folder, f"directory cannot be read: {_reason(error)}", hint=hint)
+        return
+    first = seen.setdefault((info.st_dev, info.st_ino), folder)
+    if first != folder:
+        yield _problem(folder, f"leads to a directory that is read already, as {first}", hint="remove the link")
+    elif distrust := _distrust(folder, info, owner):
+        yield distrust
+    else:
+        for name in names:
+            yield from _entry(folder / name, owner, seen, top=top)
+
+
+def _entry(path: Path, owner: int | None, seen: dict[tuple[int, int], Path], *, top: bool) -> Iterator[_File | Problem]:
+    wanted = path.name.endswith(_ENDINGS)
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        # An editor's passing file may vanish; a link that leads nowhere may have been a folder of policies.
+        if wanted or path.is_symlink() or error.errno != errno.ENOENT:
+            yield _problem(path, f"cannot be read: {_reason(error)}")
+        return
+    if is_folder:
+        yield from _walk_folder(path, owner, seen)
+    elif wanted:
+        yield _File(path, settings=top and path.name == SETTINGS_FILE)
+    elif path.name.lower().endswith(_ENDINGS):
+        yield _problem(
+            path,
+            "left out, because its name ends in capitals",
+            expected="a name that ends in .yaml or .yml",
+            severity=Severity.WARNING,
+        )
+
+
+def _left_out(name: str) -> bool:
+    """Whether a name is that of an editor's or a package manager's file."""
+    return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
+
+
+def _read(file: _File, owner: int | None) -> Source | Problem:
+    path = str(file.path)
+    if not path.isprintable():
+        return _problem(file.path, "name holds characters that cannot be printed", hint="rename the file")
+    try:
+        data = file.stream.read(MAX_FILE_BYTES + 1) if file.stream else _read_regular(file.path, owner)
+    except OSError as error:
+        return _problem(file.path, f"cannot be read: {_reason(error)}")
+    if isinstance(data, Problem):
+        return data
+    if len(data) > MAX_FILE_BYTES:
+        return _problem(file.path, "is too big", expected=f"at most {MAX_FILE_BYTES >> 20} MiB")
+    try:
+        return Source(path, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return _not_utf8(path, data, error)
+
+
+def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
+    # Looked at before it is opened, since opening a device may act; and again after, since it may have been replaced.
+    if kind := _special(path.stat()):
+        return _problem(path, f"is {kind}, not a file")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if kind := _special(info):
+            return _problem(path, f"is {kind}, not a file")
+        return _distrust(path, info, owner) or file.read(MAX_FILE_BYTES + 1)
+
+
+def _special(info: os.stat_result) -> str:
+    match stat.S_IFMT(info.st_mode):
+        case stat.S_IFREG:
+            return ""
+        case stat.S_IFDIR:
+            return "a directory"
+        case stat.S_IFIFO:
+            return "a pipe"
+        case stat.S_IFSOCK:
+            return "a socket"
+        case _:
+            return "a device"
+
+
+def _distrust(path: Path, info: os.stat_result, owner: int | None) -> Problem | None:
+    """Why what a file or folder says must not be enforced, where it has to belong to `owner`."""
+    if owner is None:
+        return None
+    if info.st_uid != owner:
+        return _problem(path, f"belongs to user {info.st_uid}, who is not root", hint=f"chown root: {path}")
+    if info.st_mode & _OTHERS_MAY_WRITE:
+        who = "everyone" if info.st_mode & stat.S_IWOTH else "its group"
+        return _problem(path, f"is writable by {who}", expected="writable by root alone", hint=f"chmod go-w {path}")
+    return None
+
+
+def _not_utf8(path: str, data: bytes, error: UnicodeDecodeError) -> Problem:
+    before = data[: error.start]
+    line_start = before.rfind(b"\n") + 1
+    position = Position(path, before.count(b"\n") + 1, len(before[line_start:].decode("utf-8-sig")) + 1)
+    if data.startswith(_UTF16_MARKS):
+        return Problem(position, "is UTF-16 text", "UTF-8 text", f"iconv -f UTF-16 -t UTF-8 {path}")
+    return Problem(position, f"byte 0x{data[error.start]:02x} is not UTF-8", "UTF-8 text")
+
+
+def _problem(
+    path: Path, message: str, *, expected: str = "", hint: str = "", severity: Severity = Severity.ERROR
+) -> Problem:
+    return Problem(Position(_printable(str(path)), 1, 1), message, expected, hint, severity)
+
+
+def _printable(text: str) -> str:
+    """A text of one line without control characters, whatever bytes a file's name has."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def _reason(error: OSError) -> str:
+    match error.errno:
+        case errno.ELOOP:
+            return "symbolic links that lead round in a circle"
+        case errno.ENOENT:
+            return "there is no such file or directory"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full"
+        case errno.EROFS:
+            return "the file system is mounted read-only"
+        case _:
+            return (error.strerror or "input/output error").lower()
