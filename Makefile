@@ -5,6 +5,8 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# What sudo made in somebody's tree becomes theirs; to be used behind a command whose exit code counts.
+GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 SCRIPTS := tools/bootstrap tools/clean-room .ci/run
 
 .DEFAULT_GOAL := help
@@ -15,21 +17,21 @@ help: ## list the targets
 
 try: ## (sudo) put the examples in force on a throw-away host and send packets through them
 	@tools/bootstrap try
-	@$(PYTHON) -m hostfw.testing.tryout
+	@$(PYTHON) -m hostfw.testing.tryout; $(GIVE_BACK)
 
 test: ## (sudo) everything: the linters and every tier of tests
 	@tools/bootstrap test
 	@$(MAKE) --no-print-directory venv
-	$(PYTEST) --hypothesis-profile=full
+	@$(PYTEST) --hypothesis-profile=full; $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests, under a minute, no root
 	$(PYTEST) -q tests/unit tests/golden tests/property
 
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
-	$(PYTEST) tests/kernel
+	@$(PYTEST) tests/kernel; $(GIVE_BACK)
 
 soak: venv ## (sudo) the long tests, at full count
-	$(PYTEST) --soak --timeout=7200 tests/property tests/kernel
+	@$(PYTEST) --soak --timeout=7200 tests/property tests/kernel; $(GIVE_BACK)
 
 golden: venv ## write the golden files anew; then read the diff
 	$(PYTEST) -q --update-golden tests/golden
@@ -62,8 +64,10 @@ format: venv ## let ruff sort imports and lay out the code
 venv: $(VENV)/stamp ## the tools, pinned, beside Debian's own modules
 
 $(VENV)/stamp: requirements-dev.txt
+	@tools/bootstrap test
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || \
+		{ echo 'pip cannot install requirements-dev.txt: is there a network?' >&2; exit 1; }
 	touch $@
 
 clean: ## remove what the other targets made

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine or this run cannot do."""
-    unable = _why_no_namespaces()
+    wanted = any(_tier(item.path) in NAMESPACE_TIERS for item in items)
+    unable = _why_no_namespaces() if wanted else None
     for item in items:
         if unable and _tier(item.path) in NAMESPACE_TIERS:
             item.add_marker(pytest.mark.skip(reason=unable))
@@ -86,4 +88,8 @@ def _why_no_namespaces() -> str | None:
     if os.geteuid() != 0:
         return "needs root: sudo make kernel"
     missing = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
-    return f"needs {' and '.join(missing)}: sudo tools/bootstrap" if missing else None
+    if missing:
+        return f"needs {' and '.join(missing)}: sudo tools/bootstrap test"
+    trial = ["unshare", "--net", "--mount", "nft", "add table ip trial"]
+    done = subprocess.run(trial, capture_output=True, text=True, check=False)
+    return f"cannot put rules into a network namespace: {done.stderr.strip()}" if done.returncode else None
