@@ -1,0 +1,113 @@
+"""One writer at a time in a network namespace."""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Self
+
+from hostfw.host.errors import HostError
+
+TIMEOUT_S = 30.0
+"""How long to wait for another writer: as long as its slowest request may take."""
+
+_POLL_S = 0.05
+
+
+class LockHeld(HostError):
+    """Another writer did not finish in time."""
+
+
+class WriterLock:
+    """The right to change the ruleset of the network namespace that we are in.
+
+    A file lock rather than an abstract socket, although that would belong to the namespace by nature: any user of
+    the host may bind an abstract name, or lock /proc/self/ns/net, and so keep root from ever changing the firewall.
+    The file's name carries the namespace, so that hosts in namespaces may share a run directory. The kernel drops
+    the lock with the last process that holds its descriptor: give `fileno()` to `NftablesWorker(keep_open=...)`, and
+    the lock of a killed writer lasts until the commit that it left behind has ended.
+    """
+
+    def __init__(self, run_dir: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = run_dir / f"apply-{Path('/proc/self/ns/net').stat().st_ino}.lock"
+        self._timeout_s = timeout_s
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock."""
+        if self._descriptor is None:
+            raise HostError("the writer lock is not held")
+        return self._descriptor
+
+    def acquire(self) -> None:
+        """Wait for the lock. Raises LockHeld with the holder's pid, or HostError if the run directory is no good."""
+        deadline = monotonic() + self._timeout_s
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            while (descriptor := _try(self._path)) is None:
+                if monotonic() >= deadline:
+                    raise LockHeld(*_held_by(_holder(self._path), self._timeout_s))
+                sleep(_POLL_S)
+        except OSError as error:
+            raise HostError(
+                f"{self._path}: cannot be locked: {(error.strerror or 'input/output error').lower()}",
+                "this needs root, or a directory of your own with --run-dir",
+            ) from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let the next writer in, whoever else holds the descriptor."""
+        if self._descriptor is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _try(path: Path) -> int | None:
+    """A descriptor that holds the lock, or None if another does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A run directory that was cleared meanwhile leaves us with a file that nobody else will look at.
+        ours = os.path.samestat(os.fstat(descriptor), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        ours = False
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if not ours:
+        os.close(descriptor)
+        return None
+    # The pid is for people; a full disk must not keep anyone from repairing the firewall.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _holder(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii", errors="replace"))
+    except (OSError, ValueError):
+        return None
+
+
+def _held_by(pid: int | None, waited_s: float) -> tuple[str, str]:
+    """The message and hint for a lock that was not had."""
+    message = f"another process is changing the ruleset and was not done within {waited_s:g} s"
+    if pid is None:
+        return message, ""
+    if Path(f"/proc/{pid}").exists():
+        return f"{message} (pid {pid})", f"`ps -fp {pid}` shows what it is"
+    return f"{message} (left behind by pid {pid}, which has ended)", "its nft worker ends by itself; try again"
