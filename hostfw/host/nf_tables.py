@@ -21,13 +21,14 @@ GETOBJ = _SUBSYSTEM | 19
 
 TABLE_NAME = 1
 """NFTA_TABLE_NAME, and the table's attribute of chains, rules, sets and objects alike."""
+RULE_CHAIN = 2
 OBJ_TYPE = 3
 OBJECT_COUNTER = 1
 GEN_ID = 1
 
 _CHAIN_HANDLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
-_RULE_CHAIN, _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 2, 3, 4, 7
+_RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 3, 4, 7
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
 _LOOKUP_SET = 1
@@ -77,16 +78,17 @@ class KernelRule(NamedTuple):
 class KernelChain:
     """A chain. `use` counts its rules and what refers to it; `base` is None for a regular chain.
 
-    `digest` is of its rules' expressions without anything that traffic changes, so that another's hand in the chain
-    shows. `base_rules` are the rules of a base chain, and empty for a regular one.
+    `rules` is their number and `digest` of their expressions, without anything that traffic changes, so that
+    another's hand in the chain shows; both are None where rules were not read. `base_rules` are those of a base
+    chain.
     """
 
     name: str
     handle: int
     use: int
     base: BaseHook | None = None
-    rules: int = 0
-    digest: str = ""
+    rules: int | None = None
+    digest: str | None = None
     base_rules: tuple[KernelRule, ...] = ()
 
 
@@ -131,11 +133,11 @@ def chains_of(messages: Iterable[bytes], table: str) -> list[KernelChain]:
 
 
 def with_rules(chains: Iterable[KernelChain], messages: Iterable[bytes]) -> Iterator[KernelChain]:
-    """The chains with what a dump of their table's rules tells of them."""
+    """The chains with what the messages of all their rules tell of them."""
     by_chain: dict[bytes, list[dict[int, bytes]]] = {}
     for message in messages:
         rule = attributes(message, 4)
-        by_chain.setdefault(rule[_RULE_CHAIN], []).append(rule)
+        by_chain.setdefault(rule[RULE_CHAIN], []).append(rule)
     for chain in chains:
         rules = by_chain.get(chain.name.encode() + b"\0", [])
         yield KernelChain(
