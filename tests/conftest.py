@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """Print a line a tier, so that nothing goes missing without being seen."""
     counts: dict[str, Counter[str]] = {tier: Counter() for tier in TIERS}
     for outcome in ("passed", "failed", "error", "skipped", "xfailed"):
