@@ -70,6 +70,10 @@ class PlannedSide:
         return self.ports is not None or bool(self.port_sets)
 
 
+ANY_SIDE = PlannedSide()
+"""A side without restrictions."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuleIdentity:
     """What stays the same of a policy rule through edits around it; named counters are keyed by it.
@@ -98,8 +102,8 @@ class PlannedRule:
     not_protocol: Protocol | None = None
     icmp: Icmp | None = None
     not_icmp: Icmp | None = None
-    source: PlannedSide = PlannedSide()
-    destination: PlannedSide = PlannedSide()
+    source: PlannedSide = ANY_SIDE
+    destination: PlannedSide = ANY_SIDE
     position: Position = NOWHERE
 
 
@@ -166,8 +170,8 @@ class Plan:
     """Everything that decides packets on one host.
 
     `bindings` are sorted by interface; `wildcard` is the endpoint of every interface without a binding, or None
-    where such interfaces are unmanaged. `lo` is governed only by a binding of its own (`loopback: policed` makes one
-    for the wildcard) and is exempt without.
+    where such interfaces are unmanaged. What the host says to itself on `lo` is exempt unless `lo` has a binding of its
+    own; with `loopback: policed` the wildcard has one for it.
     """
 
     node: str

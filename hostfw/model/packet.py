@@ -1,0 +1,75 @@
+"""A packet as policy sees it: what can decide its verdict, and nothing else."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Direction, Family
+
+
+class ConntrackState(StrEnum):
+    """The connection tracking state of a packet, in nftables' words (`ct state`)."""
+
+    NEW = "new"
+    ESTABLISHED = "established"
+    RELATED = "related"
+    INVALID = "invalid"
+    UNTRACKED = "untracked"
+
+
+class Path(StrEnum):
+    """The way of a packet through the host, which decides the hook that filters it."""
+
+    LOCAL_IN = "local-in"
+    LOCAL_OUT = "local-out"
+    FORWARDED = "forwarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet. Addresses are integers of `family`; `protocol` is the number of the layer 4 header.
+
+    Conntrack puts fragments together before any rule sees them, so ports are always known where the protocol has
+    any. `in_interface` is None for what the host sends and `out_interface` for what it receives; a packet to one of
+    the host's own addresses is sent on `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet.
+    """
+
+    family: Family
+    protocol: int
+    source: int
+    destination: int
+    source_port: int | None = None
+    destination_port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    hop_limit: int = 64
+    in_interface: str | None = None
+    out_interface: str | None = None
+    state: ConntrackState = ConntrackState.NEW
+
+    def __post_init__(self) -> None:
+        if self.in_interface is None and self.out_interface is None:
+            raise ValueError("a packet comes in on an interface, goes out on one, or both")
+
+    @property
+    def path(self) -> Path:
+        """Whether the packet is for the host, from it, or neither."""
+        if self.out_interface is None:
+            return Path.LOCAL_IN
+        return Path.LOCAL_OUT if self.in_interface is None else Path.FORWARDED
+
+    @property
+    def hops(self) -> tuple[tuple[str, Direction], ...]:
+        """The interfaces that the packet passes, in that order, each with the direction of policy it meets there."""
+        into = () if self.in_interface is None else ((self.in_interface, Direction.INGRESS),)
+        out = () if self.out_interface is None else ((self.out_interface, Direction.EGRESS),)
+        return (*into, *out)
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether the protocol has ports that rules can match: TCP, UDP and SCTP."""
+        return self.protocol in PORT_PROTOCOLS
+
+    @property
+    def is_icmp(self) -> bool:
+        """Whether this is ICMP over IPv4, or ICMPv6 over IPv6; across the families the numbers mean nothing."""
+        return self.protocol == (ICMP if self.family is Family.V4 else ICMPV6).number
