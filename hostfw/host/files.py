@@ -31,7 +31,7 @@ class WriteError(OSError):
     """A file could not be written; what it held before is still there."""
 
     def __str__(self) -> str:
-        return f"{self.filename}: cannot be written: {_reason(self)}"
+        return f"{self.filename}: cannot be written: {reason(self)}"
 
 
 def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, ...]]:
@@ -88,6 +88,21 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reason(error: OSError) -> str:
+    """What the operating system refused, in words that fit behind a colon."""
+    match error.errno:
+        case errno.ELOOP:
+            return "symbolic links that lead round in a circle"
+        case errno.ENOENT:
+            return "there is no such file or directory"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full"
+        case errno.EROFS:
+            return "the file system is mounted read-only"
+        case _:
+            return (error.strerror or "input/output error").lower()
 
 
 class _File(NamedTuple):
@@ -148,7 +163,7 @@ def _walk_folder(
         info = folder.stat()
     except OSError as error:
         hint = "make it, or name another directory with --config-dir" if top and error.errno == errno.ENOENT else ""
-        yield _problem(folder, f"directory cannot be read: {_reason(error)}", hint=hint)
+        yield _problem(folder, f"directory cannot be read: {reason(error)}", hint=hint)
         return
     first = seen.setdefault((info.st_dev, info.st_ino), folder)
     if first != folder:
@@ -167,7 +182,7 @@ def _entry(path: Path, owner: int | None, seen: dict[tuple[int, int], Path], *, 
     except OSError as error:
         # An editor's passing file may vanish; a link that leads nowhere may have been a folder of policies.
         if wanted or path.is_symlink() or error.errno != errno.ENOENT:
-            yield _problem(path, f"cannot be read: {_reason(error)}")
+            yield _problem(path, f"cannot be read: {reason(error)}")
         return
     if is_folder:
         yield from _walk_folder(path, owner, seen)
@@ -194,7 +209,7 @@ def _read(file: _File, owner: int | None) -> Source | Problem:
     try:
         data = file.stream.read(MAX_FILE_BYTES + 1) if file.stream else _read_regular(file.path, owner)
     except OSError as error:
-        return _problem(file.path, f"cannot be read: {_reason(error)}")
+        return _problem(file.path, f"cannot be read: {reason(error)}")
     if isinstance(data, Problem):
         return data
     if len(data) > MAX_FILE_BYTES:
@@ -261,17 +276,3 @@ def _problem(
 def _printable(text: str) -> str:
     """A text of one line without control characters, whatever bytes a file's name has."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-def _reason(error: OSError) -> str:
-    match error.errno:
-        case errno.ELOOP:
-            return "symbolic links that lead round in a circle"
-        case errno.ENOENT:
-            return "there is no such file or directory"
-        case errno.ENOSPC | errno.EDQUOT:
-            return "the disk is full"
-        case errno.EROFS:
-            return "the file system is mounted read-only"
-        case _:
-            return (error.strerror or "input/output error").lower()

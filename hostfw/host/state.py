@@ -1,0 +1,287 @@
+"""What hostfw remembers: the generation in force, and the accepted ones that outlive a reboot.
+
+    run_dir/generation.json           what we put into this network namespace; gone with the boot
+    state_dir/accepted                a link to the accepted generation: the one thing that changes
+    state_dir/last-good.nft           a link to its script, which the boot loads without us
+    state_dir/generations/000012/     ruleset.nft, sources.json, generation.json; never edited
+
+A generation is written aside, made durable, and then accepted by renaming one link, so that script and sources
+always agree and a crash leaves the old generation or the new. Reading tolerates anything and says what is wrong.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+
+from hostfw.host.files import is_leftover, sync_directory, write_atomically
+from hostfw.host.stored import garbage, is_text, load_json, load_text, saving, time_of, to_json
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import FAMILIES, Family
+
+KEEP_GENERATIONS = 10
+"""How many generations are kept, the accepted one among them."""
+
+_ACCEPTED = "accepted"
+_LAST_GOOD = "last-good.nft"
+_GENERATIONS = "generations"
+_RULESET = "ruleset.nft"
+_SOURCES = "sources.json"
+_GENERATION = "generation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The generation that we put into this network namespace.
+
+    `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
+    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `counts` are for people.
+    """
+
+    id: str
+    applied_at: datetime
+    kernel_generation: int
+    chains: tuple[tuple[Family, str, str], ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A generation that may be put into force without reading /etc: its script, and the sources it came from.
+
+    The script is empty where it was found damaged; the sources compile to it again.
+    """
+
+    id: str
+    applied_at: datetime
+    configuration: Configuration
+    script: str
+
+
+def save_in_force(run_dir: Path, record: InForce) -> None:
+    """Remember what is in force in the network namespace that we are in. Raises StateError."""
+    chains = {family.nft: {name: digest for of, name, digest in record.chains if of is family} for family in FAMILIES}
+    with saving("the record of the generation in force"):
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(
+            run_dir / _GENERATION,
+            to_json(
+                id=record.id,
+                applied_at=record.applied_at.isoformat(),
+                namespace=_namespace(),
+                kernel_generation=record.kernel_generation,
+                chains=chains,
+                counts=dict(record.counts),
+            ),
+        )
+
+
+def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
+    """What we put into this network namespace, or None if nothing is known of it."""
+    path = run_dir / _GENERATION
+    data, problems = load_json(path)
+    match data:
+        case None:
+            return None, problems
+        case {
+            "format": 1,
+            "id": str(id_),
+            "applied_at": str(applied_at),
+            "namespace": int(namespace),
+            "kernel_generation": int(kernel_generation),
+            "chains": {"ip": dict(ip), "ip6": dict(ip6)},
+            "counts": dict(counts),
+        } if (when := time_of(applied_at)) is not None:
+            if namespace != _namespace():
+                return None, ()
+            named = ((Family.V4, ip), (Family.V6, ip6))
+            chains = ((family, str(name), str(digest)) for family, of in named for name, digest in of.items())
+            numbers = ((str(name), number) for name, number in counts.items() if isinstance(number, int))
+            return InForce(id_, when, kernel_generation, tuple(chains), tuple(numbers)), ()
+        case _:
+            return None, (garbage(path),)
+
+
+def forget_in_force(run_dir: Path) -> None:
+    """Remember that nothing of ours is in force. Raises StateError."""
+    with saving("the record of the generation in force"):
+        (run_dir / _GENERATION).unlink(missing_ok=True)
+
+
+def save_accepted(state_dir: Path, generation: Accepted) -> int:
+    """Make a generation the accepted one, durably, and give its number. Raises StateError.
+
+    A generation from the same sources as the one before takes its place in the history: links that come and go
+    leave what a person may want to go back to.
+    """
+    previous = _accepted_number(state_dir)
+    number = store_generation(state_dir, generation)
+    accept_generation(state_dir, number)
+    if previous is not None and _same_sources(state_dir, previous, number):
+        _remove(state_dir, previous)
+    return number
+
+
+def store_generation(state_dir: Path, generation: Accepted) -> int:
+    """Write a generation down, durably, without accepting it, and give its number. Raises StateError."""
+    files = {
+        _RULESET: generation.script.encode(),
+        _SOURCES: to_json(
+            settings=_sourceto_json(generation.configuration.settings),
+            resources=[_sourceto_json(source) for source in generation.configuration.resources],
+        ),
+        _GENERATION: to_json(
+            id=generation.id,
+            applied_at=generation.applied_at.isoformat(),
+            ruleset_sha256=sha256(generation.script.encode()).hexdigest(),
+        ),
+    }
+    folder = state_dir / _GENERATIONS
+    with saving("the generation"):
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _remove_leftovers(state_dir, folder)
+        number = max(generations(state_dir), default=0) + 1
+        aside = folder / f".{number:06}.tmp"
+        try:
+            aside.mkdir(mode=0o700)
+            for name, data in files.items():
+                write_atomically(aside / name, data)
+            aside.rename(_folder(state_dir, number))
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        sync_directory(folder)
+    return number
+
+
+def accept_generation(state_dir: Path, number: int) -> None:
+    """Make a stored generation the accepted one, durably, and let the oldest go. Raises StateError."""
+    with saving("the accepted generation"):
+        _link(state_dir / _ACCEPTED, f"{_GENERATIONS}/{number:06}")
+        _link(state_dir / _LAST_GOOD, f"{_ACCEPTED}/{_RULESET}")
+        sync_directory(state_dir)
+    others = [known for known in generations(state_dir) if known != number]
+    for old in others[: max(len(others) - KEEP_GENERATIONS + 1, 0)]:
+        _remove(state_dir, old)
+
+
+def load_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+    """The accepted generation, or None if there is none yet or, with problems, none that can be read."""
+    if not os.path.lexists(state_dir / _ACCEPTED):
+        return None, ()
+    return _load(state_dir / _ACCEPTED)
+
+
+def load_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tuple[Problem, ...]]:
+    """A stored generation, or None and the reason."""
+    return _load(_folder(state_dir, number))
+
+
+def generations(state_dir: Path) -> tuple[int, ...]:
+    """The numbers of the stored generations, oldest first."""
+    try:
+        names = [path.name for path in (state_dir / _GENERATIONS).iterdir()]
+    except OSError:
+        return ()
+    return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit()))
+
+
+def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+    about, about_problems = load_json(folder / _GENERATION, required=True)
+    sources, source_problems = load_json(folder / _SOURCES, required=True)
+    if about_problems or source_problems:
+        return None, about_problems + source_problems
+    configuration = _configuration(sources)
+    if configuration is None:
+        return None, (garbage(folder / _SOURCES),)
+    match about:
+        case {"format": 1, "id": str(id_), "applied_at": str(applied_at), "ruleset_sha256": str(digest)} if (
+            when := time_of(applied_at)
+        ) is not None:
+            script, problems = _script(folder / _RULESET, digest)
+            return Accepted(id_, when, configuration, script), problems
+        case _:
+            return None, (garbage(folder / _GENERATION),)
+
+
+def _script(path: Path, digest: str) -> tuple[str, tuple[Problem, ...]]:
+    """The script, or with a warning nothing: its sources can be compiled again."""
+    text, problems = load_text(path, required=True)
+    if text is not None and sha256(text.encode()).hexdigest() == digest:
+        return text, ()
+    return "", tuple(replace(problem, severity=Severity.WARNING) for problem in problems or (garbage(path),))
+
+
+def _configuration(data: object) -> Configuration | None:
+    match data:
+        case {"format": 1, "settings": settings, "resources": list(resources)}:
+            sources = [_source(resource) for resource in resources]
+            found = tuple(source for source in sources if source is not None)
+            if len(found) == len(sources) and (settings is None or _source(settings) is not None):
+                return Configuration(_source(settings), found)
+    return None
+
+
+def _source(data: object) -> Source | None:
+    match data:
+        case {"path": str(path), "text": str(text)} if is_text(path) and is_text(text):
+            return Source(path, text)
+        case _:
+            return None
+
+
+def _sourceto_json(source: Source | None) -> dict[str, str] | None:
+    return {"path": source.path, "text": source.text} if source else None
+
+
+def _namespace() -> int:
+    """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
+def _folder(state_dir: Path, number: int) -> Path:
+    return state_dir / _GENERATIONS / f"{number:06}"
+
+
+def _accepted_number(state_dir: Path) -> int | None:
+    try:
+        return int((state_dir / _ACCEPTED).readlink().name)
+    except (OSError, ValueError):
+        return None
+
+
+def _same_sources(state_dir: Path, one: int, other: int) -> bool:
+    first, _ = load_text(_folder(state_dir, one) / _SOURCES, required=True)
+    second, _ = load_text(_folder(state_dir, other) / _SOURCES, required=True)
+    return first is not None and first == second
+
+
+def _link(path: Path, target: str) -> None:
+    """Let a symbolic link point to `target`, from one moment to the next."""
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.rename(path)
+
+
+def _remove(state_dir: Path, number: int) -> None:
+    """Remove a stored generation: out of sight first, so that no half of one is ever found. What fails is left."""
+    with suppress(OSError):
+        aside = _folder(state_dir, number).rename(state_dir / _GENERATIONS / f".{number:06}.tmp")
+        shutil.rmtree(aside)
+
+
+def _remove_leftovers(*folders: Path) -> None:
+    """Remove what a kill in the middle of a write left behind."""
+    for folder in folders:
+        for path in folder.iterdir():
+            if is_leftover(path.name):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
