@@ -31,7 +31,7 @@ class WriterLock:
     """
 
     def __init__(self, run_dir: Path, timeout_s: float = TIMEOUT_S) -> None:
-        self._path = run_dir / f"apply-{Path('/proc/self/ns/net').stat().st_ino}.lock"
+        self._path = run_dir / f"apply-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
         self._timeout_s = timeout_s
         self._descriptor: int | None = None
 

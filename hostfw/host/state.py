@@ -241,7 +241,7 @@ def _sourceto_json(source: Source | None) -> dict[str, str] | None:
 
 def _namespace() -> int:
     """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
-    return Path("/proc/self/ns/net").stat().st_ino
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def _folder(state_dir: Path, number: int) -> Path:
