@@ -129,17 +129,23 @@ def merge(cidrs: Iterable[Cidr]) -> tuple[Cidr, ...]:
     gets holds an overlap (an overlap refuses the transaction).
     """
     merged: list[Cidr] = []
+    family: Family | None = None
+    first, end = 0, -1
     for cidr in sorted(cidrs):
-        if merged and merged[-1].family is cidr.family and merged[-1].contains(cidr.address):
+        if cidr.family is not family:
+            family, first, end = cidr.family, len(merged), -1
+        if cidr.address <= end:
             continue
         merged.append(cidr)
-        while len(merged) > 1:
-            low, high = merged[-2], merged[-1]
-            if low.length != high.length or low.length == 0 or low.family is not high.family:
+        host_bits = family.bits - cidr.length
+        end = cidr.address | (1 << host_bits) - 1
+        # Only an upper half can complete a whole, and the lower one is right before it.
+        while len(merged) - first > 1 and merged[-1].address >> host_bits & 1:
+            low = merged[-2]
+            if low.length != merged[-1].length or low.address ^ merged[-1].address != 1 << host_bits:
                 break
-            if low.address ^ high.address != 1 << (low.family.bits - low.length):
-                break
-            merged[-2:] = [Cidr(low.family, low.address, low.length - 1)]
+            merged[-2:] = [Cidr(family, low.address, low.length - 1)]
+            host_bits += 1
     return tuple(merged)
 
 

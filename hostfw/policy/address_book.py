@@ -6,6 +6,7 @@ set, and `all()` means every address that the book knows, not every address.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain, groupby
 
 from hostfw.model.plan import AddressSet, PortMember, PortSet
 from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
@@ -19,12 +20,13 @@ class AddressBook:
 
     def __init__(self, resources: Resources, profiles: Mapping[str, Profile]) -> None:
         endpoints = resources.endpoints
-        # Sorted by address, so that what a selector gathers comes nearly sorted to `merge`.
+        addressed = (
+            *((e.expected_ips, effective_labels(e, profiles)) for e in endpoints if e.expected_ips),
+            *((s.nets, dict(s.metadata.labels)) for s in resources.network_sets if s.nets),
+        )
+        # An entry for each family, all sorted by address, so that what a selector gathers comes nearly sorted.
         entries = sorted(
-            (
-                *((merge(e.expected_ips), effective_labels(e, profiles)) for e in endpoints if e.expected_ips),
-                *((merge(s.nets), dict(s.metadata.labels)) for s in resources.network_sets if s.nets),
-            ),
+            ((part, labels) for cidrs, labels in addressed for part in _by_family(merge(cidrs))),
             key=lambda entry: entry[0],
         )
         self._entries = tuple(cidrs for cidrs, _ in entries)
@@ -39,16 +41,18 @@ class AddressBook:
 
     def canonical(self, text: SelectorText | None) -> str:
         """The canonical text of a selector; "" for one that is absent or blank and so restricts nothing."""
-        return self._parse(text)[1] if text is not None and text.text.strip(" \t") else ""
+        return "" if text is None else self._parse(text)[1]
 
     def address_set(self, text: SelectorText | None) -> AddressSet | None:
         """The addresses that a selector stands for, or None where it restricts nothing."""
-        name = self.canonical(text)
-        if text is None or not name:
+        if text is None:
+            return None
+        selector, name = self._parse(text)
+        if not name:
             return None
         known = self._address_sets.get(name)
         if known is None:
-            known = AddressSet(name, self._gather(selected(self._parse(text)[0], self._entry_labels)))
+            known = AddressSet(name, self._gather(selected(selector, self._entry_labels)))
             self._address_sets[name] = known
         return known
 
@@ -69,16 +73,21 @@ class AddressBook:
         known = self._parsed.get(text.text)
         if known is None:
             selector = parse(text.text)
-            known = selector, canonical(selector)
+            known = selector, canonical(selector) if text.text.strip(" \t") else ""
             self._parsed[text.text] = known
         return known
 
     def _gather(self, bits: int) -> tuple[Cidr, ...]:
         known = self._gathered.get(bits)
         if known is None:
-            known = merge(cidr for place in members(bits) for cidr in self._entries[place])
+            parts = [self._entries[place] for place in members(bits)]
+            known = parts[0] if len(parts) == 1 else merge(chain.from_iterable(parts))
             self._gathered[bits] = known
         return known
+
+
+def _by_family(cidrs: tuple[Cidr, ...]) -> Iterable[tuple[Cidr, ...]]:
+    return (tuple(part) for _, part in groupby(cidrs, key=lambda cidr: cidr.family))
 
 
 def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:

@@ -95,13 +95,17 @@ def _side_content(side: EntityRule, book: AddressBook) -> list[list[str] | str] 
     if side == _NO_RESTRICTION:
         return None
     return [
-        sorted({str(net) for net in side.nets}),
-        sorted({str(net) for net in side.not_nets}),
+        _texts(side.nets),
+        _texts(side.not_nets),
         book.canonical(side.selector),
         book.canonical(side.not_selector),
-        sorted({str(port) for port in side.ports}),
-        sorted({str(port) for port in side.not_ports}),
+        _texts(side.ports),
+        _texts(side.not_ports),
     ]
+
+
+def _texts(items: tuple[Cidr, ...] | tuple[PortRange | str, ...]) -> list[str]:
+    return sorted({str(item) for item in items}) if items else []
 
 
 def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook) -> PlannedSide:
@@ -124,12 +128,14 @@ def _merged(nets: tuple[Cidr, ...]) -> tuple[Cidr, ...]:
     return nets if len(nets) < 2 else merge(nets)
 
 
-def _names(ports: Iterable[PortRange | str]) -> list[str]:
-    return sorted({port for port in ports if isinstance(port, str)})
+def _names(ports: tuple[PortRange | str, ...]) -> list[str]:
+    return sorted({port for port in ports if isinstance(port, str)}) if ports else []
 
 
-def _ranges(ports: Iterable[PortRange | str]) -> tuple[PortRange, ...]:
+def _ranges(ports: tuple[PortRange | str, ...]) -> tuple[PortRange, ...]:
     """The numeric ports, sorted, those that overlap as one."""
+    if not ports:
+        return ()
     merged: list[PortRange] = []
     for port in sorted(port for port in ports if not isinstance(port, str)):
         if merged and port.first <= merged[-1].last:
