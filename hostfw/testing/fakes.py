@@ -1,0 +1,297 @@
+"""Fakes of the outside world that behave: an nftables in memory and a clock that waits for nobody."""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
+from hostfw.host.nftables import NftFailure, NftResult
+from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.model.values import FAMILIES, Family
+from hostfw.nft.objects import TABLE
+
+_BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
+_COMMAND = re.compile(r"(?P<verb>add|delete|flush) (?P<kind>table|chain|rule|set|map|counter|element) (?P<rest>.*)")
+_TARGET = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
+_LOOKUP = re.compile(r"@([^\s,}]+)")
+_COUNTER = re.compile(r'\bcounter name "?([^\s"]+)"?')
+_COMMENT = re.compile(r'comment "([^"]*)"$')
+_BASE = re.compile(r"type (?P<type>\S+) hook (?P<hook>\S+) priority (?P<priority>\S+); policy (?P<policy>\S+);")
+_PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0}
+_MAP_FLAG = 0x8
+
+
+@dataclass(slots=True)
+class _Object:
+    """A chain with its rules, a set or map with the lines that declare it, or a counter."""
+
+    lines: list[str] = field(default_factory=list)
+    base: str = ""
+    packets: int = 0
+
+
+_Table = dict[str, dict[str, _Object]]
+"""Objects by kind (chain, set, map, counter) and name."""
+
+
+class _Refused(Exception):
+    """nft would refuse the script here."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+
+class FakeKernel:
+    """Our two tables in memory: an `Nftables` and a `Tables` that agree with each other.
+
+    It takes the scripts that `nft.render` and `nft.change` write, each as one transaction, and refuses references to
+    what is not there and deletions of what is in use. `failures` are given out, one a request, before anything is
+    done; `committed` has the scripts that took effect.
+    """
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.committed: list[str] = []
+        self.checked: list[str] = []
+        self.failures: deque[NftResult | NftFailure] = deque()
+        self.closed = False
+        self._tables: dict[Family, _Table] = {}
+
+    def check(self, script: str) -> NftResult:
+        """Whether the script would take effect now."""
+        self.checked.append(script)
+        return self._failure() or self._run(script)[0]
+
+    def commit(self, script: str) -> NftResult:
+        """Let the script take effect, or none of it."""
+        if failure := self._failure():
+            return failure
+        result = self.meddle(script)
+        if result.ok:
+            self.committed.append(script)
+        return result
+
+    def meddle(self, script: str) -> NftResult:
+        """Let a script take effect by another's hand: it counts as a change and not among `committed`."""
+        result, tables = self._run(script)
+        if result.ok:
+            self._tables = tables
+            self.generation += 1
+        return result
+
+    def close(self) -> None:
+        """Note that the worker was given back."""
+        self.closed = True
+
+    def read_tables(self) -> KernelTables:
+        """Everything but elements."""
+        return KernelTables(self.generation, *(self._kernel_table(family, regular=True) for family in FAMILIES))
+
+    def read_names(self) -> KernelTables:
+        """The same, but of regular chains only their names."""
+        return KernelTables(self.generation, *(self._kernel_table(family, regular=False) for family in FAMILIES))
+
+    def read_generation(self) -> int:
+        """Moves with every script that takes effect."""
+        return self.generation
+
+    def lines(self, family: Family, kind: str, name: str) -> tuple[str, ...]:
+        """The rules of a chain, or the lines that declare a set or map, as they were written."""
+        return tuple(self._tables[family][kind][name].lines)
+
+    def count(self, family: Family, counter: str, packets: int) -> None:
+        """Let traffic pass a counter."""
+        self._tables[family]["counter"][counter].packets += packets
+
+    def _failure(self) -> NftResult | None:
+        if not self.failures:
+            return None
+        failure = self.failures.popleft()
+        if isinstance(failure, NftFailure):
+            raise failure
+        return failure
+
+    def _run(self, script: str) -> tuple[NftResult, dict[Family, _Table]]:
+        tables = deepcopy(self._tables)
+        try:
+            _apply(script, tables)
+            for table in tables.values():
+                _check_references(table)
+        except _Refused as refused:
+            return NftResult(
+                ok=False, error=f"{refused.line}:1-1: Error: {refused.reason}\n", line=refused.line, column=1
+            ), {}
+        return NftResult(ok=True), tables
+
+    def _kernel_table(self, family: Family, *, regular: bool) -> KernelTable:
+        table = self._tables.get(family)
+        if table is None:
+            return KernelTable(family)
+        kinds = (("set", 0), ("map", _MAP_FLAG))
+        return KernelTable(
+            family,
+            exists=True,
+            chains=tuple(_kernel_chain(name, chain, regular=regular) for name, chain in table["chain"].items()),
+            sets=tuple(KernelSet(name, 0, flags, 0, 0, None) for kind, flags in kinds for name in table[kind]),
+            counters=tuple(KernelCounter(name, counter.packets, 0) for name, counter in table["counter"].items()),
+        )
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """A clock that stands until it is told."""
+
+    moment: datetime = datetime(2030, 1, 1, tzinfo=UTC)
+    elapsed_s: float = 0.0
+
+    def now(self) -> datetime:
+        """The moment that was set, and what was waited since."""
+        return self.moment + timedelta(seconds=self.elapsed_s)
+
+    def monotonic(self) -> float:
+        """The seconds that were waited."""
+        return self.elapsed_s
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.elapsed_s += seconds
+
+
+def _apply(script: str, tables: dict[Family, _Table]) -> None:
+    lines = enumerate((line.strip() for line in script.splitlines()), 1)
+    for number, line in lines:
+        try:
+            _line(tables, line, lines)
+        except _Refused as refused:
+            refused.line = refused.line or number
+            raise
+
+
+def _line(tables: dict[Family, _Table], line: str, following: Iterator[tuple[int, str]]) -> None:
+    if line.startswith("table "):
+        table = tables.setdefault(_family(line.removeprefix("table ")), _empty())
+        if line.endswith("{"):
+            _block(table, following)
+    elif command := _COMMAND.fullmatch(line):
+        _command(tables, command["verb"], command["kind"], command["rest"])
+    elif line and not line.startswith("#"):
+        raise _Refused(f"syntax error: {line}")
+
+
+def _block(table: _Table, lines: Iterator[tuple[int, str]]) -> None:
+    """The objects of a `table ... {` block, up to its end."""
+    for number, line in _until_end(lines):
+        head = _BLOCK.fullmatch(line)
+        if head is None:
+            raise _Refused(f"syntax error: {line}", number)
+        _declare(table, head["kind"], head["name"], [] if head["rest"] else [text for _, text in _until_end(lines)])
+
+
+def _until_end(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for number, line in lines:
+        if line == "}":
+            return
+        if line:
+            yield number, line
+
+
+def _declare(table: _Table, kind: str, name: str, body: Iterable[str]) -> None:
+    item = table[kind].setdefault(name, _Object())
+    for line in body:
+        if kind == "chain" and line.startswith("type "):
+            item.base = line
+        elif kind == "chain" or line not in item.lines:
+            item.lines.append(line)
+
+
+def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str) -> None:
+    family_text, _, rest = rest.partition(f" {TABLE}")
+    family = _family(f"{family_text} {TABLE}")
+    name, _, rest = rest.strip().partition(" ")
+    if (verb, kind) == ("add", "table"):
+        tables.setdefault(family, _empty())
+        return
+    if family not in tables:
+        raise _Refused("No such file or directory")
+    table = tables[family]
+    match verb, kind:
+        case "delete", "table":
+            del tables[family]
+        case "flush", "table":
+            for chain in table["chain"].values():
+                chain.lines.clear()
+        case "flush", "chain":
+            _object(table, "chain", name).lines.clear()
+        case "add", "rule":
+            _object(table, "chain", name).lines.append(rest)
+        case "add", _ if kind in table:
+            text = rest.strip().removeprefix("{").removesuffix("}").strip()
+            _declare(table, kind, name, [text] if text else [])
+        case "delete", _ if kind in table:
+            _object(table, kind, name)
+            if kind == "chain":
+                table[kind][name].lines.clear()
+            if (kind, name) in _references(table):
+                raise _Refused("Device or resource busy")
+            del table[kind][name]
+        case _:
+            raise _Refused(f"the fake has no {verb} {kind}")
+
+
+def _object(table: _Table, kind: str, name: str) -> _Object:
+    if name not in table[kind]:
+        raise _Refused("No such file or directory")
+    return table[kind][name]
+
+
+def _references(table: _Table) -> set[tuple[str, str]]:
+    """What rules and map elements refer to; a lookup refers to a set or a map of the name, whichever there is."""
+    lines = [line for kind in ("chain", "map") for item in table[kind].values() for line in item.lines]
+    found = {("chain", name) for line in lines for name in _TARGET.findall(line)}
+    found |= {("counter", name) for line in lines for name in _COUNTER.findall(line)}
+    lookups = {name for line in lines for name in _LOOKUP.findall(line)}
+    return found | {("map" if name in table["map"] else "set", name) for name in lookups}
+
+
+def _check_references(table: _Table) -> None:
+    for kind, name in sorted(_references(table)):
+        if name not in table[kind]:
+            raise _Refused(f"No such file or directory: {kind} {name}")
+
+
+def _empty() -> _Table:
+    return {"chain": {}, "set": {}, "map": {}, "counter": {}}
+
+
+def _family(table: str) -> Family:
+    name = table.removesuffix("{").strip()
+    family = next((family for family in FAMILIES if name == f"{family.nft} {TABLE}"), None)
+    if family is None:
+        raise _Refused(f"the fake has no table {name}")
+    return family
+
+
+def _kernel_chain(name: str, chain: _Object, *, regular: bool) -> KernelChain:
+    base = _BASE.search(chain.base)
+    if not (base or regular):
+        return KernelChain(name, 0, 0)
+    return KernelChain(
+        name,
+        0,
+        0,
+        BaseHook(base["type"], base["hook"], _PRIORITIES[base["priority"]], base["policy"]) if base else None,
+        len(chain.lines),
+        sha256("\n".join(chain.lines).encode()).hexdigest()[:16],
+        tuple(map(_kernel_rule, chain.lines)) if base else (),
+    )
+
+
+def _kernel_rule(text: str) -> KernelRule:
+    comment = _COMMENT.search(text)
+    return KernelRule(0, tuple(_TARGET.findall(text)), tuple(_LOOKUP.findall(text)), comment[1] if comment else "")
