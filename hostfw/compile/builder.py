@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hostfw.compile import names
+from hostfw.compile.costs import CostModel
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.objects import (
     BaseChain,
@@ -43,9 +44,10 @@ class _Used:
 class TableBuilder:
     """One table in the making. Every method returns the name or the reference that rules use."""
 
-    def __init__(self, family: Family) -> None:
-        """An empty table of a family."""
+    def __init__(self, family: Family, costs: CostModel) -> None:
+        """An empty table of a family, to be laid out by a cost model."""
         self.family = family
+        self.costs = costs
         self._sets: dict[str, Set] = {}
         self._maps: dict[str, VerdictMap] = {}
         self._chains: dict[str, Chain] = {}

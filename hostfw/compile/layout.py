@@ -44,15 +44,6 @@ from hostfw.nft.objects import (
     Vmap,
 )
 
-MAX_LINEAR_RULES = 24
-"""Programs of up to this many nft rules stay one list."""
-
-MAX_LINEAR_PORTS = 6
-"""Up to this many runs of ports are dispatched by compares; beyond, by a verdict map."""
-
-MAX_EXPANDED_PORTS = 64
-"""A run of up to this many ports becomes elements of a hash map; a wider one stays a range."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -73,13 +64,13 @@ class Layout:
         return [*self._linear((preamble,), EVERYTHING, program), *self._by_protocol(tuple(rest), program)]
 
     def _is_short(self, program: Program) -> bool:
-        if program.size > MAX_LINEAR_RULES:
+        if program.size > self.builder.costs.linear_rules:
             return False
         conditions = [rule.condition for segment in program.segments for rule in segment]
         if any(needs_protocol(condition) for condition in conditions):
             return False
         tests = (tests_of(condition, EVERYTHING, self.builder) for condition in conditions)
-        return sum(t.count for t in tests if t is not None) <= MAX_LINEAR_RULES
+        return sum(t.count for t in tests if t is not None) <= self.builder.costs.linear_rules
 
     def _by_protocol(self, segments: tuple[Segment, ...], program: Program) -> list[Rule]:
         protocols = protocols_named(_conditions(segments))
@@ -113,18 +104,19 @@ class Layout:
         return [*self._dispatch_ports(purpose, sorted(targets)), *widest]
 
     def _dispatch_ports(self, purpose: str, targets: list[tuple[PortRange, Verdict]]) -> Iterator[Rule]:
-        if len(targets) <= MAX_LINEAR_PORTS:
+        if len(targets) <= self.builder.costs.linear_ports:
             for run, verdict in targets:
                 value = run.first if run.first == run.last else run
                 yield Rule((Match(Key.DPORT, value),), (verdict,))
             return
-        narrow = [(run, verdict) for run, verdict in targets if run.last - run.first < MAX_EXPANDED_PORTS]
-        wide = [(run, verdict) for run, verdict in targets if run.last - run.first >= MAX_EXPANDED_PORTS]
+        expanded = self.builder.costs.expanded_ports
+        narrow = [(run, verdict) for run, verdict in targets if run.last - run.first < expanded]
+        wide = [(run, verdict) for run, verdict in targets if run.last - run.first >= expanded]
         if narrow:
             elements = tuple((port, verdict) for run, verdict in narrow for port in range(run.first, run.last + 1))
             name = self.builder.verdict_map(f"{purpose}/ports", ElementType.PORT, elements)
             yield Rule((), (Vmap(Key.DPORT, name),))
-        if len(wide) <= MAX_LINEAR_PORTS:
+        if len(wide) <= self.builder.costs.linear_ports:
             yield from (Rule((Match(Key.DPORT, run),), (verdict,)) for run, verdict in wide)
         else:
             name = self.builder.verdict_map(f"{purpose}/ranges", ElementType.PORT, tuple(wide), interval=True)

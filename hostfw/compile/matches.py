@@ -17,12 +17,6 @@ from hostfw.nft.objects import Key, Match, SetRef
 Alternative = tuple[Match, ...]
 Choice = tuple[Alternative, ...]
 
-MAX_INLINE_CIDRS = 4
-"""Up to this many prefixes are compares in rules; more are hash sets, one lookup a prefix length."""
-
-MAX_INLINE_PORTS = 4
-"""Up to this many source port ranges are compares in rules; more are one interval set."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tests:
@@ -154,7 +148,7 @@ def _port_choice(side: PlannedSide, keys: _Side, cell: Cell, builder: TableBuild
     if cell.ports is not None:
         if any(_covers(ports, cell.ports) for ports in ranges):
             return ()
-    elif len(ranges) > MAX_INLINE_PORTS:
+    elif len(ranges) > builder.costs.inline_ports:
         alternatives.append((Match(keys.port, builder.port_set(ranges)),))
     else:
         alternatives.extend((Match(keys.port, _port_value(ports)),) for ports in ranges)
@@ -171,7 +165,7 @@ def _may_have_ports(cell: Cell) -> bool:
 
 
 def _negated_ports(ranges: tuple[PortRange, ...], keys: _Side, builder: TableBuilder) -> list[Match]:
-    if len(ranges) > MAX_INLINE_PORTS:
+    if len(ranges) > builder.costs.inline_ports:
         return [Match(keys.port, builder.port_set(ranges), negated=True)]
     return [Match(keys.port, _port_value(ports), negated=True) for ports in ranges]
 
@@ -234,6 +228,6 @@ def _address_matches(
     cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder, *, negated: bool
 ) -> list[Match]:
     values: tuple[Cidr, ...] | tuple[SetRef, ...] = (
-        cidrs if len(cidrs) <= MAX_INLINE_CIDRS else builder.address_sets(cidrs, selector)
+        cidrs if len(cidrs) <= builder.costs.inline_cidrs else builder.address_sets(cidrs, selector)
     )
     return [Match(keys.address, value, negated) for value in values]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hostfw.audit.prefix import LogTag
 from hostfw.compile import names
 from hostfw.model.decisions import Reason
-from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
+from hostfw.model.plan import ANY_SIDE, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
 from hostfw.model.settings import DenyAction, FailsafePort, InvalidPackets, Settings, Unmanaged
 from hostfw.model.values import FAMILIES, Action, Direction, Family, Icmp, PortRange, Protocol
 
@@ -25,8 +25,8 @@ class Condition:
     not_protocol: Protocol | None = None
     icmp: Icmp | None = None
     not_icmp: Icmp | None = None
-    source: PlannedSide = PlannedSide()
-    destination: PlannedSide = PlannedSide()
+    source: PlannedSide = ANY_SIDE
+    destination: PlannedSide = ANY_SIDE
     invalid: bool = False
 
 
@@ -148,7 +148,7 @@ def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
     if direction is Direction.INGRESS:
         source, destination = PlannedSide(nets=nets), PlannedSide(ports=ports)
     else:
-        source, destination = PlannedSide(), PlannedSide(nets=nets, ports=ports)
+        source, destination = ANY_SIDE, PlannedSide(nets=nets, ports=ports)
     return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
 
 

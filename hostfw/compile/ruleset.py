@@ -8,10 +8,11 @@ base chain, so it meets the old structure or the new one and never a mixture.
 from collections.abc import Iterator
 
 from hostfw.compile.builder import TableBuilder
+from hostfw.compile.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout import Layout
 from hostfw.compile.program import Program, forward_program, local_program, unmanaged_program
 from hostfw.model.plan import Plan, PlannedEndpoint
-from hostfw.model.settings import Loopback, NeighbourDiscovery
+from hostfw.model.settings import NeighbourDiscovery
 from hostfw.model.values import FAMILIES, Direction, Family, PortRange
 from hostfw.nft.objects import (
     Accept,
@@ -29,9 +30,6 @@ from hostfw.nft.objects import (
     Vmap,
 )
 
-MAX_LINEAR_INTERFACES = 3
-"""Up to this many interfaces are told apart by compares (34 ns each); beyond, by a verdict map (103 ns in all)."""
-
 LOOPBACK = "lo"
 
 _ESTABLISHED = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
@@ -45,13 +43,12 @@ MULTICAST_LISTENER_TYPES = (PortRange(130, 132), PortRange(143, 143))
 HOP_LIMIT_OF_A_NEIGHBOUR = 255
 
 
-def compile_plan(plan: Plan) -> Ruleset:
+def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS) -> Ruleset:
     """The ruleset that enforces a plan; the same plan gives the same ruleset, name for name."""
-    return Ruleset(tuple(_table(plan, family) for family in FAMILIES))
+    return Ruleset(tuple(_table(plan, TableBuilder(family, costs)) for family in FAMILIES))
 
 
-def _table(plan: Plan, family: Family) -> Table:
-    builder = TableBuilder(family)
+def _table(plan: Plan, builder: TableBuilder) -> Table:
     dispatch = _Dispatch(plan, builder)
     for hook, direction in ((Hook.INPUT, Direction.INGRESS), (Hook.OUTPUT, Direction.EGRESS)):
         local = builder.chain(hook, dispatch.local(direction))
@@ -106,8 +103,8 @@ class _Dispatch:
         return [*self._interfaces(direction, verdicts), Rule((), (default,))]
 
     def _loopback(self, direction: Direction) -> Iterator[Rule]:
-        named = any(binding.interface == LOOPBACK for binding in self._plan.bindings)
-        if self._plan.settings.loopback is Loopback.EXEMPT and not named:
+        """Loopback is open unless an endpoint is bound to it."""
+        if all(binding.interface != LOOPBACK for binding in self._plan.bindings):
             yield Rule((Match(_interface_key(direction), LOOPBACK),), (Accept(),))
 
     def _neighbours(self) -> Iterator[Rule]:
@@ -121,7 +118,7 @@ class _Dispatch:
     def _interfaces(self, direction: Direction, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
         key = _interface_key(direction)
         elements = tuple(sorted(verdicts.items()))
-        if len(elements) <= MAX_LINEAR_INTERFACES:
+        if len(elements) <= self._builder.costs.linear_interfaces:
             yield from (Rule((Match(key, name),), (verdict,)) for name, verdict in elements)
         else:
             name = self._builder.verdict_map(f"{direction.short}/interfaces", ElementType.IFNAME, elements)

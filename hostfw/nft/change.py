@@ -6,19 +6,29 @@ transaction that turns the base chains to the new structure, for both families a
 refers to any more. A crash between two of them leaves the old or the new generation, and litter for the next sweep.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from hostfw.model.values import Family
-from hostfw.nft.objects import BaseChain, Ruleset, Table
+from hostfw.nft.objects import BaseChain, Rule, Ruleset, Table
 from hostfw.nft.render import base_chain_spec, rule_text, table_name, table_text
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledBaseChain:
+    """A base chain in the kernel: whether it drops by policy, its number of rules, and the last one's comment."""
+
+    policy_drop: bool
+    rules: int
+    comment: str
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledTable:
     """What the kernel holds of one of our tables, by name.
 
-    `base_chains` maps a name to the number of its rules and the last one's comment, which is their digest.
+    `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
+    another's hand, or there before we keep a record. Those that are still wanted are written again.
     """
 
     family: Family
@@ -26,7 +36,8 @@ class InstalledTable:
     sets: frozenset[str] = frozenset()
     maps: frozenset[str] = frozenset()
     chains: frozenset[str] = frozenset()
-    base_chains: dict[str, tuple[int, str]] = field(default_factory=dict)
+    base_chains: Mapping[str, InstalledBaseChain] = field(default_factory=dict)
+    suspect: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,11 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable]) -> Change:
     )
 
 
+def as_installed(chain: BaseChain) -> InstalledBaseChain:
+    """What the kernel shows of a base chain once it is in force."""
+    return InstalledBaseChain(chain.policy_drop, len(chain.rules), chain.rules[-1].comment if chain.rules else "")
+
+
 def _prepare(desired: Table, installed: InstalledTable | None) -> str:
     if installed is None:
         return table_text(replace(desired, base_chains=()))
@@ -74,20 +90,21 @@ def _prepare(desired: Table, installed: InstalledTable | None) -> str:
 
 def _switch(desired: Table, installed: InstalledTable | None) -> str:
     name = table_name(desired.family)
-    there = {} if installed is None else installed.base_chains
-    lines = []
+    there = InstalledTable(desired.family) if installed is None else installed
+    lines: list[str] = []
+    for suspect in (chain for chain in desired.chains if chain.name in there.suspect):
+        lines.extend(_rewrite(name, suspect.name, suspect.rules, desired.family))
     for chain in desired.base_chains:
-        if there.get(chain.name) == _signature(chain):
-            continue
-        if chain.name not in there:
+        if chain.name in there.suspect or there.base_chains.get(chain.name) != as_installed(chain):
             lines.append(f"add chain {name} {chain.name} {{ {base_chain_spec(chain)} }}\n")
-        lines.append(f"flush chain {name} {chain.name}\n")
-        lines.extend(f"add rule {name} {chain.name} {rule_text(rule, desired.family)}\n" for rule in chain.rules)
+            lines.extend(_rewrite(name, chain.name, chain.rules, desired.family))
     return "".join(lines)
 
 
-def _signature(chain: BaseChain) -> tuple[int, str]:
-    return len(chain.rules), chain.rules[-1].comment if chain.rules else ""
+def _rewrite(table: str, chain: str, rules: Iterable[Rule], family: Family) -> Iterator[str]:
+    """A chain's rules all replaced: a packet meets the old list or the new one."""
+    yield f"flush chain {table} {chain}\n"
+    yield from (f"add rule {table} {chain} {rule_text(rule, family)}\n" for rule in rules)
 
 
 def _sweep(desired: Table, installed: InstalledTable) -> Iterator[str]:

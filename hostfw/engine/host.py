@@ -1,0 +1,43 @@
+"""The outside world as the engine sees it: every effect is one of these, and tests hand in their own."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from hostfw.host import clock, tables
+from hostfw.host.lock import WriterLock
+from hostfw.host.nftables import Nftables, NftablesWorker
+from hostfw.host.tables import KernelTables
+from hostfw.model.facts import HostFacts
+
+
+class Lock(Protocol):
+    """The right to write, while it is held."""
+
+    def fileno(self) -> int:
+        """The descriptor that holds it."""
+
+
+def _observe(node: str | None) -> HostFacts:
+    # pyroute2 takes 100 ms to import, which `compile --facts` and `diff` of nothing need not pay.
+    from hostfw.host.links import observe
+
+    return observe(node)
+
+
+def _nftables(keep_open: Sequence[int]) -> Nftables:
+    return NftablesWorker(keep_open=keep_open)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The effects of one generation on the host and network namespace that we are in."""
+
+    observe: Callable[[str | None], HostFacts] = _observe
+    read_tables: Callable[[], KernelTables] = tables.read_tables
+    nftables: Callable[[Sequence[int]], Nftables] = _nftables
+    lock: Callable[[Path], AbstractContextManager[Lock]] = WriterLock
+    now: Callable[[], datetime] = clock.now

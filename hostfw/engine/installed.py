@@ -1,0 +1,99 @@
+"""What the kernel holds of ours, held against what we remember of it."""
+
+from collections.abc import Iterator, Mapping
+
+from hostfw.host.nf_tables import KernelChain
+from hostfw.host.state import InForce
+from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.model.values import FAMILIES, Family
+from hostfw.nft.change import InstalledBaseChain, InstalledTable, as_installed
+from hostfw.nft.objects import Hook, Ruleset, Table
+from hostfw.nft.render import table_name
+
+_HOOKS = frozenset(hook.value for hook in Hook)
+
+Digests = tuple[tuple[Family, str, str], ...]
+
+
+def installed_tables(tables: KernelTables, record: InForce | None) -> tuple[InstalledTable, ...]:
+    """The tables that exist, with the chains that cannot be trusted to hold what their names say."""
+    found = (tables.of(family) for family in FAMILIES)
+    return tuple(_installed(table, record) for table in found if table.exists)
+
+
+def digests(tables: KernelTables) -> Digests:
+    """The digest of every chain of ours, to be remembered."""
+    return tuple(
+        (family, name, digest) for family in FAMILIES for name, digest in tables.of(family).chain_digests.items()
+    )
+
+
+def missing(tables: KernelTables, ruleset: Ruleset) -> tuple[str, ...]:
+    """What a ruleset holds and the kernel does not, in sentences: empty after a commit that took."""
+    return tuple(
+        sentence for table in ruleset.tables for sentence in _missing(_installed(tables.of(table.family), None), table)
+    )
+
+
+def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
+    """What another's hand did to our tables since we wrote them, in sentences."""
+    remembered = {(family, name): digest for family, name, digest in record.chains}
+    sentences: list[str] = []
+    for family in FAMILIES:
+        table = tables.of(family)
+        title = f"table {table_name(family)}"
+        if not table.exists:
+            sentences.append(f"{title} is gone")
+            continue
+        there = {chain.name: chain for chain in table.chains}
+        mine = {name: digest for (of, name), digest in remembered.items() if of is family}
+        sentences.extend(f"{title}: chain {name} is gone" for name in sorted(mine.keys() - there.keys()))
+        sentences.extend(f"{title}: chain {name} is not ours" for name in sorted(there.keys() - mine.keys()))
+        changed = sorted(name for name, digest in mine.items() if name in there and there[name].digest != digest)
+        sentences.extend(f"{title}: chain {name} was changed by another program" for name in changed)
+        sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
+    return tuple(sentences)
+
+
+def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:
+    trusted = {name: digest for family, name, digest in record.chains if family is table.family} if record else {}
+    named = [item for item in table.sets if not item.is_anonymous]
+    return InstalledTable(
+        table.family,
+        counters=frozenset(counter.name for counter in table.counters),
+        sets=frozenset(item.name for item in named if not item.is_map),
+        maps=frozenset(item.name for item in named if item.is_map),
+        chains=frozenset(chain.name for chain in table.chains if chain.base is None),
+        base_chains={chain.name: _base_chain(chain) for chain in table.chains if chain.base is not None},
+        suspect=frozenset(chain.name for chain in table.chains if trusted.get(chain.name) != chain.digest),
+    )
+
+
+def _base_chain(chain: KernelChain) -> InstalledBaseChain:
+    policy_drop = chain.base is not None and chain.base.policy == "drop"
+    comment = chain.base_rules[-1].comment if chain.base_rules else ""
+    return InstalledBaseChain(policy_drop, chain.rules or 0, comment)
+
+
+def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
+    pairs = (
+        ("counter", set(wanted.counters), there.counters),
+        ("set", {item.name for item in wanted.sets}, there.sets),
+        ("map", {item.name for item in wanted.maps}, there.maps),
+        ("chain", {chain.name for chain in wanted.chains}, there.chains),
+    )
+    title = table_name(wanted.family)
+    for kind, names, held in pairs:
+        yield from (f"{kind} {name} of {title}" for name in sorted(names - held))
+    for chain in wanted.base_chains:
+        if there.base_chains.get(chain.name) != as_installed(chain):
+            yield f"base chain {chain.name} of {title}"
+
+
+def _loosened(there: Mapping[str, KernelChain]) -> Iterator[str]:
+    """Base chains whose policy is not the one that we gave them; digests are of rules alone."""
+    for name in sorted(_HOOKS & there.keys()):
+        base = there[name].base
+        wanted = "accept" if name == Hook.FORWARD else "drop"
+        if base is None or base.policy != wanted:
+            yield f"chain {name} does not {wanted} by policy any more"

@@ -1,0 +1,203 @@
+"""What the kernel would do with a packet: our own ruleset, walked as nf_tables walks it.
+
+Only the expressions that hostfw writes are known, and only for whole packets: conntrack puts fragments together
+before any rule here sees them. Limits are never reached, so every log is made.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hostfw.model.packet import Packet, Path
+from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange, mask_of
+from hostfw.nft.objects import (
+    Accept,
+    Chain,
+    CounterRef,
+    Drop,
+    Element,
+    Goto,
+    Hook,
+    Jump,
+    Key,
+    Log,
+    Match,
+    Reject,
+    Return,
+    Rule,
+    Ruleset,
+    SetRef,
+    Table,
+    Verdict,
+    Vmap,
+)
+
+_HOOKS = {Path.LOCAL_IN: Hook.INPUT, Path.LOCAL_OUT: Hook.OUTPUT, Path.FORWARDED: Hook.FORWARD}
+
+
+class Fate(StrEnum):
+    """What becomes of a packet."""
+
+    ACCEPT = "accept"
+    DROP = "drop"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The fate of a packet, the counters that it moved and the prefixes that it was logged with, in order."""
+
+    fate: Fate
+    counters: tuple[str, ...]
+    prefixes: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the packet goes on."""
+        return self.fate is Fate.ACCEPT
+
+
+def simulate(ruleset: Ruleset, packet: Packet) -> Outcome:
+    """The fate of a packet at the one hook where hostfw filters it."""
+    table = next(table for table in ruleset.tables if table.family is packet.family)
+    walk = _Walk(table, packet)
+    base = next(chain for chain in table.base_chains if chain.hook is _HOOKS[packet.path])
+    fate = walk.through(base.rules) or (Fate.DROP if base.policy_drop else Fate.ACCEPT)
+    return Outcome(fate, tuple(walk.counters), tuple(walk.prefixes))
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One packet on its way through the chains of a table."""
+
+    table: Table
+    packet: Packet
+    counters: list[str] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    _chains: dict[str, Chain] = field(default_factory=dict)
+    _elements: dict[str, frozenset[Element]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._chains = {chain.name: chain for chain in self.table.chains}
+
+    def through(self, rules: tuple[Rule, ...]) -> Fate | None:
+        """The fate that a list of rules decides, or None where the packet comes back from it."""
+        for rule in rules:
+            if not all(self._holds(match) for match in rule.matches):
+                continue
+            for verdict in self._verdicts(rule):
+                match verdict:
+                    case Fate():
+                        return verdict
+                    case Return():
+                        return None
+                    case Goto(chain):
+                        return self.through(self._chains[chain].rules)
+                    case Jump(chain):
+                        fate = self.through(self._chains[chain].rules)
+                        if fate is not None:
+                            return fate
+        return None
+
+    def _verdicts(self, rule: Rule) -> Iterator[Fate | Return | Goto | Jump]:
+        for statement in rule.statements:
+            match statement:
+                case CounterRef(name):
+                    self.counters.append(name)
+                case Log(prefix):
+                    self.prefixes.append(prefix)
+                case Reject():
+                    yield Fate.REJECT
+                case Vmap(key, name):
+                    yield from self._looked_up(key, name)
+                case Accept() | Drop() | Return() | Goto() | Jump():
+                    yield _as_step(statement)
+
+    def _looked_up(self, key: Key, name: str) -> Iterator[Fate | Return | Goto | Jump]:
+        contents = next(item for item in self.table.maps if item.name == name)
+        value = self._value(key)
+        for element, verdict in contents.elements:
+            if value is not None and _element_holds(element, value):
+                yield _as_step(verdict)
+                return
+
+    def _holds(self, match: Match) -> bool:
+        """Whether a test holds; a rule that cannot load what it tests does not match, negated or not."""
+        value = self._value(match.key)
+        if value is None:
+            return False
+        return self._equal(match, value) is not match.negated
+
+    def _equal(self, match: Match, value: Element) -> bool:
+        match match.value:
+            case SetRef(name, length):
+                if length is not None and isinstance(value, int):
+                    value &= mask_of(self.table.family, length)
+                return self._in_set(name, value)
+            case Cidr() as cidr:
+                return isinstance(value, int) and cidr.contains(value)
+            case PortRange(first, last):
+                return isinstance(value, int) and first <= value <= last
+            case str() as text if match.key is Key.CT_STATE:
+                return value in text.split(",")
+            case wanted:
+                return value == wanted
+
+    def _in_set(self, name: str, value: Element) -> bool:
+        contents = next(item for item in self.table.sets if item.name == name)
+        if contents.interval:
+            return any(_element_holds(element, value) for element in contents.elements)
+        if name not in self._elements:
+            self._elements[name] = frozenset(contents.elements)
+        return value in self._elements[name]
+
+    def _value(self, key: Key) -> Element | None:
+        packet = self.packet
+        ports = packet.protocol in PORT_PROTOCOLS
+        match key:
+            case Key.IIFNAME:
+                return packet.in_interface or ""
+            case Key.OIFNAME:
+                return packet.out_interface or ""
+            case Key.PROTOCOL:
+                return packet.protocol
+            case Key.SADDR:
+                return packet.source
+            case Key.DADDR:
+                return packet.destination
+            case Key.SPORT:
+                return packet.source_port if ports else None
+            case Key.DPORT:
+                return packet.destination_port if ports else None
+            case Key.SOURCE_SOCKET:
+                return _socket(packet.source, packet.protocol, packet.source_port)
+            case Key.DESTINATION_SOCKET:
+                return _socket(packet.destination, packet.protocol, packet.destination_port)
+            case Key.ICMP_TYPE:
+                return packet.icmp_type if packet.is_icmp else None
+            case Key.ICMP_CODE:
+                return packet.icmp_code if packet.is_icmp else None
+            case Key.HOP_LIMIT:
+                return packet.hop_limit
+            case Key.CT_STATE:
+                return packet.state.value
+
+
+def _socket(address: int, protocol: int, port: int | None) -> Element | None:
+    return None if port is None or protocol not in PORT_PROTOCOLS else (address, protocol, port)
+
+
+def _element_holds(element: Element, value: Element) -> bool:
+    if isinstance(element, PortRange):
+        return isinstance(value, int) and element.first <= value <= element.last
+    return element == value
+
+
+def _as_step(verdict: Verdict) -> Fate | Return | Goto | Jump:
+    match verdict:
+        case Accept():
+            return Fate.ACCEPT
+        case Drop():
+            return Fate.DROP
+        case _:
+            return verdict

@@ -1,0 +1,74 @@
+"""What `explain` says, the compiled ruleset does: verdict, counter and log record, on every packet."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostfw.audit.prefix import LogTag, decode, encode
+from hostfw.compile import names
+from hostfw.compile.costs import DEFAULT_COSTS, CostModel
+from hostfw.compile.ruleset import compile_plan
+from hostfw.model.decisions import Reason
+from hostfw.model.explanation import Explanation, Step
+from hostfw.model.packet import Packet
+from hostfw.model.plan import Plan
+from hostfw.model.settings import DenyAction
+from hostfw.model.values import Action
+from hostfw.nft.simulate import Fate, Outcome, simulate
+from hostfw.policy.explain import explain
+from tests.property.plans import packets, plans
+
+LOOKUPS_EVERYWHERE = CostModel(0, 0, 0, 2, 0, 0)
+LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100)
+PACKETS_A_PLAN = 60
+
+
+def _tag(step: Step) -> LogTag:
+    action = Action.LOG if step.action is Action.LOG else Action.DENY
+    index = None if step.rule is None else step.rule.index
+    return LogTag(action, step.direction, step.reason, step.tier, step.policy, index)
+
+
+def _expected_prefixes(explanation: Explanation) -> list[str]:
+    logged = [_tag(step) for step in explanation.logged_by]
+    denied = [] if explanation.allowed else [_tag(explanation.decided_by)]
+    return [encode(tag) for tag in (*logged, *denied)]
+
+
+def _expected_counters(explanation: Explanation) -> list[str]:
+    """Every policy rule that matched, a failsafe that did, or the drop that decided."""
+    counters = []
+    for step in explanation.steps:
+        if step.missed:
+            continue
+        if step.rule is not None:
+            counters.append(names.rule_counter(step.rule))
+        elif step.failsafe is not None:
+            counters.append(names.failsafe_counter(step.failsafe, step.direction))
+        elif step is explanation.decided_by and not explanation.allowed:
+            counters.append(names.drop_counter(_tag(step)))
+    return counters
+
+
+def _expected_fate(plan: Plan, explanation: Explanation) -> Fate:
+    if explanation.allowed:
+        return Fate.ACCEPT
+    rejects = plan.settings.deny_action is DenyAction.REJECT and explanation.decided_by.reason is not Reason.INVALID
+    return Fate.REJECT if rejects else Fate.DROP
+
+
+def _agree(plan: Plan, outcome: Outcome, packet: Packet) -> None:
+    explanation = explain(plan, packet)
+
+    assert outcome.fate is _expected_fate(plan, explanation), explanation
+    assert list(outcome.prefixes) == _expected_prefixes(explanation)
+    assert list(outcome.counters) == _expected_counters(explanation)
+    assert all(decode(prefix) is not None for prefix in outcome.prefixes)
+
+
+@given(plan=plans(), sent=st.lists(packets(), min_size=PACKETS_A_PLAN, max_size=PACKETS_A_PLAN))
+def test_the_ruleset_does_what_explain_says(plan: Plan, sent: list[Packet]) -> None:
+    """Whatever the cost model prefers, each packet meets the same verdict, counters and logs."""
+    for costs in (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, LISTS_EVERYWHERE):
+        ruleset = compile_plan(plan, costs)
+        for packet in sent:
+            _agree(plan, simulate(ruleset, packet), packet)
