@@ -62,7 +62,7 @@ class AddressBook:
         known = self._port_sets.get(key)
         if known is None:
             bits = self._named.get(name, 0)
-            if text is not None and key[1]:
+            if text is not None:
                 bits &= selected(self._parse(text)[0], self._port_labels)
             found = (m for place in members(bits) for m in _port_members(self._with_ports[place], name, protocol))
             known = PortSet(name, tuple(sorted(set(found))))

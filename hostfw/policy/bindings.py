@@ -23,11 +23,10 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.settings import Loopback
 from hostfw.model.values import address_text
+from hostfw.policy.wording import listed
 
 WILDCARD = "*"
 LOOPBACK = "lo"
-
-_NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +213,11 @@ def _unknown_link_groups(
     for group in groups:
         for entry in (*group.match, *group.except_):
             if group.metadata.name in named and isinstance(entry.link_group, str) and entry.link_group not in known:
+                such_as = f" such as {listed(known)}" if known else ""
                 yield Problem(
                     entry.position,
                     f'this host has no link group "{entry.link_group}", so no interface matches this entry',
-                    expected="a number, or a name of /etc/iproute2/group" + _list_text(" such as ", known),
+                    expected=f"a number, or a name of /etc/iproute2/group{such_as}",
                     severity=Severity.WARNING,
                 )
 
@@ -229,7 +229,7 @@ def _lost_claims(claims: Mapping[str, list[Claim]]) -> Iterator[Problem]:
         for loser in losers:
             lost[winner.endpoint.metadata.name, loser.endpoint.metadata.name].append(loser)
     for (winner_name, loser_name), losses in lost.items():
-        where = _list_text("", (c.interface for c in losses))
+        where = listed(c.interface for c in losses)
         yield _warning(
             losses[0].endpoint,
             f'HostEndpoint "{loser_name}" does not govern {where}: "{winner_name}" does, being first by name',
@@ -243,12 +243,4 @@ def _warning(endpoint: HostEndpoint, message: str, *, expected: str = "", hint: 
 
 
 def _interfaces_text(facts: HostFacts) -> str:
-    return _list_text("one of ", (i.name for i in facts.interfaces))
-
-
-def _list_text(lead: str, names: Iterable[str]) -> str:
-    shown = sorted(set(names))
-    if not shown:
-        return ""
-    more = f" and {len(shown) - _NAMES_SHOWN} more" if len(shown) > _NAMES_SHOWN else ""
-    return f"{lead}{', '.join(shown[:_NAMES_SHOWN])}{more}"
+    return f"one of {listed(i.name for i in facts.interfaces)}"

@@ -20,6 +20,7 @@ from hostfw.policy.bindings import bind
 from hostfw.policy.labels import effective_labels, index_labels, members, selected
 from hostfw.policy.planned_rules import Owner, plan_rules
 from hostfw.policy.selector import parse
+from hostfw.policy.wording import listed
 
 POLICY_KIND = "GlobalNetworkPolicy"
 PROFILE_KIND = "Profile"
@@ -30,8 +31,6 @@ DEFAULT_TIER = Tier(Metadata("default"), order=1_000_000, default_action=Action.
 _ALLOW_ALL = (Rule(Action.ALLOW),)
 DEFAULT_ALLOW_PROFILE = Profile(Metadata("projectcalico-default-allow"), ingress=_ALLOW_ALL, egress=_ALLOW_ALL)
 """Calico's built-in profile that allows both directions."""
-
-_NODES_SHOWN = 8
 
 
 def resolve(resources: Resources, settings: Settings, facts: HostFacts) -> tuple[Plan, tuple[Problem, ...]]:
@@ -169,13 +168,11 @@ def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> 
 def _node_problems(resources: Resources, local: Sequence[HostEndpoint], node: str) -> Iterator[Problem]:
     if local or not resources.endpoints:
         return
-    nodes = sorted({endpoint.node for endpoint in resources.endpoints})
-    more = f" and {len(nodes) - _NODES_SHOWN} more" if len(nodes) > _NODES_SHOWN else ""
     first = min(resources.endpoints, key=lambda e: e.metadata.position)
     yield Problem(
         first.metadata.position,
         f'no HostEndpoint is of this node, "{node}", so no policy applies to it',
-        expected=f"node: {node} (those here are of {', '.join(nodes[:_NODES_SHOWN])}{more})",
+        expected=f"node: {node} (those here are of {listed(e.node for e in resources.endpoints)})",
         hint="give the HostEndpoints the name of this node, or set node in hostfw.yaml to the name that they have",
         severity=Severity.WARNING,
     )

@@ -205,13 +205,18 @@ def test_an_alternative_name_in_its_place_is_pointed_out() -> None:
     ]
 
 
-def test_a_long_list_of_interfaces_is_cut() -> None:
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (8, "one of veth0, veth1, veth2, veth3, veth4, veth5, veth6, veth7"),
+        (10, "one of veth0, veth1, veth2, veth3, veth4, veth5, veth6, veth7 and 2 more"),
+    ],
+)
+def test_a_long_list_of_interfaces_is_cut(count: int, expected: str) -> None:
     """A host of containers has hundreds."""
-    many = tuple(link(f"veth{n}") for n in range(10))
+    many = tuple(link(f"veth{n}") for n in range(count))
 
-    assert [expected for _, _, expected, _ in _messages((hep("a", "x"),), facts(*many))] == [
-        "one of veth0, veth1, veth2, veth3, veth4, veth5, veth6, veth7 and 2 more"
-    ]
+    assert [listed for _, _, listed, _ in _messages((hep("a", "x"),), facts(*many))] == [expected]
 
 
 def test_an_endpoint_whose_group_or_addresses_match_nothing_is_a_warning() -> None:
