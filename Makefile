@@ -36,6 +36,9 @@ soak: venv ## (sudo) the long tests, at full count
 golden: venv ## write the golden files anew; then read the diff
 	$(PYTEST) -q --update-golden tests/golden
 
+bench: ## (sudo) the figures that hostfw claims, each a ratio against a baseline in the same run
+	@$(PYTHON) -m bench; $(GIVE_BACK)
+
 lint: ruff types imports spelling shell yaml ## every linter
 
 ruff: venv
