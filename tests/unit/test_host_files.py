@@ -1,0 +1,449 @@
+"""Reading configuration and writing state files."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from hostfw.host import files
+from hostfw.host.files import WriteError, read_configuration, read_paths, write_atomically
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.sources import Configuration
+
+ROOT = Path(__file__).parents[2]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="ownership is checked for root alone")
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    """An empty configuration directory."""
+    path = tmp_path / "etc"
+    path.mkdir(mode=0o755)
+    return path
+
+
+def put(path: Path, content: str | bytes = "", mode: int = 0o644) -> Path:
+    """A file with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    path.chmod(mode)
+    return path
+
+
+def contents(folder: Path) -> list[str]:
+    """The names of everything in a folder, hidden or not."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def names(configuration: Configuration, top: Path) -> list[str]:
+    """The paths of the resource files below a directory."""
+    return [str(Path(source.path).relative_to(top)) for source in configuration.resources]
+
+
+def said(problems: tuple[Problem, ...], top: Path) -> list[str]:
+    """The problems as a person reads them, below a directory."""
+    return [str(problem).removeprefix(f"{top}/") for problem in problems]
+
+
+def test_resources_come_in_byte_order_of_their_paths(etc: Path) -> None:
+    """Capitals sort before small letters, and a dot before a slash."""
+    for name in ("b.yaml", "B.yml", "a/z.yaml", "a.yaml", "a/b/c.yaml", "ä.yaml", "10.yaml", "9.yaml"):
+        put(etc / name, name)
+
+    configuration, problems = read_configuration(etc)
+
+    assert names(configuration, etc) == [
+        "10.yaml",
+        "9.yaml",
+        "B.yml",
+        "a.yaml",
+        "a/b/c.yaml",
+        "a/z.yaml",
+        "b.yaml",
+        "ä.yaml",
+    ]
+    assert [source.text for source in configuration.resources][:2] == ["10.yaml", "9.yaml"]
+    assert problems == ()
+
+
+def test_hostfw_yaml_at_the_top_is_the_settings(etc: Path) -> None:
+    """The same name in a folder is an ordinary resource file."""
+    put(etc / "hostfw.yaml", "node: a\n")
+    put(etc / "sub/hostfw.yaml", "kind: Tier\n")
+
+    configuration, problems = read_configuration(etc)
+
+    assert configuration.settings is not None
+    assert configuration.settings.path == str(etc / "hostfw.yaml")
+    assert configuration.settings.text == "node: a\n"
+    assert names(configuration, etc) == ["sub/hostfw.yaml"]
+    assert problems == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden.yaml",
+        ".git/a.yaml",
+        "a.yaml~",
+        "old~/a.yaml",
+        "a.yaml.dpkg-old",
+        "a.dpkg-new.yaml",
+        "policies.dpkg-dist/a.yaml",
+        "a.yaml.rpmnew",
+        "README.md",
+        "a.json",
+    ],
+)
+def test_files_of_editors_and_package_managers_are_left_out(etc: Path, name: str) -> None:
+    """Neither their content nor their permissions matter."""
+    put(etc / name, b"\xff", mode=0o666)
+
+    assert read_configuration(etc) == (Configuration(), ())
+
+
+def test_an_empty_directory_is_an_empty_configuration(etc: Path) -> None:
+    """A host without policy is allowed."""
+    assert read_configuration(etc) == (Configuration(), ())
+
+
+def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
+    """An empty configuration would deny everything; a mistyped path must not."""
+    _, problems = read_configuration(tmp_path / "etx")
+
+    assert said(problems, tmp_path) == ["etx:1:1: directory cannot be read: there is no such file or directory"]
+    assert problems[0].hint == "make it, or name another directory with --config-dir"
+
+
+def test_a_file_in_place_of_the_directory_is_an_error(tmp_path: Path) -> None:
+    """`--config-dir a.yaml` is a mistake for `-f a.yaml`."""
+    put(tmp_path / "a.yaml")
+
+    _, problems = read_configuration(tmp_path / "a.yaml")
+
+    assert said(problems, tmp_path) == ["a.yaml:1:1: directory cannot be read: not a directory"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("at the start", b"\xffabc", "1:1: byte 0xff is not UTF-8"),
+        ("in the third line", b"a: b\nc: d\n  e: \xe9t\xe9\n", "3:6: byte 0xe9 is not UTF-8"),
+        ("behind wider characters", "ä: ö ü".encode() + b"\xc3", "1:7: byte 0xc3 is not UTF-8"),
+        ("half a character at the end", "ä".encode()[:1], "1:1: byte 0xc3 is not UTF-8"),
+        ("UTF-16", "kind: Tier".encode("utf-16"), "1:1: is UTF-16 text"),
+    ],
+)
+def test_bytes_that_are_not_utf_8_are_pointed_at(etc: Path, name: str, content: bytes, expected: str) -> None:
+    """Line and column are those of the first bad byte, in characters."""
+    put(etc / "a.yaml", content)
+
+    configuration, problems = read_configuration(etc)
+
+    assert said(problems, etc) == [f"a.yaml:{expected}"], name
+    assert configuration.resources == ()
+    assert problems[0].expected == "UTF-8 text"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(etc: Path) -> None:
+    """Columns count from the first character that a person sees; line ends stay as they are."""
+    put(etc / "a.yaml", b"\xef\xbb\xbfkind: Tier\r\n")
+
+    configuration, _ = read_configuration(etc)
+
+    assert configuration.resources[0].text == "kind: Tier\r\n"
+
+
+def test_a_problem_in_one_file_keeps_none_of_the_others(etc: Path) -> None:
+    """Everything that is wrong is said at once, and the rest is read."""
+    put(etc / "a.yaml", b"\xff")
+    put(etc / "b.yaml", "fine")
+    put(etc / "c.yaml", b"\xfe")
+
+    configuration, problems = read_configuration(etc)
+
+    assert names(configuration, etc) == ["b.yaml"]
+    assert len(problems) == 2
+
+
+def test_special_files_are_refused_without_waiting(etc: Path) -> None:
+    """A pipe without a writer would block an ordinary open for ever."""
+    os.mkfifo(etc / "pipe.yaml")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(etc / "socket.yaml"))
+        (etc / "null.yaml").symlink_to("/dev/null")
+
+        found: list[tuple[Problem, ...]] = []
+        reader = threading.Thread(target=lambda: found.append(read_configuration(etc)[1]), daemon=True)
+        reader.start()
+        reader.join(10)
+
+    assert found, "reading did not come back"
+    assert said(found[0], etc) == [
+        "null.yaml:1:1: is a device, not a file",
+        "pipe.yaml:1:1: is a pipe, not a file",
+        "socket.yaml:1:1: is a socket, not a file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "expected"),
+    [
+        ("a.yaml", "nowhere.yaml", "a.yaml:1:1: cannot be read: there is no such file or directory"),
+        ("a.yaml", "a.yaml", "a.yaml:1:1: cannot be read: symbolic links that lead round in a circle"),
+        ("policies.d", "/nowhere", "policies.d:1:1: cannot be read: there is no such file or directory"),
+        ("policies.d", "policies.d", "policies.d:1:1: cannot be read: symbolic links that lead round in a circle"),
+    ],
+)
+def test_links_that_lead_nowhere_are_errors(etc: Path, link: str, target: str, expected: str) -> None:
+    """A folder of policies behind a broken link must not be skipped in silence."""
+    (etc / link).symlink_to(target)
+
+    _, problems = read_configuration(etc)
+
+    assert said(problems, etc) == [expected]
+
+
+def test_links_to_files_and_folders_are_followed(etc: Path, tmp_path: Path) -> None:
+    """A file goes by the path that a person sees."""
+    put(tmp_path / "shared/x.yaml", "x")
+    (etc / "all").symlink_to(tmp_path / "shared")
+    (etc / "one.yaml").symlink_to(tmp_path / "shared/x.yaml")
+
+    configuration, problems = read_configuration(etc)
+
+    assert names(configuration, etc) == ["all/x.yaml", "one.yaml"]
+    assert problems == ()
+
+
+def test_a_folder_that_leads_back_is_read_once(etc: Path) -> None:
+    """Loops of directories are said and end."""
+    put(etc / "a/b/x.yaml", "x")
+    (etc / "a/b/up").symlink_to(etc)
+
+    configuration, problems = read_configuration(etc)
+
+    assert names(configuration, etc) == ["a/b/x.yaml"]
+    assert said(problems, etc) == [f"a/b/up:1:1: leads to a directory that is read already, as {etc}"]
+
+
+def test_a_name_in_capitals_is_warned_of(etc: Path) -> None:
+    """A policy in `A.YAML` would otherwise be missed."""
+    put(etc / "A.YAML")
+
+    configuration, problems = read_configuration(etc)
+
+    assert configuration.resources == ()
+    assert said(problems, etc) == ["A.YAML:1:1: warning: left out, because its name ends in capitals"]
+    assert problems[0].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(b"a\nb.yaml", "a\\nb.yaml"), (b"\xff.yaml", "\\udcff.yaml"), ("a\u202eb.yaml".encode(), "a\\u202eb.yaml")],
+)
+def test_names_that_cannot_be_printed_are_refused(etc: Path, name: bytes, shown: str) -> None:
+    """They would end up in logs, in rulesets and on terminals."""
+    (etc / os.fsdecode(name)).write_text("")
+
+    configuration, problems = read_configuration(etc)
+
+    assert configuration.resources == ()
+    assert said(problems, etc) == [f"{shown}:1:1: name holds characters that cannot be printed"]
+
+
+def test_a_file_that_is_too_big_is_refused(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device or a runaway log under a .yaml name must not eat the host's memory."""
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 10)
+    put(etc / "a.yaml", "x" * 10)
+    put(etc / "b.yaml", "x" * 11)
+
+    configuration, problems = read_configuration(etc)
+
+    assert names(configuration, etc) == ["a.yaml"]
+    assert said(problems, etc) == ["b.yaml:1:1: is too big"]
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("mode", "expected", "hint"),
+    [
+        (0o644, [], None),
+        (0o600, [], None),
+        (0o664, ["a.yaml:1:1: is writable by its group"], "chmod go-w"),
+        (0o646, ["a.yaml:1:1: is writable by everyone"], "chmod go-w"),
+        (0o666, ["a.yaml:1:1: is writable by everyone"], "chmod go-w"),
+    ],
+)
+def test_root_takes_no_policy_that_others_may_write(
+    etc: Path, mode: int, expected: list[str], hint: str | None
+) -> None:
+    """What a file says is enforced with root's power."""
+    put(etc / "a.yaml", "x", mode)
+
+    configuration, problems = read_configuration(etc)
+
+    assert said(problems, etc) == expected
+    assert bool(configuration.resources) is not bool(expected)
+    assert [problem.hint for problem in problems] == ([f"{hint} {etc}/a.yaml"] if hint else [])
+
+
+@as_root
+def test_root_takes_no_policy_of_another_owner(etc: Path) -> None:
+    """Its owner could make it writable at any time."""
+    os.chown(put(etc / "a.yaml", "x"), 1000, 0)
+
+    configuration, problems = read_configuration(etc)
+
+    assert configuration.resources == ()
+    assert said(problems, etc) == ["a.yaml:1:1: belongs to user 1000, who is not root"]
+    assert problems[0].hint == f"chown root: {etc}/a.yaml"
+
+
+@as_root
+def test_root_takes_nothing_from_a_folder_that_others_may_write(etc: Path) -> None:
+    """Others could put files there, or take some away."""
+    put(etc / "sub/a.yaml", "x")
+    (etc / "sub").chmod(0o777)
+
+    configuration, problems = read_configuration(etc)
+
+    assert configuration.resources == ()
+    assert said(problems, etc) == ["sub:1:1: is writable by everyone"]
+
+
+@as_root
+def test_files_that_a_person_names_may_be_anyones(tmp_path: Path) -> None:
+    """`sudo hostfwctl validate -f .` in one's own checkout works."""
+    path = put(tmp_path / "a.yaml", "x", 0o666)
+    os.chown(path, 1000, 1000)
+    tmp_path.chmod(0o777)
+
+    configuration, problems = read_paths([path, tmp_path])
+
+    assert [source.path for source in configuration.resources] == [str(path)]
+    assert problems == ()
+
+
+def test_paths_come_in_the_order_that_a_person_gave(tmp_path: Path) -> None:
+    """Within a directory byte order holds, each file comes once, and a named file may end in anything."""
+    put(tmp_path / "d/b.yaml", "b")
+    put(tmp_path / "d/a.yaml", "a")
+    put(tmp_path / "z.manifest", "z")
+
+    configuration, problems = read_paths([tmp_path / "z.manifest", tmp_path / "d/b.yaml", tmp_path / "d"])
+
+    assert names(configuration, tmp_path) == ["z.manifest", "d/b.yaml", "d/a.yaml"]
+    assert problems == ()
+
+
+@pytest.mark.parametrize("named", ["d", "d/hostfw.yaml"])
+def test_settings_come_along_with_named_paths(tmp_path: Path, named: str) -> None:
+    """A directory that holds hostfw.yaml brings its settings, and so does the file itself."""
+    put(tmp_path / "d/hostfw.yaml", "node: a")
+
+    configuration, problems = read_paths([tmp_path / named])
+
+    assert configuration.settings is not None
+    assert configuration.settings.text == "node: a"
+    assert configuration.resources == ()
+    assert problems == ()
+
+
+def test_two_settings_files_are_an_error(tmp_path: Path) -> None:
+    """Neither of them may win by chance."""
+    first, second = put(tmp_path / "a/hostfw.yaml"), put(tmp_path / "b/hostfw.yaml")
+
+    _, problems = read_paths([tmp_path / "a", tmp_path / "b"])
+
+    assert [str(problem) for problem in problems] == [f"{second}:1:1: second settings file; the first is {first}"]
+
+
+def test_a_dash_is_standard_input(tmp_path: Path) -> None:
+    """It is read once and mixes with files."""
+    put(tmp_path / "a.yaml", "a")
+
+    configuration, problems = read_paths([Path("-"), tmp_path / "a.yaml", Path("-")], stdin=BytesIO(b"kind: Tier\n"))
+
+    assert [(Path(source.path).name, source.text) for source in configuration.resources] == [
+        ("<stdin>", "kind: Tier\n"),
+        ("a.yaml", "a"),
+    ]
+    assert problems == ()
+
+
+def test_a_named_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """So is a pipe, which might never end."""
+    os.mkfifo(tmp_path / "pipe")
+
+    configuration, problems = read_paths([tmp_path / "nope.yaml", tmp_path / "pipe"])
+
+    assert configuration == Configuration()
+    assert said(problems, tmp_path) == [
+        "nope.yaml:1:1: cannot be read: there is no such file or directory",
+        "pipe:1:1: is a pipe, not a file",
+    ]
+
+
+def test_writing_replaces_content_and_mode(tmp_path: Path) -> None:
+    """Nothing but the file is left."""
+    path = put(tmp_path / "a", "old", 0o644)
+
+    write_atomically(path, b"new", mode=0o600)
+
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert contents(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "fchmod"])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """The error names the file and the reason, and no temporary file stays."""
+    path = put(tmp_path / "a", "old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+
+    with pytest.raises(WriteError) as caught:
+        write_atomically(path, b"new")
+
+    assert str(caught.value) == f"{path}: cannot be written: the disk is full"
+    assert caught.value.errno == 28
+    assert path.read_text() == "old"
+    assert contents(tmp_path) == ["a"]
+
+
+def test_writing_into_a_missing_folder_says_so(tmp_path: Path) -> None:
+    """The path is the one that was asked for, not that of a temporary file."""
+    with pytest.raises(WriteError) as caught:
+        write_atomically(tmp_path / "no" / "a", b"new")
+
+    assert str(caught.value) == f"{tmp_path}/no/a: cannot be written: there is no such file or directory"
+
+
+def test_a_killed_writer_leaves_a_file_that_is_told_apart(tmp_path: Path) -> None:
+    """What is left in the middle of a write never has the name of a real file."""
+    path = put(tmp_path / "a", "old")
+    script = f"""
+import os
+from pathlib import Path
+from hostfw.host.files import write_atomically
+os.fsync = lambda _: os.kill(os.getpid(), 9)
+write_atomically(Path({str(path)!r}), b"half")
+"""
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+
+    assert killed.returncode == -9
+    assert path.read_text() == "old"
+    left = [name for name in contents(tmp_path) if name != "a"]
+    assert len(left) == 1
+    assert files.is_leftover(left[0])
+    assert not files.is_leftover("a")
