@@ -20,7 +20,7 @@ from hostfw.policy.selector_parser import SelectorError, parse
 __all__ = ["Selector", "SelectorError", "canonical", "matches", "parse"]
 
 
-def matches(selector: Selector, labels: Mapping[str, str]) -> bool:  # noqa: PLR0911 - one line for each kind of node
+def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
     """Whether a label set is selected."""
     match selector:
         case Comparison(label, operator, value):
@@ -44,7 +44,7 @@ def matches(selector: Selector, labels: Mapping[str, str]) -> bool:  # noqa: PLR
             return True
 
 
-def canonical(selector: Selector) -> str:  # noqa: PLR0911 - one line for each kind of node
+def canonical(selector: Selector) -> str:
     """The one text of a selector, the same as Calico's: what is equal but for spelling has the same."""
     match selector:
         case All():

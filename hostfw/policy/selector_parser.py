@@ -51,13 +51,7 @@ class SelectorError(Exception):
 
 def parse(text: str) -> Selector:
     """The selector that a text stands for; SelectorError where it is none."""
-    parser = _Parser(text)
-    if parser.token.kind is _Kind.END:
-        return All()
-    selector = parser.expression()
-    if parser.token.kind is not _Kind.END:
-        parser.fail_after_operand()
-    return selector
+    return _Parser(text).whole()
 
 
 class _Kind(StrEnum):
@@ -83,7 +77,7 @@ _TOKEN = re.compile(
 )
 _BLANKS = re.compile(r"[ \t]*")
 
-_WORD_OPERATORS = {
+_WORD_OPERATORS: dict[tuple[str, ...], Operator | type[In | NotIn]] = {
     ("contains",): Operator.CONTAINS,
     ("startswith",): Operator.STARTS_WITH,
     ("starts", "with"): Operator.STARTS_WITH,
@@ -110,7 +104,15 @@ class _Parser:
         self.depth = 0
         self.token = self._token_at(0)
 
-    def expression(self) -> Selector:
+    def whole(self) -> Selector:
+        if self._at_end():
+            return All()
+        selector = self._expression()
+        if not self._at_end():
+            self._fail_after_operand()
+        return selector
+
+    def _expression(self) -> Selector:
         operands = [self._all_of()]
         while self._accept("||"):
             operands.append(self._all_of())
@@ -153,11 +155,11 @@ class _Parser:
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
             raise SelectorError(f"parentheses nest deeper than {DEPTH_LIMIT}", opening.start)
-        inner = self.expression()
+        inner = self._expression()
         if not self._accept(")"):
-            if self.token.kind is _Kind.END:
+            if self._at_end():
                 raise SelectorError("this parenthesis is never closed", opening.start, ")")
-            self.fail_after_operand()
+            self._fail_after_operand()
         self.depth -= 1
         return inner
 
@@ -220,11 +222,14 @@ class _Parser:
         self._advance()
         return token.text[1:-1]
 
-    def fail_after_operand(self) -> NoReturn:
+    def _fail_after_operand(self) -> NoReturn:
         symbol = _JOINED.get(self.token.text)
         if symbol:
             self._fail(f"{self.token.text!r} does not join operands", symbol)
         self._fail(f"{self._found()} after a complete operand", "&&, || or the end")
+
+    def _at_end(self) -> bool:
+        return self.token.kind is _Kind.END
 
     def _accept(self, symbol: str) -> bool:
         if self.token.kind is _Kind.SYMBOL and self.token.text == symbol:
@@ -241,7 +246,7 @@ class _Parser:
         return token.text
 
     def _found(self) -> str:
-        if self.token.kind is _Kind.END:
+        if self._at_end():
             return "the selector ends"
         return f"{self.token.text if self.token.kind is _Kind.STRING else repr(self.token.text)} stands"
 
@@ -262,8 +267,8 @@ class _Parser:
             case "'" | '"':
                 raise SelectorError("this quote is never closed", offset, f"another {character}")
             case "\n" | "\r":
-                expected = "the selector on one line, or folded with >-"
-                raise SelectorError("a line break between words; only spaces and tabs may stand there", offset, expected)
+                message = "a line break between words; only spaces and tabs may stand there"
+                raise SelectorError(message, offset, "the selector on one line, or folded with >-")
             case "=":
                 raise SelectorError("a single '='", offset, "==")
             case "&" | "|":

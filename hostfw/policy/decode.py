@@ -1,0 +1,186 @@
+"""Sources to resources: every document of every file decoded, and everything that is wrong said at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hostfw.model.problems import Problem, in_order
+from hostfw.model.resources import (
+    CALICO_V3,
+    HOSTFW_V1,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    Metadata,
+    Profile,
+    Resource,
+    Resources,
+    Tier,
+)
+from hostfw.model.settings import Settings
+from hostfw.model.sources import Configuration, Source
+from hostfw.policy.decode_endpoint import decode_endpoint, decode_group, decode_network_set
+from hostfw.policy.decode_metadata import decode_metadata
+from hostfw.policy.decode_policy import decode_policy, decode_profile, decode_tier
+from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, shown, text
+from hostfw.policy.names import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
+from hostfw.policy.refused import API_VERSIONS, KINDS
+from hostfw.policy.settings import decode_settings
+from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, documents, is_null
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A configuration as far as it could be read.
+
+    With errors among the problems the resources are incomplete: good for finding more problems, never to enforce.
+    """
+
+    settings: Settings
+    resources: Resources
+    problems: tuple[Problem, ...] = ()
+
+
+def decode(configuration: Configuration) -> Decoded:
+    """The settings and resources of a configuration, each kind sorted by name, and every problem with its position."""
+    problems: list[Problem] = []
+    settings = Settings()
+    if configuration.settings is not None:
+        settings, settings_problems = decode_settings(configuration.settings)
+        problems += settings_problems
+    found: list[Resource] = []
+    selectors: set[str] = set()
+    for source in configuration.resources:
+        found += _decode_source(source, problems, selectors)
+    return Decoded(settings, _by_kind(found), in_order(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a kind is decoded; `reserved` is a label that it may not carry."""
+
+    api_version: str
+    name_form: NameForm
+    decode: Callable[[Reader, Metadata, Node], Resource]
+    reserved: str = ""
+
+
+_KINDS = {
+    "GlobalNetworkPolicy": _Kind(CALICO_V3, POLICY_NAME, decode_policy),
+    "GlobalNetworkSet": _Kind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
+    "HostEndpoint": _Kind(CALICO_V3, SUBDOMAIN, decode_endpoint),
+    "InterfaceGroup": _Kind(HOSTFW_V1, SUBDOMAIN, decode_group),
+    "Profile": _Kind(CALICO_V3, SUBDOMAIN, decode_profile),
+    "Tier": _Kind(CALICO_V3, TIER_NAME, decode_tier),
+}
+
+_LIST = "List"
+_ENVELOPE = frozenset(("apiVersion", "kind", "metadata"))
+_RESOURCE = Shape("a resource", _ENVELOPE | {"spec", "status"})
+_RESOURCE_LIST = Shape("a list of resources", _ENVELOPE | {"items"})
+
+
+def _decode_source(source: Source, problems: list[Problem], selectors: set[str]) -> list[Resource]:
+    reader = Reader(source.path, source.text.removeprefix("\ufeff"), problems, selectors)
+    return [resource for root in documents(source, problems) for resource in _decode_document(reader, root)]
+
+
+def _decode_document(reader: Reader, root: Node) -> list[Resource]:
+    if not isinstance(root, Mapping):
+        reader.report(root, f"the document is {described(root)}", "a resource: apiVersion, kind, metadata and spec")
+        return []
+    head = _head(root)
+    name = _kind_name(reader, root, head)
+    if name is None:
+        return []
+    item_kind = name.removesuffix(_LIST)
+    _check_version(reader, root, head, _KINDS[item_kind])
+    if name == item_kind:
+        return _decode_resource(reader, root, _KINDS[name])
+    found = fields(reader, root, _RESOURCE_LIST)
+    resources: list[Resource] = []
+    for item in items(reader, found.get("items"), "items"):
+        resources += _decode_item(reader, item, item_kind)
+    return resources
+
+
+def _decode_item(reader: Reader, item: Node, kind_name: str) -> list[Resource]:
+    """An item of a list; it may leave out the apiVersion and kind, which the list gives."""
+    if isinstance(item, Mapping):
+        head = _head(item)
+        if "kind" in head and text(reader, head["kind"], "kind") not in (None, kind_name):
+            reader.report(head["kind"], f"the item is no {kind_name}", kind_name, "list one kind at a time")
+            return []
+        if "apiVersion" in head:
+            _check_version(reader, item, head, _KINDS[kind_name])
+    return _decode_resource(reader, item, _KINDS[kind_name])
+
+
+def _decode_resource(reader: Reader, root: Node, kind: _Kind) -> list[Resource]:
+    found = fields(reader, root, _RESOURCE)
+    if not isinstance(root, Mapping):
+        return []
+    metadata = decode_metadata(reader, found.get("metadata"), root, kind.name_form, kind.reserved)
+    resource = kind.decode(reader, metadata or _NAMELESS, found.get("spec") or Mapping(root.mark))
+    return [resource] if metadata is not None else []
+
+
+_NAMELESS = Metadata("")
+"""Stands in for metadata that could not be read, so that the spec's problems are found all the same."""
+
+
+def _head(root: Mapping) -> dict[str, Node]:
+    """The values of `apiVersion` and `kind`, which say how to read the rest."""
+    head: dict[str, Node] = {}
+    for key, value in root.pairs():
+        if isinstance(key, Scalar) and key.text in ("apiVersion", "kind") and not is_null(value):
+            head.setdefault(key.text, value)
+    return head
+
+
+def _kind_name(reader: Reader, root: Mapping, head: dict[str, Node]) -> str | None:
+    """The name of a kind that is decoded, or of a list of it."""
+    node = head.get("kind")
+    if node is None:
+        reader.report(root, "kind is missing", one_of(_KINDS))
+        return None
+    name = text(reader, node, "kind")
+    if name is None or name in _KINDS:
+        return name
+    item_kind = name.removesuffix(_LIST)
+    if item_kind in _KINDS:
+        return name
+    version = head.get("apiVersion")
+    refusal = API_VERSIONS.get(version.text if isinstance(version, Scalar) else "")
+    refusal = KINDS.get(item_kind) or refusal
+    if refusal is not None:
+        reader.report(node, f"kind {shown(name)} is refused: {refusal.reason}", "", refusal.instead)
+    else:
+        reader.report(node, f"unknown kind {shown(name)}", one_of(_KINDS), did_you_mean(name, _KINDS))
+    return None
+
+
+def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], kind: _Kind) -> None:
+    node = head.get("apiVersion")
+    if node is None:
+        reader.report(root, "apiVersion is missing", kind.api_version)
+        return
+    version = text(reader, node, "apiVersion")
+    if version is None or version == kind.api_version:
+        return
+    refusal = API_VERSIONS.get(version)
+    why = f", which is refused: {refusal.reason}" if refusal else ""
+    reader.report(node, f"apiVersion is {shown(version)}{why}", kind.api_version)
+
+
+def _by_kind(found: list[Resource]) -> Resources:
+    """The resources, each kind sorted by name and then place, so that the order of files never matters."""
+    found.sort(key=lambda resource: (resource.metadata.name, resource.metadata.position))
+    return Resources(
+        policies=tuple([resource for resource in found if isinstance(resource, GlobalNetworkPolicy)]),
+        endpoints=tuple([resource for resource in found if isinstance(resource, HostEndpoint)]),
+        network_sets=tuple([resource for resource in found if isinstance(resource, GlobalNetworkSet)]),
+        tiers=tuple([resource for resource in found if isinstance(resource, Tier)]),
+        profiles=tuple([resource for resource in found if isinstance(resource, Profile)]),
+        interface_groups=tuple([resource for resource in found if isinstance(resource, InterfaceGroup)]),
+    )

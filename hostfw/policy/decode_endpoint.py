@@ -1,0 +1,142 @@
+"""HostEndpoint, GlobalNetworkSet and InterfaceGroup."""
+
+from hostfw.model.positions import NOWHERE
+from hostfw.model.resources import (
+    EndpointPort,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    InterfaceMatch,
+    Metadata,
+)
+from hostfw.policy.decode_metadata import formed_name, required_name
+from hostfw.policy.decode_nets import address, net_or_address, set_net
+from hostfw.policy.decode_rule import LAST_PORT
+from hostfw.policy.decode_values import each, protocol
+from hostfw.policy.fields import Reader, Shape, boolean, described, fields, given, integer, items, shown, text
+from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN
+from hostfw.policy.refused import NETWORK_SET_FIELDS
+from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
+
+_ENDPOINT = Shape(
+    "the spec of a HostEndpoint",
+    frozenset(("node", "interfaceName", "interfaceGroup", "expectedIPs", "profiles", "ports")),
+)
+_PORT = Shape("a named port", frozenset(("name", "protocol", "port")))
+_NETWORK_SET = Shape("the spec of a GlobalNetworkSet", frozenset(("nets",)), NETWORK_SET_FIELDS)
+_GROUP = Shape("the spec of an InterfaceGroup", frozenset(("match", "except")))
+_MATCH = Shape(
+    "an entry of an InterfaceGroup",
+    frozenset(("name", "kind", "linkGroup", "master", "addressIn", "defaultRoute")),
+)
+
+
+def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpoint:
+    """A HostEndpoint; it must say which interfaces it governs."""
+    found = fields(reader, spec, _ENDPOINT)
+    node = required_name(reader, found.get("node"), "node", SUBDOMAIN, spec)
+    name_node, group_node = given(found, "interfaceName"), given(found, "interfaceGroup")
+    profiles = items(reader, found.get("profiles"), "profiles")
+    named = [(name, reader.at(item)) for item in profiles if (name := _profile(reader, item)) is not None]
+    endpoint = HostEndpoint(
+        metadata=metadata,
+        node=node or "",
+        interface_name=formed_name(reader, name_node, "interfaceName", INTERFACE_NAME),
+        interface_group=formed_name(reader, group_node, "interfaceGroup", SUBDOMAIN),
+        expected_ips=each(reader, items(reader, found.get("expectedIPs"), "expectedIPs"), "expectedIPs", address),
+        profiles=tuple(name for name, _ in named),
+        ports=each(reader, items(reader, found.get("ports"), "ports"), "ports", _endpoint_port),
+        interface_group_position=reader.at(group_node) if group_node is not None else NOWHERE,
+        profile_positions=tuple(position for _, position in named),
+    )
+    if name_node is not None and group_node is not None:
+        reader.report(group_node, "interfaceGroup and interfaceName are both given", "one of the two")
+    elif name_node is None and group_node is None and not _has_items(found.get("expectedIPs")):
+        expected = "interfaceName, interfaceGroup or expectedIPs"
+        reader.report(spec, "the HostEndpoint names no interface", expected, "interfaceName: '*' means every other one")
+    return endpoint
+
+
+def decode_network_set(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkSet:
+    """A GlobalNetworkSet; its nets may overlap, be bare addresses or have bits beyond their length."""
+    found = fields(reader, spec, _NETWORK_SET)
+    return GlobalNetworkSet(metadata, each(reader, items(reader, found.get("nets"), "nets"), "nets", set_net))
+
+
+def decode_group(reader: Reader, metadata: Metadata, spec: Node) -> InterfaceGroup:
+    """An InterfaceGroup, the extension that a HostEndpoint names with `interfaceGroup`."""
+    found = fields(reader, spec, _GROUP)
+    if not _has_items(found.get("match")):
+        reader.report(spec, "match is missing or empty, so the group has no interfaces", "at least one entry")
+    return InterfaceGroup(
+        metadata,
+        each(reader, items(reader, found.get("match"), "match"), "match", _match),
+        each(reader, items(reader, found.get("except"), "except"), "except", _match),
+    )
+
+
+def _has_items(node: Node | None) -> bool:
+    return node is not None and (isinstance(node, Scalar) or bool(node.items))
+
+
+def _profile(reader: Reader, node: Node) -> str | None:
+    return formed_name(reader, node, "profiles", SUBDOMAIN)
+
+
+def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:
+    found = fields(reader, node, _PORT)
+    if not isinstance(node, Mapping):
+        return None
+    name = required_name(reader, found.get("name"), "a port's name", ENDPOINT_PORT_NAME, node)
+    number = integer(reader, found.get("port"), "port", 1, LAST_PORT)
+    if "port" not in found:
+        reader.report(node, "port is missing", f"a whole number from 1 to {LAST_PORT}")
+    expected = "TCP, UDP or SCTP"
+    chosen = protocol(reader, found.get("protocol"), "protocol")
+    if "protocol" not in found:
+        reader.report(node, "protocol is missing", expected)
+    elif chosen is not None and not chosen.has_ports:
+        reader.report(found["protocol"], f"protocol {chosen} has no ports that can be matched", expected)
+    if name is None or number is None or chosen is None:
+        return None
+    return EndpointPort(name, chosen, number)
+
+
+def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
+    found = fields(reader, node, _MATCH)
+    if not isinstance(node, Mapping):
+        return None
+    if not found:
+        reader.report(node, "this entry has no condition, so it would hold for every interface", "at least one field")
+    return InterfaceMatch(
+        name=_word(reader, found, "name"),
+        kind=_word(reader, found, "kind"),
+        link_group=_link_group(reader, found.get("linkGroup")),
+        master=_word(reader, found, "master"),
+        address_in=each(reader, items(reader, found.get("addressIn"), "addressIn"), "addressIn", net_or_address),
+        default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute"),
+        position=reader.at(node),
+    )
+
+
+def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:
+    node = found.get(name)
+    value = text(reader, node, name)
+    if node is None or value is None or (value and not any(character in "/ \t\n" for character in value)):
+        return value
+    reader.report(node, f"{name} is {shown(value)}", "a word without blanks or '/'")
+    return None
+
+
+_LAST_LINK_GROUP = 2**32 - 1
+
+
+def _link_group(reader: Reader, node: Node | None) -> int | str | None:
+    if node is None:
+        return None
+    if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.INTEGER:
+        return integer(reader, node, "linkGroup", 0, _LAST_LINK_GROUP)
+    if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.STRING and node.text:
+        return node.text
+    reader.report(node, f"linkGroup is {described(node)}", "a number, or a name of /etc/iproute2/group")
+    return None

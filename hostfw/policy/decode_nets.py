@@ -1,0 +1,94 @@
+"""Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
+
+from hostfw.model.values import Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
+from hostfw.policy.fields import Reader, shown, text
+from hostfw.policy.yaml_nodes import Node, Scalar
+
+
+def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """A prefix as rules have it: with a length, and no bit set beyond it."""
+    value = text(reader, node, what)
+    if value is None:
+        return None
+    cidr = parse_cidr(value)
+    if cidr is None:
+        bare = parse_address(value)
+        hint = f"write {host_cidr(*bare)}" if bare else ""
+        message = f"{what} has {shown(value)}, an address without a length" if bare else f"{what} has {shown(value)}"
+        reader.report(node, message, "a prefix such as 10.0.0.0/8 or fd00::/8", hint)
+        return None
+    return _without_host_bits(reader, node, what, cidr)
+
+
+def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """A prefix without a bit beyond its length, or a bare address."""
+    value = text(reader, node, what)
+    if value is None:
+        return None
+    cidr = loose_cidr(value)
+    if cidr is None:
+        reader.report(node, f"{what} has {shown(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
+        return None
+    return _without_host_bits(reader, node, what, cidr) if "/" in value else cidr
+
+
+def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """A prefix or address as network sets have it: bits beyond the length are masked off."""
+    value = text(reader, node, what)
+    if value is None:
+        return None
+    cidr = loose_cidr(value)
+    if cidr is None:
+        reader.report(node, f"{what} has {shown(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
+    elif _is_mapped(cidr):
+        _refuse_mapped(reader, node, what, cidr)
+        return None
+    return cidr
+
+
+def address(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """A bare address, as a host prefix."""
+    value = text(reader, node, what)
+    if value is None:
+        return None
+    parsed = parse_address(value)
+    if parsed is None:
+        hint = "leave out the length" if parse_cidr(value) else ""
+        reader.report(node, f"{what} has {shown(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
+        return None
+    return host_cidr(*parsed)
+
+
+def loose_cidr(value: str) -> Cidr | None:
+    """The prefix that a text stands for, host bits masked, a bare address as a host prefix; None if it is neither."""
+    if "/" in value:
+        return parse_cidr(value)
+    parsed = parse_address(value)
+    return host_cidr(*parsed) if parsed else None
+
+
+def _without_host_bits(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cidr | None:
+    value = node.text if isinstance(node, Scalar) else ""
+    written = parse_address(value.partition("/")[0])
+    if written is not None and written[1] != cidr.address:
+        hint = f"write {cidr}, or {host_cidr(*written)} for the one address"
+        reader.report(node, f"{what} has {shown(value)}, with bits set beyond its length", "a masked prefix", hint)
+        return None
+    if _is_mapped(cidr):
+        _refuse_mapped(reader, node, what, cidr)
+        return None
+    return cidr
+
+
+_MAPPED_PREFIX = 0xFFFF
+_MAPPED_LENGTH = 96
+
+
+def _is_mapped(cidr: Cidr) -> bool:
+    return cidr.family is Family.V6 and cidr.length >= _MAPPED_LENGTH and cidr.address >> 32 == _MAPPED_PREFIX
+
+
+def _refuse_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> None:
+    address_bits = cidr.address & mask_of(Family.V4, 32)
+    instead = Cidr(Family.V4, address_bits, cidr.length - _MAPPED_LENGTH)
+    reader.report(node, f"{what} has {cidr}, which no packet carries", "an IPv4 prefix", f"write {instead}")

@@ -1,0 +1,108 @@
+"""GlobalNetworkPolicy, Profile and Tier."""
+
+from hostfw.model.positions import NOWHERE
+from hostfw.model.resources import GlobalNetworkPolicy, Metadata, Profile, Rule, SelectorText, Tier
+from hostfw.model.values import Action, Direction
+from hostfw.policy.decode_metadata import formed_name, labels
+from hostfw.policy.decode_rule import decode_rules
+from hostfw.policy.decode_values import each, selector_text
+from hostfw.policy.fields import Reader, Shape, boolean, choice, fields, given, items, number
+from hostfw.policy.names import TIER_NAME
+from hostfw.policy.refused import POLICY_FIELDS, TRUE_FIELDS
+from hostfw.policy.yaml_nodes import Node
+
+_POLICY = Shape(
+    "the spec of a GlobalNetworkPolicy",
+    frozenset(
+        (
+            "tier",
+            "order",
+            "selector",
+            "types",
+            "ingress",
+            "egress",
+            "applyOnForward",
+            "doNotTrack",
+            "preDNAT",
+            "performanceHints",
+        )
+    ),
+    POLICY_FIELDS,
+)
+_PROFILE = Shape("the spec of a Profile", frozenset(("ingress", "egress", "labelsToApply")))
+_TIER = Shape("the spec of a Tier", frozenset(("order", "defaultAction")))
+
+_TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
+_DEFAULT_ACTIONS = {"Deny": Action.DENY, "Pass": Action.PASS}
+_HINTS = {"AssumeNeededOnEveryNode": True}
+
+
+def decode_policy(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkPolicy:
+    """A GlobalNetworkPolicy, its `types` filled in where they are not given."""
+    found = fields(reader, spec, _POLICY)
+    get = found.get
+    tier = given(found, "tier")
+    ingress = decode_rules(reader, get("ingress"), "ingress")
+    egress = decode_rules(reader, get("egress"), "egress")
+    policy = GlobalNetworkPolicy(
+        metadata,
+        formed_name(reader, tier, "tier", TIER_NAME) or "default",
+        number(reader, get("order"), "order"),
+        selector_text(reader, get("selector"), "selector") or SelectorText(""),
+        _types(reader, get("types"), ingress, egress),
+        ingress,
+        egress,
+        boolean(reader, get("applyOnForward"), "applyOnForward") or False,
+        NOWHERE if tier is None else reader.at(tier),
+    )
+    for name, refusal in TRUE_FIELDS.items():
+        if name in found and boolean(reader, found[name], name):
+            reader.report(found[name], f"{name}: true is refused: {refusal.reason}", "false", refusal.instead)
+    _check_hints(reader, get("performanceHints"))
+    return policy
+
+
+def decode_profile(reader: Reader, metadata: Metadata, spec: Node) -> Profile:
+    """A Profile."""
+    found = fields(reader, spec, _PROFILE)
+    return Profile(
+        metadata,
+        labels(reader, found.get("labelsToApply"), "labelsToApply"),
+        decode_rules(reader, found.get("ingress"), "ingress"),
+        decode_rules(reader, found.get("egress"), "egress"),
+    )
+
+
+def decode_tier(reader: Reader, metadata: Metadata, spec: Node) -> Tier:
+    """A Tier."""
+    found = fields(reader, spec, _TIER)
+    action = choice(reader, found.get("defaultAction"), "defaultAction", _DEFAULT_ACTIONS)
+    return Tier(metadata, number(reader, found.get("order"), "order"), action or Action.DENY)
+
+
+def _types(
+    reader: Reader, node: Node | None, ingress: tuple[Rule, ...], egress: tuple[Rule, ...]
+) -> tuple[Direction, ...]:
+    """The directions of a policy: as given, or those that it has rules for, or Ingress if it has none."""
+    given: list[Direction] = []
+    for item in items(reader, node, "types"):
+        direction = choice(reader, item, "types", _TYPES)
+        if direction in given:
+            reader.report(item, f"types has {direction.value.title()} twice", "each direction once")
+        elif direction is not None:
+            given.append(direction)
+    if given:
+        return tuple(given)
+    if egress:
+        return (Direction.INGRESS, Direction.EGRESS) if ingress else (Direction.EGRESS,)
+    return (Direction.INGRESS,)
+
+
+def _check_hints(reader: Reader, node: Node | None) -> None:
+    hints = each(reader, items(reader, node, "performanceHints"), "performanceHints", _hint)
+    if node is not None and len(hints) > 1:
+        reader.report(node, "performanceHints has a hint twice", "each hint once")
+
+
+def _hint(reader: Reader, node: Node, what: str) -> bool | None:
+    return choice(reader, node, what, _HINTS)

@@ -1,0 +1,281 @@
+"""What every decoder is made of: a node to a value, or to a problem that names the place and what belongs there.
+
+Each function takes the node, None for an absent field, and `what`, the name of the field in messages. It gives None
+(or an empty collection) where the field is absent, and where it has reported a problem.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem
+from hostfw.policy.yaml_nodes import (
+    BOOLEANS,
+    Mapping,
+    Node,
+    Scalar,
+    ScalarKind,
+    Sequence,
+    is_null,
+    plain_kind,
+    position,
+    scalar_kind,
+)
+
+T = TypeVar("T")
+
+SHOWN_CHARACTERS = 60
+"""How much of a wrong value a message repeats."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """The file being decoded and the problems found so far. `selectors` are texts known to parse."""
+
+    path: str
+    text: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    selectors: set[str] = field(default_factory=set)
+
+    def at(self, node: Node) -> Position:
+        """Where a node begins."""
+        return position(self.path, node)
+
+    def report(self, node: Node, message: str, expected: str = "", hint: str = "") -> None:
+        """Note what is wrong with a node."""
+        self.problems.append(Problem(position(self.path, node), message, expected, hint))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why hostfw refuses a field or kind that Calico knows, and what to write instead."""
+
+    reason: str
+    instead: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The fields that a mapping may have. A `refused` field may stand with an empty value, which means nothing."""
+
+    noun: str
+    known: frozenset[str]
+    refused: Dictionary[str, Refusal] = field(default_factory=dict)
+
+
+def fields(reader: Reader, node: Node | None, shape: Shape) -> dict[str, Node]:
+    """The fields of a mapping by name, those that are null left out."""
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping):
+        reader.report(node, f"{shape.noun} is {described(node)}", "a mapping", _mapping_hint(node))
+        return {}
+    known = shape.known
+    found: dict[str, Node] = {}
+    seen: dict[str, Node] = {}
+    for key, value in node.pairs():
+        name = key.text if isinstance(key, Scalar) else None
+        if name is None or name not in known:
+            _unknown_field(reader, key, value, shape)
+        elif name in seen:
+            _repeated_key(reader, key, seen[name])
+        else:
+            seen[name] = key
+            if not (isinstance(value, Scalar) and value.plain and is_null(value)):
+                found[name] = value
+    return found
+
+
+def given(found: Dictionary[str, Node], name: str) -> Node | None:
+    """A field whose empty string means the same as its absence."""
+    node = found.get(name)
+    return None if isinstance(node, Scalar) and not node.text else node
+
+
+def entries(reader: Reader, node: Node | None, what: str) -> list[tuple[str, Node, Node]]:
+    """The key text, key and value of a mapping whose keys are free, such as labels."""
+    if node is None:
+        return []
+    if not isinstance(node, Mapping):
+        reader.report(node, f"{what} is {described(node)}", "a mapping")
+        return []
+    found: dict[str, tuple[str, Node, Node]] = {}
+    for key, value in node.pairs():
+        name = text(reader, key, f"a key of {what}")
+        if name is None:
+            continue
+        if name in found:
+            _repeated_key(reader, key, found[name][1])
+        else:
+            found[name] = (name, key, value)
+    return list(found.values())
+
+
+def items(reader: Reader, node: Node | None, what: str, limit: int | None = None) -> list[Node]:
+    """The items of a list."""
+    if node is None:
+        return []
+    if not isinstance(node, Sequence):
+        reader.report(node, f"{what} is {described(node)}", "a list", _list_hint(node))
+        return []
+    if limit is not None and len(node.items) > limit:
+        reader.report(node.items[limit], f"{what} has {len(node.items)} items", f"at most {limit}")
+    return node.items
+
+
+def text(reader: Reader, node: Node | None, what: str) -> str | None:
+    """A string. What YAML reads as a number, a boolean or null without quotes is none."""
+    if isinstance(node, Scalar):
+        if not node.plain or plain_kind(node.text) is ScalarKind.STRING:
+            return node.text
+        reader.report(node, f"{what} is {described(node)}", "a string", f'write it in quotes: "{node.text}"')
+        return None
+    if node is not None:
+        reader.report(node, f"{what} is {described(node)}", "a string")
+    return None
+
+
+def choice(reader: Reader, node: Node | None, what: str, table: Dictionary[str, T]) -> T | None:
+    """One of a few words, in their exact case."""
+    word = text(reader, node, what)
+    if node is None or word is None:
+        return None
+    chosen = table.get(word)
+    if chosen is None:
+        reader.report(node, f"{what} is {shown(word)}", one_of(table), did_you_mean(word, table))
+    return chosen
+
+
+def boolean(reader: Reader, node: Node | None, what: str) -> bool | None:
+    """A boolean, without quotes."""
+    if node is None:
+        return None
+    if isinstance(node, Scalar) and node.plain and node.text in BOOLEANS:
+        return BOOLEANS[node.text]
+    hint = "write it without quotes" if isinstance(node, Scalar) and node.text in BOOLEANS else ""
+    reader.report(node, f"{what} is {described(node)}", "true or false", hint)
+    return None
+
+
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
+_LONGEST_INTEGER = 20
+
+
+def integer(reader: Reader, node: Node | None, what: str, first: int, last: int) -> int | None:
+    """A whole number within bounds, in decimal and without quotes."""
+    if node is None:
+        return None
+    expected = f"a whole number from {first} to {last}"
+    if not isinstance(node, Scalar) or scalar_kind(node) is not ScalarKind.INTEGER:
+        hint = "write it without quotes" if isinstance(node, Scalar) and _DECIMAL.match(node.text) else ""
+        reader.report(node, f"{what} is {described(node)}", expected, hint)
+        return None
+    if not _DECIMAL.match(node.text):
+        reader.report(node, f"{what} is {node.text}, in a base that YAML guesses", expected, "write it in decimal")
+        return None
+    if len(node.text) > _LONGEST_INTEGER or not first <= int(node.text) <= last:
+        reader.report(node, f"{what} is {shortened(node.text)}", expected)
+        return None
+    return int(node.text)
+
+
+def number(reader: Reader, node: Node | None, what: str) -> float | None:
+    """A finite number without quotes, whole or not."""
+    if node is None:
+        return None
+    expected = "a finite number"
+    if not isinstance(node, Scalar) or scalar_kind(node) not in (ScalarKind.INTEGER, ScalarKind.NUMBER):
+        hint = "write it without quotes" if isinstance(node, Scalar) and _NUMERIC.match(node.text) else ""
+        reader.report(node, f"{what} is {described(node)}", expected, hint)
+        return None
+    if not _NUMERIC.match(node.text) or not math.isfinite(float(node.text)):
+        reader.report(node, f"{what} is {shortened(node.text)}", expected, "write it in decimal")
+        return None
+    return float(node.text)
+
+
+_NUMERIC = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+
+
+def is_blank(node: Node) -> bool:
+    """Whether a value is what leaving the field out would mean: null, false, or an empty string or collection."""
+    if isinstance(node, Scalar):
+        return not node.text or is_null(node) or (node.plain and BOOLEANS.get(node.text) is False)
+    return not node.items
+
+
+def described(node: Node) -> str:
+    """A node's type and value, for messages."""
+    match node:
+        case Mapping():
+            return "a mapping"
+        case Sequence():
+            return "a list"
+        case Scalar():
+            kind = scalar_kind(node)
+            match kind:
+                case ScalarKind.NULL:
+                    return "empty"
+                case ScalarKind.STRING:
+                    return f"the string {shown(node.text)}"
+                case _:
+                    return f"the {kind} {shortened(node.text)}"
+
+
+def shown(value: str) -> str:
+    """A value in quotes for messages, shortened."""
+    return repr(shortened(value))
+
+
+def shortened(value: str) -> str:
+    """As much of a value as a message repeats."""
+    return value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}..."
+
+
+def one_of(words: Iterable[str]) -> str:
+    """The words that may stand somewhere."""
+    listed = list(words)
+    return listed[0] if len(listed) == 1 else f"one of {', '.join(listed)}"
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The hint that names the nearest of the words, or nothing if none is near."""
+    by_lower_case = {candidate.lower(): candidate for candidate in words}
+    near = difflib.get_close_matches(word.lower()[:SHOWN_CHARACTERS], by_lower_case, n=1)
+    return f"did you mean {by_lower_case[near[0]]!r}?" if near else ""
+
+
+def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None:
+    if not isinstance(key, Scalar):
+        reader.report(key, f"a key of {shape.noun} is {described(key)}", "a field name")
+        return
+    name = key.text
+    if name == "<<" and key.plain:
+        reader.report(key, "merge keys (<<) are not supported", "", "write the fields out")
+        return
+    refusal = shape.refused.get(name)
+    if refusal is None:
+        near = did_you_mean(name, shape.known)
+        reader.report(key, f"unknown field {shown(name)} in {shape.noun}", one_of(sorted(shape.known)), near)
+    elif not is_blank(value):
+        reader.report(key, f"{name} is refused: {refusal.reason}", "", refusal.instead)
+
+
+def _repeated_key(reader: Reader, key: Node, first: Node) -> None:
+    name = key.text if isinstance(key, Scalar) else ""
+    reader.report(key, f"{shown(name)} is given twice; the first stands on line {first.mark.line + 1}", "each key once")
+
+
+def _mapping_hint(node: Node) -> str:
+    return "leave out the dash" if isinstance(node, Sequence) and len(node.items) == 1 else ""
+
+
+def _list_hint(node: Node) -> str:
+    if isinstance(node, Scalar):
+        return f"write [{shortened(node.text)}]"
+    return "begin each item with a dash"

@@ -1,0 +1,54 @@
+"""The forms of names: resources, labels, ports, interfaces. All are Calico's, which took most from Kubernetes."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
+
+
+@dataclass(frozen=True, slots=True)
+class NameForm:
+    """A form of names: a pattern, the characters it may have, and the words that describe it in messages."""
+
+    pattern: re.Pattern[str]
+    limit: int
+    expected: str
+
+    def fits(self, name: str) -> bool:
+        """Whether a name has the form."""
+        return len(name) <= self.limit and self.pattern.match(name) is not None
+
+
+_LOWER = "lower-case letters, digits and '-', beginning and ending with a letter or digit"
+
+SUBDOMAIN = NameForm(re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z"), 253, f"labels of {_LOWER}, joined by dots; at most 253")
+POLICY_NAME = NameForm(re.compile(rf"{_LABEL}(?:\.{_LABEL})?\Z"), 253, f"{_LOWER}, with at most one dot; at most 253")
+TIER_NAME = NameForm(re.compile(rf"{_LABEL}\Z"), 63, f"{_LOWER}; at most 63")
+INTERFACE_NAME = NameForm(
+    re.compile(r"(?:\*|[A-Za-z0-9_.-]+)\Z"), 15, "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally"
+)
+ENDPOINT_PORT_NAME = NameForm(
+    re.compile(r"(?!.*--)(?=.*[a-z])[a-z0-9](?:[-a-z0-9]*[a-z0-9])?\Z"),
+    15,
+    "up to 15 lower-case letters, digits and single '-', with at least one letter",
+)
+LABEL_VALUE = NameForm(
+    re.compile(rf"(?:{_WORD})?\Z"),
+    63,
+    "up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+)
+
+LABEL_KEY_EXPECTED = f"a name of {LABEL_VALUE.expected}, after an optional DNS domain and '/'"
+_LABEL_NAME = re.compile(rf"{_WORD}\Z")
+_LABEL_NAME_LIMIT = 63
+
+
+@lru_cache(maxsize=4096)
+def is_label_key(key: str) -> bool:
+    """Whether a text is a Kubernetes qualified name, the form of label and annotation keys."""
+    domain, slash, name = key.rpartition("/")
+    if slash and not SUBDOMAIN.fits(domain):
+        return False
+    return len(name) <= _LABEL_NAME_LIMIT and _LABEL_NAME.match(name) is not None

@@ -1,0 +1,79 @@
+"""What Calico knows and hostfw refuses: why, and what to write instead.
+
+A field that only Kubernetes gives a meaning to would match nothing on a host. In an Allow that closes, in a Deny it
+opens, and the person who wrote it believes otherwise; so it is refused rather than ignored.
+"""
+
+from hostfw.policy.fields import Refusal
+
+_NOT_YET = "it is not supported by this version of hostfw"
+_NO_PODS = "it selects Kubernetes workloads, which a host does not have"
+
+POLICY_FIELDS = {
+    "namespaceSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
+    "serviceAccountSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
+    "stagedAction": Refusal("it belongs to staged policies, which this version of hostfw does not support"),
+}
+
+RULE_FIELDS = {
+    "http": Refusal(
+        "it needs a proxy that reads HTTP; a packet filter that left it out would allow every path",
+        "match the port, and filter requests in the web server",
+    ),
+}
+
+ENTITY_FIELDS = {
+    "services": Refusal("it names a Kubernetes Service", "list its addresses in nets, or select a GlobalNetworkSet"),
+    "serviceAccounts": Refusal(_NO_PODS, "select HostEndpoints or a GlobalNetworkSet by label with selector"),
+    "domains": Refusal("it is Calico Enterprise's, and nftables knows addresses only", "list the addresses in nets"),
+}
+
+NETWORK_SET_FIELDS = {
+    "allowedEgressDomains": Refusal(
+        "it is Calico Enterprise's, and nftables knows addresses only", "list the addresses in nets"
+    ),
+}
+
+TRUE_FIELDS = {
+    "doNotTrack": Refusal(_NOT_YET, "write the policy without it; its packets are then tracked"),
+    "preDNAT": Refusal(_NOT_YET, "write the policy without it; it then sees addresses after DNAT"),
+}
+"""Policy fields that may be false."""
+
+_NAMESPACED = "it selects the workloads of a Kubernetes namespace, never a HostEndpoint"
+_CLUSTER = "it configures a Kubernetes cluster, not a host"
+
+KINDS = {
+    "NetworkPolicy": Refusal(_NAMESPACED, "write a GlobalNetworkPolicy"),
+    "StagedGlobalNetworkPolicy": Refusal(_NOT_YET),
+    "StagedNetworkPolicy": Refusal(_NAMESPACED),
+    "StagedKubernetesNetworkPolicy": Refusal(_NAMESPACED),
+    "NetworkSet": Refusal("it belongs to a Kubernetes namespace", "write a GlobalNetworkSet"),
+    "WorkloadEndpoint": Refusal(_NO_PODS, "write a HostEndpoint"),
+    "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),
+    "PolicyTest": Refusal(_NOT_YET),
+    "Feed": Refusal(_NOT_YET),
+    "Settings": Refusal("settings are read from hostfw.yaml alone", "move it to hostfw.yaml"),
+} | dict.fromkeys(
+    (
+        "BGPConfiguration",
+        "BGPFilter",
+        "BGPPeer",
+        "BlockAffinity",
+        "CalicoNodeStatus",
+        "ClusterInformation",
+        "IPAMConfig",
+        "IPPool",
+        "IPReservation",
+        "KubeControllersConfiguration",
+        "Node",
+    ),
+    Refusal(_CLUSTER, "leave it out of this directory"),
+)
+
+API_VERSIONS = {
+    "crd.projectcalico.org/v1": Refusal("it is the form in which Kubernetes stores Calico's resources"),
+    "projectcalico.org/v1": Refusal("it is the form of Calico before version 3"),
+    "v1": Refusal("it is the form of Calico before version 3, or a Kubernetes resource"),
+    "networking.k8s.io/v1": Refusal("Kubernetes policies select pods, never a host", "write a GlobalNetworkPolicy"),
+}

@@ -1,0 +1,104 @@
+"""The settings file, hostfw.yaml: a mapping in which everything is optional."""
+
+from enum import StrEnum
+from typing import TypeVar
+
+from hostfw.model.problems import Problem, in_order
+from hostfw.model.resources import HOSTFW_V1
+from hostfw.model.settings import (
+    CALICO_COMPATIBLE,
+    Logging,
+    Settings,
+    UnmanagedInterfaces,
+)
+from hostfw.model.sources import Source
+from hostfw.policy.decode_failsafe import decode_failsafe
+from hostfw.policy.decode_metadata import formed_name
+from hostfw.policy.fields import Reader, Refusal, Shape, choice, fields, integer
+from hostfw.policy.names import SUBDOMAIN
+from hostfw.policy.yaml_nodes import Node, documents
+
+Word = TypeVar("Word", bound=StrEnum)
+
+_NOT_YET = Refusal("it is not supported by this version of hostfw", "leave it out")
+
+_SETTINGS = Shape(
+    "the settings",
+    frozenset(
+        (
+            "apiVersion",
+            "kind",
+            "compatibility",
+            "node",
+            "failsafe",
+            "unmanagedInterfaces",
+            "loopback",
+            "neighbourDiscovery",
+            "invalidPackets",
+            "denyAction",
+            "logging",
+        )
+    ),
+    {"learnAddresses": _NOT_YET, "lockoutCheck": _NOT_YET},
+)
+_UNMANAGED = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
+_LOGGING = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond", "burstPackets")))
+
+_LAST_GROUP = 65_535
+_LEAST_SNAPLEN, _MOST_SNAPLEN = 64, 65_535
+_MOST_RATE = 1_000_000
+
+
+def decode_settings(source: Source) -> tuple[Settings, tuple[Problem, ...]]:
+    """The settings of a file, defaults where it is silent, and every problem with its position."""
+    reader = Reader(source.path, source.text.removeprefix("\ufeff"))
+    roots = list(documents(source, reader.problems))
+    for another in roots[1:]:
+        reader.report(another, "a second document", "the settings in one document")
+    settings = _settings(reader, roots[0]) if roots else Settings()
+    return settings, in_order(reader.problems)
+
+
+def _settings(reader: Reader, root: Node) -> Settings:
+    found = fields(reader, root, _SETTINGS)
+    for name, value in (("apiVersion", HOSTFW_V1), ("kind", "Settings")):
+        choice(reader, found.get(name), name, {value: value})
+    base = choice(reader, found.get("compatibility"), "compatibility", {"calico": CALICO_COMPATIBLE}) or Settings()
+    return Settings(
+        node=formed_name(reader, found.get("node"), "node", SUBDOMAIN),
+        failsafe=decode_failsafe(reader, found["failsafe"], base.failsafe) if "failsafe" in found else base.failsafe,
+        unmanaged_interfaces=_unmanaged(reader, found.get("unmanagedInterfaces"), base.unmanaged_interfaces),
+        loopback=_word(reader, found, "loopback", base.loopback),
+        neighbour_discovery=_word(reader, found, "neighbourDiscovery", base.neighbour_discovery),
+        invalid_packets=_word(reader, found, "invalidPackets", base.invalid_packets),
+        deny_action=_word(reader, found, "denyAction", base.deny_action),
+        logging=_logging(reader, found.get("logging"), base.logging),
+    )
+
+
+def _unmanaged(reader: Reader, node: Node | None, base: UnmanagedInterfaces) -> UnmanagedInterfaces:
+    found = fields(reader, node, _UNMANAGED)
+    return UnmanagedInterfaces(
+        ingress=_word(reader, found, "ingress", base.ingress),
+        egress=_word(reader, found, "egress", base.egress),
+    )
+
+
+def _logging(reader: Reader, node: Node | None, base: Logging) -> Logging:
+    found = fields(reader, node, _LOGGING)
+    return Logging(
+        group=_whole(reader, found, "group", base.group, 0, _LAST_GROUP),
+        snaplen_bytes=_whole(reader, found, "snaplenBytes", base.snaplen_bytes, _LEAST_SNAPLEN, _MOST_SNAPLEN),
+        rate_per_second=_whole(reader, found, "ratePerSecond", base.rate_per_second, 1, _MOST_RATE),
+        burst_packets=_whole(reader, found, "burstPackets", base.burst_packets, 1, _MOST_RATE),
+    )
+
+
+def _word(reader: Reader, found: dict[str, Node], name: str, base: Word) -> Word:
+    """One of the words of a setting, or what stands without it."""
+    return choice(reader, found.get(name), name, {word.value: word for word in type(base)}) or base
+
+
+def _whole(reader: Reader, found: dict[str, Node], name: str, base: int, first: int, last: int) -> int:
+    value = integer(reader, found.get(name), name, first, last)
+    return base if value is None else value
