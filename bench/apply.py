@@ -1,0 +1,60 @@
+"""`hostfwctl apply` of a first generation against `nft -f` of the very script that it comes down to."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import getpid
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import configurations
+from bench.measure import command_s, heading, medians, row
+
+SIZES = (10, 100, 1000)
+
+
+def lines() -> Iterator[str]:
+    """The table, line by line as it is measured."""
+    yield heading("apply, first generation", "hostfwctl", "nft -f")
+    for size in SIZES:
+        ours_s, theirs_s = _measure(size)
+        yield row(f"{size} policies", ours_s, theirs_s)
+
+
+def _measure(size: int) -> tuple[float, float]:
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder:
+        etc, script = Path(folder, "etc"), Path(folder, "ruleset.nft")
+        configurations.write(etc, size)
+        with _namespace() as inside:
+            compiled = subprocess.run(
+                [*inside, *_hostfwctl(folder, etc), "compile"], check=True, capture_output=True, text=True
+            )
+        script.write_text(compiled.stdout)
+
+        def ours() -> float:
+            with _namespace() as inside:
+                return command_s([*inside, *_hostfwctl(folder, etc), "apply"])
+
+        def theirs() -> float:
+            with _namespace() as inside:
+                return command_s([*inside, "nft", "-f", str(script)])
+
+        ours_s, theirs_s = medians(ours, theirs)
+        return ours_s, theirs_s
+
+
+def _hostfwctl(folder: str, etc: Path) -> list[str]:
+    directories = ["--config-dir", str(etc), "--state-dir", f"{folder}/state", "--run-dir", f"{folder}/run"]
+    return [sys.executable, "-m", "hostfw.cli", *directories]
+
+
+@contextmanager
+def _namespace() -> Iterator[list[str]]:
+    """A new network namespace; gives the words that run a command in it."""
+    name = f"hf-bench-{getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        yield ["ip", "netns", "exec", name]
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)

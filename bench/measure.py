@@ -1,0 +1,34 @@
+"""Times of whole commands, and how they are told."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+
+ROUNDS = 5
+
+
+def command_s(command: Sequence[str]) -> float:
+    """How long a command takes, in seconds; it must succeed."""
+    started = perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return perf_counter() - started
+
+
+def medians(*candidates: Callable[[], float], rounds: int = ROUNDS) -> list[float]:
+    """The median of each candidate's figures over interleaved rounds, so that a busy moment hits them all alike."""
+    figures: list[list[float]] = [[] for _ in candidates]
+    for _ in range(rounds):
+        for place, candidate in enumerate(candidates):
+            figures[place].append(candidate())
+    return [median(of_one) for of_one in figures]
+
+
+def row(title: str, ours_s: float, theirs_s: float) -> str:
+    """One line of a table: both times and their ratio."""
+    return f"{title:28}{ours_s * 1000:12.1f} ms{theirs_s * 1000:12.1f} ms{ours_s / theirs_s:10.2f}"
+
+
+def heading(title: str, ours: str, theirs: str) -> str:
+    """The line above the rows."""
+    return f"{title:28}{ours:>15}{theirs:>15}{'ratio':>10}"

@@ -1,0 +1,147 @@
+"""Prepare, switch and sweep."""
+
+from dataclasses import replace
+
+from hostfw.compile.ruleset import compile_plan
+from hostfw.model.plan import (
+    Binding,
+    Plan,
+    PlannedDirection,
+    PlannedEndpoint,
+    PlannedPolicy,
+    PlannedRule,
+    PlannedSide,
+    PlannedTier,
+    RuleIdentity,
+)
+from hostfw.model.settings import Settings
+from hostfw.model.values import FAMILIES, TCP, Action, Direction, PortRange
+from hostfw.nft.change import Change, InstalledTable, as_installed, change
+from hostfw.nft.objects import Ruleset
+
+
+def _plan(*ports: int) -> Plan:
+    rules = tuple(
+        PlannedRule(
+            RuleIdentity("GlobalNetworkPolicy", "default", "web", Direction.INGRESS, f"{port:012x}", 0, index),
+            Action.ALLOW,
+            FAMILIES,
+            TCP,
+            destination=PlannedSide(ports=(PortRange(port, port),)),
+        )
+        for index, port in enumerate(ports)
+    )
+    policy = PlannedPolicy("GlobalNetworkPolicy", "web", "default", None, rules)
+    ingress = PlannedDirection((PlannedTier("default", Action.DENY, (policy,)),))
+    endpoint = PlannedEndpoint("eth0", ingress, PlannedDirection())
+    return Plan("host", Settings(), (endpoint,), (Binding("eth0", "eth0", "named"),))
+
+
+def _in_kernel(ruleset: Ruleset) -> tuple[InstalledTable, ...]:
+    return tuple(
+        InstalledTable(
+            table.family,
+            frozenset(table.counters),
+            frozenset(item.name for item in table.sets),
+            frozenset(item.name for item in table.maps),
+            frozenset(chain.name for chain in table.chains),
+            {chain.name: as_installed(chain) for chain in table.base_chains},
+        )
+        for table in ruleset.tables
+    )
+
+
+def _lines(script: str) -> list[str]:
+    return [line.strip() for line in script.splitlines()]
+
+
+def test_base_chains_are_born_in_the_first_switch() -> None:
+    """Before the switch nothing filters: a chain that drops by policy appears together with what it leads to."""
+    first = change(compile_plan(_plan(80)), ())
+
+    assert "hook" not in first.prepare
+    assert "add chain ip hostfw input { type filter hook input priority filter; policy drop; }" in _lines(first.switch)
+    assert first.sweep == ""
+
+
+def test_what_is_in_force_needs_nothing() -> None:
+    """The same ruleset again sends nothing at all."""
+    ruleset = compile_plan(_plan(80))
+
+    again = change(ruleset, _in_kernel(ruleset))
+
+    assert again == Change()
+    assert again.is_empty
+
+
+def test_a_new_rule_above_leaves_the_counters_of_the_others() -> None:
+    """One counter comes, none goes: counters are named after what a rule is."""
+    before, after = compile_plan(_plan(80)), compile_plan(_plan(443, 80))
+
+    planned = change(after, _in_kernel(before))
+
+    new = [line for line in _lines(planned.prepare) if line.startswith("counter ")]
+    assert new == ["counter gnp/default/web/in/0000000001bb { }"] * len(FAMILIES)
+    assert "counter" not in planned.sweep
+
+
+def test_only_what_leads_to_the_change_is_built_anew() -> None:
+    """The other direction's chains are shared by both generations, and its base chain is not touched."""
+    before, after = compile_plan(_plan(80)), compile_plan(_plan(81))
+
+    planned = change(after, _in_kernel(before))
+
+    chains = [line.split(".")[0] for line in _lines(planned.prepare) if line.startswith("chain ")]
+    assert chains == ["chain in/eth0", "chain input"] * len(FAMILIES)
+    assert "output" not in planned.switch
+    assert [line.split(".")[0] for line in _lines(planned.sweep) if line.startswith("delete chain")] == [
+        f"delete chain {family.nft} hostfw {name}" for family in FAMILIES for name in ("in/eth0", "input")
+    ]
+
+
+def test_nothing_is_deleted_before_what_refers_to_it() -> None:
+    """Rules go first, then maps, then chains, then sets and counters."""
+    before, after = compile_plan(_plan(*range(1000, 1040))), compile_plan(_plan(80))
+
+    verbs = [line.split()[:2] for line in change(after, _in_kernel(before)).sweep.splitlines()]
+
+    order = [["flush", "chain"], ["delete", "map"], ["delete", "chain"], ["delete", "counter"]]
+    assert verbs == sorted(verbs[: len(verbs) // 2], key=order.index) * len(FAMILIES)
+    assert ["delete", "map"] in verbs
+
+
+def test_a_chain_that_another_hand_changed_is_written_again() -> None:
+    """Its rules are replaced in the switch, although its name says that it is right."""
+    ruleset = compile_plan(_plan(80))
+    installed = _in_kernel(ruleset)
+    touched = next(chain for chain in ruleset.tables[0].chains if chain.name.startswith("in/eth0"))
+
+    planned = change(ruleset, (replace(installed[0], suspect=frozenset((touched.name,))), installed[1]))
+
+    assert planned.prepare == planned.sweep == ""
+    assert _lines(planned.switch)[0] == f"flush chain ip hostfw {touched.name}"
+    assert len(_lines(planned.switch)) == 1 + len(touched.rules)
+
+
+def test_a_base_chain_that_lost_its_policy_gets_it_back() -> None:
+    """Declaring it again sets the policy; its rules are written again as well."""
+    ruleset = compile_plan(_plan(80))
+    installed = _in_kernel(ruleset)
+    loosened = {name: replace(chain, policy_drop=False) for name, chain in installed[0].base_chains.items()}
+
+    planned = change(ruleset, (replace(installed[0], base_chains=loosened), installed[1]))
+
+    assert "add chain ip hostfw input { type filter hook input priority filter; policy drop; }" in _lines(
+        planned.switch
+    )
+    assert "ip6" not in planned.switch
+
+
+def test_a_family_whose_table_is_gone_is_built_whole() -> None:
+    """The other one stays as it is."""
+    ruleset = compile_plan(_plan(80))
+
+    planned = change(ruleset, _in_kernel(ruleset)[:1])
+
+    assert "table ip6 hostfw" in planned.prepare
+    assert "ip hostfw" not in planned.prepare + planned.switch
