@@ -24,7 +24,7 @@ from hostfw.model.settings import (
 )
 from hostfw.model.values import ICMP, ICMPV6, SCTP, TCP, UDP, Action, Direction, Family, Icmp, Protocol, merge
 from hostfw.policy.explain import explain
-from hostfw.policy.matching import _is_member
+from hostfw.policy.matching import _is_member, first_mismatch
 from hostfw.policy.resolve import resolve
 from tests.unit.policy_builders import (
     ALLOW,
@@ -736,6 +736,18 @@ def test_a_rule_matches_where_every_criterion_holds(name: str, written: Rule, pa
     step = _explain(packet, gnp("p", ingress=(written,)), sets=SETS).steps[0]
 
     assert (step.reason, step.missed, step.verdict is Verdict.ALLOW) == (Reason.RULE, missed, not missed), name
+
+
+def test_icmp_by_name_is_of_its_family_whatever_the_plan_says() -> None:
+    """Resolve keeps such a rule out of the other family; matching does not rely on it."""
+    plan, _ = resolve(
+        Resources(policies=(gnp("p", ingress=(rule(Action.ALLOW, ICMPV6),)),), endpoints=(ETH0,)), Settings(), facts()
+    )
+    planned = plan.endpoints[0].ingress.tiers[0].policies[0].rules[0]
+    anywhere = replace(planned, families=(Family.V4, Family.V6))
+
+    assert first_mismatch(anywhere, PING6) == ""
+    assert first_mismatch(anywhere, replace(PING, protocol=58)) == "protocol"
 
 
 WITH_PORTS = (
