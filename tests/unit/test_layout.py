@@ -1,0 +1,165 @@
+"""Layouts that random policies rarely draw: each is asked about packets on both sides of its edge."""
+
+from dataclasses import replace
+
+import pytest
+
+from hostfw.compile.costs import DEFAULT_COSTS, CostModel
+from hostfw.compile.ruleset import compile_plan
+from hostfw.model.packet import Packet
+from hostfw.model.plan import (
+    AddressSet,
+    Binding,
+    Plan,
+    PlannedDirection,
+    PlannedEndpoint,
+    PlannedPolicy,
+    PlannedRule,
+    PlannedSide,
+    PlannedTier,
+    PortMember,
+    PortSet,
+    RuleIdentity,
+)
+from hostfw.model.settings import Settings
+from hostfw.model.values import FAMILIES, TCP, UDP, Action, Cidr, Direction, Family, PortRange, parse_cidr
+from hostfw.nft.objects import Ruleset
+from hostfw.nft.simulate import simulate
+
+LOOKUPS = CostModel(
+    linear_rules=0, linear_interfaces=0, linear_ports=0, expanded_ports=4, inline_cidrs=0, inline_ports=0
+)
+BOTH_MODELS = pytest.mark.parametrize("costs", [DEFAULT_COSTS, LOOKUPS], ids=["default", "lookups"])
+
+HERE = 0xC000020A
+PEER = 0x0A000105
+HTTP = PortSet("http", (PortMember(Family.V4, HERE, TCP.number, 8080), PortMember(Family.V4, HERE, UDP.number, 8081)))
+
+
+def _rule(action: Action, index: int, **criteria: object) -> PlannedRule:
+    identity = RuleIdentity("GlobalNetworkPolicy", "default", "p", Direction.INGRESS, f"{index:012x}", 0, index)
+    return replace(PlannedRule(identity, action, FAMILIES), **criteria)  # type: ignore[arg-type]
+
+
+def _plan(*rules: PlannedRule) -> Plan:
+    policy = PlannedPolicy("GlobalNetworkPolicy", "p", "default", None, rules)
+    ingress = PlannedDirection((PlannedTier("default", Action.DENY, (policy,)),))
+    return Plan(
+        "host",
+        Settings(),
+        (PlannedEndpoint("eth0", ingress, PlannedDirection()),),
+        (Binding("eth0", "eth0", "named"),),
+    )
+
+
+def _packet(port: int, protocol: int = TCP.number, source: int = PEER, source_port: int = 40000) -> Packet:
+    return Packet(Family.V4, protocol, source, HERE, source_port, port, in_interface="eth0")
+
+
+def _allowed(ruleset: Ruleset, *ports: int, protocol: int = TCP.number) -> list[int]:
+    return [port for port in ports if simulate(ruleset, _packet(port, protocol)).accepted]
+
+
+def _ports(*ranges: int | tuple[int, int]) -> tuple[PortRange, ...]:
+    return tuple(PortRange(*r) if isinstance(r, tuple) else PortRange(r, r) for r in ranges)
+
+
+def _cidr(text: str) -> Cidr:
+    cidr = parse_cidr(text)
+    assert cidr is not None
+    return cidr
+
+
+@BOTH_MODELS
+def test_numbers_and_names_of_ports_are_alternatives(costs: CostModel) -> None:
+    """A rule with both matches at the numbers for any address, and at the names where their members are."""
+    side = PlannedSide(ports=_ports(80, (443, 444)), port_sets=(HTTP,))
+    ruleset = compile_plan(_plan(_rule(Action.ALLOW, 0, protocol=TCP, destination=side)), costs)
+
+    assert _allowed(ruleset, 79, 80, 81, 443, 444, 445, 8080, 8081) == [80, 443, 444, 8080]
+
+
+@BOTH_MODELS
+def test_a_named_port_brings_its_own_protocol(costs: CostModel) -> None:
+    """Without a protocol in the rule each member matches with its own, and nothing else does."""
+    ruleset = compile_plan(_plan(_rule(Action.ALLOW, 0, destination=PlannedSide(port_sets=(HTTP,)))), costs)
+
+    assert _allowed(ruleset, 8080, 8081) == [8080]
+    assert _allowed(ruleset, 8080, 8081, protocol=UDP.number) == [8081]
+
+
+@BOTH_MODELS
+def test_a_negated_named_port_lets_other_protocols_match(costs: CostModel) -> None:
+    """What has no ports is not in the set: ICMP and GRE match, the members do not."""
+    rule = _rule(Action.ALLOW, 0, destination=PlannedSide(not_port_sets=(HTTP,)))
+    ruleset = compile_plan(_plan(rule), costs)
+    ping = Packet(Family.V4, 1, PEER, HERE, icmp_type=8, icmp_code=0, in_interface="eth0")
+    gre = Packet(Family.V4, 47, PEER, HERE, in_interface="eth0")
+
+    assert _allowed(ruleset, 8079, 8080, 8081) == [8079, 8081]
+    assert simulate(ruleset, ping).accepted
+    assert simulate(ruleset, gre).accepted
+
+
+@BOTH_MODELS
+def test_a_log_with_several_alternatives_logs_once(costs: CostModel) -> None:
+    """A packet that is in both nets of a Log rule is logged and counted once, and the next rule decides."""
+    nets = AddressSet("all()", (_cidr("10.0.0.0/8"),))
+    side = PlannedSide(nets=(_cidr("10.0.1.0/24"), _cidr("192.0.2.0/24")), address_set=nets, ports=_ports(40000, 40001))
+    log = _rule(Action.LOG, 0, protocol=TCP, source=side)
+    ruleset = compile_plan(_plan(log, _rule(Action.ALLOW, 1)), costs)
+
+    outcome = simulate(ruleset, _packet(80))
+
+    assert outcome.accepted
+    assert outcome.prefixes == ("hostfw:LI|rule|default|p|0",)
+    assert outcome.counters == ("gnp/default/p/in/000000000000", "gnp/default/p/in/000000000001")
+
+
+def test_ports_of_many_rules_become_one_lookup() -> None:
+    """A thousand policies for a thousand ports are one map; a packet meets the rules of its own port alone."""
+    rules = [
+        _rule(Action.ALLOW, port, protocol=TCP, destination=PlannedSide(ports=_ports(port)))
+        for port in range(2000, 3000)
+    ]
+    table = compile_plan(_plan(*rules)).tables[0]
+
+    longest = max(len(chain.rules) for chain in table.chains)
+
+    assert [len(m.elements) for m in table.maps] == [1000]
+    assert longest < DEFAULT_COSTS.linear_rules
+
+
+def test_wide_ranges_stay_ranges() -> None:
+    """Ten ranges of a thousand ports are an interval map, not ten thousand elements, and their edges hold."""
+    sides = [PlannedSide(ports=_ports((10_000 + 3000 * n, 10_999 + 3000 * n))) for n in range(10)]
+    rules = [
+        _rule(Action.ALLOW if n % 2 else Action.DENY, n, protocol=TCP, destination=side) for n, side in enumerate(sides)
+    ]
+    plan = _plan(*rules, *(_rule(Action.DENY, 100 + n, protocol=UDP) for n in range(20)))
+    ruleset = compile_plan(plan)
+
+    assert _allowed(ruleset, 12_999, 13_000, 13_999, 14_000, 16_000, 19_500) == [13_000, 13_999, 19_500]
+    assert [m.interval for m in ruleset.tables[0].maps] == [True]
+
+
+def test_prefixes_of_a_selector_are_hashed_by_length() -> None:
+    """Six prefixes of two lengths are two sets of fixed size, which the table shares between rules."""
+    nets = AddressSet("role == 'x'", tuple(sorted(_cidr(f"10.{n}.0.0/{16 + n % 2}") for n in range(6))))
+    side = PlannedSide(address_set=nets)
+    ruleset = compile_plan(_plan(_rule(Action.DENY, 0, protocol=TCP, source=side), _rule(Action.ALLOW, 1, source=side)))
+
+    assert [len(s.elements) for s in ruleset.tables[0].sets] == [3, 3]
+    assert [s.comment for s in ruleset.tables[0].sets] == ["role == 'x'"] * 2
+    assert simulate(ruleset, _packet(80, UDP.number, source=0x0A010001)).accepted
+    assert not simulate(ruleset, _packet(80, UDP.number, source=0x0A018001)).accepted
+
+
+def test_a_rule_whose_selector_matches_nothing_matches_no_packet() -> None:
+    """It is left out rather than unrestricted; negated, it restricts nothing."""
+    nothing = AddressSet("role == 'x'", ())
+    never = _rule(Action.ALLOW, 0, source=PlannedSide(address_set=nothing))
+    always = _rule(Action.ALLOW, 1, source=PlannedSide(not_address_set=nothing))
+
+    assert not simulate(compile_plan(_plan(never)), _packet(80)).accepted
+    assert simulate(compile_plan(_plan(never, always)), _packet(80)).accepted
