@@ -69,7 +69,10 @@ class NetlinkSocket:
     """
 
     def __init__(self, protocol: int, timeout_s: float = 10.0) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO, "opening a netlink socket") from error
         self._socket.settimeout(timeout_s)
         self._socket.bind((0, 0))
         self._sequence = count(1)

@@ -1,0 +1,278 @@
+"""Netlink messages and attributes, and what nf_tables messages say."""
+
+import errno
+import struct
+from collections.abc import Iterable
+from contextlib import nullcontext
+from itertools import count, cycle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostfw.host import nf_tables, tables
+from hostfw.host.netlink import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    DumpInterrupted,
+    Message,
+    NetlinkError,
+    NetlinkSocket,
+    attribute,
+    attribute_list,
+    attributes,
+    error_of,
+    message,
+    messages,
+    nested,
+    text,
+    text_of,
+    u32,
+    u32_of,
+)
+from hostfw.host.nf_tables import KernelChain, KernelCounter
+from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.model.values import Family
+
+kinds = st.integers(0, 0x3FFF)
+
+
+@given(st.lists(st.tuples(kinds, st.binary(max_size=40))))
+def test_attributes_come_back_as_they_went(pairs: list[tuple[int, bytes]]) -> None:
+    """Whatever their lengths, in order and with repeats."""
+    data = b"".join(attribute(kind, payload) for kind, payload in pairs)
+
+    assert len(data) % 4 == 0
+    assert list(attribute_list(data)) == pairs
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_at_all_make_the_reader_fail(data: bytes) -> None:
+    """Malformed attributes and messages end the reading."""
+    assert all(len(payload) <= len(data) for _, payload in attribute_list(data))
+    assert all(len(item.payload) <= len(data) for _, item in messages(data))
+
+
+def test_attributes_are_laid_out_as_the_kernel_has_them() -> None:
+    """Length with header in host order, the nested bit, integers in network order, strings with their end."""
+    assert (
+        nested(1, u32(2, 258), text(3, "ab"))
+        == struct.pack("=HH", 20, 0x8001)
+        + struct.pack("=HH", 8, 2)
+        + b"\x00\x00\x01\x02"
+        + struct.pack("=HH", 7, 3)
+        + b"ab\0\0"
+    )
+
+
+def test_the_nested_bit_is_no_part_of_the_type() -> None:
+    """The kernel sets it where it likes."""
+    assert attributes(nested(5, u32(1, 7)))[5] == u32(1, 7)
+    assert u32_of(attributes(attributes(nested(5, u32(1, 7)))[5])[1]) == 7
+
+
+def test_names_that_are_not_utf_8_are_escaped() -> None:
+    """Other programs choose names of chains, too."""
+    assert text_of(b"a\xff\0") == "a\\xff"
+
+
+def test_messages_of_one_datagram_come_apart() -> None:
+    """Each with its sequence number and without its header."""
+    data = message(16, 2, 7, b"abcd") + message(17, 0, 8, b"")
+
+    assert list(messages(data)) == [(7, Message(16, 2, b"abcd")), (8, Message(17, 0, b""))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "expected"),
+    [
+        (NLMSG_ERROR, struct.pack("=i", -errno.EPERM), errno.EPERM),
+        (NLMSG_ERROR, struct.pack("=i", 0), 0),
+        (NLMSG_DONE, struct.pack("=i", -errno.EINTR), errno.EINTR),
+        (NLMSG_DONE, b"", 0),
+        (100, struct.pack("=i", -1), 0),
+    ],
+)
+def test_errors_are_told_from_answers(kind: int, payload: bytes, expected: int) -> None:
+    """A dump may end early with an errno in its last message."""
+    assert error_of(Message(kind, 0, payload)) == expected
+
+
+def expression(name: str, *fields: bytes) -> bytes:
+    """One expression of a rule."""
+    return nested(1, text(1, name), nested(2, *fields))
+
+
+def rule(*expressions: bytes, chain: str = "c", handle: int = 1, comment: bytes = b"") -> bytes:
+    """A message of a rule dump."""
+    userdata = bytes((0, len(comment) + 1)) + comment + b"\0" if comment else b""
+    return (
+        b"\x02\0\0\0"
+        + text(1, "hostfw")
+        + text(2, chain)
+        + attribute(3, struct.pack("!Q", handle))
+        + nested(4, *expressions)
+        + (attribute(7, userdata) if userdata else b"")
+    )
+
+
+def counter(packets: int, length: int) -> bytes:
+    """An anonymous counter that traffic has passed."""
+    return expression("counter", attribute(1, struct.pack("!Q", length)), attribute(2, struct.pack("!Q", packets)))
+
+
+def verdict(code: int, chain: str = "") -> bytes:
+    """An immediate verdict."""
+    target = (text(2, chain),) if chain else ()
+    return expression("immediate", u32(1, 0), nested(2, nested(2, u32(1, code & 0xFFFFFFFF), *target)))
+
+
+ACCEPT, JUMP, GOTO = 1, -3, -4
+QUOTA = (attribute(1, struct.pack("!Q", 1000)), u32(2, 0))
+COMPARE = expression("cmp", u32(1, 1), u32(2, 0), nested(3, attribute(1, b"\x0a")))
+
+
+def digest(*rules: bytes) -> str | None:
+    """The digest of a chain with these rules."""
+    (chain,) = nf_tables.with_rules([KernelChain("c", 1, 0)], rules)
+    return chain.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a counter counts", [rule(counter(0, 0))], [rule(counter(5, 300))]),
+        (
+            "a counter counts before a verdict",
+            [rule(COMPARE, counter(0, 0), verdict(ACCEPT))],
+            [rule(COMPARE, counter(1, 2), verdict(ACCEPT))],
+        ),
+        ("a handle", [rule(COMPARE, handle=4)], [rule(COMPARE, handle=9)]),
+        (
+            "a quota is used",
+            [rule(expression("quota", *QUOTA, attribute(4, bytes(8))))],
+            [rule(expression("quota", *QUOTA, attribute(4, b"\1" * 8)))],
+        ),
+        (
+            "a rule was last hit",
+            [rule(expression("last", u32(1, 0)))],
+            [rule(expression("last", u32(1, 1), attribute(2, bytes(8))))],
+        ),
+    ],
+)
+def test_what_traffic_changes_is_not_in_the_digest(name: str, before: list[bytes], after: list[bytes]) -> None:
+    """Drift is another's hand, not packets."""
+    assert digest(*before) == digest(*after), name
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("a rule less", [rule(COMPARE), rule(verdict(ACCEPT))], [rule(verdict(ACCEPT))]),
+        ("no rule at all", [rule(COMPARE)], []),
+        ("another order", [rule(COMPARE), rule(verdict(ACCEPT))], [rule(verdict(ACCEPT)), rule(COMPARE)]),
+        ("another verdict", [rule(verdict(ACCEPT))], [rule(verdict(0))]),
+        ("another target", [rule(verdict(GOTO, "a"))], [rule(verdict(GOTO, "b"))]),
+        ("one rule or two", [rule(COMPARE, verdict(ACCEPT))], [rule(COMPARE), rule(verdict(ACCEPT))]),
+        ("a counter less", [rule(counter(1, 1), verdict(ACCEPT))], [rule(verdict(ACCEPT))]),
+        ("behind a counter", [rule(counter(1, 1), verdict(ACCEPT))], [rule(counter(1, 1), verdict(0))]),
+        (
+            "another quota",
+            [rule(expression("quota", *QUOTA))],
+            [rule(expression("quota", attribute(1, struct.pack("!Q", 7)), u32(2, 0)))],
+        ),
+    ],
+)
+def test_what_decides_packets_is_in_the_digest(name: str, one: list[bytes], other: list[bytes]) -> None:
+    """Every change of a chain's rules shows."""
+    assert digest(*one) != digest(*other), name
+
+
+def test_rules_of_a_base_chain_tell_where_they_lead() -> None:
+    """Targets and lookups in order, and the comment among other user data."""
+    base = nf_tables.BaseHook("filter", "input", 0, "drop")
+    lookup = expression("lookup", text(1, "dispatch"), u32(2, 1))
+    rules = [
+        rule(COMPARE, verdict(JUMP, "first"), chain="input", handle=7),
+        rule(lookup, chain="input", handle=8, comment=b"by interface"),
+        rule(verdict(GOTO, "rest"), chain="input", handle=9),
+        rule(verdict(ACCEPT), chain="other"),
+    ]
+
+    (chain,) = nf_tables.with_rules([KernelChain("input", 1, 4, base)], rules)
+
+    assert chain.rules == 3
+    assert chain.base_rules == (
+        nf_tables.KernelRule(7, ("first",), (), ""),
+        nf_tables.KernelRule(8, (), ("dispatch",), "by interface"),
+        nf_tables.KernelRule(9, ("rest",), (), ""),
+    )
+
+
+def test_chains_of_other_tables_are_none_of_ours() -> None:
+    """The kernel dumps the chains of every table of a family."""
+
+    def chain(table: str, name: str) -> bytes:
+        return b"\x02\0\0\0" + text(1, table) + attribute(2, struct.pack("!Q", 3)) + text(3, name) + u32(6, 2)
+
+    found = nf_tables.chains_of([chain("nat", "a"), chain("hostfw", "b"), chain("hostfw2", "c")], "hostfw")
+
+    assert found == [KernelChain("b", 3, 2)]
+
+
+Reading = KernelTable | DumpInterrupted
+EMPTY = KernelTable(Family.V4)
+OURS = KernelTable(Family.V4, exists=True, counters=(KernelCounter("k", 1, 60),))
+COUNTED = KernelTable(Family.V4, exists=True, counters=(KernelCounter("k", 9, 540),))
+
+
+def read_with(monkeypatch: pytest.MonkeyPatch, generations: Iterable[int], readings: Iterable[Reading]) -> KernelTables:
+    """What comes of a kernel with these generations, one a look, and these tables `ip`, one a read."""
+    looks, reads = iter(generations), iter(readings)
+
+    def read(_: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable:
+        assert every_rule
+        if family is Family.V6:
+            return KernelTable(family)
+        reading = next(reads)
+        if isinstance(reading, DumpInterrupted):
+            raise reading
+        return reading
+
+    monkeypatch.setattr(tables, "_generation", lambda _: next(looks))
+    monkeypatch.setattr(tables, "_read", read)
+    monkeypatch.setattr(tables, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(tables, "NetlinkSocket", lambda _: nullcontext())
+    return tables.read_tables()
+
+
+@pytest.mark.parametrize(
+    ("name", "generations", "readings", "expected"),
+    [
+        ("nobody commits", [5, 5], [OURS], (5, OURS)),
+        ("a dump is interrupted", [5, 6, 6], [DumpInterrupted(), OURS], (6, OURS)),
+        ("somebody commits meanwhile", [5, 6, 6, 6], [EMPTY, OURS], (6, OURS)),
+        ("others commit without pause, not in our tables", [5, 6, 7, 8], [OURS, COUNTED], (7, COUNTED)),
+        ("a change amid others' commits", [5, 6, 7, 8, 9, 10], [EMPTY, OURS, OURS], (9, OURS)),
+    ],
+)
+def test_tables_are_read_at_one_moment(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    generations: list[int],
+    readings: list[Reading],
+    expected: tuple[int, KernelTable],
+) -> None:
+    """Either the generation stood still, or two reads in a row agree but for what counters say."""
+    read = read_with(monkeypatch, generations, readings)
+
+    assert (read.generation, read.ip) == expected, name
+
+
+def test_tables_that_never_stand_still_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reading ends, and says who to look for."""
+    with pytest.raises(NetlinkError, match="reading the tables hostfw") as caught:
+        read_with(monkeypatch, count(), cycle((EMPTY, OURS)))
+
+    assert caught.value.errno == errno.EAGAIN
+    assert "nft monitor" in caught.value.hint
