@@ -22,7 +22,7 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.policy.decode_endpoint import decode_endpoint, decode_group, decode_network_set
 from hostfw.policy.decode_metadata import decode_metadata
 from hostfw.policy.decode_policy import decode_policy, decode_profile, decode_tier
-from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, shown, text
+from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
 from hostfw.policy.names import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.policy.refused import API_VERSIONS, KINDS
 from hostfw.policy.settings import decode_settings
@@ -154,9 +154,9 @@ def _kind_name(reader: Reader, root: Mapping, head: dict[str, Node]) -> str | No
     refusal = API_VERSIONS.get(version.text if isinstance(version, Scalar) else "")
     refusal = KINDS.get(item_kind) or refusal
     if refusal is not None:
-        reader.report(node, f"kind {shown(name)} is refused: {refusal.reason}", "", refusal.instead)
+        reader.report(node, f"kind {quoted(name)} is refused: {refusal.reason}", "", refusal.instead)
     else:
-        reader.report(node, f"unknown kind {shown(name)}", one_of(_KINDS), did_you_mean(name, _KINDS))
+        reader.report(node, f"unknown kind {quoted(name)}", one_of(_KINDS), did_you_mean(name, _KINDS))
     return None
 
 
@@ -170,7 +170,7 @@ def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], kind: _
         return
     refusal = API_VERSIONS.get(version)
     why = f", which is refused: {refusal.reason}" if refusal else ""
-    reader.report(node, f"apiVersion is {shown(version)}{why}", kind.api_version)
+    reader.report(node, f"apiVersion is {quoted(version)}{why}", kind.api_version)
 
 
 def _by_kind(found: list[Resource]) -> Resources:

@@ -13,7 +13,7 @@ from hostfw.policy.decode_metadata import formed_name, required_name
 from hostfw.policy.decode_nets import address, net_or_address, set_net
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import each, protocol
-from hostfw.policy.fields import Reader, Shape, boolean, described, fields, given, integer, items, shown, text
+from hostfw.policy.fields import Reader, Shape, boolean, described, fields, given, integer, items, quoted, text
 from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN
 from hostfw.policy.refused import NETWORK_SET_FIELDS
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
@@ -124,7 +124,7 @@ def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:
     value = text(reader, node, name)
     if node is None or value is None or (value and not any(character in "/ \t\n" for character in value)):
         return value
-    reader.report(node, f"{name} is {shown(value)}", "a word without blanks or '/'")
+    reader.report(node, f"{name} is {quoted(value)}", "a word without blanks or '/'")
     return None
 
 

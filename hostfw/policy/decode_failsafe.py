@@ -13,7 +13,7 @@ from hostfw.model.values import TCP, Cidr, Protocol
 from hostfw.policy.decode_nets import loose_cidr, net_or_address
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import each
-from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, integer, items, shown
+from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 
 _DIRECTIONS = Shape("failsafe", frozenset(("inbound", "outbound")))
@@ -81,20 +81,20 @@ def _protocol(reader: Reader, node: Node) -> Protocol | None:
 def _from_text(reader: Reader, node: Node, text: str, what: str) -> FailsafePort | None:
     found = _TEXT.match(text)
     if found is None:
-        reader.report(node, f"{what} has {shown(text)}", _EXPECTED)
+        reader.report(node, f"{what} has {quoted(text)}", _EXPECTED)
         return None
     protocol = _PROTOCOLS.get(found["protocol"] or TCP.name)
     if protocol is None:
-        reader.report(node, f"{what} has {shown(text)} with protocol {shown(found['protocol'])}", "tcp, udp or sctp")
+        reader.report(node, f"{what} has {quoted(text)} with protocol {quoted(found['protocol'])}", "tcp, udp or sctp")
     net_text = found["v6"] if found["v6"] is not None else found["v4"]
     net: Cidr | None = None
     if net_text is not None:
         net = loose_cidr(net_text)
         if net is None:
-            reader.report(node, f"{what} has {shown(text)} with net {shown(net_text)}", "a prefix or an address")
+            reader.report(node, f"{what} has {quoted(text)} with net {quoted(net_text)}", "a prefix or an address")
             return None
     port = int(found["port"]) if len(found["port"]) <= len(str(LAST_PORT)) else 0
     if not 1 <= port <= LAST_PORT:
-        reader.report(node, f"{what} has {shown(text)}", f"a port from 1 to {LAST_PORT}")
+        reader.report(node, f"{what} has {quoted(text)}", f"a port from 1 to {LAST_PORT}")
         return None
     return FailsafePort(protocol, port, net) if protocol is not None else None

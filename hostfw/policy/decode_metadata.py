@@ -1,7 +1,7 @@
 """Names, labels and annotations."""
 
 from hostfw.model.resources import Labels, Metadata
-from hostfw.policy.fields import Reader, Refusal, Shape, entries, fields, shown, text
+from hostfw.policy.fields import Reader, Refusal, Shape, entries, fields, quoted, text
 from hostfw.policy.names import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
 from hostfw.policy.yaml_nodes import Node
 
@@ -60,8 +60,8 @@ def formed_name(reader: Reader, node: Node | None, what: str, form: NameForm) ->
     value = text(reader, node, what)
     if node is None or value is None or form.fits(value):
         return value
-    hint = f"did you mean {value.lower()!r}?" if form.fits(value.lower()) else ""
-    reader.report(node, f"{what} is {shown(value)}", form.expected, hint)
+    hint = f"did you mean {quoted(value.lower())}?" if form.fits(value.lower()) else ""
+    reader.report(node, f"{what} is {quoted(value)}", form.expected, hint)
     return None
 
 
@@ -70,7 +70,7 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
         if not is_label_key(key_text):
-            reader.report(key, f"the key {shown(key_text)} of {what}", LABEL_KEY_EXPECTED)
+            reader.report(key, f"the key {quoted(key_text)} of {what}", LABEL_KEY_EXPECTED)
             continue
         if key_text == reserved:
             reader.report(key, f"the label {key_text} is Kubernetes' own", "", "choose another label")
@@ -80,7 +80,7 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
         if LABEL_VALUE.fits(value_text):
             found.append((key_text, value_text))
         else:
-            reader.report(value, f"the label {key_text} is {shown(value_text)}", f"{LABEL_VALUE.expected}, or nothing")
+            reader.report(value, f"the label {key_text} is {quoted(value_text)}", f"{LABEL_VALUE.expected}, or nothing")
     return tuple(sorted(found))
 
 
@@ -89,7 +89,7 @@ def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
         if not is_label_key(key_text):
-            reader.report(key, f"the key {shown(key_text)} of {what}", LABEL_KEY_EXPECTED)
+            reader.report(key, f"the key {quoted(key_text)} of {what}", LABEL_KEY_EXPECTED)
             continue
         value_text = text(reader, value, f"the annotation {key_text}")
         if value_text is not None:

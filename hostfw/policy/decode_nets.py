@@ -1,7 +1,7 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
 from hostfw.model.values import Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
-from hostfw.policy.fields import Reader, shown, text
+from hostfw.policy.fields import Reader, quoted, text
 from hostfw.policy.yaml_nodes import Node, Scalar
 
 
@@ -14,7 +14,7 @@ def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     if cidr is None:
         bare = parse_address(value)
         hint = f"write {host_cidr(*bare)}" if bare else ""
-        message = f"{what} has {shown(value)}, an address without a length" if bare else f"{what} has {shown(value)}"
+        message = f"{what} has {quoted(value)}, an address without a length" if bare else f"{what} has {quoted(value)}"
         reader.report(node, message, "a prefix such as 10.0.0.0/8 or fd00::/8", hint)
         return None
     return _without_host_bits(reader, node, what, cidr)
@@ -27,7 +27,7 @@ def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
         return None
     cidr = loose_cidr(value)
     if cidr is None:
-        reader.report(node, f"{what} has {shown(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
+        reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
         return None
     return _without_host_bits(reader, node, what, cidr) if "/" in value else cidr
 
@@ -39,7 +39,7 @@ def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
         return None
     cidr = loose_cidr(value)
     if cidr is None:
-        reader.report(node, f"{what} has {shown(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
+        reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
     elif _is_mapped(cidr):
         _refuse_mapped(reader, node, what, cidr)
         return None
@@ -54,7 +54,7 @@ def address(reader: Reader, node: Node, what: str) -> Cidr | None:
     parsed = parse_address(value)
     if parsed is None:
         hint = "leave out the length" if parse_cidr(value) else ""
-        reader.report(node, f"{what} has {shown(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
+        reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
     return host_cidr(*parsed)
 
@@ -72,7 +72,7 @@ def _without_host_bits(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cid
     written = parse_address(value.partition("/")[0])
     if written is not None and written[1] != cidr.address:
         hint = f"write {cidr}, or {host_cidr(*written)} for the one address"
-        reader.report(node, f"{what} has {shown(value)}, with bits set beyond its length", "a masked prefix", hint)
+        reader.report(node, f"{what} has {quoted(value)}, with bits set beyond its length", "a masked prefix", hint)
         return None
     if _is_mapped(cidr):
         _refuse_mapped(reader, node, what, cidr)

@@ -26,7 +26,7 @@ from hostfw.policy.fields import (
     integer,
     items,
     one_of,
-    shortened,
+    quoted,
     text,
 )
 from hostfw.policy.refused import ENTITY_FIELDS, RULE_FIELDS
@@ -172,7 +172,7 @@ def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:
             return port
         first, dash, last = node.text.partition("-")
         hint = f"write {first}:{last}" if dash and first.isdigit() and last.isdigit() else ""
-        reader.report(node, f"{what} has {shortened(node.text)!r}", _PORT_EXPECTED, hint)
+        reader.report(node, f"{what} has {quoted(node.text)}", _PORT_EXPECTED, hint)
     else:
         reader.report(node, f"{what} has {described(node)}", _PORT_EXPECTED)
     return None

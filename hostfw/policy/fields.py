@@ -147,7 +147,7 @@ def choice(reader: Reader, node: Node | None, what: str, table: Dictionary[str, 
         return None
     chosen = table.get(word)
     if chosen is None:
-        reader.report(node, f"{what} is {shown(word)}", one_of(table), did_you_mean(word, table))
+        reader.report(node, f"{what} is {quoted(word)}", one_of(table), did_you_mean(word, table))
     return chosen
 
 
@@ -222,14 +222,14 @@ def described(node: Node) -> str:
                 case ScalarKind.NULL:
                     return "empty"
                 case ScalarKind.STRING:
-                    return f"the string {shown(node.text)}"
+                    return f"the string {quoted(node.text)}"
                 case _:
                     return f"the {kind} {shortened(node.text)}"
 
 
-def shown(value: str) -> str:
+def quoted(value: str) -> str:
     """A value in quotes for messages, shortened."""
-    return repr(shortened(value))
+    return f'"{shortened(value)}"'
 
 
 def shortened(value: str) -> str:
@@ -247,7 +247,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The hint that names the nearest of the words, or nothing if none is near."""
     by_lower_case = {candidate.lower(): candidate for candidate in words}
     near = difflib.get_close_matches(word.lower()[:SHOWN_CHARACTERS], by_lower_case, n=1)
-    return f"did you mean {by_lower_case[near[0]]!r}?" if near else ""
+    return f"did you mean {quoted(by_lower_case[near[0]])}?" if near else ""
 
 
 def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None:
@@ -261,14 +261,14 @@ def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None
     refusal = shape.refused.get(name)
     if refusal is None:
         near = did_you_mean(name, shape.known)
-        reader.report(key, f"unknown field {shown(name)} in {shape.noun}", one_of(sorted(shape.known)), near)
+        reader.report(key, f"unknown field {quoted(name)} in {shape.noun}", one_of(sorted(shape.known)), near)
     elif not is_blank(value):
         reader.report(key, f"{name} is refused: {refusal.reason}", "", refusal.instead)
 
 
 def _repeated_key(reader: Reader, key: Node, first: Node) -> None:
     name = key.text if isinstance(key, Scalar) else ""
-    reader.report(key, f"{shown(name)} is given twice; the first stands on line {first.mark.line + 1}", "each key once")
+    reader.report(key, f"{quoted(name)} is given twice, first on line {first.mark.line + 1}", "each key once")
 
 
 def _mapping_hint(node: Node) -> str:

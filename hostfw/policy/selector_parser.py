@@ -192,7 +192,7 @@ class _Parser:
     def _word_operator(self, label: str) -> "Operator | type[In | NotIn]":
         first = self.token
         if first.kind is not _Kind.WORD:
-            self._fail(f"{self._found()} where the label {label!r} needs an operator", _OPERATORS)
+            self._fail(f'{self._found()} where the label "{label}" needs an operator', _OPERATORS)
         words: tuple[str, ...] = (first.text,)
         self._advance()
         second = _TWO_WORDS.get(first.text)
@@ -201,7 +201,7 @@ class _Parser:
             self._advance()
         operator = _WORD_OPERATORS.get(words)
         if operator is None:
-            raise SelectorError(f"{first.text!r} is no operator", first.start, _OPERATORS)
+            raise SelectorError(f'"{first.text}" is no operator', first.start, _OPERATORS)
         return operator
 
     def _set(self) -> frozenset[str]:
@@ -225,7 +225,7 @@ class _Parser:
     def _fail_after_operand(self) -> NoReturn:
         symbol = _JOINED.get(self.token.text)
         if symbol:
-            self._fail(f"{self.token.text!r} does not join operands", symbol)
+            self._fail(f'"{self.token.text}" does not join operands', symbol)
         self._fail(f"{self._found()} after a complete operand", "&&, || or the end")
 
     def _at_end(self) -> bool:
@@ -248,7 +248,7 @@ class _Parser:
     def _found(self) -> str:
         if self._at_end():
             return "the selector ends"
-        return f"{self.token.text if self.token.kind is _Kind.STRING else repr(self.token.text)} stands"
+        return f"{self.token.text} stands" if self.token.kind is _Kind.STRING else f'"{self.token.text}" stands'
 
     def _fail(self, message: str, expected: str) -> NoReturn:
         raise SelectorError(message, self.token.start, expected)
@@ -270,7 +270,7 @@ class _Parser:
                 message = "a line break between words; only spaces and tabs may stand there"
                 raise SelectorError(message, offset, "the selector on one line, or folded with >-")
             case "=":
-                raise SelectorError("a single '='", offset, "==")
+                raise SelectorError('a single "="', offset, "==")
             case "&" | "|":
-                raise SelectorError(f"a single {character!r}", offset, character * 2)
-        raise SelectorError(f"the character {character!r} has no meaning here", offset, _OPERAND)
+                raise SelectorError(f'a single "{character}"', offset, character * 2)
+        raise SelectorError(f'the character "{character}" has no meaning here', offset, _OPERAND)

@@ -260,7 +260,7 @@ def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     if "cannot start any token" in what:
         if stands == "\t":
             return Problem(where, "a tab in the indentation", "spaces", "YAML is indented with spaces only")
-        return Problem(where, f"no value can begin with {stands!r}", "", "quote the value")
+        return Problem(where, f'no value can begin with "{stands}"', "", "quote the value")
     hint = next((hint for start, hint in _SYNTAX_HINTS.items() if what.startswith(start)), "")
     context = f" {error.context}" if error.context else ""
     began = error.context_mark

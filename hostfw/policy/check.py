@@ -1,0 +1,127 @@
+"""What must hold across resources: names that are given once, references that lead somewhere, selectors that parse."""
+
+from collections.abc import Iterable, Iterator
+
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.problems import Problem, in_order
+from hostfw.model.resources import Profile, Resources, Rule, SelectorText, Tier
+from hostfw.model.settings import Settings
+from hostfw.model.values import Action
+from hostfw.policy.fields import did_you_mean, quoted
+from hostfw.policy.lint import lint
+from hostfw.policy.resolve import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
+from hostfw.policy.selector import SelectorError, parse
+from hostfw.policy.wording import listed
+
+RESERVED_TIERS = {
+    "default": (DEFAULT_TIER.order, Action.DENY),
+    "kube-admin": (1_000.0, Action.PASS),
+    "kube-baseline": (10_000_000.0, Action.PASS),
+}
+"""The order and default action that Calico demands of the tiers it knows by name. Only `default` always exists."""
+
+
+def check(resources: Resources, settings: Settings) -> tuple[Problem, ...]:
+    """The errors that only show across resources, and what looks unintended, as warnings."""
+    return in_order(
+        (
+            *_duplicates(resources),
+            *_reserved_tiers(resources.tiers),
+            *_built_in_profile(resources.profiles),
+            *_references(resources),
+            *_selectors(resources),
+            *lint(resources, settings),
+        )
+    )
+
+
+def _duplicates(resources: Resources) -> Iterator[Problem]:
+    first: dict[tuple[str, str], Position] = {}
+    for resource in sorted(resources.all(), key=lambda r: r.metadata.position):
+        kind, metadata = type(resource).__name__, resource.metadata
+        earlier = first.get((kind, metadata.name))
+        if earlier is None:
+            first[kind, metadata.name] = metadata.position
+        else:
+            message = f"{kind} {quoted(metadata.name)} is already given at {earlier}"
+            yield Problem(metadata.position, message, "each name once in a kind", "rename or remove one of the two")
+
+
+def _reserved_tiers(tiers: Iterable[Tier]) -> Iterator[Problem]:
+    for tier in tiers:
+        name = tier.metadata.name
+        order, action = RESERVED_TIERS.get(name, (tier.order, tier.default_action))
+        if tier.order == order and tier.default_action is action:
+            continue
+        expected = f"order: {order:.0f} and defaultAction: {action.value}"
+        hint = "it exists without being declared; leave it out" if name == "default" else "choose another name"
+        yield Problem(tier.metadata.position, f"the tier {quoted(name)} is Calico's and fixed", expected, hint)
+
+
+def _built_in_profile(profiles: Iterable[Profile]) -> Iterator[Problem]:
+    name = DEFAULT_ALLOW_PROFILE.metadata.name
+    for profile in profiles:
+        if profile.metadata.name == name:
+            message = f"the profile {quoted(name)} is built in and allows everything"
+            yield Problem(profile.metadata.position, message, "another name", "leave it out; HostEndpoints can name it")
+
+
+def _references(resources: Resources) -> Iterator[Problem]:
+    tiers = {tier.metadata.name for tier in (*resources.tiers, DEFAULT_TIER)}
+    for policy in resources.policies:
+        if policy.tier not in tiers:
+            yield _unknown("tier", policy.tier, tiers, policy.tier_position, policy.metadata.position)
+    profiles = {profile.metadata.name for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
+    groups = {group.metadata.name for group in resources.interface_groups}
+    for endpoint in resources.endpoints:
+        position = endpoint.metadata.position
+        places = dict(zip(endpoint.profiles, endpoint.profile_positions, strict=False))
+        for name in endpoint.profiles:
+            if name not in profiles:
+                yield _unknown("profile", name, profiles, places.get(name, NOWHERE), position)
+        group = endpoint.interface_group
+        if group is not None and group not in groups:
+            yield _unknown("InterfaceGroup", group, groups, endpoint.interface_group_position, position)
+
+
+def _unknown(noun: str, name: str, known: set[str], position: Position, otherwise: Position) -> Problem:
+    expected = f"one of {listed(known)}" if known else f"a declared {noun}"
+    hint = did_you_mean(name, sorted(known)) or f"declare the {noun}"
+    return Problem(position if position.line else otherwise, f"unknown {noun} {quoted(name)}", expected, hint)
+
+
+def _selectors(resources: Resources) -> Iterator[Problem]:
+    """Selectors that do not parse. Decoding refuses them; resources made otherwise may have them."""
+    judged: dict[str, SelectorError | None] = {}
+    for selector in _selector_texts(resources):
+        if selector.text not in judged:
+            judged[selector.text] = _error_of(selector.text)
+        error = judged[selector.text]
+        if error is not None:
+            message = f"the selector {quoted(selector.text)} does not parse: {error.message}"
+            yield Problem(selector.position, message, error.expected)
+
+
+def _error_of(text: str) -> SelectorError | None:
+    try:
+        parse(text)
+    except SelectorError as error:
+        return error
+    return None
+
+
+def _selector_texts(resources: Resources) -> Iterator[SelectorText]:
+    for policy in resources.policies:
+        yield policy.selector
+        yield from _rule_selectors((*policy.ingress, *policy.egress))
+    for profile in resources.profiles:
+        yield from _rule_selectors((*profile.ingress, *profile.egress))
+
+
+def _rule_selectors(rules: Iterable[Rule]) -> Iterator[SelectorText]:
+    for rule in rules:
+        for side in (rule.source, rule.destination):
+            if side.selector is not None:
+                yield side.selector
+            if side.not_selector is not None:
+                yield side.not_selector

@@ -1,0 +1,174 @@
+"""Warnings: what a configuration says and its author probably does not mean.
+
+Only what shows without a host; `policy.resolve` warns about what the facts of a host make of it. The work grows with
+the number of rules: every distinct selector is evaluated once, over all endpoints together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule, Tier
+from hostfw.model.settings import Settings
+from hostfw.model.values import Action, Direction
+from hostfw.policy.fields import quoted
+from hostfw.policy.lint_failsafe import opened_by_failsafe
+from hostfw.policy.resolve import DEFAULT_TIER
+from hostfw.policy.selections import Selections, union
+from hostfw.policy.wording import listed
+
+
+def lint(resources: Resources, settings: Settings) -> tuple[Problem, ...]:
+    """Every warning about a configuration, in no order."""
+    selections = Selections(resources)
+    return (
+        *_hidden_rules(resources.policies),
+        *_equal_orders(resources.policies, selections),
+        *_log_only(resources, selections),
+        *_unselecting_policies(resources, selections),
+        *_unmatching_rules(resources, selections),
+        *_forward_passes(resources, selections),
+        *opened_by_failsafe(resources, settings, selections),
+    )
+
+
+def _warning(position: Position, message: str, hint: str = "") -> Problem:
+    return Problem(position, message, hint=hint, severity=Severity.WARNING)
+
+
+def _hidden_rules(policies: Iterable[GlobalNetworkPolicy]) -> Iterator[Problem]:
+    for policy in policies:
+        for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
+            if rules and direction not in policy.types:
+                word = direction.value.title()
+                message = f"the {direction} rules of this policy are ignored, because types leaves {word} out"
+                yield _warning(rules[0].position, message, f"add {word} to types, or remove the rules")
+
+
+def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selections) -> Iterator[Problem]:
+    """Policies of one tier and order that meet on an endpoint in a direction."""
+    groups: defaultdict[tuple[str, float, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
+    for policy in policies:
+        if policy.order is not None:
+            for direction in policy.types:
+                groups[policy.tier, policy.order, direction].append(policy)
+    said: set[str] = set()
+    for (tier, order, _), group in groups.items():
+        met = _met(selections.endpoints(policy.selector.text) for policy in group) if len(group) > 1 else 0
+        names = [p.metadata.name for p in group if selections.endpoints(p.selector.text) & met]
+        if not names or said.issuperset(names):
+            continue
+        said.update(names)
+        first = next(p for p in group if p.metadata.name == names[0])
+        message = f"policies {listed(names)} of tier {quoted(tier)} have the same order {order:g}, so names decide"
+        yield _warning(first.metadata.position, message, "give each an order of its own")
+
+
+def _met(bit_sets: Iterable[int]) -> int:
+    """The bits that more than one of them has."""
+    once = twice = 0
+    for bits in bit_sets:
+        twice |= once & bits
+        once |= bits
+    return twice
+
+
+def _log_only(resources: Resources, selections: Selections) -> Iterator[Problem]:
+    """Policies that only log, on endpoints where the tier has nothing else and so drops the rest."""
+    passing = {tier.metadata.name for tier in resources.tiers if tier.default_action is Action.PASS}
+    deciding: defaultdict[tuple[str, Direction], int] = defaultdict(int)
+    logging: list[tuple[GlobalNetworkPolicy, Direction]] = []
+    for policy in resources.policies:
+        for direction in policy.types:
+            rules = policy.rules(direction)
+            if rules and all(rule.action is Action.LOG for rule in rules):
+                logging.append((policy, direction))
+            else:
+                deciding[policy.tier, direction] |= selections.endpoints(policy.selector.text)
+    for policy, direction in logging:
+        alone = selections.endpoints(policy.selector.text) & ~deciding[policy.tier, direction]
+        if alone and policy.tier not in passing:
+            message = f"this policy only logs {direction}, and the end of tier {quoted(policy.tier)} then drops it"
+            yield _warning(policy.metadata.position, message, "end it with a rule that has action: Pass or Allow")
+
+
+def _unselecting_policies(resources: Resources, selections: Selections) -> Iterator[Problem]:
+    if resources.policies and not selections.every_endpoint:
+        first = min(resources.policies, key=lambda policy: policy.metadata.position)
+        message = "there is no HostEndpoint, so no policy applies to anything"
+        yield _warning(first.metadata.position, message, "write a HostEndpoint, with interfaceName: '*' for every one")
+        return
+    for policy in resources.policies:
+        if not selections.endpoints(policy.selector.text):
+            position = policy.selector.position if policy.selector.position.line else policy.metadata.position
+            message = f"the selector {quoted(policy.selector.text)} selects no HostEndpoint"
+            yield _warning(position, message, "compare it with the labels of the HostEndpoints and their profiles")
+
+
+def _unmatching_rules(resources: Resources, selections: Selections) -> Iterator[Problem]:
+    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.policies, *resources.profiles)
+    for owner in owners:
+        for direction in Direction:
+            for rule in owner.rules(direction):
+                for side in (rule.source, rule.destination):
+                    if side.selector is not None or side.not_selector is not None:
+                        yield from _unmatching_selectors(side, selections)
+                    if side.ports or side.not_ports:
+                        yield from _unknown_ports(rule, side, selections)
+
+
+def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[Problem]:
+    for selector, effect in ((side.selector, "no packet"), (side.not_selector, "every packet")):
+        if selector is None or not selector.text:
+            continue
+        bits = selections.entities(selector.text)
+        if not bits:
+            message = f"the selector {quoted(selector.text)} selects no HostEndpoint and no GlobalNetworkSet"
+            hint = "compare it with their labels"
+        elif not bits & selections.addressed:
+            message = f"what the selector {quoted(selector.text)} selects has no addresses"
+            hint = "list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet"
+        else:
+            continue
+        yield _warning(selector.position, f"{message}, so it matches {effect}", hint)
+
+
+def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iterator[Problem]:
+    for ports, effect in ((side.ports, "no packet"), (side.not_ports, "every packet")):
+        for name in ports:
+            if isinstance(name, str) and name not in selections.port_names:
+                message = f"no HostEndpoint has a port named {quoted(name)}, so the name matches {effect}"
+                yield _warning(rule.position, message)
+
+
+def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Problem]:
+    """Where forwarded traffic leaves the last tier undecided, which lets it through."""
+    tiers = _tiers_in_order(resources.tiers)
+    forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
+    for policy in resources.policies:
+        if policy.apply_on_forward:
+            for direction in policy.types:
+                forward[policy.tier, direction].append(policy)
+    for direction in Direction:
+        later = 0
+        for tier in reversed(tiers):
+            policies = forward[tier.metadata.name, direction]
+            here = union(selections.endpoints(policy.selector.text) for policy in policies)
+            if here & ~later and tier.default_action is Action.PASS:
+                yield _forward_warning(tier.metadata.position, f"defaultAction: Pass lets by for {direction}")
+            for policy in policies:
+                passed = next((rule for rule in policy.rules(direction) if rule.action is Action.PASS), None)
+                if passed is not None and selections.endpoints(policy.selector.text) & ~later:
+                    yield _forward_warning(passed.position, "this Pass lets by")
+            later |= here
+
+
+def _forward_warning(position: Position, what: str) -> Problem:
+    message = f"forwarded traffic that {what} is allowed: no later tier has an applyOnForward policy for it"
+    return _warning(position, message, "end the last tier of forwarded traffic with Deny")
+
+
+def _tiers_in_order(tiers: Sequence[Tier]) -> list[Tier]:
+    by_name = {tier.metadata.name: tier for tier in (*tiers, DEFAULT_TIER)}
+    return sorted(by_name.values(), key=lambda t: (t.order is None, t.order or 0.0, t.metadata.name))

@@ -1,0 +1,95 @@
+"""Warnings about failsafe ports that stay open although a policy says otherwise.
+
+Rules that deny everything are left alone: that failsafes survive them is what failsafes are for. A rule that names the
+port, or denies some peers, says more than that, and its author should know that it has no effect on the failsafe.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.resources import EntityRule, Resources, Rule
+from hostfw.model.settings import FailsafePort, Settings
+from hostfw.model.values import Action, Cidr, Direction, PortRange
+from hostfw.policy.selections import Selections
+
+
+def opened_by_failsafe(resources: Resources, settings: Settings, selections: Selections) -> Iterator[Problem]:
+    """The rules that restrict a port which a failsafe opens."""
+    failsafes = {Direction.INGRESS: settings.failsafe.inbound, Direction.EGRESS: settings.failsafe.outbound}
+    for policy in resources.policies:
+        if not selections.endpoints(policy.selector.text):
+            continue
+        for direction in policy.types:
+            for rule in policy.rules(direction):
+                opened = [port for port in failsafes[direction] if _restricts(rule, direction, port, selections)]
+                if opened:
+                    yield _problem(rule, direction, opened)
+
+
+def _problem(rule: Rule, direction: Direction, opened: list[FailsafePort]) -> Problem:
+    ports = ", ".join(map(str, opened))
+    one = len(opened) == 1
+    what = f"the failsafe {ports} is" if one else f"the failsafes {ports} are"
+    effect = "this Deny does not close" if rule.action is Action.DENY else "the peers of this Allow do not limit"
+    message = f"{what} open before any policy, so {effect} {'it' if one else 'them'}"
+    key = "inbound" if direction is Direction.INGRESS else "outbound"
+    hint = f"in hostfw.yaml, narrow failsafe.{key} with net, or leave the port out of it"
+    return Problem(rule.position, message, hint=hint, severity=Severity.WARNING)
+
+
+def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
+    """Whether a rule means to deny a failsafe port, or to allow it to some peers only."""
+    if rule.action not in (Action.ALLOW, Action.DENY) or not _is_of_protocol(rule, failsafe):
+        return False
+    peers = rule.source if direction is Direction.INGRESS else rule.destination
+    ports = rule.destination.ports
+    if ports:
+        if not any(isinstance(port, PortRange) and port.first <= failsafe.port <= port.last for port in ports):
+            return False
+    elif rule.action is Action.ALLOW or rule.destination.not_ports or not _limits_peers(peers):
+        return False
+    if rule.action is Action.DENY:
+        return _meets(peers, failsafe.net, selections)
+    return _limits_peers(peers) and not _covers(peers, failsafe.net, selections)
+
+
+def _is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
+    if rule.protocol is not None:
+        return rule.protocol.number == failsafe.protocol.number
+    return rule.not_protocol is None or rule.not_protocol.number != failsafe.protocol.number
+
+
+def _limits_peers(peers: EntityRule) -> bool:
+    nets = peers.nets and not any(net.length == 0 for net in peers.nets)
+    return bool(nets or peers.not_nets or peers.selector or peers.not_selector)
+
+
+def _meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
+    """Whether some peers of a rule are among those that a failsafe is open to."""
+    return net is None or all(_overlaps(nets, net) for nets in _limits(peers, selections))
+
+
+def _covers(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
+    """Whether the peers of a rule include all that a failsafe is open to."""
+    if net is None or peers.not_selector is not None or _overlaps(peers.not_nets, net):
+        return False
+    return all(_includes(nets, net) for nets in _limits(peers, selections))
+
+
+def _limits(peers: EntityRule, selections: Selections) -> Iterator[tuple[Cidr, ...]]:
+    if peers.nets:
+        yield peers.nets
+    if peers.selector is not None:
+        yield selections.nets(peers.selector.text)
+
+
+def _overlaps(nets: Iterable[Cidr], net: Cidr) -> bool:
+    return any(_within(net, other) or _within(other, net) for other in nets)
+
+
+def _includes(nets: Iterable[Cidr], net: Cidr) -> bool:
+    return any(_within(net, other) for other in nets)
+
+
+def _within(net: Cidr, other: Cidr) -> bool:
+    return net.family is other.family and other.length <= net.length and other.contains(net.address)

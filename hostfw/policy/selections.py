@@ -1,0 +1,65 @@
+"""What the selectors of a configuration select, worked out once for each text."""
+
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+
+from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
+from hostfw.model.values import Cidr, merge
+from hostfw.policy.labels import LabelIndex, effective_labels, index_labels, members, selected
+from hostfw.policy.selector import SelectorError, parse
+
+
+class Selections:
+    """Selected resources as the bits of an integer, as in `policy.labels`.
+
+    Made for configurations that may still be wrong: an unknown profile gives no labels, and what does not parse
+    selects nothing.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        names = {name for endpoint in resources.endpoints for name in endpoint.profiles}
+        profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
+        labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
+        sets = [dict(network_set.metadata.labels) for network_set in resources.network_sets]
+        self._endpoints = index_labels(labels)
+        self._entities = index_labels([*labels, *sets])
+        self._of_endpoints: dict[str, int] = {}
+        self._of_entities: dict[str, int] = {}
+        self._nets = [endpoint.expected_ips for endpoint in resources.endpoints]
+        self._nets += [network_set.nets for network_set in resources.network_sets]
+        self.addressed = sum(1 << place for place, nets in enumerate(self._nets) if nets)
+        self.port_names = _port_names(resources.endpoints)
+        self.every_endpoint = self._endpoints.everything
+
+    def endpoints(self, text: str) -> int:
+        """The HostEndpoints that a policy's selector selects."""
+        return _selected(text, self._endpoints, self._of_endpoints)
+
+    def entities(self, text: str) -> int:
+        """The HostEndpoints and GlobalNetworkSets that a rule's selector selects."""
+        return _selected(text, self._entities, self._of_entities)
+
+    def nets(self, text: str) -> tuple[Cidr, ...]:
+        """The addresses that a rule's selector stands for."""
+        return merge(net for place in members(self.entities(text)) for net in self._nets[place])
+
+
+def union(bits: Iterable[int]) -> int:
+    """What any of them has."""
+    return reduce(or_, bits, 0)
+
+
+def _selected(text: str, index: LabelIndex, known: dict[str, int]) -> int:
+    bits = known.get(text)
+    if bits is None:
+        try:
+            bits = selected(parse(text), index)
+        except SelectorError:
+            bits = 0
+        known[text] = bits
+    return bits
+
+
+def _port_names(endpoints: Iterable[HostEndpoint]) -> frozenset[str]:
+    return frozenset(port.name for endpoint in endpoints for port in endpoint.ports)
