@@ -98,9 +98,10 @@ def _try(path: Path) -> int | None:
 
 def _holder(path: Path) -> int | None:
     try:
-        return int(path.read_text(encoding="ascii", errors="replace"))
+        pid = int(path.read_text(encoding="ascii", errors="replace"))
     except (OSError, ValueError):
         return None
+    return pid if pid > 0 else None
 
 
 def _held_by(pid: int | None, waited_s: float) -> tuple[str, str]:
