@@ -188,15 +188,13 @@ def number(reader: Reader, node: Node | None, what: str) -> float | None:
     """A finite number without quotes, whole or not."""
     if node is None:
         return None
-    expected = "a finite number"
-    if not isinstance(node, Scalar) or scalar_kind(node) not in (ScalarKind.INTEGER, ScalarKind.NUMBER):
-        hint = "write it without quotes" if isinstance(node, Scalar) and _NUMERIC.match(node.text) else ""
-        reader.report(node, f"{what} is {described(node)}", expected, hint)
-        return None
-    if not _NUMERIC.match(node.text) or not math.isfinite(float(node.text)):
-        reader.report(node, f"{what} is {shortened(node.text)}", expected, "write it in decimal")
-        return None
-    return float(node.text)
+    hint = ""
+    if isinstance(node, Scalar) and _NUMERIC.match(node.text):
+        if node.plain and math.isfinite(float(node.text)):
+            return float(node.text)
+        hint = "" if node.plain else "write it without quotes"
+    reader.report(node, f"{what} is {described(node)}", "a finite number", hint)
+    return None
 
 
 _NUMERIC = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")

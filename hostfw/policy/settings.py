@@ -23,7 +23,7 @@ Word = TypeVar("Word", bound=StrEnum)
 _NOT_YET = Refusal("it is not supported by this version of hostfw", "leave it out")
 
 _SETTINGS = Shape(
-    "the settings",
+    "the settings file",
     frozenset(
         (
             "apiVersion",

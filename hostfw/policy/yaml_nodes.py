@@ -113,8 +113,8 @@ _FALSE = frozenset(spelling for word in ("false", "no", "off") for spelling in (
 BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 """The spellings of YAML 1.1 booleans that calicoctl and PyYAML agree on."""
 
-_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]*|[1-9][0-9_]*)\Z")
-_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)\Z")
+_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 
 
@@ -123,7 +123,8 @@ def plain_kind(text: str) -> ScalarKind:
     """What a scalar without quotes is.
 
     As in calicoctl and unlike PyYAML's own resolver there are no base-60 numbers (`20:25` is a string, hence a port
-    range) and no timestamps, and `1e3` is a number.
+    range) and no timestamps. What calicoctl reads as a number and PyYAML writes as a string, such as `1e3`, is a
+    string here; where a number is wanted it is one all the same (`fields.number`).
     """
     if text in _NULLS:
         return ScalarKind.NULL

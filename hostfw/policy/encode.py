@@ -1,0 +1,162 @@
+"""Resources to manifests: the document that decodes to the same resource, its positions apart.
+
+What is a default is left out, except `types`, which a reader should not have to work out.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from hostfw.model.resources import (
+    CALICO_V3,
+    HOSTFW_V1,
+    EntityRule,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    InterfaceMatch,
+    Labels,
+    Metadata,
+    Profile,
+    Resource,
+    Rule,
+    SelectorText,
+    Tier,
+)
+from hostfw.model.values import Action, Cidr, Icmp, PortRange, Protocol, address_text
+
+Document = dict[str, object]
+
+
+def manifest(resource: Resource) -> Document:
+    """The manifest of a resource: strings, numbers, booleans, lists and dictionaries, fit for JSON and YAML."""
+    return {
+        "apiVersion": HOSTFW_V1 if isinstance(resource, InterfaceGroup) else CALICO_V3,
+        "kind": type(resource).__name__,
+        "metadata": _metadata(resource.metadata),
+        "spec": _given(_spec(resource)),
+    }
+
+
+def _spec(resource: Resource) -> Mapping[str, object]:
+    match resource:
+        case GlobalNetworkPolicy():
+            return _policy(resource)
+        case HostEndpoint():
+            return _endpoint(resource)
+        case GlobalNetworkSet(nets=nets):
+            return {"nets": _texts(nets)}
+        case Tier(order=order, default_action=action):
+            return {"order": _number(order), "defaultAction": None if action is Action.DENY else action.value}
+        case Profile(labels_to_apply=labels, ingress=ingress, egress=egress):
+            return {"labelsToApply": dict(labels), "ingress": _rules(ingress), "egress": _rules(egress)}
+        case InterfaceGroup(match=match, except_=except_):
+            return {"match": [_interfaces(m) for m in match], "except": [_interfaces(m) for m in except_]}
+
+
+def _policy(policy: GlobalNetworkPolicy) -> Mapping[str, object]:
+    return {
+        "tier": None if policy.tier == "default" else policy.tier,
+        "order": _number(policy.order),
+        "selector": policy.selector.text,
+        "types": [direction.value.title() for direction in policy.types],
+        "ingress": _rules(policy.ingress),
+        "egress": _rules(policy.egress),
+        "applyOnForward": policy.apply_on_forward or None,
+    }
+
+
+def _endpoint(endpoint: HostEndpoint) -> Mapping[str, object]:
+    return {
+        "node": endpoint.node,
+        "interfaceName": endpoint.interface_name,
+        "interfaceGroup": endpoint.interface_group,
+        "expectedIPs": [address_text(cidr.family, cidr.address) for cidr in endpoint.expected_ips],
+        "profiles": list(endpoint.profiles),
+        "ports": [
+            {"name": port.name, "protocol": _protocol(port.protocol), "port": port.port} for port in endpoint.ports
+        ],
+    }
+
+
+def _interfaces(entry: InterfaceMatch) -> Document:
+    return _given(
+        {
+            "name": entry.name,
+            "kind": entry.kind,
+            "linkGroup": entry.link_group,
+            "master": entry.master,
+            "addressIn": _texts(entry.address_in),
+            "defaultRoute": entry.default_route,
+        }
+    )
+
+
+def _rules(rules: Iterable[Rule]) -> list[Document]:
+    return [_rule(rule) for rule in rules]
+
+
+def _rule(rule: Rule) -> Document:
+    return _given(
+        {
+            "action": rule.action.value,
+            "ipVersion": None if rule.ip_version is None else rule.ip_version.value,
+            "protocol": _protocol(rule.protocol),
+            "notProtocol": _protocol(rule.not_protocol),
+            "icmp": _icmp(rule.icmp),
+            "notICMP": _icmp(rule.not_icmp),
+            "source": _entity(rule.source),
+            "destination": _entity(rule.destination),
+            "metadata": _given({"annotations": dict(rule.annotations)}),
+        }
+    )
+
+
+def _entity(entity: EntityRule) -> Document:
+    return _given(
+        {
+            "nets": _texts(entity.nets),
+            "notNets": _texts(entity.not_nets),
+            "selector": _selector(entity.selector),
+            "notSelector": _selector(entity.not_selector),
+            "ports": [_port(port) for port in entity.ports],
+            "notPorts": [_port(port) for port in entity.not_ports],
+        }
+    )
+
+
+def _metadata(metadata: Metadata) -> Document:
+    return _given({"name": metadata.name, "labels": _map(metadata.labels), "annotations": _map(metadata.annotations)})
+
+
+def _given(content: Mapping[str, object]) -> Document:
+    """A mapping without what is absent or empty."""
+    return {key: value for key, value in content.items() if value is not None and value not in ("", [], {})}
+
+
+def _map(labels: Labels) -> dict[str, str]:
+    return dict(labels)
+
+
+def _texts(cidrs: Iterable[Cidr]) -> list[str]:
+    return [str(cidr) for cidr in cidrs]
+
+
+def _selector(selector: SelectorText | None) -> str | None:
+    return None if selector is None else selector.text
+
+
+def _port(port: PortRange | str) -> int | str:
+    return port.first if isinstance(port, PortRange) and port.first == port.last else str(port)
+
+
+def _protocol(protocol: Protocol | None) -> int | str | None:
+    return None if protocol is None else protocol.name or protocol.number
+
+
+def _icmp(icmp: Icmp | None) -> Document | None:
+    return None if icmp is None else _given({"type": icmp.type, "code": icmp.code})
+
+
+def _number(value: float | None) -> int | float | None:
+    """A number as people write it: whole where it is."""
+    return int(value) if value is not None and value.is_integer() else value

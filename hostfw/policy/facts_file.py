@@ -1,0 +1,151 @@
+"""The facts file: one observation of a host as YAML or JSON, so that its ruleset can be compiled anywhere.
+
+apiVersion: hostfw.io/v1
+kind: HostFacts
+node: web1
+kernel: 6.1.0-18-amd64
+nft: 1.0.6
+linkGroups: {dmz: 7}
+interfaces:
+- {name: eth0, index: 2, altnames: [enp3s0], addresses: [192.0.2.10, "2001:db8::10"], defaultRoute: true, up: true}
+- {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
+"""
+
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, in_order
+from hostfw.model.resources import HOSTFW_V1
+from hostfw.model.sources import Source
+from hostfw.model.values import address_text
+from hostfw.policy.decode_nets import address
+from hostfw.policy.decode_values import each
+from hostfw.policy.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
+from hostfw.policy.yaml_nodes import Mapping, Node, documents
+
+_KIND = "HostFacts"
+_FACTS = Shape(
+    "the facts file",
+    frozenset(("apiVersion", "kind", "node", "kernel", "nft", "linkGroups", "interfaces")),
+)
+_INTERFACE = Shape(
+    "an interface",
+    frozenset(("name", "index", "altnames", "kind", "linkGroup", "master", "addresses", "defaultRoute", "up")),
+)
+
+_LAST_INDEX = 2**31 - 1
+_LAST_LINK_GROUP = 2**32 - 1
+
+
+def decode_facts(source: Source) -> tuple[HostFacts | None, tuple[Problem, ...]]:
+    """The facts that a file holds, None where there are problems, and every problem with its position."""
+    reader = Reader(source.path, source.text.removeprefix("\ufeff"))
+    roots = list(documents(source, reader.problems))
+    for another in roots[1:]:
+        reader.report(another, "a second document", "the facts of one host")
+    facts = _facts(reader, roots[0] if roots else None)
+    return None if reader.problems else facts, in_order(reader.problems)
+
+
+def facts_document(facts: HostFacts) -> dict[str, object]:
+    """The document that decodes to the same facts, fit for JSON and YAML."""
+    return {
+        "apiVersion": HOSTFW_V1,
+        "kind": _KIND,
+        "node": facts.node,
+        "kernel": facts.kernel,
+        "nft": facts.nft,
+        "linkGroups": dict(facts.link_groups),
+        "interfaces": [_interface_document(interface) for interface in facts.interfaces],
+    }
+
+
+def _interface_document(interface: Interface) -> dict[str, object]:
+    return {
+        "name": interface.name,
+        "index": interface.index,
+        "altnames": list(interface.altnames),
+        "kind": interface.kind,
+        "linkGroup": interface.link_group,
+        "master": interface.master,
+        "addresses": [address_text(cidr.family, cidr.address) for cidr in interface.addresses],
+        "defaultRoute": interface.default_route,
+        "up": interface.up,
+    }
+
+
+def _facts(reader: Reader, root: Node | None) -> HostFacts | None:
+    if root is None:
+        if not reader.problems:
+            reader.problems.append(_empty(reader.path))
+        return None
+    found = fields(reader, root, _FACTS)
+    if not isinstance(root, Mapping):
+        return None
+    for name, value in (("apiVersion", HOSTFW_V1), ("kind", _KIND), ("node", None), ("interfaces", None)):
+        if name not in found:
+            reader.report(root, f"{name} is missing", value or "")
+        elif value is not None:
+            choice(reader, found[name], name, {value: value})
+    return HostFacts(
+        node=_word(reader, found, "node") or "",
+        interfaces=_interfaces(reader, found.get("interfaces")),
+        link_groups=_link_groups(reader, found.get("linkGroups")),
+        kernel=_text(reader, found, "kernel"),
+        nft=_text(reader, found, "nft"),
+    )
+
+
+def _empty(path: str) -> Problem:
+    return Problem(
+        Position(path, 1, 1), "the file is empty", "the facts of a host", "hostfwctl interfaces -o json prints it"
+    )
+
+
+def _link_groups(reader: Reader, node: Node | None) -> tuple[tuple[str, int], ...]:
+    numbers = [
+        (name, integer(reader, value, f"the link group {name}", 0, _LAST_LINK_GROUP))
+        for name, _, value in entries(reader, node, "linkGroups")
+    ]
+    return tuple([(name, number) for name, number in numbers if number is not None])
+
+
+def _interfaces(reader: Reader, node: Node | None) -> tuple[Interface, ...]:
+    interfaces: dict[str, Interface] = {}
+    for item in items(reader, node, "interfaces"):
+        interface = _interface(reader, item)
+        if interface.name in interfaces:
+            reader.report(item, f"the interface {quoted(interface.name)} is given twice", "each interface once")
+        interfaces[interface.name] = interface
+    return tuple(interfaces.values())
+
+
+def _interface(reader: Reader, node: Node) -> Interface:
+    found = fields(reader, node, _INTERFACE)
+    if isinstance(node, Mapping):
+        for name in ("name", "index"):
+            if name not in found:
+                reader.report(node, f"{name} is missing", "the name and index of the interface")
+    return Interface(
+        name=_word(reader, found, "name") or "",
+        index=integer(reader, found.get("index"), "index", 1, _LAST_INDEX) or 0,
+        altnames=each(reader, items(reader, found.get("altnames"), "altnames"), "altnames", text),
+        kind=_text(reader, found, "kind"),
+        link_group=integer(reader, found.get("linkGroup"), "linkGroup", 0, _LAST_LINK_GROUP) or 0,
+        master=_word(reader, found, "master"),
+        addresses=each(reader, items(reader, found.get("addresses"), "addresses"), "addresses", address),
+        default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute") or False,
+        up=boolean(reader, found.get("up"), "up") is not False,
+    )
+
+
+def _text(reader: Reader, found: dict[str, Node], name: str) -> str:
+    return text(reader, found.get(name), name) or ""
+
+
+def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:
+    """A text that may not be empty."""
+    node = found.get(name)
+    value = text(reader, node, name)
+    if node is not None and value == "":
+        reader.report(node, f"{name} is empty", "a name")
+    return value
