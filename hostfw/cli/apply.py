@@ -1,0 +1,95 @@
+"""`hostfwctl apply`: put a configuration into force, and say what that took."""
+
+import re
+from time import monotonic
+
+from hostfw.cli.configuration import read, refuse, warn
+from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.documents import Document, document, json_text, problem_item
+from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.engine.engine import Applied, Failed
+from hostfw.engine.generation import Generation, Refused
+from hostfw.nft.change import Change
+from hostfw.policy.bindings import LOOPBACK
+
+_NEW_CHAIN = re.compile(r"^\tchain \S+ \{$", re.MULTILINE)
+_SWEPT_CHAIN = re.compile(r"^delete chain ", re.MULTILINE)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Apply, and report to a person on stderr or to a program on stdout."""
+    started_s = monotonic()
+    inspected = read(options)
+    outcome = open_engine(options).apply(inspected) if inspected.is_valid else Refused(inspected.problems)
+    took_ms = round((monotonic() - started_s) * 1000)
+    if options.output is Output.JSON:
+        console.data(json_text(document("ApplyResult", _result(outcome, took_ms))))
+    match outcome:
+        case Applied():
+            warn(outcome.generation.warnings, inspected.configuration, console)
+            for warning in outcome.warnings:
+                console.warn(warning)
+            console.detail(str(outcome.change).rstrip("\n"))
+            console.say(_sentence(outcome, took_ms))
+            return ExitCode.DONE
+        case Refused():
+            return refuse(outcome.problems, inspected.configuration, console, "nothing was changed")
+        case Failed():
+            return complain_of(outcome, console, in_force=True)
+
+
+def _sentence(applied: Applied, took_ms: int) -> str:
+    """What is in force now, and what it took."""
+    generation = applied.generation
+    endpoints = counted(len(generation.plan.endpoints), "endpoint")
+    interfaces = counted(governed_interfaces(generation), "interface")
+    policies = counted(len(generation.inspected.resources.policies), "policy", "policies")
+    state = f"generation {generation.id} in force: {policies}, {endpoints} on {interfaces}"
+    if applied.change.is_empty:
+        return f"no change: {state}"
+    new, swept = chain_counts(applied.change)
+    return f"{state}; {counted(new, 'chain')} new, {swept} swept, {took_ms} ms"
+
+
+def _result(outcome: Applied | Refused | Failed, took_ms: int) -> Document:
+    """An ApplyResult: `result` says which of the other fields there are."""
+    match outcome:
+        case Applied(generation, change, warnings):
+            new, swept = chain_counts(change)
+            return {
+                "result": "unchanged" if change.is_empty else "applied",
+                "generation": generation.id,
+                "node": generation.plan.node,
+                "policies": len(generation.inspected.resources.policies),
+                "endpoints": len(generation.plan.endpoints),
+                "interfaces": governed_interfaces(generation),
+                "chainsNew": new,
+                "chainsSwept": swept,
+                "milliseconds": took_ms,
+                "problems": [problem_item(problem) for problem in generation.warnings],
+                "warnings": list(warnings),
+            }
+        case Refused(problems):
+            return {"result": "refused", "problems": [problem_item(problem) for problem in problems]}
+        case Failed():
+            return {
+                "result": "failed",
+                "message": outcome.message,
+                "hint": outcome.hint,
+                "inForce": outcome.in_force,
+            }
+
+
+def governed_interfaces(generation: Generation) -> int:
+    """How many interfaces of the host have a HostEndpoint."""
+    plan = generation.plan
+    bound = {binding.interface for binding in plan.bindings if binding.present}
+    if plan.wildcard is None:
+        return len(bound)
+    return len(bound | {i.name for i in generation.facts.interfaces if i.name != LOOPBACK})
+
+
+def chain_counts(change: Change) -> tuple[int, int]:
+    """How many chains a change adds, and how many it sweeps away."""
+    return len(_NEW_CHAIN.findall(change.prepare)), len(_SWEPT_CHAIN.findall(change.sweep))

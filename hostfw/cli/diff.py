@@ -1,0 +1,138 @@
+"""`hostfwctl diff`: what a configuration would change of the accepted one, and of the ruleset."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import unified_diff
+from enum import StrEnum
+
+from hostfw.cli.configuration import read, refuse, warn
+from hostfw.cli.console import DIFFERS, Console, ExitCode, Style, painted
+from hostfw.cli.documents import yaml_text
+from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
+from hostfw.cli.options import Options
+from hostfw.cli.text import printable
+from hostfw.engine.engine import Failed
+from hostfw.engine.generation import Generation, Inspected, Refused, inspect
+from hostfw.model.resources import Resource, Resources
+from hostfw.model.settings import FailsafePort, Settings
+from hostfw.policy.encode import manifest
+
+_SETTINGS = "Settings"
+_CONTEXT_LINES = 3
+
+
+class Sign(StrEnum):
+    """How something differs from what is accepted."""
+
+    NEW = "+"
+    CHANGED = "~"
+    GONE = "-"
+
+
+_STYLES = {Sign.NEW: Style.GOOD, Sign.CHANGED: Style.WARNING, Sign.GONE: Style.REMOVED}
+_LINE_STYLES = {"+": Style.GOOD, "-": Style.REMOVED, "@": Style.FAINT}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is new, changed or gone, and the difference of its text where it is changed."""
+
+    sign: Sign
+    what: str
+    place: str = ""
+    lines: tuple[str, ...] = ()
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the differences, and with `--nft` the scripts of the change."""
+    inspected = read(options)
+    if not inspected.is_valid:
+        return refuse(inspected.problems, inspected.configuration, console)
+    accepted = load_accepted_of(options)
+    found = tuple(differences(inspect(accepted.configuration) if accepted else None, inspected))
+    for difference in found:
+        console.data(*_difference_lines(difference, colour=console.colour_out))
+    script = ""
+    if options.nft:
+        engine = open_engine(options)
+        generation = engine.generation(inspected)
+        match generation:
+            case Refused():
+                return refuse(generation.problems, inspected.configuration, console)
+            case Failed():
+                return complain_of(generation, console)
+            case Generation():
+                warn(generation.warnings, inspected.configuration, console)
+        change = engine.change(generation)
+        if isinstance(change, Failed):
+            return complain_of(change, console)
+        script = str(change)
+        console.out.write(script)
+    if found or script:
+        console.say(_tally(found))
+        return DIFFERS
+    console.say("no difference")
+    return ExitCode.DONE
+
+
+def differences(accepted: Inspected | None, candidate: Inspected) -> Iterator[Difference]:
+    """What a candidate changes of what is accepted: the settings, then resources kind by kind, by name."""
+    old_settings = accepted.settings if accepted else Settings()
+    if old_settings != candidate.settings:
+        source = candidate.configuration.settings
+        lines = _unified(list(settings_lines(old_settings)), list(settings_lines(candidate.settings)))
+        yield Difference(Sign.CHANGED, _SETTINGS, source.path if source else "", lines)
+    old = _by_kind_and_name(accepted.resources if accepted else Resources())
+    new = _by_kind_and_name(candidate.resources)
+    for key in [*new, *(key for key in old if key not in new)]:
+        kind, name = key
+        before, after = old.get(key), new.get(key)
+        if before is None and after is not None:
+            yield Difference(Sign.NEW, f"{kind}/{name}", after.metadata.position.file_line)
+        elif after is None and before is not None:
+            yield Difference(Sign.GONE, f"{kind}/{name}", before.metadata.position.file_line)
+        elif before is not None and after is not None:
+            lines = _unified(_manifest_lines(before), _manifest_lines(after))
+            if lines:
+                yield Difference(Sign.CHANGED, f"{kind}/{name}", after.metadata.position.file_line, lines)
+
+
+def settings_lines(settings: object, path: str = "") -> Iterator[str]:
+    """Every setting on a line of its own, under the name that it has in `hostfw.yaml`."""
+    if not is_dataclass(settings) or isinstance(settings, FailsafePort):
+        values = settings if isinstance(settings, tuple) else (settings,)
+        yield f"{path}: {', '.join(map(str, values)) or 'none'}" if settings is not None else f"{path}: of the host"
+        return
+    for field in fields(settings):
+        head, *rest = field.name.split("_")
+        name = head + "".join(word.capitalize() for word in rest)
+        yield from settings_lines(getattr(settings, field.name), f"{path}.{name}" if path else name)
+
+
+def _by_kind_and_name(resources: Resources) -> dict[tuple[str, str], Resource]:
+    return {(type(resource).__name__, resource.metadata.name): resource for resource in resources.all()}
+
+
+def _manifest_lines(resource: Resource) -> list[str]:
+    return yaml_text(manifest(resource)).splitlines()
+
+
+def _unified(before: list[str], after: list[str]) -> tuple[str, ...]:
+    """The hunks of a unified diff, without the two lines that would name files."""
+    return tuple(unified_diff(before, after, n=_CONTEXT_LINES, lineterm=""))[2:]
+
+
+def _difference_lines(difference: Difference, *, colour: bool) -> Iterator[str]:
+    title = f"{difference.sign} {printable(difference.what)}"
+    place = f"   {painted(printable(difference.place), Style.FAINT, on=colour)}" if difference.place else ""
+    yield f"{painted(title, _STYLES[difference.sign], on=colour)}{place}"
+    for line in difference.lines:
+        shown = printable(line)
+        style = _LINE_STYLES.get(line[:1])
+        yield f"    {painted(shown, style, on=colour) if style else shown}"
+
+
+def _tally(found: tuple[Difference, ...]) -> str:
+    names = ((Sign.NEW, "new"), (Sign.CHANGED, "changed"), (Sign.GONE, "gone"))
+    counts = [(sum(d.sign is sign for d in found), word) for sign, word in names]
+    return ", ".join(f"{count} {word}" for count, word in counts if count) or "the ruleset alone differs"

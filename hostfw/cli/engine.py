@@ -1,0 +1,42 @@
+"""The engine as the verbs open it, what they look up beside it, and what they say when it fails."""
+
+from hostfw.cli.console import Console, ExitCode
+from hostfw.cli.options import Options
+from hostfw.engine.engine import Directories, Engine, Failed
+from hostfw.engine.host import Host
+from hostfw.host.errors import HostError
+from hostfw.host.state import Accepted, load_accepted
+from hostfw.model.facts import HostFacts
+from hostfw.model.settings import Settings
+
+
+def open_engine(options: Options) -> Engine:
+    """The engine on the directories of a command line."""
+    return Engine(Directories(options.config_dir, options.state_dir, options.run_dir), Host())
+
+
+def observe(options: Options, settings: Settings) -> HostFacts:
+    """The facts of this host. Raises HostError."""
+    return open_engine(options).observe(settings)
+
+
+def load_accepted_of(options: Options) -> Accepted | None:
+    """The accepted generation, or None where there is none yet.
+
+    Raises PermissionError for one who may not know, and HostError if what is there cannot be read.
+    """
+    try:
+        next(options.state_dir.iterdir(), None)
+    except FileNotFoundError:
+        return None
+    accepted, problems = load_accepted(options.state_dir)
+    if accepted is None and problems:
+        raise HostError(str(problems[0]), problems[0].hint)
+    return accepted
+
+
+def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> ExitCode:
+    """Say what failed, and with `in_force` what is enforced nevertheless."""
+    outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
+    console.complain(f"{failed.message}{outcome}", failed.hint)
+    return ExitCode.UNAVAILABLE if failed.not_permitted else ExitCode.FAILED

@@ -1,0 +1,148 @@
+"""The kinds of resources as `get` knows them: their names, and what a table shows of each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from hostfw.model.resources import (
+    CALICO_V3,
+    HOSTFW_V1,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    InterfaceMatch,
+    Labels,
+    Profile,
+    Resource,
+    Resources,
+    Tier,
+)
+from hostfw.model.values import Cidr, address_text
+
+_NONE = "-"
+_LIST_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. `names` are what a person may type for it; the headings are those between NAME and FILE."""
+
+    api_version: str
+    name: str
+    names: tuple[str, ...]
+    headings: tuple[str, ...]
+    wide_headings: tuple[str, ...]
+    of: Callable[[Resources], tuple[Resource, ...]]
+
+
+KINDS = (
+    Kind(
+        CALICO_V3,
+        "GlobalNetworkPolicy",
+        ("gnp", "gnps", "globalnetworkpolicy", "globalnetworkpolicies"),
+        ("TIER", "ORDER", "SELECTOR"),
+        ("TYPES",),
+        lambda resources: resources.policies,
+    ),
+    Kind(
+        CALICO_V3,
+        "HostEndpoint",
+        ("hep", "heps", "hostendpoint", "hostendpoints"),
+        ("NODE", "INTERFACE"),
+        ("IPS", "PROFILES", "LABELS"),
+        lambda resources: resources.endpoints,
+    ),
+    Kind(
+        CALICO_V3,
+        "GlobalNetworkSet",
+        ("gns", "globalnetworkset", "globalnetworksets"),
+        ("NETS",),
+        ("LABELS",),
+        lambda resources: resources.network_sets,
+    ),
+    Kind(CALICO_V3, "Tier", ("tier", "tiers"), ("ORDER", "DEFAULTACTION"), (), lambda resources: resources.tiers),
+    Kind(CALICO_V3, "Profile", ("profile", "profiles"), ("LABELS",), (), lambda resources: resources.profiles),
+    Kind(
+        HOSTFW_V1,
+        "InterfaceGroup",
+        ("ig", "igs", "interfacegroup", "interfacegroups"),
+        ("MATCH",),
+        ("EXCEPT",),
+        lambda resources: resources.interface_groups,
+    ),
+)
+
+KIND_NAMES = tuple(name for kind in KINDS for name in kind.names)
+
+
+def find_kind(text: str) -> Kind | None:
+    """The kind that a person means by a word, in any case."""
+    return next((kind for kind in KINDS if text.lower() in kind.names), None)
+
+
+def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a table shows of a resource under the headings of its kind, and under the wide ones."""
+    match resource:
+        case GlobalNetworkPolicy():
+            types = ", ".join(direction.value.capitalize() for direction in resource.types)
+            return (resource.tier, _order(resource.order), resource.selector.text or "all()"), (types,)
+        case HostEndpoint():
+            wide = _cidrs(resource.expected_ips), ", ".join(resource.profiles) or _NONE, _labels(resource)
+            return (resource.node, _interface(resource)), wide
+        case GlobalNetworkSet():
+            return (_cidrs(resource.nets),), (_labels(resource),)
+        case Tier():
+            return (_order(resource.order), resource.default_action.value), ()
+        case Profile():
+            return (_pairs(resource.labels_to_apply),), ()
+        case InterfaceGroup():
+            return (_entries(resource.match),), (_entries(resource.except_),)
+
+
+def _order(order: float | None) -> str:
+    """An order as it is written, or as calicoctl shows that it comes last."""
+    return "<infinity>" if order is None else f"{order:.15g}"
+
+
+def _interface(endpoint: HostEndpoint) -> str:
+    return endpoint.interface_name or (f"group {endpoint.interface_group}" if endpoint.interface_group else _NONE)
+
+
+def _labels(resource: Resource) -> str:
+    return _pairs(resource.metadata.labels)
+
+
+def _pairs(labels: Labels) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels) or _NONE
+
+
+def _cidrs(cidrs: tuple[Cidr, ...]) -> str:
+    return shortened(address_text(c.family, c.address) if c.is_host else str(c) for c in cidrs)
+
+
+def _entries(entries: tuple[InterfaceMatch, ...]) -> str:
+    return shortened((_entry(entry) for entry in entries), "; ")
+
+
+def _entry(entry: InterfaceMatch) -> str:
+    fields = (
+        ("name", entry.name),
+        ("kind", entry.kind),
+        ("linkGroup", entry.link_group),
+        ("master", entry.master),
+        ("addressIn", ",".join(map(str, entry.address_in)) or None),
+        ("defaultRoute", None if entry.default_route is None else str(entry.default_route).lower()),
+    )
+    return " ".join(f"{name}={value}" for name, value in fields if value is not None)
+
+
+def shortened(texts: Iterable[str], separator: str = ", ") -> str:
+    """A list that stays short: as many as fit, and how many more there are."""
+    every = tuple(texts)
+    shown = every[:1]
+    for text in every[1:]:
+        if len(separator.join((*shown, text))) > _LIST_CHARACTERS:
+            break
+        shown = (*shown, text)
+    more = f"{separator}+{len(every) - len(shown)} more" if len(every) > len(shown) else ""
+    return f"{separator.join(shown)}{more}" or _NONE

@@ -1,0 +1,147 @@
+"""The command line as argparse knows it; help, completions and the manual page come from here."""
+
+import re
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from hostfw import __version__
+from hostfw.cli.options import Options, Output
+from hostfw.cli.verbs import VERBS
+
+CONFIG_DIR = Path("/etc/hostfw")
+STATE_DIR = Path("/var/lib/hostfw")
+RUN_DIR = Path("/run/hostfw")
+
+_PROGRAM = "hostfwctl"
+_DESCRIPTION = """\
+Calico-style policy for this host, enforced by nftables.
+
+Policies are YAML files below /etc/hostfw: projectcalico.org/v3 resources, and
+InterfaceGroups of hostfw.io/v1. `hostfwctl apply` puts them into force."""
+
+_EPILOG = """\
+`hostfwctl VERB --help` explains a verb, with examples. Options of the first group may
+stand before or after the verb.
+
+exit status:
+  0    done; for diff: no difference
+  1    failed; for diff: there are differences
+  2    the command line is wrong
+  3    the configuration is invalid
+  4    nothing in force, or not permitted
+  130  interrupted
+
+environment:
+  NO_COLOR  if set and not empty, no colour unless --color=always
+
+files:
+  /etc/hostfw/        the configuration; hostfw.yaml there holds the settings
+  /var/lib/hostfw/    the accepted configuration, for the next boot
+  /run/hostfw/        what is in force"""
+
+_INVALID_CHOICE = re.compile(
+    r"argument (?P<argument>\S+): invalid choice: (?P<given>.+?) \(choose from (?P<choices>.+)\)"
+)
+
+
+class UsageError(Exception):
+    """A command line that means nothing: why, the next step, and how it should look."""
+
+    def __init__(self, message: str, hint: str, usage: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.usage = usage
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """What a command line says. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
+    values = vars(command_line().parse_args(arguments))
+    verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
+    files = tuple(values.pop("files", ()))
+    output = Output(values.pop("output", Output.TEXT))
+    return Options(verbosity=verbosity, files=files, output=output, **values)
+
+
+def command_line() -> ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(
+        prog=_PROGRAM,
+        usage=f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    _add_common(parser, suppressed=False)
+    verbs = parser.add_subparsers(
+        title="verbs", dest="verb", metavar="VERB", required=True, prog=_PROGRAM, parser_class=_Parser
+    )
+    for verb in VERBS:
+        page = verbs.add_parser(
+            verb.name,
+            help=verb.summary,
+            usage=f"{_PROGRAM} [OPTION...] {verb.name} {verb.usage}",
+            description=verb.description,
+            epilog=verb.epilog,
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        verb.add(page)
+        _add_common(page, suppressed=True)
+    return parser
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """The hint that names the word which was probably meant, or nothing."""
+    near = get_close_matches(word.lower(), list(words), n=1)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
+    """Add what may stand before or after a verb; after it, a default must not undo what came before."""
+    group = parser.add_argument_group("options of every verb")
+    off = SUPPRESS if suppressed else False
+    for name, directory, what in (
+        ("--config-dir", CONFIG_DIR, "the configuration"),
+        ("--state-dir", STATE_DIR, "what survives a reboot"),
+        ("--run-dir", RUN_DIR, "what does not"),
+    ):
+        group.add_argument(
+            name,
+            type=Path,
+            default=SUPPRESS if suppressed else directory,
+            metavar="DIR",
+            help=f"{what} (default: {directory})",
+        )
+    group.add_argument(
+        "--color",
+        "--colour",
+        dest="colour",
+        choices=("auto", "always", "never"),
+        default=SUPPRESS if suppressed else "auto",
+        metavar="WHEN",
+        help="auto, always or never (default: auto, on a terminal)",
+    )
+    group.add_argument("-q", "--quiet", action="store_true", default=off, help="say nothing but what went wrong")
+    group.add_argument("-v", "--verbose", action="store_true", default=off, help="say more")
+
+
+class _Parser(ArgumentParser):
+    """argparse's parser, with errors as exceptions; overriding `error` is the way that argparse has for it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong, with what was probably meant."""
+        found = _INVALID_CHOICE.fullmatch(message)
+        hint = ""
+        if found:
+            given = found["given"].strip("'")
+            choices = [choice.strip("'") for choice in found["choices"].split(", ")]
+            what = {"VERB": "verb"}.get(found["argument"], f"value of {found['argument']}")
+            message = f'unknown {what} "{given}"'
+            hint = closest(given, choices) or f"one of {', '.join(choices)}"
+        raise UsageError(message, hint, self.format_usage().strip())

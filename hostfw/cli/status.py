@@ -1,0 +1,97 @@
+"""`hostfwctl status`: what is in force, and whether it still is what hostfw put there."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from hostfw.cli.console import Console, ExitCode, Style, counted, painted
+from hostfw.cli.documents import Document, document, document_text, problem_item
+from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.cli.text import printable
+from hostfw.engine.engine import Failed, Status
+from hostfw.host.files import read_configuration
+from hostfw.host.state import Accepted
+from hostfw.model.sources import Configuration
+
+_LABEL_COLUMNS = 15
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the state of the host's firewall for people or programs."""
+    engine = open_engine(options)
+    status = engine.status()
+    if isinstance(status, Failed):
+        return complain_of(status, console)
+    accepted = load_accepted_of(options)
+    is_pending = accepted is not None and _differ(accepted.configuration, read_configuration(options.config_dir)[0])
+    if options.output is Output.TABLE:
+        lines = list(_lines(status, accepted, engine.host.now(), colour=console.colour_out))
+        if is_pending:
+            where = options.config_dir
+            lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
+        console.data(*lines)
+    else:
+        content = _content(status, accepted, is_pending=is_pending)
+        console.data(document_text(document("Status", content), options.output))
+    return ExitCode.DONE if status.in_force else ExitCode.UNAVAILABLE
+
+
+def age(since: datetime, until: datetime) -> str:
+    """How long ago something was, in the largest unit that fits."""
+    seconds = int((until - since).total_seconds())
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{counted(seconds // length, unit)} ago"
+    return "just now" if seconds >= 0 else "in the future: was the clock set back?"
+
+
+def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: bool) -> Iterator[str]:
+    record = status.record
+    if not status.in_force:
+        yield _line("State", "nothing in force", Style.ERROR if colour else None)
+    elif status.drift:
+        yield _line("State", "in force, but changed by another program", Style.WARNING if colour else None)
+    else:
+        yield _line("State", "in force", Style.GOOD if colour else None)
+    if record is not None:
+        yield _line("Generation", record.id)
+        yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
+        yield _line("Governs", ", ".join(f"{number} {noun}" for noun, number in record.counts))
+    elif status.in_force:
+        yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
+    if accepted is not None and (record is None or accepted.id != record.id):
+        yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
+    for number, sentence in enumerate(status.drift):
+        yield _line("Drift" if number == 0 else "", sentence)
+    for number, problem in enumerate(status.problems):
+        yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+
+
+def _line(label: str, text: str, style: Style | None = None) -> str:
+    shown = printable(text)
+    return f"{label + ':' if label else '':{_LABEL_COLUMNS}}{painted(shown, style, on=True) if style else shown}"
+
+
+def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> Document:
+    record = status.record
+    return {
+        "inForce": status.in_force,
+        "generation": record.id if record else None,
+        "appliedAt": record.applied_at.isoformat() if record else None,
+        "counts": dict(record.counts) if record else {},
+        "drift": list(status.drift),
+        "accepted": accepted.id if accepted else None,
+        "pending": is_pending,
+        "problems": [problem_item(problem) for problem in status.problems],
+    }
+
+
+def _differ(accepted: Configuration, read: Configuration) -> bool:
+    """Whether the files say something else; where they are does not matter."""
+    return _digests(accepted) != _digests(read)
+
+
+def _digests(configuration: Configuration) -> tuple[str | None, list[str]]:
+    settings = configuration.settings.digest if configuration.settings else None
+    return settings, sorted(source.digest for source in configuration.resources)

@@ -1,0 +1,304 @@
+"""The verbs: what each does, what it takes, and its page of help. Each has a module of its own, by its name."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hostfw.cli.options import Output
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb as `hostfwctl VERB --help` explains it; `add` gives a parser its arguments."""
+
+    name: str
+    summary: str
+    usage: str
+    description: str
+    examples: str
+    exits: str
+    add: Callable[[ArgumentParser], None]
+
+    @property
+    def epilog(self) -> str:
+        """What follows the options in the help."""
+        return f"examples:\n{_indented(self.examples)}\n\nexit status:\n{_indented(self.exits)}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.strip().splitlines())
+
+
+def _validate(parser: ArgumentParser) -> None:
+    _add_files(parser)
+    how = parser.add_mutually_exclusive_group()
+    _add_output(how.add_argument, Output.TEXT, Output.JSON)
+    how.add_argument("--annotate", action="store_true", help="print the files themselves, with the problems in place")
+
+
+def _compile(parser: ArgumentParser) -> None:
+    _add_files(parser)
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help="the host to compile for, as `hostfwctl interfaces -o json` prints it there (default: this host)",
+    )
+
+
+def _diff(parser: ArgumentParser) -> None:
+    _add_files(parser)
+    parser.add_argument("--nft", action="store_true", help="also show what would be sent to nftables")
+
+
+def _apply(parser: ArgumentParser) -> None:
+    _add_files(parser)
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _reload(parser: ArgumentParser) -> None:
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _status(parser: ArgumentParser) -> None:
+    _add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
+
+
+def _get(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND", help="a kind or its short name, see below")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="one resource (default: all of the kind)")
+    parser.add_argument(
+        "-f",
+        "--filename",
+        dest="files",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="a file or directory (- is standard input) to read in place of the configuration directory; repeatable",
+    )
+    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
+
+
+def _interfaces(parser: ArgumentParser) -> None:
+    _add_files(parser)
+    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
+
+
+def _version(parser: ArgumentParser) -> None:
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _add_files(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--filename",
+        dest="files",
+        action="extend",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="files and directories (- is standard input) that make up the whole configuration, settings included, "
+        "in place of the configuration directory",
+    )
+
+
+def _add_output(add_argument: Callable[..., object], *choices: Output) -> None:
+    add_argument(
+        "-o",
+        "--output",
+        choices=[choice.value for choice in choices],
+        default=choices[0].value,
+        metavar="FORM",
+        help=f"{', '.join(choices[:-1])} or {choices[-1]} (default: {choices[0]})",
+    )
+
+
+VERBS = (
+    Verb(
+        "validate",
+        "find every problem of a configuration, offline",
+        "[-f PATH...] [-o text|json | --annotate]",
+        """\
+Read a configuration and print everything that is wrong with it, each problem as
+
+    PATH:LINE:COLUMN: MESSAGE
+
+with the line of the file and a caret, what was expected, and what to do. Warnings
+do not stand in the way of `apply`. Needs no root and does not look at this host.
+
+With -o json the problems are a document of kind ProblemList (hostfw.io/v1), whose
+items have path, line, column, severity (error or warning), message, expected and
+hint; it is printed for a valid configuration too.""",
+        """\
+hostfwctl validate                        what is in /etc/hostfw
+hostfwctl validate -f staging/            a directory that is to replace it
+git show HEAD:web.yaml | hostfwctl validate -f -
+hostfwctl validate -f web.yaml --annotate""",
+        """\
+0  valid, perhaps with warnings
+3  invalid""",
+        _validate,
+    ),
+    Verb(
+        "compile",
+        "print the nftables script of a configuration",
+        "[-f PATH...] [--facts FILE]",
+        """\
+Print the whole nft script that enforces a configuration on this host, or with
+--facts on the host that they were taken from. The same configuration and facts give
+the same bytes on every machine. With --facts neither root nor the host is needed.
+
+The script can be loaded with `nft -f` over any earlier generation; counters live on.""",
+        """\
+hostfwctl compile | less
+hostfwctl compile -f staging/ > candidate.nft
+ssh web1 hostfwctl interfaces -o json > web1.json
+hostfwctl compile -f staging/ --facts web1.json""",
+        """\
+0  compiled
+1  this host could not be observed
+3  the configuration or the facts are invalid""",
+        _compile,
+    ),
+    Verb(
+        "diff",
+        "show what would change",
+        "[-f PATH...] [--nft]",
+        """\
+Compare a configuration with the accepted one, which is in force: the resources that
+are new (+), changed (~, with the difference of their manifests) and gone (-). What
+does not change the meaning, such as comments or the file a resource is in, does not count.
+
+With --nft also print what `apply` would send to nftables now: a script that prepares
+what is new, one that switches to it, and one that sweeps what is no longer used.""",
+        """\
+hostfwctl diff
+hostfwctl diff -f staging/ --nft""",
+        """\
+0  no difference
+1  there are differences, or the comparison failed
+3  the configuration is invalid
+4  not permitted""",
+        _diff,
+    ),
+    Verb(
+        "apply",
+        "put a configuration into force",
+        "[-f PATH...] [-o text|json]",
+        """\
+Compile a configuration for this host and put it into force, at one moment for every
+packet. Counters, established connections and the tables of other programs stay as
+they are. An invalid configuration, or one that the kernel refuses, changes nothing.
+
+The configuration becomes the accepted one: it is enforced again after a reboot.
+
+With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
+applied, unchanged, refused (with problems) or failed (with message and hint).""",
+        """\
+hostfwctl apply
+hostfwctl apply -f staging/
+hostfwctl apply -o json | jq -r .result""",
+        """\
+0  in force, whether or not anything had to change
+1  failed; what was in force still is
+3  the configuration is invalid
+4  not permitted""",
+        _apply,
+    ),
+    Verb(
+        "reload",
+        "read the configuration directory again and put it into force",
+        "[-o text|json]",
+        """\
+As `apply` of the configuration directory. What `systemctl reload hostfw` runs: it
+returns when the new generation is in force, and fails if it is not.""",
+        """\
+hostfwctl reload
+hostfwctl reload -o json""",
+        """\
+0  in force, whether or not anything had to change
+1  failed; what was in force still is
+3  the configuration is invalid
+4  not permitted""",
+        _reload,
+    ),
+    Verb(
+        "status",
+        "say what is in force",
+        "[-o table|json|yaml]",
+        """\
+Show the generation in force, when it was applied, for which node, how much it governs,
+and whatever in the kernel differs from what hostfw put there (drift).
+
+With -o json or yaml this is a document of kind Status (hostfw.io/v1).""",
+        """\
+hostfwctl status
+hostfwctl status -o json | jq -e '.drift == []'""",
+        """\
+0  a generation is in force
+1  the kernel could not be asked
+4  nothing is in force, or not permitted""",
+        _status,
+    ),
+    Verb(
+        "get",
+        "list resources of a configuration",
+        "KIND [NAME] [-f PATH]... [-o table|wide|yaml|json|name]",
+        """\
+List the resources of one kind, with the columns of calicoctl. KIND is one of
+
+    globalnetworkpolicy   gnp     globalnetworkset   gns
+    hostendpoint          hep     interfacegroup     ig
+    tier                          profile
+
+or its plural. With -o yaml or json one resource is printed as a manifest that can be
+read again, several as a list of them (GlobalNetworkPolicyList and so on).""",
+        """\
+hostfwctl get gnp
+hostfwctl get gnp web -o yaml
+hostfwctl get hep -o wide
+hostfwctl get gns -f staging/ -o name""",
+        """\
+0  listed, even if there are none
+1  there is no resource of that name
+2  there is no such kind
+3  the configuration is invalid; what could be read is listed""",
+        _get,
+    ),
+    Verb(
+        "interfaces",
+        "show which HostEndpoint governs which interface, and why",
+        "[-f PATH...] [-o table|wide|yaml|json|name]",
+        """\
+List the interfaces of this host with their InterfaceGroups and addresses, the
+HostEndpoint that governs each under the configuration, and the field of it that does.
+
+With -o json or yaml the facts of the host are printed instead, a document of kind
+HostFacts (hostfw.io/v1): all that `compile --facts` needs to know of a host.""",
+        """\
+hostfwctl interfaces
+hostfwctl interfaces -o wide
+hostfwctl interfaces -o json > facts.json""",
+        """\
+0  listed
+1  this host could not be observed
+3  the configuration is invalid; interfaces are listed without their HostEndpoints""",
+        _interfaces,
+    ),
+    Verb(
+        "version",
+        "print the versions of hostfw and of what it stands on",
+        "[-o text|json]",
+        """\
+Print the versions of hostfw, nft, the kernel and Python, as a report of a defect
+needs them. `hostfwctl --version` prints that of hostfw alone.""",
+        """\
+hostfwctl version
+hostfwctl version -o json""",
+        "0  printed",
+        _version,
+    ),
+)

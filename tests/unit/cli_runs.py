@@ -1,0 +1,123 @@
+"""hostfwctl without a process of its own, on a host and a kernel in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from hostfw.cli.process import run
+from hostfw.engine.host import Host
+from hostfw.host.nftables import Nftables
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.testing.fakes import FakeClock, FakeKernel
+from tests.unit.policy_builders import nets
+
+
+class Ran(NamedTuple):
+    """The exit status of a run, what it printed and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+def hostfwctl(*arguments: object) -> Ran:
+    """Run a command line in this process."""
+    out, err = StringIO(), StringIO()
+    status = run([str(argument) for argument in arguments], out, err)
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
+FACTS = HostFacts(
+    "web1",
+    (
+        Interface("eth0", 2, ("enp1s0",), addresses=nets("192.0.2.1", "2001:db8::1"), default_route=True),
+        Interface("eth1", 3, kind="veth", link_group=7, master="br0", up=False),
+        Interface("lo", 1, kind="loopback", addresses=nets("127.0.0.1", "::1")),
+    ),
+    (("dmz", 7),),
+    kernel="6.1.0",
+    nft="1.0.6",
+)
+"""A host with two interfaces and `lo`."""
+
+
+@dataclass(slots=True)
+class Machine:
+    """A host in memory, and directories for hostfw on it; what it runs sees nothing else."""
+
+    directory: Path
+    facts: HostFacts = FACTS
+    kernel: FakeKernel = field(default_factory=FakeKernel)
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    @property
+    def config(self) -> Path:
+        """What is /etc/hostfw elsewhere."""
+        return self.directory / "etc"
+
+    def write(self, **files: str) -> None:
+        """Write configuration files, by their names without the ending."""
+        for name, text in files.items():
+            (self.config / f"{name}.yaml").write_text(text)
+
+    def hostfwctl(self, *arguments: object) -> Ran:
+        """Run a command line here, with the directory's name taken from what is printed."""
+        directories = [f"--{name}-dir={self.directory / folder}" for name, folder in DIRECTORIES]
+        status, out, err = hostfwctl(*directories, *arguments)
+        return Ran(status, *(text.replace(f"{self.directory}/", "") for text in (out, err)))
+
+    def host(self) -> Host:
+        """The effects of this host."""
+        return Host(self.observed, self.kernel.read_tables, self.nftables, now=self.clock.now)
+
+    def observed(self, node: str | None) -> HostFacts:
+        """What is true of this host."""
+        return self.facts if node is None else HostFacts(node, self.facts.interfaces, self.facts.link_groups)
+
+    def nftables(self, _: Sequence[int]) -> Nftables:
+        """What commits here."""
+        return self.kernel
+
+
+DIRECTORIES = (("config", "etc"), ("state", "var"), ("run", "run"))
+
+
+def machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine whose directories are below `directory`, and on which every verb runs from now on."""
+    made = Machine(directory)
+    made.config.mkdir()
+    monkeypatch.setattr("hostfw.cli.engine.Host", made.host)
+    return made
+
+
+WEB = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata:
+  name: web
+spec:
+  order: 10
+  selector: role == 'web'
+  ingress:
+    - action: Allow
+      protocol: TCP
+      destination:
+        ports: [80]
+"""
+"""A policy that lets the web in."""
+
+UPLINK = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata:
+  name: uplink
+  labels: {role: web}
+spec:
+  node: web1
+  interfaceName: eth0
+"""
+"""The endpoint that it selects."""

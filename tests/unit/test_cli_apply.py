@@ -1,0 +1,151 @@
+"""`hostfwctl apply` and `reload`: outcomes for people and for programs."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.nftables import NftResult
+from hostfw.host.tables import KernelTables
+from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = machine(tmp_path, monkeypatch)
+    made.write(web=WEB, uplink=UPLINK)
+    return made
+
+
+@pytest.mark.parametrize("verb", ["apply", "reload"])
+def test_one_line_says_what_is_in_force(host: Machine, verb: str) -> None:
+    """The generation, what it holds, and what it took."""
+    status, out, err = host.hostfwctl(verb)
+
+    words = err.split()
+    assert (status, out) == (0, "")
+    assert err.count("\n") == 1
+    assert words[0] == "generation"
+    assert " ".join(words[2:]).startswith("in force: 1 policy, 1 endpoint on 1 interface; ")
+    assert err.rstrip().endswith(" ms")
+
+
+def test_a_second_apply_changes_nothing(host: Machine) -> None:
+    """What is in force already is said to be so, and nothing is committed."""
+    host.hostfwctl("apply")
+    committed = len(host.kernel.committed)
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert status == 0
+    assert err.startswith("no change: generation ")
+    assert len(host.kernel.committed) == committed
+
+
+def test_a_refused_configuration_changes_nothing(host: Machine) -> None:
+    """Problems go to stderr with their places; the kernel hears of nothing."""
+    host.write(web=WEB.replace("selector", "selectr"), uplink=UPLINK)
+
+    status, out, err = host.hostfwctl("apply")
+
+    assert (status, out) == (3, "")
+    assert err.startswith('etc/web.yaml:7:3: unknown field "selectr"')
+    assert err.endswith("hostfwctl: 1 problem in 1 file; nothing was changed\n")
+    assert (host.kernel.checked, host.kernel.committed) == ([], [])
+
+
+def test_what_nft_refuses_has_failed(host: Machine) -> None:
+    """A failure says what is in force nevertheless."""
+    host.kernel.failures.append(NftResult(ok=False, error="1:1-1: Error: no\n", line=1, column=1))
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert status == 1
+    assert err.startswith("hostfwctl: nft refused the transaction")
+    assert err.endswith("the ruleset in force is unchanged\n")
+
+
+def test_without_privileges_it_is_not_permitted(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only root may do is told apart from what failed."""
+
+    def refused() -> KernelTables:
+        raise NetlinkError(errno.EPERM, "reading the table ip hostfw")
+
+    monkeypatch.setattr(host.kernel, "read_tables", refused)
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert status == 4
+    assert err.startswith("hostfwctl: reading the table ip hostfw: Operation not permitted")
+
+
+def test_programs_learn_what_was_done(host: Machine) -> None:
+    """The ApplyResult has what the line for people has, as numbers."""
+    status, out, _ = host.hostfwctl("apply", "-o", "json")
+    applied = json.loads(out)
+    _, out, _ = host.hostfwctl("apply", "-o", "json")
+    unchanged = json.loads(out)
+
+    assert status == 0
+    assert (applied["apiVersion"], applied["kind"]) == ("hostfw.io/v1", "ApplyResult")
+    assert applied["result"] == "applied"
+    assert applied["chainsNew"] > 0
+    assert {k: applied[k] for k in ("node", "policies", "endpoints", "interfaces", "problems", "warnings")} == {
+        "node": "web1",
+        "policies": 1,
+        "endpoints": 1,
+        "interfaces": 1,
+        "problems": [],
+        "warnings": [],
+    }
+    assert unchanged["result"] == "unchanged"
+    assert unchanged["generation"] == applied["generation"]
+    assert (unchanged["chainsNew"], unchanged["chainsSwept"]) == (0, 0)
+
+
+def test_programs_learn_why_it_was_refused(host: Machine) -> None:
+    """The problems are in the document, and the status says that there are some."""
+    host.write(web=WEB.replace("selector", "selectr"), uplink=UPLINK)
+
+    status, out, _ = host.hostfwctl("apply", "-o", "json")
+
+    document = json.loads(out)
+    assert status == 3
+    assert document["result"] == "refused"
+    assert [(p["line"], p["column"], p["severity"]) for p in document["problems"]] == [(7, 3, "error")]
+
+
+def test_programs_learn_why_it_failed(host: Machine) -> None:
+    """Message, hint and what is in force."""
+    host.kernel.failures.append(NftResult(ok=False, error="1:1-1: Error: no\n", line=1, column=1))
+
+    status, out, _ = host.hostfwctl("apply", "-o", "json")
+
+    document = json.loads(out)
+    assert status == 1
+    assert document["result"] == "failed"
+    assert document["inForce"] == "the ruleset in force is unchanged"
+
+
+def test_quiet_says_nothing_of_success(host: Machine) -> None:
+    """A cron job has nothing to mail."""
+    assert host.hostfwctl("-q", "apply") == (0, "", "")
+
+
+def test_verbose_shows_what_was_sent(host: Machine) -> None:
+    """The scripts of prepare and switch, for who wants to see them."""
+    _, _, err = host.hostfwctl("-v", "apply")
+
+    assert "# prepare\n" in err
+    assert "# switch\n" in err
+
+
+def test_a_wildcard_governs_every_interface_but_lo(host: Machine) -> None:
+    """The count is that of interfaces with a HostEndpoint, however they came by it."""
+    host.write(uplink=UPLINK.replace("eth0", '"*"'))
+
+    _, _, err = host.hostfwctl("apply")
+
+    assert " 1 endpoint on 2 interfaces; " in err

@@ -1,0 +1,135 @@
+"""`hostfwctl diff`: what a configuration would change."""
+
+from pathlib import Path
+
+import pytest
+
+from hostfw.cli.diff import settings_lines
+from hostfw.model.settings import Settings
+from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = machine(tmp_path, monkeypatch)
+    made.write(web=WEB, uplink=UPLINK)
+    return made
+
+
+def test_before_the_first_apply_everything_is_new(host: Machine) -> None:
+    """Without an accepted configuration each resource is added, with its place."""
+    assert host.hostfwctl("diff") == (
+        1,
+        "+ GlobalNetworkPolicy/web   etc/web.yaml:1\n+ HostEndpoint/uplink   etc/uplink.yaml:1\n",
+        "2 new\n",
+    )
+
+
+def test_what_is_in_force_is_no_difference(host: Machine) -> None:
+    """Right after an apply there is none, in policies and in the ruleset."""
+    host.hostfwctl("apply")
+
+    assert host.hostfwctl("diff", "--nft") == (0, "", "no difference\n")
+
+
+def test_only_the_meaning_counts(host: Machine) -> None:
+    """Comments, the order of fields and the file that a resource is in make no difference."""
+    host.hostfwctl("apply")
+    (host.config / "uplink.yaml").unlink()
+    host.write(web=f"# The web.\n{WEB}---\n{UPLINK}")
+
+    assert host.hostfwctl("diff") == (0, "", "no difference\n")
+
+
+def test_a_changed_resource_shows_its_hunks(host: Machine) -> None:
+    """New, changed and gone, each with its place, and for a changed one the difference of the manifests."""
+    host.hostfwctl("apply")
+    (host.config / "uplink.yaml").unlink()
+    host.write(
+        web=WEB.replace("80", "443"),
+        set="""\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: offices}
+spec: {nets: [192.0.2.0/24]}
+""",
+    )
+
+    status, out, err = host.hostfwctl("diff")
+
+    lines = out.splitlines()
+    assert (status, err) == (1, "1 new, 1 changed, 1 gone\n")
+    assert lines[0] == "~ GlobalNetworkPolicy/web   etc/web.yaml:1"
+    assert [line.split() for line in lines if line.startswith(("    -", "    +"))] == [
+        ["-", "-", "80"],
+        ["+", "-", "443"],
+    ]
+    assert lines[-2:] == ["+ GlobalNetworkSet/offices   etc/set.yaml:1", "- HostEndpoint/uplink   etc/uplink.yaml:1"]
+
+
+def test_settings_differ_too(host: Machine) -> None:
+    """A changed setting is shown by its name in the file."""
+    host.hostfwctl("apply")
+    host.write(hostfw="denyAction: reject\n")
+
+    status, out, _ = host.hostfwctl("diff")
+
+    assert status == 1
+    assert out.splitlines()[0] == "~ Settings   etc/hostfw.yaml"
+    assert "    -denyAction: drop" in out.splitlines()
+    assert "    +denyAction: reject" in out.splitlines()
+
+
+def test_every_setting_has_a_line() -> None:
+    """The names are those of `hostfw.yaml`."""
+    lines = list(settings_lines(Settings()))
+
+    assert "node: of the host" in lines
+    assert "failsafe.inbound: tcp 22, udp 68, udp 546" in lines
+    assert "unmanagedInterfaces.ingress: deny" in lines
+    assert "logging.ratePerSecond: 10" in lines
+
+
+def test_nft_shows_the_scripts(host: Machine) -> None:
+    """With `--nft` what would be sent to the kernel now follows."""
+    host.hostfwctl("apply")
+    host.write(web=WEB.replace("80", "443"))
+
+    status, out, _ = host.hostfwctl("diff", "--nft")
+
+    assert status == 1
+    assert "\n# prepare\n" in out
+    assert "\n# sweep\n" in out
+    assert "443" in out
+
+
+def test_a_ruleset_that_another_hand_changed_differs(host: Machine) -> None:
+    """Equal policies are not enough for `--nft`."""
+    host.hostfwctl("apply")
+    host.kernel.meddle("flush chain ip hostfw input\n")
+
+    status, out, err = host.hostfwctl("diff", "--nft")
+
+    assert (status, err) == (1, "the ruleset alone differs\n")
+    assert out.startswith("# switch\n")
+
+
+def test_an_invalid_configuration_has_no_difference(host: Machine) -> None:
+    """Problems come instead."""
+    host.write(web=WEB.replace("selector", "selectr"), uplink=UPLINK)
+
+    status, out, err = host.hostfwctl("diff")
+
+    assert (status, out) == (3, "")
+    assert err.endswith("hostfwctl: 1 problem in 1 file\n")
+
+
+def test_an_accepted_configuration_that_cannot_be_read_is_said(host: Machine) -> None:
+    """Nothing is compared with nothing by mistake."""
+    host.hostfwctl("apply")
+    (host.directory / "var" / "accepted" / "sources.json").write_text("{")
+
+    status, out, err = host.hostfwctl("diff")
+
+    assert (status, out) == (1, "")
+    assert err.startswith("hostfwctl: var/accepted/sources.json")

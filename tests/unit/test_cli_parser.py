@@ -1,0 +1,148 @@
+"""The command line: what it takes, and what it says of what it does not."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from hostfw import __version__
+from hostfw.cli.options import Options, Output
+from hostfw.cli.parser import CONFIG_DIR, RUN_DIR, STATE_DIR, parse
+from hostfw.cli.verbs import VERBS, Verb
+from tests.unit.cli_runs import hostfwctl
+
+ROOT = Path(__file__).parents[2]
+A, B = Path("a.yaml"), Path("b")
+
+
+def options(verb: str, **others: object) -> Options:
+    """Options that differ from the defaults in `others`."""
+    directories = {"config_dir": CONFIG_DIR, "state_dir": STATE_DIR, "run_dir": RUN_DIR}
+    return Options(**({"verb": verb} | directories | others))  # type: ignore[arg-type]
+
+
+PARSED = [
+    ("a bare verb", ["validate"], options("validate")),
+    ("several files after one -f", ["validate", "-f", "a.yaml", "b"], options("validate", files=(A, B))),
+    ("several -f", ["diff", "-f", "a.yaml", "-f", "b"], options("diff", files=(A, B))),
+    ("standard input", ["validate", "-f", "-"], options("validate", files=(Path("-"),))),
+    ("a form of output", ["validate", "-o", "json"], options("validate", output=Output.JSON)),
+    ("the default form of a table", ["status"], options("status", output=Output.TABLE)),
+    ("facts", ["compile", "--facts", "a.yaml"], options("compile", facts=A)),
+    ("directories before the verb", ["--config-dir", "b", "apply"], options("apply", config_dir=B)),
+    ("directories after the verb", ["apply", "--config-dir", "b"], options("apply", config_dir=B)),
+    ("the nearer one wins", ["--run-dir", "a", "apply", "--run-dir", "b"], options("apply", run_dir=B)),
+    ("quiet before", ["-q", "reload"], options("reload", verbosity=-1, output=Output.TEXT)),
+    ("verbose after", ["reload", "-v"], options("reload", verbosity=1)),
+    ("colour in either spelling", ["--colour=never", "diff", "--color", "always"], options("diff", colour="always")),
+    ("a kind", ["get", "gnp"], options("get", kind="gnp", output=Output.TABLE)),
+    (
+        "a kind and a name, and one file each -f",
+        ["get", "-f", "a.yaml", "gnp", "web"],
+        options("get", kind="gnp", name="web", files=(A,), output=Output.TABLE),
+    ),
+    ("flags", ["diff", "--nft"], options("diff", nft=True)),
+    ("annotate", ["validate", "--annotate"], options("validate", annotate=True)),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [c[1:] for c in PARSED], ids=[c[0] for c in PARSED])
+def test_a_command_line_means_one_thing(arguments: list[str], expected: Options) -> None:
+    """Options of every verb stand before or after it; the others after it."""
+    assert parse(arguments) == expected
+
+
+ALL_VERBS = "  hint: one of validate, compile, diff, apply, reload, status, get, interfaces, version\n"
+
+REFUSED = [
+    ("a verb misspelt", ["aply"], 'hostfwctl: unknown verb "aply"\n  hint: did you mean "apply"?\n'),
+    ("a verb that is like none", ["frobnicate"], f'hostfwctl: unknown verb "frobnicate"\n{ALL_VERBS}'),
+    ("no verb", [], "hostfwctl: the following arguments are required: VERB\n"),
+    (
+        "a form misspelt",
+        ["get", "gnp", "-o", "jsn"],
+        'hostfwctl: unknown value of -o/--output "jsn"\n  hint: did you mean "json"?\n',
+    ),
+    (
+        "a form that the verb has not",
+        ["status", "-o", "name"],
+        'hostfwctl: unknown value of -o/--output "name"\n  hint: one of table, json, yaml\n',
+    ),
+    ("no kind", ["get"], "hostfwctl: the following arguments are required: KIND\n"),
+    ("an unknown option", ["apply", "--force"], "hostfwctl: unrecognized arguments: --force\n"),
+    ("an option cut short", ["apply", "--config", "x"], "hostfwctl: unrecognized arguments: --config x\n"),
+    (
+        "two forms at once",
+        ["validate", "--annotate", "-o", "json"],
+        "hostfwctl: argument -o/--output: not allowed with argument --annotate\n",
+    ),
+    ("an argument that steers a terminal", ["\x1b[2J"], f'hostfwctl: unknown verb "\\x1b[2J"\n{ALL_VERBS}'),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED])
+def test_a_wrong_command_line_says_why(arguments: list[str], expected: str) -> None:
+    """Exit status 2, why, what was probably meant, and how it should look; nothing on standard output."""
+    status, out, err = hostfwctl(*arguments)
+
+    assert (status, out) == (2, "")
+    assert err.startswith(f"{expected}usage: hostfwctl [OPTION...] ")
+
+
+def test_the_version_is_printed() -> None:
+    """`--version` is data, and done."""
+    assert hostfwctl("--version") == (0, f"hostfwctl {__version__}\n", "")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=[verb.name for verb in VERBS])
+def test_every_verb_explains_itself(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The help of a verb has examples that parse, and every exit status; it fits a terminal of 100 columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    status, out, _ = hostfwctl(verb.name, "--help")
+
+    lines = out.splitlines()
+    assert status == 0
+    assert lines[0].startswith(f"usage: hostfwctl [OPTION...] {verb.name} ")
+    assert max(map(len, lines)) <= 100
+    for heading in ("examples:", "exit status:", "options of every verb:"):
+        assert heading in lines
+    for line in lines[lines.index("examples:") + 1 : lines.index("exit status:") - 1]:
+        words = line.split("hostfwctl ", 1)[1].split("  ")[0].split("|")[0].split(">")[0].split()
+        assert parse(words).verb in {v.name for v in VERBS}
+
+
+def test_every_verb_has_a_module_that_runs_it() -> None:
+    """The table of verbs and the modules agree."""
+    for verb in VERBS:
+        assert callable(import_module(f"hostfw.cli.{verb.name}").run)
+
+
+def test_help_and_version_need_nothing_but_python() -> None:
+    """Nothing slow is imported before a verb needs it."""
+    code = """
+import sys
+from io import StringIO
+from hostfw.cli.process import run
+assert run(["--help"], StringIO(), StringIO()) == 0
+print(sorted(set(sys.modules) & {"yaml", "pyroute2", "nftables", "json", "subprocess", "hostfw.engine"}))
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
+def test_the_version_is_there_at_once() -> None:
+    """`hostfwctl --version` takes less than 100 ms, best of five."""
+    command = [sys.executable, "-m", "hostfw.cli", "--version"]
+    times_s = []
+    for _ in range(5):
+        started_s = monotonic()
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        times_s.append(monotonic() - started_s)
+
+    assert min(times_s) < 0.1

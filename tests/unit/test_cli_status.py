@@ -1,0 +1,148 @@
+"""`hostfwctl status`: what is in force, since when, and whether it still is what was put there."""
+
+import errno
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hostfw.cli.status import age
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.tables import KernelTables
+from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = machine(tmp_path, monkeypatch)
+    made.write(web=WEB, uplink=UPLINK)
+    return made
+
+
+def test_before_the_first_apply_nothing_is_in_force(host: Machine) -> None:
+    """The status of a host without a ruleset is not zero."""
+    assert host.hostfwctl("status") == (4, "State:         nothing in force\n", "")
+
+
+def test_the_generation_in_force_is_shown(host: Machine) -> None:
+    """Which generation, since when, and how much it governs."""
+    _, out, _ = host.hostfwctl("apply", "-o", "json")
+    generation = json.loads(out)["generation"]
+    host.clock.wait(7200)
+
+    assert host.hostfwctl("status") == (
+        0,
+        f"""\
+State:         in force
+Generation:    {generation}
+Applied:       2030-01-01 00:00:00 UTC (2 hours ago)
+Governs:       1 policies, 1 endpoints, 1 interfaces
+""",
+        "",
+    )
+
+
+def test_files_that_were_not_applied_are_pending(host: Machine) -> None:
+    """A change in /etc that nobody put into force is noticed; moving a file is none."""
+    host.hostfwctl("apply")
+    (host.config / "uplink.yaml").rename(host.config / "moved.yaml")
+    _, moved, _ = host.hostfwctl("status")
+    host.write(web=WEB.replace("80", "443"))
+    _, changed, _ = host.hostfwctl("status")
+
+    assert "Pending" not in moved
+    assert changed.endswith("Pending:       etc has changes that are not in force; `hostfwctl diff` shows them\n")
+
+
+def test_another_hand_is_drift(host: Machine) -> None:
+    """What another program did to our tables is said in sentences."""
+    host.hostfwctl("apply")
+    host.kernel.meddle("flush chain ip hostfw input\n")
+
+    status, out, _ = host.hostfwctl("status")
+
+    assert status == 0
+    assert out.startswith("State:         in force, but changed by another program\n")
+    assert "Drift:         table ip hostfw: chain input was changed by another program\n" in out
+
+
+def test_a_ruleset_without_a_record_is_in_force(host: Machine) -> None:
+    """After a boot the last good script is in force before anyone has written down that it is."""
+    host.hostfwctl("apply")
+    for path in (host.directory / "run").iterdir():
+        path.unlink()
+
+    status, out, _ = host.hostfwctl("status")
+
+    assert status == 0
+    assert out.splitlines()[1] == "Generation:    not on record, as after a boot; `hostfwctl apply` makes it known"
+    assert out.splitlines()[2].startswith("Accepted:      generation ")
+
+
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
+    """JSON and YAML hold the same Status."""
+    _, out, _ = host.hostfwctl("apply", "-o", "json")
+    generation = json.loads(out)["generation"]
+
+    status, out, _ = host.hostfwctl("status", "-o", form)
+
+    assert status == 0
+    assert (json.loads if form == "json" else yaml.safe_load)(out) == {
+        "apiVersion": "hostfw.io/v1",
+        "kind": "Status",
+        "inForce": True,
+        "generation": generation,
+        "appliedAt": "2030-01-01T00:00:00+00:00",
+        "counts": {"policies": 1, "endpoints": 1, "interfaces": 1},
+        "drift": [],
+        "accepted": generation,
+        "pending": False,
+        "problems": [],
+    }
+
+
+def test_nothing_in_force_is_a_document_too(host: Machine) -> None:
+    """What is not known is null."""
+    status, out, _ = host.hostfwctl("status", "-o", "json")
+
+    document = json.loads(out)
+    assert status == 4
+    assert (document["inForce"], document["generation"], document["appliedAt"]) == (False, None, None)
+
+
+def test_only_root_may_ask(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that does not tell is no kernel without a ruleset, even though the exit status is the same."""
+
+    def refused() -> KernelTables:
+        raise NetlinkError(errno.EPERM, "reading the table ip hostfw")
+
+    monkeypatch.setattr(host.kernel, "read_tables", refused)
+
+    status, out, err = host.hostfwctl("status")
+
+    assert (status, out) == (4, "")
+    assert err == "hostfwctl: reading the table ip hostfw: Operation not permitted\n"
+
+
+AGES = [
+    (0, "just now"),
+    (59, "just now"),
+    (60, "1 minute ago"),
+    (3599, "59 minutes ago"),
+    (3600, "1 hour ago"),
+    (86_399, "23 hours ago"),
+    (86_400, "1 day ago"),
+    (10 * 86_400, "10 days ago"),
+    (-5, "in the future: was the clock set back?"),
+]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), AGES)
+def test_an_age_is_said_in_its_largest_unit(seconds: int, expected: str) -> None:
+    """Nobody wants the seconds of last month."""
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+
+    assert age(moment, moment + timedelta(seconds=seconds)) == expected
