@@ -1,5 +1,6 @@
 """Collects the objects of one table while it is laid out; equal content becomes one object."""
 
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -9,7 +10,6 @@ from hostfw.model.values import Cidr, Family
 from hostfw.nft.objects import (
     BaseChain,
     Chain,
-    CounterRef,
     Element,
     ElementType,
     Goto,
@@ -35,7 +35,6 @@ class DigestCollisionError(Exception):
 class _Used:
     """The names of what the base chains lead to."""
 
-    counters: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)
     maps: set[str] = field(default_factory=set)
     chains: set[str] = field(default_factory=set)
@@ -48,15 +47,27 @@ class TableBuilder:
         """An empty table of a family, to be laid out by a cost model."""
         self.family = family
         self.costs = costs
+        self._counters: set[str] = set()
         self._sets: dict[str, Set] = {}
         self._maps: dict[str, VerdictMap] = {}
         self._chains: dict[str, Chain] = {}
         self._base_chains: dict[Hook, BaseChain] = {}
+        self._made: dict[Hashable, str] = {}
         self._address_refs: dict[tuple[tuple[Cidr, ...], str], tuple[SetRef, ...]] = {}
+
+    def counters(self, names: Iterable[str]) -> None:
+        """Named counters, which are there even where no packet can reach them."""
+        self._counters.update(names)
 
     def chain(self, purpose: str, rules: list[Rule]) -> str:
         """A chain of this content."""
         return self._add(self._chains, names.chain(purpose, rules, self.family))
+
+    def once(self, cause: Hashable, make: Callable[[], str]) -> str:
+        """The chain that was made for a cause, made now if it is the first time."""
+        if cause not in self._made:
+            self._made[cause] = make()
+        return self._made[cause]
 
     def base_chain(self, hook: Hook, rules: list[Rule], *, policy_drop: bool) -> None:
         """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel."""
@@ -96,7 +107,7 @@ class TableBuilder:
         return self._add(self._maps, names.named_map(purpose, contents, self.family))
 
     def table(self) -> Table:
-        """The finished table: what the base chains lead to, everything sorted by name."""
+        """The finished table: the counters and what the base chains lead to, everything sorted by name."""
         base_chains = tuple(self._base_chains[hook] for hook in Hook if hook in self._base_chains)
         used = _Used()
         pending = [rule for chain in base_chains for rule in chain.rules]
@@ -106,7 +117,7 @@ class TableBuilder:
                 pending.extend(self._chains[chain].rules)
         return Table(
             self.family,
-            tuple(sorted(used.counters)),
+            tuple(sorted(self._counters)),
             tuple(self._sets[name] for name in sorted(used.sets)),
             tuple(self._maps[name] for name in sorted(used.maps)),
             tuple(self._chains[name] for name in sorted(used.chains)),
@@ -119,8 +130,6 @@ class TableBuilder:
         chains: set[str] = set()
         for statement in rule.statements:
             match statement:
-                case CounterRef(name):
-                    used.counters.add(name)
                 case Jump(chain) | Goto(chain):
                     chains.add(chain)
                 case Vmap(map=name):

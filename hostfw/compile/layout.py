@@ -7,7 +7,7 @@ of its cell. The choice never changes a verdict: cells are disjoint and keep the
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from heapq import merge
 
 from hostfw.audit.prefix import encode
 from hostfw.compile.builder import TableBuilder
@@ -55,6 +55,8 @@ class Layout:
 
     def chain(self, purpose: str, program: Program) -> str:
         """The chain to go to for a verdict of the program."""
+        rules = (rule for segment in program.segments for rule in segment)
+        self.builder.counters(r.outcome.counter for r in rules if self.builder.family in r.condition.families)
         return self.builder.chain(purpose, self._rules(program))
 
     def _rules(self, program: Program) -> list[Rule]:
@@ -179,6 +181,9 @@ class Layout:
         return self.builder.chain("log/any", [Rule(alternative, (record,)) for alternative in tests.alternatives()])
 
     def _deny_chain(self, deny: Deny) -> str:
+        return self.builder.once(deny, lambda: self._new_deny_chain(deny))
+
+    def _new_deny_chain(self, deny: Deny) -> str:
         rules = [Rule((), self._log_statements(deny))]
         if deny.reject:
             rules.append(Rule((Match(Key.PROTOCOL, TCP.number),), (Reject(tcp_reset=True),)))
@@ -215,29 +220,26 @@ def _restricted(segments: Iterable[Segment], keep: Callable[[ProgramRule], bool]
 
 def _rules_by_run(segments: tuple[Segment, ...], protocol: int) -> Iterator[tuple[PortRange, tuple[Segment, ...]]]:
     """For each run of ports, the rules that a packet to it can match; runs with the same rules share the value."""
-    runs = port_runs(_conditions(segments), protocol)
+    numbered = [(place, rule) for place, segment in enumerate(segments) for rule in segment]
+    runs = port_runs((rule.condition for _, rule in numbered), protocol)
     index = RunIndex(runs)
-    named: list[set[int]] = [set() for _ in runs]
-    anywhere: set[int] = set()
-    conditions = _conditions(segments)
-    for number, condition in enumerate(conditions):
-        ports = condition.destination.ports
-        if ports is None or condition.destination.port_sets:
-            anywhere.add(number)
+    named: list[list[int]] = [[] for _ in runs]
+    anywhere: list[int] = []
+    for number, (_, rule) in enumerate(numbered):
+        destination = rule.condition.destination
+        if destination.ports is None or destination.port_sets:
+            anywhere.append(number)
             continue
-        for place in (place for covered in ports for place in index.covered(covered)):
-            named[place].add(number)
-    shared: dict[frozenset[int], tuple[Segment, ...]] = {}
-    for run, numbers in zip(runs, named, strict=True):
-        key = frozenset(numbers)
-        if key not in shared:
-            shared[key] = _numbered(segments, numbers | anywhere)
-        yield run, shared[key]
-
-
-def _numbered(segments: tuple[Segment, ...], numbers: set[int]) -> tuple[Segment, ...]:
-    counting = count()
-    return tuple(tuple(rule for rule in segment if next(counting) in numbers) for segment in segments)
+        for run in sorted({run for ports in destination.ports for run in index.covered(ports)}):
+            named[run].append(number)
+    shared: dict[tuple[int, ...], tuple[Segment, ...]] = {}
+    for run_ports, numbers in zip(runs, map(tuple, named), strict=True):
+        if numbers not in shared:
+            met: list[list[ProgramRule]] = [[] for _ in segments]
+            for place, rule in (numbered[number] for number in merge(numbers, anywhere)):
+                met[place].append(rule)
+            shared[numbers] = tuple(map(tuple, met))
+        yield run_ports, shared[numbers]
 
 
 def _joined(runs: Iterable[PortRange]) -> Iterator[PortRange]:

@@ -140,20 +140,20 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
 
 @st.composite
 def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction) -> PlannedPolicy:
-    """A policy of up to twelve rules, in a tier, or a profile where the tier is empty."""
+    """A policy of up to six rules, in a tier, or a profile where the tier is empty."""
     kind = "GlobalNetworkPolicy" if tier else "Profile"
-    count = draw(st.integers(0, 12))
+    count = draw(st.integers(0, 6))
     identities = [RuleIdentity(kind, tier, name, direction, f"{index:012x}", 0, index) for index in range(count)]
     return PlannedPolicy(kind, name, tier, None, tuple(draw(rules(identity)) for identity in identities))
 
 
 @st.composite
 def tiers(draw: st.DrawFn, direction: Direction, prefix: str) -> tuple[PlannedTier, ...]:
-    """Up to three tiers of up to three policies."""
+    """Up to three tiers of up to two policies."""
     found = []
     for number in range(draw(st.integers(0, 3))):
         name = f"{prefix}{number}"
-        members = [draw(policies(name, f"p{k}", direction)) for k in range(draw(st.integers(1, 3)))]
+        members = [draw(policies(name, f"p{k}", direction)) for k in range(draw(st.integers(1, 2)))]
         found.append(PlannedTier(name, draw(st.sampled_from((Action.DENY, Action.PASS))), tuple(members)))
     return tuple(found)
 
@@ -185,8 +185,8 @@ all_settings = st.builds(
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """A host with up to three endpoints, some interfaces bound to them, and perhaps a wildcard."""
-    names = ("a", "b", "c")[: draw(st.integers(0, 3))]
+    """A host with up to two endpoints, some interfaces bound to them, and perhaps a wildcard."""
+    names = ("a", "b")[: draw(st.integers(0, 2))]
     endpoints = tuple(
         PlannedEndpoint(name, draw(directions(Direction.INGRESS)), draw(directions(Direction.EGRESS))) for name in names
     )
