@@ -1,0 +1,63 @@
+"""Where hostfw answers otherwise than Calico's own tests, and why: every deviation, and nothing else."""
+
+NO_PROXY = "http needs a proxy; ignoring it would open the port to every path"
+NOT_YET = "untracked and preDNAT policy, and staged policies, are not supported by this version"
+NOTHING_NAMESPACED = "nothing on a host is in a namespace, so the kind or the selector would match nothing"
+
+VALIDATOR: dict[tuple[str, str, str], str] = {
+    ("rule", "GlobalNetworkPolicy", "allow HTTP Path with permitted match clauses"): NO_PROXY,
+    ("gnp", "GlobalNetworkPolicy", "should accept Allow rule with HTTP clause"): NO_PROXY,
+    ("gnp", "GlobalNetworkPolicy", "should accept TCP protocol with HTTP clause"): NO_PROXY,
+    ("gnp", "GlobalNetworkPolicy", "should accept missing protocol with HTTP clause"): NO_PROXY,
+    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy PreDNAT but not DoNotTrack"): NOT_YET,
+    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy DoNotTrack but not PreDNAT"): NOT_YET,
+    ("gnp", "GlobalNetworkPolicy", "should accept pre-DNAT GlobalNetworkPolicy ingress rules"): NOT_YET,
+    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy ApplyOnForward and PreDNAT"): NOT_YET,
+    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy ApplyOnForward and DoNotTrack"): NOT_YET,
+    ("gnp", "GlobalNetworkPolicy", "allow ingress Types with pre-DNAT (gnp)"): NOT_YET,
+    ("gnp", "GlobalNetworkPolicy", "valid preDNAT with ingress and applyOnForward passes"): NOT_YET,
+    (
+        "gnp",
+        "GlobalNetworkPolicy",
+        "allow global() and projectcalico.org/name in EntityRule namespaceSelector field",
+    ): NOTHING_NAMESPACED,
+    ("tier_profile_set", "NetworkSet", "should accept NetworkSetSpec with CIDRs and IPs"): NOTHING_NAMESPACED,
+    ("tier_profile_set", "NetworkSet", "should accept NetworkSet with labels"): NOTHING_NAMESPACED,
+    ("staged", "StagedGlobalNetworkPolicy", "allow valid name"): NOT_YET,
+    ("staged", "StagedGlobalNetworkPolicy", "should accept a valid StagedAction value 'Set'"): NOT_YET,
+    ("staged", "StagedGlobalNetworkPolicy", "should accept an unset StagedAction"): NOT_YET,
+    ("staged", "StagedGlobalNetworkPolicy", "should accept a valid StagedAction value 'Delete'"): NOT_YET,
+    ("staged", "StagedGlobalNetworkPolicy", "should accept an empty StagedAction value"): NOT_YET,
+    (
+        "staged",
+        "StagedGlobalNetworkPolicy",
+        "should accept an empty selector value when StagedAction is Delete",
+    ): NOT_YET,
+    ("staged", "StagedNetworkPolicy", "allow valid name"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "allow valid name of 253 chars"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "allow k8s policy name"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "allow missing Types"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Set'"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "should accept a StagedAction not set"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Delete'"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "should accept an empty StagedAction value"): NOTHING_NAMESPACED,
+    (
+        "staged",
+        "StagedNetworkPolicy",
+        "should accept an empty Selector when StagedAction is Delete",
+    ): NOTHING_NAMESPACED,
+}
+"""Resources that Calico accepts and hostfw refuses, by table, kind and Calico's description of the case."""
+
+VALIDATED_LATER = "Calico's decoding accepts it and its validator, which hostfw runs in the same step, does not"
+
+PORTS: dict[str, str] = {"0": VALIDATED_LATER, '"0:65535"': VALIDATED_LATER}
+"""Port items that numorstring decodes."""
+
+PROTOCOLS: dict[str, str] = {"0": VALIDATED_LATER, '"0"': VALIDATED_LATER, '"256"': VALIDATED_LATER}
+"""Protocols that numorstring decodes."""
+
+NEVER_GUESS = "Felix falls back to its defaults and says so in a log; hostfw refuses the settings"
+
+FAILSAFES: dict[str, str] = {"foo:1": NEVER_GUESS, "tcp:0.0.0.0/0:1:bar": NEVER_GUESS}
+"""Failsafe texts that Felix replaces by its defaults."""

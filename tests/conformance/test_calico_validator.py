@@ -1,0 +1,52 @@
+"""Calico's validator: whether whole resources are accepted, apart from the deviations that hostfw decided on."""
+
+import json
+from collections.abc import Iterator
+
+from hostfw.model.problems import errors
+from hostfw.model.sources import Configuration, Source
+from hostfw.policy.check import check
+from hostfw.policy.decode import decode
+from tests.conformance.calico_data import Json, table
+from tests.conformance.deviations import VALIDATOR
+
+TABLES = {"rule": 76, "gnp": 73, "hep": 17, "tier_profile_set": 40, "staged": 26}
+
+
+def test_every_answer_is_calicos_or_a_deviation() -> None:
+    """No case is left out, and no deviation is without its case."""
+    found = {_key(name, case) for name, case in _cases() if _is_accepted(case["resource"]) is not case["valid"]}
+
+    assert found == set(VALIDATOR)
+
+
+def test_hostfw_never_accepts_what_calico_refuses() -> None:
+    """The deviations are all on the side of refusing."""
+    accepted = [_key(name, case) for name, case in _cases() if not case["valid"] and _is_accepted(case["resource"])]
+
+    assert accepted == []
+
+
+def test_the_tables_are_whole() -> None:
+    """A table that lost its cases would agree with everything."""
+    assert {name: len(table(f"validator_{name}")["cases"]) for name in TABLES} == TABLES
+
+
+def _cases() -> Iterator[tuple[str, Json]]:
+    return ((name, case) for name in TABLES for case in table(f"validator_{name}")["cases"])
+
+
+def _key(name: str, case: Json) -> tuple[str, str, str]:
+    return name, case["resource"]["kind"], case["desc"]
+
+
+def _is_accepted(resource: Json) -> bool:
+    """Whether a resource has no errors, the profiles that it names being there, as Calico's validator assumes."""
+    profiles = [
+        {"apiVersion": "projectcalico.org/v3", "kind": "Profile", "metadata": {"name": name}}
+        for name in (resource.get("spec") or {}).get("profiles", ())
+    ]
+    text = "\n---\n".join(json.dumps(document) for document in (resource, *profiles))
+    decoded = decode(Configuration(resources=(Source("case.yaml", text),)))
+    problems = (*decoded.problems, *check(decoded.resources, decoded.settings))
+    return not errors(problems)
