@@ -100,7 +100,8 @@ def _consistent(sock: NetlinkSocket, *, every_rule: bool) -> KernelTables:
     """Both tables at a moment when nobody committed.
 
     The generation is that of the whole namespace, so another program that commits every few milliseconds would keep
-    us reading for ever. Two reads in a row that agree on everything but counter values are as good.
+    us reading for ever. Two reads in a row that agree on everything but counter values are as good: what went and
+    came back in between would have another handle.
     """
     deadline = monotonic() + _PATIENCE_S
     before: KernelTables | None = None

@@ -121,8 +121,6 @@ class FakeKernel:
         tables = deepcopy(self._tables)
         try:
             _apply(script, tables)
-            for table in tables.values():
-                _check_references(table)
         except _Refused as refused:
             return NftResult(
                 ok=False, error=f"{refused.line}:1-1: Error: {refused.reason}\n", line=refused.line, column=1
@@ -191,6 +189,7 @@ def _block(table: _Table, lines: Iterator[tuple[int, str]]) -> None:
         if head is None:
             raise _Refused(f"syntax error: {line}", number)
         _declare(table, head["kind"], head["name"], [] if head["rest"] else [text for _, text in _until_end(lines)])
+    _check_references(table)
 
 
 def _until_end(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -230,6 +229,7 @@ def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str) -> N
             _object(table, "chain", name).lines.clear()
         case "add", "rule":
             _object(table, "chain", name).lines.append(rest)
+            _check_references(table)
         case "add", _ if kind in table:
             text = rest.strip().removeprefix("{").removesuffix("}").strip()
             _declare(table, kind, name, [text] if text else [])

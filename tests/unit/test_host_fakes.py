@@ -84,15 +84,16 @@ def test_loading_a_whole_script_again_changes_nothing_but_the_generation(kernel:
     ("script", "line", "error"),
     [
         ("add rule ip hostfw nope accept\n", 1, "No such file or directory"),
-        ("add chain ip hostfw x\nadd rule ip hostfw x jump nope\n", 0, "No such file or directory: chain nope"),
-        ("add rule ip hostfw leaf ip saddr @nope drop\n", 0, "No such file or directory: set nope"),
-        ('add rule ip hostfw leaf counter name "nope"\n', 0, "No such file or directory: counter nope"),
+        ("add chain ip hostfw x\nadd rule ip hostfw x jump nope\n", 2, "No such file or directory: chain nope"),
+        ("add rule ip hostfw leaf ip saddr @nope drop\n", 1, "No such file or directory: set nope"),
+        ('add rule ip hostfw leaf counter name "nope"\n', 1, "No such file or directory: counter nope"),
         ("delete chain ip hostfw leaf\n", 1, "Device or resource busy"),
         ("delete set ip hostfw allowed\n", 1, "Device or resource busy"),
         ("delete map ip hostfw dispatch\n", 1, "Device or resource busy"),
         ("delete counter ip hostfw hits\n", 1, "Device or resource busy"),
         ("add rule ip6 hostfw input accept\n", 1, "No such file or directory"),
         ("table ip hostfw {\n\tchain a {\n\t\taccept\n\t}\n\tbogus\n}\n", 5, "syntax error: bogus"),
+        ("table ip hostfw {\n\tchain a {\n\t\tgoto nope\n\t}\n}\n", 1, "No such file or directory: chain nope"),
         ("bogus\n", 1, "syntax error: bogus"),
         ("flush ruleset\n", 1, "syntax error: flush ruleset"),
         ("table ip nat\n", 1, "the fake has no table ip nat"),
@@ -105,9 +106,7 @@ def test_what_nftables_refuses_is_refused_whole(kernel: FakeKernel, script: str,
 
     result = kernel.commit(script)
 
-    assert result == NftResult(
-        ok=False, error=f"{line and line + 1}:1-1: Error: {error}\n", line=line and line + 1, column=1
-    )
+    assert result == NftResult(ok=False, error=f"{line + 1}:1-1: Error: {error}\n", line=line + 1, column=1)
     assert kernel.check(script) == result
     assert kernel.read_tables() == before
     assert kernel.committed == [TABLE]
