@@ -109,7 +109,10 @@ class PlannedRule:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPolicy:
-    """A policy (or a profile, with `tier` empty) in one direction."""
+    """A policy (or a profile, with `tier` empty) in one direction.
+
+    A staged one decides nothing: the rule of it that would decide is counted and logged, and the next policy follows.
+    """
 
     kind: str
     name: str
@@ -117,28 +120,38 @@ class PlannedPolicy:
     order: float | None
     rules: tuple[PlannedRule, ...]
     position: Position = NOWHERE
+    staged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTier:
-    """A tier with the policies of it that select an endpoint in one direction; never without a policy."""
+    """A tier with the policies of it that select an endpoint in one direction and class; never without a policy."""
 
     name: str
     default_action: Action
     policies: tuple[PlannedPolicy, ...]
 
+    @property
+    def is_enforced(self) -> bool:
+        """Whether it holds a policy that is not staged; only then does its end decide anything."""
+        return any(not policy.staged for policy in self.policies)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedDirection:
-    """What governs one direction of an endpoint.
+    """What governs one direction of an endpoint, by class of policy.
 
     `tiers` decide local traffic, then `profiles` in order, then a drop. `forward_tiers` hold only the policies with
-    applyOnForward; forwarded traffic that they leave undecided passes.
+    applyOnForward; forwarded traffic that they leave undecided passes. `untracked_tiers` (doNotTrack) see every packet
+    before connection tracking, and `pre_dnat_tiers` (preDNAT, ingress alone) see new ones before destination NAT;
+    neither has an end of tier, and what they leave undecided goes on to the others.
     """
 
     tiers: tuple[PlannedTier, ...] = ()
     profiles: tuple[PlannedPolicy, ...] = ()
     forward_tiers: tuple[PlannedTier, ...] = ()
+    untracked_tiers: tuple[PlannedTier, ...] = ()
+    pre_dnat_tiers: tuple[PlannedTier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,28 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True)
+class PacketMarks:
+    """The bits of a packet's mark that hostfw uses, for the way from one hook to the next.
+
+    Others use by default: Calico 0xffff0000 (never on the same host), Tailscale 0x00ff0000, kube-proxy 0x0000c000,
+    netavark 0x00002000, Cilium 0x00000f00.
+    """
+
+    accepted: int = 0x10000000
+    translated: int = 0x20000000
+
+    @property
+    def mask(self) -> int:
+        """Both bits."""
+        return self.accepted | self.translated
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything of `hostfw.yaml`. `node` None means the host's own name."""
+    """Everything of `hostfw.yaml`. `node` None means the host's own name.
+
+    `learn_addresses` adds the addresses that the interfaces of local HostEndpoints have to their expectedIPs.
+    """
 
     node: str | None = None
     failsafe: Failsafe = Failsafe()
@@ -110,6 +130,8 @@ class Settings:
     invalid_packets: InvalidPackets = InvalidPackets.DROP
     deny_action: DenyAction = DenyAction.DROP
     logging: Logging = Logging()
+    marks: PacketMarks = PacketMarks()
+    learn_addresses: bool = False
 
 
 CALICO_COMPATIBLE = Settings(
