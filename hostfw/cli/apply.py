@@ -6,7 +6,7 @@ from time import monotonic
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.documents import Document, document, json_text, problem_item
-from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.engine import complain_of, extent, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.engine import Applied, Failed
 from hostfw.engine.generation import Generation, Refused
@@ -42,10 +42,9 @@ def run(options: Options, console: Console) -> ExitCode:
 def _sentence(applied: Applied, took_ms: int) -> str:
     """What is in force now, and what it took."""
     generation = applied.generation
-    endpoints = counted(len(generation.plan.endpoints), "endpoint")
-    interfaces = counted(governed_interfaces(generation), "interface")
-    policies = counted(len(generation.inspected.resources.policies), "policy", "policies")
-    state = f"generation {generation.id} in force: {policies}, {endpoints} on {interfaces}"
+    policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
+    governs = extent(policies, endpoints, governed_interfaces(generation))
+    state = f"generation {generation.id} in force: {governs}"
     if applied.change.is_empty:
         return f"no change: {state}"
     new, swept = chain_counts(applied.change)

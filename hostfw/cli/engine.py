@@ -1,6 +1,6 @@
 """The engine as the verbs open it, what they look up beside it, and what they say when it fails."""
 
-from hostfw.cli.console import Console, ExitCode
+from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.options import Options
 from hostfw.engine.engine import Directories, Engine, Failed
 from hostfw.engine.host import Host
@@ -35,8 +35,14 @@ def load_accepted_of(options: Options) -> Accepted | None:
     return accepted
 
 
+def extent(policies: int, endpoints: int, interfaces: int) -> str:
+    """How much a generation governs."""
+    policies_text = counted(policies, "policy", "policies")
+    return f"{policies_text}, {counted(endpoints, 'endpoint')} on {counted(interfaces, 'interface')}"
+
+
 def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> ExitCode:
     """Say what failed, and with `in_force` what is enforced nevertheless."""
     outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
-    console.complain(f"{failed.message}{outcome}", failed.hint)
+    console.complain(f"{failed.message}{outcome}", failed.hint or ("run it as root" if failed.not_permitted else ""))
     return ExitCode.UNAVAILABLE if failed.not_permitted else ExitCode.FAILED

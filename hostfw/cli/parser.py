@@ -42,6 +42,8 @@ files:
   /var/lib/hostfw/    the accepted configuration, for the next boot
   /run/hostfw/        what is in force"""
 
+_MISSING = "the following arguments are required: "
+_UNKNOWN = "unrecognized arguments: "
 _INVALID_CHOICE = re.compile(
     r"argument (?P<argument>\S+): invalid choice: (?P<given>.+?) \(choose from (?P<choices>.+)\)"
 )
@@ -144,4 +146,9 @@ class _Parser(ArgumentParser):
             what = {"VERB": "verb"}.get(found["argument"], f"value of {found['argument']}")
             message = f'unknown {what} "{given}"'
             hint = closest(given, choices) or f"one of {', '.join(choices)}"
+        elif message.startswith(_MISSING):
+            message = f"{message.removeprefix(_MISSING)} is missing"
+            hint = f"`{self.prog} --help` explains it"
+        elif message.startswith(_UNKNOWN):
+            message = f"unknown: {message.removeprefix(_UNKNOWN)}"
         raise UsageError(message, hint, self.format_usage().strip())

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from hostfw.cli.console import Console, ExitCode, Style, counted, painted
 from hostfw.cli.documents import Document, document, document_text, problem_item
-from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
+from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
 from hostfw.engine.engine import Failed, Status
@@ -57,7 +57,8 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
     if record is not None:
         yield _line("Generation", record.id)
         yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
-        yield _line("Governs", ", ".join(f"{number} {noun}" for noun, number in record.counts))
+        counts = dict(record.counts)
+        yield _line("Governs", extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces"))))
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):

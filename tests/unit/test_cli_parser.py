@@ -60,7 +60,7 @@ ALL_VERBS = "  hint: one of validate, compile, diff, apply, reload, status, get,
 REFUSED = [
     ("a verb misspelt", ["aply"], 'hostfwctl: unknown verb "aply"\n  hint: did you mean "apply"?\n'),
     ("a verb that is like none", ["frobnicate"], f'hostfwctl: unknown verb "frobnicate"\n{ALL_VERBS}'),
-    ("no verb", [], "hostfwctl: the following arguments are required: VERB\n"),
+    ("no verb", [], "hostfwctl: VERB is missing\n  hint: `hostfwctl --help` explains it\n"),
     (
         "a form misspelt",
         ["get", "gnp", "-o", "jsn"],
@@ -71,9 +71,9 @@ REFUSED = [
         ["status", "-o", "name"],
         'hostfwctl: unknown value of -o/--output "name"\n  hint: one of table, json, yaml\n',
     ),
-    ("no kind", ["get"], "hostfwctl: the following arguments are required: KIND\n"),
-    ("an unknown option", ["apply", "--force"], "hostfwctl: unrecognized arguments: --force\n"),
-    ("an option cut short", ["apply", "--config", "x"], "hostfwctl: unrecognized arguments: --config x\n"),
+    ("no kind", ["get"], "hostfwctl: KIND is missing\n  hint: `hostfwctl get --help` explains it\n"),
+    ("an unknown option", ["apply", "--force"], "hostfwctl: unknown: --force\n"),
+    ("an option cut short", ["apply", "--config", "x"], "hostfwctl: unknown: --config x\n"),
     (
         "two forms at once",
         ["validate", "--annotate", "-o", "json"],

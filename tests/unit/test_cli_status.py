@@ -38,7 +38,7 @@ def test_the_generation_in_force_is_shown(host: Machine) -> None:
 State:         in force
 Generation:    {generation}
 Applied:       2030-01-01 00:00:00 UTC (2 hours ago)
-Governs:       1 policies, 1 endpoints, 1 interfaces
+Governs:       1 policy, 1 endpoint on 1 interface
 """,
         "",
     )
@@ -124,7 +124,7 @@ def test_only_root_may_ask(host: Machine, monkeypatch: pytest.MonkeyPatch) -> No
     status, out, err = host.hostfwctl("status")
 
     assert (status, out) == (4, "")
-    assert err == "hostfwctl: reading the table ip hostfw: Operation not permitted\n"
+    assert err == "hostfwctl: reading the table ip hostfw: Operation not permitted\n  hint: run it as root\n"
 
 
 AGES = [
