@@ -101,7 +101,8 @@ def settings_lines(settings: object, path: str = "") -> Iterator[str]:
     """Every setting on a line of its own, under the name that it has in `hostfw.yaml`."""
     if not is_dataclass(settings) or isinstance(settings, FailsafePort):
         values = settings if isinstance(settings, tuple) else (settings,)
-        yield f"{path}: {', '.join(map(str, values)) or 'none'}" if settings is not None else f"{path}: of the host"
+        texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+        yield f"{path}: {', '.join(texts) or 'none'}" if settings is not None else f"{path}: of the host"
         return
     for field in fields(settings):
         head, *rest = field.name.split("_")

@@ -88,6 +88,7 @@ def test_every_setting_has_a_line() -> None:
     assert "failsafe.inbound: tcp 22, udp 68, udp 546" in lines
     assert "unmanagedInterfaces.ingress: deny" in lines
     assert "logging.ratePerSecond: 10" in lines
+    assert "learnAddresses: false" in lines
 
 
 def test_nft_shows_the_scripts(host: Machine) -> None:
