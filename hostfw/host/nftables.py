@@ -26,6 +26,7 @@ TIMEOUT_S = 30.0
 """How long a request may take; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
 
 _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
+_PACKAGE_DIRECTORY = Path(__file__).parents[2]
 _END_S = 2.0
 _LAST_WORDS_BYTES = 2000
 _NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft")
@@ -171,7 +172,7 @@ def _start(keep_open: tuple[int, ...]) -> _Worker:
     """
     ours, theirs = socket.socketpair()
     stderr = os.memfd_create("nft-worker-stderr", os.MFD_CLOEXEC)
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in (_PACKAGE_DIRECTORY, *sys.path))
     try:
         process = subprocess.Popen(
             [sys.executable, "-S", "-P", "-m", worker_module.__name__],
