@@ -8,10 +8,11 @@ flow went as its example says, 1 if not, 2 for an example that does not exist, 4
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from time import monotonic
 from types import FrameType
 
@@ -20,37 +21,55 @@ from hostfw.testing.lab_namespace import LabError
 from hostfw.testing.lab_report import Style, heading, rows, style_of, summary, total
 from hostfw.testing.lab_story import Shown, in_force, show
 
+_PREFIX = "hostfw-try-"
 _NOT_PERMITTED = 4
 _INTERRUPTED = 130
 
 
 def main() -> int:
     """Show the examples that the command line names, or all. Returns the exit status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        return _try(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing is left behind", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read along has seen enough; Python must not try once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _try(arguments: list[str]) -> int:
     every = {story.name: story for story in stories()}
     parser = argparse.ArgumentParser(
         prog="python3 -m hostfw.testing.tryout",
         description="Put the examples in force on a throw-away host and send packets through them.",
     )
     parser.add_argument("examples", metavar="EXAMPLE", nargs="*", help=f"{', '.join(every)} (default: all)")
-    wanted: list[str] = parser.parse_args().examples or list(every)
+    wanted: list[str] = parser.parse_args(arguments).examples or list(every)
     unknown = [name for name in wanted if name not in every]
     if unknown:
         parser.error(f"no example {unknown[0]!r}; there are {', '.join(every)}")
     if os.geteuid() != 0:
         print("make try: making network namespaces takes root: sudo make try", file=sys.stderr)
         return _NOT_PERMITTED
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    try:
-        return _show_all([every[name] for name in wanted], style_of())
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing is left behind", file=sys.stderr)
-        return _INTERRUPTED
+    _sweep()
+    return _show_all([every[name] for name in wanted], style_of())
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
     """End in order: what was built is taken down, and the temporary directory goes."""
     raise SystemExit(128 + number)
+
+
+def _sweep() -> None:
+    """Remove the directories of earlier runs that were killed: all that such a run can leave."""
+    for directory in Path(gettempdir()).glob(f"{_PREFIX}*"):
+        pid = directory.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _show_all(wanted: list[Story], style: Style) -> int:
@@ -70,7 +89,10 @@ def _show(story: Story, style: Style) -> tuple[Shown, ...] | None:
     began = monotonic()
     print(heading(story, style), flush=True)
     try:
-        with TemporaryDirectory(prefix="hostfw-try-") as directory, in_force(story, Path(directory)) as running:
+        with (
+            TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as directory,
+            in_force(story, Path(directory)) as running,
+        ):
             shown = show(story, *running)
     except LabError as error:
         print(f"  {error}\n", file=sys.stderr, flush=True)
