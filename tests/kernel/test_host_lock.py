@@ -1,0 +1,31 @@
+"""The writer lock belongs to a network namespace."""
+
+from pathlib import Path
+
+import pytest
+
+from hostfw.host.clock import now
+from hostfw.host.lock import LockHeld, WriterLock
+from hostfw.host.state import InForce, load_in_force, save_in_force
+from hostfw.testing.lab_namespace import inside, namespace
+
+
+def test_writers_of_two_namespaces_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Although they share a run directory; two of one namespace do."""
+    with namespace("one") as one, namespace("two") as two, inside(one), WriterLock(tmp_path):
+        with inside(two), WriterLock(tmp_path, timeout_s=0):
+            pass
+        with inside(one), pytest.raises(LockHeld):
+            WriterLock(tmp_path, timeout_s=0).acquire()
+
+
+def test_a_namespace_does_not_believe_the_record_of_another(tmp_path: Path) -> None:
+    """What the one has in force, the other does not."""
+    record = InForce("a", now(), 3)
+    with namespace("one") as one, namespace("two") as two:
+        with inside(one):
+            save_in_force(tmp_path, record)
+        with inside(two):
+            assert load_in_force(tmp_path) == (None, ())
+        with inside(one):
+            assert load_in_force(tmp_path) == (record, ())
