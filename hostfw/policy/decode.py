@@ -76,7 +76,11 @@ _KINDS = {
 
 _LIST = "List"
 _ENVELOPE = frozenset(("apiVersion", "kind", "metadata"))
-_RESOURCE = Shape("a resource", _ENVELOPE | {"spec", "status"})
+_RESOURCE = Shape(
+    "a resource",
+    _ENVELOPE | {"spec", "status"},
+    elsewhere=dict.fromkeys(("name", "labels", "annotations"), "it belongs into metadata"),
+)
 _RESOURCE_LIST = Shape("a list of resources", _ENVELOPE | {"items"})
 
 

@@ -80,7 +80,7 @@ def _has_items(node: Node | None) -> bool:
 
 
 def _profile(reader: Reader, node: Node) -> str | None:
-    return formed_name(reader, node, "profiles", SUBDOMAIN)
+    return formed_name(reader, node, "a profile", SUBDOMAIN)
 
 
 def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:

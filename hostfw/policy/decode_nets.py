@@ -7,7 +7,7 @@ from hostfw.policy.yaml_nodes import Node, Scalar
 
 def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix as rules have it: with a length, and no bit set beyond it."""
-    value = text(reader, node, what)
+    value = text(reader, node, f"an item of {what}")
     if value is None:
         return None
     cidr = parse_cidr(value)
@@ -22,7 +22,7 @@ def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
 
 def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix without a bit beyond its length, or a bare address."""
-    value = text(reader, node, what)
+    value = text(reader, node, f"an item of {what}")
     if value is None:
         return None
     cidr = loose_cidr(value)
@@ -34,7 +34,7 @@ def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
 
 def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix or address as network sets have it: bits beyond the length are masked off."""
-    value = text(reader, node, what)
+    value = text(reader, node, f"an item of {what}")
     if value is None:
         return None
     cidr = loose_cidr(value)
@@ -48,7 +48,7 @@ def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
 
 def address(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A bare address, as a host prefix."""
-    value = text(reader, node, what)
+    value = text(reader, node, f"an item of {what}")
     if value is None:
         return None
     parsed = parse_address(value)

@@ -86,7 +86,7 @@ def _types(
     """The directions of a policy: as given, or those that it has rules for, or Ingress if it has none."""
     given: list[Direction] = []
     for item in items(reader, node, "types"):
-        direction = choice(reader, item, "types", _TYPES)
+        direction = choice(reader, item, "an item of types", _TYPES)
         if direction in given:
             reader.report(item, f"types has {direction.value.title()} twice", "each direction once")
         elif direction is not None:
@@ -105,4 +105,4 @@ def _check_hints(reader: Reader, node: Node | None) -> None:
 
 
 def _hint(reader: Reader, node: Node, what: str) -> bool | None:
-    return choice(reader, node, what, _HINTS)
+    return choice(reader, node, f"an item of {what}", _HINTS)

@@ -36,6 +36,8 @@ RULES_LIMIT = 1024
 NETS_LIMIT = 256
 PORTS_LIMIT = 50
 
+_ENTITY_FIELDS = frozenset(("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts"))
+_ENTITY = Shape("one side of a rule", _ENTITY_FIELDS, ENTITY_FIELDS)
 _RULE = Shape(
     "a rule",
     frozenset(
@@ -52,11 +54,7 @@ _RULE = Shape(
         )
     ),
     RULE_FIELDS,
-)
-_ENTITY = Shape(
-    "one side of a rule",
-    frozenset(("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts")),
-    ENTITY_FIELDS,
+    elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination"),
 )
 _ICMP = Shape("an ICMP match", frozenset(("type", "code")))
 _RULE_METADATA = Shape("the metadata of a rule", frozenset(("annotations",)))

@@ -61,11 +61,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The fields that a mapping may have. A `refused` field may stand with an empty value, which means nothing."""
+    """The fields that a mapping may have.
+
+    A `refused` field may stand with an empty value, which means nothing. `elsewhere` says of fields that are easily
+    put into the wrong mapping where they belong.
+    """
 
     noun: str
     known: frozenset[str]
     refused: Dictionary[str, Refusal] = field(default_factory=dict)
+    elsewhere: Dictionary[str, str] = field(default_factory=dict)
 
 
 def fields(reader: Reader, node: Node | None, shape: Shape) -> dict[str, Node]:
@@ -258,8 +263,8 @@ def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None
         return
     refusal = shape.refused.get(name)
     if refusal is None:
-        near = did_you_mean(name, shape.known)
-        reader.report(key, f"unknown field {quoted(name)} in {shape.noun}", one_of(sorted(shape.known)), near)
+        hint = shape.elsewhere.get(name) or did_you_mean(name, shape.known)
+        reader.report(key, f"unknown field {quoted(name)} in {shape.noun}", one_of(sorted(shape.known)), hint)
     elif not is_blank(value):
         reader.report(key, f"{name} is refused: {refusal.reason}", "", refusal.instead)
 

@@ -247,6 +247,7 @@ _SYNTAX_HINTS = {
     "did not find expected '-' indicator": "check the indentation of this line and those above it",
     "did not find expected ',' or": "a bracket that was opened above is not closed",
     "found unexpected end of stream": "a quote that was opened above is not closed",
+    "found invalid Unicode character escape code": "write the character itself",
     "found unknown escape character": "use single quotes where backslashes stand for themselves",
 }
 

@@ -1,0 +1,228 @@
+"""Random resources that are valid, in every field and form that a manifest can have."""
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.resources import (
+    EndpointPort,
+    EntityRule,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    InterfaceMatch,
+    Labels,
+    Metadata,
+    Profile,
+    Resource,
+    Rule,
+    SelectorText,
+    Tier,
+)
+from hostfw.model.values import (
+    ICMP,
+    ICMPV6,
+    PROTOCOLS,
+    SCTP,
+    TCP,
+    UDP,
+    Action,
+    Cidr,
+    Direction,
+    Family,
+    Icmp,
+    PortRange,
+    Protocol,
+    host_cidr,
+    mask_of,
+)
+
+Part = TypeVar("Part")
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,6}[a-z0-9])?")
+_WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,6}[A-Za-z0-9])?")
+
+names = st.from_regex(_NAME, fullmatch=True)
+words = st.from_regex(_WORD, fullmatch=True) | st.sampled_from(
+    ("true", "No", "on", "null", "1", "007", "0x1F", "1e3", "1.5", "0o17", "12e34", "2024-01-01", "y")
+)
+"""Words of a label's form, above all those that YAML would take for something else without quotes."""
+
+texts = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20) | st.sampled_from(
+    ("", "~", "- a", "a: b", "# a", "'", '"', " a ", "a\nb", "%", "*a", "&a", "!a", "{a", "]")
+)
+
+
+@st.composite
+def cidrs(draw: st.DrawFn, family: Family | None = None, least: int = 0) -> Cidr:
+    """A prefix with its host bits zero, none of those that stand for IPv4 within IPv6."""
+    family = family or draw(st.sampled_from(Family))
+    length = draw(st.integers(least, family.bits))
+    address = draw(st.integers(0, 2**family.bits - 1)) & mask_of(family, length)
+    if family is Family.V6 and address >> 32 == 0xFFFF:
+        address = 0
+    return Cidr(family, address, length)
+
+
+addresses = cidrs().map(lambda cidr: host_cidr(cidr.family, cidr.address))
+
+
+def few(elements: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[Any]:
+    """A short tuple."""
+    return st.lists(elements, min_size=least, max_size=3).map(tuple)
+
+
+def label_maps(values: st.SearchStrategy[str]) -> st.SearchStrategy[Labels]:
+    """Sorted pairs of keys and values."""
+    keys = words | st.builds("{}/{}".format, names, words)
+    return st.dictionaries(keys, values, max_size=3).map(lambda pairs: tuple(sorted(pairs.items())))
+
+
+metadatas = st.builds(Metadata, names, label_maps(words | st.just("")), label_maps(texts))
+
+_operations = (
+    st.builds("{} == '{}'".format, words, words)
+    | st.builds("has({})".format, words)
+    | st.builds("{} not in {{\"{}\", ''}}".format, words, words)
+    | st.builds("{} starts with '{}'".format, words, words)
+    | st.just("all()")
+)
+
+
+def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    joined = st.builds("({} && {})".format, inner, inner) | st.builds("{} || {}".format, inner, inner)
+    return inner | joined | st.builds("!({})".format, inner)
+
+
+selectors = _combined(_combined(_operations)).map(SelectorText)
+
+port_ranges = st.builds(lambda a, b: PortRange(min(a, b), max(a, b)), st.integers(1, 65535), st.integers(1, 65535))
+port_names = st.from_regex(re.compile(r"[0-9_.-]{0,3}[a-zA-Z][A-Za-z0-9_.-]{0,5}"), fullmatch=True)
+
+
+@st.composite
+def entities(draw: st.DrawFn, family: Family, *, numbers: bool, port_name: bool) -> EntityRule:
+    """One side of a rule; `numbers` says whether its protocol has ports, `port_name` whether it may have any."""
+    ports: st.SearchStrategy[PortRange | str] = port_names
+    if numbers:
+        ports = port_names | port_ranges
+    return EntityRule(
+        nets=draw(few(cidrs(family))),
+        not_nets=draw(few(cidrs(family, least=1))),
+        selector=draw(st.none() | selectors),
+        not_selector=draw(st.none() | selectors),
+        ports=draw(few(ports)) if port_name else (),
+        not_ports=draw(few(ports)) if port_name else (),
+    )
+
+
+protocols = st.sampled_from(tuple(PROTOCOLS.values())) | st.integers(1, 255).map(Protocol)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    """A rule whose fields agree."""
+    protocol = draw(st.none() | protocols)
+    not_protocol = draw(st.none() | protocols)
+    families = {p.family for p in (protocol, not_protocol) if p is not None} - {None}
+    family = draw(st.sampled_from(Family)) if len(families) != 1 else families.pop()
+    assert family is not None
+    version = None if len(families) > 1 else draw(st.none() | st.just(family))
+    numbers = protocol is not None and protocol.has_ports
+    named = protocol is None or protocol.has_ports
+    icmps = st.builds(Icmp, st.integers(0, 254), st.none() | st.integers(0, 255))
+    is_icmp = protocol is not None and protocol.number in (ICMP.number, ICMPV6.number)
+    return Rule(
+        action=draw(st.sampled_from(Action)),
+        ip_version=version,
+        protocol=protocol,
+        not_protocol=not_protocol,
+        icmp=draw(st.none() | icmps) if is_icmp else None,
+        not_icmp=draw(st.none() | icmps),
+        source=draw(st.just(EntityRule()) | entities(family, numbers=numbers, port_name=named)),
+        destination=draw(st.just(EntityRule()) | entities(family, numbers=numbers, port_name=named)),
+        annotations=draw(label_maps(texts)),
+    )
+
+
+orders = st.none() | st.integers(-(2**40), 2**40).map(float) | st.floats(allow_nan=False, allow_infinity=False)
+
+policies = st.builds(
+    GlobalNetworkPolicy,
+    metadata=metadatas,
+    tier=names,
+    order=orders,
+    selector=selectors | st.just(SelectorText("")),
+    types=st.permutations(tuple(Direction)).flatmap(lambda d: st.sampled_from((tuple(d), tuple(d[:1])))),
+    ingress=few(rules()),
+    egress=few(rules()),
+    apply_on_forward=st.booleans(),
+)
+
+endpoint_port_names = st.from_regex(re.compile(r"[a-z]([a-z0-9]{0,6})"), fullmatch=True)
+endpoint_ports = st.builds(
+    EndpointPort,
+    endpoint_port_names,
+    st.sampled_from((TCP, UDP, SCTP, Protocol(6), Protocol(17), Protocol(132))),
+    st.integers(1, 65535),
+)
+_governs = st.sampled_from((("eth0", None), ("*", None), (None, "uplinks"), (None, None)))
+
+
+@st.composite
+def endpoints(draw: st.DrawFn) -> HostEndpoint:
+    """A HostEndpoint that names its interfaces in one of the three ways."""
+    name, group = draw(_governs)
+    return HostEndpoint(
+        metadata=draw(metadatas),
+        node=draw(names),
+        interface_name=name,
+        interface_group=group,
+        expected_ips=draw(few(addresses, least=0 if name or group else 1)),
+        profiles=draw(few(names)),
+        ports=draw(few(endpoint_ports)),
+    )
+
+
+def _words_without(characters: str) -> st.SearchStrategy[str]:
+    return st.text(st.characters(whitelist_categories=["L", "N"], whitelist_characters=characters), min_size=1)
+
+
+interface_matches = st.builds(
+    InterfaceMatch,
+    name=_words_without("*?[].-_@"),
+    kind=st.none() | words,
+    link_group=st.none() | st.integers(0, 2**32 - 1) | words,
+    master=st.none() | words,
+    address_in=few(cidrs()),
+    default_route=st.none() | st.booleans(),
+)
+
+resources: st.SearchStrategy[Resource] = st.one_of(
+    policies,
+    endpoints(),
+    st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
+    st.builds(Tier, metadatas, orders, st.sampled_from((Action.DENY, Action.PASS))),
+    st.builds(Profile, metadatas, label_maps(words), few(rules()), few(rules())),
+    st.builds(InterfaceGroup, metadatas, few(interface_matches, least=1), few(interface_matches)),
+)
+
+
+def without_positions(value: Part) -> Part:
+    """A value with every position in it replaced by NOWHERE, and tuples of positions emptied."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    plain: dict[str, Any] = {}
+    for field in fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, Position):
+            plain[field.name] = NOWHERE
+        elif type(content) is tuple:
+            plain[field.name] = tuple(without_positions(item) for item in content if not isinstance(item, Position))
+        else:
+            plain[field.name] = without_positions(content)
+    return replace(value, **plain)
