@@ -92,8 +92,11 @@ class _Link:
 
 def _links_and_addresses() -> tuple[list[_Link], dict[int, tuple[Cidr, ...]]]:
     """All links, and the addresses by link index."""
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
+    try:
+        from pyroute2 import IPRoute
+        from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
+    except ImportError as error:
+        raise HostError(f"interfaces cannot be read: {error}", "install the package python3-pyroute2") from error
 
     for _ in range(_ATTEMPTS):
         try:

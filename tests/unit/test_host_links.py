@@ -1,11 +1,13 @@
 """What is read of links without asking the kernel."""
 
 import struct
+import sys
 from pathlib import Path
 
 import pytest
 
-from hostfw.host.links import _next_hops, link_groups
+from hostfw.host.errors import HostError
+from hostfw.host.links import _next_hops, link_groups, observe
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,13 @@ def hop(index: int, attributes: bytes = b"") -> bytes:
 def test_a_multipath_route_leads_to_every_next_hop(data: bytes, expected: list[int]) -> None:
     """Whatever each of them carries; malformed ones end the list."""
     assert list(_next_hops(data)) == expected
+
+
+def test_without_pyroute2_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those who observe a host need it."""
+    monkeypatch.setitem(sys.modules, "pyroute2", None)
+
+    with pytest.raises(HostError, match="interfaces cannot be read") as caught:
+        observe()
+
+    assert caught.value.hint == "install the package python3-pyroute2"

@@ -1,6 +1,8 @@
 """Netlink messages and attributes, and what nf_tables messages say."""
 
 import errno
+import os
+import socket
 import struct
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -96,6 +98,110 @@ def test_messages_of_one_datagram_come_apart() -> None:
 def test_errors_are_told_from_answers(kind: int, payload: bytes, expected: int) -> None:
     """A dump may end early with an errno in its last message."""
     assert error_of(Message(kind, 0, payload)) == expected
+
+
+class Scripted:
+    """A socket whose kernel says what a test wants it to: datagrams, or errors to raise."""
+
+    def __init__(self, *answers: bytes | OSError, flags: int = 0) -> None:
+        self.answers = list(answers)
+        self.flags = flags
+        self.sent: list[bytes] = []
+
+    def settimeout(self, _: float) -> None:
+        """Never wait."""
+
+    def bind(self, _: object) -> None:
+        """Be bound."""
+
+    def close(self) -> None:
+        """Be closed."""
+
+    def send(self, data: bytes) -> None:
+        """Take a request."""
+        self.sent.append(data)
+
+    def recvmsg(self, _: int) -> tuple[bytes, list[object], int, None]:
+        """Give the next answer."""
+        answer = self.answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer, [], self.flags, None
+
+
+def speaking_to(monkeypatch: pytest.MonkeyPatch, kernel: Scripted) -> NetlinkSocket:
+    """A netlink socket of such a kernel."""
+    monkeypatch.setattr(socket, "socket", lambda *_: kernel)
+    return NetlinkSocket(0)
+
+
+DONE = message(NLMSG_DONE, 0, 1, bytes(4))
+
+
+def test_a_dump_comes_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What belongs to another request is no part of it."""
+    parts = (
+        message(16, 2, 1, b"aaaa") + message(16, 2, 1, b"bbbb"),
+        message(16, 2, 7, b"xxxx"),
+        message(16, 2, 1, b"cccc"),
+        DONE,
+    )
+    kernel = Scripted(*parts)
+
+    assert speaking_to(monkeypatch, kernel).dump(18, b"body", "reading") == [b"aaaa", b"bbbb", b"cccc"]
+    assert list(messages(kernel.sent[0])) == [(1, Message(18, 0x301, b"body"))]
+
+
+@pytest.mark.parametrize("interrupted", [0, 1, 2])
+def test_a_dump_that_was_disturbed_is_read_to_its_end_and_refused(
+    monkeypatch: pytest.MonkeyPatch, interrupted: int
+) -> None:
+    """Whichever of its messages carries NLM_F_DUMP_INTR; the socket is then free for the next."""
+    flags = [0x10 if number == interrupted else 0 for number in range(3)]
+    kernel = Scripted(
+        message(16, flags[0], 1, b"a"),
+        message(16, flags[1], 1, b"b"),
+        message(NLMSG_DONE, flags[2], 1, bytes(4)),
+        message(NLMSG_DONE, 0, 2, bytes(4)),
+    )
+    sock = speaking_to(monkeypatch, kernel)
+
+    with pytest.raises(DumpInterrupted):
+        sock.dump(18, b"", "reading")
+    assert sock.dump(18, b"", "reading") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "expected"),
+    [
+        ("refused", Scripted(message(NLMSG_ERROR, 0, 1, struct.pack("=i", -errno.EPERM))), errno.EPERM),
+        ("ended early", Scripted(message(NLMSG_DONE, 0, 1, struct.pack("=i", -errno.ENOMEM))), errno.ENOMEM),
+        ("silent", Scripted(TimeoutError()), errno.ETIMEDOUT),
+        ("overrun", Scripted(OSError(errno.ENOBUFS, "No buffer space available")), errno.ENOBUFS),
+        ("too long", Scripted(b"", flags=socket.MSG_TRUNC), errno.EMSGSIZE),
+    ],
+)
+def test_a_dump_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch, name: str, kernel: Scripted, expected: int
+) -> None:
+    """With what was asked for; a part of a dump is never taken for the whole."""
+    with pytest.raises(NetlinkError) as caught:
+        speaking_to(monkeypatch, kernel).dump(18, b"", "reading the chains")
+
+    assert caught.value.errno == expected, name
+    assert caught.value.message == f"reading the chains: {os.strerror(expected)}"
+
+
+def test_a_kernel_without_netlink_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that forbids the address family."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+    with pytest.raises(NetlinkError, match="opening a netlink socket"):
+        NetlinkSocket(0)
 
 
 def expression(name: str, *fields: bytes) -> bytes:
