@@ -130,6 +130,10 @@ class NftablesWorker:
                 unchanged=verb == CHECK or not handed_over,
                 hint="" if worker.ready or timed_out else "is the package python3-nftables installed?",
             ) from reason
+        except BaseException:
+            # Interrupted, as by Ctrl-C: its answer would be taken for that to the next request.
+            self.close()
+            raise
         return _result(ok=ok, error=error)
 
     def _living_worker(self) -> "_Worker":

@@ -174,6 +174,24 @@ def test_a_worker_killed_while_idle_is_replaced(worker: NftablesWorker) -> None:
     assert worker.pid != first
 
 
+def test_an_interrupted_request_leaves_no_answer_behind(
+    worker: NftablesWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while a commit runs: it is finished, and the next request gets its own answer."""
+    marker = tmp_path / "marker"
+    assert worker.check("fine").ok
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(nftables, "_receive", interrupt)
+        worker.commit(f"slow {marker}")
+
+    assert marker.read_text() == "done"
+    assert worker.check("refuse 1:1: Error: mine\n").error == "1:1: Error: mine\n"
+
+
 def test_a_closed_worker_ends_and_can_be_used_again(worker: NftablesWorker) -> None:
     """Closing gives memory back; the next request starts another."""
     assert worker.check("fine").ok
