@@ -75,4 +75,4 @@ $(VENV)/stamp: requirements-dev.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find hostfw tests -name __pycache__ -prune -exec rm -r {} +
+	find hostfw tests bench -name __pycache__ -prune -exec rm -r {} +
