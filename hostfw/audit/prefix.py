@@ -4,7 +4,8 @@ A prefix is at most 127 bytes (nft's limit, `NF_LOG_PREFIXLEN` - 1) and reads
 
     hostfw:DI|rule|default|allow-web|2
 
-action (`D`eny, `L`og) and direction (`I`ngress, `E`gress), then reason, tier, policy and rule index, as far as they
+action (`D`eny, `L`og; in lower case, and `a`llow and `p`ass as well, what a staged policy would have done) and
+direction (`I`ngress, `E`gress), then reason, tier, policy and rule index, as far as they
 apply. A name that is too long keeps its head and ends in `~` and a digest. No resource name may hold a `~` or a `|`,
 so a shortened name cannot be spoofed by a real one.
 """
@@ -21,7 +22,7 @@ _TIER_BYTES = 24
 _POLICY_BYTES = 56
 _DIGEST_CHARACTERS = 12
 
-_ACTIONS = {"D": Action.DENY, "L": Action.LOG}
+_ACTIONS = {"A": Action.ALLOW, "D": Action.DENY, "L": Action.LOG, "P": Action.PASS}
 _DIRECTIONS = {"I": Direction.INGRESS, "E": Direction.EGRESS}
 _LETTERS = {value: letter for letter, value in (*_ACTIONS.items(), *_DIRECTIONS.items())}
 
@@ -40,16 +41,19 @@ class LogTag:
     tier: str = ""
     policy: str = ""
     index: int | None = None
+    staged: bool = False
 
     def __str__(self) -> str:
         if self.reason is Reason.RULE:
-            return f"{self.tier or 'profile'}/{self.policy} {self.direction}[{self.index}]"
+            staged = f" (staged {self.action})" if self.staged else ""
+            return f"{self.tier or 'profile'}/{self.policy} {self.direction}[{self.index}]{staged}"
         return f"{self.reason}{f' {self.tier}' if self.tier else ''} ({self.direction})"
 
 
 def encode(tag: LogTag) -> str:
     """The log prefix of a tag."""
-    head = f"{_MARK}{_LETTERS[tag.action]}{_LETTERS[tag.direction]}"
+    action = _LETTERS[tag.action]
+    head = f"{_MARK}{action.lower() if tag.staged else action}{_LETTERS[tag.direction]}"
     index = "" if tag.index is None else str(tag.index)
     fields = (head, tag.reason.value, shorten(tag.tier, _TIER_BYTES), shorten(tag.policy, _POLICY_BYTES), index)
     return "|".join(fields).rstrip("|")
@@ -62,11 +66,11 @@ def decode(prefix: str) -> LogTag | None:
     if head == letters or len(letters) != len("DI") or len(rest) > len(("reason", "tier", "policy", "index")):
         return None
     reason, tier, policy, index = (*rest, "", "", "", "")[:4]
-    action, direction = _ACTIONS.get(letters[0]), _DIRECTIONS.get(letters[1])
+    action, direction = _ACTIONS.get(letters[0].upper()), _DIRECTIONS.get(letters[1])
     known_index = index == "" or (index.isascii() and index.isdigit())
     if action is None or direction is None or reason not in set(Reason) or not known_index:
         return None
-    return LogTag(action, direction, Reason(reason), tier, policy, int(index) if index else None)
+    return LogTag(action, direction, Reason(reason), tier, policy, int(index) if index else None, letters[0].islower())
 
 
 def stands_for(decoded: str, name: str) -> bool:

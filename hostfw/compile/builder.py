@@ -15,6 +15,7 @@ from hostfw.nft.objects import (
     Goto,
     Hook,
     Jump,
+    Priority,
     Rule,
     Set,
     SetRef,
@@ -51,7 +52,7 @@ class TableBuilder:
         self._sets: dict[str, Set] = {}
         self._maps: dict[str, VerdictMap] = {}
         self._chains: dict[str, Chain] = {}
-        self._base_chains: dict[Hook, BaseChain] = {}
+        self._base_chains: list[BaseChain] = []
         self._made: dict[Hashable, str] = {}
         self._address_refs: dict[tuple[tuple[Cidr, ...], str], tuple[SetRef, ...]] = {}
 
@@ -69,9 +70,11 @@ class TableBuilder:
             self._made[cause] = make()
         return self._made[cause]
 
-    def base_chain(self, hook: Hook, rules: list[Rule], *, policy_drop: bool) -> None:
+    def base_chain(
+        self, hook: Hook, rules: list[Rule], priority: Priority = Priority.FILTER, *, policy_drop: bool = False
+    ) -> None:
         """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel."""
-        self._base_chains[hook] = BaseChain(hook, policy_drop, names.signed(rules, self.family))
+        self._base_chains.append(BaseChain(hook, priority, policy_drop, names.signed(rules, self.family)))
 
     def address_sets(self, cidrs: tuple[Cidr, ...], comment: str = "") -> tuple[SetRef, ...]:
         """Hash sets that together hold these prefixes, one set a prefix length, shortest last."""
@@ -108,9 +111,8 @@ class TableBuilder:
 
     def table(self) -> Table:
         """The finished table: the counters and what the base chains lead to, everything sorted by name."""
-        base_chains = tuple(self._base_chains[hook] for hook in Hook if hook in self._base_chains)
         used = _Used()
-        pending = [rule for chain in base_chains for rule in chain.rules]
+        pending = [rule for chain in self._base_chains for rule in chain.rules]
         while pending:
             for chain in self._lead_on(pending.pop(), used) - used.chains:
                 used.chains.add(chain)
@@ -121,7 +123,7 @@ class TableBuilder:
             tuple(self._sets[name] for name in sorted(used.sets)),
             tuple(self._maps[name] for name in sorted(used.maps)),
             tuple(self._chains[name] for name in sorted(used.chains)),
-            base_chains,
+            tuple(self._base_chains),
         )
 
     def _lead_on(self, rule: Rule, used: _Used) -> set[str]:

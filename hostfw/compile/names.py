@@ -15,7 +15,7 @@ from hostfw.nft.objects import Chain, Rule, Set, VerdictMap
 from hostfw.nft.render import elements_digest, rules_digest
 
 _MAX_NAME = 120
-_KINDS = {"GlobalNetworkPolicy": "gnp", "Profile": "profile"}
+_KINDS = {"GlobalNetworkPolicy": "gnp", "StagedGlobalNetworkPolicy": "staged", "Profile": "profile"}
 _UNSAFE = re.compile(r"[^A-Za-z0-9/._-]")
 
 
@@ -26,10 +26,11 @@ def rule_counter(identity: RuleIdentity) -> str:
     return "/".join(part for part in (*parts, identity.digest) if part) + number
 
 
-def failsafe_counter(port: FailsafePort, direction: Direction) -> str:
-    """The counter of a failsafe port."""
+def failsafe_counter(port: FailsafePort, direction: Direction, *, place: str = "", reply: bool = False) -> str:
+    """The counter of a failsafe port: `place` tells the hooks apart that a packet may pass one after the other."""
     net = f"/{_plain(str(port.net))}" if port.net else ""
-    return f"failsafe/{direction.short}/{_plain(str(port.protocol)).lower()}/{port.port}{net}"
+    where = "/".join(part for part in ("failsafe", place, direction.short, "reply" if reply else "") if part)
+    return f"{where}/{_plain(str(port.protocol)).lower()}/{port.port}{net}"
 
 
 def drop_counter(tag: LogTag) -> str:

@@ -6,13 +6,13 @@ others, with a reason of their own, so that nothing about a packet's fate is lef
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hostfw.audit.prefix import LogTag
 from hostfw.compile import names
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import ANY_SIDE, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
-from hostfw.model.settings import DenyAction, FailsafePort, InvalidPackets, Settings, Unmanaged
+from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
 from hostfw.model.values import FAMILIES, Action, Direction, Family, Icmp, PortRange, Protocol
 
 
@@ -33,6 +33,13 @@ class Condition:
 @dataclass(frozen=True, slots=True)
 class Allow:
     """Counts and ends the program: the packet is let through."""
+
+    counter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exempt:
+    """Counts and lets the packet through this hook alone: a failsafe, which every hook grants for itself."""
 
     counter: str
 
@@ -61,7 +68,22 @@ class Pass:
     counter: str
 
 
-Outcome = Allow | Deny | LogOnly | Pass
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Another list, of a staged policy: the first of its rules that is not a Log is counted and logged, no more."""
+
+    rules: "tuple[ProgramRule, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class WouldDecide:
+    """Within a staged policy: counts, logs within the limit, and leaves the policy."""
+
+    counter: str
+    tag: LogTag
+
+
+Outcome = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,56 +110,147 @@ class Program:
         return sum(len(segment) for segment in self.segments)
 
 
+def with_staged(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
+    """The rules, those of staged policies among them."""
+    for rule in rules:
+        if isinstance(rule.outcome, Staged):
+            yield from rule.outcome.rules
+        else:
+            yield rule
+
+
+def conditions_of(segments: Iterable[Segment]) -> list[Condition]:
+    """The conditions of all rules in order, those of staged policies among them."""
+    return [rule.condition for segment in segments for rule in with_staged(segment)]
+
+
 ANYTHING = Condition()
 
 
-def local_program(planned: PlannedDirection, direction: Direction, settings: Settings) -> Program:
-    """What local traffic of an endpoint's direction meets: invalid, failsafes, tiers, profiles, the final drop."""
-    reject = settings.deny_action is DenyAction.REJECT
-    reason = Reason.NO_PROFILE_MATCH if planned.tiers or planned.profiles else Reason.NO_POLICY
-    return Program(
-        direction,
-        (
-            (*_invalid(direction, settings), *_failsafes(direction, settings)),
-            *_tier_segments(planned.tiers, direction, reject=reject),
-            *(tuple(_policy_rules(profile, direction, reject=reject)) for profile in planned.profiles),
-            (_final(direction, reason, reject=reject),),
-        ),
-    )
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The programs of a host with these settings. `reject` is whether its denials tell the sender."""
+
+    settings: Settings
+    reject: bool
+
+    def local(self, planned: PlannedDirection, direction: Direction) -> Program:
+        """What local traffic of an endpoint meets: invalid, failsafes, tiers, profiles, the final drop."""
+        enforced = any(tier.is_enforced for tier in planned.tiers) or planned.profiles
+        reason = Reason.NO_PROFILE_MATCH if enforced else Reason.NO_POLICY
+        return Program(
+            direction,
+            (
+                (*self._invalid(direction), *self._failsafes(direction)),
+                *self._tiers(planned.tiers, direction),
+                *(tuple(self._policy(profile, direction)) for profile in planned.profiles),
+                (self._final(direction, reason),),
+            ),
+        )
+
+    def forward(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """What forwarded traffic meets at an endpoint, or None where no applyOnForward policy governs it.
+
+        There are no failsafes and no profiles, and what the last tier passes on is allowed (the opposite of local
+        traffic), as in the Calico documentation on forwarded traffic.
+        """
+        if not planned.forward_tiers:
+            return None
+        enforced = any(tier.is_enforced for tier in planned.forward_tiers)
+        preamble = tuple(self._invalid(direction)) if enforced else ()
+        return Program(direction, (preamble, *self._tiers(planned.forward_tiers, direction)))
+
+    def untracked(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """What every packet meets before connection tracking, or None where no doNotTrack policy governs it.
+
+        Failsafes of both directions come first: the replies of one, told by their source port, are packets of the
+        other, and have no established state yet that would let them through.
+        """
+        if not planned.untracked_tiers:
+            return None
+        preamble = (*self._failsafes(direction, "untracked"), *self._failsafe_replies(direction))
+        return Program(direction, (preamble, *self._tiers(planned.untracked_tiers, direction, ends=False)))
+
+    def pre_dnat(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """What new packets meet before destination NAT, or None where no preDNAT policy governs them."""
+        if not planned.pre_dnat_tiers:
+            return None
+        preamble = (*self._invalid(direction), *self._failsafes(direction, "pre-dnat"))
+        return Program(direction, (preamble, *self._tiers(planned.pre_dnat_tiers, direction, ends=False)))
+
+    def unmanaged(self, direction: Direction) -> Program | None:
+        """What an interface without a HostEndpoint meets, or None where the direction is open."""
+        unmanaged = self.settings.unmanaged_interfaces
+        verdict = unmanaged.ingress if direction is Direction.INGRESS else unmanaged.egress
+        if verdict is Unmanaged.ALLOW:
+            return None
+        preamble = (*self._invalid(direction), *self._failsafes(direction))
+        return Program(direction, (preamble, (self._final(direction, Reason.UNMANAGED),)))
+
+    def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:
+        if self.settings.invalid_packets is InvalidPackets.DROP:
+            tag = LogTag(Action.DENY, direction, Reason.INVALID)
+            yield ProgramRule(Condition(invalid=True), Deny(names.drop_counter(tag), tag, reject=False))
+
+    def _failsafes(self, direction: Direction, place: str = "") -> Iterator[ProgramRule]:
+        for port in self._failsafe_ports(direction):
+            counter = names.failsafe_counter(port, direction, place=place)
+            yield ProgramRule(_failsafe_condition(port, direction), Exempt(counter))
+
+    def _failsafe_replies(self, direction: Direction) -> Iterator[ProgramRule]:
+        """Answers to what the failsafes of the other direction let through."""
+        opposite = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        for port in self._failsafe_ports(opposite):
+            counter = names.failsafe_counter(port, direction, place="untracked", reply=True)
+            forth = _failsafe_condition(port, opposite)
+            yield ProgramRule(replace(forth, source=forth.destination, destination=forth.source), Exempt(counter))
+
+    def _failsafe_ports(self, direction: Direction) -> tuple[FailsafePort, ...]:
+        failsafe = self.settings.failsafe
+        return failsafe.inbound if direction is Direction.INGRESS else failsafe.outbound
+
+    def _tiers(self, tiers: Iterable[PlannedTier], direction: Direction, *, ends: bool = True) -> Iterator[Segment]:
+        for tier in tiers:
+            rules = [rule for policy in tier.policies for rule in self._policy(policy, direction)]
+            if ends and tier.is_enforced and tier.default_action is Action.DENY:
+                tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
+                rules.append(ProgramRule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
+            yield tuple(rules)
+
+    def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
+        if policy.staged:
+            rules = (ProgramRule(_condition(rule), _would_be_outcome(rule, direction)) for rule in policy.rules)
+            yield ProgramRule(ANYTHING, Staged(tuple(rules)))
+            return
+        for rule in policy.rules:
+            yield ProgramRule(_condition(rule), self._outcome(rule, direction))
+
+    def _outcome(self, rule: PlannedRule, direction: Direction) -> Outcome:
+        counter = names.rule_counter(rule.identity)
+        match rule.action:
+            case Action.ALLOW:
+                return Allow(counter)
+            case Action.DENY:
+                return Deny(counter, _tag(rule, direction), self.reject)
+            case Action.LOG:
+                return LogOnly(counter, _tag(rule, direction))
+            case Action.PASS:
+                return Pass(counter)
+
+    def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
+        tag = LogTag(Action.DENY, direction, reason)
+        return ProgramRule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
 
 
-def forward_program(planned: PlannedDirection, direction: Direction, settings: Settings) -> Program | None:
-    """What forwarded traffic meets at an endpoint, or None where no applyOnForward policy governs it.
-
-    There are no failsafes and no profiles, and what the last tier passes on is allowed (the opposite of local
-    traffic), as in the Calico documentation on forwarded traffic.
-    """
-    if not planned.forward_tiers:
-        return None
-    reject = settings.deny_action is DenyAction.REJECT
-    tiers = _tier_segments(planned.forward_tiers, direction, reject=reject)
-    return Program(direction, (tuple(_invalid(direction, settings)), *tiers))
+def _would_be_outcome(rule: PlannedRule, direction: Direction) -> Outcome:
+    counter = names.rule_counter(rule.identity)
+    tag = replace(_tag(rule, direction), staged=True)
+    return LogOnly(counter, tag) if rule.action is Action.LOG else WouldDecide(counter, tag)
 
 
-def unmanaged_program(direction: Direction, settings: Settings) -> Program | None:
-    """What an interface without a HostEndpoint meets, or None where the direction is open."""
-    unmanaged = settings.unmanaged_interfaces
-    verdict = unmanaged.ingress if direction is Direction.INGRESS else unmanaged.egress
-    if verdict is Unmanaged.ALLOW:
-        return None
-    final = _final(direction, Reason.UNMANAGED, reject=settings.deny_action is DenyAction.REJECT)
-    return Program(direction, ((*_invalid(direction, settings), *_failsafes(direction, settings)), (final,)))
-
-
-def _invalid(direction: Direction, settings: Settings) -> Iterator[ProgramRule]:
-    if settings.invalid_packets is InvalidPackets.DROP:
-        yield _denial(Condition(invalid=True), LogTag(Action.DENY, direction, Reason.INVALID), reject=False)
-
-
-def _failsafes(direction: Direction, settings: Settings) -> Iterator[ProgramRule]:
-    ports = settings.failsafe.inbound if direction is Direction.INGRESS else settings.failsafe.outbound
-    for port in ports:
-        yield ProgramRule(_failsafe_condition(port, direction), Allow(names.failsafe_counter(port, direction)))
+def _tag(rule: PlannedRule, direction: Direction) -> LogTag:
+    identity = rule.identity
+    return LogTag(rule.action, direction, Reason.RULE, identity.tier, identity.policy, identity.index)
 
 
 def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
@@ -152,20 +265,6 @@ def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
     return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
 
 
-def _tier_segments(tiers: Iterable[PlannedTier], direction: Direction, *, reject: bool) -> Iterator[Segment]:
-    for tier in tiers:
-        rules = [rule for policy in tier.policies for rule in _policy_rules(policy, direction, reject=reject)]
-        if tier.default_action is Action.DENY:
-            tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
-            rules.append(_denial(ANYTHING, tag, reject=reject))
-        yield tuple(rules)
-
-
-def _policy_rules(policy: PlannedPolicy, direction: Direction, *, reject: bool) -> Iterator[ProgramRule]:
-    for rule in policy.rules:
-        yield ProgramRule(_condition(rule), _outcome(rule, direction, reject=reject))
-
-
 def _condition(rule: PlannedRule) -> Condition:
     return Condition(
         families=rule.families,
@@ -176,27 +275,3 @@ def _condition(rule: PlannedRule) -> Condition:
         source=rule.source,
         destination=rule.destination,
     )
-
-
-def _outcome(rule: PlannedRule, direction: Direction, *, reject: bool) -> Outcome:
-    identity = rule.identity
-    counter = names.rule_counter(identity)
-    tag_action = Action.LOG if rule.action is Action.LOG else Action.DENY
-    tag = LogTag(tag_action, direction, Reason.RULE, identity.tier, identity.policy, identity.index)
-    match rule.action:
-        case Action.ALLOW:
-            return Allow(counter)
-        case Action.DENY:
-            return Deny(counter, tag, reject)
-        case Action.LOG:
-            return LogOnly(counter, tag)
-        case Action.PASS:
-            return Pass(counter)
-
-
-def _final(direction: Direction, reason: Reason, *, reject: bool) -> ProgramRule:
-    return _denial(ANYTHING, LogTag(Action.DENY, direction, reason), reject=reject)
-
-
-def _denial(condition: Condition, tag: LogTag, *, reject: bool) -> ProgramRule:
-    return ProgramRule(condition, Deny(names.drop_counter(tag), tag, reject))

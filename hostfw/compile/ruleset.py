@@ -1,46 +1,34 @@
-"""The whole ruleset of a Plan: both tables, their hooks, and the dispatch from interfaces to endpoints.
+"""The whole ruleset of a Plan: both tables and the base chains of their hooks.
 
-A base chain holds established-first and one way on, into chains that are named after their content and never edited.
-A generation takes over by the flip of that one rule: a packet samples the kernel's generation once as it enters a
-base chain, so it meets the old structure or the new one and never a mixture.
+A base chain holds little more than established-first and one way on, into chains that are named after their content
+and never edited. A generation takes over by the flip of that one rule: a packet samples the kernel's generation once
+as it enters a base chain, so it meets the old structure or the new one and never a mixture.
+
+    hook         priority       ours
+    prerouting   raw    -300    untracked policy (doNotTrack), only where there is any
+                 (conntrack -200)
+    prerouting   mangle -150    preDNAT policy, only where there is any
+                 (destination NAT of others -100)
+    input        filter    0    normal ingress policy
+    forward      filter    0    applyOnForward policy: ingress of the way in, then egress of the way out
+    output       raw    -300    untracked policy, only where there is any
+                 (conntrack -200, destination NAT of others -100)
+    output       filter    0    normal egress policy
+    postrouting  mangle -150    normal egress policy of what destination NAT has sent elsewhere
+
+Docker, libvirt and firewalld stand at filter too, Tailscale and iptables-nft at their own; an accept of ours ends
+only our chain, and a drop of any of them still counts.
 """
-
-from collections.abc import Iterator
 
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.layout import Layout
-from hostfw.compile.program import Program, forward_program, local_program, unmanaged_program
-from hostfw.model.plan import Plan, PlannedEndpoint
-from hostfw.model.settings import NeighbourDiscovery
-from hostfw.model.values import FAMILIES, Direction, Family, PortRange
-from hostfw.nft.objects import (
-    Accept,
-    ElementType,
-    Goto,
-    Hook,
-    Jump,
-    Key,
-    Match,
-    Return,
-    Rule,
-    Ruleset,
-    Table,
-    Verdict,
-    Vmap,
-)
-
-LOOPBACK = "lo"
+from hostfw.compile.dispatch import Dispatch
+from hostfw.model.plan import Plan
+from hostfw.model.settings import DenyAction, PacketMarks, Unmanaged
+from hostfw.model.values import FAMILIES, Direction
+from hostfw.nft.objects import Accept, Goto, Hook, Jump, Key, Match, Priority, Rule, Ruleset, SetMark, Table
 
 _ESTABLISHED = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
-
-NEIGHBOUR_DISCOVERY_TYPES = PortRange(133, 136)
-"""Router and neighbour solicitations and advertisements (RFC 4861), valid only with a hop limit of 255."""
-
-MULTICAST_LISTENER_TYPES = (PortRange(130, 132), PortRange(143, 143))
-"""Multicast listener queries, reports and dones (RFC 2710, RFC 3810)."""
-
-HOP_LIMIT_OF_A_NEIGHBOUR = 255
 
 
 def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS) -> Ruleset:
@@ -49,107 +37,76 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS) -> Ruleset:
 
 
 def _table(plan: Plan, builder: TableBuilder) -> Table:
-    dispatch = _Dispatch(plan, builder)
-    for hook, direction in ((Hook.INPUT, Direction.INGRESS), (Hook.OUTPUT, Direction.EGRESS)):
-        local = builder.chain(hook, dispatch.local(direction))
-        builder.base_chain(hook, [_ESTABLISHED, Rule((), (Goto(local),))], policy_drop=True)
-    forward = [
-        Rule((), (Jump(builder.chain(f"forward-{direction.short}", rules)),))
-        for direction in Direction
-        if (rules := dispatch.forward(direction))
-    ]
-    builder.base_chain(Hook.FORWARD, [_ESTABLISHED, *forward] if forward else [], policy_drop=False)
+    rejects = plan.settings.deny_action is DenyAction.REJECT
+    dispatch = Dispatch(plan, builder, reject=rejects)
+    accepted_before = _accepted_before(dispatch, builder, plan.settings.marks)
+    _input(dispatch, builder, accepted_before)
+    _forward(dispatch, builder, accepted_before)
+    _output(dispatch, builder, accepted_before, plan)
+    if _polices_output(plan):
+        # The kernel lets no chain of postrouting reject.
+        _postrouting(Dispatch(plan, builder, reject=False) if rejects else dispatch, builder, plan.settings.marks)
     return builder.table()
 
 
-class _Dispatch:
-    """From an interface to the chain of its endpoint, hook by hook; programs that are one are laid out once."""
+def _accepted_before(dispatch: Dispatch, builder: TableBuilder, marks: PacketMarks) -> list[Rule]:
+    """The hooks before the filters, and the rule by which these know what was allowed there.
 
-    def __init__(self, plan: Plan, builder: TableBuilder) -> None:
-        self._plan = plan
-        self._builder = builder
-        self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
-        # By the identity of what is planned: endpoints with the same policies share the very tuples.
-        self._local: dict[tuple[int, int, Direction], Verdict] = {}
-        self._forward: dict[tuple[int, Direction], Verdict] = {}
-
-    def local(self, direction: Direction) -> list[Rule]:
-        """The rules of input or output: loopback, neighbour discovery, interfaces, then all other interfaces."""
-        verdicts = {
-            binding.interface: self._local_verdict(self._endpoints[binding.endpoint], direction)
-            for binding in self._plan.bindings
-        }
-        return [
-            *self._loopback(direction),
-            *self._neighbours(),
-            *self._interfaces(direction, verdicts),
-            Rule((), (self._local_default(direction),)),
-        ]
-
-    def forward(self, direction: Direction) -> list[Rule]:
-        """The rules that forwarded packets meet on their way in or out; none where no policy applies to them.
-
-        An interface with an endpoint of its own is not the wildcard's, even if its own endpoint lets all pass.
-        """
-        wildcard = self._plan.wildcard
-        default = self._forward_verdict(self._endpoints[wildcard], direction) if wildcard else Return()
-        verdicts = {
-            binding.interface: self._forward_verdict(self._endpoints[binding.endpoint], direction)
-            for binding in self._plan.bindings
-        }
-        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default}
-        if default == Return():
-            return list(self._interfaces(direction, verdicts))
-        return [*self._interfaces(direction, verdicts), Rule((), (default,))]
-
-    def _loopback(self, direction: Direction) -> Iterator[Rule]:
-        """Loopback is open unless an endpoint is bound to it."""
-        if all(binding.interface != LOOPBACK for binding in self._plan.bindings):
-            yield Rule((Match(_interface_key(direction), LOOPBACK),), (Accept(),))
-
-    def _neighbours(self) -> Iterator[Rule]:
-        accepted = self._plan.settings.neighbour_discovery is NeighbourDiscovery.ACCEPT
-        if self._builder.family is Family.V4 or not accepted:
-            return
-        near = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_NEIGHBOUR)
-        yield Rule((Match(Key.ICMP_TYPE, NEIGHBOUR_DISCOVERY_TYPES), near), (Accept(),))
-        yield from (Rule((Match(Key.ICMP_TYPE, types),), (Accept(),)) for types in MULTICAST_LISTENER_TYPES)
-
-    def _interfaces(self, direction: Direction, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
-        key = _interface_key(direction)
-        elements = tuple(sorted(verdicts.items()))
-        if len(elements) <= self._builder.costs.linear_interfaces:
-            yield from (Rule((Match(key, name),), (verdict,)) for name, verdict in elements)
-        else:
-            name = self._builder.verdict_map(f"{direction.short}/interfaces", ElementType.IFNAME, elements)
-            yield Rule((), (Vmap(key, name),))
-
-    def _local_default(self, direction: Direction) -> Verdict:
-        if self._plan.wildcard:
-            return self._local_verdict(self._endpoints[self._plan.wildcard], direction)
-        program = unmanaged_program(direction, self._plan.settings)
-        return Accept() if program is None else self._goto(f"{direction.short}/unmanaged", program, Accept())
-
-    def _local_verdict(self, endpoint: PlannedEndpoint, direction: Direction) -> Verdict:
-        planned = endpoint.direction(direction)
-        key = (id(planned.tiers), id(planned.profiles), direction)
-        if key not in self._local:
-            program = local_program(planned, direction, self._plan.settings)
-            self._local[key] = self._goto(f"{direction.short}/{endpoint.name}", program, Accept())
-        return self._local[key]
-
-    def _forward_verdict(self, endpoint: PlannedEndpoint, direction: Direction) -> Verdict:
-        planned = endpoint.direction(direction)
-        key = (id(planned.forward_tiers), direction)
-        if key not in self._forward:
-            program = forward_program(planned, direction, self._plan.settings)
-            purpose = f"forward-{direction.short}/{endpoint.name}"
-            self._forward[key] = Return() if program is None else self._goto(purpose, program, Return())
-        return self._forward[key]
-
-    def _goto(self, purpose: str, program: Program, allow: Verdict) -> Verdict:
-        return Goto(Layout(self._builder, self._plan.settings.logging, allow).chain(purpose, program))
+    A mark that came with the packet, out of a tunnel or from a program, means nothing: it is taken off first.
+    """
+    untracked_in, untracked_out = dispatch.untracked(Direction.INGRESS), dispatch.untracked(Direction.EGRESS)
+    pre_dnat = dispatch.pre_dnat()
+    if not (untracked_in or untracked_out or pre_dnat):
+        return []
+    accepted = Match(Key.MARK, marks.accepted)
+    unmarked = Rule((accepted,), (SetMark(marks.accepted, clear=True),))
+    for hook, direction, rules in (
+        (Hook.PREROUTING, Direction.INGRESS, untracked_in),
+        (Hook.OUTPUT, Direction.EGRESS, untracked_out),
+    ):
+        onward = [Rule((), (Goto(builder.chain(f"untracked-{direction.short}", rules)),))] if rules else []
+        builder.base_chain(hook, [unmarked, *onward], Priority.RAW)
+    accept_marked = Rule((accepted,), (Accept(),))
+    if pre_dnat:
+        onward = [Rule((), (Goto(builder.chain("pre-dnat", pre_dnat)),))]
+        builder.base_chain(Hook.PREROUTING, [_ESTABLISHED, accept_marked, *onward], Priority.MANGLE)
+    return [accept_marked]
 
 
-def _interface_key(direction: Direction) -> Key:
-    return Key.IIFNAME if direction is Direction.INGRESS else Key.OIFNAME
+def _input(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule]) -> None:
+    root = builder.chain(Hook.INPUT, dispatch.local(Direction.INGRESS))
+    builder.base_chain(Hook.INPUT, [_ESTABLISHED, *accepted_before, Rule((), (Goto(root),))], policy_drop=True)
+
+
+def _forward(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule]) -> None:
+    """What was allowed before skips the ingress of the way in, not the egress of the way out."""
+    not_accepted = tuple(Match(match.key, match.value, negated=True) for r in accepted_before for match in r.matches)
+    rules = [
+        Rule(tests, (Jump(builder.chain(f"forward-{direction.short}", found)),))
+        for direction, tests in ((Direction.INGRESS, not_accepted), (Direction.EGRESS, ()))
+        if (found := dispatch.forward(direction))
+    ]
+    builder.base_chain(Hook.FORWARD, [_ESTABLISHED, *rules] if rules else [])
+
+
+def _output(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule], plan: Plan) -> None:
+    """What destination NAT has sent elsewhere has a new route, which is known in postrouting alone."""
+    marked = (SetMark(plan.settings.marks.translated), Accept())
+    translated = [Rule((Match(Key.CT_STATUS, "dnat"),), marked)] if _polices_output(plan) else []
+    root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
+    rules = [_ESTABLISHED, *accepted_before, *translated, Rule((), (Goto(root),))]
+    builder.base_chain(Hook.OUTPUT, rules, policy_drop=True)
+
+
+def _postrouting(dispatch: Dispatch, builder: TableBuilder, marks: PacketMarks) -> None:
+    """The egress policy of what output let through for its translation alone; forwarded packets carry no such mark."""
+    root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
+    rules = [Rule((), (SetMark(marks.translated, clear=True),)), Rule((), (Goto(root),))]
+    onward = builder.chain(Hook.POSTROUTING, rules)
+    translated = Match(Key.MARK, marks.translated)
+    builder.base_chain(Hook.POSTROUTING, [Rule((translated,), (Goto(onward),))], Priority.MANGLE)
+
+
+def _polices_output(plan: Plan) -> bool:
+    """Whether output can deny anything."""
+    return bool(plan.endpoints) or plan.settings.unmanaged_interfaces.egress is Unmanaged.DENY

@@ -10,8 +10,6 @@ from hostfw.nft.change import InstalledBaseChain, InstalledTable, as_installed
 from hostfw.nft.objects import Hook, Ruleset, Table
 from hostfw.nft.render import table_name
 
-_HOOKS = frozenset(hook.value for hook in Hook)
-
 Digests = tuple[tuple[Family, str, str], ...]
 
 
@@ -91,9 +89,8 @@ def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
 
 
 def _loosened(there: Mapping[str, KernelChain]) -> Iterator[str]:
-    """Base chains whose policy is not the one that we gave them; digests are of rules alone."""
-    for name in sorted(_HOOKS & there.keys()):
-        base = there[name].base
-        wanted = "accept" if name == Hook.FORWARD else "drop"
-        if base is None or base.policy != wanted:
-            yield f"chain {name} does not {wanted} by policy any more"
+    """Base chains that no longer drop by policy; digests are of rules alone."""
+    for name in (Hook.INPUT, Hook.OUTPUT):
+        chain = there.get(name)
+        if chain is not None and (chain.base is None or chain.base.policy != "drop"):
+            yield f"chain {name} does not drop by policy any more"

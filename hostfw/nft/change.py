@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from hostfw.model.values import Family
-from hostfw.nft.objects import BaseChain, Rule, Ruleset, Table
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Rule, Ruleset, Table
 from hostfw.nft.render import base_chain_spec, rule_text, table_name, table_text
 
 
@@ -98,6 +98,9 @@ def _switch(desired: Table, installed: InstalledTable | None) -> str:
         if chain.name in there.suspect or there.base_chains.get(chain.name) != as_installed(chain):
             lines.append(f"add chain {name} {chain.name} {{ {base_chain_spec(chain)} }}\n")
             lines.extend(_rewrite(name, chain.name, chain.rules, desired.family))
+    # Emptied, an unused base chain accepts; taking its hook away would drop what is queued there (NFQUEUE).
+    unused = (BASE_CHAIN_NAMES - {chain.name for chain in desired.base_chains}) & there.base_chains.keys()
+    lines.extend(f"flush chain {name} {base}\n" for base in sorted(unused) if there.base_chains[base].rules)
     return "".join(lines)
 
 

@@ -29,6 +29,8 @@ class Key(StrEnum):
     ICMP_CODE = "icmp code"
     HOP_LIMIT = "hoplimit"
     CT_STATE = "ct state"
+    CT_STATUS = "ct status"
+    MARK = "meta mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,11 @@ MatchValue = int | str | PortRange | Cidr | SetRef
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One test of a rule. A `str` value is an interface name or a list of conntrack states as nft writes it."""
+    """One test of a rule.
+
+    A `str` value is an interface name or conntrack states and status as nft writes them. A mark (`Key.MARK`) is tested
+    for having all the bits of an `int` value.
+    """
 
     key: Key
     value: MatchValue
@@ -111,6 +117,19 @@ class Goto:
     chain: str
 
 
+@dataclass(frozen=True, slots=True)
+class Notrack:
+    """Keeps connection tracking from the packet; only before priority -200 (raw)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMark:
+    """Sets these bits of the packet's mark, or clears them."""
+
+    bits: int
+    clear: bool = False
+
+
 Verdict = Accept | Drop | Return | Jump | Goto
 
 
@@ -122,7 +141,7 @@ class Vmap:
     map: str
 
 
-Statement = CounterRef | Limit | Log | Reject | Vmap | Verdict
+Statement = CounterRef | Limit | Log | Notrack | SetMark | Reject | Vmap | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,25 +162,45 @@ class Chain:
 
 
 class Hook(StrEnum):
-    """The netfilter hooks at which hostfw filters."""
+    """The netfilter hooks that a packet passes."""
 
+    PREROUTING = "prerouting"
     INPUT = "input"
     FORWARD = "forward"
     OUTPUT = "output"
+    POSTROUTING = "postrouting"
+
+
+class Priority(StrEnum):
+    """Where in a hook a base chain stands, by nft's names: raw -300, (conntrack -200,) mangle -150, filter 0."""
+
+    RAW = "raw"
+    MANGLE = "mangle"
+    FILTER = "filter"
 
 
 @dataclass(frozen=True, slots=True)
 class BaseChain:
-    """The chain of a hook, at priority filter (0). `policy_drop` also denies what a rule failed to decide."""
+    """A chain of a hook. `policy_drop` also denies what a rule failed to decide."""
 
     hook: Hook
+    priority: Priority
     policy_drop: bool
     rules: tuple[Rule, ...]
 
     @property
     def name(self) -> str:
-        """A base chain is named after its hook."""
-        return self.hook.value
+        """What nft calls it."""
+        return base_chain_name(self.hook, self.priority)
+
+
+def base_chain_name(hook: Hook, priority: Priority) -> str:
+    """A base chain is named after its hook, and its priority where that is not filter."""
+    return hook.value if priority is Priority.FILTER else f"{priority}-{hook}"
+
+
+BASE_CHAIN_NAMES = frozenset(base_chain_name(hook, priority) for hook in Hook for priority in Priority)
+"""Every name that a base chain of ours can have."""
 
 
 class ElementType(StrEnum):

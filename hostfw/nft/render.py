@@ -19,11 +19,13 @@ from hostfw.nft.objects import (
     Limit,
     Log,
     Match,
+    Notrack,
     Reject,
     Return,
     Rule,
     Ruleset,
     Set,
+    SetMark,
     SetRef,
     Statement,
     Table,
@@ -35,6 +37,7 @@ DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
 
 _INDENT = "\t"
+_ALL_BITS = 0xFFFFFFFF
 
 
 def render(ruleset: Ruleset) -> str:
@@ -108,7 +111,9 @@ def _base_chain_text(chain: BaseChain, family: Family) -> str:
 
 def base_chain_spec(chain: BaseChain) -> str:
     """The type, hook, priority and policy of a base chain, as its declaration takes them."""
-    return f"type filter hook {chain.hook} priority filter; policy {'drop' if chain.policy_drop else 'accept'};"
+    return (
+        f"type filter hook {chain.hook} priority {chain.priority}; policy {'drop' if chain.policy_drop else 'accept'};"
+    )
 
 
 def _set_text(contents: Set, family: Family) -> str:
@@ -180,8 +185,10 @@ def _match_text(match: Match, family: Family) -> str:
         case PortRange() as ports:
             return f"{_key_text(match.key, family)} {operator}{_range_text(ports)}"
         case str() as text:
-            quoted = text if match.key is Key.CT_STATE else f'"{text}"'
+            quoted = text if match.key in (Key.CT_STATE, Key.CT_STATUS) else f'"{text}"'
             return f"{_key_text(match.key, family)} {operator}{quoted}"
+        case int() as bits if match.key is Key.MARK:
+            return f"meta mark & {bits:#010x} {operator or '== '}{bits:#010x}"
         case int() as number:
             text = _PROTOCOL_NAMES.get(number, str(number)) if match.key is Key.PROTOCOL else str(number)
             return f"{_key_text(match.key, family)} {operator}{text}"
@@ -230,7 +237,7 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
-        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE:
+        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.MARK:
             return key.value
 
 
@@ -248,6 +255,10 @@ def _statement_text(statement: Statement, family: Family) -> str:
             return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
         case Vmap(key, name):
             return f"{_key_text(key, family)} vmap @{name}"
+        case Notrack():
+            return "notrack"
+        case SetMark(bits, clear):
+            return f"meta mark set meta mark {f'& {bits ^ _ALL_BITS:#010x}' if clear else f'| {bits:#010x}'}"
         case Reject(tcp_reset):
             icmp = "icmp" if family is Family.V4 else "icmpv6"
             return f"reject with {'tcp reset' if tcp_reset else f'{icmp} type admin-prohibited'}"

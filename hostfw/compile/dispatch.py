@@ -1,0 +1,163 @@
+"""Dispatch: from the interface of a packet to the chain of its endpoint, hook by hook."""
+
+from collections.abc import Callable, Iterator
+
+from hostfw.compile.builder import TableBuilder
+from hostfw.compile.layout import Layout
+from hostfw.compile.program import Program, Programs
+from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
+from hostfw.model.settings import NeighbourDiscovery
+from hostfw.model.values import Direction, Family, PortRange
+from hostfw.nft.objects import (
+    Accept,
+    ElementType,
+    Goto,
+    Key,
+    Match,
+    Notrack,
+    Return,
+    Rule,
+    SetMark,
+    Statement,
+    Verdict,
+    Vmap,
+)
+
+LOOPBACK = "lo"
+
+NEIGHBOUR_DISCOVERY_TYPES = PortRange(133, 136)
+"""Router and neighbour solicitations and advertisements (RFC 4861), valid only with a hop limit of 255."""
+
+MULTICAST_LISTENER_TYPES = (PortRange(130, 132), PortRange(143, 143))
+"""Multicast listener queries, reports and dones (RFC 2710, RFC 3810)."""
+
+HOP_LIMIT_OF_A_NEIGHBOUR = 255
+
+ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
+
+
+class Dispatch:
+    """The dispatch of every hook in one table; programs that are one are laid out once.
+
+    `reject` is whether denials tell the sender, which the kernel allows in input, forward and output alone.
+    """
+
+    def __init__(self, plan: Plan, builder: TableBuilder, *, reject: bool) -> None:
+        """The dispatch of a plan's interfaces."""
+        self._plan = plan
+        self._builder = builder
+        self._programs = Programs(plan.settings, reject)
+        self._programs_that_drop = Programs(plan.settings, reject=False)
+        self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
+        # By the identity of what is planned: endpoints with the same policies share the very tuples.
+        self._chains: dict[tuple[object, ...], Verdict] = {}
+
+    def local(self, direction: Direction) -> list[Rule]:
+        """Input or output: loopback, neighbour discovery, interfaces, then all other interfaces."""
+        allow = (Accept(),)
+        default = self._wildcard(direction, direction.short, self._programs.local, allow)
+        if default is None:
+            program = self._programs.unmanaged(direction)
+            default = Accept() if program is None else self._goto(f"{direction.short}/unmanaged", program, allow)
+        verdicts = self._verdicts(direction, direction.short, self._programs.local, allow)
+        return [
+            *self._loopback(direction),
+            *self._neighbours(),
+            *self._interfaces(direction, direction.short, verdicts),
+            Rule((), (default,)),
+        ]
+
+    def forward(self, direction: Direction) -> list[Rule]:
+        """What forwarded packets meet on their way in or out; nothing where no policy applies to them."""
+        return self._class(direction, f"forward-{direction.short}", self._programs.forward, (Return(),))
+
+    def untracked(self, direction: Direction) -> list[Rule]:
+        """What every packet meets before connection tracking; nothing where no policy is doNotTrack."""
+        allow = (Notrack(), SetMark(self._plan.settings.marks.accepted), Accept())
+        return self._class(direction, f"untracked-{direction.short}", self._programs_that_drop.untracked, allow)
+
+    def pre_dnat(self) -> list[Rule]:
+        """What new packets meet before destination NAT; nothing where no policy is preDNAT."""
+        allow = (SetMark(self._plan.settings.marks.accepted), Accept())
+        return self._class(Direction.INGRESS, "pre-dnat", self._programs_that_drop.pre_dnat, allow)
+
+    def _class(
+        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+    ) -> list[Rule]:
+        """Interfaces whose endpoint has policies of a class, then all others.
+
+        An interface with an endpoint of its own is not the wildcard's, even if its own endpoint lets all pass.
+        """
+        default = self._wildcard(direction, purpose, program_of, allow) or Return()
+        verdicts = self._verdicts(direction, purpose, program_of, allow)
+        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default}
+        rules = list(self._interfaces(direction, purpose, verdicts))
+        return rules if default == Return() else [*rules, Rule((), (default,))]
+
+    def _loopback(self, direction: Direction) -> Iterator[Rule]:
+        """Loopback is open unless an endpoint is bound to it."""
+        if all(binding.interface != LOOPBACK for binding in self._plan.bindings):
+            yield Rule((Match(_interface_key(direction), LOOPBACK),), (Accept(),))
+
+    def _neighbours(self) -> Iterator[Rule]:
+        accepted = self._plan.settings.neighbour_discovery is NeighbourDiscovery.ACCEPT
+        if self._builder.family is Family.V4 or not accepted:
+            return
+        near = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_NEIGHBOUR)
+        yield Rule((Match(Key.ICMP_TYPE, NEIGHBOUR_DISCOVERY_TYPES), near), (Accept(),))
+        yield from (Rule((Match(Key.ICMP_TYPE, types),), (Accept(),)) for types in MULTICAST_LISTENER_TYPES)
+
+    def _interfaces(self, direction: Direction, purpose: str, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
+        key = _interface_key(direction)
+        elements = tuple(sorted(verdicts.items()))
+        if len(elements) <= self._builder.costs.linear_interfaces:
+            yield from (Rule((Match(key, name),), (verdict,)) for name, verdict in elements)
+        else:
+            name = self._builder.verdict_map(f"{purpose}/interfaces", ElementType.IFNAME, elements)
+            yield Rule((), (Vmap(key, name),))
+
+    def _verdicts(
+        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+    ) -> dict[str, Verdict]:
+        return {
+            binding.interface: self._verdict(self._endpoints[binding.endpoint], direction, purpose, program_of, allow)
+            for binding in self._plan.bindings
+        }
+
+    def _wildcard(
+        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+    ) -> Verdict | None:
+        """The verdict of interfaces without an endpoint of their own, or None where there is no wildcard."""
+        if self._plan.wildcard is None:
+            return None
+        return self._verdict(self._endpoints[self._plan.wildcard], direction, purpose, program_of, allow)
+
+    def _verdict(
+        self,
+        endpoint: PlannedEndpoint,
+        direction: Direction,
+        purpose: str,
+        program_of: ProgramOf,
+        allow: tuple[Statement, ...],
+    ) -> Verdict:
+        planned = endpoint.direction(direction)
+        tiers = (
+            planned.tiers,
+            planned.profiles,
+            planned.forward_tiers,
+            planned.untracked_tiers,
+            planned.pre_dnat_tiers,
+        )
+        key = (purpose, *map(id, tiers))
+        if key not in self._chains:
+            program = program_of(planned, direction)
+            verdict = Return() if program is None else self._goto(f"{purpose}/{endpoint.name}", program, allow)
+            self._chains[key] = verdict
+        return self._chains[key]
+
+    def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...]) -> Verdict:
+        return Goto(Layout(self._builder, self._plan.settings.logging, allow).chain(purpose, program))
+
+
+def _interface_key(direction: Direction) -> Key:
+    return Key.IIFNAME if direction is Direction.INGRESS else Key.OIFNAME
