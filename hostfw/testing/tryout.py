@@ -13,6 +13,7 @@ import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from textwrap import indent
 from time import monotonic
 from types import FrameType
 
@@ -95,7 +96,7 @@ def _show(story: Story, style: Style) -> tuple[Shown, ...] | None:
         ):
             shown = show(story, *running)
     except LabError as error:
-        print(f"  {error}\n", file=sys.stderr, flush=True)
+        print(f"{indent(str(error), '  ')}\n", file=sys.stderr, flush=True)
         return None
     for row in rows(shown, style):
         print(row)
