@@ -1,0 +1,170 @@
+"""YAML to nodes: what a plain scalar is, where things stand, and what is refused before any resource is looked at."""
+
+import pytest
+
+from hostfw.model.problems import Problem
+from hostfw.model.sources import Source
+from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, documents, plain_kind
+from tests.unit.policy_texts import said
+
+KINDS = [
+    (ScalarKind.NULL, ("", "~", "null", "Null", "NULL")),
+    (ScalarKind.BOOLEAN, ("true", "True", "FALSE", "yes", "No", "on", "OFF")),
+    (ScalarKind.INTEGER, ("0", "-1", "+5", "1_000", "0x1F", "0b11", "017", "00")),
+    (ScalarKind.NUMBER, ("1.5", "-0.5", "1.", ".5", "1.5e+3", ".inf", "-.Inf", ".nan")),
+    (ScalarKind.STRING, ("a", "y", "N", "nULL", "tRUE", "20:25", "2024-01-01", "10.0.0.1", "10.0.0.0/8", "::1", "1e3")),
+    (ScalarKind.STRING, ("-", "--1", "0x", "0o17", "1.2.3", "12e34", "=", "08x", "1 2", "+", ".", "..", "-.")),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in KINDS for text in texts])
+def test_a_plain_scalar_is_what_calicoctl_takes_it_for(kind: ScalarKind, text: str) -> None:
+    """Apart from what PyYAML would write as a string."""
+    assert plain_kind(text) is kind
+
+
+def test_nodes_know_where_they_begin_and_whether_they_were_quoted() -> None:
+    """In block and flow style, behind comments, wide characters and a byte order mark."""
+    text = "\ufeff# 注\nä: [1, '2']\nb:\n  - |\n    c\n  - {d: \"e\"}\n"
+
+    (root,), problems = _read(text)
+
+    assert _shape(root) == {
+        "at": "2:1",
+        "ä 2:1 plain": {"at": "2:4", "items": ["1 2:5 plain", "2 2:8 quoted"]},
+        "b 3:1 plain": {"at": "4:3", "items": ["c\n 4:5 quoted", {"at": "6:5", "d 6:6 plain": "e 6:9 quoted"}]},
+    }
+    assert problems == []
+
+
+def test_documents_come_one_by_one_without_the_empty_ones() -> None:
+    """Separators, comments and explicit nulls make no resource."""
+    roots, problems = _read("---\n---\n# nothing\n---\na: 1\n---\nnull\n---\n[b]\n...\n")
+
+    assert [type(root) for root in roots] == [Mapping, Sequence]
+    assert problems == []
+
+
+def test_an_alias_is_the_node_of_its_anchor() -> None:
+    """Within one document."""
+    (root,), problems = _read("a: &x [1]\nb: *x\nc: &y 2\nd: *y\n")
+
+    assert isinstance(root, Mapping)
+    values = [value for _, value in root.pairs()]
+    assert values[0] is values[1]
+    assert values[2] is values[3]
+    assert problems == []
+
+
+def test_a_string_tag_makes_a_string() -> None:
+    """Whatever the value looks like."""
+    (root,), problems = _read("[!!str 5, ! true]")
+
+    assert isinstance(root, Sequence)
+    assert all(isinstance(item, Scalar) and not item.plain for item in root.items)
+    assert problems == []
+
+
+INDENTATION = "check the indentation of this line and those above it"
+BEGAN = "that begins on line 1"
+
+NO_YAML = [
+    ("a:\n\tb: 1", "2:1", "a tab in the indentation; expected spaces", "YAML is indented with spaces only"),
+    ("a: @b", "1:4", 'no value can begin with "@"', "quote the value"),
+    (
+        "a: b: c",
+        "1:5",
+        "not valid YAML: mapping values are not allowed in this context",
+        "quote a value that holds ': '",
+    ),
+    (
+        "a: [1, 2\nb: 3\n",
+        "2:2",
+        f"not valid YAML: did not find expected ',' or ']' while parsing a flow sequence {BEGAN}",
+        "a bracket that was opened above is not closed",
+    ),
+    (
+        "a: 'b\n",
+        "2:1",
+        f"not valid YAML: found unexpected end of stream while scanning a quoted scalar {BEGAN}",
+        "a quote that was opened above is not closed",
+    ),
+    (
+        'a: "\\d"',
+        "1:5",
+        "not valid YAML: found unknown escape character while parsing a quoted scalar",
+        "use single quotes where backslashes stand for themselves",
+    ),
+    (
+        "a:\n  b: 1\n c: 2\n",
+        "3:2",
+        f"not valid YAML: did not find expected key while parsing a block mapping {BEGAN}",
+        INDENTATION,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "where", "message", "hint"), NO_YAML)
+def test_what_is_no_yaml_is_told_with_what_may_be_the_reason(text: str, where: str, message: str, hint: str) -> None:
+    """Line and column as an editor counts them."""
+    _, problems = _read(text)
+
+    assert [said(problem) for problem in problems] == [f"{where} {message}; hint: {hint}"]
+
+
+TAGGED = "is not supported; expected a value without a tag, or !!str"
+
+REFUSED = [
+    ("a: 1\nb: x\x07y", "2:5 the character U+0007 may not stand in YAML"),
+    ("ä\n\udcff", "2:1 the character U+DCFF may not stand in YAML"),
+    ("a: *b", "1:4 the alias *b has no anchor; expected &b earlier in the same document"),
+    ("a: &b 1\n---\nc: *b", "3:4 the alias *b has no anchor; expected &b earlier in the same document"),
+    ("a: &b [*b]", "1:8 the alias *b stands within its own anchor"),
+    ("a: !!int 5", f"1:4 the tag !!int {TAGGED}"),
+    ("a: !vault x", f"1:4 the tag !vault {TAGGED}"),
+    ("a: !!map {}", f"1:4 the tag !!map {TAGGED}"),
+    ("[" * 65, "1:65 collections nest deeper than 64"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), REFUSED)
+def test_what_yaml_allows_and_hostfw_does_not_is_refused_in_place(text: str, expected: str) -> None:
+    """Characters, aliases, tags and depth."""
+    _, problems = _read(text)
+
+    assert [said(problem) for problem in problems] == [expected]
+
+
+def test_documents_before_a_mistake_are_still_read() -> None:
+    """So that their own mistakes are said in the same run."""
+    roots, problems = _read("a: 1\n---\nb: [\n")
+
+    assert len(roots) == 1
+    assert len(problems) == 1
+
+
+def test_aliases_cannot_stand_for_billions_of_nodes() -> None:
+    """Nine lines of nine aliases each would be 387 million."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+
+    _, problems = _read("\n".join(lines))
+
+    assert [said(problem) for problem in problems] == [
+        "6:10 the aliases of this file repeat too much; expected at most 100000 nodes"
+    ]
+
+
+def _read(text: str) -> tuple[list[Node], list[Problem]]:
+    problems: list[Problem] = []
+    return list(documents(Source("a.yaml", text), problems)), problems
+
+
+def _shape(node: Node) -> object:
+    """A tree as plain data, with positions."""
+    at = f"{node.mark.line + 1}:{node.mark.column + 1}"
+    if isinstance(node, Scalar):
+        return f"{node.text} {at} {'plain' if node.plain else 'quoted'}"
+    if isinstance(node, Sequence):
+        return {"at": at, "items": [_shape(item) for item in node.items]}
+    return {"at": at} | {str(_shape(key)): _shape(value) for key, value in node.pairs()}
