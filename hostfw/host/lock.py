@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
@@ -54,7 +54,6 @@ class WriterLock:
         """Wait for the lock. Raises LockHeld with the holder's pid, or HostError if the run directory is no good."""
         deadline = monotonic() + self._timeout_s
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             while (descriptor := _try(self._path)) is None:
                 if monotonic() >= deadline:
                     raise LockHeld(*_held_by(_holder(self._path), self._timeout_s))
@@ -75,25 +74,32 @@ class WriterLock:
 
 
 def _try(path: Path) -> int | None:
-    """A descriptor that holds the lock, or None if another does."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """A descriptor that holds the lock; None if another holds it, or if the run directory was cleared meanwhile."""
+    with ExitStack() as on_failure:
+        try:
+            descriptor = _open(path)
+            on_failure.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(descriptor), path.stat()):
+                return None
+        except (BlockingIOError, FileNotFoundError):
+            return None
+        # The pid is for people; a full disk must not keep anyone from repairing the firewall.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        on_failure.pop_all()
+        return descriptor
+
+
+def _open(path: Path) -> int:
+    """The lock file, made where there is none, as is the run directory."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A run directory that was cleared meanwhile leaves us with a file that nobody else will look at.
-        ours = os.path.samestat(os.fstat(descriptor), path.stat())
-    except (BlockingIOError, FileNotFoundError):
-        ours = False
-    except BaseException:
-        os.close(descriptor)
-        raise
-    if not ours:
-        os.close(descriptor)
-        return None
-    # The pid is for people; a full disk must not keep anyone from repairing the firewall.
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _holder(path: Path) -> int | None:
