@@ -15,6 +15,7 @@ from hostfw.model.resources import (
     Profile,
     Resource,
     Resources,
+    StagedGlobalNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import Cidr, address_text
@@ -43,6 +44,14 @@ KINDS = (
         ("TIER", "ORDER", "SELECTOR"),
         ("TYPES",),
         lambda resources: resources.policies,
+    ),
+    Kind(
+        CALICO_V3,
+        "StagedGlobalNetworkPolicy",
+        ("sgnp", "sgnps", "stagedglobalnetworkpolicy", "stagedglobalnetworkpolicies"),
+        ("TIER", "ORDER", "SELECTOR", "ACTION"),
+        ("TYPES",),
+        lambda resources: resources.staged_policies,
     ),
     Kind(
         CALICO_V3,
@@ -84,8 +93,10 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What a table shows of a resource under the headings of its kind, and under the wide ones."""
     match resource:
         case GlobalNetworkPolicy():
-            types = ", ".join(direction.value.capitalize() for direction in resource.types)
-            return (resource.tier, _order(resource.order), resource.selector.text or "all()"), (types,)
+            return _policy(resource)
+        case StagedGlobalNetworkPolicy():
+            cells_of_policy, wide = _policy(resource.policy)
+            return (*cells_of_policy, resource.staged_action.value), wide
         case HostEndpoint():
             wide = _cidrs(resource.expected_ips), ", ".join(resource.profiles) or _NONE, _labels(resource)
             return (resource.node, _interface(resource)), wide
@@ -97,6 +108,11 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (_pairs(resource.labels_to_apply),), ()
         case InterfaceGroup():
             return (_entries(resource.match),), (_entries(resource.except_),)
+
+
+def _policy(policy: GlobalNetworkPolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    types = ", ".join(direction.value.capitalize() for direction in policy.types) or _NONE
+    return (policy.tier, _order(policy.order), policy.selector.text or "all()"), (types,)
 
 
 def _order(order: float | None) -> str:

@@ -3,6 +3,19 @@
 from enum import StrEnum
 
 
+class PolicyClass(StrEnum):
+    """The classes of policy, in the order in which a packet meets them.
+
+    doNotTrack policies are met before connection tracking, preDNAT ones before destination NAT, the others where the
+    path is known: all of them by local traffic, those with applyOnForward by forwarded traffic.
+    """
+
+    UNTRACKED = "untracked"
+    PRE_DNAT = "pre-dnat"
+    NORMAL = "normal"
+    FORWARD = "forward"
+
+
 class Reason(StrEnum):
     """What decided a packet. Only `RULE` has a policy rule behind it; the others are decisions of their own."""
 

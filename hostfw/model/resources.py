@@ -6,7 +6,9 @@ the Calico documentation for the meaning of each field.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
+from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
 
@@ -67,7 +69,8 @@ class Rule:
 class GlobalNetworkPolicy:
     """Ordered rules for every HostEndpoint that `selector` selects. `order` None means last.
 
-    `types` is the effective value, defaulting applied: the directions in which the policy exists.
+    `types` is the effective value, defaulting applied: the directions in which the policy exists. `do_not_track` and
+    `pre_dnat` exclude each other and need `apply_on_forward`, as they see traffic before its path is known.
     """
 
     metadata: Metadata
@@ -79,12 +82,53 @@ class GlobalNetworkPolicy:
     egress: tuple[Rule, ...] = ()
     apply_on_forward: bool = False
     tier_position: Position = NOWHERE
+    do_not_track: bool = False
+    pre_dnat: bool = False
+
+    def is_of(self, policy_class: PolicyClass) -> bool:
+        """Whether it belongs to a class; with applyOnForward a normal policy is of two."""
+        match policy_class:
+            case PolicyClass.UNTRACKED:
+                return self.do_not_track
+            case PolicyClass.PRE_DNAT:
+                return self.pre_dnat
+            case PolicyClass.NORMAL:
+                return not (self.do_not_track or self.pre_dnat)
+            case PolicyClass.FORWARD:
+                return self.apply_on_forward and not (self.do_not_track or self.pre_dnat)
 
     def rules(self, direction: Direction) -> tuple[Rule, ...]:
         """The rules of one direction, in order; empty for a direction that `types` leaves out."""
         if direction not in self.types:
             return ()
         return self.ingress if direction is Direction.INGRESS else self.egress
+
+
+class StagedAction(StrEnum):
+    """What a staged policy proposes, spelled as in `projectcalico.org/v3`."""
+
+    SET = "Set"
+    DELETE = "Delete"
+    LEARN = "Learn"
+    IGNORE = "Ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedGlobalNetworkPolicy:
+    """A policy that is tried without being enforced; it and a GlobalNetworkPolicy of its name are two resources."""
+
+    policy: GlobalNetworkPolicy
+    staged_action: StagedAction = StagedAction.SET
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its name, labels, annotations and place."""
+        return self.policy.metadata
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether it proposes rules; Delete and Ignore are as good as absent."""
+        return self.staged_action in (StagedAction.SET, StagedAction.LEARN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +215,9 @@ class InterfaceGroup:
     except_: tuple[InterfaceMatch, ...] = ()
 
 
-Resource = GlobalNetworkPolicy | HostEndpoint | GlobalNetworkSet | Tier | Profile | InterfaceGroup
+Resource = (
+    GlobalNetworkPolicy | StagedGlobalNetworkPolicy | HostEndpoint | GlobalNetworkSet | Tier | Profile | InterfaceGroup
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +230,13 @@ class Resources:
     tiers: tuple[Tier, ...] = ()
     profiles: tuple[Profile, ...] = ()
     interface_groups: tuple[InterfaceGroup, ...] = ()
+    staged_policies: tuple[StagedGlobalNetworkPolicy, ...] = ()
 
     def all(self) -> tuple[Resource, ...]:
         """Every resource, kind by kind."""
         return (
             *self.policies,
+            *self.staged_policies,
             *self.endpoints,
             *self.network_sets,
             *self.tiers,

@@ -9,7 +9,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.policy.fields import did_you_mean, quoted
 from hostfw.policy.lint import lint
-from hostfw.policy.resolve import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
+from hostfw.policy.planned_directions import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.selector import SelectorError, parse
 from hostfw.policy.wording import listed
 

@@ -20,6 +20,8 @@ from hostfw.model.resources import (
     Resource,
     Rule,
     SelectorText,
+    StagedAction,
+    StagedGlobalNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import Action, Cidr, Icmp, PortRange, Protocol, address_text
@@ -41,6 +43,8 @@ def _spec(resource: Resource) -> Mapping[str, object]:
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)
+        case StagedGlobalNetworkPolicy(policy=policy, staged_action=staged):
+            return {"stagedAction": None if staged is StagedAction.SET else staged.value, **_policy(policy)}
         case HostEndpoint():
             return _endpoint(resource)
         case GlobalNetworkSet(nets=nets):
@@ -62,6 +66,8 @@ def _policy(policy: GlobalNetworkPolicy) -> Mapping[str, object]:
         "ingress": _rules(policy.ingress),
         "egress": _rules(policy.egress),
         "applyOnForward": policy.apply_on_forward or None,
+        "doNotTrack": policy.do_not_track or None,
+        "preDNAT": policy.pre_dnat or None,
     }
 
 

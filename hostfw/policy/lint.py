@@ -14,7 +14,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
 from hostfw.policy.fields import quoted
 from hostfw.policy.lint_failsafe import opened_by_failsafe
-from hostfw.policy.resolve import DEFAULT_TIER
+from hostfw.policy.planned_directions import DEFAULT_TIER
 from hostfw.policy.selections import Selections, union
 from hostfw.policy.wording import listed
 

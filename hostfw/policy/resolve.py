@@ -6,31 +6,21 @@ parses.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from hostfw.model.facts import HostFacts
-from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedTier
+from hostfw.model.plan import Plan, PlannedEndpoint
 from hostfw.model.problems import Problem, Severity, in_order
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Metadata, Profile, Resources, Rule, Tier
-from hostfw.model.settings import Settings
-from hostfw.model.values import Action, Direction
+from hostfw.model.resources import HostEndpoint, Profile, Resources
+from hostfw.model.settings import Loopback, Settings
+from hostfw.model.values import Cidr, Direction
 from hostfw.policy.address_book import AddressBook
-from hostfw.policy.bindings import bind
-from hostfw.policy.labels import effective_labels, index_labels, members, selected
-from hostfw.policy.planned_rules import Owner, plan_rules
-from hostfw.policy.selector import parse
+from hostfw.policy.bindings import LOOPBACK, Bindings, bind
+from hostfw.policy.labels import effective_labels
+from hostfw.policy.planned_directions import DEFAULT_ALLOW_PROFILE, Governing, plan_directions
+from hostfw.policy.selector import matches, parse
 from hostfw.policy.wording import listed
-
-POLICY_KIND = "GlobalNetworkPolicy"
-PROFILE_KIND = "Profile"
-
-DEFAULT_TIER = Tier(Metadata("default"), order=1_000_000, default_action=Action.DENY)
-"""The tier that exists whether a file declares it or not; its order and action are Calico's and fixed."""
-
-_ALLOW_ALL = (Rule(Action.ALLOW),)
-DEFAULT_ALLOW_PROFILE = Profile(Metadata("projectcalico-default-allow"), ingress=_ALLOW_ALL, egress=_ALLOW_ALL)
-"""Calico's built-in profile that allows both directions."""
 
 
 def resolve(resources: Resources, settings: Settings, facts: HostFacts) -> tuple[Plan, tuple[Problem, ...]]:
@@ -38,131 +28,52 @@ def resolve(resources: Resources, settings: Settings, facts: HostFacts) -> tuple
     node = (settings.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.node == node)
     bound, problems = bind(local, resources.interface_groups, settings.loopback, facts)
-    governing = sorted((e for e in local if e.metadata.name in bound.governing), key=lambda e: e.metadata.name)
+    governing = _governing(local, bound, settings.loopback)
 
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
-    book = AddressBook(resources, profiles)
-    ingress, egress = (_plan_direction(governing, resources, profiles, book, d) for d in Direction)
+    known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
+    book = AddressBook(known, profiles)
+    ingress, egress = (plan_directions(governing, resources, profiles, book, d) for d in Direction)
     endpoints = tuple(
-        PlannedEndpoint(endpoint.metadata.name, into, out, endpoint.metadata.position)
-        for endpoint, into, out in zip(governing, ingress, egress, strict=True)
+        PlannedEndpoint(one.endpoint.metadata.name, into, out, one.endpoint.metadata.position)
+        for one, into, out in zip(governing, ingress, egress, strict=True)
     )
     plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard)
-    return plan, in_order((*problems, *_node_problems(resources, local, node)))
+    warnings = (*_node_problems(resources, local, node), *_untracked_problems(resources, governing, profiles))
+    return plan, in_order((*problems, *warnings))
 
 
-def _plan_direction(
-    endpoints: Sequence[HostEndpoint],
-    resources: Resources,
-    profiles: Mapping[str, Profile],
-    book: AddressBook,
-    direction: Direction,
-) -> list[PlannedDirection]:
-    """What governs one direction of each endpoint; equal parts are the same object in all of them."""
-    tiers = _tiers_in_order(resources.tiers)
-    policies = _policies_in_order(resources.policies, tiers, direction)
-
-    @cache
-    def policy_at(place: int) -> PlannedPolicy:
-        return _plan_policy(policies[place], direction, book)
-
-    @cache
-    def profile_named(name: str) -> PlannedPolicy:
-        return _plan_profile(profiles[name], direction, book)
-
-    @cache
-    def tiers_of(places: tuple[int, ...]) -> tuple[PlannedTier, ...]:
-        grouped: defaultdict[str, list[int]] = defaultdict(list)
-        for place in places:
-            grouped[policies[place].tier].append(place)
-        return tuple(tier_of(name, tuple(in_tier)) for name, in_tier in grouped.items())
-
-    @cache
-    def tier_of(name: str, places: tuple[int, ...]) -> PlannedTier:
-        return PlannedTier(name, tiers[name].default_action, tuple(map(policy_at, places)))
-
-    @cache
-    def forward_places(places: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(place for place in places if policies[place].apply_on_forward)
-
-    @cache
-    def direction_of(places: tuple[int, ...], profile_names: tuple[str, ...]) -> PlannedDirection:
-        return PlannedDirection(
-            tiers=tiers_of(places),
-            profiles=tuple(map(profile_named, profile_names)),
-            forward_tiers=tiers_of(forward_places(places)),
-        )
-
-    selecting = _selecting_policies(policies, [effective_labels(endpoint, profiles) for endpoint in endpoints])
+def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:
+    """The HostEndpoints that govern anything, sorted by name."""
+    beyond_loopback = {binding.endpoint for binding in bound.bindings if binding.interface != LOOPBACK}
+    names = bound.governing
     return [
-        direction_of(places, tuple(dict.fromkeys(endpoint.profiles)))
-        for endpoint, places in zip(endpoints, selecting, strict=True)
+        Governing(
+            endpoint,
+            is_wildcard=name == bound.wildcard,
+            # A wildcard means nothing for an exempt lo, so neither do its preDNAT policies.
+            shares_pre_dnat=loopback is Loopback.POLICED or name in beyond_loopback,
+        )
+        for name, endpoint in sorted((e.metadata.name, e) for e in local)
+        if name in names
     ]
 
 
-def _tiers_in_order(tiers: Iterable[Tier]) -> dict[str, Tier]:
-    """The tiers by name, in evaluation order: by order, no order last, then by name."""
-    by_name = {tier.metadata.name: tier for tier in (*tiers, DEFAULT_TIER)}
-    return dict(sorted(by_name.items(), key=lambda item: (*_order_key(item[1].order), item[0])))
-
-
-def _policies_in_order(
-    policies: Iterable[GlobalNetworkPolicy], tiers: Iterable[str], direction: Direction
-) -> tuple[GlobalNetworkPolicy, ...]:
-    """The policies that exist in a direction, tier by tier, in evaluation order.
-
-    Equal orders, and no order, go by the bytes of `name/namespace/kind`, as Calico's sorter has it: `ab-c` comes
-    before `ab` because `-` is less than `/`.
-    """
-    rank = {name: place for place, name in enumerate(tiers)}
-    return tuple(
-        sorted(
-            (policy for policy in policies if direction in policy.types),
-            key=lambda p: (rank[p.tier], *_order_key(p.order), f"{p.metadata.name}//{POLICY_KIND}"),
-        )
+def _with_learned_addresses(resources: Resources, bound: Bindings, facts: HostFacts) -> Resources:
+    """The resources, the addresses of interfaces being expectedIPs of the HostEndpoints that govern them."""
+    governs = {binding.interface: binding.endpoint for binding in bound.bindings}
+    learned: defaultdict[str, list[Cidr]] = defaultdict(list)
+    for interface in facts.interfaces:
+        name = governs.get(interface.name, bound.wildcard if interface.name != LOOPBACK else None)
+        if name is not None:
+            learned[name].extend(interface.addresses)
+    endpoints = (
+        replace(endpoint, expected_ips=tuple(dict.fromkeys((*endpoint.expected_ips, *learned[name]))))
+        if (name := endpoint.metadata.name) in learned
+        else endpoint
+        for endpoint in resources.endpoints
     )
-
-
-def _order_key(order: float | None) -> tuple[bool, float]:
-    return order is None, order or 0.0
-
-
-def _selecting_policies(
-    policies: Sequence[GlobalNetworkPolicy], label_sets: Sequence[Mapping[str, str]]
-) -> list[tuple[int, ...]]:
-    """For each label set the places of the policies that select it, ascending.
-
-    Policies that select the same endpoints, and endpoints that are selected alike, are handled as one, so the work
-    grows with the result rather than with policies times endpoints.
-    """
-    index = index_labels(label_sets)
-    bits_of = {text: selected(parse(text), index) for text in {p.selector.text for p in policies}}
-    alike: defaultdict[int, list[int]] = defaultdict(list)
-    for place, policy in enumerate(policies):
-        alike[bits_of[policy.selector.text]].append(place)
-    groups = tuple(alike.values())
-    selecting: list[list[int]] = [[] for _ in label_sets]
-    for number, bits in enumerate(alike):
-        for endpoint in members(bits):
-            selecting[endpoint].append(number)
-
-    @cache
-    def places_of(numbers: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(sorted(place for number in numbers for place in groups[number]))
-
-    return [places_of(tuple(numbers)) for numbers in selecting]
-
-
-def _plan_policy(policy: GlobalNetworkPolicy, direction: Direction, book: AddressBook) -> PlannedPolicy:
-    name = policy.metadata.name
-    rules = plan_rules(policy.rules(direction), Owner(POLICY_KIND, policy.tier, name, direction), book)
-    return PlannedPolicy(POLICY_KIND, name, policy.tier, policy.order, rules, policy.metadata.position)
-
-
-def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> PlannedPolicy:
-    name = profile.metadata.name
-    rules = plan_rules(profile.rules(direction), Owner(PROFILE_KIND, "", name, direction), book)
-    return PlannedPolicy(PROFILE_KIND, name, "", None, rules, profile.metadata.position)
+    return replace(resources, endpoints=tuple(endpoints))
 
 
 def _node_problems(resources: Resources, local: Sequence[HostEndpoint], node: str) -> Iterator[Problem]:
@@ -176,3 +87,22 @@ def _node_problems(resources: Resources, local: Sequence[HostEndpoint], node: st
         hint="give the HostEndpoints the name of this node, or set node in hostfw.yaml to the name that they have",
         severity=Severity.WARNING,
     )
+
+
+def _untracked_problems(
+    resources: Resources, governing: Sequence[Governing], profiles: Mapping[str, Profile]
+) -> Iterator[Problem]:
+    """The doNotTrack policies that select the wildcard, where they are ignored as in Calico."""
+    wildcard = next((one.endpoint for one in governing if one.is_wildcard), None)
+    if wildcard is None:
+        return
+    labels = effective_labels(wildcard, profiles)
+    staged = (one.policy for one in resources.staged_policies if one.is_evaluated)
+    for policy in (*resources.policies, *staged):
+        if policy.do_not_track and matches(parse(policy.selector.text), labels):
+            yield Problem(
+                policy.metadata.position,
+                f'a doNotTrack policy is ignored on HostEndpoint "{wildcard.metadata.name}", whose interfaceName is *',
+                hint="give the interface a HostEndpoint of its own, which names it",
+                severity=Severity.WARNING,
+            )

@@ -15,6 +15,8 @@ from hostfw.model.resources import (
     Profile,
     Rule,
     SelectorText,
+    StagedAction,
+    StagedGlobalNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import Action, Cidr, Direction, PortRange, Protocol, host_cidr, parse_address, parse_cidr
@@ -103,18 +105,28 @@ def gnp(
     egress: tuple[Rule, ...] = (),
     types: tuple[Direction, ...] = INGRESS,
     forward: bool = False,
+    untracked: bool = False,
+    pre_dnat: bool = False,
+    line: int = 1,
 ) -> GlobalNetworkPolicy:
-    """A GlobalNetworkPolicy."""
+    """A GlobalNetworkPolicy; one that is untracked or preDNAT applies on forward, as it must."""
     return GlobalNetworkPolicy(
-        metadata(name),
+        metadata(name, line=line),
         tier=tier,
         order=order,
         selector=SelectorText(selector),
         types=types,
         ingress=ingress,
         egress=egress,
-        apply_on_forward=forward,
+        apply_on_forward=forward or untracked or pre_dnat,
+        do_not_track=untracked,
+        pre_dnat=pre_dnat,
     )
+
+
+def staged(policy: GlobalNetworkPolicy, action: StagedAction = StagedAction.SET) -> StagedGlobalNetworkPolicy:
+    """The policy, proposed."""
+    return StagedGlobalNetworkPolicy(policy, action)
 
 
 def hep(
