@@ -9,9 +9,8 @@ from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.engine import complain_of, extent, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.engine import Applied, Failed
-from hostfw.engine.generation import Generation, Refused
+from hostfw.engine.generation import Refused
 from hostfw.nft.change import Change
-from hostfw.policy.bindings import LOOPBACK
 
 _NEW_CHAIN = re.compile(r"^\tchain \S+ \{$", re.MULTILINE)
 _SWEPT_CHAIN = re.compile(r"^delete chain ", re.MULTILINE)
@@ -43,7 +42,7 @@ def _sentence(applied: Applied, took_ms: int) -> str:
     """What is in force now, and what it took."""
     generation = applied.generation
     policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
-    governs = extent(policies, endpoints, governed_interfaces(generation))
+    governs = extent(policies, endpoints, generation.governed_interfaces)
     state = f"generation {generation.id} in force: {governs}"
     if applied.change.is_empty:
         return f"no change: {state}"
@@ -62,7 +61,7 @@ def _result(outcome: Applied | Refused | Failed, took_ms: int) -> Document:
                 "node": generation.plan.node,
                 "policies": len(generation.inspected.resources.policies),
                 "endpoints": len(generation.plan.endpoints),
-                "interfaces": governed_interfaces(generation),
+                "interfaces": generation.governed_interfaces,
                 "chainsNew": new,
                 "chainsSwept": swept,
                 "milliseconds": took_ms,
@@ -78,15 +77,6 @@ def _result(outcome: Applied | Refused | Failed, took_ms: int) -> Document:
                 "hint": outcome.hint,
                 "inForce": outcome.in_force,
             }
-
-
-def governed_interfaces(generation: Generation) -> int:
-    """How many interfaces of the host have a HostEndpoint."""
-    plan = generation.plan
-    bound = {binding.interface for binding in plan.bindings if binding.present}
-    if plan.wildcard is None:
-        return len(bound)
-    return len(bound | {i.name for i in generation.facts.interfaces if i.name != LOOPBACK})
 
 
 def chain_counts(change: Change) -> tuple[int, int]:

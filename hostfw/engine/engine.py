@@ -31,6 +31,7 @@ from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
 
 UNCHANGED = "the ruleset in force is unchanged"
+UNKNOWN = "what is in force is not known: `hostfwctl status` tells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +145,17 @@ class Engine:
                 return failed
         swept = _say(self._send(planned.sweep, nftables), "what is no longer used could not be removed")
         if not planned.is_empty:
-            tables = self.host.read_tables()
+            try:
+                tables = self.host.read_tables()
+            except HostError as error:
+                message = f"the generation was committed, but could not be read back: {error.message}"
+                return Failed(message, error.hint, in_force=UNKNOWN)
         lacking = missing(tables, generation.ruleset)
         if lacking:
             return Failed(
                 f"the kernel does not hold what was committed: {', '.join(lacking[:3])}",
                 "another program changes our tables; `nft monitor` shows which",
-                in_force="what is in force is not known",
+                in_force=UNKNOWN,
             )
         remembered = self._remember(generation, tables, record)
         return Applied(generation, planned, (*swept, *remembered))
@@ -164,7 +169,7 @@ class Engine:
             if result.ok:
                 result = nftables.commit(script)
         except NftFailure as failure:
-            in_force = UNCHANGED if failure.unchanged else "what is in force is not known: run `hostfwctl status`"
+            in_force = UNCHANGED if failure.unchanged else UNKNOWN
             return Failed(failure.message, failure.hint, in_force)
         return None if result.ok else _refused_by_nft(script, result)
 
@@ -218,5 +223,5 @@ def _counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     return (
         ("policies", len(resources.policies)),
         ("endpoints", len(generation.plan.endpoints)),
-        ("interfaces", sum(binding.present for binding in generation.plan.bindings)),
+        ("interfaces", generation.governed_interfaces),
     )

@@ -12,6 +12,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.render import render
+from hostfw.policy.bindings import LOOPBACK
 from hostfw.policy.check import check
 from hostfw.policy.decode import decode
 from hostfw.policy.resolve import resolve
@@ -43,6 +44,14 @@ class Generation:
     ruleset: Ruleset
     script: str
     warnings: tuple[Problem, ...]
+
+    @property
+    def governed_interfaces(self) -> int:
+        """How many interfaces of the host have a HostEndpoint, their own or the wildcard."""
+        bound = {binding.interface for binding in self.plan.bindings if binding.present}
+        if self.plan.wildcard is None:
+            return len(bound)
+        return len(bound | {interface.name for interface in self.facts.interfaces if interface.name != LOOPBACK})
 
 
 @dataclass(frozen=True, slots=True)
