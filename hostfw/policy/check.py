@@ -7,9 +7,9 @@ from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import Profile, Resources, Rule, SelectorText, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
+from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.fields import did_you_mean, quoted
 from hostfw.policy.lint import lint
-from hostfw.policy.planned_directions import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.selector import SelectorError, parse
 from hostfw.policy.wording import listed
 

@@ -78,7 +78,8 @@ _LIST = "List"
 _ENVELOPE = frozenset(("apiVersion", "kind", "metadata"))
 _RESOURCE = Shape(
     "a resource",
-    _ENVELOPE | {"spec", "status"},
+    _ENVELOPE | {"spec"},
+    ignored=frozenset(("status",)),
     elsewhere=dict.fromkeys(("name", "labels", "annotations"), "it belongs into metadata"),
 )
 _RESOURCE_LIST = Shape("a list of resources", _ENVELOPE | {"items"})

@@ -106,7 +106,7 @@ def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
     found = fields(reader, node, _MATCH)
     if not isinstance(node, Mapping):
         return None
-    if not found:
+    if not node.items:
         reader.report(node, "this entry has no condition, so it would hold for every interface", "at least one field")
     return InterfaceMatch(
         name=_word(reader, found, "name"),

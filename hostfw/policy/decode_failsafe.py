@@ -9,12 +9,12 @@ from hostfw.model.settings import (
     Failsafe,
     FailsafePort,
 )
-from hostfw.model.values import TCP, Cidr, Protocol
+from hostfw.model.values import TCP, Cidr, Protocol, parse_address
 from hostfw.policy.decode_nets import loose_cidr, net_or_address
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import each
 from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
+from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 
 _DIRECTIONS = Shape("failsafe", frozenset(("inbound", "outbound")))
 _PORT = Shape("a failsafe port", frozenset(("protocol", "port", "net")))
@@ -36,6 +36,8 @@ def decode_failsafe(reader: Reader, node: Node, base: Failsafe) -> Failsafe:
             expected = "calico, none, or a mapping of inbound and outbound"
             reader.report(node, f"failsafe is {described(node)}", expected, did_you_mean(node.text, _WORDS))
         return chosen or base
+    if isinstance(node, Sequence) and not node.items:
+        return Failsafe((), ())
     found = fields(reader, node, _DIRECTIONS)
     return Failsafe(
         _ports(reader, found["inbound"], "inbound", base.inbound) if "inbound" in found else base.inbound,
@@ -90,8 +92,10 @@ def _from_text(reader: Reader, node: Node, text: str, what: str) -> FailsafePort
     net: Cidr | None = None
     if net_text is not None:
         net = loose_cidr(net_text)
-        if net is None:
-            reader.report(node, f"{what} has {quoted(text)} with net {quoted(net_text)}", "a prefix or an address")
+        if net is None or parse_address(net_text.partition("/")[0]) != (net.family, net.address):
+            reader.report(
+                node, f"{what} has {quoted(text)} with net {quoted(net_text)}", "a masked prefix, or an address"
+            )
             return None
     port = int(found["port"]) if len(found["port"]) <= len(str(LAST_PORT)) else 0
     if not 1 <= port <= LAST_PORT:

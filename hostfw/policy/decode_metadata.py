@@ -3,30 +3,33 @@
 from hostfw.model.resources import Labels, Metadata
 from hostfw.policy.fields import Reader, Refusal, Shape, entries, fields, quoted, text
 from hostfw.policy.names import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
-from hostfw.policy.yaml_nodes import Node
+from hostfw.policy.yaml_nodes import Mapping, Node
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
 
-_SERVER_FIELDS = (
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "managedFields",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
+_SERVER_FIELDS = frozenset(
+    (
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    )
 )
 """What an API server adds to the metadata of an exported manifest; accepted and ignored."""
 
 _METADATA = Shape(
     "metadata",
-    frozenset(("name", "labels", "annotations", *_SERVER_FIELDS)),
+    frozenset(("name", "labels", "annotations")),
     {"namespace": Refusal("the kinds that hostfw reads belong to no namespace", "leave it out")},
+    ignored=_SERVER_FIELDS,
 )
 
 
@@ -41,7 +44,7 @@ def decode_metadata(
         reader.report(start, "metadata is missing", "metadata with a name")
         return None
     found = fields(reader, node, _METADATA)
-    name = required_name(reader, found.get("name"), "metadata.name", form, node)
+    name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
     labelled = labels(reader, found.get("labels"), "metadata.labels", reserved)
     annotated = annotations(reader, found.get("annotations"), "metadata.annotations")
     return Metadata(name, labelled, annotated, reader.at(start)) if name else None
@@ -70,7 +73,7 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
         if not is_label_key(key_text):
-            reader.report(key, f"the key {quoted(key_text)} of {what}", LABEL_KEY_EXPECTED)
+            reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
             continue
         if key_text == reserved:
             reader.report(key, f"the label {key_text} is Kubernetes' own", "", "choose another label")
@@ -89,7 +92,7 @@ def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
         if not is_label_key(key_text):
-            reader.report(key, f"the key {quoted(key_text)} of {what}", LABEL_KEY_EXPECTED)
+            reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
             continue
         value_text = text(reader, value, f"the annotation {key_text}")
         if value_text is not None:

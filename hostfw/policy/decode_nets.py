@@ -56,7 +56,11 @@ def address(reader: Reader, node: Node, what: str) -> Cidr | None:
         hint = "leave out the length" if parse_cidr(value) else ""
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
-    return host_cidr(*parsed)
+    cidr = host_cidr(*parsed)
+    if _is_mapped(cidr):
+        _refuse_mapped(reader, node, what, cidr)
+        return None
+    return cidr
 
 
 def loose_cidr(value: str) -> Cidr | None:

@@ -113,7 +113,7 @@ def _interfaces(reader: Reader, node: Node | None) -> tuple[Interface, ...]:
     interfaces: dict[str, Interface] = {}
     for item in items(reader, node, "interfaces"):
         interface = _interface(reader, item)
-        if interface.name in interfaces:
+        if interface.name and interface.name in interfaces:
             reader.report(item, f"the interface {quoted(interface.name)} is given twice", "each interface once")
         interfaces[interface.name] = interface
     return tuple(interfaces.values())

@@ -63,13 +63,14 @@ class Refusal:
 class Shape:
     """The fields that a mapping may have.
 
-    A `refused` field may stand with an empty value, which means nothing. `elsewhere` says of fields that are easily
-    put into the wrong mapping where they belong.
+    A `refused` field may stand with an empty value, which means nothing. An `ignored` one may have any value.
+    `elsewhere` says of fields that are easily put into the wrong mapping where they belong.
     """
 
     noun: str
     known: frozenset[str]
     refused: Dictionary[str, Refusal] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
     elsewhere: Dictionary[str, str] = field(default_factory=dict)
 
 
@@ -138,7 +139,8 @@ def text(reader: Reader, node: Node | None, what: str) -> str | None:
     if isinstance(node, Scalar):
         if not node.plain or plain_kind(node.text) is ScalarKind.STRING:
             return node.text
-        reader.report(node, f"{what} is {described(node)}", "a string", f'write it in quotes: "{node.text}"')
+        hint = 'write "" for an empty one' if is_null(node) else f'write it in quotes: "{node.text}"'
+        reader.report(node, f"{what} is {described(node)}", "a string", hint)
         return None
     if node is not None:
         reader.report(node, f"{what} is {described(node)}", "a string")
@@ -147,12 +149,14 @@ def text(reader: Reader, node: Node | None, what: str) -> str | None:
 
 def choice(reader: Reader, node: Node | None, what: str, table: Dictionary[str, T]) -> T | None:
     """One of a few words, in their exact case."""
-    word = text(reader, node, what)
-    if node is None or word is None:
+    if node is None:
         return None
-    chosen = table.get(word)
+    if not isinstance(node, Scalar) or scalar_kind(node) is not ScalarKind.STRING:
+        reader.report(node, f"{what} is {described(node)}", one_of(table))
+        return None
+    chosen = table.get(node.text)
     if chosen is None:
-        reader.report(node, f"{what} is {quoted(word)}", one_of(table), did_you_mean(word, table))
+        reader.report(node, f"{what} is {quoted(node.text)}", one_of(table), did_you_mean(node.text, table))
     return chosen
 
 
@@ -246,10 +250,15 @@ def one_of(words: Iterable[str]) -> str:
     return listed[0] if len(listed) == 1 else f"one of {', '.join(listed)}"
 
 
+_LEAST_START = 3
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The hint that names the nearest of the words, or nothing if none is near."""
     by_lower_case = {candidate.lower(): candidate for candidate in words}
-    near = difflib.get_close_matches(word.lower()[:SHOWN_CHARACTERS], by_lower_case, n=1)
+    start = word.lower()[:SHOWN_CHARACTERS]
+    near = [candidate for candidate in by_lower_case if len(start) >= _LEAST_START and candidate.startswith(start)]
+    near = near or difflib.get_close_matches(start, by_lower_case, n=1)
     return f"did you mean {quoted(by_lower_case[near[0]])}?" if near else ""
 
 
@@ -258,6 +267,8 @@ def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None
         reader.report(key, f"a key of {shape.noun} is {described(key)}", "a field name")
         return
     name = key.text
+    if name in shape.ignored:
+        return
     if name == "<<" and key.plain:
         reader.report(key, "merge keys (<<) are not supported", "", "write the fields out")
         return
@@ -275,7 +286,8 @@ def _repeated_key(reader: Reader, key: Node, first: Node) -> None:
 
 
 def _mapping_hint(node: Node) -> str:
-    return "leave out the dash" if isinstance(node, Sequence) and len(node.items) == 1 else ""
+    is_one_mapping = isinstance(node, Sequence) and len(node.items) == 1 and isinstance(node.items[0], Mapping)
+    return "leave out the dash" if is_one_mapping else ""
 
 
 def _list_hint(node: Node) -> str:

@@ -12,9 +12,9 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
+from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.fields import quoted
 from hostfw.policy.lint_failsafe import opened_by_failsafe
-from hostfw.policy.planned_directions import DEFAULT_TIER
 from hostfw.policy.selections import Selections, union
 from hostfw.policy.wording import listed
 

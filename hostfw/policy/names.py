@@ -21,11 +21,21 @@ class NameForm:
         return len(name) <= self.limit and self.pattern.match(name) is not None
 
 
-_LOWER = "lower-case letters, digits and '-', beginning and ending with a letter or digit"
-
-SUBDOMAIN = NameForm(re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z"), 253, f"labels of {_LOWER}, joined by dots; at most 253")
-POLICY_NAME = NameForm(re.compile(rf"{_LABEL}(?:\.{_LABEL})?\Z"), 253, f"{_LOWER}, with at most one dot; at most 253")
-TIER_NAME = NameForm(re.compile(rf"{_LABEL}\Z"), 63, f"{_LOWER}; at most 63")
+SUBDOMAIN = NameForm(
+    re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z"),
+    253,
+    "up to 253 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+)
+POLICY_NAME = NameForm(
+    re.compile(rf"{_LABEL}(?:\.{_LABEL})?\Z"),
+    253,
+    "up to 253 lower-case letters, digits, '-' and at most one '.', beginning and ending with a letter or digit",
+)
+TIER_NAME = NameForm(
+    re.compile(rf"{_LABEL}\Z"),
+    63,
+    "up to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+)
 INTERFACE_NAME = NameForm(
     re.compile(r"(?:\*|[A-Za-z0-9_.-]+)\Z"), 15, "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally"
 )

@@ -53,6 +53,7 @@ KINDS = {
     "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),
     "PolicyTest": Refusal(_NOT_YET),
     "Feed": Refusal(_NOT_YET),
+    "HostFacts": Refusal("facts describe a host and are no policy", "give the file to --facts"),
     "Settings": Refusal("settings are read from hostfw.yaml alone", "move it to hostfw.yaml"),
 } | dict.fromkeys(
     (
@@ -74,6 +75,8 @@ KINDS = {
 API_VERSIONS = {
     "crd.projectcalico.org/v1": Refusal("it is the form in which Kubernetes stores Calico's resources"),
     "projectcalico.org/v1": Refusal("it is the form of Calico before version 3"),
-    "v1": Refusal("it is the form of Calico before version 3, or a Kubernetes resource"),
+    "v1": Refusal(
+        "it is a Kubernetes resource, or one of Calico before version 3", "leave it out, or write projectcalico.org/v3"
+    ),
     "networking.k8s.io/v1": Refusal("Kubernetes policies select pods, never a host", "write a GlobalNetworkPolicy"),
 }

@@ -1,0 +1,102 @@
+"""Resources to manifests: what a person reads in `hostfwctl get -o yaml`."""
+
+import json
+
+import pytest
+
+from hostfw.policy.encode import manifest
+from tests.unit.policy_texts import CALICO, HOSTFW, resources
+from tests.unit.policy_texts import manifest as text_of
+
+FULL = [
+    (
+        "GlobalNetworkPolicy",
+        CALICO,
+        {
+            "tier": "platform",
+            "order": 10,
+            "selector": "role == 'web'",
+            "types": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "action": "Allow",
+                    "ipVersion": 4,
+                    "protocol": "TCP",
+                    "source": {"nets": ["10.0.0.0/8"], "notNets": ["10.1.0.0/16"], "selector": "has(a)"},
+                    "destination": {
+                        "notSelector": "has(b)",
+                        "ports": [80, "8000:8080", "http"],
+                        "notPorts": ["8001:8002"],
+                    },
+                    "metadata": {"annotations": {"ticket": "7"}},
+                },
+                {
+                    "action": "Deny",
+                    "protocol": 1,
+                    "notProtocol": "UDP",
+                    "icmp": {"type": 8, "code": 0},
+                    "notICMP": {"type": 0},
+                },
+            ],
+            "egress": [{"action": "Log"}],
+            "applyOnForward": True,
+        },
+    ),
+    (
+        "HostEndpoint",
+        CALICO,
+        {
+            "node": "web1",
+            "interfaceName": "*",
+            "expectedIPs": ["192.0.2.1", "2001:db8::1"],
+            "profiles": ["b", "a"],
+            "ports": [{"name": "http", "protocol": "TCP", "port": 80}, {"name": "x", "protocol": 17, "port": 1}],
+        },
+    ),
+    ("HostEndpoint", CALICO, {"node": "web1", "interfaceGroup": "uplinks"}),
+    ("GlobalNetworkSet", CALICO, {"nets": ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]}),
+    ("Tier", CALICO, {"order": 0.5, "defaultAction": "Pass"}),
+    ("Tier", CALICO, {"order": 0}),
+    ("Profile", CALICO, {"labelsToApply": {"a": "b"}, "ingress": [{"action": "Allow"}], "egress": [{"action": "Log"}]}),
+    (
+        "InterfaceGroup",
+        HOSTFW,
+        {
+            "match": [
+                {"name": "eth*", "kind": "bond", "linkGroup": 0, "master": "br0"},
+                {"linkGroup": "dmz", "addressIn": ["10.0.0.0/8"], "defaultRoute": False},
+            ],
+            "except": [{"name": "lo"}],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "version", "spec"), FULL)
+def test_a_manifest_says_what_was_written(kind: str, version: str, spec: dict[str, object]) -> None:
+    """In the order of Calico's documentation, as plain data."""
+    document = {
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": "case", "labels": {"a": "b"}, "annotations": {"note": "x: y"}},
+        "spec": spec,
+    }
+    (resource,) = resources(json.dumps(document)).all()
+
+    assert json.dumps(manifest(resource)) == json.dumps(document)
+
+
+DEFAULTS = [
+    ("GlobalNetworkPolicy", {"types": ["Ingress"]}),
+    ("GlobalNetworkSet", {}),
+    ("Tier", {}),
+    ("Profile", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec"), DEFAULTS)
+def test_defaults_are_left_out_but_for_types(kind: str, spec: dict[str, object]) -> None:
+    """What an author did not write is not there, except the directions that a policy exists in."""
+    (resource,) = resources(text_of(kind)).all()
+
+    assert manifest(resource) == {"apiVersion": CALICO, "kind": kind, "metadata": {"name": "case"}, "spec": spec}
