@@ -10,7 +10,7 @@ import yaml
 
 from bench import configurations
 from bench.measure import command_s, heading, medians, row
-from hostfw.engine.generation import inspect
+from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_paths
 
 SIZES = (10, 100, 1000, 10_000)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.options import Options
 from hostfw.cli.problems import report, tally
-from hostfw.engine.generation import Inspected, inspect
+from hostfw.engine.inspection import Inspected, inspect
 from hostfw.host.files import read_configuration, read_paths
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources

@@ -12,7 +12,8 @@ from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
 from hostfw.cli.options import Options
 from hostfw.cli.text import printable
 from hostfw.engine.engine import Failed
-from hostfw.engine.generation import Generation, Inspected, Refused, inspect
+from hostfw.engine.generation import Generation, Refused
+from hostfw.engine.inspection import Inspected, inspect
 from hostfw.model.resources import Resource, Resources
 from hostfw.model.settings import FailsafePort, Settings
 from hostfw.policy.encode import manifest

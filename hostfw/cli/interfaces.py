@@ -9,7 +9,8 @@ from hostfw.cli.documents import document_text
 from hostfw.cli.engine import observe
 from hostfw.cli.kinds import shortened
 from hostfw.cli.options import Options, Output
-from hostfw.engine.generation import Generation, Inspected, Refused, build
+from hostfw.engine.generation import Generation, Refused, build
+from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hostfw.engine.generation import Generation, Inspected, Refused, build, inspect
+from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.host import Host
+from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.installed import digests, drift, installed_tables, missing
 from hostfw.host.errors import HostError
 from hostfw.host.netlink import NetlinkError

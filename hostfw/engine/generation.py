@@ -4,33 +4,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, errors, in_order
-from hostfw.model.resources import Resources
-from hostfw.model.settings import Settings
-from hostfw.model.sources import Configuration
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.render import render
 from hostfw.policy.bindings import LOOPBACK
-from hostfw.policy.check import check
-from hostfw.policy.decode import decode
 from hostfw.policy.resolve import resolve
-
-
-@dataclass(frozen=True, slots=True)
-class Inspected:
-    """A configuration as far as it can be judged without a host: decoded, checked across resources."""
-
-    configuration: Configuration
-    settings: Settings
-    resources: Resources
-    problems: tuple[Problem, ...]
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether a generation may be built from it; warnings do not stand in the way."""
-        return not errors(self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +40,6 @@ class Refused:
     """A configuration that no generation is built from: every problem, errors and warnings, in order."""
 
     problems: tuple[Problem, ...]
-
-
-def inspect(configuration: Configuration, read_problems: tuple[Problem, ...] = ()) -> Inspected:
-    """What a configuration says and everything that is wrong with it, offline."""
-    decoded = decode(configuration)
-    problems = (*read_problems, *decoded.problems, *check(decoded.resources, decoded.settings))
-    return Inspected(configuration, decoded.settings, decoded.resources, in_order(problems))
 
 
 def build(inspected: Inspected, facts: HostFacts) -> Generation | Refused:

@@ -1,7 +1,6 @@
 """Files as they were read: the text, and a digest that says whether it changed."""
 
 from dataclasses import dataclass
-from hashlib import sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +13,8 @@ class Source:
     @property
     def digest(self) -> str:
         """SHA-256 of the text, hexadecimal."""
+        from hashlib import sha256  # OpenSSL takes 3 ms to load, and most verbs compare nothing
+
         return sha256(self.text.encode()).hexdigest()
 
 

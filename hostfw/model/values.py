@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from ipaddress import IPv4Address, IPv6Address
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
 
@@ -115,11 +114,6 @@ def parse_cidr(text: str) -> Cidr | None:
 def host_cidr(family: Family, address: int) -> Cidr:
     """The prefix that holds one address."""
     return Cidr(family, address, family.bits)
-
-
-def cidr_of(address: IPv4Address | IPv6Address) -> Cidr:
-    """The host prefix of a standard library address."""
-    return host_cidr(Family(address.version), int(address))
 
 
 def merge(cidrs: Iterable[Cidr]) -> tuple[Cidr, ...]:

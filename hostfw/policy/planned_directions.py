@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Metadata, Profile, Resources, Rule, Tier
-from hostfw.model.values import Action, Direction
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Tier
+from hostfw.model.values import Direction
 from hostfw.policy.address_book import AddressBook
+from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.labels import effective_labels, index_labels, members, selected
 from hostfw.policy.planned_rules import Owner, plan_rules
 from hostfw.policy.selector import parse
@@ -17,13 +18,6 @@ from hostfw.policy.selector import parse
 POLICY_KIND = "GlobalNetworkPolicy"
 STAGED_KIND = "StagedGlobalNetworkPolicy"
 PROFILE_KIND = "Profile"
-
-DEFAULT_TIER = Tier(Metadata("default"), order=1_000_000, default_action=Action.DENY)
-"""The tier that exists whether a file declares it or not; its order and action are Calico's and fixed."""
-
-_ALLOW_ALL = (Rule(Action.ALLOW),)
-DEFAULT_ALLOW_PROFILE = Profile(Metadata("projectcalico-default-allow"), ingress=_ALLOW_ALL, egress=_ALLOW_ALL)
-"""Calico's built-in profile that allows both directions."""
 
 
 class Governing(NamedTuple):

@@ -17,8 +17,9 @@ from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction
 from hostfw.policy.address_book import AddressBook
 from hostfw.policy.bindings import LOOPBACK, Bindings, bind
+from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.labels import effective_labels
-from hostfw.policy.planned_directions import DEFAULT_ALLOW_PROFILE, Governing, plan_directions
+from hostfw.policy.planned_directions import Governing, plan_directions
 from hostfw.policy.selector import matches, parse
 from hostfw.policy.wording import listed
 

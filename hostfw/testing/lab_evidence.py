@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 
 from hostfw.audit.prefix import LogTag, decode
 from hostfw.compile.names import failsafe_counter, rule_counter
-from hostfw.engine.generation import Generation, build, inspect
+from hostfw.engine.generation import Generation, build
+from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_configuration
 from hostfw.host.links import observe
 from hostfw.host.nflog import NflogReader, NflogRecord

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.generation import Generation, build, inspect
+from hostfw.engine.generation import Generation, build
+from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_paths
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
