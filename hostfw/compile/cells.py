@@ -1,6 +1,6 @@
-"""Cells: the parts of packet space that dispatch tells apart, a protocol and a run of destination ports.
+"""Cells: the parts of packet space that dispatch tells apart: a protocol, a run of destination ports, addresses.
 
-Within a cell every test of protocol and of numeric destination ports is constant, so its rules need neither.
+Within a cell every test of what is told apart is constant, so its rules need none of them.
 """
 
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hostfw.compile.program import Condition
-from hostfw.model.values import PORT_PROTOCOLS, PortRange
+from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange
 
 FIRST_PORT, LAST_PORT = 0, 65535
 
@@ -18,12 +18,15 @@ class Cell:
     """What is known of every packet of the cell.
 
     `protocol` None means unknown, apart from `other_than`, the protocols that have cells of their own. `ports` is a
-    run of destination ports that no rule of the cell cuts, or None where ports are not told apart.
+    run of destination ports that no rule of the cell cuts, or None where ports are not told apart. `source` and
+    `destination` are regions of addresses: the prefix without the longer ones that rules name, or None.
     """
 
     protocol: int | None = None
     other_than: frozenset[int] = frozenset()
     ports: PortRange | None = None
+    source: Cidr | None = None
+    destination: Cidr | None = None
 
 
 EVERYTHING = Cell()

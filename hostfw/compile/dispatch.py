@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.layout import Layout
+from hostfw.compile.linear import Linear
+from hostfw.compile.outcomes import Outcomes
 from hostfw.compile.program import Program, Programs
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
@@ -156,7 +158,8 @@ class Dispatch:
         return self._chains[key]
 
     def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...]) -> Verdict:
-        return Goto(Layout(self._builder, self._plan.settings.logging, allow).chain(purpose, program))
+        outcomes = Outcomes(self._builder, self._plan.settings.logging, allow)
+        return Goto(Layout(Linear(outcomes, program.direction)).chain(purpose, program))
 
 
 def _interface_key(direction: Direction) -> Key:

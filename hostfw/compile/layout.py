@@ -5,10 +5,11 @@ like the policy; longer ones are cut into cells by protocol and destination port
 of its cell. The choice never changes a verdict: cells are disjoint and keep the order of their rules.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hostfw.audit.prefix import encode
+from hostfw.compile.addresses import Region, prefixes_of, regions
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import (
     EVERYTHING,
@@ -18,40 +19,19 @@ from hostfw.compile.cells import (
     needs_protocol,
     protocols_named,
 )
-from hostfw.compile.matches import Tests, tests_of
+from hostfw.compile.linear import Linear
+from hostfw.compile.matches import tests_of
 from hostfw.compile.ports import joined, label, rules_by_run
-from hostfw.compile.program import (
-    Allow,
-    Deny,
-    Exempt,
-    LogOnly,
-    Outcome,
-    Pass,
-    Program,
-    ProgramRule,
-    Segment,
-    Staged,
-    WouldDecide,
-    conditions_of,
-    with_staged,
-)
-from hostfw.model.settings import Logging
-from hostfw.model.values import PORT_PROTOCOLS, TCP, Family, PortRange
+from hostfw.compile.program import Program, ProgramRule, Segment, Staged, conditions_of, with_staged
+from hostfw.model.values import PORT_PROTOCOLS, Cidr, Family, PortRange, address_text
 from hostfw.nft.objects import (
     Accept,
-    CounterRef,
     Drop,
     ElementType,
     Goto,
-    Jump,
     Key,
-    Limit,
-    Log,
     Match,
-    Reject,
-    Return,
     Rule,
-    Statement,
     Verdict,
     Vmap,
 )
@@ -59,11 +39,14 @@ from hostfw.nft.objects import (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Lays programs out in one table. `allow` is what Allow does in the programs' hook, its verdict last."""
+    """Lays programs of one direction and hook out in one table."""
 
-    builder: TableBuilder
-    logging: Logging
-    allow: tuple[Statement, ...]
+    linear: Linear
+
+    @property
+    def builder(self) -> TableBuilder:
+        """The table that is laid out."""
+        return self.linear.builder
 
     def chain(self, purpose: str, program: Program) -> str:
         """The chain to go to for a verdict of the program."""
@@ -72,9 +55,9 @@ class Layout:
 
     def _rules(self, program: Program) -> list[Rule]:
         if self._is_short(program):
-            return self._linear(program.segments, EVERYTHING, program)
+            return self.linear.rules(program.segments, EVERYTHING)
         preamble, *rest = program.segments
-        return [*self._linear((preamble,), EVERYTHING, program), *self._by_protocol(tuple(rest), program)]
+        return [*self.linear.rules((preamble,), EVERYTHING), *self._by_protocol(tuple(rest))]
 
     def _is_short(self, program: Program) -> bool:
         conditions = conditions_of(program.segments)
@@ -85,35 +68,36 @@ class Layout:
         tests = (tests_of(condition, EVERYTHING, self.builder) for condition in conditions)
         return sum(t.count for t in tests if t is not None) <= self.builder.costs.linear_rules
 
-    def _by_protocol(self, segments: tuple[Segment, ...], program: Program) -> list[Rule]:
+    def _by_protocol(self, segments: tuple[Segment, ...]) -> list[Rule]:
         protocols = protocols_named(conditions_of(segments))
         rules = [
-            Rule((Match(Key.PROTOCOL, number),), (Goto(self._protocol_chain(number, segments, program)),))
+            Rule((Match(Key.PROTOCOL, number),), (Goto(self._protocol_chain(number, segments)),))
             for number in protocols
         ]
         others = Cell(other_than=frozenset(protocols))
-        return [*rules, *self._linear(segments, others, program)]
+        return [*rules, *self._leaf(f"{self.linear.direction.short}/other", segments, others)]
 
-    def _protocol_chain(self, number: int, segments: tuple[Segment, ...], program: Program) -> str:
-        purpose = f"{program.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
+    def _protocol_chain(self, number: int, segments: tuple[Segment, ...]) -> str:
+        purpose = f"{self.linear.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
         relevant = _restricted(segments, lambda rule: applies(rule.condition, number))
         if number not in PORT_PROTOCOLS or not any(names_ports(c) for c in conditions_of(relevant)):
-            return self.builder.chain(purpose, self._linear(relevant, Cell(number), program))
-        return self.builder.chain(purpose, self._by_port(purpose, number, relevant, program))
+            return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number)))
+        return self.builder.chain(purpose, self._by_port(purpose, number, relevant))
 
-    def _by_port(self, purpose: str, number: int, segments: tuple[Segment, ...], program: Program) -> list[Rule]:
+    def _by_port(self, purpose: str, number: int, segments: tuple[Segment, ...]) -> list[Rule]:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
         leaves: dict[tuple[Rule, ...], list[PortRange]] = {}
         for run, relevant in rules_by_run(segments, number):
-            rules = tuple(self._linear(relevant, Cell(number, ports=run), program))
+            leaf = f"{purpose}/{label([run])}"
+            rules = tuple(self._leaf(leaf, relevant, Cell(number, ports=run)))
             leaves.setdefault(rules, []).append(run)
         widest = max(leaves, key=lambda rules: sum(run.last - run.first + 1 for run in leaves[rules]))
         targets: list[tuple[PortRange, Verdict]] = []
         for rules, runs in leaves.items():
             if rules == widest:
                 continue
-            chain = self.builder.chain(f"{purpose}/{label(runs)}", list(rules))
-            targets.extend((run, Goto(chain)) for run in joined(runs))
+            verdict = self._verdict(f"{purpose}/{label(runs)}", rules)
+            targets.extend((run, verdict) for run in joined(runs))
         return [*self._dispatch_ports(purpose, sorted(targets)), *widest]
 
     def _dispatch_ports(self, purpose: str, targets: list[tuple[PortRange, Verdict]]) -> Iterator[Rule]:
@@ -135,115 +119,55 @@ class Layout:
             name = self.builder.verdict_map(f"{purpose}/ranges", ElementType.PORT, tuple(wide), interval=True)
             yield Rule((), (Vmap(Key.DPORT, name),))
 
-    def _linear(self, segments: Sequence[Segment], cell: Cell, program: Program) -> list[Rule]:
-        """The rules of a cell, tried one after the other, up to the first that decides every packet of the cell."""
-        rules: list[Rule] = []
-        for place, segment in enumerate(segments):
-            tested = self._tested(segment, cell)
-            passes = any(isinstance(rule.outcome, Pass) and not tests.unconditional for rule, tests in tested)
-            if passes and isinstance(self.allow[-1], Accept):
-                # Returning to a list of jumps keeps the number of paths through the tiers a sum. As gotos they would
-                # be a product, and the kernel walks every path when it checks a transaction.
-                tier = self.builder.chain(_pass_purpose(program), self._segment(tested, Return(), cell))
-                rules.append(Rule((), (Jump(tier),)))
-                continue
-            on_pass: Verdict = Return()
-            if passes:
-                rest = self._linear(segments[place + 1 :], cell, program)
-                on_pass = Goto(self.builder.chain(_pass_purpose(program), rest))
-            rules.extend(self._segment(tested, on_pass, cell))
-            if _decides(tested):
-                break
-        return rules
+    def _verdict(self, purpose: str, rules: Sequence[Rule]) -> Verdict:
+        """The verdict that leads through the rules: theirs, if it is all that they hold, or a goto to a chain."""
+        match rules:
+            case [Rule((), (Accept() | Drop() | Goto() as verdict,))]:
+                return verdict
+            case _:
+                return Goto(self.builder.chain(purpose, list(rules)))
 
-    def _tested(self, rules: Iterable[ProgramRule], cell: Cell) -> list[tuple[ProgramRule, Tests]]:
-        """The rules that a packet of the cell can match, with what remains to be tested."""
-        return [(rule, tests) for rule in rules if (tests := tests_of(rule.condition, cell, self.builder))]
+    def _leaf(self, purpose: str, segments: tuple[Segment, ...], cell: Cell) -> list[Rule]:
+        """The rules of a cell: a list, or dispatched by source or destination, whichever tells more apart."""
+        costs, family = self.builder.costs, self.builder.family
+        if sum(map(len, segments)) <= costs.linear_rules:
+            return self.linear.rules(segments, cell)
+        sides = [
+            (prefixes_of(segments, family, costs.dispatched_prefixes, source=source), source)
+            for source, region in ((True, cell.source), (False, cell.destination))
+            if region is None
+        ]
+        prefixes, source = max(sides, key=lambda side: len(side[0]), default=(set(), True))
+        lengths = {cidr.length for cidr in prefixes if cidr.length}
+        if len(prefixes) <= costs.linear_prefixes or len(lengths) > costs.prefix_lengths:
+            return self.linear.rules(segments, cell)
+        found = list(regions(segments, prefixes, family, costs.dispatched_prefixes, source=source))
+        copied = sum(len(segment) for region in found for segment in region.segments)
+        if copied > costs.copies * sum(map(len, segments)) + len(found):
+            return self.linear.rules(segments, cell)
+        return self._by_address(purpose, found, cell, source=source)
 
-    def _segment(self, tested: Iterable[tuple[ProgramRule, Tests]], on_pass: Verdict, cell: Cell) -> list[Rule]:
-        """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment."""
-        rules: list[Rule] = []
-        for rule, tests in _reached(tested):
-            if isinstance(rule.outcome, Staged):
-                rules.extend(self._staged(rule.outcome, cell))
-                continue
-            if isinstance(rule.outcome, LogOnly) and tests.count > 1:
-                rules.append(Rule((), (Jump(self._log_any_chain(rule.outcome, tests)),)))
-                continue
-            statements = self._statements(rule.outcome, () if tests.unconditional else (on_pass,))
-            rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
-        return rules
-
-    def _statements(self, outcome: Outcome, on_pass: tuple[Verdict, ...]) -> tuple[Statement, ...]:
-        match outcome:
-            case Allow(counter):
-                return (CounterRef(counter), *self.allow)
-            case Exempt(counter):
-                return (CounterRef(counter), Accept())
-            case Deny():
-                return (Goto(self._deny_chain(outcome)),)
-            case Pass(counter):
-                return (CounterRef(counter), *on_pass)
-            case LogOnly():
-                return self._log_statements(outcome)
-            case WouldDecide():
-                return (Goto(self._log_chain(outcome)),)
-            case Staged():
-                raise AssertionError("a staged policy is a chain of its own")
-
-    def _staged(self, staged: Staged, cell: Cell) -> Iterator[Rule]:
-        """A jump to what a staged policy would have done, if a packet of the cell can match any of it."""
-        rules = self._segment(self._tested(staged.rules, cell), Return(), cell)
-        if rules:
-            yield Rule((), (Jump(self.builder.chain("staged", rules)),))
-
-    def _log_statements(self, log: LogOnly | WouldDecide | Deny) -> tuple[CounterRef, Limit, Log]:
-        to = self.logging
-        return (
-            CounterRef(log.counter),
-            Limit(to.rate_per_second, to.burst_packets),
-            Log(encode(log.tag), to.group, to.snaplen_bytes),
-        )
-
-    def _log_chain(self, log: LogOnly | WouldDecide) -> str:
-        """A chain that logs and comes back."""
-        return self.builder.once(log, lambda: self.builder.chain("log", [Rule((), self._log_statements(log))]))
-
-    def _log_any_chain(self, log: LogOnly, tests: Tests) -> str:
-        """A chain that logs once, however many of the alternatives match, and comes back."""
-        record = Goto(self._log_chain(log))
-        return self.builder.chain("log/any", [Rule(alternative, (record,)) for alternative in tests.alternatives()])
-
-    def _deny_chain(self, deny: Deny) -> str:
-        return self.builder.once(deny, lambda: self._new_deny_chain(deny))
-
-    def _new_deny_chain(self, deny: Deny) -> str:
-        rules = [Rule((), self._log_statements(deny))]
-        if deny.reject:
-            rules.append(Rule((Match(Key.PROTOCOL, TCP.number),), (Reject(tcp_reset=True),)))
-            rules.append(Rule((), (Reject(),)))
-        else:
-            rules.append(Rule((), (Drop(),)))
-        return self.builder.chain(f"deny/{deny.tag.policy or deny.tag.reason}", rules)
-
-
-def _pass_purpose(program: Program) -> str:
-    return f"{program.direction.short}/pass"
-
-
-def _reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[ProgramRule, Tests]]:
-    """The rules up to the first that decides every packet."""
-    for rule, tests in tested:
-        yield rule, tests
-        if tests.unconditional and not isinstance(rule.outcome, LogOnly | Staged):
-            return
-
-
-def _decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
-    """Whether no packet leaves the segment undecided, apart from those that a Pass sends on."""
-    return any(
-        tests.unconditional and isinstance(rule.outcome, Allow | Exempt | Deny) for rule, tests in _reached(tested)
-    )
+    def _by_address(self, purpose: str, found: list[Region], cell: Cell, *, source: bool) -> list[Rule]:
+        """Verdict maps by prefix, one a length and longest first, then the rules for all other addresses."""
+        effective: dict[Cidr | None, list[Rule]] = {}
+        elements: dict[int, list[tuple[int, Verdict]]] = defaultdict(list)
+        for region in found:
+            prefix = region.prefix
+            within = replace(cell, source=prefix) if source else replace(cell, destination=prefix)
+            leaf = f"{purpose}/{address_text(prefix.family, prefix.address)}"
+            rules = self._leaf(leaf, region.segments, within)
+            if region.parent is not None and rules != effective[region.parent]:
+                elements[prefix.length].append((prefix.address, self._verdict(leaf, rules)))
+            effective[prefix] = rules
+        key = Key.SADDR if source else Key.DADDR
+        maps = [
+            (
+                length,
+                self.builder.verdict_map(f"{purpose}/{key}/{length}", ElementType.ADDRESS, tuple(elements[length])),
+            )
+            for length in sorted(elements, reverse=True)
+        ]
+        return [*(Rule((), (Vmap(key, name, length),)) for length, name in maps), *effective[found[0].prefix]]
 
 
 def _counters(segments: Iterable[Segment], family: Family) -> Iterator[str]:

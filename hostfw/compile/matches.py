@@ -3,14 +3,15 @@
 `Tests` are choices, of each of which one alternative must hold; None means that no packet of the cell can match.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import chain, product
 from math import prod
 
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import Cell
 from hostfw.compile.program import Condition
-from hostfw.model.plan import PlannedSide, PortSet
+from hostfw.model.plan import AddressSet, PlannedSide, PortSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange
 from hostfw.nft.objects import Key, Match, SetRef
 
@@ -62,10 +63,10 @@ def tests_of(condition: Condition, cell: Cell, builder: TableBuilder) -> Tests |
     possible = (
         _protocol(condition, cell, builder.family, choices)
         and _icmp(condition, cell, builder.family, choices)
-        and _ports(condition.source, _SOURCE, Cell(cell.protocol, cell.other_than), builder, choices)
+        and _ports(condition.source, _SOURCE, replace(cell, ports=None), builder, choices)
         and _ports(condition.destination, _DESTINATION, cell, builder, choices)
-        and _addresses(condition.source, _SOURCE, builder, choices)
-        and _addresses(condition.destination, _DESTINATION, builder, choices)
+        and _addresses(condition.source, _SOURCE, cell.source, builder, choices)
+        and _addresses(condition.destination, _DESTINATION, cell.destination, builder, choices)
     )
     return Tests(tuple(choices)) if possible else None
 
@@ -187,41 +188,43 @@ def _socket_match(port_set: PortSet, keys: _Side, builder: TableBuilder, *, nega
     return [Match(keys.socket, builder.socket_set(sockets, f"named port {port_set.name}"), negated)]
 
 
-def _addresses(side: PlannedSide, keys: _Side, builder: TableBuilder, choices: list[Choice]) -> bool:
-    family = builder.family
-    if side.nets is not None and not _member_of(_of(side.nets, family), "", keys, builder, choices):
-        return False
-    selected = side.address_set
-    if selected is not None and not _member_of(selected.of(family), selected.selector, keys, builder, choices):
-        return False
-    outside = _no_member_of(_of(side.not_nets, family), "", keys, builder)
-    unselected = side.not_address_set
-    beyond = () if unselected is None else _no_member_of(unselected.of(family), unselected.selector, keys, builder)
-    if outside is None or beyond is None:
-        return False
-    choices.extend(_must(match) for match in (*outside, *beyond))
+def _addresses(
+    side: PlannedSide, keys: _Side, region: Cidr | None, builder: TableBuilder, choices: list[Choice]
+) -> bool:
+    for cidrs, selector in _lists(side.nets, side.address_set, builder.family):
+        within = _is_within(cidrs, region, builder)
+        if within is False:
+            return False
+        if within is None:
+            choices.append(tuple((m,) for m in _address_matches(cidrs, selector, keys, builder, negated=False)))
+    for cidrs, selector in _lists(side.not_nets, side.not_address_set, builder.family):
+        within = _is_within(cidrs, region, builder)
+        if within is True:
+            return False
+        if within is None:
+            choices.extend(_must(m) for m in _address_matches(cidrs, selector, keys, builder, negated=True))
     return True
 
 
-def _of(cidrs: tuple[Cidr, ...], family: Family) -> tuple[Cidr, ...]:
-    return tuple(c for c in cidrs if c.family is family)
+def _lists(
+    nets: tuple[Cidr, ...] | None, selected: AddressSet | None, family: Family
+) -> Iterator[tuple[tuple[Cidr, ...], str]]:
+    """The lists of prefixes of one family, each with the selector that it stands for."""
+    if nets is not None:
+        yield tuple(cidr for cidr in nets if cidr.family is family), ""
+    if selected is not None:
+        yield selected.of(family), selected.selector
 
 
-def _member_of(
-    cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder, choices: list[Choice]
-) -> bool:
-    """Asks for an address in any of the prefixes; False if there are none."""
-    if any(cidr.length == 0 for cidr in cidrs):
+def _is_within(cidrs: tuple[Cidr, ...], region: Cidr | None, builder: TableBuilder) -> bool | None:
+    """Whether a list holds every address of the region (True), none (False), or a test must tell (None)."""
+    if not cidrs:
+        return False
+    if cidrs[0].length == 0:
         return True
-    choices.append(tuple((match,) for match in _address_matches(cidrs, selector, keys, builder, negated=False)))
-    return bool(cidrs)
-
-
-def _no_member_of(cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder) -> Alternative | None:
-    """Asks for an address in none of the prefixes; None if they hold every address."""
-    if any(cidr.length == 0 for cidr in cidrs):
+    if region is None or len(cidrs) > builder.costs.dispatched_prefixes:
         return None
-    return tuple(_address_matches(cidrs, selector, keys, builder, negated=True))
+    return any(cidr.length <= region.length and cidr.contains(region.address) for cidr in cidrs)
 
 
 def _address_matches(

@@ -135,10 +135,14 @@ Verdict = Accept | Drop | Return | Jump | Goto
 
 @dataclass(frozen=True, slots=True)
 class Vmap:
-    """Looks a key up in a verdict map; a packet without an element goes on with the next rule."""
+    """Looks a key up in a verdict map; a packet without an element goes on with the next rule.
+
+    For addresses, `length` is the prefix length that the map holds, in bits.
+    """
 
     key: Key
     map: str
+    length: int | None = None
 
 
 Statement = CounterRef | Limit | Log | Notrack | SetMark | Reject | Vmap | Verdict

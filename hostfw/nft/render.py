@@ -253,8 +253,8 @@ def _statement_text(statement: Statement, family: Family) -> str:
             return f"limit rate {rate}/second burst {burst} packets"
         case Log(prefix, group, snaplen):
             return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
-        case Vmap(key, name):
-            return f"{_key_text(key, family)} vmap @{name}"
+        case Vmap(key, name, length):
+            return f"{_lookup_key_text(key, length, family)} vmap @{name}"
         case Notrack():
             return "notrack"
         case SetMark(bits, clear):

@@ -108,14 +108,16 @@ class _Walk:
                     self.prefixes.append(prefix)
                 case Reject():
                     yield Fate.REJECT
-                case Vmap(key, name):
-                    yield from self._looked_up(key, name)
+                case Vmap(key, name, length):
+                    yield from self._looked_up(key, name, length)
                 case Accept() | Drop() | Return() | Goto() | Jump():
                     yield _as_step(statement)
 
-    def _looked_up(self, key: Key, name: str) -> Iterator[Fate | Return | Goto | Jump]:
+    def _looked_up(self, key: Key, name: str, length: int | None) -> Iterator[Fate | Return | Goto | Jump]:
         contents = next(item for item in self.table.maps if item.name == name)
         value = self._value(key)
+        if length is not None and isinstance(value, int):
+            value &= mask_of(self.table.family, length)
         for element, verdict in contents.elements:
             if value is not None and _element_holds(element, value):
                 yield _as_step(verdict)

@@ -17,7 +17,17 @@ from hostfw.nft.simulate import Fate, Outcome, simulate
 from hostfw.policy.explain import explain
 from tests.property.plans import packets, plans
 
-LOOKUPS_EVERYWHERE = CostModel(0, 0, 0, 2, 0, 0)
+LOOKUPS_EVERYWHERE = CostModel(
+    linear_rules=0,
+    linear_interfaces=0,
+    linear_ports=0,
+    expanded_ports=2,
+    inline_cidrs=0,
+    inline_ports=0,
+    linear_prefixes=0,
+    dispatched_prefixes=5,
+    copies=1000,
+)
 LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100)
 PACKETS_A_PLAN = 30
 

@@ -27,7 +27,7 @@ from hostfw.nft.objects import Ruleset
 from hostfw.nft.simulate import simulate
 
 LOOKUPS = CostModel(
-    linear_rules=0, linear_interfaces=0, linear_ports=0, expanded_ports=4, inline_cidrs=0, inline_ports=0
+    linear_rules=0, linear_interfaces=0, linear_ports=0, expanded_ports=4, inline_cidrs=0, inline_ports=0, copies=1000
 )
 BOTH_MODELS = pytest.mark.parametrize("costs", [DEFAULT_COSTS, LOOKUPS], ids=["default", "lookups"])
 
@@ -163,3 +163,52 @@ def test_a_rule_whose_selector_matches_nothing_matches_no_packet() -> None:
 
     assert not simulate(compile_plan(_plan(never)), _packet(80)).accepted
     assert simulate(compile_plan(_plan(never, always)), _packet(80)).accepted
+
+
+def _from(rules: list[PlannedRule], costs: CostModel, *sources: int) -> list[bool]:
+    ruleset = compile_plan(_plan(*rules), costs)
+    return [simulate(ruleset, _packet(443, source=source)).accepted for source in sources]
+
+
+@BOTH_MODELS
+def test_the_first_of_nested_prefixes_in_order_decides(costs: CostModel) -> None:
+    """A wide Allow in front wins over a narrow Deny behind it, a narrow one in front makes a hole."""
+    nets = ("10.0.1.0/24", "10.0.0.0/8", "10.0.1.4/30", "10.2.0.0/16")
+    actions = (Action.DENY, Action.ALLOW, Action.DENY, Action.DENY)
+    sides = [PlannedSide(nets=(_cidr(text),)) for text in nets]
+    rules = [_rule(a, n, protocol=TCP, source=side) for n, (a, side) in enumerate(zip(actions, sides, strict=True))]
+    others = [PlannedSide(nets=(_cidr(f"172.16.{n}.0/24"),)) for n in range(30)]
+    rules += [_rule(Action.ALLOW, 10 + n, protocol=TCP, source=side) for n, side in enumerate(others)]
+
+    assert _from(rules, costs, 0x0A000105, 0x0A000205, 0x0A020101, 0xAC100501, 0xAC200001) == [
+        False, True, True, True, False,
+    ]  # fmt: skip
+
+
+@BOTH_MODELS
+def test_negated_prefixes_hold_in_every_region(costs: CostModel) -> None:
+    """An exception inside an allowed prefix is an exception, also where it is named by nobody else."""
+    side = PlannedSide(nets=(_cidr("10.0.0.0/8"),), not_nets=(_cidr("10.0.1.0/24"),))
+    rules = [_rule(Action.ALLOW, 0, protocol=TCP, source=side)]
+    others = [PlannedSide(nets=(_cidr(f"172.16.{n}.0/24"),)) for n in range(30)]
+    rules += [_rule(Action.DENY, 10 + n, protocol=TCP, source=other) for n, other in enumerate(others)]
+
+    assert _from(rules, costs, 0x0A000005, 0x0A000105, 0x0A000205) == [True, False, True]
+
+
+def test_sources_of_many_rules_become_one_lookup_a_length() -> None:
+    """A thousand policies for one port and a thousand networks are a map of each prefix length, not a list."""
+    rules = [
+        _rule(
+            Action.ALLOW if number % 3 else Action.DENY,
+            number,
+            protocol=TCP,
+            source=PlannedSide(nets=(_cidr(f"10.{number // 200}.{number % 200}.0/{24 if number % 2 else 32}"),)),
+            destination=PlannedSide(ports=_ports(443)),
+        )
+        for number in range(1000)
+    ]
+    table = compile_plan(_plan(*rules)).tables[0]
+
+    assert [len(m.elements) for m in table.maps] == [500, 500]
+    assert max(len(chain.rules) for chain in table.chains) < DEFAULT_COSTS.linear_rules

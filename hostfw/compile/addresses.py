@@ -1,0 +1,92 @@
+"""Dispatch by address: which rules a packet from or to an address can match.
+
+Prefixes are nested or disjoint, so those that a list of rules names cut the addresses into regions, one for each
+prefix: the prefix without the longer ones in it. Every test of an address is constant within a region, and the
+longest prefix that holds an address tells its region.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge
+
+from hostfw.compile.program import Condition, ProgramRule, Segment, with_staged
+from hostfw.model.plan import PlannedSide
+from hostfw.model.values import Cidr, Family
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A prefix without its longer ones, the region around it (None for all addresses), and what may match in it."""
+
+    prefix: Cidr
+    parent: Cidr | None
+    segments: tuple[Segment, ...]
+
+
+def side_of(condition: Condition, *, source: bool) -> PlannedSide:
+    """The source or the destination side."""
+    return condition.source if source else condition.destination
+
+
+def lists_of(side: PlannedSide, family: Family, limit: int) -> tuple[list[tuple[Cidr, ...]], list[tuple[Cidr, ...]]]:
+    """The positive and the negative lists of prefixes of a side that are short enough to be told apart."""
+    positive = [side.nets, None if side.address_set is None else side.address_set.of(family)]
+    negative = [side.not_nets, None if side.not_address_set is None else side.not_address_set.of(family)]
+    return _short(positive, family, limit), _short(negative, family, limit)
+
+
+def prefixes_of(segments: tuple[Segment, ...], family: Family, limit: int, *, source: bool) -> set[Cidr]:
+    """Every prefix that the rules tell apart on one side."""
+    return {
+        cidr
+        for segment in segments
+        for rule in with_staged(segment)
+        for lists in lists_of(side_of(rule.condition, source=source), family, limit)
+        for cidrs in lists
+        for cidr in cidrs
+    }
+
+
+def regions(
+    segments: tuple[Segment, ...], prefixes: set[Cidr], family: Family, limit: int, *, source: bool
+) -> Iterator[Region]:
+    """The regions of one side, each after the one around it, with the rules that may match there.
+
+    A rule belongs to the prefixes of its shortest positive list and all within them; without one, everywhere.
+    """
+    everything = Cidr(family, 0, 0)
+    numbered = [(place, rule) for place, segment in enumerate(segments) for rule in segment]
+    attached: dict[Cidr, list[int]] = defaultdict(list)
+    for number, (_, rule) in enumerate(numbered):
+        positive, _ = lists_of(side_of(rule.condition, source=source), family, limit)
+        for cidr in min(positive, key=len, default=(everything,)):
+            attached[cidr].append(number)
+    around: list[tuple[Cidr, list[int]]] = []
+    for prefix in sorted(prefixes | {everything}):
+        while around and not _within(prefix, around[-1][0]):
+            around.pop()
+        inherited = around[-1][1] if around else []
+        numbers = list(merge(inherited, attached[prefix])) if attached[prefix] else inherited
+        yield Region(prefix, around[-1][0] if around else None, _gathered(numbered, numbers, len(segments)))
+        around.append((prefix, numbers))
+
+
+def _gathered(numbered: list[tuple[int, ProgramRule]], numbers: list[int], count: int) -> tuple[Segment, ...]:
+    gathered: list[list[ProgramRule]] = [[] for _ in range(count)]
+    last = -1
+    for number in numbers:
+        if number != last:
+            place, rule = numbered[number]
+            gathered[place].append(rule)
+        last = number
+    return tuple(map(tuple, gathered))
+
+
+def _short(lists: list[tuple[Cidr, ...] | None], family: Family, limit: int) -> list[tuple[Cidr, ...]]:
+    of_family = (tuple(c for c in cidrs if c.family is family) for cidrs in lists if cidrs is not None)
+    return [cidrs for cidrs in of_family if len(cidrs) <= limit]
+
+
+def _within(inner: Cidr, outer: Cidr) -> bool:
+    return outer.length <= inner.length and outer.contains(inner.address)

@@ -1,0 +1,85 @@
+"""Rules tried one after the other: the plain form, which every other layout ends in."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hostfw.compile.builder import TableBuilder
+from hostfw.compile.cells import Cell
+from hostfw.compile.matches import Tests, tests_of
+from hostfw.compile.outcomes import Outcomes
+from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Pass, ProgramRule, Segment, Staged
+from hostfw.model.values import Direction
+from hostfw.nft.objects import Accept, Goto, Jump, Return, Rule, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Writes lists of rules for the cells of one program."""
+
+    outcomes: Outcomes
+    direction: Direction
+
+    @property
+    def builder(self) -> TableBuilder:
+        """The table that the lists are written for."""
+        return self.outcomes.builder
+
+    def rules(self, segments: Sequence[Segment], cell: Cell) -> list[Rule]:
+        """The rules of a cell, tried one after the other, up to the first that decides every packet of the cell."""
+        rules: list[Rule] = []
+        for place, segment in enumerate(segments):
+            tested = self._tested(segment, cell)
+            passes = any(isinstance(rule.outcome, Pass) and not tests.unconditional for rule, tests in tested)
+            if passes and isinstance(self.outcomes.allow[-1], Accept):
+                # Returning to a list of jumps keeps the number of paths through the tiers a sum. As gotos they would
+                # be a product, and the kernel walks every path when it checks a transaction.
+                tier = self.builder.chain(f"{self.direction.short}/pass", self._segment(tested, Return(), cell))
+                rules.append(Rule((), (Jump(tier),)))
+                continue
+            on_pass: Verdict = Return()
+            if passes:
+                rest = self.rules(segments[place + 1 :], cell)
+                on_pass = Goto(self.builder.chain(f"{self.direction.short}/pass", rest))
+            rules.extend(self._segment(tested, on_pass, cell))
+            if _decides(tested):
+                break
+        return rules
+
+    def _tested(self, rules: Iterable[ProgramRule], cell: Cell) -> list[tuple[ProgramRule, Tests]]:
+        """The rules that a packet of the cell can match, with what remains to be tested."""
+        return [(rule, tests) for rule in rules if (tests := tests_of(rule.condition, cell, self.builder))]
+
+    def _segment(self, tested: Iterable[tuple[ProgramRule, Tests]], on_pass: Verdict, cell: Cell) -> list[Rule]:
+        """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment."""
+        rules: list[Rule] = []
+        for rule, tests in _reached(tested):
+            if isinstance(rule.outcome, Staged):
+                rules.extend(self._staged(rule.outcome, cell))
+                continue
+            if isinstance(rule.outcome, LogOnly) and tests.count > 1:
+                rules.append(Rule((), (Jump(self.outcomes.log_any_chain(rule.outcome, tests)),)))
+                continue
+            statements = self.outcomes.statements(rule.outcome, () if tests.unconditional else (on_pass,))
+            rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
+        return rules
+
+    def _staged(self, staged: Staged, cell: Cell) -> Iterator[Rule]:
+        """A jump to what a staged policy would have done, if a packet of the cell can match any of it."""
+        rules = self._segment(self._tested(staged.rules, cell), Return(), cell)
+        if rules:
+            yield Rule((), (Jump(self.builder.chain("staged", rules)),))
+
+
+def _reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[ProgramRule, Tests]]:
+    """The rules up to the first that decides every packet."""
+    for rule, tests in tested:
+        yield rule, tests
+        if tests.unconditional and not isinstance(rule.outcome, LogOnly | Staged):
+            return
+
+
+def _decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
+    """Whether no packet leaves the segment undecided, apart from those that a Pass sends on."""
+    return any(
+        tests.unconditional and isinstance(rule.outcome, Allow | Exempt | Deny) for rule, tests in _reached(tested)
+    )
