@@ -1,0 +1,171 @@
+"""What must hold across resources: each rule of `check`, told with both places where there are two."""
+
+import pytest
+
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.problems import errors
+from hostfw.model.resources import (
+    EntityRule,
+    GlobalNetworkPolicy,
+    HostEndpoint,
+    Metadata,
+    Profile,
+    Resources,
+    Rule,
+    SelectorText,
+    Tier,
+)
+from hostfw.model.settings import Settings
+from hostfw.model.values import Action
+from hostfw.policy.check import check
+from tests.unit.policy_texts import HOSTFW, decoded, manifest, policy, said
+
+
+def test_resources_that_agree_have_no_problems() -> None:
+    """Every kind of reference, the built-in ones too."""
+    assert (
+        _wrong(
+            manifest("Tier", "{order: 5}", "platform"),
+            policy("{tier: platform, selector: has(a)}"),
+            policy("{tier: default}", name="b"),
+            manifest("Profile", name="p"),
+            manifest("InterfaceGroup", "{match: [{name: eth0}]}", "g", version=HOSTFW),
+            manifest("HostEndpoint", "{node: a, interfaceGroup: g, profiles: [p]}", metadata="labels: {a: b}"),
+            manifest("HostEndpoint", "{node: a, interfaceName: '*', profiles: [projectcalico-default-allow]}", "all"),
+        )
+        == []
+    )
+
+
+def test_a_name_that_is_given_twice_is_told_with_the_place_of_the_first() -> None:
+    """Across files, however often, but for other kinds."""
+    tier = manifest("Tier", name="a")
+
+    assert _wrong(f"{tier}---\n{tier}", manifest("Profile", name="a"), tier) == [
+        (
+            '1.yaml:6:1 Tier "a" is already given at 1.yaml:1:1; expected each name once in a kind'
+            "; hint: rename or remove one of the two"
+        ),
+        (
+            '3.yaml:1:1 Tier "a" is already given at 1.yaml:1:1; expected each name once in a kind'
+            "; hint: rename or remove one of the two"
+        ),
+    ]
+
+
+def test_policies_foo_and_default_foo_are_two() -> None:
+    """Names are taken as they are."""
+    assert _wrong(policy(name="foo"), policy(name="default.foo")) == []
+
+
+REFERENCES = [
+    (
+        (policy("{tier: platfrom}"), manifest("Tier", name="platform")),
+        '1.yaml:4:14 unknown tier "platfrom"; expected one of default, platform; hint: did you mean "platform"?',
+    ),
+    (
+        (manifest("HostEndpoint", "{node: a, interfaceName: '*', profiles: [projectcalico-default-allow, web]}"),),
+        '4:77 unknown profile "web"; expected one of projectcalico-default-allow; hint: declare the profile',
+    ),
+    (
+        (manifest("HostEndpoint", "{node: a, interfaceGroup: uplinks}"),),
+        ('4:33 unknown InterfaceGroup "uplinks"; expected a declared InterfaceGroup; hint: declare the InterfaceGroup'),
+    ),
+]
+
+
+@pytest.mark.parametrize(("texts", "expected"), REFERENCES, ids=["tier", "profile", "group"])
+def test_a_name_that_nothing_has_is_told_where_it_is_used(texts: tuple[str, ...], expected: str) -> None:
+    """With what there is, and the nearest of it."""
+    assert _wrong(*texts) == [expected]
+
+
+def test_a_reference_without_a_place_of_its_own_is_told_at_its_resource() -> None:
+    """Resources need not come from files."""
+    here = Position("a.yaml", 3, 1)
+    endpoint = HostEndpoint(Metadata("e", position=here), "a", "eth0", profiles=("p",))
+    resources = Resources(
+        policies=(GlobalNetworkPolicy(Metadata("p", position=here), tier="t"),), endpoints=(endpoint,)
+    )
+
+    assert [problem.position for problem in errors(check(resources, Settings()))] == [here, here]
+
+
+TIERS = [
+    ("default", "{}", "order: 1000000 and defaultAction: Deny", "it exists without being declared; leave it out"),
+    ("default", "{order: 1000000, defaultAction: Pass}", "order: 1000000 and defaultAction: Deny",
+     "it exists without being declared; leave it out"),
+    ("kube-admin", "{order: 1000}", "order: 1000 and defaultAction: Pass", "choose another name"),
+    ("kube-baseline", "{order: 1, defaultAction: Pass}", "order: 10000000 and defaultAction: Pass",
+     "choose another name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "spec", "expected", "hint"), TIERS)
+def test_calicos_own_tiers_are_fixed(name: str, spec: str, expected: str, hint: str) -> None:
+    """Order and default action."""
+    assert _wrong(manifest("Tier", spec, name)) == [
+        f'1:1 the tier "{name}" is Calico\'s and fixed; expected {expected}; hint: {hint}'
+    ]
+
+
+def test_calicos_own_tiers_may_be_declared_as_they_are() -> None:
+    """As exported manifests have them."""
+    assert (
+        _wrong(
+            manifest("Tier", "{order: 1000000, defaultAction: Deny}", "default"),
+            manifest("Tier", "{order: 1000, defaultAction: Pass}", "kube-admin"),
+            manifest("Tier", "{order: 10000000, defaultAction: Pass}", "kube-baseline"),
+        )
+        == []
+    )
+
+
+def test_the_built_in_profile_is_not_redefined() -> None:
+    """It allows everything, whatever somebody wrote."""
+    assert _wrong(manifest("Profile", name="projectcalico-default-allow")) == [
+        (
+            '1:1 the profile "projectcalico-default-allow" is built in and allows everything; expected another name'
+            "; hint: leave it out; HostEndpoints can name it"
+        )
+    ]
+
+
+def test_selectors_that_decoding_did_not_judge_are_parsed() -> None:
+    """In policies and on every side of every rule; resources made otherwise may have them."""
+    bad = SelectorText("a = 'b'", Position("a.yaml", 2, 2))
+    rules = (Rule(Action.ALLOW, source=EntityRule(selector=bad), destination=EntityRule(not_selector=bad)),)
+    resources = Resources(
+        policies=(GlobalNetworkPolicy(Metadata("p"), selector=SelectorText("has(", NOWHERE), egress=rules),),
+        profiles=(Profile(Metadata("q"), ingress=rules),),
+    )
+
+    assert [said(problem, path=True) for problem in errors(check(resources, Settings()))] == [
+        (
+            ':0:0 the selector "has(" does not parse: the selector ends where has( needs a label'
+            "; expected a label without quotes"
+        ),
+        'a.yaml:2:2 the selector "a = \'b\'" does not parse: a single "="; expected ==',
+    ]
+
+
+def test_problems_come_in_the_order_of_places() -> None:
+    """Errors and warnings together."""
+    resources = Resources(
+        policies=(
+            GlobalNetworkPolicy(Metadata("b", position=Position("b.yaml", 1, 1)), tier="x"),
+            GlobalNetworkPolicy(Metadata("a", position=Position("a.yaml", 1, 1)), tier="x"),
+        ),
+        tiers=(Tier(Metadata("default", position=Position("a.yaml", 9, 1))),),
+    )
+
+    places = [str(problem.position) for problem in check(resources, Settings())]
+
+    assert places == ["a.yaml:1:1", "a.yaml:1:1", "a.yaml:9:1", "b.yaml:1:1"]
+
+
+def _wrong(*texts: str) -> list[str]:
+    """The errors of manifests that decode."""
+    result = decoded(*texts)
+    assert result.problems == ()
+    return [said(p, path=len(texts) > 1) for p in errors(check(result.resources, result.settings))]

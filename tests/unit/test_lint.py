@@ -1,0 +1,295 @@
+"""Warnings: what each one says, and the neighbouring cases in which nothing is said."""
+
+from time import process_time
+
+import pytest
+
+from hostfw.model.problems import errors
+from hostfw.policy.check import check
+from tests.unit.policy_texts import decoded, manifest, policy, said
+
+WEB = manifest("HostEndpoint", "{node: a, interfaceName: eth0, expectedIPs: [192.0.2.1]}", "web", "labels: {role: web}")
+DB = manifest("HostEndpoint", "{node: b, interfaceName: eth0}", "db", "labels: {role: db}")
+NO_FAILSAFE = "failsafe: none"
+
+IGNORED = "4:35 warning: the {} rules of this policy are ignored, because types leaves {} out; hint: add {} to types"
+
+HIDDEN = [
+    ("{types: [Egress], ingress: [{action: Allow}]}", [IGNORED.format("ingress", "Ingress", "Ingress")]),
+    ("{types: [Ingress], egress: [{action: Allow}]}", [IGNORED.format("egress", "Egress", "Egress")]),
+    ("{types: [Ingress, Egress], egress: [{action: Allow}]}", []),
+    ("{types: [Egress], ingress: []}", []),
+]
+
+
+@pytest.mark.parametrize(("spec", "expected"), HIDDEN)
+def test_rules_that_types_hide_are_told(spec: str, expected: list[str]) -> None:
+    """At the first of them."""
+    assert [told.removesuffix(", or remove the rules") for told in _warnings(policy(spec), WEB)] == expected
+
+
+def test_policies_of_one_order_that_meet_on_an_endpoint_are_told_once() -> None:
+    """At the first of them by name, for both directions together."""
+    both = "types: [Ingress, Egress]"
+
+    warnings = _warnings(
+        policy(f"{{order: 5, {both}}}", "c"),
+        policy(f"{{order: 5.0, {both}, selector: role == 'web'}}", "a"),
+        policy(f"{{order: 5, {both}, selector: role == 'db'}}", "b"),
+        WEB,
+        DB,
+        path=True,
+    )
+
+    assert warnings == [
+        (
+            '2.yaml:1:1 warning: policies a, b, c of tier "default" have the same order 5, so names decide'
+            "; hint: give each an order of its own"
+        )
+    ]
+
+
+APART = [
+    ("{order: 5, selector: role == 'web'}", "{order: 5, selector: role == 'db'}"),
+    ("{order: 5, types: [Ingress]}", "{order: 5, types: [Egress]}"),
+    ("{order: 5}", "{order: 6}"),
+    ("{order: 5}", "{order: 5, tier: other}"),
+    ("{}", "{}"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_policies_that_never_meet_may_have_one_order(one: str, other: str) -> None:
+    """By their endpoints, direction or tier; and no order is not the same order."""
+    assert _warnings(policy(one, "a"), policy(other, "b"), WEB, DB, manifest("Tier", name="other")) == []
+
+
+LOGGING = [
+    (["{ingress: [{action: Log}]}"], True),
+    (["{ingress: [{action: Log}, {action: Log}]}", "{selector: role == 'db'}"], True),
+    (["{ingress: [{action: Log}, {action: Pass}]}"], False),
+    (["{ingress: []}"], False),
+    (["{ingress: [{action: Log}]}", "{selector: has(role)}"], False),
+    (["{ingress: [{action: Log}]}", "{egress: [{action: Allow}]}"], True),
+    (["{tier: passing, ingress: [{action: Log}]}"], False),
+]
+
+
+@pytest.mark.parametrize(("specs", "expected"), LOGGING)
+def test_a_policy_that_only_logs_is_told_where_nothing_else_of_its_tier_decides(
+    specs: list[str], expected: bool
+) -> None:
+    """For then the end of the tier drops what it has logged."""
+    policies = [policy(spec, f"p{number}") for number, spec in enumerate(specs)]
+
+    warnings = _warnings(*policies, WEB, DB, manifest("Tier", "{defaultAction: Pass}", "passing"))
+
+    assert warnings == [
+        (
+            '1:1 warning: this policy only logs ingress, and the end of tier "default" then drops it'
+            "; hint: end it with a rule that has action: Pass or Allow"
+        )
+    ] * int(expected)
+
+
+def test_a_policy_that_selects_no_endpoint_is_told() -> None:
+    """At its selector."""
+    assert _warnings(policy("{selector: role == 'wbe'}"), policy("{selector: has(role)}", "b"), WEB) == [
+        (
+            "4:18 warning: the selector \"role == 'wbe'\" selects no HostEndpoint"
+            "; hint: compare it with the labels of the HostEndpoints and their profiles"
+        )
+    ]
+
+
+def test_labels_that_profiles_apply_count() -> None:
+    """As they do in effect."""
+    profile = manifest("Profile", "{labelsToApply: {zone: dmz}}", "dmz")
+    endpoint = manifest("HostEndpoint", "{node: a, interfaceName: '*', profiles: [dmz, missing]}")
+
+    assert _warnings(policy("{selector: zone == 'dmz'}"), profile, endpoint, unknown=1) == []
+
+
+def test_policies_without_any_endpoint_are_told_once() -> None:
+    """Instead of once for each of them."""
+    assert _warnings(policy("{selector: has(a)}", "b"), policy(name="a"), path=True) == [
+        (
+            "1.yaml:1:1 warning: there is no HostEndpoint, so no policy applies to anything"
+            "; hint: write a HostEndpoint, with interfaceName: '*' for every one"
+        )
+    ]
+
+
+NOTHING = "selects no HostEndpoint and no GlobalNetworkSet, so it matches"
+NO_ADDRESS = "has no addresses, so it matches"
+LABELS = "; hint: compare it with their labels"
+ADDRESSES = "; hint: list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet"
+
+SIDES = [
+    ("source: {selector: role == 'web'}", []),
+    ("source: {selector: kind == 'office'}", []),
+    ("source: {selector: has(x)}", [f'4:53 warning: the selector "has(x)" {NOTHING} no packet{LABELS}']),
+    ("source: {notSelector: has(x)}", [f'4:56 warning: the selector "has(x)" {NOTHING} every packet{LABELS}']),
+    (
+        "destination: {selector: role == 'db'}",
+        [f"4:58 warning: what the selector \"role == 'db'\" selects {NO_ADDRESS} no packet{ADDRESSES}"],
+    ),
+    (
+        "destination: {notSelector: kind == 'empty'}",
+        [f"4:61 warning: what the selector \"kind == 'empty'\" selects {NO_ADDRESS} every packet{ADDRESSES}"],
+    ),
+    (
+        "destination: {ports: [http]}",
+        ['4:18 warning: no HostEndpoint has a port named "http", so the name matches no packet'],
+    ),
+    (
+        "source: {notPorts: [http]}",
+        ['4:18 warning: no HostEndpoint has a port named "http", so the name matches every packet'],
+    ),
+    ("source: {ports: [ssh]}", []),
+]
+
+
+@pytest.mark.parametrize(("side", "expected"), SIDES)
+def test_what_a_side_of_a_rule_cannot_match_is_told(side: str, expected: list[str]) -> None:
+    """Selectors of nothing, of what has no addresses, and port names that nobody has."""
+    warnings = _warnings(
+        policy(f"{{ingress: [{{action: Allow, {side}}}]}}"),
+        WEB,
+        DB,
+        manifest("GlobalNetworkSet", "{nets: [10.0.0.0/8]}", "office", "labels: {kind: office}"),
+        manifest("GlobalNetworkSet", "{}", "empty", "labels: {kind: empty}"),
+        manifest("HostEndpoint", "{node: c, interfaceName: x, ports: [{name: ssh, protocol: TCP, port: 22}]}", "c"),
+    )
+
+    assert warnings == expected
+
+
+def test_rules_of_profiles_are_looked_at_as_well() -> None:
+    """They match by the same address book."""
+    profile = manifest("Profile", "{egress: [{action: Allow, destination: {selector: has(x)}}]}")
+
+    assert _warnings(profile) == [f'4:57 warning: the selector "has(x)" {NOTHING} no packet{LABELS}']
+
+
+ALLOWED = "no later tier has an applyOnForward policy for it; hint: end the last tier of forwarded traffic with Deny"
+FORWARD = "applyOnForward: true, ingress: [{action: Pass}]"
+
+FORWARDS = [
+    ([f"{{{FORWARD}}}"], [f"4:40 warning: forwarded traffic that this Pass lets by is allowed: {ALLOWED}"]),
+    ([f"{{tier: first, {FORWARD}}}", "{applyOnForward: true, ingress: [{action: Deny}]}"], []),
+    (
+        [f"{{tier: first, {FORWARD}}}", "{applyOnForward: true, selector: role == 'db', ingress: [{action: Deny}]}"],
+        [f"4:53 warning: forwarded traffic that this Pass lets by is allowed: {ALLOWED}"],
+    ),
+    (
+        [f"{{tier: first, {FORWARD}}}", "{applyOnForward: true, egress: [{action: Deny}]}"],
+        [f"4:53 warning: forwarded traffic that this Pass lets by is allowed: {ALLOWED}"],
+    ),
+    (["{ingress: [{action: Pass}]}"], []),
+    (["{applyOnForward: true, ingress: [{action: Deny}]}"], []),
+    (
+        ["{tier: passing, applyOnForward: true, ingress: [{action: Deny}]}"],
+        [f"1:1 warning: forwarded traffic that defaultAction: Pass lets by for ingress is allowed: {ALLOWED}"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("specs", "expected"), FORWARDS)
+def test_forwarded_traffic_that_passes_the_last_tier_is_told(specs: list[str], expected: list[str]) -> None:
+    """For on the forward path, unlike the local one, it is allowed."""
+    policies = [policy(spec, f"p{number}") for number, spec in enumerate(specs)]
+    tiers = (manifest("Tier", "{order: 1}", "first"), manifest("Tier", "{order: 2, defaultAction: Pass}", "passing"))
+
+    assert _warnings(*tiers, *policies, WEB, DB) == expected
+
+
+OPEN = "open before any policy, so"
+IN_HINT = "; hint: in hostfw.yaml, narrow failsafe.inbound with net, or leave the port out of it"
+OUT_HINT = "; hint: in hostfw.yaml, narrow failsafe.outbound with net, or leave the port out of it"
+SSH = f"4:18 warning: the failsafe tcp 22 is {OPEN} the peers of this Allow do not limit it{IN_HINT}"
+DENIED = f"4:18 warning: the failsafe tcp 22 is {OPEN} this Deny does not close it{IN_HINT}"
+OFFICE = "failsafe: {inbound: ['tcp:10.0.0.0/8:22']}"
+
+FAILSAFES = [
+    ("", "{action: Allow, protocol: TCP, source: {nets: [10.0.0.0/8]}, destination: {ports: ['20:23']}}", [SSH]),
+    ("", "{action: Allow, protocol: TCP, source: {notNets: [10.0.0.0/8]}, destination: {ports: [22]}}", [SSH]),
+    ("", "{action: Allow, protocol: TCP, source: {selector: role == 'web'}, destination: {ports: [22]}}", [SSH]),
+    ("", "{action: Deny, protocol: 6, destination: {ports: [22]}}", [DENIED]),
+    ("", "{action: Deny, protocol: TCP, source: {nets: [203.0.113.0/24]}}", [DENIED]),
+    ("", "{action: Deny}", []),
+    ("", "{action: Deny, protocol: TCP}", []),
+    ("", "{action: Deny, protocol: ICMP, source: {nets: [203.0.113.0/24]}}", []),
+    ("", "{action: Allow, protocol: TCP, destination: {ports: [22]}}", []),
+    ("", "{action: Allow, protocol: TCP, source: {nets: [10.0.0.0/8]}, destination: {ports: [23]}}", []),
+    ("", "{action: Allow, protocol: TCP, source: {nets: [0.0.0.0/0]}, destination: {ports: [22]}}", []),
+    ("", "{action: Allow, source: {nets: [10.0.0.0/8]}}", []),
+    ("", "{action: Deny, notProtocol: TCP, source: {nets: [10.0.0.0/8]}, protocol: TCP}", [DENIED]),
+    ("", "{action: Log, protocol: TCP, destination: {ports: [22]}}, {action: Pass}", []),
+    (OFFICE, "{action: Allow, protocol: TCP, source: {nets: [10.0.0.0/8]}, destination: {ports: [22]}}", []),
+    (OFFICE, "{action: Allow, protocol: TCP, source: {selector: kind == 'wide'}, destination: {ports: [22]}}", []),
+    (OFFICE, "{action: Deny, protocol: TCP, source: {nets: [203.0.113.0/24]}}", []),
+    (
+        OFFICE,
+        "{action: Allow, protocol: TCP, source: {nets: [10.1.0.0/16]}, destination: {ports: [22]}}",
+        [SSH.replace("tcp 22", "tcp 10.0.0.0/8 22")],
+    ),
+    (
+        OFFICE,
+        "{action: Allow, protocol: TCP, source: {notNets: [10.9.0.0/16]}, destination: {ports: [22]}}",
+        [SSH.replace("tcp 22", "tcp 10.0.0.0/8 22")],
+    ),
+    (NO_FAILSAFE, "{action: Deny, protocol: TCP, destination: {ports: [22]}}", []),
+]
+
+
+@pytest.mark.parametrize(("settings", "rule", "expected"), FAILSAFES)
+def test_a_failsafe_that_opens_what_a_rule_restricts_is_told(settings: str, rule: str, expected: list[str]) -> None:
+    """Where the rule names the port, or denies some peers; a plain Deny of everything is left alone."""
+    wide = manifest("GlobalNetworkSet", "{nets: [10.0.0.0/7]}", "wide", "labels: {kind: wide}")
+
+    assert _warnings(policy(f"{{ingress: [{rule}]}}"), WEB, wide, settings=settings) == expected
+
+
+def test_failsafes_of_the_other_direction_are_told_by_their_own_key() -> None:
+    """Several of them in one warning."""
+    rule = "{action: Deny, destination: {nets: [203.0.113.0/24]}}"
+
+    assert _warnings(policy(f"{{egress: [{rule}]}}"), WEB, settings="failsafe: {outbound: ['udp:53', 53]}") == [
+        f"4:17 warning: the failsafes udp 53, tcp 53 are {OPEN} this Deny does not close them{OUT_HINT}"
+    ]
+
+
+def test_a_policy_that_selects_nothing_restricts_nothing() -> None:
+    """So its rules are not held against the failsafes."""
+    deny = "{selector: has(x), ingress: [{action: Deny, protocol: TCP, destination: {ports: [22]}}]}"
+
+    assert len(_warnings(policy(deny), WEB, settings="")) == 1
+
+
+def test_ten_thousand_policies_are_looked_at_in_linear_time() -> None:
+    """Twice the policies and endpoints, about twice the time; quadratic work would take four times."""
+    small, large = (_time_of_check(count) for count in (2_500, 5_000))
+
+    assert large < 3.2 * small + 0.05
+
+
+def _time_of_check(count: int) -> float:
+    policies = [policy(f"{{order: {n % 50}, selector: group in {{'{n % 500}', 'x'}}}}", f"p{n}") for n in range(count)]
+    endpoints = [
+        manifest("HostEndpoint", f"{{node: n{n}, interfaceName: e}}", f"e{n}", f"labels: {{group: '{n % 500}'}}")
+        for n in range(count // 5)
+    ]
+    result = decoded("---\n".join((*policies, *endpoints)))
+    start = process_time()
+    check(result.resources, result.settings)
+    return process_time() - start
+
+
+def _warnings(*texts: str, settings: str = NO_FAILSAFE, path: bool = False, unknown: int = 0) -> list[str]:
+    """The warnings about manifests that have no errors, but for some unknown names."""
+    result = decoded(*texts, settings=settings)
+    problems = check(result.resources, result.settings)
+    assert result.problems == ()
+    assert len(errors(problems)) == unknown
+    return [said(problem, path=path) for problem in problems if problem not in errors(problems)]
