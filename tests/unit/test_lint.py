@@ -267,20 +267,21 @@ def test_a_policy_that_selects_nothing_restricts_nothing() -> None:
     assert len(_warnings(policy(deny), WEB, settings="")) == 1
 
 
-def test_ten_thousand_policies_are_looked_at_in_linear_time() -> None:
+def test_the_time_grows_with_the_number_of_policies() -> None:
     """Twice the policies and endpoints, about twice the time; quadratic work would take four times."""
     small, large = (_time_of_check(count) for count in (2_500, 5_000))
 
-    assert large < 3.2 * small + 0.05
+    assert 0 < large < 3.2 * small + 0.05
 
 
 def _time_of_check(count: int) -> float:
-    policies = [policy(f"{{order: {n % 50}, selector: group in {{'{n % 500}', 'x'}}}}", f"p{n}") for n in range(count)]
+    policies = [policy(f"{{order: {n % 50}, selector: has(g{n % 500}) || g == '{n}'}}", f"p{n}") for n in range(count)]
     endpoints = [
-        manifest("HostEndpoint", f"{{node: n{n}, interfaceName: e}}", f"e{n}", f"labels: {{group: '{n % 500}'}}")
+        manifest("HostEndpoint", f"{{node: n{n}, interfaceName: e}}", f"e{n}", f"labels: {{g{n % 500}: ''}}")
         for n in range(count // 5)
     ]
     result = decoded("---\n".join((*policies, *endpoints)))
+    assert result.problems == ()
     start = process_time()
     check(result.resources, result.settings)
     return process_time() - start
