@@ -1,6 +1,7 @@
 """YAML to nodes: what a plain scalar is, where things stand, and what is refused before any resource is looked at."""
 
 import pytest
+import yaml
 
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
@@ -153,6 +154,18 @@ def test_aliases_cannot_stand_for_billions_of_nodes() -> None:
     assert [said(problem) for problem in problems] == [
         "6:10 the aliases of this file repeat too much; expected at most 100000 nodes"
     ]
+
+
+def test_pyyamls_own_parser_gives_the_same_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PyYAML was built without libyaml."""
+    text = "a: &x [1, '2']\nb:\n  - *x\n  - !!str 3\n  - |\n    c\n"
+    (expected,), _ = _read(text)
+
+    monkeypatch.setattr("hostfw.policy.yaml_nodes._LOADER", yaml.SafeLoader)
+    (root,), problems = _read(text)
+
+    assert _shape(root) == _shape(expected)
+    assert problems == []
 
 
 def _read(text: str) -> tuple[list[Node], list[Problem]]:
