@@ -139,6 +139,7 @@ MISTAKES = [
     ("a in {b}", 6, '"b" stands where a value should be', "'b'"),
     ("ü == 'b'", 0, 'the character "ü" has no meaning here', OPERAND),
     ("has(a) &&", 9, "the selector ends where an operand should be", OPERAND),
+    ("(has(a) b", 8, '"b" stands after a complete operand', "&&, || or the end"),
     ("(has(a)", 0, "this parenthesis is never closed", ")"),
     (f"{'x' * 513} == 'b'", 0, "a label of 513 characters", "at most 512"),
     (f"{'(' * 65}has(a){')' * 65}", 64, "parentheses nest deeper than 64", ""),

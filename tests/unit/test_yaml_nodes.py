@@ -156,6 +156,14 @@ def test_aliases_cannot_stand_for_billions_of_nodes() -> None:
     ]
 
 
+def test_a_file_beyond_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no file takes all memory."""
+    monkeypatch.setattr("hostfw.policy.yaml_nodes.TEXT_LIMIT", 5)
+
+    assert _read("a: 12")[1] == []
+    assert [said(problem) for problem in _read("a: 123")[1]] == ["1:1 the file has 6 characters; expected at most 5"]
+
+
 def test_pyyamls_own_parser_gives_the_same_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where PyYAML was built without libyaml."""
     text = "a: &x [1, '2']\nb:\n  - *x\n  - !!str 3\n  - |\n    c\n"
