@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.packet import Packet
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.positions import NOWHERE, Position
@@ -12,7 +12,7 @@ from hostfw.model.values import Action, Direction
 
 
 class Verdict(StrEnum):
-    """What a step says: the packet is let through, it is not, or the next step has the word."""
+    """What a step says: the packet is let through, it is not, or what comes next has the word."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -26,6 +26,11 @@ class Step:
     A policy rule (`reason` is `RULE`) carries its identity, action and position; `missed` names the first criterion
     that did not hold, in the words of the manifest, and is empty for a rule that matched. `policy` names a profile
     where `tier` is empty. `endpoint` is None on an unmanaged interface.
+
+    `policy_class` says where the packet was. In `UNTRACKED` and `PRE_DNAT` a failsafe and neighbour discovery exempt it
+    from the policies of that class alone, so their verdict is `NEXT`; `reply` is of a failsafe that exempts an answer.
+
+    A rule of a `staged` policy has the verdict `NEXT` whatever its action would decide.
     """
 
     verdict: Verdict
@@ -40,6 +45,14 @@ class Step:
     position: Position = NOWHERE
     missed: str = ""
     failsafe: FailsafePort | None = None
+    policy_class: PolicyClass = PolicyClass.NORMAL
+    reply: bool = False
+    staged: bool = False
+
+    @property
+    def matched(self) -> bool:
+        """Whether a policy rule held; true of every other step."""
+        return not self.missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +74,10 @@ class Explanation:
 
     @property
     def logged_by(self) -> tuple[Step, ...]:
-        """The Log rules that the packet matched on its way."""
-        return tuple(step for step in self.steps if step.action is Action.LOG and not step.missed)
+        """The Log rules that the packet matched on its way, those of staged policies left out."""
+        return tuple(s for s in self.steps if s.action is Action.LOG and s.matched and not s.staged)
+
+    @property
+    def staged(self) -> tuple[Step, ...]:
+        """What staged policies would have decided, each by the first rule that matched and is no Log."""
+        return tuple(s for s in self.steps if s.staged and s.matched and s.action is not Action.LOG)

@@ -1,6 +1,6 @@
 """A packet as policy sees it: what can decide its verdict, and nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Direction, Family
@@ -25,12 +25,26 @@ class Path(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """The destination of a packet before destination NAT replaced it.
+
+    `out_interface` is where the first route of what the host sends led, if the translated destination has another.
+    """
+
+    destination: int
+    destination_port: int | None = None
+    out_interface: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Packet:
     """One packet. Addresses are integers of `family`; `protocol` is the number of the layer 4 header.
 
-    Conntrack puts fragments together before any rule sees them, so ports are always known where the protocol has
-    any. `in_interface` is None for what the host sends and `out_interface` for what it receives; a packet to one of
-    the host's own addresses is sent on `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet.
+    It is described as it is once routed, where most policy meets it: what destination NAT does to it is done, and
+    `original` says what it was before, when untracked and preDNAT policy met it. Conntrack puts fragments together
+    before any rule sees them, so ports are always known where the protocol has any. `in_interface` is None for what
+    the host sends and `out_interface` for what it receives; a packet to one of the host's own addresses is sent on
+    `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet.
     """
 
     family: Family
@@ -45,10 +59,17 @@ class Packet:
     in_interface: str | None = None
     out_interface: str | None = None
     state: ConntrackState = ConntrackState.NEW
+    original: Original | None = None
 
     def __post_init__(self) -> None:
         if self.in_interface is None and self.out_interface is None:
             raise ValueError("a packet comes in on an interface, goes out on one, or both")
+        if self.original is None:
+            return
+        if self.state in (ConntrackState.INVALID, ConntrackState.UNTRACKED):
+            raise ValueError("only what connection tracking follows has its destination translated")
+        if self.original.out_interface is not None and self.path is not Path.LOCAL_OUT:
+            raise ValueError("only what the host sends has a route before its destination is translated")
 
     @property
     def path(self) -> Path:
@@ -63,6 +84,20 @@ class Packet:
         into = () if self.in_interface is None else ((self.in_interface, Direction.INGRESS),)
         out = () if self.out_interface is None else ((self.out_interface, Direction.EGRESS),)
         return (*into, *out)
+
+    @property
+    def untranslated(self) -> "Packet":
+        """The packet as it is before destination NAT, and stays where connection tracking does not follow it."""
+        original = self.original
+        if original is None:
+            return self
+        return replace(
+            self,
+            destination=original.destination,
+            destination_port=original.destination_port,
+            out_interface=original.out_interface or self.out_interface,
+            original=None,
+        )
 
     @property
     def has_ports(self) -> bool:

@@ -1,28 +1,28 @@
 """Explain: the reference semantics. What happens to a packet under a Plan, and why, without any ruleset.
 
 It is written to be read beside Calico's description of policy, not to be fast, and shares no code with the compiler:
-the two must agree on every packet.
+the two must agree on every packet. A packet meets, in this order,
+
+1. untracked policy (doNotTrack), before connection tracking, whatever its state;
+2. if it belongs to what is established, nothing more;
+3. if it comes in, preDNAT policy, with the destination that it has before destination NAT;
+4. normal policy, or where it is forwarded the applyOnForward policy of both its interfaces.
+
+What untracked or preDNAT policy allows skips the rest, apart from the egress side of forwarding.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import chain
 
-from hostfw.model.decisions import Reason
+from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, Verdict
 from hostfw.model.packet import ConntrackState, Packet, Path
-from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
+from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, NeighbourDiscovery, Settings, Unmanaged
-from hostfw.model.values import Action, Direction, Family
+from hostfw.model.values import Direction, Family
 from hostfw.policy.bindings import LOOPBACK
-from hostfw.policy.matching import first_mismatch
-
-_RULE_VERDICTS = {
-    Action.ALLOW: Verdict.ALLOW,
-    Action.DENY: Verdict.DENY,
-    Action.LOG: Verdict.NEXT,
-    Action.PASS: Verdict.NEXT,
-}
+from hostfw.policy.evaluation import Place, policy_steps, tier_steps
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
 """Router and neighbour solicitation and advertisement (RFC 4861); a hop limit of 255 proves a sender on the link."""
@@ -30,62 +30,131 @@ _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
 _MULTICAST_LISTENER_TYPES = frozenset((130, 131, 132, 143))
 """Multicast listener query, report, done (RFC 2710) and report version 2 (RFC 3810)."""
 
+_ESTABLISHED = (ConntrackState.ESTABLISHED, ConntrackState.RELATED)
 
-class _Place(NamedTuple):
-    """Where a packet meets policy: an interface, a direction, and the endpoint that governs it, if one does."""
-
-    interface: str
-    direction: Direction
-    endpoint: PlannedEndpoint | None
-
-    def step(self, verdict: Verdict, reason: Reason) -> Step:
-        endpoint = None if self.endpoint is None else self.endpoint.name
-        return Step(verdict, reason, self.interface, self.direction, endpoint)
+_Steps = Generator[Step, None, Verdict]
+"""Steps up to the one that decides, and what it decided; `NEXT` if none did."""
 
 
 def explain(plan: Plan, packet: Packet) -> Explanation:
     """The verdict of a host with this Plan on a packet, and every step that led to it."""
-    places = [_Place(name, direction, _governing(plan, name, packet.path)) for name, direction in packet.hops]
-    if packet.state in (ConntrackState.ESTABLISHED, ConntrackState.RELATED):
-        return _decided(packet, [places[0].step(Verdict.ALLOW, Reason.ESTABLISHED)])
+    steps = tuple(_steps(plan, packet))
+    last = steps[-1]
+    if last.verdict is Verdict.DENY:
+        return Explanation(packet, steps, last)
+    return Explanation(packet, steps, next(step for step in reversed(steps) if step.verdict is Verdict.ALLOW))
+
+
+def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
+    """All steps in order. The last denies, or at least one of them allows."""
+    settings = plan.settings
+    arriving = packet.untranslated
+    untracked = _untracked_steps(_first(plan, arriving, PolicyClass.UNTRACKED), arriving, settings)
+    verdict = yield from _until_decided(untracked)
+    if verdict is Verdict.ALLOW:
+        # Nothing follows it any more, so nothing translates it either.
+        packet = replace(arriving, state=ConntrackState.UNTRACKED)
+    elif verdict is Verdict.NEXT and packet.state in _ESTABLISHED:
+        path_class = PolicyClass.FORWARD if packet.path is Path.FORWARDED else PolicyClass.NORMAL
+        yield _first(plan, packet, path_class).step(Verdict.ALLOW, Reason.ESTABLISHED)
+        return
+    elif verdict is Verdict.NEXT and packet.in_interface is not None:
+        pre_dnat = _pre_dnat_steps(_first(plan, arriving, PolicyClass.PRE_DNAT), arriving, settings)
+        verdict = yield from _until_decided(pre_dnat)
+    if verdict is Verdict.DENY:
+        return
     if packet.path is Path.FORWARDED:
-        return _explain_forwarded(places, packet, plan.settings)
-    return _decided(packet, _until_decided(_local_steps(places[0], packet, plan.settings)))
+        yield from _forwarded_steps(plan, packet, allowed_before=verdict is Verdict.ALLOW)
+    elif verdict is Verdict.NEXT:
+        yield from _until_decided(_local_steps(_first(plan, packet, PolicyClass.NORMAL), packet, settings))
 
 
-def _governing(plan: Plan, interface: str, path: Path) -> PlannedEndpoint | None:
-    """The endpoint of an interface: its own, else the wildcard, save for what the host says to itself on `lo`."""
+def _first(plan: Plan, packet: Packet, policy_class: PolicyClass) -> Place:
+    """Where a packet meets a class of policy first."""
+    interface, direction = packet.hops[0]
+    return _place(plan, interface, direction, policy_class)
+
+
+def _place(plan: Plan, interface: str, direction: Direction, policy_class: PolicyClass) -> Place:
+    """An interface is of its own endpoint, else of the wildcard; `lo` is so only for what is forwarded."""
     name = next((b.endpoint for b in plan.bindings if b.interface == interface), None)
-    if name is None and (interface != LOOPBACK or path is Path.FORWARDED):
+    if name is None and (interface != LOOPBACK or policy_class is PolicyClass.FORWARD):
         name = plan.wildcard
-    return None if name is None else plan.endpoint(name)
+    endpoint = None if name is None else plan.endpoint(name)
+    return Place(interface, direction, endpoint, policy_class)
 
 
-def _decided(packet: Packet, steps: Iterable[Step]) -> Explanation:
-    taken = tuple(steps)
-    return Explanation(packet, taken, taken[-1])
-
-
-def _until_decided(steps: Iterable[Step]) -> Iterator[Step]:
+def _until_decided(steps: Iterable[Step]) -> _Steps:
     for step in steps:
         yield step
         if step.verdict is not Verdict.NEXT:
-            return
+            return step.verdict
+    return Verdict.NEXT
+
+
+# ------------------------------------------------------------------------------------------ untracked and preDNAT
+
+
+def _untracked_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """The doNotTrack policies of an endpoint. They see every packet, established, invalid or neither.
+
+    Failsafes of both directions exempt from them: those of the other one by the source port of their answers, which
+    have no established state yet that would let them through.
+    """
+    tiers = place.planned.untracked_tiers
+    exempting = chain(
+        _neighbour_steps(place, packet, settings),
+        _failsafe_steps(place, packet, settings),
+        _failsafe_reply_steps(place, packet, settings),
+    )
+    yield from _before_steps(place, tiers, packet, exempting)
+
+
+def _pre_dnat_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """The preDNAT policies of an endpoint, which see the destination that the sender meant."""
+    tiers = place.planned.pre_dnat_tiers
+    exempting = chain(
+        _neighbour_steps(place, packet, settings),
+        _invalid_steps(place, packet, settings) if _is_enforced(tiers) else (),
+        _failsafe_steps(place, packet, settings),
+    )
+    yield from _before_steps(place, tiers, packet, exempting)
+
+
+def _before_steps(
+    place: Place, tiers: Sequence[PlannedTier], packet: Packet, preceding: Iterable[Step]
+) -> Iterator[Step]:
+    """The tiers of a class that is met before the normal one, unless a preceding step denies or exempts from them."""
+    if not tiers:
+        return
+    first = next(iter(preceding), None)
+    if first is not None:
+        yield first if first.verdict is Verdict.DENY else replace(first, verdict=Verdict.NEXT)
+        return
+    for tier in tiers:
+        yield from tier_steps(place, tier, packet)
 
 
 # ------------------------------------------------------------------------------------------------- local traffic
 
 
-def _local_steps(place: _Place, packet: Packet, settings: Settings) -> Iterator[Step]:
-    """What local traffic meets, in order; the last step always decides."""
+def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """What local traffic meets, in order; the last step always decides.
+
+    What the host sends meets it with the destination and on the interface that destination NAT has given it.
+    """
     if place.interface == LOOPBACK and place.endpoint is None:
         yield place.step(Verdict.ALLOW, Reason.LOOPBACK)
-    if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT and _is_neighbour_discovery(packet):
-        yield place.step(Verdict.ALLOW, Reason.NEIGHBOUR_DISCOVERY)
+    yield from _neighbour_steps(place, packet, settings)
     if place.endpoint is None:
         yield from _unmanaged_steps(place, packet, settings)
     else:
-        yield from _endpoint_steps(place, place.endpoint, packet, settings)
+        yield from _endpoint_steps(place, packet, settings)
+
+
+def _neighbour_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT and _is_neighbour_discovery(packet):
+        yield place.step(Verdict.ALLOW, Reason.NEIGHBOUR_DISCOVERY)
 
 
 def _is_neighbour_discovery(packet: Packet) -> bool:
@@ -95,7 +164,7 @@ def _is_neighbour_discovery(packet: Packet) -> bool:
     return on_link or packet.icmp_type in _MULTICAST_LISTENER_TYPES
 
 
-def _unmanaged_steps(place: _Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+def _unmanaged_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     unmanaged = settings.unmanaged_interfaces
     wanted = unmanaged.ingress if place.direction is Direction.INGRESS else unmanaged.egress
     if wanted is Unmanaged.ALLOW:
@@ -105,97 +174,80 @@ def _unmanaged_steps(place: _Place, packet: Packet, settings: Settings) -> Itera
     yield place.step(Verdict.DENY, Reason.UNMANAGED)
 
 
-def _endpoint_steps(place: _Place, endpoint: PlannedEndpoint, packet: Packet, settings: Settings) -> Iterator[Step]:
-    planned = endpoint.direction(place.direction)
+def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    tiers, profiles = place.planned.tiers, place.planned.profiles
     yield from _invalid_steps(place, packet, settings)
     yield from _failsafe_steps(place, packet, settings)
-    for tier in planned.tiers:
-        yield from _tier_steps(place, tier, packet)
-    for profile in planned.profiles:
+    for tier in tiers:
+        yield from tier_steps(place, tier, packet)
+    for profile in profiles:
         # A Pass in a profile goes on with the next profile, as does a profile without a match.
-        yield from _policy_steps(place, profile, packet)
-    nothing_selects = not planned.tiers and not planned.profiles
+        yield from policy_steps(place, profile, packet)
+    nothing_selects = not _is_enforced(tiers) and not profiles
     yield place.step(Verdict.DENY, Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH)
 
 
-def _invalid_steps(place: _Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+def _is_enforced(tiers: Iterable[PlannedTier]) -> bool:
+    """Whether there is more than staged policies, which change nothing about a packet."""
+    return any(tier.is_enforced for tier in tiers)
+
+
+def _invalid_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     if packet.state is ConntrackState.INVALID and settings.invalid_packets is InvalidPackets.DROP:
         yield place.step(Verdict.DENY, Reason.INVALID)
 
 
-def _failsafe_steps(place: _Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+def _failsafe_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     inbound = place.direction is Direction.INGRESS
     for failsafe in settings.failsafe.inbound if inbound else settings.failsafe.outbound:
-        peer = packet.source if inbound else packet.destination
-        if _is_failsafe(failsafe, packet, peer):
+        if _is_failsafe(failsafe, packet, _peer(place, packet), packet.destination_port):
             yield replace(place.step(Verdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
 
 
-def _is_failsafe(failsafe: FailsafePort, packet: Packet, peer: int) -> bool:
+def _failsafe_reply_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """Answers to what the failsafes of the other direction let through."""
+    inbound = place.direction is Direction.INGRESS
+    for failsafe in settings.failsafe.outbound if inbound else settings.failsafe.inbound:
+        if _is_failsafe(failsafe, packet, _peer(place, packet), packet.source_port):
+            yield replace(place.step(Verdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe, reply=True)
+
+
+def _peer(place: Place, packet: Packet) -> int:
+    return packet.source if place.direction is Direction.INGRESS else packet.destination
+
+
+def _is_failsafe(failsafe: FailsafePort, packet: Packet, peer: int, port: int | None) -> bool:
     net = failsafe.net
     return (
         packet.protocol == failsafe.protocol.number
-        and packet.destination_port == failsafe.port
+        and port == failsafe.port
         and (net is None or (net.family is packet.family and net.contains(peer)))
-    )
-
-
-# ------------------------------------------------------------------------------------------- tiers, policies, rules
-
-
-def _tier_steps(place: _Place, tier: PlannedTier, packet: Packet) -> Iterator[Step]:
-    """The rules of a tier in order, then its default action. Without a decision the next tier has the word."""
-    for policy in tier.policies:
-        passed = yield from _policy_steps(place, policy, packet)
-        if passed:
-            return
-    verdict = Verdict.DENY if tier.default_action is Action.DENY else Verdict.NEXT
-    yield replace(place.step(verdict, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
-
-
-def _policy_steps(place: _Place, policy: PlannedPolicy, packet: Packet) -> Generator[Step, None, bool]:
-    """The rules of a policy or profile in order; the value says whether a Pass ended them."""
-    for rule in policy.rules:
-        step = _rule_step(place, policy, rule, packet)
-        yield step
-        if rule.action is Action.PASS and not step.missed:
-            return True
-    return False
-
-
-def _rule_step(place: _Place, policy: PlannedPolicy, rule: PlannedRule, packet: Packet) -> Step:
-    missed = first_mismatch(rule, packet)
-    return replace(
-        place.step(Verdict.NEXT if missed else _RULE_VERDICTS[rule.action], Reason.RULE),
-        tier=policy.tier,
-        policy=policy.name,
-        rule=rule.identity,
-        action=rule.action,
-        position=rule.position,
-        missed=missed,
     )
 
 
 # --------------------------------------------------------------------------------------------- forwarded traffic
 
 
-def _explain_forwarded(places: Sequence[_Place], packet: Packet, settings: Settings) -> Explanation:
-    """Forwarded traffic needs both endpoints: a Deny of either is final, and what both leave open passes."""
-    steps: list[Step] = []
-    for place in places:
-        steps.extend(_until_decided(_forward_steps(place, packet, settings)))
-        if steps and steps[-1].verdict is Verdict.DENY:
-            return _decided(packet, steps)
-    allowed_by = next((step for step in reversed(steps) if step.verdict is Verdict.ALLOW), None)
-    if allowed_by is not None:
-        return Explanation(packet, tuple(steps), allowed_by)
-    return _decided(packet, (*steps, places[-1].step(Verdict.ALLOW, Reason.NO_FORWARD_POLICY)))
+def _forwarded_steps(plan: Plan, packet: Packet, *, allowed_before: bool) -> Iterator[Step]:
+    """Forwarded traffic needs both endpoints: a Deny of either is final, and what both leave open passes.
+
+    What was allowed before it was routed has met the policy of the way in, and still meets that of the way out.
+    """
+    places = [_place(plan, interface, direction, PolicyClass.FORWARD) for interface, direction in packet.hops]
+    allowed = allowed_before
+    for place in places[1:] if allowed_before else places:
+        verdict = yield from _until_decided(_forward_steps(place, packet, plan.settings))
+        if verdict is Verdict.DENY:
+            return
+        allowed = allowed or verdict is Verdict.ALLOW
+    if not allowed:
+        yield places[-1].step(Verdict.ALLOW, Reason.NO_FORWARD_POLICY)
 
 
-def _forward_steps(place: _Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+def _forward_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     """The applyOnForward policies of one endpoint. No failsafes, no profiles, and no drop after the last tier."""
-    tiers = () if place.endpoint is None else place.endpoint.direction(place.direction).forward_tiers
-    if tiers:
+    tiers = place.planned.forward_tiers
+    if _is_enforced(tiers):
         yield from _invalid_steps(place, packet, settings)
     for tier in tiers:
-        yield from _tier_steps(place, tier, packet)
+        yield from tier_steps(place, tier, packet)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Explanation, Step, Verdict
+from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import AddressSet
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources, Rule, Tier
 from hostfw.model.settings import (
     CALICO_COMPATIBLE,
     Failsafe,
@@ -23,9 +23,20 @@ from hostfw.model.settings import (
     UnmanagedInterfaces,
 )
 from hostfw.model.values import ICMP, ICMPV6, SCTP, TCP, UDP, Action, Direction, Family, Icmp, Protocol, merge
-from hostfw.policy.explain import explain
 from hostfw.policy.matching import _is_member, first_mismatch
 from hostfw.policy.resolve import resolve
+from tests.unit.packet_builders import (
+    HOST,
+    HOST6,
+    ON_ETH0,
+    PEER,
+    PEER6,
+    arriving,
+    explained,
+    leaving,
+    outcome_of,
+    through,
+)
 from tests.unit.policy_builders import (
     ALLOW,
     BOTH,
@@ -36,7 +47,6 @@ from tests.unit.policy_builders import (
     at,
     facts,
     gnp,
-    gns,
     hep,
     net,
     profile,
@@ -45,76 +55,7 @@ from tests.unit.policy_builders import (
     tier,
 )
 
-PEER, HOST = "10.9.0.1", "10.0.0.1"
-PEER6, HOST6 = "2001:db8::9", "2001:db8::1"
-ETH0 = hep("web", "eth0")
 INVALID = ConntrackState.INVALID
-
-
-def _addressed(source: str, destination: str, protocol: Protocol, port: int | None, **more: object) -> Packet:
-    sport = 40000 if protocol.has_ports else None
-    family = net(source).family
-    return Packet(
-        family,
-        protocol.number,
-        net(source).address,
-        net(destination).address,
-        sport,
-        port,
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def _in(
-    port: int | None = 80,
-    protocol: Protocol = TCP,
-    source: str = PEER,
-    destination: str = HOST,
-    interface: str = "eth0",
-    **more: object,
-) -> Packet:
-    return _addressed(source, destination, protocol, port, in_interface=interface, **more)
-
-
-def _out(
-    port: int | None = 80,
-    protocol: Protocol = TCP,
-    source: str = HOST,
-    destination: str = PEER,
-    interface: str = "eth0",
-    **more: object,
-) -> Packet:
-    return _addressed(source, destination, protocol, port, out_interface=interface, **more)
-
-
-def _through(port: int = 80, incoming: str = "eth0", outgoing: str = "eth1", **more: object) -> Packet:
-    return _addressed(PEER, "192.168.1.9", TCP, port, in_interface=incoming, out_interface=outgoing, **more)
-
-
-def _explain(
-    packet: Packet,
-    *policies: GlobalNetworkPolicy,
-    endpoints: tuple[HostEndpoint, ...] = (ETH0,),
-    settings: Settings | None = None,
-    tiers: tuple[Tier, ...] = (),
-    profiles: tuple[Profile, ...] = (),
-    sets: tuple[str, ...] = (),
-) -> Explanation:
-    resources = Resources(
-        policies=policies,
-        endpoints=endpoints,
-        tiers=tiers,
-        profiles=profiles,
-        network_sets=tuple(gns(name, f"10.{n}.0.0/16", labels={"set": name}) for n, name in enumerate(sets, 1)),
-    )
-    plan, _ = resolve(resources, settings or Settings(), facts())
-    return explain(plan, packet)
-
-
-def _outcome(explanation: Explanation) -> tuple[bool, Reason, str]:
-    """The verdict, why, and the tier and policy that decided."""
-    step = explanation.decided_by
-    return explanation.allowed, step.reason, "/".join(part for part in (step.tier, step.policy) if part)
 
 
 # --------------------------------------------------------------------------------------------------------- a packet
@@ -122,14 +63,14 @@ def _outcome(explanation: Explanation) -> tuple[bool, Reason, str]:
 
 def test_a_packet_takes_the_path_that_its_interfaces_say() -> None:
     """In alone is for the host, out alone from it, both through it."""
-    assert [p.path for p in (_in(), _out(), _through())] == [Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED]
-    assert _through().hops == (("eth0", Direction.INGRESS), ("eth1", Direction.EGRESS))
+    assert [p.path for p in (arriving(), leaving(), through())] == [Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED]
+    assert through().hops == (("eth0", Direction.INGRESS), ("eth1", Direction.EGRESS))
 
 
 def test_a_packet_without_interfaces_is_none() -> None:
     """Nothing on a host has neither."""
     with pytest.raises(ValueError, match="a packet comes in on an interface, goes out on one, or both"):
-        replace(_in(), in_interface=None)
+        replace(arriving(), in_interface=None)
 
 
 # ------------------------------------------------------------------------------------------------- tiers and actions
@@ -248,7 +189,7 @@ def test_tiers_decide_in_order(
     name: str, policies: tuple[GlobalNetworkPolicy, ...], tiers: tuple[Tier, ...], expected: tuple[bool, Reason, str]
 ) -> None:
     """First match within a tier, Pass to the next, the tier's default action at its end."""
-    assert _outcome(_explain(_in(), *policies, tiers=tiers)) == expected, name
+    assert outcome_of(explained(arriving(), *policies, tiers=tiers)) == expected, name
 
 
 PROFILE_CASES: list[tuple[str, tuple[str, ...], tuple[GlobalNetworkPolicy, ...], tuple[bool, Reason, str]]] = [
@@ -276,45 +217,47 @@ def test_profiles_decide_what_tiers_leave_open(
         profile("silent", ingress=(LOG,), egress=(ALLOW,)),
     )
 
-    explanation = _explain(_in(), *policies, endpoints=(hep("web", "eth0", profiles=listed),), profiles=profiles)
+    explanation = explained(arriving(), *policies, endpoints=(hep("web", "eth0", profiles=listed),), profiles=profiles)
 
-    assert _outcome(explanation) == expected, name
+    assert outcome_of(explanation) == expected, name
 
 
 def test_an_endpoint_denies_both_directions_the_moment_it_exists() -> None:
     """An ingress policy leaves egress to profiles, and without any to the drop."""
     ingress_only = gnp("p", ingress=(ALLOW,))
 
-    assert _outcome(_explain(_in(), ingress_only)) == (True, Reason.RULE, "default/p")
-    assert _outcome(_explain(_out(), ingress_only)) == (False, Reason.NO_POLICY, "")
-    assert _outcome(_explain(_in())) == (False, Reason.NO_POLICY, "")
+    assert outcome_of(explained(arriving(), ingress_only)) == (True, Reason.RULE, "default/p")
+    assert outcome_of(explained(leaving(), ingress_only)) == (False, Reason.NO_POLICY, "")
+    assert outcome_of(explained(arriving())) == (False, Reason.NO_POLICY, "")
 
 
 # ------------------------------------------------------------------------------------------------ before any policy
 
 SHUT = gnp("shut", types=BOTH, ingress=(DENY,), egress=(DENY,), forward=True)
 OPEN = gnp("open", types=BOTH, ingress=(ALLOW,), egress=(ALLOW,), forward=True)
-NDP = [_in(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=255) for t in (133, 134, 135, 136)]
-MLD = [_in(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=1) for t in (130, 131, 132, 143)]
+NDP = [arriving(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=255) for t in (133, 134, 135, 136)]
+MLD = [arriving(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=1) for t in (130, 131, 132, 143)]
 
 
 @pytest.mark.parametrize("state", [ConntrackState.ESTABLISHED, ConntrackState.RELATED])
-@pytest.mark.parametrize("packet", [_in(), _out(), _through(), _in(interface="eth1"), _in(interface="lo")])
+@pytest.mark.parametrize(
+    "packet", [arriving(), leaving(), through(), arriving(interface="eth1"), arriving(interface="lo")]
+)
 def test_established_and_related_traffic_is_accepted_first_in_every_hook(packet: Packet, state: ConntrackState) -> None:
     """A new Deny does not cut what runs."""
-    explanation = _explain(replace(packet, state=state), SHUT)
+    explanation = explained(replace(packet, state=state), SHUT)
 
-    assert _outcome(explanation) == (True, Reason.ESTABLISHED, "")
+    assert outcome_of(explanation) == (True, Reason.ESTABLISHED, "")
     assert len(explanation.steps) == 1
 
 
-@pytest.mark.parametrize("packet", [_in(), _out(), _through()])
+@pytest.mark.parametrize("packet", [arriving(), leaving(), through()])
 def test_untracked_traffic_meets_policy(packet: Packet) -> None:
     """It is neither established nor invalid."""
     untracked = replace(packet, state=ConntrackState.UNTRACKED)
 
-    assert _outcome(_explain(untracked, SHUT)) == (False, Reason.RULE, "default/shut")
-    assert _outcome(_explain(untracked, OPEN)) == (True, Reason.RULE, "default/open")
+    assert outcome_of(explained(untracked, SHUT)) == (False, Reason.RULE, "default/shut")
+    assert outcome_of(explained(untracked, OPEN)) == (True, Reason.RULE, "default/open")
 
 
 @pytest.mark.parametrize(
@@ -331,13 +274,13 @@ def test_untracked_traffic_meets_policy(packet: Packet) -> None:
         ),
         (
             "exempt where policed but ungoverned",
-            (ETH0,),
+            (ON_ETH0,),
             Settings(loopback=Loopback.POLICED),
             (True, Reason.LOOPBACK, ""),
         ),
     ],
 )
-@pytest.mark.parametrize("packet", [_in(interface="lo"), _out(interface="lo")])
+@pytest.mark.parametrize("packet", [arriving(interface="lo"), leaving(interface="lo")])
 def test_lo_is_exempt_unless_a_host_endpoint_governs_it(
     name: str,
     endpoints: tuple[HostEndpoint, ...],
@@ -346,7 +289,7 @@ def test_lo_is_exempt_unless_a_host_endpoint_governs_it(
     packet: Packet,
 ) -> None:
     """In both directions."""
-    assert _outcome(_explain(packet, SHUT, endpoints=endpoints, settings=settings)) == expected, name
+    assert outcome_of(explained(packet, SHUT, endpoints=endpoints, settings=settings)) == expected, name
 
 
 @pytest.mark.parametrize("packet", [*NDP, *MLD])
@@ -354,7 +297,7 @@ def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
     """On governed and unmanaged interfaces, in and out, whatever conntrack thinks of them."""
     outward = replace(packet, in_interface=None, out_interface="eth0")
     for variant in (packet, outward, replace(packet, in_interface="eth1"), replace(packet, state=INVALID)):
-        assert _outcome(_explain(variant, SHUT)) == (True, Reason.NEIGHBOUR_DISCOVERY, "")
+        assert outcome_of(explained(variant, SHUT)) == (True, Reason.NEIGHBOUR_DISCOVERY, "")
 
 
 @pytest.mark.parametrize(
@@ -363,7 +306,7 @@ def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
         ("from beyond the link", replace(NDP[2], hop_limit=254), Settings()),
         ("another type", replace(NDP[2], icmp_type=128), Settings()),
         ("redirects", replace(NDP[2], icmp_type=137), Settings()),
-        ("the same numbers over IPv4", _in(None, ICMPV6, icmp_type=135, hop_limit=255), Settings()),
+        ("the same numbers over IPv4", arriving(None, ICMPV6, icmp_type=135, hop_limit=255), Settings()),
         ("another protocol", replace(NDP[2], protocol=59), Settings()),
         ("where the settings police it", NDP[2], Settings(neighbour_discovery=NeighbourDiscovery.POLICED)),
         ("in Calico's way", MLD[0], CALICO_COMPATIBLE),
@@ -372,35 +315,40 @@ def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
 )
 def test_what_is_no_neighbour_discovery_meets_policy(name: str, packet: Packet, settings: Settings) -> None:
     """The hop limit of 255 is what proves a neighbour."""
-    assert _outcome(_explain(packet, SHUT, settings=settings)) == (False, Reason.RULE, "default/shut"), name
+    assert outcome_of(explained(packet, SHUT, settings=settings)) == (False, Reason.RULE, "default/shut"), name
 
 
 @pytest.mark.parametrize(
     ("name", "packet", "policies", "expected"),
     [
-        ("dropped before an Allow", _in(state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
-        ("outward", _out(state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
-        ("before a failsafe", _in(22, state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
-        ("forwarded under policy", _through(state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
-        ("forwarded without", _through(state=INVALID), (), (True, Reason.NO_FORWARD_POLICY, "")),
-        ("on a closed unmanaged interface", _in(22, interface="eth1", state=INVALID), (), (False, Reason.INVALID, "")),
-        ("on an open one", _out(interface="eth1", state=INVALID), (), (True, Reason.UNMANAGED, "")),
-        ("on lo", _in(interface="lo", state=INVALID), (), (True, Reason.LOOPBACK, "")),
+        ("dropped before an Allow", arriving(state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
+        ("outward", leaving(state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
+        ("before a failsafe", arriving(22, state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
+        ("forwarded under policy", through(state=INVALID), (OPEN,), (False, Reason.INVALID, "")),
+        ("forwarded without", through(state=INVALID), (), (True, Reason.NO_FORWARD_POLICY, "")),
+        (
+            "on a closed unmanaged interface",
+            arriving(22, interface="eth1", state=INVALID),
+            (),
+            (False, Reason.INVALID, ""),
+        ),
+        ("on an open one", leaving(interface="eth1", state=INVALID), (), (True, Reason.UNMANAGED, "")),
+        ("on lo", arriving(interface="lo", state=INVALID), (), (True, Reason.LOOPBACK, "")),
     ],
 )
 def test_invalid_packets_are_dropped_where_something_governs(
     name: str, packet: Packet, policies: tuple[GlobalNetworkPolicy, ...], expected: tuple[bool, Reason, str]
 ) -> None:
     """The drop comes before failsafes."""
-    assert _outcome(_explain(packet, *policies)) == expected, name
+    assert outcome_of(explained(packet, *policies)) == expected, name
 
 
 def test_invalid_packets_meet_policy_where_the_settings_say_so() -> None:
     """Asymmetric routing needs it."""
     policed = Settings(invalid_packets=InvalidPackets.POLICED)
 
-    assert _outcome(_explain(_in(state=INVALID), OPEN, settings=policed)) == (True, Reason.RULE, "default/open")
-    assert _outcome(_explain(_in(22, state=INVALID), SHUT, settings=policed)) == (True, Reason.FAILSAFE, "")
+    assert outcome_of(explained(arriving(state=INVALID), OPEN, settings=policed)) == (True, Reason.RULE, "default/open")
+    assert outcome_of(explained(arriving(22, state=INVALID), SHUT, settings=policed)) == (True, Reason.FAILSAFE, "")
 
 
 NARROW = Settings(
@@ -413,28 +361,28 @@ NARROW = Settings(
 @pytest.mark.parametrize(
     ("name", "packet", "settings", "failsafe"),
     [
-        ("ssh in", _in(22), Settings(), "tcp 22"),
-        ("DHCP in", _in(68, UDP), Settings(), "udp 68"),
-        ("DNS out", _out(53, UDP), Settings(), "udp 53"),
-        ("DNS over TCP out", _out(53), Settings(), "tcp 53"),
-        ("over IPv6", _in(22, source=PEER6, destination=HOST6), Settings(), "tcp 22"),
-        ("ssh out", _out(22), Settings(), None),
-        ("the port of another protocol", _in(22, UDP), Settings(), None),
-        ("another port", _in(23), Settings(), None),
-        ("a source port", replace(_in(80), source_port=22), Settings(), None),
-        ("forwarded", _through(22), Settings(), None),
-        ("from a peer in the net", _in(22), NARROW, "tcp 10.9.0.0/16 22"),
-        ("from one that is not", _in(22, source="10.8.0.1"), NARROW, None),
-        ("a net is of one family", _in(22, source=PEER6, destination=HOST6), NARROW, None),
-        ("to a peer in the net", _out(53, UDP, HOST6, PEER6), NARROW, "udp 2001:db8::/32 53"),
-        ("to one that is not", _out(53, UDP, HOST6, "fd00::1"), NARROW, None),
-        ("none left", _in(22), Settings(failsafe=Failsafe((), ())), None),
-        ("Calico's own", _in(6443), CALICO_COMPATIBLE, "tcp 6443"),
+        ("ssh in", arriving(22), Settings(), "tcp 22"),
+        ("DHCP in", arriving(68, UDP), Settings(), "udp 68"),
+        ("DNS out", leaving(53, UDP), Settings(), "udp 53"),
+        ("DNS over TCP out", leaving(53), Settings(), "tcp 53"),
+        ("over IPv6", arriving(22, source=PEER6, destination=HOST6), Settings(), "tcp 22"),
+        ("ssh out", leaving(22), Settings(), None),
+        ("the port of another protocol", arriving(22, UDP), Settings(), None),
+        ("another port", arriving(23), Settings(), None),
+        ("a source port", replace(arriving(80), source_port=22), Settings(), None),
+        ("forwarded", through(22), Settings(), None),
+        ("from a peer in the net", arriving(22), NARROW, "tcp 10.9.0.0/16 22"),
+        ("from one that is not", arriving(22, source="10.8.0.1"), NARROW, None),
+        ("a net is of one family", arriving(22, source=PEER6, destination=HOST6), NARROW, None),
+        ("to a peer in the net", leaving(53, UDP, HOST6, PEER6), NARROW, "udp 2001:db8::/32 53"),
+        ("to one that is not", leaving(53, UDP, HOST6, "fd00::1"), NARROW, None),
+        ("none left", arriving(22), Settings(failsafe=Failsafe((), ())), None),
+        ("Calico's own", arriving(6443), CALICO_COMPATIBLE, "tcp 6443"),
     ],
 )
 def test_failsafes_come_before_policy(name: str, packet: Packet, settings: Settings, failsafe: str | None) -> None:
     """By destination port and the peer's address, for local traffic alone."""
-    decided = _explain(packet, SHUT, settings=settings).decided_by
+    decided = explained(packet, SHUT, settings=settings).decided_by
 
     assert decided.reason is (Reason.RULE if failsafe is None else Reason.FAILSAFE), name
     assert (None if decided.failsafe is None else str(decided.failsafe)) == failsafe, name
@@ -449,16 +397,16 @@ DENYING = UnmanagedInterfaces(Unmanaged.DENY, Unmanaged.DENY)
 @pytest.mark.parametrize(
     ("name", "packet", "unmanaged", "expected"),
     [
-        ("closed inward", _in(interface="eth1"), UnmanagedInterfaces(), (False, Reason.UNMANAGED, "")),
-        ("open outward", _out(interface="eth1"), UnmanagedInterfaces(), (True, Reason.UNMANAGED, "")),
-        ("failsafes pass", _in(22, interface="eth1"), UnmanagedInterfaces(), (True, Reason.FAILSAFE, "")),
-        ("open inward", _in(interface="eth1"), ALLOWING, (True, Reason.UNMANAGED, "")),
-        ("open before failsafes", _in(22, interface="eth1"), ALLOWING, (True, Reason.UNMANAGED, "")),
-        ("closed outward", _out(interface="eth1"), DENYING, (False, Reason.UNMANAGED, "")),
-        ("failsafes pass outward", _out(53, UDP, interface="eth1"), DENYING, (True, Reason.FAILSAFE, "")),
+        ("closed inward", arriving(interface="eth1"), UnmanagedInterfaces(), (False, Reason.UNMANAGED, "")),
+        ("open outward", leaving(interface="eth1"), UnmanagedInterfaces(), (True, Reason.UNMANAGED, "")),
+        ("failsafes pass", arriving(22, interface="eth1"), UnmanagedInterfaces(), (True, Reason.FAILSAFE, "")),
+        ("open inward", arriving(interface="eth1"), ALLOWING, (True, Reason.UNMANAGED, "")),
+        ("open before failsafes", arriving(22, interface="eth1"), ALLOWING, (True, Reason.UNMANAGED, "")),
+        ("closed outward", leaving(interface="eth1"), DENYING, (False, Reason.UNMANAGED, "")),
+        ("failsafes pass outward", leaving(53, UDP, interface="eth1"), DENYING, (True, Reason.FAILSAFE, "")),
         (
             "an interface that nobody has heard of",
-            _in(interface="tun7"),
+            arriving(interface="tun7"),
             UnmanagedInterfaces(),
             (False, Reason.UNMANAGED, ""),
         ),
@@ -470,14 +418,14 @@ def test_an_unmanaged_interface_does_what_the_settings_say(
     """No policy reaches it."""
     settings = Settings(unmanaged_interfaces=unmanaged)
 
-    assert _outcome(_explain(packet, OPEN, SHUT, settings=settings)) == expected, name
+    assert outcome_of(explained(packet, OPEN, SHUT, settings=settings)) == expected, name
 
 
 def test_no_resources_at_all_is_closed_inward_reachable_and_open_outward() -> None:
     """What an installed and enabled host has before anyone wrote policy."""
-    packets = (_in(), _in(22), _out(), _through(), _in(interface="lo"))
+    packets = (arriving(), arriving(22), leaving(), through(), arriving(interface="lo"))
 
-    assert [_explain(p, endpoints=()).allowed for p in packets] == [False, True, True, True, True]
+    assert [explained(p, endpoints=()).allowed for p in packets] == [False, True, True, True, True]
 
 
 def test_the_wildcard_governs_every_interface_without_its_own() -> None:
@@ -489,7 +437,7 @@ def test_the_wildcard_governs_every_interface_without_its_own() -> None:
     )
 
     decided = {
-        name: _outcome(_explain(_in(interface=name), *policies, endpoints=endpoints))
+        name: outcome_of(explained(arriving(interface=name), *policies, endpoints=endpoints))
         for name in ("eth0", "eth1", "tun7")
     }
 
@@ -502,7 +450,7 @@ def test_the_wildcard_governs_every_interface_without_its_own() -> None:
 
 def test_policy_is_by_interface_not_by_address() -> None:
     """Traffic to any local address that arrives on an interface is governed by its endpoint."""
-    assert not _explain(_in(destination="192.168.1.1"), SHUT).allowed
+    assert not explained(arriving(destination="192.168.1.1"), SHUT).allowed
 
 
 # ------------------------------------------------------------------------------------------------- forwarded traffic
@@ -582,18 +530,18 @@ def test_forwarded_traffic_needs_both_endpoints(
     endpoints = tuple(replace(e, profiles=("denies",)) for e in FORWARD_ENDPOINTS)
     profiles = (profile("denies", ingress=(DENY,), egress=(DENY,)),)
 
-    explanation = _explain(_through(22), *policies, endpoints=endpoints, profiles=profiles, tiers=(SOFT,))
+    explanation = explained(through(22), *policies, endpoints=endpoints, profiles=profiles, tiers=(SOFT,))
 
-    assert _outcome(explanation) == expected, name
+    assert outcome_of(explanation) == expected, name
 
 
 def test_unmanaged_interfaces_never_touch_forwarded_traffic() -> None:
     """Not even where they deny; a governed interface on the other side still decides."""
     denying = Settings(unmanaged_interfaces=DENYING)
 
-    assert _explain(_through(), SHUT, endpoints=(), settings=denying).allowed
-    assert not _explain(_through(incoming="tun7", outgoing="eth0"), SHUT, settings=denying).allowed
-    assert not _explain(_through(incoming="eth0", outgoing="tun7"), SHUT, settings=denying).allowed
+    assert explained(through(), SHUT, endpoints=(), settings=denying).allowed
+    assert not explained(through(incoming="tun7", outgoing="eth0"), SHUT, settings=denying).allowed
+    assert not explained(through(incoming="eth0", outgoing="tun7"), SHUT, settings=denying).allowed
 
 
 def test_the_wildcard_applies_to_forwarded_traffic_on_interfaces_without_their_own() -> None:
@@ -601,33 +549,33 @@ def test_the_wildcard_applies_to_forwarded_traffic_on_interfaces_without_their_o
     endpoints = (hep("a", "*", labels={"on": "a"}), hep("b", "eth1", labels={"on": "b"}))
     policies = (_forward("in", "a", "in", DENY),)
 
-    assert not _explain(_through(), *policies, endpoints=endpoints).allowed
-    assert _explain(_through(incoming="eth1", outgoing="eth0"), *policies, endpoints=endpoints).allowed
-    assert not _explain(_through(incoming="lo"), *policies, endpoints=endpoints).allowed
+    assert not explained(through(), *policies, endpoints=endpoints).allowed
+    assert explained(through(incoming="eth1", outgoing="eth0"), *policies, endpoints=endpoints).allowed
+    assert not explained(through(incoming="lo"), *policies, endpoints=endpoints).allowed
 
 
 def test_an_apply_on_forward_policy_governs_local_traffic_too() -> None:
     """It is in both lists."""
-    assert _outcome(_explain(_in(), SHUT)) == (False, Reason.RULE, "default/shut")
+    assert outcome_of(explained(arriving(), SHUT)) == (False, Reason.RULE, "default/shut")
 
 
 # ------------------------------------------------------------------------------------------------------------ rules
 
-V6 = _in(80, TCP, PEER6, HOST6)
-PING = _in(None, ICMP, icmp_type=8, icmp_code=0)
-PING6 = _in(None, ICMPV6, PEER6, HOST6, icmp_type=128, icmp_code=0)
-UNREACHABLE = _in(None, ICMP, icmp_type=3, icmp_code=1)
+V6 = arriving(80, TCP, PEER6, HOST6)
+PING = arriving(None, ICMP, icmp_type=8, icmp_code=0)
+PING6 = arriving(None, ICMPV6, PEER6, HOST6, icmp_type=128, icmp_code=0)
+UNREACHABLE = arriving(None, ICMP, icmp_type=3, icmp_code=1)
 SETS = ("one", "two", "nine")
 IN_ONE, IN_TWO = "10.1.0.7", "10.2.0.7"
 
 MATCH_CASES: list[tuple[str, Rule, Packet, str]] = [
-    ("no criteria", ALLOW, _in(), ""),
+    ("no criteria", ALLOW, arriving(), ""),
     ("ipVersion", Rule(Action.ALLOW, ip_version=Family.V4), V6, "ipVersion"),
     ("ipVersion of the packet", Rule(Action.ALLOW, ip_version=Family.V6), V6, ""),
-    ("protocol", rule(Action.ALLOW, TCP), _in(80, UDP), "protocol"),
-    ("protocol by number", rule(Action.ALLOW, Protocol(6)), _in(), ""),
-    ("notProtocol", Rule(Action.ALLOW, not_protocol=TCP), _in(), "notProtocol"),
-    ("notProtocol of another", Rule(Action.ALLOW, not_protocol=UDP), _in(), ""),
+    ("protocol", rule(Action.ALLOW, TCP), arriving(80, UDP), "protocol"),
+    ("protocol by number", rule(Action.ALLOW, Protocol(6)), arriving(), ""),
+    ("notProtocol", Rule(Action.ALLOW, not_protocol=TCP), arriving(), "notProtocol"),
+    ("notProtocol of another", Rule(Action.ALLOW, not_protocol=UDP), arriving(), ""),
     ("ICMP never matches IPv6", rule(Action.ALLOW, ICMP), PING6, "ipVersion"),
     ("ICMPv6 never matches IPv4", rule(Action.ALLOW, ICMPV6), PING, "ipVersion"),
     ("notProtocol ICMP matches all IPv6", Rule(Action.ALLOW, not_protocol=ICMP), PING6, ""),
@@ -639,101 +587,111 @@ MATCH_CASES: list[tuple[str, Rule, Packet, str]] = [
     ("ICMP by number", Rule(Action.ALLOW, protocol=Protocol(58), icmp=Icmp(128)), PING6, ""),
     ("notICMP", Rule(Action.ALLOW, not_icmp=Icmp(8)), PING, "notICMP"),
     ("notICMP of another type", Rule(Action.ALLOW, not_icmp=Icmp(0)), PING, ""),
-    ("notICMP matches other protocols", Rule(Action.ALLOW, not_icmp=Icmp(8)), _in(), ""),
+    ("notICMP matches other protocols", Rule(Action.ALLOW, not_icmp=Icmp(8)), arriving(), ""),
     ("notICMP negates type and code together", Rule(Action.ALLOW, not_icmp=Icmp(3, 0)), UNREACHABLE, ""),
     ("notICMP of type and code", Rule(Action.ALLOW, not_icmp=Icmp(3, 1)), UNREACHABLE, "notICMP"),
-    ("nets", rule(Action.ALLOW, source=side(nets=("10.8.0.0/16", "10.9.0.0/16"))), _in(), ""),
-    ("none of the nets", rule(Action.ALLOW, source=side(nets=("10.8.0.0/16",))), _in(), "source.nets"),
+    ("nets", rule(Action.ALLOW, source=side(nets=("10.8.0.0/16", "10.9.0.0/16"))), arriving(), ""),
+    ("none of the nets", rule(Action.ALLOW, source=side(nets=("10.8.0.0/16",))), arriving(), "source.nets"),
     ("nets of the other family", rule(Action.ALLOW, source=side(nets=("10.9.0.0/16",))), V6, "ipVersion"),
     ("all of IPv4 is not IPv6", rule(Action.ALLOW, source=side(nets=("0.0.0.0/0",))), V6, "ipVersion"),
-    ("notNets", rule(Action.ALLOW, source=side(not_nets=("10.9.0.0/16",))), _in(), "source.notNets"),
-    ("none of notNets", rule(Action.ALLOW, source=side(not_nets=("10.8.0.0/16",))), _in(), ""),
+    ("notNets", rule(Action.ALLOW, source=side(not_nets=("10.9.0.0/16",))), arriving(), "source.notNets"),
+    ("none of notNets", rule(Action.ALLOW, source=side(not_nets=("10.8.0.0/16",))), arriving(), ""),
     ("notNets of the other family", rule(Action.ALLOW, source=side(not_nets=("10.8.0.0/16",))), V6, "ipVersion"),
-    ("destination nets inward", rule(Action.ALLOW, destination=side(nets=("10.0.0.1/32",))), _in(), ""),
-    ("another local address", rule(Action.ALLOW, destination=side(nets=("10.0.0.2/32",))), _in(), "destination.nets"),
-    ("selector", rule(Action.ALLOW, source=side(selector="set == 'one'")), _in(source=IN_ONE), ""),
+    ("destination nets inward", rule(Action.ALLOW, destination=side(nets=("10.0.0.1/32",))), arriving(), ""),
+    (
+        "another local address",
+        rule(Action.ALLOW, destination=side(nets=("10.0.0.2/32",))),
+        arriving(),
+        "destination.nets",
+    ),
+    ("selector", rule(Action.ALLOW, source=side(selector="set == 'one'")), arriving(source=IN_ONE), ""),
     (
         "an address outside of it",
         rule(Action.ALLOW, source=side(selector="set == 'one'")),
-        _in(source=IN_TWO),
+        arriving(source=IN_TWO),
         "source.selector",
     ),
     (
         "a selector that matches nothing",
         rule(Action.ALLOW, source=side(selector="set == 'x'")),
-        _in(),
+        arriving(),
         "source.selector",
     ),
-    ("its negation matches every packet", rule(Action.ALLOW, source=side(not_selector="set == 'x'")), _in(), ""),
-    ("all() is what is known", rule(Action.ALLOW, source=side(selector="all()")), _in(source=IN_ONE), ""),
-    ("and nothing else", rule(Action.ALLOW, source=side(selector="all()")), _in(source="10.77.0.1"), "source.selector"),
-    ("no selector is any address", rule(Action.ALLOW, source=side(selector="")), _in(source="10.77.0.1"), ""),
+    ("its negation matches every packet", rule(Action.ALLOW, source=side(not_selector="set == 'x'")), arriving(), ""),
+    ("all() is what is known", rule(Action.ALLOW, source=side(selector="all()")), arriving(source=IN_ONE), ""),
+    (
+        "and nothing else",
+        rule(Action.ALLOW, source=side(selector="all()")),
+        arriving(source="10.77.0.1"),
+        "source.selector",
+    ),
+    ("no selector is any address", rule(Action.ALLOW, source=side(selector="")), arriving(source="10.77.0.1"), ""),
     (
         "notSelector",
         rule(Action.ALLOW, source=side(not_selector="set == 'one'")),
-        _in(source=IN_ONE),
+        arriving(source=IN_ONE),
         "source.notSelector",
     ),
     (
         "notSelector matches unknown addresses",
         rule(Action.ALLOW, source=side(not_selector="all()")),
-        _in(source="10.77.0.1"),
+        arriving(source="10.77.0.1"),
         "",
     ),
     (
         "a negated selector does not",
         rule(Action.ALLOW, source=side(selector="!has(set)")),
-        _in(source="10.77.0.1"),
+        arriving(source="10.77.0.1"),
         "source.selector",
     ),
     (
         "selector and nets are both asked",
         rule(Action.ALLOW, source=side(selector="all()", nets=("10.1.0.0/24",))),
-        _in(source="10.1.1.1"),
+        arriving(source="10.1.1.1"),
         "source.nets",
     ),
     (
         "and both must hold",
         rule(Action.ALLOW, source=side(selector="set == 'one'", nets=("10.0.0.0/8",))),
-        _in(source=IN_TWO),
+        arriving(source=IN_TWO),
         "source.selector",
     ),
     (
         "selector without notSelector",
         rule(Action.ALLOW, source=side(selector="all()", not_selector="set == 'two'")),
-        _in(source=IN_ONE),
+        arriving(source=IN_ONE),
         "",
     ),
     (
         "selector with notSelector",
         rule(Action.ALLOW, source=side(selector="all()", not_selector="set == 'two'")),
-        _in(source=IN_TWO),
+        arriving(source=IN_TWO),
         "source.notSelector",
     ),
     ("a set of IPv4 does not hold IPv6", rule(Action.ALLOW, source=side(selector="all()")), V6, "source.selector"),
-    ("ports", rule(Action.ALLOW, TCP, destination=side(ports=(22, 80))), _in(), ""),
-    ("none of the ports", rule(Action.ALLOW, TCP, destination=side(ports=(22, 81))), _in(), "destination.ports"),
-    ("the first port of a range", rule(Action.ALLOW, TCP, destination=side(ports=((80, 90),))), _in(), ""),
-    ("the last", rule(Action.ALLOW, TCP, destination=side(ports=((70, 80),))), _in(), ""),
-    ("beyond", rule(Action.ALLOW, TCP, destination=side(ports=((70, 79),))), _in(), "destination.ports"),
-    ("source ports", rule(Action.ALLOW, TCP, source=side(ports=(40000,))), _in(), ""),
-    ("not the destination's", rule(Action.ALLOW, TCP, source=side(ports=(80,))), _in(), "source.ports"),
-    ("notPorts", rule(Action.ALLOW, TCP, destination=side(not_ports=(80,))), _in(), "destination.notPorts"),
-    ("none of notPorts", rule(Action.ALLOW, TCP, destination=side(not_ports=(22,))), _in(), ""),
+    ("ports", rule(Action.ALLOW, TCP, destination=side(ports=(22, 80))), arriving(), ""),
+    ("none of the ports", rule(Action.ALLOW, TCP, destination=side(ports=(22, 81))), arriving(), "destination.ports"),
+    ("the first port of a range", rule(Action.ALLOW, TCP, destination=side(ports=((80, 90),))), arriving(), ""),
+    ("the last", rule(Action.ALLOW, TCP, destination=side(ports=((70, 80),))), arriving(), ""),
+    ("beyond", rule(Action.ALLOW, TCP, destination=side(ports=((70, 79),))), arriving(), "destination.ports"),
+    ("source ports", rule(Action.ALLOW, TCP, source=side(ports=(40000,))), arriving(), ""),
+    ("not the destination's", rule(Action.ALLOW, TCP, source=side(ports=(80,))), arriving(), "source.ports"),
+    ("notPorts", rule(Action.ALLOW, TCP, destination=side(not_ports=(80,))), arriving(), "destination.notPorts"),
+    ("none of notPorts", rule(Action.ALLOW, TCP, destination=side(not_ports=(22,))), arriving(), ""),
     (
         "ports and notPorts",
         rule(Action.ALLOW, TCP, destination=side(ports=((1, 99),), not_ports=(80,))),
-        _in(),
+        arriving(),
         "destination.notPorts",
     ),
-    ("SCTP has ports", rule(Action.ALLOW, SCTP, destination=side(ports=(80,))), _in(80, SCTP), ""),
+    ("SCTP has ports", rule(Action.ALLOW, SCTP, destination=side(ports=(80,))), arriving(80, SCTP), ""),
 ]
 
 
 @pytest.mark.parametrize(("name", "written", "packet", "missed"), MATCH_CASES, ids=[c[0] for c in MATCH_CASES])
 def test_a_rule_matches_where_every_criterion_holds(name: str, written: Rule, packet: Packet, missed: str) -> None:
     """`missed` is the first criterion that does not; none stands for a match."""
-    step = _explain(packet, gnp("p", ingress=(written,)), sets=SETS).steps[0]
+    step = explained(packet, gnp("p", ingress=(written,)), sets=SETS).steps[0]
 
     assert (step.reason, step.missed, step.verdict is Verdict.ALLOW) == (Reason.RULE, missed, not missed), name
 
@@ -741,7 +699,9 @@ def test_a_rule_matches_where_every_criterion_holds(name: str, written: Rule, pa
 def test_icmp_by_name_is_of_its_family_whatever_the_plan_says() -> None:
     """Resolve keeps such a rule out of the other family; matching does not rely on it."""
     plan, _ = resolve(
-        Resources(policies=(gnp("p", ingress=(rule(Action.ALLOW, ICMPV6),)),), endpoints=(ETH0,)), Settings(), facts()
+        Resources(policies=(gnp("p", ingress=(rule(Action.ALLOW, ICMPV6),)),), endpoints=(ON_ETH0,)),
+        Settings(),
+        facts(),
     )
     planned = plan.endpoints[0].ingress.tiers[0].policies[0].rules[0]
     anywhere = replace(planned, families=(Family.V4, Family.V6))
@@ -757,65 +717,75 @@ WITH_PORTS = (
 )
 
 PORT_NAME_CASES: list[tuple[str, Rule, Packet, str]] = [
-    ("address, protocol and port of a member", rule(Action.ALLOW, TCP, destination=side(ports=("web",))), _in(80), ""),
+    (
+        "address, protocol and port of a member",
+        rule(Action.ALLOW, TCP, destination=side(ports=("web",))),
+        arriving(80),
+        "",
+    ),
     ("IPv6 as well", rule(Action.ALLOW, TCP, destination=side(ports=("web",))), V6, ""),
     (
         "the port of another endpoint's member",
         rule(Action.ALLOW, TCP, destination=side(ports=("web",))),
-        _in(8080),
+        arriving(8080),
         "destination.ports",
     ),
     (
         "an address that has no such port",
         rule(Action.ALLOW, TCP, destination=side(ports=("web",))),
-        _in(80, destination="10.0.0.2"),
+        arriving(80, destination="10.0.0.2"),
         "destination.ports",
     ),
     (
         "without a protocol each member has its own",
         rule(Action.ALLOW, destination=side(ports=("dns",))),
-        _in(53, UDP),
+        arriving(53, UDP),
         "",
     ),
-    ("and no other", rule(Action.ALLOW, destination=side(ports=("dns",))), _in(53), "destination.ports"),
+    ("and no other", rule(Action.ALLOW, destination=side(ports=("dns",))), arriving(53), "destination.ports"),
     (
         "the rule's protocol filters",
         rule(Action.ALLOW, TCP, destination=side(ports=("dns",))),
-        _in(53),
+        arriving(53),
         "destination.ports",
     ),
     (
         "an endpoint without expectedIPs has no member",
         rule(Action.ALLOW, TCP, destination=side(ports=("cache",))),
-        _in(80),
+        arriving(80),
         "destination.ports",
     ),
-    ("an unknown name", rule(Action.ALLOW, TCP, destination=side(ports=("x",))), _in(80), "destination.ports"),
-    ("an unknown name negated", rule(Action.ALLOW, TCP, destination=side(not_ports=("x",))), _in(80), ""),
-    ("a name negated", rule(Action.ALLOW, TCP, destination=side(not_ports=("web",))), _in(80), "destination.notPorts"),
+    ("an unknown name", rule(Action.ALLOW, TCP, destination=side(ports=("x",))), arriving(80), "destination.ports"),
+    ("an unknown name negated", rule(Action.ALLOW, TCP, destination=side(not_ports=("x",))), arriving(80), ""),
+    (
+        "a name negated",
+        rule(Action.ALLOW, TCP, destination=side(not_ports=("web",))),
+        arriving(80),
+        "destination.notPorts",
+    ),
     (
         "another address",
         rule(Action.ALLOW, TCP, destination=side(not_ports=("web",))),
-        _in(80, destination="10.0.0.2"),
+        arriving(80, destination="10.0.0.2"),
         "",
     ),
     (
         "a name or a number",
         rule(Action.ALLOW, TCP, destination=side(ports=("dns", 80))),
-        _in(80, destination="10.0.0.2"),
+        arriving(80, destination="10.0.0.2"),
         "",
     ),
     (
         "the side's selector",
         rule(Action.ALLOW, TCP, destination=side(ports=("web",), selector="role == 'db'")),
-        _in(80),
+        arriving(80),
         "destination.selector",
     ),
-    ("the source side", rule(Action.ALLOW, TCP, source=side(ports=("up",))), _in(80), ""),
+    ("the source side", rule(Action.ALLOW, TCP, source=side(ports=("up",))), arriving(80), ""),
     (
         "the source side by its own port",
         rule(Action.ALLOW, TCP, source=side(ports=("web",))),
-        _in(8080),
+        arriving(8080),
         "source.ports",
     ),
     ("a packet without ports", rule(Action.ALLOW, destination=side(ports=("web",))), PING, "destination.ports"),
@@ -828,7 +798,7 @@ def test_a_port_name_matches_address_protocol_and_port_together(
     name: str, written: Rule, packet: Packet, missed: str
 ) -> None:
     """It stands for the expectedIPs and ports of HostEndpoints, not for a number."""
-    step = _explain(packet, gnp("p", ingress=(written,)), endpoints=WITH_PORTS).steps[0]
+    step = explained(packet, gnp("p", ingress=(written,)), endpoints=WITH_PORTS).steps[0]
 
     assert (step.reason, step.missed, step.verdict is Verdict.ALLOW) == (Reason.RULE, missed, not missed), name
 
@@ -836,14 +806,14 @@ def test_a_port_name_matches_address_protocol_and_port_together(
 def test_rule_selectors_know_expected_ips_and_not_the_addresses_of_the_interface() -> None:
     """eth1 has 192.168.1.1, which its HostEndpoint does not say."""
     endpoints = (
-        ETH0,
+        ON_ETH0,
         hep("b", "eth1", labels={"role": "b"}),
         hep("c", "eth0", node="n", ips=(PEER,), labels={"role": "c"}),
     )
 
     for role, source, expected in (("b", "192.168.1.1", False), ("c", PEER, True)):
         allow = gnp("p", ingress=(rule(Action.ALLOW, source=side(selector=f"role == '{role}'")),))
-        assert _explain(_in(source=source), allow, endpoints=endpoints).allowed is expected
+        assert explained(arriving(source=source), allow, endpoints=endpoints).allowed is expected
 
 
 @given(
@@ -873,7 +843,7 @@ def test_a_trace_names_every_step_and_the_one_that_decided() -> None:
         gnp("b", ingress=(rule(Action.DENY, TCP, line=9),)),
     )
 
-    explanation = _explain(_in(), *policies, tiers=(SOFT,))
+    explanation = explained(arriving(), *policies, tiers=(SOFT,))
 
     assert [
         (s.tier, s.policy, s.rule and s.rule.index, s.action, s.missed, s.verdict, s.reason, s.position.line)
@@ -894,7 +864,7 @@ def test_the_trace_of_forwarded_traffic_holds_both_sides() -> None:
     """The last rule that allowed it decided."""
     policies = (_forward("p", "a", "in", ALLOW), _forward("q", "b", "out", ALLOW))
 
-    explanation = _explain(_through(), *policies, endpoints=FORWARD_ENDPOINTS)
+    explanation = explained(through(), *policies, endpoints=FORWARD_ENDPOINTS)
 
     assert [(s.interface, s.direction, s.endpoint, s.policy, s.verdict) for s in explanation.steps] == [
         ("eth0", Direction.INGRESS, "a", "p", Verdict.ALLOW),
@@ -905,4 +875,6 @@ def test_the_trace_of_forwarded_traffic_holds_both_sides() -> None:
 
 def test_the_step_of_an_unmanaged_interface_has_no_endpoint() -> None:
     """Nobody governs it."""
-    assert _explain(_in(interface="eth1")).steps == (Step(Verdict.DENY, Reason.UNMANAGED, "eth1", Direction.INGRESS),)
+    assert explained(arriving(interface="eth1")).steps == (
+        Step(Verdict.DENY, Reason.UNMANAGED, "eth1", Direction.INGRESS),
+    )

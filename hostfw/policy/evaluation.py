@@ -1,0 +1,80 @@
+"""Evaluation: what a packet meets in the tiers, policies and rules of one place on its way."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from hostfw.model.decisions import PolicyClass, Reason
+from hostfw.model.explanation import Step, Verdict
+from hostfw.model.packet import Packet
+from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
+from hostfw.model.values import Action, Direction
+from hostfw.policy.matching import first_mismatch
+
+_RULE_VERDICTS = {
+    Action.ALLOW: Verdict.ALLOW,
+    Action.DENY: Verdict.DENY,
+    Action.LOG: Verdict.NEXT,
+    Action.PASS: Verdict.NEXT,
+}
+
+_CLASSES_WITH_AN_END = (PolicyClass.NORMAL, PolicyClass.FORWARD)
+
+
+class Place(NamedTuple):
+    """Where a packet meets policy: an interface, the endpoint that governs it, if one does, a direction and a class."""
+
+    interface: str
+    direction: Direction
+    endpoint: PlannedEndpoint | None
+    policy_class: PolicyClass
+
+    @property
+    def planned(self) -> PlannedDirection:
+        """What governs it; nothing without an endpoint."""
+        return PlannedDirection() if self.endpoint is None else self.endpoint.direction(self.direction)
+
+    def step(self, verdict: Verdict, reason: Reason) -> Step:
+        """A step taken here."""
+        endpoint = None if self.endpoint is None else self.endpoint.name
+        return Step(verdict, reason, self.interface, self.direction, endpoint, policy_class=self.policy_class)
+
+
+def tier_steps(place: Place, tier: PlannedTier, packet: Packet) -> Iterator[Step]:
+    """The rules of a tier in order, then its default action. Without a decision the next tier has the word."""
+    for policy in tier.policies:
+        passed = yield from policy_steps(place, policy, packet)
+        if passed:
+            return
+    if tier.is_enforced and place.policy_class in _CLASSES_WITH_AN_END:
+        verdict = Verdict.DENY if tier.default_action is Action.DENY else Verdict.NEXT
+        yield replace(place.step(verdict, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
+
+
+def policy_steps(place: Place, policy: PlannedPolicy, packet: Packet) -> Generator[Step, None, bool]:
+    """The rules of a policy or profile in order; the value says whether a Pass ended its tier.
+
+    A staged policy is over with the first rule that would decide, and the next policy has the word.
+    """
+    for rule in policy.rules:
+        step = _rule_step(place, policy, rule, packet)
+        yield step
+        if step.matched and policy.staged and rule.action is not Action.LOG:
+            return False
+        if step.matched and rule.action is Action.PASS:
+            return True
+    return False
+
+
+def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: Packet) -> Step:
+    missed = first_mismatch(rule, packet)
+    return replace(
+        place.step(Verdict.NEXT if missed or policy.staged else _RULE_VERDICTS[rule.action], Reason.RULE),
+        tier=policy.tier,
+        policy=policy.name,
+        rule=rule.identity,
+        action=rule.action,
+        position=rule.position,
+        missed=missed,
+        staged=policy.staged,
+    )
