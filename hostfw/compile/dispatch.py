@@ -76,12 +76,19 @@ class Dispatch:
     def untracked(self, direction: Direction) -> list[Rule]:
         """What every packet meets before connection tracking; nothing where no policy is doNotTrack."""
         allow = (Notrack(), SetMark(self._plan.settings.marks.accepted), Accept())
-        return self._class(direction, f"untracked-{direction.short}", self._programs_that_drop.untracked, allow)
+        return self._early(direction, f"untracked-{direction.short}", self._programs_that_drop.untracked, allow)
 
     def pre_dnat(self) -> list[Rule]:
         """What new packets meet before destination NAT; nothing where no policy is preDNAT."""
         allow = (SetMark(self._plan.settings.marks.accepted), Accept())
-        return self._class(Direction.INGRESS, "pre-dnat", self._programs_that_drop.pre_dnat, allow)
+        return self._early(Direction.INGRESS, "pre-dnat", self._programs_that_drop.pre_dnat, allow)
+
+    def _early(
+        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+    ) -> list[Rule]:
+        """A class that comes before the filters, which loopback and neighbour discovery are exempt from as well."""
+        rules = self._class(direction, purpose, program_of, allow)
+        return [*self._loopback(direction), *self._neighbours(), *rules] if rules else []
 
     def _class(
         self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]

@@ -5,10 +5,10 @@ before any rule here sees them. Limits are never reached, so every log is made.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from hostfw.model.packet import Packet, Path
+from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange, mask_of
 from hostfw.nft.objects import (
     Accept,
@@ -22,17 +22,38 @@ from hostfw.nft.objects import (
     Key,
     Log,
     Match,
+    Notrack,
+    Priority,
     Reject,
     Return,
     Rule,
     Ruleset,
+    SetMark,
     SetRef,
     Table,
     Verdict,
     Vmap,
 )
 
-_HOOKS = {Path.LOCAL_IN: Hook.INPUT, Path.LOCAL_OUT: Hook.OUTPUT, Path.FORWARDED: Hook.FORWARD}
+_HOOKS = {
+    Path.LOCAL_IN: (
+        (Hook.PREROUTING, Priority.RAW),
+        (Hook.PREROUTING, Priority.MANGLE),
+        (Hook.INPUT, Priority.FILTER),
+    ),
+    Path.FORWARDED: (
+        (Hook.PREROUTING, Priority.RAW),
+        (Hook.PREROUTING, Priority.MANGLE),
+        (Hook.FORWARD, Priority.FILTER),
+        (Hook.POSTROUTING, Priority.MANGLE),
+    ),
+    Path.LOCAL_OUT: (
+        (Hook.OUTPUT, Priority.RAW),
+        (Hook.OUTPUT, Priority.FILTER),
+        (Hook.POSTROUTING, Priority.MANGLE),
+    ),
+}
+"""The base chains on each path that can be ours, in the order in which a packet meets them."""
 
 
 class Fate(StrEnum):
@@ -58,20 +79,34 @@ class Outcome:
 
 
 def simulate(ruleset: Ruleset, packet: Packet) -> Outcome:
-    """The fate of a packet at the one hook where hostfw filters it."""
+    """The fate of a packet at all the hooks that it passes."""
     table = next(table for table in ruleset.tables if table.family is packet.family)
     walk = _Walk(table, packet)
-    base = next(chain for chain in table.base_chains if chain.hook is _HOOKS[packet.path])
-    fate = walk.through(base.rules) or (Fate.DROP if base.policy_drop else Fate.ACCEPT)
+    fate = Fate.ACCEPT
+    for hook, priority in _HOOKS[packet.path]:
+        base = next((c for c in table.base_chains if (c.hook, c.priority) == (hook, priority)), None)
+        if base is not None:
+            walk.arrive(hook, priority)
+            fate = walk.through(base.rules) or (Fate.DROP if base.policy_drop else Fate.ACCEPT)
+        if fate is not Fate.ACCEPT:
+            break
     return Outcome(fate, tuple(walk.counters), tuple(walk.prefixes))
 
 
 @dataclass(slots=True)
 class _Walk:
-    """One packet on its way through the chains of a table."""
+    """One packet on its way through the chains of a table.
+
+    `here` is the packet as the present hook sees it, or None before the first. Its mark goes along, and a packet that
+    was kept from connection tracking is not translated either.
+    """
 
     table: Table
     packet: Packet
+    here: Packet | None = None
+    tracked: bool = True
+    state_known: bool = False
+    mark: int = 0
     counters: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     _chains: dict[str, Chain] = field(default_factory=dict)
@@ -79,6 +114,17 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self._chains = {chain.name: chain for chain in self.table.chains}
+
+    def arrive(self, hook: Hook, priority: Priority) -> None:
+        """Bring the packet to a hook: destination NAT and connection tracking have happened, or not yet."""
+        self.state_known = priority is not Priority.RAW
+        if hook is Hook.PREROUTING or priority is Priority.RAW or not self.tracked:
+            self.here = self.packet.untranslated
+        elif hook is Hook.OUTPUT and self.packet.original is not None:
+            # The destination is the new one, the route still the old.
+            self.here = replace(self.packet, out_interface=self.packet.untranslated.out_interface)
+        else:
+            self.here = self.packet
 
     def through(self, rules: tuple[Rule, ...]) -> Fate | None:
         """The fate that a list of rules decides, or None where the packet comes back from it."""
@@ -106,6 +152,10 @@ class _Walk:
                     self.counters.append(name)
                 case Log(prefix):
                     self.prefixes.append(prefix)
+                case Notrack():
+                    self.tracked = False
+                case SetMark(bits, clear):
+                    self.mark = self.mark & ~bits if clear else self.mark | bits
                 case Reject():
                     yield Fate.REJECT
                 case Vmap(key, name, length):
@@ -125,6 +175,8 @@ class _Walk:
 
     def _holds(self, match: Match) -> bool:
         """Whether a test holds; a rule that cannot load what it tests does not match, negated or not."""
+        if match.key is Key.MARK:
+            return (self.mark & self._bits(match) == self._bits(match)) is not match.negated
         value = self._value(match.key)
         if value is None:
             return False
@@ -145,6 +197,9 @@ class _Walk:
             case wanted:
                 return value == wanted
 
+    def _bits(self, match: Match) -> int:
+        return match.value if isinstance(match.value, int) else 0
+
     def _in_set(self, name: str, value: Element) -> bool:
         contents = next(item for item in self.table.sets if item.name == name)
         if contents.interval:
@@ -154,7 +209,7 @@ class _Walk:
         return value in self._elements[name]
 
     def _value(self, key: Key) -> Element | None:
-        packet = self.packet
+        packet = self.here or self.packet
         ports = packet.protocol in PORT_PROTOCOLS
         match key:
             case Key.IIFNAME:
@@ -181,8 +236,12 @@ class _Walk:
                 return packet.icmp_code if packet.is_icmp else None
             case Key.HOP_LIMIT:
                 return packet.hop_limit
-            case Key.CT_STATE:
-                return packet.state.value
+            case Key.CT_STATE if self.state_known:
+                return packet.state.value if self.tracked else ConntrackState.UNTRACKED.value
+            case Key.CT_STATUS if self.tracked and packet.original is not None:
+                return "dnat"
+            case _:
+                return None
 
 
 def _socket(address: int, protocol: int, port: int | None) -> Element | None:

@@ -3,9 +3,11 @@
 Few addresses, ports and protocols, all at the edges of the prefixes and ranges that the rules are drawn from.
 """
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
-from hostfw.model.packet import ConntrackState, Packet
+from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.plan import (
     AddressSet,
     Binding,
@@ -144,7 +146,12 @@ def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction) -> Pla
     kind = "GlobalNetworkPolicy" if tier else "Profile"
     count = draw(st.integers(0, 6))
     identities = [RuleIdentity(kind, tier, name, direction, f"{index:012x}", 0, index) for index in range(count)]
-    return PlannedPolicy(kind, name, tier, None, tuple(draw(rules(identity)) for identity in identities))
+    staged = bool(tier) and draw(st.integers(0, 3)) == 0
+    if staged:
+        kind = "StagedGlobalNetworkPolicy"
+        identities = [replace(identity, kind=kind) for identity in identities]
+    planned = tuple(draw(rules(identity)) for identity in identities)
+    return PlannedPolicy(kind, name, tier, None, planned, staged=staged)
 
 
 @st.composite
@@ -162,7 +169,14 @@ def tiers(draw: st.DrawFn, direction: Direction, prefix: str) -> tuple[PlannedTi
 def directions(draw: st.DrawFn, direction: Direction) -> PlannedDirection:
     """What governs one direction of an endpoint."""
     profiles = tuple(draw(policies("", f"profile{k}", direction)) for k in range(draw(st.integers(0, 2))))
-    return PlannedDirection(draw(tiers(direction, "t")), profiles, draw(tiers(direction, "f")))
+    early = st.integers(0, 2).flatmap(lambda n: tiers(direction, "e") if n == 0 else st.just(()))
+    return PlannedDirection(
+        draw(tiers(direction, "t")),
+        profiles,
+        draw(tiers(direction, "f")),
+        draw(early),
+        draw(early) if direction is Direction.INGRESS else (),
+    )
 
 
 failsafe_ports = st.builds(
@@ -205,6 +219,13 @@ def packets(draw: st.DrawFn) -> Packet:
     icmp = protocol == (ICMP if family is Family.V4 else ICMPV6).number
     interfaces = st.sampled_from((*INTERFACES, "unknown0"))
     path = draw(st.sampled_from(("in", "out", "forward")))
+    state = draw(st.sampled_from((*[ConntrackState.NEW] * 6, *ConntrackState)))
+    translated = state not in (ConntrackState.INVALID, ConntrackState.UNTRACKED) and draw(st.integers(0, 4)) == 0
+    original = Original(
+        draw(st.sampled_from(ADDRESSES[family])),
+        draw(st.sampled_from(PORTS)) if ports else None,
+        draw(interfaces) if path == "out" and draw(st.booleans()) else None,
+    )
     return Packet(
         family,
         protocol,
@@ -217,5 +238,6 @@ def packets(draw: st.DrawFn) -> Packet:
         draw(st.sampled_from((64, 255))),
         draw(interfaces) if path != "out" else None,
         draw(interfaces) if path != "in" else None,
-        draw(st.sampled_from((*[ConntrackState.NEW] * 6, *ConntrackState))),
+        state,
+        original if translated else None,
     )

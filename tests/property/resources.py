@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
+from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
@@ -21,6 +22,8 @@ from hostfw.model.resources import (
     Resource,
     Rule,
     SelectorText,
+    StagedAction,
+    StagedGlobalNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import (
@@ -151,7 +154,21 @@ def rules(draw: st.DrawFn) -> Rule:
 
 orders = st.none() | st.integers(-(2**40), 2**40).map(float) | st.floats(allow_nan=False, allow_infinity=False)
 
-policies = st.builds(
+
+def _in_a_class(policy: GlobalNetworkPolicy, policy_class: PolicyClass) -> GlobalNetworkPolicy:
+    match policy_class:
+        case PolicyClass.UNTRACKED:
+            return replace(policy, apply_on_forward=True, do_not_track=True)
+        case PolicyClass.PRE_DNAT:
+            into = (Direction.INGRESS,)
+            return replace(policy, types=into, egress=(), apply_on_forward=True, pre_dnat=True)
+        case PolicyClass.FORWARD:
+            return replace(policy, apply_on_forward=True)
+        case PolicyClass.NORMAL:
+            return policy
+
+
+_normal_policies = st.builds(
     GlobalNetworkPolicy,
     metadata=metadatas,
     tier=names,
@@ -160,7 +177,12 @@ policies = st.builds(
     types=st.permutations(tuple(Direction)).flatmap(lambda d: st.sampled_from((tuple(d), tuple(d[:1])))),
     ingress=few(rules()),
     egress=few(rules()),
-    apply_on_forward=st.booleans(),
+)
+policies = st.builds(_in_a_class, _normal_policies, st.sampled_from(PolicyClass))
+_rules_staged = st.sampled_from((StagedAction.SET, StagedAction.LEARN, StagedAction.IGNORE))
+_deleting = st.builds(GlobalNetworkPolicy, metadata=metadatas, tier=names, types=st.just(()))
+staged_policies = st.builds(StagedGlobalNetworkPolicy, policies, _rules_staged) | st.builds(
+    StagedGlobalNetworkPolicy, _deleting, st.just(StagedAction.DELETE)
 )
 
 endpoint_port_names = st.from_regex(re.compile(r"[a-z]([a-z0-9]{0,6})"), fullmatch=True)
@@ -204,6 +226,7 @@ interface_matches = st.builds(
 
 resources: st.SearchStrategy[Resource] = st.one_of(
     policies,
+    staged_policies,
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
     st.builds(Tier, metadatas, orders, st.sampled_from((Action.DENY, Action.PASS))),
