@@ -60,11 +60,12 @@ def tests_of(condition: Condition, cell: Cell, builder: TableBuilder) -> Tests |
     choices: list[Choice] = []
     if condition.invalid:
         choices.append(_must(Match(Key.CT_STATE, "invalid")))
+    known = replace(cell, protocol=condition.protocol.number) if condition.protocol else cell
     possible = (
         _protocol(condition, cell, builder.family, choices)
         and _icmp(condition, cell, builder.family, choices)
-        and _ports(condition.source, _SOURCE, replace(cell, ports=None), builder, choices)
-        and _ports(condition.destination, _DESTINATION, cell, builder, choices)
+        and _ports(condition.source, _SOURCE, replace(known, ports=None), builder, choices)
+        and _ports(condition.destination, _DESTINATION, known, builder, choices)
         and _addresses(condition.source, _SOURCE, cell.source, builder, choices)
         and _addresses(condition.destination, _DESTINATION, cell.destination, builder, choices)
     )
