@@ -39,6 +39,7 @@ def contents(resources: Resources) -> str:
         counted(len(found), *nouns)
         for found, nouns, always in (
             (resources.policies, ("policy", "policies"), True),
+            (resources.staged_policies, ("staged policy", "staged policies"), False),
             (resources.endpoints, ("endpoint",), True),
             (resources.network_sets, ("network set",), False),
             (resources.tiers, ("tier",), False),

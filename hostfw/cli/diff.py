@@ -15,10 +15,11 @@ from hostfw.engine.engine import Failed
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.model.resources import Resource, Resources
-from hostfw.model.settings import FailsafePort, Settings
+from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.policy.encode import manifest
 
 _SETTINGS = "Settings"
+_SETTING_NAMES = {"marks": "packet_marks"}
 _CONTEXT_LINES = 3
 
 
@@ -100,13 +101,13 @@ def differences(accepted: Inspected | None, candidate: Inspected) -> Iterator[Di
 
 def settings_lines(settings: object, path: str = "") -> Iterator[str]:
     """Every setting on a line of its own, under the name that it has in `hostfw.yaml`."""
-    if not is_dataclass(settings) or isinstance(settings, FailsafePort):
+    if not is_dataclass(settings) or isinstance(settings, FailsafePort | PacketMarks):
         values = settings if isinstance(settings, tuple) else (settings,)
         texts = (str(value).lower() if isinstance(value, bool) else str(value) for value in values)
         yield f"{path}: {', '.join(texts) or 'none'}" if settings is not None else f"{path}: of the host"
         return
     for field in fields(settings):
-        head, *rest = field.name.split("_")
+        head, *rest = _SETTING_NAMES.get(field.name, field.name).split("_")
         name = head + "".join(word.capitalize() for word in rest)
         yield from settings_lines(getattr(settings, field.name), f"{path}.{name}" if path else name)
 

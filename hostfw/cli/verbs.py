@@ -250,9 +250,10 @@ hostfwctl status -o json | jq -e '.drift == []'""",
         """\
 List the resources of one kind, with the columns of calicoctl. KIND is one of
 
-    globalnetworkpolicy   gnp     globalnetworkset   gns
-    hostendpoint          hep     interfacegroup     ig
-    tier                          profile
+    globalnetworkpolicy         gnp      globalnetworkset   gns
+    stagedglobalnetworkpolicy   sgnp     interfacegroup     ig
+    hostendpoint                hep      profile
+    tier
 
 or its plural. With -o yaml or json one resource is printed as a manifest that can be
 read again, several as a list of them (GlobalNetworkPolicyList and so on).""",

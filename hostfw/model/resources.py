@@ -232,6 +232,11 @@ class Resources:
     interface_groups: tuple[InterfaceGroup, ...] = ()
     staged_policies: tuple[StagedGlobalNetworkPolicy, ...] = ()
 
+    @property
+    def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:
+        """The policies, and those that are staged."""
+        return (*self.policies, *(staged.policy for staged in self.staged_policies))
+
     def all(self) -> tuple[Resource, ...]:
         """Every resource, kind by kind."""
         return (

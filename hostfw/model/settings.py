@@ -114,6 +114,9 @@ class PacketMarks:
         """Both bits."""
         return self.accepted | self.translated
 
+    def __str__(self) -> str:
+        return f"{self.mask:#010x}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

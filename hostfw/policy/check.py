@@ -68,7 +68,7 @@ def _built_in_profile(profiles: Iterable[Profile]) -> Iterator[Problem]:
 
 def _references(resources: Resources) -> Iterator[Problem]:
     tiers = {tier.metadata.name for tier in (*resources.tiers, DEFAULT_TIER)}
-    for policy in resources.policies:
+    for policy in resources.every_policy:
         if policy.tier not in tiers:
             yield _unknown("tier", policy.tier, tiers, policy.tier_position, policy.metadata.position)
     profiles = {profile.metadata.name for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
@@ -111,7 +111,7 @@ def _error_of(text: str) -> SelectorError | None:
 
 
 def _selector_texts(resources: Resources) -> Iterator[SelectorText]:
-    for policy in resources.policies:
+    for policy in resources.every_policy:
         yield policy.selector
         yield from _rule_selectors((*policy.ingress, *policy.egress))
     for profile in resources.profiles:

@@ -15,13 +15,14 @@ from hostfw.model.resources import (
     Profile,
     Resource,
     Resources,
+    StagedGlobalNetworkPolicy,
     Tier,
 )
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.decode_endpoint import decode_endpoint, decode_group, decode_network_set
 from hostfw.policy.decode_metadata import decode_metadata
-from hostfw.policy.decode_policy import decode_policy, decode_profile, decode_tier
+from hostfw.policy.decode_policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
 from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
 from hostfw.policy.names import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.policy.refused import API_VERSIONS, KINDS
@@ -71,6 +72,7 @@ _KINDS = {
     "HostEndpoint": _Kind(CALICO_V3, SUBDOMAIN, decode_endpoint),
     "InterfaceGroup": _Kind(HOSTFW_V1, SUBDOMAIN, decode_group),
     "Profile": _Kind(CALICO_V3, SUBDOMAIN, decode_profile),
+    "StagedGlobalNetworkPolicy": _Kind(CALICO_V3, POLICY_NAME, decode_staged_policy),
     "Tier": _Kind(CALICO_V3, TIER_NAME, decode_tier),
 }
 
@@ -188,4 +190,5 @@ def _by_kind(found: list[Resource]) -> Resources:
         tiers=tuple([resource for resource in found if isinstance(resource, Tier)]),
         profiles=tuple([resource for resource in found if isinstance(resource, Profile)]),
         interface_groups=tuple([resource for resource in found if isinstance(resource, InterfaceGroup)]),
+        staged_policies=tuple([resource for resource in found if isinstance(resource, StagedGlobalNetworkPolicy)]),
     )

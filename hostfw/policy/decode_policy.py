@@ -1,14 +1,26 @@
-"""GlobalNetworkPolicy, Profile and Tier."""
+"""GlobalNetworkPolicy, staged or not, Profile and Tier."""
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import GlobalNetworkPolicy, Metadata, Profile, Rule, SelectorText, Tier
+from hostfw.model.resources import (
+    GlobalNetworkPolicy,
+    Metadata,
+    Profile,
+    Rule,
+    SelectorText,
+    StagedAction,
+    StagedGlobalNetworkPolicy,
+    Tier,
+)
 from hostfw.model.values import Action, Direction
 from hostfw.policy.decode_metadata import formed_name, labels
 from hostfw.policy.decode_rule import decode_rules
 from hostfw.policy.decode_values import each, selector_text
-from hostfw.policy.fields import Reader, Shape, boolean, choice, fields, given, items, number
+from hostfw.policy.fields import Reader, Shape, boolean, choice, fields, given, is_blank, items, number
 from hostfw.policy.names import TIER_NAME
-from hostfw.policy.refused import POLICY_FIELDS, TRUE_FIELDS
+from hostfw.policy.refused import POLICY_FIELDS
 from hostfw.policy.yaml_nodes import Node
 
 _POLICY = Shape(
@@ -29,17 +41,40 @@ _POLICY = Shape(
     ),
     POLICY_FIELDS,
 )
+_STAGED_POLICY = Shape(
+    "the spec of a StagedGlobalNetworkPolicy",
+    _POLICY.known | {"stagedAction"},
+    {name: refusal for name, refusal in POLICY_FIELDS.items() if name != "stagedAction"},
+)
 _PROFILE = Shape("the spec of a Profile", frozenset(("ingress", "egress", "labelsToApply")))
 _TIER = Shape("the spec of a Tier", frozenset(("order", "defaultAction")))
 
 _TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
 _DEFAULT_ACTIONS = {"Deny": Action.DENY, "Pass": Action.PASS}
 _HINTS = {"AssumeNeededOnEveryNode": True}
+_STAGED_ACTIONS = {action.value: action for action in StagedAction}
 
 
 def decode_policy(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkPolicy:
     """A GlobalNetworkPolicy, its `types` filled in where they are not given."""
-    found = fields(reader, spec, _POLICY)
+    return _policy(reader, metadata, fields(reader, spec, _POLICY))
+
+
+def decode_staged_policy(reader: Reader, metadata: Metadata, spec: Node) -> StagedGlobalNetworkPolicy:
+    """A StagedGlobalNetworkPolicy; one that proposes to delete has a tier and nothing else, not even `types`."""
+    found = fields(reader, spec, _STAGED_POLICY)
+    policy = _policy(reader, metadata, found)
+    action = choice(reader, given(found, "stagedAction"), "stagedAction", _STAGED_ACTIONS) or StagedAction.SET
+    if action is StagedAction.DELETE:
+        policy = replace(policy, types=())
+        for name, node in found.items():
+            if name not in ("stagedAction", "tier") and not is_blank(node):
+                message = f"{name} is given beside stagedAction: Delete"
+                reader.report(node, message, "tier and nothing else", "leave it out, as Delete proposes no rules")
+    return StagedGlobalNetworkPolicy(policy, action)
+
+
+def _policy(reader: Reader, metadata: Metadata, found: Mapping[str, Node]) -> GlobalNetworkPolicy:
     get = found.get
     tier = given(found, "tier")
     ingress = decode_rules(reader, get("ingress"), "ingress")
@@ -54,10 +89,10 @@ def decode_policy(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetwo
         egress,
         boolean(reader, get("applyOnForward"), "applyOnForward") or False,
         NOWHERE if tier is None else reader.at(tier),
+        boolean(reader, get("doNotTrack"), "doNotTrack") or False,
+        boolean(reader, get("preDNAT"), "preDNAT") or False,
     )
-    for name, refusal in TRUE_FIELDS.items():
-        if name in found and boolean(reader, found[name], name):
-            reader.report(found[name], f"{name}: true is refused: {refusal.reason}", "false", refusal.instead)
+    _check_class(reader, policy, found)
     _check_hints(reader, get("performanceHints"))
     return policy
 
@@ -96,6 +131,23 @@ def _types(
     if egress:
         return (Direction.INGRESS, Direction.EGRESS) if ingress else (Direction.EGRESS,)
     return (Direction.INGRESS,)
+
+
+def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str, Node]) -> None:
+    """What doNotTrack and preDNAT need, as Calico has it."""
+    if policy.do_not_track and policy.pre_dnat:
+        reader.report(found["preDNAT"], "preDNAT: true is given beside doNotTrack: true", "one of the two")
+    for name, is_set in (("doNotTrack", policy.do_not_track), ("preDNAT", policy.pre_dnat)):
+        if is_set and not policy.apply_on_forward:
+            hint = "it is met before a packet is routed, so by forwarded traffic as well"
+            reader.report(found[name], f"{name}: true is given without applyOnForward", "applyOnForward: true", hint)
+    if not policy.pre_dnat:
+        return
+    if policy.egress:
+        hint = "write them into a policy without preDNAT"
+        reader.report(found["egress"], "egress rules are given beside preDNAT: true", "ingress rules alone", hint)
+    elif Direction.EGRESS in policy.types:
+        reader.report(found["types"], "types has Egress beside preDNAT: true", "Ingress alone")
 
 
 def _check_hints(reader: Reader, node: Node | None) -> None:

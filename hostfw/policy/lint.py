@@ -7,6 +7,7 @@ the number of rules: every distinct selector is evaluated once, over all endpoin
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule, Tier
@@ -21,9 +22,9 @@ from hostfw.policy.wording import listed
 
 def lint(resources: Resources, settings: Settings) -> tuple[Problem, ...]:
     """Every warning about a configuration, in no order."""
-    selections = Selections(resources)
+    selections = Selections(resources, learn_addresses=settings.learn_addresses)
     return (
-        *_hidden_rules(resources.policies),
+        *_hidden_rules(resources.every_policy),
         *_equal_orders(resources.policies, selections),
         *_log_only(resources, selections),
         *_unselecting_policies(resources, selections),
@@ -47,14 +48,15 @@ def _hidden_rules(policies: Iterable[GlobalNetworkPolicy]) -> Iterator[Problem]:
 
 
 def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selections) -> Iterator[Problem]:
-    """Policies of one tier and order that meet on an endpoint in a direction."""
-    groups: defaultdict[tuple[str, float, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
+    """Policies of one tier, order and class that meet on an endpoint in a direction."""
+    groups: defaultdict[tuple[str, float, Direction, bool, bool], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in policies:
         if policy.order is not None:
             for direction in policy.types:
-                groups[policy.tier, policy.order, direction].append(policy)
+                key = (policy.tier, policy.order, direction, policy.do_not_track, policy.pre_dnat)
+                groups[key].append(policy)
     said: set[str] = set()
-    for (tier, order, _), group in groups.items():
+    for (tier, order, *_), group in groups.items():
         met = _met(selections.endpoints(policy.selector.text) for policy in group) if len(group) > 1 else 0
         names = [p.metadata.name for p in group if selections.endpoints(p.selector.text) & met]
         if not names or said.issuperset(names):
@@ -79,7 +81,7 @@ def _log_only(resources: Resources, selections: Selections) -> Iterator[Problem]
     passing = {tier.metadata.name for tier in resources.tiers if tier.default_action is Action.PASS}
     deciding: defaultdict[tuple[str, Direction], int] = defaultdict(int)
     logging: list[tuple[GlobalNetworkPolicy, Direction]] = []
-    for policy in resources.policies:
+    for policy in (policy for policy in resources.policies if policy.is_of(PolicyClass.NORMAL)):
         for direction in policy.types:
             rules = policy.rules(direction)
             if rules and all(rule.action is Action.LOG for rule in rules):
@@ -94,12 +96,12 @@ def _log_only(resources: Resources, selections: Selections) -> Iterator[Problem]
 
 
 def _unselecting_policies(resources: Resources, selections: Selections) -> Iterator[Problem]:
-    if resources.policies and not selections.every_endpoint:
-        first = min(resources.policies, key=lambda policy: policy.metadata.position)
+    if resources.every_policy and not selections.every_endpoint:
+        first = min(resources.every_policy, key=lambda policy: policy.metadata.position)
         message = "there is no HostEndpoint, so no policy applies to anything"
         yield _warning(first.metadata.position, message, "write a HostEndpoint, with interfaceName: '*' for every one")
         return
-    for policy in resources.policies:
+    for policy in resources.every_policy:
         if not selections.endpoints(policy.selector.text):
             position = policy.selector.position if policy.selector.position.line else policy.metadata.position
             message = f"the selector {quoted(policy.selector.text)} selects no HostEndpoint"
@@ -107,7 +109,7 @@ def _unselecting_policies(resources: Resources, selections: Selections) -> Itera
 
 
 def _unmatching_rules(resources: Resources, selections: Selections) -> Iterator[Problem]:
-    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.policies, *resources.profiles)
+    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
     for owner in owners:
         for direction in Direction:
             for rule in owner.rules(direction):
@@ -147,7 +149,7 @@ def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Pr
     tiers = _tiers_in_order(resources.tiers)
     forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in resources.policies:
-        if policy.apply_on_forward:
+        if policy.is_of(PolicyClass.FORWARD):
             for direction in policy.types:
                 forward[policy.tier, direction].append(policy)
     for direction in Direction:

@@ -6,6 +6,7 @@ port, or denies some peers, says more than that, and its author should know that
 
 from collections.abc import Iterable, Iterator
 
+from hostfw.model.decisions import PolicyClass
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, Resources, Rule
 from hostfw.model.settings import FailsafePort, Settings
@@ -21,6 +22,9 @@ def opened_by_failsafe(resources: Resources, settings: Settings, selections: Sel
             continue
         for direction in policy.types:
             for rule in policy.rules(direction):
+                if rule.action is Action.ALLOW and not policy.is_of(PolicyClass.NORMAL):
+                    # Without an end of their tier, Allow rules limit nothing.
+                    continue
                 opened = [port for port in failsafes[direction] if _restricts(rule, direction, port, selections)]
                 if opened:
                     yield _problem(rule, direction, opened)

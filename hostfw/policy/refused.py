@@ -12,7 +12,7 @@ _NO_PODS = "it selects Kubernetes workloads, which a host does not have"
 POLICY_FIELDS = {
     "namespaceSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
     "serviceAccountSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
-    "stagedAction": Refusal("it belongs to staged policies, which this version of hostfw does not support"),
+    "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedGlobalNetworkPolicy"),
 }
 
 RULE_FIELDS = {
@@ -34,20 +34,13 @@ NETWORK_SET_FIELDS = {
     ),
 }
 
-TRUE_FIELDS = {
-    "doNotTrack": Refusal(_NOT_YET, "write the policy without it; its packets are then tracked"),
-    "preDNAT": Refusal(_NOT_YET, "write the policy without it; it then sees addresses after DNAT"),
-}
-"""Policy fields that may be false."""
-
 _NAMESPACED = "it selects the workloads of a Kubernetes namespace, never a HostEndpoint"
 _CLUSTER = "it configures a Kubernetes cluster, not a host"
 
 KINDS = {
     "NetworkPolicy": Refusal(_NAMESPACED, "write a GlobalNetworkPolicy"),
-    "StagedGlobalNetworkPolicy": Refusal(_NOT_YET),
-    "StagedNetworkPolicy": Refusal(_NAMESPACED),
-    "StagedKubernetesNetworkPolicy": Refusal(_NAMESPACED),
+    "StagedNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
+    "StagedKubernetesNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
     "NetworkSet": Refusal("it belongs to a Kubernetes namespace", "write a GlobalNetworkSet"),
     "WorkloadEndpoint": Refusal(_NO_PODS, "write a HostEndpoint"),
     "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),

@@ -14,10 +14,10 @@ class Selections:
     """Selected resources as the bits of an integer, as in `policy.labels`.
 
     Made for configurations that may still be wrong: an unknown profile gives no labels, and what does not parse
-    selects nothing.
+    selects nothing. With `learn_addresses` every endpoint may have addresses, though nobody knows yet which.
     """
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, *, learn_addresses: bool = False) -> None:
         names = {name for endpoint in resources.endpoints for name in endpoint.profiles}
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
         labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
@@ -28,7 +28,8 @@ class Selections:
         self._of_entities: dict[str, int] = {}
         self._nets = [endpoint.expected_ips for endpoint in resources.endpoints]
         self._nets += [network_set.nets for network_set in resources.network_sets]
-        self.addressed = sum(1 << place for place, nets in enumerate(self._nets) if nets)
+        learning = self._endpoints.everything if learn_addresses else 0
+        self.addressed = learning | sum(1 << place for place, nets in enumerate(self._nets) if nets)
         self.port_names = _port_names(resources.endpoints)
         self.every_endpoint = self._endpoints.everything
 

@@ -1,5 +1,6 @@
 """The settings file, hostfw.yaml: a mapping in which everything is optional."""
 
+import re
 from enum import StrEnum
 from typing import TypeVar
 
@@ -8,15 +9,16 @@ from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.settings import (
     CALICO_COMPATIBLE,
     Logging,
+    PacketMarks,
     Settings,
     UnmanagedInterfaces,
 )
 from hostfw.model.sources import Source
 from hostfw.policy.decode_failsafe import decode_failsafe
 from hostfw.policy.decode_metadata import formed_name
-from hostfw.policy.fields import Reader, Refusal, Shape, choice, fields, integer
+from hostfw.policy.fields import Reader, Refusal, Shape, boolean, choice, described, fields, integer
 from hostfw.policy.names import SUBDOMAIN
-from hostfw.policy.yaml_nodes import Node, documents
+from hostfw.policy.yaml_nodes import Node, Scalar, documents
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -37,9 +39,11 @@ _SETTINGS = Shape(
             "invalidPackets",
             "denyAction",
             "logging",
+            "learnAddresses",
+            "packetMarks",
         )
     ),
-    {"learnAddresses": _NOT_YET, "lockoutCheck": _NOT_YET},
+    {"lockoutCheck": _NOT_YET},
 )
 _UNMANAGED = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
 _LOGGING = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond", "burstPackets")))
@@ -47,6 +51,10 @@ _LOGGING = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond",
 _LAST_GROUP = 65_535
 _LEAST_SNAPLEN, _MOST_SNAPLEN = 64, 65_535
 _MOST_RATE = 1_000_000
+
+_MASK = re.compile(r"(?:0x[0-9a-fA-F]{1,8}|[1-9][0-9]{0,9})\Z")
+_MARK_BITS = 32
+_MASK_EXPECTED = "a mask of 32 bits with at least two of them set, such as 0x30000000"
 
 
 def decode_settings(source: Source) -> tuple[Settings, tuple[Problem, ...]]:
@@ -73,6 +81,8 @@ def _settings(reader: Reader, root: Node) -> Settings:
         invalid_packets=_word(reader, found, "invalidPackets", base.invalid_packets),
         deny_action=_word(reader, found, "denyAction", base.deny_action),
         logging=_logging(reader, found.get("logging"), base.logging),
+        marks=_marks(reader, found["packetMarks"]) if "packetMarks" in found else base.marks,
+        learn_addresses=_flag(reader, found, "learnAddresses", base=base.learn_addresses),
     )
 
 
@@ -92,6 +102,24 @@ def _logging(reader: Reader, node: Node | None, base: Logging) -> Logging:
         rate_per_second=_whole(reader, found, "ratePerSecond", base.rate_per_second, 1, _MOST_RATE),
         burst_packets=_whole(reader, found, "burstPackets", base.burst_packets, 1, _MOST_RATE),
     )
+
+
+def _marks(reader: Reader, node: Node) -> PacketMarks:
+    """The two lowest bits of a mask, which YAML takes in decimal and, as masks are better read, in hexadecimal."""
+    mask = int(node.text, 0) if isinstance(node, Scalar) and _MASK.match(node.text) else 0
+    bits = [1 << place for place in range(mask.bit_length()) if mask >> place & 1]
+    is_mask = mask.bit_length() <= _MARK_BITS and len(bits) >= len(("accepted", "translated"))
+    if is_mask and isinstance(node, Scalar) and node.plain:
+        return PacketMarks(bits[0], bits[1])
+    hint = "write it without quotes" if is_mask else ""
+    reader.report(node, f"packetMarks is {described(node)}", _MASK_EXPECTED, hint)
+    return PacketMarks()
+
+
+def _flag(reader: Reader, found: dict[str, Node], name: str, *, base: bool) -> bool:
+    """A setting that is on or off, or what stands without it."""
+    value = boolean(reader, found.get(name), name)
+    return base if value is None else value
 
 
 def _word(reader: Reader, found: dict[str, Node], name: str, base: Word) -> Word:

@@ -1,7 +1,6 @@
 """Where hostfw answers otherwise than Calico's own tests, and why: every deviation, and nothing else."""
 
 NO_PROXY = "http needs a proxy; ignoring it would open the port to every path"
-NOT_YET = "untracked and preDNAT policy, and staged policies, are not supported by this version"
 NOTHING_NAMESPACED = "nothing on a host is in a namespace, so the kind or the selector would match nothing"
 
 VALIDATOR: dict[tuple[str, str, str], str] = {
@@ -9,13 +8,6 @@ VALIDATOR: dict[tuple[str, str, str], str] = {
     ("gnp", "GlobalNetworkPolicy", "should accept Allow rule with HTTP clause"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept TCP protocol with HTTP clause"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept missing protocol with HTTP clause"): NO_PROXY,
-    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy PreDNAT but not DoNotTrack"): NOT_YET,
-    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy DoNotTrack but not PreDNAT"): NOT_YET,
-    ("gnp", "GlobalNetworkPolicy", "should accept pre-DNAT GlobalNetworkPolicy ingress rules"): NOT_YET,
-    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy ApplyOnForward and PreDNAT"): NOT_YET,
-    ("gnp", "GlobalNetworkPolicy", "should accept GlobalNetworkPolicy ApplyOnForward and DoNotTrack"): NOT_YET,
-    ("gnp", "GlobalNetworkPolicy", "allow ingress Types with pre-DNAT (gnp)"): NOT_YET,
-    ("gnp", "GlobalNetworkPolicy", "valid preDNAT with ingress and applyOnForward passes"): NOT_YET,
     (
         "gnp",
         "GlobalNetworkPolicy",
@@ -23,16 +15,6 @@ VALIDATOR: dict[tuple[str, str, str], str] = {
     ): NOTHING_NAMESPACED,
     ("tier_profile_set", "NetworkSet", "should accept NetworkSetSpec with CIDRs and IPs"): NOTHING_NAMESPACED,
     ("tier_profile_set", "NetworkSet", "should accept NetworkSet with labels"): NOTHING_NAMESPACED,
-    ("staged", "StagedGlobalNetworkPolicy", "allow valid name"): NOT_YET,
-    ("staged", "StagedGlobalNetworkPolicy", "should accept a valid StagedAction value 'Set'"): NOT_YET,
-    ("staged", "StagedGlobalNetworkPolicy", "should accept an unset StagedAction"): NOT_YET,
-    ("staged", "StagedGlobalNetworkPolicy", "should accept a valid StagedAction value 'Delete'"): NOT_YET,
-    ("staged", "StagedGlobalNetworkPolicy", "should accept an empty StagedAction value"): NOT_YET,
-    (
-        "staged",
-        "StagedGlobalNetworkPolicy",
-        "should accept an empty selector value when StagedAction is Delete",
-    ): NOT_YET,
     ("staged", "StagedNetworkPolicy", "allow valid name"): NOTHING_NAMESPACED,
     ("staged", "StagedNetworkPolicy", "allow valid name of 253 chars"): NOTHING_NAMESPACED,
     ("staged", "StagedNetworkPolicy", "allow k8s policy name"): NOTHING_NAMESPACED,

@@ -41,12 +41,14 @@ def _key(name: str, case: Json) -> tuple[str, str, str]:
 
 
 def _is_accepted(resource: Json) -> bool:
-    """Whether a resource has no errors, the profiles that it names being there, as Calico's validator assumes."""
-    profiles = [
-        {"apiVersion": "projectcalico.org/v3", "kind": "Profile", "metadata": {"name": name}}
-        for name in (resource.get("spec") or {}).get("profiles", ())
+    """Whether a resource has no errors, what it names being there, as Calico's validator assumes."""
+    spec = resource.get("spec") or {}
+    named = [("Profile", name) for name in spec.get("profiles", ())]
+    named += [("Tier", spec["tier"])] if spec.get("tier", "default") != "default" else []
+    named_resources = [
+        {"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": name}} for kind, name in named
     ]
-    text = "\n---\n".join(json.dumps(document) for document in (resource, *profiles))
+    text = "\n---\n".join(json.dumps(document) for document in (resource, *named_resources))
     decoded = decode(Configuration(resources=(Source("case.yaml", text),)))
     problems = (*decoded.problems, *check(decoded.resources, decoded.settings))
     return not errors(problems)

@@ -58,7 +58,24 @@ def test_policies_foo_and_default_foo_are_two() -> None:
     assert _wrong(policy(name="foo"), policy(name="default.foo")) == []
 
 
+def test_a_policy_and_a_staged_one_may_have_one_name() -> None:
+    """They are two kinds, of which each has a name once."""
+    proposal = manifest("StagedGlobalNetworkPolicy")
+
+    assert _wrong(policy(), proposal) == []
+    assert _wrong(proposal, proposal) == [
+        (
+            '2.yaml:1:1 StagedGlobalNetworkPolicy "case" is already given at 1.yaml:1:1'
+            "; expected each name once in a kind; hint: rename or remove one of the two"
+        )
+    ]
+
+
 REFERENCES = [
+    (
+        (manifest("StagedGlobalNetworkPolicy", "{stagedAction: Delete, tier: platform}"),),
+        '4:36 unknown tier "platform"; expected one of default; hint: declare the tier',
+    ),
     (
         (policy("{tier: platfrom}"), manifest("Tier", name="platform")),
         '1.yaml:4:14 unknown tier "platfrom"; expected one of default, platform; hint: did you mean "platform"?',
@@ -74,7 +91,7 @@ REFERENCES = [
 ]
 
 
-@pytest.mark.parametrize(("texts", "expected"), REFERENCES, ids=["tier", "profile", "group"])
+@pytest.mark.parametrize(("texts", "expected"), REFERENCES, ids=["tier of a staged policy", "tier", "profile", "group"])
 def test_a_name_that_nothing_has_is_told_where_it_is_used(texts: tuple[str, ...], expected: str) -> None:
     """With what there is, and the nearest of it."""
     assert _wrong(*texts) == [expected]

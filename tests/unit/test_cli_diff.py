@@ -89,6 +89,7 @@ def test_every_setting_has_a_line() -> None:
     assert "unmanagedInterfaces.ingress: deny" in lines
     assert "logging.ratePerSecond: 10" in lines
     assert "learnAddresses: false" in lines
+    assert "packetMarks: 0x30000000" in lines
 
 
 def test_nft_shows_the_scripts(host: Machine) -> None:

@@ -11,6 +11,8 @@ from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_paths
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, machine
 
+KINDS = ("gnp", "sgnp", "hep", "gns", "tier", "profile", "ig")
+
 MORE = """\
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
@@ -18,6 +20,16 @@ metadata: {name: web-admin}
 spec:
   selector: all()
   types: [Ingress, Egress]
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: web}
+spec: {order: 10, selector: role == 'web', stagedAction: Learn}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: web-admin}
+spec: {stagedAction: Delete}
 ---
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkSet
@@ -78,6 +90,15 @@ web-admin   default   <infinity>   all()           Ingress, Egress   etc/more.ya
         ["globalnetworkpolicy", "web"],
         "NAME   TIER      ORDER   SELECTOR\nweb    default   10      role == 'web'\n",
     ),
+    (
+        "staged policies, wide",
+        ["sgnp", "-o", "wide"],
+        """\
+NAME        TIER      ORDER        SELECTOR        ACTION   TYPES     FILE
+web         default   10           role == 'web'   Learn    Ingress   etc/more.yaml:8
+web-admin   default   <infinity>   all()           Delete   -         etc/more.yaml:13
+""",
+    ),
     ("a kind in capitals", ["HostEndpoints"], "NAME     NODE   INTERFACE\nuplink   web1   eth0\n"),
     (
         "endpoints, wide",
@@ -95,7 +116,7 @@ uplink   web1   eth0        -     -          role=web   etc/uplink.yaml:1
         ["ig", "-o", "wide"],
         """\
 NAME      MATCH                                        EXCEPT                 FILE
-uplinks   name=eth* defaultRoute=true; linkGroup=dmz   addressIn=10.0.0.0/8   etc/more.yaml:24
+uplinks   name=eth* defaultRoute=true; linkGroup=dmz   addressIn=10.0.0.0/8   etc/more.yaml:34
 """,
     ),
     ("names", ["gnp", "-o", "name"], "globalnetworkpolicy/web\nglobalnetworkpolicy/web-admin\n"),
@@ -140,7 +161,7 @@ def test_one_resource_is_its_manifest(host: Machine) -> None:
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])
-@pytest.mark.parametrize("kind", ["gnp", "hep", "gns", "tier", "profile", "ig"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_lists_can_be_read_back(host: Machine, tmp_path: Path, kind: str, form: str) -> None:
     """What `get` prints of all kinds together is the configuration."""
     again = tmp_path / "again.yaml"
@@ -276,7 +297,7 @@ def test_standard_input_is_a_file(host: Machine, monkeypatch: pytest.MonkeyPatch
 def test_what_get_prints_is_the_configuration(host: Machine, tmp_path: Path) -> None:
     """All lists together decode to the very resources, positions apart."""
     files = []
-    for kind in ("gnp", "hep", "gns", "tier", "profile", "ig"):
+    for kind in KINDS:
         file = tmp_path / f"{kind}.yaml"
         file.write_text(host.hostfwctl("get", kind, "-o", "yaml").out)
         files.append(file)

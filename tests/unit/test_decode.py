@@ -16,6 +16,7 @@ from hostfw.model.resources import (
     Resources,
     Rule,
     SelectorText,
+    StagedAction,
     Tier,
 )
 from hostfw.model.settings import Settings
@@ -165,6 +166,60 @@ TYPES = [
 def test_types_default_to_the_directions_that_have_rules(spec: str, types: tuple[Direction, ...]) -> None:
     """And to ingress where there are none; what is given explicitly wins."""
     assert resources(policy(spec)).policies[0].types == types
+
+
+CLASSES = [
+    ("{applyOnForward: true, doNotTrack: true}", (True, False, (IN,))),
+    ("{applyOnForward: true, doNotTrack: true, types: [Ingress, Egress]}", (True, False, (IN, OUT))),
+    ("{applyOnForward: true, preDNAT: true}", (False, True, (IN,))),
+    ("{applyOnForward: true, preDNAT: true, types: [Ingress], egress: []}", (False, True, (IN,))),
+    ("{applyOnForward: true, preDNAT: false, doNotTrack: false, types: [Egress]}", (False, False, (OUT,))),
+]
+
+
+@pytest.mark.parametrize(("spec", "expected"), CLASSES)
+def test_untracked_and_pre_dnat_policies_apply_on_forward(
+    spec: str, expected: tuple[bool, bool, tuple[Direction, ...]]
+) -> None:
+    """And preDNAT ones are of ingress alone."""
+    (found,) = resources(policy(spec)).policies
+
+    assert (found.do_not_track, found.pre_dnat, found.types) == expected
+    assert found.apply_on_forward
+
+
+STAGED = [
+    ("{}", StagedAction.SET, (IN,)),
+    ("{stagedAction: ''}", StagedAction.SET, (IN,)),
+    ("{stagedAction: Set, egress: [{action: Log}]}", StagedAction.SET, (OUT,)),
+    ("{stagedAction: Learn, applyOnForward: true, preDNAT: true}", StagedAction.LEARN, (IN,)),
+    ("{stagedAction: Ignore, types: [Egress, Ingress]}", StagedAction.IGNORE, (OUT, IN)),
+    ("{stagedAction: Delete}", StagedAction.DELETE, ()),
+    ("{stagedAction: Delete, selector: '', types: [], order: null, preDNAT: false}", StagedAction.DELETE, ()),
+]
+
+
+@pytest.mark.parametrize(("spec", "action", "types"), STAGED)
+def test_a_staged_policy_is_a_policy_and_what_is_proposed(
+    spec: str, action: StagedAction, types: tuple[Direction, ...]
+) -> None:
+    """A proposal to delete has no rules, so it exists in no direction."""
+    found = resources(manifest("StagedGlobalNetworkPolicy", spec))
+
+    (staged,) = found.staged_policies
+    assert (staged.staged_action, staged.policy.types) == (action, types)
+    assert (staged.metadata, staged.policy.metadata.position) == (staged.policy.metadata, _at(1, 1))
+    assert found.policies == ()
+
+
+def test_a_staged_policy_has_every_field_of_a_policy() -> None:
+    """The two decode alike."""
+    spec = "{tier: t, order: 1, selector: has(a), ingress: [{action: Deny}], egress: [{action: Log}], types: [Egress]}"
+
+    (staged,) = resources(manifest("StagedGlobalNetworkPolicy", spec)).staged_policies
+    (enforced,) = resources(manifest("GlobalNetworkPolicy", spec)).policies
+
+    assert staged.policy == enforced
 
 
 ORDERS = [("0", 0.0), ("-10", -10.0), ("1e3", 1000.0), ("1.25", 1.25), (".5", 0.5), ("+7", 7.0), ("null", None)]

@@ -53,6 +53,18 @@ FULL = [
             "ports": [{"name": "http", "protocol": "TCP", "port": 80}, {"name": "x", "protocol": 17, "port": 1}],
         },
     ),
+    (
+        "GlobalNetworkPolicy",
+        CALICO,
+        {"types": ["Egress"], "egress": [{"action": "Allow"}], "applyOnForward": True, "doNotTrack": True},
+    ),
+    ("GlobalNetworkPolicy", CALICO, {"types": ["Ingress"], "applyOnForward": True, "preDNAT": True}),
+    (
+        "StagedGlobalNetworkPolicy",
+        CALICO,
+        {"stagedAction": "Learn", "tier": "security", "types": ["Ingress"], "ingress": [{"action": "Pass"}]},
+    ),
+    ("StagedGlobalNetworkPolicy", CALICO, {"stagedAction": "Delete", "tier": "security"}),
     ("HostEndpoint", CALICO, {"node": "web1", "interfaceGroup": "uplinks"}),
     ("GlobalNetworkSet", CALICO, {"nets": ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]}),
     ("Tier", CALICO, {"order": 0.5, "defaultAction": "Pass"}),
@@ -88,6 +100,7 @@ def test_a_manifest_says_what_was_written(kind: str, version: str, spec: dict[st
 
 DEFAULTS = [
     ("GlobalNetworkPolicy", {"types": ["Ingress"]}),
+    ("StagedGlobalNetworkPolicy", {"types": ["Ingress"]}),
     ("GlobalNetworkSet", {}),
     ("Tier", {}),
     ("Profile", {}),

@@ -14,6 +14,8 @@ NO_FAILSAFE = "failsafe: none"
 
 IGNORED = "4:35 warning: the {} rules of this policy are ignored, because types leaves {} out; hint: add {} to types"
 
+STAGED = "StagedGlobalNetworkPolicy"
+
 HIDDEN = [
     ("{types: [Egress], ingress: [{action: Allow}]}", [IGNORED.format("ingress", "Ingress", "Ingress")]),
     ("{types: [Ingress], egress: [{action: Allow}]}", [IGNORED.format("egress", "Egress", "Egress")]),
@@ -55,12 +57,14 @@ APART = [
     ("{order: 5}", "{order: 6}"),
     ("{order: 5}", "{order: 5, tier: other}"),
     ("{}", "{}"),
+    ("{order: 5}", "{order: 5, applyOnForward: true, doNotTrack: true}"),
+    ("{order: 5, applyOnForward: true, preDNAT: true}", "{order: 5, applyOnForward: true, doNotTrack: true}"),
 ]
 
 
 @pytest.mark.parametrize(("one", "other"), APART)
 def test_policies_that_never_meet_may_have_one_order(one: str, other: str) -> None:
-    """By their endpoints, direction or tier; and no order is not the same order."""
+    """By their endpoints, direction, tier or class; and no order is not the same order."""
     assert _warnings(policy(one, "a"), policy(other, "b"), WEB, DB, manifest("Tier", name="other")) == []
 
 
@@ -72,6 +76,8 @@ LOGGING = [
     (["{ingress: [{action: Log}]}", "{selector: has(role)}"], False),
     (["{ingress: [{action: Log}]}", "{egress: [{action: Allow}]}"], True),
     (["{tier: passing, ingress: [{action: Log}]}"], False),
+    (["{applyOnForward: true, doNotTrack: true, ingress: [{action: Log}]}"], False),
+    (["{ingress: [{action: Log}]}", "{applyOnForward: true, preDNAT: true, ingress: [{action: Deny}]}"], True),
 ]
 
 
@@ -187,6 +193,7 @@ FORWARDS = [
         [f"4:53 warning: forwarded traffic that this Pass lets by is allowed: {ALLOWED}"],
     ),
     (["{ingress: [{action: Pass}]}"], []),
+    ([f"{{doNotTrack: true, {FORWARD}}}"], []),
     (["{applyOnForward: true, ingress: [{action: Deny}]}"], []),
     (
         ["{tier: passing, applyOnForward: true, ingress: [{action: Deny}]}"],
@@ -251,6 +258,15 @@ def test_a_failsafe_that_opens_what_a_rule_restricts_is_told(settings: str, rule
     assert _warnings(policy(f"{{ingress: [{rule}]}}"), WEB, wide, settings=settings) == expected
 
 
+def test_an_allow_before_the_normal_class_limits_nothing() -> None:
+    """What it does not match goes on; a Deny there does mean the port."""
+    spec = "{{applyOnForward: true, preDNAT: true, ingress: [{{action: {}, protocol: TCP, {}}}]}}"
+    narrow = "source: {nets: [10.0.0.0/8]}, destination: {ports: [22]}"
+
+    assert _warnings(policy(spec.format("Allow", narrow)), WEB, settings="") == []
+    assert len(_warnings(policy(spec.format("Deny", narrow)), WEB, settings="")) == 1
+
+
 def test_failsafes_of_the_other_direction_are_told_by_their_own_key() -> None:
     """Several of them in one warning."""
     rule = "{action: Deny, destination: {nets: [203.0.113.0/24]}}"
@@ -265,6 +281,34 @@ def test_a_policy_that_selects_nothing_restricts_nothing() -> None:
     deny = "{selector: has(x), ingress: [{action: Deny, protocol: TCP, destination: {ports: [22]}}]}"
 
     assert len(_warnings(policy(deny), WEB, settings="")) == 1
+
+
+def test_staged_policies_are_looked_at_as_well() -> None:
+    """What they would not do once enforced; and they have no order that others could share with them."""
+    hidden = manifest(STAGED, "{order: 1, types: [Egress], ingress: [{action: Allow}]}", "a")
+    unmatching = manifest(STAGED, "{ingress: [{action: Allow, source: {selector: has(x)}}]}", "b")
+    unselecting = manifest(STAGED, "{selector: has(x)}", "c")
+    same_order = policy("{order: 1, types: [Egress]}", "a")
+    deleting = manifest(STAGED, "{stagedAction: Delete}", "d")
+
+    warnings = _warnings(hidden, unmatching, unselecting, same_order, deleting, WEB, path=True)
+
+    assert [told.partition(" warning: ")[0] for told in warnings] == ["1.yaml:4:45", "2.yaml:4:53", "3.yaml:4:18"]
+
+
+def test_staged_policies_without_any_endpoint_are_told() -> None:
+    """As others are."""
+    assert len(_warnings(manifest(STAGED))) == 1
+
+
+def test_learned_addresses_are_not_missing() -> None:
+    """With `learnAddresses` an endpoint has those of its interfaces, which only the host knows."""
+    rule = "{ingress: [{action: Allow, source: {selector: role == 'db'}}]}"
+
+    assert len(_warnings(policy(rule), WEB, DB)) == 1
+    assert _warnings(policy(rule), WEB, DB, settings=f"{NO_FAILSAFE}\nlearnAddresses: true") == []
+    nothing = "{ingress: [{action: Allow, source: {selector: role == 'none'}}]}"
+    assert len(_warnings(policy(nothing), WEB, DB, settings=f"{NO_FAILSAFE}\nlearnAddresses: true")) == 1
 
 
 def test_the_time_grows_with_the_number_of_policies() -> None:

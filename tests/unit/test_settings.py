@@ -15,6 +15,7 @@ from hostfw.model.settings import (
     Logging,
     Loopback,
     NeighbourDiscovery,
+    PacketMarks,
     Settings,
     Unmanaged,
     UnmanagedInterfaces,
@@ -40,6 +41,8 @@ neighbourDiscovery: policed
 invalidPackets: policed
 denyAction: reject
 logging: {group: 5, snaplenBytes: 256, ratePerSecond: 1, burstPackets: 2}
+packetMarks: 0x0000C000
+learnAddresses: true
 """
 
 
@@ -61,6 +64,8 @@ def test_every_setting_decodes() -> None:
         invalid_packets=InvalidPackets.POLICED,
         deny_action=DenyAction.REJECT,
         logging=Logging(5, 256, 1, 2),
+        marks=PacketMarks(0x4000, 0x8000),
+        learn_addresses=True,
     )
 
 
@@ -82,6 +87,22 @@ PARTS = [
 def test_a_part_of_a_setting_leaves_the_rest_at_its_default(text: str, expected: UnmanagedInterfaces) -> None:
     """Mappings are merged field by field."""
     assert _settings(text).unmanaged_interfaces == expected
+
+
+MARKS = [
+    ("0x30000000", PacketMarks()),
+    ("805306368", PacketMarks()),
+    ("3", PacketMarks(1, 2)),
+    ("0xffff0000", PacketMarks(0x10000, 0x20000)),
+    ("0x80000001", PacketMarks(1, 0x80000000)),
+    ("0x00050000", PacketMarks(0x10000, 0x40000)),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MARKS)
+def test_the_two_lowest_bits_of_a_mask_are_the_packet_marks(text: str, expected: PacketMarks) -> None:
+    """A mask may be wider, as those of other programs are written."""
+    assert _settings(f"packetMarks: {text}").marks == expected
 
 
 FAILSAFES = [
