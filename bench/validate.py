@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -33,8 +34,8 @@ def lines() -> Iterator[str]:
             configurations.write(Path(folder, "etc"), size)
             etc = str(Path(folder, "etc"))
             ours_s, theirs_s = medians(
-                lambda etc=etc: command_s([sys.executable, "-m", "hostfw.cli", "validate", "-f", etc]),
-                lambda etc=etc: command_s([sys.executable, "-c", _BASELINE, etc]),
+                partial(command_s, [sys.executable, "-m", "hostfw.cli", "validate", "-f", etc]),
+                partial(command_s, [sys.executable, "-c", _BASELINE, etc]),
                 rounds=ROUNDS,
             )
             yield row(_title(size, Path(etc)), ours_s, theirs_s)
@@ -44,9 +45,7 @@ def lines() -> Iterator[str]:
             etc_path = Path(folder, "etc")
             configurations.write(etc_path, size)
             ours_s, theirs_s = medians(
-                lambda etc=etc_path: _seconds(lambda: _inspect(etc)),
-                lambda etc=etc_path: _seconds(lambda: _load(etc)),
-                rounds=ROUNDS,
+                partial(_seconds, _inspect, etc_path), partial(_seconds, _load, etc_path), rounds=ROUNDS
             )
             yield row(_title(size, etc_path), ours_s, theirs_s)
 
@@ -68,7 +67,7 @@ def _load(etc: Path) -> None:
             pass
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[Path], None], etc: Path) -> float:
     started = perf_counter()
-    work()
+    work(etc)
     return perf_counter() - started

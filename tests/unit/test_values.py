@@ -1,19 +1,8 @@
-"""Addresses, prefixes and their merging."""
-
-from ipaddress import collapse_addresses, ip_network
+"""Addresses and prefixes."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hostfw.model.values import Cidr, Family, merge, parse_address, parse_cidr
-
-v4 = st.builds(
-    lambda address, length: ip_network((address, length), strict=False), st.integers(0, 255), st.integers(24, 32)
-)
-v6 = st.builds(
-    lambda address, length: ip_network((address << 64, length), strict=False), st.integers(1, 64), st.integers(56, 70)
-)
+from hostfw.model.values import Cidr, Family, parse_address, parse_cidr
 
 
 @pytest.mark.parametrize(
@@ -46,20 +35,6 @@ def test_a_bare_address_tells_its_family() -> None:
     assert parse_address("192.0.2.1") == (Family.V4, 0xC0000201)
     assert parse_address("2001:db8::1") == (Family.V6, 0x20010DB8 << 96 | 1)
     assert parse_address("192.0.2.1/32") is None
-
-
-@given(nets=st.lists(st.one_of(v4, v6), max_size=40))
-def test_merging_is_what_the_standard_library_calls_collapsing(nets: list[object]) -> None:
-    """The fewest disjoint prefixes, sorted, each family by itself."""
-    ours = merge(parse_cidr(str(net)) for net in nets)  # type: ignore[misc]
-
-    theirs = [
-        str(net)
-        for version in (4, 6)
-        for net in collapse_addresses([net for net in nets if net.version == version])  # type: ignore[attr-defined]
-    ]
-
-    assert theirs == [str(cidr) for cidr in ours]
 
 
 def test_a_prefix_covers_its_addresses() -> None:
