@@ -136,8 +136,8 @@ class Programs:
 
     def local(self, planned: PlannedDirection, direction: Direction) -> Program:
         """What local traffic of an endpoint meets: invalid, failsafes, tiers, profiles, the final drop."""
-        enforced = any(tier.is_enforced for tier in planned.tiers) or planned.profiles
-        reason = Reason.NO_PROFILE_MATCH if enforced else Reason.NO_POLICY
+        selected = _enforced(planned.tiers) or planned.profiles
+        reason = Reason.NO_PROFILE_MATCH if selected else Reason.NO_POLICY
         return Program(
             direction,
             (
@@ -156,8 +156,7 @@ class Programs:
         """
         if not planned.forward_tiers:
             return None
-        enforced = any(tier.is_enforced for tier in planned.forward_tiers)
-        preamble = tuple(self._invalid(direction)) if enforced else ()
+        preamble = tuple(self._invalid(direction)) if _enforced(planned.forward_tiers) else ()
         return Program(direction, (preamble, *self._tiers(planned.forward_tiers, direction)))
 
     def untracked(self, planned: PlannedDirection, direction: Direction) -> Program | None:
@@ -175,7 +174,8 @@ class Programs:
         """What new packets meet before destination NAT, or None where no preDNAT policy governs them."""
         if not planned.pre_dnat_tiers:
             return None
-        preamble = (*self._invalid(direction), *self._failsafes(direction, "pre-dnat"))
+        invalid = self._invalid(direction) if _enforced(planned.pre_dnat_tiers) else ()
+        preamble = (*invalid, *self._failsafes(direction, "pre-dnat"))
         return Program(direction, (preamble, *self._tiers(planned.pre_dnat_tiers, direction, ends=False)))
 
     def unmanaged(self, direction: Direction) -> Program | None:
@@ -240,6 +240,11 @@ class Programs:
     def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
         tag = LogTag(Action.DENY, direction, reason)
         return ProgramRule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
+
+
+def _enforced(tiers: Iterable[PlannedTier]) -> bool:
+    """Whether any policy of the tiers is not staged; where all are, nothing but they may come of it."""
+    return any(tier.is_enforced for tier in tiers)
 
 
 def _would_be_outcome(rule: PlannedRule, direction: Direction) -> Outcome:

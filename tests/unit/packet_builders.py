@@ -1,5 +1,6 @@
 """Small builders of packets, and their verdict under resources of this host."""
 
+from hostfw.compile.ruleset import compile_plan
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Explanation
 from hostfw.model.packet import Packet
@@ -13,6 +14,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import TCP, Protocol
+from hostfw.nft.simulate import simulate
 from hostfw.policy.explain import explain
 from hostfw.policy.resolve import resolve
 from tests.unit.policy_builders import facts, gns, hep, net
@@ -76,7 +78,10 @@ def explained(
     profiles: tuple[Profile, ...] = (),
     sets: tuple[str, ...] = (),
 ) -> Explanation:
-    """What a host with these resources makes of a packet; the n-th of `sets` is a GlobalNetworkSet of 10.n.0.0/16."""
+    """What a host with these resources makes of a packet, and that the compiled ruleset makes the same of it.
+
+    The n-th of `sets` is a GlobalNetworkSet of 10.n.0.0/16.
+    """
     resources = Resources(
         policies=tuple(policy for policy in policies if isinstance(policy, GlobalNetworkPolicy)),
         staged_policies=tuple(policy for policy in policies if isinstance(policy, StagedGlobalNetworkPolicy)),
@@ -86,7 +91,9 @@ def explained(
         network_sets=tuple(gns(name, f"10.{n}.0.0/16", labels={"set": name}) for n, name in enumerate(sets, 1)),
     )
     plan, _ = resolve(resources, settings or Settings(), facts())
-    return explain(plan, packet)
+    explanation = explain(plan, packet)
+    assert simulate(compile_plan(plan), packet).accepted is explanation.allowed
+    return explanation
 
 
 def outcome_of(explanation: Explanation) -> tuple[bool, Reason, str]:
