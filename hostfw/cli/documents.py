@@ -1,6 +1,5 @@
 """Data for machines: documents with an apiVersion and a kind, as JSON or YAML."""
 
-import json
 from collections.abc import Iterable, Mapping
 
 from hostfw.cli.options import Output
@@ -25,6 +24,8 @@ def document_text(content: Document, output: Output) -> str:
 
 def json_text(content: Document) -> str:
     """A document as JSON that people can read as well."""
+    import json
+
     return json.dumps(content, indent=2, ensure_ascii=False)
 
 

@@ -1,8 +1,8 @@
 """What a command line says, as one value, whatever the verb."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Output(StrEnum):
@@ -16,8 +16,7 @@ class Output(StrEnum):
     NAME = "name"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """Every option of every verb; a verb looks at its own. `files` empty means the configuration directory."""
 
     verb: str

@@ -3,13 +3,12 @@
 import re
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
-from hostfw.cli.verbs import VERBS
+from hostfw.cli.verbs import VERBS, Verb
 
 CONFIG_DIR = Path("/etc/hostfw")
 STATE_DIR = Path("/var/lib/hostfw")
@@ -61,15 +60,17 @@ class UsageError(Exception):
 
 def parse(arguments: Sequence[str]) -> Options:
     """What a command line says. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
-    values = vars(command_line().parse_args(arguments))
+    # A verb as the first word leaves no other in question, and to lay out all of them takes as long as ten files.
+    asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
+    values = vars(command_line(asked or VERBS).parse_args(arguments))
     verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
     files = tuple(values.pop("files", ()))
     output = Output(values.pop("output", Output.TEXT))
     return Options(verbosity=verbosity, files=files, output=output, **values)
 
 
-def command_line() -> ArgumentParser:
-    """The parser of the whole command line."""
+def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
+    """The parser of the whole command line, or of as much of it as some verbs need."""
     parser = _Parser(
         prog=_PROGRAM,
         usage=f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]",
@@ -83,7 +84,7 @@ def command_line() -> ArgumentParser:
     verbs = parser.add_subparsers(
         title="verbs", dest="verb", metavar="VERB", required=True, prog=_PROGRAM, parser_class=_Parser
     )
-    for verb in VERBS:
+    for verb in among:
         page = verbs.add_parser(
             verb.name,
             help=verb.summary,
@@ -100,6 +101,8 @@ def command_line() -> ArgumentParser:
 
 def closest(word: str, words: Iterable[str]) -> str:
     """The hint that names the word which was probably meant, or nothing."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word.lower(), list(words), n=1)
     return f'did you mean "{near[0]}"?' if near else ""
 

@@ -1,6 +1,5 @@
 """`hostfwctl validate`: everything that is wrong with a configuration, without looking at the host."""
 
-from hostfw.cli.annotate import annotated
 from hostfw.cli.configuration import contents, read
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.documents import json_text, problem_list
@@ -13,6 +12,8 @@ def run(options: Options, console: Console) -> ExitCode:
     inspected = read(options)
     problems, configuration = inspected.problems, inspected.configuration
     if options.annotate:
+        from hostfw.cli.annotate import annotated
+
         console.data(*annotated(problems, configuration))
     elif options.output is Output.JSON:
         console.data(json_text(problem_list(problems)))

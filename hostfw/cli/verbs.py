@@ -2,14 +2,13 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hostfw.cli.options import Output
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """A verb as `hostfwctl VERB --help` explains it; `add` gives a parser its arguments."""
 
     name: str

@@ -4,7 +4,6 @@ Each function takes the node, None for an absent field, and `what`, the name of 
 (or an empty collection) where the field is absent, and where it has reported a problem.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -255,6 +254,8 @@ _LEAST_START = 3
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The hint that names the nearest of the words, or nothing if none is near."""
+    import difflib  # many configurations have nothing misspelt
+
     by_lower_case = {candidate.lower(): candidate for candidate in words}
     start = word.lower()[:SHOWN_CHARACTERS]
     near = [candidate for candidate in by_lower_case if len(start) >= _LEAST_START and candidate.startswith(start)]

@@ -121,14 +121,26 @@ def test_every_verb_has_a_module_that_runs_it() -> None:
         assert callable(import_module(f"hostfw.cli.{verb.name}").run)
 
 
-def test_help_and_version_need_nothing_but_python() -> None:
-    """Nothing slow is imported before a verb needs it."""
-    code = """
+SLOW = {"yaml", "pyroute2", "nftables", "json", "subprocess", "hashlib", "difflib", "hostfw.engine"}
+NOT_FOR_JUDGING = (SLOW | {"hostfw.compile", "hostfw.nft", "hostfw.model.plan"}) - {"yaml", "hostfw.engine"}
+
+LOADED = [
+    ("--version", ["--version"], SLOW),
+    ("--help", ["--help"], SLOW),
+    ("validate", ["validate", "-f", "examples/bastion/etc"], NOT_FOR_JUDGING),
+    ("get", ["get", "gnp", "-f", "examples/bastion/etc"], NOT_FOR_JUDGING),
+]
+
+
+@pytest.mark.parametrize(("arguments", "unused"), [c[1:] for c in LOADED], ids=[c[0] for c in LOADED])
+def test_nothing_is_loaded_that_a_verb_does_not_use(arguments: list[str], unused: set[str]) -> None:
+    """What takes milliseconds to load is loaded where it is used."""
+    code = f"""
 import sys
 from io import StringIO
 from hostfw.cli.process import run
-assert run(["--help"], StringIO(), StringIO()) == 0
-print(sorted(set(sys.modules) & {"yaml", "pyroute2", "nftables", "json", "subprocess", "hostfw.engine"}))
+assert run({arguments!r}, StringIO(), StringIO()) == 0
+print(sorted(set(sys.modules) & {unused!r}))
 """
 
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
