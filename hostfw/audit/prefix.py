@@ -61,6 +61,8 @@ def encode(tag: LogTag) -> str:
 
 def decode(prefix: str) -> LogTag | None:
     """The tag of a log prefix, or None for a prefix that is not hostfw's."""
+    if len(prefix) > MAX_PREFIX_BYTES:
+        return None
     head, *rest = prefix.split("|")
     letters = head.removeprefix(_MARK)
     if head == letters or len(letters) != len("DI") or len(rest) > len(("reason", "tier", "policy", "index")):

@@ -33,7 +33,10 @@ from hostfw.policy.selector_nodes import (
 )
 
 DEPTH_LIMIT = 64
-"""How deep parentheses may nest. Calico has no limit; this one keeps the recursion far from Python's."""
+"""How deep parentheses may nest, those of the canonical text too, which has a pair around each `&&` and `||`.
+
+Calico has no limit; this one keeps the recursion far from Python's.
+"""
 
 LABEL_LIMIT = 512
 """The characters that a label may have in a selector, as in Calico's tokenizer."""
@@ -97,11 +100,12 @@ _JOINED = {"and": "&&", "AND": "&&", "or": "||", "OR": "||"}
 class _Parser:
     """A cursor over the text: `token` is the next token, not yet consumed."""
 
-    __slots__ = ("depth", "text", "token")
+    __slots__ = ("deepest", "depth", "text", "token")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.depth = 0
+        self.deepest = 0
         self.token = self._token_at(0)
 
     def whole(self) -> Selector:
@@ -110,6 +114,9 @@ class _Parser:
         selector = self._expression()
         if not self._at_end():
             self._fail_after_operand()
+        # At most a && within a || at each depth: most selectors are too flat to look at twice.
+        if 2 * (self.deepest + 1) > DEPTH_LIMIT and _nesting(selector) > DEPTH_LIMIT:
+            raise SelectorError(f"&& and || nest deeper than {DEPTH_LIMIT}", 0)
         return selector
 
     def _expression(self) -> Selector:
@@ -129,7 +136,9 @@ class _Parser:
         while self._accept("!"):
             negated = not negated
         operand = self._primary()
-        return Not(operand) if negated else operand
+        if not negated:
+            return operand
+        return operand.operand if isinstance(operand, Not) else Not(operand)
 
     def _primary(self) -> Selector:
         token = self.token
@@ -155,6 +164,7 @@ class _Parser:
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
             raise SelectorError(f"parentheses nest deeper than {DEPTH_LIMIT}", opening.start)
+        self.deepest = max(self.deepest, self.depth)
         inner = self._expression()
         if not self._accept(")"):
             if self._at_end():
@@ -274,3 +284,14 @@ class _Parser:
             case "&" | "|":
                 raise SelectorError(f'a single "{character}"', offset, character * 2)
         raise SelectorError(f'the character "{character}" has no meaning here', offset, _OPERAND)
+
+
+def _nesting(selector: Selector) -> int:
+    """How many pairs of parentheses the canonical text has around its innermost operand."""
+    match selector:
+        case And(operands) | Or(operands):
+            return 1 + max(map(_nesting, operands))
+        case Not(operand):
+            return _nesting(operand)
+        case _:
+            return 0

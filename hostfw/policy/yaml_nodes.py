@@ -256,7 +256,7 @@ def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(Position(path, 1, 1), str(error))
-    where = Position(path, mark.line + 1, mark.column + 1)
+    where = _at_most_the_end(Position(path, mark.line + 1, mark.column + 1), text)
     what = str(error.problem or error.context)
     stands = text[mark.index : mark.index + 1]
     if "cannot start any token" in what:
@@ -266,9 +266,15 @@ def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     hint = next((hint for start, hint in _SYNTAX_HINTS.items() if what.startswith(start)), "")
     context = f" {error.context}" if error.context else ""
     began = error.context_mark
-    if began is not None and began.line != mark.line:
+    if began is not None and began.line + 1 != where.line:
         context += f" that begins on line {began.line + 1}"
     return Problem(where, f"not valid YAML: {what}{context}", "", hint)
+
+
+def _at_most_the_end(where: Position, text: str) -> Position:
+    """A place, or the end of the text: libyaml counts a line more where the last one has no line break."""
+    lines = _LINE_BREAK.split(text)
+    return where if where.line <= len(lines) else Position(where.path, len(lines), len(lines[-1]) + 1)
 
 
 def _character_problem(path: str, text: str) -> Problem:

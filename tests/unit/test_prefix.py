@@ -82,6 +82,7 @@ def test_names_that_begin_alike_stay_apart() -> None:
         "hostfw:DI|rule|a|b|1|2",
         "hostfw:DI|rule|a|b|²",
         "hostfwDI|rule",
+        f"hostfw:DI|rule|a|b|{'1' * 5000}",
     ],
 )
 def test_what_hostfw_did_not_write_is_not_decoded(foreign: str) -> None:

@@ -95,6 +95,8 @@ def test_a_selector_selects_label_sets(text: str, labels: dict[str, str], expect
 
 CANONICAL = [
     ("!!!has(a)", "!has(a)"),
+    ("!(!has(a))", "has(a)"),
+    ("!(!!(!(has(a) || has(b))))", "(has(a) || has(b))"),
     ("a=='b'&&c=='d'||e=='f'", '((a == "b" && c == "d") || e == "f")'),
     ("a notin {'b'}", 'a not in {"b"}'),
     ("a in {}", "a in {}"),
@@ -143,6 +145,7 @@ MISTAKES = [
     ("(has(a)", 0, "this parenthesis is never closed", ")"),
     (f"{'x' * 513} == 'b'", 0, "a label of 513 characters", "at most 512"),
     (f"{'(' * 65}has(a){')' * 65}", 64, "parentheses nest deeper than 64", ""),
+    ("has(a) || has(b) && (" * 32 + "has(c) && has(d)" + ")" * 32, 0, "&& and || nest deeper than 64", ""),
 ]  # fmt: skip
 
 
@@ -161,3 +164,10 @@ def test_parentheses_nest_to_the_limit_and_negations_without_one() -> None:
     """The limit keeps the recursion far from Python's own."""
     assert parse("(" * 64 + "has(a)" + ")" * 64) == Has("a")
     assert parse("!" * 1001 + "has(a)") == Not(Has("a"))
+
+
+def test_the_canonical_text_of_the_deepest_selector_parses() -> None:
+    """It has parentheses where the text needed none."""
+    deepest = parse("has(a) || has(b) && (" * 32 + "has(c)" + ")" * 32)
+
+    assert canonical(parse(canonical(deepest))) == canonical(deepest)

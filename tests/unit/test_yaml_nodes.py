@@ -102,6 +102,12 @@ NO_YAML = [
         f"not valid YAML: did not find expected key while parsing a block mapping {BEGAN}",
         INDENTATION,
     ),
+    (
+        "a: [1",  # libyaml takes the end for the beginning of another line
+        "1:6",
+        "not valid YAML: did not find expected ',' or ']' while parsing a flow sequence",
+        "a bracket that was opened above is not closed",
+    ),
 ]
 
 
