@@ -3,11 +3,14 @@
 Few addresses, ports and protocols, all at the edges of the prefixes and ranges that the rules are drawn from.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
     AddressSet,
     Binding,
@@ -36,6 +39,7 @@ from hostfw.model.values import (
     FAMILIES,
     ICMP,
     ICMPV6,
+    PORT_PROTOCOLS,
     SCTP,
     TCP,
     UDP,
@@ -50,6 +54,8 @@ from hostfw.model.values import (
     parse_address,
     parse_cidr,
 )
+
+Thing = TypeVar("Thing")
 
 CIDR_TEXTS = {
     Family.V4: ("0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/23", "10.0.1.0/24", "10.0.1.4/30", "10.0.1.5/32", "192.0.2.0/25"),
@@ -103,40 +109,58 @@ port_sets = st.builds(
 )
 
 
-def _sides(family: Family | None, protocol: Protocol | None) -> st.SearchStrategy[PlannedSide]:
-    numeric = protocol is not None and protocol.has_ports
-    ranges = st.lists(port_ranges, max_size=6, unique=True).map(tuple)
-    nets = cidr_lists[family] if family else st.just(())
-    return st.builds(
-        PlannedSide,
-        nets=st.one_of(st.none(), nets.map(merge)) if family else st.none(),
-        not_nets=nets.map(merge),
-        address_set=st.one_of(st.none(), address_sets),
-        not_address_set=st.one_of(st.none(), address_sets),
-        ports=st.one_of(st.none(), ranges) if numeric else st.none(),
-        port_sets=st.one_of(st.just(()), st.tuples(port_sets), st.tuples(port_sets)),
-        not_ports=st.one_of(st.just(()), ranges) if numeric else st.just(()),
-        not_port_sets=st.one_of(st.just(()), st.tuples(port_sets)),
-    )
+def _disjoint(ranges: list[PortRange]) -> tuple[PortRange, ...]:
+    """Ranges as a plan has them: sorted, and those that overlap as one."""
+    merged: list[PortRange] = []
+    for ports in sorted(ranges):
+        if merged and ports.first <= merged[-1].last:
+            merged[-1] = PortRange(merged[-1].first, max(merged[-1].last, ports.last))
+        else:
+            merged.append(ports)
+    return tuple(merged)
+
+
+def _criteria(family: Family | None, protocol: Protocol | None) -> dict[str, st.SearchStrategy[object]]:
+    """What a side of a rule can ask for."""
+    found: dict[str, st.SearchStrategy[object]] = {
+        "address_set": address_sets,
+        "not_address_set": address_sets,
+        "port_sets": st.tuples(port_sets),
+        "not_port_sets": st.tuples(port_sets),
+    }
+    if family is not None:
+        found |= {"nets": cidr_lists[family].map(merge), "not_nets": cidr_lists[family].map(merge)}
+    if protocol is not None and protocol.has_ports:
+        ranges = st.lists(port_ranges, max_size=6, unique=True).map(_disjoint)
+        found |= {"ports": ranges, "not_ports": ranges}
+    return found
+
+
+@st.composite
+def _sides(draw: st.DrawFn, family: Family | None, protocol: Protocol | None) -> PlannedSide:
+    """A side that asks for little most of the time, so that rules match."""
+    criteria = _criteria(family, protocol)
+    chosen = draw(st.lists(st.sampled_from(sorted(criteria)), max_size=3, unique=True))
+    return PlannedSide(**{name: draw(criteria[name]) for name in chosen})  # type: ignore[arg-type]
 
 
 @st.composite
 def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
-    """One rule; most criteria are absent most of the time, so that rules match."""
-    rare = st.integers(0, 3).map(lambda n: n == 0)
-    protocol = draw(st.one_of(st.none(), st.sampled_from((TCP, TCP, UDP, SCTP, ICMP, ICMPV6, *NUMBERED))))
-    family = draw(st.sampled_from((None, *FAMILIES)))
-    sides = st.one_of(st.just(PlannedSide()), _sides(family, protocol))
+    """One rule; most criteria are absent most of the time."""
+    protocol = draw(st.sampled_from((None, None, TCP, TCP, UDP, SCTP, ICMP, ICMPV6, *NUMBERED)))
+    family = draw(st.sampled_from((None, None, *FAMILIES)))
+    asks = draw(st.integers(0, 31))
+    is_icmp = protocol in (ICMP, ICMPV6, Protocol(1), Protocol(58))
     return PlannedRule(
         identity,
-        draw(st.sampled_from(Action)),
+        draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DENY, Action.LOG, Action.PASS))),
         FAMILIES if family is None else (family,),
         protocol,
-        draw(st.sampled_from((TCP, UDP, ICMP, *NUMBERED))) if draw(rare) else None,
-        draw(icmps) if protocol in (ICMP, ICMPV6, Protocol(1), Protocol(58)) and draw(st.booleans()) else None,
-        draw(icmps) if draw(rare) else None,
-        draw(sides),
-        draw(sides),
+        draw(st.sampled_from((TCP, UDP, ICMP, *NUMBERED))) if asks & 3 == 3 else None,
+        draw(icmps) if is_icmp and asks & 4 else None,
+        draw(icmps) if asks & 3 == 2 else None,
+        draw(_sides(family, protocol)) if asks & 8 else PlannedSide(),
+        draw(_sides(family, protocol)) if asks & 16 else PlannedSide(),
     )
 
 
@@ -169,7 +193,7 @@ def tiers(draw: st.DrawFn, direction: Direction, prefix: str) -> tuple[PlannedTi
 def directions(draw: st.DrawFn, direction: Direction) -> PlannedDirection:
     """What governs one direction of an endpoint."""
     profiles = tuple(draw(policies("", f"profile{k}", direction)) for k in range(draw(st.integers(0, 2))))
-    early = st.integers(0, 2).flatmap(lambda n: tiers(direction, "e") if n == 0 else st.just(()))
+    early = st.integers(0, 3).flatmap(lambda n: tiers(direction, "e") if n == 0 else st.just(()))
     return PlannedDirection(
         draw(tiers(direction, "t")),
         profiles,
@@ -200,44 +224,76 @@ all_settings = st.builds(
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A host with up to two endpoints, some interfaces bound to them, and perhaps a wildcard."""
-    names = ("a", "b")[: draw(st.integers(0, 2))]
+    names = ("a", "b")[: draw(st.sampled_from((0, 1, 1, 2, 2, 2, 2, 2)))]
     endpoints = tuple(
         PlannedEndpoint(name, draw(directions(Direction.INGRESS)), draw(directions(Direction.EGRESS))) for name in names
     )
-    bound = st.lists(st.sampled_from(INTERFACES), unique=True) if names else st.just([])
-    bindings = tuple(Binding(i, draw(st.sampled_from(names)), "drawn") for i in sorted(draw(bound)))
-    wildcard = draw(st.sampled_from((None, *names)))
+    governors = draw(st.tuples(*(st.sampled_from((*names, *names, *names, None)) for _ in INTERFACES)))
+    bindings = tuple(
+        Binding(interface, name, "drawn")
+        for interface, name in sorted(zip(INTERFACES, governors, strict=True), key=lambda pair: pair[0])
+        if name is not None
+    )
+    wildcard = draw(st.sampled_from((*names, *names, None)))
     return Plan("host", draw(all_settings), endpoints, bindings, wildcard)
 
 
-@st.composite
-def packets(draw: st.DrawFn) -> Packet:
+# ----------------------------------------------------------------------------------------------------------- packets
+
+_PROTOCOLS = (6, 6, 6, 17, 17, 132, 1, 58, 2, 47)
+_PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
+_WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
+_STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
+_CHOICES = 17
+"""Bytes that a packet is made of, one a choice."""
+
+
+def packets() -> st.SearchStrategy[Packet]:
     """A packet of the small world, on any of the three paths."""
-    family = draw(st.sampled_from(FAMILIES))
-    protocol = draw(st.sampled_from((6, 6, 17, 132, 1, 58, 2, 47)))
-    ports = protocol in {p.number for p in WITH_PORTS}
-    icmp = protocol == (ICMP if family is Family.V4 else ICMPV6).number
-    interfaces = st.sampled_from((*INTERFACES, "unknown0"))
-    path = draw(st.sampled_from(("in", "out", "forward")))
-    state = draw(st.sampled_from((*[ConntrackState.NEW] * 6, *ConntrackState)))
-    translated = state not in (ConntrackState.INVALID, ConntrackState.UNTRACKED) and draw(st.integers(0, 4)) == 0
-    original = Original(
-        draw(st.sampled_from(ADDRESSES[family])),
-        draw(st.sampled_from(PORTS)) if ports else None,
-        draw(interfaces) if path == "out" and draw(st.booleans()) else None,
+    return st.binary(min_size=_CHOICES, max_size=_CHOICES).map(_packet)
+
+
+def burst(seed: int, count: int) -> list[Packet]:
+    """As many packets, the same for a seed: a thousand times faster than to draw each, but they do not shrink."""
+    chance = Random(seed)
+    return [_packet(chance.randbytes(_CHOICES)) for _ in range(count)]
+
+
+seeds = st.integers(0, 2**16 - 1)
+
+
+def _packet(choices: bytes) -> Packet:
+    """The packet that a byte for each choice stands for; zeros are the plainest."""
+    chosen = iter(choices)
+
+    def pick(things: Sequence[Thing]) -> Thing:
+        return things[next(chosen) % len(things)]
+
+    family, protocol, path, state = pick(FAMILIES), pick(_PROTOCOLS), pick(_PATHS), pick(_STATES)
+    source, destination, before = (pick(ADDRESSES[family]) for _ in range(3))
+    ports = [pick(PORTS) if protocol in PORT_PROTOCOLS else None for _ in range(3)]
+    is_icmp = protocol == (ICMP if family is Family.V4 else ICMPV6).number
+    icmp_type, icmp_code = pick((8, 128, 0, 3, 129, 130, 134, 135, 143)), pick((0, 1, 2))
+    hop_limit, way_in, way_out, first_way, translated = (
+        pick((64, 255)),
+        pick(_WAYS),
+        pick(_WAYS),
+        pick((None, *_WAYS)),
+        pick((False, False, False, False, True)),
     )
+    follows = state not in (ConntrackState.INVALID, ConntrackState.UNTRACKED)
     return Packet(
         family,
         protocol,
-        draw(st.sampled_from(ADDRESSES[family])),
-        draw(st.sampled_from(ADDRESSES[family])),
-        draw(st.sampled_from(PORTS)) if ports else None,
-        draw(st.sampled_from(PORTS)) if ports else None,
-        draw(st.sampled_from((0, 3, 8, 128, 129, 130, 134, 135, 143))) if icmp else None,
-        draw(st.sampled_from((0, 1, 2))) if icmp else None,
-        draw(st.sampled_from((64, 255))),
-        draw(interfaces) if path != "out" else None,
-        draw(interfaces) if path != "in" else None,
+        source,
+        destination,
+        ports[0],
+        ports[1],
+        icmp_type if is_icmp else None,
+        icmp_code if is_icmp else None,
+        hop_limit,
+        None if path is Path.LOCAL_OUT else way_in,
+        None if path is Path.LOCAL_IN else way_out,
         state,
-        original if translated else None,
+        Original(before, ports[2], first_way if path is Path.LOCAL_OUT else None) if translated and follows else None,
     )
