@@ -7,9 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from hostfw.host import clock, tables
+from hostfw.host import clock, pending, processes, sockets, tables, watchdog
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import Nftables, NftablesWorker
+from hostfw.host.processes import Ancestor
+from hostfw.host.sockets import TcpSocket
 from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts
 
@@ -33,11 +35,31 @@ def _nftables(keep_open: Sequence[int]) -> Nftables:
 
 
 @dataclass(frozen=True, slots=True)
+class Directories:
+    """Where configuration is read, where accepted generations outlive a reboot, and what belongs to this boot."""
+
+    config: Path = Path("/etc/hostfw")
+    state: Path = Path("/var/lib/hostfw")
+    run: Path = Path("/run/hostfw")
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
-    """The effects of one generation on the host and network namespace that we are in."""
+    """The effects of one generation on the host and network namespace that we are in.
+
+    `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
+    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks.
+    """
 
     observe: Callable[[str | None], HostFacts] = _observe
     read_tables: Callable[[], KernelTables] = tables.read_tables
     nftables: Callable[[Sequence[int]], Nftables] = _nftables
     lock: Callable[[Path], AbstractContextManager[Lock]] = WriterLock
     now: Callable[[], datetime] = clock.now
+    monotonic: Callable[[], float] = clock.monotonic
+    boot_id: Callable[[], str] = pending.boot_id
+    read_tcp_sockets: Callable[[], tuple[TcpSocket, ...]] = sockets.read_tcp_sockets
+    ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors
+    hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
+    arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
+    disarm: Callable[[str], None] = watchdog.disarm

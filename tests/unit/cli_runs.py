@@ -11,6 +11,8 @@ import pytest
 from hostfw.cli.process import run
 from hostfw.engine.host import Host
 from hostfw.host.nftables import Nftables
+from hostfw.host.processes import Ancestor
+from hostfw.host.sockets import TcpSocket
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.testing.fakes import FakeClock, FakeKernel
 from tests.unit.policy_builders import nets
@@ -53,6 +55,10 @@ class Machine:
     facts: HostFacts = FACTS
     kernel: FakeKernel = field(default_factory=FakeKernel)
     clock: FakeClock = field(default_factory=FakeClock)
+    boot: str = "boot-1"
+    connections: list[TcpSocket] = field(default_factory=list)
+    ancestors: tuple[Ancestor, ...] = ()
+    armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
@@ -72,7 +78,27 @@ class Machine:
 
     def host(self) -> Host:
         """The effects of this host."""
-        return Host(self.observed, self.kernel.read_tables, self.nftables, now=self.clock.now)
+        return Host(
+            self.observed,
+            self.kernel.read_tables,
+            self.nftables,
+            now=self.clock.now,
+            monotonic=self.clock.monotonic,
+            boot_id=lambda: self.boot,
+            read_tcp_sockets=lambda: tuple(self.connections),
+            ancestors=lambda: self.ancestors,
+            arm=self.arm,
+            disarm=self.disarm,
+        )
+
+    def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:
+        """Note what is to run, and when; `armed` has it until it is disarmed."""
+        self.armed[name] = (self.clock.monotonic() + after_s, tuple(command))
+        return name
+
+    def disarm(self, armed: str) -> None:
+        """Let it be."""
+        del self.armed[armed]
 
     def observed(self, node: str | None) -> HostFacts:
         """What is true of this host."""

@@ -1,0 +1,100 @@
+"""What comes of asking the engine for something: each a value, which says what is in force now."""
+
+import errno
+from dataclasses import dataclass
+
+from hostfw.engine.generation import Generation
+from hostfw.host.errors import HostError
+from hostfw.host.events import Event
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.pending import Pending
+from hostfw.host.state import InForce
+from hostfw.host.tables import KernelTables
+from hostfw.model.problems import Problem
+from hostfw.nft.change import Change
+
+UNCHANGED = "the ruleset in force is unchanged"
+UNKNOWN = "what is in force is not known: `hostfwctl status` tells"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A generation is in force. `change` is what was sent, empty where the kernel held it all.
+
+    With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not stand in its way,
+    such as a full disk under the state directory.
+    """
+
+    generation: Generation
+    change: Change
+    warnings: tuple[str, ...] = ()
+    pending: Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What was asked for could not be done; `in_force` says what is enforced nevertheless."""
+
+    message: str
+    hint: str = ""
+    in_force: str = UNCHANGED
+    not_permitted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What was in force for a time is accepted; with `pending` None there was nothing to confirm."""
+
+    pending: Pending | None
+    generation: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """What was to be confirmed had been taken back; `event` says when and why."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """An accepted generation is in force again, `generation` None for none at all; `event` says what was taken back.
+
+    `from_sources` is False where the stored script had to do, since its sources no longer build on this host.
+    """
+
+    generation: str | None
+    event: Event
+    from_sources: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NothingPending:
+    """There is nothing to take back: what is in force is what was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is in force. `record` is what we remember of it, `drift` what the kernel holds otherwise, in sentences.
+
+    `pending` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
+    `warnings` what could not be put right.
+    """
+
+    in_force: bool
+    record: InForce | None
+    drift: tuple[str, ...]
+    tables: KernelTables
+    problems: tuple[Problem, ...] = ()
+    pending: Pending | None = None
+    left_s: float = 0
+    event: Event | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def failed(error: HostError) -> Failed:
+    """A failure before anything was sent."""
+    refused = isinstance(error, NetlinkError) and error.errno in (errno.EPERM, errno.EACCES)
+    return Failed(error.message, error.hint, not_permitted=refused or isinstance(error.__cause__, PermissionError))

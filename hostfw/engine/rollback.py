@@ -1,0 +1,121 @@
+"""Back to a generation that was accepted: recompiled on the facts of now, or by its stored script."""
+
+from dataclasses import dataclass
+
+from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, enforce_script
+from hostfw.engine.events import note
+from hostfw.engine.generation import Generation, build, script_id
+from hostfw.engine.inspection import inspect
+from hostfw.engine.outcomes import Failed, TakenBack
+from hostfw.host.errors import HostError
+from hostfw.host.events import EventKind
+from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
+from hostfw.host.state import Accepted, accepted_number, load_generation
+from hostfw.model.sources import Configuration
+
+DEADLINE = "it was not confirmed in time"
+REBOOT = "the host was started again before it was confirmed"
+BY_HAND = "by hand"
+DAMAGED = "the record of what was to be confirmed was damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """An earlier generation in force again: as it was compiled now, or (`generation` None) as its stored script was."""
+
+    id: str | None
+    generation: Generation | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def due(pending: Pending, armed: Armed | None, boot_id: str, monotonic_s: float) -> str | None:
+    """Why a pending generation is to be taken back now, or None while it may still be confirmed.
+
+    What belongs to this boot is lost with it, and with the restart of a container, which has the boot id of before.
+    """
+    if armed is None or pending.boot_id != boot_id:
+        return REBOOT
+    return DEADLINE if monotonic_s >= pending.deadline_monotonic_s else None
+
+
+def settle(writer: Writer) -> TakenBack | Failed | None:
+    """Bring to its end what should have ended by now; None if there is nothing or it may still be confirmed."""
+    state = writer.directories.state
+    pending, problems = load_pending(state)
+    if pending is None:
+        return take_back(writer, None, DAMAGED) if problems else None
+    armed = load_armed(writer.directories.run)
+    if accepted_number(state) == pending.number:
+        # Killed on its way out: it was confirmed, and only the record was still there.
+        end(writer, armed)
+        note(writer.directories, writer.host, EventKind.CONFIRMED, pending.id)
+        return None
+    reason = due(pending, armed, writer.host.boot_id(), writer.host.monotonic())
+    return None if reason is None else take_back(writer, pending, reason)
+
+
+def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack | Failed:
+    """Put what was accepted into force again and let nothing be pending; a failure leaves the way back as it is."""
+    armed = load_armed(writer.directories.run)
+    restored = _restore_accepted(writer, pending, reason)
+    if isinstance(restored, Failed):
+        return restored
+    event = note(
+        writer.directories, writer.host, EventKind.ROLLED_BACK, pending.id if pending is not None else "", reason
+    )
+    # The deadline has its watchdog running, which ends by itself.
+    end(writer, None if reason == DEADLINE else armed)
+    return TakenBack(restored.id, event, restored.id is None or restored.generation is not None, restored.warnings)
+
+
+def end(writer: Writer, armed: Armed | None) -> None:
+    """Let nothing be pending, and its watchdog be. Raises StateError."""
+    forget_pending(writer.directories.state, writer.directories.run)
+    if armed is not None:
+        writer.host.disarm(armed.watchdog)
+
+
+def restore(writer: Writer, accepted: Accepted) -> Restored | Failed:
+    """Put a stored generation into force: from its sources, or if they no longer build its script as it was."""
+    enforced: Enforced | Failed
+    try:
+        inspected = inspect(accepted.configuration)
+        built = build(inspected, writer.host.observe(inspected.settings.node))
+    except HostError:
+        built = None
+    if isinstance(built, Generation):
+        enforced = enforce(built, writer)
+        if isinstance(enforced, Enforced):
+            return Restored(built.id, built, enforced.warnings)
+        if not accepted.script:
+            return enforced
+    elif not accepted.script:
+        return Failed(
+            f"generation {accepted.id} no longer builds on this host, and its stored script is damaged",
+            "`hostfwctl apply` of a configuration that is valid ends this",
+        )
+    enforced = enforce_script(accepted.script, writer, accepted.counts)
+    if isinstance(enforced, Failed):
+        return enforced
+    return Restored(script_id(accepted.script), None, enforced.warnings)
+
+
+def _restore_accepted(writer: Writer, pending: Pending | None, reason: str) -> Restored | Failed:
+    state = writer.directories.state
+    number = accepted_number(state)
+    if number is None and pending is not None:
+        number = pending.previous
+    if number is not None:
+        accepted, problems = load_generation(state, number)
+        if accepted is not None:
+            return restore(writer, accepted)
+        return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
+    if pending is None:
+        return Failed("there is no accepted generation to go back to", "`hostfwctl apply` puts one into force")
+    if pending.protected:
+        return restore(writer, Accepted("", pending.deadline, Configuration(), ""))
+    if reason == REBOOT:
+        # Whatever is there now was put there by the boot.
+        return Restored(None)
+    enforced = enforce_nothing(writer)
+    return enforced if isinstance(enforced, Failed) else Restored(None, warnings=enforced.warnings)

@@ -1,0 +1,217 @@
+"""A generation on trial: in force with a deadline, and what was accepted stays so until it is confirmed."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hostfw.engine.confirm import objection
+from hostfw.engine.enforce import Writer, counts, enforce
+from hostfw.engine.events import note
+from hostfw.engine.generation import Generation
+from hostfw.engine.installed import drift
+from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
+from hostfw.engine.rollback import end, settle
+from hostfw.host.errors import HostError
+from hostfw.host.events import EventKind, load_event
+from hostfw.host.pending import (
+    Armed,
+    Pending,
+    forget_pending,
+    load_armed,
+    load_pending,
+    save_armed,
+    save_pending,
+)
+from hostfw.host.state import (
+    Accepted,
+    accept_generation,
+    accepted_number,
+    load_accepted,
+    load_in_force,
+    store_generation,
+)
+from hostfw.nft.change import Change
+
+
+@dataclass(slots=True)
+class _Trial:
+    """The way back of one trial, as it comes about between prepare and switch."""
+
+    writer: Writer
+    generation: Generation
+    within_s: float
+    before: Pending | None
+    before_armed: Armed | None
+    previous: int | None
+    protected: bool
+    pending: Pending | None = None
+    armed: Armed | None = field(default=None)
+
+    def before_switch(self, planned: Change) -> Failed | None:
+        """Have the way back on disk, and someone who goes it, before any packet meets the generation."""
+        if planned.is_empty and self.before is None:
+            return None
+        host, directories = self.writer.host, self.writer.directories
+        number = store_generation(directories.state, accepted_of(self.generation, self.writer))
+        token = f"{number:06}-{secrets.token_hex(4)}"
+        pending = Pending(
+            token,
+            number,
+            self.generation.id,
+            self.previous,
+            self.protected,
+            host.now() + timedelta(seconds=self.within_s),
+            host.monotonic() + self.within_s,
+            host.boot_id(),
+        )
+        # Armed first: until the record is there it would find nothing to do, and what was pending before still is.
+        command = host.hostfwctl(
+            *(f"--config-dir={directories.config.absolute()}", f"--state-dir={directories.state.absolute()}"),
+            *(f"--run-dir={directories.run.absolute()}", "rollback", f"--if-pending={token}"),
+        )
+        self.armed = Armed(token, host.arm(f"hostfw-rollback-{token}", self.within_s, command))
+        save_armed(directories.run, self.armed)
+        save_pending(directories.state, pending)
+        self.pending = pending
+        return None
+
+    def after_switch(self) -> Iterator[str]:
+        """Note the connections that were there, which prove nothing later."""
+        if self.armed is None:
+            return
+        try:
+            cookies = frozenset(socket.cookie for socket in self.writer.host.read_tcp_sockets())
+            save_armed(self.writer.directories.run, Armed(self.armed.token, self.armed.watchdog, cookies))
+        except HostError as error:
+            yield f"{error.message}: only `hostfwctl confirm --console` will confirm"
+
+    def give_up(self) -> None:
+        """Have what was pending before again, since nothing has changed. Raises StateError."""
+        directories = self.writer.directories
+        if self.before is None:
+            forget_pending(directories.state, directories.run)
+        else:
+            save_pending(directories.state, self.before)
+            if self.before_armed is not None:
+                save_armed(directories.run, self.before_armed)
+        if self.armed is not None:
+            self.writer.host.disarm(self.armed.watchdog)
+
+
+def try_out(writer: Writer, generation: Generation, within_s: float) -> Applied | Failed:
+    """Put a generation into force until it is confirmed, or for `within_s` seconds.
+
+    One that changes nothing in the kernel has nothing to prove and is accepted: `pending` is None then.
+    """
+    trial = _begin(writer, generation, within_s)
+    if isinstance(trial, Failed):
+        return trial
+    try:
+        enforced = enforce(generation, writer, trial.before_switch, trial.after_switch)
+    except HostError:
+        if trial.armed is not None:
+            trial.give_up()
+        raise
+    if isinstance(enforced, Failed):
+        if enforced.in_force == UNCHANGED and trial.armed is not None:
+            trial.give_up()
+        return enforced
+    if trial.pending is not None and trial.before_armed is not None:
+        writer.host.disarm(trial.before_armed.watchdog)
+    return Applied(generation, enforced.change, enforced.warnings, trial.pending)
+
+
+def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
+    """Accept what is pending, if the one who asks came through it; with `console` they say that they know."""
+    settled = settle(writer)
+    if isinstance(settled, TakenBack):
+        return TooLate(settled.event)
+    if isinstance(settled, Failed):
+        return settled
+    state = writer.directories.state
+    pending, _ = load_pending(state)
+    if pending is None:
+        return _nothing_to_confirm(writer)
+    refused = _unknown(writer, pending) or (None if console else _objection(writer, pending))
+    if refused is not None:
+        return refused
+    armed = load_armed(writer.directories.run)
+    accept_generation(state, pending.number)
+    note(writer.directories, writer.host, EventKind.CONFIRMED, pending.id)
+    try:
+        end(writer, armed)
+    except HostError as error:
+        return Confirmed(pending, pending.id, (f"{error.message}: the next hostfwctl tries again",))
+    return Confirmed(pending, pending.id)
+
+
+def waits(pending: Pending, left_s: float) -> Failed:
+    """Why nothing else may be put into force or accepted now."""
+    return Failed(
+        f"generation {pending.id} is in force for {max(left_s, 0):.0f} more seconds, unless it is confirmed",
+        "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back, `apply --confirm-within` replaces it",
+        in_force="nothing was changed",
+    )
+
+
+def accepted_of(generation: Generation, writer: Writer) -> Accepted:
+    """A generation as it is stored."""
+    configuration = generation.inspected.configuration
+    return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation))
+
+
+def _begin(writer: Writer, generation: Generation, within_s: float) -> _Trial | Failed:
+    state, run = writer.directories.state, writer.directories.run
+    before, _ = load_pending(state)
+    before_armed = load_armed(run)
+    if before is not None:
+        return _Trial(writer, generation, within_s, before, before_armed, before.previous, before.protected)
+    previous = accepted_number(state)
+    accepted, problems = load_accepted(state)
+    if accepted is None and problems:
+        return Failed(
+            f"there is no way back: the accepted generation cannot be read: {problems[0].position.path}: "
+            f"{problems[0].message}",
+            "`hostfwctl apply` without --confirm-within accepts another",
+        )
+    tables = writer.host.read_tables()
+    protected = previous is None and (tables.ip.exists or tables.ip6.exists)
+    return _Trial(writer, generation, within_s, None, None, previous, protected)
+
+
+def _unknown(writer: Writer, pending: Pending) -> Failed | None:
+    """Whether what is in force is another thing than what waits to be confirmed."""
+    record, _ = load_in_force(writer.directories.run)
+    tables = writer.host.read_tables()
+    found = ("it was not recorded",) if record is None or record.id != pending.id else drift(tables, record)
+    if not found:
+        return None
+    return Failed(
+        f"what is in force is not generation {pending.id} as it was applied: {found[0]}",
+        "apply it again with --confirm-within",
+        in_force=_fate(writer, pending),
+    )
+
+
+def _objection(writer: Writer, pending: Pending) -> Failed | None:
+    armed = load_armed(writer.directories.run)
+    noted = armed.cookies if armed is not None and armed.token == pending.token else None
+    found = objection(writer.host.ancestors(), writer.host.read_tcp_sockets(), noted)
+    return None if found is None else Failed(found.message, found.hint, in_force=_fate(writer, pending))
+
+
+def _fate(writer: Writer, pending: Pending) -> str:
+    left_s = max(pending.deadline_monotonic_s - writer.host.monotonic(), 0)
+    return f"generation {pending.id} is taken back in {left_s:.0f} s"
+
+
+def _nothing_to_confirm(writer: Writer) -> Confirmed | TooLate | Failed:
+    """What became of it says whether that is well: it may have been accepted at once, or have been taken back."""
+    event = load_event(writer.directories.state)
+    if event is not None and event.kind is EventKind.ROLLED_BACK:
+        return TooLate(event)
+    accepted, _ = load_accepted(writer.directories.state)
+    if accepted is None or (event is not None and event.kind not in (EventKind.APPLIED, EventKind.CONFIRMED)):
+        return Failed("there is nothing to confirm", "`hostfwctl status` tells what is in force", in_force="")
+    return Confirmed(None, accepted.id)
