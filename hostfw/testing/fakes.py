@@ -1,8 +1,8 @@
-"""Fakes of the outside world that behave: an nftables in memory and a clock that waits for nobody."""
+"""Fakes of the outside world that behave: an nftables in memory, a clock that waits for nobody, a journal."""
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -159,6 +159,17 @@ class FakeClock:
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.elapsed_s += seconds
+
+
+@dataclass(slots=True)
+class FakeJournal:
+    """A journal that keeps what it is sent."""
+
+    sent: list[dict[str, str]] = field(default_factory=list)
+
+    def send(self, fields: Mapping[str, str]) -> None:
+        """Keep one entry."""
+        self.sent.append(dict(fields))
 
 
 def _apply(script: str, tables: dict[Family, _Table]) -> None:

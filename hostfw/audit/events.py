@@ -1,0 +1,212 @@
+"""Packet events: what a log record says, in full, as the fields of a journal entry.
+
+The field names are an interface (docs/audit.md). A field that is not known, or does not apply, is left out.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from hostfw.audit.attribution import Attribution
+from hostfw.audit.headers import Headers
+from hostfw.audit.message_ids import MessageId
+from hostfw.audit.prefix import LogTag, decode
+from hostfw.model.decisions import Reason
+from hostfw.model.values import Action, Direction, Family
+
+IDENTIFIER = "hostfw"
+"""SYSLOG_IDENTIFIER: `journalctl -t hostfw`."""
+
+_NOTICE, _INFORMATIONAL = "5", "6"
+
+
+class EventAction(StrEnum):
+    """What befell a packet: it was denied, a Log rule noted it, or a staged policy would have done something."""
+
+    DENY = "deny"
+    LOG = "log"
+    WOULD_ALLOW = "would-allow"
+    WOULD_DENY = "would-deny"
+    WOULD_LOG = "would-log"
+    WOULD_PASS = "would-pass"
+
+
+_ACTIONS = {(Action.DENY, False): EventAction.DENY, (Action.LOG, False): EventAction.LOG} | {
+    (action, True): EventAction(f"would-{action.lower()}") for action in Action
+}
+_WORDS = {EventAction.DENY: "denied", EventAction.LOG: "logged"}
+
+
+@dataclass(frozen=True, slots=True)
+class PacketEvent:
+    """One packet, or several that fared alike (`count`), and what decided.
+
+    Names are empty where there is none or none is known. `interface` is the one at which the packet met the policy of
+    `direction`; a forwarded packet has both of the others. `kind` and `origin` (`path:line`) are those of the policy
+    rule. Of a packet that stands for several, the header fields that they differ in are None.
+    """
+
+    action: EventAction
+    direction: Direction
+    reason: Reason
+    tier: str
+    policy: str
+    rule: int | None
+    kind: str
+    origin: str
+    endpoint: str
+    in_interface: str
+    out_interface: str
+    packet: Headers
+    generation: str
+    first: datetime
+    last: datetime
+    count: int = 1
+
+    @property
+    def interface(self) -> str:
+        """Where the packet met what decided."""
+        return self.in_interface if self.direction is Direction.INGRESS else self.out_interface
+
+    @property
+    def by(self) -> str:
+        """What decided, in the words that `make try` and log tags use: `default/web ingress[0]`."""
+        return _plain(str(LogTag(Action.DENY, self.direction, self.reason, self.tier, self.policy, self.rule)))
+
+    @property
+    def source(self) -> str:
+        """Where the packet came from, with the port if it is known."""
+        return _end(self.packet.family, self.packet.source_text, self.packet.source_port)
+
+    @property
+    def destination(self) -> str:
+        """Where it was to go, with the port if it is known."""
+        return _end(self.packet.family, self.packet.destination_text, self.packet.destination_port)
+
+    @property
+    def protocol(self) -> str:
+        """Its protocol, with type and code of an ICMP message: `ICMP 8/0`."""
+        packet = self.packet
+        kind = "" if packet.icmp_type is None else f" {packet.icmp_type}/{packet.icmp_code}"
+        return f"{packet.protocol_text}{kind}"
+
+
+def packet_event(
+    prefix: str,
+    packet: Headers,
+    interfaces: tuple[str, str],
+    moment: datetime,
+    attribution: Attribution,
+) -> PacketEvent | None:
+    """What a log record says; None if its prefix is not hostfw's.
+
+    `interfaces` are the names of the ways in and out, each empty where there is none or none is known.
+    """
+    found = decode(prefix)
+    if found is None:
+        return None
+    action = _ACTIONS.get((found.action, found.staged))
+    if action is None:
+        return None
+    way_in, way_out = interfaces
+    tag = attribution.spelled_out(found)
+    rule = attribution.rules.get(found)
+    interface = way_in if tag.direction is Direction.INGRESS else way_out
+    unmanaged = tag.reason is Reason.UNMANAGED
+    return PacketEvent(
+        action=action,
+        direction=tag.direction,
+        reason=tag.reason,
+        tier=tag.tier,
+        policy=tag.policy,
+        rule=tag.index,
+        kind=rule.kind if rule else "",
+        origin=rule.origin if rule else "",
+        endpoint="" if unmanaged else attribution.endpoint(interface, forwarded=bool(way_in and way_out)),
+        in_interface=way_in,
+        out_interface=way_out,
+        packet=packet,
+        generation=attribution.generation,
+        first=moment,
+        last=moment,
+    )
+
+
+def fields(event: PacketEvent) -> dict[str, str]:
+    """The fields of the event's journal entry, without those that are not known."""
+    packet = event.packet
+    found: Mapping[str, object] = {
+        "MESSAGE": message(event),
+        "MESSAGE_ID": _message_id(event.action),
+        "PRIORITY": _NOTICE if event.action is EventAction.DENY else _INFORMATIONAL,
+        "SYSLOG_IDENTIFIER": IDENTIFIER,
+        "HOSTFW_ACTION": event.action,
+        "HOSTFW_DIRECTION": event.direction,
+        "HOSTFW_REASON": event.reason,
+        "HOSTFW_KIND": event.kind,
+        "HOSTFW_TIER": event.tier,
+        "HOSTFW_POLICY": event.policy,
+        "HOSTFW_RULE": event.rule,
+        "HOSTFW_ORIGIN": event.origin,
+        "HOSTFW_ENDPOINT": event.endpoint,
+        "HOSTFW_INTERFACE": event.interface,
+        "HOSTFW_IN_INTERFACE": event.in_interface,
+        "HOSTFW_OUT_INTERFACE": event.out_interface,
+        "HOSTFW_PROTOCOL": packet.protocol_text,
+        "HOSTFW_SRC_ADDR": packet.source_text,
+        "HOSTFW_SRC_PORT": packet.source_port,
+        "HOSTFW_DST_ADDR": packet.destination_text,
+        "HOSTFW_DST_PORT": packet.destination_port,
+        "HOSTFW_ICMP_TYPE": packet.icmp_type,
+        "HOSTFW_ICMP_CODE": packet.icmp_code,
+        "HOSTFW_TCP_FLAGS": packet.tcp_flags_text,
+        "HOSTFW_FRAGMENT": packet.fragment,
+        "HOSTFW_LENGTH": packet.length,
+        "HOSTFW_GENERATION": event.generation,
+        "HOSTFW_COUNT": event.count,
+        "HOSTFW_FIRST": _moment(event.first),
+        "HOSTFW_LAST": _moment(event.last),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None and value != ""}
+
+
+def json_line(event: PacketEvent) -> str:
+    """The event as one line of JSON: the fields as `journalctl -o json` prints them, every value a text."""
+    return json.dumps(fields(event))
+
+
+def message(event: PacketEvent) -> str:
+    """The event as one line for people and grep."""
+    word = _WORDS.get(event.action) or event.action.replace("-", " ")
+    ends = f"{event.source or '?'} -> {event.destination or '?'}"
+    where = f" on {_plain(event.interface)}" if event.interface else ""
+    origin = f" ({_plain(event.origin)})" if event.origin else ""
+    times = f", {event.count} times" if event.count > 1 else ""
+    return f"{word} {event.direction} {event.protocol or 'packet'} {ends}{where} by {event.by}{origin}{times}"
+
+
+def _message_id(action: EventAction) -> MessageId:
+    match action:
+        case EventAction.DENY:
+            return MessageId.PACKET_DENIED
+        case EventAction.LOG:
+            return MessageId.PACKET_LOGGED
+        case _:
+            return MessageId.PACKET_STAGED
+
+
+def _end(family: Family | None, address: str, port: int | None) -> str:
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if family is Family.V6 else f"{address}:{port}"
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _plain(text: str) -> str:
+    """The text on one line: a prefix may come from another's rule and hold anything."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

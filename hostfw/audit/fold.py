@@ -1,0 +1,96 @@
+"""Folding: packets that fared alike within a window become one event, with the first, the last and their number.
+
+A flood must not bury what else happens, nor fill memory: at most `most` events are open at a time, and the oldest is
+given out early for a new one. Nothing is ever lost: the counts of all events that come out are those that went in.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from hostfw.audit.events import PacketEvent
+
+WINDOW_S = 1.0
+"""How long an event waits for others like it: short enough for a person who looks on."""
+MOST_OPEN = 4096
+"""How many events wait at a time: some megabytes."""
+
+_NO_MOMENT = datetime.fromtimestamp(0, UTC)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Fold:
+    """The events that wait for others like them. Moments are seconds of one monotonic clock, from the caller.
+
+    `let_go` counts those that were given out before their window had ended, for want of room.
+    """
+
+    window_s: float = WINDOW_S
+    most: int = MOST_OPEN
+    let_go: int = 0
+    _open: dict[PacketEvent, tuple[float, PacketEvent]] = field(default_factory=dict)
+
+    def add(self, event: PacketEvent, now_s: float) -> tuple[PacketEvent, ...]:
+        """Take an event in; gives those whose time is up, and the oldest if there was no room left."""
+        out = self.due(now_s)
+        key = _likeness(event)
+        if key in self._open:
+            since_s, known = self._open[key]
+            self._open[key] = since_s, folded(known, event)
+            return out
+        if len(self._open) >= self.most:
+            oldest = next(iter(self._open))
+            out = (*out, self._open.pop(oldest)[1])
+            self.let_go += 1
+        self._open[key] = now_s, event
+        return out
+
+    def due(self, now_s: float) -> tuple[PacketEvent, ...]:
+        """Give out the events whose window has ended, in the order in which they began."""
+        out = []
+        while self.wait_s(now_s) == 0:
+            out.append(self._open.pop(next(iter(self._open)))[1])
+        return tuple(out)
+
+    def wait_s(self, now_s: float) -> float | None:
+        """How long until the next event is due; None if none waits."""
+        if not self._open:
+            return None
+        since_s, _ = next(iter(self._open.values()))
+        return max(since_s + self.window_s - now_s, 0.0)
+
+    def flush(self) -> tuple[PacketEvent, ...]:
+        """Give out everything, as at the end."""
+        out = tuple(event for _, event in self._open.values())
+        self._open.clear()
+        return out
+
+
+def folded(one: PacketEvent, other: PacketEvent) -> PacketEvent:
+    """Two events that are alike as one."""
+    ours, theirs = one.packet, other.packet
+    packet = replace(
+        ours,
+        source_port=_common(ours.source_port, theirs.source_port),
+        length=_common(ours.length, theirs.length),
+        hop_limit=_common(ours.hop_limit, theirs.hop_limit),
+        fragment=_common(ours.fragment, theirs.fragment),
+        icmp_id=_common(ours.icmp_id, theirs.icmp_id),
+        truncated=ours.truncated or theirs.truncated,
+    )
+    first, last = min(one.first, other.first), max(one.last, other.last)
+    return replace(one, packet=packet, first=first, last=last, count=one.count + other.count)
+
+
+def _likeness(event: PacketEvent) -> PacketEvent:
+    """The event without what packets that fare alike may differ in; a client takes a new source port each time."""
+    packet = replace(
+        event.packet, source_port=None, length=None, hop_limit=None, fragment=None, icmp_id=None, truncated=False
+    )
+    return replace(event, packet=packet, first=_NO_MOMENT, last=_NO_MOMENT, count=0)
+
+
+def _common(one: T, other: T) -> T | None:
+    return one if one == other else None
