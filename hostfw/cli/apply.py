@@ -6,10 +6,12 @@ from time import monotonic
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.documents import Document, document, json_text, problem_item
+from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, open_engine
 from hostfw.cli.options import Options, Output
-from hostfw.engine.engine import Applied, Failed
 from hostfw.engine.generation import Refused
+from hostfw.engine.outcomes import Applied, Failed
+from hostfw.host.pending import Pending
 from hostfw.nft.change import Change
 
 _NEW_CHAIN = re.compile(r"^\tchain \S+ \{$", re.MULTILINE)
@@ -20,7 +22,7 @@ def run(options: Options, console: Console) -> ExitCode:
     """Apply, and report to a person on stderr or to a program on stdout."""
     started_s = monotonic()
     inspected = read(options)
-    outcome = open_engine(options).apply(inspected) if inspected.is_valid else Refused(inspected.problems)
+    outcome = open_engine(options).apply(inspected, options.confirm_within_s)
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(outcome, took_ms))))
@@ -31,6 +33,8 @@ def run(options: Options, console: Console) -> ExitCode:
                 console.warn(warning)
             console.detail(str(outcome.change).rstrip("\n"))
             console.say(_sentence(outcome, took_ms))
+            if outcome.pending is not None:
+                console.say(_condition(outcome.pending, options.confirm_within_s or 0))
             return ExitCode.DONE
         case Refused():
             return refuse(outcome.problems, inspected.configuration, console, "nothing was changed")
@@ -50,10 +54,18 @@ def _sentence(applied: Applied, took_ms: int) -> str:
     return f"{state}; {counted(new, 'chain')} new, {swept} swept, {took_ms} ms"
 
 
+def _condition(pending: Pending, within_s: int) -> str:
+    """Until when it is in force, and what keeps it so."""
+    return (
+        f"taken back in {duration_text(within_s)}, at {pending.deadline:%H:%M:%S %Z}, "
+        "unless `hostfwctl confirm` is run in a new ssh connection before"
+    )
+
+
 def _result(outcome: Applied | Refused | Failed, took_ms: int) -> Document:
     """An ApplyResult: `result` says which of the other fields there are."""
     match outcome:
-        case Applied(generation, change, warnings):
+        case Applied(generation, change, warnings, pending):
             new, swept = chain_counts(change)
             return {
                 "result": "unchanged" if change.is_empty else "applied",
@@ -67,6 +79,7 @@ def _result(outcome: Applied | Refused | Failed, took_ms: int) -> Document:
                 "milliseconds": took_ms,
                 "problems": [problem_item(problem) for problem in generation.warnings],
                 "warnings": list(warnings),
+                "confirmBy": pending.deadline.isoformat() if pending is not None else None,
             }
         case Refused(problems):
             return {"result": "refused", "problems": [problem_item(problem) for problem in problems]}

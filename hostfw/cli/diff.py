@@ -11,9 +11,9 @@ from hostfw.cli.documents import yaml_text
 from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
 from hostfw.cli.options import Options
 from hostfw.cli.text import printable
-from hostfw.engine.engine import Failed
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.outcomes import Failed
 from hostfw.model.resources import Resource, Resources
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.policy.encode import manifest

@@ -2,8 +2,9 @@
 
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.options import Options
-from hostfw.engine.engine import Directories, Engine, Failed
-from hostfw.engine.host import Host
+from hostfw.engine.engine import Engine
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.state import Accepted, load_accepted
 from hostfw.model.facts import HostFacts

@@ -30,5 +30,9 @@ class Options(NamedTuple):
     output: Output = Output.TEXT
     annotate: bool = False
     nft: bool = False
+    confirm_within_s: int | None = None
+    console: bool = False
+    to: int | None = None
+    if_pending: str | None = None
     kind: str = ""
     name: str | None = None

@@ -31,6 +31,7 @@ exit status:
   2    the command line is wrong
   3    the configuration is invalid
   4    nothing in force, or not permitted
+  5    applied, then taken back
   130  interrupted
 
 environment:

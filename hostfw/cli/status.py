@@ -5,15 +5,19 @@ from datetime import datetime
 
 from hostfw.cli.console import Console, ExitCode, Style, counted, painted
 from hostfw.cli.documents import Document, document, document_text, problem_item
+from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
-from hostfw.engine.engine import Failed, Status
+from hostfw.engine.outcomes import Failed, Status
+from hostfw.host.events import Event, EventKind
 from hostfw.host.files import read_configuration
 from hostfw.host.state import Accepted
 from hostfw.model.sources import Configuration
 
 _LABEL_COLUMNS = 15
+_TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED})
+"""Events that the rest of the page does not say already."""
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
@@ -56,6 +60,8 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("State", "in force", Style.GOOD if colour else None)
     if record is not None:
         yield _line("Generation", record.id)
+        if record.node:
+            yield _line("Node", record.node)
         yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
         counts = dict(record.counts)
         yield _line("Governs", extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces"))))
@@ -63,10 +69,33 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
+    if status.pending is not None:
+        left = f"generation {status.pending.id} is taken back in {duration_text(status.left_s)}"
+        confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
+        yield _line("Confirm", confirm, Style.WARNING if colour else None)
+    if status.event is not None and status.event.kind in _TELLING:
+        yield _line(
+            "Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING if colour else None
+        )
+    for number, warning in enumerate(status.warnings):
+        yield _line("Warning" if number == 0 else "", warning, Style.WARNING if colour else None)
     for number, sentence in enumerate(status.drift):
         yield _line("Drift" if number == 0 else "", sentence)
     for number, problem in enumerate(status.problems):
         yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+
+
+def _event(event: Event) -> str:
+    generation = f"generation {event.generation}" if event.generation else "a configuration"
+    what = {
+        EventKind.APPLIED: "was put into force",
+        EventKind.AWAITING: "was put into force until it is confirmed",
+        EventKind.CONFIRMED: "was confirmed",
+        EventKind.ROLLED_BACK: "was taken back",
+        EventKind.REFUSED: "was refused",
+        EventKind.FAILED: "could not be put into force",
+    }[event.kind]
+    return f"{generation} {what}" + (f": {event.reason}" if event.reason else "")
 
 
 def _line(label: str, text: str, style: Style | None = None) -> str:
@@ -79,12 +108,40 @@ def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> 
     return {
         "inForce": status.in_force,
         "generation": record.id if record else None,
+        "node": record.node if record else None,
         "appliedAt": record.applied_at.isoformat() if record else None,
         "counts": dict(record.counts) if record else {},
         "drift": list(status.drift),
         "accepted": accepted.id if accepted else None,
         "pending": is_pending,
+        "confirmation": _confirmation(status),
+        "lastEvent": _event_item(status.event),
+        "warnings": list(status.warnings),
         "problems": [problem_item(problem) for problem in status.problems],
+    }
+
+
+def _confirmation(status: Status) -> Document | None:
+    if status.pending is None:
+        return None
+    pending = status.pending
+    return {
+        "generation": pending.id,
+        "number": pending.number,
+        "previous": pending.previous,
+        "deadline": pending.deadline.isoformat(),
+        "secondsLeft": int(status.left_s),
+    }
+
+
+def _event_item(event: Event | None) -> Document | None:
+    if event is None:
+        return None
+    return {
+        "kind": event.kind.value,
+        "at": event.at.isoformat(),
+        "generation": event.generation,
+        "reason": event.reason,
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from hostfw.cli.durations import duration_s
 from hostfw.cli.options import Output
 
 
@@ -53,7 +54,38 @@ def _diff(parser: ArgumentParser) -> None:
 
 def _apply(parser: ArgumentParser) -> None:
     _add_files(parser)
+    parser.add_argument(
+        "--confirm-within",
+        dest="confirm_within_s",
+        type=duration_s,
+        metavar="TIME",
+        help="take it back unless it is confirmed within TIME, such as 90s, 5m or 1h",
+    )
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _confirm(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--console",
+        action="store_true",
+        help="confirm without a new ssh connection: from a console, or knowing that one can be made",
+    )
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _rollback(parser: ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--to", type=int, metavar="NUMBER", help="go back to a stored generation, and accept it")
+    which.add_argument(
+        "--if-pending",
+        metavar="TOKEN",
+        help="only if what has this token still waits to be confirmed; what runs at the deadline",
+    )
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _history(parser: ArgumentParser) -> None:
+    _add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
 
 
 def _reload(parser: ArgumentParser) -> None:
@@ -186,18 +218,25 @@ hostfwctl diff -f staging/ --nft""",
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [-o text|json]",
+        "[-f PATH...] [--confirm-within TIME] [-o text|json]",
         """\
 Compile a configuration for this host and put it into force, at one moment for every
 packet. Counters, established connections and the tables of other programs stay as
 they are. An invalid configuration, or one that the kernel refuses, changes nothing.
 
-The configuration becomes the accepted one: it is enforced again after a reboot.
+The configuration becomes the accepted one: it is enforced again after a reboot. With
+--confirm-within it is accepted only once `hostfwctl confirm` is run, and otherwise
+taken back when the time is over, whatever has become of hostfwctl by then; a reboot
+before comes up with what was accepted. Until then `reload` and `apply` are refused;
+`apply --confirm-within` replaces what waits. A change that does not touch the ruleset
+is accepted at once.
 
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
-applied, unchanged, refused (with problems) or failed (with message and hint).""",
+applied, unchanged, refused (with problems) or failed (with message and hint), and
+confirmBy until when it must be confirmed.""",
         """\
 hostfwctl apply
+hostfwctl apply --confirm-within 90s
 hostfwctl apply -f staging/
 hostfwctl apply -o json | jq -r .result""",
         """\
@@ -206,6 +245,72 @@ hostfwctl apply -o json | jq -r .result""",
 3  the configuration is invalid
 4  not permitted""",
         _apply,
+    ),
+    Verb(
+        "confirm",
+        "accept what is in force until it is confirmed",
+        "[--console] [-o text|json]",
+        """\
+Accept what `apply --confirm-within` put into force. It counts only in an ssh session
+that began afterwards: an established connection survives every change, so it proves
+nothing about the next one. The session is found through the processes above
+hostfwctl, also under sudo, but not within tmux or screen.
+
+On a console, or if you know that new connections can be made, use --console.
+
+With -o json the outcome is a document of kind ConfirmResult (hostfw.io/v1): result is
+accepted, unchanged, taken-back (with reason) or failed (with message and hint).""",
+        """\
+hostfwctl confirm
+ssh web1 sudo hostfwctl confirm
+hostfwctl confirm --console""",
+        """\
+0  accepted, or there was nothing left to confirm
+1  refused, with the reason; it still waits to be confirmed
+4  not permitted
+5  too late: it was taken back""",
+        _confirm,
+    ),
+    Verb(
+        "rollback",
+        "take back what waits to be confirmed, or go back to an earlier generation",
+        "[--to NUMBER] [-o text|json]",
+        """\
+Put what was accepted into force again in the place of what waits to be confirmed.
+
+With --to put a stored generation into force and accept it: its configuration is
+compiled anew for the host as it is now, or if that is no longer possible its script is
+loaded as it was stored. The configuration directory stays as it is; `hostfwctl diff`
+shows how it differs.
+
+With -o json the outcome is a document of kind RollbackResult (hostfw.io/v1): result is
+rolled-back, unchanged or failed (with message and hint).""",
+        """\
+hostfwctl rollback
+hostfwctl history
+hostfwctl rollback --to 12""",
+        """\
+0  done
+1  failed, or there was nothing to take back
+4  not permitted""",
+        _rollback,
+    ),
+    Verb(
+        "history",
+        "list the stored generations",
+        "[-o table|json|yaml]",
+        """\
+List the latest generations with their numbers, and which of them is accepted, in force
+or waits to be confirmed.
+
+With -o json or yaml this is a document of kind GenerationList (hostfw.io/v1).""",
+        """\
+hostfwctl history
+hostfwctl history -o json | jq '.items[] | select(.accepted).number'""",
+        """\
+0  listed, even if there are none
+4  not permitted""",
+        _history,
     ),
     Verb(
         "reload",
@@ -230,7 +335,10 @@ hostfwctl reload -o json""",
         "[-o table|json|yaml]",
         """\
 Show the generation in force, when it was applied, for which node, how much it governs,
-and whatever in the kernel differs from what hostfw put there (drift).
+what waits to be confirmed and for how long, what was last refused or taken back, and
+whatever in the kernel differs from what hostfw put there (drift).
+
+What should have been taken back by now, as after a reboot, is taken back first.
 
 With -o json or yaml this is a document of kind Status (hostfw.io/v1).""",
         """\

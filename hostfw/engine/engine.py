@@ -46,8 +46,6 @@ from hostfw.model.problems import errors
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
 
-__all__ = ["Applied", "Directories", "Engine", "Failed", "History", "Status"]
-
 Outcome = TypeVar("Outcome")
 
 
@@ -107,7 +105,7 @@ class Engine:
         """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come."""
         return self._write(lambda writer: self._rollback(writer, if_pending))
 
-    def rollback_to(self, number: int) -> Applied | TakenBack | Failed:
+    def rollback_to(self, number: int) -> TakenBack | Failed:
         """Put a stored generation into force and accept it."""
         return self._write(lambda writer: self._rollback_to(writer, number))
 

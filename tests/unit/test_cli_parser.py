@@ -55,7 +55,7 @@ def test_a_command_line_means_one_thing(arguments: list[str], expected: Options)
     assert parse(arguments) == expected
 
 
-ALL_VERBS = "  hint: one of validate, compile, diff, apply, reload, status, get, interfaces, version\n"
+ALL_VERBS = f"  hint: one of {', '.join(verb.name for verb in VERBS)}\n"
 
 REFUSED = [
     ("a verb misspelt", ["aply"], 'hostfwctl: unknown verb "aply"\n  hint: did you mean "apply"?\n'),

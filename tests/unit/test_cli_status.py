@@ -37,6 +37,7 @@ def test_the_generation_in_force_is_shown(host: Machine) -> None:
         f"""\
 State:         in force
 Generation:    {generation}
+Node:          web1
 Applied:       2030-01-01 00:00:00 UTC (2 hours ago)
 Governs:       1 policy, 1 endpoint on 1 interface
 """,
@@ -95,11 +96,20 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "kind": "Status",
         "inForce": True,
         "generation": generation,
+        "node": "web1",
         "appliedAt": "2030-01-01T00:00:00+00:00",
         "counts": {"policies": 1, "endpoints": 1, "interfaces": 1},
         "drift": [],
         "accepted": generation,
         "pending": False,
+        "confirmation": None,
+        "lastEvent": {
+            "kind": "applied",
+            "at": "2030-01-01T00:00:00+00:00",
+            "generation": generation,
+            "reason": "",
+        },
+        "warnings": [],
         "problems": [],
     }
 

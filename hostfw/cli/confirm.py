@@ -1,0 +1,52 @@
+"""`hostfwctl confirm`: accept the generation that is in force until it is confirmed."""
+
+from hostfw.cli.console import Console, ExitCode
+from hostfw.cli.documents import Document, document, json_text
+from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.engine.outcomes import Confirmed, Failed, TooLate
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Confirm, and say whether it counted."""
+    outcome = open_engine(options).confirm(console=options.console)
+    if options.output is Output.JSON:
+        console.data(json_text(document("ConfirmResult", _result(outcome))))
+    match outcome:
+        case Confirmed():
+            for warning in outcome.warnings:
+                console.warn(warning)
+            what = "is accepted" if outcome.pending is not None else "was accepted already; there is nothing to confirm"
+            console.say(f"generation {outcome.generation} {what}")
+            return ExitCode.DONE
+        case TooLate(event):
+            what = f"generation {event.generation}" if event.generation else "what was to be confirmed"
+            console.complain(
+                f"{what} was taken back at {event.at:%Y-%m-%d %H:%M:%S %Z}: {event.reason}",
+                "`hostfwctl status` tells what is in force",
+            )
+            return ExitCode.TAKEN_BACK
+        case Failed():
+            return complain_of(outcome, console, in_force=True)
+
+
+def _result(outcome: Confirmed | TooLate | Failed) -> Document:
+    """A ConfirmResult: `result` says which of the other fields there are."""
+    match outcome:
+        case Confirmed(pending, generation, warnings):
+            result = "accepted" if pending is not None else "unchanged"
+            return {"result": result, "generation": generation, "warnings": list(warnings)}
+        case TooLate(event):
+            return {
+                "result": "taken-back",
+                "generation": event.generation,
+                "at": event.at.isoformat(),
+                "reason": event.reason,
+            }
+        case Failed():
+            return {
+                "result": "failed",
+                "message": outcome.message,
+                "hint": outcome.hint,
+                "inForce": outcome.in_force,
+            }

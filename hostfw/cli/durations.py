@@ -1,0 +1,30 @@
+"""Lengths of time, as a command line has them and as a person reads them."""
+
+import re
+from argparse import ArgumentTypeError
+
+SHORTEST_S, LONGEST_S = 1, 86_400
+"""Of what one may wait for a confirmation: up to a day."""
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"(\d{1,9})([smh])", re.ASCII)
+
+
+def duration_s(text: str) -> int:
+    """The seconds of a duration such as `90s`, `5m` or `1h`. Raises ArgumentTypeError."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ArgumentTypeError(f'"{text}" is no duration; expected a number and s, m or h, as in 90s or 5m')
+    seconds = int(found[1]) * _UNITS_S[found[2]]
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise ArgumentTypeError(f'"{text}" is out of range; expected 1s to 24h')
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units: `45 s`, `2 min 5 s`, `1 h 30 min`."""
+    whole = max(int(seconds), 0)
+    minutes, rest_s = divmod(whole, 60)
+    hours, rest_min = divmod(minutes, 60)
+    parts = ((hours, "h"), (rest_min, "min")) if hours else ((rest_min, "min"), (rest_s, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"

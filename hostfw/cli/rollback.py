@@ -1,0 +1,75 @@
+"""`hostfwctl rollback`: take back what nobody confirmed yet, or go back to an earlier generation."""
+
+from hostfw.cli.console import Console, ExitCode
+from hostfw.cli.documents import Document, document, json_text
+from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Roll back, and say what is in force now."""
+    engine = open_engine(options)
+    if options.to is not None:
+        outcome: TakenBack | NothingPending | Failed = engine.rollback_to(options.to)
+    else:
+        outcome = engine.rollback(options.if_pending)
+    if options.output is Output.JSON:
+        console.data(json_text(document("RollbackResult", _result(outcome))))
+    match outcome:
+        case TakenBack():
+            for warning in outcome.warnings:
+                console.warn(warning)
+            if not outcome.from_sources:
+                console.warn("its sources no longer build on this host: its script is in force as it was stored")
+            console.say(_sentence(outcome, taken_back=options.to is None))
+            return ExitCode.DONE
+        case NothingPending() if options.if_pending is not None:
+            console.detail("nothing to take back")
+            return ExitCode.DONE
+        case NothingPending():
+            console.complain("there is nothing to take back: what is in force is accepted", _earlier(engine))
+            return ExitCode.FAILED
+        case Failed():
+            return complain_of(outcome, console, in_force=True)
+
+
+def _sentence(back: TakenBack, *, taken_back: bool) -> str:
+    now = "nothing is in force" if back.generation is None else f"generation {back.generation} in force"
+    if not taken_back:
+        return f"{now}, and accepted"
+    gone = f"generation {back.event.generation} taken back" if back.event.generation else "taken back"
+    return f"{gone} ({back.event.reason}): {now}"
+
+
+def _earlier(engine: Engine) -> str:
+    """The hint that names the generation before the accepted one."""
+    history = engine.history()
+    before = [stored.number for stored in history.generations if stored.number < (history.accepted or 0)]
+    if not before:
+        return ""
+    return f"`hostfwctl rollback --to {before[-1]}` goes back to the generation before it; `history` lists them all"
+
+
+def _result(outcome: TakenBack | NothingPending | Failed) -> Document:
+    """A RollbackResult: `result` says which of the other fields there are."""
+    match outcome:
+        case TakenBack(generation, event, from_sources, warnings):
+            return {
+                "result": "rolled-back",
+                "generation": generation,
+                "takenBack": event.generation,
+                "reason": event.reason,
+                "fromSources": from_sources,
+                "warnings": list(warnings),
+            }
+        case NothingPending():
+            return {"result": "unchanged"}
+        case Failed():
+            return {
+                "result": "failed",
+                "message": outcome.message,
+                "hint": outcome.hint,
+                "inForce": outcome.in_force,
+            }

@@ -1,0 +1,459 @@
+"""Generations that take themselves back, on a host and a kernel in memory with a clock that is told."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hostfw.host.nftables import NftFailure, NftResult
+from hostfw.host.pending import load_armed, load_pending
+from hostfw.host.processes import Ancestor
+from hostfw.host.sockets import TcpSocket
+from hostfw.host.state import accepted_number, generations, load_accepted
+from hostfw.model.values import Family
+from hostfw.nft.objects import TABLE
+from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+
+OLD = TcpSocket(100, 20)
+NEW = TcpSocket(101, 21)
+OTHER_WEB = WEB.replace("80", "443")
+WITHIN = ("apply", "--confirm-within", "90s")
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A host with an accepted generation that lets port 80 in, and a session of ssh; 443 is written, not applied."""
+    made = machine(tmp_path, monkeypatch)
+    made.write(web=WEB, uplink=UPLINK)
+    assert made.hostfwctl("apply").status == 0
+    made.write(web=OTHER_WEB)
+    session(made, OLD)
+    return made
+
+
+def session(host: Machine, connection: TcpSocket) -> None:
+    """Let what is typed come through a connection of ssh; those of before stay."""
+    if connection not in host.connections:
+        host.connections.append(connection)
+    host.ancestors = (Ancestor(60, "bash", frozenset()), Ancestor(50, "sshd", frozenset({connection.inode})))
+
+
+def lets_in(host: Machine, port: int) -> bool:
+    """Whether the kernel's IPv4 table has anything about a port."""
+    table = next(t for t in (host.kernel.read_tables().of(Family.V4),) if t.exists)
+    names = [chain.name for chain in table.chains]
+    lines = [line for name in names for line in host.kernel.lines(Family.V4, "chain", name)]
+    return any(f"dport {port}" in line or f"{port} :" in line for line in lines)
+
+
+def state(host: Machine) -> Path:
+    """What is /var/lib/hostfw elsewhere."""
+    return host.directory / "var"
+
+
+def status(host: Machine) -> dict[str, object]:
+    """The Status document."""
+    document: dict[str, object] = json.loads(host.hostfwctl("status", "-o", "json").out)
+    return document
+
+
+def deadline_command(host: Machine) -> tuple[str, ...]:
+    """What the one armed watchdog runs, from the verb on."""
+    ((_, command),) = host.armed.values()
+    return command[command.index("rollback") :]
+
+
+def test_what_is_accepted_stays_until_it_is_confirmed(host: Machine) -> None:
+    """The new generation is in force, the way back on disk and armed, and both are said."""
+    accepted = accepted_number(state(host))
+
+    done = host.hostfwctl(*WITHIN)
+
+    pending, _ = load_pending(state(host))
+    armed = load_armed(host.directory / "run")
+    assert done.status == 0
+    assert done.err.endswith(
+        "taken back in 1 min 30 s, at 00:01:30 UTC, unless `hostfwctl confirm` is run in a new ssh connection before\n"
+    )
+    assert lets_in(host, 443)
+    assert accepted_number(state(host)) == accepted
+    assert "443" not in (state(host) / "last-good.nft").read_text()
+    assert pending is not None
+    assert (pending.previous, pending.deadline_monotonic_s, pending.boot_id) == (accepted, 90, "boot-1")
+    assert armed is not None
+    assert armed.cookies == frozenset({OLD.cookie})
+    assert deadline_command(host) == ("rollback", f"--if-pending={pending.token}")
+
+
+def test_a_new_connection_confirms(host: Machine) -> None:
+    """What was in force is accepted, and nothing takes it back any more."""
+    host.hostfwctl(*WITHIN)
+    session(host, NEW)
+
+    done = host.hostfwctl("confirm")
+
+    assert done.status == 0
+    assert done.err.endswith(" is accepted\n")
+    assert load_pending(state(host)) == (None, ())
+    assert host.armed == {}
+    assert "443" in (state(host) / "last-good.nft").read_text()
+    assert lets_in(host, 443)
+    assert host.hostfwctl("reload").err.startswith("no change")
+
+
+def test_an_old_connection_does_not(host: Machine) -> None:
+    """It is told why, and what to do; the generation goes on waiting, and the console may confirm on purpose."""
+    host.hostfwctl(*WITHIN)
+    host.clock.wait(30)
+
+    done = host.hostfwctl("confirm")
+
+    assert done.status == 1
+    assert "this ssh connection was there before the change" in done.err
+    assert "is taken back in 60 s" in done.err
+    assert "hint: run it in a new ssh connection" in done.err
+    assert load_pending(state(host))[0] is not None
+    assert host.hostfwctl("confirm", "--console").status == 0
+
+
+def test_the_deadline_takes_it_back(host: Machine) -> None:
+    """The command of the watchdog puts what was accepted into force, and `status` says what happened."""
+    host.hostfwctl(*WITHIN)
+    command = deadline_command(host)
+    host.clock.wait(90)
+
+    done = host.hostfwctl(*command)
+
+    assert done.status == 0
+    assert not lets_in(host, 443)
+    assert lets_in(host, 80)
+    assert load_pending(state(host)) == (None, ())
+    assert host.hostfwctl("status").out.count("was taken back: it was not confirmed in time (just now)\n") == 1
+    assert host.hostfwctl(*command).status == 0, "twice is as good as once"
+
+
+def test_the_watchdog_of_what_was_confirmed_does_nothing(host: Machine) -> None:
+    """Nor does one of a trial that was replaced."""
+    host.hostfwctl(*WITHIN)
+    command = deadline_command(host)
+    host.hostfwctl("confirm", "--console")
+    committed = len(host.kernel.committed)
+
+    assert host.hostfwctl(*command) == (0, "", "")
+    assert len(host.kernel.committed) == committed
+    assert lets_in(host, 443)
+
+
+def test_too_late_is_told_apart(host: Machine) -> None:
+    """Whether the watchdog was there first or the confirmation itself finds that it is too late: exit status 5."""
+    host.hostfwctl(*WITHIN)
+    session(host, NEW)
+    host.clock.wait(91)
+
+    late = host.hostfwctl("confirm")
+    later = host.hostfwctl("confirm", "-o", "json")
+
+    assert late.status == 5
+    assert "was taken back at 2030-01-01 00:01:31 UTC: it was not confirmed in time\n" in late.err
+    assert not lets_in(host, 443)
+    assert later.status == 5
+    assert json.loads(later.out)["result"] == "taken-back"
+
+
+def test_status_takes_back_what_is_overdue(host: Machine) -> None:
+    """Whoever comes first after a watchdog that failed."""
+    host.hostfwctl(*WITHIN)
+    host.clock.wait(90)
+
+    shown = status(host)
+
+    assert shown["confirmation"] is None
+    assert isinstance(shown["lastEvent"], dict)
+    assert shown["lastEvent"]["kind"] == "rolled-back"
+    assert not lets_in(host, 443)
+
+
+@pytest.mark.parametrize("how", ["another boot", "a run directory that was cleared"])
+def test_a_reboot_ends_it(host: Machine, how: str) -> None:
+    """What was accepted is in force, however long the deadline."""
+    host.hostfwctl(*WITHIN)
+    if how == "another boot":
+        host.boot = "boot-2"
+        host.clock.elapsed_s = 0.0
+    else:
+        for path in (host.directory / "run").iterdir():
+            path.unlink()
+
+    shown = status(host)
+
+    assert isinstance(shown["lastEvent"], dict)
+    assert shown["lastEvent"]["reason"] == "the host was started again before it was confirmed"
+    assert not lets_in(host, 443)
+    assert host.hostfwctl("confirm", "--console").status == 5
+
+
+@pytest.mark.parametrize("verb", ["apply", "reload"])
+def test_meanwhile_nothing_else_is_accepted(host: Machine, verb: str) -> None:
+    """The message says what waits, for how long, and what can be done."""
+    host.hostfwctl(*WITHIN)
+    host.clock.wait(30)
+
+    done = host.hostfwctl(verb)
+
+    assert done.status == 1
+    assert "is in force for 60 more seconds, unless it is confirmed; nothing was changed\n" in done.err
+    assert "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back" in done.err
+    assert load_pending(state(host))[0] is not None
+
+
+def test_another_trial_replaces_the_first(host: Machine) -> None:
+    """The way back stays what was accepted, and one watchdog is left."""
+    accepted = accepted_number(state(host))
+    host.hostfwctl(*WITHIN)
+    first, _ = load_pending(state(host))
+    host.write(web=WEB.replace("80", "8443"))
+    host.clock.wait(30)
+
+    host.hostfwctl(*WITHIN)
+
+    second, _ = load_pending(state(host))
+    assert first is not None
+    assert second is not None
+    assert second.token != first.token
+    assert (second.previous, second.deadline_monotonic_s) == (accepted, 120)
+    assert deadline_command(host) == ("rollback", f"--if-pending={second.token}")
+    host.hostfwctl("rollback")
+    assert lets_in(host, 80)
+    assert not lets_in(host, 8443)
+
+
+def test_rollback_by_hand_is_at_once(host: Machine) -> None:
+    """It says what was taken back and what is in force; a second one has nothing to do and names the way further."""
+    host.hostfwctl(*WITHIN)
+
+    done = host.hostfwctl("rollback")
+    again = host.hostfwctl("rollback")
+
+    assert done.status == 0
+    assert "taken back (by hand): generation " in done.err
+    assert host.armed == {}
+    assert not lets_in(host, 443)
+    assert again.status == 1
+    assert again.err.startswith("hostfwctl: there is nothing to take back: what is in force is accepted\n")
+
+
+def test_what_changes_nothing_needs_no_confirmation(host: Machine) -> None:
+    """A comment is accepted at once; `confirm` then has nothing to do, as a playbook that runs twice expects."""
+    host.write(web=f"# {WEB}\n{WEB}".replace(f"# {WEB}", "# a comment"))
+
+    done = host.hostfwctl(*WITHIN)
+
+    assert done.err.startswith("no change: ")
+    assert load_pending(state(host)) == (None, ())
+    assert host.armed == {}
+    accepted, _ = load_accepted(state(host))
+    assert accepted is not None
+    assert any("a comment" in source.text for source in accepted.configuration.resources)
+    assert host.hostfwctl("confirm").status == 0
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_what_nft_refuses_leaves_nothing_behind(host: Machine, failing: int) -> None:
+    """In prepare or at the switch, in its check or its commit: no trial, no watchdog, and an event."""
+    refused = NftResult(ok=False, error="1:1-1: Error: no\n", line=1, column=1)
+    passing = NftResult(ok=True)
+    host.kernel.failures.extend([passing] * (failing - 1) + [refused])
+
+    done = host.hostfwctl(*WITHIN)
+
+    assert done.status == 1
+    assert load_pending(state(host)) == (None, ())
+    assert host.armed == {}
+    assert "could not be put into force: nft refused the transaction" in host.hostfwctl("status").out
+
+
+def test_a_trial_that_fails_leaves_the_one_before(host: Machine) -> None:
+    """What waited goes on waiting, with its watchdog and its connections."""
+    host.hostfwctl(*WITHIN)
+    before = (load_pending(state(host)), load_armed(host.directory / "run"), dict(host.armed))
+    host.write(web=WEB.replace("80", "8443"))
+    refused = NftResult(ok=False, error="1:1-1: Error: no\n", line=1, column=1)
+    host.kernel.failures.extend([NftResult(ok=True), NftResult(ok=True), refused])
+
+    done = host.hostfwctl(*WITHIN)
+
+    assert done.status == 1
+    assert before == (load_pending(state(host)), load_armed(host.directory / "run"), host.armed)
+
+
+def test_a_switch_of_unknown_outcome_is_taken_back(host: Machine) -> None:
+    """A worker that was killed at its commit may have done it: the way back stays."""
+    done_in_vain = [NftResult(ok=True)] * 3
+    host.kernel.failures.extend([*done_in_vain, NftFailure("the nft worker died", unchanged=False)])
+
+    assert host.hostfwctl(*WITHIN).status == 1
+    assert load_pending(state(host))[0] is not None
+    assert len(host.armed) == 1
+
+
+def test_the_first_of_all_goes_back_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There was no ruleset, so there is none again."""
+    host = machine(tmp_path, monkeypatch)
+    host.write(web=WEB, uplink=UPLINK)
+    host.hostfwctl(*WITHIN)
+
+    done = host.hostfwctl("rollback")
+
+    assert done.status == 0
+    assert done.err.endswith("nothing is in force\n")
+    assert not host.kernel.read_tables().of(Family.V4).exists
+    assert host.hostfwctl("status").status == 4
+
+
+def test_what_protects_an_unknown_host_goes_back_to_protection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ruleset that a boot loaded is not taken away: an empty configuration's takes its place."""
+    host = machine(tmp_path, monkeypatch)
+    host.kernel.meddle(f"table ip {TABLE} {{\n}}\n")
+    host.write(web=WEB, uplink=UPLINK)
+    host.hostfwctl(*WITHIN)
+
+    host.hostfwctl("rollback")
+
+    assert host.kernel.lines(Family.V4, "chain", "input")
+    assert not lets_in(host, 80)
+
+
+def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the host cannot be observed: what was in force byte for byte is in force again."""
+    host.hostfwctl(*WITHIN)
+    monkeypatch.setattr("hostfw.engine.rollback.inspect", _broken)
+
+    done = host.hostfwctl("rollback")
+
+    assert done.status == 0
+    assert "its sources no longer build on this host: its script is in force as it was stored" in done.err
+    assert host.kernel.committed[-1] == (state(host) / "last-good.nft").read_text()
+
+
+def _broken(configuration: object) -> object:
+    """What an upgrade that refuses more than before would say."""
+    from hostfw.engine.inspection import inspect
+    from hostfw.model.positions import Position
+    from hostfw.model.problems import Problem
+    from hostfw.model.sources import Configuration
+
+    assert isinstance(configuration, Configuration)
+    return replace(inspect(configuration), problems=(Problem(Position("web.yaml", 1, 1), "is refused now"),))
+
+
+def test_history_and_back_to_a_number(host: Machine) -> None:
+    """The list names what is accepted and in force; an earlier one comes back under a number of its own."""
+    host.hostfwctl("apply")
+    before = host.hostfwctl("history").out
+
+    done = host.hostfwctl("rollback", "--to", "1")
+
+    assert before.splitlines()[0].split() == ["NUMBER", "GENERATION", "APPLIED", "POLICIES", "ENDPOINTS", "STATE"]
+    assert [line.split()[0] for line in before.splitlines()[1:]] == ["2", "1"]
+    assert before.splitlines()[1].endswith("1          1           accepted, in force")
+    assert done.status == 0
+    assert done.err.endswith(" in force, and accepted\n")
+    assert lets_in(host, 80)
+    assert not lets_in(host, 443)
+    items = json.loads(host.hostfwctl("history", "-o", "json").out)["items"]
+    assert [(i["number"], i["accepted"], i["inForce"], i["pending"]) for i in items] == [
+        (3, True, True, False),
+        (2, False, False, False),
+        (1, False, False, False),
+    ]
+
+
+def test_a_number_that_is_not_stored_is_refused(host: Machine) -> None:
+    """And nothing changes."""
+    done = host.hostfwctl("rollback", "--to", "77")
+
+    assert (done.status, done.err.splitlines()[0]) == (
+        1,
+        "hostfwctl: generation number 77 is not stored; the ruleset in force is unchanged",
+    )
+
+
+def test_what_waits_stands_in_the_way_of_going_back_further(host: Machine) -> None:
+    """One way back at a time."""
+    host.hostfwctl(*WITHIN)
+
+    assert "unless it is confirmed" in host.hostfwctl("rollback", "--to", "1").err
+
+
+def test_a_kill_after_the_acceptance_leaves_it_accepted(host: Machine) -> None:
+    """The rename of the link is the confirmation; what a kill left of the record is cleared away."""
+    host.hostfwctl(*WITHIN)
+    records = [
+        (path, path.read_bytes()) for path in (state(host) / "pending.json", host.directory / "run/pending.json")
+    ]
+    armed = dict(host.armed)
+    host.hostfwctl("confirm", "--console")
+    for path, text in records:
+        path.write_bytes(text)
+    host.armed.update(armed)
+    host.clock.wait(1000)
+
+    shown = status(host)
+
+    assert shown["confirmation"] is None
+    assert isinstance(shown["lastEvent"], dict)
+    assert shown["lastEvent"]["kind"] == "confirmed"
+    assert lets_in(host, 443)
+    assert host.armed == {}
+
+
+def test_what_is_in_force_must_be_what_waits(host: Machine) -> None:
+    """After another hand, or a kill before it was recorded, a connection proves nothing about the generation."""
+    host.hostfwctl(*WITHIN)
+    session(host, NEW)
+    host.kernel.meddle("flush chain ip hostfw input\n")
+
+    done = host.hostfwctl("confirm", "--console")
+
+    assert done.status == 1
+    assert "as it was applied: table ip hostfw: chain input was changed by another program" in done.err
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff"])
+def test_a_damaged_record_is_taken_back(host: Machine, damage: bytes) -> None:
+    """Something waited, and nobody knows what: what was accepted is certain."""
+    host.hostfwctl(*WITHIN)
+    (state(host) / "pending.json").write_bytes(damage)
+
+    shown = status(host)
+
+    assert isinstance(shown["lastEvent"], dict)
+    assert shown["lastEvent"]["reason"] == "the record of what was to be confirmed was damaged"
+    assert not lets_in(host, 443)
+
+
+def test_an_apply_ends_what_can_no_longer_be_taken_back(host: Machine) -> None:
+    """With the accepted generation lost, a new one must not be refused for ever."""
+    host.hostfwctl(*WITHIN)
+    for number in generations(state(host))[:1]:
+        (state(host) / f"generations/{number:06}/sources.json").write_bytes(b"")
+    host.clock.wait(100)
+
+    assert "is not what hostfw wrote" in host.hostfwctl("rollback").err
+    assert host.hostfwctl("apply").status == 0
+    assert load_pending(state(host)) == (None, ())
+    assert lets_in(host, 443)
+
+
+def test_the_last_refusal_is_shown(host: Machine) -> None:
+    """Where, what, and how many more; until the next generation is in force."""
+    host.write(web=WEB.replace("selector", "selectr").replace("Allow", "Alow"))
+    host.hostfwctl("apply")
+    refused = host.hostfwctl("status").out
+    host.write(web=WEB)
+    host.hostfwctl("apply")
+
+    assert 'Last event:    a configuration was refused: etc/web.yaml:7: unknown field "selectr"' in refused
+    assert ", and 1 more (just now)\n" in refused
+    assert "Last event" not in host.hostfwctl("status").out
