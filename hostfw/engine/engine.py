@@ -1,81 +1,64 @@
-"""The engine: puts a generation into force, remembers it, and says what is in force.
+"""The engine: puts generations into force, takes them back, remembers them, and says what is in force.
 
 One generation is one `apply`: observe, resolve, compile, then prepare, switch and sweep, each script checked before
-it is sent; then the kernel is read back, and what was accepted is written down. Nothing here depends on a daemon.
+it is sent; then the kernel is read back, and what was accepted is written down. With a deadline it is accepted only
+once it is confirmed, and taken back otherwise. Nothing here depends on a daemon.
 """
 
-import errno
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from hostfw.engine.fills import fill, unfilled
+from hostfw.engine.enforce import Writer, enforce
+from hostfw.engine.events import note
 from hostfw.engine.generation import Generation, Refused, build
-from hostfw.engine.host import Host
+from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import Inspected, inspect
-from hostfw.engine.installed import digests, drift, installed_tables, missing
+from hostfw.engine.installed import drift, installed_tables
+from hostfw.engine.outcomes import (
+    Applied,
+    Confirmed,
+    Failed,
+    NothingPending,
+    Status,
+    TakenBack,
+    TooLate,
+    failed,
+)
+from hostfw.engine.rollback import BY_HAND, DEADLINE, due, end, restore, settle, take_back
+from hostfw.engine.trial import accepted_of, confirm, try_out, waits
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import Nftables, NftFailure, NftResult
+from hostfw.host.events import EventKind, load_event
+from hostfw.host.pending import Pending, load_armed, load_pending
 from hostfw.host.state import (
     Accepted,
-    InForce,
+    Stored,
+    accepted_number,
     load_accepted,
+    load_generation,
     load_in_force,
     save_accepted,
-    save_in_force,
+    stored_generations,
 )
 from hostfw.host.stored import StateError
-from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts
-from hostfw.model.problems import Problem
+from hostfw.model.problems import errors
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
 
-UNCHANGED = "the ruleset in force is unchanged"
-UNKNOWN = "what is in force is not known: `hostfwctl status` tells"
+__all__ = ["Applied", "Directories", "Engine", "Failed", "History", "Status"]
+
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True)
-class Directories:
-    """Where configuration is read, where accepted generations outlive a reboot, and what belongs to this boot."""
+class History:
+    """The stored generations, oldest first, and which of them are accepted, in force and waiting, by number."""
 
-    config: Path = Path("/etc/hostfw")
-    state: Path = Path("/var/lib/hostfw")
-    run: Path = Path("/run/hostfw")
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A generation is in force. `change` is what was sent, empty where the kernel held it all.
-
-    `warnings` are troubles that did not stand in its way, such as a full disk under the state directory.
-    """
-
-    generation: Generation
-    change: Change
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What was asked for could not be done; `in_force` says what is enforced nevertheless."""
-
-    message: str
-    hint: str = ""
-    in_force: str = UNCHANGED
-    not_permitted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What is in force. `record` is what we remember of it, `drift` what the kernel holds otherwise, in sentences."""
-
-    in_force: bool
-    record: InForce | None
-    drift: tuple[str, ...]
-    tables: KernelTables
-    problems: tuple[Problem, ...] = ()
+    generations: tuple[Stored, ...]
+    accepted: int | None
+    in_force: int | None
+    pending: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,138 +79,191 @@ class Engine:
         try:
             return build(inspected, self.observe(inspected.settings))
         except HostError as error:
-            return _failed(error)
+            return failed(error)
 
     def change(self, generation: Generation) -> Change | Failed:
         """What `apply` of the generation would send now."""
         try:
             tables = self.host.read_tables()
         except HostError as error:
-            return _failed(error)
+            return failed(error)
         record, _ = load_in_force(self.directories.run)
         return change(generation.ruleset, installed_tables(tables, record))
 
-    def apply(self, inspected: Inspected) -> Applied | Refused | Failed:
-        """Put the generation of a configuration into force and accept it; a refused one changes nothing."""
+    def apply(self, inspected: Inspected, confirm_within_s: float | None = None) -> Applied | Refused | Failed:
+        """Put the generation of a configuration into force; a refused one changes nothing.
+
+        It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds.
+        """
         if not inspected.is_valid:
-            return Refused(inspected.problems)
-        try:
-            with self.host.lock(self.directories.run) as lock:
-                nftables = self.host.nftables((lock.fileno(),))
-                try:
-                    built = build(inspected, self.observe(inspected.settings))
-                    return built if isinstance(built, Refused) else self._put_into_force(built, nftables)
-                finally:
-                    nftables.close()
-        except HostError as error:
-            return _failed(error)
+            return self._refused(Refused(inspected.problems))
+        return self._write(lambda writer: self._apply(writer, inspected, confirm_within_s))
+
+    def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:
+        """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""
+        return self._write(lambda writer: confirm(writer, console=console))
+
+    def rollback(self, if_pending: str | None = None) -> TakenBack | NothingPending | Failed:
+        """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come."""
+        return self._write(lambda writer: self._rollback(writer, if_pending))
+
+    def rollback_to(self, number: int) -> Applied | TakenBack | Failed:
+        """Put a stored generation into force and accept it."""
+        return self._write(lambda writer: self._rollback_to(writer, number))
 
     def accepted(self) -> Inspected | None:
         """The accepted configuration, or None if there is none that can be read."""
         accepted, _ = load_accepted(self.directories.state)
         return None if accepted is None else inspect(accepted.configuration)
 
+    def history(self) -> History:
+        """The stored generations. Of equal ones the latest is in force."""
+        stored = stored_generations(self.directories.state)
+        record, _ = load_in_force(self.directories.run)
+        pending, _ = load_pending(self.directories.state)
+        accepted = accepted_number(self.directories.state)
+        alike = [item.number for item in stored if record is not None and item.id == record.id]
+        likely = [number for number in (pending.number if pending else None, accepted) if number in alike]
+        in_force = next(iter((*likely, *reversed(alike))), None)
+        return History(stored, accepted, in_force, pending.number if pending else None)
+
     def status(self) -> Status | Failed:
-        """What is in force, read from the kernel and held against the record."""
+        """What is in force, read from the kernel and held against the record.
+
+        What should have been taken back by now is taken back first.
+        """
+        settled = self._write(settle) if self._is_due() else None
         try:
             tables = self.host.read_tables()
         except HostError as error:
-            return _failed(error)
+            return failed(error)
         record, problems = load_in_force(self.directories.run)
         found = drift(tables, record) if record else ()
-        return Status(tables.ip.exists and tables.ip6.exists, record, found, tables, problems)
-
-    def _put_into_force(self, generation: Generation, nftables: Nftables) -> Applied | Failed:
-        record, _ = load_in_force(self.directories.run)
-        tables = self.host.read_tables()
-        lacking_elements = unfilled(generation.ruleset, tables, nftables)
-        planned = change(generation.ruleset, installed_tables(tables, record, lacking_elements))
-        failed = self._send(planned.prepare, nftables)
-        if failed is not None:
-            return failed
-        fill(planned.fills, nftables)
-        failed = self._send(planned.switch, nftables)
-        if failed is not None:
-            return failed
-        swept = _say(self._send(planned.sweep, nftables), "what is no longer used could not be removed")
-        if not planned.is_empty:
-            try:
-                tables = self.host.read_tables()
-            except HostError as error:
-                message = f"the generation was committed, but could not be read back: {error.message}"
-                return Failed(message, error.hint, in_force=UNKNOWN)
-        lacking = missing(tables, generation.ruleset)
-        if lacking:
-            return Failed(
-                f"the kernel does not hold what was committed: {', '.join(lacking[:3])}",
-                "another program changes our tables; `nft monitor` shows which",
-                in_force=UNKNOWN,
-            )
-        remembered = self._remember(generation, tables, record)
-        return Applied(generation, planned, (*swept, *remembered))
-
-    def _send(self, script: str, nftables: Nftables) -> Failed | None:
-        """Check one transaction and commit it; None if it is done."""
-        if not script:
-            return None
-        try:
-            result = nftables.check(script)
-            if result.ok:
-                result = nftables.commit(script)
-        except NftFailure as failure:
-            in_force = UNCHANGED if failure.unchanged else UNKNOWN
-            return Failed(failure.message, failure.hint, in_force)
-        return None if result.ok else _refused_by_nft(script, result)
-
-    def _remember(self, generation: Generation, tables: KernelTables, record: InForce | None) -> Iterator[str]:
-        """Write down what is in force and what was accepted. A disk that will not take it does not undo it."""
-        chains = digests(tables)
-        known = record is not None and record.id == generation.id and record.chains == chains
-        applied_at = record.applied_at if known and record is not None else self.host.now()
-        try:
-            save_in_force(
-                self.directories.run,
-                InForce(generation.id, applied_at, tables.generation, chains, _counts(generation)),
-            )
-        except StateError as error:
-            yield f"{error.message}: the next apply writes every chain again"
-        try:
-            self._accept(generation)
-        except StateError as error:
-            yield f"{error.message}: after a reboot an earlier generation is in force"
-
-    def _accept(self, generation: Generation) -> None:
-        accepted, problems = load_accepted(self.directories.state)
-        configuration = generation.inspected.configuration
-        if accepted and not problems and accepted.id == generation.id and accepted.configuration == configuration:
-            return
-        save_accepted(
-            self.directories.state, Accepted(generation.id, self.host.now(), configuration, generation.script)
+        pending, pending_problems = load_pending(self.directories.state)
+        return Status(
+            tables.ip.exists and tables.ip6.exists,
+            record,
+            found,
+            tables,
+            (*problems, *pending_problems),
+            pending,
+            self._left_s(pending) if pending else 0,
+            load_event(self.directories.state),
+            (f"what should have been taken back is in force: {settled.message}",)
+            if isinstance(settled, Failed)
+            else (),
         )
 
+    def _write(self, work: Callable[[Writer], Outcome]) -> Outcome | Failed:
+        """Let one piece of work write, alone in this network namespace."""
+        try:
+            with self.host.lock(self.directories.run) as lock:
+                nftables = self.host.nftables((lock.fileno(),))
+                try:
+                    return work(Writer(self.directories, self.host, nftables))
+                finally:
+                    nftables.close()
+        except HostError as error:
+            return failed(error)
 
-def _failed(error: HostError) -> Failed:
-    """A failure before anything was sent."""
-    refused = isinstance(error, NetlinkError) and error.errno in (errno.EPERM, errno.EACCES)
-    return Failed(error.message, error.hint, not_permitted=refused or isinstance(error.__cause__, PermissionError))
+    def _apply(
+        self, writer: Writer, inspected: Inspected, confirm_within_s: float | None
+    ) -> Applied | Refused | Failed:
+        settled = settle(writer)
+        pending, problems = load_pending(self.directories.state)
+        # What can no longer be taken back must not stand in the way of what replaces it.
+        if pending is not None and confirm_within_s is None and not isinstance(settled, Failed):
+            return waits(pending, self._left_s(pending))
+        built = build(inspected, self.observe(inspected.settings))
+        if isinstance(built, Refused):
+            return self._refused(built)
+        if confirm_within_s is None:
+            applied = self._keep(writer, built)
+        else:
+            applied = try_out(writer, built, confirm_within_s)
+            if isinstance(applied, Applied) and applied.pending is None:
+                applied = replace(applied, warnings=(*applied.warnings, *self._accept(accepted_of(built, writer))))
+        if isinstance(applied, Failed):
+            note(self.directories, self.host, EventKind.FAILED, built.id, applied.message)
+            return applied
+        if applied.pending is None and (pending is not None or problems):
+            end(writer, load_armed(self.directories.run))
+        awaiting = applied.pending is not None
+        note(self.directories, self.host, EventKind.AWAITING if awaiting else EventKind.APPLIED, built.id)
+        return replace(applied, warnings=(*applied.warnings, *_settled(settled)))
+
+    def _keep(self, writer: Writer, built: Generation) -> Applied | Failed:
+        enforced = enforce(built, writer)
+        if isinstance(enforced, Failed):
+            return enforced
+        return Applied(built, enforced.change, (*enforced.warnings, *self._accept(accepted_of(built, writer))))
+
+    def _accept(self, generation: Accepted) -> tuple[str, ...]:
+        """Write down what was accepted. A disk that will not take it does not undo it."""
+        accepted, problems = load_accepted(self.directories.state)
+        known = accepted is not None and not problems and accepted.id == generation.id
+        if known and accepted is not None and accepted.configuration == generation.configuration:
+            return ()
+        try:
+            save_accepted(self.directories.state, generation)
+        except StateError as error:
+            return (f"{error.message}: after a reboot an earlier generation is in force",)
+        return ()
+
+    def _rollback(self, writer: Writer, if_pending: str | None) -> TakenBack | NothingPending | Failed:
+        settled = settle(writer)
+        if settled is not None:
+            return settled
+        pending, _ = load_pending(self.directories.state)
+        if pending is None or if_pending not in (None, pending.token):
+            return NothingPending()
+        return take_back(writer, pending, BY_HAND if if_pending is None else DEADLINE)
+
+    def _rollback_to(self, writer: Writer, number: int) -> TakenBack | Failed:
+        settle(writer)
+        pending, _ = load_pending(self.directories.state)
+        if pending is not None:
+            return waits(pending, self._left_s(pending))
+        stored, problems = load_generation(self.directories.state, number)
+        if stored is None:
+            known = any(item.number == number for item in stored_generations(self.directories.state))
+            why = f"cannot be read: {problems[0].position.path}: {problems[0].message}" if known else "is not stored"
+            return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
+        restored = restore(writer, stored)
+        if isinstance(restored, Failed):
+            note(self.directories, self.host, EventKind.FAILED, stored.id, restored.message)
+            return restored
+        from_sources = restored.generation is not None
+        again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
+        warnings = (*restored.warnings, *self._accept(replace(again, applied_at=self.host.now())))
+        event = note(
+            self.directories, self.host, EventKind.APPLIED, again.id, f"back to generation number {number} by hand"
+        )
+        return TakenBack(again.id, event, from_sources, warnings)
+
+    def _refused(self, refused: Refused) -> Refused:
+        wrong = errors(refused.problems)
+        first = f"{wrong[0].position.file_line}: {wrong[0].message}" if wrong else ""
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        note(self.directories, self.host, EventKind.REFUSED, "", f"{first}{more}")
+        return refused
+
+    def _is_due(self) -> bool:
+        """Whether something is to be taken back, or its end was not written down; without the lock, so perhaps not."""
+        pending, problems = load_pending(self.directories.state)
+        if pending is None:
+            return bool(problems)
+        if accepted_number(self.directories.state) == pending.number:
+            return True
+        armed = load_armed(self.directories.run)
+        return due(pending, armed, self.host.boot_id(), self.host.monotonic()) is not None
+
+    def _left_s(self, pending: Pending) -> float:
+        return max(pending.deadline_monotonic_s - self.host.monotonic(), 0)
 
 
-def _say(failed: Failed | None, what: str) -> tuple[str, ...]:
-    return () if failed is None else (f"{what}: {failed.message}",)
-
-
-def _refused_by_nft(script: str, result: NftResult) -> Failed:
-    """Nft refuses only what a defect of ours or another's hand in our tables leads to: show the line that it names."""
-    lines = script.splitlines()
-    known = result.line is not None and 0 < result.line <= len(lines)
-    line = f": {lines[result.line - 1].strip()}" if known and result.line is not None else ""
-    return Failed(f"nft refused the transaction{line}: {result.error.strip()}")
-
-
-def _counts(generation: Generation) -> tuple[tuple[str, int], ...]:
-    resources = generation.inspected.resources
-    return (
-        ("policies", len(resources.policies)),
-        ("endpoints", len(generation.plan.endpoints)),
-        ("interfaces", generation.governed_interfaces),
-    )
+def _settled(settled: TakenBack | Failed | None) -> tuple[str, ...]:
+    """What happened before, to be said beside what was asked for."""
+    if isinstance(settled, TakenBack):
+        return (f"generation {settled.event.generation} had been taken back: {settled.event.reason}",)
+    return ()

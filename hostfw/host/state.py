@@ -39,7 +39,8 @@ class InForce:
     """The generation that we put into this network namespace.
 
     `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
-    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `counts` are for people.
+    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `counts` and `node`, empty in a
+    record of before it was kept, are for people.
     """
 
     id: str
@@ -47,6 +48,7 @@ class InForce:
     kernel_generation: int
     chains: tuple[tuple[Family, str, str], ...] = ()
     counts: tuple[tuple[str, int], ...] = ()
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,17 @@ class Accepted:
     applied_at: datetime
     configuration: Configuration
     script: str
+    counts: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored generation as a list shows it, without its script and sources."""
+
+    number: int
+    id: str
+    applied_at: datetime
+    counts: tuple[tuple[str, int], ...] = ()
 
 
 def save_in_force(run_dir: Path, record: InForce) -> None:
@@ -76,6 +89,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
                 kernel_generation=record.kernel_generation,
                 chains=chains,
                 counts=dict(record.counts),
+                node=record.node,
             ),
         )
 
@@ -94,14 +108,13 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
             "namespace": int(namespace),
             "kernel_generation": int(kernel_generation),
             "chains": {"ip": dict(ip), "ip6": dict(ip6)},
-            "counts": dict(counts),
+            "counts": dict(),
         } if (when := time_of(applied_at)) is not None:
             if namespace != _namespace():
                 return None, ()
             named = ((Family.V4, ip), (Family.V6, ip6))
             chains = ((family, str(name), str(digest)) for family, of in named for name, digest in of.items())
-            numbers = ((str(name), number) for name, number in counts.items() if isinstance(number, int))
-            return InForce(id_, when, kernel_generation, tuple(chains), tuple(numbers)), ()
+            return InForce(id_, when, kernel_generation, tuple(chains), _counts_of(data), _node(data)), ()
         case _:
             return None, (garbage(path),)
 
@@ -113,16 +126,9 @@ def forget_in_force(run_dir: Path) -> None:
 
 
 def save_accepted(state_dir: Path, generation: Accepted) -> int:
-    """Make a generation the accepted one, durably, and give its number. Raises StateError.
-
-    A generation from the same sources as the one before takes its place in the history: links that come and go
-    leave what a person may want to go back to.
-    """
-    previous = _accepted_number(state_dir)
+    """Make a generation the accepted one, durably, and give its number. Raises StateError."""
     number = store_generation(state_dir, generation)
     accept_generation(state_dir, number)
-    if previous is not None and _same_sources(state_dir, previous, number):
-        _remove(state_dir, previous)
     return number
 
 
@@ -139,6 +145,7 @@ def store_generation(state_dir: Path, generation: Accepted) -> int:
             id=generation.id,
             applied_at=generation.applied_at.isoformat(),
             ruleset_sha256=sha256(generation.script.encode()).hexdigest(),
+            counts=dict(generation.counts),
         ),
     }
     folder = state_dir / _GENERATIONS
@@ -157,18 +164,31 @@ def store_generation(state_dir: Path, generation: Accepted) -> int:
             shutil.rmtree(aside, ignore_errors=True)
             raise
         sync_directory(folder)
+    # One more than are kept: the oldest has its turn once this one is accepted.
+    _prune(state_dir, KEEP_GENERATIONS + 1)
     return number
 
 
 def accept_generation(state_dir: Path, number: int) -> None:
-    """Make a stored generation the accepted one, durably, and let the oldest go. Raises StateError."""
+    """Make a stored generation the accepted one, durably, and let the oldest go. Raises StateError.
+
+    A generation from the same sources as the one before takes its place in the history: links that come and go
+    leave what a person may want to go back to.
+    """
+    previous = accepted_number(state_dir)
     with saving("the accepted generation"):
         _link(state_dir / _ACCEPTED, f"{_GENERATIONS}/{number:06}")
         _link(state_dir / _LAST_GOOD, f"{_ACCEPTED}/{_RULESET}")
         sync_directory(state_dir)
-    others = [known for known in generations(state_dir) if known != number]
-    for old in others[: max(len(others) - KEEP_GENERATIONS + 1, 0)]:
-        _remove(state_dir, old)
+    if previous not in (None, number) and _same_sources(state_dir, previous, number):
+        _remove(state_dir, previous)
+    _prune(state_dir, KEEP_GENERATIONS)
+
+
+def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
+    """What is known of the stored generations, oldest first; what cannot be read is left out."""
+    found = ((number, load_json(_folder(state_dir, number) / _GENERATION)[0]) for number in generations(state_dir))
+    return tuple(stored for number, about in found if (stored := _stored(number, about)) is not None)
 
 
 def load_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
@@ -192,6 +212,14 @@ def generations(state_dir: Path) -> tuple[int, ...]:
     return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit()))
 
 
+def accepted_number(state_dir: Path) -> int | None:
+    """The number of the accepted generation, None if there is none."""
+    try:
+        return int((state_dir / _ACCEPTED).readlink().name)
+    except (OSError, ValueError):
+        return None
+
+
 def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
     about, about_problems = load_json(folder / _GENERATION, required=True)
     sources, source_problems = load_json(folder / _SOURCES, required=True)
@@ -205,7 +233,7 @@ def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
             when := time_of(applied_at)
         ) is not None:
             script, problems = _script(folder / _RULESET, digest)
-            return Accepted(id_, when, configuration, script), problems
+            return Accepted(id_, when, configuration, script, _counts_of(about)), problems
         case _:
             return None, (garbage(folder / _GENERATION),)
 
@@ -216,6 +244,31 @@ def _script(path: Path, digest: str) -> tuple[str, tuple[Problem, ...]]:
     if text is not None and sha256(text.encode()).hexdigest() == digest:
         return text, ()
     return "", tuple(replace(problem, severity=Severity.WARNING) for problem in problems or (garbage(path),))
+
+
+def _stored(number: int, about: object) -> Stored | None:
+    match about:
+        case {"format": 1, "id": str(id_), "applied_at": str(applied_at)} if (when := time_of(applied_at)) is not None:
+            return Stored(number, id_, when, _counts_of(about))
+        case _:
+            return None
+
+
+def _counts_of(data: object) -> tuple[tuple[str, int], ...]:
+    """The counts of a record; one of before they were kept has none."""
+    match data:
+        case {"counts": dict(counts)}:
+            return tuple((str(name), number) for name, number in counts.items() if isinstance(number, int))
+        case _:
+            return ()
+
+
+def _node(data: object) -> str:
+    match data:
+        case {"node": str(node)}:
+            return node
+        case _:
+            return ""
 
 
 def _configuration(data: object) -> Configuration | None:
@@ -254,13 +307,6 @@ def _folder(state_dir: Path, number: int) -> Path:
     return state_dir / _GENERATIONS / f"{number:06}"
 
 
-def _accepted_number(state_dir: Path) -> int | None:
-    try:
-        return int((state_dir / _ACCEPTED).readlink().name)
-    except (OSError, ValueError):
-        return None
-
-
 def _same_sources(state_dir: Path, one: int, other: int) -> bool:
     first, _ = load_text(_folder(state_dir, one) / _SOURCES, required=True)
     second, _ = load_text(_folder(state_dir, other) / _SOURCES, required=True)
@@ -273,6 +319,14 @@ def _link(path: Path, target: str) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     aside.rename(path)
+
+
+def _prune(state_dir: Path, most: int) -> None:
+    """Let the oldest go, but never the accepted one."""
+    accepted = accepted_number(state_dir)
+    others = [known for known in generations(state_dir) if known != accepted]
+    for old in others[: max(len(others) - most + 1, 0)]:
+        _remove(state_dir, old)
 
 
 def _remove(state_dir: Path, number: int) -> None:
