@@ -10,6 +10,7 @@ from hostfw.cli.engine import complain_of, extent, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.engine import Applied, Failed
 from hostfw.engine.generation import Refused
+from hostfw.engine.inspection import Inspected
 from hostfw.nft.change import Change
 
 _NEW_CHAIN = re.compile(r"^\tchain \S+ \{$", re.MULTILINE)
@@ -20,7 +21,7 @@ def run(options: Options, console: Console) -> ExitCode:
     """Apply, and report to a person on stderr or to a program on stdout."""
     started_s = monotonic()
     inspected = read(options)
-    outcome = open_engine(options).apply(inspected) if inspected.is_valid else Refused(inspected.problems)
+    outcome = _apply(options, inspected)
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(outcome, took_ms))))
@@ -36,6 +37,12 @@ def run(options: Options, console: Console) -> ExitCode:
             return refuse(outcome.problems, inspected.configuration, console, "nothing was changed")
         case Failed():
             return complain_of(outcome, console, in_force=True)
+
+
+def _apply(options: Options, inspected: Inspected) -> Applied | Refused | Failed:
+    if not inspected.is_valid:
+        return Refused(inspected.problems)
+    return open_engine(options).apply(inspected, accept_shrink=options.accept_shrink)
 
 
 def _sentence(applied: Applied, took_ms: int) -> str:

@@ -30,5 +30,6 @@ class Options(NamedTuple):
     output: Output = Output.TEXT
     annotate: bool = False
     nft: bool = False
+    accept_shrink: bool = False
     kind: str = ""
     name: str | None = None

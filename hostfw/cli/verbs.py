@@ -53,6 +53,11 @@ def _diff(parser: ArgumentParser) -> None:
 
 def _apply(parser: ArgumentParser) -> None:
     _add_files(parser)
+    parser.add_argument(
+        "--accept-shrink",
+        action="store_true",
+        help="believe Feeds whose files lost more than their maxShrink of what was accepted",
+    )
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -186,13 +191,16 @@ hostfwctl diff -f staging/ --nft""",
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [-o text|json]",
+        "[-f PATH...] [--accept-shrink] [-o text|json]",
         """\
 Compile a configuration for this host and put it into force, at one moment for every
 packet. Counters, established connections and the tables of other programs stay as
 they are. An invalid configuration, or one that the kernel refuses, changes nothing.
 
 The configuration becomes the accepted one: it is enforced again after a reboot.
+
+A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
+content, and a warning says so; --accept-shrink says that the loss is meant.
 
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
 applied, unchanged, refused (with problems) or failed (with message and hint).""",
