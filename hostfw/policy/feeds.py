@@ -11,10 +11,11 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
-from hostfw.model.cidr_set import Cidrs, cidr_set, unpacked
+from hostfw.model.cidr_set import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Feed, Resources
@@ -79,6 +80,16 @@ def lost(old: Source, feed: Feed) -> int:
         return 0
     before = len(parse_feed(old)[0])
     return 100 - kept // before if kept < (100 - feed.max_shrink) * before else 0
+
+
+def content_line(feed: Feed) -> str:
+    """What a feed's file holds, on one line that is another for another content."""
+    digest = sha256()
+    for family, length, addresses in (
+        feed.cidrs if isinstance(feed.cidrs, CidrSet) else packed_cidrs(feed.cidrs)
+    ).parts:
+        digest.update(f"{family}/{length}:{len(addresses)}:".encode() + addresses.data)
+    return f"# {len(feed.cidrs)} prefixes, digest {digest.hexdigest()[:12]}"
 
 
 def _read_at_once(lines: list[str], found: _Found) -> bool:
