@@ -90,12 +90,12 @@ def add_elements(family: Family, set_name: str, keys: Keys, *, generation: int |
     More than `BATCH_ELEMENTS` go in several transactions, in order. `generation` is the one that nftables must still
     be at: the first batch is refused if anybody committed since. Raises NetlinkError, which names the set.
     """
-    _send(_NEW, family, set_name, keys, generation)
+    _send(NEW, family, set_name, keys, generation)
 
 
 def delete_elements(family: Family, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
     """Take elements, all of which must be there, out of a set of our table; otherwise as `add_elements`."""
-    _send(_DELETE, family, set_name, keys, generation)
+    _send(DELETE, family, set_name, keys, generation)
 
 
 def is_filled(family: Family, set_name: str, keys: Keys) -> bool:
@@ -114,7 +114,7 @@ def is_filled(family: Family, set_name: str, keys: Keys) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Verb:
+class Verb:
     """What is done with elements: the type and flags of the messages, and the word for it in errors."""
 
     kind: int
@@ -122,12 +122,12 @@ class _Verb:
     doing: str
 
 
-_NEW = _Verb(NEWSETELEM, NLM_F_REQUEST | _NLM_F_CREATE, "adding {} elements to")
-_DELETE = _Verb(DELSETELEM, NLM_F_REQUEST, "deleting {} elements from")
+NEW = Verb(NEWSETELEM, NLM_F_REQUEST | _NLM_F_CREATE, "adding {} elements to")
+DELETE = Verb(DELSETELEM, NLM_F_REQUEST, "deleting {} elements from")
 
 
 def batches(
-    verb: _Verb, family: Family, set_name: str, keys: Keys, limit: int, generation: int | None = None
+    verb: Verb, family: Family, set_name: str, keys: Keys, limit: int, generation: int | None = None
 ) -> Iterator[tuple[bytes, int]]:
     """The transactions that take at most `limit` elements each, with the sequence number that is acknowledged.
 
@@ -139,7 +139,7 @@ def batches(
         generation = None
 
 
-def _send(verb: _Verb, family: Family, set_name: str, keys: Keys, generation: int | None) -> None:
+def _send(verb: Verb, family: Family, set_name: str, keys: Keys, generation: int | None) -> None:
     what = f"{verb.doing.format(len(keys))} the set {set_name} of {family.nft} {TABLE}"
     element_bytes = _HEADERS * _WORD + keys.width
     with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
@@ -154,7 +154,7 @@ def _send(verb: _Verb, family: Family, set_name: str, keys: Keys, generation: in
                 raise NetlinkError(error.errno, what, error.hint or hint, reason) from error
 
 
-def _batch(verb: _Verb, family: Family, set_name: str, keys: Keys, generation: int | None) -> tuple[bytes, int]:
+def _batch(verb: Verb, family: Family, set_name: str, keys: Keys, generation: int | None) -> tuple[bytes, int]:
     subsystem = NFGENMSG.pack(0, 0, SUBSYSTEM >> 8)
     genid = b"" if generation is None else u32(_BATCH_GENID, generation)
     head = _list_head(family, set_name)
