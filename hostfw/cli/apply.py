@@ -22,7 +22,7 @@ def run(options: Options, console: Console) -> ExitCode:
     """Apply, and report to a person on stderr or to a program on stdout."""
     started_s = monotonic()
     inspected = read(options)
-    outcome = open_engine(options).apply(inspected, options.confirm_within_s)
+    outcome = open_engine(options).apply(inspected, options.confirm_within_s, accept_shrink=options.accept_shrink)
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(outcome, took_ms))))

@@ -1,12 +1,13 @@
 """What the verbs have in common: reading a configuration, and saying what is wrong with it."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.options import Options
 from hostfw.cli.problems import report, tally
 from hostfw.engine.inspection import Inspected, inspect
-from hostfw.host.files import read_configuration, read_paths
+from hostfw.host.files import read_configuration, read_feeds, read_paths
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
@@ -15,7 +16,7 @@ from hostfw.model.sources import Configuration
 def read(options: Options) -> Inspected:
     """The configuration that a command line names, as far as it can be judged without a host."""
     configuration, problems = read_paths(options.files) if options.files else read_configuration(options.config_dir)
-    return inspect(configuration, problems)
+    return inspect(configuration, problems, partial(read_feeds, trusted=not options.files))
 
 
 def refuse(problems: Iterable[Problem], configuration: Configuration, console: Console, outcome: str = "") -> ExitCode:
@@ -42,6 +43,7 @@ def contents(resources: Resources) -> str:
             (resources.staged_policies, ("staged policy", "staged policies"), False),
             (resources.endpoints, ("endpoint",), True),
             (resources.network_sets, ("network set",), False),
+            (resources.feeds, ("feed",), False),
             (resources.tiers, ("tier",), False),
             (resources.profiles, ("profile",), False),
             (resources.interface_groups, ("interface group",), False),

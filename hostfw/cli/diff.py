@@ -14,9 +14,10 @@ from hostfw.cli.text import printable
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed
-from hostfw.model.resources import Resource, Resources
+from hostfw.model.resources import Feed, Resource, Resources
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.policy.encode import manifest
+from hostfw.policy.feeds import content_line
 
 _SETTINGS = "Settings"
 _SETTING_NAMES = {"marks": "packet_marks"}
@@ -117,7 +118,8 @@ def _by_kind_and_name(resources: Resources) -> dict[tuple[str, str], Resource]:
 
 
 def _manifest_lines(resource: Resource) -> list[str]:
-    return yaml_text(manifest(resource)).splitlines()
+    lines = yaml_text(manifest(resource)).splitlines()
+    return [*lines, content_line(resource)] if isinstance(resource, Feed) else lines
 
 
 def _unified(before: list[str], after: list[str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hostfw.model.resources import (
     CALICO_V3,
     HOSTFW_V1,
+    Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
@@ -69,6 +70,14 @@ KINDS = (
         ("LABELS",),
         lambda resources: resources.network_sets,
     ),
+    Kind(
+        HOSTFW_V1,
+        "Feed",
+        ("feed", "feeds"),
+        ("PATH", "ELEMENTS"),
+        ("MAXSHRINK", "LABELS"),
+        lambda resources: resources.feeds,
+    ),
     Kind(CALICO_V3, "Tier", ("tier", "tiers"), ("ORDER", "DEFAULTACTION"), (), lambda resources: resources.tiers),
     Kind(CALICO_V3, "Profile", ("profile", "profiles"), ("LABELS",), (), lambda resources: resources.profiles),
     Kind(
@@ -102,6 +111,8 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (resource.node, _interface(resource)), wide
         case GlobalNetworkSet():
             return (_cidrs(resource.nets),), (_labels(resource),)
+        case Feed():
+            return (resource.path, str(len(resource.cidrs))), (f"{resource.max_shrink}%", _labels(resource))
         case Tier():
             return (_order(resource.order), resource.default_action.value), ()
         case Profile():

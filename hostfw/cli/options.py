@@ -34,5 +34,6 @@ class Options(NamedTuple):
     console: bool = False
     to: int | None = None
     if_pending: str | None = None
+    accept_shrink: bool = False
     kind: str = ""
     name: str | None = None

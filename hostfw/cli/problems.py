@@ -115,8 +115,9 @@ def lines_of(text: str) -> list[str]:
 
 
 def sources(configuration: Configuration) -> tuple[Source, ...]:
-    """Every file of a configuration, the settings first."""
-    return (*((configuration.settings,) if configuration.settings else ()), *configuration.resources)
+    """Every file of a configuration, the settings first, what Feeds name last."""
+    settings = (configuration.settings,) if configuration.settings else ()
+    return (*settings, *configuration.resources, *configuration.feeds)
 
 
 def tally(problems: Sequence[Problem]) -> str:

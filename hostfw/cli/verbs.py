@@ -61,6 +61,11 @@ def _apply(parser: ArgumentParser) -> None:
         metavar="TIME",
         help="take it back unless it is confirmed within TIME, such as 90s, 5m or 1h",
     )
+    parser.add_argument(
+        "--accept-shrink",
+        action="store_true",
+        help="believe Feeds whose files lost more than their maxShrink of what was accepted",
+    )
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -218,7 +223,7 @@ hostfwctl diff -f staging/ --nft""",
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [--confirm-within TIME] [-o text|json]",
+        "[-f PATH...] [--accept-shrink] [--confirm-within TIME] [-o text|json]",
         """\
 Compile a configuration for this host and put it into force, at one moment for every
 packet. Counters, established connections and the tables of other programs stay as
@@ -230,6 +235,9 @@ taken back when the time is over, whatever has become of hostfwctl by then; a re
 before comes up with what was accepted. Until then `reload` and `apply` are refused;
 `apply --confirm-within` replaces what waits. A change that does not touch the ruleset
 is accepted at once.
+
+A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
+content, and a warning says so; --accept-shrink says that the loss is meant.
 
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
 applied, unchanged, refused (with problems) or failed (with message and hint), and

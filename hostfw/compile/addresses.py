@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from hostfw.compile.program import Condition, ProgramRule, Segment, with_staged
+from hostfw.model.cidr_set import Cidrs, CidrSet
 from hostfw.model.plan import PlannedSide
 from hostfw.model.values import Cidr, Family
 
@@ -31,8 +32,11 @@ def side_of(condition: Condition, *, source: bool) -> PlannedSide:
 
 def lists_of(side: PlannedSide, family: Family, limit: int) -> tuple[list[tuple[Cidr, ...]], list[tuple[Cidr, ...]]]:
     """The positive and the negative lists of prefixes of a side that are short enough to be told apart."""
-    positive = [side.nets, None if side.address_set is None else side.address_set.of(family)]
-    negative = [side.not_nets, None if side.not_address_set is None else side.not_address_set.of(family)]
+    positive: list[Cidrs | None] = [side.nets, None if side.address_set is None else side.address_set.of(family)]
+    negative: list[Cidrs | None] = [
+        side.not_nets,
+        None if side.not_address_set is None else side.not_address_set.of(family),
+    ]
     return _short(positive, family, limit), _short(negative, family, limit)
 
 
@@ -83,8 +87,9 @@ def _gathered(numbered: list[tuple[int, ProgramRule]], numbers: list[int], count
     return tuple(map(tuple, gathered))
 
 
-def _short(lists: list[tuple[Cidr, ...] | None], family: Family, limit: int) -> list[tuple[Cidr, ...]]:
-    of_family = (tuple(c for c in cidrs if c.family is family) for cidrs in lists if cidrs is not None)
+def _short(lists: list[Cidrs | None], family: Family, limit: int) -> list[tuple[Cidr, ...]]:
+    listed = (cidrs for cidrs in lists if cidrs is not None and not isinstance(cidrs, CidrSet))
+    of_family = (tuple(c for c in cidrs if c.family is family) for cidrs in listed)
     return [cidrs for cidrs in of_family if len(cidrs) <= limit]
 
 

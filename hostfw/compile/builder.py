@@ -1,12 +1,14 @@
 """Collects the objects of one table while it is laid out; equal content becomes one object."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hostfw.compile import names
 from hostfw.compile.costs import CostModel
-from hostfw.model.values import Cidr, Family
+from hostfw.model.cidr_set import PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
+from hostfw.model.values import Family
 from hostfw.nft.objects import (
     BaseChain,
     Chain,
@@ -54,7 +56,7 @@ class TableBuilder:
         self._chains: dict[str, Chain] = {}
         self._base_chains: list[BaseChain] = []
         self._made: dict[Hashable, str] = {}
-        self._address_refs: dict[tuple[tuple[Cidr, ...], str], tuple[SetRef, ...]] = {}
+        self._address_refs: dict[tuple[Cidrs, str], tuple[SetRef, ...]] = {}
 
     def counters(self, names: Iterable[str]) -> None:
         """Named counters, which are there even where no packet can reach them."""
@@ -76,16 +78,13 @@ class TableBuilder:
         """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel."""
         self._base_chains.append(BaseChain(hook, priority, policy_drop, names.signed(rules, self.family)))
 
-    def address_sets(self, cidrs: tuple[Cidr, ...], comment: str = "") -> tuple[SetRef, ...]:
+    def address_sets(self, cidrs: Cidrs, comment: str = "") -> tuple[SetRef, ...]:
         """Hash sets that together hold these prefixes, one set a prefix length, shortest last."""
         key = (cidrs, comment)
         if key not in self._address_refs:
-            lengths = sorted({cidr.length for cidr in cidrs}, reverse=True)
             self._address_refs[key] = tuple(
-                SetRef(
-                    self._address_set(tuple(c.address for c in cidrs if c.length == length), length, comment), length
-                )
-                for length in lengths
+                SetRef(self._address_set(addresses, length, comment), length)
+                for length, addresses in sorted(_by_length(cidrs).items(), reverse=True)
             )
         return self._address_refs[key]
 
@@ -142,14 +141,19 @@ class TableBuilder:
                     pass
         return chains
 
-    def _address_set(self, addresses: tuple[Element, ...], length: int, comment: str) -> str:
-        return self._set(f"nets/{length}", ElementType.ADDRESS, addresses, comment=comment)
+    def _address_set(self, addresses: Collection[int], length: int, comment: str) -> str:
+        elements: tuple[Element, ...] | PackedAddresses
+        if len(addresses) < PACKED_FROM:
+            elements = tuple(addresses)
+        else:
+            elements = addresses if isinstance(addresses, PackedAddresses) else pack(self.family, addresses)
+        return self._set(f"nets/{length}", ElementType.ADDRESS, elements, comment=comment)
 
     def _set(
         self,
         purpose: str,
         element_type: ElementType,
-        elements: tuple[Element, ...],
+        elements: tuple[Element, ...] | PackedAddresses,
         *,
         interval: bool = False,
         comment: str = "",
@@ -162,3 +166,13 @@ class TableBuilder:
         if objects.setdefault(item.name, item) != item:
             raise DigestCollisionError(item.name)
         return item.name
+
+
+def _by_length(cidrs: Cidrs) -> Mapping[int, Collection[int]]:
+    """The network addresses of prefixes of one family by length, ascending."""
+    if isinstance(cidrs, CidrSet):
+        return {part.length: part.addresses for part in cidrs.parts}
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for cidr in cidrs:
+        found[cidr.length].append(cidr.address)
+    return found

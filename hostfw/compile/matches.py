@@ -11,9 +11,10 @@ from math import prod
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import Cell
 from hostfw.compile.program import Condition
+from hostfw.model.cidr_set import Cidrs, CidrSet
 from hostfw.model.plan import AddressSet, PlannedSide, PortSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange
-from hostfw.nft.objects import Key, Match, SetRef
+from hostfw.nft.objects import Key, Match
 
 Alternative = tuple[Match, ...]
 Choice = tuple[Alternative, ...]
@@ -207,9 +208,7 @@ def _addresses(
     return True
 
 
-def _lists(
-    nets: tuple[Cidr, ...] | None, selected: AddressSet | None, family: Family
-) -> Iterator[tuple[tuple[Cidr, ...], str]]:
+def _lists(nets: tuple[Cidr, ...] | None, selected: AddressSet | None, family: Family) -> Iterator[tuple[Cidrs, str]]:
     """The lists of prefixes of one family, each with the selector that it stands for."""
     if nets is not None:
         yield tuple(cidr for cidr in nets if cidr.family is family), ""
@@ -217,10 +216,13 @@ def _lists(
         yield selected.of(family), selected.selector
 
 
-def _is_within(cidrs: tuple[Cidr, ...], region: Cidr | None, builder: TableBuilder) -> bool | None:
+def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool | None:
     """Whether a list holds every address of the region (True), none (False), or a test must tell (None)."""
     if not cidrs:
         return False
+    # What covers everything covers all else, so it is alone: never in what is packed, since that is many.
+    if isinstance(cidrs, CidrSet):
+        return None
     if cidrs[0].length == 0:
         return True
     if region is None or len(cidrs) > builder.costs.dispatched_prefixes:
@@ -228,10 +230,7 @@ def _is_within(cidrs: tuple[Cidr, ...], region: Cidr | None, builder: TableBuild
     return any(cidr.length <= region.length and cidr.contains(region.address) for cidr in cidrs)
 
 
-def _address_matches(
-    cidrs: tuple[Cidr, ...], selector: str, keys: _Side, builder: TableBuilder, *, negated: bool
-) -> list[Match]:
-    values: tuple[Cidr, ...] | tuple[SetRef, ...] = (
-        cidrs if len(cidrs) <= builder.costs.inline_cidrs else builder.address_sets(cidrs, selector)
-    )
+def _address_matches(cidrs: Cidrs, selector: str, keys: _Side, builder: TableBuilder, *, negated: bool) -> list[Match]:
+    inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= builder.costs.inline_cidrs
+    values = cidrs if inline else builder.address_sets(cidrs, selector)
     return [Match(keys.address, value, negated) for value in values]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from hostfw.engine.fills import fill, unfilled
 from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import digests, installed_tables, missing
@@ -54,10 +55,12 @@ def enforce(
     """
     record, _ = load_in_force(writer.directories.run)
     tables = writer.host.read_tables()
-    planned = change(generation.ruleset, installed_tables(tables, record))
+    lacking_elements = unfilled(generation.ruleset, tables, writer.nftables)
+    planned = change(generation.ruleset, installed_tables(tables, record, lacking_elements))
     stopped = send(planned.prepare, writer.nftables)
     if stopped is not None:
         return stopped
+    fill(planned.fills, writer.nftables)
     stopped = before_switch(planned) or send(planned.switch, writer.nftables)
     if stopped is not None:
         return stopped

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.events import note
+from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import Inspected, inspect
@@ -75,7 +76,7 @@ class Engine:
         if not inspected.is_valid:
             return Refused(inspected.problems)
         try:
-            return build(inspected, self.observe(inspected.settings))
+            return build(believed(inspected, self.directories.state), self.observe(inspected.settings))
         except HostError as error:
             return failed(error)
 
@@ -88,14 +89,18 @@ class Engine:
         record, _ = load_in_force(self.directories.run)
         return change(generation.ruleset, installed_tables(tables, record))
 
-    def apply(self, inspected: Inspected, confirm_within_s: float | None = None) -> Applied | Refused | Failed:
+    def apply(
+        self, inspected: Inspected, confirm_within_s: float | None = None, *, accept_shrink: bool = False
+    ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
 
-        It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds.
+        It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
+        more than they may keep their accepted content, unless `accept_shrink`.
         """
         if not inspected.is_valid:
             return self._refused(Refused(inspected.problems))
-        return self._write(lambda writer: self._apply(writer, inspected, confirm_within_s))
+        candidate = inspected if accept_shrink else believed(inspected, self.directories.state)
+        return self._write(lambda writer: self._apply(writer, candidate, confirm_within_s))
 
     def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:
         """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""

@@ -1,13 +1,18 @@
 """What a configuration says and what is wrong with it, as far as that can be judged without a host."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
-from hostfw.model.sources import Configuration
+from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check import check
 from hostfw.policy.decode import decode
+from hostfw.policy.feeds import filled
+
+ReadFeeds = Callable[[Sequence[str]], tuple[tuple[Source, ...], tuple[Problem, ...]]]
+"""Reads the files that Feeds name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,20 @@ class Inspected:
         return not errors(self.problems)
 
 
-def inspect(configuration: Configuration, read_problems: tuple[Problem, ...] = ()) -> Inspected:
-    """What a configuration says and everything that is wrong with it, offline."""
+def inspect(
+    configuration: Configuration, read_problems: tuple[Problem, ...] = (), read_feeds: ReadFeeds | None = None
+) -> Inspected:
+    """What a configuration says and everything that is wrong with it, offline.
+
+    Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold.
+    """
     decoded = decode(configuration)
-    problems = (*read_problems, *decoded.problems, *check(decoded.resources, decoded.settings))
-    return Inspected(configuration, decoded.settings, decoded.resources, in_order(problems))
+    known = {source.path for source in configuration.feeds}
+    wanted = [feed.file for feed in decoded.resources.feeds if feed.path and feed.file not in known]
+    unread: tuple[Problem, ...] = ()
+    if wanted and read_feeds is not None:
+        sources, unread = read_feeds(wanted)
+        configuration = replace(configuration, feeds=(*configuration.feeds, *sources))
+    resources, feed_problems = filled(decoded.resources, configuration.feeds)
+    problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *check(resources, decoded.settings))
+    return Inspected(configuration, decoded.settings, resources, in_order(problems))

@@ -1,6 +1,7 @@
 """What the kernel holds of ours, held against what we remember of it."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from hostfw.host.nf_tables import KernelChain
 from hostfw.host.state import InForce
@@ -13,10 +14,19 @@ from hostfw.nft.render import table_name
 Digests = tuple[tuple[Family, str, str], ...]
 
 
-def installed_tables(tables: KernelTables, record: InForce | None) -> tuple[InstalledTable, ...]:
-    """The tables that exist, with the chains that cannot be trusted to hold what their names say."""
+def installed_tables(
+    tables: KernelTables, record: InForce | None, unfilled: frozenset[tuple[Family, str]] = frozenset()
+) -> tuple[InstalledTable, ...]:
+    """The tables that exist, with the chains that cannot be trusted to hold what their names say.
+
+    `unfilled` are the big sets that lack elements.
+    """
     found = (tables.of(family) for family in FAMILIES)
-    return tuple(_installed(table, record) for table in found if table.exists)
+    return tuple(
+        replace(_installed(table, record), unfilled=frozenset(name for of, name in unfilled if of is table.family))
+        for table in found
+        if table.exists
+    )
 
 
 def digests(tables: KernelTables) -> Digests:

@@ -53,6 +53,14 @@ def read_paths(paths: Sequence[Path], stdin: BinaryIO | None = None) -> tuple[Co
     return _read_all(_named(paths, stdin), owner=None)
 
 
+def read_feeds(paths: Sequence[str], *, trusted: bool) -> tuple[tuple[Source, ...], tuple[Problem, ...]]:
+    """The files that Feeds name, each once; read as root, `trusted` ones must be root's own as in the configuration."""
+    owner = 0 if trusted and os.geteuid() == 0 else None
+    read = [_read(_File(Path(path)), owner) for path in dict.fromkeys(paths)]
+    problems = in_order(item for item in read if isinstance(item, Problem))
+    return tuple(item for item in read if isinstance(item, Source)), problems
+
+
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write a file so that it holds `data` durably, or what it held before. Raises WriteError.
 

@@ -38,15 +38,18 @@ _U32 = struct.Struct("!I")
 _U64 = struct.Struct("!Q")
 _TYPE_MASK = 0x3FFF
 _NESTED = 0x8000
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_OVERHEAD_BYTES = 1024
+"""What a socket's buffer needs beside the message; af_netlink.c takes 32 bytes off."""
 _RECEIVE_BYTES = 256 * 1024
 """More than a kernel puts into one part of a dump: at most 32 KiB up to 6.18 (af_netlink.c, max_recvmsg_len)."""
 
 
 class NetlinkError(HostError):
-    """The kernel refused a netlink request; `errno` is its reason."""
+    """The kernel refused a netlink request; `errno` is its reason, and `reason` what it means where that is known."""
 
-    def __init__(self, number: int, what: str, hint: str = "") -> None:
-        super().__init__(f"{what}: {os.strerror(number)}", hint)
+    def __init__(self, number: int, what: str, hint: str = "", reason: str = "") -> None:
+        super().__init__(f"{what}: {reason or os.strerror(number)}", hint)
         self.errno = number
 
 
@@ -107,12 +110,49 @@ class NetlinkSocket:
         """The payload of the one message that answers a request."""
         return next(self._answers(self._send(kind, NLM_F_REQUEST, body), what)).payload
 
+    def make_room(self, message_bytes: int) -> int:
+        """Let the socket take messages of this size, as far as the kernel permits; gives the size that it takes."""
+        size = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        if size - _OVERHEAD_BYTES < message_bytes:
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, message_bytes)
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
+            except PermissionError:
+                # In a user namespace of our own the system's bound holds: net.core.wmem_max.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, message_bytes)
+            size = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        return size - _OVERHEAD_BYTES
+
+    def transact(self, batch: bytes, last: int, what: str) -> None:
+        """Send a batch of messages and wait until it is done; `last` is the sequence number that asks for an ACK.
+
+        The kernel commits before it answers, and answers with every error before that ACK.
+        """
+        try:
+            self._socket.send(batch)
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO, what) from error
+        for sequence, answer in self._received(what):
+            refusal = error_of(answer)
+            if refusal:
+                raise NetlinkError(refusal, what, _hint(refusal))
+            if sequence == last:
+                return
+
     def _send(self, kind: int, flags: int, body: bytes) -> int:
         sequence = next(self._sequence)
         self._socket.send(message(kind, flags, sequence, body))
         return sequence
 
     def _answers(self, sequence: int, what: str) -> Iterator[Message]:
+        for answer_sequence, answer in self._received(what):
+            if answer_sequence == sequence:
+                refusal = error_of(answer)
+                if refusal:
+                    raise NetlinkError(refusal, what, _hint(refusal))
+                yield answer
+
+    def _received(self, what: str) -> Iterator[tuple[int, Message]]:
         while True:
             try:
                 data, _, flags, _ = self._socket.recvmsg(_RECEIVE_BYTES)
@@ -122,13 +162,7 @@ class NetlinkSocket:
                 raise NetlinkError(error.errno or errno.EIO, what) from error
             if flags & socket.MSG_TRUNC:
                 raise NetlinkError(errno.EMSGSIZE, what)
-            for answer_sequence, answer in messages(data):
-                if answer_sequence != sequence:
-                    continue
-                refusal = error_of(answer)
-                if refusal:
-                    raise NetlinkError(refusal, what, _hint(refusal))
-                yield answer
+            yield from messages(data)
 
 
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:

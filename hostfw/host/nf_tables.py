@@ -11,13 +11,17 @@ from typing import NamedTuple
 
 from hostfw.host.netlink import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
 
-_SUBSYSTEM = 10 << 8
-GETTABLE = _SUBSYSTEM | 1
-GETCHAIN = _SUBSYSTEM | 4
-GETRULE = _SUBSYSTEM | 7
-GETSET = _SUBSYSTEM | 10
-GETGEN = _SUBSYSTEM | 16
-GETOBJ = _SUBSYSTEM | 19
+SUBSYSTEM = 10 << 8
+"""NFNL_SUBSYS_NFTABLES, where a message type has it."""
+GETTABLE = SUBSYSTEM | 1
+GETCHAIN = SUBSYSTEM | 4
+GETRULE = SUBSYSTEM | 7
+GETSET = SUBSYSTEM | 10
+NEWSETELEM = SUBSYSTEM | 12
+GETSETELEM = SUBSYSTEM | 13
+DELSETELEM = SUBSYSTEM | 14
+GETGEN = SUBSYSTEM | 16
+GETOBJ = SUBSYSTEM | 19
 
 TABLE_NAME = 1
 """NFTA_TABLE_NAME, and the table's attribute of chains, rules, sets and objects alike."""

@@ -1,4 +1,4 @@
-"""Scripts into the kernel: libnftables behind a worker process and a timeout.
+"""Scripts into the kernel: libnftables behind a worker process and a timeout, and past it the elements of big sets.
 
 A script is one transaction: all of it takes effect or none. What nft refuses is an `NftResult` with its words; a
 worker that dies, hangs or cannot start is an `NftFailure`, which says whether the ruleset in force is known to be
@@ -18,9 +18,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
 
+from hostfw.host import elements
 from hostfw.host import nftables_worker as worker_module
+from hostfw.host.elements import Keys
 from hostfw.host.errors import HostError
 from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST
+from hostfw.model.values import Family
 
 TIMEOUT_S = 30.0
 """How long a request may take; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
@@ -52,13 +55,19 @@ class NftFailure(HostError):
 
 
 class Nftables(Protocol):
-    """What puts scripts into the kernel."""
+    """What puts scripts, and the elements of big sets, into the kernel."""
 
     def check(self, script: str) -> NftResult:
         """Whether the kernel would take the script now; changes nothing."""
 
     def commit(self, script: str) -> NftResult:
         """Put the script into force as one transaction."""
+
+    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+        """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
+
+    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
 
     def close(self) -> None:
         """Give back what is held."""
@@ -98,6 +107,14 @@ class NftablesWorker:
     def commit(self, script: str) -> NftResult:
         """Put the script into force as one transaction."""
         return self._request(COMMIT, script, "committing a script")
+
+    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+        """Put elements into a set in order, from this process; those that are there stay. Raises NetlinkError."""
+        elements.add_elements(family, set_name, keys)
+
+    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
+        return elements.is_filled(family, set_name, keys)
 
     def close(self) -> None:
         """End the worker."""

@@ -139,6 +139,7 @@ def store_generation(state_dir: Path, generation: Accepted) -> int:
         _SOURCES: to_json(
             settings=_sourceto_json(generation.configuration.settings),
             resources=[_sourceto_json(source) for source in generation.configuration.resources],
+            feeds=[_sourceto_json(source) for source in generation.configuration.feeds],
         ),
         _GENERATION: to_json(
             id=generation.id,
@@ -272,12 +273,17 @@ def _node(data: object) -> str:
 
 def _configuration(data: object) -> Configuration | None:
     match data:
-        case {"format": 1, "settings": settings, "resources": list(resources)}:
-            sources = [_source(resource) for resource in resources]
-            found = tuple(source for source in sources if source is not None)
-            if len(found) == len(sources) and (settings is None or _source(settings) is not None):
-                return Configuration(_source(settings), found)
+        case {"format": 1, "settings": settings, "resources": list(resources), **more}:
+            found, feeds = _sources(resources), _sources(more.get("feeds", []))
+            if found is not None and feeds is not None and (settings is None or _source(settings) is not None):
+                return Configuration(_source(settings), found, feeds)
     return None
+
+
+def _sources(data: object) -> tuple[Source, ...] | None:
+    found = [_source(item) for item in data] if isinstance(data, list) else [None]
+    known = tuple(source for source in found if source is not None)
+    return known if len(known) == len(found) else None
 
 
 def _source(data: object) -> Source | None:

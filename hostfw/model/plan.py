@@ -7,6 +7,7 @@ evaluation order. `policy.explain` gives verdicts from it, `compile` gives a rul
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hostfw.model.cidr_set import Cidrs, CidrSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
@@ -20,10 +21,12 @@ class AddressSet:
     """
 
     selector: str
-    cidrs: tuple[Cidr, ...]
+    cidrs: Cidrs
 
-    def of(self, family: Family) -> tuple[Cidr, ...]:
+    def of(self, family: Family) -> Cidrs:
         """The members of one family."""
+        if isinstance(self.cidrs, CidrSet):
+            return self.cidrs.of(family)
         return tuple(c for c in self.cidrs if c.family is family)
 
 

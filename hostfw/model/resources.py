@@ -7,7 +7,9 @@ the Calico documentation for the meaning of each field.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 
+from hostfw.model.cidr_set import Cidrs
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
@@ -167,6 +169,26 @@ class GlobalNetworkSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """Addresses of a file beside the manifests, one a line, that rule selectors find by the feed's labels.
+
+    `path` is as written, absolute or from the folder of the manifest. A file that lost more than `max_shrink` percent
+    of what was accepted is not believed. `cidrs` is what the file holds, empty until it is read (`policy.feeds`).
+    """
+
+    metadata: Metadata
+    path: str
+    max_shrink: int = 50
+    path_position: Position = NOWHERE
+    cidrs: Cidrs = ()
+
+    @property
+    def file(self) -> str:
+        """The path of the file, from where the manifest's own path counts."""
+        return str(PurePath(self.path_position.path).parent / self.path)
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """A group of policies that is evaluated as one step; `default_action` is Deny or Pass."""
 
@@ -216,7 +238,14 @@ class InterfaceGroup:
 
 
 Resource = (
-    GlobalNetworkPolicy | StagedGlobalNetworkPolicy | HostEndpoint | GlobalNetworkSet | Tier | Profile | InterfaceGroup
+    GlobalNetworkPolicy
+    | StagedGlobalNetworkPolicy
+    | HostEndpoint
+    | GlobalNetworkSet
+    | Feed
+    | Tier
+    | Profile
+    | InterfaceGroup
 )
 
 
@@ -231,6 +260,7 @@ class Resources:
     profiles: tuple[Profile, ...] = ()
     interface_groups: tuple[InterfaceGroup, ...] = ()
     staged_policies: tuple[StagedGlobalNetworkPolicy, ...] = ()
+    feeds: tuple[Feed, ...] = ()
 
     @property
     def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:
@@ -244,6 +274,7 @@ class Resources:
             *self.staged_policies,
             *self.endpoints,
             *self.network_sets,
+            *self.feeds,
             *self.tiers,
             *self.profiles,
             *self.interface_groups,

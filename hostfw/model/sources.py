@@ -20,7 +20,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Everything that was read for one generation: the settings file, if there is one, and the resource files."""
+    """Everything that was read for one generation: the settings file, if there is one, the resource files, the feeds.
+
+    `feeds` are the files that Feeds name, by path and each once.
+    """
 
     settings: Source | None = None
     resources: tuple[Source, ...] = ()
+    feeds: tuple[Source, ...] = ()

@@ -1,16 +1,18 @@
 """From what the kernel holds to what it should hold: prepare, switch, sweep.
 
 Chains, sets and maps carry the digest of their content in their names, so a name that is there needs nothing, and
-nothing that a packet can meet is ever edited. *Prepare* adds what is new, not yet referred to. *Switch* is one
-transaction that turns the base chains to the new structure, for both families at once. *Sweep* deletes what nothing
-refers to any more. A crash between two of them leaves the old or the new generation, and litter for the next sweep.
+nothing that a packet can meet is ever edited. *Prepare* adds what is new, not yet referred to. *Fill* puts the elements
+into big sets, which the scripts only declare. *Switch* is one transaction that turns the base chains to the new
+structure, for both families at once. *Sweep* deletes what nothing refers to any more. A crash between two of them, or
+within fill, leaves the old or the new generation, and litter for the next sweep.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from hostfw.model.values import Family
-from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Rule, Ruleset, Table
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Rule, Ruleset, Set, Table
 from hostfw.nft.render import base_chain_spec, rule_text, table_name, table_text
 
 
@@ -28,7 +30,8 @@ class InstalledTable:
     """What the kernel holds of one of our tables, by name.
 
     `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
-    another's hand, or there before we keep a record. Those that are still wanted are written again.
+    another's hand, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
+    big sets among `sets` whose filling was cut short.
     """
 
     family: Family
@@ -38,23 +41,36 @@ class InstalledTable:
     chains: frozenset[str] = frozenset()
     base_chains: Mapping[str, InstalledBaseChain] = field(default_factory=dict)
     suspect: frozenset[str] = frozenset()
+    unfilled: frozenset[str] = frozenset()
+
+
+class Fill(NamedTuple):
+    """A big set that is to get its elements, between prepare and switch."""
+
+    family: Family
+    set: Set
+
+    def __str__(self) -> str:
+        return f"add {len(self.set.elements)} elements to {table_name(self.family)} {self.set.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The scripts that lead to a ruleset, each one transaction; an empty one has nothing to do."""
+    """What leads to a ruleset: scripts, each one transaction (an empty one has nothing to do), and sets to fill."""
 
     prepare: str = ""
+    fills: tuple[Fill, ...] = ()
     switch: str = ""
     sweep: str = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether the kernel already holds exactly the ruleset."""
-        return not (self.prepare or self.switch or self.sweep)
+        return not (self.prepare or self.fills or self.switch or self.sweep)
 
     def __str__(self) -> str:
-        steps = (("prepare", self.prepare), ("switch", self.switch), ("sweep", self.sweep))
+        fill = "".join(f"# {fill}\n" for fill in self.fills)
+        steps = (("prepare", self.prepare), ("fill", fill), ("switch", self.switch), ("sweep", self.sweep))
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
 
@@ -65,6 +81,7 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable]) -> Change:
     present = [(table, there) for table, there in pairs if there is not None]
     return Change(
         prepare="".join(_prepare(table, there) for table, there in pairs),
+        fills=tuple(fill for table, there in pairs for fill in _fills(table, there)),
         switch="".join(_switch(table, there) for table, there in pairs),
         sweep="".join(line for table, there in present for line in _sweep(table, there)),
     )
@@ -77,7 +94,7 @@ def as_installed(chain: BaseChain) -> InstalledBaseChain:
 
 def _prepare(desired: Table, installed: InstalledTable | None) -> str:
     if installed is None:
-        return table_text(replace(desired, base_chains=()))
+        return table_text(replace(desired, base_chains=()), big_sets_empty=True)
     missing = Table(
         desired.family,
         tuple(name for name in desired.counters if name not in installed.counters),
@@ -85,7 +102,12 @@ def _prepare(desired: Table, installed: InstalledTable | None) -> str:
         tuple(m for m in desired.maps if m.name not in installed.maps),
         tuple(c for c in desired.chains if c.name not in installed.chains),
     )
-    return "" if missing == Table(desired.family) else table_text(missing)
+    return "" if missing == Table(desired.family) else table_text(missing, big_sets_empty=True)
+
+
+def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
+    filled = frozenset[str]() if installed is None else installed.sets - installed.unfilled
+    yield from (Fill(desired.family, s) for s in desired.sets if s.is_big and s.name not in filled)
 
 
 def _switch(desired: Table, installed: InstalledTable | None) -> str:

@@ -7,6 +7,7 @@ Types hold what the kernel holds: addresses and ports are integers, a rule is ma
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import Cidr, Family, PortRange
 
 TABLE = "hostfw"
@@ -222,13 +223,21 @@ Element = int | str | PortRange | tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A named set of fixed content; `interval` allows ranges (ports only: addresses are hashed per prefix length)."""
+    """A named set of fixed content; `interval` allows ranges (ports only: addresses are hashed per prefix length).
+
+    Addresses are packed where they are many.
+    """
 
     name: str
     type: ElementType
-    elements: tuple[Element, ...]
+    elements: tuple[Element, ...] | PackedAddresses
     interval: bool = False
     comment: str = ""
+
+    @property
+    def is_big(self) -> bool:
+        """Whether its elements go to the kernel by `host.elements`, apart from the script that declares it."""
+        return isinstance(self.elements, PackedAddresses)
 
 
 @dataclass(frozen=True, slots=True)

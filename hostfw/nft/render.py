@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from itertools import repeat
+from socket import AF_INET, AF_INET6, inet_ntop
 
+from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
 from hostfw.nft.objects import (
     TABLE,
@@ -59,11 +62,14 @@ def table_name(family: Family) -> str:
     return f"{family.nft} {TABLE}"
 
 
-def table_text(table: Table) -> str:
-    """A table block with everything of it that is given; adding it to a table that exists adds just that."""
+def table_text(table: Table, *, big_sets_empty: bool = False) -> str:
+    """A table block with everything of it that is given; adding it to a table that exists adds just that.
+
+    With `big_sets_empty` the sets that `host.elements` fills are declared and no more.
+    """
     counters = f"\n{_INDENT}".join(f"counter {name} {{ }}" for name in table.counters)
     blocks = [counters] if counters else []
-    blocks.extend(_set_text(s, table.family) for s in table.sets)
+    blocks.extend(_set_text(s, table.family, empty=big_sets_empty and s.is_big) for s in table.sets)
     blocks.extend(_map_text(m, table.family) for m in table.maps)
     blocks.extend(_chain_text(c, table.family) for c in table.chains)
     blocks.extend(_base_chain_text(c, table.family) for c in table.base_chains)
@@ -86,9 +92,12 @@ def rules_digest(rules: Iterable[Rule], family: Family) -> str:
 
 
 def elements_digest(contents: Set | VerdictMap, family: Family) -> str:
-    """The digest of a set's or map's content, which its name carries."""
-    unnamed = _set_lines(contents, family) if isinstance(contents, Set) else _map_lines(contents, family)
-    return _digest(unnamed)
+    """The digest of a set's or map's content, which its name carries; of a big set, of its elements as packed."""
+    if isinstance(contents, VerdictMap):
+        return _digest(_map_lines(contents, family))
+    if isinstance(contents.elements, PackedAddresses):
+        return _digest((*_set_lines(contents, family, empty=True), sha256(contents.elements.data).hexdigest()))
+    return _digest(_set_lines(contents, family))
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -116,8 +125,8 @@ def base_chain_spec(chain: BaseChain) -> str:
     )
 
 
-def _set_text(contents: Set, family: Family) -> str:
-    return _block(f"set {contents.name}", _set_lines(contents, family))
+def _set_text(contents: Set, family: Family, *, empty: bool = False) -> str:
+    return _block(f"set {contents.name}", _set_lines(contents, family, empty=empty))
 
 
 def _map_text(contents: VerdictMap, family: Family) -> str:
@@ -129,12 +138,24 @@ def _block(title: str, lines: Iterable[str]) -> str:
     return f"{title} {{\n{body}{_INDENT}}}"
 
 
-def _set_lines(contents: Set, family: Family) -> Iterator[str]:
+def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterator[str]:
     yield f"type {_type_text(contents.type, family)}"
     yield from _storage_lines(contents.interval, len(contents.elements))
     if contents.comment:
         yield f'comment "{contents.comment}"'
+    if empty:
+        return
+    if isinstance(contents.elements, PackedAddresses):
+        yield f"elements = {{ {', '.join(_address_texts(contents.elements))} }}"
+        return
     yield f"elements = {{ {', '.join(_element_text(e, contents.type, family) for e in contents.elements)} }}"
+
+
+def _address_texts(addresses: PackedAddresses) -> Iterator[str]:
+    """The usual text of each address, a million in a quarter of a second."""
+    data, width = addresses.data, addresses.width
+    packed = (data[start : start + width] for start in range(0, len(data), width))
+    return map(inet_ntop, repeat(AF_INET if addresses.family is Family.V4 else AF_INET6), packed)
 
 
 def _map_lines(contents: VerdictMap, family: Family) -> Iterator[str]:

@@ -1,13 +1,14 @@
 """The address book: what rule selectors and port names stand for.
 
-It holds the HostEndpoints of all nodes, not only of this one, and the GlobalNetworkSets. A HostEndpoint contributes
-its expectedIPs and never the addresses that its interface really has, as in Calico; so one that has none is in no
-set, and `all()` means every address that the book knows, not every address.
+It holds the HostEndpoints of all nodes, not only of this one, the GlobalNetworkSets and the Feeds. A HostEndpoint
+contributes its expectedIPs and never the addresses that its interface really has, as in Calico; so one that has none
+is in no set, and `all()` means every address that the book knows, not every address.
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import chain, groupby
 
+from hostfw.model.cidr_set import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.plan import AddressSet, PortMember, PortSet
 from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
 from hostfw.model.values import Cidr, Protocol, merge
@@ -29,13 +30,16 @@ class AddressBook:
             ((part, labels) for cidrs, labels in addressed for part in _by_family(merge(cidrs))),
             key=lambda entry: entry[0],
         )
-        self._entries = tuple(cidrs for cidrs, _ in entries)
-        self._entry_labels = index_labels(labels for _, labels in entries)
+        feeds = [feed for feed in resources.feeds if feed.cidrs]
+        self._entries: tuple[Cidrs, ...] = (*(cidrs for cidrs, _ in entries), *(feed.cidrs for feed in feeds))
+        self._entry_labels = index_labels(
+            (*(labels for _, labels in entries), *(dict(feed.metadata.labels) for feed in feeds))
+        )
         self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
         self._port_labels = index_labels(effective_labels(e, profiles) for e in self._with_ports)
         self._named = _bits_by_port_name(self._with_ports)
         self._parsed: dict[str, tuple[Selector, str]] = {}
-        self._gathered: dict[int, tuple[Cidr, ...]] = {}
+        self._gathered: dict[int, Cidrs] = {}
         self._address_sets: dict[str, AddressSet] = {}
         self._port_sets: dict[tuple[str, str, int | None], PortSet] = {}
 
@@ -77,13 +81,21 @@ class AddressBook:
             self._parsed[text.text] = known
         return known
 
-    def _gather(self, bits: int) -> tuple[Cidr, ...]:
+    def _gather(self, bits: int) -> Cidrs:
         known = self._gathered.get(bits)
         if known is None:
-            parts = [self._entries[place] for place in members(bits)]
-            known = parts[0] if len(parts) == 1 else merge(chain.from_iterable(parts))
+            known = _joined([self._entries[place] for place in members(bits)])
             self._gathered[bits] = known
         return known
+
+
+def _joined(parts: list[Cidrs]) -> Cidrs:
+    """All of them, disjoint and sorted: as a tuple while they are few."""
+    if sum(map(len, parts)) >= PACKED_FROM:
+        one = parts[0] if len(parts) == 1 else None
+        return unpacked(one if isinstance(one, CidrSet) else union(parts))
+    few = [tuple(part) for part in parts]
+    return few[0] if len(few) == 1 else merge(chain.from_iterable(few))
 
 
 def _by_family(cidrs: tuple[Cidr, ...]) -> Iterable[tuple[Cidr, ...]]:

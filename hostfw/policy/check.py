@@ -1,10 +1,12 @@
 """What must hold across resources: names that are given once, references that lead somewhere, selectors that parse."""
 
+from bisect import bisect
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import Profile, Resources, Rule, SelectorText, Tier
+from hostfw.model.resources import Profile, Resource, Resources, Rule, SelectorText, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
@@ -66,28 +68,50 @@ def _built_in_profile(profiles: Iterable[Profile]) -> Iterator[Problem]:
             yield Problem(profile.metadata.position, message, "another name", "leave it out; HostEndpoints can name it")
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The resources that a reference may lead to."""
+
+    noun: str
+    known: frozenset[str]
+    in_order: tuple[str, ...]
+    expected: str
+
+
 def _references(resources: Resources) -> Iterator[Problem]:
-    tiers = {tier.metadata.name for tier in (*resources.tiers, DEFAULT_TIER)}
+    tiers = _names("tier", (*resources.tiers, DEFAULT_TIER))
     for policy in resources.every_policy:
-        if policy.tier not in tiers:
-            yield _unknown("tier", policy.tier, tiers, policy.tier_position, policy.metadata.position)
-    profiles = {profile.metadata.name for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
-    groups = {group.metadata.name for group in resources.interface_groups}
+        if policy.tier not in tiers.known:
+            yield _unknown(tiers, policy.tier, policy.tier_position, policy.metadata.position)
+    profiles = _names("profile", (*resources.profiles, DEFAULT_ALLOW_PROFILE))
+    groups = _names("InterfaceGroup", resources.interface_groups)
     for endpoint in resources.endpoints:
         position = endpoint.metadata.position
         places = dict(zip(endpoint.profiles, endpoint.profile_positions, strict=False))
         for name in endpoint.profiles:
-            if name not in profiles:
-                yield _unknown("profile", name, profiles, places.get(name, NOWHERE), position)
+            if name not in profiles.known:
+                yield _unknown(profiles, name, places.get(name, NOWHERE), position)
         group = endpoint.interface_group
-        if group is not None and group not in groups:
-            yield _unknown("InterfaceGroup", group, groups, endpoint.interface_group_position, position)
+        if group is not None and group not in groups.known:
+            yield _unknown(groups, group, endpoint.interface_group_position, position)
 
 
-def _unknown(noun: str, name: str, known: set[str], position: Position, otherwise: Position) -> Problem:
-    expected = f"one of {listed(known)}" if known else f"a declared {noun}"
-    hint = did_you_mean(name, sorted(known)) or f"declare the {noun}"
-    return Problem(position if position.line else otherwise, f"unknown {noun} {quoted(name)}", expected, hint)
+def _names(noun: str, declared: Iterable[Resource]) -> _Names:
+    known = frozenset(resource.metadata.name for resource in declared)
+    return _Names(noun, known, tuple(sorted(known)), f"one of {listed(known)}" if known else f"a declared {noun}")
+
+
+_NEIGHBOURS = 16
+
+
+def _unknown(names: _Names, name: str, position: Position, otherwise: Position) -> Problem:
+    # To compare thousands of wrong names with thousands of right ones would take minutes: a hint looks at those that
+    # stand next to the name in their order, which are all of them in most configurations.
+    place = bisect(names.in_order, name)
+    near = names.in_order[max(place - _NEIGHBOURS, 0) : place + _NEIGHBOURS]
+    hint = did_you_mean(name, near) or f"declare the {names.noun}"
+    message = f"unknown {names.noun} {quoted(name)}"
+    return Problem(position if position.line else otherwise, message, names.expected, hint)
 
 
 def _selectors(resources: Resources) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
     CALICO_V3,
     HOSTFW_V1,
+    Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
@@ -21,6 +22,7 @@ from hostfw.model.resources import (
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.decode_endpoint import decode_endpoint, decode_group, decode_network_set
+from hostfw.policy.decode_feed import decode_feed
 from hostfw.policy.decode_metadata import decode_metadata
 from hostfw.policy.decode_policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
 from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
@@ -67,6 +69,7 @@ class _Kind:
 
 
 _KINDS = {
+    "Feed": _Kind(HOSTFW_V1, SUBDOMAIN, decode_feed),
     "GlobalNetworkPolicy": _Kind(CALICO_V3, POLICY_NAME, decode_policy),
     "GlobalNetworkSet": _Kind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
     "HostEndpoint": _Kind(CALICO_V3, SUBDOMAIN, decode_endpoint),
@@ -189,6 +192,7 @@ def _by_kind(found: list[Resource]) -> Resources:
         network_sets=tuple([resource for resource in found if isinstance(resource, GlobalNetworkSet)]),
         tiers=tuple([resource for resource in found if isinstance(resource, Tier)]),
         profiles=tuple([resource for resource in found if isinstance(resource, Profile)]),
+        feeds=tuple([resource for resource in found if isinstance(resource, Feed)]),
         interface_groups=tuple([resource for resource in found if isinstance(resource, InterfaceGroup)]),
         staged_policies=tuple([resource for resource in found if isinstance(resource, StagedGlobalNetworkPolicy)]),
     )

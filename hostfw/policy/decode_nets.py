@@ -40,7 +40,7 @@ def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     cidr = loose_cidr(value)
     if cidr is None:
         reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
-    elif _is_mapped(cidr):
+    elif is_mapped(cidr):
         _refuse_mapped(reader, node, what, cidr)
         return None
     return cidr
@@ -57,7 +57,7 @@ def address(reader: Reader, node: Node, what: str) -> Cidr | None:
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
     cidr = host_cidr(*parsed)
-    if _is_mapped(cidr):
+    if is_mapped(cidr):
         _refuse_mapped(reader, node, what, cidr)
         return None
     return cidr
@@ -78,7 +78,7 @@ def _without_host_bits(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cid
         hint = f"write {cidr}, or {host_cidr(*written)} for the one address"
         reader.report(node, f"{what} has {quoted(value)}, with bits set beyond its length", "a masked prefix", hint)
         return None
-    if _is_mapped(cidr):
+    if is_mapped(cidr):
         _refuse_mapped(reader, node, what, cidr)
         return None
     return cidr
@@ -88,11 +88,15 @@ _MAPPED_PREFIX = 0xFFFF
 _MAPPED_LENGTH = 96
 
 
-def _is_mapped(cidr: Cidr) -> bool:
+def is_mapped(cidr: Cidr) -> bool:
+    """Whether a prefix is of IPv4 addresses in IPv6's clothes (::ffff:0:0/96), which no packet carries."""
     return cidr.family is Family.V6 and cidr.length >= _MAPPED_LENGTH and cidr.address >> 32 == _MAPPED_PREFIX
 
 
+def ipv4_of(mapped: Cidr) -> Cidr:
+    """The IPv4 prefix that a mapped one means."""
+    return Cidr(Family.V4, mapped.address & mask_of(Family.V4, 32), mapped.length - _MAPPED_LENGTH)
+
+
 def _refuse_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> None:
-    address_bits = cidr.address & mask_of(Family.V4, 32)
-    instead = Cidr(Family.V4, address_bits, cidr.length - _MAPPED_LENGTH)
-    reader.report(node, f"{what} has {cidr}, which no packet carries", "an IPv4 prefix", f"write {instead}")
+    reader.report(node, f"{what} has {cidr}, which no packet carries", "an IPv4 prefix", f"write {ipv4_of(cidr)}")

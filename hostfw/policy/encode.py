@@ -9,6 +9,7 @@ from hostfw.model.resources import (
     CALICO_V3,
     HOSTFW_V1,
     EntityRule,
+    Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
@@ -32,7 +33,7 @@ Document = dict[str, object]
 def manifest(resource: Resource) -> Document:
     """The manifest of a resource: strings, numbers, booleans, lists and dictionaries, fit for JSON and YAML."""
     return {
-        "apiVersion": HOSTFW_V1 if isinstance(resource, InterfaceGroup) else CALICO_V3,
+        "apiVersion": HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed) else CALICO_V3,
         "kind": type(resource).__name__,
         "metadata": _metadata(resource.metadata),
         "spec": _given(_spec(resource)),
@@ -49,6 +50,8 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return _endpoint(resource)
         case GlobalNetworkSet(nets=nets):
             return {"nets": _texts(nets)}
+        case Feed(path=path, max_shrink=max_shrink):
+            return {"path": path, "maxShrink": None if max_shrink == 50 else f"{max_shrink}%"}
         case Tier(order=order, default_action=action):
             return {"order": _number(order), "defaultAction": None if action is Action.DENY else action.value}
         case Profile(labels_to_apply=labels, ingress=ingress, egress=egress):

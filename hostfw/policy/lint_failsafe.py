@@ -6,6 +6,7 @@ port, or denies some peers, says more than that, and its author should know that
 
 from collections.abc import Iterable, Iterator
 
+from hostfw.model.cidr_set import Cidrs
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, Resources, Rule
@@ -80,7 +81,7 @@ def _covers(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool
     return all(_includes(nets, net) for nets in _limits(peers, selections))
 
 
-def _limits(peers: EntityRule, selections: Selections) -> Iterator[tuple[Cidr, ...]]:
+def _limits(peers: EntityRule, selections: Selections) -> Iterator[Cidrs]:
     if peers.nets:
         yield peers.nets
     if peers.selector is not None:

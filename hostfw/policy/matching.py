@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from hostfw.model.cidr_set import CidrSet
 from hostfw.model.packet import Packet
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortMember, PortSet
 from hostfw.model.values import Cidr, Family, Icmp, PortRange
@@ -61,6 +62,8 @@ def _within(net: Cidr, family: Family, address: int) -> bool:
 
 def _is_member(addresses: AddressSet, family: Family, address: int) -> bool:
     """Whether an address is in a set. Its prefixes are sorted and disjoint, so only the last before it can hold it."""
+    if isinstance(addresses.cidrs, CidrSet):
+        return addresses.cidrs.covers(family, address)
     place = bisect_right(addresses.cidrs, Cidr(family, address, family.bits))
     return place > 0 and _within(addresses.cidrs[place - 1], family, address)
 

@@ -45,7 +45,6 @@ KINDS = {
     "WorkloadEndpoint": Refusal(_NO_PODS, "write a HostEndpoint"),
     "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),
     "PolicyTest": Refusal(_NOT_YET),
-    "Feed": Refusal(_NOT_YET),
     "HostFacts": Refusal("facts describe a host and are no policy", "give the file to --facts"),
     "Settings": Refusal("settings are read from hostfw.yaml alone", "move it to hostfw.yaml"),
 } | dict.fromkeys(

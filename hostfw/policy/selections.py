@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 
+from hostfw.model.cidr_set import Cidrs, CidrSet
+from hostfw.model.cidr_set import union as union_of
 from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
-from hostfw.model.values import Cidr, merge
+from hostfw.model.values import merge
 from hostfw.policy.labels import LabelIndex, effective_labels, index_labels, members, selected
 from hostfw.policy.selector import SelectorError, parse
 
@@ -22,12 +24,14 @@ class Selections:
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
         labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
         sets = [dict(network_set.metadata.labels) for network_set in resources.network_sets]
+        sets += [dict(feed.metadata.labels) for feed in resources.feeds]
         self._endpoints = index_labels(labels)
         self._entities = index_labels([*labels, *sets])
         self._of_endpoints: dict[str, int] = {}
         self._of_entities: dict[str, int] = {}
-        self._nets = [endpoint.expected_ips for endpoint in resources.endpoints]
+        self._nets: list[Cidrs] = [endpoint.expected_ips for endpoint in resources.endpoints]
         self._nets += [network_set.nets for network_set in resources.network_sets]
+        self._nets += [feed.cidrs for feed in resources.feeds]
         learning = self._endpoints.everything if learn_addresses else 0
         self.addressed = learning | sum(1 << place for place, nets in enumerate(self._nets) if nets)
         self.port_names = _port_names(resources.endpoints)
@@ -38,12 +42,15 @@ class Selections:
         return _selected(text, self._endpoints, self._of_endpoints)
 
     def entities(self, text: str) -> int:
-        """The HostEndpoints and GlobalNetworkSets that a rule's selector selects."""
+        """The HostEndpoints, GlobalNetworkSets and Feeds that a rule's selector selects."""
         return _selected(text, self._entities, self._of_entities)
 
-    def nets(self, text: str) -> tuple[Cidr, ...]:
+    def nets(self, text: str) -> Cidrs:
         """The addresses that a rule's selector stands for."""
-        return merge(net for place in members(self.entities(text)) for net in self._nets[place])
+        selected_nets = [self._nets[place] for place in members(self.entities(text))]
+        if any(isinstance(nets, CidrSet) for nets in selected_nets):
+            return union_of(selected_nets)
+        return merge(net for nets in selected_nets for net in nets)
 
 
 def union(bits: Iterable[int]) -> int:

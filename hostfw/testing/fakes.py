@@ -1,5 +1,6 @@
 """Fakes of the outside world that behave: an nftables in memory, a clock that waits for nobody, a journal."""
 
+import errno
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+from hostfw.host.elements import Keys
+from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables
@@ -61,6 +64,7 @@ class FakeKernel:
         self.checked: list[str] = []
         self.failures: deque[NftResult | NftFailure] = deque()
         self.closed = False
+        self.elements: dict[tuple[Family, str], Keys] = {}
         self._tables: dict[Family, _Table] = {}
 
     def check(self, script: str) -> NftResult:
@@ -84,6 +88,17 @@ class FakeKernel:
             self._tables = tables
             self.generation += 1
         return result
+
+    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+        """Keep the elements of a set that there is; `elements` has them."""
+        if set_name not in self._tables.get(family, _empty())["set"]:
+            raise NetlinkError(errno.ENOENT, f"adding {len(keys)} elements to the set {set_name}")
+        self.elements[family, set_name] = keys
+
+    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+        """Whether the set was given these elements since it was declared."""
+        there = set_name in self._tables.get(family, _empty())["set"]
+        return there and self.elements.get((family, set_name)) == keys
 
     def close(self) -> None:
         """Note that the worker was given back."""

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from hostfw.compile.ruleset import compile_plan
+from hostfw.model.cidr_set import PACKED_FROM, cidr_set, unpacked
 from hostfw.model.plan import (
+    AddressSet,
     Binding,
     Plan,
     PlannedDirection,
@@ -15,9 +17,10 @@ from hostfw.model.plan import (
     RuleIdentity,
 )
 from hostfw.model.settings import Settings
-from hostfw.model.values import FAMILIES, TCP, Action, Direction, PortRange
-from hostfw.nft.change import Change, InstalledTable, as_installed, change
-from hostfw.nft.objects import Ruleset
+from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
+from hostfw.nft.change import Change, Fill, InstalledTable, as_installed, change
+from hostfw.nft.objects import Ruleset, Set
+from hostfw.nft.render import render
 
 
 def _plan(*ports: int) -> Plan:
@@ -145,3 +148,66 @@ def test_a_family_whose_table_is_gone_is_built_whole() -> None:
 
     assert "table ip6 hostfw" in planned.prepare
     assert "ip hostfw" not in planned.prepare + planned.switch
+
+
+def _blocking(count: int) -> Ruleset:
+    """A policy that denies so many hosts of the one selector."""
+    plan = _plan(80)
+    hosts = unpacked(cidr_set({(Family.V4, 32): range(10 << 24, (10 << 24) + count), (Family.V6, 64): [1 << 64]}))
+    policy = plan.endpoints[0].ingress.tiers[0].policies[0]
+    rule = replace(policy.rules[0], action=Action.DENY, source=PlannedSide(address_set=AddressSet("all()", hosts)))
+    tier = PlannedTier("default", Action.DENY, (replace(policy, rules=(rule,)),))
+    endpoint = replace(plan.endpoints[0], ingress=PlannedDirection((tier,)))
+    return compile_plan(replace(plan, endpoints=(endpoint,)))
+
+
+def _big(ruleset: Ruleset) -> list[Set]:
+    return [item for table in ruleset.tables for item in table.sets if item.is_big]
+
+
+def test_big_sets_are_declared_and_then_filled() -> None:
+    """The script has their size, and none of their elements; the whole ruleset has both."""
+    ruleset = _blocking(PACKED_FROM)
+    (big,) = _big(ruleset)
+    first = change(ruleset, ())
+
+    assert first.fills == (Fill(Family.V4, big),)
+    assert f"size {PACKED_FROM}" in _lines(first.prepare)
+    assert "10.0.0.7" not in first.prepare
+    assert "10.0.0.7" in render(ruleset)
+    assert str(first.fills[0]) == f"add 4096 elements to ip hostfw {big.name}"
+    assert f"# {first.fills[0]}\n" in str(first)
+
+
+def test_sets_below_the_bound_go_with_their_script() -> None:
+    """Nothing is to be filled."""
+    few = change(_blocking(PACKED_FROM - 1), ())
+
+    assert few.fills == ()
+    assert "10.0.0.7" in few.prepare
+
+
+def test_a_big_set_is_named_by_its_content() -> None:
+    """As every set; equal content has an equal name."""
+    assert _big(_blocking(5000)) == _big(_blocking(5000))
+    assert _big(_blocking(5000))[0].name != _big(_blocking(5001))[0].name
+
+
+def test_what_is_filled_needs_nothing_and_what_is_not_is_filled() -> None:
+    """A set that a crash left half filled has its name already."""
+    ruleset = _blocking(5000)
+    (big,) = _big(ruleset)
+    whole = _in_kernel(ruleset)
+    half = tuple(replace(t, unfilled=frozenset((big.name,)) if t.family is Family.V4 else frozenset()) for t in whole)
+
+    assert change(ruleset, whole).is_empty
+    assert change(ruleset, half) == Change(fills=(Fill(Family.V4, big),))
+
+
+def test_a_big_set_that_is_not_wanted_is_swept_filled_or_not() -> None:
+    """Litter of a crash goes like any other."""
+    (big,) = _big(_blocking(5000))
+    whole = _in_kernel(_blocking(5000))
+
+    for there in (whole, tuple(replace(t, unfilled=frozenset((big.name,))) for t in whole)):
+        assert f"delete set ip hostfw {big.name}" in _lines(change(compile_plan(_plan(80)), there).sweep)

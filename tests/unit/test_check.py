@@ -1,5 +1,7 @@
 """What must hold across resources: each rule of `check`, told with both places where there are two."""
 
+from time import process_time
+
 import pytest
 
 from hostfw.model.positions import NOWHERE, Position
@@ -179,6 +181,29 @@ def test_problems_come_in_the_order_of_places() -> None:
     places = [str(problem.position) for problem in check(resources, Settings())]
 
     assert places == ["a.yaml:1:1", "a.yaml:1:1", "a.yaml:9:1", "b.yaml:1:1"]
+
+
+def test_the_time_grows_with_the_number_of_names_that_are_wrong() -> None:
+    """Not with its square: a prefix that was changed in one place is wrong in thousands."""
+    small, large = (_time_of_wrong_names(count) for count in (500, 2_000))
+
+    assert 0 < large < 8 * small + 0.1
+
+
+def _time_of_wrong_names(count: int) -> float:
+    """The seconds that it takes to tell that each of as many profiles is misspelt."""
+    resources = Resources(
+        profiles=tuple(Profile(Metadata(f"profile-{n}")) for n in range(count)),
+        endpoints=tuple(
+            HostEndpoint(Metadata(f"e{n}"), node="a", interface_name=f"e{n}", profiles=(f"porfile-{n}",))
+            for n in range(count)
+        ),
+    )
+    start = process_time()
+    found = check(resources, Settings())
+    took = process_time() - start
+    assert sum(problem.hint.startswith("did you mean") for problem in found) == count
+    return took
 
 
 def _wrong(*texts: str) -> list[str]:

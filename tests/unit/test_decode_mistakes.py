@@ -105,7 +105,7 @@ def _problems(form: str, text: str) -> tuple[Problem, ...]:
             return decoded(rule(text)).problems
         case "policy":
             return decoded(policy(text)).problems
-    return decoded(manifest(form, text, version=HOSTFW if form == "InterfaceGroup" else CALICO)).problems
+    return decoded(manifest(form, text, version=HOSTFW if form in ("Feed", "InterfaceGroup") else CALICO)).problems
 
 
 def _lines(problem: Problem) -> Iterator[str]:

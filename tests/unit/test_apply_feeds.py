@@ -1,0 +1,169 @@
+"""Feeds and big sets through `apply`, on a kernel in memory."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from hostfw.host.elements import Keys
+from hostfw.host.netlink import NetlinkError
+from hostfw.model.cidr_set import PACKED_FROM
+from hostfw.model.values import Family
+from tests.unit.cli_runs import UPLINK, Machine, machine
+
+BLOCK = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: block}
+spec:
+  selector: role == 'web'
+  ingress:
+    - action: Deny
+      protocol: TCP
+      source: {selector: list == 'bad'}
+      destination: {ports: [443]}
+    - action: Allow
+---
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {name: bad, labels: {list: bad}}
+spec: {path: bad.txt}
+"""
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = machine(tmp_path, monkeypatch)
+    made.write(block=BLOCK, uplink=UPLINK)
+    return made
+
+
+def feed(host: Machine, count: int, first: int = 0) -> None:
+    """Let the feed hold so many hosts."""
+    hosts = range(first, first + count)
+    (host.config / "bad.txt").write_text("".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in hosts))
+
+
+def held(host: Machine) -> list[int]:
+    """How many elements each big set of IPv4 got."""
+    there = {item.name for item in host.kernel.read_tables().ip.sets}
+    return [len(keys) for (_, name), keys in host.kernel.elements.items() if name in there]
+
+
+def test_a_big_feed_is_filled_before_the_switch(host: Machine) -> None:
+    """The script declares the set, the elements follow, and only then a base chain leads to it."""
+    seen: list[bool] = []
+    add = host.kernel.add_elements
+
+    def watched(family: Family, set_name: str, keys: Keys) -> None:
+        seen.append(any(chain.base for chain in host.kernel.read_tables().ip.chains))
+        add(family, set_name, keys)
+
+    host.kernel.add_elements = watched  # type: ignore[method-assign]
+    feed(host, PACKED_FROM)
+    status, _, err = host.hostfwctl("apply")
+
+    assert (status, seen, held(host)) == (0, [False], [PACKED_FROM]), err
+    assert not any("10.0.0.7" in script for script in host.kernel.committed)
+    assert "10.0.0.7" in (host.directory / "var/last-good.nft").read_text()
+    assert host.hostfwctl("apply").err.startswith("no change: ")
+
+
+def test_a_changed_feed_is_built_aside(host: Machine) -> None:
+    """And the set of before is swept."""
+    feed(host, 5000)
+    host.hostfwctl("apply")
+    feed(host, 5001)
+
+    status, _, _ = host.hostfwctl("apply")
+
+    assert (status, held(host)) == (0, [5001])
+
+
+def test_what_the_kernel_does_not_take_leaves_the_old_generation(host: Machine) -> None:
+    """It is said with the name of the set; the next apply goes on from there."""
+
+    def refused(family: Family, set_name: str, keys: Keys) -> None:
+        what = f"adding {len(keys)} elements to the set {set_name} of {family.nft}"
+        raise NetlinkError(errno.ENOMEM, what)
+
+    feed(host, 5000)
+    add = host.kernel.add_elements
+    host.kernel.add_elements = refused  # type: ignore[method-assign]
+    status, _, err = host.hostfwctl("apply")
+    bases = [chain for chain in host.kernel.read_tables().ip.chains if chain.base]
+    host.kernel.add_elements = add  # type: ignore[method-assign]
+    again, _, _ = host.hostfwctl("apply")
+
+    assert status == 1
+    assert "hostfwctl: adding 5000 elements to the set nets/32." in err
+    assert " of ip: Cannot allocate memory; the ruleset in force is unchanged" in err
+    assert bases == []
+    assert (again, held(host)) == (0, [5000])
+
+
+def test_a_feed_that_shrank_keeps_its_accepted_content(host: Machine) -> None:
+    """As often as it is applied, until the file recovers or the loss is said to be meant."""
+    feed(host, 10_000)
+    host.hostfwctl("apply")
+    feed(host, 4999)
+
+    for _ in range(2):
+        status, _, err = host.hostfwctl("apply")
+        assert (status, held(host)) == (0, [10_000])
+        assert 'warning: the file of Feed "bad" lost 51% of what was accepted, which stays in force\n' in err
+        assert "hint: if the loss is meant: hostfwctl apply --accept-shrink\n" in err
+    status, _, err = host.hostfwctl("apply", "--accept-shrink")
+
+    assert (status, held(host)) == (0, [4999])
+    assert "lost" not in err
+
+
+def test_a_feed_that_recovered_is_believed_again(host: Machine) -> None:
+    """What was accepted meanwhile is what was in force."""
+    feed(host, 10_000)
+    host.hostfwctl("apply")
+    feed(host, 10)
+    host.hostfwctl("apply")
+    feed(host, 9000)
+
+    _, _, err = host.hostfwctl("apply")
+
+    assert held(host) == [9000]
+    assert "lost" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        (None, "etc/bad.txt:1:1", "cannot be read: there is no such file or directory"),
+        ("10.0.0.1\n10.0.0.999\n", "etc/bad.txt:2:1", 'the line has "10.0.0.999"'),
+    ],
+)
+def test_a_feed_that_cannot_be_read_refuses_the_generation(
+    host: Machine, text: str | None, place: str, message: str
+) -> None:
+    """A blocklist that is left out in silence would be an open door."""
+    if text is not None:
+        (host.config / "bad.txt").write_text(text)
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert status == 3
+    assert err.startswith(f"{place}: {message}\n")
+    assert host.kernel.committed == []
+
+
+def test_feeds_are_listed_and_diffed(host: Machine) -> None:
+    """By what they hold: a million addresses are one line."""
+    feed(host, 3)
+    host.hostfwctl("apply")
+    feed(host, 4)
+
+    listed = host.hostfwctl("get", "feeds", "-o", "wide")
+    different = host.hostfwctl("diff")
+
+    assert listed.out.splitlines()[1].split()[:5] == ["bad", "bad.txt", "4", "50%", "list=bad"]
+    assert different.out.startswith("~ Feed/bad   etc/block.yaml:13\n")
+    assert "    -# 3 prefixes, digest " in different.out
+    assert "    +# 4 prefixes, digest " in different.out

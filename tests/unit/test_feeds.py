@@ -1,0 +1,168 @@
+"""Feeds: lines to addresses, with everything wrong in its place, and what counts as a loss."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostfw.model.cidr_set import CidrSet, packed_cidrs
+from hostfw.model.positions import Position
+from hostfw.model.resources import Feed, Metadata, Resources
+from hostfw.model.sources import Source
+from hostfw.model.values import FAMILIES, Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
+from hostfw.policy.feeds import LINES_AT_ONCE, MOST_PROBLEMS, content_line, filled, lost, parse_feed
+
+FEED = Feed(Metadata("bad"), "bad.txt", path_position=Position("etc/sets/feeds.yaml", 5, 9))
+
+
+def source(*lines: str) -> Source:
+    """A file of lines."""
+    return Source("etc/sets/bad.txt", "\n".join(lines))
+
+
+def nets(*texts: str) -> tuple[Cidr, ...]:
+    """The prefixes of texts, each with a length."""
+    found = (parse_cidr(text) for text in texts)
+    return tuple(cidr for cidr in found if cidr is not None)
+
+
+FORMS = [
+    ("hosts", "192.0.2.1\n198.51.100.7\n", ("192.0.2.1/32", "198.51.100.7/32")),
+    ("prefixes", "192.0.2.0/24\n10.0.0.0/8", ("10.0.0.0/8", "192.0.2.0/24")),
+    ("both families", "2001:db8::/32\n::1\n192.0.2.1\n", ("192.0.2.1/32", "::1/128", "2001:db8::/32")),
+    (
+        "comments and blanks",
+        "# a list\n\n 192.0.2.1 # one\r\n\t192.0.2.2\t\n#192.0.2.3",
+        ("192.0.2.1/32", "192.0.2.2/32"),
+    ),
+    ("bits beyond the length", "192.0.2.7/24\n2001:db8::7/32", ("192.0.2.0/24", "2001:db8::/32")),
+    ("what another line covers", "10.1.2.3\n10.0.0.0/8\n10.0.0.0/8\n10.2.0.0/16", ("10.0.0.0/8",)),
+    ("a length with a zero in front", "192.0.2.0/024", ("192.0.2.0/24",)),
+    ("nothing", "", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in FORMS], ids=[case[0] for case in FORMS])
+def test_every_form_of_line_is_read(text: str, expected: tuple[str, ...]) -> None:
+    """As network sets have them."""
+    assert parse_feed(source(text)) == (nets(*expected), ())
+
+
+EXPECTED = "an address or prefix a line, such as 192.0.2.7 or 2001:db8::/32"
+WRONG = [
+    ("192.0.2.256", 1, 'the line has "192.0.2.256"', EXPECTED, ""),
+    ("192.0.2.1\n\n  192.0.2.0/33 # no", 3, 'the line has "192.0.2.0/33"', EXPECTED, ""),
+    ("192.0.2.1 192.0.2.2", 1, 'the line has "192.0.2.1 192.0.2.2"', EXPECTED, ""),
+    ("192.0.2.0/24/8", 1, 'the line has "192.0.2.0/24/8"', EXPECTED, ""),
+    ("192.0.2.0/", 1, 'the line has "192.0.2.0/"', EXPECTED, ""),
+    ("192.0.2.0/+8", 1, 'the line has "192.0.2.0/+8"', EXPECTED, ""),
+    ("192.0.2.0/٨", 1, 'the line has "192.0.2.0/٨"', EXPECTED, ""),
+    ("192.0.2.1\0", 1, 'the line has "192.0.2.1\0"', EXPECTED, ""),
+    ("192.168.1", 1, 'the line has "192.168.1"', EXPECTED, ""),
+    ("; a comment elsewhere", 1, 'the line has "; a comment elsewhere"', EXPECTED, ""),
+    ("fe80::1%eth0", 1, 'the line has "fe80::1%eth0"', EXPECTED, ""),
+    (
+        "::ffff:192.0.2.0/120",
+        1,
+        "the line has ::ffff:192.0.2.0/120, which no packet carries",
+        "an IPv4 prefix",
+        "write 192.0.2.0/24",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "message", "expected", "hint"), WRONG)
+def test_a_wrong_line_has_its_place(text: str, line: int, message: str, expected: str, hint: str) -> None:
+    """The line counts from 1, and the column is that of the first word."""
+    _, (problem,) = parse_feed(source(text))
+    column = len(text.split("\n")[line - 1]) - len(text.split("\n")[line - 1].lstrip()) + 1
+
+    assert problem.position == Position("etc/sets/bad.txt", line, column)
+    assert (problem.message, problem.expected, problem.hint) == (message, expected, hint)
+
+
+def test_what_is_right_around_a_wrong_line_is_read() -> None:
+    """In its own piece of the file and in others; the number of the line is that in the file."""
+    lines = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(3 * LINES_AT_ONCE)]
+    lines[LINES_AT_ONCE + 5] = "wrong"
+    found, (problem,) = parse_feed(source(*lines))
+
+    assert len(found) == 3 * LINES_AT_ONCE - 1
+    assert isinstance(found, CidrSet)
+    assert problem.position.line == LINES_AT_ONCE + 6
+
+
+def test_a_file_of_another_form_is_not_told_line_by_line() -> None:
+    """Twenty lines say it."""
+    assert len(parse_feed(source(*["<html>"] * 100_000))[1]) == MOST_PROBLEMS
+
+
+@st.composite
+def words(draw: st.DrawFn) -> tuple[str, Cidr]:
+    """A line, and the prefix that it means."""
+    family = draw(st.sampled_from(FAMILIES))
+    address = draw(st.integers(0, 2**family.bits - 1).filter(lambda value: value >> 32 != 0xFFFF))
+    length = draw(st.integers(0, family.bits))
+    cidr = Cidr(family, address & mask_of(family, length), length)
+    return draw(
+        st.sampled_from(
+            ((str(cidr), cidr), (str(host_cidr(family, address)).partition("/")[0], host_cidr(family, address)))
+        )
+    )
+
+
+@given(st.lists(words()))
+def test_reading_at_once_is_reading_one_by_one(pairs: list[tuple[str, Cidr]]) -> None:
+    """A wrong line makes its piece go the slow way, which finds the same."""
+    lines = [text for text, _ in pairs]
+    quick, none = parse_feed(source(*lines))
+    slow, (wrong,) = parse_feed(source(*lines, "wrong"))
+
+    assert none == ()
+    assert quick == slow == tuple(packed_cidrs(cidr for _, cidr in pairs))
+    assert wrong.position.line == len(lines) + 1
+
+
+def test_feeds_are_filled_from_the_sources() -> None:
+    """By the path beside the manifest; one whose file was not read stays empty, and an empty file is said."""
+    other = replace(FEED, metadata=Metadata("gone"), path="/srv/gone.txt")
+    empty = replace(FEED, metadata=Metadata("empty"), path="../empty.txt")
+    assert (FEED.file, other.file, empty.file) == ("etc/sets/bad.txt", "/srv/gone.txt", "etc/sets/../empty.txt")
+
+    sources = (source("192.0.2.1"), Source(empty.file, "# nothing today\n"))
+    resources, problems = filled(Resources(feeds=(FEED, other, empty)), sources)
+
+    assert [feed.cidrs for feed in resources.feeds] == [(Cidr(Family.V4, 0xC0000201, 32),), (), ()]
+    assert [str(problem) for problem in problems] == [
+        'etc/sets/feeds.yaml:5:9: warning: the file "etc/sets/../empty.txt" holds no addresses'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "max_shrink", "expected"),
+    [
+        (100, 100, 50, 0),
+        (100, 50, 50, 0),
+        (100, 49, 50, 51),
+        (100, 0, 50, 100),
+        (100, 99, 0, 1),
+        (100, 0, 100, 0),
+        (0, 0, 50, 0),
+        (1, 1000, 0, 0),
+    ],
+)
+def test_a_loss_beyond_max_shrink_is_told_in_percent(before: int, now: int, max_shrink: int, expected: int) -> None:
+    """Of the elements, not of the lines: comments that go are no loss."""
+    old = source(*(f"10.0.0.{n}" for n in range(before)), *["# comment"] * 500)
+    cidrs = tuple(host_cidr(*known) for n in range(now) if (known := parse_address(f"10.0.{n >> 8}.{n & 255}")))
+
+    assert lost(old, replace(FEED, max_shrink=max_shrink, cidrs=cidrs)) == expected
+
+
+def test_the_line_about_the_content_tells_contents_apart() -> None:
+    """`diff` shows it in the place of a million addresses."""
+    one, other = (replace(FEED, cidrs=nets(text)) for text in ("192.0.2.1/32", "192.0.2.2/32"))
+
+    assert content_line(one).startswith("# 1 prefixes, digest ")
+    assert content_line(one) != content_line(other)
