@@ -223,7 +223,7 @@ hostfwctl diff -f staging/ --nft""",
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [--accept-shrink] [--confirm-within TIME] [-o text|json]",
+        "[-f PATH...] [--accept-shrink] [--confirm-within TIME] [-o FORM]",
         """\
 Compile a configuration for this host and put it into force, at one moment for every
 packet. Counters, established connections and the tables of other programs stay as
