@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # What sudo made in somebody's tree becomes theirs; to be used behind a command whose exit code counts.
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
+# How long `make fuzz` gives each target.
+SECONDS ?= 60
 SCRIPTS := tools/bootstrap tools/clean-room .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel soak golden bench lint ruff format types imports spelling shell yaml venv clean
+.PHONY: help try test quick kernel fuzz soak golden bench lint ruff format types imports spelling shell yaml venv clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,8 +32,14 @@ quick: venv ## what to run while working: unit, golden and property tests, under
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 	@$(PYTEST) tests/kernel; $(GIVE_BACK)
 
+fuzz: venv ## mutate what hostfw reads, for SECONDS=60 each, and hold it to what must hold
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-fuzz.txt || \
+		echo 'pip cannot install atheris: is this x86-64, and is there a network?' >&2
+	@nice $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
 soak: venv ## (sudo) the long tests, at full count
 	@$(PYTEST) --soak --timeout=7200 tests/property tests/kernel; $(GIVE_BACK)
+	@$(MAKE) --no-print-directory fuzz SECONDS=300; $(GIVE_BACK)
 
 golden: venv ## write the golden files anew; then read the diff
 	$(PYTEST) -q --update-golden tests/golden
@@ -74,5 +82,5 @@ $(VENV)/stamp: requirements-dev.txt
 	touch $@
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
 	find hostfw tests bench -name __pycache__ -prune -exec rm -r {} +

@@ -1,0 +1,381 @@
+"""What must hold for every text that hostfw reads: one function a reader, which raises where something does not hold.
+
+A text may be anything that bytes can be: what is no UTF-8 arrives as lone surrogates.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from pathlib import Path
+
+import yaml
+
+from hostfw.audit import prefix
+from hostfw.cli.annotate import annotated
+from hostfw.cli.problems import report
+from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.inspection import Inspected, inspect
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.problems import Problem, errors
+from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import Cidr, Family, host_cidr, parse_address
+from hostfw.nft.render import render
+from hostfw.policy.decode_nets import is_mapped, loose_cidr
+from hostfw.policy.encode import manifest
+from hostfw.policy.facts_file import decode_facts, facts_document
+from hostfw.policy.feeds import MOST_PROBLEMS, parse_feed
+from hostfw.policy.resolve import resolve
+from hostfw.policy.selector import Selector, SelectorError, canonical, matches, parse
+from tests.fuzz.words import (
+    FACTS_WORDS,
+    FEED_WORDS,
+    PREFIX_WORDS,
+    RESOURCE_WORDS,
+    SELECTOR_WORDS,
+    SETTINGS_WORDS,
+    YAML_WORDS,
+)
+
+ROOT = Path(__file__).parents[2]
+
+FREE_SECONDS = 1.0
+SECONDS_PER_CHARACTER = 1 / 4_000
+"""Processor time that one text may take: a hundred times what the slowest of its length needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A reader of texts: what must hold, texts to begin with, and words that a mutation may put in.
+
+    `longest` is how many characters a mutated text has at most: long ones find no more, only more slowly.
+    """
+
+    name: str
+    holds: Callable[[str], None]
+    seeds: Callable[[], tuple[str, ...]]
+    words: tuple[str, ...]
+    longest: int = 4_000
+
+
+def check(target: Target, text: str) -> float:
+    """Hold a target to what must hold for a text; the seconds of processor time that it took."""
+    began = time.process_time()
+    target.holds(text)
+    took = time.process_time() - began
+    allowed = FREE_SECONDS + len(text) * SECONDS_PER_CHARACTER
+    assert took <= allowed, f"{took:.1f} seconds for {len(text)} characters"
+    return took
+
+
+LABEL_SETS: tuple[dict[str, str], ...] = ({}, {"a": "b"}, {"a": "", "b": "a"}, {"role": "web", "has": "in"})
+
+
+def selector_holds(text: str) -> None:
+    """What does not parse says where; what parses has a canonical text that selects the same and is its own."""
+    selector = _parsed(text)
+    if isinstance(selector, SelectorError):
+        assert 0 <= selector.offset <= len(text)
+        assert selector.message
+        return
+    once = canonical(selector)
+    again = parse(once)
+    assert canonical(again) == once
+    negated = parse(f"!{once}")
+    for labels in LABEL_SETS:
+        selected = matches(selector, labels)
+        assert matches(again, labels) is selected
+        assert matches(negated, labels) is not selected
+
+
+def _parsed(text: str) -> Selector | SelectorError:
+    try:
+        return parse(text)
+    except SelectorError as error:
+        return error
+
+
+def resources_hold(text: str) -> None:
+    """A file of resources: every problem lies within it; what is valid reads back from its manifests."""
+    configuration = Configuration(resources=(Source("any.yaml", text),))
+    inspected = _inspected(configuration)
+    if inspected.is_valid:
+        documents = [manifest(resource) for resource in inspected.resources.all()]
+        encoded = yaml.dump_all(documents, Dumper=_DUMPER, allow_unicode=True, sort_keys=False)
+        again = inspect(Configuration(resources=(Source("again.yaml", encoded),)))
+        assert not errors(again.problems), again.problems
+        assert [manifest(resource) for resource in again.resources.all()] == documents
+
+
+def settings_hold(text: str) -> None:
+    """The settings file, beside resources that settings can make questionable."""
+    _inspected(Configuration(Source("hostfw.yaml", text), (Source("some.yaml", _SOME_RESOURCES),)))
+
+
+def facts_hold(text: str) -> None:
+    """The facts file: facts or problems, and facts read back."""
+    source = Source("facts.yaml", text)
+    facts, problems = decode_facts(source)
+    _placed(problems, Configuration(resources=(source,)))
+    assert (facts is None) is bool(problems)
+    if facts is not None:
+        assert decode_facts(Source("again.json", json.dumps(facts_document(facts)))) == (facts, ())
+
+
+def feed_holds(text: str) -> None:
+    """The file of a Feed: what is read in one go is what each line is when read by itself."""
+    cidrs, problems = parse_feed(Source("feed.txt", text))
+    lines = text.split("\n")
+    words = [word for line in lines if (word := line.partition("#")[0].strip(" \t\r"))]
+    read = [cidr for word in words if (cidr := loose_cidr(word)) is not None and not is_mapped(cidr)]
+    for problem in problems:
+        _, line, column = problem.position
+        assert lines[line - 1][column - 1 :].strip(" \t\r"), problem
+    assert len(problems) == min(len(words) - len(read), MOST_PROBLEMS)
+    if len(problems) < MOST_PROBLEMS:
+        v4, v6 = _merged(read)
+        assert _merged(cidrs) == (v4, v6)
+        size = sum(network.num_addresses for network in v4) + sum(network.num_addresses for network in v6)
+        assert _size(cidrs) == size, "prefixes overlap"
+
+
+def _merged(cidrs: Iterable[Cidr]) -> tuple[list[IPv4Network], list[IPv6Network]]:
+    both = tuple(cidrs)
+    v4 = [IPv4Network((cidr.address, cidr.length)) for cidr in both if cidr.family is Family.V4]
+    v6 = [IPv6Network((cidr.address, cidr.length)) for cidr in both if cidr.family is Family.V6]
+    return list(collapse_addresses(v4)), list(collapse_addresses(v6))
+
+
+def _size(cidrs: Iterable[Cidr]) -> int:
+    return sum(1 << cidr.family.bits - cidr.length for cidr in cidrs)
+
+
+def ruleset_holds(text: str) -> None:
+    """A valid file of resources has a ruleset on any host, and the same one each time."""
+    configuration = Configuration(resources=(Source("any.yaml", text),))
+    inspected = inspect(configuration)
+    if not inspected.is_valid:
+        return
+    for facts in _HOSTS:
+        plan, problems = resolve(inspected.resources, inspected.settings, facts)
+        _placed(problems, configuration)
+        if not errors(problems):
+            assert render(compile_plan(plan)) == render(compile_plan(plan))
+
+
+def report_holds(text: str) -> None:
+    """Whatever is wrong with a file can be shown, with the lines of it, and does a terminal no harm."""
+    configuration = Configuration(resources=(Source("any.yaml", text),))
+    problems = inspect(configuration).problems
+    for line in (*report(problems, configuration), *annotated(problems, configuration)):
+        assert not _UNFIT.search(line), line
+
+
+def prefix_holds(text: str) -> None:
+    """The prefix of a log record: a tag or nothing, and a tag is what its own prefix decodes to."""
+    tag = prefix.decode(text)
+    if tag is None:
+        return
+    assert str(tag)
+    if not text.isascii():
+        return
+    again = prefix.encode(tag)
+    assert len(again) <= prefix.MAX_PREFIX_BYTES
+    read = prefix.decode(again)
+    assert read is not None
+    assert prefix.encode(read) == again
+
+
+_UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What would steer a terminal, or turn the direction of what it shows."""
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What YAML counts as the end of a line."""
+
+
+def _inspected(configuration: Configuration) -> Inspected:
+    inspected = inspect(configuration)
+    _placed(inspected.problems, configuration)
+    return inspected
+
+
+def _placed(problems: Iterable[Problem], configuration: Configuration) -> None:
+    """Every problem has a message, and a place in one of the files or none at all."""
+    settings = () if configuration.settings is None else (configuration.settings,)
+    lines = {source.path: LINE_BREAK.split(source.text) for source in (*settings, *configuration.resources)}
+    for problem in problems:
+        path, line, column = problem.position
+        assert problem.message
+        if path or line or column:
+            assert 1 <= line <= len(lines[path]), problem
+            assert 1 <= column <= len(lines[path][line - 1]) + 1, problem
+
+
+def _texts(*patterns: str) -> tuple[str, ...]:
+    found = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    return tuple(path.read_text() for path in found if path.is_file())
+
+
+_SECTION = re.compile(r"^(?:-- .* --|=+.*|-{4,})$", re.MULTILINE)
+
+
+def _parts(*patterns: str) -> tuple[str, ...]:
+    """The YAML within files that hold more than one case."""
+    return tuple(part.strip("\n") + "\n" for text in _texts(*patterns) for part in _SECTION.split(text) if ":" in part)
+
+
+def _resource_seeds() -> tuple[str, ...]:
+    files = _texts("examples/*/etc/**/*.yaml", "tests/golden/*/etc/**/*.yaml", "tests/data/twenty-mistakes/**/*.yaml")
+    return (*files, *_parts("tests/data/mistakes/*.txt"), _SOME_RESOURCES)
+
+
+def _settings_seeds() -> tuple[str, ...]:
+    return (*_texts("examples/*/etc/hostfw.yaml"), *_parts("tests/data/mistakes/settings.txt"), _SOME_SETTINGS)
+
+
+def _facts_seeds() -> tuple[str, ...]:
+    return (*_texts("examples/*/facts.json"), *_parts("tests/data/mistakes/facts*.txt"), _SOME_FACTS)
+
+
+def _selector_seeds() -> tuple[str, ...]:
+    written = re.findall(r"[sS]elector: *(.+)$", "\n".join(_resource_seeds()), re.MULTILINE)
+    deep = "has(a)"
+    for _ in range(31):
+        deep = f"b == 'c' || has(d) && ({deep})"
+    return (*sorted(set(written)), *_SELECTORS, deep, "(" * 64 + "all()" + ")" * 64)
+
+
+def _feed_seeds() -> tuple[str, ...]:
+    return (
+        *_texts("examples/*/etc/**/*.txt", "tests/golden/*/etc/**/*.txt"),
+        _SOME_FEED,
+        _SOME_FEED.replace("bad", "#"),
+    )
+
+
+def _prefix_seeds() -> tuple[str, ...]:
+    return ("hostfw:DI|rule|default|allow-web|2", "hostfw:pE|rule||kns.web|0", "hostfw:DI|failsafe", "hostfw:LE|", "")
+
+
+_SELECTORS = (
+    "",
+    "all()",
+    "global()",
+    "!has(role)",
+    "!!( !a == 'b')",
+    "role == 'web' && env != \"x\"",
+    "a in {'b', 'c',} || a not in {} && a notin {'b'}",
+    "a contains 'b' || (a starts with 'c' && a ends with 'd')",
+    "has == 'in' && in in {'has'} && not not in {'in'}",
+    "a startswith 'b' && a endswith \"it's\"",
+)
+
+_SOME_RESOURCES = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: h, labels: {role: web, a: b}}
+spec:
+  {node: web1, interfaceName: eth0, expectedIPs: [192.0.2.1], profiles: [p], ports: [{name: w, protocol: TCP, port: 1}]}
+---
+apiVersion: projectcalico.org/v3
+kind: Profile
+metadata: {name: p}
+spec: {ingress: [{action: Allow}], egress: [{action: Allow}], labelsToApply: {x: y}}
+---
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: t}
+spec: {order: 10, defaultAction: Pass}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: s, labels: {a: b}}
+spec: {nets: [10.0.0.0/8, fd00::/8, 192.0.2.7]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: t.g}
+spec:
+  tier: t
+  order: 1
+  selector: has(role) && !has(z)
+  types: [Ingress, Egress]
+  ingress:
+  - action: Deny
+    protocol: TCP
+    source: {selector: a == 'b', notNets: [10.1.0.0/16]}
+    destination: {ports: [22, '80:90', w]}
+  - {action: Log, protocol: ICMP, icmp: {type: 8, code: 0}, ipVersion: 4}
+  egress:
+  - {action: Pass, notProtocol: 47, destination: {nets: ['::/0']}}
+---
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {name: f, labels: {a: b}}
+spec: {path: feeds/f.txt, maxShrink: 20%}
+"""
+
+_SOME_FEED = """\
+# Scanners, as of today.
+192.0.2.7
+192.0.2.0/24  # all of it
+198.51.100.9/25\t
+0.0.0.0/32
+2001:db8::1
+2001:db8::/32
+::ffff:192.0.2.1/64
+bad
+"""
+
+_SOME_SETTINGS = """\
+apiVersion: hostfw.io/v1
+kind: Settings
+node: web1
+failsafe:
+  inbound: [{protocol: tcp, port: 22, net: 10.0.0.0/8}]
+  outbound: []
+unmanagedInterfaces: {ingress: allow, egress: deny}
+logging: {group: 1, snaplenBytes: 100, ratePerSecond: 10, burstPackets: 5}
+packetMarks: 0x30000000
+learnAddresses: true
+"""
+
+_SOME_FACTS = """\
+apiVersion: hostfw.io/v1
+kind: HostFacts
+node: web1
+kernel: 6.1.0-18-amd64
+nft: 1.0.6
+linkGroups: {dmz: 7}
+interfaces:
+- {name: eth0, index: 2, altnames: [enp3s0], addresses: [192.0.2.10, "2001:db8::10"], defaultRoute: true, up: true}
+- {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
+"""
+
+
+def _host(node: str, *names: str) -> HostFacts:
+    addresses = [parse_address(text) for text in ("192.0.2.1", "2001:db8::1")]
+    found = tuple([host_cidr(*address) for address in addresses if address])
+    interfaces = [Interface(name, index, addresses=found) for index, name in enumerate(names, 1)]
+    return HostFacts(node, tuple(interfaces))
+
+
+_HOSTS = (_host("web1", "lo", "eth0", "eth1"), _host("elsewhere"))
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("selector", selector_holds, _selector_seeds, SELECTOR_WORDS, 400),
+        Target("resources", resources_hold, _resource_seeds, YAML_WORDS + RESOURCE_WORDS),
+        Target("settings", settings_hold, _settings_seeds, YAML_WORDS + SETTINGS_WORDS),
+        Target("facts", facts_hold, _facts_seeds, YAML_WORDS + FACTS_WORDS),
+        Target("feed", feed_holds, _feed_seeds, FEED_WORDS, 600),
+        Target("ruleset", ruleset_holds, _resource_seeds, YAML_WORDS + RESOURCE_WORDS),
+        Target("report", report_holds, _resource_seeds, YAML_WORDS + RESOURCE_WORDS),
+        Target("prefix", prefix_holds, _prefix_seeds, PREFIX_WORDS, 200),
+    )
+}
