@@ -19,11 +19,11 @@ def annotated(problems: Iterable[Problem], configuration: Configuration) -> Iter
         by_path[problem.position.path].append(problem)
     for source in sources(configuration):
         if source.path in by_path:
-            yield from annotated_file(source, by_path.pop(source.path))
+            yield from annotated_file(source, lines_of(source, configuration), by_path.pop(source.path))
     yield from (f"# {printable(f'{place(p)}: {_sentence(p)}')}" for p in chain.from_iterable(by_path.values()))
 
 
-def annotated_file(source: Source, problems: Iterable[Problem]) -> Iterator[str]:
+def annotated_file(source: Source, lines: list[str], problems: Iterable[Problem]) -> Iterator[str]:
     """The lines of one file, marked `# E1` for its first error and `# W1` for its first warning, and a footer."""
     marks: defaultdict[int, list[str]] = defaultdict(list)
     footers: dict[Severity, list[str]] = {severity: [] for severity, _, _ in _FOOTERS}
@@ -36,7 +36,6 @@ def annotated_file(source: Source, problems: Iterable[Problem]) -> Iterator[str]
         footer.append(f"#   {mark}: line {number}, column {column}: {_sentence(problem)}")
 
     yield f"# {printable(source.path)}"
-    lines = lines_of(source.text)
     for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, start=1):
         shown = "\t".join(map(printable, line.split("\t")))
         yield f"{shown}  # {', '.join(marks[number])}" if number in marks else shown

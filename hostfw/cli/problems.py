@@ -30,11 +30,11 @@ _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 def report(problems: Iterable[Problem], configuration: Configuration, *, colour: bool = False) -> Iterator[str]:
     """Every problem in order, each with the line of the file that it is about."""
-    texts = {source.path: source.text for source in sources(configuration)}
+    by_path = {source.path: source for source in sources(configuration)}
 
     @cache
     def lines_at(path: str) -> list[str]:
-        return lines_of(texts[path]) if path in texts else []
+        return lines_of(by_path[path], configuration) if path in by_path else []
 
     for problem in in_order(problems):
         lines = lines_at(problem.position.path)
@@ -109,9 +109,11 @@ def _glyphs(line: str) -> list[str]:
     return glyphs
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a file as YAML counts them, without their ends."""
-    return _LINE_BREAK.split(text)
+def lines_of(source: Source, configuration: Configuration) -> list[str]:
+    """The lines of a file as its reader counts them, without their ends: YAML knows more ends than Feeds do."""
+    if any(source is feed for feed in configuration.feeds):
+        return [line.removesuffix("\r") for line in source.text.split("\n")]
+    return _LINE_BREAK.split(source.text)
 
 
 def sources(configuration: Configuration) -> tuple[Source, ...]:

@@ -11,6 +11,7 @@ from hostfw.cli.text import cell_width, glyph_width
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source
+from hostfw.policy.feeds import parse_feed
 
 AT = Position("web.yaml", 3, 5)
 ON_ONE_LINE = st.characters(codec="utf-8", exclude_characters="\r\n\x85\u2028\u2029")
@@ -220,6 +221,25 @@ def test_lines_are_counted_as_yaml_does(text: str, expected: str) -> None:
     lines = list(report([Problem(Position("a.yaml", 2, 1), "no")], Configuration(None, (Source("a.yaml", text),))))
 
     assert lines[1] == f"   2 | {expected}"
+
+
+FEED_LINE_ENDS = [
+    ("Unix", "1.1.1.1\nx\n", "x"),
+    ("DOS", "1.1.1.1\r\nx\r\n", "x"),
+    ("old Macintosh, which a feed does not count", "# a\rb\nx\n", "x"),
+    ("those of Unicode, which a feed does not count", "# a\u2028b\x85c\nx\n", "x"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [c[1:] for c in FEED_LINE_ENDS], ids=[c[0] for c in FEED_LINE_ENDS])
+def test_lines_of_a_feed_are_counted_as_its_reader_does(text: str, expected: str) -> None:
+    """In reports and in annotated files."""
+    feed = Source("feed.txt", text)
+    configuration = Configuration(feeds=(feed,))
+    problems = parse_feed(feed)[1]
+
+    assert list(report(problems, configuration))[1] == f"   2 | {expected}"
+    assert list(annotated(problems, configuration))[2] == f"{expected}  # E1"
 
 
 TALLIES = [
