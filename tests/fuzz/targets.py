@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from pathlib import Path
 
 import yaml
 
@@ -29,6 +28,15 @@ from hostfw.policy.facts_file import decode_facts, facts_document
 from hostfw.policy.feeds import MOST_PROBLEMS, parse_feed
 from hostfw.policy.resolve import resolve
 from hostfw.policy.selector import Selector, SelectorError, canonical, matches, parse
+from tests.fuzz.seeds import (
+    SOME_RESOURCES,
+    facts_seeds,
+    feed_seeds,
+    prefix_seeds,
+    resource_seeds,
+    selector_seeds,
+    settings_seeds,
+)
 from tests.fuzz.words import (
     FACTS_WORDS,
     FEED_WORDS,
@@ -38,8 +46,6 @@ from tests.fuzz.words import (
     SETTINGS_WORDS,
     YAML_WORDS,
 )
-
-ROOT = Path(__file__).parents[2]
 
 FREE_SECONDS = 1.0
 SECONDS_PER_CHARACTER = 1 / 4_000
@@ -111,7 +117,7 @@ def resources_hold(text: str) -> None:
 
 def settings_hold(text: str) -> None:
     """The settings file, beside resources that settings can make questionable."""
-    _inspected(Configuration(Source("hostfw.yaml", text), (Source("some.yaml", _SOME_RESOURCES),)))
+    _inspected(Configuration(Source("hostfw.yaml", text), (Source("some.yaml", SOME_RESOURCES),)))
 
 
 def facts_hold(text: str) -> None:
@@ -215,148 +221,6 @@ def _placed(problems: Iterable[Problem], configuration: Configuration) -> None:
             assert 1 <= column <= len(lines[path][line - 1]) + 1, problem
 
 
-def _texts(*patterns: str) -> tuple[str, ...]:
-    found = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
-    return tuple(path.read_text() for path in found if path.is_file())
-
-
-_SECTION = re.compile(r"^(?:-- .* --|=+.*|-{4,})$", re.MULTILINE)
-
-
-def _parts(*patterns: str) -> tuple[str, ...]:
-    """The YAML within files that hold more than one case."""
-    return tuple(part.strip("\n") + "\n" for text in _texts(*patterns) for part in _SECTION.split(text) if ":" in part)
-
-
-def _resource_seeds() -> tuple[str, ...]:
-    files = _texts("examples/*/etc/**/*.yaml", "tests/golden/*/etc/**/*.yaml", "tests/data/twenty-mistakes/**/*.yaml")
-    return (*files, *_parts("tests/data/mistakes/*.txt"), _SOME_RESOURCES)
-
-
-def _settings_seeds() -> tuple[str, ...]:
-    return (*_texts("examples/*/etc/hostfw.yaml"), *_parts("tests/data/mistakes/settings.txt"), _SOME_SETTINGS)
-
-
-def _facts_seeds() -> tuple[str, ...]:
-    return (*_texts("examples/*/facts.json"), *_parts("tests/data/mistakes/facts*.txt"), _SOME_FACTS)
-
-
-def _selector_seeds() -> tuple[str, ...]:
-    written = re.findall(r"[sS]elector: *(.+)$", "\n".join(_resource_seeds()), re.MULTILINE)
-    deep = "has(a)"
-    for _ in range(31):
-        deep = f"b == 'c' || has(d) && ({deep})"
-    return (*sorted(set(written)), *_SELECTORS, deep, "(" * 64 + "all()" + ")" * 64)
-
-
-def _feed_seeds() -> tuple[str, ...]:
-    return (
-        *_texts("examples/*/etc/**/*.txt", "tests/golden/*/etc/**/*.txt"),
-        _SOME_FEED,
-        _SOME_FEED.replace("bad", "#"),
-    )
-
-
-def _prefix_seeds() -> tuple[str, ...]:
-    return ("hostfw:DI|rule|default|allow-web|2", "hostfw:pE|rule||kns.web|0", "hostfw:DI|failsafe", "hostfw:LE|", "")
-
-
-_SELECTORS = (
-    "",
-    "all()",
-    "global()",
-    "!has(role)",
-    "!!( !a == 'b')",
-    "role == 'web' && env != \"x\"",
-    "a in {'b', 'c',} || a not in {} && a notin {'b'}",
-    "a contains 'b' || (a starts with 'c' && a ends with 'd')",
-    "has == 'in' && in in {'has'} && not not in {'in'}",
-    "a startswith 'b' && a endswith \"it's\"",
-)
-
-_SOME_RESOURCES = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: h, labels: {role: web, a: b}}
-spec:
-  {node: web1, interfaceName: eth0, expectedIPs: [192.0.2.1], profiles: [p], ports: [{name: w, protocol: TCP, port: 1}]}
----
-apiVersion: projectcalico.org/v3
-kind: Profile
-metadata: {name: p}
-spec: {ingress: [{action: Allow}], egress: [{action: Allow}], labelsToApply: {x: y}}
----
-apiVersion: projectcalico.org/v3
-kind: Tier
-metadata: {name: t}
-spec: {order: 10, defaultAction: Pass}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkSet
-metadata: {name: s, labels: {a: b}}
-spec: {nets: [10.0.0.0/8, fd00::/8, 192.0.2.7]}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: t.g}
-spec:
-  tier: t
-  order: 1
-  selector: has(role) && !has(z)
-  types: [Ingress, Egress]
-  ingress:
-  - action: Deny
-    protocol: TCP
-    source: {selector: a == 'b', notNets: [10.1.0.0/16]}
-    destination: {ports: [22, '80:90', w]}
-  - {action: Log, protocol: ICMP, icmp: {type: 8, code: 0}, ipVersion: 4}
-  egress:
-  - {action: Pass, notProtocol: 47, destination: {nets: ['::/0']}}
----
-apiVersion: hostfw.io/v1
-kind: Feed
-metadata: {name: f, labels: {a: b}}
-spec: {path: feeds/f.txt, maxShrink: 20%}
-"""
-
-_SOME_FEED = """\
-# Scanners, as of today.
-192.0.2.7
-192.0.2.0/24  # all of it
-198.51.100.9/25\t
-0.0.0.0/32
-2001:db8::1
-2001:db8::/32
-::ffff:192.0.2.1/64
-bad
-"""
-
-_SOME_SETTINGS = """\
-apiVersion: hostfw.io/v1
-kind: Settings
-node: web1
-failsafe:
-  inbound: [{protocol: tcp, port: 22, net: 10.0.0.0/8}]
-  outbound: []
-unmanagedInterfaces: {ingress: allow, egress: deny}
-logging: {group: 1, snaplenBytes: 100, ratePerSecond: 10, burstPackets: 5}
-packetMarks: 0x30000000
-learnAddresses: true
-"""
-
-_SOME_FACTS = """\
-apiVersion: hostfw.io/v1
-kind: HostFacts
-node: web1
-kernel: 6.1.0-18-amd64
-nft: 1.0.6
-linkGroups: {dmz: 7}
-interfaces:
-- {name: eth0, index: 2, altnames: [enp3s0], addresses: [192.0.2.10, "2001:db8::10"], defaultRoute: true, up: true}
-- {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
-"""
-
-
 def _host(node: str, *names: str) -> HostFacts:
     addresses = [parse_address(text) for text in ("192.0.2.1", "2001:db8::1")]
     found = tuple([host_cidr(*address) for address in addresses if address])
@@ -369,13 +233,13 @@ _HOSTS = (_host("web1", "lo", "eth0", "eth1"), _host("elsewhere"))
 TARGETS = {
     target.name: target
     for target in (
-        Target("selector", selector_holds, _selector_seeds, SELECTOR_WORDS, 400),
-        Target("resources", resources_hold, _resource_seeds, YAML_WORDS + RESOURCE_WORDS),
-        Target("settings", settings_hold, _settings_seeds, YAML_WORDS + SETTINGS_WORDS),
-        Target("facts", facts_hold, _facts_seeds, YAML_WORDS + FACTS_WORDS),
-        Target("feed", feed_holds, _feed_seeds, FEED_WORDS, 600),
-        Target("ruleset", ruleset_holds, _resource_seeds, YAML_WORDS + RESOURCE_WORDS),
-        Target("report", report_holds, _resource_seeds, YAML_WORDS + RESOURCE_WORDS),
-        Target("prefix", prefix_holds, _prefix_seeds, PREFIX_WORDS, 200),
+        Target("selector", selector_holds, selector_seeds, SELECTOR_WORDS, 400),
+        Target("resources", resources_hold, resource_seeds, YAML_WORDS + RESOURCE_WORDS),
+        Target("settings", settings_hold, settings_seeds, YAML_WORDS + SETTINGS_WORDS),
+        Target("facts", facts_hold, facts_seeds, YAML_WORDS + FACTS_WORDS),
+        Target("feed", feed_holds, feed_seeds, FEED_WORDS, 600),
+        Target("ruleset", ruleset_holds, resource_seeds, YAML_WORDS + RESOURCE_WORDS),
+        Target("report", report_holds, resource_seeds, YAML_WORDS + RESOURCE_WORDS),
+        Target("prefix", prefix_holds, prefix_seeds, PREFIX_WORDS, 200),
     )
 }
