@@ -1,0 +1,257 @@
+"""Big sets on a real kernel: what is loaded, what packets meet, and what a kill in the middle leaves."""
+
+import errno
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from hostfw.host import elements
+from hostfw.host.elements import Keys, add_elements, delete_elements, is_filled
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.tables import read_generation
+from hostfw.model.cidr_set import PACKED_FROM
+from hostfw.model.values import TCP, Family
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation, environment
+from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
+from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
+
+Hostfwctl = Callable[..., CompletedProcess[str]]
+
+MANY = 20_000
+
+SETS = f"""\
+table ip hostfw {{
+    set hosts {{ type ipv4_addr; size {MANY}; }}
+    set sockets {{ type ipv4_addr . inet_proto . inet_service; size {MANY}; }}
+    set ports {{ type inet_service; size 8; }}
+}}
+table ip6 hostfw {{
+    set nets {{ type ipv6_addr; size {MANY}; }}
+}}
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Namespace]:
+    """A namespace with empty sets, which the test is in."""
+    with namespace("elements") as made:
+        run(made, ("nft", "-f", "-"), text=SETS)
+        with inside(made):
+            yield made
+
+
+def listed(node: Namespace, family: str, name: str) -> set[str]:
+    """The elements of a set as nft lists them."""
+    text = run(node, ("nft", "-j", "list", "set", family, "hostfw", name)).stdout
+    (found,) = [item["set"] for item in json.loads(text)["nftables"] if "set" in item]
+    return {
+        ".".join(map(str, element["concat"])) if isinstance(element, dict) else element
+        for element in found.get("elem", [])
+    }
+
+
+def keys(*texts: str) -> Keys:
+    """Addresses as keys."""
+    packed = [ip_address(text).packed for text in texts]
+    return Keys(b"".join(packed), len(packed[0]))
+
+
+HOSTS = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(MANY)]
+NETS = [f"2001:db8:{n:x}::" for n in range(1, 5000)]
+
+
+def test_what_is_loaded_is_listed(place: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it and nothing else, over several messages and batches; what is deleted is gone."""
+    monkeypatch.setattr(elements, "BATCH_ELEMENTS", 7000)
+    add_elements(Family.V4, "hosts", keys(*HOSTS))
+    add_elements(Family.V6, "nets", keys(*NETS))
+
+    assert listed(place, "ip", "hosts") == set(HOSTS)
+    assert listed(place, "ip6", "nets") == set(NETS)
+
+    delete_elements(Family.V4, "hosts", keys(*HOSTS[5000:]))
+
+    assert listed(place, "ip", "hosts") == set(HOSTS[:5000])
+
+
+def test_concatenations_are_loaded(place: Namespace) -> None:
+    """Each field padded to a word."""
+    add_elements(Family.V4, "sockets", Keys(bytes.fromhex("c0000201 06000000 01bb0000"), 12))
+
+    assert listed(place, "ip", "sockets") == {"192.0.2.1.tcp.443"}
+
+
+@pytest.mark.usefixtures("place")
+def test_a_set_is_filled_when_its_last_element_is_there() -> None:
+    """And not before; adding again what is there changes nothing."""
+    everything = keys(*HOSTS)
+    states = [is_filled(Family.V4, "nothing", everything), is_filled(Family.V4, "hosts", everything)]
+    add_elements(Family.V4, "hosts", everything.part(0, MANY // 2))
+    states.append(is_filled(Family.V4, "hosts", everything))
+    add_elements(Family.V4, "hosts", everything)
+    states.append(is_filled(Family.V4, "hosts", everything))
+
+    assert states == [False, False, False, True]
+
+
+ERRORS: list[tuple[str, Callable[[], None], int, str]] = [
+    ("no such set", lambda: add_elements(Family.V4, "gone", keys("10.0.0.1")), errno.ENOENT, "is gone"),
+    ("no such element", lambda: delete_elements(Family.V4, "hosts", keys("10.0.0.1")), errno.ENOENT, "is gone"),
+    ("another type", lambda: add_elements(Family.V4, "ports", keys("10.0.0.1")), errno.EINVAL, "another type"),
+    ("full", lambda: add_elements(Family.V4, "hosts", keys(*HOSTS, "192.0.2.1")), errno.ENFILE, "is full"),
+    (
+        "somebody committed",
+        lambda: add_elements(Family.V4, "hosts", keys("10.0.0.1"), generation=read_generation() - 1),
+        errno.ERESTART,
+        "has committed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("act", "number", "words"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
+def test_what_the_kernel_refuses_is_said(place: Namespace, act: Callable[[], None], number: int, words: str) -> None:
+    """With what it means; a refused batch leaves nothing behind."""
+    with pytest.raises(NetlinkError) as caught:
+        act()
+
+    assert caught.value.errno == number
+    assert words in caught.value.message
+    assert listed(place, "ip", "hosts") == set()
+
+
+@pytest.mark.usefixtures("place")
+def test_a_generation_that_holds_is_no_obstacle() -> None:
+    """For the first batch, and those after it."""
+    add_elements(Family.V4, "hosts", keys(*HOSTS), generation=read_generation())
+
+    assert is_filled(Family.V4, "hosts", keys(*HOSTS))
+
+
+CONFIGURATION = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: host-eth0, labels: {role: web}}
+spec: {node: host, interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: block}
+spec:
+  selector: role == 'web'
+  types: [Ingress]
+  ingress:
+    - action: Deny
+      source: {selector: list == 'bad'}
+    - action: Allow
+---
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {name: bad, labels: {list: bad}}
+spec: {path: bad.txt}
+"""
+
+FLOWS = (Flow("peer", "host", TCP, 80, Family.V4), Flow("peer", "host", TCP, 80, Family.V6))
+
+
+@pytest.fixture
+def bad(installation: Installation) -> Path:
+    """The file of a feed that a policy denies."""
+    (installation.config / "hostfw.yaml").write_text("node: host\n")
+    (installation.config / "block.yaml").write_text(CONFIGURATION)
+    return installation.config / "bad.txt"
+
+
+def verdicts(lab: Lab) -> list[bool]:
+    """Whether the peer gets through, over IPv4 and over IPv6."""
+    patience_s = ALLOW_PATIENCE_S / 3
+    return [outcome.verdict is Verdict.ALLOWED for outcome in probe(lab, FLOWS, patience_s)]
+
+
+@pytest.mark.parametrize(
+    ("peers", "expected"),
+    [
+        ((), [True, True]),
+        (("192.0.2.2",), [False, True]),
+        (("192.0.2.0/25",), [False, True]),
+        (("192.0.2.0/24", "192.0.2.2"), [False, True]),
+        (("192.0.2.3", "192.0.2.4/30", "2001:db8::3"), [True, True]),
+        (("2001:db8::/48",), [True, False]),
+        (("192.0.2.2", "2001:db8::2"), [False, False]),
+    ],
+)
+def test_packets_meet_what_the_feed_says(
+    lab: Lab, bad: Path, hostfwctl: Hostfwctl, peers: tuple[str, ...], expected: list[bool]
+) -> None:
+    """Among thousands of others, in each prefix length."""
+    bad.write_text("\n".join((*HOSTS[:5000], *peers, *NETS)))
+    control(lab, FLOWS)
+
+    hostfwctl("apply")
+
+    assert verdicts(lab) == expected
+
+
+KILLED = """\
+import os, signal, sys
+from hostfw.cli.process import run
+from hostfw.host import elements
+
+add = elements.add_elements
+
+def killed(family, set_name, keys):
+    share = {share}
+    add(family, set_name, keys.part(0, int(len(keys) * share)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+elements.add_elements = killed
+run(sys.argv[1:], sys.stdout, sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_kill_while_a_set_is_filled_leaves_the_old_generation(
+    lab: Lab, installation: Installation, bad: Path, hostfwctl: Hostfwctl, share: float
+) -> None:
+    """Nothing of the new one can be met, and the next apply completes it: empty, half filled or filled."""
+    bad.write_text("\n".join(HOSTS[:5000]))
+    hostfwctl("apply")
+    bad.write_text("\n".join((*HOSTS[:6000], "192.0.2.2")))
+
+    arguments = installation.arguments[3:]
+    command = (sys.executable, "-c", KILLED.format(share=share), *arguments, "apply")
+    done = run(installation.node, command, environment=environment(), check=False)
+    before = verdicts(lab)
+    hostfwctl("apply")
+    after = [outcome.verdict is Verdict.ALLOWED for outcome in probe(lab, FLOWS[:1], DENY_PATIENCE_S)]
+
+    assert done.returncode == -signal.SIGKILL
+    assert (before, after) == ([True, True], [False])
+    names = [
+        line.split()[1]
+        for line in run(installation.node, ("nft", "list", "sets")).stdout.splitlines()
+        if "set " in line
+    ]
+    assert len(names) == 1
+    assert listed(installation.node, "ip", names[0]) == {*HOSTS[:6000], "192.0.2.2"}
+
+
+def test_a_set_that_another_hand_emptied_is_filled_again(
+    installation: Installation, bad: Path, hostfwctl: Hostfwctl
+) -> None:
+    """In place: it is referred to, and its name says what belongs into it."""
+    bad.write_text("\n".join(HOSTS[:PACKED_FROM]))
+    hostfwctl("apply")
+    node = installation.node
+    (name,) = [line.split()[1] for line in run(node, ("nft", "list", "sets")).stdout.splitlines() if "set " in line]
+    run(node, ("nft", "flush", "set", "ip", "hostfw", name))
+
+    hostfwctl("apply")
+
+    assert listed(node, "ip", name) == set(HOSTS[:PACKED_FROM])
