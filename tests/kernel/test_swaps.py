@@ -10,9 +10,11 @@ from time import monotonic, sleep
 import pytest
 
 import hostfw.engine.engine as engine_module
-from hostfw.engine.engine import Applied, Directories, Engine
+from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused, build
+from hostfw.engine.host import Directories
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.outcomes import Applied
 from hostfw.host.tables import read_names
 from hostfw.model.facts import HostFacts
 from hostfw.model.values import FAMILIES
