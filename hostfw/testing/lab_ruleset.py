@@ -1,0 +1,52 @@
+"""What a node's kernel enforces of ours, as text that can be compared: whole, or only what packets can meet."""
+
+import re
+from collections.abc import Mapping
+
+from hostfw.model.values import FAMILIES
+from hostfw.testing.lab_namespace import Namespace, run
+
+_BLOCK = re.compile(r"^\t(?P<kind>chain|set|map|counter) (?P<name>\S+) \{.*?^\t\}$", re.MULTILINE | re.DOTALL)
+_ELEMENTS = re.compile(r"elements = \{(?P<elements>[^}]*)\}", re.DOTALL)
+_REFERENCE = re.compile(r'(?:(?:jump|goto) |@|counter name "?)(?P<name>[^\s",}]+)')
+_BASE_CHAIN = re.compile(r"^\t\ttype \S+ hook ", re.MULTILINE)
+
+Blocks = Mapping[tuple[str, str], str]
+"""The text of each chain, set, map and counter of our tables, by family and name."""
+
+
+def listed(node: Namespace) -> Blocks:
+    """Our tables as nft lists them, without the values of counters, the elements of each set in order."""
+    blocks: dict[tuple[str, str], str] = {}
+    for family in FAMILIES:
+        answer = run(node, ("nft", "--stateless", "list", "table", family.nft, "hostfw"), check=False)
+        for found in _BLOCK.finditer(answer.stdout):
+            blocks[family.nft, f"{found['kind']} {found['name']}"] = _ELEMENTS.sub(_in_order, found[0])
+    return blocks
+
+
+def in_force(blocks: Blocks) -> Blocks:
+    """The base chains that hold rules or drop, and everything that they lead to; litter is left out."""
+    pending = [
+        key
+        for key, text in blocks.items()
+        if _BASE_CHAIN.search(text) and (text.count("\n") > 2 or "policy drop" in text)
+    ]
+    found: dict[tuple[str, str], str] = {}
+    while pending:
+        key = pending.pop()
+        if key in found:
+            continue
+        found[key] = blocks[key]
+        names = {match["name"] for match in _REFERENCE.finditer(blocks[key])}
+        pending.extend(
+            (key[0], f"{kind} {each}")
+            for each in names
+            for kind in ("chain", "set", "map", "counter")
+            if (key[0], f"{kind} {each}") in blocks
+        )
+    return found
+
+
+def _in_order(elements: "re.Match[str]") -> str:
+    return f"elements = {{ {', '.join(sorted(each.strip() for each in elements['elements'].split(',')))} }}"

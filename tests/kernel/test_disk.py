@@ -1,0 +1,153 @@
+"""Disks that take nothing: a clear word about it, a ruleset in force, and what was accepted before still there."""
+
+import shutil
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from hostfw.model.sources import Configuration
+from hostfw.testing.lab import Lab, laboratory
+from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
+from hostfw.testing.lab_namespace import run
+from hostfw.testing.lab_ruleset import Blocks, listed
+from hostfw.testing.lab_topology import line
+from tests.kernel.changing_policies import configuration
+
+SMALL, BIG = configuration(1, 1), configuration(2, 4000)
+"""Two configurations: the script and the sources of the first fit into 64 kB, and those of the second do not."""
+
+SMALL_DISK = 'mount -t tmpfs -o size=64k tmpfs "$PLACE"'
+FULL_DISK = f'{SMALL_DISK} && ! cat /dev/zero >"$PLACE/filler" 2>/dev/null'
+READ_ONLY_DISK = 'mount --bind "$PLACE" "$PLACE" && mount -o remount,bind,ro "$PLACE"'
+
+FIRST, SECOND = '"$@" apply', 'cp "$BIG" "$ALL" && "$@" apply'
+
+
+@pytest.fixture(scope="module")
+def goldens(tmp_path_factory: pytest.TempPathFactory) -> tuple[Blocks, Blocks]:
+    """What the kernel holds of either configuration."""
+    with laboratory(line()) as lab:
+        made = install(lab["host"], tmp_path_factory.mktemp("goldens"))
+        found = []
+        for each in (SMALL, BIG):
+            _write(made, each)
+            hostfwctl(made, "apply")
+            found.append(listed(made.node))
+    return found[0], found[1]
+
+
+@pytest.fixture
+def installation(routed_lab: Lab, tmp_path: Path) -> Installation:
+    """An installation on the host that forwards, with the small configuration written."""
+    made = install(routed_lab["host"], tmp_path / "hostfw")
+    _write(made, SMALL)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "reason"),
+    [
+        ("full", (SMALL_DISK, FIRST, SECOND), "the disk is full"),
+        ("read-only", (FIRST, READ_ONLY_DISK, SECOND), "the file system is mounted read-only"),
+    ],
+)
+def test_a_state_directory_that_takes_nothing_keeps_what_was_accepted(
+    installation: Installation, goldens: tuple[Blocks, Blocks], name: str, steps: tuple[str, ...], reason: str
+) -> None:
+    """The new generation is in force, a warning names the reason, and the script for the boot is the old one."""
+    small, big = goldens
+
+    done = _with_disk(installation, installation.state, (*steps, 'cat "$PLACE/last-good.nft"'))
+
+    assert done.returncode == 0, f"{name}: {done.stderr}"
+    assert f"{reason}: after a reboot an earlier generation is in force" in done.stderr
+    assert listed(installation.node) == big
+    run(installation.node, ("nft", "flush", "ruleset"))
+    run(installation.node, ("nft", "-f", "-"), text=done.stdout)
+    assert listed(installation.node) == small
+
+
+def test_a_run_directory_without_space_costs_only_the_record(
+    installation: Installation, goldens: tuple[Blocks, Blocks]
+) -> None:
+    """The generation is in force, a warning says what is lost, and the next one comes to be all the same."""
+    small, big = goldens
+
+    done = _with_disk(installation, installation.run, (FULL_DISK, FIRST))
+    assert done.returncode == 0, done.stderr
+    assert "the disk is full: the next apply writes every chain again" in done.stderr
+    assert listed(installation.node) == small
+
+    done = _with_disk(installation, installation.run, (FULL_DISK, SECOND))
+    assert done.returncode == 0, done.stderr
+    assert listed(installation.node) == big
+
+
+def test_a_run_directory_that_cannot_be_locked_changes_nothing(
+    installation: Installation, goldens: tuple[Blocks, Blocks]
+) -> None:
+    """Without the lock nobody writes; what is in force stays."""
+    small, _ = goldens
+    hostfwctl(installation, "apply")
+    for lock in installation.run.glob("*.lock"):
+        lock.unlink()
+
+    done = _with_disk(installation, installation.run, (READ_ONLY_DISK, SECOND))
+
+    assert done.returncode != 0
+    assert "cannot be locked: read-only file system" in done.stderr
+    assert "the ruleset in force is unchanged" in done.stderr
+    assert listed(installation.node) == small
+
+
+def test_a_missing_state_directory_is_made(installation: Installation, goldens: tuple[Blocks, Blocks]) -> None:
+    """With everything above it, for root alone; nothing is to be warned of."""
+    small, _ = goldens
+    shutil.rmtree(installation.state.parent / "state")
+
+    done = hostfwctl(installation, "apply")
+
+    assert "reboot" not in done.stderr
+    assert listed(installation.node) == small
+    assert (installation.state / "last-good.nft").exists()
+    assert installation.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_directory_that_cannot_be_made_is_said(
+    installation: Installation, goldens: tuple[Blocks, Blocks]
+) -> None:
+    """As on a read-only root file system: the generation is in force, with a warning."""
+    small, _ = goldens
+    shutil.rmtree(installation.state)
+
+    done = _with_disk(installation, installation.state.parent, (READ_ONLY_DISK, 'mount -t tmpfs none "$RUN"', FIRST))
+
+    assert done.returncode == 0, done.stderr
+    assert "the file system is mounted read-only: after a reboot an earlier generation is in force" in done.stderr
+    assert listed(installation.node) == small
+
+
+def _with_disk(installation: Installation, place: Path, steps: tuple[str, ...]) -> "CompletedProcess[str]":
+    """Run shell commands on the node in a mount namespace of their own, in which `$PLACE` may become another disk."""
+    big = installation.config.parent / "big.yaml"
+    big.write_text(BIG.resources[0].text)
+    variables = {
+        "PLACE": place,
+        "RUN": installation.run,
+        "BIG": big,
+        "ALL": installation.config / BIG.resources[0].path,
+    }
+    script = "\n".join(f"{step} || exit" for step in steps)
+    return run(
+        installation.node,
+        ("unshare", "--mount", "sh", "-c", script, "sh", *installation.arguments),
+        environment=environment() | {name: str(path) for name, path in variables.items()},
+        check=False,
+    )
+
+
+def _write(installation: Installation, configuration: Configuration) -> None:
+    for source in (configuration.settings, *configuration.resources):
+        if source is not None:
+            (installation.config / source.path).write_text(source.text)

@@ -1,0 +1,174 @@
+"""Another nft on the same host: a newer one whose sets ours may not understand, and one that commits without pause."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+
+import pytest
+
+from hostfw.host.nftables import TIMEOUT_S, nft_version
+from hostfw.host.tables import read_generation
+from hostfw.model.sources import Configuration
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
+from hostfw.testing.lab_namespace import Namespace, inside, process, run
+from hostfw.testing.lab_ruleset import in_force, listed
+from tests.kernel.changing_policies import configuration
+
+ROOTS = (Path("/var/cache/hostfw-clean-room/trixie-nft"), Path("/var/tmp/roots/d13"))
+"""Where a root of Debian 13 with its nft (1.1.3) may be."""
+
+RECIPE = (
+    "mmdebstrap --variant=extract --include=nftables --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "
+    f"trixie {ROOTS[0]}"
+)
+
+COMMIT_EVERY_S = 0.01
+
+NEWER = """\
+table inet newer {
+	set hosts {
+		typeof ip saddr
+		comment "kept by a newer nft"
+		flags dynamic,timeout
+		timeout 1h
+		counter
+		elements = { 198.51.100.1 comment "one", 198.51.100.2 timeout 30m }
+	}
+	set ranges {
+		type ipv4_addr . inet_service
+		flags interval
+		comment "addresses and ports"
+		elements = { 10.0.0.0/8 . 80-90 comment "web", 192.0.2.1-192.0.2.9 . 443 }
+	}
+	set payload {
+		typeof ip saddr . vlan id . @ih,32,32
+		size 16
+	}
+	map ports {
+		typeof tcp dport : ip daddr . tcp dport
+		flags interval
+		elements = { 8080-8089 : 192.0.2.1 . 80 }
+	}
+	chain input {
+		type filter hook input priority 10; policy accept;
+		ip saddr . tcp dport @ranges counter accept
+		update @hosts { ip saddr counter }
+	}
+}
+"""
+
+
+@pytest.fixture
+def installation(routed_lab: Lab, tmp_path: Path) -> Installation:
+    """An installation on the host that forwards, with a configuration to apply."""
+    made = install(routed_lab["host"], tmp_path / "hostfw")
+    _write(made, configuration(1, 100))
+    return made
+
+
+@pytest.fixture
+def newer_nft() -> tuple[str, ...]:
+    """The command of a newer nft than ours."""
+    root = next((root for root in ROOTS if (root / "usr/sbin/nft").exists()), None)
+    if root is None:
+        pytest.skip(f"needs a root of Debian 13 with nftables: {RECIPE}")
+    command = ("chroot", str(root), "/usr/sbin/nft")
+    said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    if said.returncode != 0:
+        pytest.skip(f"nft of {root} does not start: {said.stderr.strip()}")
+    if _numbers(said.stdout.split()[1].removeprefix("v")) <= _numbers(nft_version()):
+        pytest.skip(f"our own nft {nft_version()} is as new as that of {root}")
+    return command
+
+
+def test_a_program_that_commits_without_pause_does_not_hinder_us(installation: Installation) -> None:
+    """Its commits invalidate what nft has read, every ten milliseconds; ours take effect all the same."""
+    run(installation.node, ("nft", "add table inet churn; add set inet churn s { type ipv4_addr; }"))
+    with _commits(installation.node, ("nft",), "inet churn s"):
+        before = _generation(installation.node)
+        for number in (1, 2, 1):
+            _write(installation, configuration(number, 100))
+            hostfwctl(installation, "apply", timeout_s=TIMEOUT_S)
+            hostfwctl(installation, "status")
+
+        ours = 3 * 3
+        assert _generation(installation.node) - before > 2 * ours, "somebody did commit all the while"
+
+
+def test_sets_of_a_newer_nft_break_neither_us_nor_what_is_in_force(
+    installation: Installation, newer_nft: tuple[str, ...]
+) -> None:
+    """Libnftables 1.0.6 dies of them: apply takes effect as a whole or says that it did not, and nothing hangs."""
+    node = installation.node
+    hostfwctl(installation, "apply")
+    before = in_force(listed(node))
+    run(node, (*newer_nft, "-f", "-"), text=NEWER + "add set inet newer churn { type ipv4_addr; }\n")
+
+    with _commits(node, newer_nft, "inet newer churn"):
+        generation = _generation(node)
+        _write(installation, configuration(2, 100))
+        started = monotonic()
+        done = hostfwctl(installation, "apply", check=False, timeout_s=2 * TIMEOUT_S)
+        took_s = monotonic() - started
+        status = hostfwctl(installation, "status", check=False)
+        assert _generation(node) - generation > 10, "somebody did commit all the while"
+    run(node, (*newer_nft, "delete", "table", "inet", "newer"))
+    now = in_force(listed(node))
+
+    assert took_s < TIMEOUT_S
+    assert "Traceback" not in done.stderr + status.stderr
+    assert "in force" in status.stdout
+    if done.returncode == 0:
+        assert now != before
+    else:
+        assert done.returncode > 0, "hostfwctl itself was killed"
+        assert "died of SIGSEGV" in done.stderr
+        assert "the ruleset in force is unchanged" in done.stderr
+        assert now == before
+    hostfwctl(installation, "apply")
+    fresh = listed(node)
+    run(node, ("nft", "flush", "ruleset"))
+    hostfwctl(installation, "apply")
+    assert listed(node) == fresh, "once it is gone, the next apply ends in the very ruleset"
+
+
+@contextmanager
+def _commits(node: Namespace, nft: tuple[str, ...], name: str) -> Iterator[None]:
+    """Somebody's interactive nft that commits every ten milliseconds."""
+    stop = Event()
+    with process(node, (*nft, "-i"), stdin=subprocess.PIPE) as started:
+
+        def work() -> None:
+            assert started.stdin is not None
+            verbs = cycle(("add", "delete"))
+            while not stop.wait(COMMIT_EVERY_S):
+                started.stdin.write(f"{next(verbs)} element {name} {{ 192.0.2.1 }}\n")
+                started.stdin.flush()
+
+        thread = Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _generation(node: Namespace) -> int:
+    with inside(node):
+        return read_generation()
+
+
+def _write(installation: Installation, configuration: Configuration) -> None:
+    for source in (configuration.settings, *configuration.resources):
+        if source is not None:
+            (installation.config / source.path).write_text(source.text)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
