@@ -1,6 +1,7 @@
 """Generations that take themselves back, on a host and a kernel in memory with a clock that is told."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 OLD = TcpSocket(100, 20)
 NEW = TcpSocket(101, 21)
 OTHER_WEB = WEB.replace("80", "443")
+_TARGET = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
+_LOOKUP = re.compile(r"@([^\s,}]+)")
 WITHIN = ("apply", "--confirm-within", "90s")
 
 
@@ -40,11 +43,20 @@ def session(host: Machine, connection: TcpSocket) -> None:
 
 
 def lets_in(host: Machine, port: int) -> bool:
-    """Whether the kernel's IPv4 table has anything about a port."""
-    table = next(t for t in (host.kernel.read_tables().of(Family.V4),) if t.exists)
-    names = [chain.name for chain in table.chains]
-    lines = [line for name in names for line in host.kernel.lines(Family.V4, "chain", name)]
-    return any(f"dport {port}" in line or f"{port} :" in line for line in lines)
+    """Whether an IPv4 packet that comes in may meet anything about a port: what is built aside does not count."""
+    table = host.kernel.read_tables().of(Family.V4)
+    maps = {item.name for item in table.sets if item.is_map}
+    reached, waiting = set[tuple[str, str]](), [("chain", "input")]
+    lines: list[str] = []
+    while waiting:
+        kind, name = waiting.pop()
+        if (kind, name) not in reached:
+            reached.add((kind, name))
+            found = host.kernel.lines(Family.V4, kind, name)
+            lines.extend(found)
+            waiting.extend(("chain", target) for line in found for target in _TARGET.findall(line))
+            waiting.extend(("map", target) for line in found for target in _LOOKUP.findall(line) if target in maps)
+    return any(f"dport {port} " in line or f"{port} :" in line for line in lines)
 
 
 def state(host: Machine) -> Path:
