@@ -15,7 +15,9 @@ from hostfw.host import state
 from hostfw.host.state import (
     Accepted,
     InForce,
+    Stored,
     accept_generation,
+    accepted_number,
     forget_in_force,
     generations,
     load_accepted,
@@ -24,6 +26,7 @@ from hostfw.host.state import (
     save_accepted,
     save_in_force,
     store_generation,
+    stored_generations,
 )
 from hostfw.host.stored import StateError
 from hostfw.model.problems import Severity
@@ -428,3 +431,30 @@ def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path, monkeypat
 
     assert [p.message for p in load_in_force(tmp_path)[1]] == ["cannot be read: input/output error"]
     assert state.load_in_force(tmp_path)[0] is None
+
+
+def test_records_of_before_are_read(tmp_path: Path) -> None:
+    """Without the node, and stored generations without counts."""
+    save_in_force(tmp_path, RECORD)
+    save_accepted(tmp_path / "state", accepted(1, "text"))
+    for path, field in (
+        (tmp_path / "generation.json", "node"),
+        (tmp_path / "state/accepted/generation.json", "counts"),
+    ):
+        data = json.loads(path.read_text())
+        del data[field]
+        path.write_text(json.dumps(data))
+
+    assert load_in_force(tmp_path) == (RECORD, ())
+    assert load_accepted(tmp_path / "state") == (accepted(1, "text"), ())
+    assert stored_generations(tmp_path / "state") == (Stored(1, "id1", NOON + timedelta(minutes=1)),)
+
+
+def test_what_is_never_accepted_does_not_pile_up(tmp_path: Path) -> None:
+    """The accepted generation stays, however many trials were taken back."""
+    save_accepted(tmp_path, accepted(1, "text"))
+    for number in range(2, 40):
+        store_generation(tmp_path, accepted(number, f"text {number}"))
+
+    assert accepted_number(tmp_path) == 1
+    assert generations(tmp_path) == (1, *range(30, 40))
