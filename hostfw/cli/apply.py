@@ -9,6 +9,7 @@ from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.progress import progress
 from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.pending import Pending
@@ -21,8 +22,11 @@ _SWEPT_CHAIN = re.compile(r"^delete chain ", re.MULTILINE)
 def run(options: Options, console: Console) -> ExitCode:
     """Apply, and report to a person on stderr or to a program on stdout."""
     started_s = monotonic()
-    inspected = read(options)
-    outcome = open_engine(options).apply(inspected, options.confirm_within_s, accept_shrink=options.accept_shrink)
+    with progress(console) as doing:
+        doing("reading the configuration")
+        inspected = read(options)
+        doing("putting it into force")
+        outcome = open_engine(options).apply(inspected, options.confirm_within_s, accept_shrink=options.accept_shrink)
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(outcome, took_ms))))

@@ -4,6 +4,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from hostfw.model.values import Cidr
+
 
 class Output(StrEnum):
     """A form of the data of a verb."""
@@ -37,3 +39,12 @@ class Options(NamedTuple):
     accept_shrink: bool = False
     kind: str = ""
     name: str | None = None
+    follow: bool = False
+    for_s: int | None = None
+    most: int | None = None
+    policy: str | None = None
+    source_net: Cidr | None = None
+    destination_net: Cidr | None = None
+    reason: str | None = None
+    top: bool = False
+    rate_s: int | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from hostfw.cli.arguments import LOGGED_REASONS, cidr, positive
 from hostfw.cli.durations import duration_s
 from hostfw.cli.options import Output
 
@@ -120,6 +121,30 @@ def _get(parser: ArgumentParser) -> None:
 def _interfaces(parser: ArgumentParser) -> None:
     _add_files(parser)
     _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
+
+
+def _drops(parser: ArgumentParser) -> None:
+    parser.add_argument("--follow", action="store_true", help="until Ctrl-C (the default, as there is no history yet)")
+    parser.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME", help="for so long, such as 10s or 5m")
+    parser.add_argument("--count", dest="most", type=positive, metavar="N", help="until so many events were printed")
+    parser.add_argument("--policy", metavar="NAME", help="only by this policy: NAME, TIER/NAME or profile/NAME")
+    for end, where in (("src", "source"), ("dst", "destination")):
+        what = f"only where the {where} is this address or within this prefix"
+        parser.add_argument(f"--{end}", dest=f"{where}_net", type=cidr, metavar="CIDR", help=what)
+    reasons = [reason.value for reason in LOGGED_REASONS]
+    parser.add_argument(
+        "--reason", choices=reasons, metavar="REASON", help=f"only for this reason: {', '.join(reasons)}"
+    )
+    parser.add_argument("--top", action="store_true", help="print at the end what there was most of, and nothing before")
+    _add_output(parser.add_argument, Output.TABLE, Output.JSON)
+
+
+def _counters(parser: ArgumentParser) -> None:
+    parser.add_argument("--policy", metavar="NAME", help="only of this policy: NAME, TIER/NAME or profile/NAME")
+    parser.add_argument(
+        "--rate", dest="rate_s", type=duration_s, metavar="TIME", help="also what came per second, over so long"
+    )
+    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
 
 
 def _version(parser: ArgumentParser) -> None:
@@ -403,6 +428,54 @@ hostfwctl interfaces -o json > facts.json""",
 1  this host could not be observed
 3  the configuration is invalid; interfaces are listed without their HostEndpoints""",
         _interfaces,
+    ),
+    Verb(
+        "drops",
+        "show what is denied, as it happens",
+        "[--for TIME] [--count N] [--top] [FILTER...] [-o table|json]",
+        """\
+Print denied packets as they come, and those that Log rules and staged policies log:
+what they are, the rule that denied them and the file and line that it is written in.
+Packets that fared alike within a second are one event with their number.
+
+This reads the log itself as long as it runs; there is no history without the daemon.
+The kernel logs only so many packets a second of a rule (logging.ratePerSecond):
+`hostfwctl counters` has them all.
+
+With -o json each event is a line of JSON with the fields of the journal (docs/audit.md);
+with --top as well, a document of kind TopDrops (hostfw.io/v1).""",
+        """\
+hostfwctl drops
+hostfwctl drops --for 30s --top
+hostfwctl drops --policy web --src 10.0.0.0/8
+hostfwctl drops --count 1 -o json | jq -r .HOSTFW_ORIGIN""",
+        """\
+0  the time is up, enough was seen, or Ctrl-C or SIGTERM came
+1  the log could not be read
+4  not permitted, or another program reads the log""",
+        _drops,
+    ),
+    Verb(
+        "counters",
+        "count what each policy rule decided",
+        "[--policy NAME] [--rate TIME] [-o table|wide|json]",
+        """\
+Print how many packets and bytes each policy rule decided, with the file and line that
+it is written in, and how many every other reason did: failsafes, ends of tiers, and so
+on. Of a connection only what begins it counts: what belongs to an established one
+is let through before. Counters live on when policy changes, and begin anew at boot.
+
+With -o wide IPv4 and IPv6 stand apart as well. With -o json this is a document of kind
+Counters (hostfw.io/v1).""",
+        """\
+hostfwctl counters
+hostfwctl counters --policy web --rate 5s
+hostfwctl counters -o json | jq '.rules[] | select(.packets == 0) | .origin'""",
+        """\
+0  printed
+1  the counters could not be read, or no such policy is in force
+4  nothing is in force, or not permitted""",
+        _counters,
     ),
     Verb(
         "version",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from hostfw.host import netlink
 from hostfw.host.errors import HostError
@@ -64,6 +64,19 @@ class NflogRecord:
     outdev: int
     payload: bytes
     timestamp: float | None
+
+
+class Nflog(Protocol):
+    """What reads a group; `NflogReader` is one."""
+
+    lost: int
+    overruns: int
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until there is something to read."""
+
+    def read(self) -> tuple[NflogRecord, ...]:
+        """The records that have come."""
 
 
 class NflogReader:
@@ -117,13 +130,17 @@ class NflogReader:
             return ()
         return tuple(self._record(item.payload) for _, item in netlink.messages(data) if item.kind == _PACKET)
 
-    def records(self, timeout_s: float) -> Iterator[NflogRecord]:
-        """Records as they come, until none has come for `timeout_s`."""
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until there is something to read, at most `timeout_s` or for ever; gives whether there is."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
+
+    def records(self, timeout_s: float) -> Iterator[NflogRecord]:
+        """Records as they come, until none has come for `timeout_s`."""
         deadline = monotonic() + timeout_s
         while (remaining := deadline - monotonic()) > 0:
-            if poll.poll(remaining * 1000) and (batch := self.read()):
+            if self.wait(remaining) and (batch := self.read()):
                 yield from batch
                 deadline = monotonic() + timeout_s
 
@@ -145,6 +162,14 @@ class NflogReader:
             payload=fields.get(_PAYLOAD, b""),
             timestamp=seconds + microseconds / 1e6 if stamp else None,
         )
+
+
+def interface_name(index: int) -> str:
+    """The name that an interface of this network namespace has now; empty for none, or one that has gone."""
+    try:
+        return socket.if_indextoname(index) if index else ""
+    except OSError:
+        return ""
 
 
 def _enlarge(sock: socket.socket, size_bytes: int) -> None:

@@ -8,10 +8,12 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import Self
 
 from hostfw.host.elements import Keys
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
+from hostfw.host.nflog import NflogRecord
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
@@ -174,6 +176,42 @@ class FakeClock:
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.elapsed_s += seconds
+
+
+@dataclass(slots=True)
+class FakeNflog:
+    """A reader of an NFLOG group on a clock that stands: records come at their seconds of it.
+
+    Whoever waits for ever where nothing comes any more is interrupted, as by Ctrl-C.
+    """
+
+    clock: FakeClock
+    arrivals: deque[tuple[float, tuple[NflogRecord, ...]]] = field(default_factory=deque)
+    lost: int = 0
+    overruns: int = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Let time pass until records come."""
+        until_s = self.arrivals[0][0] - self.clock.elapsed_s if self.arrivals else None
+        if until_s is None and timeout_s is None:
+            raise KeyboardInterrupt
+        if until_s is None or (timeout_s is not None and timeout_s < until_s):
+            self.clock.wait(timeout_s or 0)
+            return False
+        self.clock.wait(max(until_s, 0))
+        return True
+
+    def read(self) -> tuple[NflogRecord, ...]:
+        """The records that have come."""
+        if self.arrivals and self.arrivals[0][0] <= self.clock.elapsed_s:
+            return self.arrivals.popleft()[1]
+        return ()
 
 
 @dataclass(slots=True)

@@ -1,0 +1,145 @@
+"""What the counters of the ruleset stand for: policy rules, and the reasons that decide without one."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from hostfw.audit.attribution import policies_of
+from hostfw.audit.prefix import LogTag
+from hostfw.compile.names import drop_counter, failsafe_counter, rule_counter
+from hostfw.host.tables import KernelTables
+from hostfw.model.decisions import Reason
+from hostfw.model.plan import Plan, RuleIdentity
+from hostfw.model.settings import FailsafePort
+from hostfw.model.values import FAMILIES, Action, Direction, Family
+
+_UNTRACKED = "untracked"
+_PLACES = ("", _UNTRACKED, "pre-dnat")
+"""The hooks that a failsafe is granted in, as its counters tell them apart."""
+
+
+class Value(NamedTuple):
+    """What a counter has seen."""
+
+    packets: int = 0
+    bytes: int = 0
+
+    def plus(self, other: "Value") -> "Value":
+        """Both together."""
+        return Value(self.packets + other.packets, self.bytes + other.bytes)
+
+    def since(self, before: "Value") -> "Value":
+        """What came after; a counter that has begun anew has seen all of it since."""
+        if self.packets < before.packets or self.bytes < before.bytes:
+            return self
+        return Value(self.packets - before.packets, self.bytes - before.bytes)
+
+
+Values = dict[tuple[Family, str], Value]
+"""What the kernel holds, by family and counter."""
+
+
+class RuleCounter(NamedTuple):
+    """The counter of a policy rule; `origin` is `path:line`."""
+
+    name: str
+    identity: RuleIdentity
+    action: Action
+    origin: str
+    staged: bool
+
+    @property
+    def by(self) -> str:
+        """The rule, in the words of log records."""
+        of = self.identity
+        return str(LogTag(self.action, of.direction, Reason.RULE, of.tier, of.policy, of.index))
+
+
+class ReasonCounter(NamedTuple):
+    """The counter of what decides without a rule: a failsafe lets packets through, everything else denies them.
+
+    `place` is the hook of a failsafe, where packets may meet it in more than one.
+    """
+
+    name: str
+    reason: Reason
+    direction: Direction
+    tier: str = ""
+    failsafe: FailsafePort | None = None
+    place: str = ""
+
+    @property
+    def action(self) -> Action:
+        """What it does."""
+        return Action.DENY if self.failsafe is None else Action.ALLOW
+
+    @property
+    def by(self) -> str:
+        """The reason, in the words of log records."""
+        if self.failsafe is None:
+            return str(LogTag(Action.DENY, self.direction, self.reason, self.tier))
+        return f"failsafe {self.failsafe} ({', '.join(filter(None, (self.direction, self.place)))})"
+
+
+class OtherCounter(NamedTuple):
+    """A counter of ours that the plan does not account for."""
+
+    name: str
+
+    @property
+    def by(self) -> str:
+        """Its name, which says what it was made for."""
+        return self.name
+
+
+Counter = RuleCounter | ReasonCounter | OtherCounter
+
+
+def values_of(tables: KernelTables) -> Values:
+    """The named counters of both tables."""
+    return {(family, c.name): Value(c.packets, c.bytes) for family in FAMILIES for c in tables.of(family).counters}
+
+
+def counters_of(plan: Plan | None, values: Values) -> tuple[Counter, ...]:
+    """Every counter that the kernel holds, with what it stands for: rules in order, reasons, then the others."""
+    held = dict.fromkeys(name for _, name in values)
+    planned = () if plan is None else chain[RuleCounter | ReasonCounter](_rules(plan), _drops(plan), _failsafes(plan))
+    known: dict[str, Counter] = {counter.name: counter for counter in planned}
+    accounted = tuple(counter for name, counter in known.items() if name in held)
+    return (*accounted, *(OtherCounter(name) for name in sorted(held.keys() - known.keys())))
+
+
+def _rules(plan: Plan) -> Iterator[RuleCounter]:
+    for policy in policies_of(plan):
+        for rule in policy.rules:
+            name = rule_counter(rule.identity)
+            yield RuleCounter(name, rule.identity, rule.action, rule.position.file_line, policy.staged)
+
+
+def _drops(plan: Plan) -> Iterator[ReasonCounter]:
+    tiers = dict.fromkeys(policy.tier for policy in policies_of(plan) if policy.tier)
+    for direction in Direction:
+        for tier in tiers:
+            yield _drop(direction, Reason.END_OF_TIER, tier)
+        for reason in (Reason.NO_PROFILE_MATCH, Reason.NO_POLICY, Reason.UNMANAGED, Reason.INVALID):
+            yield _drop(direction, reason)
+
+
+def _drop(direction: Direction, reason: Reason, tier: str = "") -> ReasonCounter:
+    name = drop_counter(LogTag(Action.DENY, direction, reason, tier=tier))
+    return ReasonCounter(name, reason, direction, tier)
+
+
+def _failsafes(plan: Plan) -> Iterator[ReasonCounter]:
+    """In every hook, and before connection tracking also the answers to those of the other direction."""
+    failsafe = plan.settings.failsafe
+    ports = {Direction.INGRESS: failsafe.inbound, Direction.EGRESS: failsafe.outbound}
+    for direction, opposite in ((Direction.INGRESS, Direction.EGRESS), (Direction.EGRESS, Direction.INGRESS)):
+        for place in _PLACES:
+            for port in ports[direction]:
+                name = failsafe_counter(port, direction, place=place)
+                yield ReasonCounter(name, Reason.FAILSAFE, direction, failsafe=port, place=place)
+        for port in ports[opposite]:
+            name = failsafe_counter(port, direction, place=_UNTRACKED, reply=True)
+            place = f"{_UNTRACKED} reply"
+            yield ReasonCounter(name, Reason.FAILSAFE, direction, failsafe=port, place=place)

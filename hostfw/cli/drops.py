@@ -1,0 +1,107 @@
+"""`hostfwctl drops`: what is denied and logged, as it happens."""
+
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from hostfw.audit.events import PacketEvent
+from hostfw.audit.fold import Fold
+from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.drops_report import JsonLines, Report, Table, Top
+from hostfw.cli.in_force import mark_of, plan_in_force
+from hostfw.cli.log_events import LogEvents, attributed
+from hostfw.cli.options import Options, Output
+from hostfw.host import clock
+from hostfw.host.nflog import NflogReader
+from hostfw.model.settings import Logging
+
+_HISTORY = "without the daemon there is no history: this is what is logged from now on, until Ctrl-C"
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print events until the time is up, enough were seen, or a signal comes."""
+    mark = mark_of(options)
+    known = plan_in_force(options)
+    logging = known.plan.settings.logging if known else Logging()
+    if known is None:
+        console.warn("what is in force is not on record: names are as the log has them, without file and line")
+    with NflogReader(logging.group, logging.snaplen_bytes) as reader, _ended_by_signals():
+        if not (options.follow or options.for_s or options.most):
+            console.say(_HISTORY)
+        events = LogEvents(options, reader, attributed(known), mark)
+        report = _report(options, console)
+        fold = Fold()
+        with suppress(KeyboardInterrupt):
+            _follow(events, fold, report, options)
+        _give(report, fold.flush(), options)
+        report.end()
+    _sum_up(report, events, logging.group, console)
+    return ExitCode.DONE
+
+
+def _report(options: Options, console: Console) -> Report:
+    if options.top:
+        return Top(console, as_json=options.output is Output.JSON)
+    return JsonLines(console) if options.output is Output.JSON else Table(console)
+
+
+def _follow(events: LogEvents, fold: Fold, report: Report, options: Options) -> None:
+    """Read until the time is up or enough was reported."""
+    end_s = None if options.for_s is None else clock.monotonic() + options.for_s
+    report.begin()
+    while not _is_enough(report, options):
+        now_s = clock.monotonic()
+        if end_s is not None and now_s >= end_s:
+            return
+        waits_s = (fold.wait_s(now_s), None if end_s is None else end_s - now_s)
+        events.reader.wait(min((wait_s for wait_s in waits_s if wait_s is not None), default=None))
+        now_s = clock.monotonic()
+        for event in events.read():
+            if _is_wanted(event, options):
+                _give(report, fold.add(event, now_s), options)
+        _give(report, fold.due(now_s), options)
+
+
+def _give(report: Report, events: Iterable[PacketEvent], options: Options) -> None:
+    for event in events:
+        if not _is_enough(report, options):
+            report.take(event)
+
+
+def _is_enough(report: Report, options: Options) -> bool:
+    return options.most is not None and report.events >= options.most
+
+
+def _is_wanted(event: PacketEvent, options: Options) -> bool:
+    """Whether the event passes every filter."""
+    packet = event.packet
+    ends = ((options.source_net, packet.source), (options.destination_net, packet.destination))
+    names = (event.policy, f"{event.tier or 'profile'}/{event.policy}")
+    return (
+        (options.policy is None or (event.policy != "" and options.policy in names))
+        and (options.reason is None or event.reason == options.reason)
+        and all(
+            net is None or (address is not None and packet.family is net.family and net.contains(address))
+            for net, address in ends
+        )
+    )
+
+
+def _sum_up(report: Report, events: LogEvents, group: int, console: Console) -> None:
+    """Say how much was reported, and what was not."""
+    console.say(f"{counted(report.packets, 'packet')} in {counted(report.events, 'event')}")
+    if events.foreign:
+        console.say(f"{counted(events.foreign, 'record')} of other programs in NFLOG group {group} left out")
+    if events.reader.lost or events.reader.overruns:
+        lost = counted(events.reader.lost, "record") if events.reader.lost else "some records"
+        console.warn(f"{lost} lost: they came faster than they were read; `hostfwctl counters` has every packet")
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, as timeout(1) sends it, end the look at the log as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,52 @@
+"""What is in force, as a plan: what the audit needs to say whose doing a packet's fate is."""
+
+from dataclasses import dataclass
+
+from hostfw.cli.engine import load_accepted_of, observe
+from hostfw.cli.options import Options
+from hostfw.engine.inspection import inspect
+from hostfw.host.state import Accepted, accepted_number, generations, load_generation, load_in_force
+from hostfw.model.plan import Plan
+from hostfw.policy.resolve import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class InForcePlan:
+    """The generation in force on this host, and its plan."""
+
+    generation: str
+    plan: Plan
+
+
+def plan_in_force(options: Options) -> InForcePlan | None:
+    """The plan of the generation in force, or None if its sources are not on record. Raises HostError.
+
+    After a boot nothing is on record but the accepted generation, which the boot put into force.
+    """
+    stored = _stored(options)
+    if stored is None:
+        return None
+    inspected = inspect(stored.configuration)
+    plan, _ = resolve(inspected.resources, inspected.settings, observe(options, inspected.settings))
+    return InForcePlan(stored.id, plan)
+
+
+def mark_of(options: Options) -> tuple[str | None, int | None]:
+    """What moves whenever `plan_in_force` may give another plan; sources may change and enforce the same script."""
+    return _recorded(options), accepted_number(options.state_dir)
+
+
+def _recorded(options: Options) -> str | None:
+    """The id of the generation that was put into this network namespace, as far as it is on record."""
+    record, _ = load_in_force(options.run_dir)
+    return record.id if record else None
+
+
+def _stored(options: Options) -> Accepted | None:
+    accepted = load_accepted_of(options)
+    in_force = _recorded(options)
+    if in_force is None or (accepted is not None and accepted.id == in_force):
+        return accepted
+    # It waits for its confirmation, or is one that somebody went back to.
+    stored = (load_generation(options.state_dir, number)[0] for number in reversed(generations(options.state_dir)))
+    return next((generation for generation in stored if generation and generation.id == in_force), None)

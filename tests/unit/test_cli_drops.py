@@ -1,0 +1,265 @@
+"""`hostfwctl drops`: what is denied, as it happens."""
+
+import json
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hostfw.audit.prefix import LogTag, encode
+from hostfw.cli.in_force import mark_of
+from hostfw.cli.options import Options
+from hostfw.host.errors import HostError
+from hostfw.host.nflog import NflogRecord, interface_name
+from hostfw.model.decisions import Reason
+from hostfw.model.values import Action, Direction, Family
+from hostfw.testing.fakes import FakeNflog
+from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+from tests.unit.test_headers import PING6, SYN, UDP, v4, v6
+
+IN = Direction.INGRESS
+DENY_ALL = WEB.replace("- action: Allow", "- action: Deny")
+BY_RULE = encode(LogTag(Action.DENY, IN, Reason.RULE, "default", "web", 0))
+BY_END = encode(LogTag(Action.DENY, IN, Reason.END_OF_TIER, "default"))
+ETH0, ETH1 = 2, 3
+HEADINGS = (
+    "TIME      ACTION  COUNT  INTERFACE  PROTOCOL  SOURCE                 DESTINATION            "
+    "BY                            ORIGIN\n"
+)
+ENDS, ENDS6 = ("192.0.2.2:40000", "192.0.2.1:22"), ("2001:db8::2", "2001:db8::1")
+NO_HISTORY = "without the daemon there is no history: this is what is logged from now on, until Ctrl-C\n"
+
+
+def record(
+    prefix: str = BY_RULE, payload: bytes = b"", indev: int = ETH0, timestamp: float | None = None
+) -> NflogRecord:
+    """A record of the input hook, of a SYN unless said otherwise."""
+    packet = payload or v4(6, SYN)
+    family = Family.V4 if packet[0] >> 4 == 4 else Family.V6
+    return NflogRecord(prefix, family, "input", indev, 0, packet, timestamp)
+
+
+Log = Callable[..., FakeNflog]
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with a policy in force that denies port 80."""
+    made = machine(tmp_path, monkeypatch)
+    made.write(web=DENY_ALL, uplink=UPLINK)
+    made.hostfwctl("apply")
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr("hostfw.cli.drops.clock", made.clock)
+    monkeypatch.setattr("hostfw.cli.log_events.clock", made.clock)
+    names = {ETH0: "eth0", ETH1: "eth1"}
+    monkeypatch.setattr("hostfw.cli.log_events.interface_name", lambda index: names.get(index, ""))
+    return made
+
+
+@pytest.fixture(name="log")
+def _log(host: Machine, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """Let records come, each at its second from now."""
+
+    def arrive(*arrivals: tuple[float, NflogRecord], lost: int = 0, overruns: int = 0) -> FakeNflog:
+        now_s = host.clock.elapsed_s
+        log = FakeNflog(host.clock, deque((now_s + at_s, (each,)) for at_s, each in arrivals), lost, overruns)
+        monkeypatch.setattr("hostfw.cli.drops.NflogReader", lambda *_: log)
+        return log
+
+    return arrive
+
+
+def test_events_are_rows_as_they_come(host: Machine, log: Log) -> None:
+    """Until Ctrl-C; packets that fare alike are one row."""
+    log((0, record()), (0.5, record()), (3, record(BY_END, v6(58, PING6), ETH1)))
+
+    status, out, err = host.hostfwctl("drops")
+
+    assert (status, err) == (0, f"{NO_HISTORY}3 packets in 2 events\n")
+    assert out.splitlines(keepends=True)[0] == HEADINGS
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert rows == [
+        ["00:00:00", "deny", "2", "eth0", "TCP", *ENDS, "default/web", "ingress[0]", "etc/web.yaml:9"],
+        ["00:00:03", "deny", "1", "eth1", "ICMPv6", "128/0", *ENDS6, "end-of-tier", "default", "(ingress)", "-"],
+    ]
+
+
+def test_json_is_a_line_an_event(host: Machine, log: Log) -> None:
+    """With the fields of the journal."""
+    log((0, record(timestamp=1.5)))
+
+    status, out, err = host.hostfwctl("drops", "-o", "json", "--for", "2s")
+
+    (event,) = map(json.loads, out.splitlines())
+    assert (status, err) == (0, "1 packet in 1 event\n")
+    assert event["HOSTFW_ORIGIN"] == "etc/web.yaml:9"
+    assert event["HOSTFW_ENDPOINT"] == "uplink"
+    assert event["HOSTFW_FIRST"] == "1970-01-01T00:00:01.500000+00:00"
+
+
+FILTERS = [
+    ([], 5),
+    (["--policy", "web"], 3),
+    (["--policy", "default/web"], 3),
+    (["--policy", "other/web"], 0),
+    (["--policy", "profile/office"], 1),
+    (["--src", "192.0.2.0/24"], 3),
+    (["--src", "192.0.2.2"], 3),
+    (["--src", "::/0"], 2),
+    (["--dst", "192.0.2.2"], 0),
+    (["--dst", "2001:db8::1"], 2),
+    (["--reason", "end-of-tier"], 1),
+    (["--reason", "rule", "--src", "::/0", "--policy", "web"], 1),
+    (["--reason", "invalid"], 0),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), FILTERS)
+def test_filters_leave_out(host: Machine, log: Log, options: list[str], expected: int) -> None:
+    """What does not pass all of them."""
+    profile = encode(LogTag(Action.DENY, IN, Reason.RULE, "", "office", 0))
+    records = (
+        record(),
+        record(payload=v4(17, UDP)),
+        record(payload=v6(17, UDP)),
+        record(BY_END, v6(58, PING6)),
+        record(profile),
+    )
+    log(*((0, each) for each in records))
+
+    _, out, _ = host.hostfwctl("drops", "-o", "json", "--for", "1s", *options)
+
+    assert len(out.splitlines()) == expected
+
+
+def test_a_count_ends_it(host: Machine, log: Log) -> None:
+    """With so many events, however many more would follow."""
+    log(*((0, record(payload=v4(17, UDP, length=32)[:20] + bytes((0, 1, 0, port)) + UDP[4:])) for port in range(5)))
+
+    status, out, err = host.hostfwctl("drops", "-o", "json", "--count", "2")
+
+    assert (status, len(out.splitlines()), err) == (0, 2, "2 packets in 2 events\n")
+
+
+def test_top_is_told_at_the_end(host: Machine, log: Log) -> None:
+    """Sources, destinations, ports and policies, the most frequent first."""
+    log((0, record()), (0.1, record()), (0.2, record(BY_END, v6(58, PING6))))
+
+    assert host.hostfwctl("drops", "--top", "--for", "5s") == (
+        0,
+        """\
+PACKETS   SOURCE
+2         192.0.2.2
+1         2001:db8::2
+
+PACKETS   DESTINATION
+2         192.0.2.1
+1         2001:db8::1
+
+PACKETS   PORT
+2         TCP 22
+1         ICMPv6 128/0
+
+PACKETS   BY
+2         default/web ingress[0]
+1         end-of-tier default (ingress)
+""",
+        "3 packets in 2 events\n",
+    )
+
+
+def test_top_is_a_document_too(host: Machine, log: Log) -> None:
+    """Of kind TopDrops."""
+    log((0, record()))
+
+    document = json.loads(host.hostfwctl("drops", "--top", "-o", "json", "--for", "5s").out)
+
+    assert document == {
+        "apiVersion": "hostfw.io/v1",
+        "kind": "TopDrops",
+        "packets": 1,
+        "sources": [{"source": "192.0.2.2", "packets": 1}],
+        "destinations": [{"destination": "192.0.2.1", "packets": 1}],
+        "ports": [{"port": "TCP 22", "packets": 1}],
+        "policies": [{"by": "default/web ingress[0]", "packets": 1}],
+    }
+
+
+def test_what_was_lost_is_said(host: Machine, log: Log) -> None:
+    """And how many, as far as that is known; and what others log to the group."""
+    log((0, record()), (0, record("ulogd: ")), lost=7)
+    said = host.hostfwctl("drops", "--for", "1s").err
+    log(overruns=1)
+    not_counted = host.hostfwctl("drops", "--for", "1s").err
+
+    lost = "they came faster than they were read; `hostfwctl counters` has every packet\n"
+    assert said == (
+        f"1 packet in 1 event\n1 record of other programs in NFLOG group 100 left out\nwarning: 7 records lost: {lost}"
+    )
+    assert not_counted == f"0 packets in 0 events\nwarning: some records lost: {lost}"
+
+
+def test_another_generation_is_learnt_of(host: Machine, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even one that differs in nothing but where its rules are written."""
+    log((0, record()), (5, record()))
+    moments = iter((False, False, True))
+
+    def moved(options: Options) -> tuple[str | None, int | None]:
+        if next(moments):
+            host.write(web=f"# Moved.\n{DENY_ALL}")
+            host.hostfwctl("apply")
+        return mark_of(options)
+
+    monkeypatch.setattr("hostfw.cli.drops.mark_of", moved)
+    monkeypatch.setattr("hostfw.cli.log_events.mark_of", moved)
+
+    _, out, _ = host.hostfwctl("drops", "-o", "json", "--for", "9s")
+
+    origins = [json.loads(line)["HOSTFW_ORIGIN"] for line in out.splitlines()]
+    assert origins == ["etc/web.yaml:9", "etc/web.yaml:10"]
+
+
+def test_without_a_record_of_what_is_in_force_names_are_as_they_are(host: Machine, log: Log) -> None:
+    """And that is said."""
+    for path in (host.directory / "var").iterdir():
+        path.rename(host.directory / path.name)
+    log((0, record()))
+
+    _, out, err = host.hostfwctl("drops", "--for", "1s", "-o", "json")
+
+    event = json.loads(out)
+    assert (event["HOSTFW_POLICY"], event.get("HOSTFW_ORIGIN"), event.get("HOSTFW_ENDPOINT")) == ("web", None, None)
+    assert err.startswith("warning: what is in force is not on record: names are as the log has them")
+
+
+def test_a_log_that_cannot_be_read_is_an_error(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of the reader."""
+
+    def refuse(*_: int) -> FakeNflog:
+        raise HostError("NFLOG group 100 has a reader already", "set logging.group") from PermissionError(1, "no")
+
+    monkeypatch.setattr("hostfw.cli.drops.NflogReader", refuse)
+
+    assert host.hostfwctl("drops") == (
+        4,
+        "",
+        "hostfwctl: NFLOG group 100 has a reader already\n  hint: set logging.group\n",
+    )
+
+
+def test_signals_are_as_before_afterwards(host: Machine, log: Log) -> None:
+    """SIGTERM ends drops like Ctrl-C, and nothing else."""
+    log()
+    before = signal.getsignal(signal.SIGTERM)
+    host.hostfwctl("drops", "--for", "1s")
+
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_an_interface_has_its_name() -> None:
+    """The real one; none for what has gone."""
+    assert interface_name(socket.if_nametoindex("lo")) == "lo"
+    assert (interface_name(0), interface_name(2**31 - 1)) == ("", "")
