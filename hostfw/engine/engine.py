@@ -177,29 +177,35 @@ class Engine:
         # What can no longer be taken back must not stand in the way of what replaces it.
         if pending is not None and confirm_within_s is None and not isinstance(settled, Failed):
             return waits(pending, self._left_s(pending))
-        built = build(inspected, self.observe(inspected.settings))
-        if isinstance(built, Refused):
-            return self._refused(built)
-        if confirm_within_s is None:
-            applied = self._keep(writer, built)
-        else:
-            applied = try_out(writer, built, confirm_within_s)
-            if isinstance(applied, Applied) and applied.pending is None:
-                applied = replace(applied, warnings=(*applied.warnings, *self._accept(accepted_of(built, writer))))
+        generation_id = ""
+        try:
+            built = build(inspected, self.observe(inspected.settings))
+            if isinstance(built, Refused):
+                return self._refused(built)
+            generation_id = built.id
+            applied = self._enforce(writer, built, confirm_within_s)
+        except HostError as error:
+            applied = failed(error)
         if isinstance(applied, Failed):
-            note(self.directories, self.host, EventKind.FAILED, built.id, applied.message)
+            note(self.directories, self.host, EventKind.FAILED, generation_id, applied.message)
             return applied
         if applied.pending is None and (pending is not None or problems):
             end(writer, load_armed(self.directories.run))
         awaiting = applied.pending is not None
-        note(self.directories, self.host, EventKind.AWAITING if awaiting else EventKind.APPLIED, built.id)
+        kind = EventKind.AWAITING if awaiting else EventKind.APPLIED
+        note(self.directories, self.host, kind, generation_id)
         return replace(applied, warnings=(*applied.warnings, *_settled(settled)))
 
-    def _keep(self, writer: Writer, built: Generation) -> Applied | Failed:
-        enforced = enforce(built, writer)
-        if isinstance(enforced, Failed):
-            return enforced
-        return Applied(built, enforced.change, (*enforced.warnings, *self._accept(accepted_of(built, writer))))
+    def _enforce(self, writer: Writer, built: Generation, confirm_within_s: float | None) -> Applied | Failed:
+        """Put it into force, and accept it unless it has to be confirmed."""
+        if confirm_within_s is None:
+            enforced = enforce(built, writer)
+            applied = enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
+        else:
+            applied = try_out(writer, built, confirm_within_s)
+        if isinstance(applied, Failed) or applied.pending is not None:
+            return applied
+        return replace(applied, warnings=(*applied.warnings, *self._accept(accepted_of(built, writer))))
 
     def _accept(self, generation: Accepted) -> tuple[str, ...]:
         """Write down what was accepted. A disk that will not take it does not undo it."""

@@ -44,14 +44,17 @@ def test_a_folder_of_mistakes_leaves_every_byte_of_the_ruleset(
     run(host, ["nft", "-f", "-"], text=FOREIGN)
     hostfwctl("apply")
     before = run(host, ["nft", "-j", "list", "ruleset"]).stdout
-    status = hostfwctl("status", "-o", "json").stdout
+    status = json.loads(hostfwctl("status", "-o", "json").stdout)
 
     done = hostfwctl("apply", "-f", str(MISTAKES), check=False)
 
     assert done.returncode == 3
     assert done.stderr.endswith("hostfwctl: 20 problems in 8 files; nothing was changed\n")
     assert run(host, ["nft", "-j", "list", "ruleset"]).stdout == before
-    assert hostfwctl("status", "-o", "json").stdout == status
+    after = json.loads(hostfwctl("status", "-o", "json").stdout)
+    assert after.pop("lastEvent")["kind"] == "refused"
+    assert status.pop("lastEvent")["kind"] == "applied"
+    assert after == status
     assert hostfwctl("diff", "--nft").returncode == 0
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.host.errors import HostError
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.pending import load_armed, load_pending
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
 from hostfw.host.state import accepted_number, generations, load_accepted
+from hostfw.host.stored import StateError
+from hostfw.host.watchdog import WatchdogError
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
@@ -469,3 +472,57 @@ def test_the_last_refusal_is_shown(host: Machine) -> None:
     assert 'Last event:    a configuration was refused: etc/web.yaml:7: unknown field "selectr"' in refused
     assert ", and 1 more (just now)\n" in refused
     assert "Last event" not in host.hostfwctl("status").out
+
+
+def test_without_a_watchdog_nothing_is_switched(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who would take it back? The failure is said and remembered, and what was built aside lets nobody in."""
+
+    def refuse(*_: object) -> str:
+        raise WatchdogError("`systemd-run` failed: no bus")
+
+    monkeypatch.setattr(Machine, "arm", refuse)
+
+    done = host.hostfwctl(*WITHIN)
+
+    assert done.status == 1
+    assert done.err == "hostfwctl: `systemd-run` failed: no bus; the ruleset in force is unchanged\n"
+    assert "could not be put into force: `systemd-run` failed: no bus" in host.hostfwctl("status").out
+    assert load_pending(state(host)) == (None, ())
+    assert not lets_in(host, 443)
+
+
+def test_a_way_back_that_cannot_be_written_changes_nothing(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk: no trial, and the watchdog is called off."""
+
+    def refuse(*_: object) -> None:
+        raise StateError("the way back could not be saved: the disk is full")
+
+    monkeypatch.setattr("hostfw.engine.trial.save_pending", refuse)
+
+    done = host.hostfwctl(*WITHIN)
+
+    assert done.status == 1
+    assert host.armed == {}
+    assert not lets_in(host, 443)
+
+
+def test_connections_that_cannot_be_noted_leave_the_console(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generation is in force and the way back stands; it is said what will confirm."""
+    answers = iter([HostError("sock_diag says no")])
+
+    def refuse() -> tuple[TcpSocket, ...]:
+        for error in answers:
+            raise error
+        return (NEW,)
+
+    monkeypatch.setattr("hostfw.cli.engine.Host", lambda: replace(host.host(), read_tcp_sockets=refuse))
+
+    applied = host.hostfwctl(*WITHIN)
+    session(host, NEW)
+    confirmed = host.hostfwctl("confirm")
+
+    assert applied.status == 0
+    assert "sock_diag says no: only `hostfwctl confirm --console` will confirm" in applied.err
+    assert confirmed.status == 1
+    assert "which connections were there before the change was not noted" in confirmed.err
+    assert host.hostfwctl("confirm", "--console").status == 0
