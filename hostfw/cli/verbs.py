@@ -165,7 +165,9 @@ def _drops(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reason", choices=reasons, metavar="REASON", help=f"only for this reason: {', '.join(reasons)}"
     )
-    parser.add_argument("--top", action="store_true", help="print at the end what there was most of, and nothing before")
+    parser.add_argument(
+        "--top", action="store_true", help="print at the end what there was most of, and nothing before"
+    )
     _add_output(parser.add_argument, Output.TABLE, Output.JSON)
 
 
