@@ -18,12 +18,16 @@ class ExitCode(IntEnum):
     INVALID = 3
     UNAVAILABLE = 4
     TAKEN_BACK = 5
+    DENIED = 10
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
 
 DIFFERS = ExitCode.FAILED
 """What `diff` ends with, as diff(1) does, when there is a difference."""
+
+NO_MATCH = ExitCode.DENIED
+"""What `selector` ends with when the labels are not selected."""
 
 
 class Style(StrEnum):
@@ -98,13 +102,18 @@ def painted(text: str, style: Style, *, on: bool) -> str:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, colour: bool = False) -> list[str]:
     """Rows below their headings in aligned columns; the last column is as long as it is."""
-    cells = [[printable(cell) for cell in row] for row in (headings, *rows)]
+    heading, *lines = columns((headings, *rows))
+    return [painted(heading, Style.HEADING, on=colour), *lines]
+
+
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of as many cells each, in aligned columns; the last column is as long as it is."""
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
-    lines = [
+    return [
         "   ".join(cell + " " * (width - cell_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-    return [painted(lines[0], Style.HEADING, on=colour), *lines[1:]]
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

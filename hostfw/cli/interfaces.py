@@ -1,12 +1,12 @@
 """`hostfwctl interfaces`: which HostEndpoint governs which interface, and the facts that `compile --facts` takes."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode, table
 from hostfw.cli.documents import document_text
 from hostfw.cli.engine import observe
+from hostfw.cli.governor import NOBODY, Governed, governor
 from hostfw.cli.kinds import shortened
 from hostfw.cli.options import Options, Output
 from hostfw.engine.generation import Generation, Refused, build
@@ -14,19 +14,12 @@ from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text
-from hostfw.policy.bindings import LOOPBACK, in_group
+from hostfw.policy.bindings import in_group
 from hostfw.policy.facts_file import facts_document
 
-_NONE = "-"
+_NONE = NOBODY
 _HEADINGS = ("NAME", "INDEX", "KIND", "GROUPS", "ADDRESSES", "ENDPOINT", "WHY")
 _WIDE_HEADINGS = ("STATE", "ALTNAMES", "LINKGROUP", "MASTER", "DEFAULTROUTE")
-
-
-class Governed(NamedTuple):
-    """The HostEndpoint of an interface, or none, and why."""
-
-    endpoint: str
-    reason: str
 
 
 def run(options: Options, console: Console) -> ExitCode:
@@ -71,19 +64,6 @@ def _rows(facts: HostFacts, inspected: Inspected, plan: Plan | None, *, wide: bo
     for binding in absent:
         row = (binding.interface, *(_NONE,) * 4, binding.endpoint, f"{binding.reason}; not there")
         yield (*row, *(_NONE,) * len(_WIDE_HEADINGS)) if wide else row
-
-
-def governor(interface: str, plan: Plan) -> Governed:
-    """Which HostEndpoint governs an interface, and why, or why none does."""
-    binding = next((b for b in plan.bindings if b.interface == interface), None)
-    if binding is not None:
-        return Governed(binding.endpoint, binding.reason)
-    if interface == LOOPBACK:
-        return Governed(_NONE, "no HostEndpoint names lo: everything passes")
-    if plan.wildcard is not None:
-        return Governed(plan.wildcard, "interfaceName *")
-    unmanaged = plan.settings.unmanaged_interfaces
-    return Governed(_NONE, f"unmanaged: ingress {unmanaged.ingress}, egress {unmanaged.egress}")
 
 
 def _wide_cells(interface: Interface, facts: HostFacts) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
         case Tier():
             return (_order(resource.order), resource.default_action.value), ()
         case Profile():
-            return (_pairs(resource.labels_to_apply),), ()
+            return (pairs(resource.labels_to_apply),), ()
         case InterfaceGroup():
             return (_entries(resource.match),), (_entries(resource.except_),)
 
@@ -136,10 +136,11 @@ def _interface(endpoint: HostEndpoint) -> str:
 
 
 def _labels(resource: Resource) -> str:
-    return _pairs(resource.metadata.labels)
+    return pairs(resource.metadata.labels)
 
 
-def _pairs(labels: Labels) -> str:
+def pairs(labels: Labels) -> str:
+    """Labels on one line."""
     return ",".join(f"{key}={value}" for key, value in labels) or _NONE
 
 

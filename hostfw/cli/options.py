@@ -37,6 +37,15 @@ class Options(NamedTuple):
     to: int | None = None
     if_pending: str | None = None
     accept_shrink: bool = False
+    source: str = ""
+    destination: str = ""
+    in_interface: str | None = None
+    out_interface: str | None = None
+    source_port: int | None = None
+    icmp: str | None = None
+    state: str = "new"
+    selector: str = ""
+    labels: tuple[str, ...] = ()
     kind: str = ""
     name: str | None = None
     follow: bool = False

@@ -65,9 +65,9 @@ def parse(arguments: Sequence[str]) -> Options:
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
     values = vars(command_line(asked or VERBS).parse_args(arguments))
     verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
-    files = tuple(values.pop("files", ()))
+    files, labels = (tuple(values.pop(name, ())) for name in ("files", "labels"))
     output = Output(values.pop("output", Output.TEXT))
-    return Options(verbosity=verbosity, files=files, output=output, **values)
+    return Options(verbosity=verbosity, files=files, labels=labels, output=output, **values)
 
 
 def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:

@@ -40,12 +40,7 @@ def _validate(parser: ArgumentParser) -> None:
 
 def _compile(parser: ArgumentParser) -> None:
     _add_files(parser)
-    parser.add_argument(
-        "--facts",
-        type=Path,
-        metavar="FILE",
-        help="the host to compile for, as `hostfwctl interfaces -o json` prints it there (default: this host)",
-    )
+    _add_facts(parser, "the host to compile for")
 
 
 def _diff(parser: ArgumentParser) -> None:
@@ -105,17 +100,52 @@ def _status(parser: ArgumentParser) -> None:
 def _get(parser: ArgumentParser) -> None:
     parser.add_argument("kind", metavar="KIND", help="a kind or its short name, see below")
     parser.add_argument("name", metavar="NAME", nargs="?", help="one resource (default: all of the kind)")
-    parser.add_argument(
-        "-f",
-        "--filename",
-        dest="files",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="a file or directory (- is standard input) to read in place of the configuration directory; repeatable",
-    )
+    _add_each_file(parser)
     _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
+
+
+def _describe(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND", help="a kind or its short name, as of `get`")
+    parser.add_argument("name", metavar="NAME", help="the resource")
+    _add_each_file(parser)
+    _add_facts(parser, "the host that it is described on")
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
+
+
+def _explain(parser: ArgumentParser) -> None:
+    from hostfw.model.packet import ConntrackState
+
+    parser.add_argument("source", metavar="SRC", help="an address, the name of a HostEndpoint, or `host`")
+    parser.add_argument(
+        "destination", metavar="DST[:PORT][/PROTO]", help="likewise; without PORT and PROTO it is a ping"
+    )
+    parser.add_argument("--in", dest="in_interface", metavar="IF", help="the interface that the packet comes in on")
+    parser.add_argument("--out", dest="out_interface", metavar="IF", help="the interface that it goes out on")
+    parser.add_argument("--sport", dest="source_port", type=int, metavar="N", help="the source port (default: 49152)")
+    parser.add_argument("--icmp", metavar="TYPE[/CODE]", help="the ICMP type and code (default: an echo request)")
+    parser.add_argument(
+        "--state",
+        choices=[state.value for state in ConntrackState],
+        default=ConntrackState.NEW.value,
+        metavar="STATE",
+        help=f"{', '.join(ConntrackState)}: what connection tracking says of it (default: {ConntrackState.NEW})",
+    )
+    _add_each_file(parser)
+    _add_facts(parser, "the host that the packet meets")
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
+
+
+def _selector(parser: ArgumentParser) -> None:
+    parser.add_argument("selector", metavar="EXPR", help="a selector, such as role == 'web'; quote it for the shell")
+    parser.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a label of what might be selected; repeatable",
+    )
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
 def _interfaces(parser: ArgumentParser) -> None:
@@ -135,7 +165,9 @@ def _drops(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reason", choices=reasons, metavar="REASON", help=f"only for this reason: {', '.join(reasons)}"
     )
-    parser.add_argument("--top", action="store_true", help="print at the end what there was most of, and nothing before")
+    parser.add_argument(
+        "--top", action="store_true", help="print at the end what there was most of, and nothing before"
+    )
     _add_output(parser.add_argument, Output.TABLE, Output.JSON)
 
 
@@ -163,6 +195,29 @@ def _add_files(parser: ArgumentParser) -> None:
         metavar="PATH",
         help="files and directories (- is standard input) that make up the whole configuration, settings included, "
         "in place of the configuration directory",
+    )
+
+
+def _add_each_file(parser: ArgumentParser) -> None:
+    """Add `-f` for verbs with arguments of their own, which a list of files would swallow."""
+    parser.add_argument(
+        "-f",
+        "--filename",
+        dest="files",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="a file or directory (- is standard input) to read in place of the configuration directory; repeatable",
+    )
+
+
+def _add_facts(parser: ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help=f"{what}, as `hostfwctl interfaces -o json` prints it there (default: this host)",
     )
 
 
@@ -408,6 +463,86 @@ hostfwctl get gns -f staging/ -o name""",
 2  there is no such kind
 3  the configuration is invalid; what could be read is listed""",
         _get,
+    ),
+    Verb(
+        "describe",
+        "say what a resource means on this host",
+        "KIND NAME [-f PATH]... [--facts FILE] [-o text|json|yaml]",
+        """\
+Show what a resource comes to on this host. KIND is one of those of `get`. Of
+
+    hostendpoint             the interfaces and why, the labels that selectors see, and in
+                             each direction, in order, all that a packet may meet
+    globalnetworkpolicy      the HostEndpoints that it selects, its place in the order, and
+                             its rules with the addresses that their selectors stand for
+    globalnetworkset, feed   the rules that its addresses are in
+    tier                     its place in the order, and its policies
+    profile                  the HostEndpoints that list it, its labels and rules
+    interfacegroup           its interfaces, and the HostEndpoints that name it
+
+With -o json or yaml this is a document of kind Description (hostfw.io/v1).""",
+        """\
+hostfwctl describe hep uplink
+hostfwctl describe gnp web -f staging/
+hostfwctl describe gns offices -o json""",
+        """\
+0  described
+1  there is no resource of that name, or this host could not be observed
+2  there is no such kind
+3  the configuration or the facts are invalid""",
+        _describe,
+    ),
+    Verb(
+        "explain",
+        "say whether a packet passes, and why",
+        "SRC DST[:PORT][/PROTO] [--in IF] [--out IF] [OPTION...]",
+        """\
+Show what happens to a packet under a configuration: the verdict, the policy rule or
+other decision behind it with its file and line, and what was looked at before. It is
+worked out from the policy; neither packets nor nftables are involved.
+
+SRC and DST are addresses, names of HostEndpoints, or `host` for this host. An IPv6
+address stands in brackets before a port: [fd00::1]:443. PROTO is tcp (the default
+with a port), udp, sctp, udplite, icmp, icmpv6 or a number.
+
+A packet to an address of this host comes in (--in), one from it goes out (--out), any
+other is forwarded (both). An interface need not be given where the facts of the host
+leave no doubt, where the default route decides, or where all come to the same.
+
+With -v every rule that was looked at is shown, and why it did not match. With -o json
+or yaml this is a document of kind Explanation (hostfw.io/v1).""",
+        """\
+hostfwctl explain 203.0.113.9 host:443
+hostfwctl explain 203.0.113.9 192.0.2.10:22 --in eth0 -v
+hostfwctl explain host [2001:db8::53]:53/udp
+hostfwctl explain 10.1.0.5 10.2.0.9:5432 --in lan0 --out lan1
+hostfwctl explain 203.0.113.9 host --icmp 8 -f staging/ --facts web1.json""",
+        """\
+0   allowed
+1   this host could not be observed
+2   the question is wrong, or not enough to tell the interfaces
+3   the configuration or the facts are invalid
+10  denied""",
+        _explain,
+    ),
+    Verb(
+        "selector",
+        "say whether a selector parses, and what it matches",
+        "EXPR [--label KEY=VALUE]... [-o text|json]",
+        """\
+Print the canonical form of a selector, or what is wrong with it and where. With labels
+also print whether something with these labels, and no others, is selected.
+
+With -o json this is a document of kind SelectorResult (hostfw.io/v1).""",
+        """\
+hostfwctl selector "role == 'web' && !has(retired)"
+hostfwctl selector "role in {'web', 'db'}" --label role=web --label env=prod""",
+        """\
+0   a selector; with labels: a match
+2   a label is wrong
+3   no selector
+10  no match""",
+        _selector,
     ),
     Verb(
         "interfaces",

@@ -11,7 +11,6 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
@@ -84,6 +83,8 @@ def lost(old: Source, feed: Feed) -> int:
 
 def content_line(feed: Feed) -> str:
     """What a feed's file holds, on one line that is another for another content."""
+    from hashlib import sha256  # OpenSSL takes 3 ms to load, and most verbs compare nothing
+
     digest = sha256()
     for family, length, addresses in (
         feed.cidrs if isinstance(feed.cidrs, CidrSet) else packed_cidrs(feed.cidrs)

@@ -1,22 +1,20 @@
 """What governs one direction of HostEndpoints: the policies that select them, class by class, in evaluation order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Tier
+from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Direction
 from hostfw.policy.address_book import AddressBook
-from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.labels import effective_labels, index_labels, members, selected
+from hostfw.policy.order import EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.planned_rules import Owner, plan_rules
 from hostfw.policy.selector import parse
 
-POLICY_KIND = "GlobalNetworkPolicy"
-STAGED_KIND = "StagedGlobalNetworkPolicy"
 PROFILE_KIND = "Profile"
 
 
@@ -32,17 +30,6 @@ class Governing(NamedTuple):
     shares_pre_dnat: bool = True
 
 
-class _Policy(NamedTuple):
-    """A policy that is evaluated, and the kind of resource that it is."""
-
-    kind: str
-    spec: GlobalNetworkPolicy
-
-    @property
-    def staged(self) -> bool:
-        return self.kind == STAGED_KIND
-
-
 def plan_directions(
     governing: Sequence[Governing],
     resources: Resources,
@@ -51,8 +38,8 @@ def plan_directions(
     direction: Direction,
 ) -> list[PlannedDirection]:
     """What governs one direction of each endpoint; equal parts are the same object in all of them."""
-    tiers = _tiers_in_order(resources.tiers)
-    policies = _policies_in_order(resources, tiers, direction)
+    tiers = tiers_in_order(resources.tiers)
+    policies = policies_in_order(resources, tiers, direction)
 
     @cache
     def policy_at(place: int) -> PlannedPolicy:
@@ -109,36 +96,9 @@ def plan_directions(
     ]
 
 
-def _tiers_in_order(tiers: Iterable[Tier]) -> dict[str, Tier]:
-    """The tiers by name, in evaluation order: by order, no order last, then by name."""
-    by_name = {tier.metadata.name: tier for tier in (*tiers, DEFAULT_TIER)}
-    return dict(sorted(by_name.items(), key=lambda item: (*_order_key(item[1].order), item[0])))
-
-
-def _policies_in_order(resources: Resources, tiers: Iterable[str], direction: Direction) -> tuple[_Policy, ...]:
-    """The policies that exist in a direction, tier by tier, in evaluation order, staged ones in their place.
-
-    Equal orders, and no order, go by the bytes of `name/namespace/kind`, as Calico's sorter has it: `ab-c` comes
-    before `ab` because `-` is less than `/`, and a policy before the staged one of its name.
-    """
-    rank = {name: place for place, name in enumerate(tiers)}
-    evaluated = (
-        *(_Policy(POLICY_KIND, policy) for policy in resources.policies),
-        *(_Policy(STAGED_KIND, staged.policy) for staged in resources.staged_policies if staged.is_evaluated),
-    )
-    return tuple(
-        sorted(
-            (policy for policy in evaluated if direction in policy.spec.types),
-            key=lambda p: (rank[p.spec.tier], *_order_key(p.spec.order), f"{p.spec.metadata.name}//{p.kind}"),
-        )
-    )
-
-
-def _order_key(order: float | None) -> tuple[bool, float]:
-    return order is None, order or 0.0
-
-
-def _selecting_policies(policies: Sequence[_Policy], label_sets: Sequence[Mapping[str, str]]) -> list[tuple[int, ...]]:
+def _selecting_policies(
+    policies: Sequence[EvaluatedPolicy], label_sets: Sequence[Mapping[str, str]]
+) -> list[tuple[int, ...]]:
     """For each label set the places of the policies that select it, ascending.
 
     Policies that select the same endpoints, and endpoints that are selected alike, are handled as one, so the work
@@ -162,7 +122,7 @@ def _selecting_policies(policies: Sequence[_Policy], label_sets: Sequence[Mappin
     return [places_of(tuple(numbers)) for numbers in selecting]
 
 
-def _plan_policy(policy: _Policy, direction: Direction, book: AddressBook) -> PlannedPolicy:
+def _plan_policy(policy: EvaluatedPolicy, direction: Direction, book: AddressBook) -> PlannedPolicy:
     spec = policy.spec
     name = spec.metadata.name
     rules = plan_rules(spec.rules(direction), Owner(policy.kind, spec.tier, name, direction), book)

@@ -1,20 +1,24 @@
 """What the host itself says of a packet: log records of those it denied, counters for those it let through."""
 
-import struct
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
-from hostfw.audit.prefix import LogTag, decode
+from hostfw.audit.attribution import attribution
+from hostfw.audit.events import EventAction, PacketEvent, packet_event
+from hostfw.audit.headers import Headers, headers
+from hostfw.audit.prefix import LogTag
 from hostfw.compile.names import failsafe_counter, rule_counter
 from hostfw.engine.generation import Generation, build
 from hostfw.engine.inspection import inspect
+from hostfw.host.clock import now
 from hostfw.host.files import read_configuration
 from hostfw.host.links import observe
 from hostfw.host.nflog import NflogReader, NflogRecord
 from hostfw.host.tables import read_tables
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, PlannedRule
-from hostfw.model.values import FAMILIES, PORT_PROTOCOLS, Action, Direction, Family, address_text
+from hostfw.model.values import FAMILIES, Action, Direction, Family
 from hostfw.testing.lab_hostfwctl import Installation
 from hostfw.testing.lab_namespace import LabError, Namespace, inside
 from hostfw.testing.lab_probe import Sent
@@ -83,47 +87,52 @@ def _tag(rule: PlannedRule) -> LogTag:
 
 
 class DropLog:
-    """The log records of a node's denied packets, by packet."""
+    """The audit records of a node's denied packets, by packet."""
 
-    def __init__(self, reader: NflogReader) -> None:
+    def __init__(self, reader: NflogReader, generation: Generation) -> None:
         self._reader = reader
-        self._deniers: dict[Sent, str] = {}
+        self._attribution = attribution(generation.plan, generation.id)
+        self._interfaces = {interface.index: interface.name for interface in generation.facts.interfaces}
+        self._records: dict[Sent, PacketEvent] = {}
 
     def denier(self, sent: Sent) -> str:
         """What denied the packet, in the words of its log record, or nothing if no record tells of it."""
-        for record in self._reader.records(_RECORD_WAIT_S if sent not in self._deniers else 0):
-            tag, packet = decode(record.prefix), _packet_of(record)
-            if tag is not None and tag.action is Action.DENY and packet is not None:
-                self._deniers[packet] = str(tag)
-        return self._deniers.get(sent, "")
+        event = self.record(sent)
+        return event.by if event else ""
+
+    def record(self, sent: Sent) -> PacketEvent | None:
+        """The audit record of the packet's denial."""
+        for record in self._reader.records(_RECORD_WAIT_S if sent not in self._records else 0):
+            event = self._event(record)
+            if event is not None and event.action is EventAction.DENY:
+                self._records.setdefault(_sent(event.packet), event)
+        return self._records.get(sent)
+
+    def _event(self, record: NflogRecord) -> PacketEvent | None:
+        moment = now() if record.timestamp is None else datetime.fromtimestamp(record.timestamp, UTC)
+        interfaces = self._interfaces.get(record.indev, ""), self._interfaces.get(record.outdev, "")
+        packet = headers(record.payload, record.family)
+        return packet_event(record.prefix, packet, interfaces, moment, self._attribution)
 
 
 @contextmanager
 def drop_log(installation: Installation) -> Iterator[DropLog]:
     """Read the log of an installation's node for the length of the block."""
-    logging = generation_of(installation).plan.settings.logging
+    generation = generation_of(installation)
+    logging = generation.plan.settings.logging
     with ExitStack() as stack:
         with inside(installation.node):
             reader = stack.enter_context(NflogReader(logging.group, logging.snaplen_bytes))
-        yield DropLog(reader)
+        yield DropLog(reader, generation)
 
 
-def _packet_of(record: NflogRecord) -> Sent | None:
-    """The packet of a record, if it is one that a probe could have sent: no extension headers, no fragments."""
-    data = record.payload
-    if record.family is Family.V4:
-        header_bytes, protocol, addresses = (data[0] & 0x0F) * 4, data[9], data[12:20]
-    elif record.family is Family.V6:
-        header_bytes, protocol, addresses = 40, data[6], data[8:40]
-    else:
-        return None
-    half = len(addresses) // 2
-    source, destination = (
-        address_text(record.family, int.from_bytes(part, "big")) for part in (addresses[:half], addresses[half:])
+def _sent(packet: Headers) -> Sent:
+    """The packet as a probe knows it: an echo request by its identifier."""
+    return Sent(
+        packet.family or Family.V4,
+        packet.protocol or 0,
+        packet.source_text,
+        (packet.source_port if packet.icmp_id is None else packet.icmp_id) or 0,
+        packet.destination_text,
+        packet.destination_port,
     )
-    transport = data[header_bytes:]
-    if protocol in PORT_PROTOCOLS:
-        source_port, destination_port = struct.unpack_from("!HH", transport)
-        return Sent(record.family, protocol, source, source_port, destination, destination_port)
-    identifier = int.from_bytes(transport[4:6], "big")
-    return Sent(record.family, protocol, source, identifier, destination, None)

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import wrap
 from typing import TextIO
 
+from hostfw.audit.events import json_line
 from hostfw.testing.flows import Story
 from hostfw.testing.lab_story import Shown
 
@@ -50,6 +52,19 @@ def rows(shown: Iterable[Shown], style: Style) -> Iterator[str]:
     """A line a flow; a flow that went alike over both families takes one."""
     for _, alike in groupby(shown, key=_but_for_family):
         yield from _row(tuple(alike), style)
+
+
+def audit_record(shown: Iterable[Shown], style: Style) -> Iterator[str]:
+    """The audit record of a denied flow, rather of one that a rule denied: a line of JSON, folded at its spaces."""
+    recorded = [(each.expected.flow, each.record) for each in shown if each.record is not None]
+    if not recorded:
+        return
+    flow, record = next((each for each in recorded if each[1].origin), recorded[0])
+    port = "" if flow.port is None else f" {flow.port}"
+    yield ""
+    yield f"  audit record of {flow.source} {style.arrow} {flow.destination}, {flow.protocol}{port}:"
+    for line in wrap(json_line(record), WIDTH - 2, break_on_hyphens=False):
+        yield style.paint(f"  {line}", _DIM)
 
 
 def summary(shown: Iterable[Shown], seconds: float, style: Style) -> str:

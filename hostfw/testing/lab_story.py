@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hostfw.audit.events import PacketEvent
 from hostfw.testing.flows import ExpectedFlow, Story
 from hostfw.testing.lab import Lab, laboratory
 from hostfw.testing.lab_evidence import DropLog, counters, counters_that_decide, drop_log, moved
@@ -23,11 +24,15 @@ UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A flow of a story: what was expected, what was seen, and what decided (empty: nothing says)."""
+    """A flow of a story: what was expected, what was seen, and what decided (empty: nothing says).
+
+    `record` is the audit record of a denial.
+    """
 
     expected: ExpectedFlow
     verdict: Verdict
     decided: str
+    record: PacketEvent | None = None
 
     def __str__(self) -> str:
         wanted = f"{'allow' if self.expected.allowed else 'deny'} by {self.expected.by}"
@@ -78,8 +83,9 @@ def _pass_one_by_one(
         outcome = _try_to_pass(lab, expected.flow, log)
         after = counters(installation.node)
         passed = outcome.verdict is Verdict.ALLOWED
-        decided = moved(before, after, deciders, expected.flow.family) if passed else log.denier(outcome.sent)
-        yield expected, Shown(expected, outcome.verdict, decided)
+        record = None if passed else log.record(outcome.sent)
+        decided = moved(before, after, deciders, expected.flow.family) if passed else _denier(record)
+        yield expected, Shown(expected, outcome.verdict, decided, record)
         before = after
 
 
@@ -94,4 +100,9 @@ def _try_to_pass(lab: Lab, flow: Flow, log: DropLog) -> Outcome:
 def _try_together(lab: Lab, flows: Sequence[ExpectedFlow], log: DropLog) -> Iterator[tuple[ExpectedFlow, Shown]]:
     outcomes: Sequence[Outcome] = probe(lab, (expected.flow for expected in flows), DENY_PATIENCE_S)
     for expected, outcome in zip(flows, outcomes, strict=True):
-        yield expected, Shown(expected, outcome.verdict, log.denier(outcome.sent))
+        record = log.record(outcome.sent)
+        yield expected, Shown(expected, outcome.verdict, _denier(record), record)
+
+
+def _denier(record: PacketEvent | None) -> str:
+    return record.by if record else ""

@@ -19,7 +19,7 @@ from types import FrameType
 
 from hostfw.testing.flows import Story, stories
 from hostfw.testing.lab_namespace import LabError
-from hostfw.testing.lab_report import Style, heading, rows, style_of, summary, total
+from hostfw.testing.lab_report import Style, audit_record, heading, rows, style_of, summary, total
 from hostfw.testing.lab_story import Shown, in_force, show
 
 _PREFIX = "hostfw-try-"
@@ -98,8 +98,8 @@ def _show(story: Story, style: Style) -> tuple[Shown, ...] | None:
     except LabError as error:
         print(f"{indent(str(error), '  ')}\n", file=sys.stderr, flush=True)
         return None
-    for row in rows(shown, style):
-        print(row)
+    for line in (*rows(shown, style), *audit_record(shown, style)):
+        print(line)
     print(summary(shown, monotonic() - began, style), flush=True)
     return shown
 

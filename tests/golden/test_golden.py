@@ -1,22 +1,28 @@
 """Configurations in, rulesets and problems out, byte for byte.
 
 A case is a directory here: `etc/` and `facts.json` in, `ruleset.nft` and, where anything is said, `problems.txt` out.
-The examples are cases too; their inputs stay where a reader finds them. `make golden` writes what comes out.
+The examples are cases too; their inputs stay where a reader finds them, and what `describe` says of each resource
+(`describe.txt`) and `explain -v` of each flow (`explain.txt`) is held as well. `make golden` writes what comes out.
 """
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from hostfw.cli.kinds import KINDS
 from hostfw.engine.generation import Generation, build
 from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_paths
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 from hostfw.policy.facts_file import decode_facts
+from hostfw.testing.flows import read_story
+from tests.unit.cli_runs import hostfwctl
+from tests.unit.story_questions import question
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -37,10 +43,55 @@ def test_the_configuration_gives_the_very_ruleset(name: str, *, update_golden: b
     }
 
     for file, text in expected.items():
-        golden = HERE / name / file
-        if update_golden:
-            _write(golden, text)
-        assert text == (golden.read_text() if golden.exists() else ""), f"{golden}: `make golden` writes it anew"
+        _compare(HERE / name / file, text, update_golden=update_golden)
+
+
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_every_resource_is_described_as_it_was_reviewed(
+    name: str, monkeypatch: pytest.MonkeyPatch, *, update_golden: bool
+) -> None:
+    """`describe` of every resource of an example, kind by kind."""
+    monkeypatch.chdir(EXAMPLES)
+    where = _where(STORIES[name])
+    names = [
+        (kind.names[0], n)
+        for kind in KINDS
+        for n in hostfwctl("get", kind.names[0], "-o", "name", *where[:2]).out.split()
+    ]
+    told = [_told("describe", kind, n.partition("/")[2], where=where) for kind, n in names]
+
+    _compare(HERE / name / "describe.txt", "\n".join(told), update_golden=update_golden)
+
+
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_every_flow_is_explained_as_it_was_reviewed(
+    name: str, monkeypatch: pytest.MonkeyPatch, *, update_golden: bool
+) -> None:
+    """`explain -v` of every flow of an example."""
+    monkeypatch.chdir(EXAMPLES)
+    story = read_story(STORIES[name])
+    told = [
+        _told("explain", *question(story, expected.flow), "-v", where=_where(STORIES[name])) for expected in story.flows
+    ]
+
+    _compare(HERE / name / "explain.txt", "\n".join(told), update_golden=update_golden)
+
+
+def _where(story: Path) -> list[str]:
+    """The options by which an example is asked about, from the folder of all of them."""
+    return ["-f", f"{story.name}/etc", "--facts", f"{story.name}/facts.json"]
+
+
+def _told(*words: str, where: Iterable[str]) -> str:
+    """A command line without where it looks, and all that it answered."""
+    status, out, _ = hostfwctl(*words, *where)
+    return f"$ hostfwctl {' '.join(words)}\n{out}= {status}\n"
+
+
+def _compare(golden: Path, text: str, *, update_golden: bool) -> None:
+    if update_golden:
+        _write(golden, text)
+    assert text == (golden.read_text() if golden.exists() else ""), f"{golden}: `make golden` writes it anew"
 
 
 @pytest.mark.parametrize("name", sorted(STORIES))

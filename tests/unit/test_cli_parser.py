@@ -1,5 +1,6 @@
 """The command line: what it takes, and what it says of what it does not."""
 
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -46,6 +47,34 @@ PARSED = [
     ),
     ("flags", ["diff", "--nft"], options("diff", nft=True)),
     ("annotate", ["validate", "--annotate"], options("validate", annotate=True)),
+    (
+        "a packet",
+        ["explain", "a", "b:1/udp", "--in", "eth0", "--out", "eth1", "--sport", "7", "--state", "invalid"],
+        options(
+            "explain",
+            source="a",
+            destination="b:1/udp",
+            in_interface="eth0",
+            out_interface="eth1",
+            source_port=7,
+            state="invalid",
+        ),
+    ),
+    (
+        "a packet of another host",
+        ["explain", "-f", "a.yaml", "host", "b", "--icmp", "3/1", "--facts", "b", "-o", "yaml"],
+        options("explain", source="host", destination="b", icmp="3/1", files=(A,), facts=B, output=Output.YAML),
+    ),
+    (
+        "a selector and labels",
+        ["selector", "has(a)", "--label", "a=b", "--label", "c=d"],
+        options("selector", selector="has(a)", labels=("a=b", "c=d")),
+    ),
+    (
+        "a resource on another host",
+        ["describe", "hep", "eth0", "--facts", "b"],
+        options("describe", kind="hep", name="eth0", facts=B),
+    ),
 ]
 
 
@@ -111,7 +140,7 @@ def test_every_verb_explains_itself(verb: Verb, monkeypatch: pytest.MonkeyPatch)
     for heading in ("examples:", "exit status:", "options of every verb:"):
         assert heading in lines
     for line in lines[lines.index("examples:") + 1 : lines.index("exit status:") - 1]:
-        words = line.split("hostfwctl ", 1)[1].split("  ")[0].split("|")[0].split(">")[0].split()
+        words = shlex.split(line.split("hostfwctl ", 1)[1].split("  ")[0].split("|")[0].split(">")[0])
         assert parse(words).verb in {v.name for v in VERBS}
 
 

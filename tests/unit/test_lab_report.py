@@ -1,16 +1,21 @@
 """What `make try` prints."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
-from hostfw.model.values import FAMILIES, TCP, UDP, Family
+from hostfw.audit.events import fields
+from hostfw.audit.prefix import LogTag
+from hostfw.model.decisions import Reason
+from hostfw.model.values import FAMILIES, TCP, UDP, Action, Direction, Family
 from hostfw.testing.flows import ExpectedFlow, Story, stories
 from hostfw.testing.lab_probe import Flow, Verdict
-from hostfw.testing.lab_report import WIDTH, Style, heading, rows, style_of, summary, total
+from hostfw.testing.lab_report import WIDTH, Style, audit_record, heading, rows, style_of, summary, total
 from hostfw.testing.lab_story import Shown
 from hostfw.testing.lab_topology import Node, Topology
+from tests.unit.event_builders import event
 
 PLAIN = Style(colour=False, unicode=True)
 
@@ -65,6 +70,19 @@ def test_what_did_not_go_as_expected_says_what_was_expected() -> None:
         "                                                      not as expected: allow by",
         "                                                      default/web ingress[0]",
     ]
+
+
+def test_a_flow_that_a_rule_denied_has_its_audit_record_in_full() -> None:
+    """Within the terminal's width, and whole JSON again once its lines are joined."""
+    by_end = event(LogTag(Action.DENY, Direction.EGRESS, Reason.END_OF_TIER, "default"))
+    shown = (*GOOD, *(Shown(DNS, Verdict.DROPPED, DNS.by, each) for each in (by_end, event(), by_end, None)))
+
+    empty, title, *lines = audit_record(shown, PLAIN)
+
+    assert (empty, title) == ("", "  audit record of host → peer, UDP 53:")
+    assert [line for line in lines if len(line) > WIDTH or not line.startswith("  ")] == []
+    assert json.loads(" ".join(line.strip() for line in lines)) == fields(event())
+    assert list(audit_record(GOOD, PLAIN)) == []
 
 
 def test_the_summaries_count() -> None:

@@ -1,0 +1,29 @@
+"""Which HostEndpoint governs an interface, in words."""
+
+from typing import NamedTuple
+
+from hostfw.model.plan import Plan
+from hostfw.policy.bindings import LOOPBACK
+
+NOBODY = "-"
+"""Stands for the HostEndpoint where there is none."""
+
+
+class Governed(NamedTuple):
+    """The HostEndpoint of an interface, or none, and why."""
+
+    endpoint: str
+    reason: str
+
+
+def governor(interface: str, plan: Plan) -> Governed:
+    """Which HostEndpoint governs an interface, and why, or why none does."""
+    binding = next((b for b in plan.bindings if b.interface == interface), None)
+    if binding is not None:
+        return Governed(binding.endpoint, binding.reason)
+    if interface == LOOPBACK:
+        return Governed(NOBODY, "no HostEndpoint names lo: everything passes")
+    if plan.wildcard is not None:
+        return Governed(plan.wildcard, "interfaceName *")
+    unmanaged = plan.settings.unmanaged_interfaces
+    return Governed(NOBODY, f"unmanaged: ingress {unmanaged.ingress}, egress {unmanaged.egress}")

@@ -1,0 +1,99 @@
+"""Planned rules in the words of their manifests."""
+
+from collections.abc import Iterable, Iterator
+
+from hostfw.cli.console import counted
+from hostfw.cli.kinds import shortened
+from hostfw.model.cidr_set import Cidrs
+from hostfw.model.plan import AddressSet, Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, RuleIdentity
+from hostfw.model.values import FAMILIES, Cidr, Icmp, address_text
+
+_MANY = 10_000
+"""Of so many it is not worth the time to tell addresses from prefixes."""
+
+Criterion = tuple[str, str]
+"""A criterion by its name in manifests (as `Step.missed` has it), and its value for people."""
+
+
+def criteria(rule: PlannedRule) -> Iterator[Criterion]:
+    """Everything that a rule asks of a packet."""
+    if rule.families != FAMILIES and rule.protocol is None:
+        yield "ipVersion", ", ".join(f"{family:d}" for family in rule.families) or "none"
+    for name, protocol in (("protocol", rule.protocol), ("notProtocol", rule.not_protocol)):
+        if protocol is not None:
+            yield name, str(protocol)
+    for name, icmp in (("icmp", rule.icmp), ("notICMP", rule.not_icmp)):
+        if icmp is not None:
+            yield name, icmp_text(icmp)
+    for name, side in (("source", rule.source), ("destination", rule.destination)):
+        for criterion, value in _side(side):
+            yield f"{name}.{criterion}", value
+
+
+def rule_text(rule: PlannedRule) -> str:
+    """A rule on one line: its action, and what it asks of a packet."""
+    asked = ", ".join(f"{name} {value}" for name, value in criteria(rule))
+    return f"{rule.action.value}: {asked}" if asked else rule.action.value
+
+
+def criterion_text(rule: PlannedRule, name: str) -> str:
+    """One criterion of a rule with its value."""
+    value = dict(criteria(rule)).get(name)
+    if value is None and name == "ipVersion":
+        # Nets and ICMP keep a rule out of the other IP version as ipVersion does.
+        value = ", ".join(f"{family:d}" for family in rule.families)
+    return f"{name} {value}" if value else name
+
+
+def rules_by_identity(plan: Plan) -> dict[RuleIdentity, PlannedRule]:
+    """Every rule of a Plan."""
+    directions = (d for endpoint in plan.endpoints for d in (endpoint.ingress, endpoint.egress))
+    return {rule.identity: rule for d in directions for policy in _policies(d) for rule in policy.rules}
+
+
+def icmp_text(icmp: Icmp) -> str:
+    """An ICMP type, and the code if there is one."""
+    return f"type {icmp.type}" if icmp.code is None else f"type {icmp.type} code {icmp.code}"
+
+
+def _policies(direction: PlannedDirection) -> Iterator[PlannedPolicy]:
+    for tiers in (direction.untracked_tiers, direction.pre_dnat_tiers, direction.tiers, direction.forward_tiers):
+        for tier in tiers:
+            yield from tier.policies
+    yield from direction.profiles
+
+
+def _side(side: PlannedSide) -> Iterator[Criterion]:
+    if side.nets is not None:
+        yield "nets", _nets(side.nets)
+    if side.not_nets:
+        yield "notNets", _nets(side.not_nets)
+    if side.address_set is not None:
+        yield "selector", _selected(side.address_set)
+    if side.not_address_set is not None:
+        yield "notSelector", _selected(side.not_address_set)
+    if side.restricts_ports:
+        named = (f"{ports.name} ({counted(len(ports.members), 'member')})" for ports in side.port_sets)
+        yield "ports", shortened((*map(str, side.ports or ()), *named))
+    if side.not_ports or side.not_port_sets:
+        named = (f"{ports.name} ({counted(len(ports.members), 'member')})" for ports in side.not_port_sets)
+        yield "notPorts", shortened((*map(str, side.not_ports), *named))
+
+
+def _nets(nets: Iterable[Cidr]) -> str:
+    return shortened(address_text(net.family, net.address) if net.is_host else str(net) for net in nets)
+
+
+def _selected(addresses: AddressSet) -> str:
+    return f"{addresses.selector} ({addresses_text(addresses.cidrs)})"
+
+
+def addresses_text(cidrs: Cidrs) -> str:
+    """How many addresses and prefixes there are: `3 addresses, 1 prefix`, of very many only how many."""
+    if len(cidrs) > _MANY:
+        return f"{len(cidrs)} addresses and prefixes"
+    hosts = sum(cidr.is_host for cidr in cidrs)
+    parts = [counted(hosts, "address", "addresses")] if hosts else []
+    if len(cidrs) > hosts:
+        parts.append(counted(len(cidrs) - hosts, "prefix", "prefixes"))
+    return ", ".join(parts) or "no address"
