@@ -332,7 +332,7 @@ def test_drops_folds_and_filters(routed_lab: Lab, router: Installation) -> None:
 
     (event,) = map(json.loads, output.splitlines())
     assert (event["HOSTFW_ACTION"], event["HOSTFW_COUNT"], event["HOSTFW_DST_PORT"]) == ("log", "7", "53")
-    assert messages == "7 packets in 1 event\n"
+    assert messages == "7 packets logged, 1 event\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "timeout(1)"])
@@ -345,7 +345,7 @@ def test_a_signal_ends_drops_with_what_was_seen(routed_lab: Lab, router: Install
         output, messages = running.communicate(timeout=30)
 
     assert [json.loads(line)["HOSTFW_COUNT"] for line in output.splitlines()] == ["3"]
-    assert messages == "3 packets in 1 event\n"
+    assert messages == "3 packets logged, 1 event\n"
     assert running.returncode == 0
 
 
