@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 
 class RuleSource(NamedTuple):
-    """Where a policy rule comes from: the kind of its resource and `path:line`."""
+    """Where a policy rule comes from: the kind of its resource and `path:line`, empty for what hostfw supplies."""
 
     kind: str
     origin: str
@@ -66,7 +66,7 @@ class Attribution:
 def attribution(plan: Plan, generation: str = "") -> Attribution:
     """What a plan, enforced as the generation of that id, lets us say of log records."""
     planned = [(_as_decoded(_tag(policy, rule)), policy, rule) for policy in policies_of(plan) for rule in policy.rules]
-    rules = ((tag, RuleSource(policy.kind, rule.position.file_line)) for tag, policy, rule in planned)
+    rules = ((tag, RuleSource(policy.kind, origin_of(rule))) for tag, policy, rule in planned)
     names = (
         ((policy.staged, tag.tier, tag.policy), PolicyNames(policy.tier, policy.name)) for tag, policy, _ in planned
     )
@@ -89,6 +89,11 @@ def policies_of(plan: Plan) -> Iterator[PlannedPolicy]:
             classes = (planned.untracked_tiers, planned.pre_dnat_tiers, planned.tiers, planned.forward_tiers)
             yield from (policy for tiers in classes for tier in tiers for policy in tier.policies)
             yield from planned.profiles
+
+
+def origin_of(rule: PlannedRule) -> str:
+    """Where a rule is written, as `path:line`; empty for one that hostfw supplies."""
+    return rule.position.file_line if rule.position.path else ""
 
 
 def _tag(policy: PlannedPolicy, rule: PlannedRule) -> LogTag:

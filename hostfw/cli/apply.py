@@ -15,7 +15,7 @@ from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.pending import Pending
 from hostfw.nft.change import Change
 
-_NEW_CHAIN = re.compile(r"^\tchain \S+ \{$", re.MULTILINE)
+_NEW_CHAIN = re.compile(r"^add chain \S+ hostfw \S+$", re.MULTILINE)
 _SWEPT_CHAIN = re.compile(r"^delete chain ", re.MULTILINE)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from hostfw.audit.attribution import policies_of
+from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.prefix import LogTag
 from hostfw.compile.names import drop_counter, failsafe_counter, rule_counter
 from hostfw.host.tables import KernelTables
@@ -113,7 +113,7 @@ def _rules(plan: Plan) -> Iterator[RuleCounter]:
     for policy in policies_of(plan):
         for rule in policy.rules:
             name = rule_counter(rule.identity)
-            yield RuleCounter(name, rule.identity, rule.action, rule.position.file_line, policy.staged)
+            yield RuleCounter(name, rule.identity, rule.action, origin_of(rule), policy.staged)
 
 
 def _drops(plan: Plan) -> Iterator[ReasonCounter]:

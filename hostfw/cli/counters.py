@@ -108,7 +108,7 @@ def _words(counter: Counter, *, wide: bool) -> tuple[str, ...]:
     kind = origin = action = _NONE
     match counter:
         case RuleCounter():
-            kind, origin = counter.identity.kind, counter.origin
+            kind, origin = counter.identity.kind, counter.origin or _NONE
             action = f"{'would-' if counter.staged else ''}{counter.action.lower()}"
         case ReasonCounter():
             action = counter.action.lower()

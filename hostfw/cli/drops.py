@@ -89,7 +89,7 @@ def _is_wanted(event: PacketEvent, options: Options) -> bool:
 
 def _sum_up(report: Report, events: LogEvents, group: int, console: Console) -> None:
     """Say how much was reported, and what was not."""
-    console.say(f"{counted(report.packets, 'packet')} in {counted(report.events, 'event')}")
+    console.say(f"{counted(report.packets, 'packet')} logged, {counted(report.events, 'event')}")
     if events.foreign:
         console.say(f"{counted(events.foreign, 'record')} of other programs in NFLOG group {group} left out")
     if events.reader.lost or events.reader.overruns:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hostfw.model.values import Family
-from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Rule, Ruleset, Set, Table
-from hostfw.nft.render import base_chain_spec, rule_text, table_name, table_text
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Rule, Ruleset, Set, SetRef, Table, Vmap
+from hostfw.nft.render import additions, base_chain_spec, declarations, rules_text, table_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def as_installed(chain: BaseChain) -> InstalledBaseChain:
 
 def _prepare(desired: Table, installed: InstalledTable | None) -> str:
     if installed is None:
-        return table_text(replace(desired, base_chains=()), big_sets_empty=True)
+        return additions(replace(desired, base_chains=()), Table(desired.family))
     missing = Table(
         desired.family,
         tuple(name for name in desired.counters if name not in installed.counters),
@@ -102,7 +102,7 @@ def _prepare(desired: Table, installed: InstalledTable | None) -> str:
         tuple(m for m in desired.maps if m.name not in installed.maps),
         tuple(c for c in desired.chains if c.name not in installed.chains),
     )
-    return "" if missing == Table(desired.family) else table_text(missing, big_sets_empty=True)
+    return "" if missing == Table(desired.family) else additions(missing, _looked_up(missing.chains, desired, missing))
 
 
 def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
@@ -114,7 +114,9 @@ def _switch(desired: Table, installed: InstalledTable | None) -> str:
     name = table_name(desired.family)
     there = InstalledTable(desired.family) if installed is None else installed
     lines: list[str] = []
-    for suspect in (chain for chain in desired.chains if chain.name in there.suspect):
+    suspects = tuple(chain for chain in desired.chains if chain.name in there.suspect)
+    lines.append(declarations(_looked_up(suspects, desired, Table(desired.family))))
+    for suspect in suspects:
         lines.extend(_rewrite(name, suspect.name, suspect.rules, desired.family))
     for chain in desired.base_chains:
         if chain.name in there.suspect or there.base_chains.get(chain.name) != as_installed(chain):
@@ -129,7 +131,21 @@ def _switch(desired: Table, installed: InstalledTable | None) -> str:
 def _rewrite(table: str, chain: str, rules: Iterable[Rule], family: Family) -> Iterator[str]:
     """A chain's rules all replaced: a packet meets the old list or the new one."""
     yield f"flush chain {table} {chain}\n"
-    yield from (f"add rule {table} {chain} {rule_text(rule, family)}\n" for rule in rules)
+    yield rules_text(chain, rules, family)
+
+
+def _looked_up(chains: Iterable[Chain], desired: Table, missing: Table) -> Table:
+    """The sets and maps that rules look up and that are not added themselves."""
+    rules = [rule for chain in chains for rule in chain.rules]
+    sets = {match.value.name for rule in rules for match in rule.matches if isinstance(match.value, SetRef)}
+    maps = {statement.map for rule in rules for statement in rule.statements if isinstance(statement, Vmap)}
+    sets -= {s.name for s in missing.sets}
+    maps -= {m.name for m in missing.maps}
+    return Table(
+        desired.family,
+        sets=tuple(s for s in desired.sets if s.name in sets),
+        maps=tuple(m for m in desired.maps if m.name in maps),
+    )
 
 
 def _sweep(desired: Table, installed: InstalledTable) -> Iterator[str]:

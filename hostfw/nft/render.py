@@ -77,6 +77,43 @@ def table_text(table: Table, *, big_sets_empty: bool = False) -> str:
     return f"table {table_name(table.family)} {{\n{body}\n}}\n"
 
 
+def additions(table: Table, existing: Table) -> str:
+    """The same as commands, in an order that declares everything before it is referred to.
+
+    No `table` block and no `add rule`: before these libnftables (1.0.6) reads the sets of every table on the host, dies
+    of what a newer nft noted there (a comment will do), and starts again whenever somebody commits. Instead it has to
+    be told of `existing` sets and maps that new rules look up. The sets that `host.elements` fills stay empty.
+    """
+    name, family = table_name(table.family), table.family
+    commands = [f"add table {name}\n", *(f"add counter {name} {counter}\n" for counter in table.counters)]
+    commands += [_command(name, _set_text(s, family, empty=s.is_big)) for s in table.sets]
+    commands.append(declarations(existing))
+    commands += [f"add chain {name} {chain.name}\n" for chain in table.chains]
+    commands += [_command(name, _map_text(m, family)) for m in table.maps]
+    commands += [rules_text(chain.name, chain.rules, family) for chain in table.chains]
+    return "".join(commands)
+
+
+def declarations(table: Table) -> str:
+    """The sets and maps without their elements, as commands that change nothing where they are there."""
+    name, family = table_name(table.family), table.family
+    sets = (_command(name, _set_text(s, family, empty=True)) for s in table.sets)
+    maps = (_command(name, _map_text(m, family, empty=True)) for m in table.maps)
+    return "".join((*sets, *maps))
+
+
+def rules_text(chain: str, rules: Iterable[Rule], family: Family) -> str:
+    """The command that appends rules to a chain; `add rule` would read the sets of the host."""
+    lines = "".join(f"{_INDENT}{rule_text(rule, family)}\n" for rule in rules)
+    return f"add chain {table_name(family)} {chain} {{\n{lines}}}\n" if lines else ""
+
+
+def _command(table: str, block: str) -> str:
+    """The block of an object, as it stands in its table, as a command."""
+    kind, _, rest = block.partition(" ")
+    return f"add {kind} {table} {rest}\n".replace(f"\n{_INDENT}", "\n")
+
+
 def rule_text(rule: Rule, family: Family) -> str:
     """A rule on one line, as `add rule` takes it."""
     words = [_match_text(m, family) for m in rule.matches]
@@ -129,8 +166,8 @@ def _set_text(contents: Set, family: Family, *, empty: bool = False) -> str:
     return _block(f"set {contents.name}", _set_lines(contents, family, empty=empty))
 
 
-def _map_text(contents: VerdictMap, family: Family) -> str:
-    return _block(f"map {contents.name}", _map_lines(contents, family))
+def _map_text(contents: VerdictMap, family: Family, *, empty: bool = False) -> str:
+    return _block(f"map {contents.name}", _map_lines(contents, family, empty=empty))
 
 
 def _block(title: str, lines: Iterable[str]) -> str:
@@ -158,9 +195,11 @@ def _address_texts(addresses: PackedAddresses) -> Iterator[str]:
     return map(inet_ntop, repeat(AF_INET if addresses.family is Family.V4 else AF_INET6), packed)
 
 
-def _map_lines(contents: VerdictMap, family: Family) -> Iterator[str]:
+def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> Iterator[str]:
     yield f"type {_type_text(contents.type, family)} : verdict"
     yield from _storage_lines(contents.interval, len(contents.elements))
+    if empty:
+        return
     elements = (
         f"{_element_text(key, contents.type, family)} : {_statement_text(verdict, family)}"
         for key, verdict in contents.elements

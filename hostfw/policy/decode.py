@@ -59,7 +59,7 @@ def decode(configuration: Configuration) -> Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class ResourceKind:
     """How a kind is decoded; `reserved` is a label that it may not carry."""
 
     api_version: str
@@ -68,26 +68,26 @@ class _Kind:
     reserved: str = ""
 
 
-_KINDS = {
-    "Feed": _Kind(HOSTFW_V1, SUBDOMAIN, decode_feed),
-    "GlobalNetworkPolicy": _Kind(CALICO_V3, POLICY_NAME, decode_policy),
-    "GlobalNetworkSet": _Kind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
-    "HostEndpoint": _Kind(CALICO_V3, SUBDOMAIN, decode_endpoint),
-    "InterfaceGroup": _Kind(HOSTFW_V1, SUBDOMAIN, decode_group),
-    "Profile": _Kind(CALICO_V3, SUBDOMAIN, decode_profile),
-    "StagedGlobalNetworkPolicy": _Kind(CALICO_V3, POLICY_NAME, decode_staged_policy),
-    "Tier": _Kind(CALICO_V3, TIER_NAME, decode_tier),
+RESOURCE_KINDS = {
+    "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed),
+    "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy),
+    "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
+    "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint),
+    "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group),
+    "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile),
+    "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy),
+    "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier),
 }
 
-_LIST = "List"
+LIST = "List"
 _ENVELOPE = frozenset(("apiVersion", "kind", "metadata"))
-_RESOURCE = Shape(
+RESOURCE_SHAPE = Shape(
     "a resource",
     _ENVELOPE | {"spec"},
     ignored=frozenset(("status",)),
     elsewhere=dict.fromkeys(("name", "labels", "annotations"), "it belongs into metadata"),
 )
-_RESOURCE_LIST = Shape("a list of resources", _ENVELOPE | {"items"})
+RESOURCE_LIST_SHAPE = Shape("a list of resources", _ENVELOPE | {"items"})
 
 
 def _decode_source(source: Source, problems: list[Problem], selectors: set[str]) -> list[Resource]:
@@ -103,11 +103,11 @@ def _decode_document(reader: Reader, root: Node) -> list[Resource]:
     name = _kind_name(reader, root, head)
     if name is None:
         return []
-    item_kind = name.removesuffix(_LIST)
-    _check_version(reader, root, head, _KINDS[item_kind])
+    item_kind = name.removesuffix(LIST)
+    _check_version(reader, root, head, RESOURCE_KINDS[item_kind])
     if name == item_kind:
-        return _decode_resource(reader, root, _KINDS[name])
-    found = fields(reader, root, _RESOURCE_LIST)
+        return _decode_resource(reader, root, RESOURCE_KINDS[name])
+    found = fields(reader, root, RESOURCE_LIST_SHAPE)
     resources: list[Resource] = []
     for item in items(reader, found.get("items"), "items"):
         resources += _decode_item(reader, item, item_kind)
@@ -122,12 +122,12 @@ def _decode_item(reader: Reader, item: Node, kind_name: str) -> list[Resource]:
             reader.report(head["kind"], f"the item is no {kind_name}", kind_name, "list one kind at a time")
             return []
         if "apiVersion" in head:
-            _check_version(reader, item, head, _KINDS[kind_name])
-    return _decode_resource(reader, item, _KINDS[kind_name])
+            _check_version(reader, item, head, RESOURCE_KINDS[kind_name])
+    return _decode_resource(reader, item, RESOURCE_KINDS[kind_name])
 
 
-def _decode_resource(reader: Reader, root: Node, kind: _Kind) -> list[Resource]:
-    found = fields(reader, root, _RESOURCE)
+def _decode_resource(reader: Reader, root: Node, kind: ResourceKind) -> list[Resource]:
+    found = fields(reader, root, RESOURCE_SHAPE)
     if not isinstance(root, Mapping):
         return []
     metadata = decode_metadata(reader, found.get("metadata"), root, kind.name_form, kind.reserved)
@@ -152,13 +152,13 @@ def _kind_name(reader: Reader, root: Mapping, head: dict[str, Node]) -> str | No
     """The name of a kind that is decoded, or of a list of it."""
     node = head.get("kind")
     if node is None:
-        reader.report(root, "kind is missing", one_of(_KINDS))
+        reader.report(root, "kind is missing", one_of(RESOURCE_KINDS))
         return None
     name = text(reader, node, "kind")
-    if name is None or name in _KINDS:
+    if name is None or name in RESOURCE_KINDS:
         return name
-    item_kind = name.removesuffix(_LIST)
-    if item_kind in _KINDS:
+    item_kind = name.removesuffix(LIST)
+    if item_kind in RESOURCE_KINDS:
         return name
     version = head.get("apiVersion")
     refusal = API_VERSIONS.get(version.text if isinstance(version, Scalar) else "")
@@ -166,11 +166,11 @@ def _kind_name(reader: Reader, root: Mapping, head: dict[str, Node]) -> str | No
     if refusal is not None:
         reader.report(node, f"kind {quoted(name)} is refused: {refusal.reason}", "", refusal.instead)
     else:
-        reader.report(node, f"unknown kind {quoted(name)}", one_of(_KINDS), did_you_mean(name, _KINDS))
+        reader.report(node, f"unknown kind {quoted(name)}", one_of(RESOURCE_KINDS), did_you_mean(name, RESOURCE_KINDS))
     return None
 
 
-def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], kind: _Kind) -> None:
+def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], kind: ResourceKind) -> None:
     node = head.get("apiVersion")
     if node is None:
         reader.report(root, "apiVersion is missing", kind.api_version)

@@ -18,14 +18,14 @@ from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN
 from hostfw.policy.refused import NETWORK_SET_FIELDS
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 
-_ENDPOINT = Shape(
+ENDPOINT_SHAPE = Shape(
     "the spec of a HostEndpoint",
     frozenset(("node", "interfaceName", "interfaceGroup", "expectedIPs", "profiles", "ports")),
 )
-_PORT = Shape("a named port", frozenset(("name", "protocol", "port")))
-_NETWORK_SET = Shape("the spec of a GlobalNetworkSet", frozenset(("nets",)), NETWORK_SET_FIELDS)
-_GROUP = Shape("the spec of an InterfaceGroup", frozenset(("match", "except")))
-_MATCH = Shape(
+ENDPOINT_PORT_SHAPE = Shape("a named port", frozenset(("name", "protocol", "port")))
+NETWORK_SET_SHAPE = Shape("the spec of a GlobalNetworkSet", frozenset(("nets",)), NETWORK_SET_FIELDS)
+GROUP_SHAPE = Shape("the spec of an InterfaceGroup", frozenset(("match", "except")))
+MATCH_SHAPE = Shape(
     "an entry of an InterfaceGroup",
     frozenset(("name", "kind", "linkGroup", "master", "addressIn", "defaultRoute")),
 )
@@ -33,7 +33,7 @@ _MATCH = Shape(
 
 def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpoint:
     """A HostEndpoint; it must say which interfaces it governs."""
-    found = fields(reader, spec, _ENDPOINT)
+    found = fields(reader, spec, ENDPOINT_SHAPE)
     node = required_name(reader, found.get("node"), "node", SUBDOMAIN, spec)
     name_node, group_node = given(found, "interfaceName"), given(found, "interfaceGroup")
     profiles = items(reader, found.get("profiles"), "profiles")
@@ -59,13 +59,13 @@ def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpo
 
 def decode_network_set(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkSet:
     """A GlobalNetworkSet; its nets may overlap, be bare addresses or have bits beyond their length."""
-    found = fields(reader, spec, _NETWORK_SET)
+    found = fields(reader, spec, NETWORK_SET_SHAPE)
     return GlobalNetworkSet(metadata, each(reader, items(reader, found.get("nets"), "nets"), "nets", set_net))
 
 
 def decode_group(reader: Reader, metadata: Metadata, spec: Node) -> InterfaceGroup:
     """An InterfaceGroup, the extension that a HostEndpoint names with `interfaceGroup`."""
-    found = fields(reader, spec, _GROUP)
+    found = fields(reader, spec, GROUP_SHAPE)
     if not _has_items(found.get("match")):
         reader.report(spec, "match is missing or empty, so the group has no interfaces", "at least one entry")
     return InterfaceGroup(
@@ -84,7 +84,7 @@ def _profile(reader: Reader, node: Node) -> str | None:
 
 
 def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:
-    found = fields(reader, node, _PORT)
+    found = fields(reader, node, ENDPOINT_PORT_SHAPE)
     if not isinstance(node, Mapping):
         return None
     name = required_name(reader, found.get("name"), "a port's name", ENDPOINT_PORT_NAME, node)
@@ -103,7 +103,7 @@ def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | Non
 
 
 def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
-    found = fields(reader, node, _MATCH)
+    found = fields(reader, node, MATCH_SHAPE)
     if not isinstance(node, Mapping):
         return None
     if not node.items:
@@ -128,14 +128,14 @@ def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:
     return None
 
 
-_LAST_LINK_GROUP = 2**32 - 1
+LAST_LINK_GROUP = 2**32 - 1
 
 
 def _link_group(reader: Reader, node: Node | None) -> int | str | None:
     if node is None:
         return None
     if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.INTEGER:
-        return integer(reader, node, "linkGroup", 0, _LAST_LINK_GROUP)
+        return integer(reader, node, "linkGroup", 0, LAST_LINK_GROUP)
     if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.STRING and node.text:
         return node.text
     reader.report(node, f"linkGroup is {described(node)}", "a number, or a name of /etc/iproute2/group")

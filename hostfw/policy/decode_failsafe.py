@@ -16,29 +16,31 @@ from hostfw.policy.decode_values import each
 from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 
-_DIRECTIONS = Shape("failsafe", frozenset(("inbound", "outbound")))
-_PORT = Shape("a failsafe port", frozenset(("protocol", "port", "net")))
+FAILSAFE_SHAPE = Shape("failsafe", frozenset(("inbound", "outbound")))
+FAILSAFE_PORT_SHAPE = Shape("a failsafe port", frozenset(("protocol", "port", "net")))
 
-_PROTOCOLS = {name: protocol for protocol in FAILSAFE_PROTOCOLS for name in (protocol.name, protocol.name.lower())} | {
-    str(protocol.number): protocol for protocol in FAILSAFE_PROTOCOLS
-}
-_TEXT = re.compile(r"(?:(?P<protocol>[A-Za-z0-9]+):)?(?:(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[0-9./]+)):)?(?P<port>[0-9]+)\Z")
+PROTOCOL_WORDS = {
+    name: protocol for protocol in FAILSAFE_PROTOCOLS for name in (protocol.name, protocol.name.lower())
+} | {str(protocol.number): protocol for protocol in FAILSAFE_PROTOCOLS}
+TEXT_FORM = re.compile(
+    r"(?:(?P<protocol>[A-Za-z0-9]+):)?(?:(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[0-9./]+)):)?(?P<port>[0-9]+)\Z"
+)
 _EXPECTED = "a port (tcp), protocol:port, protocol:net:port, or protocol:[net]:port for IPv6"
 
-_WORDS = {"calico": Failsafe(CALICO_FAILSAFE_INBOUND, CALICO_FAILSAFE_OUTBOUND), "none": Failsafe((), ())}
+WORDS = {"calico": Failsafe(CALICO_FAILSAFE_INBOUND, CALICO_FAILSAFE_OUTBOUND), "none": Failsafe((), ())}
 
 
 def decode_failsafe(reader: Reader, node: Node, base: Failsafe) -> Failsafe:
     """The failsafe ports; a direction that is given replaces its default as a whole."""
     if isinstance(node, Scalar):
-        chosen = _WORDS.get(node.text)
+        chosen = WORDS.get(node.text)
         if chosen is None:
             expected = "calico, none, or a mapping of inbound and outbound"
-            reader.report(node, f"failsafe is {described(node)}", expected, did_you_mean(node.text, _WORDS))
+            reader.report(node, f"failsafe is {described(node)}", expected, did_you_mean(node.text, WORDS))
         return chosen or base
     if isinstance(node, Sequence) and not node.items:
         return Failsafe((), ())
-    found = fields(reader, node, _DIRECTIONS)
+    found = fields(reader, node, FAILSAFE_SHAPE)
     return Failsafe(
         _ports(reader, found["inbound"], "inbound", base.inbound) if "inbound" in found else base.inbound,
         _ports(reader, found["outbound"], "outbound", base.outbound) if "outbound" in found else base.outbound,
@@ -62,7 +64,7 @@ def _port(reader: Reader, node: Node, what: str) -> FailsafePort | None:
             return _from_text(reader, node, node.text, what)
         reader.report(node, f"{what} has {described(node)}", _EXPECTED)
         return None
-    found = fields(reader, node, _PORT)
+    found = fields(reader, node, FAILSAFE_PORT_SHAPE)
     if not isinstance(node, Mapping):
         return None
     port = integer(reader, found.get("port"), "port", 1, LAST_PORT)
@@ -74,18 +76,18 @@ def _port(reader: Reader, node: Node, what: str) -> FailsafePort | None:
 
 
 def _protocol(reader: Reader, node: Node) -> Protocol | None:
-    protocol = _PROTOCOLS.get(node.text) if isinstance(node, Scalar) else None
+    protocol = PROTOCOL_WORDS.get(node.text) if isinstance(node, Scalar) else None
     if protocol is None:
         reader.report(node, f"protocol is {described(node)}", "tcp, udp or sctp")
     return protocol
 
 
 def _from_text(reader: Reader, node: Node, text: str, what: str) -> FailsafePort | None:
-    found = _TEXT.match(text)
+    found = TEXT_FORM.match(text)
     if found is None:
         reader.report(node, f"{what} has {quoted(text)}", _EXPECTED)
         return None
-    protocol = _PROTOCOLS.get(found["protocol"] or TCP.name)
+    protocol = PROTOCOL_WORDS.get(found["protocol"] or TCP.name)
     if protocol is None:
         reader.report(node, f"{what} has {quoted(text)} with protocol {quoted(found['protocol'])}", "tcp, udp or sctp")
     net_text = found["v6"] if found["v6"] is not None else found["v4"]

@@ -7,14 +7,14 @@ from hostfw.model.resources import Feed, Metadata
 from hostfw.policy.fields import Reader, Shape, described, fields, quoted, text
 from hostfw.policy.yaml_nodes import Node, Scalar
 
-_FEED = Shape("the spec of a Feed", frozenset(("path", "maxShrink")))
-_PERCENT = re.compile(r"(0|[1-9][0-9]?|100)%\Z")
+FEED_SHAPE = Shape("the spec of a Feed", frozenset(("path", "maxShrink")))
+PERCENT = re.compile(r"(0|[1-9][0-9]?|100)%\Z")
 _DEFAULT_MAX_SHRINK = 50
 
 
 def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
     """A Feed without what its file holds."""
-    found = fields(reader, spec, _FEED)
+    found = fields(reader, spec, FEED_SHAPE)
     path_node = found.get("path")
     path = text(reader, path_node, "path")
     if path_node is None:
@@ -28,7 +28,7 @@ def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
 def _max_shrink(reader: Reader, node: Node | None) -> int:
     if node is None:
         return _DEFAULT_MAX_SHRINK
-    match = _PERCENT.match(node.text) if isinstance(node, Scalar) else None
+    match = PERCENT.match(node.text) if isinstance(node, Scalar) else None
     if match is None:
         reader.report(node, f"maxShrink is {described(node)}", "a percentage from 0% to 100%, such as 50%")
         return _DEFAULT_MAX_SHRINK

@@ -25,7 +25,7 @@ _SERVER_FIELDS = frozenset(
 )
 """What an API server adds to the metadata of an exported manifest; accepted and ignored."""
 
-_METADATA = Shape(
+METADATA_SHAPE = Shape(
     "metadata",
     frozenset(("name", "labels", "annotations")),
     {"namespace": Refusal("the kinds that hostfw reads belong to no namespace", "leave it out")},
@@ -43,7 +43,7 @@ def decode_metadata(
     if node is None:
         reader.report(start, "metadata is missing", "metadata with a name")
         return None
-    found = fields(reader, node, _METADATA)
+    found = fields(reader, node, METADATA_SHAPE)
     name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
     labelled = labels(reader, found.get("labels"), "metadata.labels", reserved)
     annotated = annotations(reader, found.get("annotations"), "metadata.annotations")

@@ -23,7 +23,7 @@ from hostfw.policy.names import TIER_NAME
 from hostfw.policy.refused import POLICY_FIELDS
 from hostfw.policy.yaml_nodes import Node
 
-_POLICY = Shape(
+POLICY_SHAPE = Shape(
     "the spec of a GlobalNetworkPolicy",
     frozenset(
         (
@@ -41,30 +41,30 @@ _POLICY = Shape(
     ),
     POLICY_FIELDS,
 )
-_STAGED_POLICY = Shape(
+STAGED_POLICY_SHAPE = Shape(
     "the spec of a StagedGlobalNetworkPolicy",
-    _POLICY.known | {"stagedAction"},
+    POLICY_SHAPE.known | {"stagedAction"},
     {name: refusal for name, refusal in POLICY_FIELDS.items() if name != "stagedAction"},
 )
-_PROFILE = Shape("the spec of a Profile", frozenset(("ingress", "egress", "labelsToApply")))
-_TIER = Shape("the spec of a Tier", frozenset(("order", "defaultAction")))
+PROFILE_SHAPE = Shape("the spec of a Profile", frozenset(("ingress", "egress", "labelsToApply")))
+TIER_SHAPE = Shape("the spec of a Tier", frozenset(("order", "defaultAction")))
 
-_TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
-_DEFAULT_ACTIONS = {"Deny": Action.DENY, "Pass": Action.PASS}
-_HINTS = {"AssumeNeededOnEveryNode": True}
-_STAGED_ACTIONS = {action.value: action for action in StagedAction}
+TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
+DEFAULT_ACTIONS = {"Deny": Action.DENY, "Pass": Action.PASS}
+HINTS = {"AssumeNeededOnEveryNode": True}
+STAGED_ACTIONS = {action.value: action for action in StagedAction}
 
 
 def decode_policy(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkPolicy:
     """A GlobalNetworkPolicy, its `types` filled in where they are not given."""
-    return _policy(reader, metadata, fields(reader, spec, _POLICY))
+    return _policy(reader, metadata, fields(reader, spec, POLICY_SHAPE))
 
 
 def decode_staged_policy(reader: Reader, metadata: Metadata, spec: Node) -> StagedGlobalNetworkPolicy:
     """A StagedGlobalNetworkPolicy; one that proposes to delete has a tier and nothing else, not even `types`."""
-    found = fields(reader, spec, _STAGED_POLICY)
+    found = fields(reader, spec, STAGED_POLICY_SHAPE)
     policy = _policy(reader, metadata, found)
-    action = choice(reader, given(found, "stagedAction"), "stagedAction", _STAGED_ACTIONS) or StagedAction.SET
+    action = choice(reader, given(found, "stagedAction"), "stagedAction", STAGED_ACTIONS) or StagedAction.SET
     if action is StagedAction.DELETE:
         policy = replace(policy, types=())
         for name, node in found.items():
@@ -99,7 +99,7 @@ def _policy(reader: Reader, metadata: Metadata, found: Mapping[str, Node]) -> Gl
 
 def decode_profile(reader: Reader, metadata: Metadata, spec: Node) -> Profile:
     """A Profile."""
-    found = fields(reader, spec, _PROFILE)
+    found = fields(reader, spec, PROFILE_SHAPE)
     return Profile(
         metadata,
         labels(reader, found.get("labelsToApply"), "labelsToApply"),
@@ -110,8 +110,8 @@ def decode_profile(reader: Reader, metadata: Metadata, spec: Node) -> Profile:
 
 def decode_tier(reader: Reader, metadata: Metadata, spec: Node) -> Tier:
     """A Tier."""
-    found = fields(reader, spec, _TIER)
-    action = choice(reader, found.get("defaultAction"), "defaultAction", _DEFAULT_ACTIONS)
+    found = fields(reader, spec, TIER_SHAPE)
+    action = choice(reader, found.get("defaultAction"), "defaultAction", DEFAULT_ACTIONS)
     return Tier(metadata, number(reader, found.get("order"), "order"), action or Action.DENY)
 
 
@@ -121,7 +121,7 @@ def _types(
     """The directions of a policy: as given, or those that it has rules for, or Ingress if it has none."""
     given: list[Direction] = []
     for item in items(reader, node, "types"):
-        direction = choice(reader, item, "an item of types", _TYPES)
+        direction = choice(reader, item, "an item of types", TYPES)
         if direction in given:
             reader.report(item, f"types has {direction.value.title()} twice", "each direction once")
         elif direction is not None:
@@ -157,4 +157,4 @@ def _check_hints(reader: Reader, node: Node | None) -> None:
 
 
 def _hint(reader: Reader, node: Node, what: str) -> bool | None:
-    return choice(reader, node, f"an item of {what}", _HINTS)
+    return choice(reader, node, f"an item of {what}", HINTS)

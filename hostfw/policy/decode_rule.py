@@ -37,8 +37,8 @@ NETS_LIMIT = 256
 PORTS_LIMIT = 50
 
 _ENTITY_FIELDS = frozenset(("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts"))
-_ENTITY = Shape("one side of a rule", _ENTITY_FIELDS, ENTITY_FIELDS)
-_RULE = Shape(
+ENTITY_SHAPE = Shape("one side of a rule", _ENTITY_FIELDS, ENTITY_FIELDS)
+RULE_SHAPE = Shape(
     "a rule",
     frozenset(
         (
@@ -56,11 +56,11 @@ _RULE = Shape(
     RULE_FIELDS,
     elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination"),
 )
-_ICMP = Shape("an ICMP match", frozenset(("type", "code")))
-_RULE_METADATA = Shape("the metadata of a rule", frozenset(("annotations",)))
+ICMP_SHAPE = Shape("an ICMP match", frozenset(("type", "code")))
+RULE_METADATA_SHAPE = Shape("the metadata of a rule", frozenset(("annotations",)))
 
-_ACTIONS = {action.value: action for action in Action}
-_VERSIONS = {"4": Family.V4, "6": Family.V6}
+ACTIONS = {action.value: action for action in Action}
+VERSIONS = {"4": Family.V4, "6": Family.V6}
 _EVERYTHING = EntityRule()
 
 
@@ -70,9 +70,9 @@ def decode_rules(reader: Reader, node: Node | None, what: str) -> tuple[Rule, ..
 
 
 def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
-    found = fields(reader, node, _RULE)
+    found = fields(reader, node, RULE_SHAPE)
     get = found.get
-    action = choice(reader, get("action"), "action", _ACTIONS)
+    action = choice(reader, get("action"), "action", ACTIONS)
     rule = Rule(
         action or Action.DENY,
         _family(reader, get("ipVersion")),
@@ -86,7 +86,7 @@ def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
         reader.at(node),
     )
     if "action" not in found and isinstance(node, Mapping):
-        reader.report(node, "action is missing", one_of(_ACTIONS))
+        reader.report(node, "action is missing", one_of(ACTIONS))
     _check_rule(reader, rule, node, found)
     return rule if action is not None else None
 
@@ -94,37 +94,37 @@ def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
 def _family(reader: Reader, node: Node | None) -> Family | None:
     if node is None:
         return None
-    if isinstance(node, Scalar) and node.text in _VERSIONS:
+    if isinstance(node, Scalar) and node.text in VERSIONS:
         if node.plain:
-            return _VERSIONS[node.text]
+            return VERSIONS[node.text]
         reader.report(node, f"ipVersion is {described(node)}", "4 or 6", "write it without quotes")
     else:
         reader.report(node, f"ipVersion is {described(node)}", "4 or 6")
     return None
 
 
-_LAST_ICMP_TYPE = 254
-_LAST_ICMP_CODE = 255
+LAST_ICMP_TYPE = 254
+LAST_ICMP_CODE = 255
 
 
 def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
     """An ICMP match; an empty one restricts nothing, as in Calico."""
-    found = fields(reader, node, _ICMP)
-    icmp_type = integer(reader, found.get("type"), f"{what}.type", 0, _LAST_ICMP_TYPE)
-    code = integer(reader, found.get("code"), f"{what}.code", 0, _LAST_ICMP_CODE)
+    found = fields(reader, node, ICMP_SHAPE)
+    icmp_type = integer(reader, found.get("type"), f"{what}.type", 0, LAST_ICMP_TYPE)
+    code = integer(reader, found.get("code"), f"{what}.code", 0, LAST_ICMP_CODE)
     if "code" in found and "type" not in found:
         reader.report(found["code"], f"{what} has a code without a type", "a type as well")
     return None if icmp_type is None else Icmp(icmp_type, code)
 
 
 def _annotations(reader: Reader, node: Node | None) -> Labels:
-    return annotations(reader, fields(reader, node, _RULE_METADATA).get("annotations"), "annotations")
+    return annotations(reader, fields(reader, node, RULE_METADATA_SHAPE).get("annotations"), "annotations")
 
 
 def _entity(reader: Reader, node: Node | None) -> EntityRule:
     if node is None:
         return _EVERYTHING
-    found = fields(reader, node, _ENTITY)
+    found = fields(reader, node, ENTITY_SHAPE)
     get = found.get
     return EntityRule(
         each(reader, items(reader, get("nets"), "nets", NETS_LIMIT), "nets", strict_net),
@@ -179,7 +179,7 @@ def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:
 LAST_PORT = 65_535
 _PORT_EXPECTED = f"a port from 1 to {LAST_PORT}, a range such as 8000:8080, or the name of a HostEndpoint's port"
 _PORT_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_PORT_NAME_LIMIT = 128
+PORT_NAME_LIMIT = 128
 
 
 @lru_cache(maxsize=4096)
@@ -190,7 +190,7 @@ def parse_port(value: str) -> PortRange | str | None:
     if first is not None:
         last = _port_number(last_text) if colon else first
         return PortRange(first, last) if last is not None and first <= last else None
-    if 0 < len(value) <= _PORT_NAME_LIMIT and _PORT_NAME_CHARACTERS.issuperset(value) and not value.isdigit():
+    if 0 < len(value) <= PORT_NAME_LIMIT and _PORT_NAME_CHARACTERS.issuperset(value) and not value.isdigit():
         return value if any(character.isalpha() for character in value) else None
     return None
 

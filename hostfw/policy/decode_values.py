@@ -58,16 +58,16 @@ def protocol(reader: Reader, node: Node | None, what: str) -> Protocol | None:
     if isinstance(node, Scalar):
         if node.text in PROTOCOLS:
             return PROTOCOLS[node.text]
-        if _PROTOCOL_NUMBER.match(node.text) and int(node.text) <= _LAST_PROTOCOL:
+        if _PROTOCOL_NUMBER.match(node.text) and int(node.text) <= LAST_PROTOCOL:
             return Protocol(int(node.text))
-    expected = f"{one_of(PROTOCOLS)}, or a number from 1 to {_LAST_PROTOCOL}"
+    expected = f"{one_of(PROTOCOLS)}, or a number from 1 to {LAST_PROTOCOL}"
     hint = did_you_mean(node.text, PROTOCOLS) if isinstance(node, Scalar) else ""
     reader.report(node, f"{what} is {described(node)}", expected, hint)
     return None
 
 
 _PROTOCOL_NUMBER = re.compile(r"[1-9][0-9]{0,2}\Z")
-_LAST_PROTOCOL = 255
+LAST_PROTOCOL = 255
 
 
 def is_port_scalar(node: Scalar) -> bool:

@@ -24,7 +24,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 _NOT_YET = Refusal("it is not supported by this version of hostfw", "leave it out")
 
-_SETTINGS = Shape(
+SETTINGS_SHAPE = Shape(
     "the settings file",
     frozenset(
         (
@@ -45,12 +45,16 @@ _SETTINGS = Shape(
     ),
     {"lockoutCheck": _NOT_YET},
 )
-_UNMANAGED = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
-_LOGGING = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond", "burstPackets")))
+UNMANAGED_SHAPE = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
+LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond", "burstPackets")))
 
-_LAST_GROUP = 65_535
-_LEAST_SNAPLEN, _MOST_SNAPLEN = 64, 65_535
-_MOST_RATE = 1_000_000
+LOGGING_BOUNDS = {
+    "group": (0, 65_535),
+    "snaplenBytes": (64, 65_535),
+    "ratePerSecond": (1, 1_000_000),
+    "burstPackets": (1, 1_000_000),
+}
+"""The least and the greatest value of each field."""
 
 _MASK = re.compile(r"(?:0x[0-9a-fA-F]{1,8}|[1-9][0-9]{0,9})\Z")
 _MARK_BITS = 32
@@ -68,7 +72,7 @@ def decode_settings(source: Source) -> tuple[Settings, tuple[Problem, ...]]:
 
 
 def _settings(reader: Reader, root: Node) -> Settings:
-    found = fields(reader, root, _SETTINGS)
+    found = fields(reader, root, SETTINGS_SHAPE)
     for name, value in (("apiVersion", HOSTFW_V1), ("kind", "Settings")):
         choice(reader, found.get(name), name, {value: value})
     base = choice(reader, found.get("compatibility"), "compatibility", {"calico": CALICO_COMPATIBLE}) or Settings()
@@ -87,7 +91,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
 
 
 def _unmanaged(reader: Reader, node: Node | None, base: UnmanagedInterfaces) -> UnmanagedInterfaces:
-    found = fields(reader, node, _UNMANAGED)
+    found = fields(reader, node, UNMANAGED_SHAPE)
     return UnmanagedInterfaces(
         ingress=_word(reader, found, "ingress", base.ingress),
         egress=_word(reader, found, "egress", base.egress),
@@ -95,12 +99,12 @@ def _unmanaged(reader: Reader, node: Node | None, base: UnmanagedInterfaces) -> 
 
 
 def _logging(reader: Reader, node: Node | None, base: Logging) -> Logging:
-    found = fields(reader, node, _LOGGING)
+    found = fields(reader, node, LOGGING_SHAPE)
     return Logging(
-        group=_whole(reader, found, "group", base.group, 0, _LAST_GROUP),
-        snaplen_bytes=_whole(reader, found, "snaplenBytes", base.snaplen_bytes, _LEAST_SNAPLEN, _MOST_SNAPLEN),
-        rate_per_second=_whole(reader, found, "ratePerSecond", base.rate_per_second, 1, _MOST_RATE),
-        burst_packets=_whole(reader, found, "burstPackets", base.burst_packets, 1, _MOST_RATE),
+        group=_whole(reader, found, "group", base.group),
+        snaplen_bytes=_whole(reader, found, "snaplenBytes", base.snaplen_bytes),
+        rate_per_second=_whole(reader, found, "ratePerSecond", base.rate_per_second),
+        burst_packets=_whole(reader, found, "burstPackets", base.burst_packets),
     )
 
 
@@ -127,6 +131,6 @@ def _word(reader: Reader, found: dict[str, Node], name: str, base: Word) -> Word
     return choice(reader, found.get(name), name, {word.value: word for word in type(base)}) or base
 
 
-def _whole(reader: Reader, found: dict[str, Node], name: str, base: int, first: int, last: int) -> int:
-    value = integer(reader, found.get(name), name, first, last)
+def _whole(reader: Reader, found: dict[str, Node], name: str, base: int) -> int:
+    value = integer(reader, found.get(name), name, *LOGGING_BOUNDS[name])
     return base if value is None else value

@@ -3,7 +3,7 @@
 import errno
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -241,7 +241,9 @@ def _line(tables: dict[Family, _Table], line: str, following: Iterator[tuple[int
         if line.endswith("{"):
             _block(table, following)
     elif command := _COMMAND.fullmatch(line):
-        _command(tables, command["verb"], command["kind"], command["rest"])
+        rest = command["rest"]
+        body = [text for _, text in _until_end(following)] if rest.endswith("{") else []
+        _command(tables, command["verb"], command["kind"], rest.removesuffix("{") if body else rest, body)
     elif line and not line.startswith("#"):
         raise _Refused(f"syntax error: {line}")
 
@@ -273,7 +275,7 @@ def _declare(table: _Table, kind: str, name: str, body: Iterable[str]) -> None:
             item.lines.append(line)
 
 
-def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str) -> None:
+def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str, body: Sequence[str] = ()) -> None:
     family_text, _, rest = rest.partition(f" {TABLE}")
     family = _family(f"{family_text} {TABLE}")
     name, _, rest = rest.strip().partition(" ")
@@ -296,7 +298,9 @@ def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str) -> N
             _check_references(table)
         case "add", _ if kind in table:
             text = rest.strip().removeprefix("{").removesuffix("}").strip()
-            _declare(table, kind, name, [text] if text else [])
+            _declare(table, kind, name, [*([text] if text else []), *body])
+            if body:
+                _check_references(table)
         case "delete", _ if kind in table:
             _object(table, kind, name)
             if kind == "chain":

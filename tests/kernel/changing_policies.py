@@ -20,7 +20,7 @@ _INNER, _HOST, _HOST6, _OUTER = "10.0.0.2", "10.0.0.1", "fd00::1", "192.0.2.2"
 ALLOWED = (
     Stream("in by a set", "inner", "10.0.0.21", _HOST, 7001),
     Stream("in by a set, IPv6", "inner", "fd00::21", _HOST6, 7002),
-    Stream("in by a port list", "inner", _INNER, _HOST, 7003),
+    Stream("in by a port list", "inner", _INNER, _HOST, 7503),
     Stream("in, beside the blocklist", "inner", "100.64.0.2", _HOST, 7004),
     Stream("through by a set", "inner", "10.0.0.21", _OUTER, 7005),
     Stream("out by a set", "host", "192.0.2.1", _OUTER, 7006),
@@ -75,8 +75,9 @@ def _core(random: Random) -> list[str]:
     allow = random.sample(range(300, 400), 7)
     by = "source: {selector: group == '%s'}"
     to = "destination: {selector: group == '%s'}"
-    filler = random.sample(range(9000, 9800), random.choice([0, 3, 8, 40]))
-    ranges = [f'"{port}:{port + 3}"' for port in filler]
+    filler = random.sample(range(9000, 29_000, 200), random.choice([0, 3, 8, 40]))
+    # Wider than what is written out as single ports, so that it takes a set of intervals.
+    ranges = [f'"{port}:{port + 99}"' for port in filler]
     return [
         _policy("blocklist", deny[0], "Ingress", "Deny", by % "blocked"),
         _policy("bad-one", deny[1], "Ingress", "Deny", by % "bad-one"),
@@ -87,7 +88,13 @@ def _core(random: Random) -> list[str]:
         _policy("out-one", allow[2], "Egress", "Allow", to % "out-one"),
         _policy("out-two", allow[3], "Egress", "Allow", to % "out-two"),
         _policy("open", allow[4], "Ingress", "Allow", ports=[*_OPEN, UDP_PORT]),
-        _policy("listed", allow[5], "Ingress", "Allow", ports=[*ranges, random.choice(["7003", '"7003:7004"'])]),
+        _policy(
+            "listed",
+            allow[5],
+            "Ingress",
+            "Allow",
+            ports=[*ranges, random.choice(["7503", '"7450:7560"', '"7500:7650"'])],
+        ),
         _policy("either", allow[6], "Ingress", random.choice(["Allow", "Deny"]), ports=[EITHER.port]),
         _policy("stream", 500, "Ingress", "Allow", ports=[TCP_PORT], protocol="TCP"),
         _policy("out-open", 600, "Egress", "Allow", ports=[7012]),

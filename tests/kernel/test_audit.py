@@ -13,6 +13,7 @@ import pytest
 
 from hostfw.engine.generation import Generation
 from hostfw.host.nflog import NflogReader
+from hostfw.model.decisions import PolicyClass
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protocol, parse_address
@@ -114,6 +115,57 @@ CONVERSATIONS: tuple[tuple[str, str, Protocol, int | None], ...] = (
     ("inner", "outer", UDP, 9001),
     ("outer", "inner", UDP, 9001),
 )
+EARLY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: outside}
+spec: {node: host, interfaceName: wan0, profiles: [office]}
+---
+apiVersion: projectcalico.org/v3
+kind: Profile
+metadata: {name: office}
+spec:
+  ingress:
+    - {action: Deny, protocol: UDP, destination: {ports: [7102]}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: default.untracked}
+spec:
+  selector: all()
+  doNotTrack: true
+  applyOnForward: true
+  types: [Ingress, Egress]
+  ingress:
+    - {action: Deny, protocol: UDP, destination: {ports: [7100]}}
+  egress:
+    - {action: Deny, protocol: TCP, destination: {ports: [7103]}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: default.before-dnat}
+spec:
+  selector: all()
+  preDNAT: true
+  applyOnForward: true
+  types: [Ingress]
+  ingress:
+    - {action: Deny, protocol: TCP, destination: {ports: [7101]}}
+"""
+"""What is denied before anything else is looked at, and after everything was."""
+
+EARLY_CONVERSATIONS: tuple[tuple[str, str, Protocol, int | None], ...] = (
+    ("outer", "host", UDP, 7100),
+    ("outer", "inner", UDP, 7100),
+    ("outer", "host", TCP, 7101),
+    ("outer", "inner", TCP, 7101),
+    ("outer", "host", UDP, 7102),
+    ("outer", "host", ICMP, None),
+    ("host", "outer", TCP, 7103),
+    ("host", "outer", UDP, 53000),
+    ("inner", "host", TCP, 7104),
+)
+
 LINE = next(number for number, line in enumerate(POLICY.splitlines(), 1) if "7000" in line)
 """Where the rule stands that denies UDP 7000."""
 
@@ -130,9 +182,14 @@ def router(routed_lab: Lab, tmp_path: Path) -> Installation:
     """The host between `inner` and `outer` with POLICY in force."""
     installation = install(routed_lab["host"], tmp_path / "hostfw")
     (installation.config / "policies").mkdir()
-    (installation.config / "policies" / "all.yaml").write_text(POLICY)
-    hostfwctl(installation, "apply")
+    put_into_force(installation, POLICY)
     return installation
+
+
+def put_into_force(installation: Installation, policy: str) -> None:
+    """Write the policies down and apply them."""
+    (installation.config / "policies" / "all.yaml").write_text(policy)
+    hostfwctl(installation, "apply")
 
 
 @contextmanager
@@ -149,9 +206,26 @@ def drops(router: Installation, *arguments: str) -> Iterator["Popen[str]"]:
         yield started
 
 
-def test_drops_tells_what_explain_does(routed_lab: Lab, router: Installation) -> None:
+TOLD = [
+    ("normal", POLICY, CONVERSATIONS, {"deny", "log", "would-deny", "would-log"}, {"rule", "end-of-tier"}),
+    ("early", EARLY, EARLY_CONVERSATIONS, {"deny"}, {"rule", "no-profile-match", "unmanaged-interface"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "conversations", "actions", "reasons"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD]
+)
+def test_drops_tells_what_explain_does(
+    routed_lab: Lab,
+    router: Installation,
+    policy: str,
+    conversations: tuple[tuple[str, str, Protocol, int | None], ...],
+    actions: set[str],
+    reasons: set[str],
+) -> None:
     """Each record of TCP, UDP and ICMP over both families, in, out and through, denied, logged and staged."""
-    flows = [Flow(*each, family) for each in CONVERSATIONS for family in FAMILIES]
+    put_into_force(router, policy)
+    flows = [Flow(*each, family) for each in conversations for family in FAMILIES]
     generation = generation_of(router)
 
     with drops(router, "--for", "2s") as running:
@@ -162,8 +236,8 @@ def test_drops_tells_what_explain_does(routed_lab: Lab, router: Installation) ->
     expected = {event for outcome in outcomes for event in _explained(generation, outcome.flow, outcome.sent)}
     assert sorted(map(sorted, seen - expected)) == []
     assert sorted(map(sorted, expected - seen)) == []
-    assert {dict(event)["HOSTFW_ACTION"] for event in seen} == {"deny", "log", "would-deny", "would-log"}
-    assert {dict(event)["HOSTFW_REASON"] for event in seen} == {"rule", "end-of-tier"}
+    assert {dict(event)["HOSTFW_ACTION"] for event in seen} == actions
+    assert {dict(event)["HOSTFW_REASON"] for event in seen} == reasons
     assert "lost" not in messages
     assert running.returncode == 0
 
@@ -211,6 +285,8 @@ def _fields(step: Step, packet: Packet, generation: str) -> Iterable[tuple[str, 
     names = {6: "TCP", 17: "UDP", 1: "ICMP", 58: "ICMPv6"}
     inet = socket.AF_INET if packet.family is Family.V4 else socket.AF_INET6
     size = packet.family.bits // 8
+    # Before a packet is routed nobody knows where it will leave.
+    is_routed = step.policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD) or packet.in_interface is None
     found = {
         "ACTION": f"would-{action}" if step.staged else action,
         "DIRECTION": step.direction,
@@ -223,7 +299,7 @@ def _fields(step: Step, packet: Packet, generation: str) -> Iterable[tuple[str, 
         "ENDPOINT": step.endpoint,
         "INTERFACE": step.interface,
         "IN_INTERFACE": packet.in_interface,
-        "OUT_INTERFACE": packet.out_interface,
+        "OUT_INTERFACE": packet.out_interface if is_routed else None,
         "PROTOCOL": names[packet.protocol],
         "SRC_ADDR": socket.inet_ntop(inet, packet.source.to_bytes(size, "big")),
         "SRC_PORT": packet.source_port,
@@ -256,7 +332,7 @@ def test_drops_folds_and_filters(routed_lab: Lab, router: Installation) -> None:
 
     (event,) = map(json.loads, output.splitlines())
     assert (event["HOSTFW_ACTION"], event["HOSTFW_COUNT"], event["HOSTFW_DST_PORT"]) == ("log", "7", "53")
-    assert messages == "7 packets in 1 event\n"
+    assert messages == "7 packets logged, 1 event\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "timeout(1)"])
@@ -269,7 +345,7 @@ def test_a_signal_ends_drops_with_what_was_seen(routed_lab: Lab, router: Install
         output, messages = running.communicate(timeout=30)
 
     assert [json.loads(line)["HOSTFW_COUNT"] for line in output.splitlines()] == ["3"]
-    assert messages == "3 packets in 1 event\n"
+    assert messages == "3 packets logged, 1 event\n"
     assert running.returncode == 0
 
 

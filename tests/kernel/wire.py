@@ -22,8 +22,9 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 from hostfw.host import netlink, nf_tables
 from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket, text, u32
@@ -97,10 +98,30 @@ class Wire:
 
         One that is `kept` goes on into the host's own stack, or onto the wire, and conntrack remembers it.
         """
-        self._sent = self._sent % 0xFFFF + 1
+        self.translate((packet,))
+        return self._send(packet, form, kept=kept)
+
+    def send_all(self, packets: Sequence[Packet]) -> Iterator[Observed]:
+        """Put plain packets on their way, one after the other: a millisecond for each."""
+        self.translate(packets)
+        for packet in packets:
+            yield self._send(packet, PLAIN, kept=False)
+
+    def translate(self, packets: Sequence[Packet]) -> None:
+        """Have others translate the destinations of the next packets, where they say what they were before."""
+        rules = [
+            f"add rule inet {_OBSERVER} {chain} {_translation(packet, number)}\n"
+            for number, packet in zip(self._numbers(), packets, strict=False)
+            for chain in ("to-in", "to-out")
+            if packet.original is not None
+        ]
+        if rules:
+            committed = self.nftables.commit(_NO_TRANSLATION + "".join(rules))
+            assert committed.ok, committed.error
+
+    def _send(self, packet: Packet, form: Form, *, kept: bool) -> Observed:
+        self._sent = next(self._numbers())
         self._prefixes.pop(self._sent, None)
-        if packet.original is not None:
-            self._translate(packet)
         before = self._counters(packet.family)
         frames = datagrams(packet.untranslated, self._sent, form)
         if packet.path is Path.LOCAL_OUT:
@@ -108,17 +129,19 @@ class Wire:
         else:
             self._send_to_host(packet, frames, before[_OBSERVER, "barrier"], kept=kept)
         moved = self._counters(packet.family) - before
-        if packet.original is not None:
-            self._commit(_NO_TRANSLATION)
         states = [state for state in _STATES if moved[_OBSERVER, state]]
         assert len(states) <= 1, f"{packet} is seen twice: {moved}"
-        ours = ((name, count) for (table, name), count in moved.items() if table == TABLE)
+        ours = ((name, packets) for (table, name), packets in moved.items() if table == TABLE)
         return Observed(
             states[0] if states else None,
             passed=moved[_OBSERVER, "passed"] > 0,
             rejected=moved[_OBSERVER, "rejected"] > 0,
-            counters=tuple(sorted(name for name, count in ours for _ in range(count))),
+            counters=tuple(sorted(name for name, packets in ours for _ in range(packets))),
         )
+
+    def _numbers(self) -> Iterator[int]:
+        """The numbers of the packets to come: as many as IPv4 can tell apart, over and over."""
+        return (sent % 0xFFFF + 1 for sent in count(self._sent))
 
     @property
     def last(self) -> int:
@@ -136,22 +159,11 @@ class Wire:
 
     def forget(self) -> None:
         """Make conntrack forget every flow."""
-        with suppress(StopIteration):
-            self._netlink.ask(_CT_DELETE, NFGENMSG.pack(0, 0, 0), "forgetting the flows")
-
-    def _translate(self, packet: Packet) -> None:
-        """Have the destination of all that comes or goes translated to the packet's."""
-        bracket = "[{}]" if packet.family is Family.V6 else "{}"
-        target = bracket.format(address_text(packet.family, packet.destination))
-        port = ""
-        if packet.has_ports:
-            port, target = f"meta l4proto {packet.protocol} ", f"{target}:{packet.destination_port}"
-        rule = f"{port}dnat {packet.family.nft} to {target}"
-        self._commit(f"add rule inet {_OBSERVER} to-in {rule}\nadd rule inet {_OBSERVER} to-out {rule}\n")
-
-    def _commit(self, script: str) -> None:
-        committed = self.nftables.commit(script)
-        assert committed.ok, committed.error
+        body = NFGENMSG.pack(socket.AF_UNSPEC, 0, 0)
+        with open_socket(self.namespace, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asking:
+            asking.send(netlink.message(_CT_DELETE, netlink.NLM_F_REQUEST | netlink.NLM_F_ACK, 1, body))
+            ((_, answer),) = netlink.messages(asking.recv(4096))
+            assert not netlink.error_of(answer)
 
     def _send_to_host(self, packet: Packet, frames: Iterable[bytes], barrier: int, *, kept: bool) -> None:
         """Frames on the wire of an interface, and after them one that counts as soon as they are through."""
@@ -229,7 +241,14 @@ _SYSCTLS = (
     ("net.ipv6.conf.default.accept_ra", "0"),
     ("net.ipv6.conf.default.router_solicitations", "0"),
 )
-_HOST_SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+_HOST_SYSCTLS = (
+    "net.ipv4.ip_forward",
+    "net.ipv6.conf.all.forwarding",
+    "net.ipv4.conf.lo.route_localnet",
+    "net.ipv4.conf.lo.accept_local",
+    "net.netfilter.nf_conntrack_tcp_be_liberal",
+)
+"""Forwarding; 127.0.0.1 from outside the stack; no care for the sequence numbers of TCP."""
 
 
 def _furnishing(outside: Namespace, interfaces: Sequence[str], addresses: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -306,6 +325,19 @@ def _observer(interfaces: Sequence[str]) -> str:
         }}
     }}
     """
+
+
+def _translation(packet: Packet, number: int) -> str:
+    """A rule that translates the destination of the packet of that number, and of no other."""
+    target = address_text(packet.family, packet.destination)
+    if packet.family is Family.V4:
+        words = [f"ip id {number}"]
+    else:
+        words, target = [f"ip6 flowlabel {number}"], f"[{target}]"
+    if packet.has_ports:
+        words.append(f"meta l4proto {packet.protocol}")
+        target += f":{packet.destination_port}"
+    return " ".join((*words, "dnat", packet.family.nft, "to", target))
 
 
 def _mark(code: int) -> int:

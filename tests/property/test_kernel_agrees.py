@@ -54,10 +54,9 @@ def test_the_kernel_does_what_the_simulation_says(host: Wire, plan: Plan, seed: 
     assert committed.ok, committed.error
 
     told: list[tuple[int, Packet, tuple[str, ...]]] = []
-    for drawn in burst(seed, PACKETS_A_PLAN):
-        packet = _possible(drawn)
-        observed = host.send(packet)
-        packet = _as_tracked(packet, observed.state)
+    sent = [_possible(drawn) for drawn in burst(seed, PACKETS_A_PLAN)]
+    for possible, observed in zip(sent, host.send_all(sent), strict=True):
+        packet = _as_tracked(possible, observed.state)
         predicted = simulate(ruleset, packet)
         told.append((host.last, packet, predicted.prefixes))
 

@@ -19,7 +19,7 @@ from hostfw.model.plan import (
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
 from hostfw.nft.change import Change, Fill, InstalledTable, as_installed, change
-from hostfw.nft.objects import Ruleset, Set
+from hostfw.nft.objects import Ruleset, Set, SetRef
 from hostfw.nft.render import render
 
 
@@ -83,8 +83,8 @@ def test_a_new_rule_above_leaves_the_counters_of_the_others() -> None:
 
     planned = change(after, _in_kernel(before))
 
-    new = [line for line in _lines(planned.prepare) if line.startswith("counter ")]
-    assert new == ["counter gnp/default/web/in/0000000001bb { }"] * len(FAMILIES)
+    new = [line for line in _lines(planned.prepare) if line.startswith("add counter ")]
+    assert new == [f"add counter {family.nft} hostfw gnp/default/web/in/0000000001bb" for family in FAMILIES]
     assert "counter" not in planned.sweep
 
 
@@ -94,8 +94,9 @@ def test_only_what_leads_to_the_change_is_built_anew() -> None:
 
     planned = change(after, _in_kernel(before))
 
-    chains = [line.split(".")[0] for line in _lines(planned.prepare) if line.startswith("chain ")]
-    assert chains == ["chain in/eth0", "chain input"] * len(FAMILIES)
+    chains = [line.split(".")[0] for line in _lines(planned.prepare) if line.startswith("add chain ")]
+    declared = [[f"add chain {family.nft} hostfw {name}" for name in ("in/eth0", "input")] for family in FAMILIES]
+    assert chains == [line for family in declared for line in family * 2], "declared, then given their rules"
     assert "output" not in planned.switch
     assert [line.split(".")[0] for line in _lines(planned.sweep) if line.startswith("delete chain")] == [
         f"delete chain {family.nft} hostfw {name}" for family in FAMILIES for name in ("in/eth0", "input")
@@ -123,7 +124,7 @@ def test_a_chain_that_another_hand_changed_is_written_again() -> None:
 
     assert planned.prepare == planned.sweep == ""
     assert _lines(planned.switch)[0] == f"flush chain ip hostfw {touched.name}"
-    assert len(_lines(planned.switch)) == 1 + len(touched.rules)
+    assert len(_lines(planned.switch)) == len(("flush", "add", *touched.rules, "}"))
 
 
 def test_a_base_chain_that_lost_its_policy_gets_it_back() -> None:
@@ -146,7 +147,7 @@ def test_a_family_whose_table_is_gone_is_built_whole() -> None:
 
     planned = change(ruleset, _in_kernel(ruleset)[:1])
 
-    assert "table ip6 hostfw" in planned.prepare
+    assert _lines(planned.prepare)[0] == "add table ip6 hostfw"
     assert "ip hostfw" not in planned.prepare + planned.switch
 
 
@@ -211,3 +212,35 @@ def test_a_big_set_that_is_not_wanted_is_swept_filled_or_not() -> None:
 
     for there in (whole, tuple(replace(t, unfilled=frozenset((big.name,))) for t in whole)):
         assert f"delete set ip hostfw {big.name}" in _lines(change(compile_plan(_plan(80)), there).sweep)
+
+
+def test_no_step_but_the_sweep_has_libnftables_read_the_sets_of_the_host() -> None:
+    """As `table` blocks, `add rule` and deletions do; nft 1.0.6 dies of sets that a newer one wrote."""
+    first = change(_blocking(10), ())
+    later = change(_blocking(11), _in_kernel(_blocking(10)))
+
+    for line in _lines(first.prepare + first.switch + later.prepare + later.switch):
+        assert not line.startswith(("table ", "add rule", "add element", "delete "))
+
+
+def test_a_set_that_is_there_is_declared_for_new_rules_without_its_elements() -> None:
+    """Libnftables has to know of it, and the kernel keeps it as it is."""
+    ruleset = _blocking(10)
+    installed = _in_kernel(ruleset)
+    (there,) = (item for item in ruleset.tables[0].sets if item.name.startswith("nets"))
+    dependent = next(
+        chain
+        for chain in ruleset.tables[0].chains
+        if any(
+            isinstance(match.value, SetRef) and match.value.name == there.name
+            for r in chain.rules
+            for match in r.matches
+        )
+    )
+    lacking = replace(installed[0], chains=installed[0].chains - {dependent.name})
+
+    lines = _lines(change(ruleset, (lacking, installed[1])).prepare)
+
+    assert lines[:3] == ["add table ip hostfw", f"add set ip hostfw {there.name} {{", "type ipv4_addr"]
+    assert not any(line.startswith("elements") for line in lines)
+    assert lines.count(f"add chain ip hostfw {dependent.name} {{") == 1

@@ -78,7 +78,7 @@ def test_events_are_rows_as_they_come(host: Machine, log: Log) -> None:
 
     status, out, err = host.hostfwctl("drops")
 
-    assert (status, err) == (0, f"{NO_HISTORY}3 packets in 2 events\n")
+    assert (status, err) == (0, f"{NO_HISTORY}3 packets logged, 2 events\n")
     assert out.splitlines(keepends=True)[0] == HEADINGS
     rows = [line.split() for line in out.splitlines()[1:]]
     assert rows == [
@@ -94,7 +94,7 @@ def test_json_is_a_line_an_event(host: Machine, log: Log) -> None:
     status, out, err = host.hostfwctl("drops", "-o", "json", "--for", "2s")
 
     (event,) = map(json.loads, out.splitlines())
-    assert (status, err) == (0, "1 packet in 1 event\n")
+    assert (status, err) == (0, "1 packet logged, 1 event\n")
     assert event["HOSTFW_ORIGIN"] == "etc/web.yaml:9"
     assert event["HOSTFW_ENDPOINT"] == "uplink"
     assert event["HOSTFW_FIRST"] == "1970-01-01T00:00:01.500000+00:00"
@@ -141,7 +141,7 @@ def test_a_count_ends_it(host: Machine, log: Log) -> None:
 
     status, out, err = host.hostfwctl("drops", "-o", "json", "--count", "2")
 
-    assert (status, len(out.splitlines()), err) == (0, 2, "2 packets in 2 events\n")
+    assert (status, len(out.splitlines()), err) == (0, 2, "2 packets logged, 2 events\n")
 
 
 def test_top_is_told_at_the_end(host: Machine, log: Log) -> None:
@@ -167,7 +167,7 @@ PACKETS   BY
 2         default/web ingress[0]
 1         end-of-tier default (ingress)
 """,
-        "3 packets in 2 events\n",
+        "3 packets logged, 2 events\n",
     )
 
 
@@ -196,10 +196,9 @@ def test_what_was_lost_is_said(host: Machine, log: Log) -> None:
     not_counted = host.hostfwctl("drops", "--for", "1s").err
 
     lost = "they came faster than they were read; `hostfwctl counters` has every packet\n"
-    assert said == (
-        f"1 packet in 1 event\n1 record of other programs in NFLOG group 100 left out\nwarning: 7 records lost: {lost}"
-    )
-    assert not_counted == f"0 packets in 0 events\nwarning: some records lost: {lost}"
+    foreign = "1 record of other programs in NFLOG group 100 left out\n"
+    assert said == f"1 packet logged, 1 event\n{foreign}warning: 7 records lost: {lost}"
+    assert not_counted == f"0 packets logged, 0 events\nwarning: some records lost: {lost}"
 
 
 def test_another_generation_is_learnt_of(host: Machine, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

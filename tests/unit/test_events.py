@@ -14,9 +14,12 @@ from hostfw.audit.headers import Headers, headers
 from hostfw.audit.message_ids import MessageId
 from hostfw.audit.prefix import LogTag, decode, encode, stands_for
 from hostfw.model.decisions import Reason
+from hostfw.model.resources import Resources
+from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction, Family
+from hostfw.policy.resolve import resolve
 from tests.unit.event_builders import DENIED, GENERATION, LONG_POLICY, LONG_TIER, MOMENT, SYN, event, known, plan
-from tests.unit.policy_builders import net
+from tests.unit.policy_builders import facts, hep, net
 
 IN, OUT = Direction.INGRESS, Direction.EGRESS
 PING6 = Headers(
@@ -264,6 +267,14 @@ def test_no_record_is_too_strange(prefix: str, payload: bytes, interfaces: tuple
     assert json.loads(lines[0]) == fields(found)
     written = {encode(tag) for tag in attribution(PLAN).rules}
     assert (found.origin != "") == (encode(decode(prefix) or DENIED) in written)
+
+
+def test_what_hostfw_supplies_itself_is_written_nowhere() -> None:
+    """Its built-in profile has rules, and no file."""
+    built_in = hep("uplink", "eth0", profiles=("projectcalico-default-allow",))
+    found, _ = resolve(Resources(endpoints=(built_in,)), Settings(), facts())
+
+    assert [rule.origin for rule in attribution(found).rules.values()] == ["", ""]
 
 
 def test_names_are_resolved_as_the_codec_shortens_them() -> None:

@@ -1,0 +1,162 @@
+"""Every sentence about packets, proved by packets: what `explain` says, what the simulation says, what the kernel does.
+
+The resources of a scenario are written to files, and those put into force by the engine, from one scenario to the next.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from hostfw.audit.prefix import decode
+from hostfw.compile import names
+from hostfw.engine.engine import Engine
+from hostfw.engine.generation import Generation
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.inspection import inspect
+from hostfw.engine.outcomes import Applied
+from hostfw.host.files import read_configuration
+from hostfw.host.links import observe
+from hostfw.model.explanation import Explanation, Step
+from hostfw.model.facts import HostFacts
+from hostfw.model.packet import Packet
+from hostfw.model.values import TCP, UDP, Action, Family
+from hostfw.nft.simulate import Fate, simulate
+from hostfw.policy.explain import explain
+from hostfw.testing.lab_namespace import inside
+from tests.kernel.frames import datagrams
+from tests.kernel.scenario import ADDRESSES, INTERFACES, Scenario, Stage, Trial, scenarios
+from tests.kernel.wire import Observed, Wire, wired_host
+
+LEAST = 240
+"""There are more scenarios than this, or some have gone missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A wired host that hostfw is installed on, and what was observed of it."""
+
+    wire: Wire
+    directories: Directories
+    facts: HostFacts
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One host for all scenarios."""
+    root = tmp_path_factory.mktemp("hostfw")
+    directories = Directories(root / "etc", root / "state", root / "run")
+    for directory in (directories.config, directories.state, directories.run):
+        directory.mkdir()
+    with wired_host(INTERFACES, ADDRESSES) as wire:
+        with inside(wire.namespace):
+            facts = observe("host")
+        yield Site(wire, directories, facts)
+
+
+@pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: f"{scenario.group}: {scenario.name}")
+def test_packets_fare_as_the_sentence_says(scenario: Scenario, site: Site) -> None:
+    """The three agree on verdict, counters and log records, and on what decides."""
+    site.wire.forget()
+    for stage in scenario.stages:
+        generation = _put_into_force(site, stage)
+        last: dict[Family, bytes] = {}
+        wrong = [
+            f"{_title(trial)}: {found}" for trial in stage.trials for found in _try(site.wire, generation, trial, last)
+        ]
+        assert not wrong, "\n".join(("", *wrong))
+
+
+def test_no_scenario_is_missing_and_none_is_told_twice() -> None:
+    """A file that is not found would go unnoticed."""
+    told = [scenario.name for scenario in scenarios()]
+
+    assert len(told) > LEAST
+    assert [name for name, times in Counter(told).items() if times > 1] == []
+
+
+def _put_into_force(site: Site, stage: Stage) -> Generation:
+    for path in site.directories.config.iterdir():
+        path.unlink()
+    for name, text in stage.files.items():
+        (site.directories.config / name).write_text(text)
+    seen = tuple(interface for interface in site.facts.interfaces if interface.name not in stage.unseen)
+    facts = replace(site.facts, interfaces=seen)
+    host = Host(observe=lambda _node: facts, nftables=lambda _keep_open: site.wire.nftables)
+    with inside(site.wire.namespace), pytest.MonkeyPatch.context() as patched:
+        # One worker does for all scenarios; the engine would start one for each.
+        patched.setattr(site.wire.nftables, "close", lambda: None)
+        engine = Engine(site.directories, host)
+        applied = engine.apply(inspect(*read_configuration(site.directories.config)))
+    assert isinstance(applied, Applied), applied
+    foreign = site.wire.nftables.commit(
+        f"table inet foreign\ndelete table inet foreign\ntable inet foreign {{\n{stage.foreign}\n}}\n"
+    )
+    assert foreign.ok, foreign.error
+    return applied.generation
+
+
+def _try(wire: Wire, generation: Generation, trial: Trial, last: dict[Family, bytes]) -> Iterator[str]:
+    """Send the packet, and say what is not as it is to be."""
+    form = replace(trial.form, quoted=last[trial.packet.family]) if trial.quotes_last else trial.form
+    observed = wire.send(trial.packet, form, kept=trial.kept)
+    if trial.kept:
+        last[trial.packet.family] = datagrams(trial.packet.untranslated, wire.last)[0]
+    packet = trial.packet
+    yield from _differs("state", observed.state or packet.state, packet.state)
+    explanation = explain(generation.plan, packet)
+    predicted = simulate(generation.ruleset, packet)
+    for who, allowed in (
+        ("explain", explanation.allowed),
+        ("the simulation", predicted.accepted),
+        ("the kernel", observed.passed or trial.lost),
+    ):
+        yield from _differs(f"verdict of {who}", allowed, trial.allowed)
+    yield from _differs("lost", trial.allowed and not observed.passed, trial.lost)
+    yield from _differs("decided, says explain,", _words(explanation.decided_by), trial.by)
+    yield from _differs("logged, says explain,", tuple(map(_words, explanation.logged_by)), trial.logs)
+    yield from _differs("counters", Counter(observed.counters), Counter(predicted.counters))
+    prefixes = wire.prefixes(wire.last, len(predicted.prefixes))
+    yield from _differs("log records", prefixes, predicted.prefixes)
+    yield from _unproved(trial, explanation, observed, prefixes)
+    if not trial.allowed and packet.protocol in (TCP.number, UDP.number):
+        yield from _differs("told", observed.rejected, predicted.fate is Fate.REJECT)
+    if trial.told is not None:
+        yield from _differs("told", observed.rejected, trial.told)
+
+
+def _unproved(trial: Trial, explanation: Explanation, observed: Observed, prefixes: tuple[str, ...]) -> Iterator[str]:
+    """What the kernel itself says of the step that decided: its log record, or the counter that moved."""
+    step = explanation.decided_by
+    if not trial.allowed:
+        denials = [
+            tag for tag in map(decode, prefixes) if tag is not None and tag.action is Action.DENY and not tag.staged
+        ]
+        yield from _differs("denied, says the log,", [str(tag) for tag in denials], [trial.by])
+    elif step.rule is not None:
+        yield from _differs("counted", names.rule_counter(step.rule) in observed.counters, wanted=True)
+    elif step.failsafe is not None:
+        counter = names.failsafe_counter(step.failsafe, step.direction)
+        yield from _differs("counted", counter in observed.counters, wanted=True)
+
+
+def _differs(what: str, seen: object, wanted: object) -> Iterator[str]:
+    if seen != wanted:
+        yield f"{what} {seen}, not {wanted}"
+
+
+def _words(step: Step) -> str:
+    """A step in the words of log records."""
+    if step.rule is not None:
+        return f"{step.tier or 'profile'}/{step.policy} {step.direction}[{step.rule.index}]"
+    if step.failsafe is not None:
+        return f"failsafe {step.failsafe} ({step.direction})"
+    return f"{step.reason}{f' {step.tier}' if step.tier else ''} ({step.direction})"
+
+
+def _title(trial: Trial) -> str:
+    packet: Packet = trial.packet
+    ways = f"{packet.in_interface or 'host'} to {packet.out_interface or 'host'}"
+    what = packet.destination_port if packet.has_ports else packet.icmp_type
+    return f"IPv{packet.family:d} {ways}, protocol {packet.protocol} {what}"
