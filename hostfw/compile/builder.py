@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from hostfw.compile import names
 from hostfw.compile.costs import CostModel
-from hostfw.model.cidr_set import PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
+from hostfw.model.cidr_set import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
     BaseChain,
@@ -78,12 +78,15 @@ class TableBuilder:
         """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel."""
         self._base_chains.append(BaseChain(hook, priority, policy_drop, names.signed(rules, self.family)))
 
-    def address_sets(self, cidrs: Cidrs, comment: str = "") -> tuple[SetRef, ...]:
-        """Hash sets that together hold these prefixes, one set a prefix length, shortest last."""
+    def address_sets(self, cidrs: Cidrs, comment: str = "", *, fed: bool = False) -> tuple[SetRef, ...]:
+        """Hash sets that together hold these prefixes, one set a prefix length, shortest last.
+
+        `comment` is the selector that they stand for; `fed` is whether a Feed is among it.
+        """
         key = (cidrs, comment)
         if key not in self._address_refs:
             self._address_refs[key] = tuple(
-                SetRef(self._address_set(addresses, length, comment), length)
+                SetRef(self._address_set(addresses, length, comment, fed=fed), length)
                 for length, addresses in sorted(_by_length(cidrs).items(), reverse=True)
             )
         return self._address_refs[key]
@@ -141,12 +144,15 @@ class TableBuilder:
                     pass
         return chains
 
-    def _address_set(self, addresses: Collection[int], length: int, comment: str) -> str:
+    def _address_set(self, addresses: Collection[int], length: int, comment: str, *, fed: bool) -> str:
         elements: tuple[Element, ...] | PackedAddresses
         if len(addresses) < PACKED_FROM:
             elements = tuple(addresses)
         else:
             elements = addresses if isinstance(addresses, PackedAddresses) else pack(self.family, addresses)
+        if fed and len(addresses) > APART_FROM:
+            contents = Set(f"nets/{length}", ElementType.ADDRESS, elements, comment=names.set_comment(comment))
+            return self._add(self._sets, names.set_apart(contents, comment, self.family))
         return self._set(f"nets/{length}", ElementType.ADDRESS, elements, comment=comment)
 
     def _set(

@@ -193,27 +193,29 @@ def _socket_match(port_set: PortSet, keys: _Side, builder: TableBuilder, *, nega
 def _addresses(
     side: PlannedSide, keys: _Side, region: Cidr | None, builder: TableBuilder, choices: list[Choice]
 ) -> bool:
-    for cidrs, selector in _lists(side.nets, side.address_set, builder.family):
+    for cidrs, selected in _lists(side.nets, side.address_set, builder.family):
         within = _is_within(cidrs, region, builder)
         if within is False:
             return False
         if within is None:
-            choices.append(tuple((m,) for m in _address_matches(cidrs, selector, keys, builder, negated=False)))
-    for cidrs, selector in _lists(side.not_nets, side.not_address_set, builder.family):
+            choices.append(tuple((m,) for m in _address_matches(cidrs, selected, keys, builder, negated=False)))
+    for cidrs, selected in _lists(side.not_nets, side.not_address_set, builder.family):
         within = _is_within(cidrs, region, builder)
         if within is True:
             return False
         if within is None:
-            choices.extend(_must(m) for m in _address_matches(cidrs, selector, keys, builder, negated=True))
+            choices.extend(_must(m) for m in _address_matches(cidrs, selected, keys, builder, negated=True))
     return True
 
 
-def _lists(nets: tuple[Cidr, ...] | None, selected: AddressSet | None, family: Family) -> Iterator[tuple[Cidrs, str]]:
-    """The lists of prefixes of one family, each with the selector that it stands for."""
+def _lists(
+    nets: tuple[Cidr, ...] | None, selected: AddressSet | None, family: Family
+) -> Iterator[tuple[Cidrs, AddressSet | None]]:
+    """The lists of prefixes of one family, each with what it was selected as."""
     if nets is not None:
-        yield tuple(cidr for cidr in nets if cidr.family is family), ""
+        yield tuple(cidr for cidr in nets if cidr.family is family), None
     if selected is not None:
-        yield selected.of(family), selected.selector
+        yield selected.of(family), selected
 
 
 def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool | None:
@@ -230,7 +232,10 @@ def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool
     return any(cidr.length <= region.length and cidr.contains(region.address) for cidr in cidrs)
 
 
-def _address_matches(cidrs: Cidrs, selector: str, keys: _Side, builder: TableBuilder, *, negated: bool) -> list[Match]:
+def _address_matches(
+    cidrs: Cidrs, selected: AddressSet | None, keys: _Side, builder: TableBuilder, *, negated: bool
+) -> list[Match]:
     inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= builder.costs.inline_cidrs
-    values = cidrs if inline else builder.address_sets(cidrs, selector)
+    selector, fed = ("", False) if selected is None else (selected.selector, selected.fed)
+    values = cidrs if inline else builder.address_sets(cidrs, selector, fed=fed)
     return [Match(keys.address, value, negated) for value in values]

@@ -6,13 +6,14 @@ for another (`audit.prefix.shorten`).
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hostfw.audit.prefix import LogTag, shorten
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
 from hostfw.nft.objects import Chain, Rule, Set, VerdictMap
-from hostfw.nft.render import elements_digest, rules_digest
+from hostfw.nft.render import elements_digest, purpose_digest, rules_digest
 
 _MAX_NAME = 120
 _KINDS = {"GlobalNetworkPolicy": "gnp", "StagedGlobalNetworkPolicy": "staged", "Profile": "profile"}
@@ -49,6 +50,12 @@ def named_set(contents: Set, family: Family) -> Set:
     """The set under its final name: the purpose that it is called now, and the digest of its content."""
     name = f"{_plain(contents.name)}.{elements_digest(contents, family)}"
     return Set(name, contents.type, contents.elements, contents.interval, contents.comment)
+
+
+def set_apart(contents: Set, selector: str, family: Family) -> Set:
+    """A set whose content is edited in place: its name carries the digest of what it is for."""
+    unnamed = replace(contents, apart=True)
+    return replace(unnamed, name=f"{_plain(contents.name)}.{purpose_digest(unnamed, selector, family)}")
 
 
 def named_map(purpose: str, contents: VerdictMap, family: Family) -> VerdictMap:

@@ -1,13 +1,13 @@
 """A generation into the kernel: prepare, switch and sweep, each script checked before it is sent, then read back."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hostfw.engine.fills import fill, unfilled
+from hostfw.engine.fills import fill, remember_contents, unfilled
 from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import digests, installed_tables, missing
-from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed
+from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.state import InForce, forget_in_force, load_in_force, save_in_force
@@ -60,10 +60,15 @@ def enforce(
     stopped = send(planned.prepare, writer.nftables)
     if stopped is not None:
         return stopped
-    fill(planned.fills, writer.nftables)
-    stopped = before_switch(planned) or send(planned.switch, writer.nftables)
+    fill(planned.fills, writer.nftables, writer.directories.run)
+    stopped = before_switch(planned)
     if stopped is not None:
         return stopped
+    fill(planned.edits, writer.nftables, writer.directories.run)
+    stopped = send(planned.switch, writer.nftables)
+    if stopped is not None:
+        edited = planned.edits and stopped.in_force == UNCHANGED
+        return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
     noted = tuple(after_switch())
     swept = _say(send(planned.sweep, writer.nftables), "what is no longer used could not be removed")
     if not planned.is_empty:
@@ -79,6 +84,7 @@ def enforce(
             "another program changes our tables; `nft monitor` shows which",
             in_force=UNKNOWN,
         )
+    remember_contents(generation.ruleset, writer.directories.run)
     remembered = _remember(writer, generation.id, tables, counts(generation), generation.plan.node)
     return Enforced(planned, (*noted, *swept, *remembered))
 

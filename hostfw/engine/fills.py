@@ -2,14 +2,19 @@
 
 A set that a crash left half filled has its final name, which says what it should hold and not that it does. Elements
 go in order, each batch a transaction, so the last one is there only if all are: the kernel is asked for that one.
+
+A set apart keeps its name whatever it holds. Its mark, which changes in the same transaction as its content, says what
+that is; the content itself is kept in the run directory, so that the next one goes in by its difference.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from hostfw.host.elements import Keys
+from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables
+from hostfw.host.set_contents import load_content, save_contents
 from hostfw.host.tables import KernelTables
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.cidr_set import PackedAddresses, difference
 from hostfw.model.values import Family
 from hostfw.nft.change import Fill
 from hostfw.nft.objects import Ruleset, Set
@@ -18,21 +23,50 @@ SetName = tuple[Family, str]
 
 
 def unfilled(ruleset: Ruleset, tables: KernelTables, nftables: Nftables) -> frozenset[SetName]:
-    """The big sets of a ruleset that the kernel has, but not with all their elements. Raises HostError."""
+    """The big sets named by content that the kernel has, but not with all their elements. Raises HostError."""
     return frozenset(
         (table.family, wanted.name)
         for table in ruleset.tables
         for wanted in table.sets
         if wanted.is_big
+        and not wanted.apart
         and any(there.name == wanted.name for there in tables.of(table.family).sets)
         and not nftables.is_filled(table.family, wanted.name, _keys(wanted))
     )
 
 
-def fill(fills: Iterable[Fill], nftables: Nftables) -> None:
-    """Put the elements into big sets that nothing refers to yet; what is there already stays. Raises HostError."""
-    for family, contents in fills:
+def fill(fills: Iterable[Fill], nftables: Nftables, run_dir: Path) -> None:
+    """Put the elements into big sets; what is there already stays, or is edited to what is wanted. Raises HostError."""
+    for one in fills:
+        family, contents, there, marks = one
+        if contents.apart and there:
+            nftables.replace_elements(family, contents.name, _edit(one, run_dir))
+            continue
         nftables.add_elements(family, contents.name, _keys(contents))
+        if contents.apart:
+            nothing = _keys(contents).part(0, 0)
+            nftables.replace_elements(family, contents.name, Edit(nothing, nothing, marks, contents.mark))
+
+
+def remember_contents(ruleset: Ruleset, run_dir: Path) -> None:
+    """Keep the contents of the sets apart for their next difference; what cannot be kept costs time and no more."""
+    apart = (contents for table in ruleset.tables for contents in table.sets if contents.apart)
+    save_contents(run_dir, {_content_of(contents.mark): _keys(contents).data for contents in apart})
+
+
+def _edit(wanted: Fill, run_dir: Path) -> Edit:
+    """The difference to what a set holds, or everything where that is not known or is another altogether."""
+    keys = _keys(wanted.set)
+    old = load_content(run_dir, _content_of(wanted.marks[0])) if len(wanted.marks) == 1 else None
+    found = None if old is None else difference(old, keys.data, keys.width)
+    if found is None:
+        return Edit(keys, None, wanted.marks, wanted.set.mark)
+    added, deleted = found
+    return Edit(Keys(added, keys.width), Keys(deleted, keys.width), wanted.marks, wanted.set.mark)
+
+
+def _content_of(mark: str) -> str:
+    return mark.rpartition("/")[2]
 
 
 def _keys(contents: Set) -> Keys:

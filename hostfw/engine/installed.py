@@ -86,7 +86,7 @@ def _base_chain(chain: KernelChain) -> InstalledBaseChain:
 def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
     pairs = (
         ("counter", set(wanted.counters), there.counters),
-        ("set", {item.name for item in wanted.sets}, there.sets),
+        ("set", {name for s in wanted.sets for name in ((s.name, s.mark) if s.apart else (s.name,))}, there.sets),
         ("map", {item.name for item in wanted.maps}, there.maps),
         ("chain", {chain.name for chain in wanted.chains}, there.chains),
     )

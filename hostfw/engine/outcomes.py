@@ -14,6 +14,7 @@ from hostfw.model.problems import Problem
 from hostfw.nft.change import Change
 
 UNCHANGED = "the ruleset in force is unchanged"
+FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big Feeds"
 UNKNOWN = "what is in force is not known: `hostfwctl status` tells"
 
 

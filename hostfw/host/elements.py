@@ -11,9 +11,8 @@ which tells a complete set from one whose filling was cut short, without any rec
 import errno
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from hostfw.host.netlink import (
     ATTRIBUTE,
@@ -28,7 +27,7 @@ from hostfw.host.netlink import (
     text,
     u32,
 )
-from hostfw.host.nf_tables import DELSETELEM, GETSETELEM, NEWSETELEM, SUBSYSTEM, TABLE_NAME
+from hostfw.host.nf_tables import DELSET, DELSETELEM, GETSETELEM, NEWSET, NEWSETELEM, SUBSYSTEM, TABLE_NAME
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
 
@@ -43,6 +42,9 @@ _BATCH_BEGIN, _BATCH_END, _BATCH_GENID = 0x10, 0x11, 1
 _NLM_F_CREATE = 0x400
 _NESTED = 0x8000
 _LIST_SET, _LIST_ELEMENTS = 2, 3
+_SET_KEY_TYPE, _SET_KEY_LEN, _SET_ID = 4, 5, 10
+_PORT_TYPE = 13
+"""nft's number of `inet_service` (datatype.h)."""
 _LIST_ELEM, _ELEM_KEY, _DATA_VALUE = 1, 1, 1
 _ATTRIBUTE_BYTES = 0xFFFF
 """The most that the 16 bits of an attribute's length can say: 4,095 IPv4 addresses, or 2,340 of IPv6."""
@@ -74,14 +76,17 @@ class Keys:
         return Keys(self.data[first * self.width : end * self.width], self.width)
 
 
-class Elements(Protocol):
-    """What fills big sets; this module is one."""
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What becomes of the content of a set: elements that come and go, or with `deleted` None come in place of all.
 
-    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
-        """Put elements into a set."""
+    Empty sets beside it say which content it has: `unmark` are those that go, `mark` is the one that comes.
+    """
 
-    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
-        """Whether a set holds what `add_elements` of the same keys puts there."""
+    added: Keys
+    deleted: Keys | None
+    unmark: tuple[str, ...]
+    mark: str
 
 
 def add_elements(family: Family, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
@@ -96,6 +101,23 @@ def add_elements(family: Family, set_name: str, keys: Keys, *, generation: int |
 def delete_elements(family: Family, set_name: str, keys: Keys, *, generation: int | None = None) -> None:
     """Take elements, all of which must be there, out of a set of our table; otherwise as `add_elements`."""
     _send(DELETE, family, set_name, keys, generation)
+
+
+def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
+    """Edit a set in one transaction, however big: a packet meets the content of before or that of after."""
+    what = f"editing the set {set_name} of {family.nft} {TABLE}"
+    requests: list[_Request] = []
+    if edit.deleted is None:
+        requests.append((_DELETE_ALL, [_list_head(family, set_name)]))
+    else:
+        requests.extend(_requests(DELETE, family, set_name, edit.deleted))
+    requests.extend(_requests(NEW, family, set_name, edit.added))
+    requests.extend((_DELETE_SET, [_list_head(family, mark)]) for mark in edit.unmark)
+    requests.append((_NEW_SET, [_mark(family, edit.mark)]))
+    batch, last = _sealed(requests, None)
+    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
+        sock.make_room(len(batch))
+        _transact(sock, batch, last, what)
 
 
 def is_filled(family: Family, set_name: str, keys: Keys) -> bool:
@@ -124,6 +146,12 @@ class Verb:
 
 NEW = Verb(NEWSETELEM, NLM_F_REQUEST | _NLM_F_CREATE, "adding {} elements to")
 DELETE = Verb(DELSETELEM, NLM_F_REQUEST, "deleting {} elements from")
+_DELETE_ALL = Verb(DELSETELEM, NLM_F_REQUEST, "")
+_NEW_SET = Verb(NEWSET, NLM_F_REQUEST | _NLM_F_CREATE, "")
+_DELETE_SET = Verb(DELSET, NLM_F_REQUEST, "")
+
+_Request = tuple[Verb, list[bytes | memoryview]]
+"""A message of a batch: what it does, and the parts of its body."""
 
 
 def batches(
@@ -135,7 +163,7 @@ def batches(
     one of every message would fill the receive buffer.
     """
     for first in range(0, len(keys), limit):
-        yield _batch(verb, family, set_name, keys.part(first, first + limit), generation)
+        yield _sealed(_requests(verb, family, set_name, keys.part(first, first + limit)), generation)
         generation = None
 
 
@@ -147,32 +175,46 @@ def _send(verb: Verb, family: Family, set_name: str, keys: Keys, generation: int
         granted = sock.make_room(min(len(keys), BATCH_ELEMENTS) * element_bytes * 9 // 8)
         limit = min(BATCH_ELEMENTS, max(granted * 8 // 9 // element_bytes, 1))
         for batch, last in batches(verb, family, set_name, keys, limit, generation):
-            try:
-                sock.transact(batch, last, what)
-            except NetlinkError as error:
-                reason, hint = _REASONS.get(error.errno, ("", ""))
-                raise NetlinkError(error.errno, what, error.hint or hint, reason) from error
+            _transact(sock, batch, last, what)
 
 
-def _batch(verb: Verb, family: Family, set_name: str, keys: Keys, generation: int | None) -> tuple[bytes, int]:
-    subsystem = NFGENMSG.pack(0, 0, SUBSYSTEM >> 8)
-    genid = b"" if generation is None else u32(_BATCH_GENID, generation)
+def _transact(sock: NetlinkSocket, batch: bytes, last: int, what: str) -> None:
+    try:
+        sock.transact(batch, last, what)
+    except NetlinkError as error:
+        reason, hint = _REASONS.get(error.errno, ("", ""))
+        raise NetlinkError(error.errno, what, error.hint or hint, reason) from error
+
+
+def _requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator[_Request]:
+    """The messages for elements, as few as the length of an attribute allows."""
     head = _list_head(family, set_name)
     words = memoryview(_element_words(keys)).cast("B")
     step = _HEADERS * _WORD + keys.width
     step *= (_ATTRIBUTE_BYTES - ATTRIBUTE.size) // step
-    starts = range(0, len(words), step)
-    last = len(starts) + 1
-    parts: list[bytes | memoryview] = [message(_BATCH_BEGIN, NLM_F_REQUEST, 1, subsystem + genid)]
-    for sequence, start in enumerate(starts, 2):
+    for start in range(0, len(words), step):
         elements = words[start : start + step]
+        yield verb, [head, ATTRIBUTE.pack(ATTRIBUTE.size + len(elements), _LIST_ELEMENTS | _NESTED), elements]
+
+
+def _sealed(requests: Iterable[_Request], generation: int | None) -> tuple[bytes, int]:
+    """Messages as one transaction, the last of which asks for an acknowledgement; with its sequence number."""
+    subsystem = NFGENMSG.pack(0, 0, SUBSYSTEM >> 8)
+    genid = b"" if generation is None else u32(_BATCH_GENID, generation)
+    every = list(requests)
+    last = len(every) + 1
+    parts: list[bytes | memoryview] = [message(_BATCH_BEGIN, NLM_F_REQUEST, 1, subsystem + genid)]
+    for sequence, (verb, body) in enumerate(every, 2):
         flags = verb.flags | NLM_F_ACK if sequence == last else verb.flags
-        length = HEADER.size + len(head) + ATTRIBUTE.size + len(elements)
-        parts.append(HEADER.pack(length, verb.kind, flags, sequence, 0) + head)
-        parts.append(ATTRIBUTE.pack(ATTRIBUTE.size + len(elements), _LIST_ELEMENTS | _NESTED))
-        parts.append(elements)
+        parts.append(HEADER.pack(HEADER.size + sum(map(len, body)), verb.kind, flags, sequence, 0))
+        parts.extend(body)
     parts.append(message(_BATCH_END, NLM_F_REQUEST, last + 1, subsystem))
     return b"".join(parts), last
+
+
+def _mark(family: Family, name: str) -> bytes:
+    """An empty set of ports, as `set NAME { type inet_service; }` declares it."""
+    return _list_head(family, name) + u32(_SET_KEY_TYPE, _PORT_TYPE) + u32(_SET_KEY_LEN, 2) + u32(_SET_ID, 1)
 
 
 def _list_head(family: Family, set_name: str) -> bytes:

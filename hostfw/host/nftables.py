@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 from hostfw.host import elements
 from hostfw.host import nftables_worker as worker_module
-from hostfw.host.elements import Keys
+from hostfw.host.elements import Edit, Keys
 from hostfw.host.errors import HostError
 from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST
 from hostfw.model.values import Family
@@ -69,6 +69,9 @@ class Nftables(Protocol):
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
         """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
 
+    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+        """Edit a set in one transaction. Raises NetlinkError."""
+
     def close(self) -> None:
         """Give back what is held."""
 
@@ -115,6 +118,10 @@ class NftablesWorker:
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
         """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return elements.is_filled(family, set_name, keys)
+
+    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+        """Edit a set in one transaction, from this process. Raises NetlinkError."""
+        elements.replace_elements(family, set_name, edit)
 
     def close(self) -> None:
         """End the worker."""

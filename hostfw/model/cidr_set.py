@@ -23,6 +23,9 @@ At 4,096 the text takes 9 ms in libnftables and the packed batch 2 ms, beside so
 (kernel 6.18, nft 1.0.6); below that a readable script is worth more.
 """
 
+APART_FROM = 65_536
+"""How many prefixes of one length, a Feed's among them, are a set that is edited in place by its difference."""
+
 _LENGTH_BITS = 8
 _LENGTH_MASK = 0xFF
 _BYTES = {Family.V4: 4, Family.V6: 16}
@@ -149,6 +152,48 @@ def pack(family: Family, addresses: Iterable[int]) -> PackedAddresses:
     if sys.byteorder == "little":
         words.byteswap()
     return PackedAddresses(family, words.tobytes())
+
+
+def difference(old: bytes, new: bytes, width: int) -> tuple[bytes, bytes] | None:
+    """What came and what went between two contents of keys in ascending order; None where it is most of it.
+
+    Stretches that are alike are compared by memory, twice as long each time, so ten keys in a million take no time.
+    """
+    came, went = bytearray(), bytearray()
+    limit = max(len(old), len(new)) // 4
+    at_old = at_new = 0
+    while at_old < len(old) and at_new < len(new):
+        mine, other = old[at_old : at_old + width], new[at_new : at_new + width]
+        if mine == other:
+            alike = _alike(old, at_old, new, at_new, width)
+            at_old, at_new = at_old + alike, at_new + alike
+        elif mine < other:
+            went += mine
+            at_old += width
+        else:
+            came += other
+            at_new += width
+        if len(came) + len(went) > limit:
+            return None
+    came += new[at_new:]
+    went += old[at_old:]
+    return None if len(came) + len(went) > limit else (bytes(came), bytes(went))
+
+
+def _alike(old: bytes, at_old: int, new: bytes, at_new: int, width: int) -> int:
+    """How many bytes in whole keys are the same from two places on."""
+    alike, step = 0, width
+    longest = min(len(old) - at_old, len(new) - at_new)
+    while step >= width:
+        if (
+            alike + step <= longest
+            and old[at_old + alike : at_old + alike + step] == new[at_new + alike : at_new + alike + step]
+        ):
+            alike += step
+            step *= 2
+        else:
+            step = step // 2 if step > width else 0
+    return alike
 
 
 def _uncovered(found: Mapping[int, Iterable[int]], family: Family) -> dict[int, list[int]]:

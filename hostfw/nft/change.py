@@ -45,31 +45,42 @@ class InstalledTable:
 
 
 class Fill(NamedTuple):
-    """A big set that is to get its elements, between prepare and switch."""
+    """A big set that is to get its elements, between prepare and switch.
+
+    A set apart may be `there` with another content: `marks` are those that it has now.
+    """
 
     family: Family
     set: Set
+    there: bool = False
+    marks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"add {len(self.set.elements)} elements to {table_name(self.family)} {self.set.name}"
+        what = f"{table_name(self.family)} {self.set.name}"
+        number = len(self.set.elements)
+        return f"edit {what} to hold {number} elements" if self.marks else f"add {number} elements to {what}"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What leads to a ruleset: scripts, each one transaction (an empty one has nothing to do), and sets to fill."""
+    """What leads to a ruleset: scripts, each one transaction (an empty one has nothing to do), and sets to fill.
+
+    `fills` are of sets that nothing refers to yet; `edits` are of sets apart that packets may meet.
+    """
 
     prepare: str = ""
     fills: tuple[Fill, ...] = ()
+    edits: tuple[Fill, ...] = ()
     switch: str = ""
     sweep: str = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether the kernel already holds exactly the ruleset."""
-        return not (self.prepare or self.fills or self.switch or self.sweep)
+        return not (self.prepare or self.fills or self.edits or self.switch or self.sweep)
 
     def __str__(self) -> str:
-        fill = "".join(f"# {fill}\n" for fill in self.fills)
+        fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits))
         steps = (("prepare", self.prepare), ("fill", fill), ("switch", self.switch), ("sweep", self.sweep))
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
@@ -79,9 +90,11 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable]) -> Change:
     by_family = {table.family: table for table in installed}
     pairs = [(table, by_family.get(table.family)) for table in desired.tables]
     present = [(table, there) for table, there in pairs if there is not None]
+    contents = [fill for table, there in pairs for fill in _fills(table, there)]
     return Change(
         prepare="".join(_prepare(table, there) for table, there in pairs),
-        fills=tuple(fill for table, there in pairs for fill in _fills(table, there)),
+        fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
+        edits=tuple(fill for fill in contents if fill.there and fill.marks),
         switch="".join(_switch(table, there) for table, there in pairs),
         sweep="".join(line for table, there in present for line in _sweep(table, there)),
     )
@@ -106,8 +119,20 @@ def _prepare(desired: Table, installed: InstalledTable | None) -> str:
 
 
 def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
-    filled = frozenset[str]() if installed is None else installed.sets - installed.unfilled
-    yield from (Fill(desired.family, s) for s in desired.sets if s.is_big and s.name not in filled)
+    there = InstalledTable(desired.family) if installed is None else installed
+    filled = there.sets - there.unfilled
+    for wanted in desired.sets:
+        if wanted.apart:
+            marks = tuple(sorted(_marks(wanted, there)))
+            if wanted.name not in there.sets or marks != (wanted.mark,):
+                yield Fill(desired.family, wanted, wanted.name in there.sets, marks)
+        elif wanted.is_big and wanted.name not in filled:
+            yield Fill(desired.family, wanted)
+
+
+def _marks(contents: Set, installed: InstalledTable) -> set[str]:
+    """What tells which content a set apart has: one mark, or as many as another hand left."""
+    return {name for name in installed.sets if name.startswith(f"{contents.name}/")}
 
 
 def _switch(desired: Table, installed: InstalledTable | None) -> str:
@@ -153,7 +178,8 @@ def _sweep(desired: Table, installed: InstalledTable) -> Iterator[str]:
     name = table_name(desired.family)
     chains = sorted(installed.chains - {chain.name for chain in desired.chains})
     maps = sorted(installed.maps - {m.name for m in desired.maps})
-    sets = sorted(installed.sets - {s.name for s in desired.sets})
+    marks = {mark for s in desired.sets if s.apart for mark in _marks(s, installed)}
+    sets = sorted(installed.sets - {s.name for s in desired.sets} - marks)
     counters = sorted(installed.counters - set(desired.counters))
     yield from (f"flush chain {name} {chain}\n" for chain in chains)
     yield from (f"delete map {name} {m}\n" for m in maps)

@@ -6,6 +6,7 @@ Types hold what the kernel holds: addresses and ports are integers, a rule is ma
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 
 from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import Cidr, Family, PortRange
@@ -225,7 +226,9 @@ Element = int | str | PortRange | tuple[int, int, int]
 class Set:
     """A named set of fixed content; `interval` allows ranges (ports only: addresses are hashed per prefix length).
 
-    Addresses are packed where they are many.
+    Addresses are packed where they are many. A set `apart` belongs to no generation: its name says what it is for and
+    not what it holds, it has room to grow, and its content is edited in place. A mark tells which content it has, an
+    empty set that is made and removed in the very transaction that changes the content.
     """
 
     name: str
@@ -233,6 +236,23 @@ class Set:
     elements: tuple[Element, ...] | PackedAddresses
     interval: bool = False
     comment: str = ""
+    apart: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many elements it has room for; in one that may grow, at least a tenth more than it has."""
+        size = 3
+        while self.apart and size * 10 < len(self.elements) * 11:
+            # The kernel's table has a power of two of buckets, three quarters of which are used then.
+            size *= 2
+        return size if self.apart else len(self.elements)
+
+    @property
+    def mark(self) -> str:
+        """The name of the empty set that is there as long as a set apart has this content."""
+        if not isinstance(self.elements, PackedAddresses):
+            raise TypeError(f"the content of {self.name} is in its name")
+        return f"{self.name}/{sha256(self.elements.data).hexdigest()[:16]}"
 
     @property
     def is_big(self) -> bool:

@@ -53,6 +53,13 @@ def render(ruleset: Ruleset) -> str:
     for table in ruleset.tables:
         name = table_name(table.family)
         parts.append(f"\ntable {name}\nflush table {name}\n")
+    for table in ruleset.tables:
+        # Sets apart keep their name whatever they hold, so what they hold must go first.
+        apart = [s for s in table.sets if s.apart]
+        if apart:
+            name = table_name(table.family)
+            parts.append(f"\n{table_text(Table(table.family, sets=tuple(apart)), big_sets_empty=True)}")
+            parts.extend(f"flush set {name} {s.name}\n" for s in apart)
     parts.extend(f"\n{table_text(table)}" for table in ruleset.tables)
     return "".join(parts)
 
@@ -70,6 +77,8 @@ def table_text(table: Table, *, big_sets_empty: bool = False) -> str:
     counters = f"\n{_INDENT}".join(f"counter {name} {{ }}" for name in table.counters)
     blocks = [counters] if counters else []
     blocks.extend(_set_text(s, table.family, empty=big_sets_empty and s.is_big) for s in table.sets)
+    if not big_sets_empty:
+        blocks.extend(_block(f"set {s.mark}", ("type inet_service",)) for s in table.sets if s.apart)
     blocks.extend(_map_text(m, table.family) for m in table.maps)
     blocks.extend(_chain_text(c, table.family) for c in table.chains)
     blocks.extend(_base_chain_text(c, table.family) for c in table.base_chains)
@@ -137,6 +146,11 @@ def elements_digest(contents: Set | VerdictMap, family: Family) -> str:
     return _digest(_set_lines(contents, family))
 
 
+def purpose_digest(contents: Set, selector: str, family: Family) -> str:
+    """The digest of what a set apart is for, and of its size, which cannot change: its name carries it."""
+    return _digest((selector, *_set_lines(contents, family, empty=True)))
+
+
 def _digest(lines: Iterable[str]) -> str:
     digest = sha256()
     for line in lines:
@@ -177,7 +191,7 @@ def _block(title: str, lines: Iterable[str]) -> str:
 
 def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterator[str]:
     yield f"type {_type_text(contents.type, family)}"
-    yield from _storage_lines(contents.interval, len(contents.elements))
+    yield from _storage_lines(contents.interval, contents.size)
     if contents.comment:
         yield f'comment "{contents.comment}"'
     if empty:

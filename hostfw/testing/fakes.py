@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Self
 
-from hostfw.host.elements import Keys
+from hostfw.host.elements import Edit, Keys
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nflog import NflogRecord
@@ -67,6 +67,7 @@ class FakeKernel:
         self.failures: deque[NftResult | NftFailure] = deque()
         self.closed = False
         self.elements: dict[tuple[Family, str], Keys] = {}
+        self.edits: list[Edit] = []
         self._tables: dict[Family, _Table] = {}
 
     def check(self, script: str) -> NftResult:
@@ -101,6 +102,24 @@ class FakeKernel:
         """Whether the set was given these elements since it was declared."""
         there = set_name in self._tables.get(family, _empty())["set"]
         return there and self.elements.get((family, set_name)) == keys
+
+    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+        """Edit the elements of a set that there is, and its marks."""
+        table = self._tables.get(family, _empty())
+        if not {set_name, *edit.unmark} <= table["set"].keys():
+            raise NetlinkError(errno.ENOENT, f"editing the set {set_name}")
+        width = edit.added.width
+        data = b"" if edit.deleted is None else self.elements[family, set_name].data
+        held = {data[start : start + width] for start in range(0, len(data), width)}
+        for part, change in ((edit.deleted, held.discard), (edit.added, held.add)):
+            for place in range(len(part or ())):
+                change((part or edit.added).part(place, place + 1).data)
+        self.elements[family, set_name] = Keys(b"".join(sorted(held)), width)
+        self.edits.append(edit)
+        for mark in edit.unmark:
+            del table["set"][mark]
+        table["set"][edit.mark] = _Object()
+        self.generation += 1
 
     def close(self) -> None:
         """Note that the worker was given back."""
@@ -291,6 +310,8 @@ def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str, body
         case "flush", "table":
             for chain in table["chain"].values():
                 chain.lines.clear()
+        case "flush", "set":
+            _object(table, "set", name)
         case "flush", "chain":
             _object(table, "chain", name).lines.clear()
         case "add", "rule":

@@ -14,8 +14,8 @@ import pytest
 from hostfw.host import elements
 from hostfw.host.elements import Keys, add_elements, delete_elements, is_filled
 from hostfw.host.netlink import NetlinkError
-from hostfw.host.tables import read_generation
-from hostfw.model.cidr_set import PACKED_FROM
+from hostfw.host.tables import read_generation, read_tables
+from hostfw.model.cidr_set import APART_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, environment
@@ -233,13 +233,8 @@ def test_a_kill_while_a_set_is_filled_leaves_the_old_generation(
 
     assert done.returncode == -signal.SIGKILL
     assert (before, after) == ([True, True], [False])
-    names = [
-        line.split()[1]
-        for line in run(installation.node, ("nft", "list", "sets")).stdout.splitlines()
-        if "set " in line
-    ]
-    assert len(names) == 1
-    assert listed(installation.node, "ip", names[0]) == {*HOSTS[:6000], "192.0.2.2"}
+    (name,), _ = sets_of(installation.node)
+    assert listed(installation.node, "ip", name) == {*HOSTS[:6000], "192.0.2.2"}
 
 
 def test_a_set_that_another_hand_emptied_is_filled_again(
@@ -249,9 +244,105 @@ def test_a_set_that_another_hand_emptied_is_filled_again(
     bad.write_text("\n".join(HOSTS[:PACKED_FROM]))
     hostfwctl("apply")
     node = installation.node
-    (name,) = [line.split()[1] for line in run(node, ("nft", "list", "sets")).stdout.splitlines() if "set " in line]
+    (name,), _ = sets_of(node)
     run(node, ("nft", "flush", "set", "ip", "hostfw", name))
 
     hostfwctl("apply")
 
     assert listed(node, "ip", name) == set(HOSTS[:PACKED_FROM])
+
+
+MORE = [f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(APART_FROM + 100)]
+
+
+def sets_of(node: Namespace) -> tuple[list[str], list[str]]:
+    """The names of the sets of `ip hostfw`, and those of the marks that say what a set apart holds."""
+    with inside(node):
+        names = sorted(item.name for item in read_tables().ip.sets)
+    return [name for name in names if name.count("/") == 1], [name for name in names if name.count("/") == 2]
+
+
+def test_a_feed_apart_is_edited_in_place(lab: Lab, installation: Installation, bad: Path, hostfwctl: Hostfwctl) -> None:
+    """Ten go, one comes: the set and the rules stay, and packets meet the new content."""
+    node = installation.node
+    bad.write_text("\n".join(MORE))
+    hostfwctl("apply")
+    (name,), (mark,) = sets_of(node)
+    before = verdicts(lab)
+    bad.write_text("\n".join((*MORE[10:], "192.0.2.2")))
+
+    done = json.loads(hostfwctl("apply", "-o", "json").stdout)
+
+    after = [outcome.verdict is Verdict.ALLOWED for outcome in probe(lab, FLOWS[:1], DENY_PATIENCE_S)]
+    assert (before, after) == ([True, True], [False])
+    assert (done["result"], done["chainsNew"], done["chainsSwept"]) == ("applied", 0, 0)
+    assert listed(node, "ip", name) == {*MORE[10:], "192.0.2.2"}
+    assert sets_of(node)[0] == [name]
+    assert len(sets_of(node)[1]) == 1
+    assert sets_of(node)[1] != [mark]
+    assert json.loads(hostfwctl("apply", "-o", "json").stdout)["result"] == "unchanged"
+
+
+@pytest.mark.parametrize("start", ["an empty kernel", "a later content"])
+def test_the_accepted_script_gives_a_set_apart_its_content(
+    installation: Installation, bad: Path, hostfwctl: Hostfwctl, start: str
+) -> None:
+    """At a boot, and over whatever is there; the next apply knows it, or sets it right."""
+    node = installation.node
+    bad.write_text("\n".join(MORE))
+    hostfwctl("apply")
+    (name,), mark = sets_of(node)
+    script = (installation.state / "last-good.nft").read_text()
+    if start == "an empty kernel":
+        run(node, ("nft", "flush", "ruleset"))
+    else:
+        bad.write_text("\n".join((*MORE, "192.0.2.2")))
+        hostfwctl("apply")
+
+    run(node, ("nft", "-f", "-"), text=script)
+
+    assert listed(node, "ip", name) == set(MORE)
+    bad.write_text("\n".join(MORE))
+    hostfwctl("apply")
+    assert listed(node, "ip", name) == set(MORE)
+    assert sets_of(node) == ([name], mark)
+
+
+REPLACED = """\
+import os, signal, sys
+from hostfw.cli.process import run
+from hostfw.host import elements
+
+replace = elements.replace_elements
+
+def killed(family, set_name, edit):
+    if {done}:
+        replace(family, set_name, edit)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+elements.replace_elements = killed
+run(sys.argv[1:], sys.stdout, sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("first", [False, True], ids=["an edit", "the first content"])
+def test_a_kill_around_an_edit_is_made_good(
+    installation: Installation, bad: Path, hostfwctl: Hostfwctl, done: bool, first: bool
+) -> None:
+    """Whether the kernel took it or not, its mark says what a set holds."""
+    node = installation.node
+    bad.write_text("\n".join(MORE[1:]))
+    if not first:
+        bad.write_text("\n".join(MORE))
+        hostfwctl("apply")
+        bad.write_text("\n".join((*MORE[1:], "192.0.2.2")))
+    arguments = (*installation.arguments[3:], "apply")
+    run(node, (sys.executable, "-c", REPLACED.format(done=done), *arguments), environment=environment(), check=False)
+    bad.write_text("\n".join((*MORE[2:], "192.0.2.3")))
+
+    hostfwctl("apply")
+
+    (name,), marks = sets_of(node)
+    assert listed(node, "ip", name) == {*MORE[2:], "192.0.2.3"}
+    assert len(marks) == 1

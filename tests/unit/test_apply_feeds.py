@@ -2,12 +2,14 @@
 
 import errno
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
 from hostfw.host.elements import Keys
 from hostfw.host.netlink import NetlinkError
-from hostfw.model.cidr_set import PACKED_FROM
+from hostfw.host.nftables import NftResult
+from hostfw.model.cidr_set import APART_FROM, PACKED_FROM
 from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, Machine, machine
 
@@ -167,3 +169,81 @@ def test_feeds_are_listed_and_diffed(host: Machine) -> None:
     assert different.out.startswith("~ Feed/bad   etc/block.yaml:13\n")
     assert "    -# 3 prefixes, digest " in different.out
     assert "    +# 4 prefixes, digest " in different.out
+
+
+MANY = APART_FROM + 1
+
+
+def test_a_feed_that_is_apart_is_edited_in_place(host: Machine) -> None:
+    """Its set keeps its name, no script is sent, and only the difference goes in."""
+    feed(host, MANY)
+    host.hostfwctl("apply")
+    scripts = len(host.kernel.committed)
+    ((family, name),) = host.kernel.elements
+    feed(host, MANY + 10, first=5)
+
+    status, out, err = host.hostfwctl("-v", "apply", "-o", "json")
+
+    edit = host.kernel.edits[-1]
+    assert (status, held(host)) == (0, [MANY + 10]), err
+    assert edit.deleted is not None
+    assert (len(edit.added), len(edit.deleted)) == (15, 5)
+    assert len(host.kernel.committed) == scripts
+    assert list(host.kernel.elements) == [(family, name)]
+    assert '"result": "applied"' in out
+    assert f"# edit ip hostfw {name} to hold {MANY + 10} elements\n" in err
+    assert len([item for item in host.kernel.read_tables().ip.sets if "/" in item.name.partition(".")[2]]) == 1
+    assert host.hostfwctl("apply").err.startswith("no change: ")
+
+
+@pytest.mark.parametrize("loss", ["content", "mark", "both marks"])
+def test_a_content_that_is_not_known_is_replaced_as_a_whole(host: Machine, loss: str) -> None:
+    """The run directory was cleared, or another hand was in our tables."""
+    feed(host, MANY)
+    host.hostfwctl("apply")
+    ((family, name),) = host.kernel.elements
+    mark = host.kernel.edits[-1].mark
+    match loss:
+        case "content":
+            rmtree(host.directory / "run/sets")
+        case "mark":
+            host.kernel.meddle(f"delete set ip hostfw {mark}\n")
+        case _:
+            host.kernel.meddle(f"add set ip hostfw {name}/0123456789abcdef {{ type inet_service; }}\n")
+    feed(host, MANY + 1)
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert (status, held(host)) == (0, [MANY + 1]), err
+    assert host.kernel.edits[-1].deleted is None
+    assert list(host.kernel.elements) == [(family, name)]
+    assert host.hostfwctl("apply").err.startswith("no change: ")
+
+
+def test_a_feed_outgrows_its_set(host: Machine) -> None:
+    """A size cannot change: a bigger set takes its place, and what was there is swept with its mark."""
+    feed(host, MANY)
+    host.hostfwctl("apply")
+    feed(host, 2 * MANY)
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert (status, held(host)) == (0, [2 * MANY]), err
+    assert len(host.kernel.read_tables().ip.sets) == 2
+
+
+def test_a_switch_that_fails_after_an_edit_says_so(host: Machine) -> None:
+    """The rules are those of before, what a Feed holds is not."""
+    feed(host, MANY)
+    host.hostfwctl("apply")
+    feed(host, MANY + 1)
+    host.write(block=BLOCK.replace("443", "80"))
+    refusal = NftResult(ok=False, error="1:1-1: Error: no\n", line=1, column=1)
+    good = NftResult(ok=True)
+    host.kernel.failures.extend((good, good, refusal))
+
+    status, _, err = host.hostfwctl("apply")
+
+    assert status == 1
+    assert err.endswith("; the rules in force are unchanged, with the new content of big Feeds\n")
+    assert held(host) == [MANY + 1]

@@ -1,12 +1,23 @@
 """Prefixes by the hundred thousand: what the packed form holds, against the plain one."""
 
 from ipaddress import ip_address, ip_network
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.model.cidr_set import PACKED_FROM, CidrSet, PackedAddresses, cidr_set, pack, packed_cidrs, union, unpacked
+from hostfw.model.cidr_set import (
+    PACKED_FROM,
+    CidrSet,
+    PackedAddresses,
+    cidr_set,
+    difference,
+    pack,
+    packed_cidrs,
+    union,
+    unpacked,
+)
 from hostfw.model.values import FAMILIES, Cidr, Family, mask_of, parse_cidr
 
 
@@ -95,3 +106,29 @@ def test_few_prefixes_are_a_tuple() -> None:
     assert unpacked(cidr_set({(Family.V4, 32): hosts[1:PACKED_FROM]})) == tuple(
         Cidr(Family.V4, address, 32) for address in hosts[1:PACKED_FROM]
     )
+
+
+@given(st.sets(st.integers(0, 300)), st.sets(st.integers(0, 300)), st.sampled_from((4, 16)))
+def test_a_difference_leads_from_one_content_to_the_other(one: set[int], other: set[int], width: int) -> None:
+    """What came and what went, or nothing where that is more than a quarter of the longer content."""
+    old, new = (b"".join(n.to_bytes(width, "big") for n in sorted(numbers)) for numbers in (one, other))
+    found = difference(old, new, width)
+
+    if found is None:
+        assert len(one ^ other) * 4 > max(len(one), len(other))
+        return
+    came, went = ({int.from_bytes(data[n : n + width], "big") for n in range(0, len(data), width)} for data in found)
+    assert (came, went) == (other - one, one - other)
+
+
+def test_ten_in_a_million_are_found_at_once() -> None:
+    """Wherever they are."""
+    numbers = range(0, 4_000_000, 4)
+    old = pack(Family.V4, numbers).data
+    extra = [1, 5, 400_001, 400_002, 3_999_999, *range(4_000_000, 4_000_005)]
+    new = pack(Family.V4, sorted((*numbers[1:], *extra))).data
+    started = perf_counter()
+    found = difference(old, new, 4)
+
+    assert found == (pack(Family.V4, extra).data, pack(Family.V4, [0]).data)
+    assert perf_counter() - started < 1

@@ -12,9 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.host import elements, netlink
-from hostfw.host.elements import BATCH_ELEMENTS, DELETE, NEW, Keys, add_elements, batches, delete_elements, is_filled
+from hostfw.host.elements import (
+    BATCH_ELEMENTS,
+    DELETE,
+    NEW,
+    Edit,
+    Keys,
+    add_elements,
+    batches,
+    delete_elements,
+    is_filled,
+    replace_elements,
+)
 from hostfw.host.netlink import (
     HEADER,
+    Message,
     NetlinkError,
     attribute,
     attribute_list,
@@ -288,3 +300,40 @@ def test_a_batch_is_done_when_its_last_message_is_acknowledged(
         with pytest.raises(NetlinkError) as caught:
             sock.transact(message(1, 0, 1, b""), 3, "trying")
     assert caught.value.errno == refusal
+
+
+def test_an_edit_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes, what comes, and the marks that say so, in this order; the last message asks for an ACK."""
+    told = kernel(monkeypatch)
+    edit = Edit(keys("192.0.2.2"), keys("192.0.2.1"), ("s/old",), "s/new")
+    replace_elements(Family.V4, "s", edit)
+
+    (batch,) = told.sent
+    head = struct.pack("!BBH", 2, 0, 0) + text(1, "hostfw")
+
+    def element(key: bytes) -> bytes:
+        return head + text(2, "s") + nested(3, nested(1, nested(1, attribute(1, key))))
+
+    mark = head + text(2, "s/new") + u32(4, 13) + u32(5, 2) + u32(10, 1)
+    subsystem = struct.pack("!BBH", 0, 0, 10)
+    assert list(messages(batch)) == [
+        (1, Message(BEGIN, REQUEST, subsystem)),
+        (2, Message(DELETE_ELEMENTS, REQUEST, element(edit.deleted.data if edit.deleted else b""))),
+        (3, Message(NEW_ELEMENTS, REQUEST | CREATE, element(edit.added.data))),
+        (4, Message(10 << 8 | 11, REQUEST, head + text(2, "s/old"))),
+        (5, Message(10 << 8 | 9, REQUEST | CREATE | ACK, mark)),
+        (6, Message(END, REQUEST, subsystem)),
+    ]
+
+
+def test_a_content_that_is_not_known_is_flushed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion that names no element means all."""
+    told = kernel(monkeypatch)
+    replace_elements(Family.V4, "s", Edit(keys("192.0.2.2"), None, (), "s/new"))
+
+    found = list(messages(told.sent[0]))
+    assert found[1] == (
+        2,
+        Message(DELETE_ELEMENTS, REQUEST, struct.pack("!BBH", 2, 0, 0) + text(1, "hostfw") + text(2, "s")),
+    )
+    assert [kind for _, (kind, _, _) in found[2:]] == [NEW_ELEMENTS, 10 << 8 | 9, END]
