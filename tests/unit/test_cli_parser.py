@@ -5,7 +5,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from time import monotonic
+from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
@@ -178,12 +178,17 @@ print(sorted(set(sys.modules) & {unused!r}))
 
 
 def test_the_version_is_there_at_once() -> None:
-    """`hostfwctl --version` takes less than 100 ms, best of five."""
+    """`hostfwctl --version` takes less than 100 ms of processor time, best of five."""
     command = [sys.executable, "-m", "hostfw.cli", "--version"]
     times_s = []
     for _ in range(5):
-        started_s = monotonic()
+        before_s = _processor_time_of_children_s()
         subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-        times_s.append(monotonic() - started_s)
+        times_s.append(_processor_time_of_children_s() - before_s)
 
     assert min(times_s) < 0.1
+
+
+def _processor_time_of_children_s() -> float:
+    usage = getrusage(RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
