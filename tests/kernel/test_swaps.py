@@ -82,7 +82,11 @@ def _builds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_swap_loses_lets_through_and_forgets_nothing(
-    routed_lab: Lab, host: Namespace, tmp_path: Path, soak: bool, record_property: Callable[[str, object], None]
+    routed_lab: Lab,
+    host: Namespace,
+    tmp_path: Path,
+    soak: bool,
+    record_testsuite_property: Callable[[str, object], None],
 ) -> None:
     """What both generations allow passes, what both deny does not, and the counters are those of all packets sent.
 
@@ -112,7 +116,7 @@ def test_a_swap_loses_lets_through_and_forgets_nothing(
         seen = counted(host, STREAMS)
         named = _named_counters(host)
 
-    record_property("figures", f"{changes} swaps and {sum(packets.values())} packets in {took_s:.0f} s")
+    record_testsuite_property("figures", f"{changes} swaps and {sum(packets.values())} packets in {took_s:.0f} s")
 
     assert {name: account.came for name, account in seen.items()} == packets
     assert {s.name: seen[s.name].passed for s in ALLOWED} == {s.name: packets[s.name] for s in ALLOWED}, "lost"
