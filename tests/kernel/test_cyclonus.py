@@ -1,0 +1,208 @@
+"""Cyclonus' oracle with packets: nine pods, each a machine with a hostfw of its own, all with one configuration.
+
+TCP and UDP go by real connections there and back. Of SCTP, which not every kernel speaks, it is the first packet that
+is sent and received by raw sockets.
+"""
+
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import count
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hostfw.engine.engine import Engine
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.outcomes import Applied
+from hostfw.host.files import read_configuration
+from hostfw.host.nftables import NftablesWorker
+from hostfw.model.packet import Packet
+from hostfw.model.values import PROTOCOLS, SCTP, Family
+from hostfw.policy.encode import manifest
+from hostfw.testing.lab import Lab, laboratory
+from hostfw.testing.lab_namespace import inside, open_socket
+from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, Flow, Verdict, probe
+from hostfw.testing.lab_topology import Link, Node, Topology, assigned
+from tests.conformance.cyclonus import Json, cyclonus_cases, pods, resources
+from tests.kernel.frames import datagrams
+
+PODS = 9
+EVERY = 12
+"""Of the steps with nine pods every so manieth is taken."""
+LEAST_STEPS = 20
+_DENY_PATIENCE_S = 0.4
+_SETTLE_S = 0.1
+_IP_HEADER_BYTES = 20
+_NO_FAILSAFES = "failsafe: {inbound: [], outbound: []}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nine nodes on one wire. The directories and nft workers are theirs, in order; `config` is for all."""
+
+    lab: Lab
+    config: Path
+    directories: tuple[Directories, ...]
+    workers: tuple[NftablesWorker, ...]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the nodes."""
+        return tuple(node.name for node in self.lab.topology.nodes)
+
+
+def _steps() -> list[tuple[str, Json]]:
+    """Steps, each with the title of its case."""
+    steps = [
+        (f"case {case['ID']}, {case['Description']}", step)
+        for case in cyclonus_cases()
+        for step in case["Steps"]
+        if len(step["Pods"]) == PODS
+    ]
+    return steps[::EVERY]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """The nodes that the oracle's pods are to be on, at the addresses that they have there."""
+    _, step = _steps()[0]
+    links = [(Link("eth0", "wire", addresses=assigned(f"{pod['IP']}/24")),) for pod in step["Pods"]]
+    topology = Topology(tuple(Node(f"pod-{number}", link) for number, link in enumerate(links)))
+    config = tmp_path / "etc"
+    config.mkdir()
+    (config / "hostfw.yaml").write_text(_NO_FAILSAFES)
+    directories = []
+    for node in topology.nodes:
+        own = Directories(config, tmp_path / node.name / "state", tmp_path / node.name / "run")
+        own.state.mkdir(parents=True)
+        own.run.mkdir()
+        directories.append(own)
+    with ExitStack() as stack:
+        lab = stack.enter_context(laboratory(topology))
+        workers = []
+        for namespace in lab.namespaces:
+            with inside(namespace):
+                workers.append(stack.enter_context(NftablesWorker()))
+        yield Cluster(lab, config, tuple(directories), tuple(workers))
+
+
+@pytest.mark.timeout(300)
+def test_every_pod_reaches_what_the_oracle_says(cluster: Cluster) -> None:
+    """From every pod to every other, on both ports, over TCP, UDP and SCTP."""
+    steps = _steps()
+    for title, step in steps:
+        assert [f"{pod['IP']}/24" for pod in step["Pods"]] == _addresses(cluster.lab)
+        _roll_out(cluster, step)
+        expected = dict(_expected(cluster.nodes, step))
+        seen = _reached(cluster.lab, expected)
+        wrong = [f"{flow}: {seen[flow]}" for flow, allowed in expected.items() if seen[flow] is not allowed]
+        assert not wrong, "\n".join((title, *wrong[:20]))
+        assert len(expected) == PODS * (PODS - 1) * 6
+    assert len(steps) >= LEAST_STEPS
+
+
+def _addresses(lab: Lab) -> list[str]:
+    return [str(address) for node in lab.topology.nodes for address in node.addresses(Family.V4)]
+
+
+def _roll_out(cluster: Cluster, step: Json) -> None:
+    """One configuration for all nodes, each of which finds its own HostEndpoint by its name."""
+    documents = map(manifest, resources(step, [(name, "eth0") for name in cluster.nodes]).all())
+    (cluster.config / "resources.yaml").write_text(yaml.safe_dump_all(documents))
+    inspected = inspect(*read_configuration(cluster.config))
+    for namespace, directories, worker in zip(
+        cluster.lab.namespaces, cluster.directories, cluster.workers, strict=True
+    ):
+        with inside(namespace):
+            _apply(directories, worker, inspected)
+
+
+def _apply(directories: Directories, worker: NftablesWorker, inspected: Inspected) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        # The engine would start a worker for each step.
+        patched.setattr(worker, "close", lambda: None)
+        applied = Engine(directories, Host(nftables=lambda _keep_open: worker)).apply(inspected)
+    assert isinstance(applied, Applied), applied
+
+
+def _expected(nodes: Sequence[str], step: Json) -> Iterator[tuple[Flow, bool]]:
+    """Every flow between two pods, and whether both the one's egress and the other's ingress let it pass."""
+    node_of = dict(zip(pods(step), nodes, strict=True))
+    for source, targets in step["Verdicts"].items():
+        for target, by_port in targets.items():
+            for protocol_and_port, verdict in by_port.items():
+                # What a pod says to itself goes over lo, which is let alone.
+                if source != target:
+                    protocol, port = protocol_and_port.split("/")
+                    flow = Flow(node_of[source], node_of[target], PROTOCOLS[protocol], int(port), Family.V4)
+                    yield flow, verdict == "AA"
+
+
+def _reached(lab: Lab, expected: dict[Flow, bool]) -> dict[Flow, bool]:
+    """Which flows came through: those that are to, waited for with patience, apart from the others."""
+    seen: dict[Flow, bool] = {}
+    for wanted, patience_s in ((True, ALLOW_PATIENCE_S), (False, _DENY_PATIENCE_S)):
+        flows = [flow for flow, allowed in expected.items() if allowed is wanted and flow.protocol != SCTP]
+        seen |= {outcome.flow: outcome.verdict is Verdict.ALLOWED for outcome in probe(lab, flows, patience_s)}
+    associations = [flow for flow in expected if flow.protocol == SCTP]
+    arrived = _arrived(lab, associations)
+    return seen | {flow: flow in arrived for flow in associations}
+
+
+def _arrived(lab: Lab, flows: Sequence[Flow]) -> set[Flow]:
+    """Which SCTP associations' first packets arrived. The source port says of which one a packet is."""
+    numbered = dict(zip(count(10_000), flows, strict=False))
+    arrived: set[Flow] = set()
+    with ExitStack() as stack:
+        raw = {
+            node.name: stack.enter_context(
+                open_socket(lab[node.name], socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP)
+            )
+            for node in lab.topology.nodes
+        }
+        for number, flow in numbered.items():
+            _send(raw[flow.source], lab, flow, number)
+        time.sleep(_SETTLE_S)
+        for name, receiver in raw.items():
+            receiver.setblocking(False)
+            for source_port, port in _received(receiver):
+                flow = numbered[source_port]
+                assert (flow.destination, flow.port) == (name, port)
+                arrived.add(flow)
+    return arrived
+
+
+def _send(sender: socket.socket, lab: Lab, flow: Flow, source_port: int) -> None:
+    source = lab.topology.address(flow.destination, flow.source, Family.V4)
+    destination = lab.topology.address(flow.source, flow.destination, Family.V4)
+    packet = Packet(
+        Family.V4,
+        SCTP.number,
+        int(IPv4Address(source)),
+        int(IPv4Address(destination)),
+        source_port,
+        flow.port,
+        out_interface="eth0",
+    )
+    (datagram,) = datagrams(packet, 1)
+    try:
+        sender.sendto(datagram[_IP_HEADER_BYTES:], (destination, 0))
+    except PermissionError:
+        # That is how the sender learns of a drop in its own output hook.
+        return
+
+
+def _received(receiver: socket.socket) -> Iterator[tuple[int, int]]:
+    """The ports of the packets that have come."""
+    while True:
+        try:
+            packet = receiver.recv(2048)[_IP_HEADER_BYTES:]
+        except BlockingIOError:
+            return
+        yield int.from_bytes(packet[:2], "big"), int.from_bytes(packet[2:4], "big")
