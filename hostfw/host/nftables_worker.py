@@ -23,6 +23,10 @@ ANSWER = struct.Struct("!?I")
 READY = b"r"
 """What the worker says once libnftables is loaded."""
 
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356, "i686": 375, "armv7l": 389}
+"""The number of membarrier(2), for which the C library has no function, by architecture."""
+_MEMBARRIER_GLOBAL = 1
+
 _CHANNEL = 0
 _GRACE_S = 5.0
 _MAX_ERROR_BYTES = 256 * 1024
@@ -61,11 +65,29 @@ def _run(nft: "Nftables", script: bytes, *, check: bool) -> tuple[bool, bytes]:
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(script)
+        if not check and b"\ndelete " in b"\n" + script:
+            let_packets_leave()
         nft.set_dry_run(check)
         code, _, error = nft.cmd_from_file(name)
     finally:
         os.close(descriptor)
     return code == 0, error.replace(name + b":", b"")[:_MAX_ERROR_BYTES]
+
+
+def let_packets_leave() -> None:
+    """Wait until no packet is left in what rules led to before the last commit; 10 ms.
+
+    A packet keeps to the rules of the moment at which it entered a base chain, but only for one commit: if it is held
+    up, as by a processor that the hypervisor took away, until what it is in is deleted as well, it falls through. It
+    holds an RCU read lock, and membarrier(2) waits for all of these to be released. Where the kernel cannot, time
+    alone has to do.
+    """
+    # The parent imports this module as well, and libnftables brings ctypes along anyway.
+    import ctypes
+
+    number = _MEMBARRIER.get(os.uname().machine)
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, _MEMBARRIER_GLOBAL, 0, 0)
 
 
 def _read(length: int) -> bytes:
