@@ -12,7 +12,7 @@ SECONDS ?= 60
 SCRIPTS := tools/bootstrap tools/clean-room .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel fuzz soak golden bench lint ruff format types imports spelling shell yaml venv clean
+.PHONY: help try test quick kernel fuzz soak golden schema bench lint ruff format types imports spelling shell yaml venv clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,8 +41,12 @@ soak: venv ## (sudo) the long tests, at full count
 	@$(PYTEST) --soak --timeout=7200 tests/property tests/kernel; $(GIVE_BACK)
 	@$(MAKE) --no-print-directory fuzz SECONDS=300; $(GIVE_BACK)
 
-golden: venv ## write the golden files anew; then read the diff
+golden: venv schema ## write the golden files anew; then read the diff
 	$(PYTEST) -q --update-golden tests/golden
+
+schema: ## write the JSON Schema of configuration files anew, for editors
+	@mkdir -p schema
+	$(PYTHON) -m hostfw.cli schema >schema/hostfw.schema.json
 
 bench: ## (sudo) the figures that hostfw claims, each a ratio against a baseline in the same run
 	@$(PYTHON) -m bench; $(GIVE_BACK)

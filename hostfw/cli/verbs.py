@@ -148,6 +148,12 @@ def _selector(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
+def _schema(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "kind", metavar="KIND", nargs="?", default="", help="a kind as of `get`, or settings (default: all)"
+    )
+
+
 def _interfaces(parser: ArgumentParser) -> None:
     _add_files(parser)
     _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
@@ -543,6 +549,26 @@ hostfwctl selector "role in {'web', 'db'}" --label role=web --label env=prod""",
 3   no selector
 10  no match""",
         _selector,
+    ),
+    Verb(
+        "schema",
+        "print the JSON Schema of configuration files",
+        "[KIND]",
+        """\
+Print a JSON Schema (draft-07) of all that a configuration file may hold, or of one
+KIND: those of `get`, and `settings` for hostfw.yaml. Editors that speak YAML complete
+and check files by it; its first line in a file may be
+
+    # yaml-language-server: $schema=/path/to/hostfw.schema.json
+
+What a schema cannot see, such as names that must exist, `validate` does.""",
+        """\
+hostfwctl schema > hostfw.schema.json
+hostfwctl schema gnp""",
+        """\
+0  printed
+2  there is no such kind""",
+        _schema,
     ),
     Verb(
         "interfaces",

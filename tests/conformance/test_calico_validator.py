@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator
 
+from jsonschema import Draft7Validator
+
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check import check
 from hostfw.policy.decode import decode
+from hostfw.policy.schema import schema
 from tests.conformance.calico_data import Json, table
 from tests.conformance.deviations import VALIDATOR
 
@@ -25,6 +28,16 @@ def test_hostfw_never_accepts_what_calico_refuses() -> None:
     accepted = [_key(name, case) for name, case in _cases() if not case["valid"] and _is_accepted(case["resource"])]
 
     assert accepted == []
+
+
+def test_the_schema_refuses_nothing_that_hostfw_accepts() -> None:
+    """Whatever is valid in Calico and here is valid in an editor; of what is invalid, more is refused than passes."""
+    validator = Draft7Validator(schema())
+    refused = [(name, case) for name, case in _cases() if not validator.is_valid(case["resource"])]
+    invalid = [case for _, case in _cases() if not case["valid"]]
+
+    assert [_key(name, case) for name, case in refused if _is_accepted(case["resource"])] == []
+    assert sum(not case["valid"] for _, case in refused) > len(invalid) / 2
 
 
 def test_the_tables_are_whole() -> None:

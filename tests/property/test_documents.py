@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.problems import Problem
@@ -17,8 +18,11 @@ from hostfw.policy.check import check
 from hostfw.policy.decode import decode
 from hostfw.policy.encode import manifest
 from hostfw.policy.facts_file import decode_facts, facts_document
+from hostfw.policy.schema import schema
 from hostfw.policy.selector import Selector, SelectorError, canonical, matches, parse
 from tests.property.resources import addresses, few, resources, selectors, without_positions, words
+
+SCHEMA = Draft7Validator(schema())
 
 
 @given(resource=resources)
@@ -34,6 +38,15 @@ def test_a_manifest_decodes_to_the_resource_it_was_made_of(resource: Resource) -
 
     for text in (*texts, yaml.safe_dump(listed)):
         assert _decoded(text) == (resource, ())
+
+
+@given(resource=resources)
+def test_a_manifest_keeps_the_schema(resource: Resource) -> None:
+    """By itself and in a list: what editors go by refuses nothing that can be written."""
+    document = manifest(resource)
+    listed = {"apiVersion": document["apiVersion"], "kind": f"{document['kind']}List", "items": [document]}
+
+    assert [error.message for one in (document, listed) for error in SCHEMA.iter_errors(one)] == []
 
 
 @given(

@@ -1,0 +1,329 @@
+"""The fields of every mapping as JSON Schema: for each Shape of the decoders one table, with what a field is for.
+
+A field that a decoder knows and the table of its Shape does not, or the other way round, fails `schema_of`.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from hostfw.model.settings import DenyAction, InvalidPackets, Loopback, NeighbourDiscovery, Unmanaged
+from hostfw.policy.decode_endpoint import (
+    ENDPOINT_PORT_SHAPE,
+    ENDPOINT_SHAPE,
+    GROUP_SHAPE,
+    LAST_LINK_GROUP,
+    MATCH_SHAPE,
+    NETWORK_SET_SHAPE,
+)
+from hostfw.policy.decode_failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
+from hostfw.policy.decode_feed import FEED_SHAPE, PERCENT
+from hostfw.policy.decode_metadata import METADATA_SHAPE
+from hostfw.policy.decode_policy import (
+    DEFAULT_ACTIONS,
+    HINTS,
+    POLICY_SHAPE,
+    PROFILE_SHAPE,
+    STAGED_ACTIONS,
+    STAGED_POLICY_SHAPE,
+    TIER_SHAPE,
+    TYPES,
+)
+from hostfw.policy.decode_rule import (
+    ACTIONS,
+    ENTITY_SHAPE,
+    ICMP_SHAPE,
+    LAST_ICMP_CODE,
+    LAST_ICMP_TYPE,
+    LAST_PORT,
+    NETS_LIMIT,
+    PORTS_LIMIT,
+    RULE_METADATA_SHAPE,
+    RULE_SHAPE,
+    RULES_LIMIT,
+    VERSIONS,
+)
+from hostfw.policy.fields import Shape
+from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.policy.schema_values import (
+    ADDRESS,
+    ANNOTATIONS,
+    BOOLEAN,
+    LABELS,
+    NET,
+    NET_OR_ADDRESS,
+    NUMBER,
+    PORT,
+    PORT_NAME,
+    PROTOCOL,
+    SELECTOR,
+    SELECTOR_WITH_GLOBAL,
+    STRING,
+    Json,
+    any_of,
+    described,
+    formed,
+    listed,
+    name,
+    optional,
+    ref,
+    whole,
+    words,
+)
+from hostfw.policy.settings import LOGGING_BOUNDS, LOGGING_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
+
+Fields = Mapping[str, tuple[Json, str]]
+"""The value of each field, and what it is for."""
+
+_BLANK: Sequence[object] = (None, False, "", [], {})
+"""The values with which a refused field may stand, since they mean nothing."""
+
+
+def schema_of(shape: Shape, fields: Fields, required: Sequence[str] = (), **more: object) -> Json:
+    """A mapping of a Shape. `more` are rules between its fields."""
+    if fields.keys() != shape.known:
+        raise ValueError(f"{shape.noun}: {sorted(fields.keys() ^ shape.known)} is in one of decoder and schema only")
+    properties: dict[str, Json] = {}
+    for field, (value, text) in fields.items():
+        properties[field] = described(value if field in required else optional(value), text)
+    for field, refusal in shape.refused.items():
+        text = f"Refused: {refusal.reason}."
+        # The last two are for editors: neither offered, nor let stand without a word.
+        properties[field] = {"description": text, "enum": [*_BLANK], "doNotSuggest": True, "deprecationMessage": text}
+    properties |= {field: {"doNotSuggest": True} for field in sorted(shape.ignored)}
+    return {
+        "title": shape.noun,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **({"required": list(required)} if required else {}),
+        **more,
+    }
+
+
+def definitions() -> dict[str, Json]:
+    """Every mapping below a resource or the settings, by the name that references give it."""
+    return {
+        "annotations": ANNOTATIONS,
+        "labels": LABELS,
+        "rules": listed(ref("rule"), RULES_LIMIT),
+        "rule": schema_of(RULE_SHAPE, _RULE, ["action"], allOf=[_ICMP_NEEDS_A_PROTOCOL, _PORTS_NEED_A_PROTOCOL]),
+        "ruleMetadata": schema_of(RULE_METADATA_SHAPE, {"annotations": (ref("annotations"), "Free texts by key.")}),
+        "icmp": schema_of(ICMP_SHAPE, _ICMP, allOf=[_if_given("code", "integer", {"required": ["type"]})]),
+        "entity": schema_of(ENTITY_SHAPE, _ENTITY),
+        "policySpec": schema_of(POLICY_SHAPE, _POLICY, allOf=_CLASS_RULES),
+        "stagedPolicySpec": schema_of(STAGED_POLICY_SHAPE, _STAGED_POLICY, allOf=_CLASS_RULES),
+        "tierSpec": schema_of(TIER_SHAPE, _TIER),
+        "profileSpec": schema_of(PROFILE_SHAPE, _PROFILE),
+        "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, ["node"], anyOf=_NAMES_AN_INTERFACE),
+        "endpointPort": schema_of(ENDPOINT_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
+        "networkSetSpec": schema_of(NETWORK_SET_SHAPE, _NETWORK_SET),
+        "feedSpec": schema_of(FEED_SHAPE, _FEED, ["path"]),
+        "groupSpec": schema_of(GROUP_SHAPE, _GROUP, ["match"]),
+        "interfaceMatch": schema_of(MATCH_SHAPE, _MATCH, minProperties=1),
+        "settings": schema_of(SETTINGS_SHAPE, _SETTINGS),
+        "failsafe": any_of(words(WORDS), {"type": "array", "maxItems": 0}, schema_of(FAILSAFE_SHAPE, _FAILSAFE)),
+        "failsafePorts": any_of(
+            listed(any_of(*_FAILSAFE_TEXTS, ref("failsafePort"))), _FAILSAFE_LINE, *_FAILSAFE_TEXTS
+        ),
+        "failsafePort": schema_of(FAILSAFE_PORT_SHAPE, _FAILSAFE_PORT, ["port"]),
+        "unmanagedInterfaces": schema_of(UNMANAGED_SHAPE, _UNMANAGED),
+        "logging": schema_of(LOGGING_SHAPE, _LOGGING),
+    }
+
+
+def metadata(form: Json) -> Json:
+    """The metadata of a resource whose name has a form."""
+    return schema_of(METADATA_SHAPE, {**_METADATA, "name": (form, "The name, once within the kind.")}, ["name"])
+
+
+def _if_given(field: str, kind: str, then: Json) -> Json:
+    """A rule for mappings in which a field has a value of a type, null being none."""
+    return {"if": {"required": [field], "properties": {field: {"type": kind}}}, "then": then}
+
+
+# ------------------------------------------------------------------------------------------------------------ rules
+
+
+_RULE: Fields = {
+    "action": (words(ACTIONS), "Allow and Deny decide; Log logs and goes on; Pass goes on with the next tier."),
+    "ipVersion": ({"type": "integer", "enum": sorted(map(int, VERSIONS))}, "Only this version of IP."),
+    "protocol": (PROTOCOL, "Only this protocol: a name, or a number."),
+    "notProtocol": (PROTOCOL, "Any protocol but this."),
+    "icmp": (ref("icmp"), "Only this ICMP type, and code; needs protocol ICMP or ICMPv6."),
+    "notICMP": (ref("icmp"), "Anything but this ICMP type, and code."),
+    "source": (ref("entity"), "Where a packet comes from. All that is given must hold."),
+    "destination": (ref("entity"), "Where a packet goes to. All that is given must hold."),
+    "metadata": (ref("ruleMetadata"), "Annotations of the rule."),
+}
+
+_ICMP: Fields = {
+    "type": (whole(0, LAST_ICMP_TYPE), "The type, such as 8 for an echo request (128 in ICMPv6)."),
+    "code": (whole(0, LAST_ICMP_CODE), "The code; needs a type."),
+}
+
+_ENTITY: Fields = {
+    "nets": (listed(NET, NETS_LIMIT), "Any of these prefixes, all of one IP version."),
+    "notNets": (listed(NET, NETS_LIMIT), "None of these prefixes."),
+    "selector": (SELECTOR, "The addresses of the HostEndpoints, GlobalNetworkSets and Feeds that are selected."),
+    "notSelector": (SELECTOR_WITH_GLOBAL, "No address of what is selected."),
+    "namespaceSelector": (formed(r"[ \t]*(?:global\(\)[ \t]*)?"), "global(), or nothing: a host has no namespaces."),
+    "ports": (listed(PORT, PORTS_LIMIT), "Any of these: numbers, ranges such as 8000:8080, or names of ports."),
+    "notPorts": (listed(PORT, PORTS_LIMIT), "None of these ports."),
+}
+
+_ICMP_NEEDS_A_PROTOCOL = _if_given(
+    "icmp",
+    "object",
+    {"required": ["protocol"], "properties": {"protocol": {"enum": ["ICMP", "ICMPv6", 1, 58, "1", "58"]}}},
+)
+_NAMES_ONLY = {"properties": {field: {"items": PORT_NAME} for field in ("ports", "notPorts")}}
+_PORTS_NEED_A_PROTOCOL: Json = {
+    "if": {"not": {"required": ["protocol"]}},
+    "then": {"properties": {"source": _NAMES_ONLY, "destination": _NAMES_ONLY}},
+}
+
+# --------------------------------------------------------------------------------------------------------- policies
+
+
+_POLICY: Fields = {
+    "tier": (name(TIER_NAME, or_empty=True), "The tier that the policy is evaluated in (default: default)."),
+    "order": (NUMBER, "Lower ones come first in the tier; those without one come last."),
+    "selector": (SELECTOR, "The HostEndpoints that the policy applies to, by their labels (default: all)."),
+    "types": (
+        {**listed(words(TYPES)), "uniqueItems": True},
+        "The directions that it restricts (default: those that it has rules for, else Ingress).",
+    ),
+    "ingress": (ref("rules"), "What comes in, rule by rule; the first that matches decides."),
+    "egress": (ref("rules"), "What goes out, rule by rule; the first that matches decides."),
+    "applyOnForward": (BOOLEAN, "Also for what the host forwards."),
+    "doNotTrack": (BOOLEAN, "Before connection tracking, which allowed packets skip; needs applyOnForward."),
+    "preDNAT": (BOOLEAN, "Before destination NAT; needs applyOnForward, and has ingress rules only."),
+    "performanceHints": ({**listed(words(HINTS)), "uniqueItems": True}, "Hints for Calico, without effect here."),
+}
+_STAGED_POLICY: Fields = {
+    **_POLICY,
+    "stagedAction": (
+        words((*STAGED_ACTIONS, "")),
+        "What is proposed (default: Set). Delete and Ignore have no effect.",
+    ),
+}
+_CLASS_RULES = [
+    {
+        "if": {"required": [field], "properties": {field: {"const": True}}},
+        "then": {"required": ["applyOnForward"], "properties": {"applyOnForward": {"const": True}}},
+    }
+    for field in ("doNotTrack", "preDNAT")
+]
+
+_TIER: Fields = {
+    "order": (NUMBER, "Lower ones come first; default has 1000000."),
+    "defaultAction": (words(DEFAULT_ACTIONS), "What becomes of what no policy of the tier decides (default: Deny)."),
+}
+
+_PROFILE: Fields = {
+    "labelsToApply": (ref("labels"), "Labels for the HostEndpoints that list the profile; their own win."),
+    "ingress": (ref("rules"), "What comes in, after all tiers."),
+    "egress": (ref("rules"), "What goes out, after all tiers."),
+}
+
+# ------------------------------------------------------------------------------------------- endpoints and addresses
+
+
+_ENDPOINT: Fields = {
+    "node": (name(SUBDOMAIN), "The host that has it; others know its addresses and labels."),
+    "interfaceName": (name(INTERFACE_NAME, or_empty=True), "The interface, or * for every one without its own."),
+    "interfaceGroup": (name(SUBDOMAIN, or_empty=True), "Every interface of this InterfaceGroup."),
+    "expectedIPs": (
+        listed(ADDRESS),
+        "Its addresses, for the rules whose selectors select it. Without interfaceName, the interfaces that have one.",
+    ),
+    "profiles": (listed(name(SUBDOMAIN)), "Profiles, in the order in which they are evaluated after all tiers."),
+    "ports": (listed(ref("endpointPort")), "Names for ports, which rules use in place of numbers."),
+}
+_NAMES_AN_INTERFACE = [{"required": [field]} for field in ("interfaceName", "interfaceGroup", "expectedIPs")]
+
+_ENDPOINT_PORT: Fields = {
+    "name": (name(ENDPOINT_PORT_NAME), "The name that rules use."),
+    "protocol": (PROTOCOL, "TCP, UDP or SCTP."),
+    "port": (whole(1, LAST_PORT), "The number."),
+}
+
+_NETWORK_SET: Fields = {"nets": (listed(NET_OR_ADDRESS), "Prefixes and addresses, which may overlap.")}
+
+_FEED: Fields = {
+    "path": ({**STRING, "minLength": 1}, "The file, one address a line: absolute, or from the folder of this one."),
+    "maxShrink": (formed(PERCENT), "How much of it may vanish at once, such as 50% (the default)."),
+}
+
+_WORD = formed(r"[^/ \t\n]+")
+_GROUP: Fields = {
+    "match": ({**listed(ref("interfaceMatch")), "minItems": 1}, "An interface is in the group if any entry holds ..."),
+    "except": (listed(ref("interfaceMatch")), "... and none of these."),
+}
+_MATCH: Fields = {
+    "name": (_WORD, "The name or an alternative name; * stands for any characters."),
+    "kind": (_WORD, "The kind of link, such as vlan, bridge or wireguard."),
+    "linkGroup": (any_of(whole(0, LAST_LINK_GROUP), {**STRING, "minLength": 1}), "A number, or a name of iproute2."),
+    "master": (_WORD, "The bridge, bond or VRF that it belongs to."),
+    "addressIn": (listed(NET_OR_ADDRESS), "It has an address in any of these prefixes."),
+    "defaultRoute": (BOOLEAN, "Whether a default route goes out on it."),
+}
+
+_METADATA: Fields = {
+    "labels": (ref("labels"), "What selectors select by."),
+    "annotations": (ref("annotations"), "Free texts by key."),
+}
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def _of(enum: type[StrEnum]) -> Json:
+    return words(word.value for word in enum)
+
+
+_SETTINGS: Fields = {
+    "apiVersion": (words(["hostfw.io/v1"]), "The version of this file."),
+    "kind": (words(["Settings"]), "What this file is."),
+    "compatibility": (words(["calico"]), "calico: settings not given here are as in Calico."),
+    "node": (name(SUBDOMAIN), "The name that HostEndpoints have for this host (default: its host name)."),
+    "failsafe": (ref("failsafe"), "Ports that stay open whatever policy says: calico, none, or by direction."),
+    "unmanagedInterfaces": (ref("unmanagedInterfaces"), "What an interface without HostEndpoint does."),
+    "loopback": (_of(Loopback), "Whether a HostEndpoint * includes lo (default: exempt)."),
+    "neighbourDiscovery": (
+        _of(NeighbourDiscovery),
+        "Whether IPv6 neighbour discovery bypasses policy (default: accept).",
+    ),
+    "invalidPackets": (_of(InvalidPackets), "What becomes of what connection tracking calls invalid (default: drop)."),
+    "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),
+    "logging": (ref("logging"), "Where log records go, and how many."),
+    "learnAddresses": (BOOLEAN, "Addresses of the interfaces of a HostEndpoint count as its expectedIPs."),
+    "packetMarks": (whole(3, 2**32 - 1), "A mask of bits of the packet mark; the lowest two are used."),
+}
+
+_FAILSAFE: Fields = {
+    "inbound": (ref("failsafePorts"), "Ports of this host."),
+    "outbound": (ref("failsafePorts"), "Ports of others."),
+}
+_FAILSAFE_TEXTS = (formed(TEXT_FORM), whole(1, LAST_PORT))
+_ONE = f"(?:{str(_FAILSAFE_TEXTS[0]['pattern'])[1:-1]})"
+_FAILSAFE_LINE = formed(rf"\s*(?:none|{_ONE}(?:\s*,\s*{_ONE})*)?\s*")
+_FAILSAFE_PORT: Fields = {
+    "protocol": (
+        any_of(words(PROTOCOL_WORDS), {"type": "integer", "enum": [int(w) for w in PROTOCOL_WORDS if w.isdigit()]}),
+        "tcp (the default), udp or sctp.",
+    ),
+    "port": (whole(1, LAST_PORT), "The port."),
+    "net": (NET_OR_ADDRESS, "Only with peers in this prefix."),
+}
+
+_UNMANAGED: Fields = {
+    "ingress": (_of(Unmanaged), "For what comes in (default: deny)."),
+    "egress": (_of(Unmanaged), "For what goes out (default: allow)."),
+}
+
+_LOGGING: Fields = {
+    "group": (whole(*LOGGING_BOUNDS["group"]), "The NFLOG group."),
+    "snaplenBytes": (whole(*LOGGING_BOUNDS["snaplenBytes"]), "How much of a packet goes into a record."),
+    "ratePerSecond": (whole(*LOGGING_BOUNDS["ratePerSecond"]), "How many packets a second a rule may log."),
+    "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many it may log at once."),
+}

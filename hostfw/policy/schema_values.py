@@ -1,0 +1,110 @@
+"""Single values as JSON Schema, made of what the decoders go by.
+
+A schema sees the form of a value and not what it means, so it may let pass what decoding refuses; it never refuses what
+decoding lets pass. Patterns are in the syntax that ECMA-262 and Python have in common.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from hostfw.model.values import PROTOCOLS
+from hostfw.policy.decode_rule import LAST_PORT, PORT_NAME_LIMIT
+from hostfw.policy.decode_values import LAST_PROTOCOL, SELECTOR_LIMIT
+from hostfw.policy.names import LABEL_VALUE, SUBDOMAIN, NameForm
+
+Json = Mapping[str, object]
+
+STRING: Json = {"type": "string"}
+BOOLEAN: Json = {"type": "boolean"}
+NUMBER: Json = {"type": "number"}
+NULL: Json = {"type": "null"}
+
+
+def words(table: Iterable[str]) -> Json:
+    """One of a few words."""
+    return {"type": "string", "enum": list(table)}
+
+
+def whole(first: int, last: int) -> Json:
+    """A whole number within bounds."""
+    return {"type": "integer", "minimum": first, "maximum": last}
+
+
+def formed(pattern: str | re.Pattern[str]) -> Json:
+    """A string that a pattern matches as a whole."""
+    return {"type": "string", "pattern": f"^(?:{_ecma(pattern)})$"}
+
+
+def name(form: NameForm, *, or_empty: bool = False) -> Json:
+    """A name of a form, or an empty one where that means the same as none."""
+    pattern = f"(?:{_ecma(form.pattern)})?" if or_empty else form.pattern
+    return {**formed(pattern), "maxLength": form.limit}
+
+
+def listed(item: Json, most: int | None = None) -> Json:
+    """A list."""
+    return {"type": "array", "items": item} if most is None else {"type": "array", "items": item, "maxItems": most}
+
+
+def any_of(*choices: Json) -> Json:
+    """What any of the choices allows."""
+    return {"anyOf": list(choices)}
+
+
+def ref(definition: str) -> Json:
+    """What a definition allows."""
+    return {"$ref": f"#/definitions/{definition}"}
+
+
+def optional(value: Json) -> Json:
+    """A value or null, which is the same as leaving the field out."""
+    kind = value.get("type")
+    if not isinstance(kind, str):
+        return any_of(value, NULL)
+    allowed = value.get("enum")
+    more = {"enum": [*allowed, None]} if isinstance(allowed, list) else {}
+    return {**value, "type": [kind, "null"], **more}
+
+
+def described(value: Json, text: str) -> Json:
+    """A value with what editors show of it."""
+    return {"description": text, **value}
+
+
+def _ecma(pattern: str | re.Pattern[str]) -> str:
+    """A pattern as ECMA-262 has it: without names of groups, and without the end, which `$` is there."""
+    text = pattern if isinstance(pattern, str) else pattern.pattern
+    return re.sub(r"\(\?P<\w+>", "(?:", text).replace(r"\Z", "")
+
+
+def _either(*patterns: str) -> str:
+    return f"(?:{'|'.join(patterns)})"
+
+
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_V4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_V6 = "(?=[^/]*:)[0-9A-Fa-f:.]{2,45}"
+_V4_LENGTH = "/0{0,2}(?:3[0-2]|[12]?[0-9])"
+_V6_LENGTH = "/0{0,2}(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
+
+ADDRESS = formed(_either(_V4, _V6))
+NET = formed(_either(_V4 + _V4_LENGTH, _V6 + _V6_LENGTH))
+NET_OR_ADDRESS = formed(_either(f"{_V4}(?:{_V4_LENGTH})?", f"{_V6}(?:{_V6_LENGTH})?"))
+
+_PORT_NUMBER = "[1-9][0-9]{0,4}"
+_PORT_NAME = f"(?=.*[A-Za-z])[A-Za-z0-9_.-]{{1,{PORT_NAME_LIMIT}}}"
+PORT_NAME = formed(_PORT_NAME)
+PORT = any_of(whole(1, LAST_PORT), formed(_either(f"{_PORT_NUMBER}(?::{_PORT_NUMBER})?", _PORT_NAME)))
+
+PROTOCOL = any_of(words(PROTOCOLS), whole(1, LAST_PROTOCOL), formed("[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]"))
+
+_SELECTOR: Json = {"type": "string", "maxLength": SELECTOR_LIMIT}
+SELECTOR: Json = {**_SELECTOR, "not": {"type": "string", "pattern": r"global\("}}
+SELECTOR_WITH_GLOBAL = _SELECTOR
+
+_LABEL_KEY: Json = {
+    "pattern": f"^(?:{_ecma(SUBDOMAIN.pattern)}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    "maxLength": SUBDOMAIN.limit + len("/") + LABEL_VALUE.limit,
+}
+LABELS: Json = {"type": "object", "propertyNames": _LABEL_KEY, "additionalProperties": name(LABEL_VALUE)}
+ANNOTATIONS: Json = {"type": "object", "propertyNames": _LABEL_KEY, "additionalProperties": STRING}
