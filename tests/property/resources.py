@@ -11,6 +11,7 @@ from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
     EntityRule,
+    Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
@@ -229,6 +230,7 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     staged_policies,
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
+    st.builds(Feed, metadatas, _words_without("/.-_ "), st.integers(0, 100)),
     st.builds(Tier, metadatas, orders, st.sampled_from((Action.DENY, Action.PASS))),
     st.builds(Profile, metadatas, label_maps(words), few(rules()), few(rules())),
     st.builds(InterfaceGroup, metadatas, few(interface_matches, least=1), few(interface_matches)),

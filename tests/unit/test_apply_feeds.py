@@ -247,3 +247,18 @@ def test_a_switch_that_fails_after_an_edit_says_so(host: Machine) -> None:
     assert status == 1
     assert err.endswith("; the rules in force are unchanged, with the new content of big Feeds\n")
     assert held(host) == [MANY + 1]
+
+
+def test_a_long_network_set_is_loaded_alike_and_belongs_to_its_generation(host: Machine) -> None:
+    """Whatever its length: its sets are named by their content, and what changes is built aside."""
+    nets = [f"10.{n >> 7}.{n * 2 & 255}.0/24" for n in range(PACKED_FROM)]
+    block, _, _ = BLOCK.partition("---")
+    manifest = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: bad, labels: {list: bad}}\n"
+    host.write(block=f"{block}---\n{manifest}spec: {{nets: [{', '.join(nets)}]}}\n")
+
+    status, _, err = host.hostfwctl("apply")
+
+    ((_, name), keys) = next(iter(host.kernel.elements.items()))
+    assert (status, len(keys)) == (0, PACKED_FROM), err
+    assert name.startswith("nets/24.")
+    assert host.kernel.edits == []
