@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 from hostfw.cli.console import Console, ExitCode, Style, counted, painted
 from hostfw.cli.documents import Document, document, document_text, problem_item
@@ -11,7 +12,7 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.events import Event, EventKind
-from hostfw.host.files import read_configuration
+from hostfw.host.files import read_configuration, read_feeds
 from hostfw.host.state import Accepted
 from hostfw.model.sources import Configuration
 
@@ -28,7 +29,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(status, Failed):
         return complain_of(status, console)
     accepted = load_accepted_of(options)
-    is_pending = accepted is not None and _differ(accepted.configuration, read_configuration(options.config_dir)[0])
+    is_pending = accepted is not None and _is_pending(accepted.configuration, options.config_dir)
     if options.output is Output.TABLE:
         lines = list(_lines(status, accepted, engine.host.now(), colour=console.colour_out))
         if is_pending:
@@ -148,6 +149,13 @@ def _event_item(event: Event | None) -> Document | None:
 def _differ(accepted: Configuration, read: Configuration) -> bool:
     """Whether the files say something else; where they are does not matter."""
     return _digests(accepted) != _digests(read)
+
+
+def _is_pending(accepted: Configuration, config_dir: Path) -> bool:
+    """Whether the directory, or a file that an accepted Feed names, is another than what was accepted."""
+    configuration, _ = read_configuration(config_dir)
+    feeds, _ = read_feeds([source.path for source in accepted.feeds], trusted=True)
+    return feeds != accepted.feeds or _differ(accepted, configuration)
 
 
 def _digests(configuration: Configuration) -> tuple[str | None, list[str]]:

@@ -1,6 +1,7 @@
 """Feeds and big sets through `apply`, on a kernel in memory."""
 
 import errno
+import json
 from pathlib import Path
 from shutil import rmtree
 
@@ -262,3 +263,14 @@ def test_a_long_network_set_is_loaded_alike_and_belongs_to_its_generation(host: 
     assert (status, len(keys)) == (0, PACKED_FROM), err
     assert name.startswith("nets/24.")
     assert host.kernel.edits == []
+
+
+def test_status_notices_that_the_file_of_a_feed_changed(host: Machine) -> None:
+    """The manifests are the same, what they name is not."""
+    feed(host, 3)
+    host.hostfwctl("apply")
+    before = json.loads(host.hostfwctl("status", "-o", "json").out)["pending"]
+    feed(host, 4)
+    after = json.loads(host.hostfwctl("status", "-o", "json").out)["pending"]
+
+    assert (before, after) == (False, True)
