@@ -1,7 +1,7 @@
 """Feeds: texts of addresses, one a line, read by the million.
 
 A line is an address or a prefix, whose bits beyond its length are masked off as in network sets; `#` begins a comment,
-blanks and empty lines mean nothing. The C library reads thousands of lines in one go, which takes 0.4 µs a line; the
+blanks and empty lines mean nothing. The C library reads thousands of lines in one go, which takes 0.3 µs a line; the
 lines of a piece that holds anything wrong are read one by one, and each problem has its place.
 """
 
