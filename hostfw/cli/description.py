@@ -105,9 +105,15 @@ _LEADING = {
     Role.TIER: "tier",
 }
 """What stands before the names of entries that would else not be told apart."""
-_SEPARATORS = {Role.END: ": ", Role.ENDPOINT: ": ", Role.EXEMPTION: ": ", Role.FAILSAFE: ": ", Role.INTERFACE: ": "} | {
-    Role.RULE: " "
+_SEPARATORS = {
+    Role.END: ": ",
+    Role.ENDPOINT: ": ",
+    Role.EXEMPTION: ": ",
+    Role.FAILSAFE: ": ",
+    Role.INTERFACE: ": ",
+    Role.RULE: " ",
 }
+"""What stands between the name and the text, where it is no comma."""
 
 
 def _place(position: Position, *, colour: bool) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from hostfw.policy.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
 from hostfw.policy.names import POLICY_NAME, SUBDOMAIN, TIER_NAME
-from hostfw.policy.schema_fields import Fields, definitions, metadata, schema_of
-from hostfw.policy.schema_values import Json, listed, name, ref, words
+from hostfw.policy.schema_fields import definitions, metadata
+from hostfw.policy.schema_settings import settings_definitions
+from hostfw.policy.schema_values import Fields, Json, listed, name, ref, schema_of, words
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 SETTINGS = "Settings"
@@ -53,7 +54,7 @@ def _parts() -> dict[str, Json]:
     """What documents are made of."""
     items = {_item(kind): _resource(kind, decoded) for kind, decoded in RESOURCE_KINDS.items()}
     forms = {_metadata(decoded): metadata(name(decoded.name_form)) for decoded in RESOURCE_KINDS.values()}
-    return {**items, **forms, **definitions()}
+    return {**items, **forms, **definitions(), **settings_definitions()}
 
 
 def _item(kind: str) -> str:

@@ -1,12 +1,5 @@
-"""The fields of every mapping as JSON Schema: for each Shape of the decoders one table, with what a field is for.
+"""The fields of resources as JSON Schema: for each Shape of their decoders a table, with what each field is for."""
 
-A field that a decoder knows and the table of its Shape does not, or the other way round, fails `schema_of`.
-"""
-
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
-
-from hostfw.model.settings import DenyAction, InvalidPackets, Loopback, NeighbourDiscovery, Unmanaged
 from hostfw.policy.decode_endpoint import (
     ENDPOINT_PORT_SHAPE,
     ENDPOINT_SHAPE,
@@ -15,7 +8,6 @@ from hostfw.policy.decode_endpoint import (
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
-from hostfw.policy.decode_failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
 from hostfw.policy.decode_feed import FEED_SHAPE, PERCENT
 from hostfw.policy.decode_metadata import METADATA_SHAPE
 from hostfw.policy.decode_policy import (
@@ -42,7 +34,6 @@ from hostfw.policy.decode_rule import (
     RULES_LIMIT,
     VERSIONS,
 )
-from hostfw.policy.fields import Shape
 from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN, TIER_NAME
 from hostfw.policy.schema_values import (
     ADDRESS,
@@ -58,57 +49,29 @@ from hostfw.policy.schema_values import (
     SELECTOR,
     SELECTOR_WITH_GLOBAL,
     STRING,
+    Fields,
     Json,
     any_of,
-    described,
     formed,
+    if_given,
     listed,
     name,
-    optional,
     ref,
+    schema_of,
     whole,
     words,
 )
-from hostfw.policy.settings import LOGGING_BOUNDS, LOGGING_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
-
-Fields = Mapping[str, tuple[Json, str]]
-"""The value of each field, and what it is for."""
-
-_BLANK: Sequence[object] = (None, False, "", [], {})
-"""The values with which a refused field may stand, since they mean nothing."""
-
-
-def schema_of(shape: Shape, fields: Fields, required: Sequence[str] = (), **more: object) -> Json:
-    """A mapping of a Shape. `more` are rules between its fields."""
-    if fields.keys() != shape.known:
-        raise ValueError(f"{shape.noun}: {sorted(fields.keys() ^ shape.known)} is in one of decoder and schema only")
-    properties: dict[str, Json] = {}
-    for field, (value, text) in fields.items():
-        properties[field] = described(value if field in required else optional(value), text)
-    for field, refusal in shape.refused.items():
-        text = f"Refused: {refusal.reason}."
-        # The last two are for editors: neither offered, nor let stand without a word.
-        properties[field] = {"description": text, "enum": [*_BLANK], "doNotSuggest": True, "deprecationMessage": text}
-    properties |= {field: {"doNotSuggest": True} for field in sorted(shape.ignored)}
-    return {
-        "title": shape.noun,
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-        **({"required": list(required)} if required else {}),
-        **more,
-    }
 
 
 def definitions() -> dict[str, Json]:
-    """Every mapping below a resource or the settings, by the name that references give it."""
+    """Every mapping below a resource, by the name that references give it."""
     return {
         "annotations": ANNOTATIONS,
         "labels": LABELS,
         "rules": listed(ref("rule"), RULES_LIMIT),
         "rule": schema_of(RULE_SHAPE, _RULE, ["action"], allOf=[_ICMP_NEEDS_A_PROTOCOL, _PORTS_NEED_A_PROTOCOL]),
         "ruleMetadata": schema_of(RULE_METADATA_SHAPE, {"annotations": (ref("annotations"), "Free texts by key.")}),
-        "icmp": schema_of(ICMP_SHAPE, _ICMP, allOf=[_if_given("code", "integer", {"required": ["type"]})]),
+        "icmp": schema_of(ICMP_SHAPE, _ICMP, allOf=[if_given("code", "integer", {"required": ["type"]})]),
         "entity": schema_of(ENTITY_SHAPE, _ENTITY),
         "policySpec": schema_of(POLICY_SHAPE, _POLICY, allOf=_CLASS_RULES),
         "stagedPolicySpec": schema_of(STAGED_POLICY_SHAPE, _STAGED_POLICY, allOf=_CLASS_RULES),
@@ -120,25 +83,12 @@ def definitions() -> dict[str, Json]:
         "feedSpec": schema_of(FEED_SHAPE, _FEED, ["path"]),
         "groupSpec": schema_of(GROUP_SHAPE, _GROUP, ["match"]),
         "interfaceMatch": schema_of(MATCH_SHAPE, _MATCH, minProperties=1),
-        "settings": schema_of(SETTINGS_SHAPE, _SETTINGS),
-        "failsafe": any_of(words(WORDS), {"type": "array", "maxItems": 0}, schema_of(FAILSAFE_SHAPE, _FAILSAFE)),
-        "failsafePorts": any_of(
-            listed(any_of(*_FAILSAFE_TEXTS, ref("failsafePort"))), _FAILSAFE_LINE, *_FAILSAFE_TEXTS
-        ),
-        "failsafePort": schema_of(FAILSAFE_PORT_SHAPE, _FAILSAFE_PORT, ["port"]),
-        "unmanagedInterfaces": schema_of(UNMANAGED_SHAPE, _UNMANAGED),
-        "logging": schema_of(LOGGING_SHAPE, _LOGGING),
     }
 
 
 def metadata(form: Json) -> Json:
     """The metadata of a resource whose name has a form."""
     return schema_of(METADATA_SHAPE, {**_METADATA, "name": (form, "The name, once within the kind.")}, ["name"])
-
-
-def _if_given(field: str, kind: str, then: Json) -> Json:
-    """A rule for mappings in which a field has a value of a type, null being none."""
-    return {"if": {"required": [field], "properties": {field: {"type": kind}}}, "then": then}
 
 
 # ------------------------------------------------------------------------------------------------------------ rules
@@ -171,7 +121,7 @@ _ENTITY: Fields = {
     "notPorts": (listed(PORT, PORTS_LIMIT), "None of these ports."),
 }
 
-_ICMP_NEEDS_A_PROTOCOL = _if_given(
+_ICMP_NEEDS_A_PROTOCOL = if_given(
     "icmp",
     "object",
     {"required": ["protocol"], "properties": {"protocol": {"enum": ["ICMP", "ICMPv6", 1, 58, "1", "58"]}}},
@@ -272,58 +222,4 @@ _MATCH: Fields = {
 _METADATA: Fields = {
     "labels": (ref("labels"), "What selectors select by."),
     "annotations": (ref("annotations"), "Free texts by key."),
-}
-
-# --------------------------------------------------------------------------------------------------------- settings
-
-
-def _of(enum: type[StrEnum]) -> Json:
-    return words(word.value for word in enum)
-
-
-_SETTINGS: Fields = {
-    "apiVersion": (words(["hostfw.io/v1"]), "The version of this file."),
-    "kind": (words(["Settings"]), "What this file is."),
-    "compatibility": (words(["calico"]), "calico: settings not given here are as in Calico."),
-    "node": (name(SUBDOMAIN), "The name that HostEndpoints have for this host (default: its host name)."),
-    "failsafe": (ref("failsafe"), "Ports that stay open whatever policy says: calico, none, or by direction."),
-    "unmanagedInterfaces": (ref("unmanagedInterfaces"), "What an interface without HostEndpoint does."),
-    "loopback": (_of(Loopback), "Whether a HostEndpoint * includes lo (default: exempt)."),
-    "neighbourDiscovery": (
-        _of(NeighbourDiscovery),
-        "Whether IPv6 neighbour discovery bypasses policy (default: accept).",
-    ),
-    "invalidPackets": (_of(InvalidPackets), "What becomes of what connection tracking calls invalid (default: drop)."),
-    "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),
-    "logging": (ref("logging"), "Where log records go, and how many."),
-    "learnAddresses": (BOOLEAN, "Addresses of the interfaces of a HostEndpoint count as its expectedIPs."),
-    "packetMarks": (whole(3, 2**32 - 1), "A mask of bits of the packet mark; the lowest two are used."),
-}
-
-_FAILSAFE: Fields = {
-    "inbound": (ref("failsafePorts"), "Ports of this host."),
-    "outbound": (ref("failsafePorts"), "Ports of others."),
-}
-_FAILSAFE_TEXTS = (formed(TEXT_FORM), whole(1, LAST_PORT))
-_ONE = f"(?:{str(_FAILSAFE_TEXTS[0]['pattern'])[1:-1]})"
-_FAILSAFE_LINE = formed(rf"\s*(?:none|{_ONE}(?:\s*,\s*{_ONE})*)?\s*")
-_FAILSAFE_PORT: Fields = {
-    "protocol": (
-        any_of(words(PROTOCOL_WORDS), {"type": "integer", "enum": [int(w) for w in PROTOCOL_WORDS if w.isdigit()]}),
-        "tcp (the default), udp or sctp.",
-    ),
-    "port": (whole(1, LAST_PORT), "The port."),
-    "net": (NET_OR_ADDRESS, "Only with peers in this prefix."),
-}
-
-_UNMANAGED: Fields = {
-    "ingress": (_of(Unmanaged), "For what comes in (default: deny)."),
-    "egress": (_of(Unmanaged), "For what goes out (default: allow)."),
-}
-
-_LOGGING: Fields = {
-    "group": (whole(*LOGGING_BOUNDS["group"]), "The NFLOG group."),
-    "snaplenBytes": (whole(*LOGGING_BOUNDS["snaplenBytes"]), "How much of a packet goes into a record."),
-    "ratePerSecond": (whole(*LOGGING_BOUNDS["ratePerSecond"]), "How many packets a second a rule may log."),
-    "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many it may log at once."),
 }

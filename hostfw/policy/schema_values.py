@@ -1,18 +1,25 @@
-"""Single values as JSON Schema, made of what the decoders go by.
+"""Values and mappings as JSON Schema, made of what the decoders go by.
 
 A schema sees the form of a value and not what it means, so it may let pass what decoding refuses; it never refuses what
 decoding lets pass. Patterns are in the syntax that ECMA-262 and Python have in common.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from hostfw.model.values import PROTOCOLS
 from hostfw.policy.decode_rule import LAST_PORT, PORT_NAME_LIMIT
 from hostfw.policy.decode_values import LAST_PROTOCOL, SELECTOR_LIMIT
+from hostfw.policy.fields import Shape
 from hostfw.policy.names import LABEL_VALUE, SUBDOMAIN, NameForm
 
 Json = Mapping[str, object]
+
+Fields = Mapping[str, tuple[Json, str]]
+"""The value of each field, and what it is for."""
+
+_BLANK: Sequence[object] = (None, False, "", [], {})
+"""The values with which a refused field may stand, since they mean nothing."""
 
 STRING: Json = {"type": "string"}
 BOOLEAN: Json = {"type": "boolean"}
@@ -69,6 +76,36 @@ def optional(value: Json) -> Json:
 def described(value: Json, text: str) -> Json:
     """A value with what editors show of it."""
     return {"description": text, **value}
+
+
+def schema_of(shape: Shape, fields: Fields, required: Sequence[str] = (), **more: object) -> Json:
+    """A mapping of a Shape. `more` are rules between its fields.
+
+    A field that a decoder knows and its table does not, or the other way round, is a ValueError.
+    """
+    if fields.keys() != shape.known:
+        raise ValueError(f"{shape.noun}: {sorted(fields.keys() ^ shape.known)} is in one of decoder and schema only")
+    properties: dict[str, Json] = {}
+    for field, (value, text) in fields.items():
+        properties[field] = described(value if field in required else optional(value), text)
+    for field, refusal in shape.refused.items():
+        text = f"Refused: {refusal.reason}."
+        # The last two are for editors: neither offered, nor let stand without a word.
+        properties[field] = {"description": text, "enum": [*_BLANK], "doNotSuggest": True, "deprecationMessage": text}
+    properties |= {field: {"doNotSuggest": True} for field in sorted(shape.ignored)}
+    return {
+        "title": shape.noun,
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **({"required": list(required)} if required else {}),
+        **more,
+    }
+
+
+def if_given(field: str, kind: str, then: Json) -> Json:
+    """A rule for mappings in which a field has a value of a type, null being none."""
+    return {"if": {"required": [field], "properties": {field: {"type": kind}}}, "then": then}
 
 
 def _ecma(pattern: str | re.Pattern[str]) -> str:

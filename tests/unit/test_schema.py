@@ -18,8 +18,7 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.policy.decode import RESOURCE_KINDS, decode
 from hostfw.policy.fields import Refusal, Shape
 from hostfw.policy.schema import SETTINGS, schema
-from hostfw.policy.schema_fields import schema_of
-from hostfw.policy.schema_values import STRING
+from hostfw.policy.schema_values import STRING, schema_of
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,90 @@
+"""The settings as JSON Schema: for each Shape of their decoders a table, with what each field is for."""
+
+from enum import StrEnum
+
+from hostfw.model.resources import HOSTFW_V1
+from hostfw.model.settings import DenyAction, InvalidPackets, Loopback, NeighbourDiscovery, Unmanaged
+from hostfw.policy.decode_failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
+from hostfw.policy.decode_rule import LAST_PORT
+from hostfw.policy.names import SUBDOMAIN
+from hostfw.policy.schema_values import (
+    BOOLEAN,
+    NET_OR_ADDRESS,
+    Fields,
+    Json,
+    any_of,
+    formed,
+    listed,
+    name,
+    ref,
+    schema_of,
+    whole,
+    words,
+)
+from hostfw.policy.settings import LOGGING_BOUNDS, LOGGING_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
+
+
+def settings_definitions() -> dict[str, Json]:
+    """The settings and every mapping below them, by the name that references give it."""
+    return {
+        "settings": schema_of(SETTINGS_SHAPE, _SETTINGS),
+        "failsafe": any_of(words(WORDS), {"type": "array", "maxItems": 0}, schema_of(FAILSAFE_SHAPE, _FAILSAFE)),
+        "failsafePorts": any_of(
+            listed(any_of(*_FAILSAFE_TEXTS, ref("failsafePort"))), _FAILSAFE_LINE, *_FAILSAFE_TEXTS
+        ),
+        "failsafePort": schema_of(FAILSAFE_PORT_SHAPE, _FAILSAFE_PORT, ["port"]),
+        "unmanagedInterfaces": schema_of(UNMANAGED_SHAPE, _UNMANAGED),
+        "logging": schema_of(LOGGING_SHAPE, _LOGGING),
+    }
+
+
+def _of(enum: type[StrEnum]) -> Json:
+    return words(word.value for word in enum)
+
+
+_SETTINGS: Fields = {
+    "apiVersion": (words([HOSTFW_V1]), "The version of this file."),
+    "kind": (words(["Settings"]), "What this file is."),
+    "compatibility": (words(["calico"]), "calico: settings not given here are as in Calico."),
+    "node": (name(SUBDOMAIN), "The name that HostEndpoints have for this host (default: its host name)."),
+    "failsafe": (ref("failsafe"), "Ports that stay open whatever policy says: calico, none, or by direction."),
+    "unmanagedInterfaces": (ref("unmanagedInterfaces"), "What an interface without HostEndpoint does."),
+    "loopback": (_of(Loopback), "Whether a HostEndpoint * includes lo (default: exempt)."),
+    "neighbourDiscovery": (
+        _of(NeighbourDiscovery),
+        "Whether IPv6 neighbour discovery bypasses policy (default: accept).",
+    ),
+    "invalidPackets": (_of(InvalidPackets), "What becomes of what connection tracking calls invalid (default: drop)."),
+    "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),
+    "logging": (ref("logging"), "Where log records go, and how many."),
+    "learnAddresses": (BOOLEAN, "Addresses of the interfaces of a HostEndpoint count as its expectedIPs."),
+    "packetMarks": (whole(3, 2**32 - 1), "A mask of bits of the packet mark; the lowest two are used."),
+}
+
+_FAILSAFE: Fields = {
+    "inbound": (ref("failsafePorts"), "Ports of this host."),
+    "outbound": (ref("failsafePorts"), "Ports of others."),
+}
+_FAILSAFE_TEXTS = (formed(TEXT_FORM), whole(1, LAST_PORT))
+_ONE = f"(?:{str(_FAILSAFE_TEXTS[0]['pattern'])[1:-1]})"
+_FAILSAFE_LINE = formed(rf"\s*(?:none|{_ONE}(?:\s*,\s*{_ONE})*)?\s*")
+_FAILSAFE_PORT: Fields = {
+    "protocol": (
+        any_of(words(PROTOCOL_WORDS), {"type": "integer", "enum": [int(w) for w in PROTOCOL_WORDS if w.isdigit()]}),
+        "tcp (the default), udp or sctp.",
+    ),
+    "port": (whole(1, LAST_PORT), "The port."),
+    "net": (NET_OR_ADDRESS, "Only with peers in this prefix."),
+}
+
+_UNMANAGED: Fields = {
+    "ingress": (_of(Unmanaged), "For what comes in (default: deny)."),
+    "egress": (_of(Unmanaged), "For what goes out (default: allow)."),
+}
+
+_LOGGING: Fields = {
+    "group": (whole(*LOGGING_BOUNDS["group"]), "The NFLOG group."),
+    "snaplenBytes": (whole(*LOGGING_BOUNDS["snaplenBytes"]), "How much of a packet goes into a record."),
+    "ratePerSecond": (whole(*LOGGING_BOUNDS["ratePerSecond"]), "How many packets a second a rule may log."),
+    "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many it may log at once."),
+}
