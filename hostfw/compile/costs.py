@@ -12,21 +12,28 @@ from dataclasses import dataclass
 class CostModel:
     """How many of a thing stay a list of compares, inclusive.
 
-    `linear_rules`: nft rules of a program before it is cut into cells. `linear_interfaces`: interfaces in a dispatch.
-    `linear_ports`: runs of destination ports in a dispatch. `expanded_ports`: ports of one run that become elements of
-    a hash map rather than a range. `inline_cidrs`, `inline_ports`: alternatives of one rule before they are a set.
-    `linear_prefixes`: prefixes of one side that the rules of a cell name before they are dispatched by address.
+    `linear_rules`: nft rules of a program before it is cut into cells, and of a cell before it is cut again.
+    `linear_interfaces`: interfaces in a dispatch. `linear_ports`: runs of destination ports in a dispatch.
+    `linear_prefixes`: prefixes of one side that a dispatch by address must tell apart to be worth its lookups.
+    `expanded_ports`: ports of one run that become elements of a hash map rather than a range.
 
-    What bounds a dispatch by address: `dispatched_prefixes`, the prefixes of one list beyond which it stays a set;
-    `prefix_lengths`, each of which is a lookup; `copies`, how often the rules of the cell may be repeated in all.
+    `inline_cidrs`, `inline_ports`, `inline_sockets`: members of a list that are alternatives of a rule before the list
+    is a set. Sets cost a transaction time that grows with the square of their number, so short lists are not worth
+    one. `alternatives`: in how many ways in all a rule may match before its lists of addresses are sets after all.
+
+    What bounds a cut: `dispatched_prefixes`, the prefixes of one list beyond which it stays a set; `prefix_lengths`,
+    each of which is a lookup; `copies`, the rules of a cell on average, since a rule is repeated in each that it
+    reaches into.
     """
 
     linear_rules: int = 24
     linear_interfaces: int = 3
     linear_ports: int = 6
     expanded_ports: int = 64
-    inline_cidrs: int = 4
-    inline_ports: int = 4
+    inline_cidrs: int = 12
+    inline_ports: int = 12
+    inline_sockets: int = 12
+    alternatives: int = 48
     linear_prefixes: int = 12
     dispatched_prefixes: int = 64
     prefix_lengths: int = 8

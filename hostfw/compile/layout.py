@@ -20,10 +20,9 @@ from hostfw.compile.cells import (
     protocols_named,
 )
 from hostfw.compile.linear import Linear
-from hostfw.compile.matches import tests_of
-from hostfw.compile.ports import joined, label, rules_by_run
+from hostfw.compile.ports import PortCut, cut_by_port, joined, label
 from hostfw.compile.program import Program, ProgramRule, Segment, Staged, conditions_of, with_staged
-from hostfw.model.values import PORT_PROTOCOLS, Cidr, Family, PortRange, address_text
+from hostfw.model.values import PORT_PROTOCOLS, Cidr, Family, PortRange
 from hostfw.nft.objects import (
     Accept,
     Drop,
@@ -54,19 +53,20 @@ class Layout:
         return self.builder.chain(purpose, self._rules(program))
 
     def _rules(self, program: Program) -> list[Rule]:
-        if self._is_short(program):
-            return self.linear.rules(program.segments, EVERYTHING)
+        if not any(needs_protocol(condition) for condition in conditions_of(program.segments)):
+            short = self._short_list(program.segments, EVERYTHING)
+            if short is not None:
+                return short
         preamble, *rest = program.segments
         return [*self.linear.rules((preamble,), EVERYTHING), *self._by_protocol(tuple(rest))]
 
-    def _is_short(self, program: Program) -> bool:
-        conditions = conditions_of(program.segments)
-        if len(conditions) > self.builder.costs.linear_rules:
-            return False
-        if any(needs_protocol(condition) for condition in conditions):
-            return False
-        tests = (tests_of(condition, EVERYTHING, self.builder) for condition in conditions)
-        return sum(t.count for t in tests if t is not None) <= self.builder.costs.linear_rules
+    def _short_list(self, segments: tuple[Segment, ...], cell: Cell) -> list[Rule] | None:
+        """The rules of a cell as a list, if that is short enough not to be cut."""
+        limit = self.builder.costs.linear_rules
+        if len(conditions_of(segments)) > limit:
+            return None
+        rules = self.linear.rules(segments, cell)
+        return rules if len(rules) <= limit else None
 
     def _by_protocol(self, segments: tuple[Segment, ...]) -> list[Rule]:
         protocols = protocols_named(conditions_of(segments))
@@ -80,16 +80,52 @@ class Layout:
     def _protocol_chain(self, number: int, segments: tuple[Segment, ...]) -> str:
         purpose = f"{self.linear.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
         relevant = _restricted(segments, lambda rule: applies(rule.condition, number))
-        if number not in PORT_PROTOCOLS or not any(names_ports(c) for c in conditions_of(relevant)):
-            return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number)))
-        return self.builder.chain(purpose, self._by_port(purpose, number, relevant))
+        return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number)))
 
-    def _by_port(self, purpose: str, number: int, segments: tuple[Segment, ...]) -> list[Rule]:
+    def _leaf(self, purpose: str, segments: tuple[Segment, ...], cell: Cell) -> list[Rule]:
+        """The rules of a cell: a list, or cut by port or by address, whichever repeats fewer of them."""
+        short = self._short_list(segments, cell)
+        if short is not None:
+            return short
+        copies, rules = self.builder.costs.copies, sum(map(len, segments))
+        cut = self._port_cut(segments, cell)
+        if cut is not None and cut.copied <= copies * rules:
+            return self._by_port(purpose, cut, cell)
+        found, source = self._regions(segments, cell)
+        copied = sum(len(segment) for region in found for segment in region.segments)
+        by_address = bool(found) and copied <= copies * (rules + len(found))
+        by_port = cut is not None and cut.copied <= copies * (rules + len(cut.runs))
+        if cut is not None and by_port and not (by_address and copied < cut.copied):
+            return self._by_port(purpose, cut, cell)
+        if by_address:
+            return self._by_address(purpose, found, cell, source=source)
+        return self.linear.rules(segments, cell)
+
+    def _port_cut(self, segments: tuple[Segment, ...], cell: Cell) -> PortCut | None:
+        """The cut by destination port, where there is one to make."""
+        if cell.ports is not None or cell.protocol not in PORT_PROTOCOLS or cell.protocol is None:
+            return None
+        return cut_by_port(segments, cell.protocol) if any(map(names_ports, conditions_of(segments))) else None
+
+    def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
+        """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
+        costs, family = self.builder.costs, self.builder.family
+        sides = [
+            (prefixes_of(segments, family, costs.dispatched_prefixes, source=source), source)
+            for source, region in ((True, cell.source), (False, cell.destination))
+            if region is None
+        ]
+        prefixes, source = max(sides, key=lambda side: len(side[0]), default=(set(), True))
+        lengths = {cidr.length for cidr in prefixes if cidr.length}
+        if len(prefixes) <= costs.linear_prefixes or len(lengths) > costs.prefix_lengths:
+            return [], source
+        return list(regions(segments, prefixes, family, costs.dispatched_prefixes, source=source)), source
+
+    def _by_port(self, purpose: str, cut: PortCut, cell: Cell) -> list[Rule]:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
         leaves: dict[tuple[Rule, ...], list[PortRange]] = {}
-        for run, relevant in rules_by_run(segments, number):
-            leaf = f"{purpose}/{label([run])}"
-            rules = tuple(self._leaf(leaf, relevant, Cell(number, ports=run)))
+        for run, relevant in cut.leaves():
+            rules = tuple(self._leaf(f"{purpose}/{label([run])}", relevant, replace(cell, ports=run)))
             leaves.setdefault(rules, []).append(run)
         widest = max(leaves, key=lambda rules: sum(run.last - run.first + 1 for run in leaves[rules]))
         targets: list[tuple[PortRange, Verdict]] = []
@@ -127,39 +163,20 @@ class Layout:
             case _:
                 return Goto(self.builder.chain(purpose, list(rules)))
 
-    def _leaf(self, purpose: str, segments: tuple[Segment, ...], cell: Cell) -> list[Rule]:
-        """The rules of a cell: a list, or dispatched by source or destination, whichever tells more apart."""
-        costs, family = self.builder.costs, self.builder.family
-        if sum(map(len, segments)) <= costs.linear_rules:
-            return self.linear.rules(segments, cell)
-        sides = [
-            (prefixes_of(segments, family, costs.dispatched_prefixes, source=source), source)
-            for source, region in ((True, cell.source), (False, cell.destination))
-            if region is None
-        ]
-        prefixes, source = max(sides, key=lambda side: len(side[0]), default=(set(), True))
-        lengths = {cidr.length for cidr in prefixes if cidr.length}
-        if len(prefixes) <= costs.linear_prefixes or len(lengths) > costs.prefix_lengths:
-            return self.linear.rules(segments, cell)
-        found = list(regions(segments, prefixes, family, costs.dispatched_prefixes, source=source))
-        copied = sum(len(segment) for region in found for segment in region.segments)
-        if copied > costs.copies * sum(map(len, segments)) + len(found):
-            return self.linear.rules(segments, cell)
-        return self._by_address(purpose, found, cell, source=source)
-
     def _by_address(self, purpose: str, found: list[Region], cell: Cell, *, source: bool) -> list[Rule]:
         """Verdict maps by prefix, one a length and longest first, then the rules for all other addresses."""
+        key = Key.SADDR if source else Key.DADDR
+        # Addresses that the same rules are for share a chain, so it is not called after one of them.
+        leaf = f"{purpose}/{key}"
         effective: dict[Cidr | None, list[Rule]] = {}
         elements: dict[int, list[tuple[int, Verdict]]] = defaultdict(list)
         for region in found:
             prefix = region.prefix
             within = replace(cell, source=prefix) if source else replace(cell, destination=prefix)
-            leaf = f"{purpose}/{address_text(prefix.family, prefix.address)}"
             rules = self._leaf(leaf, region.segments, within)
             if region.parent is not None and rules != effective[region.parent]:
                 elements[prefix.length].append((prefix.address, self._verdict(leaf, rules)))
             effective[prefix] = rules
-        key = Key.SADDR if source else Key.DADDR
         maps = [
             (
                 length,

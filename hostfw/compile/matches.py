@@ -12,8 +12,8 @@ from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import Cell
 from hostfw.compile.program import Condition
 from hostfw.model.cidr_set import Cidrs, CidrSet
-from hostfw.model.plan import AddressSet, PlannedSide, PortSet
-from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange
+from hostfw.model.plan import AddressSet, PlannedSide, PortMember, PortSet
+from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr
 from hostfw.nft.objects import Key, Match
 
 Alternative = tuple[Match, ...]
@@ -58,6 +58,13 @@ def tests_of(condition: Condition, cell: Cell, builder: TableBuilder) -> Tests |
     """The tests of a condition in a cell, or None where it cannot match."""
     if builder.family not in condition.families:
         return None
+    tests = _tests(condition, cell, builder, builder.costs.inline_cidrs)
+    if tests is None or tests.count <= builder.costs.alternatives:
+        return tests
+    return _tests(condition, cell, builder, inline_cidrs=1)
+
+
+def _tests(condition: Condition, cell: Cell, builder: TableBuilder, inline_cidrs: int) -> Tests | None:
     choices: list[Choice] = []
     if condition.invalid:
         choices.append(_must(Match(Key.CT_STATE, "invalid")))
@@ -67,8 +74,8 @@ def tests_of(condition: Condition, cell: Cell, builder: TableBuilder) -> Tests |
         and _icmp(condition, cell, builder.family, choices)
         and _ports(condition.source, _SOURCE, replace(known, ports=None), builder, choices)
         and _ports(condition.destination, _DESTINATION, known, builder, choices)
-        and _addresses(condition.source, _SOURCE, cell.source, builder, choices)
-        and _addresses(condition.destination, _DESTINATION, cell.destination, builder, choices)
+        and _addresses(condition.source, _SOURCE, cell.source, builder, choices, inline_cidrs)
+        and _addresses(condition.destination, _DESTINATION, cell.destination, builder, choices, inline_cidrs)
     )
     return Tests(tuple(choices)) if possible else None
 
@@ -157,8 +164,31 @@ def _port_choice(side: PlannedSide, keys: _Side, cell: Cell, builder: TableBuild
         alternatives.extend((Match(keys.port, _port_value(ports)),) for ports in ranges)
     if _may_have_ports(cell):
         for port_set in side.port_sets:
-            alternatives.extend((match,) for match in _socket_match(port_set, keys, builder, negated=False))
+            alternatives.extend(_socket_alternatives(port_set, keys, cell, builder))
     return tuple(alternatives) or None
+
+
+def _socket_alternatives(port_set: PortSet, keys: _Side, cell: Cell, builder: TableBuilder) -> list[Alternative]:
+    """The ways to match a named port: its members one by one while they are few, or a lookup."""
+    members = port_set.of(builder.family)
+    if len(members) > builder.costs.inline_sockets:
+        return [(match,) for match in _socket_match(port_set, keys, builder, negated=False)]
+    return [_one_socket(member, keys, cell) for member in members if _is_possible(member, keys, cell)]
+
+
+def _is_possible(member: PortMember, keys: _Side, cell: Cell) -> bool:
+    """Whether a packet of the cell can be to (or from) a member of a named port."""
+    if cell.protocol is not None and member.protocol != cell.protocol:
+        return False
+    of_other_cell = member.protocol in cell.other_than
+    ports = cell.ports if keys is _DESTINATION else None
+    return not of_other_cell and (ports is None or ports.first <= member.port <= ports.last)
+
+
+def _one_socket(member: PortMember, keys: _Side, cell: Cell) -> Alternative:
+    protocol = () if cell.protocol is not None else (Match(Key.PROTOCOL, member.protocol),)
+    address = Match(keys.address, host_cidr(member.family, member.address))
+    return (*protocol, address, Match(keys.port, member.port))
 
 
 def _may_have_ports(cell: Cell) -> bool:
@@ -191,20 +221,31 @@ def _socket_match(port_set: PortSet, keys: _Side, builder: TableBuilder, *, nega
 
 
 def _addresses(
-    side: PlannedSide, keys: _Side, region: Cidr | None, builder: TableBuilder, choices: list[Choice]
+    side: PlannedSide,
+    keys: _Side,
+    region: Cidr | None,
+    builder: TableBuilder,
+    choices: list[Choice],
+    inline_cidrs: int,
 ) -> bool:
+    def matches(cidrs: Cidrs, selected: AddressSet | None, *, negated: bool) -> list[Match]:
+        inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= inline_cidrs
+        selector, fed = ("", False) if selected is None else (selected.selector, selected.fed)
+        values = cidrs if inline else builder.address_sets(cidrs, selector, fed=fed)
+        return [Match(keys.address, value, negated) for value in values]
+
     for cidrs, selected in _lists(side.nets, side.address_set, builder.family):
         within = _is_within(cidrs, region, builder)
         if within is False:
             return False
         if within is None:
-            choices.append(tuple((m,) for m in _address_matches(cidrs, selected, keys, builder, negated=False)))
+            choices.append(tuple((m,) for m in matches(cidrs, selected, negated=False)))
     for cidrs, selected in _lists(side.not_nets, side.not_address_set, builder.family):
         within = _is_within(cidrs, region, builder)
         if within is True:
             return False
         if within is None:
-            choices.extend(_must(m) for m in _address_matches(cidrs, selected, keys, builder, negated=True))
+            choices.extend(_must(m) for m in matches(cidrs, selected, negated=True))
     return True
 
 
@@ -230,12 +271,3 @@ def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool
     if region is None or len(cidrs) > builder.costs.dispatched_prefixes:
         return None
     return any(cidr.length <= region.length and cidr.contains(region.address) for cidr in cidrs)
-
-
-def _address_matches(
-    cidrs: Cidrs, selected: AddressSet | None, keys: _Side, builder: TableBuilder, *, negated: bool
-) -> list[Match]:
-    inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= builder.costs.inline_cidrs
-    selector, fed = ("", False) if selected is None else (selected.selector, selected.fed)
-    values = cidrs if inline else builder.address_sets(cidrs, selector, fed=fed)
-    return [Match(keys.address, value, negated) for value in values]

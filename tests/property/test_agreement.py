@@ -24,6 +24,7 @@ LOOKUPS_EVERYWHERE = CostModel(
     expanded_ports=2,
     inline_cidrs=0,
     inline_ports=0,
+    inline_sockets=0,
     linear_prefixes=0,
     dispatched_prefixes=5,
     copies=1000,

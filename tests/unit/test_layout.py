@@ -27,7 +27,14 @@ from hostfw.nft.objects import Ruleset
 from hostfw.nft.simulate import simulate
 
 LOOKUPS = CostModel(
-    linear_rules=0, linear_interfaces=0, linear_ports=0, expanded_ports=4, inline_cidrs=0, inline_ports=0, copies=1000
+    linear_rules=0,
+    linear_interfaces=0,
+    linear_ports=0,
+    expanded_ports=4,
+    inline_cidrs=0,
+    inline_ports=0,
+    inline_sockets=0,
+    copies=1000,
 )
 BOTH_MODELS = pytest.mark.parametrize("costs", [DEFAULT_COSTS, LOOKUPS], ids=["default", "lookups"])
 
@@ -131,25 +138,28 @@ def test_ports_of_many_rules_become_one_lookup() -> None:
 
 
 def test_wide_ranges_stay_ranges() -> None:
-    """Ten ranges of a thousand ports are an interval map, not ten thousand elements, and their edges hold."""
-    sides = [PlannedSide(ports=_ports((10_000 + 3000 * n, 10_999 + 3000 * n))) for n in range(10)]
-    rules = [
-        _rule(Action.ALLOW if n % 2 else Action.DENY, n, protocol=TCP, destination=side) for n, side in enumerate(sides)
-    ]
-    plan = _plan(*rules, *(_rule(Action.DENY, 100 + n, protocol=UDP) for n in range(20)))
-    ruleset = compile_plan(plan)
+    """Thirty ranges of a thousand ports are an interval map, not thirty thousand elements, and their edges hold."""
+    sides = [PlannedSide(ports=_ports((10_000 + 1500 * n, 10_999 + 1500 * n))) for n in range(30)]
+    ruleset = compile_plan(
+        _plan(
+            *(
+                _rule(Action.ALLOW if n % 2 else Action.DENY, n, protocol=TCP, destination=side)
+                for n, side in enumerate(sides)
+            )
+        )
+    )
 
-    assert _allowed(ruleset, 12_999, 13_000, 13_999, 14_000, 16_000, 19_500) == [13_000, 13_999, 19_500]
+    assert _allowed(ruleset, 11_499, 11_500, 12_499, 12_500, 13_000, 14_500) == [11_500, 12_499, 14_500]
     assert [m.interval for m in ruleset.tables[0].maps] == [True]
 
 
 def test_prefixes_of_a_selector_are_hashed_by_length() -> None:
-    """Six prefixes of two lengths are two sets of fixed size, which the table shares between rules."""
-    nets = AddressSet("role == 'x'", tuple(sorted(_cidr(f"10.{n}.0.0/{16 + n % 2}") for n in range(6))))
+    """Fourteen prefixes of two lengths are two sets of fixed size, which the table shares between rules."""
+    nets = AddressSet("role == 'x'", tuple(sorted(_cidr(f"10.{n}.0.0/{16 + n % 2}") for n in range(14))))
     side = PlannedSide(address_set=nets)
     ruleset = compile_plan(_plan(_rule(Action.DENY, 0, protocol=TCP, source=side), _rule(Action.ALLOW, 1, source=side)))
 
-    assert [len(s.elements) for s in ruleset.tables[0].sets] == [3, 3]
+    assert [len(s.elements) for s in ruleset.tables[0].sets] == [7, 7]
     assert [s.comment for s in ruleset.tables[0].sets] == ["role == 'x'"] * 2
     assert simulate(ruleset, _packet(80, UDP.number, source=0x0A010001)).accepted
     assert not simulate(ruleset, _packet(80, UDP.number, source=0x0A018001)).accepted
