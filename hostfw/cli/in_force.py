@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from hostfw.cli.engine import load_accepted_of, observe
 from hostfw.cli.options import Options
 from hostfw.engine.inspection import inspect
-from hostfw.host.state import Accepted, accepted_number, generations, load_generation, load_in_force
+from hostfw.host.in_force import load_in_force
+from hostfw.host.state import Accepted, accepted_number, generations, load_generation
 from hostfw.model.plan import Plan
 from hostfw.policy.resolve import resolve
 

@@ -2,12 +2,9 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.cli.arguments import LOGGED_REASONS, cidr, positive
-from hostfw.cli.durations import duration_s
-from hostfw.cli.options import Output
+from hostfw.cli import verb_arguments as takes
 
 
 class Verb(NamedTuple):
@@ -29,213 +26,6 @@ class Verb(NamedTuple):
 
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}".rstrip() for line in text.strip().splitlines())
-
-
-def _validate(parser: ArgumentParser) -> None:
-    _add_files(parser)
-    how = parser.add_mutually_exclusive_group()
-    _add_output(how.add_argument, Output.TEXT, Output.JSON)
-    how.add_argument("--annotate", action="store_true", help="print the files themselves, with the problems in place")
-
-
-def _compile(parser: ArgumentParser) -> None:
-    _add_files(parser)
-    _add_facts(parser, "the host to compile for")
-
-
-def _diff(parser: ArgumentParser) -> None:
-    _add_files(parser)
-    parser.add_argument("--nft", action="store_true", help="also show what would be sent to nftables")
-
-
-def _apply(parser: ArgumentParser) -> None:
-    _add_files(parser)
-    parser.add_argument(
-        "--confirm-within",
-        dest="confirm_within_s",
-        type=duration_s,
-        metavar="TIME",
-        help="take it back unless it is confirmed within TIME, such as 90s, 5m or 1h",
-    )
-    parser.add_argument(
-        "--accept-shrink",
-        action="store_true",
-        help="believe Feeds whose files lost more than their maxShrink of what was accepted",
-    )
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
-
-
-def _confirm(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--console",
-        action="store_true",
-        help="confirm without a new ssh connection: from a console, or knowing that one can be made",
-    )
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
-
-
-def _rollback(parser: ArgumentParser) -> None:
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--to", type=int, metavar="NUMBER", help="go back to a stored generation, and accept it")
-    which.add_argument(
-        "--if-pending",
-        metavar="TOKEN",
-        help="only if what has this token still waits to be confirmed; what runs at the deadline",
-    )
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
-
-
-def _history(parser: ArgumentParser) -> None:
-    _add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
-
-
-def _reload(parser: ArgumentParser) -> None:
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
-
-
-def _status(parser: ArgumentParser) -> None:
-    _add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
-
-
-def _get(parser: ArgumentParser) -> None:
-    parser.add_argument("kind", metavar="KIND", help="a kind or its short name, see below")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="one resource (default: all of the kind)")
-    _add_each_file(parser)
-    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
-
-
-def _describe(parser: ArgumentParser) -> None:
-    parser.add_argument("kind", metavar="KIND", help="a kind or its short name, as of `get`")
-    parser.add_argument("name", metavar="NAME", help="the resource")
-    _add_each_file(parser)
-    _add_facts(parser, "the host that it is described on")
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
-
-
-def _explain(parser: ArgumentParser) -> None:
-    from hostfw.model.packet import ConntrackState
-
-    parser.add_argument("source", metavar="SRC", help="an address, the name of a HostEndpoint, or `host`")
-    parser.add_argument(
-        "destination", metavar="DST[:PORT][/PROTO]", help="likewise; without PORT and PROTO it is a ping"
-    )
-    parser.add_argument("--in", dest="in_interface", metavar="IF", help="the interface that the packet comes in on")
-    parser.add_argument("--out", dest="out_interface", metavar="IF", help="the interface that it goes out on")
-    parser.add_argument("--sport", dest="source_port", type=int, metavar="N", help="the source port (default: 49152)")
-    parser.add_argument("--icmp", metavar="TYPE[/CODE]", help="the ICMP type and code (default: an echo request)")
-    parser.add_argument(
-        "--state",
-        choices=[state.value for state in ConntrackState],
-        default=ConntrackState.NEW.value,
-        metavar="STATE",
-        help=f"{', '.join(ConntrackState)}: what connection tracking says of it (default: {ConntrackState.NEW})",
-    )
-    _add_each_file(parser)
-    _add_facts(parser, "the host that the packet meets")
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
-
-
-def _selector(parser: ArgumentParser) -> None:
-    parser.add_argument("selector", metavar="EXPR", help="a selector, such as role == 'web'; quote it for the shell")
-    parser.add_argument(
-        "--label",
-        dest="labels",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a label of what might be selected; repeatable",
-    )
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
-
-
-def _schema(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "kind", metavar="KIND", nargs="?", default="", help="a kind as of `get`, or settings (default: all)"
-    )
-
-
-def _interfaces(parser: ArgumentParser) -> None:
-    _add_files(parser)
-    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
-
-
-def _drops(parser: ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="until Ctrl-C (the default, as there is no history yet)")
-    parser.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME", help="for so long, such as 10s or 5m")
-    parser.add_argument("--count", dest="most", type=positive, metavar="N", help="until so many events were printed")
-    parser.add_argument("--policy", metavar="NAME", help="only by this policy: NAME, TIER/NAME or profile/NAME")
-    for end, where in (("src", "source"), ("dst", "destination")):
-        what = f"only where the {where} is this address or within this prefix"
-        parser.add_argument(f"--{end}", dest=f"{where}_net", type=cidr, metavar="CIDR", help=what)
-    reasons = [reason.value for reason in LOGGED_REASONS]
-    parser.add_argument(
-        "--reason", choices=reasons, metavar="REASON", help=f"only for this reason: {', '.join(reasons)}"
-    )
-    parser.add_argument(
-        "--top", action="store_true", help="print at the end what there was most of, and nothing before"
-    )
-    _add_output(parser.add_argument, Output.TABLE, Output.JSON)
-
-
-def _counters(parser: ArgumentParser) -> None:
-    parser.add_argument("--policy", metavar="NAME", help="only of this policy: NAME, TIER/NAME or profile/NAME")
-    parser.add_argument(
-        "--rate", dest="rate_s", type=duration_s, metavar="TIME", help="also what came per second, over so long"
-    )
-    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
-
-
-def _version(parser: ArgumentParser) -> None:
-    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
-
-
-def _add_files(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "-f",
-        "--filename",
-        dest="files",
-        action="extend",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="files and directories (- is standard input) that make up the whole configuration, settings included, "
-        "in place of the configuration directory",
-    )
-
-
-def _add_each_file(parser: ArgumentParser) -> None:
-    """Add `-f` for verbs with arguments of their own, which a list of files would swallow."""
-    parser.add_argument(
-        "-f",
-        "--filename",
-        dest="files",
-        action="append",
-        type=Path,
-        default=[],
-        metavar="PATH",
-        help="a file or directory (- is standard input) to read in place of the configuration directory; repeatable",
-    )
-
-
-def _add_facts(parser: ArgumentParser, what: str) -> None:
-    parser.add_argument(
-        "--facts",
-        type=Path,
-        metavar="FILE",
-        help=f"{what}, as `hostfwctl interfaces -o json` prints it there (default: this host)",
-    )
-
-
-def _add_output(add_argument: Callable[..., object], *choices: Output) -> None:
-    add_argument(
-        "-o",
-        "--output",
-        choices=[choice.value for choice in choices],
-        default=choices[0].value,
-        metavar="FORM",
-        help=f"{', '.join(choices[:-1])} or {choices[-1]} (default: {choices[0]})",
-    )
 
 
 VERBS = (
@@ -262,7 +52,7 @@ hostfwctl validate -f web.yaml --annotate""",
         """\
 0  valid, perhaps with warnings
 3  invalid""",
-        _validate,
+        takes.validate,
     ),
     Verb(
         "compile",
@@ -283,7 +73,7 @@ hostfwctl compile -f staging/ --facts web1.json""",
 0  compiled
 1  this host could not be observed
 3  the configuration or the facts are invalid""",
-        _compile,
+        takes.compile_,
     ),
     Verb(
         "diff",
@@ -304,7 +94,7 @@ hostfwctl diff -f staging/ --nft""",
 1  there are differences, or the comparison failed
 3  the configuration is invalid
 4  not permitted""",
-        _diff,
+        takes.diff,
     ),
     Verb(
         "apply",
@@ -338,7 +128,7 @@ hostfwctl apply -o json | jq -r .result""",
 1  failed; what was in force still is
 3  the configuration is invalid
 4  not permitted""",
-        _apply,
+        takes.apply,
     ),
     Verb(
         "confirm",
@@ -363,7 +153,7 @@ hostfwctl confirm --console""",
 1  refused, with the reason; it still waits to be confirmed
 4  not permitted
 5  too late: it was taken back""",
-        _confirm,
+        takes.confirm,
     ),
     Verb(
         "rollback",
@@ -387,7 +177,7 @@ hostfwctl rollback --to 12""",
 0  done
 1  failed, or there was nothing to take back
 4  not permitted""",
-        _rollback,
+        takes.rollback,
     ),
     Verb(
         "history",
@@ -404,7 +194,7 @@ hostfwctl history -o json | jq '.items[] | select(.accepted).number'""",
         """\
 0  listed, even if there are none
 4  not permitted""",
-        _history,
+        takes.history,
     ),
     Verb(
         "reload",
@@ -421,7 +211,7 @@ hostfwctl reload -o json""",
 1  failed; what was in force still is
 3  the configuration is invalid
 4  not permitted""",
-        _reload,
+        takes.reload,
     ),
     Verb(
         "status",
@@ -442,7 +232,7 @@ hostfwctl status -o json | jq -e '.drift == []'""",
 0  a generation is in force
 1  the kernel could not be asked
 4  nothing is in force, or not permitted""",
-        _status,
+        takes.status,
     ),
     Verb(
         "get",
@@ -468,7 +258,7 @@ hostfwctl get gns -f staging/ -o name""",
 1  there is no resource of that name
 2  there is no such kind
 3  the configuration is invalid; what could be read is listed""",
-        _get,
+        takes.get,
     ),
     Verb(
         "describe",
@@ -496,7 +286,7 @@ hostfwctl describe gns offices -o json""",
 1  there is no resource of that name, or this host could not be observed
 2  there is no such kind
 3  the configuration or the facts are invalid""",
-        _describe,
+        takes.describe,
     ),
     Verb(
         "explain",
@@ -529,7 +319,7 @@ hostfwctl explain 203.0.113.9 host --icmp 8 -f staging/ --facts web1.json""",
 2   the question is wrong, or not enough to tell the interfaces
 3   the configuration or the facts are invalid
 10  denied""",
-        _explain,
+        takes.explain,
     ),
     Verb(
         "selector",
@@ -548,7 +338,7 @@ hostfwctl selector "role in {'web', 'db'}" --label role=web --label env=prod""",
 2   a label is wrong
 3   no selector
 10  no match""",
-        _selector,
+        takes.selector,
     ),
     Verb(
         "schema",
@@ -568,7 +358,7 @@ hostfwctl schema gnp""",
         """\
 0  printed
 2  there is no such kind""",
-        _schema,
+        takes.schema,
     ),
     Verb(
         "interfaces",
@@ -588,7 +378,7 @@ hostfwctl interfaces -o json > facts.json""",
 0  listed
 1  this host could not be observed
 3  the configuration is invalid; interfaces are listed without their HostEndpoints""",
-        _interfaces,
+        takes.interfaces,
     ),
     Verb(
         "drops",
@@ -614,7 +404,7 @@ hostfwctl drops --count 1 -o json | jq -r .HOSTFW_ORIGIN""",
 0  the time is up, enough was seen, or Ctrl-C or SIGTERM came
 1  the log could not be read
 4  not permitted, or another program reads the log""",
-        _drops,
+        takes.drops,
     ),
     Verb(
         "counters",
@@ -636,7 +426,7 @@ hostfwctl counters -o json | jq '.rules[] | select(.packets == 0) | .origin'""",
 0  printed
 1  the counters could not be read, or no such policy is in force
 4  nothing is in force, or not permitted""",
-        _counters,
+        takes.counters,
     ),
     Verb(
         "version",
@@ -649,6 +439,6 @@ needs them. `hostfwctl --version` prints that of hostfw alone.""",
 hostfwctl version
 hostfwctl version -o json""",
         "0  printed",
-        _version,
+        takes.version,
     ),
 )

@@ -228,24 +228,22 @@ def _addresses(
     choices: list[Choice],
     inline_cidrs: int,
 ) -> bool:
-    def matches(cidrs: Cidrs, selected: AddressSet | None, *, negated: bool) -> list[Match]:
-        inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= inline_cidrs
-        selector, fed = ("", False) if selected is None else (selected.selector, selected.fed)
-        values = cidrs if inline else builder.address_sets(cidrs, selector, fed=fed)
-        return [Match(keys.address, value, negated) for value in values]
-
     for cidrs, selected in _lists(side.nets, side.address_set, builder.family):
         within = _is_within(cidrs, region, builder)
         if within is False:
             return False
         if within is None:
-            choices.append(tuple((m,) for m in matches(cidrs, selected, negated=False)))
+            choices.append(
+                tuple((m,) for m in _address_matches(cidrs, selected, keys, builder, inline_cidrs, negated=False))
+            )
     for cidrs, selected in _lists(side.not_nets, side.not_address_set, builder.family):
         within = _is_within(cidrs, region, builder)
         if within is True:
             return False
         if within is None:
-            choices.extend(_must(m) for m in matches(cidrs, selected, negated=True))
+            choices.extend(
+                _must(m) for m in _address_matches(cidrs, selected, keys, builder, inline_cidrs, negated=True)
+            )
     return True
 
 
@@ -271,3 +269,12 @@ def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool
     if region is None or len(cidrs) > builder.costs.dispatched_prefixes:
         return None
     return any(cidr.length <= region.length and cidr.contains(region.address) for cidr in cidrs)
+
+
+def _address_matches(
+    cidrs: Cidrs, selected: AddressSet | None, keys: _Side, builder: TableBuilder, inline_cidrs: int, *, negated: bool
+) -> list[Match]:
+    inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= inline_cidrs
+    selector, fed = ("", False) if selected is None else (selected.selector, selected.fed)
+    values = cidrs if inline else builder.address_sets(cidrs, selector, fed=fed)
+    return [Match(keys.address, value, negated) for value in values]

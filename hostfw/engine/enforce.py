@@ -9,8 +9,8 @@ from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import digests, installed_tables, missing
 from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
 from hostfw.host.errors import HostError
+from hostfw.host.in_force import InForce, forget_in_force, load_in_force, save_in_force
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
-from hostfw.host.state import InForce, forget_in_force, load_in_force, save_in_force
 from hostfw.host.stored import StateError
 from hostfw.host.tables import KernelTables
 from hostfw.model.values import FAMILIES

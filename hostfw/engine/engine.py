@@ -30,6 +30,7 @@ from hostfw.engine.rollback import BY_HAND, DEADLINE, due, end, restore, settle,
 from hostfw.engine.trial import accepted_of, confirm, try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.events import EventKind, load_event
+from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import Pending, load_armed, load_pending
 from hostfw.host.state import (
     Accepted,
@@ -37,7 +38,6 @@ from hostfw.host.state import (
     accepted_number,
     load_accepted,
     load_generation,
-    load_in_force,
     save_accepted,
     stored_generations,
 )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from hostfw.host.in_force import InForce
 from hostfw.host.nf_tables import KernelChain
-from hostfw.host.state import InForce
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.change import InstalledBaseChain, InstalledTable, as_installed

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hostfw.engine.generation import Generation
 from hostfw.host.errors import HostError
 from hostfw.host.events import Event
+from hostfw.host.in_force import InForce
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.pending import Pending
-from hostfw.host.state import InForce
 from hostfw.host.tables import KernelTables
 from hostfw.model.problems import Problem
 from hostfw.nft.change import Change

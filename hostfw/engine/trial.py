@@ -14,6 +14,7 @@ from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenB
 from hostfw.engine.rollback import end, settle
 from hostfw.host.errors import HostError
 from hostfw.host.events import EventKind, load_event
+from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import (
     Armed,
     Pending,
@@ -23,14 +24,7 @@ from hostfw.host.pending import (
     save_armed,
     save_pending,
 )
-from hostfw.host.state import (
-    Accepted,
-    accept_generation,
-    accepted_number,
-    load_accepted,
-    load_in_force,
-    store_generation,
-)
+from hostfw.host.state import Accepted, accept_generation, accepted_number, load_accepted, store_generation
 from hostfw.nft.change import Change
 
 

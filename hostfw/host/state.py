@@ -1,6 +1,5 @@
-"""What hostfw remembers: the generation in force, and the accepted ones that outlive a reboot.
+"""What outlives a reboot: the accepted generation, and those before it.
 
-    run_dir/generation.json           what we put into this network namespace; gone with the boot
     state_dir/accepted                a link to the accepted generation: the one thing that changes
     state_dir/last-good.nft           a link to its script, which the boot loads without us
     state_dir/generations/000012/     ruleset.nft, sources.json, generation.json; never edited
@@ -18,10 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from hostfw.host.files import is_leftover, sync_directory, write_atomically
-from hostfw.host.stored import garbage, is_text, load_json, load_text, saving, time_of, to_json
+from hostfw.host.stored import counts_of, garbage, is_text, load_json, load_text, saving, time_of, to_json
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import FAMILIES, Family
 
 KEEP_GENERATIONS = 10
 """How many generations are kept, the accepted one among them."""
@@ -32,23 +30,6 @@ _GENERATIONS = "generations"
 _RULESET = "ruleset.nft"
 _SOURCES = "sources.json"
 _GENERATION = "generation.json"
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """The generation that we put into this network namespace.
-
-    `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
-    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `counts` and `node`, empty in a
-    record of before it was kept, are for people.
-    """
-
-    id: str
-    applied_at: datetime
-    kernel_generation: int
-    chains: tuple[tuple[Family, str, str], ...] = ()
-    counts: tuple[tuple[str, int], ...] = ()
-    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,56 +54,6 @@ class Stored:
     id: str
     applied_at: datetime
     counts: tuple[tuple[str, int], ...] = ()
-
-
-def save_in_force(run_dir: Path, record: InForce) -> None:
-    """Remember what is in force in the network namespace that we are in. Raises StateError."""
-    chains = {family.nft: {name: digest for of, name, digest in record.chains if of is family} for family in FAMILIES}
-    with saving("the record of the generation in force"):
-        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_atomically(
-            run_dir / _GENERATION,
-            to_json(
-                id=record.id,
-                applied_at=record.applied_at.isoformat(),
-                namespace=_namespace(),
-                kernel_generation=record.kernel_generation,
-                chains=chains,
-                counts=dict(record.counts),
-                node=record.node,
-            ),
-        )
-
-
-def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
-    """What we put into this network namespace, or None if nothing is known of it."""
-    path = run_dir / _GENERATION
-    data, problems = load_json(path)
-    match data:
-        case None:
-            return None, problems
-        case {
-            "format": 1,
-            "id": str(id_),
-            "applied_at": str(applied_at),
-            "namespace": int(namespace),
-            "kernel_generation": int(kernel_generation),
-            "chains": {"ip": dict(ip), "ip6": dict(ip6)},
-            "counts": dict(),
-        } if (when := time_of(applied_at)) is not None:
-            if namespace != _namespace():
-                return None, ()
-            named = ((Family.V4, ip), (Family.V6, ip6))
-            chains = ((family, str(name), str(digest)) for family, of in named for name, digest in of.items())
-            return InForce(id_, when, kernel_generation, tuple(chains), _counts_of(data), _node(data)), ()
-        case _:
-            return None, (garbage(path),)
-
-
-def forget_in_force(run_dir: Path) -> None:
-    """Remember that nothing of ours is in force. Raises StateError."""
-    with saving("the record of the generation in force"):
-        (run_dir / _GENERATION).unlink(missing_ok=True)
 
 
 def save_accepted(state_dir: Path, generation: Accepted) -> int:
@@ -233,7 +164,7 @@ def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
             when := time_of(applied_at)
         ) is not None:
             script, problems = _script(folder / _RULESET, digest)
-            return Accepted(id_, when, configuration, script, _counts_of(about)), problems
+            return Accepted(id_, when, configuration, script, counts_of(about)), problems
         case _:
             return None, (garbage(folder / _GENERATION),)
 
@@ -249,26 +180,9 @@ def _script(path: Path, digest: str) -> tuple[str, tuple[Problem, ...]]:
 def _stored(number: int, about: object) -> Stored | None:
     match about:
         case {"format": 1, "id": str(id_), "applied_at": str(applied_at)} if (when := time_of(applied_at)) is not None:
-            return Stored(number, id_, when, _counts_of(about))
+            return Stored(number, id_, when, counts_of(about))
         case _:
             return None
-
-
-def _counts_of(data: object) -> tuple[tuple[str, int], ...]:
-    """The counts of a record; one of before they were kept has none."""
-    match data:
-        case {"counts": dict(counts)}:
-            return tuple((str(name), number) for name, number in counts.items() if isinstance(number, int))
-        case _:
-            return ()
-
-
-def _node(data: object) -> str:
-    match data:
-        case {"node": str(node)}:
-            return node
-        case _:
-            return ""
 
 
 def _configuration(data: object) -> Configuration | None:
@@ -296,11 +210,6 @@ def _source(data: object) -> Source | None:
 
 def _sourceto_json(source: Source | None) -> dict[str, str] | None:
     return {"path": source.path, "text": source.text} if source else None
-
-
-def _namespace() -> int:
-    """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
-    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def _folder(state_dir: Path, number: int) -> Path:

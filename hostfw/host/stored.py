@@ -85,3 +85,12 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def counts_of(data: object) -> tuple[tuple[str, int], ...]:
+    """The counts of a record; one of before they were kept has none."""
+    match data:
+        case {"counts": dict(counts)}:
+            return tuple((str(name), number) for name, number in counts.items() if isinstance(number, int))
+        case _:
+            return ()

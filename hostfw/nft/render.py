@@ -6,41 +6,25 @@ from itertools import repeat
 from socket import AF_INET, AF_INET6, inet_ntop
 
 from hostfw.model.cidr_set import PackedAddresses
-from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
+from hostfw.model.values import Family, PortRange, address_text
 from hostfw.nft.objects import (
     TABLE,
-    Accept,
     BaseChain,
     Chain,
-    CounterRef,
-    Drop,
     Element,
     ElementType,
-    Goto,
-    Jump,
-    Key,
-    Limit,
-    Log,
-    Match,
-    Notrack,
-    Reject,
-    Return,
     Rule,
     Ruleset,
     Set,
-    SetMark,
-    SetRef,
-    Statement,
     Table,
     VerdictMap,
-    Vmap,
 )
+from hostfw.nft.rule_text import range_text, rule_text, statement_text
 
 DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
 
 _INDENT = "\t"
-_ALL_BITS = 0xFFFFFFFF
 
 
 def render(ruleset: Ruleset) -> str:
@@ -121,15 +105,6 @@ def _command(table: str, block: str) -> str:
     """The block of an object, as it stands in its table, as a command."""
     kind, _, rest = block.partition(" ")
     return f"add {kind} {table} {rest}\n".replace(f"\n{_INDENT}", "\n")
-
-
-def rule_text(rule: Rule, family: Family) -> str:
-    """A rule on one line, as `add rule` takes it."""
-    words = [_match_text(m, family) for m in rule.matches]
-    words.extend(_statement_text(s, family) for s in rule.statements)
-    if rule.comment:
-        words.append(f'comment "{rule.comment}"')
-    return " ".join(words)
 
 
 def rules_digest(rules: Iterable[Rule], family: Family) -> str:
@@ -215,7 +190,7 @@ def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> 
     if empty:
         return
     elements = (
-        f"{_element_text(key, contents.type, family)} : {_statement_text(verdict, family)}"
+        f"{_element_text(key, contents.type, family)} : {statement_text(verdict, family)}"
         for key, verdict in contents.elements
     )
     yield f"elements = {{ {', '.join(elements)} }}"
@@ -240,109 +215,10 @@ def _type_text(element_type: ElementType, family: Family) -> str:
 def _element_text(element: Element, element_type: ElementType, family: Family) -> str:
     match element:
         case PortRange():
-            return _range_text(element)
+            return range_text(element)
         case (address, protocol, port):
             return f"{address_text(family, address)} . {protocol} . {port}"
         case str():
             return f'"{element}"'
         case _:
             return address_text(family, element) if element_type is ElementType.ADDRESS else str(element)
-
-
-def _match_text(match: Match, family: Family) -> str:
-    operator = "!= " if match.negated else ""
-    match match.value:
-        case SetRef(name, length):
-            return f"{_lookup_key_text(match.key, length, family)} {operator}@{name}"
-        case Cidr() as cidr:
-            return f"{_key_text(match.key, family)} {_cidr_text(cidr, operator)}"
-        case PortRange() as ports:
-            return f"{_key_text(match.key, family)} {operator}{_range_text(ports)}"
-        case str() as text:
-            quoted = text if match.key in (Key.CT_STATE, Key.CT_STATUS) else f'"{text}"'
-            return f"{_key_text(match.key, family)} {operator}{quoted}"
-        case int() as bits if match.key is Key.MARK:
-            return f"meta mark & {bits:#010x} {operator or '== '}{bits:#010x}"
-        case int() as number:
-            text = _PROTOCOL_NAMES.get(number, str(number)) if match.key is Key.PROTOCOL else str(number)
-            return f"{_key_text(match.key, family)} {operator}{text}"
-
-
-_PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
-
-_OCTETS_OF_A_SLOW_PAYLOAD = 3
-
-
-def _cidr_text(cidr: Cidr, operator: str) -> str:
-    """A prefix in the form that the kernel tests fastest.
-
-    An IPv4 prefix of 24 bits would be a three byte payload, which nf_tables evaluates out
-    of line; as a masked compare of four bytes it is inline (31 against 3.6 ns on kernel 6.18).
-    """
-    if cidr.family is Family.V4 and cidr.length == 8 * _OCTETS_OF_A_SLOW_PAYLOAD:
-        mask = address_text(cidr.family, cidr.mask)
-        return f"& {mask} {operator or '== '}{address_text(cidr.family, cidr.address)}"
-    text = address_text(cidr.family, cidr.address) if cidr.is_host else str(cidr)
-    return f"{operator}{text}"
-
-
-def _lookup_key_text(key: Key, length: int | None, family: Family) -> str:
-    text = _key_text(key, family)
-    if length is None or length == family.bits:
-        return text
-    return f"{text} & {address_text(family, mask_of(family, length))}"
-
-
-def _key_text(key: Key, family: Family) -> str:
-    ip = family.nft
-    icmp = "icmp" if family is Family.V4 else "icmpv6"
-    match key:
-        case Key.SADDR | Key.DADDR | Key.HOP_LIMIT:
-            return f"{ip} {key}"
-        case Key.SPORT | Key.DPORT:
-            return f"th {key}"
-        case Key.PROTOCOL:
-            return "ip protocol" if family is Family.V4 else "meta l4proto"
-        case Key.SOURCE_SOCKET:
-            return f"{ip} saddr . meta l4proto . th sport"
-        case Key.DESTINATION_SOCKET:
-            return f"{ip} daddr . meta l4proto . th dport"
-        case Key.ICMP_TYPE:
-            return f"{icmp} type"
-        case Key.ICMP_CODE:
-            return f"{icmp} code"
-        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.MARK:
-            return key.value
-
-
-def _range_text(ports: PortRange) -> str:
-    return str(ports.first) if ports.first == ports.last else f"{ports.first}-{ports.last}"
-
-
-def _statement_text(statement: Statement, family: Family) -> str:
-    match statement:
-        case CounterRef(name):
-            return f'counter name "{name}"'
-        case Limit(rate, burst):
-            return f"limit rate {rate}/second burst {burst} packets"
-        case Log(prefix, group, snaplen):
-            return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
-        case Vmap(key, name, length):
-            return f"{_lookup_key_text(key, length, family)} vmap @{name}"
-        case Notrack():
-            return "notrack"
-        case SetMark(bits, clear):
-            return f"meta mark set meta mark {f'& {bits ^ _ALL_BITS:#010x}' if clear else f'| {bits:#010x}'}"
-        case Reject(tcp_reset):
-            icmp = "icmp" if family is Family.V4 else "icmpv6"
-            return f"reject with {'tcp reset' if tcp_reset else f'{icmp} type admin-prohibited'}"
-        case Jump(chain):
-            return f"jump {chain}"
-        case Goto(chain):
-            return f"goto {chain}"
-        case Accept():
-            return "accept"
-        case Drop():
-            return "drop"
-        case Return():
-            return "return"

@@ -216,8 +216,8 @@ def test_a_big_set_that_is_not_wanted_is_swept_filled_or_not() -> None:
 
 def test_no_step_but_the_sweep_has_libnftables_read_the_sets_of_the_host() -> None:
     """As `table` blocks, `add rule` and deletions do; nft 1.0.6 dies of sets that a newer one wrote."""
-    first = change(_blocking(10), ())
-    later = change(_blocking(11), _in_kernel(_blocking(10)))
+    first = change(_blocking(20), ())
+    later = change(_blocking(21), _in_kernel(_blocking(20)))
 
     for line in _lines(first.prepare + first.switch + later.prepare + later.switch):
         assert not line.startswith(("table ", "add rule", "add element", "delete "))
@@ -225,7 +225,7 @@ def test_no_step_but_the_sweep_has_libnftables_read_the_sets_of_the_host() -> No
 
 def test_a_set_that_is_there_is_declared_for_new_rules_without_its_elements() -> None:
     """Libnftables has to know of it, and the kernel keeps it as it is."""
-    ruleset = _blocking(10)
+    ruleset = _blocking(20)
     installed = _in_kernel(ruleset)
     (there,) = (item for item in ruleset.tables[0].sets if item.name.startswith("nets"))
     dependent = next(

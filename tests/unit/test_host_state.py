@@ -11,20 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host import state
+from hostfw.host.in_force import InForce, forget_in_force, load_in_force, save_in_force
 from hostfw.host.state import (
     Accepted,
-    InForce,
     Stored,
     accept_generation,
     accepted_number,
-    forget_in_force,
     generations,
     load_accepted,
     load_generation,
-    load_in_force,
     save_accepted,
-    save_in_force,
     store_generation,
     stored_generations,
 )
@@ -335,8 +331,10 @@ def on_a_small_disk(tmp_path: Path, body: str) -> subprocess.CompletedProcess[st
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from hostfw.host.in_force import *
 from hostfw.host.state import *
-from hostfw.host.state import Accepted, InForce
+from hostfw.host.in_force import InForce
+from hostfw.host.state import Accepted
 from hostfw.host.stored import StateError
 from hostfw.model.sources import Configuration, Source
 directory = Path({str(tmp_path)!r})
@@ -430,7 +428,7 @@ def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path, monkeypat
     monkeypatch.setattr(Path, "read_bytes", broken)
 
     assert [p.message for p in load_in_force(tmp_path)[1]] == ["cannot be read: input/output error"]
-    assert state.load_in_force(tmp_path)[0] is None
+    assert load_in_force(tmp_path)[0] is None
 
 
 def test_records_of_before_are_read(tmp_path: Path) -> None:

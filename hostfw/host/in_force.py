@@ -1,0 +1,92 @@
+"""What we put into this network namespace: run_dir/generation.json, which is gone with the boot."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hostfw.host.files import write_atomically
+from hostfw.host.stored import counts_of, garbage, load_json, saving, time_of, to_json
+from hostfw.model.problems import Problem
+from hostfw.model.values import FAMILIES, Family
+
+_GENERATION = "generation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The generation that we put into this network namespace.
+
+    `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
+    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `counts` and `node`, empty in a
+    record of before it was kept, are for people.
+    """
+
+    id: str
+    applied_at: datetime
+    kernel_generation: int
+    chains: tuple[tuple[Family, str, str], ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
+    node: str = ""
+
+
+def save_in_force(run_dir: Path, record: InForce) -> None:
+    """Remember what is in force in the network namespace that we are in. Raises StateError."""
+    chains = {family.nft: {name: digest for of, name, digest in record.chains if of is family} for family in FAMILIES}
+    with saving("the record of the generation in force"):
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(
+            run_dir / _GENERATION,
+            to_json(
+                id=record.id,
+                applied_at=record.applied_at.isoformat(),
+                namespace=_namespace(),
+                kernel_generation=record.kernel_generation,
+                chains=chains,
+                counts=dict(record.counts),
+                node=record.node,
+            ),
+        )
+
+
+def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
+    """What we put into this network namespace, or None if nothing is known of it."""
+    path = run_dir / _GENERATION
+    data, problems = load_json(path)
+    match data:
+        case None:
+            return None, problems
+        case {
+            "format": 1,
+            "id": str(id_),
+            "applied_at": str(applied_at),
+            "namespace": int(namespace),
+            "kernel_generation": int(kernel_generation),
+            "chains": {"ip": dict(ip), "ip6": dict(ip6)},
+            "counts": dict(),
+        } if (when := time_of(applied_at)) is not None:
+            if namespace != _namespace():
+                return None, ()
+            named = ((Family.V4, ip), (Family.V6, ip6))
+            chains = ((family, str(name), str(digest)) for family, of in named for name, digest in of.items())
+            return InForce(id_, when, kernel_generation, tuple(chains), counts_of(data), _node(data)), ()
+        case _:
+            return None, (garbage(path),)
+
+
+def forget_in_force(run_dir: Path) -> None:
+    """Remember that nothing of ours is in force. Raises StateError."""
+    with saving("the record of the generation in force"):
+        (run_dir / _GENERATION).unlink(missing_ok=True)
+
+
+def _node(data: object) -> str:
+    match data:
+        case {"node": str(node)}:
+            return node
+        case _:
+            return ""
+
+
+def _namespace() -> int:
+    """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino
