@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from hostfw.model.cidr_set import packed_cidrs
 from hostfw.model.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
     AddressSet,
@@ -66,6 +67,7 @@ ADDRESS_TEXTS = {
     Family.V6: ("fd00::1", "fd00:1::3", "fd00:1::4", "fd00:1::5", "fd00:1::8", "fd00:1:0:1::", "fe00::", "2001:db8::"),
 }
 PORTS = (1, 21, 22, 23, 53, 79, 80, 81, 442, 443, 444, 8000, 8050, 8100, 65535)
+NAMED_PORTS = (22, 80, 443)
 INTERFACES = ("lo", "eth0", "eth1", "eth2", "eth3", "wg0")
 NUMBERED = (Protocol(2), Protocol(6), Protocol(1), Protocol(58), Protocol(47))
 WITH_PORTS = (TCP, UDP, SCTP)
@@ -93,7 +95,7 @@ port_ranges = st.one_of(
 icmps = st.builds(Icmp, st.sampled_from((0, 3, 8, 128, 129, 134)), st.sampled_from((None, 0, 1)))
 cidr_lists = {f: st.lists(st.sampled_from(CIDRS[f]), max_size=6, unique=True).map(tuple) for f in FAMILIES}
 any_cidrs = st.tuples(cidr_lists[Family.V4], cidr_lists[Family.V6]).map(lambda both: merge((*both[0], *both[1])))
-address_sets = st.builds(AddressSet, st.just("role == 'x'"), any_cidrs)
+address_sets = st.builds(AddressSet, st.just("role == 'x'"), any_cidrs | any_cidrs.map(packed_cidrs))
 port_members = st.builds(
     lambda family, places, protocol, port: [
         PortMember(family, address, protocol, port) for address in ADDRESSES[family][: places + 1]
@@ -101,9 +103,20 @@ port_members = st.builds(
     st.sampled_from(FAMILIES),
     st.sampled_from((0, 4, 7)),
     st.sampled_from([p.number for p in WITH_PORTS]),
-    st.sampled_from(PORTS),
+    st.sampled_from(NAMED_PORTS),
 )
-port_sets = st.builds(
+EVERYWHERE = PortSet(
+    "everywhere",
+    tuple(
+        PortMember(family, address, protocol.number, port)
+        for family in FAMILIES
+        for address in sorted(ADDRESSES[family])
+        for protocol in WITH_PORTS
+        for port in NAMED_PORTS
+    ),
+)
+"""A port name of every endpoint, which overlaps with any other."""
+port_sets = st.just(EVERYWHERE) | st.builds(
     lambda groups: PortSet("http", tuple(sorted({member for group in groups for member in group}))),
     st.lists(port_members, max_size=4),
 )
@@ -125,8 +138,8 @@ def _criteria(family: Family | None, protocol: Protocol | None) -> dict[str, st.
     found: dict[str, st.SearchStrategy[object]] = {
         "address_set": address_sets,
         "not_address_set": address_sets,
-        "port_sets": st.tuples(port_sets),
-        "not_port_sets": st.tuples(port_sets),
+        "port_sets": st.lists(port_sets, min_size=1, max_size=2).map(tuple),
+        "not_port_sets": st.lists(port_sets, min_size=1, max_size=2).map(tuple),
     }
     if family is not None:
         found |= {"nets": cidr_lists[family].map(merge), "not_nets": cidr_lists[family].map(merge)}
@@ -140,7 +153,10 @@ def _criteria(family: Family | None, protocol: Protocol | None) -> dict[str, st.
 def _sides(draw: st.DrawFn, family: Family | None, protocol: Protocol | None) -> PlannedSide:
     """A side that asks for little most of the time, so that rules match."""
     criteria = _criteria(family, protocol)
-    chosen = draw(st.lists(st.sampled_from(sorted(criteria)), max_size=3, unique=True))
+    likely = [name for name in ("nets", "ports") if name in criteria]
+    chosen = draw(st.lists(st.sampled_from([*likely, *likely, *sorted(criteria)]), max_size=3, unique=True))
+    if "ports" in chosen and "port_sets" not in chosen and draw(st.booleans()):
+        chosen = [*chosen, "port_sets"]
     return PlannedSide(**{name: draw(criteria[name]) for name in chosen})  # type: ignore[arg-type]
 
 
@@ -240,7 +256,9 @@ def plans(draw: st.DrawFn) -> Plan:
 
 # ----------------------------------------------------------------------------------------------------------- packets
 
-_PROTOCOLS = (6, 6, 6, 17, 17, 132, 1, 58, 2, 47)
+_PROTOCOLS = (TCP, TCP, TCP, TCP, UDP, UDP, SCTP, None, None, ICMP, ICMPV6, Protocol(2), Protocol(47))
+"""None stands for the ICMP of the packet's own family."""
+_PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
@@ -269,10 +287,12 @@ def _packet(choices: bytes) -> Packet:
     def pick(things: Sequence[Thing]) -> Thing:
         return things[next(chosen) % len(things)]
 
-    family, protocol, path, state = pick(FAMILIES), pick(_PROTOCOLS), pick(_PATHS), pick(_STATES)
+    family, drawn, path, state = pick(FAMILIES), pick(_PROTOCOLS), pick(_PATHS), pick(_STATES)
+    own_icmp = ICMP if family is Family.V4 else ICMPV6
+    protocol = (drawn or own_icmp).number
     source, destination, before = (pick(ADDRESSES[family]) for _ in range(3))
-    ports = [pick(PORTS) if protocol in PORT_PROTOCOLS else None for _ in range(3)]
-    is_icmp = protocol == (ICMP if family is Family.V4 else ICMPV6).number
+    ports = [pick(_PORTS) if protocol in PORT_PROTOCOLS else None for _ in range(3)]
+    is_icmp = protocol == own_icmp.number
     icmp_type, icmp_code = pick((8, 128, 0, 3, 129, 130, 134, 135, 143)), pick((0, 1, 2))
     hop_limit, way_in, way_out, first_way, translated = (
         pick((64, 255)),

@@ -1,0 +1,247 @@
+"""The test of the test: a compiler that is a little wrong is caught by the agreement with `explain`.
+
+Each mutant is one mistake that somebody could make. None that survives is tolerated, for such a mistake nobody would
+see.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from hostfw.compile import addresses, dispatch, layout, matches, ports, program, ruleset
+from hostfw.compile.builder import TableBuilder
+from hostfw.compile.cells import port_runs
+from hostfw.compile.costs import DEFAULT_COSTS
+from hostfw.compile.ruleset import compile_plan
+from hostfw.model.packet import Packet
+from hostfw.model.plan import Plan
+from hostfw.model.values import FAMILIES, Direction, PortRange
+from hostfw.nft.objects import Key, Return, Rule, Table
+from hostfw.nft.simulate import simulate
+from tests.property.plans import burst, plans, seeds
+from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE, _agree
+
+PLANS = 100
+PACKETS_A_PLAN = 200
+"""What a mutant must be caught with; nearly all are by the first few plans."""
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[Plan, list[Packet]]]:
+    """Plans and packets as the agreement is tested with, the same in every run; the richest plans first."""
+    found: list[tuple[Plan, list[Packet]]] = []
+
+    @settings(
+        max_examples=PLANS,
+        phases=(Phase.generate,),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(plan=plans(), seed=seeds)
+    def draw(plan: Plan, seed: int) -> None:
+        found.append((plan, burst(seed, PACKETS_A_PLAN)))
+
+    draw()
+    return sorted(found, key=lambda pair: _size(pair[0]), reverse=True)
+
+
+def _size(plan: Plan) -> int:
+    """The number of policy rules of a plan."""
+    ways = [way for endpoint in plan.endpoints for way in (endpoint.ingress, endpoint.egress)]
+    tiers = [t for w in ways for t in (*w.tiers, *w.forward_tiers, *w.untracked_tiers, *w.pre_dnat_tiers)]
+    return sum(len(policy.rules) for tier in tiers for policy in tier.policies)
+
+
+def _no_end_of_tier(patch: pytest.MonkeyPatch) -> None:
+    right = program.Programs._tiers
+    patch.setattr(
+        program.Programs, "_tiers", lambda self, tiers, direction, **_: right(self, tiers, direction, ends=False)
+    )
+
+
+def _changed_rules(patch: pytest.MonkeyPatch, change: Callable[[Rule], Rule]) -> None:
+    """Have every rule of the finished tables changed."""
+    right = TableBuilder.table
+
+    def changed(self: TableBuilder) -> Table:
+        table = right(self)
+        chains = tuple(replace(chain, rules=tuple(map(change, chain.rules))) for chain in table.chains)
+        bases = tuple(replace(base, rules=tuple(map(change, base.rules))) for base in table.base_chains)
+        return replace(table, chains=chains, base_chains=bases)
+
+    patch.setattr(TableBuilder, "table", changed)
+
+
+def _swallowed(patch: pytest.MonkeyPatch, *keys: Key) -> None:
+    def without(rule: Rule) -> Rule:
+        return replace(rule, matches=tuple(m for m in rule.matches if not (m.negated and m.key in keys)))
+
+    _changed_rules(patch, without)
+
+
+def _lost_pass(patch: pytest.MonkeyPatch) -> None:
+    def without(rule: Rule) -> Rule:
+        return replace(rule, statements=tuple(s for s in rule.statements if s != Return()))
+
+    _changed_rules(patch, without)
+
+
+def _early_run(patch: pytest.MonkeyPatch) -> None:
+    def shifted(conditions: Iterable[program.Condition], protocol: int) -> tuple[PortRange, ...]:
+        runs = port_runs(conditions, protocol)
+        return tuple(PortRange(max(r.first - 1, 0), r.last - (r.last < 65535)) for r in runs)
+
+    patch.setattr(ports, "port_runs", shifted)
+
+
+def _swallowed_not_nets(patch: pytest.MonkeyPatch) -> None:
+    _swallowed(patch, Key.SADDR, Key.DADDR)
+
+
+def _swallowed_not_ports(patch: pytest.MonkeyPatch) -> None:
+    _swallowed(patch, Key.SPORT)
+
+
+def _swallowed_not_protocol(patch: pytest.MonkeyPatch) -> None:
+    _swallowed(patch, Key.PROTOCOL)
+
+
+def _each_of_icmp_negated(patch: pytest.MonkeyPatch) -> None:
+    right = matches._other_icmp
+    patch.setattr(matches, "_other_icmp", lambda icmp, *given, **how: right(icmp._replace(code=None), *given, **how))
+
+
+def _any_family(patch: pytest.MonkeyPatch) -> None:
+    right = program._condition
+    patch.setattr(program, "_condition", lambda rule: replace(right(rule), families=FAMILIES))
+
+
+def _sides_swapped(patch: pytest.MonkeyPatch) -> None:
+    source, destination = matches._SOURCE, matches._DESTINATION
+    patch.setattr(matches, "_SOURCE", destination)
+    patch.setattr(matches, "_DESTINATION", source)
+
+
+def _shortest_prefix_first(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(layout, "sorted", lambda things, **_: sorted(things), raising=False)
+
+
+def _order_lost_within_a_prefix(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(addresses, "merge", chain)
+
+
+def _no_egress_of_forwarding(patch: pytest.MonkeyPatch) -> None:
+    right = dispatch.Dispatch.forward
+    patch.setattr(
+        dispatch.Dispatch,
+        "forward",
+        lambda self, direction: right(self, direction) if direction == "ingress" else [],
+    )
+
+
+def _allowed_before_and_asked_again(patch: pytest.MonkeyPatch) -> None:
+    right = ruleset._accepted_before
+
+    def forgotten(*given: object) -> list[Rule]:
+        right(*given)  # type: ignore[arg-type]
+        return []
+
+    patch.setattr(ruleset, "_accepted_before", forgotten)
+
+
+def _policed_on_the_first_route(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ruleset, "_polices_output", lambda _plan: False)
+
+
+def _failsafe_of_any_net(patch: pytest.MonkeyPatch) -> None:
+    right = program._failsafe_condition
+    patch.setattr(program, "_failsafe_condition", lambda port, way: right(replace(port, net=None), way))
+
+
+def _no_failsafe(patch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> Iterator[program.ProgramRule]:
+        return iter(())
+
+    patch.setattr(program.Programs, "_failsafes", none)
+
+
+def _log_for_each_alternative(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(matches.Tests, "count", property(lambda _tests: 1))
+
+
+def _far_neighbours(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatch, "HOP_LIMIT_OF_A_NEIGHBOUR", 64)
+
+
+def _loopback_always_open(patch: pytest.MonkeyPatch) -> None:
+    right = dispatch.Dispatch._loopback
+
+    def always(self: dispatch.Dispatch, direction: Direction) -> Iterator[Rule]:
+        unbound = dispatch.Dispatch(replace(self._plan, bindings=()), self._builder, reject=False)
+        return right(unbound, direction)
+
+    patch.setattr(dispatch.Dispatch, "_loopback", always)
+
+
+def _enforced_staging(patch: pytest.MonkeyPatch) -> None:
+    right = program.Programs._policy
+    patch.setattr(
+        program.Programs,
+        "_policy",
+        lambda self, policy, direction: right(self, replace(policy, staged=False), direction),
+    )
+
+
+MUTANTS: tuple[tuple[str, Mutate], ...] = (
+    ("the end of a tier denies nothing", _no_end_of_tier),
+    ("a Pass only counts", _lost_pass),
+    ("runs of ports begin one port early", _early_run),
+    ("negated nets and selectors are swallowed", _swallowed_not_nets),
+    ("negated source ports are swallowed", _swallowed_not_ports),
+    ("negated protocols are swallowed", _swallowed_not_protocol),
+    ("the code of a negated ICMP type is swallowed", _each_of_icmp_negated),
+    ("rules exist in both families", _any_family),
+    ("source and destination are swapped", _sides_swapped),
+    ("the shortest prefix is looked up first", _shortest_prefix_first),
+    ("rules of a wider prefix come before all of a narrower one", _order_lost_within_a_prefix),
+    ("forwarding skips the egress of the way out", _no_egress_of_forwarding),
+    ("what was allowed before the filters is asked again", _allowed_before_and_asked_again),
+    ("what is translated is policed on its first route", _policed_on_the_first_route),
+    ("the net of a failsafe is ignored", _failsafe_of_any_net),
+    ("there are no failsafes", _no_failsafe),
+    ("a Log logs once for every way to match", _log_for_each_alternative),
+    ("routed neighbour discovery is let in", _far_neighbours),
+    ("lo is open though an endpoint is bound to it", _loopback_always_open),
+    ("staged policies are enforced", _enforced_staging),
+)
+
+
+@pytest.mark.parametrize("mutate", [m for _, m in MUTANTS], ids=[name for name, _ in MUTANTS])
+def test_a_mistake_of_the_compiler_is_caught(
+    mutate: Mutate, drawn: list[tuple[Plan, list[Packet]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agreement fails within a bounded number of examples."""
+    mutate(monkeypatch)
+
+    with pytest.raises(AssertionError):
+        _compare(drawn)
+
+
+def test_the_compiler_as_it_is_passes(drawn: list[tuple[Plan, list[Packet]]]) -> None:
+    """What catches the mutants is their mistake and nothing else."""
+    _compare(drawn[:5])
+
+
+def _compare(drawn: Iterable[tuple[Plan, list[Packet]]]) -> None:
+    for plan, sent in drawn:
+        for costs in (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, LISTS_EVERYWHERE):
+            compiled = compile_plan(plan, costs)
+            for packet in sent:
+                _agree(plan, simulate(compiled, packet), packet)
