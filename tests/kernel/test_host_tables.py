@@ -288,16 +288,16 @@ def test_reading_ends_while_others_commit_without_pause(place: Namespace) -> Non
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        deadline = monotonic() + 1
+        deadline = monotonic() + 20
         reads = []
-        while monotonic() < deadline:
+        while monotonic() < deadline and (commits < 60 or len(reads) < 5):
             reads.append(read_tables().ip)
     finally:
         stop.set()
         writer.join()
 
-    assert commits > 50
-    assert len(reads) > 3
+    assert commits >= 60
+    assert len(reads) >= 5
     assert all(read == expected for read in reads)
 
 
