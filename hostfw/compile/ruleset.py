@@ -99,12 +99,16 @@ def _output(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rul
 
 
 def _postrouting(dispatch: Dispatch, builder: TableBuilder, marks: PacketMarks) -> None:
-    """The egress policy of what output let through for its translation alone; forwarded packets carry no such mark."""
+    """The egress policy of what output let through for its translation alone.
+
+    The mark says so, together with the translation of a new flow: a VPN's or another program's own mark may hold our
+    bit as well, and what carries it has met its policy in output, or is forwarded.
+    """
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
     rules = [Rule((), (SetMark(marks.translated, clear=True),)), Rule((), (Goto(root),))]
     onward = builder.chain(Hook.POSTROUTING, rules)
-    translated = Match(Key.MARK, marks.translated)
-    builder.base_chain(Hook.POSTROUTING, [Rule((translated,), (Goto(onward),))], Priority.MANGLE)
+    translated = (Match(Key.MARK, marks.translated), Match(Key.CT_STATE, "new"), Match(Key.CT_STATUS, "dnat"))
+    builder.base_chain(Hook.POSTROUTING, [Rule(translated, (Goto(onward),))], Priority.MANGLE)
 
 
 def _polices_output(plan: Plan) -> bool:

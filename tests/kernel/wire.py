@@ -229,6 +229,7 @@ def wired_host(interfaces: Sequence[str], addresses: Iterable[tuple[str, str]] =
             run(host, ["ip", f"-{family:d}", "-batch", "-"], text="\n".join(_routing(interfaces, family)))
         run(outside, ["ip", "-batch", "-"], text="\n".join(f"link set {name} up" for name in interfaces))
         run(host, ["nft", "-f", "-"], text=_observer(interfaces))
+        set_sysctl(host, _LIBERAL, "1")
         yield Wire(host, outside, interfaces, stack)
 
 
@@ -246,9 +247,10 @@ _HOST_SYSCTLS = (
     "net.ipv6.conf.all.forwarding",
     "net.ipv4.conf.lo.route_localnet",
     "net.ipv4.conf.lo.accept_local",
-    "net.netfilter.nf_conntrack_tcp_be_liberal",
 )
-"""Forwarding; 127.0.0.1 from outside the stack; no care for the sequence numbers of TCP."""
+"""Forwarding, and 127.0.0.1 from outside the stack."""
+_LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
+"""No care for the sequence numbers of TCP. It is there once a ruleset has asked for connection tracking."""
 
 
 def _furnishing(outside: Namespace, interfaces: Sequence[str], addresses: Iterable[tuple[str, str]]) -> Iterator[str]:
