@@ -92,7 +92,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield Cluster(lab, config, tuple(directories), tuple(workers))
 
 
-@pytest.mark.timeout(300)
 def test_every_pod_reaches_what_the_oracle_says(cluster: Cluster) -> None:
     """From every pod to every other, on both ports, over TCP, UDP and SCTP."""
     steps = _steps()
