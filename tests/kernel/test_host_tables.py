@@ -289,7 +289,7 @@ def test_reading_ends_while_others_commit_without_pause(place: Namespace) -> Non
     writer.start()
     try:
         deadline = monotonic() + 20
-        reads = []
+        reads: list[KernelTable] = []
         while monotonic() < deadline and (commits < 60 or len(reads) < 5):
             reads.append(read_tables().ip)
     finally:
