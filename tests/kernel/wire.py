@@ -241,6 +241,9 @@ _SYSCTLS = (
     ("net.ipv6.conf.default.accept_dad", "0"),
     ("net.ipv6.conf.default.accept_ra", "0"),
     ("net.ipv6.conf.default.router_solicitations", "0"),
+    # Every rejection is told, however many there were before it.
+    ("net.ipv4.icmp_ratelimit", "0"),
+    ("net.ipv6.icmp.ratelimit", "0"),
 )
 _HOST_SYSCTLS = (
     "net.ipv4.ip_forward",
