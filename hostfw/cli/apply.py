@@ -1,61 +1,70 @@
 """`hostfwctl apply`: put a configuration into force, and say what that took."""
 
-import re
 from time import monotonic
 
-from hostfw.cli.configuration import read, refuse, warn
+from hostfw.cli.configuration import refuse, warn
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.progress import progress
+from hostfw.control.client import ask
+from hostfw.control.requests import Apply, Files, InForceNow, Reply
 from hostfw.engine.generation import Refused
-from hostfw.engine.outcomes import Applied, Failed
+from hostfw.engine.outcomes import Failed
+from hostfw.host.files import read_configuration, read_paths
 from hostfw.host.pending import Pending
-from hostfw.nft.change import Change
-
-_NEW_CHAIN = re.compile(r"^add chain \S+ hostfw \S+$", re.MULTILINE)
-_SWEPT_CHAIN = re.compile(r"^delete chain ", re.MULTILINE)
+from hostfw.model.sources import Configuration
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Apply, and report to a person on stderr or to a program on stdout."""
     started_s = monotonic()
+    files = None
     with progress(console) as doing:
-        doing("reading the configuration")
-        inspected = read(options)
+        if options.files:
+            doing("reading the configuration")
+            files = Files(*read_paths(options.files))
         doing("putting it into force")
-        outcome = open_engine(options).apply(inspected, options.confirm_within_s, accept_shrink=options.accept_shrink)
+        reply = ask(open_engine(options), _request(options, files, verbose=console.verbosity > 0))
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
-        console.data(json_text(document("ApplyResult", _result(outcome, took_ms))))
-    match outcome:
-        case Applied():
-            warn(outcome.generation.warnings, inspected.configuration, console)
-            for warning in outcome.warnings:
+        console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
+    match reply:
+        case InForceNow():
+            if reply.problems:
+                warn(reply.problems, _configuration(options, files), console)
+            for warning in reply.warnings:
                 console.warn(warning)
-            console.detail(str(outcome.change).rstrip("\n"))
-            console.say(_sentence(outcome, took_ms))
-            if outcome.pending is not None:
-                console.say(_condition(outcome.pending, options.confirm_within_s or 0))
+            console.detail(reply.sent.rstrip("\n"))
+            console.say(_sentence(reply, took_ms))
+            if reply.pending is not None:
+                console.say(_condition(reply.pending, options.confirm_within_s or 0))
             return ExitCode.DONE
-        case Refused():
-            return refuse(outcome.problems, inspected.configuration, console, "nothing was changed")
+        case Refused(problems):
+            return refuse(problems, _configuration(options, files), console, "nothing was changed")
         case Failed():
-            return complain_of(outcome, console, in_force=True)
+            return complain_of(reply, console, in_force=True)
+        case _:
+            raise AssertionError(f"{type(reply).__name__} does not answer an apply")
 
 
-def _sentence(applied: Applied, took_ms: int) -> str:
+def _request(options: Options, files: Files | None, *, verbose: bool) -> Apply:
+    return Apply(files, options.confirm_within_s, accept_shrink=options.accept_shrink, verbose=verbose)
+
+
+def _configuration(options: Options, files: Files | None) -> Configuration:
+    """The texts that problems point into."""
+    return files.configuration if files is not None else read_configuration(options.config_dir)[0]
+
+
+def _sentence(now: InForceNow, took_ms: int) -> str:
     """What is in force now, and what it took."""
-    generation = applied.generation
-    policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
-    governs = extent(policies, endpoints, generation.governed_interfaces)
-    state = f"generation {generation.id} in force: {governs}"
-    if applied.change.is_empty:
+    state = f"generation {now.generation} in force: {extent(now.policies, now.endpoints, now.interfaces)}"
+    if now.unchanged:
         return f"no change: {state}"
-    new, swept = chain_counts(applied.change)
-    return f"{state}; {counted(new, 'chain')} new, {swept} swept, {took_ms} ms"
+    return f"{state}; {counted(now.chains_new, 'chain')} new, {now.chains_swept} swept, {took_ms} ms"
 
 
 def _condition(pending: Pending, within_s: int) -> str:
@@ -66,36 +75,32 @@ def _condition(pending: Pending, within_s: int) -> str:
     )
 
 
-def _result(outcome: Applied | Refused | Failed, took_ms: int) -> Document:
+def _result(reply: Reply, took_ms: int) -> Document:
     """An ApplyResult: `result` says which of the other fields there are."""
-    match outcome:
-        case Applied(generation, change, warnings, pending):
-            new, swept = chain_counts(change)
+    match reply:
+        case InForceNow():
             return {
-                "result": "unchanged" if change.is_empty else "applied",
-                "generation": generation.id,
-                "node": generation.plan.node,
-                "policies": len(generation.inspected.resources.policies),
-                "endpoints": len(generation.plan.endpoints),
-                "interfaces": generation.governed_interfaces,
-                "chainsNew": new,
-                "chainsSwept": swept,
+                "result": "unchanged" if reply.unchanged else "applied",
+                "generation": reply.generation,
+                "node": reply.node,
+                "policies": reply.policies,
+                "endpoints": reply.endpoints,
+                "interfaces": reply.interfaces,
+                "chainsNew": reply.chains_new,
+                "chainsSwept": reply.chains_swept,
                 "milliseconds": took_ms,
-                "problems": [problem_item(problem) for problem in generation.warnings],
-                "warnings": list(warnings),
-                "confirmBy": pending.deadline.isoformat() if pending is not None else None,
+                "problems": [problem_item(problem) for problem in reply.problems],
+                "warnings": list(reply.warnings),
+                "confirmBy": reply.pending.deadline.isoformat() if reply.pending is not None else None,
             }
         case Refused(problems):
             return {"result": "refused", "problems": [problem_item(problem) for problem in problems]}
         case Failed():
             return {
                 "result": "failed",
-                "message": outcome.message,
-                "hint": outcome.hint,
-                "inForce": outcome.in_force,
+                "message": reply.message,
+                "hint": reply.hint,
+                "inForce": reply.in_force,
             }
-
-
-def chain_counts(change: Change) -> tuple[int, int]:
-    """How many chains a change adds, and how many it sweeps away."""
-    return len(_NEW_CHAIN.findall(change.prepare)), len(_SWEPT_CHAIN.findall(change.sweep))
+        case _:
+            return {}

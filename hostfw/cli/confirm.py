@@ -4,12 +4,15 @@ from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.control.client import ask
+from hostfw.control.requests import Confirm, Reply
 from hostfw.engine.outcomes import Confirmed, Failed, TooLate
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Confirm, and say whether it counted."""
-    outcome = open_engine(options).confirm(console=options.console)
+    engine = open_engine(options)
+    outcome = ask(engine, Confirm(engine.host.ancestors(), console=options.console))
     if options.output is Output.JSON:
         console.data(json_text(document("ConfirmResult", _result(outcome))))
     match outcome:
@@ -28,9 +31,11 @@ def run(options: Options, console: Console) -> ExitCode:
             return ExitCode.TAKEN_BACK
         case Failed():
             return complain_of(outcome, console, in_force=True)
+        case _:
+            raise AssertionError(f"{type(outcome).__name__} does not answer a confirm")
 
 
-def _result(outcome: Confirmed | TooLate | Failed) -> Document:
+def _result(outcome: Reply) -> Document:
     """A ConfirmResult: `result` says which of the other fields there are."""
     match outcome:
         case Confirmed(pending, generation, warnings):
@@ -50,3 +55,5 @@ def _result(outcome: Confirmed | TooLate | Failed) -> Document:
                 "hint": outcome.hint,
                 "inForce": outcome.in_force,
             }
+        case _:
+            return {}

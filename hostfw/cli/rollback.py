@@ -4,17 +4,21 @@ from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.control.client import TIMEOUT_S, ask
+from hostfw.control.requests import Reply, Request, Rollback, RollbackTo
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+
+_DEADLINE_TIMEOUT_S = 20.0
+"""How long what runs at a deadline waits for the daemon before it goes the way back itself."""
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Roll back, and say what is in force now."""
     engine = open_engine(options)
-    if options.to is not None:
-        outcome: TakenBack | NothingPending | Failed = engine.rollback_to(options.to)
-    else:
-        outcome = engine.rollback(options.if_pending)
+    request: Request = Rollback(options.if_pending) if options.to is None else RollbackTo(options.to)
+    at_deadline = options.if_pending is not None
+    outcome = ask(engine, request, _DEADLINE_TIMEOUT_S if at_deadline else TIMEOUT_S, insist=at_deadline)
     if options.output is Output.JSON:
         console.data(json_text(document("RollbackResult", _result(outcome))))
     match outcome:
@@ -33,6 +37,8 @@ def run(options: Options, console: Console) -> ExitCode:
             return ExitCode.FAILED
         case Failed():
             return complain_of(outcome, console, in_force=True)
+        case _:
+            raise AssertionError(f"{type(outcome).__name__} does not answer a rollback")
 
 
 def _sentence(back: TakenBack, *, taken_back: bool) -> str:
@@ -52,7 +58,7 @@ def _earlier(engine: Engine) -> str:
     return f"`hostfwctl rollback --to {before[-1]}` goes back to the generation before it; `history` lists them all"
 
 
-def _result(outcome: TakenBack | NothingPending | Failed) -> Document:
+def _result(outcome: Reply) -> Document:
     """A RollbackResult: `result` says which of the other fields there are."""
     match outcome:
         case TakenBack(generation, event, from_sources, warnings):
@@ -73,3 +79,5 @@ def _result(outcome: TakenBack | NothingPending | Failed) -> Document:
                 "hint": outcome.hint,
                 "inForce": outcome.in_force,
             }
+        case _:
+            return {}

@@ -1,0 +1,112 @@
+"""The one who asks: the daemon where it runs, and otherwise an engine of our own, under the lock of the namespace."""
+
+import errno
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from hostfw.control.codec import CodecError
+from hostfw.control.perform import perform, read
+from hostfw.control.requests import Apply, Files, Reply, Request
+from hostfw.control.socket import END, MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace, socket_path
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import UNKNOWN, Failed
+from hostfw.host.errors import HostError
+
+TIMEOUT_S = 300.0
+"""How long an answer may take: a first generation of ten thousand policies and a million addresses takes seconds."""
+
+_ABSENT = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
+_RECEIVE_BYTES = 1 << 20
+_LONGEST_PATH_BYTES = 107
+"""What a socket's address has room for (unix(7))."""
+
+_RESTART = "`systemctl restart hostfw` starts it anew; the rules in force stay"
+_LOOK = "`systemctl status hostfw` says why; `hostfwctl status` what is in force"
+
+Perform = Callable[[Engine, Request], Reply]
+
+
+class DaemonError(HostError):
+    """The daemon was asked and gave no answer that can be understood."""
+
+
+def ask(
+    engine: Engine,
+    request: Request,
+    timeout_s: float = TIMEOUT_S,
+    *,
+    insist: bool = False,
+    perform_here: Perform = perform,
+) -> Reply:
+    """Have a request carried out by whoever writes in this network namespace.
+
+    `engine` does it where no daemon runs for its run directory. A daemon that does not answer is a failure, and
+    nothing is done here, since it may still be at it; unless we `insist`: the lock of the namespace holds either way.
+    """
+    try:
+        answer = send(engine, request, timeout_s)
+    except DaemonError as error:
+        if insist:
+            return perform_here(engine, request)
+        return Failed(error.message, error.hint, in_force=UNKNOWN)
+    except PermissionError:
+        return Failed("the daemon takes requests of root alone", "run it as root", not_permitted=True)
+    match answer:
+        case None | Refusal(elsewhere=True):
+            return perform_here(engine, request)
+        case Refusal():
+            return Failed(answer.message, answer.hint)
+        case _:
+            return answer
+
+
+def send(engine: Engine, request: Request, timeout_s: float = TIMEOUT_S) -> Reply | Refusal | None:
+    """The daemon's answer, or None where no daemon runs. Raises DaemonError and PermissionError."""
+    directories = engine.directories
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as channel:
+        channel.settimeout(timeout_s)
+        path = socket_path(directories.run).absolute()
+        if len(str(path).encode()) > _LONGEST_PATH_BYTES:
+            # Nobody can listen there.
+            return None
+        try:
+            channel.connect(str(path))
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            if isinstance(error, PermissionError):
+                raise
+            raise DaemonError(f"{path}: the daemon cannot be reached: {error.strerror or error}", _RESTART) from error
+        try:
+            ours = (str(directories.config.absolute()), str(directories.state.absolute()))
+            channel.sendall(letter_bytes(Letter(our_namespace(), *ours, _with_feeds(engine, request))))
+            return answer_of(_receive(channel))
+        except TimeoutError:
+            raise DaemonError(f"the daemon gave no answer within {timeout_s:g} s", _RESTART) from None
+        except OSError as error:
+            raise DaemonError(f"the daemon went away before it answered: {error.strerror or error}", _LOOK) from error
+        except CodecError as error:
+            raise DaemonError(f"the daemon's answer cannot be read: {error}", _RESTART) from error
+
+
+def _with_feeds(engine: Engine, request: Request) -> Request:
+    """The request with the files that its Feeds name, which the daemon in its sandbox may not be able to read."""
+    if not isinstance(request, Apply) or request.files is None:
+        return request
+    if not any("Feed" in source.text for source in request.files.configuration.resources):
+        return request
+    inspected = read(engine, request.files)
+    return replace(request, files=Files(inspected.configuration, request.files.problems))
+
+
+def _receive(channel: socket.socket) -> bytes:
+    parts = bytearray()
+    while len(parts) < MOST_BYTES:
+        part = channel.recv(_RECEIVE_BYTES)
+        if not part:
+            raise ConnectionResetError(errno.ECONNRESET, "end of the connection")
+        parts += part
+        if part.endswith(END):
+            return bytes(parts[: -len(END)])
+    raise CodecError("it is too long")

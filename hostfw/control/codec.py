@@ -1,0 +1,157 @@
+"""Frozen values as JSON and back, told by their types: dataclasses, named tuples, tuples, sets, enums and moments.
+
+A dataclass or named tuple is an object whose `type` is its name, so that a union of them says which one it holds.
+Decoding checks everything: what does not fit is a CodecError that says where, never a value of the wrong type.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+_TYPE = "type"
+_PLAIN = (bool, int, float, str, NoneType)
+
+T = TypeVar("T")
+
+
+class CodecError(Exception):
+    """Some JSON is not what was expected; the message says where and why."""
+
+
+def encode(value: object) -> Json:
+    """A value as JSON. Raises CodecError for what has no form there."""
+    if isinstance(value, Enum):
+        return encode(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    kind: type = type(value)
+    names = _field_names(kind)
+    if names is not None:
+        return {_TYPE: kind.__name__} | {name: encode(getattr(value, name)) for name in names}
+    if isinstance(value, tuple):
+        return [encode(item) for item in value]
+    if isinstance(value, frozenset):
+        return [encode(item) for item in sorted(value)]
+    raise CodecError(f"a {type(value).__name__} has no form in JSON")
+
+
+def decode(expected: type[T] | UnionType, data: Json, where: str = "$") -> T:
+    """The value of a type, or of one of a union of types, that some JSON stands for. Raises CodecError."""
+    return cast("T", _decode(expected, data, where))
+
+
+def _decode(expected: object, data: Json, where: str) -> object:
+    origin, arguments = get_origin(expected), get_args(expected)
+    if origin in (Union, UnionType):
+        return _one_of(arguments, data, where)
+    if origin is tuple and not _is_list_of(arguments):
+        items = _list(data, where)
+        if len(items) != len(arguments):
+            raise CodecError(f"{where}: {len(arguments)} items are expected, not {len(items)}")
+        return tuple(_decode(arguments[n], item, f"{where}[{n}]") for n, item in enumerate(items))
+    if origin in (tuple, frozenset):
+        return origin(_items(arguments[0], data, where))
+    if not isinstance(expected, type):
+        raise CodecError(f"{where}: {expected} cannot be expected")
+    return _decode_class(expected, data, where)
+
+
+def _decode_class(expected: type, data: Json, where: str) -> object:
+    if expected in _PLAIN:
+        # JSON does not tell 90 from 90.0, and True is no number.
+        kind = type(data)
+        if kind is expected or (expected is float and kind is int):
+            return expected(data) if expected is float else data  # type: ignore[arg-type]
+        raise CodecError(f"{where}: {expected.__name__} is expected, not {kind.__name__}")
+    if issubclass(expected, Enum):
+        try:
+            return expected(data)
+        except ValueError:
+            raise CodecError(f"{where}: {data!r} is no {expected.__name__}") from None
+    if issubclass(expected, datetime):
+        try:
+            return datetime.fromisoformat(str(data))
+        except ValueError:
+            raise CodecError(f"{where}: {data!r} is no moment") from None
+    return _object(expected, data, where)
+
+
+def _one_of(types: Iterable[object], data: Json, where: str) -> object:
+    """The value of the first type of a union that fits; of dataclasses, the one of that name."""
+    if data is None and NoneType in types:
+        return None
+    candidates = [found for found in types if found is not NoneType]
+    if isinstance(data, dict) and _TYPE in data:
+        named = [found for found in candidates if isinstance(found, type) and found.__name__ == data[_TYPE]]
+        if not named:
+            raise CodecError(f"{where}: a {data[_TYPE]} is not expected here")
+        return _decode(named[0], data, where)
+    for candidate in candidates:
+        try:
+            return _decode(candidate, data, where)
+        except CodecError:
+            continue
+    raise CodecError(f"{where}: {type(data).__name__} is not expected here")
+
+
+def _object(expected: type, data: Json, where: str) -> object:
+    names = _field_names(expected)
+    if names is None:
+        raise CodecError(f"{where}: {expected.__name__} has no form in JSON")
+    if not isinstance(data, dict):
+        raise CodecError(f"{where}: {expected.__name__} is expected, not {type(data).__name__}")
+    if data.get(_TYPE) != expected.__name__:
+        raise CodecError(f"{where}: {expected.__name__} is expected, not {data.get(_TYPE)}")
+    unknown = data.keys() - set(names) - {_TYPE}
+    if unknown:
+        raise CodecError(f"{where}.{min(unknown)}: is not part of {expected.__name__}")
+    missing = [name for name in names if name not in data and name not in _optional(expected)]
+    if missing:
+        raise CodecError(f"{where}.{missing[0]}: is missing")
+    hints = _hints(expected)
+    values = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in names if name in data}
+    return expected(**values)
+
+
+def _items(expected: object, data: Json, where: str) -> Iterable[object]:
+    return (_decode(expected, item, f"{where}[{number}]") for number, item in enumerate(_list(data, where)))
+
+
+def _list(data: Json, where: str) -> list[Json]:
+    if not isinstance(data, list):
+        raise CodecError(f"{where}: a list is expected, not {type(data).__name__}")
+    return data
+
+
+def _is_list_of(arguments: tuple[object, ...]) -> bool:
+    return len(arguments) == 2 and arguments[1] is Ellipsis
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass or named tuple, or None for another type."""
+    if is_dataclass(kind):
+        return tuple(field.name for field in fields(kind) if field.init)
+    names = getattr(kind, "_fields", None)
+    return tuple(names) if names is not None and issubclass(kind, tuple) else None
+
+
+@cache
+def _optional(kind: type) -> frozenset[str]:
+    if is_dataclass(kind):
+        given = (f for f in fields(kind) if f.default is not MISSING or f.default_factory is not MISSING)
+        return frozenset(field.name for field in given)
+    return frozenset(getattr(kind, "_field_defaults", {}))
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
