@@ -18,13 +18,21 @@ from hostfw.nft.change import Change, change
 from hostfw.nft.render import table_name
 
 
+def _nobody(_: Generation | None) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """The one who may write at this moment: who holds the lock, and a worker that sends what is written."""
+    """The one who may write at this moment: who holds the lock, and a worker that sends what is written.
+
+    `tell` hears of each generation that has come into force, None for a script that no generation is known of.
+    """
 
     directories: Directories
     host: Host
     nftables: Nftables
+    tell: Callable[[Generation | None], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,7 @@ def enforce(
             "another program changes our tables; `nft monitor` shows which",
             in_force=UNKNOWN,
         )
+    writer.tell(generation)
     remember_contents(generation.ruleset, writer.directories.run)
     remembered = _remember(writer, generation.id, tables, counts(generation), generation.plan.node)
     return Enforced(planned, (*noted, *swept, *remembered))
@@ -98,6 +107,7 @@ def enforce_script(script: str, writer: Writer, counted: tuple[tuple[str, int], 
         tables = writer.host.read_tables()
     except HostError as error:
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
+    writer.tell(None)
     return Enforced(Change(switch=script), tuple(_remember(writer, script_id(script), tables, counted)))
 
 
@@ -108,6 +118,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     stopped = send(script, writer.nftables)
     if stopped is not None:
         return stopped
+    writer.tell(None)
     forget_in_force(writer.directories.run)
     return Enforced(Change(sweep=script))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from hostfw.engine.enforce import Writer, enforce
+from hostfw.engine.enforce import Enforced, Writer, enforce
 from hostfw.engine.events import note
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
@@ -28,6 +28,7 @@ from hostfw.engine.outcomes import (
 )
 from hostfw.engine.rollback import BY_HAND, DEADLINE, due, end, restore, settle, take_back
 from hostfw.engine.trial import accepted_of, confirm, try_out, waits
+from hostfw.engine.upkeep import Resumed, follow, protect, resume
 from hostfw.host.errors import HostError
 from hostfw.host.events import EventKind, load_event
 from hostfw.host.in_force import load_in_force
@@ -60,12 +61,20 @@ class History:
     pending: int | None
 
 
+def _nobody(_: Generation | None) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The one who puts generations into force, in the network namespace that it runs in."""
+    """The one who puts generations into force, in the network namespace that it runs in.
+
+    `tell` hears of each that has come into force, None for a script that no generation is known of.
+    """
 
     directories: Directories = field(default_factory=Directories)
     host: Host = field(default_factory=Host)
+    tell: Callable[[Generation | None], None] = _nobody
 
     def observe(self, settings: Settings) -> HostFacts:
         """The facts of the host. Raises HostError."""
@@ -113,6 +122,22 @@ class Engine:
     def rollback_to(self, number: int) -> TakenBack | Failed:
         """Put a stored generation into force and accept it."""
         return self._write(lambda writer: self._rollback_to(writer, number))
+
+    def resume(self) -> Resumed | Failed:
+        """Take over at the start of the service: what was accepted, or still waits, is put into force and known."""
+        return self._write(resume)
+
+    def follow(self, generation: Generation) -> Applied | Refused | Failed:
+        """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
+        return self._write(lambda writer: self._follow(writer, generation))
+
+    def repair(self, generation: Generation) -> Enforced | Failed:
+        """Put a generation into force again that another's hand has damaged."""
+        return self._write(lambda writer: enforce(generation, writer))
+
+    def protect(self, settings: Settings) -> Generation | Failed:
+        """Put base protection into force: failsafes and what was established, and nothing else comes in."""
+        return self._write(lambda writer: protect(writer, settings))
 
     def accepted(self) -> Inspected | None:
         """The accepted configuration, or None if there is none that can be read."""
@@ -163,7 +188,7 @@ class Engine:
             with self.host.lock(self.directories.run) as lock:
                 nftables = self.host.nftables((lock.fileno(),))
                 try:
-                    return work(Writer(self.directories, self.host, nftables))
+                    return work(Writer(self.directories, self.host, nftables, self.tell))
                 finally:
                     nftables.close()
         except HostError as error:
@@ -206,6 +231,17 @@ class Engine:
         if isinstance(applied, Failed) or applied.pending is not None:
             return applied
         return replace(applied, warnings=(*applied.warnings, *self._accept(accepted_of(built, writer))))
+
+    def _follow(self, writer: Writer, generation: Generation) -> Applied | Refused | Failed:
+        followed = follow(writer, generation)
+        if not isinstance(followed, Applied) or followed.generation is generation:
+            return followed
+        pending, _ = load_pending(self.directories.state)
+        accepted, _ = load_accepted(self.directories.state)
+        if pending is not None or accepted is None or accepted.configuration != generation.inspected.configuration:
+            return followed
+        warnings = self._accept(accepted_of(followed.generation, writer))
+        return replace(followed, warnings=(*followed.warnings, *warnings))
 
     def _accept(self, generation: Accepted) -> tuple[str, ...]:
         """Write down what was accepted. A disk that will not take it does not undo it."""

@@ -1,0 +1,81 @@
+"""What the service does of its own accord: taking over, following the host, and base protection.
+
+Nothing here reads the configuration directory: starts, link events and repairs use what was accepted.
+"""
+
+from dataclasses import dataclass
+
+from hostfw.engine.enforce import Enforced, Writer, enforce
+from hostfw.engine.generation import Generation, Refused, build
+from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.outcomes import Applied, Failed, TakenBack
+from hostfw.engine.rollback import restore, settle
+from hostfw.host.pending import load_pending
+from hostfw.host.state import load_accepted, load_generation
+from hostfw.model.resources import Resources
+from hostfw.model.settings import Settings
+from hostfw.model.sources import Configuration
+from hostfw.nft.change import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What the service has taken over: the id of the generation in force, None if none was ever accepted.
+
+    `from_sources` is False where the stored script had to do; `taken_back` is what had to be taken back first.
+    """
+
+    id: str | None
+    from_sources: bool = True
+    taken_back: TakenBack | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def resume(writer: Writer) -> Resumed | Failed:
+    """Put into force what was accepted, or what still waits to be confirmed, and so know what it is."""
+    settled = settle(writer)
+    if isinstance(settled, Failed):
+        return settled
+    if settled is not None and settled.generation is not None:
+        return Resumed(settled.generation, settled.from_sources, settled, settled.warnings)
+    state = writer.directories.state
+    pending, _ = load_pending(state)
+    stored, problems = load_accepted(state) if pending is None else load_generation(state, pending.number)
+    if stored is None and problems:
+        return Failed(f"what was accepted cannot be read: {problems[0].position.path}: {problems[0].message}")
+    if stored is None:
+        return Resumed(None, taken_back=settled)
+    restored = restore(writer, stored)
+    if isinstance(restored, Failed):
+        return restored
+    return Resumed(restored.id, restored.generation is not None, settled, restored.warnings)
+
+
+def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
+    """Put the configuration of a generation into force for the host as it is now; the same one if nothing differs."""
+    built = build(generation.inspected, writer.host.observe(generation.inspected.settings.node))
+    if isinstance(built, Refused):
+        return built
+    if built.id == generation.id:
+        return Applied(generation, Change())
+    enforced = enforce(built, writer)
+    return enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
+
+
+def protect(writer: Writer, settings: Settings) -> Generation | Failed:
+    """Put base protection into force."""
+    base = base_protection(writer, settings)
+    enforced = enforce(base, writer)
+    return base if isinstance(enforced, Enforced) else enforced
+
+
+def base_protection(writer: Writer, settings: Settings) -> Generation:
+    """The generation of an empty configuration with these settings: failsafes, and what was established."""
+    nothing = Inspected(Configuration(), settings, Resources(), ())
+    built = build(nothing, writer.host.observe(settings.node))
+    if isinstance(built, Refused):
+        # Settings alone cannot conflict with a host; their own defaults never do.
+        built = build(inspect(Configuration()), writer.host.observe(None))
+    if isinstance(built, Refused):
+        raise AssertionError("an empty configuration was refused")  # noqa: TRY004  not about a type
+    return built
