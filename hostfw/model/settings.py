@@ -41,6 +41,14 @@ class Unmanaged(StrEnum):
     DENY = "deny"
 
 
+class LockoutCheck(StrEnum):
+    """What comes of a change that would cut off a connection or a service that the host is seen to live by."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class FailsafePort:
     """A port that stays open whatever policy says; `net` narrows it to peers in one prefix."""
@@ -135,6 +143,7 @@ class Settings:
     logging: Logging = Logging()
     marks: PacketMarks = PacketMarks()
     learn_addresses: bool = False
+    lockout_check: LockoutCheck = LockoutCheck.REFUSE
 
 
 CALICO_COMPATIBLE = Settings(

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from hostfw.model.resources import HOSTFW_V1
-from hostfw.model.settings import DenyAction, InvalidPackets, Loopback, NeighbourDiscovery, Unmanaged
+from hostfw.model.settings import DenyAction, InvalidPackets, LockoutCheck, Loopback, NeighbourDiscovery, Unmanaged
 from hostfw.policy.decode_failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.names import SUBDOMAIN
@@ -58,6 +58,10 @@ _SETTINGS: Fields = {
     "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),
     "logging": (ref("logging"), "Where log records go, and how many."),
     "learnAddresses": (BOOLEAN, "Addresses of the interfaces of a HostEndpoint count as its expectedIPs."),
+    "lockoutCheck": (
+        _of(LockoutCheck),
+        "What comes of a change that would cut off ssh, name servers or leases in use (default: refuse).",
+    ),
     "packetMarks": (whole(3, 2**32 - 1), "A mask of bits of the packet mark; the lowest two are used."),
 }
 

@@ -16,13 +16,11 @@ from hostfw.model.settings import (
 from hostfw.model.sources import Source
 from hostfw.policy.decode_failsafe import decode_failsafe
 from hostfw.policy.decode_metadata import formed_name
-from hostfw.policy.fields import Reader, Refusal, Shape, boolean, choice, described, fields, integer
+from hostfw.policy.fields import Reader, Shape, boolean, choice, described, fields, integer
 from hostfw.policy.names import SUBDOMAIN
 from hostfw.policy.yaml_nodes import Node, Scalar, documents
 
 Word = TypeVar("Word", bound=StrEnum)
-
-_NOT_YET = Refusal("it is not supported by this version of hostfw", "leave it out")
 
 SETTINGS_SHAPE = Shape(
     "the settings file",
@@ -41,9 +39,9 @@ SETTINGS_SHAPE = Shape(
             "logging",
             "learnAddresses",
             "packetMarks",
+            "lockoutCheck",
         )
     ),
-    {"lockoutCheck": _NOT_YET},
 )
 UNMANAGED_SHAPE = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
 LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond", "burstPackets")))
@@ -87,6 +85,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
         logging=_logging(reader, found.get("logging"), base.logging),
         marks=_marks(reader, found["packetMarks"]) if "packetMarks" in found else base.marks,
         learn_addresses=_flag(reader, found, "learnAddresses", base=base.learn_addresses),
+        lockout_check=_word(reader, found, "lockoutCheck", base.lockout_check),
     )
 
 

@@ -12,6 +12,7 @@ from hostfw.model.settings import (
     Failsafe,
     FailsafePort,
     InvalidPackets,
+    LockoutCheck,
     Logging,
     Loopback,
     NeighbourDiscovery,
@@ -43,6 +44,7 @@ denyAction: reject
 logging: {group: 5, snaplenBytes: 256, ratePerSecond: 1, burstPackets: 2}
 packetMarks: 0x0000C000
 learnAddresses: true
+lockoutCheck: warn
 """
 
 
@@ -66,6 +68,7 @@ def test_every_setting_decodes() -> None:
         logging=Logging(5, 256, 1, 2),
         marks=PacketMarks(0x4000, 0x8000),
         learn_addresses=True,
+        lockout_check=LockoutCheck.WARN,
     )
 
 

@@ -1,0 +1,178 @@
+"""The lock-out check: what a host would lose of what it lives by, if a plan came into force.
+
+It runs the packets of what was seen through `explain` of the candidate, the reference semantics of policy. Established
+connections pass every change, so what counts is the next one: can whoever is here come back?
+"""
+
+from dataclasses import dataclass, replace
+
+from hostfw.engine.lockout_flows import Flow, FlowKind, flows
+from hostfw.model.decisions import PolicyClass, Reason
+from hostfw.model.evidence import Evidence
+from hostfw.model.explanation import Step
+from hostfw.model.facts import HostFacts
+from hostfw.model.packet import ConntrackState, Packet, Path
+from hostfw.model.plan import Plan
+from hostfw.model.settings import LockoutCheck
+from hostfw.model.values import ICMPV6, TCP, Family, address_text
+from hostfw.policy.explain import explain
+
+ACCEPT = "--accept-lockout says that the loss is meant"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that a host lives by and a plan does not let pass.
+
+    `what` names it, `decided_by` the policy rule or other decision that denies it with its file and line, `explain` is
+    the command that shows the whole way there, `hint` how to keep it.
+    """
+
+    kind: FlowKind
+    what: str
+    decided_by: str
+    explain: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.what} would be lost: {self.decided_by}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What comes of the check: `refused` stands in the way of the plan, `warned` is only said."""
+
+    refused: tuple[Loss, ...] = ()
+    warned: tuple[Loss, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """Why the plan is refused, in one sentence; empty if it is not."""
+        if not self.refused:
+            return ""
+        more = len(self.refused) - 1
+        rest = f" (and {more} more)" if more else ""
+        return f"this would cut the host off: {self.refused[0]}{rest}"
+
+    @property
+    def hint(self) -> str:
+        """What to do about a refusal."""
+        return f"{self.refused[0].hint}; {ACCEPT}" if self.refused else ""
+
+
+def losses(plan: Plan, facts: HostFacts, evidence: Evidence) -> tuple[Loss, ...]:
+    """What of the evidence a plan does not let pass, the most precious first."""
+    found = ((flow, _decision_against(plan, flow)) for flow in flows(evidence, facts, plan))
+    return tuple(_loss(plan, flow, *decision) for flow, decision in found if decision is not None)
+
+
+def judge(
+    candidate: Plan, present: Plan | None, facts: HostFacts, evidence: Evidence, *, accepted: bool = False
+) -> Judgement:
+    """Whether a candidate may come into force in the place of the plan that is, None for none.
+
+    Only what the change cuts is refused: what is lost already is worth a warning, and so is everything with
+    `lockoutCheck: warn` or if the loss is `accepted`.
+    """
+    how = candidate.settings.lockout_check
+    if how is LockoutCheck.IGNORE:
+        return Judgement()
+    found = losses(candidate, facts, evidence)
+    if how is LockoutCheck.WARN or accepted or not found:
+        return Judgement(warned=found)
+    before = set[str]() if present is None else {loss.what for loss in losses(present, facts, evidence)}
+    return Judgement(
+        refused=tuple(loss for loss in found if loss.what not in before),
+        warned=tuple(loss for loss in found if loss.what in before),
+    )
+
+
+def _decision_against(plan: Plan, flow: Flow) -> tuple[Packet, Step] | None:
+    """The packet of a flow that does not pass, and the step that says so; None if the flow lives."""
+    against = [_first_denied(plan, packet, answered=flow.answered) for packet in flow.packets]
+    denied = [found for found in against if found is not None]
+    if flow.any_of and len(denied) < len(against):
+        return None
+    return denied[0] if denied else None
+
+
+def _first_denied(plan: Plan, packet: Packet, *, answered: bool) -> tuple[Packet, Step] | None:
+    there = explain(plan, packet)
+    if not there.allowed:
+        return packet, there.decided_by
+    if not answered:
+        return None
+    # Without connection tracking nothing is established by it, and its answer begins out of the blue.
+    untracked = there.decided_by.policy_class is PolicyClass.UNTRACKED
+    reply = _reply(packet, ConntrackState.INVALID if untracked else ConntrackState.ESTABLISHED)
+    back = explain(plan, reply)
+    return None if back.allowed else (reply, back.decided_by)
+
+
+def _reply(packet: Packet, state: ConntrackState) -> Packet:
+    return replace(
+        packet,
+        source=packet.destination,
+        destination=packet.source,
+        source_port=packet.destination_port,
+        destination_port=packet.source_port,
+        in_interface=packet.out_interface,
+        out_interface=packet.in_interface,
+        state=state,
+    )
+
+
+def _loss(plan: Plan, flow: Flow, packet: Packet, step: Step) -> Loss:
+    return Loss(flow.kind, flow.what, _decided_by(plan, step), _command(packet), _hint(flow.kind, packet, step))
+
+
+def _decided_by(plan: Plan, step: Step) -> str:
+    if step.rule is not None:
+        name = f"{step.tier}/{step.policy}" if step.tier else f"profile {step.policy}"
+        return f"rule {step.rule.index} ({step.action}) of {name} denies it ({step.position.file_line})"
+    if step.endpoint is None:
+        if step.reason is Reason.UNMANAGED:
+            key = f"unmanagedInterfaces.{step.direction}"
+            return f"no HostEndpoint governs {step.interface}, and {key} is deny"
+        return f"{step.reason} on {step.interface}, which no HostEndpoint governs"
+    endpoint = plan.endpoint(step.endpoint)
+    governs = f"HostEndpoint {endpoint.name} ({endpoint.position.file_line})"
+    match step.reason:
+        case Reason.END_OF_TIER:
+            return f"no {step.direction} rule in tier {step.tier} allows it, whose end denies it for {governs}"
+        case Reason.NO_PROFILE_MATCH:
+            return f"no {step.direction} rule allows it for {governs}"
+        case Reason.NO_POLICY:
+            return f"no policy for {step.direction} selects {governs}, which closes it"
+        case _:
+            return f"{step.reason} denies it for {governs}"
+
+
+def _command(packet: Packet) -> str:
+    """The question that `hostfwctl explain` answers the same way."""
+    brackets = packet.family is Family.V6 and packet.has_ports
+    destination = address_text(packet.family, packet.destination)
+    ends = [address_text(packet.family, packet.source), f"[{destination}]" if brackets else destination]
+    if packet.has_ports:
+        ends[1] += f":{packet.destination_port}/{'tcp' if packet.protocol == TCP.number else 'udp'}"
+    words = ["hostfwctl explain", *ends]
+    words += [f"--in {packet.in_interface}"] if packet.in_interface else []
+    words += [f"--out {packet.out_interface}"] if packet.out_interface else []
+    words += [f"--icmp {packet.icmp_type}"] if packet.protocol == ICMPV6.number else []
+    words += [f"--sport {packet.source_port}"] if packet.has_ports else []
+    words += [f"--state {packet.state}"] if packet.state is not ConntrackState.NEW else []
+    return " ".join(words)
+
+
+def _hint(kind: FlowKind, packet: Packet, step: Step) -> str:
+    """How to keep it: by the policy that came too early, a setting, a failsafe, or a rule."""
+    if step.policy_class is PolicyClass.UNTRACKED:
+        return "let the doNotTrack policy allow it, or name what it denies more narrowly"
+    if packet.state is ConntrackState.INVALID:
+        return "let a doNotTrack policy allow the answers too (types: [Ingress, Egress]), or track what they answer"
+    if kind is FlowKind.GATEWAY or packet.protocol == ICMPV6.number:
+        return "say neighbourDiscovery: accept in hostfw.yaml, or allow the ICMPv6 types 133 to 136"
+    protocol = "tcp" if packet.protocol == TCP.number else "udp"
+    inbound = packet.path is Path.LOCAL_IN
+    side, way = ("ingress", "inbound") if inbound else ("egress", "outbound")
+    return f"allow {protocol} port {packet.destination_port} in an {side} rule, or in failsafe.{way} of hostfw.yaml"

@@ -1,0 +1,288 @@
+"""The flows that a host lives by: for each piece of evidence, the packets that must pass.
+
+Two things are left out on purpose. An IPv4 gateway is found by ARP, which no table of ours sees, and a DHCP client's
+first messages with their answers go past netfilter over packet sockets; what remains are the renewals, which do not.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import chain, islice
+
+from hostfw.model.evidence import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.packet import ConntrackState, Packet
+from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
+from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, address_text, host_cidr
+from hostfw.policy.bindings import LOOPBACK
+
+_CLIENT_PORT = 49152
+"""The first of the dynamic ports (RFC 6335): what a new connection may come from."""
+
+_DHCP_CLIENT, _DHCP_SERVER = 68, 67
+_DHCPV6_CLIENT, _DHCPV6_SERVER = 546, 547
+_DNS = 53
+_ROUTER_ADVERTISEMENT, _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 134, 135, 136
+_ON_LINK = 255
+"""The hop limit that proves a sender on the link (RFC 4861)."""
+
+_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+_A_ROUTER = _LINK_LOCAL.address | 1
+_ALL_NODES = 0xFF02 << 112 | 1
+_ALL_DHCP_SERVERS = 0xFF02 << 112 | 1 << 16 | 2
+"""ff02::1:2 (RFC 8415)."""
+_BROADCAST = 0xFFFFFFFF
+_ANYBODY = {Family.V4: 0xC6336401, Family.V6: 0x20010DB8 << 96 | 0xBEEF}
+"""Some peer that no policy has a reason to name: 198.51.100.1 and 2001:db8::beef, of documentation (RFC 5737, 3849)."""
+
+_OF_ONE_LIST, _MOST_PEERS = 64, 512
+"""How many peers are tried before an ssh server counts as closed to everybody."""
+
+
+class FlowKind(StrEnum):
+    """What a flow is to the host."""
+
+    OWN_SESSION = "own-session"
+    SSH_SESSION = "ssh-session"
+    SSH_SERVER = "ssh-server"
+    GATEWAY = "gateway"
+    LEASE = "lease"
+    NAME_SERVER = "name-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Packets of which all must pass, or with `any_of` one; `answered` where the reverse of each must pass as well.
+
+    `what` names what is lost otherwise, in words that stay the same from one plan to the next.
+    """
+
+    kind: FlowKind
+    what: str
+    packets: tuple[Packet, ...]
+    answered: bool = True
+    any_of: bool = False
+
+
+def flows(evidence: Evidence, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
+    """The flows of what was seen, the most precious first. The plan says which peers an ssh server may have."""
+    sessions = sorted(evidence.sessions, key=lambda session: not session.own)
+    in_use = {(session.family, session.local_port) for session in sessions}
+    idle = [listener for listener in evidence.listeners if (listener.family, listener.port) not in in_use]
+    found = chain(
+        (flow for session in sessions for flow in _of_session(session, facts)),
+        (flow for listener in idle for flow in _of_listener(listener, evidence, facts, plan)),
+        (flow for gateway in evidence.gateways for flow in _of_gateway(gateway, facts)),
+        (flow for lease in evidence.leases for flow in _of_lease(lease, evidence, facts)),
+        (flow for server in evidence.name_servers for flow in _of_name_server(server, facts)),
+    )
+    first: dict[str, Flow] = {}
+    for flow in found:
+        first.setdefault(flow.what, flow)
+    return tuple(first.values())
+
+
+def _of_session(session: Session, facts: HostFacts) -> Iterator[Flow]:
+    """The connection itself, which untracked policy may cut although it is established, and another like it."""
+    interface = session.interface or _holder_of(session.family, session.local, facts)
+    if not interface:
+        return
+    kind = FlowKind.OWN_SESSION if session.own else FlowKind.SSH_SESSION
+    whose = "your" if session.own else "the"
+    where = f"from {address_text(session.family, session.peer)} to port {session.local_port} on {interface}"
+    established = _tcp(session, session.peer_port, interface, ConntrackState.ESTABLISHED)
+    yield Flow(kind, f"{whose} established ssh connection {where}", (established,))
+    again = _tcp(session, _CLIENT_PORT, interface, ConntrackState.NEW)
+    yield Flow(kind, f"another ssh connection like {whose if session.own else 'that'} {where}", (again,))
+
+
+def _tcp(session: Session, peer_port: int, interface: str, state: ConntrackState) -> Packet:
+    return Packet(
+        session.family,
+        TCP.number,
+        session.peer,
+        session.local,
+        peer_port,
+        session.local_port,
+        in_interface=interface,
+        state=state,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ servers of ssh
+
+
+def _of_listener(listener: Listener, evidence: Evidence, facts: HostFacts, plan: Plan) -> Iterator[Flow]:
+    """A server that nobody is connected to is lost if none of the peers that might be meant would get in."""
+    packets = tuple(
+        Packet(
+            listener.family,
+            TCP.number,
+            peer,
+            local,
+            _CLIENT_PORT,
+            listener.port,
+            in_interface=interface.name,
+        )
+        for interface, local in _served(listener, facts)
+        for peer in _peers(interface, listener.family, local, evidence, plan)
+    )
+    if packets:
+        address = "" if listener.address is None else f" of {address_text(listener.family, listener.address)}"
+        what = f"every ssh connection over {_ip(listener.family)} to {listener.server} on port {listener.port}{address}"
+        yield Flow(FlowKind.SSH_SERVER, what, packets, any_of=True)
+
+
+def _served(listener: Listener, facts: HostFacts) -> Iterator[tuple[Interface, int]]:
+    """The interfaces by which a server is reached from outside, each with an address of it."""
+    for interface in facts.interfaces:
+        held = [cidr.address for cidr in interface.addresses if cidr.family is listener.family]
+        mine = [address for address in held if listener.address in (None, address)]
+        if interface.name != LOOPBACK and interface.up and mine:
+            yield interface, mine[0]
+
+
+def _peers(interface: Interface, family: Family, local: int, evidence: Evidence, plan: Plan) -> Iterator[int]:
+    """Somebody, a neighbour, the gateways, and everyone whom failsafes or the rules of the interface name first."""
+    nets = (port.net for port in plan.settings.failsafe.inbound)
+    fixed = (_ANYBODY[family], local ^ 1, *(g.address for g in evidence.gateways if g.family is family))
+    named = (net.address for net in nets if net is not None and net.family is family)
+    by_rules = chain.from_iterable(_sources(rule, family) for rule in _rules(plan, interface.name))
+    wanted = (peer for peer in chain(fixed, named, by_rules) if peer is not None)
+    yield from dict.fromkeys(islice(wanted, _MOST_PEERS))
+
+
+def _rules(plan: Plan, interface: str) -> Iterator[PlannedRule]:
+    """The rules that let something in on an interface."""
+    own = next((binding.endpoint for binding in plan.bindings if binding.interface == interface), plan.wildcard)
+    if own is not None:
+        yield from (rule for rule in _all_rules(plan.endpoint(own).ingress) if rule.action is Action.ALLOW)
+
+
+def _all_rules(direction: PlannedDirection) -> Iterator[PlannedRule]:
+    tiers = (*direction.untracked_tiers, *direction.pre_dnat_tiers, *direction.tiers)
+    policies = chain((policy for tier in tiers for policy in tier.policies), direction.profiles)
+    return (rule for policy in policies for rule in policy.rules)
+
+
+def _sources(rule: PlannedRule, family: Family) -> Iterator[int]:
+    nets = rule.source.nets or ()
+    members: Iterable[Cidr] = rule.source.address_set.of(family) if rule.source.address_set is not None else ()
+    for cidrs in (nets, members):
+        yield from islice((cidr.address for cidr in cidrs if cidr.family is family), _OF_ONE_LIST)
+
+
+def _ip(family: Family) -> str:
+    return "IPv4" if family is Family.V4 else "IPv6"
+
+
+# ------------------------------------------------------------------------------------------------ what a host needs
+
+
+def _of_gateway(gateway: Gateway, facts: HostFacts) -> Iterator[Flow]:
+    """Neighbour discovery, without which nothing leaves the link over IPv6."""
+    if gateway.family is Family.V4 or gateway.address is None:
+        return
+    local = _address_on(gateway.interface, Family.V6, facts, link_local=True)
+    asked = _icmp6(_NEIGHBOUR_SOLICITATION, local, gateway.address, out_interface=gateway.interface)
+    told = _icmp6(_NEIGHBOUR_ADVERTISEMENT, gateway.address, local, in_interface=gateway.interface)
+    where = f"{address_text(Family.V6, gateway.address)} on {gateway.interface}"
+    yield Flow(FlowKind.GATEWAY, f"the gateway {where}, as neighbour discovery", (asked, told), answered=False)
+
+
+def _of_lease(lease: Lease, evidence: Evidence, facts: HostFacts) -> Iterator[Flow]:
+    address = f"{address_text(lease.family, lease.address)} on {lease.interface}"
+    if lease.kind is LeaseKind.ROUTER_ADVERTISEMENT:
+        router = _router(lease.interface, evidence)
+        told = _icmp6(_ROUTER_ADVERTISEMENT, router, _ALL_NODES, in_interface=lease.interface)
+        what = f"the address {address}, which router advertisements keep"
+        yield Flow(FlowKind.LEASE, what, (told,), answered=False)
+    elif lease.family is Family.V4:
+        server = _BROADCAST if lease.server is None else lease.server
+        renewal = _udp(lease.address, server, _DHCP_CLIENT, _DHCP_SERVER, Family.V4, out_interface=lease.interface)
+        known = lease.server is not None
+        yield Flow(FlowKind.LEASE, f"the address {address}, which DHCP renews", (renewal,), answered=known)
+    else:
+        # The client asks a multicast address, so that connection tracking does not know the answer for one.
+        local = _address_on(lease.interface, Family.V6, facts, link_local=True)
+        server = _router(lease.interface, evidence) if lease.server is None else lease.server
+        there, here = _DHCPV6_SERVER, _DHCPV6_CLIENT
+        asked = _udp(local, _ALL_DHCP_SERVERS, here, there, Family.V6, out_interface=lease.interface)
+        told = _udp(server, local, there, here, Family.V6, in_interface=lease.interface)
+        yield Flow(FlowKind.LEASE, f"the address {address}, which DHCPv6 renews", (asked, told), answered=False)
+
+
+def _of_name_server(server: NameServer, facts: HostFacts) -> Iterator[Flow]:
+    interface = server.interface or _holder_of(server.family, server.address, facts)
+    if not interface:
+        return
+    source = server.source
+    if source is None:
+        source = _address_on(interface, server.family, facts)
+    ends = (source, server.address, _CLIENT_PORT, _DNS)
+    out = _udp(*ends, server.family, out_interface=interface)
+    # What the host says to itself leaves on lo and then comes in on it.
+    back = (_udp(*ends, server.family, in_interface=interface),) if interface == LOOPBACK else ()
+    what = f"the name server {address_text(server.family, server.address)} on {interface}"
+    yield Flow(FlowKind.NAME_SERVER, what, (out, *back))
+
+
+def _udp(
+    source: int,
+    destination: int,
+    source_port: int,
+    destination_port: int,
+    family: Family,
+    *,
+    in_interface: str | None = None,
+    out_interface: str | None = None,
+) -> Packet:
+    return Packet(
+        family,
+        UDP.number,
+        source,
+        destination,
+        source_port,
+        destination_port,
+        in_interface=in_interface,
+        out_interface=out_interface,
+    )
+
+
+def _icmp6(
+    kind: int, source: int, destination: int, *, in_interface: str | None = None, out_interface: str | None = None
+) -> Packet:
+    """A message of neighbour discovery, which connection tracking leaves alone."""
+    return Packet(
+        Family.V6,
+        ICMPV6.number,
+        source,
+        destination,
+        icmp_type=kind,
+        icmp_code=0,
+        hop_limit=_ON_LINK,
+        in_interface=in_interface,
+        out_interface=out_interface,
+        state=ConntrackState.UNTRACKED,
+    )
+
+
+def _router(interface: str, evidence: Evidence) -> int:
+    """Who speaks for the network on a link: its gateway, otherwise somebody on it."""
+    gateways = (g for g in evidence.gateways if g.interface == interface and g.family is Family.V6)
+    return next((gateway.address for gateway in gateways if gateway.address is not None), _A_ROUTER)
+
+
+def _address_on(interface: str, family: Family, facts: HostFacts, *, link_local: bool = False) -> int:
+    """An address that packets leave an interface with; 0, the unspecified one, where it has none."""
+    found = facts.interface(interface)
+    held = [cidr.address for cidr in found.addresses if cidr.family is family] if found else []
+    near = [address for address in held if family is Family.V6 and _LINK_LOCAL.contains(address)]
+    far = [address for address in held if address not in near]
+    return next(iter((*near, *far) if link_local else (*far, *near)), 0)
+
+
+def _holder_of(family: Family, address: int, facts: HostFacts) -> str:
+    """The interface that has an address of this host, or nothing."""
+    wanted = host_cidr(family, address)
+    return next((interface.name for interface in facts.interfaces if wanted in interface.addresses), "")

@@ -1,0 +1,89 @@
+"""What a host is seen to live by at one moment: who is connected to it, and what it needs of its network.
+
+It is plain data that crosses the control socket: who may look sends it to who decides. Addresses are integers of their
+family, and `interface` is the one that a route says packets come and go by, empty where none is known.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hostfw.model.values import Family
+
+SSH_SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
+"""What a session of ssh runs below: OpenSSH up to 9.7, from 9.8 on (Debian 13), and Dropbear."""
+
+
+class LeaseKind(StrEnum):
+    """How an address that ends was come by."""
+
+    DHCP = "dhcp"
+    ROUTER_ADVERTISEMENT = "router-advertisement"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An established ssh connection to this host; `own` is the one that whoever asks came by."""
+
+    family: Family
+    peer: int
+    peer_port: int
+    local: int
+    local_port: int
+    interface: str = ""
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port that an ssh server listens on; `address` None stands for every address of the family."""
+
+    family: Family
+    port: int
+    address: int | None = None
+    server: str = "sshd"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where a default route leads; a point-to-point link has no gateway address."""
+
+    family: Family
+    interface: str
+    address: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An address of this host that ends unless it is renewed; `server` None where it is not known who gave it."""
+
+    kind: LeaseKind
+    family: Family
+    interface: str
+    address: int
+    server: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NameServer:
+    """A resolver that this host asks, and the address that it asks from."""
+
+    family: Family
+    address: int
+    interface: str = ""
+    source: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All of it, each kind sorted.
+
+    `sees_processes` is whether the processes were looked at: without, ssh is told by its ports alone, and no session
+    is known to be that of whoever asks.
+    """
+
+    sessions: tuple[Session, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    name_servers: tuple[NameServer, ...] = ()
+    sees_processes: bool = False
