@@ -9,10 +9,16 @@ PYTEST := $(BIN)/python -m pytest
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 # How long `make fuzz` gives each target.
 SECONDS ?= 60
-SCRIPTS := tools/bootstrap tools/clean-room .ci/run
+SCRIPTS := tools/bootstrap tools/build-deb tools/clean-room .ci/run units/hostfw-boot
+# What the installed package consists of besides Python modules; debian/rules calls `data` and `install-data`.
+DATA := build/failsafe.nft build/hostfw.schema.json
+INSTALL = install -D --mode=644
+LIB = $(DESTDIR)/usr/lib
+SHARE = $(DESTDIR)/usr/share
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel fuzz soak golden schema bench lint ruff format types imports spelling shell yaml venv clean
+.PHONY: help try test quick kernel fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
+	spelling shell yaml venv clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -50,6 +56,36 @@ schema: ## write the JSON Schema of configuration files anew, for editors
 
 bench: ## (sudo) the figures that hostfw claims, each a ratio against a baseline in the same run
 	@$(PYTHON) -m bench; $(GIVE_BACK)
+
+deb: ## (sudo, for what it installs to build with) a Debian package in dist/, for Debian 12 and 13 alike
+	@tools/bootstrap deb
+	@tools/build-deb
+
+install: data install-data ## install below DESTDIR without a package manager
+	install -d $(LIB)/python3/dist-packages $(DESTDIR)/usr/bin
+	tar --create --exclude=__pycache__ --exclude=hostfw/testing hostfw | tar --extract --no-same-owner -C $(LIB)/python3/dist-packages
+	install --mode=755 units/hostfwctl $(DESTDIR)/usr/bin/hostfwctl
+
+data: $(DATA)
+
+install-data: data
+	install -D --mode=755 units/hostfw-boot $(LIB)/hostfw/boot
+	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service
+	$(INSTALL) -t $(LIB)/systemd/system-preset units/90-hostfw.preset
+	$(INSTALL) units/hostfw.tmpfiles $(LIB)/tmpfiles.d/hostfw.conf
+	$(INSTALL) -t $(SHARE)/hostfw build/failsafe.nft build/hostfw.schema.json
+	install -d $(DESTDIR)/etc/hostfw
+
+# What protects a host before anything is accepted: what no configuration at all compiles to, whatever the host.
+build/failsafe.nft: units/bare-host.json $(shell find hostfw -name '*.py')
+	@mkdir -p build/nothing
+	$(PYTHON) -m hostfw.cli compile -f build/nothing --facts $< >$@.tmp
+	mv $@.tmp $@
+
+build/hostfw.schema.json: $(shell find hostfw -name '*.py')
+	@mkdir -p build
+	$(PYTHON) -m hostfw.cli schema >$@.tmp
+	mv $@.tmp $@
 
 lint: ruff types imports spelling shell yaml ## every linter
 
