@@ -62,13 +62,13 @@ deb: ## (sudo, for what it installs to build with) a Debian package in dist/, fo
 	@tools/build-deb
 
 install: data install-data ## install below DESTDIR without a package manager
-	install -d $(LIB)/python3/dist-packages $(DESTDIR)/usr/bin
+	install -d $(LIB)/python3/dist-packages
 	tar --create --exclude=__pycache__ --exclude=hostfw/testing hostfw | tar --extract --no-same-owner -C $(LIB)/python3/dist-packages
-	install --mode=755 units/hostfwctl $(DESTDIR)/usr/bin/hostfwctl
 
 data: $(DATA)
 
 install-data: data
+	install -D --mode=755 -t $(DESTDIR)/usr/bin units/hostfwctl
 	install -D --mode=755 units/hostfw-boot $(LIB)/hostfw/boot
 	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service
 	$(INSTALL) -t $(LIB)/systemd/system-preset units/90-hostfw.preset
