@@ -27,7 +27,16 @@ from hostfw.host.netlink import (
     text,
     u32,
 )
-from hostfw.host.nf_tables import DELSET, DELSETELEM, GETSETELEM, NEWSET, NEWSETELEM, SUBSYSTEM, TABLE_NAME
+from hostfw.host.nf_tables import (
+    DELSET,
+    DELSETELEM,
+    FIRST_SEQUENCE,
+    GETSETELEM,
+    NEWSET,
+    NEWSETELEM,
+    SUBSYSTEM,
+    TABLE_NAME,
+)
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
 
@@ -202,9 +211,9 @@ def _sealed(requests: Iterable[_Request], generation: int | None) -> tuple[bytes
     subsystem = NFGENMSG.pack(0, 0, SUBSYSTEM >> 8)
     genid = b"" if generation is None else u32(_BATCH_GENID, generation)
     every = list(requests)
-    last = len(every) + 1
-    parts: list[bytes | memoryview] = [message(_BATCH_BEGIN, NLM_F_REQUEST, 1, subsystem + genid)]
-    for sequence, (verb, body) in enumerate(every, 2):
+    last = FIRST_SEQUENCE + len(every)
+    parts: list[bytes | memoryview] = [message(_BATCH_BEGIN, NLM_F_REQUEST, FIRST_SEQUENCE, subsystem + genid)]
+    for sequence, (verb, body) in enumerate(every, FIRST_SEQUENCE + 1):
         flags = verb.flags | NLM_F_ACK if sequence == last else verb.flags
         parts.append(HEADER.pack(HEADER.size + sum(map(len, body)), verb.kind, flags, sequence, 0))
         parts.extend(body)

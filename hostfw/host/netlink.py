@@ -165,6 +165,14 @@ class NetlinkSocket:
             yield from messages(data)
 
 
+def enlarge_receive_buffer(sock: socket.socket, size_bytes: int) -> None:
+    """Ask for a receive buffer beyond the system's limit, which CAP_NET_ADMIN may, or up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size_bytes)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
+
+
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     """A complete message, addressed to the kernel."""
     return HEADER.pack(HEADER.size + len(body), kind, flags, sequence, 0) + body

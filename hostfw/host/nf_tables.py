@@ -25,6 +25,11 @@ DELSETELEM = SUBSYSTEM | 14
 GETGEN = SUBSYSTEM | 16
 GETOBJ = SUBSYSTEM | 19
 
+FIRST_SEQUENCE = 0x68660001
+"""The sequence number that our own batches begin with ("hf"): the kernel tells listeners that of the first request."""
+OWN_SEQUENCES = range(FIRST_SEQUENCE, FIRST_SEQUENCE + 2)
+"""Those by which a listener knows our own batches, whatever process, thread or PID namespace they come from."""
+
 TABLE_NAME = 1
 """NFTA_TABLE_NAME, and the table's attribute of chains, rules, sets and objects alike."""
 RULE_CHAIN = 2

@@ -37,6 +37,7 @@ from hostfw.host.netlink import (
     text,
     u32,
 )
+from hostfw.host.nf_tables import FIRST_SEQUENCE
 from hostfw.model.values import Family
 
 BEGIN, END, NEW_ELEMENTS, DELETE_ELEMENTS = 0x10, 0x11, 10 << 8 | 12, 10 << 8 | 14
@@ -55,9 +56,9 @@ def reference(kind: int, flags: int, family: int, name: str, one_by_one: list[by
     listed = [nested(1, nested(1, attribute(1, key))) for key in one_by_one]
     body = struct.pack("!BBH", family, 0, 0) + text(1, "hostfw") + text(2, name) + nested(3, *listed)
     return (
-        message(BEGIN, REQUEST, 1, subsystem + genid)
-        + message(kind, flags, 2, body)
-        + message(END, REQUEST, 3, subsystem)
+        message(BEGIN, REQUEST, FIRST_SEQUENCE, subsystem + genid)
+        + message(kind, flags, FIRST_SEQUENCE + 1, body)
+        + message(END, REQUEST, FIRST_SEQUENCE + 2, subsystem)
     )
 
 
@@ -81,10 +82,10 @@ def test_a_batch_is_what_the_kernel_takes(
     one_by_one = [given_keys.data[start : start + width] for start in range(0, len(given_keys.data), width)]
 
     assert list(batches(verb, family, "nets/32.abc", given_keys, 100)) == [
-        (reference(kind, flags, number, "nets/32.abc", one_by_one), 2)
+        (reference(kind, flags, number, "nets/32.abc", one_by_one), FIRST_SEQUENCE + 1)
     ]
     assert list(batches(verb, family, "nets/32.abc", given_keys, 100, 258)) == [
-        (reference(kind, flags, number, "nets/32.abc", one_by_one, u32(1, 258)), 2)
+        (reference(kind, flags, number, "nets/32.abc", one_by_one, u32(1, 258)), FIRST_SEQUENCE + 1)
     ]
 
 
@@ -102,7 +103,7 @@ def read_back(batch: bytes) -> Sent:
     """What a batch says, by the reader that reads the kernel's own messages."""
     sent = Sent()
     for sequence, (kind, flags, payload) in messages(batch):
-        assert sequence == 1 or kind in (NEW_ELEMENTS, END)
+        assert sequence == FIRST_SEQUENCE or kind in (NEW_ELEMENTS, END)
         if kind != NEW_ELEMENTS:
             continue
         (element_list,) = [value for number, value in attribute_list(payload, 4) if number == 3]
@@ -134,7 +135,7 @@ def test_no_attribute_is_longer_than_its_length_can_say(width: int, count: int, 
     assert (sent.keys, sent.counts) == (data, expected)
     assert sent.longest <= 0xFFFF
     assert [bool(flags & ACK) for flags in sent.flags] == [False] * (len(expected) - 1) + [True]
-    assert last == len(expected) + 1
+    assert last == FIRST_SEQUENCE + len(expected)
 
 
 @given(st.integers(0, 50), st.integers(1, 20))
@@ -317,12 +318,12 @@ def test_an_edit_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     mark = head + text(2, "s/new") + u32(4, 13) + u32(5, 2) + u32(10, 1)
     subsystem = struct.pack("!BBH", 0, 0, 10)
     assert list(messages(batch)) == [
-        (1, Message(BEGIN, REQUEST, subsystem)),
-        (2, Message(DELETE_ELEMENTS, REQUEST, element(edit.deleted.data if edit.deleted else b""))),
-        (3, Message(NEW_ELEMENTS, REQUEST | CREATE, element(edit.added.data))),
-        (4, Message(10 << 8 | 11, REQUEST, head + text(2, "s/old"))),
-        (5, Message(10 << 8 | 9, REQUEST | CREATE | ACK, mark)),
-        (6, Message(END, REQUEST, subsystem)),
+        (FIRST_SEQUENCE, Message(BEGIN, REQUEST, subsystem)),
+        (FIRST_SEQUENCE + 1, Message(DELETE_ELEMENTS, REQUEST, element(edit.deleted.data if edit.deleted else b""))),
+        (FIRST_SEQUENCE + 2, Message(NEW_ELEMENTS, REQUEST | CREATE, element(edit.added.data))),
+        (FIRST_SEQUENCE + 3, Message(10 << 8 | 11, REQUEST, head + text(2, "s/old"))),
+        (FIRST_SEQUENCE + 4, Message(10 << 8 | 9, REQUEST | CREATE | ACK, mark)),
+        (FIRST_SEQUENCE + 5, Message(END, REQUEST, subsystem)),
     ]
 
 
@@ -333,7 +334,7 @@ def test_a_content_that_is_not_known_is_flushed_first(monkeypatch: pytest.Monkey
 
     found = list(messages(told.sent[0]))
     assert found[1] == (
-        2,
+        FIRST_SEQUENCE + 1,
         Message(DELETE_ELEMENTS, REQUEST, struct.pack("!BBH", 2, 0, 0) + text(1, "hostfw") + text(2, "s")),
     )
     assert [kind for _, (kind, _, _) in found[2:]] == [NEW_ELEMENTS, 10 << 8 | 9, END]
