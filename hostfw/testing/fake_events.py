@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hostfw.host.link_events import LinkNews
-from hostfw.host.nft_events import NftNews
+from hostfw.host.nft_news import NftNews
 
 
 class FakeNftEvents:

@@ -12,7 +12,8 @@ import pytest
 
 from hostfw.host.elements import Keys, add_elements
 from hostfw.host.netlink import NetlinkError
-from hostfw.host.nft_events import NAMES, NftEvents, NftNews, Touched, Transaction, What
+from hostfw.host.nft_events import NAMES, NftEvents
+from hostfw.host.nft_news import NftNews, Touched, Transaction, What
 from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import read_generation
 from hostfw.model.values import Family
