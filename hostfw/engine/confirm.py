@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
-
-SSH_SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
-"""What a session of ssh runs below: OpenSSH up to 9.7, from 9.8 on (Debian 13), and Dropbear."""
+from hostfw.model.evidence import SSH_SERVERS
 
 _ON_PURPOSE = "`hostfwctl confirm --console` confirms nevertheless"
 _ELSEWHERE = f"run it in a new ssh connection, outside of tmux and screen; on a console {_ON_PURPOSE}"

@@ -93,7 +93,7 @@ def _of_session(session: Session, facts: HostFacts) -> Iterator[Flow]:
     established = _tcp(session, session.peer_port, interface, ConntrackState.ESTABLISHED)
     yield Flow(kind, f"{whose} established ssh connection {where}", (established,))
     again = _tcp(session, _CLIENT_PORT, interface, ConntrackState.NEW)
-    yield Flow(kind, f"another ssh connection like {whose if session.own else 'that'} {where}", (again,))
+    yield Flow(kind, f"another ssh connection like {'yours' if session.own else 'that'} {where}", (again,))
 
 
 def _tcp(session: Session, peer_port: int, interface: str, state: ConntrackState) -> Packet:

@@ -1,7 +1,7 @@
-"""Who started us: the processes above, up to the first, and the sockets that each of them holds (proc(5))."""
+"""Processes and the sockets that they hold (proc(5)): those above ours, up to the first, and others by name."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ _PARENT_FIELD = 1
 
 
 class Ancestor(NamedTuple):
-    """A process above ours: its name (at most 15 bytes) and the inodes of its sockets, None where we may not look."""
+    """A process, mostly above ours: its name (at most 15 bytes) and the inodes of its sockets, None where hidden."""
 
     pid: int
     name: str
@@ -22,6 +22,13 @@ class Ancestor(NamedTuple):
 def ancestors(pid: int | None = None, proc: Path = PROC) -> tuple[Ancestor, ...]:
     """The processes above one, by default this one, nearest first. It ends early where one has just gone."""
     return tuple(_above(os.getpid() if pid is None else pid, proc))
+
+
+def process(pid: int, names: Collection[str], proc: Path = PROC) -> Ancestor | None:
+    """A process if it has one of these names, with the sockets that it holds; None if not, or if it has gone."""
+    folder = proc / str(pid)
+    name, _ = _name_and_parent(folder)
+    return Ancestor(pid, name, _socket_inodes(folder)) if name in names else None
 
 
 def _above(pid: int, proc: Path) -> Iterator[Ancestor]:

@@ -6,25 +6,47 @@ there at some moment from one that was made later, whatever addresses and ports 
 
 import socket
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import DumpInterrupted, NetlinkSocket
+from hostfw.host.netlink import DumpInterrupted, NetlinkSocket, attributes
+from hostfw.model.values import Family
 
 NETLINK_SOCK_DIAG = 4
 
 _SOCK_DIAG_BY_FAMILY = 20
-_TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 6, 7, 10
+_TCP_ESTABLISHED, _TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 1, 6, 7, 10
 _ALL_STATES = 0xFFFFFFFF
 _CONNECTED = _ALL_STATES & ~(1 << _TCP_TIME_WAIT | 1 << _TCP_CLOSE | 1 << _TCP_LISTEN)
 """Half-open ones among them: such a socket hands its cookie on to the connection that it becomes."""
+_STANDING = 1 << _TCP_ESTABLISHED | 1 << _TCP_LISTEN
 
 _REQUEST = struct.Struct("=BBBxI48x")
 """struct inet_diag_req_v2: family, protocol, extensions, states, and a socket id that dumps do not look at."""
-_ANSWER = struct.Struct("=BBBBHH32x4xQIIIII")
+_ANSWER = struct.Struct("=BBBBHH16s16sIQIIIII")
 """struct inet_diag_msg: family, state, timer, retransmits, ports (in network order), addresses, interface, cookie,
 expiry, queues, user and inode. A cookie is two words of 32 bits; as the name of a socket their order is all one."""
+_V6_ONLY = 11
+"""INET_DIAG_SKV6ONLY, of listening IPv6 sockets."""
+_MAPPED = bytes(10) + b"\xff\xff"
+"""What an IPv4 address begins with that an IPv6 socket has (RFC 4291)."""
 _ATTEMPTS = 10
+
+
+class TcpEnd(NamedTuple):
+    """This host's end of a TCP connection, or with `peer` None of a port that is listened on.
+
+    `local` 0 is every address of the family. `interface` is the index of the one that the socket is bound to, or 0.
+    """
+
+    family: Family
+    local: int
+    local_port: int
+    peer: int | None
+    peer_port: int
+    interface: int
+    inode: int
 
 
 class TcpSocket(NamedTuple):
@@ -36,23 +58,53 @@ class TcpSocket(NamedTuple):
 
 def read_tcp_sockets() -> tuple[TcpSocket, ...]:
     """Every TCP socket, IPv4 and IPv6, that is connected or becomes so. Raises HostError."""
+    found = (_ANSWER.unpack_from(answer) for answer in _dump(_CONNECTED))
+    return tuple(TcpSocket(cookie=fields[9], inode=fields[14]) for fields in found)
+
+
+def read_tcp_ends() -> tuple[TcpEnd, ...]:
+    """Every established TCP connection and every port that is listened on. Raises HostError.
+
+    An IPv6 socket that takes IPv4 as well is listed for each family, and its IPv4 connections are IPv4.
+    """
+    return tuple(end for answer in _dump(_STANDING) for end in _ends(answer))
+
+
+def _dump(states: int) -> list[bytes]:
     for _ in range(_ATTEMPTS):
         try:
             with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
-                return tuple(
-                    _socket(answer)
+                return [
+                    answer
                     for family in (socket.AF_INET, socket.AF_INET6)
                     for answer in netlink.dump(
                         _SOCK_DIAG_BY_FAMILY,
-                        _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _CONNECTED),
+                        _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states),
                         "listing TCP connections",
                     )
-                )
+                ]
         except DumpInterrupted:
             continue
     raise HostError("TCP connections come and go too fast to be listed")
 
 
-def _socket(answer: bytes) -> TcpSocket:
-    fields = _ANSWER.unpack_from(answer)
-    return TcpSocket(cookie=fields[6], inode=fields[11])
+def _ends(answer: bytes) -> Iterator[TcpEnd]:
+    kind, state, _, _, port, peer_port, local, peer, interface, _, _, _, _, _, inode = _ANSWER.unpack_from(answer)
+    listens = state == _TCP_LISTEN
+    numbers = (socket.ntohs(port), socket.ntohs(peer_port), interface, inode)
+    if kind == socket.AF_INET:
+        yield _end(Family.V4, local[:4], None if listens else peer[:4], *numbers)
+    elif local.startswith(_MAPPED):
+        yield _end(Family.V4, local[12:], None if listens else peer[12:], *numbers)
+    else:
+        yield _end(Family.V6, local, None if listens else peer, *numbers)
+        both = listens and not any(local) and attributes(answer, _ANSWER.size).get(_V6_ONLY) == b"\0"
+        if both:
+            yield _end(Family.V4, b"", None, *numbers)
+
+
+def _end(
+    family: Family, local: bytes, peer: bytes | None, port: int, peer_port: int, interface: int, inode: int
+) -> TcpEnd:
+    far = None if peer is None else int.from_bytes(peer, "big")
+    return TcpEnd(family, int.from_bytes(local, "big"), port, far, peer_port, interface, inode)
