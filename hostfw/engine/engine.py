@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from hostfw.engine.enforce import Enforced, Writer, enforce
+from hostfw.audit.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
+from hostfw.engine.enforce import Enforced, Writer, counts, enforce
 from hostfw.engine.events import note
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
@@ -30,7 +31,7 @@ from hostfw.engine.rollback import BY_HAND, DEADLINE, due, end, restore, settle,
 from hostfw.engine.trial import accepted_of, confirm, try_out, waits
 from hostfw.engine.upkeep import Resumed, follow, protect, resume
 from hostfw.host.errors import HostError
-from hostfw.host.events import EventKind, load_event
+from hostfw.host.events import Event, EventKind, load_event
 from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import Pending, load_armed, load_pending
 from hostfw.host.state import (
@@ -48,6 +49,7 @@ from hostfw.model.problems import errors
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
 
+Counts = tuple[tuple[str, int], ...]
 Outcome = TypeVar("Outcome")
 
 
@@ -212,13 +214,11 @@ class Engine:
         except HostError as error:
             applied = failed(error)
         if isinstance(applied, Failed):
-            note(self.directories, self.host, EventKind.FAILED, generation_id, applied.message)
+            self._note_failure(applied, generation_id)
             return applied
         if applied.pending is None and (pending is not None or problems):
             end(writer, load_armed(self.directories.run))
-        awaiting = applied.pending is not None
-        kind = EventKind.AWAITING if awaiting else EventKind.APPLIED
-        note(self.directories, self.host, kind, generation_id)
+        self._note_applied(applied, confirm_within_s or 0)
         return replace(applied, warnings=(*applied.warnings, *_settled(settled)))
 
     def _enforce(self, writer: Writer, built: Generation, confirm_within_s: float | None) -> Applied | Failed:
@@ -276,22 +276,37 @@ class Engine:
             return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
         restored = restore(writer, stored)
         if isinstance(restored, Failed):
-            note(self.directories, self.host, EventKind.FAILED, stored.id, restored.message)
+            self._note_failure(restored, stored.id)
             return restored
         from_sources = restored.generation is not None
         again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
         warnings = (*restored.warnings, *self._accept(replace(again, applied_at=self.host.now())))
-        event = note(
-            self.directories, self.host, EventKind.APPLIED, again.id, f"back to generation number {number} by hand"
-        )
+        reason = f"back to generation number {number} by hand"
+        event = Event(EventKind.APPLIED, self.host.now(), again.id, reason)
+        note(self.directories, self.host, event, generation_applied(again.id, *_three(again.counts), reason))
         return TakenBack(again.id, event, from_sources, warnings)
 
     def _refused(self, refused: Refused) -> Refused:
         wrong = errors(refused.problems)
         first = f"{wrong[0].position.file_line}: {wrong[0].message}" if wrong else ""
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        note(self.directories, self.host, EventKind.REFUSED, "", f"{first}{more}")
+        event = Event(EventKind.REFUSED, self.host.now(), reason=f"{first}{more}")
+        note(self.directories, self.host, event, generation_refused(refused.problems))
         return refused
+
+    def _note_failure(self, failure: Failed, generation: str) -> None:
+        event = Event(EventKind.FAILED, self.host.now(), generation, failure.message)
+        entry = generation_failed(generation, failure.message, failure.in_force, failure.hint)
+        note(self.directories, self.host, event, entry)
+
+    def _note_applied(self, applied: Applied, within_s: float) -> None:
+        generation, pending = applied.generation, applied.pending
+        if pending is None:
+            entry = generation_applied(generation.id, *_three(counts(generation)))
+        else:
+            entry = generation_awaiting(generation.id, within_s, pending.deadline)
+        kind = EventKind.APPLIED if pending is None else EventKind.AWAITING
+        note(self.directories, self.host, Event(kind, self.host.now(), generation.id), entry)
 
     def _is_due(self) -> bool:
         """Whether something is to be taken back, or its end was not written down; without the lock, so perhaps not."""
@@ -305,6 +320,12 @@ class Engine:
 
     def _left_s(self, pending: Pending) -> float:
         return max(pending.deadline_monotonic_s - self.host.monotonic(), 0)
+
+
+def _three(counted: Counts) -> tuple[int, int, int]:
+    """The numbers of policies, endpoints and interfaces."""
+    found = dict(counted)
+    return found.get("policies", 0), found.get("endpoints", 0), found.get("interfaces", 0)
 
 
 def _settled(settled: TakenBack | Failed | None) -> tuple[str, ...]:

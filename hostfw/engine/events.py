@@ -1,5 +1,6 @@
 """What became of a generation: the one place where that becomes an event."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from hostfw.engine.host import Directories, Host
@@ -7,15 +8,19 @@ from hostfw.host.events import Event, EventKind, load_event, save_event
 from hostfw.host.stored import StateError
 
 
-def note(directories: Directories, host: Host, kind: EventKind, generation: str = "", reason: str = "") -> Event:
-    """Make an event of it and remember it as the last one; a disk that will not take it stands in nobody's way.
+def note(directories: Directories, host: Host, event: Event, entry: Mapping[str, str]) -> Event:
+    """Remember an event as the last one and announce it; a disk that will not take it stands in nobody's way.
 
     What is applied again and again is one event.
     """
-    event = Event(kind, host.now(), generation, reason)
     last = load_event(directories.state)
-    again = last is not None and (last.kind, last.generation, last.reason) == (EventKind.APPLIED, generation, reason)
-    if not (kind is EventKind.APPLIED and again):
+    again = last is not None and (last.kind, last.generation, last.reason) == (
+        event.kind,
+        event.generation,
+        event.reason,
+    )
+    if not (again and event.kind is EventKind.APPLIED):
         with suppress(StateError):
             save_event(directories.state, event)
+        host.announce(entry)
     return event

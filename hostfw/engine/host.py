@@ -1,6 +1,6 @@
 """The outside world as the engine sees it: every effect is one of these, and tests hand in their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,6 +34,10 @@ def _nftables(keep_open: Sequence[int]) -> Nftables:
     return NftablesWorker(keep_open=keep_open)
 
 
+def _announce_nothing(_: Mapping[str, str]) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Directories:
     """Where configuration is read, where accepted generations outlive a reboot, and what belongs to this boot."""
@@ -48,7 +52,8 @@ class Host:
     """The effects of one generation on the host and network namespace that we are in.
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
-    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks.
+    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks. `announce`
+    takes a journal entry about what became of a generation.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -63,3 +68,4 @@ class Host:
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
     disarm: Callable[[str], None] = watchdog.disarm
+    announce: Callable[[Mapping[str, str]], None] = _announce_nothing

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from hostfw.audit.notices import generation_confirmed, generation_rolled_back
 from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
 from hostfw.engine.generation import Generation, build, script_id
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Failed, TakenBack
 from hostfw.host.errors import HostError
-from hostfw.host.events import EventKind
+from hostfw.host.events import Event, EventKind
 from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
 from hostfw.host.state import Accepted, accepted_number, load_generation
 from hostfw.model.sources import Configuration
@@ -48,7 +49,7 @@ def settle(writer: Writer) -> TakenBack | Failed | None:
     if accepted_number(state) == pending.number:
         # Killed on its way out: it was confirmed, and only the record was still there.
         end(writer, armed)
-        note(writer.directories, writer.host, EventKind.CONFIRMED, pending.id)
+        note_confirmed(writer, pending.id)
         return None
     reason = due(pending, armed, writer.host.boot_id(), writer.host.monotonic())
     return None if reason is None else take_back(writer, pending, reason)
@@ -60,12 +61,18 @@ def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack
     restored = _restore_accepted(writer, pending, reason)
     if isinstance(restored, Failed):
         return restored
-    event = note(
-        writer.directories, writer.host, EventKind.ROLLED_BACK, pending.id if pending is not None else "", reason
-    )
+    taken_back = pending.id if pending is not None else ""
+    event = Event(EventKind.ROLLED_BACK, writer.host.now(), taken_back, reason)
+    note(writer.directories, writer.host, event, generation_rolled_back(taken_back, restored.id or "", reason))
     # The deadline has its watchdog running, which ends by itself.
     end(writer, None if reason == DEADLINE else armed)
     return TakenBack(restored.id, event, restored.id is None or restored.generation is not None, restored.warnings)
+
+
+def note_confirmed(writer: Writer, generation: str) -> None:
+    """Note that what waited is accepted."""
+    event = Event(EventKind.CONFIRMED, writer.host.now(), generation)
+    note(writer.directories, writer.host, event, generation_confirmed(generation))
 
 
 def end(writer: Writer, armed: Armed | None) -> None:

@@ -7,11 +7,10 @@ from datetime import timedelta
 
 from hostfw.engine.confirm import objection
 from hostfw.engine.enforce import Writer, counts, enforce
-from hostfw.engine.events import note
 from hostfw.engine.generation import Generation
 from hostfw.engine.installed import drift
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
-from hostfw.engine.rollback import end, settle
+from hostfw.engine.rollback import end, note_confirmed, settle
 from hostfw.host.errors import HostError
 from hostfw.host.events import EventKind, load_event
 from hostfw.host.in_force import load_in_force
@@ -132,7 +131,7 @@ def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
         return refused
     armed = load_armed(writer.directories.run)
     accept_generation(state, pending.number)
-    note(writer.directories, writer.host, EventKind.CONFIRMED, pending.id)
+    note_confirmed(writer, pending.id)
     try:
         end(writer, armed)
     except HostError as error:

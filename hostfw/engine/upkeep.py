@@ -12,6 +12,7 @@ from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.host.pending import load_pending
 from hostfw.host.state import load_accepted, load_generation
+from hostfw.model.facts import HostFacts
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
@@ -64,18 +65,17 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
 
 def protect(writer: Writer, settings: Settings) -> Generation | Failed:
     """Put base protection into force."""
-    base = base_protection(writer, settings)
+    base = base_protection(settings, writer.host.observe(settings.node))
     enforced = enforce(base, writer)
     return base if isinstance(enforced, Enforced) else enforced
 
 
-def base_protection(writer: Writer, settings: Settings) -> Generation:
+def base_protection(settings: Settings, facts: HostFacts) -> Generation:
     """The generation of an empty configuration with these settings: failsafes, and what was established."""
-    nothing = Inspected(Configuration(), settings, Resources(), ())
-    built = build(nothing, writer.host.observe(settings.node))
+    built = build(Inspected(Configuration(), settings, Resources(), ()), facts)
     if isinstance(built, Refused):
-        # Settings alone cannot conflict with a host; their own defaults never do.
-        built = build(inspect(Configuration()), writer.host.observe(None))
+        # Settings alone cannot conflict with a host; if one day they do, their defaults never will.
+        built = build(inspect(Configuration()), facts)
     if isinstance(built, Refused):
         raise AssertionError("an empty configuration was refused")  # noqa: TRY004  not about a type
     return built

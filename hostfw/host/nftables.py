@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -82,13 +82,16 @@ class NftablesWorker:
     It works in the network namespace that the caller was in at the start, on one request at a time. A worker that
     died or was closed is replaced at the next request; closing it after a big script gives its memory back.
     `keep_open` are descriptors that the worker holds as well: with the writer lock among them, nobody else writes
-    until a commit that outlives its killed parent has ended.
+    until a commit that outlives its killed parent has ended. `started` hears the process id of each worker.
     """
 
-    def __init__(self, timeout_s: float = TIMEOUT_S, keep_open: Sequence[int] = ()) -> None:
+    def __init__(
+        self, timeout_s: float = TIMEOUT_S, keep_open: Sequence[int] = (), started: Callable[[int], None] | None = None
+    ) -> None:
         self._timeout_s = timeout_s
         self._keep_open = tuple(keep_open)
-        self._worker: _Worker | None = _start(self._keep_open)
+        self._started = started
+        self._worker: _Worker | None = self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -165,8 +168,14 @@ class NftablesWorker:
         if worker and worker.process.poll() is not None and worker.ready:
             _end(worker, grace_s=0)
             worker = None
-        self._worker = worker or _start(self._keep_open)
+        self._worker = worker or self._start()
         return self._worker
+
+    def _start(self) -> "_Worker":
+        worker = _start(self._keep_open)
+        if self._started is not None:
+            self._started(worker.process.pid)
+        return worker
 
 
 def nft_version() -> str:

@@ -1,0 +1,69 @@
+"""What the service tells the journal of of its own accord: repairs, interfaces, troubles."""
+
+import traceback
+from collections.abc import Mapping
+
+from hostfw.audit import notices
+from hostfw.audit.notices import Actor
+from hostfw.daemon.backoff import WINDOW_S
+from hostfw.daemon.outbox import Outbox
+from hostfw.engine.generation import Generation, Refused
+from hostfw.engine.outcomes import Applied, Failed
+
+
+class Announcer:
+    """Who tells. Nothing here waits or raises."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        """Tells through an outbox."""
+        self._outbox = outbox
+
+    def bindings(self, before: Generation | None, now: Generation) -> None:
+        """Tell which interfaces have come under a HostEndpoint, and which are no longer."""
+        old, new = _bound(before), _bound(now)
+        for interface, endpoint in old.items():
+            if new.get(interface) != endpoint:
+                self._outbox.send(notices.interface_unbound(interface, endpoint, now.id))
+        for interface, endpoint in new.items():
+            if old.get(interface) != endpoint:
+                self._outbox.send(notices.interface_bound(interface, endpoint, now.id))
+
+    def restored(self, deeds: tuple[str, ...], generation: str, actor: Actor) -> None:
+        """Tell that another's hand was undone."""
+        self._outbox.send(notices.tables_restored(deeds, generation, actor))
+
+    def backed_off(self, times: int, retry_s: float, deeds: tuple[str, ...], actor: Actor) -> None:
+        """Tell that the next repair has to wait."""
+        self._outbox.send(notices.tampering_backed_off(times, WINDOW_S, retry_s, deeds, actor))
+
+    def not_restored(self, generation: str, failed: Failed) -> None:
+        """Tell that another's hand could not be undone."""
+        self._outbox.send(notices.generation_failed(generation, failed.message, failed.in_force, failed.hint))
+
+    def followed(self, outcome: Applied | Refused | Failed) -> None:
+        """Tell what came of following the host."""
+        match outcome:
+            case Applied(generation):
+                policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
+                counts = (policies, endpoints, generation.governed_interfaces)
+                self._outbox.send(notices.generation_applied(generation.id, *counts, "as interfaces changed"))
+            case Refused(problems):
+                self._outbox.send(notices.generation_refused(problems))
+            case Failed():
+                self._outbox.send(notices.generation_failed("", outcome.message, outcome.in_force, outcome.hint))
+
+    def trouble(self, message: str, in_force: str) -> None:
+        """Tell what went wrong at the start."""
+        self._outbox.send(notices.generation_failed("", message, in_force))
+
+    def defect(self, error: BaseException) -> None:
+        """Tell of a defect of ours, with its traceback."""
+        trace = "".join(traceback.format_exception(error))
+        entry = notices.generation_failed("", f"a defect of hostfw: {type(error).__name__}: {error}")
+        self._outbox.send({**entry, "HOSTFW_TRACEBACK": trace})
+
+
+def _bound(generation: Generation | None) -> Mapping[str, str]:
+    if generation is None:
+        return {}
+    return {binding.interface: binding.endpoint for binding in generation.plan.bindings if binding.present}

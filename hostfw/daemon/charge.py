@@ -1,0 +1,52 @@
+"""What the service is in charge of: the generation in force, and the one thread on which anything is written."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from hostfw.engine.engine import Engine
+from hostfw.engine.generation import Generation
+from hostfw.engine.host import Directories, Host
+from hostfw.host.nftables import Nftables, NftablesWorker
+
+KNOWN_WORKERS = 64
+"""How many nft workers of ours are remembered, to tell their transactions from others'."""
+
+T = TypeVar("T")
+InForce = Callable[[Generation | None], None]
+
+
+class Charge:
+    """An engine that is kept, with what it has put into force.
+
+    `in_force` hears of each generation that has come into force, in the event loop; None of a script that nothing else
+    is known of, or of nothing at all.
+    """
+
+    def __init__(self, directories: Directories, host: Host, in_force: InForce) -> None:
+        """Belongs to the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "writer")
+        self._in_force = in_force
+        self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
+        self.current: Generation | None = None
+        self.engine = Engine(directories, replace(host, nftables=self._nftables), tell=self._told)
+
+    async def write(self, work: Callable[[Engine], T]) -> T:
+        """Have the engine do something, when it is its turn."""
+        return await self._loop.run_in_executor(self._thread, work, self.engine)
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._thread.shutdown()
+
+    def _nftables(self, keep_open: Sequence[int]) -> Nftables:
+        return NftablesWorker(keep_open=keep_open, started=self.workers.append)
+
+    def _told(self, generation: Generation | None) -> None:
+        """On the writing thread."""
+        self.current = generation
+        self._loop.call_soon_threadsafe(self._in_force, generation)

@@ -1,0 +1,21 @@
+"""What the service meets beyond the engine's world: who tells it of events, and whom it tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hostfw.daemon.audit import AuditHost
+from hostfw.engine.host import Host
+from hostfw.host.journal import Journal
+from hostfw.host.link_events import LinkEvents, LinkListener
+from hostfw.host.nft_events import NftEvents, NftListener
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The world of a service; tests hand in their own."""
+
+    journal: Journal
+    host: Host = field(default_factory=Host)
+    audit: AuditHost = field(default_factory=AuditHost)
+    listen_nft: Callable[[], NftListener] = NftEvents
+    listen_links: Callable[[], LinkListener] = LinkEvents

@@ -1,0 +1,107 @@
+"""The control socket of the daemon: who may ask, and what is asked in which words."""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from hostfw.control.codec import CodecError
+from hostfw.control.requests import Reply, Request
+from hostfw.control.socket import END, MOST_BYTES, Letter, Refusal, answer_bytes, letter_of, our_namespace, socket_path
+from hostfw.engine.host import Directories
+from hostfw.host.errors import HostError
+
+READ_TIMEOUT_S = 60.0
+"""How long a request may take to come in."""
+
+_UCRED = struct.Struct("=iII")
+_ROOT = 0
+
+Answer = Callable[[Request], Awaitable[Reply]]
+
+
+async def serve(directories: Directories, answer: Answer) -> asyncio.Server:
+    """Listen at the control socket, for root alone. Raises HostError if another daemon does, or the path is no good."""
+    path = socket_path(directories.run)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_way(path)
+        old = os.umask(0o177)
+        try:
+            return await asyncio.start_unix_server(
+                lambda reader, writer: _converse(reader, writer, directories, answer), str(path), limit=MOST_BYTES
+            )
+        finally:
+            os.umask(old)
+    except OSError as error:
+        raise HostError(f"{path}: cannot be listened at: {error.strerror or error}") from error
+
+
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answer
+) -> None:
+    """One request and its answer; whatever the other side does, only this conversation ends."""
+    with suppress(OSError):
+        try:
+            said = await _answer(reader, writer, directories, answer)
+            if said is not None:
+                writer.write(answer_bytes(said))
+                await writer.drain()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answer
+) -> Reply | Refusal | None:
+    if _peer_uid(writer.get_extra_info("socket")) != _ROOT:
+        return Refusal("only root may ask the daemon", "run it as root")
+    try:
+        data = await asyncio.wait_for(reader.readuntil(END), READ_TIMEOUT_S)
+        letter = letter_of(data[: -len(END)])
+    except (asyncio.IncompleteReadError, TimeoutError):
+        return None
+    except (CodecError, asyncio.LimitOverrunError) as error:
+        return Refusal(f"the daemon does not understand the request: {error}", "`systemctl restart hostfw`")
+    return _not_ours(letter, directories) or await answer(letter.request)
+
+
+def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:
+    """Why a request is not for this daemon."""
+    if letter.namespace != our_namespace():
+        return Refusal("this daemon is of another network namespace", elsewhere=True)
+    ours = (str(directories.config.absolute()), str(directories.state.absolute()))
+    if (letter.config_dir, letter.state_dir) != ours:
+        return Refusal(
+            f"the daemon of this run directory works on {ours[0]} and {ours[1]}",
+            "name the same --config-dir and --state-dir, or a --run-dir of its own",
+        )
+    return None
+
+
+def _peer_uid(sock: socket.socket) -> int:
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    uid: int = _UCRED.unpack(credentials)[1]
+    return uid
+
+
+def _make_way(path: Path) -> None:
+    """Remove the socket of a daemon that is no more. Raises HostError if there is one still."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except FileNotFoundError:
+            return
+        except TimeoutError:
+            pass
+    raise HostError(f"another daemon listens at {path}", "`systemctl status hostfw` shows it")
