@@ -9,16 +9,21 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hostfw.testing.hosts.image import why_no_hosts
+
 TESTS = Path(__file__).parent
 TIERS = ("lint", "unit", "golden", "property", "conformance", "kernel", "system")
 NAMESPACE_TIERS = ("kernel",)
 """Tiers that put real rulesets into network namespaces of their own."""
+HOST_TIERS = ("system",)
+"""Tiers that boot whole hosts. What a test waits for there, a root image among it, may take minutes."""
+HOST_TIMEOUT_S = 900
 
 # No deadline: a test machine is shared, and a slow example is not a wrong one.
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("full", max_examples=200, deadline=None)
 settings.register_profile(
-    "soak", max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "soak", max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("quick")
 
@@ -52,7 +57,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip, with the reason, what this machine or this run cannot do."""
     wanted = any(_tier(item.path) in NAMESPACE_TIERS for item in items)
     unable = _why_no_namespaces() if wanted else None
+    no_hosts = why_no_hosts() if any(_tier(item.path) in HOST_TIERS for item in items) else None
     for item in items:
+        if _tier(item.path) in HOST_TIERS:
+            item.add_marker(pytest.mark.timeout(HOST_TIMEOUT_S))
+            if no_hosts:
+                item.add_marker(pytest.mark.skip(reason=no_hosts))
         if unable and _tier(item.path) in NAMESPACE_TIERS:
             item.add_marker(pytest.mark.skip(reason=unable))
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
