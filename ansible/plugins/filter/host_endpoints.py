@@ -1,0 +1,73 @@
+# Copyright: the hostfw authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The filter hostfw.hostfw.host_endpoints."""
+
+from __future__ import annotations
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+name: host_endpoints
+author: The hostfw authors
+version_added: 0.1.0
+short_description: HostEndpoints of an inventory, as YAML
+description:
+  - Makes HostEndpoint manifests of what the inventory and the facts say about hosts, so that selectors in policies
+    mean the fleet.
+  - A host has the labels of C(hostfw_labels) and one for each of its groups.
+  - Its addresses are those of C(hostfw_addresses), or else those of its facts, or else the one in C(ansible_host).
+  - The same inventory and facts give the same bytes.
+positional: _input, hosts
+options:
+  _input:
+    description: The variables of each host, which is C(hostvars).
+    type: dict
+    required: true
+  hosts:
+    description: Names of the hosts that get HostEndpoints.
+    type: list
+    elements: str
+    required: true
+  group_label_prefix:
+    description: What stands before the name of a group in the label that its hosts get.
+    type: str
+    default: group/
+"""
+
+EXAMPLES = r"""
+- name: Write the HostEndpoints of the whole inventory
+  ansible.builtin.copy:
+    content: "{{ hostvars | hostfw.hostfw.host_endpoints(groups['all']) }}"
+    dest: etc/endpoints.yaml
+    mode: "0644"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+_value:
+  description: A YAML text of one document for each HostEndpoint, in the order of their names.
+  type: str
+"""
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.hostfw.hostfw.plugins.module_utils.inventory import InventoryError, host_endpoints, manifests
+
+
+def _host_endpoints(hostvars, hosts, group_label_prefix="group/"):
+    missing = [host for host in hosts if host not in hostvars]
+    if missing:
+        raise AnsibleFilterError("not in the inventory: {0}".format(", ".join(missing)))
+    try:
+        return manifests(host_endpoints(hosts, hostvars, group_label_prefix))
+    except InventoryError as error:
+        raise AnsibleFilterError("these hosts cannot become HostEndpoints:\n{0}".format(error))
+
+
+class FilterModule(object):
+    """What Ansible asks a file of filters for."""
+
+    def filters(self):
+        """The filters by name."""
+        return {"host_endpoints": _host_endpoints}

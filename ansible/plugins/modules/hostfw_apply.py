@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright: the hostfw authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The module hostfw.hostfw.hostfw_apply."""
+
+from __future__ import annotations
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: hostfw_apply
+author: The hostfw authors (@hostfw)
+version_added: 0.1.0
+short_description: Put a hostfw configuration into force
+description:
+  - Puts a directory into force on the host, as C(hostfwctl apply -f) does.
+  - With O(confirm_within) the host takes the change back by itself, unless M(hostfw.hostfw.hostfw_confirm) is run in
+    time over a connection made since. The role P(hostfw.hostfw.hostfw#role) does all of it in the right order.
+options:
+  src:
+    description: A directory on the host that holds the whole configuration, settings included.
+    type: path
+    required: true
+  confirm_within:
+    description:
+      - For how many seconds the change is in force unless it is confirmed.
+      - V(0) accepts it at once.
+    type: int
+    default: 120
+  accept_loss:
+    description: Whether a change that hostfw finds to cut off connections in use is meant to.
+    type: bool
+    default: false
+  accept_shrink:
+    description: Whether to believe Feeds whose files lost more than their C(maxShrink).
+    type: bool
+    default: false
+  hostfwctl:
+    description: The command on the host.
+    type: path
+    default: /usr/bin/hostfwctl
+attributes:
+  check_mode:
+    support: full
+    description: Says whether the ruleset would change, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows which resources and settings differ from those that are accepted.
+  platform:
+    support: full
+    platforms: debian
+    description: The systems that it runs on.
+extends_documentation_fragment: []
+seealso:
+  - module: hostfw.hostfw.hostfw_confirm
+  - module: hostfw.hostfw.hostfw_config
+"""
+
+EXAMPLES = r"""
+- name: Try the staged configuration for a minute and a half
+  hostfw.hostfw.hostfw_apply:
+    src: /etc/hostfw.staging
+    confirm_within: 90
+  register: applied
+
+- name: Make the next task prove that a new connection can be made
+  ansible.builtin.meta: reset_connection
+
+- name: Keep it
+  hostfw.hostfw.hostfw_confirm:
+"""
+
+RETURN = r"""
+result:
+  description: V(applied), or V(unchanged) where the ruleset is in force already.
+  returned: success
+  type: str
+generation:
+  description: The generation in force; none in check mode, when it is not known before the host has compiled it.
+  returned: success
+  type: str
+confirm_by:
+  description: Until when it must be confirmed (UTC), empty if it is accepted.
+  returned: success
+  type: str
+differences:
+  description: The resources and settings that are new (+), changed (~) or gone (-), as C(hostfwctl diff) shows them.
+  returned: success
+  type: list
+  elements: str
+hostfw_warnings:
+  description: What hostfw warned about.
+  returned: success
+  type: list
+  elements: str
+inspection:
+  description: The whole ApplyResult of hostfw.io/v1; empty in check mode.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl
+
+
+def main():
+    """Apply, or say what that would change."""
+    spec = {
+        "src": {"type": "path", "required": True},
+        "confirm_within": {"type": "int", "default": 120},
+        "accept_loss": {"type": "bool", "default": False},
+        "accept_shrink": {"type": "bool", "default": False},
+    }
+    spec.update(hostfwctl.ARGUMENT_SPEC)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    differences = _differences(module)
+    diff = {"prepared": differences}
+    if module.check_mode:
+        script = _script(module, differences)
+        module.exit_json(
+            changed=bool(script),
+            result="applied" if script else "unchanged",
+            generation="",
+            confirm_by="",
+            differences=differences.splitlines(),
+            hostfw_warnings=[],
+            inspection={},
+            diff=diff,
+        )
+    status, found, err = hostfwctl.run_json(module, *_arguments(module.params), cwd=module.params["src"])
+    if status != hostfwctl.DONE:
+        module.fail_json(
+            msg="hostfw did not put {0} into force:\n{1}".format(module.params["src"], hostfwctl.complaint(found, err)),
+            rc=status,
+            inspection=found,
+            diff=diff,
+        )
+    module.exit_json(
+        changed=found["result"] == "applied",
+        result=found["result"],
+        generation=found["generation"],
+        confirm_by=found.get("confirmBy") or "",
+        differences=differences.splitlines(),
+        hostfw_warnings=[*found.get("warnings", []), *[item["message"] for item in found.get("problems", [])]],
+        inspection=found,
+        diff=diff,
+    )
+
+
+def _arguments(params):
+    """The verb with what it is told; the directory is the working directory, so that records name files below it."""
+    arguments = ["apply", "-f", "."]
+    if params["confirm_within"] > 0:
+        arguments.extend(["--confirm-within", "{0}s".format(params["confirm_within"])])
+    if params["accept_loss"]:
+        arguments.append("--accept-loss")
+    if params["accept_shrink"]:
+        arguments.append("--accept-shrink")
+    return arguments
+
+
+def _differences(module):
+    """What differs from the accepted configuration, as a person reads it."""
+    return _diff(module)
+
+
+def _script(module, differences):
+    """The nft script of the change, which follows the differences; empty where the ruleset stays as it is."""
+    return _diff(module, "--nft")[len(differences) :].strip()
+
+
+def _diff(module, *options):
+    status, out, err = hostfwctl.run(module, "diff", "-f", ".", *options, cwd=module.params["src"])
+    if status not in (hostfwctl.DONE, hostfwctl.DIFFERS) or (status == hostfwctl.DIFFERS and not out):
+        module.fail_json(msg="hostfw cannot compare {0}:\n{1}".format(module.params["src"], err.strip()), rc=status)
+    return out
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright: the hostfw authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The module hostfw.hostfw.hostfw_config."""
+
+from __future__ import annotations
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: hostfw_config
+author: The hostfw authors (@hostfw)
+version_added: 0.1.0
+short_description: Make the configuration directory of hostfw hold what another directory holds
+description:
+  - Replaces the configuration directory with the files of another one at one moment, so that nobody reads half of it.
+  - Nothing is reloaded. What was put into force from O(src) and what the directory holds agree afterwards.
+  - Files that hostfw leaves out, such as those that begin with a dot, stay where they are.
+options:
+  src:
+    description: A directory on the host.
+    type: path
+    required: true
+  dest:
+    description: The configuration directory.
+    type: path
+    default: /etc/hostfw
+  backup:
+    description: A directory that is to hold what O(dest) held before, if that changes.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Says what would change.
+  diff_mode:
+    support: full
+    description: Names the files that are new, changed and gone.
+  platform:
+    support: full
+    platforms: debian
+    description: The systems that it runs on.
+seealso:
+  - module: hostfw.hostfw.hostfw_apply
+"""
+
+EXAMPLES = r"""
+- name: Make /etc agree with what is in force
+  hostfw.hostfw.hostfw_config:
+    src: /etc/hostfw.staging
+"""
+
+RETURN = r"""
+files:
+  description: The files that are new (+), changed (~) or gone (-).
+  returned: success
+  type: list
+  elements: str
+  sample: ["~ endpoints.yaml", "+ policies/web.yaml"]
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration
+
+
+def main():
+    """Compare the files, and replace the directory if they differ."""
+    module = AnsibleModule(
+        argument_spec={
+            "src": {"type": "path", "required": True},
+            "dest": {"type": "path", "default": "/etc/hostfw"},
+            "backup": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    src, dest, backup = (module.params[name] for name in ("src", "dest", "backup"))
+    if not os.path.isdir(src):
+        module.fail_json(msg="{0} is not a directory".format(src))
+    old, new = configuration.contents(dest), configuration.contents(src)
+    files = configuration.differences(old, new)
+    if files and not module.check_mode:
+        try:
+            if backup:
+                configuration.replace(backup, old)
+            configuration.replace(dest, new)
+        except OSError as error:
+            module.fail_json(msg="{0} cannot be replaced: {1}".format(dest, error))
+    module.exit_json(changed=bool(files), files=files, diff={"prepared": "".join(line + "\n" for line in files)})
+
+
+if __name__ == "__main__":
+    main()

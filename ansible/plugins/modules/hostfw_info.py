@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright: the hostfw authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The module hostfw.hostfw.hostfw_info."""
+
+from __future__ import annotations
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: hostfw_info
+author: The hostfw authors (@hostfw)
+version_added: 0.1.0
+short_description: What hostfw has in force on a host
+description:
+  - Gives what C(hostfwctl status), C(hostfwctl history) and C(hostfwctl version) say, and whether the configuration
+    directory agrees with what is accepted.
+  - Does not fail where hostfw is not installed or nothing is in force, but says so.
+options:
+  hostfwctl:
+    description: The command on the host.
+    type: path
+    default: /usr/bin/hostfwctl
+attributes:
+  check_mode:
+    support: full
+    description: Never changes anything.
+  diff_mode:
+    support: none
+    description: Never changes anything.
+  platform:
+    support: full
+    platforms: debian
+    description: The systems that it runs on.
+"""
+
+EXAMPLES = r"""
+- name: Look what is in force
+  hostfw.hostfw.hostfw_info:
+  register: firewall
+
+- name: Insist that the host is protected as its files say
+  ansible.builtin.assert:
+    that:
+      - firewall.in_force
+      - firewall.agrees
+      - firewall.status.drift == []
+"""
+
+RETURN = r"""
+installed:
+  description: Whether there is a hostfwctl.
+  returned: always
+  type: bool
+in_force:
+  description: Whether a generation is in force.
+  returned: always
+  type: bool
+generation:
+  description: The generation in force, empty if there is none or it is not known.
+  returned: always
+  type: str
+agrees:
+  description: Whether the configuration directory says what is accepted.
+  returned: always
+  type: bool
+waits:
+  description: Whether what is in force waits to be confirmed.
+  returned: always
+  type: bool
+status:
+  description: The Status of hostfw.io/v1, empty if hostfw is not installed.
+  returned: always
+  type: dict
+history:
+  description: The stored generations, the latest first.
+  returned: always
+  type: list
+  elements: dict
+version:
+  description: The Version of hostfw.io/v1, empty if hostfw is not installed.
+  returned: always
+  type: dict
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl
+
+_NOTHING = {
+    "installed": False,
+    "in_force": False,
+    "generation": "",
+    "agrees": False,
+    "waits": False,
+    "status": {},
+    "history": [],
+    "version": {},
+}
+
+
+def main():
+    """Ask the verbs that only look."""
+    module = AnsibleModule(argument_spec=dict(hostfwctl.ARGUMENT_SPEC), supports_check_mode=True)
+    if not os.path.exists(module.params["hostfwctl"]):
+        module.exit_json(changed=False, **_NOTHING)
+    _, status, err = hostfwctl.run_json(module, "status")
+    if not status:
+        module.fail_json(msg="hostfw does not say what is in force:\n{0}".format(err.strip()))
+    _, history, _ = hostfwctl.run_json(module, "history")
+    _, version, _ = hostfwctl.run_json(module, "version")
+    differs, _, _ = hostfwctl.run(module, "diff")
+    module.exit_json(
+        changed=False,
+        installed=True,
+        in_force=status["inForce"],
+        generation=status["generation"] or "",
+        agrees=differs == hostfwctl.DONE,
+        waits=status["confirmation"] is not None,
+        status=status,
+        history=history.get("items", []),
+        version=version,
+    )
+
+
+if __name__ == "__main__":
+    main()
