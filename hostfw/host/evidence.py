@@ -42,8 +42,11 @@ def collect(proc: Path = PROC) -> Evidence:
     waiting |= dict.fromkeys(_activated(ends, proc), "sshd")
     held = frozenset(inode for server in servers for inode in server.sockets)
     mine = _own(processes.ancestors(), connected)
+    # The ports of ssh are those that its servers listen on, and those of their sessions that somebody listens on.
     taken = {end.local_port for end in ends if end.peer is None}
-    sessions = (end for end in ends if end.peer is not None and end.inode in held and end.local_port in taken)
+    ports = {end.local_port for end in ends if end.peer is None and end.inode in waiting}
+    ports |= {end.local_port for end in ends if end.peer is not None and end.inode in held} & taken
+    sessions = (end for end in ends if end.peer is not None and end.local_port in ports)
     listeners = (_listener(end, waiting[end.inode]) for end in ends if end.peer is None and end.inode in waiting)
     return _evidence((_session(end, own=end.inode in mine) for end in sessions), listeners, sees_processes=True)
 
