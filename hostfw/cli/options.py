@@ -37,6 +37,7 @@ class Options(NamedTuple):
     to: int | None = None
     if_pending: str | None = None
     accept_shrink: bool = False
+    accept_lockout: bool = False
     source: str = ""
     destination: str = ""
     in_interface: str | None = None
@@ -57,3 +58,4 @@ class Options(NamedTuple):
     reason: str | None = None
     top: bool = False
     rate_s: int | None = None
+    shell: str = ""

@@ -44,6 +44,7 @@ def apply(parser: ArgumentParser) -> None:
         action="store_true",
         help="believe Feeds whose files lost more than their maxShrink of what was accepted",
     )
+    _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -76,6 +77,7 @@ def history(parser: ArgumentParser) -> None:
 
 def reload(parser: ArgumentParser) -> None:
     """The arguments of `reload`."""
+    _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -180,9 +182,22 @@ def counters(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
 
 
+def completion(parser: ArgumentParser) -> None:
+    """The arguments of `completion`."""
+    parser.add_argument("shell", metavar="SHELL", choices=("bash", "fish", "zsh"), help="bash, fish or zsh")
+
+
 def version(parser: ArgumentParser) -> None:
     """The arguments of `version`."""
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _add_accept_lockout(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-lockout",
+        action="store_true",
+        help="put it into force even if it cuts off ssh, DHCP, name servers or the gateway of this host",
+    )
 
 
 def _add_files(parser: ArgumentParser) -> None:

@@ -99,7 +99,7 @@ hostfwctl diff -f staging/ --nft""",
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [--accept-shrink] [--confirm-within TIME] [-o FORM]",
+        "[-f PATH...] [--confirm-within TIME] [--accept-lockout] [--accept-shrink] [-o FORM]",
         """\
 Compile a configuration for this host and put it into force, at one moment for every
 packet. Counters, established connections and the tables of other programs stay as
@@ -111,6 +111,11 @@ taken back when the time is over, whatever has become of hostfwctl by then; a re
 before comes up with what was accepted. Until then `reload` and `apply` are refused;
 `apply --confirm-within` replaces what waits. A change that does not touch the ruleset
 is accepted at once.
+
+A configuration that would cut off what this host is seen to live by, such as your own
+ssh connection (the next one like it), is refused with what would be lost and why, unless
+it is lost already; --accept-lockout says that the loss is meant. lockoutCheck in
+hostfw.yaml turns that into a warning, or off.
 
 A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
 content, and a warning says so; --accept-shrink says that the loss is meant.
@@ -199,7 +204,7 @@ hostfwctl history -o json | jq '.items[] | select(.accepted).number'""",
     Verb(
         "reload",
         "read the configuration directory again and put it into force",
-        "[-o text|json]",
+        "[--accept-lockout] [-o text|json]",
         """\
 As `apply` of the configuration directory. What `systemctl reload hostfw` runs: it
 returns when the new generation is in force, and fails if it is not.""",
@@ -427,6 +432,22 @@ hostfwctl counters -o json | jq '.rules[] | select(.packets == 0) | .origin'""",
 1  the counters could not be read, or no such policy is in force
 4  nothing is in force, or not permitted""",
         takes.counters,
+    ),
+    Verb(
+        "completion",
+        "print what a shell needs to complete hostfwctl",
+        "SHELL",
+        """\
+Print a script with which bash, fish or zsh completes verbs, options and their values,
+the names of resources in /etc/hostfw among them. The Debian package has it in place.""",
+        """\
+hostfwctl completion bash > ~/.local/share/bash-completion/completions/hostfwctl
+hostfwctl completion fish > ~/.config/fish/completions/hostfwctl.fish
+hostfwctl completion zsh > ~/.zfunc/_hostfwctl    # with fpath+=~/.zfunc""",
+        """\
+0  printed
+2  there is no such shell""",
+        takes.completion,
     ),
     Verb(
         "version",
