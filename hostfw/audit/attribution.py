@@ -5,7 +5,7 @@ Plan knows both. What a Plan does not account for is left as the record has it: 
 not be put down to a rule that came after it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
@@ -79,6 +79,16 @@ def attribution(plan: Plan, generation: str = "") -> Attribution:
         {binding.interface: binding.endpoint for binding in plan.bindings},
         plan.wildcard or "",
     )
+
+
+def writers(tag: LogTag, generations: Sequence[Attribution]) -> Sequence[Attribution]:
+    """Those of some generations that may have written a record, `tag` being what its prefix says.
+
+    While one generation takes over from another, a record may be of either, unless only one has such a rule.
+    """
+    if tag.reason is not Reason.RULE:
+        return generations
+    return tuple(of for of in generations if tag in of.rules) or generations
 
 
 def policies_of(plan: Plan) -> Iterator[PlannedPolicy]:

@@ -4,15 +4,16 @@ The field names are an interface (docs/audit.md). A field that is not known, or 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import reduce
 
-from hostfw.audit.attribution import Attribution
+from hostfw.audit.attribution import Attribution, writers
 from hostfw.audit.headers import Headers
 from hostfw.audit.message_ids import MessageId
-from hostfw.audit.prefix import LogTag, decode
+from hostfw.audit.prefix import SHORTENED, LogTag, decode
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 
@@ -73,7 +74,7 @@ class PacketEvent:
     @property
     def by(self) -> str:
         """What decided, in the words that `make try` and log tags use: `default/web ingress[0]`."""
-        return _plain(str(LogTag(Action.DENY, self.direction, self.reason, self.tier, self.policy, self.rule)))
+        return plain(str(LogTag(Action.DENY, self.direction, self.reason, self.tier, self.policy, self.rule)))
 
     @property
     def source(self) -> str:
@@ -134,6 +135,35 @@ def packet_event(
     )
 
 
+def certain_event(
+    prefix: str,
+    packet: Headers,
+    interfaces: tuple[str, str],
+    moment: datetime,
+    generations: Sequence[Attribution],
+) -> PacketEvent | None:
+    """What is certain of a log record that one of several generations wrote, as `packet_event` has it."""
+    tag = decode(prefix)
+    if tag is None:
+        return None
+    found = [packet_event(prefix, packet, interfaces, moment, of) for of in writers(tag, generations)]
+    events = [event for event in found if event is not None]
+    return reduce(_agreed, events) if events else None
+
+
+def _agreed(one: PacketEvent, other: PacketEvent) -> PacketEvent:
+    """What two readings of a record agree on. Names differ only where one of them is not spelled out."""
+    return replace(
+        one,
+        tier=other.tier if SHORTENED in one.tier else one.tier,
+        policy=other.policy if SHORTENED in one.policy else one.policy,
+        kind=one.kind if one.kind == other.kind else "",
+        origin=one.origin if one.origin == other.origin else "",
+        endpoint=one.endpoint if one.endpoint == other.endpoint else "",
+        generation=one.generation if one.generation == other.generation else "",
+    )
+
+
 def fields(event: PacketEvent) -> dict[str, str]:
     """The fields of the event's journal entry, without those that are not known."""
     packet = event.packet
@@ -181,10 +211,15 @@ def message(event: PacketEvent) -> str:
     """The event as one line for people and grep."""
     word = _WORDS.get(event.action) or event.action.replace("-", " ")
     ends = f"{event.source or '?'} -> {event.destination or '?'}"
-    where = f" on {_plain(event.interface)}" if event.interface else ""
-    origin = f" ({_plain(event.origin)})" if event.origin else ""
+    where = f" on {plain(event.interface)}" if event.interface else ""
+    origin = f" ({plain(event.origin)})" if event.origin else ""
     times = f", {event.count} times" if event.count > 1 else ""
     return f"{word} {event.direction} {event.protocol or 'packet'} {ends}{where} by {event.by}{origin}{times}"
+
+
+def plain(text: str) -> str:
+    """The text on one line: a log prefix may come from another's rule, or a name from a process, and hold anything."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _message_id(action: EventAction) -> MessageId:
@@ -205,8 +240,3 @@ def _end(family: Family | None, address: str, port: int | None) -> str:
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _plain(text: str) -> str:
-    """The text on one line: a prefix may come from another's rule and hold anything."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -2,6 +2,9 @@
 
 A flood must not bury what else happens, nor fill memory: at most `most` events are open at a time, and the oldest is
 given out early for a new one. Nothing is ever lost: the counts of all events that come out are those that went in.
+
+Where an event must not wait, the first of its kind is given out at once, and those like it follow folded, once a
+window, for as long as they come.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,13 +27,20 @@ T = TypeVar("T")
 class Fold:
     """The events that wait for others like them. Moments are seconds of one monotonic clock, from the caller.
 
-    `let_go` counts those that were given out before their window had ended, for want of room.
+    `at_once` is whether the first of its kind is given out as it comes. `let_go` counts those kinds that were closed
+    before their window had ended, for want of room.
     """
 
     window_s: float = WINDOW_S
     most: int = MOST_OPEN
+    at_once: bool = False
     let_go: int = 0
-    _open: dict[PacketEvent, tuple[float, PacketEvent]] = field(default_factory=dict)
+    _open: dict[PacketEvent, tuple[float, PacketEvent | None]] = field(default_factory=dict)
+
+    @property
+    def packets(self) -> int:
+        """How many packets are in the events that wait."""
+        return sum(event.count for _, event in self._open.values() if event is not None)
 
     def add(self, event: PacketEvent, now_s: float) -> tuple[PacketEvent, ...]:
         """Take an event in; gives those whose time is up, and the oldest if there was no room left."""
@@ -38,24 +48,29 @@ class Fold:
         key = _likeness(event)
         if key in self._open:
             since_s, known = self._open[key]
-            self._open[key] = since_s, folded(known, event)
+            self._open[key] = since_s, event if known is None else folded(known, event)
             return out
         if len(self._open) >= self.most:
-            oldest = next(iter(self._open))
-            out = (*out, self._open.pop(oldest)[1])
+            _, oldest = self._open.pop(next(iter(self._open)))
+            out = out if oldest is None else (*out, oldest)
             self.let_go += 1
-        self._open[key] = now_s, event
-        return out
+        self._open[key] = now_s, None if self.at_once else event
+        return (*out, event) if self.at_once else out
 
     def due(self, now_s: float) -> tuple[PacketEvent, ...]:
         """Give out the events whose window has ended, in the order in which they began."""
         out = []
         while self.wait_s(now_s) == 0:
-            out.append(self._open.pop(next(iter(self._open)))[1])
+            key = next(iter(self._open))
+            _, event = self._open.pop(key)
+            if event is not None:
+                out.append(event)
+                if self.at_once:
+                    self._open[key] = now_s, None
         return tuple(out)
 
     def wait_s(self, now_s: float) -> float | None:
-        """How long until the next event is due; None if none waits."""
+        """How long until the next window ends; None if none is open."""
         if not self._open:
             return None
         since_s, _ = next(iter(self._open.values()))
@@ -63,7 +78,7 @@ class Fold:
 
     def flush(self) -> tuple[PacketEvent, ...]:
         """Give out everything, as at the end."""
-        out = tuple(event for _, event in self._open.values())
+        out = tuple(event for _, event in self._open.values() if event is not None)
         self._open.clear()
         return out
 

@@ -17,6 +17,8 @@ from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction
 
 MAX_PREFIX_BYTES = 127
+SHORTENED = "~"
+"""What a shortened name holds and no resource name may."""
 _MARK = "hostfw:"
 _TIER_BYTES = 24
 _POLICY_BYTES = 56
@@ -80,7 +82,7 @@ def stands_for(decoded: str, name: str) -> bool:
     return decoded in (name, shorten(name, _TIER_BYTES), shorten(name, _POLICY_BYTES))
 
 
-def shorten(name: str, limit: int, mark: str = "~") -> str:
+def shorten(name: str, limit: int, mark: str = SHORTENED) -> str:
     """The name itself if it fits `limit` characters, or its head, a mark and a digest that tells it from others."""
     if len(name) <= limit:
         return name

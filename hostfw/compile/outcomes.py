@@ -23,6 +23,11 @@ from hostfw.nft.objects import (
     Verdict,
 )
 
+LOG_RECORDS = "log/records"
+"""The counter of the log records that were made, whoever reads them."""
+SUPPRESSED = ("log/suppressed/source", "log/suppressed/no-room", "log/suppressed/shared")
+"""The counters of the packets that were not logged, by the limit that they were beyond."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:

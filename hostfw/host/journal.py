@@ -1,8 +1,16 @@
-"""The journal: where events go for good, as fields. Without journald they are JSON lines on a stream."""
+"""The journal: where events go for good, as fields. Without journald they are JSON lines on a stream.
 
+Entries go to journald's own socket in its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/), not through
+`sd_journal_sendv`: that waits without end for a journald that hangs, and says nothing where there is none.
+"""
+
+import errno
 import json
+import select
+import socket
+import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -12,6 +20,12 @@ from hostfw.host.files import reason
 
 SOCKET = Path("/run/systemd/journal/socket")
 """There while journald runs (systemd-journald.service(8))."""
+
+PATIENCE_S = 0.05
+"""How long an entry waits for a journald that is busy: its socket holds 512 of them (net.unix.max_dgram_qlen)."""
+
+_DATAGRAMS = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+_LENGTH = struct.Struct("<Q")
 
 
 class Journal(Protocol):
@@ -23,16 +37,31 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SystemdJournal:
-    """journald, through systemd-python; `sendv` takes `NAME=value` texts."""
+    """journald, by its socket. It is found anew for each entry, since journald may have started anew."""
 
-    sendv: Callable[..., None]
+    path: Path = SOCKET
+    patience_s: float = PATIENCE_S
 
     def send(self, fields: Mapping[str, str]) -> None:
         """Write one entry to the journal. Raises HostError."""
+        entry = b"".join(_native(fields))
         try:
-            self.sendv(*(f"{name}={value}" for name, value in fields.items()))
+            with socket.socket(socket.AF_UNIX, _DATAGRAMS) as sock:
+                sock.connect(str(self.path))
+                try:
+                    sock.send(entry)
+                except BlockingIOError:
+                    self._wait(sock)
+                    sock.send(entry)
         except OSError as error:
-            raise HostError(f"the journal cannot be written: {reason(error)}") from error
+            why = "it takes no more for now" if error.errno == errno.EAGAIN else reason(error)
+            raise HostError(f"the journal cannot be written: {why}") from error
+
+    def _wait(self, sock: socket.socket) -> None:
+        """Wait a moment for room."""
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        poll.poll(self.patience_s * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +79,16 @@ class JsonLines:
             raise HostError(f"events cannot be written: {reason(error)}") from error
 
 
-def open_journal(stream: TextIO | None = None, socket: Path = SOCKET) -> Journal:
-    """The journal where journald runs and systemd-python is there; otherwise the stream, by default standard error."""
-    lines = JsonLines(stream or sys.stderr)
-    if not socket.is_socket():
-        return lines
-    try:
-        # python3-systemd is a recommendation, not a dependency: a container has no use for it.
-        from systemd.journal import sendv
-    except ImportError:
-        return lines
-    return SystemdJournal(sendv)
+def open_journal(stream: TextIO | None = None, path: Path = SOCKET) -> Journal:
+    """The journal where journald runs; otherwise the stream, by default standard error."""
+    return SystemdJournal(path) if path.is_socket() else JsonLines(stream or sys.stderr)
+
+
+def _native(fields: Mapping[str, str]) -> Iterator[bytes]:
+    """Each field on a line, or where its value has more than one, with its length in front."""
+    for name, value in fields.items():
+        data = value.encode(errors="replace")
+        if b"\n" in data:
+            yield name.encode() + b"\n" + _LENGTH.pack(len(data)) + data + b"\n"
+        else:
+            yield name.encode() + b"=" + data + b"\n"

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Self
 
 from hostfw.host.elements import Edit, Keys
+from hostfw.host.errors import HostError
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nflog import NflogRecord
@@ -208,12 +209,22 @@ class FakeNflog:
     arrivals: deque[tuple[float, tuple[NflogRecord, ...]]] = field(default_factory=deque)
     lost: int = 0
     overruns: int = 0
+    closed: bool = False
+    refusals: deque[HostError] = field(default_factory=deque)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.close()
+
+    def close(self) -> None:
+        """Note that the group was left."""
+        self.closed = True
+
+    def fileno(self) -> int:
+        """No descriptor that anything could wait on."""
+        return -1
 
     def wait(self, timeout_s: float | None) -> bool:
         """Let time pass until records come."""
@@ -227,7 +238,9 @@ class FakeNflog:
         return True
 
     def read(self) -> tuple[NflogRecord, ...]:
-        """The records that have come."""
+        """The records that have come, or a refusal."""
+        if self.refusals:
+            raise self.refusals.popleft()
         if self.arrivals and self.arrivals[0][0] <= self.clock.elapsed_s:
             return self.arrivals.popleft()[1]
         return ()

@@ -8,8 +8,10 @@ from hostfw.audit.events import EventAction, fields
 from hostfw.audit.message_ids import MessageId
 from hostfw.cli.arguments import LOGGED_REASONS
 from tests.unit.event_builders import SYN, event
+from tests.unit.test_notices import NOTICES
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+NOTICE_FIELDS = MANUAL.partition("| field | value |")[2].partition("| field | value |")[2].partition("\n\n")[0]
 FIELDS = MANUAL.partition("| field | value |")[2].partition("\n\n")[0]
 
 
@@ -21,6 +23,15 @@ def test_the_manual_has_every_field_in_order() -> None:
     documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
     assert sorted(documented) == sorted(fields(event(packet=everything, interfaces=("eth0", "eth1"))))
+
+
+def test_the_manual_has_every_field_of_notices() -> None:
+    """And no other."""
+    rows = [line.split("|")[1] for line in NOTICE_FIELDS.splitlines()[1:]]
+
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    assert documented == {name for notice in NOTICES for name in notice[1] if name.startswith("HOSTFW_")}
 
 
 def test_the_manual_has_every_value_of_what_has_few() -> None:

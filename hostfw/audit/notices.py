@@ -1,0 +1,268 @@
+"""Notices: what happens to generations and to the daemon, as the fields of journal entries.
+
+As with packet events, the field names are an interface (docs/audit.md), a field that is not known or does not apply
+is left out, and MESSAGE is one line for people and grep. Each function is one kind of event.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hostfw.audit.events import IDENTIFIER, plain
+from hostfw.audit.message_ids import MessageId
+from hostfw.model.problems import Problem, errors
+
+Fields = dict[str, str]
+"""The fields of one journal entry."""
+
+_ERROR, _WARNING, _NOTICE, _INFORMATIONAL = "3", "4", "5", "6"
+
+_MOST_LINES = 20
+"""Of problems, or of what was changed, in one entry: what follows is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The process that did something, as far as that is known: its command name, its pid, its user's number."""
+
+    process: str = ""
+    pid: int | None = None
+    uid: int | None = None
+
+    def __str__(self) -> str:
+        pid = "" if self.pid is None else f"[{self.pid}]"
+        return f"{self.process}{pid}" if self.process else f"process {self.pid}" if self.pid is not None else ""
+
+
+UNKNOWN_ACTOR = Actor()
+
+
+def generation_applied(
+    generation: str, policies: int, endpoints: int, interfaces: int, reason: str = "", actor: Actor = UNKNOWN_ACTOR
+) -> Fields:
+    """A generation was put into force and accepted; `reason` says why if nobody asked for it just now."""
+    why = f", {reason}" if reason else ""
+    counts = f"{_counted(policies, 'policy', 'policies')}, {_counted(endpoints, 'endpoint')}"
+    return _entry(
+        MessageId.GENERATION_APPLIED,
+        _NOTICE,
+        f"generation {generation} is in force: {counts}, {_counted(interfaces, 'interface')}{why}",
+        GENERATION=generation,
+        POLICIES=policies,
+        ENDPOINTS=endpoints,
+        INTERFACES=interfaces,
+        CAUSE=reason,
+        **_by(actor),
+    )
+
+
+def generation_refused(problems: Sequence[Problem], actor: Actor = UNKNOWN_ACTOR) -> Fields:
+    """A configuration was refused, and what is in force is unchanged: the first line of each problem."""
+    wrong = errors(problems)
+    first = f": {wrong[0].position.file_line}: {wrong[0].message}" if wrong else ""
+    more = f", and {_counted(len(wrong) - 1, 'more problem')}" if len(wrong) > 1 else ""
+    return _entry(
+        MessageId.GENERATION_REFUSED,
+        _WARNING,
+        f"the configuration was refused{first}{more}",
+        PROBLEMS=_lines(map(str, wrong)),
+        PROBLEM_COUNT=len(wrong),
+        ORIGIN=wrong[0].position.file_line if wrong else "",
+        **_by(actor),
+    )
+
+
+def generation_failed(
+    generation: str, message: str, in_force: str = "", hint: str = "", actor: Actor = UNKNOWN_ACTOR
+) -> Fields:
+    """A generation could not be put into force; `in_force` says what is enforced nevertheless."""
+    nevertheless = f"; {in_force}" if in_force else ""
+    which = f"generation {generation}" if generation else "the generation"
+    return _entry(
+        MessageId.GENERATION_FAILED,
+        _ERROR,
+        f"{which} could not be put into force: {message}{nevertheless}",
+        GENERATION=generation,
+        CAUSE=message,
+        IN_FORCE=in_force,
+        HINT=hint,
+        **_by(actor),
+    )
+
+
+def generation_awaiting(generation: str, within_s: float, deadline: datetime, actor: Actor = UNKNOWN_ACTOR) -> Fields:
+    """A generation is in force and will be taken back unless it is confirmed in time."""
+    return _entry(
+        MessageId.GENERATION_AWAITING,
+        _NOTICE,
+        f"generation {generation} is in force until it is confirmed or, in {within_s:.0f} seconds, taken back",
+        GENERATION=generation,
+        WITHIN_SECONDS=f"{within_s:.0f}",
+        DEADLINE=deadline.astimezone(UTC).isoformat(timespec="seconds"),
+        **_by(actor),
+    )
+
+
+def generation_confirmed(generation: str, actor: Actor = UNKNOWN_ACTOR) -> Fields:
+    """What was in force for a time is accepted."""
+    message = f"generation {generation} was confirmed"
+    return _entry(MessageId.GENERATION_CONFIRMED, _NOTICE, message, GENERATION=generation, **_by(actor))
+
+
+def generation_rolled_back(taken_back: str, back_to: str, reason: str, actor: Actor = UNKNOWN_ACTOR) -> Fields:
+    """A generation was taken back; `back_to` is in force again, empty for none at all, where nothing was before."""
+    which = f"generation {taken_back}" if taken_back else "what was in force"
+    now = f"generation {back_to} is in force again" if back_to else "nothing is in force, as before"
+    return _entry(
+        MessageId.GENERATION_ROLLED_BACK,
+        _WARNING,
+        f"{which} was taken back: {reason}; {now}",
+        GENERATION=back_to,
+        TAKEN_BACK=taken_back,
+        CAUSE=reason,
+        **_by(actor),
+    )
+
+
+def tables_restored(what: Sequence[str], generation: str = "", actor: Actor = UNKNOWN_ACTOR) -> Fields:
+    """Another's hand was in our tables and was undone; `what` are sentences (`engine.installed.drift`)."""
+    by = f" by {actor}" if str(actor) else ""
+    first = f": {what[0]}" if what else ""
+    more = f", and {len(what) - 1} more" if len(what) > 1 else ""
+    return _entry(
+        MessageId.TABLES_RESTORED,
+        _WARNING,
+        f"the ruleset was changed{by} and is restored{first}{more}",
+        GENERATION=generation,
+        CHANGES=_lines(what),
+        **_by(actor),
+    )
+
+
+def tampering_backed_off(
+    times: int, within_s: float, retry_after_s: float, what: Sequence[str] = (), actor: Actor = UNKNOWN_ACTOR
+) -> Fields:
+    """Another program undoes every restoration; the next is put off, and base protection stays."""
+    by = f" by {actor}" if str(actor) else ""
+    return _entry(
+        MessageId.TAMPERING_BACKED_OFF,
+        _ERROR,
+        f"the ruleset was changed{by} {times} times within {within_s:.0f} seconds; "
+        f"it is restored again in {retry_after_s:.0f} seconds",
+        TIMES=times,
+        WITHIN_SECONDS=f"{within_s:.0f}",
+        RETRY_SECONDS=f"{retry_after_s:.0f}",
+        CHANGES=_lines(what),
+        **_by(actor),
+    )
+
+
+def interface_bound(interface: str, endpoint: str, generation: str = "") -> Fields:
+    """A HostEndpoint governs an interface from now on."""
+    return _entry(
+        MessageId.INTERFACE_BOUND,
+        _INFORMATIONAL,
+        f"interface {interface} is governed by HostEndpoint {endpoint}",
+        INTERFACE=interface,
+        ENDPOINT=endpoint,
+        GENERATION=generation,
+    )
+
+
+def interface_unbound(interface: str, endpoint: str, generation: str = "") -> Fields:
+    """A HostEndpoint governs an interface no more: it has gone, or matches no longer."""
+    return _entry(
+        MessageId.INTERFACE_UNBOUND,
+        _INFORMATIONAL,
+        f"interface {interface} is no longer governed by HostEndpoint {endpoint}",
+        INTERFACE=interface,
+        ENDPOINT=endpoint,
+        GENERATION=generation,
+    )
+
+
+def feed_shrunk(problem: Problem, feed: str = "", path: str = "") -> Fields:
+    """A feed's file lost more than it may, so its accepted content stays in force; `problem` is the warning of it."""
+    return _entry(
+        MessageId.FEED_SHRUNK,
+        _WARNING,
+        f"{problem.position.file_line}: {problem.message}",
+        FEED=feed,
+        FILE=path,
+        ORIGIN=problem.position.file_line,
+        HINT=problem.hint,
+    )
+
+
+def records_missed(records: int, suppressed: int) -> Fields:
+    """While nothing read the log, `records` of packets went by, and `suppressed` packets were beyond the limits."""
+    beyond = f", and {_counted(suppressed, 'packet')} beyond the limits of the log" if suppressed else ""
+    return _entry(
+        MessageId.RECORDS_MISSED,
+        _WARNING,
+        f"{_counted(records, 'log record')} went by while nothing read the log{beyond}; "
+        "`hostfwctl counters` has every packet",
+        RECORDS=records,
+        SUPPRESSED=suppressed,
+    )
+
+
+def records_lost(records: int) -> Fields:
+    """Records came faster than they were read."""
+    return _entry(
+        MessageId.RECORDS_LOST,
+        _WARNING,
+        f"{_counted(records, 'log record') if records else 'some log records'} came faster than they were read and "
+        "are lost; `hostfwctl counters` has every packet",
+        RECORDS=records,
+    )
+
+
+def entries_unwritten(entries: int, reason: str) -> Fields:
+    """The journal, which takes entries again, had refused so many that they could not all wait for it."""
+    return _entry(
+        MessageId.ENTRIES_UNWRITTEN,
+        _WARNING,
+        f"{_counted(entries, 'journal entry', 'journal entries')} could not be written: {reason}",
+        ENTRIES=entries,
+        CAUSE=reason,
+    )
+
+
+def log_unreadable(message: str, hint: str = "") -> Fields:
+    """Nothing can be read of what the kernel logs; it is tried again."""
+    return _entry(
+        MessageId.LOG_UNREADABLE, _ERROR, f"denied packets are counted, but not told of: {message}", HINT=hint
+    )
+
+
+def log_readable(group: int) -> Fields:
+    """What the kernel logs is read again."""
+    return _entry(MessageId.LOG_READABLE, _NOTICE, f"NFLOG group {group} is read again")
+
+
+def _entry(kind: MessageId, priority: str, message: str, **fields: object) -> Fields:
+    """The entry of one event; the names of `fields` are without HOSTFW_."""
+    known = {f"HOSTFW_{name}": str(value) for name, value in fields.items() if value is not None and value != ""}
+    return {
+        "MESSAGE": plain(message),
+        "MESSAGE_ID": kind,
+        "PRIORITY": priority,
+        "SYSLOG_IDENTIFIER": IDENTIFIER,
+        **known,
+    }
+
+
+def _by(actor: Actor) -> dict[str, object]:
+    return {"PROCESS": actor.process, "PID": actor.pid, "UID": actor.uid}
+
+
+def _lines(sentences: Iterable[str]) -> str:
+    """One a line, the first of them."""
+    lines = [plain(sentence) for sentence in sentences]
+    more = [f"and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+    return "\n".join((*lines[:_MOST_LINES], *more))
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"

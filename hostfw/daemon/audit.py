@@ -1,0 +1,389 @@
+"""The audit of the service: NFLOG records become journal entries, and what went untold is said.
+
+Nothing here waits or raises: a journal that hangs, a group that another program reads and a flood are each told of,
+and the service goes on. What is read at a time is bounded, so that a flood cannot keep the loop from anything else.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from hostfw.audit.attribution import Attribution
+from hostfw.audit.events import PacketEvent, certain_event, fields
+from hostfw.audit.fold import Fold
+from hostfw.audit.headers import headers
+from hostfw.audit.notices import log_readable, log_unreadable, records_lost, records_missed
+from hostfw.daemon.outbox import Outbox
+from hostfw.engine.log_counts import LogCounts, read_log_counts
+from hostfw.host import clock
+from hostfw.host.clock import Clock
+from hostfw.host.errors import HostError
+from hostfw.host.heard import Heard, HeardFile
+from hostfw.host.nflog import Nflog, NflogReader, NflogRecord, interface_name
+from hostfw.model.settings import Logging
+
+DATAGRAMS_AT_A_TIME = 16
+"""Of 64 records each: some 30 ms of work between two looks at everything else."""
+SETTLE_S = 0.3
+"""How long a record of the generation before may be under way: in the kernel's batch, then in our socket."""
+RETRY_S = 10.0
+"""How often a group that could not be read is tried again."""
+LOSSES_EVERY_S = 1.0
+"""How often at most it is said that records were lost."""
+
+
+class Memory(Protocol):
+    """What outlives us in the run directory; `host.heard.HeardFile` is one."""
+
+    def load(self) -> Heard | None:
+        """What was kept."""
+
+    def save(self, heard: Heard) -> None:
+        """Keep it. Raises HostError."""
+
+    def close(self) -> None:
+        """Nothing more is kept."""
+
+
+@dataclass(slots=True)
+class NoMemory:
+    """Where nothing can be kept, every start is the first."""
+
+    def load(self) -> Heard | None:
+        """Nothing."""
+        return None
+
+    def save(self, heard: Heard) -> None:
+        """Kept nowhere."""
+
+    def close(self) -> None:
+        """Nothing was open."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHost:
+    """The effects of the audit beside its journal: tests hand in their own."""
+
+    open_reader: Callable[[int, int], Nflog] = NflogReader
+    read_counts: Callable[[], LogCounts | None] = read_log_counts
+    interface_name: Callable[[int], str] = interface_name
+    clock: Clock = clock
+
+
+class Figures(NamedTuple):
+    """What status and metrics tell of the audit, since the service began.
+
+    `records` are those of ours that were read, `events` the entries that came of them, `foreign` the records of other
+    programs in our group. `lost` records found our buffer full, `overruns` is how often it was; `missed` ones went by
+    while nobody listened. `suppressed` packets were beyond the kernel's limits, by limit, since the tables were made.
+    `unwritten` entries were refused by the journal, and `waiting` ones may still be taken. `listening` is whether the
+    log can be read.
+    """
+
+    records: int
+    events: int
+    foreign: int
+    lost: int
+    overruns: int
+    missed: int
+    suppressed: dict[str, int]
+    unwritten: int
+    waiting: int
+    listening: bool
+
+
+@dataclass(slots=True)
+class Audit:
+    """What turns NFLOG records into journal entries. It reads nothing before `listen`.
+
+    Whoever has a loop of its own calls `read` when `fileno` is readable and `due` after `wait_s`; `run` does both.
+    """
+
+    outbox: Outbox
+    memory: Memory = field(default_factory=NoMemory)
+    host: AuditHost = field(default_factory=AuditHost)
+    attribution: Attribution = field(default_factory=Attribution)
+    _fold: Fold = field(default_factory=lambda: Fold(at_once=True))
+    _others: list[tuple[float, Attribution]] = field(default_factory=list)
+    _reader: Nflog | None = None
+    _logging: Logging | None = None
+    _unreadable: bool = False
+    _retry_s: float | None = None
+    _told: int = 0
+    _records: int = 0
+    _events: int = 0
+    _foreign: int = 0
+    _lost: int = 0
+    _overruns: int = 0
+    _missed: int = 0
+    _seen_lost: tuple[int, int] = (0, 0)
+    _said_lost: int = 0
+    _said_overruns: int = 0
+    _losses_said_s: float = float("-inf")
+    _suppressed: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    # ------------------------------------------------------------------------------------------ what it is told of
+
+    def listen(self, logging: Logging) -> None:
+        """Read the NFLOG group of these settings from now on; what went by since somebody last did is said."""
+        wanted = (logging.group, logging.snaplen_bytes)
+        if self._reader is not None and self._logging is not None:
+            if wanted == (self._logging.group, self._logging.snaplen_bytes):
+                return
+            self._drain()
+            self._close_reader()
+        self._logging = logging
+        self._open()
+        self._changed.set()
+
+    def changing(self, candidate: Attribution) -> None:
+        """Another generation is about to be put into force: until `attribute` a record may be of either."""
+        self._others.append((float("inf"), candidate))
+
+    def attribute(self, attribution: Attribution) -> None:
+        """A generation is in force. Records of the one before may still be under way, and are not put down to it."""
+        until_s = self.host.clock.monotonic() + SETTLE_S
+        self._others = [other for other in self._others if other[0] < float("inf")]
+        self._others.append((until_s, self.attribution))
+        self.attribution = attribution
+        self._recount()
+
+    # -------------------------------------------------------------------------------------------------- the loop's
+
+    def fileno(self) -> int | None:
+        """The descriptor to wait on; it changes when `listen` does, and is None while the group cannot be read."""
+        return None if self._reader is None else self._reader.fileno()
+
+    def read(self) -> int:
+        """Take in what has come, as much as is right at a time; gives the number of records."""
+        taken = 0
+        for _ in range(DATAGRAMS_AT_A_TIME):
+            records = self._read_once()
+            if not records:
+                break
+            taken += len(records)
+            for record in records:
+                self._take(record)
+        if taken:
+            self._keep()
+        return taken
+
+    def wait_s(self) -> float | None:
+        """How long until `due` has something to do; None until something comes."""
+        now_s = self.host.clock.monotonic()
+        retry_s = None if self._retry_s is None else max(self._retry_s - now_s, 0.0)
+        losses_s = None
+        if self._lost > self._said_lost:
+            losses_s = max(self._losses_said_s + LOSSES_EVERY_S - now_s, 0.0)
+        waits = (self._fold.wait_s(now_s), self.outbox.wait_s(), retry_s, losses_s)
+        return min((wait_s for wait_s in waits if wait_s is not None), default=None)
+
+    def due(self) -> None:
+        """Do what time has come for: folded events, entries that wait for the journal, another try to listen."""
+        now_s = self.host.clock.monotonic()
+        if self._give(self._fold.due(now_s)):
+            self._keep()
+        self._say_losses(now_s)
+        self.outbox.due()
+        if self._retry_s is not None and now_s >= self._retry_s:
+            self._open()
+            self._changed.set()
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Read and tell until it is stopped, then tell of what was still folded."""
+        loop = asyncio.get_running_loop()
+        watched: int | None = None
+        stop = asyncio.ensure_future(stopped.wait())
+        try:
+            while not stopped.is_set():
+                self._changed.clear()
+                if watched != self.fileno():
+                    if watched is not None:
+                        loop.remove_reader(watched)
+                    watched = self.fileno()
+                    if watched is not None:
+                        loop.add_reader(watched, self._changed.set)
+                changed = asyncio.ensure_future(self._changed.wait())
+                await asyncio.wait((stop, changed), timeout=self.wait_s(), return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                self.read()
+                self.due()
+        finally:
+            stop.cancel()
+            if watched is not None:
+                loop.remove_reader(watched)
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell of everything that has come, as at the end."""
+        self._drain()
+        self._say_losses(float("inf"))
+        self._recount()
+        self._keep()
+        self.outbox.deliver()
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._close_reader()
+        self.memory.close()
+
+    def figures(self) -> Figures:
+        """What there is to tell of the audit itself."""
+        counts = self._counts()
+        return Figures(
+            records=self._records,
+            events=self._events,
+            foreign=self._foreign,
+            lost=self._lost,
+            overruns=self._overruns,
+            missed=self._missed,
+            suppressed=dict(counts.suppressed) if counts else {},
+            unwritten=self.outbox.unwritten,
+            waiting=self.outbox.waiting,
+            listening=self._reader is not None,
+        )
+
+    # ---------------------------------------------------------------------------------------------------- records
+
+    def _read_once(self) -> tuple[NflogRecord, ...]:
+        if self._reader is None:
+            return ()
+        try:
+            records = self._reader.read()
+        except HostError as error:
+            self._cannot(error)
+            return ()
+        lost, overruns = self._reader.lost, self._reader.overruns
+        self._lost += lost - self._seen_lost[0]
+        self._overruns += overruns - self._seen_lost[1]
+        self._seen_lost = lost, overruns
+        return records
+
+    def _take(self, record: NflogRecord) -> None:
+        moment = self.host.clock.now() if record.timestamp is None else datetime.fromtimestamp(record.timestamp, UTC)
+        interfaces = self.host.interface_name(record.indev), self.host.interface_name(record.outdev)
+        packet = headers(record.payload, record.family)
+        event = certain_event(record.prefix, packet, interfaces, moment, self._generations())
+        if event is None:
+            self._foreign += 1
+            return
+        self._records += 1
+        self._give(self._fold.add(event, self.host.clock.monotonic()))
+
+    def _generations(self) -> tuple[Attribution, ...]:
+        """Those that a record which is read now may be of."""
+        if self._others:
+            now_s = self.host.clock.monotonic()
+            self._others = [other for other in self._others if now_s < other[0]]
+        return (self.attribution, *(of for _, of in self._others))
+
+    def _give(self, events: Iterable[PacketEvent]) -> bool:
+        given = False
+        for event in events:
+            self.outbox.send(fields(event))
+            self._events += 1
+            self._told += event.count
+            given = True
+        return given
+
+    def _drain(self) -> None:
+        """Everything that has come, and what was folded of it."""
+        while self.read():
+            pass
+        self._give(self._fold.flush())
+
+    # --------------------------------------------------------------------------------------------- what went untold
+
+    def _say_losses(self, now_s: float) -> None:
+        """Say what was lost since it was last said, at most once a second; an overrun alone only at the end."""
+        lost = self._lost - self._said_lost
+        at_the_end = now_s == float("inf") and self._overruns > self._said_overruns
+        if not (lost or at_the_end) or now_s < self._losses_said_s + LOSSES_EVERY_S:
+            return
+        self._said_lost, self._said_overruns = self._lost, self._overruns
+        self._losses_said_s = now_s
+        self._told += lost
+        self.outbox.send(records_lost(lost))
+        self._keep()
+
+    def _open(self) -> None:
+        """Join the group, and say what went by since somebody last listened."""
+        logging = self._logging
+        self._retry_s = None
+        if logging is None:
+            return
+        # Counted before the group is joined: what comes in between counts as missed the next time, and not as heard.
+        counts = self._counts()
+        try:
+            self._reader = self.host.open_reader(logging.group, logging.snaplen_bytes)
+        except HostError as error:
+            self._cannot(error)
+            return
+        self._seen_lost = 0, 0
+        if self._unreadable:
+            self._unreadable = False
+            self.outbox.send(log_readable(logging.group))
+        if counts is not None:
+            self._say_missed(counts)
+
+    def _say_missed(self, counts: LogCounts) -> None:
+        kept = self.memory.load() or Heard(0, 0)
+        # Counters that are lower than they were have begun anew, with their tables.
+        missed = counts.records - kept.records if counts.records >= kept.records else counts.records
+        beyond = counts.all_suppressed
+        suppressed = beyond - kept.suppressed if beyond >= kept.suppressed else beyond
+        self._told, self._suppressed = counts.records, beyond
+        self._missed += missed
+        if missed or suppressed:
+            self.outbox.send(records_missed(missed, suppressed))
+        self._keep()
+
+    def _recount(self) -> None:
+        """Hold what was told of against the kernel's counters, which begin anew with their tables."""
+        counts = self._counts()
+        if counts is None:
+            return
+        self._suppressed = counts.all_suppressed
+        self._told = min(self._told, counts.records)
+
+    def _counts(self) -> LogCounts | None:
+        try:
+            return self.host.read_counts()
+        except HostError:
+            return None
+
+    def _keep(self) -> None:
+        try:
+            self.memory.save(Heard(self._told, self._suppressed))
+        except HostError:
+            # Memory that is full: the next start will say of some records again that they were missed.
+            self.memory.close()
+            self.memory = NoMemory()
+
+    def _cannot(self, error: HostError) -> None:
+        """Say once that the group cannot be read, and try again later."""
+        self._close_reader()
+        self._retry_s = self.host.clock.monotonic() + RETRY_S
+        if not self._unreadable:
+            self._unreadable = True
+            self.outbox.send(log_unreadable(error.message, error.hint))
+
+    def _close_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+            self._changed.set()
+
+
+def open_audit(run_dir: Path, outbox: Outbox, host: AuditHost | None = None) -> Audit:
+    """The audit of the network namespace that we are in, which remembers in `run_dir` what it told of."""
+    memory: Memory
+    try:
+        memory = HeardFile.open(run_dir)
+    except HostError:
+        memory = NoMemory()
+    return Audit(outbox, memory, host or AuditHost())

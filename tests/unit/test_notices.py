@@ -1,0 +1,259 @@
+"""Notices: what happens to generations and to the daemon, as journal fields."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from hostfw.audit import notices
+from hostfw.audit.message_ids import MessageId
+from hostfw.audit.notices import Actor, Fields
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity
+
+ANSIBLE = Actor("hostfwctl", 4711, 0)
+
+
+def problem(line: int, message: str = 'unknown field "selectr"', severity: Severity = Severity.ERROR) -> Problem:
+    """Something wrong in a file."""
+    return Problem(Position("/etc/hostfw/web.yaml", line, 3), message, hint="a hint", severity=severity)
+
+
+MANY = [problem(line) for line in range(1, 31)]
+
+NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
+    (
+        "applied",
+        notices.generation_applied("0a1b", 12, 1, 3, actor=ANSIBLE),
+        MessageId.GENERATION_APPLIED,
+        "5",
+        "generation 0a1b is in force: 12 policies, 1 endpoint, 3 interfaces",
+        {
+            "GENERATION": "0a1b",
+            "POLICIES": "12",
+            "ENDPOINTS": "1",
+            "INTERFACES": "3",
+            "PROCESS": "hostfwctl",
+            "PID": "4711",
+            "UID": "0",
+        },
+    ),
+    (
+        "applied for a reason",
+        notices.generation_applied("0a1b", 1, 0, 0, "since the links of this host changed"),
+        MessageId.GENERATION_APPLIED,
+        "5",
+        "generation 0a1b is in force: 1 policy, 0 endpoints, 0 interfaces, since the links of this host changed",
+        {
+            "GENERATION": "0a1b",
+            "POLICIES": "1",
+            "ENDPOINTS": "0",
+            "INTERFACES": "0",
+            "CAUSE": "since the links of this host changed",
+        },
+    ),
+    (
+        "refused",
+        notices.generation_refused([problem(9), problem(7, "a\nb"), problem(8, "old", Severity.WARNING)]),
+        MessageId.GENERATION_REFUSED,
+        "4",
+        "the configuration was refused: /etc/hostfw/web.yaml:7: a?b, and 1 more problem",
+        {
+            "PROBLEMS": '/etc/hostfw/web.yaml:7:3: a?b\n/etc/hostfw/web.yaml:9:3: unknown field "selectr"',
+            "PROBLEM_COUNT": "2",
+            "ORIGIN": "/etc/hostfw/web.yaml:7",
+        },
+    ),
+    (
+        "refused for many reasons",
+        notices.generation_refused(MANY),
+        MessageId.GENERATION_REFUSED,
+        "4",
+        'the configuration was refused: /etc/hostfw/web.yaml:1: unknown field "selectr", and 29 more problems',
+        {
+            "PROBLEMS": "\n".join((*map(str, MANY[:20]), "and 10 more")),
+            "PROBLEM_COUNT": "30",
+            "ORIGIN": "/etc/hostfw/web.yaml:1",
+        },
+    ),
+    (
+        "failed",
+        notices.generation_failed("0a1b", "nft died", "the ruleset in force is unchanged", "look there", ANSIBLE),
+        MessageId.GENERATION_FAILED,
+        "3",
+        "generation 0a1b could not be put into force: nft died; the ruleset in force is unchanged",
+        {
+            "GENERATION": "0a1b",
+            "CAUSE": "nft died",
+            "IN_FORCE": "the ruleset in force is unchanged",
+            "HINT": "look there",
+            "PROCESS": "hostfwctl",
+            "PID": "4711",
+            "UID": "0",
+        },
+    ),
+    (
+        "failed before it had an id",
+        notices.generation_failed("", "nft died"),
+        MessageId.GENERATION_FAILED,
+        "3",
+        "the generation could not be put into force: nft died",
+        {"CAUSE": "nft died"},
+    ),
+    (
+        "awaiting",
+        notices.generation_awaiting("0a1b", 90.0, datetime(2030, 1, 1, tzinfo=UTC)),
+        MessageId.GENERATION_AWAITING,
+        "5",
+        "generation 0a1b is in force until it is confirmed or, in 90 seconds, taken back",
+        {"GENERATION": "0a1b", "WITHIN_SECONDS": "90", "DEADLINE": "2030-01-01T00:00:00+00:00"},
+    ),
+    (
+        "confirmed",
+        notices.generation_confirmed("0a1b"),
+        MessageId.GENERATION_CONFIRMED,
+        "5",
+        "generation 0a1b was confirmed",
+        {"GENERATION": "0a1b"},
+    ),
+    (
+        "rolled back",
+        notices.generation_rolled_back("0a1b", "ffff", "it was not confirmed in time"),
+        MessageId.GENERATION_ROLLED_BACK,
+        "4",
+        "generation 0a1b was taken back: it was not confirmed in time; generation ffff is in force again",
+        {"GENERATION": "ffff", "TAKEN_BACK": "0a1b", "CAUSE": "it was not confirmed in time"},
+    ),
+    (
+        "rolled back to nothing",
+        notices.generation_rolled_back("", "", "by hand"),
+        MessageId.GENERATION_ROLLED_BACK,
+        "4",
+        "what was in force was taken back: by hand; nothing is in force, as before",
+        {"CAUSE": "by hand"},
+    ),
+    (
+        "restored",
+        notices.tables_restored(["table ip hostfw is gone", "table ip6 hostfw is gone"], "0a1b", Actor("nft", 99)),
+        MessageId.TABLES_RESTORED,
+        "4",
+        "the ruleset was changed by nft[99] and is restored: table ip hostfw is gone, and 1 more",
+        {
+            "GENERATION": "0a1b",
+            "CHANGES": "table ip hostfw is gone\ntable ip6 hostfw is gone",
+            "PROCESS": "nft",
+            "PID": "99",
+        },
+    ),
+    (
+        "restored, by whom is not known",
+        notices.tables_restored([]),
+        MessageId.TABLES_RESTORED,
+        "4",
+        "the ruleset was changed and is restored",
+        {},
+    ),
+    (
+        "tampered with again and again",
+        notices.tampering_backed_off(5, 10, 60, ["chain input is gone"], Actor(pid=99)),
+        MessageId.TAMPERING_BACKED_OFF,
+        "3",
+        "the ruleset was changed by process 99 5 times within 10 seconds; it is restored again in 60 seconds",
+        {
+            "TIMES": "5",
+            "WITHIN_SECONDS": "10",
+            "RETRY_SECONDS": "60",
+            "CHANGES": "chain input is gone",
+            "PID": "99",
+        },
+    ),
+    (
+        "bound",
+        notices.interface_bound("eth\n0", "uplink", "0a1b"),
+        MessageId.INTERFACE_BOUND,
+        "6",
+        "interface eth?0 is governed by HostEndpoint uplink",
+        {"INTERFACE": "eth\n0", "ENDPOINT": "uplink", "GENERATION": "0a1b"},
+    ),
+    (
+        "unbound",
+        notices.interface_unbound("eth0", "uplink"),
+        MessageId.INTERFACE_UNBOUND,
+        "6",
+        "interface eth0 is no longer governed by HostEndpoint uplink",
+        {"INTERFACE": "eth0", "ENDPOINT": "uplink"},
+    ),
+    (
+        "shrunk",
+        notices.feed_shrunk(problem(4, 'the file of Feed "bad" lost 90%'), "bad", "/var/lib/bad.txt"),
+        MessageId.FEED_SHRUNK,
+        "4",
+        '/etc/hostfw/web.yaml:4: the file of Feed "bad" lost 90%',
+        {"FEED": "bad", "FILE": "/var/lib/bad.txt", "ORIGIN": "/etc/hostfw/web.yaml:4", "HINT": "a hint"},
+    ),
+    (
+        "missed",
+        notices.records_missed(1, 1),
+        MessageId.RECORDS_MISSED,
+        "4",
+        (
+            "1 log record went by while nothing read the log, and 1 packet beyond the limits of the log; "
+            "`hostfwctl counters` has every packet"
+        ),
+        {"RECORDS": "1", "SUPPRESSED": "1"},
+    ),
+    (
+        "lost",
+        notices.records_lost(3),
+        MessageId.RECORDS_LOST,
+        "4",
+        "3 log records came faster than they were read and are lost; `hostfwctl counters` has every packet",
+        {"RECORDS": "3"},
+    ),
+    (
+        "unwritten",
+        notices.entries_unwritten(2, "no"),
+        MessageId.ENTRIES_UNWRITTEN,
+        "4",
+        "2 journal entries could not be written: no",
+        {"ENTRIES": "2", "CAUSE": "no"},
+    ),
+    (
+        "unreadable",
+        notices.log_unreadable("NFLOG group 100 has a reader already", "move it"),
+        MessageId.LOG_UNREADABLE,
+        "3",
+        "denied packets are counted, but not told of: NFLOG group 100 has a reader already",
+        {"HINT": "move it"},
+    ),
+    (
+        "readable",
+        notices.log_readable(7),
+        MessageId.LOG_READABLE,
+        "5",
+        "NFLOG group 7 is read again",
+        {},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("found", "message_id", "priority", "message", "expected"), [n[1:] for n in NOTICES], ids=[n[0] for n in NOTICES]
+)
+def test_a_notice_says_what_happened(
+    found: Fields, message_id: MessageId, priority: str, message: str, expected: dict[str, str]
+) -> None:
+    """In one line for people and in fields for programs."""
+    assert found == {
+        "MESSAGE": message,
+        "MESSAGE_ID": message_id,
+        "PRIORITY": priority,
+        "SYSLOG_IDENTIFIER": "hostfw",
+        **{f"HOSTFW_{name}": value for name, value in expected.items()},
+    }
+
+
+def test_every_kind_of_event_is_one_of_them_or_of_packets() -> None:
+    """No MESSAGE_ID without an event."""
+    packets = {MessageId.PACKET_DENIED, MessageId.PACKET_LOGGED, MessageId.PACKET_STAGED}
+
+    assert {notice[2] for notice in NOTICES} | packets == set(MessageId)
