@@ -9,6 +9,7 @@ from hostfw.host.processes import Ancestor
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
+from hostfw.nft.deletions import Deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +103,4 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
 def chain_counts(change: Change) -> tuple[int, int]:
     """How many chains a change adds, and how many it sweeps away."""
     new = sum(line.startswith("add chain ") and not line.endswith("{") for line in change.prepare.splitlines())
-    return new, sum(line.startswith("delete chain ") for line in str(change.sweep).splitlines())
+    return new, sum(deletion.what is Deleted.CHAIN for deletion in change.sweep)

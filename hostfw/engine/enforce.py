@@ -1,5 +1,6 @@
 """A generation into the kernel: prepare, switch and sweep, each script checked before it is sent, then read back."""
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,12 +11,13 @@ from hostfw.engine.installed import digests, installed_tables, missing
 from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import InForce, forget_in_force, load_in_force, save_in_force
+from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.stored import StateError
 from hostfw.host.tables import KernelTables
 from hostfw.model.values import FAMILIES
 from hostfw.nft.change import Change, change
-from hostfw.nft.render import table_name
+from hostfw.nft.deletions import Deleted, Deletion
 
 
 def _nobody(_: Generation | None) -> None:
@@ -78,7 +80,7 @@ def enforce(
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
     noted = tuple(after_switch())
-    swept = _say(send(planned.sweep, writer.nftables), "what is no longer used could not be removed")
+    swept = _say(_delete(planned.sweep, writer.nftables), "what is no longer used could not be removed")
     if not planned.is_empty:
         try:
             tables = writer.host.read_tables()
@@ -114,13 +116,13 @@ def enforce_script(script: str, writer: Writer, counted: tuple[tuple[str, int], 
 def enforce_nothing(writer: Writer) -> Enforced | Failed:
     """Remove our tables, and with them every rule of ours."""
     tables = writer.host.read_tables()
-    script = "".join(f"delete table {table_name(family)}\n" for family in FAMILIES if tables.of(family).exists)
-    stopped = send(script, writer.nftables)
+    deletions = tuple(Deletion(family, Deleted.TABLE) for family in FAMILIES if tables.of(family).exists)
+    stopped = _delete(deletions, writer.nftables)
     if stopped is not None:
         return stopped
     writer.tell(None)
     forget_in_force(writer.directories.run)
-    return Enforced(Change(sweep=script))
+    return Enforced(Change(sweep=deletions))
 
 
 def send(script: str, nftables: Nftables) -> Failed | None:
@@ -135,6 +137,17 @@ def send(script: str, nftables: Nftables) -> Failed | None:
         in_force = UNCHANGED if failure.unchanged else UNKNOWN
         return Failed(failure.message, failure.hint, in_force)
     return None if result.ok else _refused_by_nft(script, result)
+
+
+def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | None:
+    """Delete in one transaction; None if it is done."""
+    if not deletions:
+        return None
+    try:
+        nftables.delete(deletions)
+    except NetlinkError as error:
+        return Failed(error.message, error.hint, UNKNOWN if error.errno == errno.ETIMEDOUT else UNCHANGED)
+    return None
 
 
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:

@@ -11,30 +11,26 @@ which tells a complete set from one whose filling was cut short, without any rec
 import errno
 import struct
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hostfw.host.batch import Request, sealed
 from hostfw.host.netlink import (
     ATTRIBUTE,
-    HEADER,
     NETLINK_NETFILTER,
     NFGENMSG,
-    NLM_F_ACK,
-    NLM_F_REQUEST,
     NetlinkError,
     NetlinkSocket,
-    message,
     text,
     u32,
 )
 from hostfw.host.nf_tables import (
     DELSET,
     DELSETELEM,
-    FIRST_SEQUENCE,
     GETSETELEM,
     NEWSET,
     NEWSETELEM,
-    SUBSYSTEM,
+    NFPROTO,
     TABLE_NAME,
 )
 from hostfw.model.values import Family
@@ -46,8 +42,6 @@ BATCH_ELEMENTS = 250_000
 TIMEOUT_S = 60.0
 """How long the kernel may take for one batch."""
 
-_NFPROTO = {Family.V4: 2, Family.V6: 10}
-_BATCH_BEGIN, _BATCH_END, _BATCH_GENID = 0x10, 0x11, 1
 _NLM_F_CREATE = 0x400
 _NESTED = 0x8000
 _LIST_SET, _LIST_ELEMENTS = 2, 3
@@ -115,15 +109,16 @@ def delete_elements(family: Family, set_name: str, keys: Keys, *, generation: in
 def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
     """Edit a set in one transaction, however big: a packet meets the content of before or that of after."""
     what = f"editing the set {set_name} of {family.nft} {TABLE}"
-    requests: list[_Request] = []
+    requests: list[Request] = []
     if edit.deleted is None:
-        requests.append((_DELETE_ALL, [_list_head(family, set_name)]))
+        # A deletion that names no element means all.
+        requests.append(Request(DELSETELEM, 0, [_list_head(family, set_name)]))
     else:
         requests.extend(_requests(DELETE, family, set_name, edit.deleted))
     requests.extend(_requests(NEW, family, set_name, edit.added))
-    requests.extend((_DELETE_SET, [_list_head(family, mark)]) for mark in edit.unmark)
-    requests.append((_NEW_SET, [_mark(family, edit.mark)]))
-    batch, last = _sealed(requests, None)
+    requests.extend(Request(DELSET, 0, [_list_head(family, mark)]) for mark in edit.unmark)
+    requests.append(Request(NEWSET, _NLM_F_CREATE, [_mark(family, edit.mark)]))
+    batch, last = sealed(requests)
     with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
         sock.make_room(len(batch))
         _transact(sock, batch, last, what)
@@ -153,26 +148,16 @@ class Verb:
     doing: str
 
 
-NEW = Verb(NEWSETELEM, NLM_F_REQUEST | _NLM_F_CREATE, "adding {} elements to")
-DELETE = Verb(DELSETELEM, NLM_F_REQUEST, "deleting {} elements from")
-_DELETE_ALL = Verb(DELSETELEM, NLM_F_REQUEST, "")
-_NEW_SET = Verb(NEWSET, NLM_F_REQUEST | _NLM_F_CREATE, "")
-_DELETE_SET = Verb(DELSET, NLM_F_REQUEST, "")
-
-_Request = tuple[Verb, list[bytes | memoryview]]
-"""A message of a batch: what it does, and the parts of its body."""
+NEW = Verb(NEWSETELEM, _NLM_F_CREATE, "adding {} elements to")
+DELETE = Verb(DELSETELEM, 0, "deleting {} elements from")
 
 
 def batches(
     verb: Verb, family: Family, set_name: str, keys: Keys, limit: int, generation: int | None = None
 ) -> Iterator[tuple[bytes, int]]:
-    """The transactions that take at most `limit` elements each, with the sequence number that is acknowledged.
-
-    That is the last message before the batch's end: an ACK of the end itself is only given from kernel 6.12 on, and
-    one of every message would fill the receive buffer.
-    """
+    """The transactions that take at most `limit` elements each, with the sequence number that is acknowledged."""
     for first in range(0, len(keys), limit):
-        yield _sealed(_requests(verb, family, set_name, keys.part(first, first + limit)), generation)
+        yield sealed(_requests(verb, family, set_name, keys.part(first, first + limit)), generation)
         generation = None
 
 
@@ -195,7 +180,7 @@ def _transact(sock: NetlinkSocket, batch: bytes, last: int, what: str) -> None:
         raise NetlinkError(error.errno, what, error.hint or hint, reason) from error
 
 
-def _requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator[_Request]:
+def _requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator[Request]:
     """The messages for elements, as few as the length of an attribute allows."""
     head = _list_head(family, set_name)
     words = memoryview(_element_words(keys)).cast("B")
@@ -203,22 +188,8 @@ def _requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator
     step *= (_ATTRIBUTE_BYTES - ATTRIBUTE.size) // step
     for start in range(0, len(words), step):
         elements = words[start : start + step]
-        yield verb, [head, ATTRIBUTE.pack(ATTRIBUTE.size + len(elements), _LIST_ELEMENTS | _NESTED), elements]
-
-
-def _sealed(requests: Iterable[_Request], generation: int | None) -> tuple[bytes, int]:
-    """Messages as one transaction, the last of which asks for an acknowledgement; with its sequence number."""
-    subsystem = NFGENMSG.pack(0, 0, SUBSYSTEM >> 8)
-    genid = b"" if generation is None else u32(_BATCH_GENID, generation)
-    every = list(requests)
-    last = FIRST_SEQUENCE + len(every)
-    parts: list[bytes | memoryview] = [message(_BATCH_BEGIN, NLM_F_REQUEST, FIRST_SEQUENCE, subsystem + genid)]
-    for sequence, (verb, body) in enumerate(every, FIRST_SEQUENCE + 1):
-        flags = verb.flags | NLM_F_ACK if sequence == last else verb.flags
-        parts.append(HEADER.pack(HEADER.size + sum(map(len, body)), verb.kind, flags, sequence, 0))
-        parts.extend(body)
-    parts.append(message(_BATCH_END, NLM_F_REQUEST, last + 1, subsystem))
-    return b"".join(parts), last
+        header = ATTRIBUTE.pack(ATTRIBUTE.size + len(elements), _LIST_ELEMENTS | _NESTED)
+        yield Request(verb.kind, verb.flags, [head, header, elements])
 
 
 def _mark(family: Family, name: str) -> bytes:
@@ -228,7 +199,7 @@ def _mark(family: Family, name: str) -> bytes:
 
 def _list_head(family: Family, set_name: str) -> bytes:
     """What comes before the elements of a message."""
-    return NFGENMSG.pack(_NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, set_name)
+    return NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, set_name)
 
 
 def _elements_attribute(words: "array[int]") -> bytes:

@@ -46,11 +46,15 @@ _RECEIVE_BYTES = 256 * 1024
 
 
 class NetlinkError(HostError):
-    """The kernel refused a netlink request; `errno` is its reason, and `reason` what it means where that is known."""
+    """The kernel refused a netlink request; `errno` is its reason, and `reason` what it means where that is known.
 
-    def __init__(self, number: int, what: str, hint: str = "", reason: str = "") -> None:
+    `sequence` is the number of the message of a batch that it refused, 0 where that is not known.
+    """
+
+    def __init__(self, number: int, what: str, hint: str = "", reason: str = "", *, sequence: int = 0) -> None:
         super().__init__(f"{what}: {reason or os.strerror(number)}", hint)
         self.errno = number
+        self.sequence = sequence
 
 
 class DumpInterrupted(Exception):
@@ -135,7 +139,7 @@ class NetlinkSocket:
         for sequence, answer in self._received(what):
             refusal = error_of(answer)
             if refusal:
-                raise NetlinkError(refusal, what, _hint(refusal))
+                raise NetlinkError(refusal, what, _hint(refusal), sequence=sequence)
             if sequence == last:
                 return
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from hostfw.host.netlink import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
+from hostfw.model.values import Family
 
 SUBSYSTEM = 10 << 8
 """NFNL_SUBSYS_NFTABLES, where a message type has it."""
@@ -29,6 +30,9 @@ FIRST_SEQUENCE = 0x68660001
 """The sequence number that our own batches begin with ("hf"): the kernel tells listeners that of the first request."""
 OWN_SEQUENCES = range(FIRST_SEQUENCE, FIRST_SEQUENCE + 2)
 """Those by which a listener knows our own batches, whatever process, thread or PID namespace they come from."""
+
+NFPROTO = {Family.V4: 2, Family.V6: 10}
+"""The address family of a table, as messages have it."""
 
 TABLE_NAME = 1
 """NFTA_TABLE_NAME, and the table's attribute of chains, rules, sets and objects alike."""

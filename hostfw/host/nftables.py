@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -20,10 +20,12 @@ from typing import Protocol, Self
 
 from hostfw.host import elements
 from hostfw.host import nftables_worker as worker_module
+from hostfw.host.deletions import delete
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.errors import HostError
-from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST
+from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.model.values import Family
+from hostfw.nft.deletions import Deletion
 
 TIMEOUT_S = 30.0
 """How long a request may take; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
@@ -71,6 +73,9 @@ class Nftables(Protocol):
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
+
+    def delete(self, deletions: Iterable[Deletion]) -> None:
+        """Delete objects of ours in one transaction, which no packet is in any more. Raises NetlinkError."""
 
     def close(self) -> None:
         """Give back what is held."""
@@ -125,6 +130,11 @@ class NftablesWorker:
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction, from this process. Raises NetlinkError."""
         elements.replace_elements(family, set_name, edit)
+
+    def delete(self, deletions: Iterable[Deletion]) -> None:
+        """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""
+        let_packets_leave()
+        delete(deletions)
 
     def close(self) -> None:
         """End the worker."""

@@ -82,7 +82,7 @@ def let_packets_leave() -> None:
     holds an RCU read lock, and membarrier(2) waits for all of these to be released. Where the kernel cannot, time
     alone has to do.
     """
-    # The parent imports this module as well, and libnftables brings ctypes along anyway.
+    # Here and not above: every command imports this module, and few delete anything.
     import ctypes
 
     number = _MEMBARRIER.get(os.uname().machine)

@@ -24,7 +24,6 @@ from hostfw.host.nf_tables import KernelChain, KernelCounter, KernelSet
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.objects import TABLE
 
-_NFPROTO = {Family.V4: 2, Family.V6: 10}
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.002
 
@@ -123,7 +122,7 @@ def _consistent(sock: NetlinkSocket, *, every_rule: bool) -> KernelTables:
 
 
 def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable:
-    here = NFGENMSG.pack(_NFPROTO[family], 0, 0)
+    here = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0)
     mine = here + text(nf_tables.TABLE_NAME, TABLE)
     what = f"reading the table {family.nft} {TABLE}"
     try:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hostfw.model.values import Family
-from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Rule, Ruleset, Set, SetRef, Table, Vmap
+from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, OverLimit, Rule, Ruleset, Set, SetRef, Table, Vmap
 from hostfw.nft.render import additions, base_chain_spec, declarations, rules_text, table_name
 
 
@@ -63,16 +64,17 @@ class Fill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What leads to a ruleset: scripts, each one transaction (an empty one has nothing to do), and sets to fill.
+    """What leads to a ruleset: scripts, sets to fill and deletions; what is empty has nothing to do.
 
-    `fills` are of sets that nothing refers to yet; `edits` are of sets apart that packets may meet.
+    Each script is one transaction, and so are the deletions. `fills` are of sets that nothing refers to yet;
+    `edits` are of sets apart that packets may meet.
     """
 
     prepare: str = ""
     fills: tuple[Fill, ...] = ()
     edits: tuple[Fill, ...] = ()
     switch: str = ""
-    sweep: str = ""
+    sweep: tuple[Deletion, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -81,7 +83,8 @@ class Change:
 
     def __str__(self) -> str:
         fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits))
-        steps = (("prepare", self.prepare), ("fill", fill), ("switch", self.switch), ("sweep", self.sweep))
+        sweep = "".join(f"{deletion}\n" for deletion in self.sweep)
+        steps = (("prepare", self.prepare), ("fill", fill), ("switch", self.switch), ("sweep", sweep))
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
 
@@ -96,7 +99,7 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable]) -> Change:
         fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
         edits=tuple(fill for fill in contents if fill.there and fill.marks),
         switch="".join(_switch(table, there) for table, there in pairs),
-        sweep="".join(line for table, there in present for line in _sweep(table, there)),
+        sweep=tuple(deletion for table, there in present for deletion in _sweep(table, there)),
     )
 
 
@@ -164,6 +167,7 @@ def _looked_up(chains: Iterable[Chain], desired: Table, missing: Table) -> Table
     rules = [rule for chain in chains for rule in chain.rules]
     sets = {match.value.name for rule in rules for match in rule.matches if isinstance(match.value, SetRef)}
     maps = {statement.map for rule in rules for statement in rule.statements if isinstance(statement, Vmap)}
+    sets |= {statement.set for rule in rules for statement in rule.statements if isinstance(statement, OverLimit)}
     sets -= {s.name for s in missing.sets}
     maps -= {m.name for m in missing.maps}
     return Table(
@@ -173,16 +177,18 @@ def _looked_up(chains: Iterable[Chain], desired: Table, missing: Table) -> Table
     )
 
 
-def _sweep(desired: Table, installed: InstalledTable) -> Iterator[str]:
+def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:
     """Deletions in an order that leaves nothing referred to: rules first, then maps, and only then chains."""
-    name = table_name(desired.family)
     chains = sorted(installed.chains - {chain.name for chain in desired.chains})
     maps = sorted(installed.maps - {m.name for m in desired.maps})
     marks = {mark for s in desired.sets if s.apart for mark in _marks(s, installed)}
     sets = sorted(installed.sets - {s.name for s in desired.sets} - marks)
     counters = sorted(installed.counters - set(desired.counters))
-    yield from (f"flush chain {name} {chain}\n" for chain in chains)
-    yield from (f"delete map {name} {m}\n" for m in maps)
-    yield from (f"delete chain {name} {chain}\n" for chain in chains)
-    yield from (f"delete set {name} {s}\n" for s in sets)
-    yield from (f"delete counter {name} {counter}\n" for counter in counters)
+    for what, names in (
+        (Deleted.RULES, chains),
+        (Deleted.MAP, maps),
+        (Deleted.CHAIN, chains),
+        (Deleted.SET, sets),
+        (Deleted.COUNTER, counters),
+    ):
+        yield from (Deletion(desired.family, what, name) for name in names)

@@ -5,7 +5,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Self
@@ -16,8 +16,9 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nflog import NflogRecord
 from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.host.tables import KernelTable, KernelTables, Names
 from hostfw.model.values import FAMILIES, Family
+from hostfw.nft.deletions import Deletion
 from hostfw.nft.objects import TABLE
 
 _BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
@@ -122,6 +123,13 @@ class FakeKernel:
         table["set"][edit.mark] = _Object()
         self.generation += 1
 
+    def delete(self, deletions: Iterable[Deletion]) -> None:
+        """Delete in one transaction, which is kept among `committed` in nft's words."""
+        script = "".join(f"{deletion}\n" for deletion in deletions)
+        result = self.commit(script)
+        if not result.ok:
+            raise NetlinkError(errno.EBUSY, script.splitlines()[(result.line or 1) - 1])
+
     def close(self) -> None:
         """Note that the worker was given back."""
         self.closed = True
@@ -133,6 +141,10 @@ class FakeKernel:
     def read_names(self) -> KernelTables:
         """The same, but of regular chains only their names."""
         return KernelTables(self.generation, *(self._kernel_table(family, regular=False) for family in FAMILIES))
+
+    def read_some(self, names: Mapping[Family, Names]) -> KernelTables:
+        """Only these, as far as they are there."""
+        return KernelTables(self.generation, *(self._some(family, names.get(family, Names())) for family in FAMILIES))
 
     def read_generation(self) -> int:
         """Moves with every script that takes effect."""
@@ -163,6 +175,15 @@ class FakeKernel:
                 ok=False, error=f"{refused.line}:1-1: Error: {refused.reason}\n", line=refused.line, column=1
             ), {}
         return NftResult(ok=True), tables
+
+    def _some(self, family: Family, names: Names) -> KernelTable:
+        whole = self._kernel_table(family, regular=True)
+        return replace(
+            whole,
+            chains=tuple(chain for chain in whole.chains if chain.name in names.chains),
+            sets=tuple(one for one in whole.sets if one.name in names.sets),
+            counters=tuple(counter for counter in whole.counters if counter.name in names.counters),
+        )
 
     def _kernel_table(self, family: Family, *, regular: bool) -> KernelTable:
         table = self._tables.get(family)

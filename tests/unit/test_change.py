@@ -19,6 +19,7 @@ from hostfw.model.plan import (
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
 from hostfw.nft.change import Change, Fill, InstalledTable, as_installed, change
+from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import Ruleset, Set, SetRef
 from hostfw.nft.render import render
 
@@ -64,7 +65,7 @@ def test_base_chains_are_born_in_the_first_switch() -> None:
 
     assert "hook" not in first.prepare
     assert "add chain ip hostfw input { type filter hook input priority filter; policy drop; }" in _lines(first.switch)
-    assert first.sweep == ""
+    assert first.sweep == ()
 
 
 def test_what_is_in_force_needs_nothing() -> None:
@@ -85,7 +86,7 @@ def test_a_new_rule_above_leaves_the_counters_of_the_others() -> None:
 
     new = [line for line in _lines(planned.prepare) if line.startswith("add counter ")]
     assert new == [f"add counter {family.nft} hostfw gnp/default/web/in/0000000001bb" for family in FAMILIES]
-    assert "counter" not in planned.sweep
+    assert Deleted.COUNTER not in {deletion.what for deletion in planned.sweep}
 
 
 def test_only_what_leads_to_the_change_is_built_anew() -> None:
@@ -98,8 +99,9 @@ def test_only_what_leads_to_the_change_is_built_anew() -> None:
     declared = [[f"add chain {family.nft} hostfw {name}" for name in ("in/eth0", "input")] for family in FAMILIES]
     assert chains == [line for family in declared for line in family * 2], "declared, then given their rules"
     assert "output" not in planned.switch
-    assert [line.split(".")[0] for line in _lines(planned.sweep) if line.startswith("delete chain")] == [
-        f"delete chain {family.nft} hostfw {name}" for family in FAMILIES for name in ("in/eth0", "input")
+    swept = [deletion for deletion in planned.sweep if deletion.what is Deleted.CHAIN]
+    assert [(deletion.family, deletion.name.split(".")[0]) for deletion in swept] == [
+        (family, name) for family in FAMILIES for name in ("in/eth0", "input")
     ]
 
 
@@ -107,11 +109,26 @@ def test_nothing_is_deleted_before_what_refers_to_it() -> None:
     """Rules go first, then maps, then chains, then sets and counters."""
     before, after = compile_plan(_plan(*range(1000, 1040))), compile_plan(_plan(80))
 
-    verbs = [line.split()[:2] for line in change(after, _in_kernel(before)).sweep.splitlines()]
+    kinds = [deletion.what for deletion in change(after, _in_kernel(before)).sweep]
 
-    order = [["flush", "chain"], ["delete", "map"], ["delete", "chain"], ["delete", "counter"]]
-    assert verbs == sorted(verbs[: len(verbs) // 2], key=order.index) * len(FAMILIES)
-    assert ["delete", "map"] in verbs
+    order = [Deleted.RULES, Deleted.MAP, Deleted.CHAIN, Deleted.COUNTER]
+    assert kinds == sorted(kinds[: len(kinds) // 2], key=order.index) * len(FAMILIES)
+    assert Deleted.MAP in kinds
+
+
+def test_a_sweep_reads_as_nft_would_be_told() -> None:
+    """For `diff --nft`; a table is deleted with everything in it."""
+    every = tuple(Deletion(Family.V4, what, "name") for what in Deleted)
+
+    assert str(Change(sweep=every)).splitlines() == [
+        "# sweep",
+        "flush chain ip hostfw name",
+        "delete chain ip hostfw name",
+        "delete set ip hostfw name",
+        "delete map ip hostfw name",
+        "delete counter ip hostfw name",
+        "delete table ip hostfw",
+    ]
 
 
 def test_a_chain_that_another_hand_changed_is_written_again() -> None:
@@ -122,7 +139,7 @@ def test_a_chain_that_another_hand_changed_is_written_again() -> None:
 
     planned = change(ruleset, (replace(installed[0], suspect=frozenset((touched.name,))), installed[1]))
 
-    assert planned.prepare == planned.sweep == ""
+    assert (planned.prepare, planned.sweep) == ("", ())
     assert _lines(planned.switch)[0] == f"flush chain ip hostfw {touched.name}"
     assert len(_lines(planned.switch)) == len(("flush", "add", *touched.rules, "}"))
 
@@ -211,11 +228,11 @@ def test_a_big_set_that_is_not_wanted_is_swept_filled_or_not() -> None:
     whole = _in_kernel(_blocking(5000))
 
     for there in (whole, tuple(replace(t, unfilled=frozenset((big.name,))) for t in whole)):
-        assert f"delete set ip hostfw {big.name}" in _lines(change(compile_plan(_plan(80)), there).sweep)
+        assert Deletion(Family.V4, Deleted.SET, big.name) in change(compile_plan(_plan(80)), there).sweep
 
 
-def test_no_step_but_the_sweep_has_libnftables_read_the_sets_of_the_host() -> None:
-    """As `table` blocks, `add rule` and deletions do; nft 1.0.6 dies of sets that a newer one wrote."""
+def test_no_step_has_libnftables_read_the_sets_of_the_host() -> None:
+    """As `table` blocks, `add rule` and deletions would; nft 1.0.6 dies of sets that a newer one wrote."""
     first = change(_blocking(20), ())
     later = change(_blocking(21), _in_kernel(_blocking(20)))
 

@@ -1,0 +1,51 @@
+"""An nft worker that starts when it is first needed: a reload that changes nothing needs none."""
+
+from collections.abc import Callable, Iterable
+
+from hostfw.host.elements import Edit, Keys
+from hostfw.host.nftables import Nftables, NftResult
+from hostfw.model.values import Family
+from hostfw.nft.deletions import Deletion
+
+
+class OnDemand:
+    """An `Nftables` that is made by the first request, or by `start`."""
+
+    def __init__(self, make: Callable[[], Nftables]) -> None:
+        self._make = make
+        self._made: Nftables | None = None
+
+    def start(self) -> Nftables:
+        """What is made, now if it is not yet, so that its start overlaps with the work before the first request."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def check(self, script: str) -> NftResult:
+        """Whether the kernel would take the script now; changes nothing."""
+        return self.start().check(script)
+
+    def commit(self, script: str) -> NftResult:
+        """Put the script into force as one transaction."""
+        return self.start().commit(script)
+
+    def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
+        """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
+        self.start().add_elements(family, set_name, keys)
+
+    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
+        return self.start().is_filled(family, set_name, keys)
+
+    def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
+        """Edit a set in one transaction. Raises NetlinkError."""
+        self.start().replace_elements(family, set_name, edit)
+
+    def delete(self, deletions: Iterable[Deletion]) -> None:
+        """Delete objects of ours in one transaction. Raises NetlinkError."""
+        self.start().delete(deletions)
+
+    def close(self) -> None:
+        """Give back what is held."""
+        if self._made is not None:
+            self._made.close()

@@ -1,0 +1,62 @@
+"""Deletions by netlink: one batch, one transaction.
+
+Before a `delete` libnftables (1.0.6) reads the sets of every table on the host, and dies of what a newer nft noted
+there. By name and past it, 20,000 objects go in a fifth of a second.
+"""
+
+import errno
+from collections.abc import Iterable
+
+from hostfw.host.batch import Request, sealed
+from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkError, NetlinkSocket, text, u32
+from hostfw.host.nf_tables import FIRST_SEQUENCE, NFPROTO, OBJ_TYPE, OBJECT_COUNTER, SUBSYSTEM, TABLE_NAME
+from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.objects import TABLE
+
+TIMEOUT_S = 60.0
+"""How long the kernel may take."""
+
+_KINDS = {
+    # The type of the message, and the attribute of the name.
+    Deleted.RULES: (SUBSYSTEM | 8, 2),
+    Deleted.CHAIN: (SUBSYSTEM | 5, 3),
+    Deleted.SET: (SUBSYSTEM | 11, 2),
+    Deleted.MAP: (SUBSYSTEM | 11, 2),
+    Deleted.COUNTER: (SUBSYSTEM | 20, 2),
+    Deleted.TABLE: (SUBSYSTEM | 2, 1),
+}
+
+
+def delete(deletions: Iterable[Deletion]) -> None:
+    """Delete objects of our tables in this order, all or none. Raises NetlinkError, which names the first refused."""
+    every = tuple(deletions)
+    if not every:
+        return
+    batch, last = sealed(map(_request, every))
+    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
+        sock.make_room(len(batch))
+        try:
+            sock.transact(batch, last, "deleting what is no longer used")
+        except NetlinkError as error:
+            refused = error.sequence - FIRST_SEQUENCE - 1
+            if not 0 <= refused < len(every):
+                raise
+            reason, hint = _REASONS.get(error.errno, ("", ""))
+            raise NetlinkError(error.errno, str(every[refused]), error.hint or hint, reason) from error
+
+
+def _request(deletion: Deletion) -> Request:
+    kind, name_attribute = _KINDS[deletion.what]
+    body = [NFGENMSG.pack(NFPROTO[deletion.family], 0, 0), text(TABLE_NAME, TABLE)]
+    if deletion.what is not Deleted.TABLE:
+        body.append(text(name_attribute, deletion.name))
+    if deletion.what is Deleted.COUNTER:
+        body.append(u32(OBJ_TYPE, OBJECT_COUNTER))
+    return Request(kind, 0, body)
+
+
+_REASONS = {
+    errno.ENOENT: ("it is gone", "another program changes our tables"),
+    errno.EBUSY: ("it is in use", "another program changes our tables"),
+}
+"""What the kernel means by an error here, and what to do."""

@@ -1,0 +1,36 @@
+"""What is to be deleted of our tables, as data: the kernel is told by netlink, and people in nft's words."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from hostfw.model.values import Family
+from hostfw.nft.objects import TABLE
+
+
+class Deleted(StrEnum):
+    """The kinds of what is deleted; `RULES` are all the rules of a chain."""
+
+    RULES = "rules"
+    CHAIN = "chain"
+    SET = "set"
+    MAP = "map"
+    COUNTER = "counter"
+    TABLE = "table"
+
+
+class Deletion(NamedTuple):
+    """One object of ours that goes, by the name of itself, of rules by that of their chain, of a table by none."""
+
+    family: Family
+    what: Deleted
+    name: str = ""
+
+    def __str__(self) -> str:
+        table = f"{self.family.nft} {TABLE}"
+        match self.what:
+            case Deleted.RULES:
+                return f"flush chain {table} {self.name}"
+            case Deleted.TABLE:
+                return f"delete table {table}"
+            case _:
+                return f"delete {self.what} {table} {self.name}"

@@ -1,0 +1,133 @@
+"""Deletions by netlink, against a real kernel."""
+
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+
+from hostfw.host.deletions import delete
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.nftables import NftablesWorker
+from hostfw.host.tables import read_generation, read_tables
+from hostfw.model.values import Family
+from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.testing.lab_namespace import Namespace, inside, namespace
+
+V4, V6 = Family.V4, Family.V6
+SCRIPT = """\
+table ip hostfw {
+    counter hits { }
+    counter spare { }
+    set hosts { type ipv4_addr; size 4; elements = { 192.0.2.1 }; }
+    map doors { type ifname : verdict; elements = { "lo" : goto leaf }; }
+    chain leaf { ip saddr @hosts counter name "hits" accept; }
+    chain input { type filter hook input priority filter; policy accept; }
+}
+table ip6 hostfw {
+    chain leaf { accept; }
+}
+table ip other {
+    chain leaf { accept; }
+}
+"""
+EVERYTHING = (
+    Deletion(V4, Deleted.RULES, "leaf"),
+    Deletion(V4, Deleted.MAP, "doors"),
+    Deletion(V4, Deleted.CHAIN, "leaf"),
+    Deletion(V4, Deleted.SET, "hosts"),
+    Deletion(V4, Deleted.COUNTER, "hits"),
+    Deletion(V6, Deleted.RULES, "leaf"),
+)
+
+
+@pytest.fixture(autouse=True)
+def place() -> Iterator[Namespace]:
+    """A namespace that holds `SCRIPT`, which the test is in."""
+    with namespace("deletions") as made, inside(made):
+        load(SCRIPT)
+        yield made
+
+
+def load(script: str) -> None:
+    """Put a script into force in the namespace that we are in."""
+    with NftablesWorker() as nft:
+        result = nft.commit(script)
+    assert result.ok, result.error
+
+
+def test_every_kind_of_object_goes_in_one_transaction() -> None:
+    """Those named and no others."""
+    before = read_generation()
+    delete(EVERYTHING)
+
+    tables = read_tables()
+    assert tables.generation == before + 1
+    assert [chain.name for chain in tables.ip.chains] == ["input"]
+    assert (tables.ip.sets, [counter.name for counter in tables.ip.counters]) == ((), ["spare"])
+    assert [(chain.name, chain.rules) for chain in tables.ip6.chains] == [("leaf", 0)]
+
+
+def test_a_table_goes_with_all_that_is_in_it() -> None:
+    """The tables of others stay."""
+    delete((Deletion(V4, Deleted.TABLE), Deletion(V6, Deleted.TABLE)))
+
+    tables = read_tables()
+    assert not tables.ip.exists
+    assert not tables.ip6.exists
+    load("add rule ip other leaf drop\n")
+
+
+@pytest.mark.parametrize(
+    ("deletions", "message", "hint"),
+    [
+        (
+            (Deletion(V4, Deleted.COUNTER, "spare"), Deletion(V4, Deleted.CHAIN, "nope"), EVERYTHING[1]),
+            "delete chain ip hostfw nope: it is gone",
+            "another program changes our tables",
+        ),
+        (
+            (Deletion(V4, Deleted.COUNTER, "spare"), Deletion(V4, Deleted.SET, "hosts")),
+            "delete set ip hostfw hosts: it is in use",
+            "another program changes our tables",
+        ),
+        (
+            (Deletion(V4, Deleted.RULES, "leaf"), Deletion(V4, Deleted.CHAIN, "leaf")),
+            "delete chain ip hostfw leaf: it is in use",
+            "another program changes our tables",
+        ),
+    ],
+)
+def test_what_is_refused_is_refused_whole_and_named(deletions: tuple[Deletion, ...], message: str, hint: str) -> None:
+    """By the first that the kernel will not delete."""
+    before = read_tables()
+    with pytest.raises(NetlinkError) as refused:
+        delete(deletions)
+
+    assert (refused.value.message, refused.value.hint) == (message, hint)
+    assert read_tables() == before
+
+
+def test_nothing_to_delete_sends_nothing() -> None:
+    """Not even an empty transaction."""
+    before = read_generation()
+    delete(())
+
+    assert read_generation() == before
+
+
+def test_twenty_thousand_objects_go_at_once() -> None:
+    """As many as a sweep after a change of everything may have."""
+    count = 10_000
+    load(
+        "".join(f"add counter ip hostfw c{n}\n" for n in range(count))
+        + "".join(f"add chain ip hostfw c{n} {{ counter name c{n}\n}}\n" for n in range(count))
+    )
+    kinds = ((Deleted.RULES, "c"), (Deleted.CHAIN, "c"), (Deleted.COUNTER, "c"))
+    deletions = [Deletion(V4, what, f"{name}{n}") for what, name in kinds for n in range(count)]
+
+    start = monotonic()
+    delete(deletions)
+    spent_s = monotonic() - start
+
+    assert len(read_tables().ip.chains) == 2
+    assert spent_s < 2
