@@ -11,13 +11,16 @@ GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO
 SECONDS ?= 60
 SCRIPTS := tools/bootstrap tools/build-deb tools/clean-room .ci/run units/hostfw-boot
 # What the installed package consists of besides Python modules; debian/rules calls `data` and `install-data`.
-DATA := build/failsafe.nft build/hostfw.schema.json
+PAGES := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
+SHELLS := build/completion/bash build/completion/fish build/completion/zsh
+DATA := build/failsafe.nft build/hostfw.schema.json $(SHELLS) $(PAGES)
+MODULES := $(shell find hostfw -name '*.py')
 INSTALL = install -D --mode=644
 LIB = $(DESTDIR)/usr/lib
 SHARE = $(DESTDIR)/usr/share
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
+.PHONY: help try test quick kernel system fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
 	spelling shell yaml venv clean
 
 help: ## list the targets
@@ -29,6 +32,7 @@ try: ## (sudo) put the examples in force on a throw-away host and send packets t
 
 test: ## (sudo) everything: the linters and every tier of tests
 	@tools/bootstrap test
+	@tools/bootstrap system
 	@$(MAKE) --no-print-directory venv
 	@$(PYTEST) --hypothesis-profile=full; $(GIVE_BACK)
 
@@ -38,13 +42,17 @@ quick: venv ## what to run while working: unit, golden and property tests, under
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 	@$(PYTEST) tests/kernel; $(GIVE_BACK)
 
+system: venv ## (sudo) the installed package on whole Debian hosts that boot systemd, in containers
+	@tools/bootstrap system
+	@$(PYTEST) tests/system; $(GIVE_BACK)
+
 fuzz: venv ## mutate what hostfw reads, for SECONDS=60 each, and hold it to what must hold
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-fuzz.txt || \
 		echo 'pip cannot install atheris: is this x86-64, and is there a network?' >&2
 	@nice $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 soak: venv ## (sudo) the long tests, at full count
-	@$(PYTEST) --soak --timeout=7200 tests/property tests/kernel; $(GIVE_BACK)
+	@$(PYTEST) --soak --timeout=7200 tests/property tests/kernel tests/system; $(GIVE_BACK)
 	@$(MAKE) --no-print-directory fuzz SECONDS=300; $(GIVE_BACK)
 
 golden: venv schema ## write the golden files anew; then read the diff
@@ -73,18 +81,35 @@ install-data: data
 	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service
 	$(INSTALL) -t $(LIB)/systemd/system-preset units/90-hostfw.preset
 	$(INSTALL) units/hostfw.tmpfiles $(LIB)/tmpfiles.d/hostfw.conf
+	$(INSTALL) -t $(LIB)/systemd/catalog $(wildcard units/hostfw.catalog)
 	$(INSTALL) -t $(SHARE)/hostfw build/failsafe.nft build/hostfw.schema.json
+	$(INSTALL) build/completion/bash $(SHARE)/bash-completion/completions/hostfwctl
+	$(INSTALL) build/completion/fish $(SHARE)/fish/vendor_completions.d/hostfwctl.fish
+	$(INSTALL) build/completion/zsh $(SHARE)/zsh/vendor-completions/_hostfwctl
+	for page in $(PAGES); do $(INSTALL) -t $(SHARE)/man/man$${page##*.} $$page || exit; done
+	ln -sf hostfw.service.8 $(SHARE)/man/man8/hostfw-boot.service.8
 	install -d $(DESTDIR)/etc/hostfw
 
 # What protects a host before anything is accepted: what no configuration at all compiles to, whatever the host.
-build/failsafe.nft: units/bare-host.json $(shell find hostfw -name '*.py')
+build/failsafe.nft: units/bare-host.json $(MODULES)
 	@mkdir -p build/nothing
 	$(PYTHON) -m hostfw.cli compile -f build/nothing --facts $< >$@.tmp
 	mv $@.tmp $@
 
-build/hostfw.schema.json: $(shell find hostfw -name '*.py')
+build/hostfw.schema.json: $(MODULES)
 	@mkdir -p build
 	$(PYTHON) -m hostfw.cli schema >$@.tmp
+	mv $@.tmp $@
+
+build/completion/%: $(MODULES)
+	@mkdir -p build/completion
+	$(PYTHON) -m hostfw.cli completion $* >$@.tmp
+	mv $@.tmp $@
+
+build/man/%: docs/man/%.scd docs/audit.md tools/manual.py $(MODULES)
+	@mkdir -p build/man
+	$(PYTHON) -m tools.manual $< >$@.scd
+	scdoc <$@.scd >$@.tmp
 	mv $@.tmp $@
 
 lint: ruff types imports spelling shell yaml ## every linter

@@ -19,6 +19,7 @@ from hostfw.testing.hosts.standing import (
     Standing,
     authorize,
     execute,
+    install_standing,
     put_up,
     restart,
     standing_host,
@@ -48,6 +49,8 @@ def _do(options: argparse.Namespace) -> int:
             host = put_up(options.name, options.release, options.netns, options.address, options.controller)
             for path in options.authorized_key:
                 authorize(host, path.read_text())
+            for path in options.package:
+                install_standing(host, path)
             print(json.dumps(_told(host)))
         case "down":
             hosts = standing_hosts() if options.all else map(standing_host, options.names)
@@ -91,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--controller", type=ip_interface, action="append", default=[], help="ADDRESS/LENGTH of the namespace itself"
     )
     up.add_argument("--authorized-key", type=Path, action="append", default=[], metavar="FILE", help="for root's ssh")
+    up.add_argument("--package", type=Path, action="append", default=[], metavar="DEB", help="install it")
     down = verbs.add_parser("down", help="take hosts down and remove their disks")
     down.add_argument("names", metavar="NAME", nargs="*")
     down.add_argument("--all", action="store_true", help="every host that stands")

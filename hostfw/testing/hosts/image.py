@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
+from hostfw.testing.hosts.cgroups import make_groups, remove_groups
 from hostfw.testing.lab_namespace import LabError
 
 CACHE = Path("/var/cache/hostfw-hosts")
+DISK = Path("/var/tmp")  # noqa: S108 - a disk rather than memory
+"""Where hosts keep what they write."""
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "unshare", "ip")
 HINT = "apt-get install mmdebstrap systemd-container util-linux iproute2"
 
@@ -26,6 +29,12 @@ PACKAGES = (
     *("iproute2", "iputils-ping", "python3-apt"),
 )
 
+_TRIAL = """
+set -eu
+cd "$1"
+mkdir lower upper work root
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work root
+"""
 _PREPARATION = """
 set -eu
 systemctl --quiet enable systemd-networkd.service
@@ -86,11 +95,18 @@ def why_no_hosts() -> str | None:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         return f"needs {', '.join(missing)}: {HINT}"
-    trial = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "true"]
-    done = subprocess.run(trial, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return f"cannot make namespaces: {done.stderr.strip()}"
-    return None if "overlay" in Path("/proc/filesystems").read_text() else "needs a kernel with overlayfs"
+    try:
+        make_groups("trial")
+    except OSError as error:
+        return f"cannot make control groups: {error}"
+    finally:
+        remove_groups("trial")
+    with TemporaryDirectory(dir=DISK) as directory:
+        trial = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        done = subprocess.run(
+            [*trial, "sh", "-c", _TRIAL, "sh", directory], capture_output=True, text=True, check=False
+        )
+    return f"cannot mount an overlay in a namespace: {done.stderr.strip()}" if done.returncode else None
 
 
 @contextmanager

@@ -19,17 +19,17 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from hostfw.testing.hosts.cgroups import make_groups, remove_groups
-from hostfw.testing.hosts.image import Release, root_image
+from hostfw.testing.hosts.image import DISK, Release, root_image
 from hostfw.testing.hosts.wire import Uplink, plug
 from hostfw.testing.lab_namespace import LabError, inside, namespace
 
-TREES = Path("/var/tmp/hostfw-hosts")  # noqa: S108 - root's alone, and a disk rather than memory
+TREES = DISK / "hostfw-hosts"
 _PR_SET_PDEATHSIG = 1
 _READY_S = 90
 _END_S = 30
 _PROPAGATION = Path("/run/systemd/nspawn/propagate")
 
-# $1 image, $2 tree, $3 name; then the control groups. `0` is whoever writes it.
+# $1 what lies below, $2 tree, $3 name; then the control groups. `0` is whoever writes it.
 _MOUNT = 'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"'
 _LAUNCH = f"""
 set -eu
@@ -58,8 +58,13 @@ class Tree:
 
     name: str
     release: Release
-    image: Path
+    layers: tuple[Path, ...]
     directory: Path
+
+    @property
+    def lower(self) -> str:
+        """What lies below it, the uppermost first, as overlayfs wants it."""
+        return ":".join(map(str, self.layers))
 
     @property
     def notices(self) -> Path:
@@ -81,11 +86,14 @@ class Running:
     notices: socket.socket
 
 
-def make_tree(name: str, of: Release, uplinks: Sequence[Uplink], extra: tuple[str, ...] = ()) -> Tree:
-    """The disk of a new host. Raises LabError if there is one of that name."""
-    image = root_image(of, extra)
+def make_tree(name: str, of: Release, uplinks: Sequence[Uplink], like: Tree | None = None) -> Tree:
+    """The disk of a new host, bare or with all that a host that is off has on its own.
+
+    The other one must stay off, and stay, for as long as this one lives. Raises LabError if there is one of that name.
+    """
+    layers = (root_image(of),) if like is None else (like.directory / "upper", *like.layers)
     TREES.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tree = Tree(name, of, image, TREES / name)
+    tree = Tree(name, of, layers, TREES / name)
     try:
         tree.directory.mkdir()
     except FileExistsError:
@@ -118,7 +126,7 @@ def start(tree: Tree, uplinks: Sequence[Uplink], *, outlives_us: bool = False) -
     notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notices.bind(str(tree.notices))
     argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--propagation=private"]
-    argv += ["sh", "-c", _LAUNCH, "sh", str(tree.image), str(tree.directory), tree.name, *map(str, groups)]
+    argv += ["sh", "-c", _LAUNCH, "sh", tree.lower, str(tree.directory), tree.name, *map(str, groups)]
     environment = {
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "NOTIFY_SOCKET": str(tree.notices),
@@ -206,7 +214,7 @@ def kill_all(launcher: int) -> None:
 def offline(tree: Tree, argv: Sequence[str], text: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command in the tree of a host that does not run, as if its disk were in another machine."""
     command = ["unshare", "--mount", "--propagation=private", "sh", "-c", _OFFLINE, "sh"]
-    command += [str(tree.image), str(tree.directory), tree.name, *argv]
+    command += [tree.lower, str(tree.directory), tree.name, *argv]
     return subprocess.run(command, input=text or "", capture_output=True, text=True, check=False, timeout=_END_S)
 
 
@@ -222,7 +230,7 @@ def sweep() -> None:
     for directory in TREES.glob("t*-*"):
         pid = directory.name.removeprefix("t").partition("-")[0]
         if pid.isdigit() and not Path("/proc", pid).exists():
-            remove_tree(Tree(directory.name, Release.BOOKWORM, Path(), directory))
+            remove_tree(Tree(directory.name, Release.BOOKWORM, (), directory))
 
 
 def _networkd(uplink: Uplink) -> str:

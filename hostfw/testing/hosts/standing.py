@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,7 +42,7 @@ class Standing:
 
     name: str
     release: Release
-    image: Path
+    layers: tuple[Path, ...]
     netns: str
     addresses: tuple[str, ...]
     launcher: int
@@ -51,7 +52,7 @@ class Standing:
     @property
     def tree(self) -> Tree:
         """Its disk."""
-        return Tree(self.name, self.release, self.image, TREES / self.name)
+        return Tree(self.name, self.release, self.layers, TREES / self.name)
 
     @property
     def leader(self) -> int | None:
@@ -130,6 +131,17 @@ def authorize(standing: Standing, public_key: str) -> None:
     execute(standing, ["sh", "-c", script], f"{public_key.strip()}\n").check_returncode()
 
 
+def install_standing(standing: Standing, package: Path) -> None:
+    """Install a Debian package whose dependencies are there. Raises LabError with what dpkg said."""
+    leading = standing.leader
+    if leading is None:
+        raise LabError(f"{standing.name} is off")
+    shutil.copy(package, f"/proc/{leading}/root/root/{package.name}")
+    done = execute(standing, ["dpkg", "--install", f"/root/{package.name}"], "")
+    if done.returncode != 0:
+        raise LabError(f"{standing.name}: {package.name} cannot be installed:\n{done.stderr}")
+
+
 def _start(tree: Tree, uplink: Uplink, netns: str, made_netns: bool) -> Standing:  # noqa: FBT001 - as it is written down
     running = start(tree, (uplink,), outlives_us=True)
     try:
@@ -138,7 +150,7 @@ def _start(tree: Tree, uplink: Uplink, netns: str, made_netns: bool) -> Standing
         launcher = running.launcher.pid
         addresses = tuple(map(str, uplink.addresses))
         standing = Standing(
-            tree.name, tree.release, tree.image, netns, addresses, launcher, _started(launcher), made_netns
+            tree.name, tree.release, tree.layers, netns, addresses, launcher, _started(launcher), made_netns
         )
         _save(standing)
         _await_addresses(standing)
@@ -224,7 +236,7 @@ def _fields(standing: Standing) -> dict[str, str | int | bool | list[str]]:
     return {
         "name": standing.name,
         "release": standing.release.value,
-        "image": str(standing.image),
+        "layers": list(map(str, standing.layers)),
         "netns": standing.netns,
         "addresses": list(standing.addresses),
         "launcher": standing.launcher,
@@ -243,7 +255,7 @@ def _load(path: Path) -> Standing | None:
         return Standing(
             found["name"],
             Release(found["release"]),
-            Path(found["image"]),
+            tuple(map(Path, found["layers"])),
             found["netns"],
             tuple(found["addresses"]),
             found["launcher"],

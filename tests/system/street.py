@@ -1,0 +1,144 @@
+"""What the tests of the system tier share: the host that they know, its policy, and the neighbour who knocks."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from pathlib import Path
+from time import monotonic, sleep
+
+from hostfw.testing.hosts.host import Host
+from hostfw.testing.hosts.wire import Uplink, Wire, hardware_address
+from hostfw.testing.lab_namespace import LabError, Namespace, process, run
+
+HOST, HOST6 = "10.77.0.2", "fd77::2"
+PEER, PEER6 = "10.77.0.1", "fd77::1"
+OPEN, CLOSED = 5555, 4444
+"""TCP ports of the host that the policy of `POLICY` allows and denies. Something listens at both."""
+
+SETTINGS = "node: web\n"
+POLICY = f"""\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: web-eth0, labels: {{role: web}}}}
+spec: {{node: web, interfaceName: eth0}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: web}}
+spec:
+  selector: role == 'web'
+  types: [Ingress]
+  ingress:
+    - {{action: Allow, protocol: TCP, destination: {{ports: [{OPEN}, 22]}}}}
+"""
+
+# Before any other unit that the boot starts, so that there is somebody to be reached whenever a packet may get in.
+_SOCKET = """\
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target network-pre.target
+[Socket]
+Listen{kind}=[::]:{port}
+BindIPv6Only=both
+FreeBind=yes
+Backlog=4096
+Service=knocked-{port}.service
+[Install]
+WantedBy=sysinit.target
+"""
+_KNOCKED = """\
+[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=/bin/sh -c 'touch /var/tmp/knocked-{port}; exec sleep infinity'
+"""
+
+
+@dataclass(slots=True)
+class Knocking:
+    """What a neighbour did at one port of the host: how often it knocked, and what got through and when (monotonic)."""
+
+    sent: int = 0
+    through: tuple[tuple[str, float], ...] = ()
+
+    def of(self, *kinds: str) -> tuple[float, ...]:
+        """When something of these kinds got through (`tcp 10.77.0.2`, or only `tcp`)."""
+        return tuple(at for kind, at in self.through if kind.startswith(kinds))
+
+
+@dataclass(frozen=True, slots=True)
+class Street:
+    """A wire and the neighbour on it."""
+
+    wire: Wire
+    peer: Namespace
+
+    def uplink(self, interface: str = "eth0") -> Uplink:
+        """Where a host has the addresses that the tests know it by."""
+        return Uplink(self.wire, interface, (ip_interface(f"{HOST}/24"), ip_interface(f"{HOST6}/64")))
+
+    @contextmanager
+    def knocking(self, host: Host, port: int = CLOSED) -> Iterator[Knocking]:
+        """Knock at a port for the length of the block; what came of it is there at its end."""
+        link = hardware_address(host.name, "eth0")
+        # Known beforehand: whether a host can be found must not decide which packet is its first.
+        for address in (HOST, HOST6):
+            run(self.peer, ["ip", "neighbour", "replace", address, "lladdr", link, "dev", "eth0", "nud", "permanent"])
+        argv = [sys.executable, str(Path(__file__).with_name("knocker.py")), str(port), HOST, HOST6]
+        found = Knocking()
+        with process(self.peer, argv, stdin=subprocess.PIPE) as started:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "knocking\n"
+            yield found
+            output, messages = started.communicate("", 20)
+        assert started.returncode == 0, messages
+        told = json.loads(output)
+        found.sent, found.through = told["sent"], tuple((kind, at) for kind, at in told["through"])
+
+
+def listen(host: Host) -> None:
+    """Have systemd itself listen: there is nobody who could be too late."""
+    for kind, port in (("Stream", OPEN), ("Stream", CLOSED), ("Datagram", CLOSED)):
+        name = f"listen-{kind.lower()}-{port}.socket"
+        host.write(f"/etc/systemd/system/{name}", _SOCKET.format(kind=kind, port=port))
+        host.write(f"/etc/systemd/system/knocked-{port}.service", _KNOCKED.format(port=port))
+        host.run(["systemctl", "enable", "--quiet", name])
+
+
+def configure(host: Host, policy: str = POLICY) -> None:
+    """Write the configuration."""
+    host.write("/etc/hostfw/hostfw.yaml", SETTINGS)
+    host.write("/etc/hostfw/policy.yaml", policy)
+
+
+def start_service(host: Host) -> None:
+    """Start what a boot would have started, and say what the journal knows if that fails."""
+    started = host.run(["systemctl", "start", "hostfw-boot", "hostfw"], check=False)
+    if started.returncode != 0:
+        raise LabError(f"{started.stderr}{host.journal('-u', 'hostfw', '-u', 'hostfw-boot', '-n', '40')}")
+
+
+def was_reached(host: Host, port: int = CLOSED) -> bool:
+    """Whether a packet has reached who listens at a port, since the host was made."""
+    return host.run(["test", "-e", f"/var/tmp/knocked-{port}"], check=False).returncode == 0
+
+
+def connects(peer: Namespace, port: int, address: str = HOST, timeout_s: float = 1) -> bool:
+    """Whether the neighbour gets a TCP connection."""
+    script = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3])).close()"
+    argv = [sys.executable, "-c", script, address, str(port), str(timeout_s)]
+    return run(peer, argv, check=False).returncode == 0
+
+
+def eventually(holds: Callable[[], bool], within_s: float, every_s: float = 0.02) -> float | None:
+    """How many seconds it took until something held; None if it did not within the time."""
+    began = monotonic()
+    while not holds():
+        if monotonic() - began > within_s:
+            return None
+        sleep(every_s)
+    return monotonic() - began
