@@ -4,18 +4,24 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
-from hostfw.engine.engine import Engine
+from hostfw.engine.engine import Engine, LockoutQuestion
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration, read_feeds
+from hostfw.model.settings import LockoutCheck, Settings
+from hostfw.model.values import TCP
 
 
 def perform(engine: Engine, request: Request) -> Reply:
     """Do what is asked for and say what came of it."""
     match request:
         case Apply():
+            inspected = read(engine, request.files)
             outcome = engine.apply(
-                read(engine, request.files), request.confirm_within_s, accept_shrink=request.accept_shrink
+                inspected,
+                request.confirm_within_s,
+                accept_shrink=request.accept_shrink,
+                lockout=_lockout(request, inspected.settings),
             )
             return in_force_now(outcome, verbose=request.verbose) if isinstance(outcome, Applied) else outcome
         case Confirm():
@@ -27,11 +33,25 @@ def perform(engine: Engine, request: Request) -> Reply:
             return engine.rollback_to(request.number)
 
 
+def _lockout(request: Apply, settings: Settings) -> LockoutQuestion | None:
+    """What the host is seen to live by; from within a sandbox ssh is told by its ports alone."""
+    if settings.lockout_check is LockoutCheck.IGNORE:
+        return None
+    if request.evidence is not None:
+        return LockoutQuestion(request.evidence, request.accept_lockout)
+    # Not for nothing: it looks at sockets, routes and addresses.
+    from hostfw.host.evidence import SSH_PORT, collect_by_ports
+
+    ports = {SSH_PORT, *(port.port for port in settings.failsafe.inbound if port.protocol == TCP)}
+    return LockoutQuestion(collect_by_ports(ports), request.accept_lockout)
+
+
 def read(engine: Engine, files: Files | None) -> Inspected:
     """A configuration that was given, or the one in the configuration directory, as far as it can be judged offline.
 
     Files that Feeds name are read here in either case: they are named in the configuration, not on the command line.
     """
+    memory = engine.memory.inspection if engine.memory else None
     if files is None:
-        return inspect(*read_configuration(engine.directories.config), partial(read_feeds, trusted=True))
-    return inspect(files.configuration, files.problems, partial(read_feeds, trusted=False))
+        return inspect(*read_configuration(engine.directories.config), partial(read_feeds, trusted=True), memory)
+    return inspect(files.configuration, files.problems, partial(read_feeds, trusted=False), memory)

@@ -4,20 +4,23 @@ import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from hostfw.engine.fills import fill, remember_contents, unfilled
+from hostfw.engine.fills import fill, remember_contents
 from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.installed import digests, installed_tables, missing
+from hostfw.engine.installed import Digests, digests
+from hostfw.engine.memory import Held, Memory
 from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
+from hostfw.engine.present import Present, read_back, what_is_there
 from hostfw.host.errors import HostError
-from hostfw.host.in_force import InForce, forget_in_force, load_in_force, save_in_force
+from hostfw.host.in_force import InForce, forget_in_force, load_in_force, record_stamp, save_in_force
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.stored import StateError
-from hostfw.host.tables import KernelTables
 from hostfw.model.values import FAMILIES
 from hostfw.nft.change import Change, change
 from hostfw.nft.deletions import Deleted, Deletion
+
+Counts = tuple[tuple[str, int], ...]
 
 
 def _nobody(_: Generation | None) -> None:
@@ -35,6 +38,7 @@ class Writer:
     host: Host
     nftables: Nftables
     tell: Callable[[Generation | None], None] = _nobody
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +67,43 @@ def enforce(
 
     `before_switch` may still call it off; `after_switch` is what must not wait once packets meet the new generation.
     """
-    record, _ = load_in_force(writer.directories.run)
-    tables = writer.host.read_tables()
-    lacking_elements = unfilled(generation.ruleset, tables, writer.nftables)
-    planned = change(generation.ruleset, installed_tables(tables, record, lacking_elements))
-    stopped = send(planned.prepare, writer.nftables)
+    ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
+    present = what_is_there(ruleset, directories, writer.host, nftables, writer.memory)
+    planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed)
+    stopped = send(planned.prepare, nftables)
     if stopped is not None:
         return stopped
-    fill(planned.fills, writer.nftables, writer.directories.run)
+    fill(planned.fills, nftables, directories.run)
     stopped = before_switch(planned)
     if stopped is not None:
         return stopped
-    fill(planned.edits, writer.nftables, writer.directories.run)
-    stopped = send(planned.switch, writer.nftables)
+    fill(planned.edits, nftables, directories.run)
+    stopped = send(planned.switch, nftables)
     if stopped is not None:
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
     noted = tuple(after_switch())
-    swept = _say(_delete(planned.sweep, writer.nftables), "what is no longer used could not be removed")
-    if not planned.is_empty:
-        try:
-            tables = writer.host.read_tables()
-        except HostError as error:
-            message = f"the generation was committed, but could not be read back: {error.message}"
-            return Failed(message, error.hint, in_force=UNKNOWN)
-    lacking = missing(tables, generation.ruleset)
-    if lacking:
+    left = _delete(planned.sweep, nftables)
+    swept = _say(left, "what is no longer used could not be removed")
+    try:
+        now = read_back(present, ruleset, writer.host, None if left is not None else _commits(planned))
+    except HostError as error:
+        message = f"the generation was committed, but could not be read back: {error.message}"
+        return Failed(message, error.hint, in_force=UNKNOWN)
+    if now.lacking:
         return Failed(
-            f"the kernel does not hold what was committed: {', '.join(lacking[:3])}",
+            f"the kernel does not hold what was committed: {', '.join(now.lacking[:3])}",
             "another program changes our tables; `nft monitor` shows which",
             in_force=UNKNOWN,
         )
     writer.tell(generation)
-    remember_contents(generation.ruleset, writer.directories.run)
-    remembered = _remember(writer, generation.id, tables, counts(generation), generation.plan.node)
+    if not planned.is_empty or present.ruleset is None:
+        remember_contents(ruleset, directories.run)
+    remembered = tuple(_remember(writer, generation, present, now))
     return Enforced(planned, (*noted, *swept, *remembered))
 
 
-def enforce_script(script: str, writer: Writer, counted: tuple[tuple[str, int], ...] = ()) -> Enforced | Failed:
+def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
     """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
     stopped = send(script, writer.nftables)
     if stopped is not None:
@@ -110,7 +113,9 @@ def enforce_script(script: str, writer: Writer, counted: tuple[tuple[str, int], 
     except HostError as error:
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
     writer.tell(None)
-    return Enforced(Change(switch=script), tuple(_remember(writer, script_id(script), tables, counted)))
+    before, _ = load_in_force(writer.directories.run)
+    record = _record(writer, script_id(script), digests(tables), before, tables.generation, counted)
+    return Enforced(Change(switch=script), tuple(_save(writer, record)))
 
 
 def enforce_nothing(writer: Writer) -> Enforced | Failed:
@@ -160,18 +165,42 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _remember(
-    writer: Writer, generation_id: str, tables: KernelTables, counted: tuple[tuple[str, int], ...], node: str = ""
-) -> Iterator[str]:
-    """Write down what is in force. A disk that will not take it does not undo it."""
-    record, _ = load_in_force(writer.directories.run)
-    chains = digests(tables)
-    known = record is not None and record.id == generation_id and record.chains == chains
-    applied_at = record.applied_at if known and record is not None else writer.host.now()
+def _commits(sent: Change) -> int | None:
+    """How many commits of ours a change took, None where big sets were filled, which takes as many as it takes."""
+    if sent.fills:
+        return None
+    return len(sent.edits) + sum(map(bool, (sent.prepare, sent.switch, sent.sweep)))
+
+
+def _remember(writer: Writer, generation: Generation, before: Present, now: Present) -> Iterator[str]:
+    """Write down what is in force, unless it is written already."""
+    chains, node = now.chains, generation.plan.node
+    record = _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node)
+    if before.ruleset is None or record != before.record:
+        yield from _save(writer, record)
+    if writer.memory is not None:
+        stamp = record_stamp(writer.directories.run)
+        writer.memory.held = Held(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
+
+
+def _record(
+    writer: Writer,
+    generation_id: str,
+    chains: Digests,
+    before: InForce | None,
+    kernel_generation: int,
+    counted: Counts,
+    node: str = "",
+) -> InForce:
+    known = before is not None and before.id == generation_id and before.chains == chains
+    applied_at = before.applied_at if known and before is not None else writer.host.now()
+    return InForce(generation_id, applied_at, kernel_generation, chains, counted, node)
+
+
+def _save(writer: Writer, record: InForce) -> Iterator[str]:
+    """A disk that will not take it does not undo it."""
     try:
-        save_in_force(
-            writer.directories.run, InForce(generation_id, applied_at, tables.generation, chains, counted, node)
-        )
+        save_in_force(writer.directories.run, record)
     except StateError as error:
         yield f"{error.message}: the next apply writes every chain again"
 

@@ -17,6 +17,9 @@ from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.installed import drift, installed_tables
+from hostfw.engine.lockout import Judgement, judge
+from hostfw.engine.memory import Memory, accept, accepted_now
+from hostfw.engine.on_demand import OnDemand
 from hostfw.engine.outcomes import (
     Applied,
     Confirmed,
@@ -40,17 +43,26 @@ from hostfw.host.state import (
     accepted_number,
     load_accepted,
     load_generation,
-    save_accepted,
     stored_generations,
 )
 from hostfw.host.stored import StateError
+from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
 from hostfw.model.problems import errors
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
+from hostfw.policy.resolve import resolve
 
 Counts = tuple[tuple[str, int], ...]
 Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class LockoutQuestion:
+    """What the host is seen to live by, and whether it is `accepted` that some of it is lost."""
+
+    evidence: Evidence
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,7 @@ class Engine:
     directories: Directories = field(default_factory=Directories)
     host: Host = field(default_factory=Host)
     tell: Callable[[Generation | None], None] = _nobody
+    memory: Memory | None = None
 
     def observe(self, settings: Settings) -> HostFacts:
         """The facts of the host. Raises HostError."""
@@ -87,7 +100,7 @@ class Engine:
         if not inspected.is_valid:
             return Refused(inspected.problems)
         try:
-            return build(believed(inspected, self.directories.state), self.observe(inspected.settings))
+            return build(believed(inspected, self.directories.state, self.memory), self.observe(inspected.settings))
         except HostError as error:
             return failed(error)
 
@@ -101,17 +114,23 @@ class Engine:
         return change(generation.ruleset, installed_tables(tables, record))
 
     def apply(
-        self, inspected: Inspected, confirm_within_s: float | None = None, *, accept_shrink: bool = False
+        self,
+        inspected: Inspected,
+        confirm_within_s: float | None = None,
+        *,
+        accept_shrink: bool = False,
+        lockout: LockoutQuestion | None = None,
     ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
 
         It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
-        more than they may keep their accepted content, unless `accept_shrink`.
+        more than they may keep their accepted content, unless `accept_shrink`. With `lockout` a generation that would
+        cut off what the host lives by is a failure.
         """
         if not inspected.is_valid:
             return self._refused(Refused(inspected.problems))
-        candidate = inspected if accept_shrink else believed(inspected, self.directories.state)
-        return self._write(lambda writer: self._apply(writer, candidate, confirm_within_s))
+        candidate = inspected if accept_shrink else believed(inspected, self.directories.state, self.memory)
+        return self._write(lambda writer: self._apply(writer, candidate, confirm_within_s, lockout))
 
     def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:
         """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""
@@ -188,16 +207,18 @@ class Engine:
         """Let one piece of work write, alone in this network namespace."""
         try:
             with self.host.lock(self.directories.run) as lock:
-                nftables = self.host.nftables((lock.fileno(),))
+                nftables = OnDemand(lambda: self.host.nftables((lock.fileno(),)))
+                if self.memory is None:
+                    nftables.start()
                 try:
-                    return work(Writer(self.directories, self.host, nftables, self.tell))
+                    return work(Writer(self.directories, self.host, nftables, self.tell, self.memory))
                 finally:
                     nftables.close()
         except HostError as error:
             return failed(error)
 
     def _apply(
-        self, writer: Writer, inspected: Inspected, confirm_within_s: float | None
+        self, writer: Writer, inspected: Inspected, confirm_within_s: float | None, lockout: LockoutQuestion | None
     ) -> Applied | Refused | Failed:
         settled = settle(writer)
         pending, problems = load_pending(self.directories.state)
@@ -205,12 +226,17 @@ class Engine:
         if pending is not None and confirm_within_s is None and not isinstance(settled, Failed):
             return waits(pending, self._left_s(pending))
         generation_id = ""
+        judgement = Judgement()
         try:
-            built = build(inspected, self.observe(inspected.settings))
+            built = build(inspected, self.observe(inspected.settings), self.memory.building if self.memory else None)
             if isinstance(built, Refused):
                 return self._refused(built)
             generation_id = built.id
-            applied = self._enforce(writer, built, confirm_within_s)
+            judgement = self._judgement(built, lockout)
+            if judgement.refused:
+                applied: Applied | Failed = Failed(judgement.message, judgement.hint)
+            else:
+                applied = self._enforce(writer, built, confirm_within_s)
         except HostError as error:
             applied = failed(error)
         if isinstance(applied, Failed):
@@ -219,7 +245,20 @@ class Engine:
         if applied.pending is None and (pending is not None or problems):
             end(writer, load_armed(self.directories.run))
         self._note_applied(applied, confirm_within_s or 0)
-        return replace(applied, warnings=(*applied.warnings, *_settled(settled)))
+        cut = (f"{loss}; {loss.hint}" for loss in judgement.warned)
+        return replace(applied, warnings=(*applied.warnings, *cut, *_settled(settled)))
+
+    def _judgement(self, built: Generation, lockout: LockoutQuestion | None) -> Judgement:
+        """What the host would lose by a change: what is lost already is no reason to refuse it."""
+        if lockout is None:
+            return Judgement()
+        facts, accepted = built.facts, lockout.accepted
+        judgement = judge(built.plan, None, facts, lockout.evidence, accepted=accepted)
+        present = self.accepted() if judgement.refused and load_in_force(self.directories.run)[0] else None
+        if present is None:
+            return judgement
+        plan, _ = resolve(present.resources, present.settings, facts)
+        return judge(built.plan, plan, facts, lockout.evidence, accepted=accepted)
 
     def _enforce(self, writer: Writer, built: Generation, confirm_within_s: float | None) -> Applied | Failed:
         """Put it into force, and accept it unless it has to be confirmed."""
@@ -234,10 +273,10 @@ class Engine:
 
     def _follow(self, writer: Writer, generation: Generation) -> Applied | Refused | Failed:
         followed = follow(writer, generation)
-        if not isinstance(followed, Applied) or followed.generation is generation:
+        if not isinstance(followed, Applied) or followed.generation.id == generation.id:
             return followed
         pending, _ = load_pending(self.directories.state)
-        accepted, _ = load_accepted(self.directories.state)
+        accepted, _ = accepted_now(self.directories.state, self.memory)
         if pending is not None or accepted is None or accepted.configuration != generation.inspected.configuration:
             return followed
         warnings = self._accept(accepted_of(followed.generation, writer))
@@ -245,12 +284,12 @@ class Engine:
 
     def _accept(self, generation: Accepted) -> tuple[str, ...]:
         """Write down what was accepted. A disk that will not take it does not undo it."""
-        accepted, problems = load_accepted(self.directories.state)
+        accepted, problems = accepted_now(self.directories.state, self.memory)
         known = accepted is not None and not problems and accepted.id == generation.id
         if known and accepted is not None and accepted.configuration == generation.configuration:
             return ()
         try:
-            save_accepted(self.directories.state, generation)
+            accept(self.directories.state, generation, self.memory)
         except StateError as error:
             return (f"{error.message}: after a reboot an earlier generation is in force",)
         return ()

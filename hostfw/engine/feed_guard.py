@@ -8,19 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from hostfw.engine.inspection import Inspected
-from hostfw.host.state import load_accepted
+from hostfw.engine.memory import Memory, accepted_now
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import Feed
 from hostfw.model.sources import Source
 from hostfw.policy.feeds import lost, parse_feed
 
 
-def believed(inspected: Inspected, state_dir: Path) -> Inspected:
+def believed(inspected: Inspected, state_dir: Path, memory: Memory | None = None) -> Inspected:
     """A configuration with the accepted content of those feeds that lost more than they may, and a warning for each."""
     texts = {source.path: source for source in inspected.configuration.feeds}
     if not texts:
         return inspected
-    accepted, _ = load_accepted(state_dir)
+    accepted, _ = accepted_now(state_dir, memory)
     before = {source.path: source for source in accepted.configuration.feeds} if accepted else {}
     kept: dict[str, Source] = {}
     warnings: list[Problem] = []

@@ -42,17 +42,33 @@ class Refused:
     problems: tuple[Problem, ...]
 
 
-def build(inspected: Inspected, facts: HostFacts) -> Generation | Refused:
-    """The generation of a configuration on a host, or every reason why there is none."""
+@dataclass(slots=True)
+class Building:
+    """What the last generation was built from, so that the next costs what changed since."""
+
+    generation: Generation | None = None
+
+
+def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None) -> Generation | Refused:
+    """The generation of a configuration on a host, or every reason why there is none.
+
+    With a memory, the very configuration of the last time on a host that is the same gives the very generation.
+    """
     if not inspected.is_valid:
         return Refused(inspected.problems)
+    last = memory.generation if memory else None
+    if last is not None and last.inspected is inspected and last.facts == facts:
+        return last
     plan, found = resolve(inspected.resources, inspected.settings, facts)
     problems = in_order((*inspected.problems, *found))
     if errors(problems):
         return Refused(problems)
     ruleset = compile_plan(plan)
     script = render(ruleset)
-    return Generation(script_id(script), inspected, facts, plan, ruleset, script, problems)
+    generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems)
+    if memory is not None:
+        memory.generation = generation
+    return generation
 
 
 def script_id(script: str) -> str:

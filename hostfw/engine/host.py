@@ -12,8 +12,10 @@ from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
-from hostfw.host.tables import KernelTables
+from hostfw.host.tables import KernelTables, Names
+from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
+from hostfw.model.values import Family
 
 
 class Lock(Protocol):
@@ -28,6 +30,13 @@ def _observe(node: str | None) -> HostFacts:
     from hostfw.host.links import observe
 
     return observe(node)
+
+
+def _evidence() -> Evidence:
+    # A look at every process, for the verbs that change what is in force.
+    from hostfw.host.evidence import collect
+
+    return collect()
 
 
 def _nftables(keep_open: Sequence[int]) -> Nftables:
@@ -52,7 +61,8 @@ class Host:
     """The effects of one generation on the host and network namespace that we are in.
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
-    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks. `announce`
+    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
+    and `evidence` what can be seen of what the host lives by. `announce`
     takes a journal entry about what became of a generation.
     """
 
@@ -65,7 +75,10 @@ class Host:
     boot_id: Callable[[], str] = pending.boot_id
     read_tcp_sockets: Callable[[], tuple[TcpSocket, ...]] = sockets.read_tcp_sockets
     ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors
+    evidence: Callable[[], Evidence] = _evidence
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
     disarm: Callable[[str], None] = watchdog.disarm
+    read_some: Callable[[Mapping[Family, Names]], KernelTables] = tables.read_some
+    read_generation: Callable[[], int] = tables.read_generation
     announce: Callable[[Mapping[str, str]], None] = _announce_nothing

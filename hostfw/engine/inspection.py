@@ -1,14 +1,14 @@
 """What a configuration says and what is wrong with it, as far as that can be judged without a host."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check import check
-from hostfw.policy.decode import decode
+from hostfw.policy.decode import Decoding, decode
 from hostfw.policy.feeds import filled
 
 ReadFeeds = Callable[[Sequence[str]], tuple[tuple[Source, ...], tuple[Problem, ...]]]
@@ -30,20 +30,41 @@ class Inspected:
         return not errors(self.problems)
 
 
+@dataclass(slots=True)
+class Inspection:
+    """What was found the last time, so that the next costs what changed since; kept by who asks again and again."""
+
+    decoding: Decoding = field(default_factory=Decoding)
+    read_problems: tuple[Problem, ...] = ()
+    unread: tuple[Problem, ...] = ()
+    inspected: Inspected | None = None
+
+
 def inspect(
-    configuration: Configuration, read_problems: tuple[Problem, ...] = (), read_feeds: ReadFeeds | None = None
+    configuration: Configuration,
+    read_problems: tuple[Problem, ...] = (),
+    read_feeds: ReadFeeds | None = None,
+    memory: Inspection | None = None,
 ) -> Inspected:
     """What a configuration says and everything that is wrong with it, offline.
 
-    Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold.
+    Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
+    a memory, the same files give the very object of the last time.
     """
-    decoded = decode(configuration)
+    decoded = decode(configuration, memory.decoding if memory else None)
     known = {source.path for source in configuration.feeds}
     wanted = [feed.file for feed in decoded.resources.feeds if feed.path and feed.file not in known]
     unread: tuple[Problem, ...] = ()
     if wanted and read_feeds is not None:
         sources, unread = read_feeds(wanted)
         configuration = replace(configuration, feeds=(*configuration.feeds, *sources))
+    if memory is not None and (memory.read_problems, memory.unread) == (read_problems, unread):
+        last = memory.inspected
+        if last is not None and last.configuration == configuration:
+            return last
     resources, feed_problems = filled(decoded.resources, configuration.feeds)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *check(resources, decoded.settings))
-    return Inspected(configuration, decoded.settings, resources, in_order(problems))
+    inspected = Inspected(configuration, decoded.settings, resources, in_order(problems))
+    if memory is not None:
+        memory.read_problems, memory.unread, memory.inspected = read_problems, unread, inspected
+    return inspected

@@ -86,8 +86,10 @@ def restore(writer: Writer, accepted: Accepted) -> Restored | Failed:
     """Put a stored generation into force: from its sources, or if they no longer build its script as it was."""
     enforced: Enforced | Failed
     try:
-        inspected = inspect(accepted.configuration)
-        built = build(inspected, writer.host.observe(inspected.settings.node))
+        memory = writer.memory
+        inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
+        facts = writer.host.observe(inspected.settings.node)
+        built = build(inspected, facts, memory.building if memory else None)
     except HostError:
         built = None
     if isinstance(built, Generation):

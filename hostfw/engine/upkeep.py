@@ -54,11 +54,15 @@ def resume(writer: Writer) -> Resumed | Failed:
 
 def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
     """Put the configuration of a generation into force for the host as it is now; the same one if nothing differs."""
-    built = build(generation.inspected, writer.host.observe(generation.inspected.settings.node))
+    facts = writer.host.observe(generation.inspected.settings.node)
+    built = build(generation.inspected, facts, writer.memory.building if writer.memory else None)
     if isinstance(built, Refused):
         return built
     if built.id == generation.id:
-        return Applied(generation, Change())
+        # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
+        if built is not generation:
+            writer.tell(built)
+        return Applied(built, Change())
     enforced = enforce(built, writer)
     return enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
 

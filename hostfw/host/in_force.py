@@ -73,6 +73,15 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
             return None, (garbage(path),)
 
 
+def record_stamp(run_dir: Path) -> tuple[int, ...]:
+    """What changes whenever somebody writes the record, or none where there is no record."""
+    try:
+        info = (run_dir / _GENERATION).stat()
+    except OSError:
+        return ()
+    return info.st_ino, info.st_mtime_ns, info.st_size
+
+
 def forget_in_force(run_dir: Path) -> None:
     """Remember that nothing of ours is in force. Raises StateError."""
     with saving("the record of the generation in force"):

@@ -41,15 +41,15 @@ OBJ_TYPE = 3
 OBJECT_COUNTER = 1
 GEN_ID = 1
 
-_CHAIN_HANDLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
+_CHAIN_HANDLE, CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
 _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 3, 4, 7
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
 _LOOKUP_SET = 1
-_SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DESC, _SET_HANDLE = 2, 3, 4, 5, 9, 16
+SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DESC, _SET_HANDLE = 2, 3, 4, 5, 9, 16
 _DESC_SIZE = 1
-_OBJ_NAME, _OBJ_DATA = 2, 4
+OBJ_NAME, _OBJ_DATA = 2, 4
 _COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
 
 _JUMPS = (0xFFFFFFFD, 0xFFFFFFFC)
@@ -171,7 +171,7 @@ def set_of(message: bytes) -> KernelSet:
     fields = attributes(message, 4)
     size = attributes(fields.get(_SET_DESC, b"")).get(_DESC_SIZE)
     return KernelSet(
-        text_of(fields[_SET_NAME]),
+        text_of(fields[SET_NAME]),
         _handle(fields[_SET_HANDLE]),
         u32_of(fields.get(_SET_FLAGS, bytes(4))),
         u32_of(fields[_SET_KEY_TYPE]),
@@ -184,7 +184,7 @@ def counter_of(message: bytes) -> KernelCounter:
     """A named counter with its values, summed over all CPUs."""
     fields = attributes(message, 4)
     data = attributes(fields[_OBJ_DATA])
-    return KernelCounter(text_of(fields[_OBJ_NAME]), u64_of(data[_COUNTER_PACKETS]), u64_of(data[_COUNTER_BYTES]))
+    return KernelCounter(text_of(fields[OBJ_NAME]), u64_of(data[_COUNTER_PACKETS]), u64_of(data[_COUNTER_BYTES]))
 
 
 def generation_of(message: bytes) -> int:
@@ -195,7 +195,7 @@ def generation_of(message: bytes) -> int:
 def _chain(fields: dict[int, bytes]) -> KernelChain:
     hook = fields.get(_CHAIN_HOOK)
     return KernelChain(
-        text_of(fields[_CHAIN_NAME]),
+        text_of(fields[CHAIN_NAME]),
         _handle(fields[_CHAIN_HANDLE]),
         u32_of(fields.get(_CHAIN_USE, bytes(4))),
         _base_hook(fields, attributes(hook)) if hook else None,

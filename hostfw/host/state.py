@@ -129,6 +129,15 @@ def load_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]
     return _load(state_dir / _ACCEPTED)
 
 
+def accepted_stamp(state_dir: Path) -> tuple[int, ...]:
+    """What is another whenever another generation is accepted, or none where there is none."""
+    try:
+        info = (state_dir / _ACCEPTED / _GENERATION).stat()
+    except OSError:
+        return ()
+    return info.st_dev, info.st_ino, info.st_mtime_ns, info.st_size
+
+
 def load_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """A stored generation, or None and the reason."""
     return _load(_folder(state_dir, number))

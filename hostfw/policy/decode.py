@@ -1,7 +1,8 @@
 """Sources to resources: every document of every file decoded, and everything that is wrong said at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
@@ -44,8 +45,39 @@ class Decoded:
     problems: tuple[Problem, ...] = ()
 
 
-def decode(configuration: Configuration) -> Decoded:
-    """The settings and resources of a configuration, each kind sorted by name, and every problem with its position."""
+class DecodedSource(NamedTuple):
+    """What one file says, and what is wrong with it."""
+
+    source: Source
+    resources: tuple[Resource, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(slots=True)
+class Decoding:
+    """What the files of the last time said, by path, and what all of them came to."""
+
+    sources: dict[str, DecodedSource] = field(default_factory=dict)
+    configuration: Configuration = field(default_factory=Configuration)
+    decoded: Decoded | None = None
+
+
+def decode(configuration: Configuration, memory: Decoding | None = None) -> Decoded:
+    """The settings and resources of a configuration, each kind sorted by name, and every problem with its position.
+
+    With a memory, files that are as they were the last time are not decoded again: their resources are the same
+    objects.
+    """
+    if memory is None:
+        return _decode(configuration, Decoding())
+    same = configuration.resources == memory.configuration.resources
+    if memory.decoded is None or not same or configuration.settings != memory.configuration.settings:
+        memory.decoded = _decode(configuration, memory)
+        memory.configuration = configuration
+    return memory.decoded
+
+
+def _decode(configuration: Configuration, memory: Decoding) -> Decoded:
     problems: list[Problem] = []
     settings = Settings()
     if configuration.settings is not None:
@@ -53,8 +85,14 @@ def decode(configuration: Configuration) -> Decoded:
         problems += settings_problems
     found: list[Resource] = []
     selectors: set[str] = set()
+    known, memory.sources = memory.sources, {}
     for source in configuration.resources:
-        found += _decode_source(source, problems, selectors)
+        decoded = known.get(source.path)
+        if decoded is None or decoded.source != source:
+            decoded = _decode_source(source, selectors)
+        memory.sources[source.path] = decoded
+        found += decoded.resources
+        problems += decoded.problems
     return Decoded(settings, _by_kind(found), in_order(problems))
 
 
@@ -90,9 +128,11 @@ RESOURCE_SHAPE = Shape(
 RESOURCE_LIST_SHAPE = Shape("a list of resources", _ENVELOPE | {"items"})
 
 
-def _decode_source(source: Source, problems: list[Problem], selectors: set[str]) -> list[Resource]:
+def _decode_source(source: Source, selectors: set[str]) -> DecodedSource:
+    problems: list[Problem] = []
     reader = Reader(source.path, source.text.removeprefix("\ufeff"), problems, selectors)
-    return [resource for root in documents(source, problems) for resource in _decode_document(reader, root)]
+    resources = [resource for root in documents(source, problems) for resource in _decode_document(reader, root)]
+    return DecodedSource(source, tuple(resources), tuple(problems))
 
 
 def _decode_document(reader: Reader, root: Node) -> list[Resource]:

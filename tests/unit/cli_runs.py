@@ -89,6 +89,8 @@ class Machine:
             ancestors=lambda: self.ancestors,
             arm=self.arm,
             disarm=self.disarm,
+            read_some=self.kernel.read_some,
+            read_generation=self.kernel.read_generation,
         )
 
     def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:

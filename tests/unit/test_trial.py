@@ -351,7 +351,7 @@ def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, mon
     assert host.kernel.committed[-1] == (state(host) / "last-good.nft").read_text()
 
 
-def _broken(configuration: object) -> object:
+def _broken(configuration: object, **_memory: object) -> object:
     """What an upgrade that refuses more than before would say."""
     from hostfw.engine.inspection import inspect
     from hostfw.model.positions import Position

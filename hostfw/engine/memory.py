@@ -1,0 +1,61 @@
+"""What an engine that lives on remembers, so that a reload costs what changed and not what there is.
+
+One-shot commands have no memory and do everything afresh; with a memory everything comes out the same, byte for byte.
+It is owned by whoever keeps the engine and used by one thread. It holds what the last generation was made of: what
+nothing uses any more is forgotten with the next one. Nothing in it is trusted beyond what can be told from outside:
+files are compared by content, the host by its facts, and the kernel by nftables' own generation, which every commit
+of anyone moves.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hostfw.engine.generation import Building
+from hostfw.engine.inspection import Inspection
+from hostfw.host.in_force import InForce
+from hostfw.host.state import Accepted, accepted_stamp, load_accepted, save_accepted
+from hostfw.model.problems import Problem
+from hostfw.nft.change import InstalledTable
+from hostfw.nft.objects import Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the kernel held of ours after our last commit, when nftables was at `kernel_generation`.
+
+    `record` is what was written down of it; `stamp` tells whether that file is still the one that we wrote.
+    """
+
+    kernel_generation: int
+    ruleset: Ruleset
+    installed: tuple[InstalledTable, ...]
+    record: InForce
+    stamp: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was read, built, sent and accepted the last time."""
+
+    inspection: Inspection = field(default_factory=Inspection)
+    building: Building = field(default_factory=Building)
+    held: Held | None = None
+    accepted: tuple[tuple[int, ...], Accepted] | None = None
+
+
+def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
+    """The accepted generation, read only if it is another than that of the memory."""
+    stamp = accepted_stamp(state_dir)
+    if memory is not None and memory.accepted is not None and stamp and memory.accepted[0] == stamp:
+        return memory.accepted[1], ()
+    accepted, problems = load_accepted(state_dir)
+    if memory is not None and accepted is not None and not problems:
+        memory.accepted = stamp, accepted
+    return accepted, problems
+
+
+def accept(state_dir: Path, generation: Accepted, memory: Memory | None) -> None:
+    """Make a generation the accepted one, and remember it. Raises StateError."""
+    save_accepted(state_dir, generation)
+    if memory is not None:
+        memory.accepted = accepted_stamp(state_dir), generation

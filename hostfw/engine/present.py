@@ -1,0 +1,142 @@
+"""What the kernel holds of ours at this moment: read whole, or known from our own last commit and what was sent since.
+
+Every commit of anyone, in any table, moves nftables' generation of the network namespace. While it is where our last
+commit left it, the kernel holds what was read back then; and if our own commits alone have moved it, it holds that
+and what they sent, which is all that needs reading back. In any other case everything is read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from hostfw.engine.fills import unfilled
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.installed import Digests, digests, installed_tables, missing
+from hostfw.engine.memory import Memory
+from hostfw.host.in_force import InForce, load_in_force, record_stamp
+from hostfw.host.nftables import Nftables
+from hostfw.host.tables import Names
+from hostfw.nft.change import InstalledTable, as_installed
+from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
+
+READ_ONE_BY_ONE = 500
+"""How many objects are read back by their names, at 0.1 ms each, rather than with all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What the kernel holds of ours, and what is written down of it.
+
+    `ruleset` is what the memory knows it to be, None where it was read; `lacking` is what a ruleset that was sent has
+    and the kernel has not, in sentences.
+    """
+
+    kernel_generation: int
+    installed: tuple[InstalledTable, ...]
+    chains: Digests
+    record: InForce | None
+    ruleset: Ruleset | None = None
+    lacking: tuple[str, ...] = ()
+
+
+def what_is_there(
+    wanted: Ruleset, directories: Directories, host: Host, nftables: Nftables, memory: Memory | None
+) -> Present:
+    """What the kernel holds, of which a ruleset is wanted next. Raises HostError."""
+    known = None if memory is None else _remembered(memory, directories, host)
+    if known is not None:
+        return known
+    record, _ = load_in_force(directories.run)
+    tables = host.read_tables()
+    installed = installed_tables(tables, record, unfilled(wanted, tables, nftables))
+    return Present(tables.generation, installed, digests(tables), record, lacking=missing(tables, wanted))
+
+
+def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None) -> Present:
+    """What the kernel holds after so many commits of ours, None where they cannot be counted. Raises HostError."""
+    if commits == 0:
+        return before
+    if before.ruleset is not None and commits is not None:
+        known = _read_what_was_sent(before, wanted, host, before.kernel_generation + commits)
+        if known is not None:
+            return known
+    tables = host.read_tables()
+    # What we have just written is what its names say.
+    installed = tuple(replace(table, suspect=frozenset()) for table in installed_tables(tables, None))
+    return Present(tables.generation, installed, digests(tables), before.record, lacking=missing(tables, wanted))
+
+
+def _remembered(memory: Memory, directories: Directories, host: Host) -> Present | None:
+    """What the memory has, if nobody has committed anything or written the record since."""
+    held, memory.held = memory.held, None
+    if held is None or not held.stamp or record_stamp(directories.run) != held.stamp:
+        return None
+    if host.read_generation() != held.kernel_generation:
+        return None
+    return Present(held.kernel_generation, held.installed, held.record.chains, held.record, held.ruleset)
+
+
+def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, generation: int) -> Present | None:
+    """What is there now, if nobody but us has moved nftables to its generation; None if that must be read."""
+    there = {table.family: table for table in before.installed}
+    new = tuple(_new(table, there.get(table.family)) for table in wanted.tables)
+    if sum(len(table.chains) + len(table.sets) + len(table.maps) + len(table.counters) for table in new) > (
+        READ_ONE_BY_ONE
+    ):
+        return None
+    tables = host.read_some({table.family: _names(table) for table in new})
+    if tables.generation != generation:
+        return None
+    chains = _digests_after(before.chains, digests(tables), wanted)
+    installed = tuple(_after(table, there.get(table.family)) for table in wanted.tables)
+    return Present(generation, installed, chains, before.record, lacking=missing(tables, Ruleset(new)))
+
+
+def _new(wanted: Table, there: InstalledTable | None) -> Table:
+    """What a table has that was not there before, and its base chains."""
+    if there is None:
+        return wanted
+    return Table(
+        wanted.family,
+        tuple(name for name in wanted.counters if name not in there.counters),
+        tuple(s for s in wanted.sets if s.name not in there.sets or (s.apart and s.mark not in there.sets)),
+        tuple(m for m in wanted.maps if m.name not in there.maps),
+        tuple(c for c in wanted.chains if c.name not in there.chains),
+        wanted.base_chains,
+    )
+
+
+def _names(table: Table) -> Names:
+    """The names of a table's objects; base chains that are not used any more are still there, and empty."""
+    return Names(
+        (*(chain.name for chain in table.chains), *sorted(BASE_CHAIN_NAMES)),
+        (*_set_names(table), *(m.name for m in table.maps)),
+        table.counters,
+    )
+
+
+def _set_names(table: Table) -> Iterable[str]:
+    for one in table.sets:
+        yield one.name
+        if one.apart:
+            yield one.mark
+
+
+def _digests_after(before: Digests, read: Digests, wanted: Ruleset) -> Digests:
+    """The digests of all chains, once those of `read` have been written and those that nobody wants are gone."""
+    now = {(family, name) for family, name, _ in read}
+    kept = now | {(table.family, chain.name) for table in wanted.tables for chain in table.chains}
+    return (*(one for one in before if one[:2] in kept and one[:2] not in now), *read)
+
+
+def _after(wanted: Table, there: InstalledTable | None) -> InstalledTable:
+    """A table as it is once a change to what is wanted has gone through, and what it does not need is swept."""
+    used = {chain.name: as_installed(chain) for chain in wanted.base_chains}
+    unused = {} if there is None else {name: replace(c, rules=0, comment="") for name, c in there.base_chains.items()}
+    return InstalledTable(
+        wanted.family,
+        counters=frozenset(wanted.counters),
+        sets=frozenset(_set_names(wanted)),
+        maps=frozenset(m.name for m in wanted.maps),
+        chains=frozenset(chain.name for chain in wanted.chains),
+        base_chains=unused | used,
+    )

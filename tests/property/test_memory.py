@@ -1,0 +1,162 @@
+"""An engine that remembers gives what one without a memory gives, byte for byte, whatever happens to it on the way."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hostfw.engine.engine import Engine
+from hostfw.engine.generation import Generation, Refused, build
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.inspection import inspect
+from hostfw.engine.installed import digests
+from hostfw.engine.memory import Memory
+from hostfw.engine.outcomes import Applied
+from hostfw.host.files import read_configuration, read_feeds
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.values import FAMILIES
+from hostfw.testing.fakes import FakeKernel
+from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
+
+LO, ETH0, ETH1, ETH2 = (Interface(name, place) for place, name in enumerate(("lo", "eth0", "eth1", "eth2"), 1))
+HOSTS = tuple(HostFacts("host", interfaces) for interfaces in ((LO, ETH0), (LO, ETH0, ETH1), (LO, ETH1, ETH2)))
+
+_FEED = "apiVersion: hostfw.io/v1\nkind: Feed\nmetadata: {name: bad, labels: {net: office}}\nspec: {path: bad.txt}\n"
+_FEEDS = tuple("".join(f"192.0.2.{n}\n" for n in range(first, last)) for first, last in ((0, 9), (1, 9), (0, 200)))
+
+
+@st.composite
+def _many_rules(draw: st.DrawFn, name: str) -> str:
+    """A policy of so many rules that they become lookups, by port, by address or by both."""
+    count = draw(st.sampled_from((5, 30, 60)))
+    first, ports_apart, nets_apart = (draw(st.integers(0, limit)) for limit in (40, 3, 3))
+    changed = draw(st.integers(0, count - 1))
+    rules = [
+        {
+            "action": "Deny" if number == changed else "Allow",
+            "protocol": ("TCP", "UDP")[number % 7 == 0],
+            "source": {"nets": [f"10.{(first + number) * nets_apart}.0.0/{24 - number % 2}"]},
+            "destination": {"ports": [1000 + (first + number) * ports_apart]},
+        }
+        for number in range(count)
+    ]
+    spec = {"order": draw(st.sampled_from((1, 2))), "selector": "all()", "ingress": rules, "types": ["Ingress"]}
+    version = "projectcalico.org/v3"
+    return yaml.safe_dump(
+        {"apiVersion": version, "kind": "GlobalNetworkPolicy", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+_big_edits = st.one_of(
+    st.tuples(st.just("hostfw.yaml"), st.sampled_from((None, *SETTINGS))),
+    st.tuples(st.just("10-endpoints.yaml"), st.sampled_from(ENDPOINTS)),
+    st.tuples(st.just("sets/office.yml"), st.sampled_from((None, *SETS))),
+    st.tuples(st.just("feed.yaml"), st.sampled_from((None, _FEED))),
+    *(st.tuples(st.just(f"policies/{n}.yaml"), st.one_of(st.none(), _many_rules(n), _many_rules(n))) for n in "xyz"),
+)
+_steps = st.lists(
+    st.tuples(st.one_of(edits.map(tuple), st.tuples(_big_edits)), st.sampled_from(HOSTS)), min_size=1, max_size=8
+)
+_health = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@dataclass(slots=True)
+class _Place:
+    """An engine on a host that changes, with a kernel in memory."""
+
+    root: Path
+    memory: Memory | None = None
+    facts: HostFacts = HOSTS[0]
+    kernel: FakeKernel = field(default_factory=FakeKernel)
+
+    def edit(self, edit: Edit) -> None:
+        name, text = edit
+        path = self.root / "etc" / name
+        if text is None:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def apply(self) -> Generation | Refused:
+        configuration, problems = read_configuration(self.root / "etc")
+        memory = self.memory.inspection if self.memory else None
+        inspected = inspect(configuration, problems, partial(read_feeds, trusted=True), memory)
+        host = Host(
+            lambda _node: self.facts,
+            self.kernel.read_tables,
+            lambda _keep_open: self.kernel,
+            read_some=self.kernel.read_some,
+            read_generation=self.kernel.read_generation,
+        )
+        directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
+        outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_shrink=True)
+        if isinstance(outcome, Refused):
+            return outcome
+        assert isinstance(outcome, Applied), outcome
+        return outcome.generation
+
+
+@contextmanager
+def _place(memory: Memory | None) -> Iterator[_Place]:
+    with TemporaryDirectory(prefix="hostfw-memory-") as root:
+        for name in ("etc", "var", "run"):
+            Path(root, name).mkdir()
+        place = _Place(Path(root), memory)
+        for feed, text in enumerate(_FEEDS):
+            place.edit((f"feed-{feed}.txt", text))
+        place.edit(("bad.txt", _FEEDS[0]))
+        yield place
+
+
+def _fresh(place: _Place) -> Generation | Refused:
+    """What an engine that has never seen anything makes of the files."""
+    configuration, problems = read_configuration(place.root / "etc")
+    return build(inspect(configuration, problems, partial(read_feeds, trusted=True)), place.facts)
+
+
+def _held(kernel: FakeKernel) -> Mapping[str, object]:
+    tables = kernel.read_tables()
+    return {
+        family.nft: (
+            sorted((c.name, c.base, c.digest) for c in tables.of(family).chains if c.base is None or c.rules),
+            sorted(s.name for s in tables.of(family).sets),
+            sorted(counter.name for counter in tables.of(family).counters),
+        )
+        for family in FAMILIES
+    }
+
+
+@_health
+@given(steps=_steps, feeds=st.lists(st.sampled_from(_FEEDS), min_size=8, max_size=8))
+def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]], feeds: list[str]) -> None:
+    """After every edit of files, feeds and interfaces: scripts, plans, problems, and what the kernel then holds."""
+    with _place(Memory()) as place:
+        for (made, facts), feed in zip(steps, feeds, strict=False):
+            for edit in (*made, ("bad.txt", feed)):
+                place.edit(edit)
+            place.facts = facts
+            generation, expected = place.apply(), _fresh(place)
+            assert type(generation) is type(expected)
+            if isinstance(generation, Refused) or isinstance(expected, Refused):
+                assert generation == expected
+                continue
+            assert generation.script == expected.script
+            assert replace(generation, inspected=expected.inspected) == expected
+            assert generation.inspected == expected.inspected
+
+            with _place(None) as afresh:
+                afresh.facts = facts
+                for path in (place.root / "etc").rglob("*.*"):
+                    afresh.edit((str(path.relative_to(place.root / "etc")), path.read_text()))
+                afresh.apply()
+            assert _held(place.kernel) == _held(afresh.kernel)
+            assert place.memory is not None
+            assert place.memory.held is not None
+            assert set(place.memory.held.record.chains) == set(digests(place.kernel.read_tables()))
