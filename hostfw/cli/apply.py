@@ -15,6 +15,7 @@ from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Failed
 from hostfw.host.files import read_configuration, read_paths
 from hostfw.host.pending import Pending
+from hostfw.model.evidence import Evidence
 from hostfw.model.sources import Configuration
 
 
@@ -27,7 +28,8 @@ def run(options: Options, console: Console) -> ExitCode:
             doing("reading the configuration")
             files = Files(*read_paths(options.files))
         doing("putting it into force")
-        reply = ask(open_engine(options), _request(options, files, verbose=console.verbosity > 0))
+        engine = open_engine(options)
+        reply = ask(engine, _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0))
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
@@ -50,8 +52,15 @@ def run(options: Options, console: Console) -> ExitCode:
             raise AssertionError(f"{type(reply).__name__} does not answer an apply")
 
 
-def _request(options: Options, files: Files | None, *, verbose: bool) -> Apply:
-    return Apply(files, options.confirm_within_s, accept_shrink=options.accept_shrink, verbose=verbose)
+def _request(options: Options, files: Files | None, evidence: Evidence, *, verbose: bool) -> Apply:
+    return Apply(
+        files,
+        options.confirm_within_s,
+        accept_shrink=options.accept_shrink,
+        accept_lockout=options.accept_lockout,
+        evidence=evidence,
+        verbose=verbose,
+    )
 
 
 def _configuration(options: Options, files: Files | None) -> Configuration:

@@ -58,4 +58,5 @@ class Options(NamedTuple):
     reason: str | None = None
     top: bool = False
     rate_s: int | None = None
+    all: bool = False
     shell: str = ""

@@ -10,6 +10,9 @@ from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
+from hostfw.control.client import DaemonError, report
+from hostfw.control.requests import ServiceReport
+from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.events import Event, EventKind
 from hostfw.host.files import read_configuration, read_feeds
@@ -29,17 +32,78 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(status, Failed):
         return complain_of(status, console)
     accepted = load_accepted_of(options)
+    service = _service(engine)
     is_pending = accepted is not None and _is_pending(accepted.configuration, options.config_dir)
     if options.output is Output.TABLE:
         lines = list(_lines(status, accepted, engine.host.now(), colour=console.colour_out))
+        lines += _service_lines(service, engine.host.now(), colour=console.colour_out)
         if is_pending:
             where = options.config_dir
             lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
         console.data(*lines)
     else:
-        content = _content(status, accepted, is_pending=is_pending)
+        content = {**_content(status, accepted, is_pending=is_pending), "service": _service_item(service)}
         console.data(document_text(document("Status", content), options.output))
     return ExitCode.DONE if status.in_force else ExitCode.UNAVAILABLE
+
+
+def _service(engine: Engine) -> ServiceReport | DaemonError | None:
+    try:
+        return report(engine)
+    except DaemonError as error:
+        return error
+    except PermissionError:
+        return None
+
+
+def _service_lines(service: ServiceReport | DaemonError | None, now: datetime, *, colour: bool) -> Iterator[str]:
+    """How the service does; where there is none, as in a container, that is no trouble."""
+    warning = Style.WARNING if colour else None
+    match service:
+        case None:
+            yield _line("Service", "not running: nothing follows interfaces, logs or repairs")
+        case DaemonError():
+            yield _line("Service", service.message, warning)
+        case ServiceReport():
+            repairs = f", {counted(service.repairs, 'repair')}" if service.repairs else ""
+            yield _line("Service", f"running, started {age(service.started_at, now)} (pid {service.pid}){repairs}")
+            if service.trouble:
+                yield _line("Trouble", service.trouble, warning)
+            untold = _untold(service)
+            if untold:
+                yield _line("Audit", untold, warning)
+
+
+def _untold(service: ServiceReport) -> str:
+    """What denied packets were not told of, if any."""
+    if not service.listening:
+        return "the log cannot be read: packets are counted, and not told of"
+    found = (
+        (service.lost, "came too fast"),
+        (service.missed, "went by unheard"),
+        (service.entries_unwritten, "were refused by the journal"),
+    )
+    return ", ".join(f"{number} log records {what}" for number, what in found if number)
+
+
+def _service_item(service: ServiceReport | DaemonError | None) -> Document | None:
+    if not isinstance(service, ServiceReport):
+        return None
+    return {
+        "pid": service.pid,
+        "startedAt": service.started_at.isoformat(),
+        "generation": service.generation,
+        "trouble": service.trouble,
+        "repairs": service.repairs,
+        "audit": {
+            "listening": service.listening,
+            "records": service.records,
+            "lost": service.lost,
+            "missed": service.missed,
+            "suppressed": service.suppressed,
+            "entriesUnwritten": service.entries_unwritten,
+        },
+    }
 
 
 def age(since: datetime, until: datetime) -> str:

@@ -187,6 +187,17 @@ def completion(parser: ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", choices=("bash", "fish", "zsh"), help="bash, fish or zsh")
 
 
+def block(parser: ArgumentParser) -> None:
+    """The arguments of `block`."""
+    parser.add_argument("--all", action="store_true", help="keep nothing: the ssh sessions that there are end, too")
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def unblock(parser: ArgumentParser) -> None:
+    """The arguments of `unblock`."""
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
 def version(parser: ArgumentParser) -> None:
     """The arguments of `version`."""
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)

@@ -450,6 +450,52 @@ hostfwctl completion zsh > ~/.zfunc/_hostfwctl    # with fpath+=~/.zfunc""",
         takes.completion,
     ),
     Verb(
+        "block",
+        "let nothing pass but the ssh sessions that there are",
+        "[--all] [-o text|json]",
+        """\
+The panic button. From one moment to the next nothing comes in, goes out or is
+forwarded any more, whatever policy says: only lo, the ssh sessions that there are
+now, and what these need to go on (neighbour discovery, path MTU discovery, the
+renewal of DHCP leases). With --all not even those.
+
+It needs neither the daemon nor a valid configuration, and stands beside the ruleset:
+`apply` and `reload` work as ever, and count once `unblock` is run. A reboot does not
+end it; the addresses that had an ssh session may begin another after it.
+
+What one container says to another on the same bridge does not pass this host's
+network, and goes on.
+
+With -o json the outcome is a document of kind BlockResult (hostfw.io/v1): result is
+blocked (with what was kept) or failed (with message and hint).""",
+        """\
+hostfwctl block
+hostfwctl block --all
+hostfwctl unblock""",
+        """\
+0  blocked
+1  failed: the host is not blocked
+4  not permitted""",
+        takes.block,
+    ),
+    Verb(
+        "unblock",
+        "end a block",
+        "[-o text|json]",
+        """\
+Take away what `block` put in the way, at one moment, and let policy decide again.
+
+With -o json the outcome is a document of kind UnblockResult (hostfw.io/v1): result is
+unblocked (with the packets that were dropped), unchanged or failed.""",
+        """\
+hostfwctl unblock""",
+        """\
+0  done, whether or not there was a block
+1  failed: the host is still blocked
+4  not permitted""",
+        takes.unblock,
+    ),
+    Verb(
         "version",
         "print the versions of hostfw and of what it stands on",
         "[-o text|json]",

@@ -7,14 +7,27 @@ from dataclasses import replace
 
 from hostfw.control.codec import CodecError
 from hostfw.control.perform import perform, read
-from hostfw.control.requests import Apply, Files, Reply, Request
-from hostfw.control.socket import END, MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace, socket_path
+from hostfw.control.requests import Apply, Files, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.socket import (
+    END,
+    MOST_BYTES,
+    Answer,
+    Letter,
+    Refusal,
+    answer_of,
+    letter_bytes,
+    our_namespace,
+    socket_path,
+)
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.errors import HostError
 
 TIMEOUT_S = 300.0
 """How long an answer may take: a first generation of ten thousand policies and a million addresses takes seconds."""
+
+REPORT_TIMEOUT_S = 5.0
+"""How long it may take the daemon to tell of itself, which does not wait for what is being written."""
 
 _ABSENT = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
 _RECEIVE_BYTES = 1 << 20
@@ -57,11 +70,19 @@ def ask(
             return perform_here(engine, request)
         case Refusal():
             return Failed(answer.message, answer.hint)
+        case ServiceReport():
+            return Failed("the daemon answered something else than what it was asked", _RESTART, in_force=UNKNOWN)
         case _:
             return answer
 
 
-def send(engine: Engine, request: Request, timeout_s: float = TIMEOUT_S) -> Reply | Refusal | None:
+def report(engine: Engine, timeout_s: float = REPORT_TIMEOUT_S) -> ServiceReport | None:
+    """How the service of a run directory does, None where none runs. Raises DaemonError and PermissionError."""
+    answer = send(engine, Report(), timeout_s)
+    return answer if isinstance(answer, ServiceReport) else None
+
+
+def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Answer | None:
     """The daemon's answer, or None where no daemon runs. Raises DaemonError and PermissionError."""
     directories = engine.directories
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as channel:
@@ -90,7 +111,7 @@ def send(engine: Engine, request: Request, timeout_s: float = TIMEOUT_S) -> Repl
             raise DaemonError(f"the daemon's answer cannot be read: {error}", _RESTART) from error
 
 
-def _with_feeds(engine: Engine, request: Request) -> Request:
+def _with_feeds(engine: Engine, request: Question) -> Question:
     """The request with the files that its Feeds name, which the daemon in its sandbox may not be able to read."""
     if not isinstance(request, Apply) or request.files is None:
         return request

@@ -1,11 +1,13 @@
 """What is asked of the one who writes, and what comes of it: one pair of values a verb, whoever carries it out."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Applied, Confirmed, Failed, NothingPending, TakenBack, TooLate
 from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor
+from hostfw.model.evidence import Evidence
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
@@ -24,12 +26,15 @@ class Files:
 class Apply:
     """Put a configuration into force: these `files`, or None for what the configuration directory holds.
 
-    With `verbose` the answer holds what was sent to nftables.
+    `evidence` is what the one who asks sees the host live by; without, whoever carries it out looks for itself. With
+    `verbose` the answer holds what was sent to nftables.
     """
 
     files: Files | None = None
     confirm_within_s: float | None = None
     accept_shrink: bool = False
+    accept_lockout: bool = False
+    evidence: Evidence | None = None
     verbose: bool = False
 
 
@@ -76,7 +81,37 @@ class InForceNow:
     sent: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Say how the service itself does; nobody else can."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """How the service does, since it was started.
+
+    `trouble` is what last went wrong and is not put right, `repairs` how often another program's hand in our tables was
+    undone. Of the audit: `records` are the log records that were read, `lost` those that came too fast, `missed` those
+    that went by while nobody listened, and `suppressed` the packets beyond the kernel's limits since the tables were
+    made; `entries_unwritten` were refused by the journal. `listening` is whether the log can be read at all.
+    """
+
+    pid: int
+    started_at: datetime
+    generation: str
+    trouble: str
+    repairs: int
+    records: int
+    lost: int
+    missed: int
+    suppressed: int
+    entries_unwritten: int
+    listening: bool
+
+
 Request = Apply | Confirm | Rollback | RollbackTo
+Question = Request | Report
+"""What the daemon is asked: to do something, or to tell of itself."""
 Reply = InForceNow | Refused | Confirmed | TooLate | TakenBack | NothingPending | Failed
 
 

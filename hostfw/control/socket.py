@@ -10,7 +10,7 @@ from json import JSONDecodeError, dumps, loads
 from pathlib import Path
 
 from hostfw.control.codec import CodecError, Json, decode, encode
-from hostfw.control.requests import Reply, Request
+from hostfw.control.requests import Question, Reply, ServiceReport
 
 VERSION = 1
 END = b"\0"
@@ -27,7 +27,7 @@ class Letter:
     namespace: int
     config_dir: str
     state_dir: str
-    request: Request
+    request: Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,9 @@ class Refusal:
     message: str
     hint: str = ""
     elsewhere: bool = False
+
+
+Answer = Reply | ServiceReport | Refusal
 
 
 def socket_path(run_dir: Path) -> Path:
@@ -59,14 +62,14 @@ def letter_of(data: bytes) -> Letter:
     return decode(Letter, _content(data), "request")
 
 
-def answer_bytes(answer: Reply | Refusal) -> bytes:
+def answer_bytes(answer: Answer) -> bytes:
     """An answer as it travels."""
     return _bytes(encode(answer))
 
 
-def answer_of(data: bytes) -> Reply | Refusal:
+def answer_of(data: bytes) -> Answer:
     """The answer that came. Raises CodecError."""
-    answer: Reply | Refusal = decode(Reply | Refusal, _content(data), "answer")
+    answer: Answer = decode(Reply | ServiceReport | Refusal, _content(data), "answer")
     return answer
 
 

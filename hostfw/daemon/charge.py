@@ -10,6 +10,7 @@ from typing import TypeVar
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
+from hostfw.engine.memory import Memory
 from hostfw.host.nftables import Nftables, NftablesWorker
 
 KNOWN_WORKERS = 64
@@ -33,7 +34,7 @@ class Charge:
         self._in_force = in_force
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self.current: Generation | None = None
-        self.engine = Engine(directories, replace(host, nftables=self._nftables), tell=self._told)
+        self.engine = Engine(directories, replace(host, nftables=self._nftables), tell=self._told, memory=Memory())
 
     async def write(self, work: Callable[[Engine], T]) -> T:
         """Have the engine do something, when it is its turn."""

@@ -59,7 +59,7 @@ class Follower:
             if before is None:
                 continue
             outcome = await self._charge.write(partial(_follow, charge=self._charge))
-            if not isinstance(outcome, Applied) or outcome.generation is not before:
+            if not isinstance(outcome, Applied) or outcome.generation.id != before.id:
                 self._followed(outcome)
             if isinstance(outcome, Failed):
                 await asyncio.sleep(_AGAIN_S)

@@ -9,8 +9,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostfw.control.codec import CodecError
-from hostfw.control.requests import Reply, Request
-from hostfw.control.socket import END, MOST_BYTES, Letter, Refusal, answer_bytes, letter_of, our_namespace, socket_path
+from hostfw.control.requests import Question
+from hostfw.control.socket import (
+    END,
+    MOST_BYTES,
+    Answer,
+    Letter,
+    Refusal,
+    answer_bytes,
+    letter_of,
+    our_namespace,
+    socket_path,
+)
 from hostfw.engine.host import Directories
 from hostfw.host.errors import HostError
 
@@ -20,10 +30,10 @@ READ_TIMEOUT_S = 60.0
 _UCRED = struct.Struct("=iII")
 _ROOT = 0
 
-Answer = Callable[[Request], Awaitable[Reply]]
+Answering = Callable[[Question], Awaitable[Answer]]
 
 
-async def serve(directories: Directories, answer: Answer) -> asyncio.Server:
+async def serve(directories: Directories, answer: Answering) -> asyncio.Server:
     """Listen at the control socket, for root alone. Raises HostError if another daemon does, or the path is no good."""
     path = socket_path(directories.run)
     try:
@@ -41,7 +51,7 @@ async def serve(directories: Directories, answer: Answer) -> asyncio.Server:
 
 
 async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answer
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answering
 ) -> None:
     """One request and its answer; whatever the other side does, only this conversation ends."""
     with suppress(OSError):
@@ -56,8 +66,8 @@ async def _converse(
 
 
 async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answer
-) -> Reply | Refusal | None:
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answering
+) -> Answer | None:
     if _peer_uid(writer.get_extra_info("socket")) != _ROOT:
         return Refusal("only root may ask the daemon", "run it as root")
     try:

@@ -6,6 +6,7 @@ a thread of its own, because it may not wait.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -14,7 +15,8 @@ from functools import partial
 
 from hostfw.audit.attribution import attribution
 from hostfw.control.perform import perform
-from hostfw.control.requests import Apply, InForceNow, Reply, Request
+from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.socket import Answer
 from hostfw.daemon.announcements import Announcer
 from hostfw.daemon.audit import open_audit
 from hostfw.daemon.charge import Charge
@@ -55,7 +57,10 @@ class Service:
         self._audit = open_audit(directories.run, outbox, outside.audit)
         self._known: Generation | None = None
         self._trouble = ""
+        self._repairs = 0
+        self._started_at = outside.host.now()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._taken_over = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
@@ -76,9 +81,10 @@ class Service:
                 ends.callback(listener.close)
                 loop.add_reader(listener.fileno(), hear)
                 ends.callback(loop.remove_reader, listener.fileno())
-            server = await serve(self._charge.engine.directories, self._answer)
+            server = await serve(self._charge.engine.directories, self._reply)
             ends.callback(server.close)
             await self._take_over()
+            self._taken_over.set()
             service_manager.tell_ready(self._status())
             # What changed while we took over is only heard from here on.
             self._follower.look()
@@ -113,8 +119,29 @@ class Service:
         else:
             self._announcer.trouble(self._trouble, "what the boot put into force still is")
 
+    async def _reply(self, question: Question) -> Answer:
+        """Answer who asks at the control socket."""
+        return self._report() if isinstance(question, Report) else await self._answer(question)
+
+    def _report(self) -> ServiceReport:
+        figures = self._audit.figures()
+        return ServiceReport(
+            pid=os.getpid(),
+            started_at=self._started_at,
+            generation=self._known.id if self._known is not None else "",
+            trouble=self._trouble,
+            repairs=self._repairs,
+            records=figures.records,
+            lost=figures.lost,
+            missed=figures.missed,
+            suppressed=sum(figures.suppressed.values()),
+            entries_unwritten=figures.unwritten,
+            listening=figures.listening,
+        )
+
     async def _answer(self, request: Request) -> Reply:
         """Carry out a request; one that fails in a way nobody thought of ends neither the service nor the rules."""
+        await self._taken_over.wait()
         try:
             reply = await self._charge.write(partial(perform, request=request))
         except Exception as error:  # noqa: BLE001  the boundary of the service
@@ -140,10 +167,12 @@ class Service:
         before, self._known = self._known, generation
         if generation is None:
             return
+        self._announcer.bindings(before, generation)
+        if before is not None and before.id == generation.id:
+            return
         self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)
         self._audit.listen(generation.inspected.settings.logging)
         self._audit.attribute(attribution(generation.plan, generation.id))
-        self._announcer.bindings(before, generation)
 
     def _repaired(self, repair: Repair) -> None:
         known = self._known.id if self._known is not None else ""
@@ -151,6 +180,7 @@ class Service:
             self._trouble = f"what another program changed could not be restored: {repair.failed.message}"
             self._announcer.not_restored(known, repair.failed)
         else:
+            self._repairs += 1
             self._announcer.restored(repair.deeds, known, repair.actor)
         service_manager.tell_status(self._status())
 

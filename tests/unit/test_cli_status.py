@@ -13,6 +13,8 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.tables import KernelTables
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
+NO_SERVICE = "Service:       not running: nothing follows interfaces, logs or repairs\n"
+
 
 @pytest.fixture(name="host")
 def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
@@ -23,7 +25,7 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_before_the_first_apply_nothing_is_in_force(host: Machine) -> None:
     """The status of a host without a ruleset is not zero."""
-    assert host.hostfwctl("status") == (4, "State:         nothing in force\n", "")
+    assert host.hostfwctl("status") == (4, f"State:         nothing in force\n{NO_SERVICE}", "")
 
 
 def test_the_generation_in_force_is_shown(host: Machine) -> None:
@@ -40,7 +42,7 @@ Generation:    {generation}
 Node:          web1
 Applied:       2030-01-01 00:00:00 UTC (2 hours ago)
 Governs:       1 policy, 1 endpoint on 1 interface
-""",
+{NO_SERVICE}""",
         "",
     )
 
@@ -111,6 +113,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         },
         "warnings": [],
         "problems": [],
+        "service": None,
     }
 
 

@@ -1,0 +1,297 @@
+"""The service in a network namespace: what it takes over, keeps, follows and answers."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any
+
+import pytest
+
+from hostfw.control.socket import socket_path
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation
+from hostfw.testing.lab_namespace import Namespace, inside, process, run
+
+Hostfwctl = Callable[..., CompletedProcess[str]]
+
+_PATIENCE_S = 20
+_POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: uplink, labels: {{role: web}}}}
+spec: {{interfaceName: eth0, node: host}}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: lan, labels: {{role: lan}}}}
+spec: {{interfaceName: lan0, node: host}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: web}}
+spec:
+  selector: has(role)
+  ingress:
+  - {{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}
+  egress:
+  - {{action: Allow}}
+"""
+
+
+class Running:
+    """The service as a process, with its journal entries as JSON lines in a file."""
+
+    def __init__(self, installation: Installation, daemon: "Popen[str]", log: Path) -> None:
+        self.installation = installation
+        self.daemon = daemon
+        self._log = log
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What it has told so far."""
+        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+
+    def told(self, words: str) -> list[str]:
+        """The messages so far that hold some words."""
+        return [entry["MESSAGE"] for entry in self.entries() if words in entry["MESSAGE"]]
+
+
+@contextmanager
+def _service(installation: Installation, log: Path) -> Iterator[Running]:
+    """The service, from the moment at which it answers."""
+    directories = [argument for argument in installation.arguments if argument.startswith("-") or "/" in argument][-6:]
+    command = [sys.executable, "-m", "hostfw.daemon", *directories]
+    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", str(log), *command]
+    log.touch()
+    socket_path(installation.run).unlink(missing_ok=True)
+    with process(installation.node, shell, environment=_environment()) as daemon:
+        running = Running(installation, daemon, log)
+        _wait(lambda: _listens(installation) or daemon.poll() is not None)
+        assert daemon.poll() is None, log.read_text()
+        # An answer comes when everything is taken over, even if there is nothing to do.
+        run(installation.node, [*installation.arguments, "rollback", "--if-pending=none"], environment=_environment())
+        yield running
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def _listens(installation: Installation) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(socket_path(installation.run))) == 0
+
+
+def _wait(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
+
+
+def _configure(installation: Installation, port: int) -> None:
+    (installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+
+
+def _reaches(lab: Lab, port: int) -> bool:
+    """Whether a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
+    with inside(lab["peer"]), socket.socket() as client:
+        client.settimeout(0.3)
+        try:
+            client.connect(("192.0.2.1", port))
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+        return True
+
+
+def _rules(node: Namespace) -> list[str]:
+    """The lines of the ruleset, sorted: what is made again comes last in the kernel's list."""
+    return sorted(run(node, ["nft", "-s", "list", "ruleset"]).stdout.splitlines())
+
+
+def _told_times(service: Running, words: str, times: int) -> bool:
+    return len(service.told(words)) == times
+
+
+@pytest.fixture(name="service")
+def _running(installation: Installation, tmp_path: Path) -> Iterator[Running]:
+    _configure(installation, 80)
+    with _service(installation, tmp_path / "log") as running:
+        yield running
+
+
+def test_the_first_start_puts_the_configuration_directory_into_force(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """Where nothing was ever accepted; every start after that uses what was."""
+    status = json.loads(hostfwctl("status", "-o", "json").stdout)
+    assert status["inForce"]
+    assert status["accepted"] == status["generation"]
+    assert _reaches(lab, 80)
+    assert not _reaches(lab, 81)
+    assert service.told("is in force: 1 policy, 2 endpoints, 1 interface")
+
+
+def test_a_start_uses_what_was_accepted_and_not_what_lies_in_the_directory(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """A file that was changed, or broken, since the last apply changes nothing until somebody applies it."""
+    _configure(installation, 80)
+    hostfwctl("apply")
+    (installation.config / "policy.yaml").write_text("kind: [")
+    with _service(installation, tmp_path / "log"):
+        assert _reaches(lab, 80)
+        assert hostfwctl("reload", check=False).returncode == 3
+        assert _reaches(lab, 80)
+
+
+def test_a_broken_configuration_at_the_first_start_leaves_base_protection(
+    lab: Lab, installation: Installation, tmp_path: Path
+) -> None:
+    """Failsafes are open, everything else is closed, and the reason is told."""
+    (installation.config / "policy.yaml").write_text("kind: Nonsense\n")
+    with _service(installation, tmp_path / "log") as running:
+        assert _reaches(lab, 22)
+        assert not _reaches(lab, 80)
+        assert running.told("policy.yaml:1:")
+
+
+def test_reload_goes_through_the_service_and_fails_when_the_policy_is_bad(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """As `systemctl reload` needs it: synchronous, with the exit status and the words of the outcome."""
+    _configure(service.installation, 81)
+    assert "in force" in hostfwctl("reload").stderr
+    assert _reaches(lab, 81)
+    (service.installation.config / "policy.yaml").write_text("apiVersion: v0\nkind: Nonsense\n")
+    refused = hostfwctl("reload", check=False)
+    assert refused.returncode == 3
+    assert "policy.yaml:2:7: unknown kind" in refused.stderr
+    assert "nothing was changed" in refused.stderr
+    assert _reaches(lab, 81)
+    assert service.told("the configuration was refused")
+
+
+def test_apply_of_named_files_goes_through_the_service(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """The client reads them, which the service in its sandbox could not, and the feeds that they name."""
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    (staging / "policy.yaml").write_text(_POLICY.format(port=8080))
+    hostfwctl("apply", "-f", str(staging))
+    assert _reaches(lab, 8080)
+    assert not _reaches(lab, 80)
+    assert service.told("is in force")
+
+
+def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """Taken back unless confirmed, and the service knows what is in force afterwards."""
+    _configure(service.installation, 82)
+    hostfwctl("apply", "--confirm-within", "3s")
+    assert _reaches(lab, 82)
+    assert "waits" not in hostfwctl("reload", check=False).stderr
+    _wait(lambda: service.told("was taken back"))
+    _wait(lambda: not _reaches(lab, 82))
+    assert _reaches(lab, 80)
+    run(lab["host"], ["nft", "flush", "ruleset"])
+    _wait(lambda: service.told("is restored"))
+    assert _reaches(lab, 80)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "flush ruleset",
+        "delete table ip hostfw",
+        "flush chain ip hostfw input",
+        "insert rule ip hostfw input accept",
+        "add chain ip hostfw input { policy accept; }",
+    ],
+)
+def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Running, hostfwctl: Hostfwctl, command: str) -> None:
+    """Base protection within milliseconds, the whole soon after, and who it was."""
+    before = _rules(lab["host"])
+    run(lab["host"], ["nft", command])
+    _wait(lambda: service.told("is restored"))
+    assert _rules(lab["host"]) == before
+    assert json.loads(hostfwctl("status", "-o", "json").stdout)["drift"] == []
+    assert any(entry.get("HOSTFW_PROCESS") == "nft" for entry in service.entries())
+    assert _reaches(lab, 80)
+    assert not _reaches(lab, 81)
+
+
+def test_tampering_without_end_is_backed_off_and_base_protection_stays(lab: Lab, service: Running) -> None:
+    """A flood of it is never a busy loop: a handful of repairs, told as such."""
+    for _ in range(60):
+        run(lab["host"], ["nft", "flush", "ruleset"])
+        time.sleep(0.03)
+    _wait(lambda: service.told("times within 60 seconds"))
+    assert not _reaches(lab, 81)
+    assert len(service.told("is restored")) < 12
+    _wait(lambda: _reaches(lab, 80))
+
+
+def test_anothers_tables_are_none_of_the_services_business(lab: Lab, service: Running) -> None:
+    """Nothing is repaired, and nothing of theirs is touched."""
+    run(lab["host"], ["nft", "add table inet other; add chain inet other c { type filter hook input priority 10; }"])
+    time.sleep(0.3)
+    assert not service.told("is restored")
+    assert "table inet other {" in _rules(lab["host"])
+
+
+def test_an_interface_that_appears_meets_its_policy_at_once(lab: Lab, service: Running, hostfwctl: Hostfwctl) -> None:
+    """Within a tenth of a second on a machine that has nothing else to do; nothing restarts."""
+    for number in range(3):
+        run(lab["host"], ["ip", "link", "add", "lan0", "type", "veth", "peer", "name", "other0"])
+        _wait(partial(_told_times, service, "interface lan0 is governed by HostEndpoint lan", number + 1))
+        run(lab["host"], ["ip", "link", "delete", "lan0"])
+        _wait(partial(_told_times, service, "interface lan0 is no longer governed", number + 1))
+    assert json.loads(hostfwctl("status", "-o", "json").stdout)["drift"] == []
+
+
+def test_a_stopped_or_killed_service_leaves_the_rules_in_force(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """And the next one takes them over without a change; hostfwctl works in between."""
+    _configure(installation, 80)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with _service(installation, tmp_path / "log") as running:
+            before = _rules(lab["host"])
+            running.daemon.send_signal(number)
+            assert running.daemon.wait(10) == (0 if number is signal.SIGTERM else -signal.SIGKILL)
+        assert _rules(lab["host"]) == before
+        assert "no change" in hostfwctl("apply").stderr
+
+
+def test_who_is_not_root_is_not_answered(service: Running) -> None:
+    """The socket lets nobody in, and says so."""
+    path = socket_path(service.installation.run)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_service_does_not_begin(lab: Lab, service: Running) -> None:
+    """There is one writer in a network namespace."""
+    directories = ["--state-dir", str(service.installation.state), "--run-dir", str(service.installation.run)]
+    command = [sys.executable, "-m", "hostfw.daemon", "--config-dir", str(service.installation.config), *directories]
+    second = run(lab["host"], command, environment=_environment(), check=False)
+    assert second.returncode == 1
+    assert "another daemon listens at" in second.stderr
+
+
+def test_hangup_reloads(lab: Lab, service: Running) -> None:
+    """For who has no hostfwctl at hand."""
+    _configure(service.installation, 83)
+    service.daemon.send_signal(signal.SIGHUP)
+    _wait(lambda: _reaches(lab, 83))
