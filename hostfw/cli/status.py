@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from hostfw.cli.block import ground
 from hostfw.cli.console import Console, ExitCode, Style, counted, painted
 from hostfw.cli.documents import Document, document, document_text, problem_item
 from hostfw.cli.durations import duration_text
@@ -13,6 +14,7 @@ from hostfw.cli.text import printable
 from hostfw.control.client import DaemonError, report
 from hostfw.control.requests import ServiceReport
 from hostfw.engine.engine import Engine
+from hostfw.engine.block import BlockState, block_state
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.events import Event, EventKind
 from hostfw.host.files import read_configuration, read_feeds
@@ -34,7 +36,10 @@ def run(options: Options, console: Console) -> ExitCode:
     accepted = load_accepted_of(options)
     service = _service(engine)
     is_pending = accepted is not None and _is_pending(accepted.configuration, options.config_dir)
+    blocked = block_state(ground(options))
     if options.output is Output.TABLE:
+        if blocked is not None:
+            console.data(_line("BLOCKED", _blocked(blocked), Style.ERROR if console.colour_out else None))
         lines = list(_lines(status, accepted, engine.host.now(), colour=console.colour_out))
         lines += _service_lines(service, engine.host.now(), colour=console.colour_out)
         if is_pending:
@@ -42,7 +47,8 @@ def run(options: Options, console: Console) -> ExitCode:
             lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
         console.data(*lines)
     else:
-        content = {**_content(status, accepted, is_pending=is_pending), "service": _service_item(service)}
+        beside = {"service": _service_item(service), "block": _block_item(blocked)}
+        content = {**_content(status, accepted, is_pending=is_pending), **beside}
         console.data(document_text(document("Status", content), options.output))
     return ExitCode.DONE if status.in_force else ExitCode.UNAVAILABLE
 
@@ -148,6 +154,27 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("Drift" if number == 0 else "", sentence)
     for number, problem in enumerate(status.problems):
         yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+
+
+def _blocked(state: BlockState) -> str:
+    """What is said first of all of a host that nothing passes."""
+    since = f" since {state.record.at:%Y-%m-%d %H:%M:%S %Z}" if state.record is not None else ""
+    if state.table is None:
+        return f"no longer, although it was{since}: another program took the block away; `hostfwctl block` again"
+    kept = "nothing but lo" if state.record is None or not state.record.kept else ", ".join(state.record.kept)
+    packets = counted(sum(dict(state.table.dropped).values()), "packet")
+    return f"nothing passes{since} ({packets} dropped), kept: {kept}; `hostfwctl unblock` ends it"
+
+
+def _block_item(state: BlockState | None) -> Document | None:
+    if state is None:
+        return None
+    return {
+        "inForce": state.table is not None,
+        "since": state.record.at.isoformat() if state.record is not None else None,
+        "kept": list(state.record.kept) if state.record is not None else [],
+        "dropped": dict(state.table.dropped) if state.table is not None else {},
+    }
 
 
 def _event(event: Event) -> str:

@@ -1,0 +1,63 @@
+"""`hostfwctl block`: let nothing pass but what holds on to the host."""
+
+from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.documents import Document, document, json_text
+from hostfw.cli.engine import complain_of
+from hostfw.cli.options import Options, Output
+from hostfw.engine.block import Blocked, Ground, block, session_text
+from hostfw.engine.host import Directories
+from hostfw.engine.outcomes import Failed
+from hostfw.host.evidence import collect
+from hostfw.model.evidence import Evidence
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Block, and say what still passes."""
+    outcome = block(ground(options), Evidence() if options.all else collect(), everything=options.all)
+    if options.output is Output.JSON:
+        console.data(json_text(document("BlockResult", _result(outcome))))
+    match outcome:
+        case Blocked():
+            for warning in outcome.warnings:
+                console.warn(warning)
+            console.say(f"blocked: {_extent(outcome)}")
+            for session in outcome.kept:
+                console.say(f"  kept: ssh from {session_text(session)}")
+            console.say("`hostfwctl unblock` ends it; a reboot does not")
+            return ExitCode.DONE
+        case Failed():
+            return complain_of(outcome, console, in_force=True)
+
+
+def ground(options: Options) -> Ground:
+    """What a block stands on, for the directories of a command line."""
+    return Ground(Directories(options.config_dir, options.state_dir, options.run_dir))
+
+
+def _extent(blocked: Blocked) -> str:
+    if blocked.record.everything:
+        return "nothing passes but lo"
+    sessions = counted(len(blocked.kept), "ssh session")
+    return (
+        f"nothing passes but lo and {sessions}" if blocked.kept else "nothing passes but lo: no ssh session was found"
+    )
+
+
+def _result(outcome: Blocked | Failed) -> Document:
+    """A BlockResult: `result` says which of the other fields there are."""
+    match outcome:
+        case Blocked(record, _, warnings):
+            return {
+                "result": "blocked",
+                "at": record.at.isoformat(),
+                "everything": record.everything,
+                "kept": list(record.kept),
+                "warnings": list(warnings),
+            }
+        case Failed():
+            return {
+                "result": "failed",
+                "message": outcome.message,
+                "hint": outcome.hint,
+                "inForce": outcome.in_force,
+            }

@@ -1,0 +1,146 @@
+"""The panic button: nothing passes any more but what holds on to the host, until it is let go.
+
+A block asks for no lock and no daemon. It is one transaction on a table that no generation knows of, so that it comes
+at once, whoever is writing at that moment, and whatever is applied, taken back or repaired meanwhile goes on below it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from hostfw.engine.host import Directories
+from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed
+from hostfw.host import clock, pending
+from hostfw.host.block_table import BlockTable, delete_block, read_block
+from hostfw.host.blocked import BlockRecord, forget_block, load_block, save_block
+from hostfw.host.errors import HostError
+from hostfw.host.nftables import NftablesWorker, NftFailure, NftResult
+from hostfw.host.stored import StateError
+from hostfw.model.evidence import Evidence, Session
+from hostfw.model.values import address_text
+from hostfw.nft.block import block_script, boot_block_script
+
+
+class Sender(Protocol):
+    """What takes scripts: as much of nftables as a block needs."""
+
+    def check(self, script: str) -> NftResult:
+        """Whether the kernel would take the script now; changes nothing."""
+
+    def commit(self, script: str) -> NftResult:
+        """Put the script into force as one transaction."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a block stands on: where it is remembered, and the effects on the host."""
+
+    directories: Directories = field(default_factory=Directories)
+    nftables: Callable[[], Sender] = NftablesWorker
+    read_block: Callable[[], BlockTable | None] = read_block
+    delete_block: Callable[[], bool] = delete_block
+    now: Callable[[], datetime] = clock.now
+    boot_id: Callable[[], str] = pending.boot_id
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The host is blocked. `kept` are the sessions that go on; `warnings` what did not stand in its way."""
+
+    record: BlockRecord
+    kept: tuple[Session, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unblocked:
+    """The host is not blocked any more; `before` is what the block had dropped, None if there was no block."""
+
+    before: BlockTable | None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockState:
+    """A block as it is: `table` None where only the record says so, `record` None where only the kernel does."""
+
+    table: BlockTable | None
+    record: BlockRecord | None
+
+
+def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Blocked | Failed:
+    """Block the host now, whether or not it is; with `everything` not even ssh sessions go on.
+
+    Packets come first: what cannot be written down is a warning.
+    """
+    sessions = () if everything else evidence.sessions
+    record = BlockRecord(
+        ground.now(),
+        everything,
+        tuple(map(session_text, sessions)),
+        ground.boot_id(),
+        block_script(sessions, evidence.leases, everything=everything),
+        boot_block_script(sessions, evidence.leases, everything=everything),
+    )
+    stopped = _enforce(ground, record.script)
+    if stopped is not None:
+        return stopped
+    try:
+        save_block(ground.directories.state, record)
+    except StateError as error:
+        return Blocked(record, sessions, (f"{error.message}: a reboot ends the block",))
+    return Blocked(record, sessions)
+
+
+def unblock(ground: Ground) -> Unblocked | Failed:
+    """Take the block away, if there is one. It is forgotten first, so that nothing puts it back."""
+    try:
+        record, before = load_block(ground.directories.state), ground.read_block()
+        forget_block(ground.directories.state)
+        ground.delete_block()
+    except HostError as error:
+        return failed(error)
+    return Unblocked(before, record.at if record is not None else None)
+
+
+def block_state(ground: Ground) -> BlockState | None:
+    """The block of the host, or None if there is none. Raises HostError."""
+    table, record = ground.read_block(), load_block(ground.directories.state)
+    return None if table is None and record is None else BlockState(table, record)
+
+
+def restore_block(ground: Ground) -> bool | Failed:
+    """Put a block back that another program took away, as by `nft flush ruleset`; False if that was not needed."""
+    try:
+        record = load_block(ground.directories.state)
+        if record is None or ground.read_block() is not None:
+            return False
+    except HostError as error:
+        return failed(error)
+    return _enforce(ground, record.script_of(ground.boot_id())) or True
+
+
+def session_text(session: Session) -> str:
+    """A session for people: who, and at which port."""
+    own = " (this one)" if session.own else ""
+    return f"{address_text(session.family, session.peer)} port {session.peer_port} to port {session.local_port}{own}"
+
+
+def _enforce(ground: Ground, script: str) -> Failed | None:
+    try:
+        nftables = ground.nftables()
+    except HostError as error:
+        return failed(error)
+    try:
+        result = nftables.check(script)
+        if result.ok:
+            result = nftables.commit(script)
+    except NftFailure as failure:
+        return Failed(failure.message, failure.hint, UNCHANGED if failure.unchanged else UNKNOWN)
+    finally:
+        nftables.close()
+    return None if result.ok else Failed(f"nft refused the block: {result.error.strip()}")

@@ -1,0 +1,215 @@
+"""The block on a real kernel: what passes it, what does not, and what it leaves alone."""
+
+import json
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from hostfw.engine.block import Ground, restore_block
+from hostfw.engine.host import Directories
+from hostfw.host.block_table import read_block
+from hostfw.model.values import ICMP, TCP, Family
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation, install
+from hostfw.testing.lab_hostfwctl import hostfwctl as run_hostfwctl
+from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process, run
+from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+
+Hostfwctl = Callable[..., CompletedProcess[str]]
+
+OPEN = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink}
+spec: {node: host, interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: open}
+spec:
+  types: [Ingress, Egress]
+  ingress: [{action: Allow}]
+  egress: [{action: Allow}]
+"""
+MORE = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: more}
+spec: {order: 1, types: [Ingress], ingress: [{action: Deny, protocol: UDP}]}
+"""
+FOREIGN = """\
+table inet theirs {
+	set s { type ipv4_addr; elements = { 192.0.2.77 }; }
+	chain c { ip saddr @s drop; }
+}
+"""
+FLOWS = (
+    Flow("peer", "host", TCP, 443, Family.V4),
+    Flow("peer", "host", TCP, 443, Family.V6),
+    Flow("peer", "host", ICMP, None, Family.V4),
+    Flow("host", "peer", TCP, 443, Family.V4),
+    Flow("host", "peer", TCP, 443, Family.V6),
+)
+ECHO = """\
+import ctypes, os, socket
+ctypes.CDLL(None).prctl(15, b"sshd", 0, 0, 0)
+server = socket.create_server(("::", 22), family=socket.AF_INET6, dualstack_ipv6=True)
+print("ready", flush=True)
+while True:
+    connection, _ = server.accept()
+    if os.fork() == 0:
+        server.close()
+        while data := connection.recv(100):
+            connection.sendall(data)
+        os._exit(0)
+    connection.close()
+"""
+
+
+@pytest.fixture
+def sshd(host: Namespace) -> Iterator[None]:
+    """An ssh server as far as sockets go: it says what it hears."""
+    with process(host, [sys.executable, "-c", ECHO]) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield
+
+
+@contextmanager
+def session(peer: Namespace, address: str = "192.0.2.1") -> Iterator[socket.socket]:
+    """A connection to the ssh server, which has answered."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with open_socket(peer, family, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5)
+        connection.connect((address, 22))
+        assert answers(connection)
+        yield connection
+
+
+def answers(connection: socket.socket) -> bool:
+    """Whether a session is alive."""
+    connection.settimeout(2)
+    try:
+        connection.sendall(b"hello")
+        return connection.recv(100) == b"hello"
+    except TimeoutError:
+        return False
+
+
+def counters(node: Namespace) -> str:
+    """Our tables with all that they counted."""
+    return "".join(run(node, ["nft", "list", "table", family, "hostfw"]).stdout for family in ("ip", "ip6"))
+
+
+def ruleset(node: Namespace, *table: str) -> str:
+    """A table as nft lists it."""
+    return run(node, ["nft", "-s", "list", "table", *table]).stdout
+
+
+def verdicts(lab: Lab, *flows: Flow, patience_s: float = DENY_PATIENCE_S) -> list[Verdict]:
+    """What becomes of flows."""
+    return [found.verdict for found in probe(lab, flows, patience_s)]
+
+
+def passes(lab: Lab, flow: Flow) -> bool:
+    """Whether a flow gets through, with the patience that this deserves."""
+    return verdicts(lab, flow, patience_s=ALLOW_PATIENCE_S) == [Verdict.ALLOWED]
+
+
+@pytest.mark.usefixtures("sshd")
+def test_sessions_go_on_and_nothing_else_passes(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """Of both families; new connections, pings and what the host sends are dropped, and other tables untouched."""
+    host, peer = lab["host"], lab["peer"]
+    (installation.config / "policy.yaml").write_text(OPEN)
+    hostfwctl("apply")
+    run(host, ["nft", "-f", "-"], text=FOREIGN)
+    with session(peer) as one, session(peer, "2001:db8::1") as other:
+        ours, theirs = ruleset(host, "ip", "hostfw"), ruleset(host, "inet", "theirs")
+        said = hostfwctl("block").stderr
+        alive = [answers(one), answers(other)]
+        assert verdicts(lab, *FLOWS) == [Verdict.DROPPED] * len(FLOWS)
+        assert passes(lab, Flow("host", "host", TCP, 8080, Family.V4, "127.0.0.1"))
+        assert (ruleset(host, "ip", "hostfw"), ruleset(host, "inet", "theirs")) == (ours, theirs)
+
+    assert alive == [True, True]
+    assert "blocked: nothing passes but lo and 2 ssh sessions" in said
+    assert len(re.findall(r"kept: ssh from \S+ port \d+ to port 22", said)) == 2
+
+
+@pytest.mark.usefixtures("sshd")
+def test_all_cuts_sessions_too_until_unblocked(lab: Lab, hostfwctl: Hostfwctl) -> None:
+    """And what was dropped meanwhile is said; the session lives on, as TCP has the patience."""
+    host, peer = lab["host"], lab["peer"]
+    with session(peer) as mine:
+        hostfwctl("block", "--all")
+        cut = answers(mine)
+        state = json.loads(hostfwctl("unblock", "-o", "json").stdout)
+        mine.settimeout(10)
+        revived = mine.recv(100)
+
+    assert (cut, revived[:5]) == (False, b"hello")
+    assert state["result"] == "unblocked"
+    assert state["dropped"]["in"] > 0
+    with inside(host):
+        assert read_block() is None
+    assert json.loads(hostfwctl("unblock", "-o", "json").stdout)["result"] == "unchanged"
+
+
+def test_what_is_applied_meanwhile_counts_afterwards(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """An apply works below the block, which stays; counters and policy are there when it goes."""
+    (installation.config / "policy.yaml").write_text(OPEN)
+    hostfwctl("apply")
+    assert passes(lab, FLOWS[0])
+    before = _allowed(lab["host"])
+    hostfwctl("block")
+    (installation.config / "more.yaml").write_text(MORE)
+    hostfwctl("apply")
+    assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
+    hostfwctl("unblock")
+
+    assert _allowed(lab["host"]) == before > 0
+    assert passes(lab, FLOWS[0])
+
+
+def test_forwarded_traffic_is_blocked_too(routed_lab: Lab, tmp_path: Path) -> None:
+    """A router that is blocked routes nothing."""
+    through = Flow("inner", "outer", TCP, 443, Family.V4)
+    assert passes(routed_lab, through)
+    run_hostfwctl(install(routed_lab["host"], tmp_path / "hostfw"), "block")
+
+    assert verdicts(routed_lab, through) == [Verdict.DROPPED]
+
+
+@pytest.mark.usefixtures("sshd")
+def test_a_flushed_block_comes_back_and_a_boot_has_its_own(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """After a boot who had a session may begin another, and nothing else is open."""
+    host, peer = lab["host"], lab["peer"]
+    ground = Ground(Directories(installation.config, installation.state, installation.run))
+    with session(peer) as mine:
+        hostfwctl("block")
+        run(host, ["nft", "flush", "ruleset"])
+        with inside(host):
+            assert restore_block(ground) is True
+        assert answers(mine)
+        assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
+    run(host, ["nft", "flush", "ruleset"])
+    run(host, ["nft", "-f", str(installation.state / "block.nft")])
+    with session(peer) as again:
+        assert answers(again)
+    assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
+
+
+def _allowed(node: Namespace) -> int:
+    """Packets that the policy's rules let in or out."""
+    found = re.findall(r"counter \S*gnp\S* \{\s+packets (\d+)", counters(node))
+    return sum(map(int, found))

@@ -1,0 +1,236 @@
+"""The block: what its script lets pass, and what becomes of it when things fail."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hostfw.engine.block import (
+    Blocked,
+    BlockState,
+    Ground,
+    Unblocked,
+    block,
+    block_state,
+    restore_block,
+    session_text,
+    unblock,
+)
+from hostfw.engine.host import Directories
+from hostfw.engine.outcomes import Failed
+from hostfw.host.block_table import BlockTable
+from hostfw.host.blocked import load_block
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.nftables import NftFailure, NftResult
+from hostfw.model.evidence import Evidence, Lease, LeaseKind, Session
+from hostfw.model.values import Family
+from hostfw.nft.block import block_script, boot_block_script
+from tests.unit.policy_builders import net
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+MINE = Session(Family.V4, net("203.0.113.9").address, 40000, net("10.0.0.1").address, 22, "eth0", own=True)
+OTHER = Session(Family.V6, net("2001:db8::9").address, 40001, net("2001:db8::1").address, 2222, "eth0")
+LEASE = Lease(LeaseKind.DHCP, Family.V4, "eth0", net("10.0.0.1").address)
+SEEN = Evidence(sessions=(MINE, OTHER), leases=(LEASE,))
+NO_BEGINNING = "tcp flags & (syn | ack) != syn"
+DROPPED = BlockTable((("forward", 1), ("in", 7), ("out", 0)))
+
+
+class FakeBlocking:
+    """Nftables with room for the table of the block alone, and the end of a worker in between if asked for."""
+
+    def __init__(self) -> None:
+        self.blocked = ""
+        self.closed = False
+        self.dies = False
+
+    def check(self, script: str) -> NftResult:
+        """Take any script, unless the worker is to die."""
+        if self.dies:
+            raise NftFailure("the nft worker died", unchanged=True)
+        return NftResult(ok=bool(script))
+
+    def commit(self, script: str) -> NftResult:
+        """Hold the script as the table."""
+        self.blocked = script
+        return NftResult(ok=True)
+
+    def close(self) -> None:
+        """Note that the worker was given back."""
+        self.closed = True
+
+    def read_block(self) -> BlockTable | None:
+        """What was dropped, while there is a table."""
+        return DROPPED if self.blocked else None
+
+    def delete_block(self) -> bool:
+        """Away with it."""
+        was, self.blocked = bool(self.blocked), ""
+        return was
+
+
+@pytest.fixture
+def kernel() -> FakeBlocking:
+    """A host that is not blocked."""
+    return FakeBlocking()
+
+
+@pytest.fixture
+def ground(kernel: FakeBlocking, tmp_path: Path) -> Ground:
+    """The host's directories and kernel."""
+    directories = Directories(tmp_path / "etc", tmp_path / "state", tmp_path / "run")
+    return Ground(
+        directories, lambda: kernel, kernel.read_block, kernel.delete_block, now=lambda: NOW, boot_id=lambda: "this"
+    )
+
+
+def chain(script: str, name: str) -> list[str]:
+    """The rules of a chain of a script."""
+    body = script.partition(f"add chain inet hostfw-block {name} {{\n")[2].partition("\n}")[0]
+    return [line.strip() for line in body.splitlines()]
+
+
+def test_the_script_keeps_each_session_by_its_addresses_and_ports() -> None:
+    """In both directions, never as the beginning of a connection, with what it needs to go on."""
+    script = block_script(SEEN.sessions, SEEN.leases)
+
+    assert script.startswith("add table inet hostfw-block\nflush table inet hostfw-block\n")
+    assert chain(script, "in") == [
+        'iifname "lo" accept',
+        "ip saddr 203.0.113.9 ip daddr 10.0.0.1 tcp sport 40000 tcp dport 22 tcp flags & (syn | ack) != syn accept",
+        f"ip6 saddr 2001:db8::9 ip6 daddr 2001:db8::1 tcp sport 40001 tcp dport 2222 {NO_BEGINNING} accept",
+        "icmpv6 type 133-136 ip6 hoplimit 255 accept",
+        "ct state related meta l4proto icmp accept",
+        "ct state related meta l4proto ipv6-icmp accept",
+        'iifname "eth0" meta nfproto ipv4 udp sport 67 udp dport 68 accept',
+        'counter name "in" drop',
+    ]
+    assert chain(script, "out") == [
+        'oifname "lo" accept',
+        "ip saddr 10.0.0.1 ip daddr 203.0.113.9 tcp sport 22 tcp dport 40000 tcp flags & (syn | ack) != syn accept",
+        f"ip6 saddr 2001:db8::1 ip6 daddr 2001:db8::9 tcp sport 2222 tcp dport 40001 {NO_BEGINNING} accept",
+        "icmpv6 type 133-136 ip6 hoplimit 255 accept",
+        'oifname "eth0" meta nfproto ipv4 udp sport 68 udp dport 67 accept',
+        'counter name "out" drop',
+    ]
+    assert chain(script, "forward") == ['counter name "forward" drop']
+
+
+def test_after_a_boot_those_who_had_a_session_may_begin_another() -> None:
+    """Each peer once, at the port that it was at, and nobody else."""
+    script = boot_block_script((MINE, replace(MINE, peer_port=40007)), ())
+
+    assert chain(script, "in")[:2] == ['iifname "lo" accept', "ip saddr 203.0.113.9 tcp dport 22 accept"]
+    assert chain(script, "in").count("ip saddr 203.0.113.9 tcp dport 22 accept") == 1
+    assert "ip daddr 203.0.113.9 tcp sport 22 tcp flags & (syn | ack) != syn accept" in chain(script, "out")
+
+
+def test_everything_leaves_lo_alone_open() -> None:
+    """Now and after a boot."""
+    scripts = {
+        block_script(SEEN.sessions, SEEN.leases, everything=True),
+        boot_block_script(SEEN.sessions, SEEN.leases, everything=True),
+    }
+
+    assert [chain(script, "in") for script in scripts] == [['iifname "lo" accept', 'counter name "in" drop']]
+
+
+def test_a_block_is_in_force_and_remembered(ground: Ground, kernel: FakeBlocking) -> None:
+    """With what was kept, in words, and with the script that the boot loads."""
+    blocked = block(ground, SEEN)
+
+    assert isinstance(blocked, Blocked)
+    assert (blocked.kept, blocked.warnings, kernel.closed) == (SEEN.sessions, (), True)
+    assert kernel.blocked == block_script(SEEN.sessions, SEEN.leases)
+    assert (ground.directories.state / "block.nft").read_text() == boot_block_script(SEEN.sessions, SEEN.leases)
+    assert load_block(ground.directories.state) == blocked.record
+    assert blocked.record.kept == (
+        "203.0.113.9 port 40000 to port 22 (this one)",
+        "2001:db8::9 port 40001 to port 2222",
+    )
+    assert block_state(ground) == BlockState(DROPPED, blocked.record)
+
+
+def test_to_block_everything_keeps_no_session(ground: Ground, kernel: FakeBlocking) -> None:
+    """Not even one's own."""
+    blocked = block(ground, SEEN, everything=True)
+
+    assert isinstance(blocked, Blocked)
+    assert (blocked.kept, blocked.record.kept, blocked.record.everything) == ((), (), True)
+    assert kernel.blocked == block_script((), (), everything=True)
+
+
+def test_a_disk_that_is_full_does_not_keep_from_blocking(ground: Ground, kernel: FakeBlocking) -> None:
+    """Packets come first; the block ends with the boot, and that is said."""
+    ground.directories.state.write_text("no directory")
+    blocked = block(ground, SEEN)
+
+    assert isinstance(blocked, Blocked)
+    assert kernel.blocked
+    assert len(blocked.warnings) == 1
+    assert blocked.warnings[0].endswith("a reboot ends the block")
+
+
+def test_a_block_that_nft_refuses_is_none(ground: Ground, kernel: FakeBlocking) -> None:
+    """And nothing of it is remembered."""
+    kernel.dies = True
+    outcome = block(ground, SEEN)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "the nft worker died; the ruleset in force is unchanged"
+    assert block_state(ground) is None
+
+
+def test_unblocking_takes_the_table_and_every_trace(ground: Ground, kernel: FakeBlocking) -> None:
+    """It says since when and how much was dropped; once more it says that there was nothing."""
+    block(ground, SEEN)
+
+    assert unblock(ground) == Unblocked(DROPPED, NOW)
+    assert (kernel.blocked, block_state(ground)) == ("", None)
+    assert list(ground.directories.state.iterdir()) == []
+    assert unblock(ground) == Unblocked(None, None)
+
+
+def test_a_block_that_another_took_away_comes_back(ground: Ground, kernel: FakeBlocking) -> None:
+    """With the script of this boot, or after another one with that which lets peers begin anew; once is enough."""
+    blocked = block(ground, SEEN)
+    assert isinstance(blocked, Blocked)
+
+    assert restore_block(ground) is False
+    kernel.delete_block()
+    assert restore_block(ground) is True
+    assert kernel.blocked == blocked.record.script
+    kernel.delete_block()
+    assert restore_block(replace(ground, boot_id=lambda: "next")) is True
+    assert kernel.blocked == blocked.record.boot_script
+
+
+def test_nothing_comes_back_where_nothing_was_blocked(ground: Ground, kernel: FakeBlocking) -> None:
+    """Neither without a record nor after it is forgotten."""
+    assert restore_block(ground) is False
+    block(ground, SEEN)
+    unblock(ground)
+    assert restore_block(ground) is False
+    assert kernel.blocked == ""
+
+
+def test_who_may_not_ask_the_kernel_is_told_so(ground: Ground) -> None:
+    """As not permitted, which has an exit status of its own."""
+
+    def refuse() -> BlockTable | None:
+        raise NetlinkError(1, "reading the table inet hostfw-block")
+
+    refused = replace(ground, read_block=refuse)
+    outcomes = (unblock(refused), restore_block(refused))
+
+    assert [isinstance(outcome, Failed) and outcome.not_permitted for outcome in outcomes] == [True, False]
+    block(ground, SEEN)
+    outcome = restore_block(refused)
+    assert isinstance(outcome, Failed)
+    assert outcome.not_permitted
+
+
+def test_a_session_reads_as_who_and_where() -> None:
+    """And whether it is one's own."""
+    assert session_text(OTHER) == "2001:db8::9 port 40001 to port 2222"
