@@ -13,8 +13,8 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
 from hostfw.control.client import DaemonError, report
 from hostfw.control.requests import ServiceReport
-from hostfw.engine.engine import Engine
 from hostfw.engine.block import BlockState, block_state
+from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.events import Event, EventKind
 from hostfw.host.files import read_configuration, read_feeds
