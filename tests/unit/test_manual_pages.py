@@ -129,10 +129,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "hostfw.yaml").write_text(block)
-        assert (hostfwctl("validate", "-f", folder).status, list(yaml.safe_load(block))) == (
-            0,
-            list(yaml.safe_load(block)),
-        )
+        assert hostfwctl("validate", "-f", folder).status == 0
     (tmp_path / "web.yaml").write_text(resources[0])
     assert hostfwctl("validate", "-f", tmp_path / "web.yaml").status == 0
 
