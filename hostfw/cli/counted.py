@@ -1,4 +1,4 @@
-"""What the counters of the ruleset stand for: policy rules, and the reasons that decide without one."""
+"""What the counters of the ruleset stand for: policy rules, the reasons that decide without one, and the log."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.prefix import LogTag
 from hostfw.compile.names import drop_counter, failsafe_counter, rule_counter
+from hostfw.compile.outcomes import LOG_RECORDS, SUPPRESSED
 from hostfw.host.tables import KernelTables
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, RuleIdentity
@@ -81,6 +82,25 @@ class ReasonCounter(NamedTuple):
         return f"failsafe {self.failsafe} ({', '.join(filter(None, (self.direction, self.place)))})"
 
 
+class LogCounter(NamedTuple):
+    """The counter of the log itself: of the records that were made, or of the packets that a limit kept from it."""
+
+    name: str
+
+    @property
+    def action(self) -> Action:
+        """What it is about."""
+        return Action.LOG
+
+    @property
+    def by(self) -> str:
+        """What it counts."""
+        return _LOG_WORDS[self.name]
+
+
+_LOG_WORDS = {LOG_RECORDS: "log records"} | {name: f"not logged ({name.rpartition('/')[2]})" for name in SUPPRESSED}
+
+
 class OtherCounter(NamedTuple):
     """A counter of ours that the plan does not account for."""
 
@@ -92,7 +112,7 @@ class OtherCounter(NamedTuple):
         return self.name
 
 
-Counter = RuleCounter | ReasonCounter | OtherCounter
+Counter = RuleCounter | ReasonCounter | LogCounter | OtherCounter
 
 
 def values_of(tables: KernelTables) -> Values:
@@ -101,10 +121,11 @@ def values_of(tables: KernelTables) -> Values:
 
 
 def counters_of(plan: Plan | None, values: Values) -> tuple[Counter, ...]:
-    """Every counter that the kernel holds, with what it stands for: rules in order, reasons, then the others."""
+    """Every counter that the kernel holds, with what it stands for: rules in order, reasons, the log, the others."""
     held = dict.fromkeys(name for _, name in values)
     planned = () if plan is None else chain[RuleCounter | ReasonCounter](_rules(plan), _drops(plan), _failsafes(plan))
     known: dict[str, Counter] = {counter.name: counter for counter in planned}
+    known |= {name: LogCounter(name) for name in _LOG_WORDS}
     accounted = tuple(counter for name, counter in known.items() if name in held)
     return (*accounted, *(OtherCounter(name) for name in sorted(held.keys() - known.keys())))
 

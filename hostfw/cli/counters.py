@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hostfw.cli.console import Console, ExitCode, table
 from hostfw.cli.counted import (
     Counter,
+    LogCounter,
     OtherCounter,
     ReasonCounter,
     RuleCounter,
@@ -110,7 +111,7 @@ def _words(counter: Counter, *, wide: bool) -> tuple[str, ...]:
         case RuleCounter():
             kind, origin = counter.identity.kind, counter.origin or _NONE
             action = f"{'would-' if counter.staged else ''}{counter.action.lower()}"
-        case ReasonCounter():
+        case ReasonCounter() | LogCounter():
             action = counter.action.lower()
         case OtherCounter():
             pass
@@ -126,6 +127,7 @@ def _content(counters: Sequence[Counter], reading: Reading, known: InForcePlan |
         "seconds": round(reading.seconds, 3) if reading.gained is not None else None,
         "rules": [_rule_item(c, reading) for c in counters if isinstance(c, RuleCounter)],
         "reasons": [_reason_item(c, reading) for c in counters if isinstance(c, ReasonCounter)],
+        "log": [_item(c, reading) for c in counters if isinstance(c, LogCounter)],
         "others": [_item(c, reading) for c in counters if isinstance(c, OtherCounter)],
     }
 

@@ -12,11 +12,13 @@ from hostfw.model.values import Family
 from hostfw.nft.objects import (
     BaseChain,
     Chain,
+    Dynamic,
     Element,
     ElementType,
     Goto,
     Hook,
     Jump,
+    OverLimit,
     Priority,
     Rule,
     Set,
@@ -99,6 +101,10 @@ class TableBuilder:
         """A set of address, protocol and port."""
         return SetRef(self._set("sockets", ElementType.SOCKET, sockets, comment=comment))
 
+    def dynamic_set(self, name: str, element_type: ElementType, dynamic: Dynamic) -> str:
+        """A set that rules fill. It lives on in the next generation, so its name has to stand for all that it is."""
+        return self._add(self._sets, Set(name, element_type, (), dynamic=dynamic))
+
     def verdict_map(
         self,
         purpose: str,
@@ -140,6 +146,8 @@ class TableBuilder:
                     used.maps.add(name)
                     verdicts = (verdict for _, verdict in self._maps[name].elements)
                     chains.update(verdict.chain for verdict in verdicts if isinstance(verdict, Jump | Goto))
+                case OverLimit(set=name):
+                    used.sets.add(name)
                 case _:
                     pass
         return chains

@@ -2,23 +2,28 @@
 
 from dataclasses import dataclass
 
-from hostfw.audit.prefix import encode
+from hostfw.audit.prefix import LogTag, encode
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.matches import Tests
 from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Outcome, Pass, Staged, WouldDecide
 from hostfw.model.settings import Logging
-from hostfw.model.values import TCP
+from hostfw.model.values import TCP, Family
 from hostfw.nft.objects import (
     Accept,
     CounterRef,
     Drop,
+    Dynamic,
+    ElementType,
     Goto,
+    Jump,
     Key,
-    Limit,
     Log,
     Match,
+    OverLimit,
     Reject,
+    Return,
     Rule,
+    SetRef,
     Statement,
     Verdict,
 )
@@ -27,6 +32,15 @@ LOG_RECORDS = "log/records"
 """The counter of the log records that were made, whoever reads them."""
 SUPPRESSED = ("log/suppressed/source", "log/suppressed/no-room", "log/suppressed/shared")
 """The counters of the packets that were not logged, by the limit that they were beyond."""
+
+LOG_SOURCES = 16_384
+"""How many sources have a limit of their own at a time, in each family: some 4 MB of the kernel's memory."""
+_SOURCE_BITS = {Family.V4: 32, Family.V6: 64}
+"""What one source is: a host of IPv6 has as many addresses as it likes, in its /64."""
+_SOURCE_TIMEOUT_S = 60
+"""How long a source keeps its room after its last packet: longer than a client waits before it tries again."""
+_LONGEST_TIMEOUT_S = 3600
+_REJECT, _LIMITS = "reject", "limits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +63,20 @@ class Outcomes:
             case Pass(counter):
                 return (CounterRef(counter), *on_pass)
             case LogOnly():
-                return self._log_statements(outcome)
+                return (Jump(self._log_chain(outcome)),)
             case WouldDecide():
                 return (Goto(self._log_chain(outcome)),)
             case Staged():
                 raise AssertionError("a staged policy is a chain of its own")
 
-    def _log_statements(self, log: LogOnly | WouldDecide | Deny) -> tuple[CounterRef, Limit, Log]:
-        to = self.logging
-        return (
-            CounterRef(log.counter),
-            Limit(to.rate_per_second, to.burst_packets),
-            Log(encode(log.tag), to.group, to.snaplen_bytes),
-        )
-
     def _log_chain(self, log: LogOnly | WouldDecide) -> str:
-        """A chain that logs and comes back."""
-        return self.builder.once(log, lambda: self.builder.chain("log", [Rule((), self._log_statements(log))]))
+        """A chain that counts, logs within the limits, and comes back."""
+        return self.builder.once(log, lambda: self._new_log_chain(log))
+
+    def _new_log_chain(self, log: LogOnly | WouldDecide) -> str:
+        first, *others = self._beyond_the_limits(Return())
+        counted = Rule(first.matches, (CounterRef(log.counter), *first.statements))
+        return self.builder.chain("log", [counted, *others, Rule((), self._record(log.tag))])
 
     def log_any_chain(self, log: LogOnly, tests: Tests) -> str:
         """A chain that logs once, however many of the alternatives match, and comes back."""
@@ -73,13 +84,63 @@ class Outcomes:
         return self.builder.chain("log/any", [Rule(alternative, (record,)) for alternative in tests.alternatives()])
 
     def _deny_chain(self, deny: Deny) -> str:
+        """A chain that counts, logs within the limits, and ends the packet."""
         return self.builder.once(deny, lambda: self._new_deny_chain(deny))
 
     def _new_deny_chain(self, deny: Deny) -> str:
-        rules = [Rule((), self._log_statements(deny))]
-        if deny.reject:
-            rules.append(Rule((Match(Key.PROTOCOL, TCP.number),), (Reject(tcp_reset=True),)))
-            rules.append(Rule((), (Reject(),)))
-        else:
-            rules.append(Rule((), (Drop(),)))
-        return self.builder.chain(f"deny/{deny.tag.policy or deny.tag.reason}", rules)
+        end = Goto(self.builder.once(_REJECT, self._reject_chain)) if deny.reject else Drop()
+        limits = self.builder.once(
+            (_LIMITS, end), lambda: self.builder.chain("log/limits", self._beyond_the_limits(end))
+        )
+        return self.builder.chain(
+            f"deny/{deny.tag.policy or deny.tag.reason}",
+            [Rule((), (CounterRef(deny.counter), Jump(limits))), Rule((), (*self._record(deny.tag), end))],
+        )
+
+    def _reject_chain(self) -> str:
+        tcp = Rule((Match(Key.PROTOCOL, TCP.number),), (Reject(tcp_reset=True),))
+        return self.builder.chain("reject", [tcp, Rule((), (Reject(),))])
+
+    def _record(self, tag: LogTag) -> tuple[Statement, ...]:
+        """A log record, which is counted, so that whoever reads the log can tell whether any is missing."""
+        return CounterRef(LOG_RECORDS), Log(encode(tag), self.logging.group, self.logging.snaplen_bytes)
+
+    def _beyond_the_limits(self, end: Verdict) -> list[Rule]:
+        """What becomes of packets that are not logged, each counted; those that may be go on behind these rules.
+
+        First each source has a limit of its own, so that none can hide another. A dynamic set that is full, as with
+        spoofed sources, takes no more and would let every packet through: all sources without room share the limit of
+        one, so that those who have room are still told of. Behind that all share one limit.
+        """
+        own, shared = self._limit_of_a_source(), self._limit_of_all()
+        sources, no_room, everyone = self._sets()
+        source_bits = _SOURCE_BITS[self.builder.family]
+        by_source, by_no_room, by_everyone = SUPPRESSED
+        self.builder.counters((LOG_RECORDS, *SUPPRESSED))
+        without_room = Match(Key.SADDR, SetRef(sources, source_bits), negated=True)
+        return [
+            Rule((), (OverLimit(sources, source_bits, *own), CounterRef(by_source), end)),
+            Rule((without_room,), (OverLimit(no_room, 0, *own), CounterRef(by_no_room), end)),
+            Rule((), (OverLimit(everyone, 0, *shared), CounterRef(by_everyone), end)),
+        ]
+
+    def _limit_of_a_source(self) -> tuple[int, int]:
+        return self.logging.rate_per_second, self.logging.burst_packets
+
+    def _limit_of_all(self) -> tuple[int, int]:
+        return self.logging.shared_rate_per_second, self.logging.shared_burst_packets
+
+    def _sets(self) -> tuple[str, str, str]:
+        """The dynamic sets of the limits. An element keeps the limit that it was made with, so names say what it is."""
+        rate, burst = self._limit_of_a_source()
+        # A source that was forgotten begins anew with a whole burst, so it is remembered for as long as that takes.
+        timeout_s = min(max(_SOURCE_TIMEOUT_S, -(-burst // rate)), _LONGEST_TIMEOUT_S)
+        own, shared = f"{rate}-{burst}", "{}-{}".format(*self._limit_of_all())
+        return (
+            self._dynamic_set(f"log/sources.{own}-{LOG_SOURCES}-{timeout_s}s", Dynamic(LOG_SOURCES, timeout_s)),
+            self._dynamic_set(f"log/no-room.{own}", Dynamic(1)),
+            self._dynamic_set(f"log/shared.{shared}", Dynamic(1)),
+        )
+
+    def _dynamic_set(self, name: str, dynamic: Dynamic) -> str:
+        return self.builder.dynamic_set(name, ElementType.ADDRESS, dynamic)

@@ -98,12 +98,18 @@ class UnmanagedInterfaces:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Where log records go: the NFLOG group, how much of a packet, and the rate a chain may log at."""
+    """Where log records go, the NFLOG group and how much of a packet, and how many there may be.
+
+    The rate and the burst are those of each source, an IPv4 address or an IPv6 /64; the shared ones are those of all
+    sources of a family together.
+    """
 
     group: int = 100
     snaplen_bytes: int = 128
     rate_per_second: int = 10
     burst_packets: int = 50
+    shared_rate_per_second: int = 100
+    shared_burst_packets: int = 500
 
 
 @dataclass(frozen=True, slots=True)

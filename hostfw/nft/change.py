@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hostfw.model.values import Family
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, OverLimit, Rule, Ruleset, Set, SetRef, Table, Vmap
-from hostfw.nft.render import additions, base_chain_spec, declarations, rules_text, table_name
+from hostfw.nft.render import additions, base_chain_declaration, declarations, rules_text, table_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _switch(desired: Table, installed: InstalledTable | None) -> str:
         lines.extend(_rewrite(name, suspect.name, suspect.rules, desired.family))
     for chain in desired.base_chains:
         if chain.name in there.suspect or there.base_chains.get(chain.name) != as_installed(chain):
-            lines.append(f"add chain {name} {chain.name} {{ {base_chain_spec(chain)} }}\n")
+            lines.append(base_chain_declaration(chain, desired.family))
             lines.extend(_rewrite(name, chain.name, chain.rules, desired.family))
     # Emptied, an unused base chain accepts; taking its hook away would drop what is queued there (NFQUEUE).
     unused = (BASE_CHAIN_NAMES - {chain.name for chain in desired.base_chains}) & there.base_chains.keys()

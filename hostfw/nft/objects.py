@@ -67,9 +67,15 @@ class CounterRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """Lets at most this many packets a second through to the statements after it."""
+class OverLimit:
+    """Lets through to the statements after it what is beyond the limit that all sources of one prefix share.
 
+    Each prefix of `length` bits is an element of the dynamic set `set`, with a limit of its own. A prefix that the set
+    has no room for is never over its limit.
+    """
+
+    set: str
+    length: int
     rate_per_second: int
     burst_packets: int
 
@@ -147,7 +153,7 @@ class Vmap:
     length: int | None = None
 
 
-Statement = CounterRef | Limit | Log | Notrack | SetMark | Reject | Vmap | Verdict
+Statement = CounterRef | OverLimit | Log | Notrack | SetMark | Reject | Vmap | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +229,23 @@ Element = int | str | PortRange | tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Dynamic:
+    """What rules fill: room for `size` elements, which are gone after so many seconds without a packet."""
+
+    size: int
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Set:
     """A named set of fixed content; `interval` allows ranges (ports only: addresses are hashed per prefix length).
 
     Addresses are packed where they are many. A set `apart` belongs to no generation: its name says what it is for and
     not what it holds, it has room to grow, and its content is edited in place. A mark tells which content it has, an
     empty set that is made and removed in the very transaction that changes the content.
+
+    A `dynamic` set belongs to no generation either: rules fill it, no script does, its name stands for its type and
+    its size, and it lives with its elements for as long as any generation wants one of that name.
     """
 
     name: str
@@ -237,10 +254,13 @@ class Set:
     interval: bool = False
     comment: str = ""
     apart: bool = False
+    dynamic: Dynamic | None = None
 
     @property
     def size(self) -> int:
         """How many elements it has room for; in one that may grow, at least a tenth more than it has."""
+        if self.dynamic is not None:
+            return self.dynamic.size
         size = 3
         while self.apart and size * 10 < len(self.elements) * 11:
             # The kernel's table has a power of two of buckets, three quarters of which are used then.

@@ -10,7 +10,7 @@ from hostfw.model.values import Family, PortRange, address_text
 from hostfw.nft.objects import (
     TABLE,
     BaseChain,
-    Chain,
+    Dynamic,
     Element,
     ElementType,
     Rule,
@@ -36,15 +36,15 @@ def render(ruleset: Ruleset) -> str:
     parts = ["#!/usr/sbin/nft -f\n"]
     for table in ruleset.tables:
         name = table_name(table.family)
-        parts.append(f"\ntable {name}\nflush table {name}\n")
+        parts.append(f"\nadd table {name}\nflush table {name}\n")
     for table in ruleset.tables:
         # Sets apart keep their name whatever they hold, so what they hold must go first.
-        apart = [s for s in table.sets if s.apart]
+        apart = tuple(s for s in table.sets if s.apart)
         if apart:
-            name = table_name(table.family)
-            parts.append(f"\n{table_text(Table(table.family, sets=tuple(apart)), big_sets_empty=True)}")
-            parts.extend(f"flush set {name} {s.name}\n" for s in apart)
-    parts.extend(f"\n{table_text(table)}" for table in ruleset.tables)
+            parts.append(f"\n{declarations(Table(table.family, sets=apart))}")
+            parts.extend(f"flush set {table_name(table.family)} {s.name}\n" for s in apart)
+    for table in ruleset.tables:
+        parts.extend(f"\n{block}" for block in _blocks(table, Table(table.family), big_sets_empty=False) if block)
     return "".join(parts)
 
 
@@ -53,38 +53,29 @@ def table_name(family: Family) -> str:
     return f"{family.nft} {TABLE}"
 
 
-def table_text(table: Table, *, big_sets_empty: bool = False) -> str:
-    """A table block with everything of it that is given; adding it to a table that exists adds just that.
-
-    With `big_sets_empty` the sets that `host.elements` fills are declared and no more.
-    """
-    counters = f"\n{_INDENT}".join(f"counter {name} {{ }}" for name in table.counters)
-    blocks = [counters] if counters else []
-    blocks.extend(_set_text(s, table.family, empty=big_sets_empty and s.is_big) for s in table.sets)
-    if not big_sets_empty:
-        blocks.extend(_block(f"set {s.mark}", ("type inet_service",)) for s in table.sets if s.apart)
-    blocks.extend(_map_text(m, table.family) for m in table.maps)
-    blocks.extend(_chain_text(c, table.family) for c in table.chains)
-    blocks.extend(_base_chain_text(c, table.family) for c in table.base_chains)
-    body = "\n\n".join(f"{_INDENT}{block}" for block in blocks)
-    return f"table {table_name(table.family)} {{\n{body}\n}}\n"
-
-
 def additions(table: Table, existing: Table) -> str:
-    """The same as commands, in an order that declares everything before it is referred to.
+    """What adds the objects of a table, beside those that exist: the sets that `host.elements` fills stay empty."""
+    return f"add table {table_name(table.family)}\n{''.join(_blocks(table, existing, big_sets_empty=True))}"
+
+
+def _blocks(table: Table, existing: Table, *, big_sets_empty: bool) -> Iterator[str]:
+    """A table as commands, in an order that declares everything before it is referred to.
 
     No `table` block and no `add rule`: before these libnftables (1.0.6) reads the sets of every table on the host, dies
     of what a newer nft noted there (a comment will do), and starts again whenever somebody commits. Instead it has to
-    be told of `existing` sets and maps that new rules look up. The sets that `host.elements` fills stay empty.
+    be told of `existing` sets and maps that new rules look up.
     """
     name, family = table_name(table.family), table.family
-    commands = [f"add table {name}\n", *(f"add counter {name} {counter}\n" for counter in table.counters)]
-    commands += [_command(name, _set_text(s, family, empty=s.is_big)) for s in table.sets]
-    commands.append(declarations(existing))
-    commands += [f"add chain {name} {chain.name}\n" for chain in table.chains]
-    commands += [_command(name, _map_text(m, family)) for m in table.maps]
-    commands += [rules_text(chain.name, chain.rules, family) for chain in table.chains]
-    return "".join(commands)
+    yield "".join(f"add counter {name} {counter}\n" for counter in table.counters)
+    yield from (_command(name, _set_text(s, family, empty=big_sets_empty and s.is_big)) for s in table.sets)
+    if not big_sets_empty:
+        yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in table.sets if s.apart)
+    yield declarations(existing)
+    yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)
+    yield from (_command(name, _map_text(m, family)) for m in table.maps)
+    yield from (rules_text(chain.name, chain.rules, family) for chain in table.chains)
+    for base in table.base_chains:
+        yield f"{base_chain_declaration(base, family)}{rules_text(base.name, base.rules, family)}"
 
 
 def declarations(table: Table) -> str:
@@ -134,21 +125,11 @@ def _digest(lines: Iterable[str]) -> str:
     return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
-def _chain_text(chain: Chain, family: Family) -> str:
-    lines = "".join(f"{_INDENT * 2}{rule_text(rule, family)}\n" for rule in chain.rules)
-    return f"chain {chain.name} {{\n{lines}{_INDENT}}}"
-
-
-def _base_chain_text(chain: BaseChain, family: Family) -> str:
-    lines = "".join(f"{_INDENT * 2}{rule_text(rule, family)}\n" for rule in chain.rules)
-    return f"chain {chain.name} {{\n{_INDENT * 2}{base_chain_spec(chain)}\n{lines}{_INDENT}}}"
-
-
-def base_chain_spec(chain: BaseChain) -> str:
-    """The type, hook, priority and policy of a base chain, as its declaration takes them."""
-    return (
-        f"type filter hook {chain.hook} priority {chain.priority}; policy {'drop' if chain.policy_drop else 'accept'};"
-    )
+def base_chain_declaration(chain: BaseChain, family: Family) -> str:
+    """The command that makes a base chain, or sets the policy of one that is there."""
+    policy = "drop" if chain.policy_drop else "accept"
+    spec = f"type filter hook {chain.hook} priority {chain.priority}; policy {policy};"
+    return f"add chain {table_name(family)} {chain.name} {{ {spec} }}\n"
 
 
 def _set_text(contents: Set, family: Family, *, empty: bool = False) -> str:
@@ -167,9 +148,11 @@ def _block(title: str, lines: Iterable[str]) -> str:
 def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterator[str]:
     yield f"type {_type_text(contents.type, family)}"
     yield from _storage_lines(contents.interval, contents.size)
+    if contents.dynamic is not None:
+        yield from _dynamic_lines(contents.dynamic)
     if contents.comment:
         yield f'comment "{contents.comment}"'
-    if empty:
+    if empty or contents.dynamic is not None:
         return
     if isinstance(contents.elements, PackedAddresses):
         yield f"elements = {{ {', '.join(_address_texts(contents.elements))} }}"
@@ -199,6 +182,14 @@ def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> 
 def _storage_lines(interval: bool, count: int) -> Iterator[str]:  # noqa: FBT001 -- a field, passed on
     """A set with a size and without intervals becomes a fixed hash, the fastest lookup the kernel has."""
     yield "flags interval" if interval else f"size {count}"
+
+
+def _dynamic_lines(dynamic: Dynamic) -> Iterator[str]:
+    if dynamic.timeout_s is None:
+        yield "flags dynamic"
+    else:
+        yield "flags dynamic,timeout"
+        yield f"timeout {dynamic.timeout_s}s"
 
 
 def _type_text(element_type: ElementType, family: Family) -> str:

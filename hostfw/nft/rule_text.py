@@ -8,10 +8,10 @@ from hostfw.nft.objects import (
     Goto,
     Jump,
     Key,
-    Limit,
     Log,
     Match,
     Notrack,
+    OverLimit,
     Reject,
     Return,
     Rule,
@@ -109,8 +109,9 @@ def statement_text(statement: Statement, family: Family) -> str:
     match statement:
         case CounterRef(name):
             return f'counter name "{name}"'
-        case Limit(rate, burst):
-            return f"limit rate {rate}/second burst {burst} packets"
+        case OverLimit(name, length, rate, burst):
+            key = _lookup_key_text(Key.SADDR, length, family)
+            return f"update @{name} {{ {key} limit rate over {rate}/second burst {burst} packets }}"
         case Log(prefix, group, snaplen):
             return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
         case Vmap(key, name, length):

@@ -1,7 +1,7 @@
 """What the kernel would do with a packet: our own ruleset, walked as nf_tables walks it.
 
 Only the expressions that hostfw writes are known, and only for whole packets: conntrack puts fragments together
-before any rule here sees them. Limits are never reached, so every log is made.
+before any rule here sees them. Limits are never reached and dynamic sets have room for all, so every log is made.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from hostfw.nft.objects import (
     Log,
     Match,
     Notrack,
+    OverLimit,
     Priority,
     Reject,
     Return,
@@ -150,6 +151,8 @@ class _Walk:
             match statement:
                 case CounterRef(name):
                     self.counters.append(name)
+                case OverLimit():
+                    return
                 case Log(prefix):
                     self.prefixes.append(prefix)
                 case Notrack():
@@ -202,6 +205,8 @@ class _Walk:
 
     def _in_set(self, name: str, value: Element) -> bool:
         contents = next(item for item in self.table.sets if item.name == name)
+        if contents.dynamic is not None:
+            return True
         if contents.interval:
             return any(_element_holds(element, value) for element in contents.elements)
         if name not in self._elements:

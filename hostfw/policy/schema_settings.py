@@ -89,6 +89,8 @@ _UNMANAGED: Fields = {
 _LOGGING: Fields = {
     "group": (whole(*LOGGING_BOUNDS["group"]), "The NFLOG group."),
     "snaplenBytes": (whole(*LOGGING_BOUNDS["snaplenBytes"]), "How much of a packet goes into a record."),
-    "ratePerSecond": (whole(*LOGGING_BOUNDS["ratePerSecond"]), "How many packets a second a rule may log."),
-    "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many it may log at once."),
+    "ratePerSecond": (whole(*LOGGING_BOUNDS["ratePerSecond"]), "How many packets a second of one source are logged."),
+    "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many of them at once."),
+    "sharedRatePerSecond": (whole(*LOGGING_BOUNDS["sharedRatePerSecond"]), "How many a second of all sources."),
+    "sharedBurstPackets": (whole(*LOGGING_BOUNDS["sharedBurstPackets"]), "How many of them at once."),
 }

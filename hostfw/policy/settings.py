@@ -44,13 +44,13 @@ SETTINGS_SHAPE = Shape(
     ),
 )
 UNMANAGED_SHAPE = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
-LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", "ratePerSecond", "burstPackets")))
+_LOG_RATES = ("ratePerSecond", "burstPackets", "sharedRatePerSecond", "sharedBurstPackets")
+LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", *_LOG_RATES)))
 
 LOGGING_BOUNDS = {
     "group": (0, 65_535),
     "snaplenBytes": (64, 65_535),
-    "ratePerSecond": (1, 1_000_000),
-    "burstPackets": (1, 1_000_000),
+    **dict.fromkeys(_LOG_RATES, (1, 1_000_000)),
 }
 """The least and the greatest value of each field."""
 
@@ -99,11 +99,28 @@ def _unmanaged(reader: Reader, node: Node | None, base: UnmanagedInterfaces) -> 
 
 def _logging(reader: Reader, node: Node | None, base: Logging) -> Logging:
     found = fields(reader, node, LOGGING_SHAPE)
-    return Logging(
+    logging = Logging(
         group=_whole(reader, found, "group", base.group),
         snaplen_bytes=_whole(reader, found, "snaplenBytes", base.snaplen_bytes),
         rate_per_second=_whole(reader, found, "ratePerSecond", base.rate_per_second),
         burst_packets=_whole(reader, found, "burstPackets", base.burst_packets),
+        shared_rate_per_second=_whole(reader, found, "sharedRatePerSecond", base.shared_rate_per_second),
+        shared_burst_packets=_whole(reader, found, "sharedBurstPackets", base.shared_burst_packets),
+    )
+    _room_for_others(reader, found, logging)
+    return logging
+
+
+def _room_for_others(reader: Reader, found: dict[str, Node], logging: Logging) -> None:
+    """One source at its own limit must leave room for another below the shared one."""
+    node = found.get("sharedRatePerSecond") or found.get("ratePerSecond")
+    if node is None or logging.shared_rate_per_second > logging.rate_per_second:
+        return
+    reader.report(
+        node,
+        f"sharedRatePerSecond is {logging.shared_rate_per_second} and ratePerSecond {logging.rate_per_second}, "
+        "so that one source could hide all others",
+        "sharedRatePerSecond above ratePerSecond",
     )
 
 

@@ -21,6 +21,7 @@ from hostfw.host.links import observe
 from hostfw.model.explanation import Explanation, Step
 from hostfw.model.facts import HostFacts
 from hostfw.model.packet import Packet
+from hostfw.model.settings import Logging
 from hostfw.model.values import TCP, UDP, Action, Family
 from hostfw.nft.simulate import Fate, simulate
 from hostfw.policy.explain import explain
@@ -76,6 +77,10 @@ def test_no_scenario_is_missing_and_none_is_told_twice() -> None:
     assert [name for name, times in Counter(told).items() if times > 1] == []
 
 
+EVERYTHING = Logging(burst_packets=1_000_000, shared_burst_packets=1_000_000)
+"""The simulation knows no limits."""
+
+
 def _put_into_force(site: Site, stage: Stage) -> Generation:
     for path in site.directories.config.iterdir():
         path.unlink()
@@ -88,7 +93,8 @@ def _put_into_force(site: Site, stage: Stage) -> Generation:
         # One worker does for all scenarios; the engine would start one for each.
         patched.setattr(site.wire.nftables, "close", lambda: None)
         engine = Engine(site.directories, host)
-        applied = engine.apply(inspect(*read_configuration(site.directories.config)))
+        inspected = inspect(*read_configuration(site.directories.config))
+        applied = engine.apply(replace(inspected, settings=replace(inspected.settings, logging=EVERYTHING)))
     assert isinstance(applied, Applied), applied
     foreign = site.wire.nftables.commit(
         f"table inet foreign\ndelete table inet foreign\ntable inet foreign {{\n{stage.foreign}\n}}\n"

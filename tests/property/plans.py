@@ -31,6 +31,7 @@ from hostfw.model.settings import (
     Failsafe,
     FailsafePort,
     InvalidPackets,
+    Logging,
     NeighbourDiscovery,
     Settings,
     Unmanaged,
@@ -234,6 +235,8 @@ all_settings = st.builds(
     neighbour_discovery=st.sampled_from(NeighbourDiscovery),
     invalid_packets=st.sampled_from(InvalidPackets),
     deny_action=st.sampled_from(DenyAction),
+    # The simulation knows no limits.
+    logging=st.just(Logging(burst_packets=1_000_000, shared_burst_packets=1_000_000)),
 )
 
 

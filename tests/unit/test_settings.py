@@ -41,7 +41,8 @@ loopback: policed
 neighbourDiscovery: policed
 invalidPackets: policed
 denyAction: reject
-logging: {group: 5, snaplenBytes: 256, ratePerSecond: 1, burstPackets: 2}
+logging:
+  {group: 5, snaplenBytes: 256, ratePerSecond: 1, burstPackets: 2, sharedRatePerSecond: 3, sharedBurstPackets: 4}
 packetMarks: 0x0000C000
 learnAddresses: true
 lockoutCheck: warn
@@ -65,7 +66,7 @@ def test_every_setting_decodes() -> None:
         neighbour_discovery=NeighbourDiscovery.POLICED,
         invalid_packets=InvalidPackets.POLICED,
         deny_action=DenyAction.REJECT,
-        logging=Logging(5, 256, 1, 2),
+        logging=Logging(5, 256, 1, 2, 3, 4),
         marks=PacketMarks(0x4000, 0x8000),
         learn_addresses=True,
         lockout_check=LockoutCheck.WARN,
