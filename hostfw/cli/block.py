@@ -2,18 +2,17 @@
 
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of
+from hostfw.cli.engine import complain_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Blocked, Ground, block, session_text
-from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Failed
-from hostfw.host.evidence import collect
 from hostfw.model.evidence import Evidence
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Block, and say what still passes."""
-    outcome = block(ground(options), Evidence() if options.all else collect(), everything=options.all)
+    on = ground(options)
+    outcome = block(on, Evidence() if options.all else on.host.evidence(), everything=options.all)
     if options.output is Output.JSON:
         console.data(json_text(document("BlockResult", _result(outcome))))
     match outcome:
@@ -31,7 +30,8 @@ def run(options: Options, console: Console) -> ExitCode:
 
 def ground(options: Options) -> Ground:
     """What a block stands on, for the directories of a command line."""
-    return Ground(Directories(options.config_dir, options.state_dir, options.run_dir))
+    engine = open_engine(options)
+    return Ground(engine.directories, engine.host)
 
 
 def _extent(blocked: Blocked) -> str:

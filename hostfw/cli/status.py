@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from hostfw.cli.block import ground
 from hostfw.cli.console import Console, ExitCode, Style, counted, painted
 from hostfw.cli.documents import Document, document, document_text, problem_item
 from hostfw.cli.durations import duration_text
@@ -13,7 +12,7 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
 from hostfw.control.client import DaemonError, report
 from hostfw.control.requests import ServiceReport
-from hostfw.engine.block import BlockState, block_state
+from hostfw.engine.block import BlockState, Ground, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.events import Event, EventKind
@@ -36,7 +35,7 @@ def run(options: Options, console: Console) -> ExitCode:
     accepted = load_accepted_of(options)
     service = _service(engine)
     is_pending = accepted is not None and _is_pending(accepted.configuration, options.config_dir)
-    blocked = block_state(ground(options))
+    blocked = block_state(Ground(engine.directories, engine.host))
     if options.output is Output.TABLE:
         if blocked is not None:
             console.data(_line("BLOCKED", _blocked(blocked), Style.ERROR if console.colour_out else None))

@@ -4,35 +4,19 @@ A block asks for no lock and no daemon. It is one transaction on a table that no
 at once, whoever is writing at that moment, and whatever is applied, taken back or repaired meanwhile goes on below it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
-from hostfw.engine.host import Directories
+from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed
-from hostfw.host import clock, pending
-from hostfw.host.block_table import BlockTable, delete_block, read_block
+from hostfw.host.block_table import BlockTable
 from hostfw.host.blocked import BlockRecord, forget_block, load_block, save_block
 from hostfw.host.errors import HostError
-from hostfw.host.nftables import NftablesWorker, NftFailure, NftResult
+from hostfw.host.nftables import NftFailure
 from hostfw.host.stored import StateError
 from hostfw.model.evidence import Evidence, Session
 from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script
-
-
-class Sender(Protocol):
-    """What takes scripts: as much of nftables as a block needs."""
-
-    def check(self, script: str) -> NftResult:
-        """Whether the kernel would take the script now; changes nothing."""
-
-    def commit(self, script: str) -> NftResult:
-        """Put the script into force as one transaction."""
-
-    def close(self) -> None:
-        """Give back what is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +24,7 @@ class Ground:
     """What a block stands on: where it is remembered, and the effects on the host."""
 
     directories: Directories = field(default_factory=Directories)
-    nftables: Callable[[], Sender] = NftablesWorker
-    read_block: Callable[[], BlockTable | None] = read_block
-    delete_block: Callable[[], bool] = delete_block
-    now: Callable[[], datetime] = clock.now
-    boot_id: Callable[[], str] = pending.boot_id
+    host: Host = field(default_factory=Host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +59,10 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
     """
     sessions = () if everything else evidence.sessions
     record = BlockRecord(
-        ground.now(),
+        ground.host.now(),
         everything,
         tuple(map(session_text, sessions)),
-        ground.boot_id(),
+        ground.host.boot_id(),
         block_script(sessions, evidence.leases, everything=everything),
         boot_block_script(sessions, evidence.leases, everything=everything),
     )
@@ -99,9 +79,9 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
 def unblock(ground: Ground) -> Unblocked | Failed:
     """Take the block away, if there is one. It is forgotten first, so that nothing puts it back."""
     try:
-        record, before = load_block(ground.directories.state), ground.read_block()
+        record, before = load_block(ground.directories.state), ground.host.read_block()
         forget_block(ground.directories.state)
-        ground.delete_block()
+        ground.host.delete_block()
     except HostError as error:
         return failed(error)
     return Unblocked(before, record.at if record is not None else None)
@@ -109,7 +89,7 @@ def unblock(ground: Ground) -> Unblocked | Failed:
 
 def block_state(ground: Ground) -> BlockState | None:
     """The block of the host, or None if there is none. Raises HostError."""
-    table, record = ground.read_block(), load_block(ground.directories.state)
+    table, record = ground.host.read_block(), load_block(ground.directories.state)
     return None if table is None and record is None else BlockState(table, record)
 
 
@@ -117,11 +97,11 @@ def restore_block(ground: Ground) -> bool | Failed:
     """Put a block back that another program took away, as by `nft flush ruleset`; False if that was not needed."""
     try:
         record = load_block(ground.directories.state)
-        if record is None or ground.read_block() is not None:
+        if record is None or ground.host.read_block() is not None:
             return False
     except HostError as error:
         return failed(error)
-    return _enforce(ground, record.script_of(ground.boot_id())) or True
+    return _enforce(ground, record.script_of(ground.host.boot_id())) or True
 
 
 def session_text(session: Session) -> str:
@@ -132,7 +112,7 @@ def session_text(session: Session) -> str:
 
 def _enforce(ground: Ground, script: str) -> Failed | None:
     try:
-        nftables = ground.nftables()
+        nftables = ground.host.nftables(())
     except HostError as error:
         return failed(error)
     try:

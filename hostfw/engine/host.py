@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from hostfw.host import clock, pending, processes, sockets, tables, watchdog
+from hostfw.host import block_table, clock, pending, processes, sockets, tables, watchdog
+from hostfw.host.block_table import BlockTable
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.processes import Ancestor
@@ -82,3 +83,5 @@ class Host:
     read_some: Callable[[Mapping[Family, Names]], KernelTables] = tables.read_some
     read_generation: Callable[[], int] = tables.read_generation
     announce: Callable[[Mapping[str, str]], None] = _announce_nothing
+    read_block: Callable[[], BlockTable | None] = block_table.read_block
+    delete_block: Callable[[], bool] = block_table.delete_block

@@ -10,6 +10,7 @@ import pytest
 
 from hostfw.cli.process import run
 from hostfw.engine.host import Host
+from hostfw.host.block_table import BlockTable
 from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
@@ -58,6 +59,7 @@ class Machine:
     boot: str = "boot-1"
     connections: list[TcpSocket] = field(default_factory=list)
     ancestors: tuple[Ancestor, ...] = ()
+    blocked: BlockTable | None = None
     armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
@@ -91,6 +93,7 @@ class Machine:
             disarm=self.disarm,
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
+            read_block=lambda: self.blocked,
         )
 
     def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from hostfw.engine.block import (
     session_text,
     unblock,
 )
-from hostfw.engine.host import Directories
+from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.block_table import BlockTable
 from hostfw.host.blocked import load_block
@@ -26,6 +26,7 @@ from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.model.evidence import Evidence, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
+from hostfw.testing.fakes import FakeKernel
 from tests.unit.policy_builders import net
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -37,12 +38,12 @@ NO_BEGINNING = "tcp flags & (syn | ack) != syn"
 DROPPED = BlockTable((("forward", 1), ("in", 7), ("out", 0)))
 
 
-class FakeBlocking:
+class FakeBlocking(FakeKernel):
     """Nftables with room for the table of the block alone, and the end of a worker in between if asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.blocked = ""
-        self.closed = False
         self.dies = False
 
     def check(self, script: str) -> NftResult:
@@ -55,10 +56,6 @@ class FakeBlocking:
         """Hold the script as the table."""
         self.blocked = script
         return NftResult(ok=True)
-
-    def close(self) -> None:
-        """Note that the worker was given back."""
-        self.closed = True
 
     def read_block(self) -> BlockTable | None:
         """What was dropped, while there is a table."""
@@ -80,9 +77,19 @@ def kernel() -> FakeBlocking:
 def ground(kernel: FakeBlocking, tmp_path: Path) -> Ground:
     """The host's directories and kernel."""
     directories = Directories(tmp_path / "etc", tmp_path / "state", tmp_path / "run")
-    return Ground(
-        directories, lambda: kernel, kernel.read_block, kernel.delete_block, now=lambda: NOW, boot_id=lambda: "this"
+    host = Host(
+        nftables=lambda _: kernel,
+        read_block=kernel.read_block,
+        delete_block=kernel.delete_block,
+        now=lambda: NOW,
+        boot_id=lambda: "this",
     )
+    return Ground(directories, host)
+
+
+def elsewhere(ground: Ground, **effects: object) -> Ground:
+    """The same ground, with other effects of the host."""
+    return replace(ground, host=replace(ground.host, **effects))  # type: ignore[arg-type]
 
 
 def chain(script: str, name: str) -> list[str]:
@@ -202,7 +209,7 @@ def test_a_block_that_another_took_away_comes_back(ground: Ground, kernel: FakeB
     assert restore_block(ground) is True
     assert kernel.blocked == blocked.record.script
     kernel.delete_block()
-    assert restore_block(replace(ground, boot_id=lambda: "next")) is True
+    assert restore_block(elsewhere(ground, boot_id=lambda: "next")) is True
     assert kernel.blocked == blocked.record.boot_script
 
 
@@ -221,7 +228,7 @@ def test_who_may_not_ask_the_kernel_is_told_so(ground: Ground) -> None:
     def refuse() -> BlockTable | None:
         raise NetlinkError(1, "reading the table inet hostfw-block")
 
-    refused = replace(ground, read_block=refuse)
+    refused = elsewhere(ground, read_block=refuse)
     outcomes = (unblock(refused), restore_block(refused))
 
     assert [isinstance(outcome, Failed) and outcome.not_permitted for outcome in outcomes] == [True, False]

@@ -114,6 +114,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "warnings": [],
         "problems": [],
         "service": None,
+        "block": None,
     }
 
 
