@@ -1,10 +1,12 @@
 """What the service is in charge of: the generation in force, and the one thread on which anything is written."""
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from hostfw.engine.engine import Engine
@@ -38,7 +40,7 @@ class Charge:
 
     async def write(self, work: Callable[[Engine], T]) -> T:
         """Have the engine do something, when it is its turn."""
-        return await self._loop.run_in_executor(self._thread, work, self.engine)
+        return await self._loop.run_in_executor(self._thread, partial(_without_collector, work, self.engine))
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -51,3 +53,16 @@ class Charge:
         """On the writing thread."""
         self.current = generation
         self._loop.call_soon_threadsafe(self._in_force, generation)
+
+
+def _without_collector(work: Callable[[Engine], T], engine: Engine) -> T:
+    """Work whose results are kept: the collector would walk through all of them, time and again, and find nothing.
+
+    Off it saves a third to a half of the time of ten thousand policies; what is there afterwards is spared for good.
+    """
+    gc.disable()
+    try:
+        return work(engine)
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -250,11 +250,12 @@ class Engine:
 
     def _judgement(self, built: Generation, lockout: LockoutQuestion | None) -> Judgement:
         """What the host would lose by a change: what is lost already is no reason to refuse it."""
-        if lockout is None:
+        record, _ = load_in_force(self.directories.run)
+        if lockout is None or (record is not None and record.id == built.id):
             return Judgement()
         facts, accepted = built.facts, lockout.accepted
         judgement = judge(built.plan, None, facts, lockout.evidence, accepted=accepted)
-        present = self.accepted() if judgement.refused and load_in_force(self.directories.run)[0] else None
+        present = self.accepted() if judgement.refused and record is not None else None
         if present is None:
             return judgement
         plan, _ = resolve(present.resources, present.settings, facts)
