@@ -5,10 +5,12 @@ import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from hostfw.daemon.quiet import Pause, Quiet
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
@@ -26,7 +28,8 @@ class Charge:
     """An engine that is kept, with what it has put into force.
 
     `in_force` hears of each generation that has come into force, in the event loop; None of a script that nothing else
-    is known of, or of nothing at all.
+    is known of, or of nothing at all. `pause` is how who listens to nftables is not told of big sets, and
+    `written` is called after whatever was done.
     """
 
     def __init__(self, directories: Directories, host: Host, in_force: InForce) -> None:
@@ -35,24 +38,33 @@ class Charge:
         self._thread = ThreadPoolExecutor(1, "writer")
         self._in_force = in_force
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
+        self.pause: Pause = nullcontext
+        self.written: Callable[[], None] = _nothing
         self.current: Generation | None = None
         self.engine = Engine(directories, replace(host, nftables=self._nftables), tell=self._told, memory=Memory())
 
     async def write(self, work: Callable[[Engine], T]) -> T:
         """Have the engine do something, when it is its turn."""
-        return await self._loop.run_in_executor(self._thread, partial(_without_collector, work, self.engine))
+        try:
+            return await self._loop.run_in_executor(self._thread, partial(_without_collector, work, self.engine))
+        finally:
+            self.written()
 
     def close(self) -> None:
         """Wait for what is being written."""
         self._thread.shutdown()
 
     def _nftables(self, keep_open: Sequence[int]) -> Nftables:
-        return NftablesWorker(keep_open=keep_open, started=self.workers.append)
+        return Quiet(NftablesWorker(keep_open=keep_open, started=self.workers.append), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
 
     def _told(self, generation: Generation | None) -> None:
         """On the writing thread."""
         self.current = generation
         self._loop.call_soon_threadsafe(self._in_force, generation)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _without_collector(work: Callable[[Engine], T], engine: Engine) -> T:

@@ -81,6 +81,7 @@ class Service:
                 ends.callback(listener.close)
                 loop.add_reader(listener.fileno(), hear)
                 ends.callback(loop.remove_reader, listener.fileno())
+            self._charge.pause, self._charge.written = nft.paused, partial(self._keeper.hear, nft)
             server = await serve(self._charge.engine.directories, self._reply)
             ends.callback(server.close)
             await self._take_over()
