@@ -241,6 +241,33 @@ def log_readable(group: int) -> Fields:
     return _entry(MessageId.LOG_READABLE, _NOTICE, f"NFLOG group {group} is read again")
 
 
+def host_blocked(kept: Sequence[str], *, everything: bool) -> Fields:
+    """Nothing passes any more but lo and the ssh sessions that are kept; with `everything` not even these were to."""
+    what = "lo" if everything or not kept else f"lo and {_counted(len(kept), 'ssh session')}"
+    return _entry(
+        MessageId.HOST_BLOCKED, _WARNING, f"the host is blocked: nothing passes but {what}", KEPT=_lines(kept)
+    )
+
+
+def host_unblocked(dropped: int) -> Fields:
+    """A block was ended, which had dropped so many packets."""
+    packets = _counted(dropped, "packet")
+    return _entry(
+        MessageId.HOST_UNBLOCKED, _WARNING, f"the host is no longer blocked; {packets} were dropped", DROPPED=dropped
+    )
+
+
+def rules_removed(generation: str) -> Fields:
+    """Every rule of ours was removed, and no boot loads any; `generation` is the one that was in force, if known."""
+    which = f" of generation {generation}" if generation else ""
+    return _entry(
+        MessageId.RULES_REMOVED,
+        _WARNING,
+        f"hostfw was disabled: the rules{which} are removed, and no boot loads any",
+        GENERATION=generation,
+    )
+
+
 def _entry(kind: MessageId, priority: str, message: str, **fields: object) -> Fields:
     """The entry of one event; the names of `fields` are without HOSTFW_."""
     known = {f"HOSTFW_{name}": str(value) for name, value in fields.items() if value is not None and value != ""}

@@ -1,11 +1,18 @@
 """`hostfwctl block`: let nothing pass but what holds on to the host."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
 from hostfw.cli.console import Console, ExitCode, counted
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Blocked, Ground, block, session_text
+from hostfw.engine.host import Host
 from hostfw.engine.outcomes import Failed
+from hostfw.host.errors import HostError
+from hostfw.host.journal import SOCKET, open_journal
 from hostfw.model.evidence import Evidence
 
 
@@ -31,7 +38,19 @@ def run(options: Options, console: Console) -> ExitCode:
 def ground(options: Options) -> Ground:
     """What a block stands on, for the directories of a command line."""
     engine = open_engine(options)
-    return Ground(engine.directories, engine.host)
+    return Ground(engine.directories, announcing(engine.host))
+
+
+def announcing(host: Host) -> Host:
+    """The same host, with a journal for what nobody else tells of: no service takes part in it."""
+    return replace(host, announce=_to_journal)
+
+
+def _to_journal(entry: Mapping[str, str]) -> None:
+    # Without journald there is nobody to tell but the person who asks, and they are told anyway.
+    if SOCKET.is_socket():
+        with suppress(HostError):
+            open_journal().send(entry)
 
 
 def _extent(blocked: Blocked) -> str:

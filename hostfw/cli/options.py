@@ -59,4 +59,5 @@ class Options(NamedTuple):
     top: bool = False
     rate_s: int | None = None
     all: bool = False
+    remove_rules: bool = False
     shell: str = ""

@@ -21,7 +21,7 @@ from hostfw.host.state import Accepted
 from hostfw.model.sources import Configuration
 
 _LABEL_COLUMNS = 15
-_TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED})
+_TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})
 """Events that the rest of the page does not say already."""
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
@@ -185,6 +185,7 @@ def _event(event: Event) -> str:
         EventKind.ROLLED_BACK: "was taken back",
         EventKind.REFUSED: "was refused",
         EventKind.FAILED: "could not be put into force",
+        EventKind.DISABLED: "was taken out of force, and out of every boot",
     }[event.kind]
     return f"{generation} {what}" + (f": {event.reason}" if event.reason else "")
 

@@ -198,6 +198,14 @@ def unblock(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
+def disable(parser: ArgumentParser) -> None:
+    """The arguments of `disable`."""
+    parser.add_argument(
+        "--remove-rules", action="store_true", help="say that this is meant: nothing is denied any more"
+    )
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
 def version(parser: ArgumentParser) -> None:
     """The arguments of `version`."""
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)

@@ -99,7 +99,7 @@ hostfwctl diff -f staging/ --nft""",
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [--confirm-within TIME] [--accept-lockout] [--accept-shrink] [-o FORM]",
+        "[-f PATH...] [--confirm-within TIME] [OPTION...]",
         """\
 Compile a configuration for this host and put it into force, at one moment for every
 packet. Counters, established connections and the tables of other programs stay as
@@ -494,6 +494,31 @@ hostfwctl unblock""",
 1  failed: the host is still blocked
 4  not permitted""",
         takes.unblock,
+    ),
+    Verb(
+        "disable",
+        "remove every rule of hostfw, and keep boots from loading any",
+        "--remove-rules [-o text|json]",
+        """\
+Turn hostfw off. Stopping its service leaves the rules in force; this removes them:
+the units are stopped and disabled, nothing waits to be confirmed or is loaded by a
+boot any more, and then the tables ip hostfw and ip6 hostfw are deleted at once, a
+block with them. Every packet passes that no other program denies.
+
+The configuration and the stored generations stay: `hostfwctl apply`, and
+`systemctl enable --now hostfw-boot hostfw`, turn it on again. It asks for
+--remove-rules, so that nobody opens a host by mistake.
+
+With -o json the outcome is a document of kind DisableResult (hostfw.io/v1): result is
+disabled (with the steps that were taken) or failed (with message and hint).""",
+        """\
+hostfwctl disable --remove-rules""",
+        """\
+0  nothing of hostfw is in force
+1  failed; the rules are still in force
+2  --remove-rules is missing
+4  not permitted""",
+        takes.disable,
     ),
     Verb(
         "version",

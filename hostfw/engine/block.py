@@ -7,6 +7,7 @@ at once, whoever is writing at that moment, and whatever is applied, taken back 
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from hostfw.audit.notices import host_blocked, host_unblocked
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed
 from hostfw.host.block_table import BlockTable
@@ -69,6 +70,7 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
     stopped = _enforce(ground, record.script)
     if stopped is not None:
         return stopped
+    ground.host.announce(host_blocked(record.kept, everything=everything))
     try:
         save_block(ground.directories.state, record)
     except StateError as error:
@@ -84,6 +86,8 @@ def unblock(ground: Ground) -> Unblocked | Failed:
         ground.host.delete_block()
     except HostError as error:
         return failed(error)
+    if before is not None:
+        ground.host.announce(host_unblocked(sum(dict(before.dropped).values())))
     return Unblocked(before, record.at if record is not None else None)
 
 

@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     ROLLED_BACK = "rolled-back"
     REFUSED = "refused"
     FAILED = "failed"
+    DISABLED = "disabled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,16 @@ def accept_generation(state_dir: Path, number: int) -> None:
     _prune(state_dir, KEEP_GENERATIONS)
 
 
+def forget_accepted(state_dir: Path) -> None:
+    """Let no generation be the accepted one, durably: no boot loads any, and all stay stored. Raises StateError."""
+    with saving("that no generation is accepted"):
+        # The link that the boot follows goes first: it must never lead to what is accepted no more.
+        for name in (_LAST_GOOD, _ACCEPTED):
+            (state_dir / name).unlink(missing_ok=True)
+        if state_dir.is_dir():
+            sync_directory(state_dir)
+
+
 def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
     """What is known of the stored generations, oldest first; what cannot be read is left out."""
     found = ((number, load_json(_folder(state_dir, number) / _GENERATION)[0]) for number in generations(state_dir))

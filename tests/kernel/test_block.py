@@ -1,4 +1,4 @@
-"""The block on a real kernel: what passes it, what does not, and what it leaves alone."""
+"""The block on a real kernel, and turning hostfw off: what passes, what does not, and what is left alone."""
 
 import json
 import re
@@ -14,6 +14,7 @@ import pytest
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.host import Directories
 from hostfw.host.block_table import read_block
+from hostfw.host.pending import load_armed
 from hostfw.model.values import ICMP, TCP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, install
@@ -207,6 +208,36 @@ def test_a_flushed_block_comes_back_and_a_boot_has_its_own(
     with session(peer) as again:
         assert answers(again)
     assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
+
+
+def test_disabled_there_is_no_trace_in_the_kernel(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """Neither tables nor a block nor a watchdog; other tables stay byte for byte, and it may be turned on again."""
+    host = lab["host"]
+    (installation.config / "policy.yaml").write_text(OPEN)
+    hostfwctl("apply")
+    (installation.config / "more.yaml").write_text(MORE)
+    hostfwctl("apply", "--confirm-within", "1h")
+    hostfwctl("block", "--all")
+    run(host, ["nft", "-f", "-"], text=FOREIGN)
+    theirs = run(host, ["nft", "list", "table", "inet", "theirs"]).stdout
+    armed = load_armed(installation.run)
+    assert armed is not None
+    assert hostfwctl("disable", check=False).returncode == 2
+
+    said = json.loads(hostfwctl("disable", "--remove-rules", "-o", "json").stdout)
+
+    assert run(host, ["nft", "list", "ruleset"]).stdout == theirs
+    assert said["steps"] == [
+        "what waited to be confirmed waits no more",
+        "no boot loads a generation any more",
+        "the block is taken away",
+        "the tables ip hostfw and ip6 hostfw are removed",
+    ]
+    pid = int(armed.watchdog.split(":")[1])
+    assert not Path(f"/proc/{pid}/cmdline").exists() or b"hostfw" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert hostfwctl("status", check=False).returncode == 4
+    hostfwctl("rollback", "--to", str(said["number"]))
+    assert passes(lab, FLOWS[0])
 
 
 def _allowed(node: Namespace) -> int:

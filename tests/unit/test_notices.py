@@ -233,6 +233,46 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         "NFLOG group 7 is read again",
         {},
     ),
+    (
+        "blocked",
+        notices.host_blocked(("203.0.113.9 port 40000 to port 22",), everything=False),
+        MessageId.HOST_BLOCKED,
+        "4",
+        "the host is blocked: nothing passes but lo and 1 ssh session",
+        {"KEPT": "203.0.113.9 port 40000 to port 22"},
+    ),
+    (
+        "blocked altogether",
+        notices.host_blocked((), everything=True),
+        MessageId.HOST_BLOCKED,
+        "4",
+        "the host is blocked: nothing passes but lo",
+        {},
+    ),
+    (
+        "unblocked",
+        notices.host_unblocked(7),
+        MessageId.HOST_UNBLOCKED,
+        "4",
+        "the host is no longer blocked; 7 packets were dropped",
+        {"DROPPED": "7"},
+    ),
+    (
+        "disabled",
+        notices.rules_removed("0a1b"),
+        MessageId.RULES_REMOVED,
+        "4",
+        "hostfw was disabled: the rules of generation 0a1b are removed, and no boot loads any",
+        {"GENERATION": "0a1b"},
+    ),
+    (
+        "disabled, whatever was in force",
+        notices.rules_removed(""),
+        MessageId.RULES_REMOVED,
+        "4",
+        "hostfw was disabled: the rules are removed, and no boot loads any",
+        {},
+    ),
 ]
 
 

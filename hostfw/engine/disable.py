@@ -1,0 +1,116 @@
+"""Off, for good: no rule of ours in the kernel, and nothing that would put one back.
+
+What would put the rules back goes first and the rules last, so that whatever ends this midway leaves them in force.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hostfw.audit.notices import rules_removed
+from hostfw.engine.block import Ground, Unblocked, unblock
+from hostfw.engine.enforce import Writer, enforce_nothing
+from hostfw.engine.events import note
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.outcomes import Failed, failed
+from hostfw.engine.rollback import end
+from hostfw.host import systemd
+from hostfw.host.errors import HostError
+from hostfw.host.events import Event, EventKind
+from hostfw.host.in_force import load_in_force
+from hostfw.host.pending import load_armed
+from hostfw.host.state import accepted_number, forget_accepted
+
+UNITS = ("hostfw.service", "hostfw-boot.service")
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What systemd does for us, where it runs the host: the units are taken out of every boot, and stopped."""
+
+    run_here: Callable[[], bool] = systemd.runs_here
+    change: Callable[..., str] = systemd.change
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """Nothing of ours is in force. `removed` is the generation that was, `number` that under which it is stored.
+
+    `steps` says what was done, in sentences.
+    """
+
+    removed: str | None
+    number: int | None
+    steps: tuple[str, ...]
+
+
+def _nobody() -> int | None:
+    return None
+
+
+def disable(
+    directories: Directories,
+    host: Host,
+    units: Units | None = None,
+    still_running: Callable[[], int | None] = _nobody,
+) -> Disabled | Failed:
+    """Stop and disable the units, let nothing be pending, have no boot load anything, and remove our tables.
+
+    The configuration and the stored generations stay. `still_running` gives the pid of a service that is there after
+    its unit was stopped, and would put everything back.
+    """
+    steps = list[str]()
+    try:
+        stopped = _stop(units or Units(), steps)
+        if stopped is not None:
+            return stopped
+        pid = still_running()
+        if pid is not None:
+            return Failed(f"the service still runs (pid {pid}), and would put the rules back", f"`kill {pid}` first")
+        with host.lock(directories.run) as lock:
+            nftables = host.nftables((lock.fileno(),))
+            try:
+                return _remove(Writer(directories, host, nftables), steps)
+            finally:
+                nftables.close()
+    except HostError as error:
+        return failed(error)
+
+
+def _stop(units: Units, steps: list[str]) -> Failed | None:
+    if not units.run_here():
+        return None
+    for unit in UNITS:
+        trouble = units.change("disable", "--now", unit)
+        # Where the package is not installed there is no unit, and nothing to stop.
+        if trouble and "does not exist" not in trouble and "not loaded" not in trouble:
+            return Failed(f"{unit} could not be disabled: {trouble}", f"`systemctl status {unit}` says more")
+        if not trouble:
+            steps.append(f"stopped and disabled {unit}")
+    return None
+
+
+def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
+    directories = writer.directories
+    record, _ = load_in_force(directories.run)
+    number = accepted_number(directories.state)
+    armed = load_armed(directories.run)
+    if armed is not None:
+        steps.append("what waited to be confirmed waits no more")
+    end(writer, armed)
+    if number is not None:
+        forget_accepted(directories.state)
+        steps.append("no boot loads a generation any more")
+    unblocked = unblock(Ground(directories, writer.host))
+    if isinstance(unblocked, Failed):
+        return unblocked
+    if unblocked != Unblocked(None):
+        steps.append("the block is taken away")
+    removed = enforce_nothing(writer)
+    if isinstance(removed, Failed):
+        return removed
+    nothing = removed.change.is_empty
+    steps.append("there were no tables of ours" if nothing else "the tables ip hostfw and ip6 hostfw are removed")
+    generation = record.id if record is not None else None
+    event = Event(EventKind.DISABLED, writer.host.now(), generation or "", "by hand")
+    note(directories, writer.host, event, rules_removed(event.generation))
+    return Disabled(generation, number, tuple(steps))
