@@ -63,12 +63,18 @@ def disarm(armed: str) -> None:
 
 
 def by_systemd(systemd: Path = SYSTEMD, proc: Path = Path("/proc")) -> bool:
-    """Whether a timer of systemd would run the command where we are: same network, same files."""
+    """Whether a timer of systemd would run the command where we are: same network, same files.
+
+    A service in a sandbox may not look at the first process. If systemd itself started it, as it does hostfw.service,
+    it is in the same network, and has mounts of its own of the same files.
+    """
     try:
         return systemd.is_dir() and all(
             os.path.samestat((proc / "1/ns" / kind).stat(), (proc / "thread-self/ns" / kind).stat())
             for kind in ("net", "mnt")
         )
+    except PermissionError:
+        return os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
     except OSError:
         return False
 

@@ -133,3 +133,19 @@ def test_systemd_must_see_what_we_see(
 def test_what_may_not_be_seen_is_not_systemd(tmp_path: Path) -> None:
     """As for one who is not root."""
     assert by_systemd(tmp_path, tmp_path) is False
+
+
+def test_a_service_in_a_sandbox_is_where_its_timers_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not look at the first process, but systemd told it that it is no child of a service."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(str(path))
+
+    look = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path: refuse(path) if "1/ns" in str(path) else look(path))
+    found = []
+    for pid in (os.getpid(), os.getppid()):
+        monkeypatch.setenv("SYSTEMD_EXEC_PID", str(pid))
+        found.append(by_systemd(tmp_path, tmp_path))
+
+    assert found == [True, False]
