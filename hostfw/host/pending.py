@@ -128,5 +128,8 @@ def forget_pending(state_dir: Path, run_dir: Path) -> None:
 
 
 def boot_id() -> str:
-    """What tells this boot from every other."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
+    """What tells this boot from every other: 32 hexadecimal digits.
+
+    hostfw.service is told by systemd. In a container its sandbox may show that of the machine around it (systemd 252).
+    """
+    return (os.environ.get("HOSTFW_BOOT_ID") or _BOOT_ID.read_text(encoding="ascii").strip()).replace("-", "")

@@ -92,5 +92,12 @@ def test_an_event_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> N
 
 def test_a_boot_has_an_id() -> None:
     """The same for as long as it lasts."""
-    assert len(boot_id()) == 36
+    assert len(boot_id()) == 32
     assert boot_id() == boot_id()
+
+
+def test_a_service_goes_by_the_boot_that_systemd_tells_it_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it and hostfwctl agree in a container, too."""
+    monkeypatch.setenv("HOSTFW_BOOT_ID", "4511683c32ef4e709c410441bf354e4d")
+
+    assert boot_id() == "4511683c32ef4e709c410441bf354e4d"
