@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from hostfw.audit.attribution import Attribution, attribution
 from hostfw.daemon.quiet import Pause, Quiet
+from hostfw.engine.enforce import Hearers
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
@@ -20,28 +23,33 @@ from hostfw.host.nftables import Nftables, NftablesWorker
 KNOWN_WORKERS = 64
 """How many nft workers of ours are remembered, to tell their transactions from others'."""
 
+_HEARING_S = 1.0
+"""How long the loop may keep a change waiting: a change counts for more than who records are put down to."""
+
 T = TypeVar("T")
+Hear = Callable[[Generation, Attribution], None]
 InForce = Callable[[Generation | None], None]
 
 
 class Charge:
     """An engine that is kept, with what it has put into force.
 
-    `in_force` hears of each generation that has come into force, in the event loop; None of a script that nothing else
-    is known of, or of nothing at all. `pause` is how who listens to nftables is not told of big sets, and
-    `written` is called after whatever was done.
+    In the event loop `about` hears of each generation that is about to be switched to, and `in_force` of what has come
+    into force: None of a script that nothing else is known of, or of nothing at all. `pause` is how who listens to
+    nftables is not told of big sets, and `written` is called after whatever was done.
     """
 
-    def __init__(self, directories: Directories, host: Host, in_force: InForce) -> None:
+    def __init__(self, directories: Directories, host: Host, about: Hear, in_force: InForce) -> None:
         """Belongs to the event loop that runs now."""
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "writer")
-        self._in_force = in_force
+        self._about_to, self._in_force = about, in_force
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self.pause: Pause = nullcontext
         self.written: Callable[[], None] = _nothing
         self.current: Generation | None = None
-        self.engine = Engine(directories, replace(host, nftables=self._nftables), tell=self._told, memory=Memory())
+        host = replace(host, nftables=self._nftables)
+        self.engine = Engine(directories, host, Hearers(self._about, self._told), Memory())
 
     async def write(self, work: Callable[[Engine], T]) -> T:
         """Have the engine do something, when it is its turn."""
@@ -56,6 +64,20 @@ class Charge:
 
     def _nftables(self, keep_open: Sequence[int]) -> Nftables:
         return Quiet(NftablesWorker(keep_open=keep_open, started=self.workers.append), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
+
+    def _about(self, generation: Generation) -> None:
+        """On the writing thread, which waits until the loop has heard of it: records of it may follow at once."""
+        if self.current is not None and self.current.id == generation.id:
+            return
+        found = attribution(generation.plan, generation.id)
+        heard = threading.Event()
+
+        def hear() -> None:
+            self._about_to(generation, found)
+            heard.set()
+
+        self._loop.call_soon_threadsafe(hear)
+        heard.wait(_HEARING_S)
 
     def _told(self, generation: Generation | None) -> None:
         """On the writing thread."""

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from hostfw.audit.attribution import attribution
+from hostfw.audit.attribution import Attribution
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
 from hostfw.control.socket import Answer
@@ -50,12 +50,13 @@ class Service:
         self._announcer = Announcer(outbox)
         # The engine works on a thread of its own, and the outbox belongs to the loop.
         host = replace(outside.host, announce=lambda entry: self._call(partial(outbox.send, entry)))
-        self._charge = Charge(directories, host, self._in_force)
+        self._charge = Charge(directories, host, self._about_to, self._in_force)
         self._guard = Guard(NftablesWorker(GUARD_TIMEOUT_S, started=self._charge.workers.append))
         self._keeper = Keeper(self._charge, self._guard, self._repaired, self._announcer.backed_off)
         self._follower = Follower(self._charge, self._followed)
         self._audit = open_audit(directories.run, outbox, outside.audit)
         self._known: Generation | None = None
+        self._attribution = Attribution()
         self._trouble = ""
         self._repairs = 0
         self._started_at = outside.host.now()
@@ -163,6 +164,12 @@ class Service:
             service_manager.tell_alive()
             await asyncio.sleep(limit_s / 2)
 
+    def _about_to(self, generation: Generation, found: Attribution) -> None:
+        """Be ready for the log records of what is about to come into force."""
+        self._attribution = found
+        self._audit.listen(generation.inspected.settings.logging)
+        self._audit.changing(found)
+
     def _in_force(self, generation: Generation | None) -> None:
         """Take notice of what has come into force."""
         before, self._known = self._known, generation
@@ -172,8 +179,7 @@ class Service:
         if before is not None and before.id == generation.id:
             return
         self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)
-        self._audit.listen(generation.inspected.settings.logging)
-        self._audit.attribute(attribution(generation.plan, generation.id))
+        self._audit.attribute(self._attribution)
 
     def _repaired(self, repair: Repair) -> None:
         known = self._known.id if self._known is not None else ""

@@ -28,16 +28,24 @@ def _nobody(_: Generation | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
-    """The one who may write at this moment: who holds the lock, and a worker that sends what is written.
+class Hearers:
+    """Who hears of generations, on the writing thread: of one `about` to be switched to, and of what is `in_force`.
 
-    `tell` hears of each generation that has come into force, None for a script that no generation is known of.
+    What is in force is None for a script that no generation is known of, and for nothing at all.
     """
+
+    about: Callable[[Generation], None] = _nobody
+    in_force: Callable[[Generation | None], None] = _nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """The one who may write at this moment: who holds the lock, and a worker that sends what is written."""
 
     directories: Directories
     host: Host
     nftables: Nftables
-    tell: Callable[[Generation | None], None] = _nobody
+    hearers: Hearers = Hearers()
     memory: Memory | None = None
 
 
@@ -77,6 +85,7 @@ def enforce(
     stopped = before_switch(planned)
     if stopped is not None:
         return stopped
+    writer.hearers.about(generation)
     fill(planned.edits, nftables, directories.run)
     stopped = send(planned.switch, nftables)
     if stopped is not None:
@@ -96,7 +105,7 @@ def enforce(
             "another program changes our tables; `nft monitor` shows which",
             in_force=UNKNOWN,
         )
-    writer.tell(generation)
+    writer.hearers.in_force(generation)
     if not planned.is_empty or present.ruleset is None:
         remember_contents(ruleset, directories.run)
     remembered = tuple(_remember(writer, generation, present, now))
@@ -112,7 +121,7 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
         tables = writer.host.read_tables()
     except HostError as error:
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
-    writer.tell(None)
+    writer.hearers.in_force(None)
     before, _ = load_in_force(writer.directories.run)
     record = _record(writer, script_id(script), digests(tables), before, tables.generation, counted)
     return Enforced(Change(switch=script), tuple(_save(writer, record)))
@@ -125,7 +134,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     stopped = _delete(deletions, writer.nftables)
     if stopped is not None:
         return stopped
-    writer.tell(None)
+    writer.hearers.in_force(None)
     forget_in_force(writer.directories.run)
     return Enforced(Change(sweep=deletions))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hostfw.audit.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
-from hostfw.engine.enforce import Enforced, Writer, counts, enforce
+from hostfw.engine.enforce import Enforced, Hearers, Writer, counts, enforce
 from hostfw.engine.events import note
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
@@ -75,20 +75,13 @@ class History:
     pending: int | None
 
 
-def _nobody(_: Generation | None) -> None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """The one who puts generations into force, in the network namespace that it runs in.
-
-    `tell` hears of each that has come into force, None for a script that no generation is known of.
-    """
+    """The one who puts generations into force, in the network namespace that it runs in."""
 
     directories: Directories = field(default_factory=Directories)
     host: Host = field(default_factory=Host)
-    tell: Callable[[Generation | None], None] = _nobody
+    hearers: Hearers = field(default_factory=Hearers)
     memory: Memory | None = None
 
     def observe(self, settings: Settings) -> HostFacts:
@@ -211,7 +204,7 @@ class Engine:
                 if self.memory is None:
                     nftables.start()
                 try:
-                    return work(Writer(self.directories, self.host, nftables, self.tell, self.memory))
+                    return work(Writer(self.directories, self.host, nftables, self.hearers, self.memory))
                 finally:
                     nftables.close()
         except HostError as error:

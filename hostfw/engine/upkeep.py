@@ -61,7 +61,7 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     if built.id == generation.id:
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
-            writer.tell(built)
+            writer.hearers.in_force(built)
         return Applied(built, Change())
     enforced = enforce(built, writer)
     return enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
