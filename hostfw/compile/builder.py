@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hostfw.compile import names
 from hostfw.compile.costs import CostModel
+from hostfw.compile.store import Store
 from hostfw.model.cidr_set import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
@@ -15,10 +15,7 @@ from hostfw.nft.objects import (
     Dynamic,
     Element,
     ElementType,
-    Goto,
     Hook,
-    Jump,
-    OverLimit,
     Priority,
     Rule,
     Set,
@@ -26,7 +23,6 @@ from hostfw.nft.objects import (
     Table,
     Verdict,
     VerdictMap,
-    Vmap,
 )
 
 _Named = TypeVar("_Named", Set, VerdictMap, Chain)
@@ -36,37 +32,26 @@ class DigestCollisionError(Exception):
     """Two different contents came to one name. The generation is refused: a name must mean one thing."""
 
 
-@dataclass(slots=True)
-class _Used:
-    """The names of what the base chains lead to."""
-
-    sets: set[str] = field(default_factory=set)
-    maps: set[str] = field(default_factory=set)
-    chains: set[str] = field(default_factory=set)
-
-
 class TableBuilder:
     """One table in the making. Every method returns the name or the reference that rules use."""
 
-    def __init__(self, family: Family, costs: CostModel) -> None:
-        """An empty table of a family, to be laid out by a cost model."""
+    def __init__(self, family: Family, costs: CostModel, store: Store | None = None) -> None:
+        """An empty table of a family, to be laid out by a cost model; `store` has the objects of earlier ones."""
         self.family = family
         self.costs = costs
+        self._store = Store(family) if store is None else store
         self._counters: set[str] = set()
-        self._sets: dict[str, Set] = {}
-        self._maps: dict[str, VerdictMap] = {}
-        self._chains: dict[str, Chain] = {}
         self._base_chains: list[BaseChain] = []
         self._made: dict[Hashable, str] = {}
         self._address_refs: dict[tuple[Cidrs, str], tuple[SetRef, ...]] = {}
 
     def counters(self, names: Iterable[str]) -> None:
-        """Named counters, which are there even where no packet can reach them."""
+        """Named counters, which are there even where no packet can reach them; those that rules name are anyway."""
         self._counters.update(names)
 
-    def chain(self, purpose: str, rules: list[Rule]) -> str:
+    def chain(self, purpose: str, rules: Iterable[Rule]) -> str:
         """A chain of this content."""
-        return self._add(self._chains, names.chain(purpose, rules, self.family))
+        return self._add(self._store.chains, names.chain(purpose, rules, self.family))
 
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
         """The chain that was made for a cause, made now if it is the first time."""
@@ -103,7 +88,7 @@ class TableBuilder:
 
     def dynamic_set(self, name: str, element_type: ElementType, dynamic: Dynamic) -> str:
         """A set that rules fill. It lives on in the next generation, so its name has to stand for all that it is."""
-        return self._add(self._sets, Set(name, element_type, (), dynamic=dynamic))
+        return self._add(self._store.sets, Set(name, element_type, (), dynamic=dynamic))
 
     def verdict_map(
         self,
@@ -115,42 +100,11 @@ class TableBuilder:
     ) -> str:
         """A map from keys to verdicts."""
         contents = VerdictMap("", element_type, elements, interval)
-        return self._add(self._maps, names.named_map(purpose, contents, self.family))
+        return self._add(self._store.maps, names.named_map(purpose, contents, self.family))
 
     def table(self) -> Table:
         """The finished table: the counters and what the base chains lead to, everything sorted by name."""
-        used = _Used()
-        pending = [rule for chain in self._base_chains for rule in chain.rules]
-        while pending:
-            for chain in self._lead_on(pending.pop(), used) - used.chains:
-                used.chains.add(chain)
-                pending.extend(self._chains[chain].rules)
-        return Table(
-            self.family,
-            tuple(sorted(self._counters)),
-            tuple(self._sets[name] for name in sorted(used.sets)),
-            tuple(self._maps[name] for name in sorted(used.maps)),
-            tuple(self._chains[name] for name in sorted(used.chains)),
-            tuple(self._base_chains),
-        )
-
-    def _lead_on(self, rule: Rule, used: _Used) -> set[str]:
-        """Notes what a rule refers to; the chains that it leads to."""
-        used.sets.update(match.value.name for match in rule.matches if isinstance(match.value, SetRef))
-        chains: set[str] = set()
-        for statement in rule.statements:
-            match statement:
-                case Jump(chain) | Goto(chain):
-                    chains.add(chain)
-                case Vmap(map=name):
-                    used.maps.add(name)
-                    verdicts = (verdict for _, verdict in self._maps[name].elements)
-                    chains.update(verdict.chain for verdict in verdicts if isinstance(verdict, Jump | Goto))
-                case OverLimit(set=name):
-                    used.sets.add(name)
-                case _:
-                    pass
-        return chains
+        return self._store.table(frozenset(self._counters), tuple(self._base_chains))
 
     def _address_set(self, addresses: Collection[int], length: int, comment: str, *, fed: bool) -> str:
         elements: tuple[Element, ...] | PackedAddresses
@@ -160,7 +114,7 @@ class TableBuilder:
             elements = addresses if isinstance(addresses, PackedAddresses) else pack(self.family, addresses)
         if fed and len(addresses) > APART_FROM:
             contents = Set(f"nets/{length}", ElementType.ADDRESS, elements, comment=names.set_comment(comment))
-            return self._add(self._sets, names.set_apart(contents, comment, self.family))
+            return self._add(self._store.sets, names.set_apart(contents, comment, self.family))
         return self._set(f"nets/{length}", ElementType.ADDRESS, elements, comment=comment)
 
     def _set(
@@ -173,11 +127,12 @@ class TableBuilder:
         comment: str = "",
     ) -> str:
         contents = Set(purpose, element_type, elements, interval, names.set_comment(comment))
-        return self._add(self._sets, names.named_set(contents, self.family))
+        return self._add(self._store.sets, names.named_set(contents, self.family))
 
     def _add(self, objects: dict[str, _Named], item: _Named) -> str:
         """Adds an object under its name, which stands for its content: a second one of that name must be equal."""
-        if objects.setdefault(item.name, item) != item:
+        known = objects.setdefault(item.name, item)
+        if known is not item and known != item:
             raise DigestCollisionError(item.name)
         return item.name
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.layout import Layout
 from hostfw.compile.linear import Linear
+from hostfw.compile.memory import Compiled
 from hostfw.compile.outcomes import Outcomes
 from hostfw.compile.program import Program, Programs
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
@@ -44,12 +45,13 @@ class Dispatch:
     `reject` is whether denials tell the sender, which the kernel allows in input, forward and output alone.
     """
 
-    def __init__(self, plan: Plan, builder: TableBuilder, *, reject: bool) -> None:
+    def __init__(self, plan: Plan, builder: TableBuilder, memory: Compiled, *, reject: bool) -> None:
         """The dispatch of a plan's interfaces."""
         self._plan = plan
         self._builder = builder
-        self._programs = Programs(plan.settings, reject)
-        self._programs_that_drop = Programs(plan.settings, reject=False)
+        self._memory = memory
+        self._programs = Programs(plan.settings, reject, memory)
+        self._programs_that_drop = Programs(plan.settings, reject=False, memory=memory)
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
@@ -166,7 +168,7 @@ class Dispatch:
 
     def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...]) -> Verdict:
         outcomes = Outcomes(self._builder, self._plan.settings.logging, allow)
-        return Goto(Layout(Linear(outcomes, program.direction)).chain(purpose, program))
+        return Goto(Layout(Linear(outcomes, program.direction), self._memory).chain(purpose, program))
 
 
 def _interface_key(direction: Direction) -> Key:

@@ -6,8 +6,10 @@ of its cell. The choice never changes a verdict: cells are disjoint and keep the
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
 from hostfw.compile.addresses import Region, prefixes_of, regions
 from hostfw.compile.builder import TableBuilder
@@ -20,8 +22,9 @@ from hostfw.compile.cells import (
     protocols_named,
 )
 from hostfw.compile.linear import Linear
+from hostfw.compile.memory import Compiled, Piece
 from hostfw.compile.ports import PortCut, cut_by_port, joined, label
-from hostfw.compile.program import Program, ProgramRule, Segment, Staged, conditions_of, with_staged
+from hostfw.compile.program import Program, Segment, Staged, conditions_of, with_staged
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, Family, PortRange
 from hostfw.nft.objects import (
     Accept,
@@ -41,6 +44,7 @@ class Layout:
     """Lays programs of one direction and hook out in one table."""
 
     linear: Linear
+    memory: Compiled
 
     @property
     def builder(self) -> TableBuilder:
@@ -49,63 +53,85 @@ class Layout:
 
     def chain(self, purpose: str, program: Program) -> str:
         """The chain to go to for a verdict of the program."""
-        self.builder.counters(_counters(program.segments, self.builder.family))
-        return self.builder.chain(purpose, self._rules(program))
+        outcomes, direction, segments = self.linear.outcomes, self.linear.direction, program.segments
+        place = (purpose, direction, outcomes.allow, outcomes.logging)
+        shared = self.memory.shared_part((purpose, direction), segments)
+        name, counters = self.memory.layout.recall(
+            (self.builder.family, *place), segments, lambda piece: self._chain(purpose, segments, piece, shared)
+        )
+        self.builder.counters(counters)
+        return name
 
-    def _rules(self, program: Program) -> list[Rule]:
-        if not any(needs_protocol(condition) for condition in conditions_of(program.segments)):
-            short = self._short_list(program.segments, EVERYTHING)
+    def _chain(
+        self, purpose: str, segments: tuple[Segment, ...], piece: Piece, shared: Piece
+    ) -> tuple[str, frozenset[str]]:
+        counters = frozenset(_counters(segments, self.builder.family))
+        return self.builder.chain(purpose, self._rules(segments, piece, shared)), counters
+
+    def _rules(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
+        if not any(needs_protocol(condition) for condition in conditions_of(segments)):
+            short = self._short_list(segments, EVERYTHING)
             if short is not None:
                 return short
-        preamble, *rest = program.segments
-        return [*self.linear.rules((preamble,), EVERYTHING), *self._by_protocol(tuple(rest))]
+        preamble, *rest = segments
+        return [*self.linear.rules((preamble,), EVERYTHING), *self._by_protocol(tuple(rest), piece, shared)]
 
     def _short_list(self, segments: tuple[Segment, ...], cell: Cell) -> list[Rule] | None:
         """The rules of a cell as a list, if that is short enough not to be cut."""
         limit = self.builder.costs.linear_rules
-        if len(conditions_of(segments)) > limit:
+        if any(True for _ in islice(conditions_of(segments), limit, None)):
             return None
         rules = self.linear.rules(segments, cell)
         return rules if len(rules) <= limit else None
 
-    def _by_protocol(self, segments: tuple[Segment, ...]) -> list[Rule]:
-        protocols = protocols_named(conditions_of(segments))
-        rules = [
-            Rule((Match(Key.PROTOCOL, number),), (Goto(self._protocol_chain(number, segments)),))
-            for number in protocols
-        ]
+    def _by_protocol(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
+        protocols = shared.recall("protocols", segments, lambda _: protocols_named(conditions_of(segments)))
+        rules: list[Rule] = []
+        for number in protocols:
+            relevant = shared.recall(number, segments, partial(_of_protocol, segments, number))
+            chain = piece.recall(number, relevant, partial(self._protocol_chain, number, relevant, shared))
+            rules.append(Rule((Match(Key.PROTOCOL, number),), (Goto(chain),)))
         others = Cell(other_than=frozenset(protocols))
-        return [*rules, *self._leaf(f"{self.linear.direction.short}/other", segments, others)]
+        return [*rules, *self._leaf(f"{self.linear.direction.short}/other", segments, others, piece, shared)]
 
-    def _protocol_chain(self, number: int, segments: tuple[Segment, ...]) -> str:
+    def _protocol_chain(self, number: int, relevant: tuple[Segment, ...], shared: Piece, piece: Piece) -> str:
         purpose = f"{self.linear.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
-        relevant = _restricted(segments, lambda rule: applies(rule.condition, number))
-        return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number)))
+        return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number), piece, shared))
 
-    def _leaf(self, purpose: str, segments: tuple[Segment, ...], cell: Cell) -> list[Rule]:
-        """The rules of a cell: a list, or cut by port or by address, whichever repeats fewer of them."""
+    def _leaf(
+        self, purpose: str, segments: tuple[Segment, ...], cell: Cell, piece: Piece, shared: Piece | None = None
+    ) -> list[Rule]:
+        """The rules of a cell: a list, or cut by port or by address, whichever repeats fewer of them.
+
+        `piece` is what the cell belongs to; `shared` has what the cut by port is in both tables.
+        """
         short = self._short_list(segments, cell)
         if short is not None:
             return short
         copies, rules = self.builder.costs.copies, sum(map(len, segments))
-        cut = self._port_cut(segments, cell)
+        cut = self._port_cut(segments, cell, shared)
         if cut is not None and cut.copied <= copies * rules:
-            return self._by_port(purpose, cut, cell)
+            return self._by_port(purpose, cut, cell, piece)
         found, source = self._regions(segments, cell)
         copied = sum(len(segment) for region in found for segment in region.segments)
         by_address = bool(found) and copied <= copies * (rules + len(found))
         by_port = cut is not None and cut.copied <= copies * (rules + len(cut.runs))
         if cut is not None and by_port and not (by_address and copied < cut.copied):
-            return self._by_port(purpose, cut, cell)
+            return self._by_port(purpose, cut, cell, piece)
         if by_address:
-            return self._by_address(purpose, found, cell, source=source)
+            return self._by_address(purpose, found, cell, piece, source=source)
         return self.linear.rules(segments, cell)
 
-    def _port_cut(self, segments: tuple[Segment, ...], cell: Cell) -> PortCut | None:
+    def _port_cut(self, segments: tuple[Segment, ...], cell: Cell, shared: Piece | None) -> PortCut | None:
         """The cut by destination port, where there is one to make."""
-        if cell.ports is not None or cell.protocol not in PORT_PROTOCOLS or cell.protocol is None:
+        protocol = cell.protocol
+        if cell.ports is not None or protocol is None or protocol not in PORT_PROTOCOLS:
             return None
-        return cut_by_port(segments, cell.protocol) if any(map(names_ports, conditions_of(segments))) else None
+        if not any(map(names_ports, conditions_of(segments))):
+            return None
+        if shared is None:
+            return cut_by_port(segments, protocol)
+        return shared.recall(("ports", protocol), segments, lambda _: cut_by_port(segments, protocol))
 
     def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
         """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
@@ -121,20 +147,38 @@ class Layout:
             return [], source
         return list(regions(segments, prefixes, family, costs.dispatched_prefixes, source=source)), source
 
-    def _by_port(self, purpose: str, cut: PortCut, cell: Cell) -> list[Rule]:
+    def _by_port(self, purpose: str, cut: PortCut, cell: Cell, piece: Piece) -> list[Rule]:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
-        leaves: dict[tuple[Rule, ...], list[PortRange]] = {}
+        leaves: dict[int, tuple[tuple[Rule, ...], list[PortRange]]] = {}
+        width: defaultdict[int, int] = defaultdict(int)
         for run, relevant in cut.leaves():
-            rules = tuple(self._leaf(f"{purpose}/{label([run])}", relevant, replace(cell, ports=run)))
-            leaves.setdefault(rules, []).append(run)
-        widest = max(leaves, key=lambda rules: sum(run.last - run.first + 1 for run in leaves[rules]))
+            rules = piece.recall(run, relevant, partial(self._port_leaf, purpose, run, relevant, cell))
+            # Equal lists are one object.
+            which = id(rules)
+            width[which] += run.last - run.first + 1
+            if which in leaves:
+                leaves[which][1].append(run)
+            else:
+                leaves[which] = rules, [run]
+        widest = max(leaves, key=lambda which: width[which])
         targets: list[tuple[PortRange, Verdict]] = []
-        for rules, runs in leaves.items():
-            if rules == widest:
+        for which, (rules, runs) in leaves.items():
+            if which == widest:
                 continue
-            verdict = self._verdict(f"{purpose}/{label(runs)}", rules)
-            targets.extend((run, verdict) for run in joined(runs))
-        return [*self._dispatch_ports(purpose, sorted(targets)), *widest]
+            make = partial(self._port_verdict, purpose, rules, runs)
+            verdict = piece.recall(("verdict", runs[0]), (rules, runs), make)
+            targets.extend((run, verdict) for run in (joined(runs) if len(runs) > 1 else runs))
+        targets.sort(key=lambda target: target[0].first)
+        return [*self._dispatch_ports(purpose, targets), *leaves[widest][0]]
+
+    def _port_leaf(
+        self, purpose: str, run: PortRange, relevant: tuple[Segment, ...], cell: Cell, piece: Piece
+    ) -> tuple[Rule, ...]:
+        rules = self._leaf(f"{purpose}/{label([run])}", relevant, replace(cell, ports=run), piece)
+        return self.memory.one_list(rules)
+
+    def _port_verdict(self, purpose: str, rules: Sequence[Rule], runs: list[PortRange], _: Piece) -> Verdict:
+        return self._verdict(f"{purpose}/{label(runs)}", rules)
 
     def _dispatch_ports(self, purpose: str, targets: list[tuple[PortRange, Verdict]]) -> Iterator[Rule]:
         if len(targets) <= self.builder.costs.linear_ports:
@@ -163,19 +207,20 @@ class Layout:
             case _:
                 return Goto(self.builder.chain(purpose, list(rules)))
 
-    def _by_address(self, purpose: str, found: list[Region], cell: Cell, *, source: bool) -> list[Rule]:
+    def _by_address(self, purpose: str, found: list[Region], cell: Cell, piece: Piece, *, source: bool) -> list[Rule]:
         """Verdict maps by prefix, one a length and longest first, then the rules for all other addresses."""
         key = Key.SADDR if source else Key.DADDR
         # Addresses that the same rules are for share a chain, so it is not called after one of them.
         leaf = f"{purpose}/{key}"
-        effective: dict[Cidr | None, list[Rule]] = {}
+        effective: dict[Cidr | None, tuple[Rule, ...]] = {}
         elements: dict[int, list[tuple[int, Verdict]]] = defaultdict(list)
         for region in found:
             prefix = region.prefix
-            within = replace(cell, source=prefix) if source else replace(cell, destination=prefix)
-            rules = self._leaf(leaf, region.segments, within)
-            if region.parent is not None and rules != effective[region.parent]:
-                elements[prefix.length].append((prefix.address, self._verdict(leaf, rules)))
+            make = partial(self._region_leaf, leaf, region, cell, source)
+            rules = piece.recall((key, prefix), region.segments, make)
+            if region.parent is not None and rules is not effective[region.parent]:
+                verdict = piece.recall(("verdict", key, prefix), rules, partial(self._region_verdict, leaf, rules))
+                elements[prefix.length].append((prefix.address, verdict))
             effective[prefix] = rules
         maps = [
             (
@@ -186,6 +231,13 @@ class Layout:
         ]
         return [*(Rule((), (Vmap(key, name, length),)) for length, name in maps), *effective[found[0].prefix]]
 
+    def _region_leaf(self, purpose: str, region: Region, cell: Cell, source: bool, piece: Piece) -> tuple[Rule, ...]:  # noqa: FBT001
+        within = replace(cell, source=region.prefix) if source else replace(cell, destination=region.prefix)
+        return self.memory.one_list(self._leaf(purpose, region.segments, within, piece))
+
+    def _region_verdict(self, purpose: str, rules: Sequence[Rule], _: Piece) -> Verdict:
+        return self._verdict(purpose, rules)
+
 
 def _counters(segments: Iterable[Segment], family: Family) -> Iterator[str]:
     for segment in segments:
@@ -194,8 +246,9 @@ def _counters(segments: Iterable[Segment], family: Family) -> Iterator[str]:
                 yield rule.outcome.counter
 
 
-def _restricted(segments: Iterable[Segment], keep: Callable[[ProgramRule], bool]) -> tuple[Segment, ...]:
-    return tuple(tuple(rule for rule in segment if keep(rule)) for segment in segments)
+def _of_protocol(segments: Iterable[Segment], number: int, _: Piece) -> tuple[Segment, ...]:
+    """The rules that a packet of the protocol can match."""
+    return tuple(tuple([rule for rule in segment if applies(rule.condition, number)]) for segment in segments)
 
 
 _PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}

@@ -116,7 +116,6 @@ class Outcomes:
         sources, no_room, everyone = self._sets()
         source_bits = _SOURCE_BITS[self.builder.family]
         by_source, by_no_room, by_everyone = SUPPRESSED
-        self.builder.counters((LOG_RECORDS, *SUPPRESSED))
         without_room = Match(Key.SADDR, SetRef(sources, source_bits), negated=True)
         return [
             Rule((), (OverLimit(sources, source_bits, *own), CounterRef(by_source), end)),

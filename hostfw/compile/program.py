@@ -7,6 +7,8 @@ others, with a reason of their own, so that nothing about a packet's fate is lef
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from hostfw.audit.prefix import LogTag
 from hostfw.compile import names
@@ -14,6 +16,9 @@ from hostfw.model.decisions import Reason
 from hostfw.model.plan import ANY_SIDE, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
 from hostfw.model.values import FAMILIES, Action, Direction, Family, Icmp, PortRange, Protocol
+
+if TYPE_CHECKING:
+    from hostfw.compile.memory import Compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +91,9 @@ class WouldDecide:
 Outcome = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ProgramRule:
-    """A condition and its outcome."""
+    """A condition and its outcome. It is compared by identity: long lists of rules are what layouts are told by."""
 
     condition: Condition
     outcome: Outcome
@@ -119,9 +124,9 @@ def with_staged(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
             yield rule
 
 
-def conditions_of(segments: Iterable[Segment]) -> list[Condition]:
+def conditions_of(segments: Iterable[Segment]) -> Iterator[Condition]:
     """The conditions of all rules in order, those of staged policies among them."""
-    return [rule.condition for segment in segments for rule in with_staged(segment)]
+    return (rule.condition for segment in segments for rule in with_staged(segment))
 
 
 ANYTHING = Condition()
@@ -133,6 +138,7 @@ class Programs:
 
     settings: Settings
     reject: bool
+    memory: "Compiled"
 
     def local(self, planned: PlannedDirection, direction: Direction) -> Program:
         """What local traffic of an endpoint meets: invalid, failsafes, tiers, profiles, the final drop."""
@@ -143,7 +149,7 @@ class Programs:
             (
                 (*self._invalid(direction), *self._failsafes(direction)),
                 *self._tiers(planned.tiers, direction),
-                *(tuple(self._policy(profile, direction)) for profile in planned.profiles),
+                *(self._remembered(profile, direction) for profile in planned.profiles),
                 (self._final(direction, reason),),
             ),
         )
@@ -190,12 +196,12 @@ class Programs:
     def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:
         if self.settings.invalid_packets is InvalidPackets.DROP:
             tag = LogTag(Action.DENY, direction, Reason.INVALID)
-            yield ProgramRule(Condition(invalid=True), Deny(names.drop_counter(tag), tag, reject=False))
+            yield self.memory.rule(Condition(invalid=True), Deny(names.drop_counter(tag), tag, reject=False))
 
     def _failsafes(self, direction: Direction, place: str = "") -> Iterator[ProgramRule]:
         for port in self._failsafe_ports(direction):
             counter = names.failsafe_counter(port, direction, place=place)
-            yield ProgramRule(_failsafe_condition(port, direction), Exempt(counter))
+            yield self.memory.rule(_failsafe_condition(port, direction), Exempt(counter))
 
     def _failsafe_replies(self, direction: Direction) -> Iterator[ProgramRule]:
         """Answers to what the failsafes of the other direction let through."""
@@ -203,7 +209,8 @@ class Programs:
         for port in self._failsafe_ports(opposite):
             counter = names.failsafe_counter(port, direction, place="untracked", reply=True)
             forth = _failsafe_condition(port, opposite)
-            yield ProgramRule(replace(forth, source=forth.destination, destination=forth.source), Exempt(counter))
+            back = replace(forth, source=forth.destination, destination=forth.source)
+            yield self.memory.rule(back, Exempt(counter))
 
     def _failsafe_ports(self, direction: Direction) -> tuple[FailsafePort, ...]:
         failsafe = self.settings.failsafe
@@ -211,11 +218,14 @@ class Programs:
 
     def _tiers(self, tiers: Iterable[PlannedTier], direction: Direction, *, ends: bool = True) -> Iterator[Segment]:
         for tier in tiers:
-            rules = [rule for policy in tier.policies for rule in self._policy(policy, direction)]
+            rules = list(chain.from_iterable(self._remembered(policy, direction) for policy in tier.policies))
             if ends and tier.is_enforced and tier.default_action is Action.DENY:
                 tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
-                rules.append(ProgramRule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
+                rules.append(self.memory.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
             yield tuple(rules)
+
+    def _remembered(self, policy: PlannedPolicy, direction: Direction) -> Segment:
+        return self.memory.rules(policy, direction, lambda: tuple(self._policy(policy, direction)), reject=self.reject)
 
     def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
         if policy.staged:
@@ -239,7 +249,7 @@ class Programs:
 
     def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
         tag = LogTag(Action.DENY, direction, reason)
-        return ProgramRule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
+        return self.memory.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
 
 
 def _enforced(tiers: Iterable[PlannedTier]) -> bool:

@@ -23,6 +23,7 @@ only our chain, and a drop of any of them still counts.
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.dispatch import Dispatch
+from hostfw.compile.memory import Compiled
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction, PacketMarks, Unmanaged
 from hostfw.model.values import FAMILIES, Direction
@@ -31,21 +32,36 @@ from hostfw.nft.objects import Accept, Goto, Hook, Jump, Key, Match, Priority, R
 _ESTABLISHED = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
 
 
-def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS) -> Ruleset:
-    """The ruleset that enforces a plan; the same plan gives the same ruleset, name for name."""
-    return Ruleset(tuple(_table(plan, TableBuilder(family, costs)) for family in FAMILIES))
+def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, memory: Compiled | None = None) -> Ruleset:
+    """The ruleset that enforces a plan; the same plan gives the same ruleset, name for name, with a memory or without.
+
+    With a memory of the plan of before it takes as long as what differs.
+    """
+    known = Compiled() if memory is None else memory
+    known.begin(costs)
+    try:
+        ruleset = Ruleset(
+            tuple(_table(plan, TableBuilder(family, costs, known.stores[family]), known) for family in FAMILIES)
+        )
+    except BaseException:
+        # Half a plan is nothing to go on from.
+        known.forget()
+        raise
+    known.end()
+    return ruleset
 
 
-def _table(plan: Plan, builder: TableBuilder) -> Table:
+def _table(plan: Plan, builder: TableBuilder, memory: Compiled) -> Table:
     rejects = plan.settings.deny_action is DenyAction.REJECT
-    dispatch = Dispatch(plan, builder, reject=rejects)
+    dispatch = Dispatch(plan, builder, memory, reject=rejects)
     accepted_before = _accepted_before(dispatch, builder, plan.settings.marks)
     _input(dispatch, builder, accepted_before)
     _forward(dispatch, builder, accepted_before)
     _output(dispatch, builder, accepted_before, plan)
     if _polices_output(plan):
         # The kernel lets no chain of postrouting reject.
-        _postrouting(Dispatch(plan, builder, reject=False) if rejects else dispatch, builder, plan.settings.marks)
+        that_drops = Dispatch(plan, builder, memory, reject=False) if rejects else dispatch
+        _postrouting(that_drops, builder, plan.settings.marks)
     return builder.table()
 
 

@@ -1,8 +1,9 @@
 """The pure stages in a row: from what was read and observed to a generation that could be put into force."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
+from hostfw.compile.memory import Compiled
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
@@ -47,6 +48,7 @@ class Building:
     """What the last generation was built from, so that the next costs what changed since."""
 
     generation: Generation | None = None
+    compiled: Compiled = field(default_factory=Compiled)
 
 
 def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None) -> Generation | Refused:
@@ -63,7 +65,7 @@ def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None
     problems = in_order((*inspected.problems, *found))
     if errors(problems):
         return Refused(problems)
-    ruleset = compile_plan(plan)
+    ruleset = compile_plan(plan, memory=memory.compiled if memory else None)
     script = render(ruleset)
     generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems)
     if memory is not None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.compile.costs import DEFAULT_COSTS
+from hostfw.compile.memory import Compiled
+from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.host import Directories, Host
@@ -21,7 +25,9 @@ from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration, read_feeds
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
+from hostfw.nft.render import render
 from hostfw.testing.fakes import FakeKernel
+from tests.property.plans import plans
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 
 LO, ETH0, ETH1, ETH2 = (Interface(name, place) for place, name in enumerate(("lo", "eth0", "eth1", "eth2"), 1))
@@ -160,3 +166,17 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
             assert place.memory is not None
             assert place.memory.held is not None
             assert set(place.memory.held.record.chains) == set(digests(place.kernel.read_tables()))
+
+
+@_health
+@given(one_after_another=st.lists(plans(), min_size=2, max_size=5))
+def test_plans_compile_alike_with_the_memory_of_other_plans(one_after_another: list[object]) -> None:
+    """Whatever was compiled before, in a layout that cuts wherever it can."""
+    costs = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1)
+    memory = Compiled()
+    for plan in (*one_after_another, *one_after_another):
+        ruleset = compile_plan(plan, costs, memory)
+        fresh = compile_plan(plan, costs)
+        assert ruleset == fresh
+        assert render(ruleset) == render(fresh)
+    assert product

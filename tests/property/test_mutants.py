@@ -15,6 +15,7 @@ from hostfw.compile import addresses, dispatch, layout, matches, ports, program,
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import port_runs
 from hostfw.compile.costs import DEFAULT_COSTS
+from hostfw.compile.memory import Compiled
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
@@ -184,7 +185,7 @@ def _loopback_always_open(patch: pytest.MonkeyPatch) -> None:
     right = dispatch.Dispatch._loopback
 
     def always(self: dispatch.Dispatch, direction: Direction) -> Iterator[Rule]:
-        unbound = dispatch.Dispatch(replace(self._plan, bindings=()), self._builder, reject=False)
+        unbound = dispatch.Dispatch(replace(self._plan, bindings=()), self._builder, Compiled(), reject=False)
         return right(unbound, direction)
 
     patch.setattr(dispatch.Dispatch, "_loopback", always)

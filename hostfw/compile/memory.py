@@ -1,0 +1,167 @@
+"""What compiling remembers from one plan to the next, so that it costs what changed.
+
+A layout is made of pieces: a program's chain of the chains of its protocols, these of the leaves for ports and
+addresses. Each piece has a place within the piece that it belongs to, and a cause: the very rules that it is the
+layout of. A piece with the same cause as the last time is taken as it is, with all that it is made of; one with
+another cause is made anew, of those of its parts that stay. So the tree of pieces is always that of the last plan,
+and nothing else is kept.
+
+Rules are compared by identity, which is why `Compiled.rules` gives the very rules of the last time wherever a
+policy still says the same.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from hostfw.compile.costs import CostModel
+from hostfw.compile.program import Condition, Outcome, ProgramRule, Segment
+from hostfw.compile.store import Store
+from hostfw.model.plan import PlannedPolicy
+from hostfw.model.values import FAMILIES, Direction, Family
+from hostfw.nft.objects import Rule
+
+_T = TypeVar("_T")
+_LITTER = 2
+"""How many objects there may be for each that is in use before all is forgotten and made anew."""
+_LITTER_OF_FEW = 20_000
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """A piece of work: what it was made from, what it came to, and the pieces that it is made of by their places.
+
+    `before` are those that it was made of the last time.
+    """
+
+    cause: object = None
+    came_to: object = None
+    parts: "dict[Hashable, Piece]" = field(default_factory=dict)
+    before: "Mapping[Hashable, Piece]" = field(default_factory=dict)
+
+    def recall(self, place: Hashable, cause: object, make: "Callable[[Piece], _T]") -> _T:
+        """What the part at a place comes to; made only if it has another cause than the last time."""
+        part = self.parts.get(place) or self.before.get(place)
+        if part is None or part.cause != cause:
+            part = Piece(cause, before={} if part is None else part.parts)
+            part.came_to = make(part)
+            part.before = _NOTHING
+        self.parts[place] = part
+        return cast("_T", part.came_to)
+
+
+_NOTHING: Mapping[Hashable, Piece] = {}
+
+_PolicyKey = tuple[int, Direction, bool]
+_RuleKey = tuple[str, str, str, Direction, bool]
+"""Kind, tier and name of a policy, the direction, and whether its denials tell the sender."""
+
+
+@dataclass(slots=True, eq=False)
+class _Policy:
+    """The rules that a policy came to; `planned` is kept so that its identity stays its own."""
+
+    planned: PlannedPolicy
+    rules: tuple[ProgramRule, ...]
+
+
+@dataclass(slots=True)
+class Compiled:
+    """What the last plan was compiled to. `layout` is by table, `shared` is what both tables have in common."""
+
+    layout: Piece = field(default_factory=Piece)
+    shared: Piece = field(default_factory=Piece)
+    stores: dict[Family, Store] = field(default_factory=lambda: {family: Store(family) for family in FAMILIES})
+    costs: CostModel | None = None
+    _policies: dict[_PolicyKey, _Policy] = field(default_factory=dict)
+    _policies_before: dict[_PolicyKey, _Policy] = field(default_factory=dict)
+    _by_name: dict[_RuleKey, tuple[ProgramRule, ...]] = field(default_factory=dict)
+    _others: dict[tuple[Condition, Outcome], ProgramRule] = field(default_factory=dict)
+    _lists: dict[tuple[Rule, ...], tuple[Rule, ...]] = field(default_factory=dict)
+
+    def begin(self, costs: CostModel) -> None:
+        """A plan is to be compiled."""
+        made = sum(store.made for store in self.stores.values())
+        used = sum(store.used for store in self.stores.values())
+        if costs != self.costs or made > _LITTER * used + _LITTER_OF_FEW:
+            self.forget()
+        self.costs = costs
+        self.layout = Piece(before=self.layout.parts)
+        self.shared = Piece(before=self.shared.parts)
+        self._policies_before, self._policies = self._policies, {}
+
+    def end(self) -> None:
+        """The plan is compiled: what it did not need is forgotten."""
+        self.layout.before = self.shared.before = _NOTHING
+        for part in self.shared.parts.values():
+            part.before = _NOTHING
+        self._policies_before = {}
+        if len(self._by_name) > _LITTER * len(self._policies) + _LITTER_OF_FEW:
+            self._by_name.clear()
+        if len(self._others) > _LITTER_OF_FEW:
+            self._others.clear()
+
+    def shared_part(self, place: Hashable, segments: tuple[Segment, ...]) -> Piece:
+        """What both tables have in common of the layout of a program."""
+        shared = self.shared
+        part = shared.parts.get(place) or shared.before.get(place)
+        if part is None or part.cause != segments:
+            part = Piece(segments, before={} if part is None else part.parts)
+        shared.parts[place] = part
+        return part
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self.layout, self.shared = Piece(), Piece()
+        self.stores = {family: Store(family) for family in FAMILIES}
+        self._policies, self._policies_before, self._by_name = {}, {}, {}
+        self._others, self._lists = {}, {}
+
+    def rules(
+        self,
+        policy: PlannedPolicy,
+        direction: Direction,
+        make: Callable[[], tuple[ProgramRule, ...]],
+        *,
+        reject: bool,
+    ) -> tuple[ProgramRule, ...]:
+        """The rules that a policy comes to, which are those of the last time as far as they say the same."""
+        key = (id(policy), direction, reject)
+        known = self._policies.get(key) or self._policies_before.get(key)
+        if known is None:
+            name = (policy.kind, policy.tier, policy.name, direction, reject)
+            rules = same_rules(self._by_name.get(name, ()), make())
+            self._by_name[name] = rules
+            known = _Policy(policy, rules)
+        self._policies[key] = known
+        return known.rules
+
+    def rule(self, condition: Condition, outcome: Outcome) -> ProgramRule:
+        """A rule of no policy, the same object for the same content."""
+        known = self._others.get((condition, outcome))
+        if known is None:
+            known = self._others[condition, outcome] = ProgramRule(condition, outcome)
+        return known
+
+    def one_list(self, rules: list[Rule]) -> tuple[Rule, ...]:
+        """The rules as a tuple that is the same object for equal rules."""
+        content = tuple(rules)
+        return self._lists.setdefault(content, content)
+
+
+def same_rules(before: tuple[ProgramRule, ...], now: tuple[ProgramRule, ...]) -> tuple[ProgramRule, ...]:
+    """Rules, with those of before in the place of those that say the same."""
+    known = {_counter(rule.outcome): rule for rule in before}
+    rules = tuple(
+        old if (old := known.get(_counter(rule.outcome))) is not None and _alike(old, rule) else rule for rule in now
+    )
+    return before if rules == before else rules
+
+
+def _counter(outcome: Outcome) -> str:
+    """What tells a rule from the others of its policy; a staged policy is one rule."""
+    return getattr(outcome, "counter", "")
+
+
+def _alike(one: ProgramRule, other: ProgramRule) -> bool:
+    return one.condition == other.condition and one.outcome == other.outcome

@@ -1,0 +1,159 @@
+"""The objects of one table from plan to plan: those that were made, and how many refer to each of those in use.
+
+What is in use is what the base chains lead to. It is followed by counting references, so that a plan that changes a
+few chains costs as much as these lead to, and not a walk through all that there is.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hostfw.model.values import Family
+from hostfw.nft.objects import (
+    BaseChain,
+    Chain,
+    CounterRef,
+    Goto,
+    Jump,
+    OverLimit,
+    Rule,
+    Set,
+    SetRef,
+    Table,
+    VerdictMap,
+    Vmap,
+)
+
+
+class Kind(StrEnum):
+    """The kinds of objects that are referred to by name."""
+
+    COUNTER = "counter"
+    SET = "set"
+    MAP = "map"
+    CHAIN = "chain"
+
+
+Reference = tuple[Kind, str]
+
+
+@dataclass(slots=True)
+class Store:
+    """The objects of a table."""
+
+    family: Family
+    sets: dict[str, Set] = field(default_factory=dict)
+    maps: dict[str, VerdictMap] = field(default_factory=dict)
+    chains: dict[str, Chain] = field(default_factory=dict)
+    _uses: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
+    _in_order: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    _declared: frozenset[str] = frozenset()
+    _base_chains: tuple[BaseChain, ...] = ()
+
+    @property
+    def made(self) -> int:
+        """How many objects there are, in use or not."""
+        return len(self.sets) + len(self.maps) + len(self.chains)
+
+    @property
+    def used(self) -> int:
+        """How many objects are in use."""
+        return sum(len(names) for kind, names in self._in_order.items() if kind is not Kind.COUNTER)
+
+    def table(self, declared: frozenset[str], base_chains: tuple[BaseChain, ...]) -> Table:
+        """The table of these base chains: what they lead to and the declared counters, everything sorted by name."""
+        touched: set[Reference] = set()
+        # What stays in use is never let go of in between: first come the references of now.
+        self._hold(((Kind.COUNTER, name) for name in declared - self._declared), touched)
+        self._hold(_of_base_chains(base_chains), touched)
+        self._let_go(_of_base_chains(self._base_chains), touched)
+        self._let_go(((Kind.COUNTER, name) for name in self._declared - declared), touched)
+        self._declared, self._base_chains = declared, base_chains
+        self._sort(touched)
+        return Table(
+            self.family,
+            tuple(self._in_order[Kind.COUNTER]),
+            tuple([self.sets[name] for name in self._in_order[Kind.SET]]),
+            tuple([self.maps[name] for name in self._in_order[Kind.MAP]]),
+            tuple([self.chains[name] for name in self._in_order[Kind.CHAIN]]),
+            base_chains,
+        )
+
+    def _hold(self, references: Iterable[Reference], touched: set[Reference]) -> None:
+        pending = list(references)
+        uses = self._uses
+        while pending:
+            reference = pending.pop()
+            kind, name = reference
+            uses[kind][name] += 1
+            if uses[kind][name] == 1:
+                touched.add(reference)
+                pending.extend(self._references(kind, name))
+
+    def _let_go(self, references: Iterable[Reference], touched: set[Reference]) -> None:
+        pending = list(references)
+        uses = self._uses
+        while pending:
+            reference = pending.pop()
+            kind, name = reference
+            uses[kind][name] -= 1
+            if not uses[kind][name]:
+                del uses[kind][name]
+                touched.add(reference)
+                pending.extend(self._references(kind, name))
+
+    def _references(self, kind: Kind, name: str) -> Iterable[Reference]:
+        match kind:
+            case Kind.CHAIN:
+                return _of_rules(self.chains[name].rules)
+            case Kind.MAP:
+                return [
+                    (Kind.CHAIN, verdict.chain)
+                    for _, verdict in self.maps[name].elements
+                    if isinstance(verdict, Jump | Goto)
+                ]
+            case _:
+                return ()
+
+    def _sort(self, touched: set[Reference]) -> None:
+        """Bring the names in use up to date: one by one, or if many have changed all at once."""
+        for kind in Kind:
+            names = [name for of, name in touched if of is kind]
+            uses, in_order = self._uses[kind], self._in_order[kind]
+            if len(names) * 8 > len(in_order):
+                self._in_order[kind] = sorted(uses)
+                continue
+            for name in names:
+                place = bisect_left(in_order, name)
+                there = place < len(in_order) and in_order[place] == name
+                if there and name not in uses:
+                    del in_order[place]
+                elif not there and name in uses:
+                    insort(in_order, name)
+
+
+def _of_base_chains(base_chains: Iterable[BaseChain]) -> Iterator[Reference]:
+    for chain in base_chains:
+        yield from _of_rules(chain.rules)
+
+
+def _of_rules(rules: Iterable[Rule]) -> list[Reference]:
+    """What rules refer to, once for each time."""
+    found: list[Reference] = []
+    for rule in rules:
+        found.extend((Kind.SET, match.value.name) for match in rule.matches if isinstance(match.value, SetRef))
+        for statement in rule.statements:
+            match statement:
+                case Jump(chain) | Goto(chain):
+                    found.append((Kind.CHAIN, chain))
+                case CounterRef(name):
+                    found.append((Kind.COUNTER, name))
+                case Vmap(map=name):
+                    found.append((Kind.MAP, name))
+                case OverLimit(set=name):
+                    found.append((Kind.SET, name))
+                case _:
+                    pass
+    return found
