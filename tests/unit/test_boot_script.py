@@ -1,0 +1,187 @@
+"""What the boot unit runs: which script it loads, and the one line that says what is in force."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli_runs import hostfwctl
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "units" / "hostfw-boot"
+PROTECTED = """\
+table ip hostfw {
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t}
+}
+table ip6 hostfw {
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t}
+}
+"""
+OTHERS = PROTECTED.replace("table ip6 hostfw", "table ip6 filter")
+OPEN_BY_POLICY = PROTECTED.replace("policy drop", "policy accept", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """How the script ended, what it said with the priority in front, and the scripts that nft was given."""
+
+    status: int
+    said: tuple[str, ...]
+    loaded: tuple[str, ...]
+
+
+def boot(folder: Path, *, chains: str = "", refuses: Sequence[str] = (), hangs: Sequence[str] = ()) -> Booted:
+    """Run it with an nft that notes what it is given, refuses some scripts and never comes back from others."""
+    (folder / "chains").write_text(chains)
+    nft = folder / "nft"
+    refused = "".join(
+        f"*/{name}) echo '{name}:3:1-4: Error: syntax error' >&2; echo more >&2; exit 1 ;;\n" for name in refuses
+    )
+    hanging = "".join(f"*/{name}) exec sleep 60 ;;\n" for name in hangs)
+    nft.write_text(
+        f'#!/bin/sh\nif [ "$*" = "list chains" ]; then cat {folder}/chains; exit; fi\n'
+        f'echo "${{2##*/}}" >>{folder}/loaded\ncase $2 in\n{refused}{hanging}esac\n'
+    )
+    nft.chmod(0o755)
+    (folder / "failsafe.nft").write_text("# failsafe\n")
+    script = SCRIPT.read_text().replace("seconds=60", "seconds=0.3")
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOSTFW_NFT": str(nft),
+        "HOSTFW_FAILSAFE": str(folder / "failsafe.nft"),
+        "HOSTFW_STATE": str(folder / "state"),
+    }
+    done = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
+    loaded = (folder / "loaded").read_text().split() if (folder / "loaded").exists() else []
+    said = tuple(line.replace(str(folder), "") for line in done.stderr.splitlines())
+    assert done.stdout == ""
+    return Booted(done.returncode, said, tuple(loaded))
+
+
+def accept(folder: Path, *, script: str = "# last good\n", noted: str | None = None) -> None:
+    """Lay down an accepted generation as hostfw does, noted as having been another script if one is given."""
+    generation = folder / "state" / "generations" / "000042"
+    generation.mkdir(parents=True)
+    (generation / "ruleset.nft").write_text(script)
+    digest = sha256((script if noted is None else noted).encode()).hexdigest()
+    (generation / "generation.json").write_text(json.dumps({"format": 1, "ruleset_sha256": digest}, indent=1))
+    (folder / "state" / "accepted").symlink_to("generations/000042")
+    (folder / "state" / "last-good.nft").symlink_to("accepted/ruleset.nft")
+
+
+FAILSAFE = "The failsafe rules are in force"
+OPEN = "NO RULES of hostfw are in force, this host is open"
+NO_FAILSAFE = "<2>The failsafe rules do not load: failsafe.nft:3:1-4: Error: syntax error"
+NEVER = "there is no accepted generation in /state."
+BOTH = ("failsafe.nft", "last-good.nft")
+
+
+def test_the_last_good_ruleset_follows_the_failsafe_rules(tmp_path: Path) -> None:
+    """In that order, so that there is no moment without rules."""
+    accept(tmp_path)
+
+    assert boot(tmp_path) == Booted(0, ("<6>The last good ruleset is in force: generation 42.",), BOTH)
+
+
+def test_without_an_accepted_generation_the_failsafe_rules_stay(tmp_path: Path) -> None:
+    """As on a host that was configured, and started before anybody applied."""
+    assert boot(tmp_path) == Booted(0, (f"<5>{FAILSAFE}: {NEVER}",), BOTH[:1])
+
+
+def test_what_does_not_load_leaves_the_failsafe_rules(tmp_path: Path) -> None:
+    """With the first line of what nft says."""
+    accept(tmp_path)
+    said = f"<3>{FAILSAFE}: the last good ruleset does not load: last-good.nft:3:1-4: Error: syntax error"
+
+    assert boot(tmp_path, refuses=["last-good.nft"]) == Booted(0, (said,), BOTH)
+
+
+def test_what_takes_too_long_leaves_the_failsafe_rules(tmp_path: Path) -> None:
+    """A boot must go on."""
+    accept(tmp_path)
+    said = f"<3>{FAILSAFE}: the last good ruleset does not load: it took longer than 0.3 seconds"
+
+    assert boot(tmp_path, hangs=["last-good.nft"]) == Booted(0, (said,), BOTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "noted"),
+    [
+        ("it lost its end", "# last", "# last good\n"),
+        ("it is another", "# something else\n", "# last good\n"),
+    ],
+)
+def test_a_damaged_script_is_not_loaded(tmp_path: Path, name: str, script: str, noted: str) -> None:
+    """It may load all the same, and lock everybody out."""
+    accept(tmp_path, script=script, noted=noted)
+    said = f"<3>{FAILSAFE}: /state/last-good.nft is damaged."
+
+    assert boot(tmp_path) == Booted(0, (said,), BOTH[:1]), name
+
+
+def test_an_empty_script_is_none(tmp_path: Path) -> None:
+    """As a full disk may leave it; nft would load it and do nothing."""
+    accept(tmp_path, script="")
+
+    assert boot(tmp_path) == Booted(0, (f"<3>{FAILSAFE}: {NEVER}",), BOTH[:1])
+
+
+def test_a_generation_that_cannot_be_told_of_is_damaged(tmp_path: Path) -> None:
+    """Nothing says that the script is what it was."""
+    accept(tmp_path)
+    (tmp_path / "state" / "accepted" / "generation.json").unlink()
+
+    assert boot(tmp_path).said == (f"<3>{FAILSAFE}: /state/last-good.nft is damaged.",)
+
+
+def test_without_failsafe_rules_the_last_good_ruleset_still_counts(tmp_path: Path) -> None:
+    """Both are said."""
+    accept(tmp_path)
+    said = (NO_FAILSAFE, "<6>The last good ruleset is in force: generation 42.")
+
+    assert boot(tmp_path, refuses=["failsafe.nft"]) == Booted(0, said, BOTH)
+
+
+def test_a_host_that_nothing_protects_fails_the_unit(tmp_path: Path) -> None:
+    """The only case in which it does."""
+    said = (NO_FAILSAFE, f"<2>{OPEN}: {NEVER}")
+
+    assert boot(tmp_path, refuses=["failsafe.nft"]) == Booted(1, said, BOTH[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "chains", "loaded"),
+    [
+        ("both tables protect", PROTECTED, ()),
+        ("others' chains", OTHERS, BOTH[:1]),
+        ("a chain that lets pass", OPEN_BY_POLICY, BOTH[:1]),
+    ],
+)
+def test_rules_in_force_are_left_alone(tmp_path: Path, name: str, chains: str, loaded: tuple[str, ...]) -> None:
+    """Started on a running host it must not undo what is in force, perhaps on trial."""
+    found = boot(tmp_path, chains=chains)
+
+    assert found.loaded == loaded, name
+    assert (found.said == ("<6>Rules of hostfw are in force already, and stay as they are.",)) is (not loaded)
+
+
+def test_the_failsafe_script_is_what_no_configuration_compiles_to(tmp_path: Path) -> None:
+    """On any host: facts do not matter where nothing names an interface."""
+    nothing, facts = tmp_path / "nothing", tmp_path / "facts.json"
+    nothing.mkdir()
+    facts.write_text((ROOT / "examples" / "bastion" / "facts.json").read_text())
+    bare = hostfwctl("compile", "-f", nothing, "--facts", ROOT / "units" / "bare-host.json")
+
+    assert bare.out.startswith("#!/usr/sbin/nft -f\n")
+    assert (bare.status, bare.err) == (0, "")
+    assert hostfwctl("compile", "-f", nothing, "--facts", facts).out == bare.out
