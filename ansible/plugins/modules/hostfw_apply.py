@@ -27,7 +27,7 @@ options:
       - V(0) accepts it at once.
     type: int
     default: 120
-  accept_loss:
+  accept_lockout:
     description: Whether a change that hostfw finds to cut off connections in use is meant to.
     type: bool
     default: false
@@ -109,7 +109,7 @@ def main():
     spec = {
         "src": {"type": "path", "required": True},
         "confirm_within": {"type": "int", "default": 120},
-        "accept_loss": {"type": "bool", "default": False},
+        "accept_lockout": {"type": "bool", "default": False},
         "accept_shrink": {"type": "bool", "default": False},
     }
     spec.update(hostfwctl.ARGUMENT_SPEC)
@@ -153,8 +153,8 @@ def _arguments(params):
     arguments = ["apply", "-f", "."]
     if params["confirm_within"] > 0:
         arguments.extend(["--confirm-within", "{0}s".format(params["confirm_within"])])
-    if params["accept_loss"]:
-        arguments.append("--accept-loss")
+    if params["accept_lockout"]:
+        arguments.append("--accept-lockout")
     if params["accept_shrink"]:
         arguments.append("--accept-shrink")
     return arguments
