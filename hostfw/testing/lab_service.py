@@ -1,0 +1,71 @@
+"""The real service, run as a process on a node of the laboratory, and what it costs there."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from time import monotonic, sleep
+
+from hostfw.testing.lab_hostfwctl import Installation, environment
+from hostfw.testing.lab_namespace import LabError, process
+
+_PATIENCE_S = 20.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+Entry = dict[str, str]
+"""A journal entry: its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that runs, and the file that its journal entries go to where there is no journald."""
+
+    process: "Popen[str]"
+    log: Path
+
+    def entries(self) -> list[Entry]:
+        """What it has told so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def wait_for(self, holds: Callable[[list[Entry]], object], patience_s: float = _PATIENCE_S) -> list[Entry]:
+        """The entries, once something holds of them. Raises LabError if it does not in time, or the service ends."""
+        deadline = monotonic() + patience_s
+        while not holds(entries := self.entries()):
+            if self.process.poll() is not None or monotonic() > deadline:
+                raise LabError(f"it did not come about:\n{self.log.read_text()[-4000:]}")
+            sleep(0.01)
+        return entries
+
+    @property
+    def cpu_s(self) -> float:
+        """The seconds of a processor that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most memory that it has had resident."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+
+@contextmanager
+def service(installation: Installation, log: Path) -> Iterator[Service]:
+    """The service on a node, from the moment at which it reads the log and a generation is in force."""
+    command = [sys.executable, "-m", "hostfw.daemon", *installation.arguments[3:]]
+    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", str(log), *command]
+    log.touch()
+    with process(installation.node, shell, environment=environment()) as started:
+        running = Service(started, log)
+        readers = Path(f"/proc/{started.pid}/net/netfilter/nfnetlink_log")
+        running.wait_for(lambda _: readers.exists() and readers.read_text() and _controlled(installation))
+        yield running
+
+
+def _controlled(installation: Installation) -> bool:
+    return (installation.run / "control.sock").exists() and (installation.run / "generation.json").exists()
