@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hostfw.audit.events import IDENTIFIER, plain
 from hostfw.audit.message_ids import MessageId
 from hostfw.model.problems import Problem, errors
+from hostfw.model.words import counted
 
 Fields = dict[str, str]
 """The fields of one journal entry."""
@@ -42,11 +43,11 @@ def generation_applied(
 ) -> Fields:
     """A generation was put into force and accepted; `reason` says why if nobody asked for it just now."""
     why = f", {reason}" if reason else ""
-    counts = f"{_counted(policies, 'policy', 'policies')}, {_counted(endpoints, 'endpoint')}"
+    counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
     return _entry(
         MessageId.GENERATION_APPLIED,
         _NOTICE,
-        f"generation {generation} is in force: {counts}, {_counted(interfaces, 'interface')}{why}",
+        f"generation {generation} is in force: {counts}, {counted(interfaces, 'interface')}{why}",
         GENERATION=generation,
         POLICIES=policies,
         ENDPOINTS=endpoints,
@@ -60,7 +61,7 @@ def generation_refused(problems: Sequence[Problem], actor: Actor = UNKNOWN_ACTOR
     """A configuration was refused, and what is in force is unchanged: the first line of each problem."""
     wrong = errors(problems)
     first = f": {wrong[0].position.file_line}: {wrong[0].message}" if wrong else ""
-    more = f", and {_counted(len(wrong) - 1, 'more problem')}" if len(wrong) > 1 else ""
+    more = f", and {counted(len(wrong) - 1, 'more problem')}" if len(wrong) > 1 else ""
     return _entry(
         MessageId.GENERATION_REFUSED,
         _WARNING,
@@ -196,11 +197,11 @@ def feed_shrunk(problem: Problem, feed: str = "", path: str = "") -> Fields:
 
 def records_missed(records: int, suppressed: int) -> Fields:
     """While nothing read the log, `records` of packets went by, and `suppressed` packets were beyond the limits."""
-    beyond = f", and {_counted(suppressed, 'packet')} beyond the limits of the log" if suppressed else ""
+    beyond = f", and {counted(suppressed, 'packet')} beyond the limits of the log" if suppressed else ""
     return _entry(
         MessageId.RECORDS_MISSED,
         _WARNING,
-        f"{_counted(records, 'log record')} went by while nothing read the log{beyond}; "
+        f"{counted(records, 'log record')} went by while nothing read the log{beyond}; "
         "`hostfwctl counters` has every packet",
         RECORDS=records,
         SUPPRESSED=suppressed,
@@ -212,7 +213,7 @@ def records_lost(records: int) -> Fields:
     return _entry(
         MessageId.RECORDS_LOST,
         _WARNING,
-        f"{_counted(records, 'log record') if records else 'some log records'} came faster than they were read and "
+        f"{counted(records, 'log record') if records else 'some log records'} came faster than they were read and "
         "are lost; `hostfwctl counters` has every packet",
         RECORDS=records,
     )
@@ -223,7 +224,7 @@ def entries_unwritten(entries: int, reason: str) -> Fields:
     return _entry(
         MessageId.ENTRIES_UNWRITTEN,
         _WARNING,
-        f"{_counted(entries, 'journal entry', 'journal entries')} could not be written: {reason}",
+        f"{counted(entries, 'journal entry', 'journal entries')} could not be written: {reason}",
         ENTRIES=entries,
         CAUSE=reason,
     )
@@ -243,7 +244,7 @@ def log_readable(group: int) -> Fields:
 
 def host_blocked(kept: Sequence[str], *, everything: bool) -> Fields:
     """Nothing passes any more but lo and the ssh sessions that are kept; with `everything` not even these were to."""
-    what = "lo" if everything or not kept else f"lo and {_counted(len(kept), 'ssh session')}"
+    what = "lo" if everything or not kept else f"lo and {counted(len(kept), 'ssh session')}"
     return _entry(
         MessageId.HOST_BLOCKED, _WARNING, f"the host is blocked: nothing passes but {what}", KEPT=_lines(kept)
     )
@@ -251,7 +252,7 @@ def host_blocked(kept: Sequence[str], *, everything: bool) -> Fields:
 
 def host_unblocked(dropped: int) -> Fields:
     """A block was ended, which had dropped so many packets."""
-    packets = _counted(dropped, "packet")
+    packets = counted(dropped, "packet")
     return _entry(
         MessageId.HOST_UNBLOCKED, _WARNING, f"the host is no longer blocked; {packets} were dropped", DROPPED=dropped
     )
@@ -289,7 +290,3 @@ def _lines(sentences: Iterable[str]) -> str:
     lines = [plain(sentence) for sentence in sentences]
     more = [f"and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
     return "\n".join((*lines[:_MOST_LINES], *more))
-
-
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"

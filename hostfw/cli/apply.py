@@ -3,7 +3,7 @@
 from time import monotonic
 
 from hostfw.cli.configuration import refuse, warn
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, open_engine
@@ -17,6 +17,7 @@ from hostfw.host.files import read_configuration, read_paths
 from hostfw.host.pending import Pending
 from hostfw.model.evidence import Evidence
 from hostfw.model.sources import Configuration
+from hostfw.model.words import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

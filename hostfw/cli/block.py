@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, open_engine
 from hostfw.cli.options import Options, Output
@@ -14,6 +14,7 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.journal import SOCKET, open_journal
 from hostfw.model.evidence import Evidence
+from hostfw.model.words import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.cli.problems import report, tally
 from hostfw.engine.inspection import Inspected, inspect
@@ -11,6 +11,7 @@ from hostfw.host.files import read_configuration, read_feeds, read_paths
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
+from hostfw.model.words import counted
 
 
 def read(options: Options) -> Inspected:

@@ -114,10 +114,3 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
         "   ".join(cell + " " * (width - cell_width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: `1 policy`, `12 policies`."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {plural or noun + 's'}"

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from hostfw.audit.events import PacketEvent
 from hostfw.audit.fold import Fold
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.drops_report import JsonLines, Report, Table, Top
 from hostfw.cli.in_force import mark_of, plan_in_force
 from hostfw.cli.log_events import LogEvents, attributed
@@ -14,6 +14,7 @@ from hostfw.cli.options import Options, Output
 from hostfw.host import clock
 from hostfw.host.nflog import NflogReader
 from hostfw.model.settings import Logging
+from hostfw.model.words import counted
 
 _HISTORY = "without the daemon there is no history: this is what is logged from now on, until Ctrl-C"
 

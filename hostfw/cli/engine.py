@@ -1,6 +1,6 @@
 """The engine as the verbs open it, what they look up beside it, and what they say when it fails."""
 
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
@@ -9,6 +9,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.state import Accepted, load_accepted
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings
+from hostfw.model.words import counted
 
 
 def open_engine(options: Options) -> Engine:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from hostfw.cli.console import Console, ExitCode, Style, counted, painted
+from hostfw.cli.console import Console, ExitCode, Style, painted
 from hostfw.cli.documents import Document, document, document_text, problem_item
 from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
@@ -19,6 +19,7 @@ from hostfw.host.events import Event, EventKind
 from hostfw.host.files import read_configuration, read_feeds
 from hostfw.host.state import Accepted
 from hostfw.model.sources import Configuration
+from hostfw.model.words import counted
 
 _LABEL_COLUMNS = 15
 _TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})

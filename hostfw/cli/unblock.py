@@ -1,12 +1,13 @@
 """`hostfwctl unblock`: end a block, and leave the rest to policy again."""
 
 from hostfw.cli.block import ground
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
+from hostfw.model.words import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -1,10 +1,11 @@
 """`hostfwctl validate`: everything that is wrong with a configuration, without looking at the host."""
 
 from hostfw.cli.configuration import contents, read
-from hostfw.cli.console import Console, ExitCode, counted
+from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import json_text, problem_list
 from hostfw.cli.options import Options, Output
 from hostfw.cli.problems import report, tally
+from hostfw.model.words import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -37,6 +37,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables import NftablesWorker
 from hostfw.model.problems import errors
 from hostfw.model.settings import Settings
+from hostfw.model.words import counted
 
 
 class Service:
@@ -217,7 +218,8 @@ class Service:
             now = "no generation of ours is in force"
         else:
             policies, endpoints = len(known.inspected.resources.policies), len(known.plan.endpoints)
-            now = f"generation {known.id}: {policies} policies, {endpoints} endpoints"
+            counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
+            now = f"generation {known.id} in force: {counts}"
         return f"{now}; {self._trouble}" if self._trouble else now
 
     def _call(self, function: Callable[[], None]) -> None:

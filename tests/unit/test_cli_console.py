@@ -4,7 +4,8 @@ from io import StringIO
 
 import pytest
 
-from hostfw.cli.console import Console, counted, table, takes_colour
+from hostfw.cli.console import Console, table, takes_colour
+from hostfw.model.words import counted
 
 
 class Terminal(StringIO):
