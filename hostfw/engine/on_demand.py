@@ -6,6 +6,7 @@ from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables, NftResult
 from hostfw.model.values import Family
 from hostfw.nft.deletions import Deletion
+from hostfw.nft.objects import Set, VerdictMap
 
 
 class OnDemand:
@@ -40,6 +41,10 @@ class OnDemand:
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
         self.start().replace_elements(family, set_name, edit)
+
+    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+        """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
+        self.start().refill(family, contents)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""

@@ -19,6 +19,7 @@ from hostfw.host.netlink import (
     ATTRIBUTE,
     NETLINK_NETFILTER,
     NFGENMSG,
+    NLM_F_CREATE,
     NetlinkError,
     NetlinkSocket,
     text,
@@ -42,9 +43,10 @@ BATCH_ELEMENTS = 250_000
 TIMEOUT_S = 60.0
 """How long the kernel may take for one batch."""
 
-_NLM_F_CREATE = 0x400
 _NESTED = 0x8000
-_LIST_SET, _LIST_ELEMENTS = 2, 3
+_LIST_SET = 2
+LIST_ELEMENTS = 3
+"""NFTA_SET_ELEM_LIST_ELEMENTS, which holds elements and has no more room than its length can say."""
 _SET_KEY_TYPE, _SET_KEY_LEN, _SET_ID = 4, 5, 10
 _PORT_TYPE = 13
 """nft's number of `inet_service` (datatype.h)."""
@@ -112,12 +114,12 @@ def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
     requests: list[Request] = []
     if edit.deleted is None:
         # A deletion that names no element means all.
-        requests.append(Request(DELSETELEM, 0, [_list_head(family, set_name)]))
+        requests.append(Request(DELSETELEM, 0, [list_head(family, set_name)]))
     else:
-        requests.extend(_requests(DELETE, family, set_name, edit.deleted))
-    requests.extend(_requests(NEW, family, set_name, edit.added))
-    requests.extend(Request(DELSET, 0, [_list_head(family, mark)]) for mark in edit.unmark)
-    requests.append(Request(NEWSET, _NLM_F_CREATE, [_mark(family, edit.mark)]))
+        requests.extend(element_requests(DELETE, family, set_name, edit.deleted))
+    requests.extend(element_requests(NEW, family, set_name, edit.added))
+    requests.extend(Request(DELSET, 0, [list_head(family, mark)]) for mark in edit.unmark)
+    requests.append(Request(NEWSET, NLM_F_CREATE, [_mark(family, edit.mark)]))
     batch, last = sealed(requests)
     with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
         sock.make_room(len(batch))
@@ -128,7 +130,7 @@ def is_filled(family: Family, set_name: str, keys: Keys) -> bool:
     """Whether the last element is in a set, and so all are; False where there is no such set."""
     if not keys:
         return True
-    body = _list_head(family, set_name) + _elements_attribute(_element_words(keys.part(len(keys) - 1, len(keys))))
+    body = list_head(family, set_name) + _elements_attribute(_element_words(keys.part(len(keys) - 1, len(keys))))
     with NetlinkSocket(NETLINK_NETFILTER) as sock:
         try:
             sock.ask(GETSETELEM, body, f"looking into the set {set_name} of {family.nft} {TABLE}")
@@ -148,7 +150,7 @@ class Verb:
     doing: str
 
 
-NEW = Verb(NEWSETELEM, _NLM_F_CREATE, "adding {} elements to")
+NEW = Verb(NEWSETELEM, NLM_F_CREATE, "adding {} elements to")
 DELETE = Verb(DELSETELEM, 0, "deleting {} elements from")
 
 
@@ -157,7 +159,7 @@ def batches(
 ) -> Iterator[tuple[bytes, int]]:
     """The transactions that take at most `limit` elements each, with the sequence number that is acknowledged."""
     for first in range(0, len(keys), limit):
-        yield sealed(_requests(verb, family, set_name, keys.part(first, first + limit)), generation)
+        yield sealed(element_requests(verb, family, set_name, keys.part(first, first + limit)), generation)
         generation = None
 
 
@@ -180,31 +182,31 @@ def _transact(sock: NetlinkSocket, batch: bytes, last: int, what: str) -> None:
         raise NetlinkError(error.errno, what, error.hint or hint, reason) from error
 
 
-def _requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator[Request]:
+def element_requests(verb: Verb, family: Family, set_name: str, keys: Keys) -> Iterator[Request]:
     """The messages for elements, as few as the length of an attribute allows."""
-    head = _list_head(family, set_name)
+    head = list_head(family, set_name)
     words = memoryview(_element_words(keys)).cast("B")
     step = _HEADERS * _WORD + keys.width
     step *= (_ATTRIBUTE_BYTES - ATTRIBUTE.size) // step
     for start in range(0, len(words), step):
         elements = words[start : start + step]
-        header = ATTRIBUTE.pack(ATTRIBUTE.size + len(elements), _LIST_ELEMENTS | _NESTED)
+        header = ATTRIBUTE.pack(ATTRIBUTE.size + len(elements), LIST_ELEMENTS | _NESTED)
         yield Request(verb.kind, verb.flags, [head, header, elements])
 
 
 def _mark(family: Family, name: str) -> bytes:
     """An empty set of ports, as `set NAME { type inet_service; }` declares it."""
-    return _list_head(family, name) + u32(_SET_KEY_TYPE, _PORT_TYPE) + u32(_SET_KEY_LEN, 2) + u32(_SET_ID, 1)
+    return list_head(family, name) + u32(_SET_KEY_TYPE, _PORT_TYPE) + u32(_SET_KEY_LEN, 2) + u32(_SET_ID, 1)
 
 
-def _list_head(family: Family, set_name: str) -> bytes:
+def list_head(family: Family, set_name: str) -> bytes:
     """What comes before the elements of a message."""
     return NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, set_name)
 
 
 def _elements_attribute(words: "array[int]") -> bytes:
     data = words.tobytes()
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(data), _LIST_ELEMENTS | _NESTED) + data
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(data), LIST_ELEMENTS | _NESTED) + data
 
 
 def _element_words(keys: Keys) -> "array[int]":

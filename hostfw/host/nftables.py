@@ -24,8 +24,10 @@ from hostfw.host.deletions import delete
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.errors import HostError
 from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
+from hostfw.host.refill import refill
 from hostfw.model.values import Family
 from hostfw.nft.deletions import Deletion
+from hostfw.nft.objects import Set, VerdictMap
 
 TIMEOUT_S = 30.0
 """How long a request may take; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
@@ -73,6 +75,9 @@ class Nftables(Protocol):
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
+
+    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+        """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, which no packet is in any more. Raises NetlinkError."""
@@ -130,6 +135,10 @@ class NftablesWorker:
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction, from this process. Raises NetlinkError."""
         elements.replace_elements(family, set_name, edit)
+
+    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+        """Let a set or map that is there hold exactly this, from this process. Raises NetlinkError."""
+        refill(family, contents)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""

@@ -19,7 +19,8 @@ from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables, Names
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.deletions import Deletion
-from hostfw.nft.objects import TABLE
+from hostfw.nft.objects import TABLE, Set, Table, VerdictMap
+from hostfw.nft.render import additions
 
 _BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
 _COMMAND = re.compile(r"(?P<verb>add|delete|flush) (?P<kind>table|chain|rule|set|map|counter|element) (?P<rest>.*)")
@@ -122,6 +123,15 @@ class FakeKernel:
             del table["set"][mark]
         table["set"][edit.mark] = _Object()
         self.generation += 1
+
+    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+        """Give a set or map that there is the lines that declare this content."""
+        kind = "set" if isinstance(contents, Set) else "map"
+        if contents.name not in self._tables.get(family, _empty())[kind]:
+            raise NetlinkError(errno.ENOENT, f"filling {contents.name} again")
+        self._tables[family][kind][contents.name].lines.clear()
+        table = Table(family, sets=(contents,)) if isinstance(contents, Set) else Table(family, maps=(contents,))
+        self.meddle(additions(table, Table(family)))
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete in one transaction, which is kept among `committed` in nft's words."""
