@@ -167,6 +167,14 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         },
     ),
     (
+        "tampered with by a process whose name is known",
+        notices.tampering_backed_off(2, 10, 60, actor=Actor("nft", 99)),
+        MessageId.TAMPERING_BACKED_OFF,
+        "3",
+        "the ruleset was changed by nft[99] 2 times within 10 seconds; it is restored again in 60 seconds",
+        {"TIMES": "2", "WITHIN_SECONDS": "10", "RETRY_SECONDS": "60", "PROCESS": "nft", "PID": "99"},
+    ),
+    (
         "bound",
         notices.interface_bound("eth\n0", "uplink", "0a1b"),
         MessageId.INTERFACE_BOUND,
