@@ -5,7 +5,11 @@ from time import sleep
 from typing import NamedTuple
 
 from hostfw.cli.console import Console, ExitCode, table
-from hostfw.cli.counted import (
+from hostfw.cli.documents import Document, document, json_text
+from hostfw.cli.engine import open_engine
+from hostfw.cli.in_force import InForcePlan, plan_in_force
+from hostfw.cli.options import Options, Output
+from hostfw.engine.counted import (
     Counter,
     LogCounter,
     OtherCounter,
@@ -16,10 +20,6 @@ from hostfw.cli.counted import (
     counters_of,
     values_of,
 )
-from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import open_engine
-from hostfw.cli.in_force import InForcePlan, plan_in_force
-from hostfw.cli.options import Options, Output
 from hostfw.engine.engine import Engine
 from hostfw.host import clock
 from hostfw.model.values import FAMILIES, Family

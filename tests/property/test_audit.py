@@ -9,8 +9,8 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.events import packet_event
 from hostfw.audit.headers import Headers
 from hostfw.audit.prefix import decode
-from hostfw.cli.counted import OtherCounter, Value, counters_of
 from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.counted import OtherCounter, Value, counters_of
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan
 from hostfw.nft.objects import Log, Ruleset

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.counted import OtherCounter, Value, counters_of, values_of
 from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.counted import OtherCounter, Value, counters_of, values_of
 from hostfw.model.values import FAMILIES
 from hostfw.nft.render import render
 from hostfw.testing.fakes import FakeKernel
