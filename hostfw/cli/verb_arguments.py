@@ -206,6 +206,11 @@ def disable(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
+def doctor(parser: ArgumentParser) -> None:
+    """The arguments of `doctor`."""
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
 def version(parser: ArgumentParser) -> None:
     """The arguments of `version`."""
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)

@@ -521,6 +521,29 @@ hostfwctl disable --remove-rules""",
         takes.disable,
     ),
     Verb(
+        "doctor",
+        "find what stands between this host and its protection",
+        "[-o text|json]",
+        """\
+Look for whatever keeps policy from meaning what it says on this host, and print each
+finding in a line, with the next step: rules that are not in force or were changed, a
+block or a confirmation that waits, a configuration that is invalid or of another host,
+ports of ssh that no failsafe opens, other firewalls that deny packets as well, their
+units and ours, old versions, wrong permissions, a log that another program reads, and
+connection tracking that is nearly full. Nothing is changed.
+
+With -o json this is a document of kind FindingList (hostfw.io/v1), whose items have
+check, message and next.""",
+        """\
+hostfwctl doctor
+hostfwctl doctor -o json | jq -r '.items[] | select(.check == "other-table").message'""",
+        """\
+0  nothing found
+1  there are findings, or the kernel could not be asked
+4  not permitted""",
+        takes.doctor,
+    ),
+    Verb(
         "version",
         "print the versions of hostfw and of what it stands on",
         "[-o text|json]",

@@ -203,7 +203,7 @@ def _join(sock: socket.socket, group: int, snaplen_bytes: int) -> None:
 
 def _refusal(group: int, error: OSError) -> HostError:
     # The kernel says EPERM to whoever is second, as it does to whoever may not.
-    if error.errno in (errno.EBUSY, errno.EPERM) and group in _groups_with_reader():
+    if error.errno in (errno.EBUSY, errno.EPERM) and group in groups_with_reader():
         return HostError(
             f"NFLOG group {group} has a reader already",
             "set logging.group to a group that /proc/net/netfilter/nfnetlink_log does not list",
@@ -213,7 +213,8 @@ def _refusal(group: int, error: OSError) -> HostError:
     return HostError(f"NFLOG group {group} cannot be read: {os.strerror(error.errno or errno.EIO)}")
 
 
-def _groups_with_reader() -> frozenset[int]:
+def groups_with_reader() -> frozenset[int]:
+    """The NFLOG groups of this network that somebody reads."""
     try:
         lines = _READERS.read_text(encoding="ascii").splitlines()
     except OSError:

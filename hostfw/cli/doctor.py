@@ -1,0 +1,95 @@
+"""`hostfwctl doctor`: what is not as it should be with this host and its firewall, and the next step for each."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from hostfw.cli.configuration import read
+from hostfw.cli.console import Console, ExitCode, Style, painted
+from hostfw.cli.documents import Document, document, json_text
+from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.cli.text import printable
+from hostfw.control.client import DaemonError, report
+from hostfw.engine.block import Ground, block_state
+from hostfw.engine.doctor import Patient, Service, examine
+from hostfw.engine.doctor_surroundings import UNIT_NAMES
+from hostfw.engine.engine import Engine
+from hostfw.engine.feed_guard import believed
+from hostfw.engine.inspection import inspect
+from hostfw.engine.outcomes import Failed, Status
+from hostfw.host.errors import HostError
+from hostfw.host.state import load_accepted
+from hostfw.host.surroundings import look_around
+from hostfw.model.findings import Finding
+from hostfw.model.words import counted
+
+Seen = TypeVar("Seen")
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Examine the host, and say everything that was found."""
+    engine = open_engine(options)
+    status = engine.status()
+    if isinstance(status, Failed):
+        return complain_of(status, console)
+    findings = examine(_patient(options, engine, status))
+    if options.output is Output.JSON:
+        console.data(json_text(document("FindingList", _content(findings))))
+    else:
+        console.data(*(_line(finding, colour=console.colour_out) for finding in findings))
+    console.say(counted(len(findings), "finding") if findings else "nothing found: all is as it should be")
+    return ExitCode.FAILED if findings else ExitCode.DONE
+
+
+def _patient(options: Options, engine: Engine, status: Status) -> Patient:
+    inspected = read(options)
+    accepted, accepted_problems = load_accepted(options.state_dir)
+    shrunk = set(believed(inspected, options.state_dir).problems) - set(inspected.problems)
+    directories = engine.directories
+    return Patient(
+        directories,
+        status,
+        inspected,
+        accepted=None if accepted is None else inspect(accepted.configuration),
+        accepted_problems=accepted_problems,
+        shrunk_feeds=tuple(sorted(shrunk, key=lambda problem: problem.position)),
+        boots=(options.state_dir / "last-good.nft").exists(),
+        blocked=block_state(Ground(directories, engine.host)),
+        facts=_unless_refused(lambda: engine.observe(inspected.settings)),
+        evidence=_unless_refused(engine.host.evidence),
+        service=_service(engine),
+        surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
+    )
+
+
+def _unless_refused(look: Callable[[], Seen]) -> Seen | None:
+    """What is seen, or None where the host does not tell: the checks that need it are left out."""
+    try:
+        return look()
+    except HostError:
+        return None
+
+
+def _service(engine: Engine) -> Service | None:
+    try:
+        found = report(engine)
+    except DaemonError as error:
+        return Service(listening=False, trouble=error.message)
+    except PermissionError:
+        return None
+    return None if found is None else Service(found.listening, found.trouble)
+
+
+def _line(finding: Finding, *, colour: bool) -> str:
+    """A finding in one line, for people and grep."""
+    step = f". Next: {printable(finding.next)}" if finding.next else ""
+    return f"{painted(finding.check, Style.WARNING, on=colour)}: {printable(finding.message)}{step}"
+
+
+def _content(findings: tuple[Finding, ...]) -> Document:
+    return {
+        "summary": {"findings": len(findings)},
+        "items": [
+            {"check": finding.check.value, "message": finding.message, "next": finding.next} for finding in findings
+        ],
+    }

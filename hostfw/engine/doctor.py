@@ -1,0 +1,203 @@
+"""The doctor: everything that stands between this host and the protection that its policy means it to have.
+
+Nothing is changed. Each check yields findings, one sentence and the next step each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hostfw.engine.block import BlockState
+from hostfw.engine.doctor_surroundings import around
+from hostfw.engine.host import Directories
+from hostfw.engine.inspection import Inspected
+from hostfw.engine.outcomes import Status
+from hostfw.host.surroundings import Surroundings
+from hostfw.model.evidence import Evidence
+from hostfw.model.facts import HostFacts
+from hostfw.model.findings import Check, Finding
+from hostfw.model.problems import Problem, Severity, errors
+from hostfw.model.settings import FailsafePort
+from hostfw.model.values import TCP, Family, address_text
+
+_LOOPBACK = {Family.V4: 127, Family.V6: 1}
+"""The first byte of an IPv4 loopback address, and the one of IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The service as it tells of itself; `trouble` is what last went wrong there, or why it does not answer."""
+
+    listening: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A host as the doctor sees it.
+
+    `inspected` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
+    that cannot be read; `boots` is whether the script that the boot loads is there. `facts` and `evidence` are None
+    where they could not be had; `service` is None where none runs.
+    """
+
+    directories: Directories
+    status: Status
+    inspected: Inspected
+    accepted: Inspected | None = None
+    accepted_problems: tuple[Problem, ...] = ()
+    shrunk_feeds: tuple[Problem, ...] = ()
+    boots: bool = True
+    blocked: BlockState | None = None
+    facts: HostFacts | None = None
+    evidence: Evidence | None = None
+    service: Service | None = None
+    surroundings: Surroundings = field(default_factory=Surroundings)
+
+
+def examine(patient: Patient) -> tuple[Finding, ...]:
+    """Every finding, what matters most first."""
+    return tuple(dict.fromkeys(_findings(patient)))
+
+
+def _findings(patient: Patient) -> Iterator[Finding]:
+    yield from _in_force(patient)
+    yield from _blocked(patient)
+    yield from _drift(patient)
+    yield from _pending(patient)
+    yield from _configuration(patient)
+    yield from _node(patient)
+    yield from _failsafes(patient)
+    yield from _state(patient)
+    yield from _service(patient)
+    settings = (patient.accepted or patient.inspected).settings
+    reads = patient.service is not None and patient.service.listening
+    yield from around(patient.surroundings, settings.logging.group, service_reads=reads)
+
+
+def _in_force(patient: Patient) -> Iterator[Finding]:
+    if not patient.status.in_force:
+        known = patient.accepted is not None
+        yield Finding(
+            Check.IN_FORCE,
+            "no rules of hostfw are in force: every packet passes that no other program denies",
+            "`systemctl restart hostfw` puts what was accepted into force" if known else "`hostfwctl apply`",
+        )
+    elif patient.status.record is None:
+        yield Finding(
+            Check.IN_FORCE,
+            "what is in force is not on record, as after a boot without the service",
+            "`systemctl start hostfw`, or `hostfwctl apply`",
+        )
+
+
+def _blocked(patient: Patient) -> Iterator[Finding]:
+    if patient.blocked is None:
+        return
+    if patient.blocked.table is not None:
+        yield Finding(Check.BLOCK, "the host is blocked: nothing passes, whatever policy says", "`hostfwctl unblock`")
+    else:
+        yield Finding(
+            Check.BLOCK,
+            "the host was blocked, and another program took the block away",
+            "`hostfwctl block` again, or `hostfwctl unblock`",
+        )
+
+
+def _drift(patient: Patient) -> Iterator[Finding]:
+    drift = patient.status.drift
+    if drift:
+        more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
+        yield Finding(
+            Check.DRIFT,
+            f"another program changed our tables: {drift[0]}{more}",
+            "`hostfwctl reload` puts them right; `nft monitor` shows who changes them",
+        )
+
+
+def _pending(patient: Patient) -> Iterator[Finding]:
+    if patient.status.pending is not None:
+        yield Finding(
+            Check.PENDING,
+            f"generation {patient.status.pending.id} is taken back in {patient.status.left_s:.0f} s, unless confirmed",
+            "`hostfwctl confirm` in a new ssh connection, or `hostfwctl rollback`",
+        )
+    yield from (Finding(Check.PENDING, warning, "`hostfwctl rollback`") for warning in patient.status.warnings)
+
+
+def _configuration(patient: Patient) -> Iterator[Finding]:
+    wrong = errors(patient.inspected.problems)
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        yield Finding(
+            Check.CONFIGURATION,
+            f"the configuration is invalid, so that no reload takes it: {wrong[0]}{more}",
+            wrong[0].hint if wrong[0].hint and not more else "`hostfwctl validate` shows all of it",
+        )
+    yield from (
+        Finding(Check.FEED, f"{problem.position.file_line}: {problem.message}", problem.hint)
+        for problem in patient.shrunk_feeds
+        if problem.severity is Severity.WARNING
+    )
+
+
+def _node(patient: Patient) -> Iterator[Finding]:
+    if patient.facts is None or errors(patient.inspected.problems):
+        return
+    endpoints, node = patient.inspected.resources.endpoints, patient.facts.node
+    if not endpoints:
+        yield Finding(
+            Check.NODE,
+            "there is no HostEndpoint, so that no policy governs any interface",
+            "write one for this host: `hostfwctl interfaces` lists what it may name",
+        )
+    elif not any(endpoint.node == node for endpoint in endpoints):
+        names = sorted({endpoint.node for endpoint in endpoints})
+        some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        yield Finding(
+            Check.NODE,
+            f"no HostEndpoint is of this host, whose node name is {node}: they are of {some}",
+            f"say `node: {names[0]}` in hostfw.yaml, or spec.node: {node} in a HostEndpoint",
+        )
+
+
+def _failsafes(patient: Patient) -> Iterator[Finding]:
+    """Ports that ssh servers listen on and no failsafe opens: there, one wrong policy is a lock-out."""
+    if patient.evidence is None:
+        return
+    inbound = (patient.accepted or patient.inspected).settings.failsafe.inbound
+    for listener in patient.evidence.listeners:
+        if _is_loopback(listener.family, listener.address) or any(_opens(port, listener.port) for port in inbound):
+            continue
+        where = "" if listener.address is None else f" of {address_text(listener.family, listener.address)}"
+        server = listener.server
+        yield Finding(
+            Check.FAILSAFE,
+            f"{server} listens on port {listener.port}{where}, which no failsafe opens: a wrong policy may close it",
+            f"add tcp:{listener.port} to failsafe.inbound in hostfw.yaml",
+        )
+
+
+def _opens(failsafe: FailsafePort, port: int) -> bool:
+    return failsafe.protocol.number == TCP.number and failsafe.port == port
+
+
+def _is_loopback(family: Family, address: int | None) -> bool:
+    if address is None:
+        return False
+    return address >> 24 == _LOOPBACK[family] if family is Family.V4 else address == _LOOPBACK[family]
+
+
+def _state(patient: Patient) -> Iterator[Finding]:
+    for problem in patient.accepted_problems:
+        yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
+    for problem in patient.status.problems:
+        yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
+    if patient.accepted is not None and not patient.boots:
+        message = f"{patient.directories.state}/last-good.nft is missing: the next boot enforces the failsafes alone"
+        yield Finding(Check.STATE, message, "`hostfwctl apply`")
+
+
+def _service(patient: Patient) -> Iterator[Finding]:
+    if patient.service is not None and patient.service.trouble:
+        message = f"the service is in trouble: {patient.service.trouble}"
+        yield Finding(Check.OWN_SERVICE, message, "`journalctl -u hostfw` says more")

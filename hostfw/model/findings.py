@@ -1,0 +1,36 @@
+"""What is not as it should be with a host and its firewall, as `doctor` says it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """What was looked at. Programs tell findings apart by it."""
+
+    IN_FORCE = "in-force"
+    DRIFT = "drift"
+    BLOCK = "block"
+    PENDING = "pending-confirmation"
+    CONFIGURATION = "configuration"
+    NODE = "node"
+    FAILSAFE = "failsafe"
+    FEED = "feed"
+    OTHER_TABLE = "other-table"
+    IPTABLES = "iptables"
+    OTHER_SERVICE = "other-service"
+    OWN_SERVICE = "own-service"
+    VERSION = "version"
+    NEWER_NFT = "newer-nft"
+    PERMISSIONS = "permissions"
+    STATE = "state"
+    LOG = "log"
+    CONNTRACK = "conntrack"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing in one sentence, and the next step."""
+
+    check: Check
+    message: str
+    next: str = ""
