@@ -22,6 +22,7 @@ from hostfw.host.clock import monotonic
 from hostfw.host.in_force import load_in_force
 from hostfw.host.nft_events import NftListener
 from hostfw.host.nft_news import NftNews, Transaction, What
+from hostfw.model.values import Family
 
 GUARD_PAUSE_S = 0.05
 """How soon base protection may be restored again under a flood of tampering."""
@@ -46,10 +47,16 @@ BackedOff = Callable[[int, float, tuple[str, ...], Actor], None]
 
 @dataclass(slots=True)
 class Damage:
-    """What has been done to our tables and is not yet made good. `doubt`: something was missed."""
+    """What has been done to our tables and is not yet made good.
+
+    `emptied` are the sets and maps whose elements were touched, or may have been all of them with `everything`. With
+    `doubt` something was missed.
+    """
 
     deeds: list[str] = field(default_factory=list)
     actor: Actor = UNKNOWN_ACTOR
+    emptied: set[tuple[Family, str]] = field(default_factory=set)
+    everything: bool = False
     doubt: bool = False
 
     def note(self, transaction: Transaction) -> None:
@@ -57,6 +64,8 @@ class Damage:
         if len(self.deeds) < MOST_DEEDS:
             self.deeds.append(str(transaction))
         self.actor = Actor(transaction.process, transaction.pid or None)
+        self.emptied.update((item.family, item.name) for item in transaction.touched if item.what is What.ELEMENT)
+        self.everything |= bool(transaction.more)
 
     def __bool__(self) -> bool:
         return bool(self.deeds) or self.doubt
@@ -154,4 +163,17 @@ def _repair(engine: Engine, current: Generation | None, damage: Damage) -> Faile
     if current is None or record is None or record.id != current.id:
         # Another hostfwctl has put something into force, as one does that found us hanging: take that over.
         return engine.resume()
-    return engine.repair(current)
+    repaired = engine.repair(current)
+    if isinstance(repaired, Failed) or not (damage.emptied or damage.everything):
+        return repaired
+    # A set that is there by its name is taken for what the name says, unless we know better.
+    refilled = engine.refill(current, _named(current) if damage.everything else damage.emptied)
+    return refilled if isinstance(refilled, Failed) else repaired
+
+
+def _named(generation: Generation) -> set[tuple[Family, str]]:
+    return {
+        (table.family, name)
+        for table in generation.ruleset.tables
+        for name in (*(s.name for s in table.sets), *(m.name for m in table.maps))
+    }

@@ -7,6 +7,7 @@ from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables, NftResult
 from hostfw.model.values import Family
 from hostfw.nft.deletions import Deletion
+from hostfw.nft.objects import Set, VerdictMap
 
 FROM_ELEMENTS = 50_000
 """Fewer are told in a tenth of a second, and leave the listener's memory of what is whose unbroken."""
@@ -45,6 +46,11 @@ class Quiet:
         elements = FROM_ELEMENTS if edit.deleted is None else len(edit.added) + len(edit.deleted)
         with self._unheard(elements):
             self._nftables.replace_elements(family, set_name, edit)
+
+    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+        """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
+        with self._unheard(len(contents.elements)):
+            self._nftables.refill(family, contents)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""

@@ -5,7 +5,7 @@ it is sent; then the kernel is read back, and what was accepted is written down.
 once it is confirmed, and taken back otherwise. Nothing here depends on a daemon.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -30,6 +30,8 @@ from hostfw.engine.outcomes import (
     TooLate,
     failed,
 )
+from hostfw.engine.refill import Name as SetName
+from hostfw.engine.refill import refill
 from hostfw.engine.rollback import BY_HAND, DEADLINE, due, end, restore, settle, take_back
 from hostfw.engine.trial import accepted_of, confirm, try_out, waits
 from hostfw.engine.upkeep import Resumed, follow, protect, resume
@@ -146,8 +148,12 @@ class Engine:
         return self._write(lambda writer: self._follow(writer, generation))
 
     def repair(self, generation: Generation) -> Enforced | Failed:
-        """Put a generation into force again that another's hand has damaged."""
+        """Put a generation into force again that another's hand has damaged, in all but the elements of its sets."""
         return self._write(lambda writer: enforce(generation, writer))
+
+    def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
+        """Give sets and maps that are there the elements again that a generation has in them."""
+        return self._write(lambda writer: refill(generation.ruleset, names, writer.nftables))
 
     def protect(self, settings: Settings) -> Generation | Failed:
         """Put base protection into force: failsafes and what was established, and nothing else comes in."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -230,6 +231,29 @@ def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Running, hostfw
     assert any(entry.get("HOSTFW_PROCESS") == "nft" for entry in service.entries())
     assert _reaches(lab, 80)
     assert not _reaches(lab, 81)
+
+
+def test_elements_that_another_hand_took_out_of_a_set_come_back(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """A set that is there by its name is not taken for granted where its elements were touched."""
+    blocked = [f"198.51.{number}.1/32" for number in range(200)]
+    (service.installation.config / "blocked.yaml").write_text(
+        _POLICY.format(port=80)
+        .split("---")[2]
+        .replace("name: web", "name: blocked")
+        .replace(
+            "{action: Allow, protocol: TCP, destination: {ports: [80]}}",
+            f"{{action: Allow, source: {{nets: [{', '.join(blocked)}]}}}}",
+        )
+    )
+    hostfwctl("reload")
+    before = _rules(lab["host"])
+    name = next(line.split()[1] for line in before if re.match(r"\s(set|map) \S+/32\.", line))
+    run(lab["host"], ["nft", f"delete element ip hostfw {name} {{ 198.51.7.1 }}"])
+    _wait(lambda: service.told("is restored: nft"))
+    assert _rules(lab["host"]) == before
+    assert service.told(f"deleted 1 element of the set {name}")
 
 
 def test_tampering_without_end_is_backed_off_and_base_protection_stays(lab: Lab, service: Running) -> None:
