@@ -91,8 +91,10 @@ class Layout:
             relevant = shared.recall(number, segments, partial(_of_protocol, segments, number))
             chain = piece.recall(number, relevant, partial(self._protocol_chain, number, relevant, shared))
             rules.append(Rule((Match(Key.PROTOCOL, number),), (Goto(chain),)))
-        others = Cell(other_than=frozenset(protocols))
-        return [*rules, *self._leaf(f"{self.linear.direction.short}/other", segments, others, piece, shared)]
+        others = frozenset(protocols)
+        relevant = shared.recall("other", segments, partial(_of_others, segments, others))
+        purpose = f"{self.linear.direction.short}/other"
+        return [*rules, *self._leaf(purpose, relevant, Cell(other_than=others), piece, shared)]
 
     def _protocol_chain(self, number: int, relevant: tuple[Segment, ...], shared: Piece, piece: Piece) -> str:
         purpose = f"{self.linear.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
@@ -249,6 +251,14 @@ def _counters(segments: Iterable[Segment], family: Family) -> Iterator[str]:
 def _of_protocol(segments: Iterable[Segment], number: int, _: Piece) -> tuple[Segment, ...]:
     """The rules that a packet of the protocol can match."""
     return tuple(tuple([rule for rule in segment if applies(rule.condition, number)]) for segment in segments)
+
+
+def _of_others(segments: Iterable[Segment], protocols: frozenset[int], _: Piece) -> tuple[Segment, ...]:
+    """The rules that a packet of a protocol without a cell of its own can match."""
+    return tuple(
+        tuple([rule for rule in segment if not ((p := rule.condition.protocol) and p.number in protocols)])
+        for segment in segments
+    )
 
 
 _PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}

@@ -77,7 +77,8 @@ def enforce(
     """
     ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
     present = what_is_there(ruleset, directories, writer.host, nftables, writer.memory)
-    planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed)
+    texts = writer.memory.building.texts if writer.memory else None
+    planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed, texts)
     stopped = send(planned.prepare, nftables)
     if stopped is not None:
         return stopped

@@ -10,9 +10,9 @@ from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.objects import Ruleset
-from hostfw.nft.render import render
+from hostfw.nft.render import Texts, render
 from hostfw.policy.bindings import LOOPBACK
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve import Resolving, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class Building:
     """What the last generation was built from, so that the next costs what changed since."""
 
     generation: Generation | None = None
+    resolving: Resolving = field(default_factory=Resolving)
     compiled: Compiled = field(default_factory=Compiled)
+    texts: Texts = field(default_factory=Texts)
 
 
 def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None) -> Generation | Refused:
@@ -61,12 +63,13 @@ def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None
     last = memory.generation if memory else None
     if last is not None and last.inspected is inspected and last.facts == facts:
         return last
-    plan, found = resolve(inspected.resources, inspected.settings, facts)
+    resolving = memory.resolving if memory else None
+    plan, found = resolve(inspected.resources, inspected.settings, facts, resolving)
     problems = in_order((*inspected.problems, *found))
     if errors(problems):
         return Refused(problems)
     ruleset = compile_plan(plan, memory=memory.compiled if memory else None)
-    script = render(ruleset)
+    script = render(ruleset, memory.texts if memory else None)
     generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems)
     if memory is not None:
         memory.generation = generation

@@ -7,7 +7,7 @@ from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.check import check
+from hostfw.policy.check import Checking, check
 from hostfw.policy.decode import Decoding, decode
 from hostfw.policy.feeds import filled
 
@@ -35,6 +35,7 @@ class Inspection:
     """What was found the last time, so that the next costs what changed since; kept by who asks again and again."""
 
     decoding: Decoding = field(default_factory=Decoding)
+    checking: Checking = field(default_factory=Checking)
     read_problems: tuple[Problem, ...] = ()
     unread: tuple[Problem, ...] = ()
     inspected: Inspected | None = None
@@ -63,7 +64,8 @@ def inspect(
         if last is not None and last.configuration == configuration:
             return last
     resources, feed_problems = filled(decoded.resources, configuration.feeds)
-    problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *check(resources, decoded.settings))
+    checked = check(resources, decoded.settings, memory.checking if memory else None)
+    problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
     inspected = Inspected(configuration, decoded.settings, resources, in_order(problems))
     if memory is not None:
         memory.read_problems, memory.unread, memory.inspected = read_problems, unread, inspected

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hostfw.model.values import Family
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, OverLimit, Rule, Ruleset, Set, SetRef, Table, Vmap
-from hostfw.nft.render import additions, base_chain_declaration, declarations, rules_text, table_name
+from hostfw.nft.render import Texts, additions, base_chain_declaration, declarations, rules_text, table_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,14 @@ class Change:
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
 
-def change(desired: Ruleset, installed: Iterable[InstalledTable]) -> Change:
-    """The change from the installed tables to a ruleset."""
+def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts | None = None) -> Change:
+    """The change from the installed tables to a ruleset; what is in `texts` is not written again."""
     by_family = {table.family: table for table in installed}
     pairs = [(table, by_family.get(table.family)) for table in desired.tables]
     present = [(table, there) for table, there in pairs if there is not None]
     contents = [fill for table, there in pairs for fill in _fills(table, there)]
     return Change(
-        prepare="".join(_prepare(table, there) for table, there in pairs),
+        prepare="".join(_prepare(table, there, texts) for table, there in pairs),
         fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
         edits=tuple(fill for fill in contents if fill.there and fill.marks),
         switch="".join(_switch(table, there) for table, there in pairs),
@@ -108,9 +108,9 @@ def as_installed(chain: BaseChain) -> InstalledBaseChain:
     return InstalledBaseChain(chain.policy_drop, len(chain.rules), chain.rules[-1].comment if chain.rules else "")
 
 
-def _prepare(desired: Table, installed: InstalledTable | None) -> str:
+def _prepare(desired: Table, installed: InstalledTable | None, texts: Texts | None) -> str:
     if installed is None:
-        return additions(replace(desired, base_chains=()), Table(desired.family))
+        return additions(replace(desired, base_chains=()), Table(desired.family), texts)
     missing = Table(
         desired.family,
         tuple(name for name in desired.counters if name not in installed.counters),
@@ -118,7 +118,9 @@ def _prepare(desired: Table, installed: InstalledTable | None) -> str:
         tuple(m for m in desired.maps if m.name not in installed.maps),
         tuple(c for c in desired.chains if c.name not in installed.chains),
     )
-    return "" if missing == Table(desired.family) else additions(missing, _looked_up(missing.chains, desired, missing))
+    if missing == Table(desired.family):
+        return ""
+    return additions(missing, _looked_up(missing.chains, desired, missing), texts)
 
 
 def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:

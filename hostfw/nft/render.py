@@ -1,18 +1,22 @@
 """nft text of our objects: what `nft -f` loads, and the very bytes that names are digests of."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import repeat
 from socket import AF_INET, AF_INET6, inet_ntop
+from typing import TypeVar
 
 from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import Family, PortRange, address_text
 from hostfw.nft.objects import (
     TABLE,
     BaseChain,
+    Chain,
     Dynamic,
     Element,
     ElementType,
+    Goto,
     Rule,
     Ruleset,
     Set,
@@ -25,14 +29,42 @@ DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
 
 _INDENT = "\t"
+_Named = TypeVar("_Named", Chain, VerdictMap)
 
 
-def render(ruleset: Ruleset) -> str:
+@dataclass(slots=True)
+class Texts:
+    """The commands of chains and maps that were written before, by their names, which stand for their content."""
+
+    _now: dict[tuple[type, Family, str], str] = field(default_factory=dict)
+    _before: dict[tuple[type, Family, str], str] = field(default_factory=dict)
+
+    def turn(self) -> None:
+        """Another ruleset is to be written: what it does not need is forgotten at the next turn."""
+        self._before, self._now = self._now, {}
+
+    def of(self, family: Family, objects: Iterable[_Named], write: Callable[[_Named, Family], str]) -> Iterator[str]:
+        """The command of each object, written now if it is the first time."""
+        now, before = self._now, self._before
+        for one in objects:
+            key = one.__class__, family, one.name
+            text = now.get(key)
+            if text is None:
+                text = before.get(key)
+                if text is None:
+                    text = write(one, family)
+                now[key] = text
+            yield text
+
+
+def render(ruleset: Ruleset, texts: Texts | None = None) -> str:
     """The whole ruleset as one script: complete, readable, and loadable over any earlier generation of ours.
 
     `flush table` empties the chains but keeps counters and the elements of sets, in the same transaction
-    (nft 1.0.6 and later), so loading it twice changes nothing.
+    (nft 1.0.6 and later), so loading it twice changes nothing. What is in `texts` is not written again.
     """
+    known = Texts() if texts is None else texts
+    known.turn()
     parts = ["#!/usr/sbin/nft -f\n"]
     for table in ruleset.tables:
         name = table_name(table.family)
@@ -44,7 +76,8 @@ def render(ruleset: Ruleset) -> str:
             parts.append(f"\n{declarations(Table(table.family, sets=apart))}")
             parts.extend(f"flush set {table_name(table.family)} {s.name}\n" for s in apart)
     for table in ruleset.tables:
-        parts.extend(f"\n{block}" for block in _blocks(table, Table(table.family), big_sets_empty=False) if block)
+        blocks = _blocks(table, Table(table.family), known, big_sets_empty=False)
+        parts.extend(f"\n{block}" for block in blocks if block)
     return "".join(parts)
 
 
@@ -53,12 +86,13 @@ def table_name(family: Family) -> str:
     return f"{family.nft} {TABLE}"
 
 
-def additions(table: Table, existing: Table) -> str:
+def additions(table: Table, existing: Table, texts: Texts | None = None) -> str:
     """What adds the objects of a table, beside those that exist: the sets that `host.elements` fills stay empty."""
-    return f"add table {table_name(table.family)}\n{''.join(_blocks(table, existing, big_sets_empty=True))}"
+    blocks = _blocks(table, existing, Texts() if texts is None else texts, big_sets_empty=True)
+    return f"add table {table_name(table.family)}\n{''.join(blocks)}"
 
 
-def _blocks(table: Table, existing: Table, *, big_sets_empty: bool) -> Iterator[str]:
+def _blocks(table: Table, existing: Table, texts: Texts, *, big_sets_empty: bool) -> Iterator[str]:
     """A table as commands, in an order that declares everything before it is referred to.
 
     No `table` block and no `add rule`: before these libnftables (1.0.6) reads the sets of every table on the host, dies
@@ -72,8 +106,8 @@ def _blocks(table: Table, existing: Table, *, big_sets_empty: bool) -> Iterator[
         yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in table.sets if s.apart)
     yield declarations(existing)
     yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)
-    yield from (_command(name, _map_text(m, family)) for m in table.maps)
-    yield from (rules_text(chain.name, chain.rules, family) for chain in table.chains)
+    yield from texts.of(family, table.maps, _map_command)
+    yield from texts.of(family, table.chains, _chain_command)
     for base in table.base_chains:
         yield f"{base_chain_declaration(base, family)}{rules_text(base.name, base.rules, family)}"
 
@@ -90,6 +124,14 @@ def rules_text(chain: str, rules: Iterable[Rule], family: Family) -> str:
     """The command that appends rules to a chain; `add rule` would read the sets of the host."""
     lines = "".join(f"{_INDENT}{rule_text(rule, family)}\n" for rule in rules)
     return f"add chain {table_name(family)} {chain} {{\n{lines}}}\n" if lines else ""
+
+
+def _chain_command(chain: Chain, family: Family) -> str:
+    return rules_text(chain.name, chain.rules, family)
+
+
+def _map_command(contents: VerdictMap, family: Family) -> str:
+    return _command(table_name(family), _map_text(contents, family))
 
 
 def _command(table: str, block: str) -> str:
@@ -172,10 +214,13 @@ def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> 
     yield from _storage_lines(contents.interval, len(contents.elements))
     if empty:
         return
-    elements = (
-        f"{_element_text(key, contents.type, family)} : {statement_text(verdict, family)}"
+    elements = [
+        # Tens of thousands of ports that lead to chains are what there is in number.
+        f"{key} : goto {verdict.chain}"
+        if isinstance(verdict, Goto) and contents.type is ElementType.PORT and isinstance(key, int)
+        else f"{_element_text(key, contents.type, family)} : {statement_text(verdict, family)}"
         for key, verdict in contents.elements
-    )
+    ]
     yield f"elements = {{ {', '.join(elements)} }}"
 
 

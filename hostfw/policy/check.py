@@ -2,16 +2,18 @@
 
 from bisect import bisect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import Profile, Resource, Resources, Rule, SelectorText, Tier
+from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, SelectorText, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.fields import did_you_mean, quoted
-from hostfw.policy.lint import lint
+from hostfw.policy.lint import Linting, lint
+from hostfw.policy.memory import ByResource
 from hostfw.policy.selector import SelectorError, parse
 from hostfw.policy.wording import listed
 
@@ -23,23 +25,35 @@ RESERVED_TIERS = {
 """The order and default action that Calico demands of the tiers it knows by name. Only `default` always exists."""
 
 
-def check(resources: Resources, settings: Settings) -> tuple[Problem, ...]:
+@dataclass(slots=True)
+class Checking:
+    """What was found wrong with each resource the last time."""
+
+    selectors: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
+    linting: Linting = field(default_factory=Linting)
+
+
+def check(resources: Resources, settings: Settings, memory: Checking | None = None) -> tuple[Problem, ...]:
     """The errors that only show across resources, and what looks unintended, as warnings."""
+    known = Checking() if memory is None else memory
     return in_order(
         (
             *_duplicates(resources),
             *_reserved_tiers(resources.tiers),
             *_built_in_profile(resources.profiles),
             *_references(resources),
-            *_selectors(resources),
-            *lint(resources, settings),
+            *_selectors(resources, known.selectors),
+            *lint(resources, settings, known.linting),
         )
     )
 
 
 def _duplicates(resources: Resources) -> Iterator[Problem]:
+    every = resources.all()
+    if len({(resource.__class__, resource.metadata.name) for resource in every}) == len(every):
+        return
     first: dict[tuple[str, str], Position] = {}
-    for resource in sorted(resources.all(), key=lambda r: r.metadata.position):
+    for resource in sorted(every, key=lambda r: r.metadata.position):
         kind, metadata = type(resource).__name__, resource.metadata
         earlier = first.get((kind, metadata.name))
         if earlier is None:
@@ -114,16 +128,27 @@ def _unknown(names: _Names, name: str, position: Position, otherwise: Position) 
     return Problem(position if position.line else otherwise, message, names.expected, hint)
 
 
-def _selectors(resources: Resources) -> Iterator[Problem]:
+def _selectors(resources: Resources, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:
     """Selectors that do not parse. Decoding refuses them; resources made otherwise may have them."""
+    known.turn()
     judged: dict[str, SelectorError | None] = {}
-    for selector in _selector_texts(resources):
+    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
+    for owner in owners:
+        yield from known.of(owner, partial(_wrong_selectors, owner, judged))
+
+
+def _wrong_selectors(
+    owner: GlobalNetworkPolicy | Profile, judged: dict[str, SelectorError | None]
+) -> tuple[Problem, ...]:
+    problems: list[Problem] = []
+    for selector in _selector_texts(owner):
         if selector.text not in judged:
             judged[selector.text] = _error_of(selector.text)
         error = judged[selector.text]
         if error is not None:
             message = f"the selector {quoted(selector.text)} does not parse: {error.message}"
-            yield Problem(selector.position, message, error.expected)
+            problems.append(Problem(selector.position, message, error.expected))
+    return tuple(problems)
 
 
 def _error_of(text: str) -> SelectorError | None:
@@ -134,12 +159,10 @@ def _error_of(text: str) -> SelectorError | None:
     return None
 
 
-def _selector_texts(resources: Resources) -> Iterator[SelectorText]:
-    for policy in resources.every_policy:
-        yield policy.selector
-        yield from _rule_selectors((*policy.ingress, *policy.egress))
-    for profile in resources.profiles:
-        yield from _rule_selectors((*profile.ingress, *profile.egress))
+def _selector_texts(owner: GlobalNetworkPolicy | Profile) -> Iterator[SelectorText]:
+    if isinstance(owner, GlobalNetworkPolicy):
+        yield owner.selector
+    yield from _rule_selectors((*owner.ingress, *owner.egress))
 
 
 def _rule_selectors(rules: Iterable[Rule]) -> Iterator[SelectorText]:

@@ -6,6 +6,8 @@ the number of rules: every distinct selector is evaluated once, over all endpoin
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import Position
@@ -16,35 +18,78 @@ from hostfw.model.values import Action, Direction
 from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.fields import quoted
 from hostfw.policy.lint_failsafe import opened_by_failsafe
+from hostfw.policy.memory import ByResource
 from hostfw.policy.selections import Selections, union
 from hostfw.policy.wording import listed
 
 
-def lint(resources: Resources, settings: Settings) -> tuple[Problem, ...]:
+@dataclass(slots=True)
+class Linting:
+    """What looked unintended in each policy and profile the last time, and what their selectors selected."""
+
+    found: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
+    selections: Selections | None = None
+    selected_from: tuple[object, ...] = ()
+
+
+def lint(resources: Resources, settings: Settings, memory: Linting | None = None) -> tuple[Problem, ...]:
     """Every warning about a configuration, in no order."""
-    selections = Selections(resources, learn_addresses=settings.learn_addresses)
+    known = Linting() if memory is None else memory
+    entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
+    selected_from = (*entities, settings.learn_addresses)
+    # While nothing else can be selected than the last time, what is found of a policy is its own affair.
+    if known.selections is None or known.selected_from != selected_from:
+        known.selections = Selections(resources, learn_addresses=settings.learn_addresses)
+        known.selected_from = selected_from
+    selections = known.selections
+    known.found.turn((*selected_from, settings.failsafe))
     return (
-        *_hidden_rules(resources.every_policy),
+        *_of_each(resources, settings, selections, known.found),
         *_equal_orders(resources.policies, selections),
         *_log_only(resources, selections),
-        *_unselecting_policies(resources, selections),
-        *_unmatching_rules(resources, selections),
+        *_without_endpoints(resources, selections),
         *_forward_passes(resources, selections),
-        *opened_by_failsafe(resources, settings, selections),
     )
+
+
+def _of_each(
+    resources: Resources, settings: Settings, selections: Selections, known: ByResource[tuple[Problem, ...]]
+) -> Iterator[Problem]:
+    """What shows in each policy and profile by itself."""
+    for policy in resources.every_policy:
+        yield from known.of(policy, partial(_of_policy, policy, selections))
+    for policy in resources.policies:
+        yield from known.of(policy, partial(_of_enforced_policy, policy, settings, selections), "enforced")
+    for profile in resources.profiles:
+        yield from known.of(profile, partial(_of_profile, profile, selections))
+
+
+def _of_policy(policy: GlobalNetworkPolicy, selections: Selections) -> tuple[Problem, ...]:
+    return (
+        *_hidden_rules(policy),
+        *_unselecting_policy(policy, selections),
+        *_unmatching_rules(policy, selections),
+    )
+
+
+def _of_enforced_policy(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> tuple[Problem, ...]:
+    return tuple(opened_by_failsafe(policy, settings, selections))
+
+
+def _of_profile(profile: Profile, selections: Selections) -> tuple[Problem, ...]:
+    return tuple(_unmatching_rules(profile, selections))
 
 
 def _warning(position: Position, message: str, hint: str = "") -> Problem:
     return Problem(position, message, hint=hint, severity=Severity.WARNING)
 
 
-def _hidden_rules(policies: Iterable[GlobalNetworkPolicy]) -> Iterator[Problem]:
-    for policy in policies:
-        for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
-            if rules and direction not in policy.types:
-                word = direction.value.title()
-                message = f"the {direction} rules of this policy are ignored, because types leaves {word} out"
-                yield _warning(rules[0].position, message, f"add {word} to types, or remove the rules")
+def _hidden_rules(policy: GlobalNetworkPolicy) -> Iterator[Problem]:
+    for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
+        if rules and direction not in policy.types:
+            word = direction.value.title()
+            message = f"the {direction} rules of this policy are ignored, because types leaves {word} out"
+            yield _warning(rules[0].position, message, f"add {word} to types, or remove the rules")
 
 
 def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selections) -> Iterator[Problem]:
@@ -95,29 +140,28 @@ def _log_only(resources: Resources, selections: Selections) -> Iterator[Problem]
             yield _warning(policy.metadata.position, message, "end it with a rule that has action: Pass or Allow")
 
 
-def _unselecting_policies(resources: Resources, selections: Selections) -> Iterator[Problem]:
+def _without_endpoints(resources: Resources, selections: Selections) -> Iterator[Problem]:
     if resources.every_policy and not selections.every_endpoint:
         first = min(resources.every_policy, key=lambda policy: policy.metadata.position)
         message = "there is no HostEndpoint, so no policy applies to anything"
         yield _warning(first.metadata.position, message, "write a HostEndpoint, with interfaceName: '*' for every one")
-        return
-    for policy in resources.every_policy:
-        if not selections.endpoints(policy.selector.text):
-            position = policy.selector.position if policy.selector.position.line else policy.metadata.position
-            message = f"the selector {quoted(policy.selector.text)} selects no HostEndpoint"
-            yield _warning(position, message, "compare it with the labels of the HostEndpoints and their profiles")
 
 
-def _unmatching_rules(resources: Resources, selections: Selections) -> Iterator[Problem]:
-    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
-    for owner in owners:
-        for direction in Direction:
-            for rule in owner.rules(direction):
-                for side in (rule.source, rule.destination):
-                    if side.selector is not None or side.not_selector is not None:
-                        yield from _unmatching_selectors(side, selections)
-                    if side.ports or side.not_ports:
-                        yield from _unknown_ports(rule, side, selections)
+def _unselecting_policy(policy: GlobalNetworkPolicy, selections: Selections) -> Iterator[Problem]:
+    if selections.every_endpoint and not selections.endpoints(policy.selector.text):
+        position = policy.selector.position if policy.selector.position.line else policy.metadata.position
+        message = f"the selector {quoted(policy.selector.text)} selects no HostEndpoint"
+        yield _warning(position, message, "compare it with the labels of the HostEndpoints and their profiles")
+
+
+def _unmatching_rules(owner: GlobalNetworkPolicy | Profile, selections: Selections) -> Iterator[Problem]:
+    for direction in Direction:
+        for rule in owner.rules(direction):
+            for side in (rule.source, rule.destination):
+                if side.selector is not None or side.not_selector is not None:
+                    yield from _unmatching_selectors(side, selections)
+                if side.ports or side.not_ports:
+                    yield from _unknown_ports(rule, side, selections)
 
 
 def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[Problem]:

@@ -9,26 +9,25 @@ from collections.abc import Iterable, Iterator
 from hostfw.model.cidr_set import Cidrs
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import EntityRule, Resources, Rule
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Settings
 from hostfw.model.values import Action, Cidr, Direction, PortRange
 from hostfw.policy.selections import Selections
 
 
-def opened_by_failsafe(resources: Resources, settings: Settings, selections: Selections) -> Iterator[Problem]:
-    """The rules that restrict a port which a failsafe opens."""
+def opened_by_failsafe(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> Iterator[Problem]:
+    """The rules of a policy that restrict a port which a failsafe opens."""
+    if not selections.endpoints(policy.selector.text):
+        return
     failsafes = {Direction.INGRESS: settings.failsafe.inbound, Direction.EGRESS: settings.failsafe.outbound}
-    for policy in resources.policies:
-        if not selections.endpoints(policy.selector.text):
-            continue
-        for direction in policy.types:
-            for rule in policy.rules(direction):
-                if rule.action is Action.ALLOW and not policy.is_of(PolicyClass.NORMAL):
-                    # Without an end of their tier, Allow rules limit nothing.
-                    continue
-                opened = [port for port in failsafes[direction] if _restricts(rule, direction, port, selections)]
-                if opened:
-                    yield _problem(rule, direction, opened)
+    for direction in policy.types:
+        for rule in policy.rules(direction):
+            if rule.action is Action.ALLOW and not policy.is_of(PolicyClass.NORMAL):
+                # Without an end of their tier, Allow rules limit nothing.
+                continue
+            opened = [port for port in failsafes[direction] if _restricts(rule, direction, port, selections)]
+            if opened:
+                yield _problem(rule, direction, opened)
 
 
 def _problem(rule: Rule, direction: Direction, opened: list[FailsafePort]) -> Problem:

@@ -11,6 +11,7 @@ from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Direction
 from hostfw.policy.address_book import AddressBook
 from hostfw.policy.labels import effective_labels, index_labels, members, selected
+from hostfw.policy.memory import ByResource
 from hostfw.policy.order import EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.planned_rules import Owner, plan_rules
 from hostfw.policy.selector import parse
@@ -36,18 +37,24 @@ def plan_directions(
     profiles: Mapping[str, Profile],
     book: AddressBook,
     direction: Direction,
+    known: ByResource[PlannedPolicy],
 ) -> list[PlannedDirection]:
-    """What governs one direction of each endpoint; equal parts are the same object in all of them."""
+    """What governs one direction of each endpoint; equal parts are the same object in all of them.
+
+    `known` are the policies and profiles as the book made them earlier.
+    """
     tiers = tiers_in_order(resources.tiers)
     policies = policies_in_order(resources, tiers, direction)
 
     @cache
     def policy_at(place: int) -> PlannedPolicy:
-        return _plan_policy(policies[place], direction, book)
+        policy = policies[place]
+        return known.of(policy.spec, lambda: _plan_policy(policy, direction, book), (direction, policy.kind))
 
     @cache
     def profile_named(name: str) -> PlannedPolicy:
-        return _plan_profile(profiles[name], direction, book)
+        profile = profiles[name]
+        return known.of(profile, lambda: _plan_profile(profile, direction, book), direction)
 
     @cache
     def tiers_of(places: tuple[int, ...]) -> tuple[PlannedTier, ...]:

@@ -7,25 +7,40 @@ parses.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from hostfw.model.facts import HostFacts
-from hostfw.model.plan import Plan, PlannedEndpoint
+from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy
 from hostfw.model.problems import Problem, Severity, in_order
-from hostfw.model.resources import HostEndpoint, Profile, Resources
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction
 from hostfw.policy.address_book import AddressBook
 from hostfw.policy.bindings import LOOPBACK, Bindings, bind
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.labels import effective_labels
+from hostfw.policy.memory import ByResource
 from hostfw.policy.planned_directions import Governing, plan_directions
 from hostfw.policy.selector import matches, parse
 from hostfw.policy.wording import listed
 
 
-def resolve(resources: Resources, settings: Settings, facts: HostFacts) -> tuple[Plan, tuple[Problem, ...]]:
-    """The Plan of a host, and warnings about what its facts make of the resources."""
+@dataclass(slots=True)
+class Resolving:
+    """The address book of the last time, and the policies and profiles as they were planned with it."""
+
+    book: AddressBook | None = None
+    planned: ByResource[PlannedPolicy] = field(default_factory=ByResource)
+
+
+def resolve(
+    resources: Resources, settings: Settings, facts: HostFacts, memory: Resolving | None = None
+) -> tuple[Plan, tuple[Problem, ...]]:
+    """The Plan of a host, and warnings about what its facts make of the resources.
+
+    With a memory, policies that are the very resources of the last time, and mean the same addresses, are planned as
+    the very same objects.
+    """
     node = (settings.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.node == node)
     bound, problems = bind(local, resources.interface_groups, settings.loopback, facts)
@@ -33,8 +48,9 @@ def resolve(resources: Resources, settings: Settings, facts: HostFacts) -> tuple
 
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
-    book = AddressBook(known, profiles)
-    ingress, egress = (plan_directions(governing, resources, profiles, book, d) for d in Direction)
+    memory = Resolving() if memory is None else memory
+    book = _address_book(known, profiles, memory)
+    ingress, egress = (plan_directions(governing, resources, profiles, book, d, memory.planned) for d in Direction)
     endpoints = tuple(
         PlannedEndpoint(one.endpoint.metadata.name, into, out, one.endpoint.metadata.position)
         for one, into, out in zip(governing, ingress, egress, strict=True)
@@ -42,6 +58,28 @@ def resolve(resources: Resources, settings: Settings, facts: HostFacts) -> tuple
     plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard)
     warnings = (*_node_problems(resources, local, node), *_untracked_problems(resources, governing, profiles))
     return plan, in_order((*problems, *warnings))
+
+
+def _address_book(resources: Resources, profiles: Mapping[str, Profile], memory: Resolving) -> AddressBook:
+    """The address book, and everything that was planned with another one forgotten."""
+    written_in = (resources.endpoints, resources.network_sets, resources.feeds, dict(profiles))
+    if memory.book is None or memory.planned.rests_on != written_in:
+        memory.book = AddressBook(resources, profiles)
+    memory.planned.turn(written_in, keep=_asks_no_book)
+    return memory.book
+
+
+def _asks_no_book(owner: object) -> bool:
+    """Whether a policy or profile names nothing that an address book would have to look up."""
+    if not isinstance(owner, GlobalNetworkPolicy | Profile):
+        return False
+    return not any(
+        side.selector is not None
+        or side.not_selector is not None
+        or any(isinstance(port, str) for port in (*side.ports, *side.not_ports))
+        for rule in (*owner.ingress, *owner.egress)
+        for side in (rule.source, rule.destination)
+    )
 
 
 def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopback) -> list[Governing]:

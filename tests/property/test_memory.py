@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -179,4 +178,3 @@ def test_plans_compile_alike_with_the_memory_of_other_plans(one_after_another: l
         fresh = compile_plan(plan, costs)
         assert ruleset == fresh
         assert render(ruleset) == render(fresh)
-    assert product
