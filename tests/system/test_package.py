@@ -10,11 +10,14 @@ from hostfw.testing.hosts.host import Host
 from hostfw.testing.hosts.package import install_package
 from tests.system.street import CLOSED, OPEN, Street, configure, connects
 
+ROOT = Path(__file__).parents[2]
 UNITS = ("hostfw.service", "hostfw-boot.service")
 OTHER_TABLE = "table inet others {\n\tcounter kept {\n\t\tpackets 0 bytes 0\n\t}\n}\n"
 
 # What a package manager, the journal and the host itself write, whatever the package; paths of hostfw are never here.
 _NOT_OURS = re.compile(r"/(dev|proc|sys|run|tmp|root|var/(cache|log|tmp|lib/(apt|dpkg|systemd|private)))(/|$)")
+_DEBIANS = re.compile(r"/usr/share/(doc|lintian)/|/dist-packages/hostfw-|/dist-packages/hostfw/.*\.py/|__pycache__")
+"""What the package has beyond `make install`, and modules, which either takes as they are."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def tables(host: Host) -> list[str]:
 
 
 def chains(host: Host) -> str:
-    """All chains and rules in force, without the elements of sets: some note who was denied, and change all the time."""
+    """All chains and rules in force, without the elements of sets, some of which note who was denied."""
     return host.run(["nft", "--stateless", "--terse", "list", "ruleset"]).stdout
 
 
@@ -215,3 +218,20 @@ def test_what_shells_and_readers_need_is_where_they_look(host: Host) -> None:
         *(f"{share}/man/man{page[-1]}/{page}.gz" for page in ("hostfw-audit.7", "hostfw.service.8")),
     } <= listed
     assert not [path for path in listed if "/hostfw/testing" in path or "__pycache__" in path]
+
+
+def test_make_install_gives_what_the_package_gives(package: Path, tmp_path: Path) -> None:
+    """The same files at the same places, but for what only Debian needs."""
+    by_dpkg, by_make = tmp_path / "package", tmp_path / "make"
+    subprocess.run(["dpkg-deb", "--extract", package, by_dpkg], check=True)
+    subprocess.run(["make", "--quiet", "install", f"DESTDIR={by_make}"], cwd=ROOT, check=True, capture_output=True)
+
+    found = [
+        {
+            (str(path.relative_to(root)).removesuffix(".gz"), path.stat().st_mode)
+            for path in root.rglob("*")
+            if not _DEBIANS.search(f"{path}/")
+        }
+        for root in (by_dpkg, by_make)
+    ]
+    assert found[1] == found[0]
