@@ -220,8 +220,10 @@ def _mapping(value: object) -> Json:
 
 def defaults() -> str:
     """Every setting with its default, and with that of `compatibility: calico`."""
-    head = "[[ *Setting*\n:[ *Default*\n:[ *With compatibility: calico*\n"
-    return head + "".join(f"|  {name}\n:  {usual}\n:  {calico}\n" for name, usual, calico in default_rows()) + "\n"
+    return "".join(
+        f"*{name}*\n\t{usual}{'' if calico == usual else f'; with *compatibility: calico*: {calico}'}\n\n"
+        for name, usual, calico in default_rows()
+    )
 
 
 def default_rows() -> Iterator[tuple[str, str, str]]:
@@ -229,7 +231,7 @@ def default_rows() -> Iterator[tuple[str, str, str]]:
     for path in leaves():
         if path[0] not in ("apiVersion", "kind", "compatibility"):
             usual, calico = _default(path, Settings()), _default(path, CALICO_COMPATIBLE)
-            yield escaped(".".join(path)), escaped(usual), "the same" if usual == calico else escaped(calico)
+            yield escaped(".".join(path)), escaped(usual), escaped(calico)
 
 
 def leaves() -> Iterator[tuple[str, ...]]:

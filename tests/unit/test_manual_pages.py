@@ -97,9 +97,9 @@ def test_every_setting_has_its_default() -> None:
     assert {path[0] for path in leaves()} == SETTINGS_SHAPE.known
     assert rows["unmanagedInterfaces.ingress"] == ("deny", "allow")
     assert rows["failsafe.inbound"][0] == "tcp:22, udp:68, udp:546"
-    assert rows["logging.group"] == ("100", "the same")
-    assert rows["packetMarks"] == ("0x30000000", "the same")
-    assert rows["node"] == ("the host name", "the same")
+    assert rows["logging.group"] == ("100", "100")
+    assert rows["packetMarks"] == ("0x30000000", "0x30000000")
+    assert rows["node"] == ("the host name", "the host name")
 
 
 def test_hostfwctl_has_every_verb_option_and_exit_status() -> None:
