@@ -1,0 +1,497 @@
+"""What the doctor finds, of what it is given to see."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hostfw.engine.block import BlockState
+from hostfw.engine.conflicts import conflicts
+from hostfw.engine.doctor import Patient, Service, examine
+from hostfw.engine.doctor_surroundings import UNIT_NAMES
+from hostfw.engine.host import Directories
+from hostfw.engine.inspection import inspect
+from hostfw.engine.outcomes import Status
+from hostfw.host.base_chains import OtherChain, OtherTable
+from hostfw.host.block_table import BlockTable
+from hostfw.host.errors import HostError
+from hostfw.host.in_force import InForce
+from hostfw.host.nf_tables import BaseHook
+from hostfw.host.pending import Pending
+from hostfw.host.surroundings import (
+    Mode,
+    Surroundings,
+    Tracking,
+    Unit,
+    Versions,
+    legacy_tables,
+    modes,
+    tracking,
+    units_of,
+)
+from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.model.evidence import Evidence, Listener
+from hostfw.model.facts import HostFacts
+from hostfw.model.findings import Check
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import Family
+from tests.unit.cli_runs import WEB, Machine, machine
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+RUNNING = tuple(Unit(name, "loaded", "enabled", "active") for name in ("hostfw-boot.service", "hostfw.service"))
+AROUND = Surroundings(
+    units=(
+        *RUNNING,
+        Unit("nftables.service", "loaded", "disabled", "inactive"),
+        Unit("ufw.service", "not-found", "", "inactive"),
+    ),
+    versions=Versions("1.0.6", "6.1.0-28-amd64", "3.11.2", "0.7.2"),
+    modes=(Mode(Path("/var/lib/hostfw"), 0, 0o700), Mode(Path("/run/hostfw"), 0, 0o755)),
+    tracking=Tracking(79, 100),
+)
+TABLES = KernelTables(1, KernelTable(Family.V4, exists=True), KernelTable(Family.V6, exists=True))
+RECORD = InForce("0a1b2c", NOW, 1, ())
+ENDPOINT = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink}
+spec: {node: web1, interfaceName: eth0}
+"""
+
+
+def configuration(text: str = ENDPOINT, settings: str = "") -> Configuration:
+    """A configuration of one file, with settings."""
+    return Configuration(Source("hostfw.yaml", settings) if settings else None, (Source("host.yaml", text),))
+
+
+HEALTHY = Patient(
+    Directories(),
+    Status(True, RECORD, (), TABLES),
+    inspect(configuration()),
+    accepted=inspect(configuration()),
+    facts=HostFacts("web1"),
+    evidence=Evidence(listeners=(Listener(Family.V4, 22),)),
+    service=Service(listening=True),
+    surroundings=AROUND,
+)
+
+
+def status(**changes: object) -> Patient:
+    """A healthy host, but for its status."""
+    return replace(HEALTHY, status=replace(HEALTHY.status, **changes))  # type: ignore[arg-type]
+
+
+def around(**changes: object) -> Patient:
+    """A healthy host, but for its surroundings."""
+    return replace(HEALTHY, surroundings=replace(AROUND, **changes))  # type: ignore[arg-type]
+
+
+def listening(*listeners: Listener) -> Patient:
+    """A healthy host on which ssh servers listen elsewhere."""
+    return replace(HEALTHY, evidence=Evidence(listeners=listeners))
+
+
+def unit(name: str, load: str = "loaded", file: str = "enabled", active: str = "active") -> Patient:
+    """A healthy host, but for one unit."""
+    return around(units=(Unit(name, load, file, active),))
+
+
+def versioned(**changes: str) -> Patient:
+    """A healthy host with another version of something."""
+    return around(versions=replace(AROUND.versions, **changes))
+
+
+PENDING = Pending("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_monotonic_s=9, boot_id="b")
+BAD = inspect(configuration(ENDPOINT.replace("interfaceName", "interfaceNam")))
+OTHERS = inspect(configuration(ENDPOINT.replace("web1", "web2")))
+NONE = inspect(Configuration())
+GARBAGE = Problem(Position("/var/lib/hostfw/accepted", 1, 1), "is not what hostfw wrote", hint="`hostfwctl apply`")
+LOST = "the file of Feed lost 90%"
+SHRUNK = Problem(Position("feeds.yaml", 4, 3), LOST, hint="--accept-shrink", severity=Severity.WARNING)
+OPEN = inspect(configuration(settings="failsafe: {inbound: [2222]}\n"))
+LOG = inspect(configuration(settings="logging: {group: 7}\n"))
+NOBODY = "nobody follows the interfaces, logs what is denied, or repairs what others change"
+TWO = "two firewalls decide about every packet, and both must let it pass"
+UNTIL = "nothing protects the host from the boot on until the service runs"
+INVALID = "the configuration is invalid, so that no reload takes it:"
+FULL = "when it is full the kernel drops new connections, whatever policy says"
+LEGACY = "they decide about every packet as well, and nft does not show them"
+FLUSH = "its start, stop and reload flush every ruleset of the host, ours among them"
+DIES = "`nft list ruleset` and scripts with table blocks fail, though hostfw itself works"
+PATIENTS = [
+    ("a healthy host", HEALTHY, []),
+    (
+        "nothing in force",
+        status(in_force=False, record=None),
+        ["no rules of hostfw are in force: every packet passes that no other program denies"],
+    ),
+    (
+        "no record of what is in force",
+        status(record=None),
+        ["what is in force is not on record, as after a boot without the service"],
+    ),
+    (
+        "a block",
+        replace(HEALTHY, blocked=BlockState(BlockTable(()), None)),
+        ["the host is blocked: nothing passes, whatever policy says"],
+    ),
+    (
+        "a block that another took away",
+        replace(HEALTHY, blocked=BlockState(None, None)),
+        ["the host was blocked, and another program took the block away"],
+    ),
+    ("one thing changed", status(drift=("chain x is gone",)), ["another program changed our tables: chain x is gone"]),
+    (
+        "much changed",
+        status(drift=("chain x is gone", "chain y is gone")),
+        ["another program changed our tables: chain x is gone, and 1 more"],
+    ),
+    (
+        "a confirmation that waits",
+        status(pending=PENDING, left_s=8.6),
+        ["generation 0d is taken back in 9 s, unless confirmed"],
+    ),
+    ("what could not be taken back", status(warnings=("it could not",)), ["it could not"]),
+    (
+        "an invalid configuration",
+        replace(HEALTHY, inspected=BAD),
+        [f"{INVALID} host.yaml:4:7: the HostEndpoint names no interface, and 1 more"],
+    ),
+    (
+        "the configuration of another host",
+        replace(HEALTHY, inspected=OTHERS),
+        ["no HostEndpoint is of this host, whose node name is web1: they are of web2"],
+    ),
+    (
+        "no HostEndpoint",
+        replace(HEALTHY, inspected=NONE),
+        ["there is no HostEndpoint, so that no policy governs any interface"],
+    ),
+    ("a host that does not tell its name", replace(HEALTHY, inspected=OTHERS, facts=None), []),
+    (
+        "ssh elsewhere",
+        listening(Listener(Family.V4, 2222, 0x0A000001, "dropbear")),
+        ["dropbear listens on port 2222 of 10.0.0.1, which no failsafe opens: a wrong policy may close it"],
+    ),
+    ("ssh elsewhere with a failsafe", replace(listening(Listener(Family.V4, 2222)), accepted=OPEN), []),
+    (
+        "a failsafe for nobody",
+        replace(HEALTHY, accepted=OPEN),
+        ["sshd listens on port 22, which no failsafe opens: a wrong policy may close it"],
+    ),
+    ("ssh on lo", listening(Listener(Family.V4, 9, 0x7F000001), Listener(Family.V6, 9, 1)), []),
+    ("a host that does not tell who listens", replace(HEALTHY, evidence=None), []),
+    ("a feed that shrank", replace(HEALTHY, shrunk_feeds=(SHRUNK,)), ["feeds.yaml:4: the file of Feed lost 90%"]),
+    (
+        "a state that is damaged",
+        replace(HEALTHY, accepted=None, accepted_problems=(GARBAGE,)),
+        ["/var/lib/hostfw/accepted: is not what hostfw wrote"],
+    ),
+    (
+        "a script that the boot misses",
+        replace(HEALTHY, boots=False),
+        ["/var/lib/hostfw/last-good.nft is missing: the next boot enforces the failsafes alone"],
+    ),
+    (
+        "a service in trouble",
+        replace(HEALTHY, service=Service(listening=True, trouble="the disk is full")),
+        ["the service is in trouble: the disk is full"],
+    ),
+    (
+        "legacy iptables",
+        around(legacy=("ip filter", "ip6 filter")),
+        [f"tables of legacy iptables are loaded (ip filter, ip6 filter): {LEGACY}"],
+    ),
+    (
+        "nftables.service",
+        unit("nftables.service", active="inactive"),
+        [f"nftables.service is enabled: {FLUSH}"],
+    ),
+    (
+        "firewalld beside us",
+        unit("firewalld.service"),
+        [f"firewalld.service is enabled and running: {TWO}"],
+    ),
+    ("ufw that only runs", unit("ufw.service", file="disabled"), [f"ufw.service is running: {TWO}"]),
+    ("a masked firewall", unit("ufw.service", load="masked", file="masked", active="inactive"), []),
+    (
+        "no unit of ours",
+        unit("hostfw.service", load="not-found", file="", active="inactive"),
+        [f"hostfw.service is not installed: {NOBODY}"],
+    ),
+    (
+        "a masked unit of ours",
+        unit("hostfw.service", load="masked", file="masked", active="inactive"),
+        [f"hostfw.service is masked: {NOBODY}"],
+    ),
+    (
+        "a boot without us",
+        unit("hostfw-boot.service", file="disabled"),
+        [f"hostfw-boot.service is not enabled: after a boot {UNTIL}"],
+    ),
+    ("a unit of ours that failed", unit("hostfw.service", active="failed"), ["hostfw.service failed"]),
+    ("a service that is off", unit("hostfw.service", active="inactive"), [f"hostfw.service does not run: {NOBODY}"]),
+    ("an old nft", versioned(nft="1.0.5"), ["nft 1.0.5 is older than 1.0.6, the oldest that hostfw is for"]),
+    (
+        "an old kernel",
+        versioned(kernel="4.19.0-27-amd64"),
+        ["the kernel 4.19.0-27-amd64 is older than 5.10, the oldest that hostfw is for"],
+    ),
+    ("no pyroute2", versioned(pyroute2=""), ["pyroute2 is not installed"]),
+    ("newer everything", versioned(nft="1.1.3", kernel="6.12.43+deb13-amd64", pyroute2="0.9.post1"), []),
+    (
+        "sets of a newer nft",
+        around(nft_dies=True, noted=("inet newer",)),
+        [f"nft 1.0.6 dies of sets that a newer nft wrote (inet newer): {DIES}"],
+    ),
+    (
+        "a state of somebody else's",
+        around(modes=(Mode(Path("/var/lib/hostfw"), 1000, 0o700),)),
+        ["/var/lib/hostfw belongs to user 1000, who may decide what this host lets pass"],
+    ),
+    (
+        "a run directory for all",
+        around(modes=(Mode(Path("/run/hostfw"), 0, 0o1777),)),
+        ["/run/hostfw is writable by others than root (mode 1777)"],
+    ),
+    ("our own reader", around(readers=frozenset((100,))), []),
+    (
+        "another's reader",
+        replace(around(readers=frozenset((100,))), service=None),
+        ["another program reads NFLOG group 100, so that nothing that is denied gets into the journal"],
+    ),
+    ("another's reader of another group", replace(around(readers=frozenset((100,))), service=None, accepted=LOG), []),
+    (
+        "connection tracking that is nearly full",
+        around(tracking=Tracking(80, 100)),
+        [f"connection tracking is 80% full (80 of 100): {FULL}"],
+    ),
+    ("no connection tracking", around(tracking=None), []),
+    ("a kernel that does not tell", around(unseen=("not permitted",)), ["could not be looked at: not permitted"]),
+]
+
+
+@pytest.mark.parametrize(("patient", "expected"), [pytest.param(*case[1:], id=case[0]) for case in PATIENTS])
+def test_each_trouble_is_one_finding(patient: Patient, expected: list[str]) -> None:
+    """In one sentence, and with a next step."""
+    found = examine(patient)
+
+    assert [finding.message for finding in found] == expected
+    assert [finding for finding in found if not finding.next] == []
+
+
+def test_of_nftables_service_stopping_is_not_the_next_step() -> None:
+    """Its stop flushes every ruleset."""
+    (found,) = examine(unit("nftables.service"))
+
+    assert found.next == "`systemctl disable nftables.service`, without --now, which would flush everything"
+
+
+def test_every_check_has_a_case() -> None:
+    """So that none of them is without a test; the tables of others have their own."""
+    tried = {finding.check for _, patient, _ in PATIENTS for finding in examine(patient)}
+
+    assert set(Check) == tried
+
+
+def base(
+    name: str, hook: str, priority: int = 0, *, denies: bool = False, to: tuple[str, ...] | None = ()
+) -> OtherChain:
+    """A base chain of another program."""
+    return OtherChain(name, BaseHook("filter", hook, priority, "accept"), denies, to)
+
+
+def chain(name: str, *, denies: bool = False, to: tuple[str, ...] = ()) -> OtherChain:
+    """A regular chain of another program."""
+    return OtherChain(name, None, denies, to)
+
+
+def table(title: str, *chains: OtherChain) -> OtherTable:
+    """A table of another program."""
+    family, _, name = title.partition(" ")
+    return OtherTable(family, name, chains)
+
+
+NAT = OtherChain("POSTROUTING", BaseHook("nat", "postrouting", 100, "accept"), denies=True)
+DENIES = " denies packets as well:"
+STILL = "what policy allows it may still deny at"
+CONFLICTS = [
+    ("a chain that denies nothing", [table("inet x", base("c", "input"))], []),
+    ("a nat chain", [table("inet x", NAT)], []),
+    ("a bridge", [table("bridge x", base("c", "forward", denies=True))], []),
+    ("a denial that nothing leads to", [table("inet x", base("c", "input"), chain("d", denies=True))], []),
+    (
+        "a denial two jumps away, round in a circle",
+        [table("inet x", base("c", "input", to=("d",)), chain("d", to=("e", "c")), chain("e", denies=True, to=("d",)))],
+        [f"the table inet x{DENIES} {STILL} input (0)"],
+    ),
+    (
+        "a denial behind a verdict map",
+        [table("inet x", base("c", "output", 7, to=None), chain("d", denies=True))],
+        [f"the table inet x{DENIES} {STILL} output (7)"],
+    ),
+    (
+        "before and behind",
+        [table("inet x", base("a", "input", -5, denies=True), base("b", "postrouting", -9, denies=True))],
+        [f"the table inet x{DENIES} what it denies at input (-5) never comes to policy, and {STILL} postrouting (-9)"],
+    ),
+    (
+        "one program in both families",
+        [
+            table("ip kube-proxy", base("f", "forward", denies=True)),
+            table("ip6 kube-proxy", base("f", "forward", denies=True)),
+        ],
+        [f"kube-proxy (ip kube-proxy, ip6 kube-proxy){DENIES} {STILL} forward (0)"],
+    ),
+    (
+        "a ban of fail2ban's own name",
+        [table("ip f2b-table", base("f", "input", -1, denies=True))],
+        ["fail2ban (ip f2b-table) denies packets as well: what it denies at input (-1) never comes to policy"],
+    ),
+    (
+        "one program by the chains that it has in iptables",
+        [
+            table(
+                "ip filter",
+                base("INPUT", "input", to=("KUBE-FIREWALL", "f2b-sshd")),
+                chain("KUBE-FIREWALL", denies=True),
+                chain("f2b-sshd"),
+            )
+        ],
+        [f"kube-proxy (ip filter){DENIES} {STILL} input (0)"],
+    ),
+    (
+        "rules of iptables that are nobody's",
+        [table("ip filter", base("INPUT", "input", denies=True))],
+        [f"iptables (ip filter){DENIES} {STILL} input (0)"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("others", "expected"), [pytest.param(*case[1:], id=case[0]) for case in CONFLICTS])
+def test_only_who_denies_is_a_conflict(others: list[OtherTable], expected: list[str]) -> None:
+    """By what its base chains lead to, and what that does to our verdicts."""
+    found = conflicts(others)
+
+    assert [finding.message for finding in found] == expected
+    assert {finding.check for finding in found} <= {Check.OTHER_TABLE}
+
+
+# ------------------------------------------------------------------------------------------------- what is around
+
+
+def test_units_are_read_as_systemctl_shows_them() -> None:
+    """Those that are not there, too."""
+    shown = (
+        "Id=hostfw.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\n"
+        "Id=ufw.service\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+    )
+
+    assert list(units_of(shown)) == [
+        Unit("hostfw.service", "loaded", "enabled", "active"),
+        Unit("ufw.service", "not-found", "", "inactive"),
+    ]
+    assert list(units_of("")) == []
+
+
+def test_legacy_iptables_shows_in_proc(tmp_path: Path) -> None:
+    """The tables that are loaded, of both families; without its modules there is nothing."""
+    net = tmp_path / "thread-self/net"
+    net.mkdir(parents=True)
+    assert legacy_tables(tmp_path) == ()
+    (net / "ip_tables_names").write_text("nat\nfilter\n")
+    (net / "ip6_tables_names").write_text("filter\n")
+    assert legacy_tables(tmp_path) == ("ip filter", "ip nat", "ip6 filter")
+
+
+def test_connection_tracking_shows_in_proc(tmp_path: Path) -> None:
+    """Unless nothing is tracked."""
+    folder = tmp_path / "sys/net/netfilter"
+    folder.mkdir(parents=True)
+    assert tracking(tmp_path) is None
+    (folder / "nf_conntrack_count").write_text("12\n")
+    (folder / "nf_conntrack_max").write_text("65536\n")
+    assert tracking(tmp_path) == Tracking(12, 65536)
+
+
+def test_directories_that_are_not_there_have_no_permissions(tmp_path: Path) -> None:
+    """And the others have theirs."""
+    there = tmp_path / "there"
+    there.mkdir(mode=0o750)
+    there.chmod(0o750)
+
+    assert modes((there, tmp_path / "not")) == (Mode(there, there.stat().st_uid, 0o750),)
+
+
+# ----------------------------------------------------------------------------------------------------- the verb
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A host in memory whose surroundings are sound."""
+    made = machine(tmp_path, monkeypatch)
+    monkeypatch.setattr("hostfw.cli.doctor.look_around", lambda *_: AROUND)
+    made.write(host=ENDPOINT, web=WEB)
+    return made
+
+
+def test_a_sound_host_is_told_so(host: Machine) -> None:
+    """With exit status 0 and nothing to read."""
+    assert host.hostfwctl("apply").status == 0
+    status, out, err = host.hostfwctl("doctor")
+
+    assert (status, out, err) == (0, "", "nothing found: all is as it should be\n")
+
+
+def test_findings_are_lines_with_the_next_step(host: Machine) -> None:
+    """And exit status 1."""
+    status, out, err = host.hostfwctl("doctor")
+
+    assert (status, err) == (1, "1 finding\n")
+    assert out == (
+        "in-force: no rules of hostfw are in force: every packet passes that no other program denies. "
+        "Next: `hostfwctl apply`\n"
+    )
+
+
+def test_programs_get_a_list(host: Machine) -> None:
+    """Of the same findings, empty where there are none."""
+    status, out, _ = host.hostfwctl("doctor", "-o", "json")
+    found = json.loads(out)
+    host.hostfwctl("apply")
+    sound = json.loads(host.hostfwctl("doctor", "-o", "json").out)
+
+    assert status == 1
+    assert (found["kind"], found["summary"]) == ("FindingList", {"findings": 1})
+    assert found["items"] == [
+        {
+            "check": "in-force",
+            "message": "no rules of hostfw are in force: every packet passes that no other program denies",
+            "next": "`hostfwctl apply`",
+        }
+    ]
+    assert sound["items"] == []
+
+
+def test_what_a_host_does_not_tell_is_left_out(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks that need it are; the others go on."""
+
+    def refused(_: Machine, __: str | None) -> HostFacts:
+        raise HostError("the interfaces of this host cannot be read")
+
+    host.hostfwctl("apply")
+    host.write(host=ENDPOINT.replace("web1", "web2"))
+    before = host.hostfwctl("doctor").status
+    monkeypatch.setattr(Machine, "observed", refused)
+
+    assert (before, host.hostfwctl("doctor").status) == (1, 0)
+
+
+def test_the_units_that_are_asked_for_are_known() -> None:
+    """Ours, and those of every other firewall that is told of."""
+    ours, others = {"hostfw.service", "hostfw-boot.service"}, {"nftables.service", "firewalld.service", "ufw.service"}
+    assert ours | others < set(UNIT_NAMES)
