@@ -33,6 +33,8 @@ _ECHOES = {Family.V4: (0, 8), Family.V6: (128, 129)}
 _TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR")
 _PROTOCOL_NAMES = {protocol.number: protocol.name for protocol in PROTOCOLS.values()}
 
+_PROTOCOL_NUMBERS = {name: number for number, name in _PROTOCOL_NAMES.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Headers:
@@ -95,6 +97,22 @@ def headers(payload: bytes, family: Family | None = None) -> Headers:
 def protocol_name(number: int) -> str:
     """The name of a protocol in `projectcalico.org/v3`, or its number."""
     return _PROTOCOL_NAMES.get(number) or str(number)
+
+
+def protocol_number(text: str) -> int | None:
+    """The protocol that `protocol_name` calls so; None for what it never says."""
+    number = _PROTOCOL_NUMBERS.get(text)
+    if number is None and text.isascii() and text.isdigit() and int(text) < 1 << 8:
+        return int(text)
+    return number
+
+
+def tcp_flags_of(text: str) -> int | None:
+    """The byte whose `tcp_flags_text` this is; None for what it never says."""
+    names = [] if text == "none" else text.split(",")
+    if not set(names) <= set(_TCP_FLAGS):
+        return None
+    return sum(1 << _TCP_FLAGS.index(name) for name in set(names))
 
 
 @dataclass(frozen=True, slots=True)

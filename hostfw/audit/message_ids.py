@@ -31,3 +31,7 @@ class MessageId(StrEnum):
     HOST_BLOCKED = "410a135abed640b3af1fe2834b043b20"
     HOST_UNBLOCKED = "fd16ffa49df54f9cb030fb52ee3272e7"
     RULES_REMOVED = "446c504e321840e68cb9418ce8dc7685"
+
+
+PACKETS = (MessageId.PACKET_DENIED, MessageId.PACKET_LOGGED, MessageId.PACKET_STAGED)
+"""What is said of packets."""

@@ -59,9 +59,10 @@ class JsonLines:
 
 @dataclass(slots=True)
 class Table:
-    """A row an event, below headings that are there from the start."""
+    """A row an event, below headings that are there from the start; with `dated` each time has its date."""
 
     console: Console
+    dated: bool = False
     packets: int = 0
     events: int = 0
     _widths: list[int] = field(default_factory=lambda: list(_WIDTHS))
@@ -73,7 +74,7 @@ class Table:
     def take(self, event: PacketEvent) -> None:
         """Print the event at once."""
         _count(self, event)
-        self._print(self._line(_cells(event)))
+        self._print(self._line(_cells(event, "%Y-%m-%d %H:%M:%S" if self.dated else "%H:%M:%S")))
 
     def end(self) -> None:
         """Nothing follows the last row."""
@@ -137,9 +138,9 @@ def _most(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_TOP]
 
 
-def _cells(event: PacketEvent) -> tuple[str, ...]:
+def _cells(event: PacketEvent, time_format: str) -> tuple[str, ...]:
     return (
-        f"{event.first.astimezone():%H:%M:%S}",
+        event.first.astimezone().strftime(time_format),
         event.action,
         str(event.count),
         event.interface or _NONE,

@@ -1,12 +1,15 @@
-"""Lengths of time, as a command line has them and as a person reads them."""
+"""Lengths and moments of time, as a command line has them and as a person reads them."""
 
 import re
 from argparse import ArgumentTypeError
+from datetime import datetime, timedelta
 
 SHORTEST_S, LONGEST_S = 1, 86_400
 """Of what one may wait for a confirmation: up to a day."""
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_AGO_UNITS_S = {**_UNITS_S, "d": 86_400}
+_AGO = re.compile(r"(\d{1,7})([smhd])(?: ago)?", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9})([smh])", re.ASCII)
 
 
@@ -19,6 +22,19 @@ def duration_s(text: str) -> int:
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise ArgumentTypeError(f'"{text}" is out of range; expected 1s to 24h')
     return seconds
+
+
+def since(text: str) -> timedelta | datetime:
+    """How long ago, as `90s`, `5m`, `1h` or `7d`, or since when, as `2030-01-31 12:00`. Raises ArgumentTypeError."""
+    found = _AGO.fullmatch(text)
+    if found is not None:
+        return timedelta(seconds=int(found[1]) * _AGO_UNITS_S[found[2]])
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise ArgumentTypeError(
+            f'"{text}" is no time; expected how long ago, as in 30m or 7d, or a moment, as in "2030-01-31 12:00"'
+        ) from None
 
 
 def duration_text(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """What a command line says, as one value, whatever the verb."""
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,7 @@ class Options(NamedTuple):
     kind: str = ""
     name: str | None = None
     follow: bool = False
+    since: timedelta | datetime | None = None
     for_s: int | None = None
     most: int | None = None
     policy: str | None = None

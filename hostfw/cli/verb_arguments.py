@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hostfw.cli.arguments import LOGGED_REASONS, cidr, positive
-from hostfw.cli.durations import duration_s
+from hostfw.cli.durations import duration_s, since
 from hostfw.cli.options import Output
 
 
@@ -156,9 +156,16 @@ def interfaces(parser: ArgumentParser) -> None:
 
 def drops(parser: ArgumentParser) -> None:
     """The arguments of `drops`."""
-    parser.add_argument("--follow", action="store_true", help="until Ctrl-C (the default, as there is no history yet)")
-    parser.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME", help="for so long, such as 10s or 5m")
-    parser.add_argument("--count", dest="most", type=positive, metavar="N", help="until so many events were printed")
+    parser.add_argument(
+        "--since", type=since, metavar="TIME", help="what was so long ago or later: 1h, 7d or '2030-01-31 12:00'"
+    )
+    parser.add_argument("--follow", action="store_true", help="what comes from now on, until Ctrl-C")
+    parser.add_argument(
+        "--for", dest="for_s", type=duration_s, metavar="TIME", help="what comes for so long, such as 10s or 5m"
+    )
+    parser.add_argument(
+        "--count", dest="most", type=positive, metavar="N", help="the last so many events, or the first that come"
+    )
     parser.add_argument("--policy", metavar="NAME", help="only by this policy: NAME, TIER/NAME or profile/NAME")
     for end, where in (("src", "source"), ("dst", "destination")):
         what = f"only where the {where} is this address or within this prefix"

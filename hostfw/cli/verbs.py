@@ -387,28 +387,32 @@ hostfwctl interfaces -o json > facts.json""",
     ),
     Verb(
         "drops",
-        "show what is denied, as it happens",
-        "[--for TIME] [--count N] [--top] [FILTER...] [-o table|json]",
+        "show what was denied, or is as it happens",
+        "[--since TIME] [--follow] [--top] [OPTION...] [-o table|json]",
         """\
-Print denied packets as they come, and those that Log rules and staged policies log:
-what they are, the rule that denied them and the file and line that it is written in.
-Packets that fared alike within a second are one event with their number.
+Print denied packets, and those that Log rules and staged policies log: what they are,
+the rule that denied them and the file and line that it is written in. Packets that
+fared alike within a second are one event with their number.
 
-This reads the log itself as long as it runs; there is no history without the daemon.
-The kernel logs only so many packets a second of a rule (logging.ratePerSecond):
+Events come out of the journal, where the service writes them: since the last boot, or
+since another TIME. With --follow or --for they are those that come from now on. Where
+no service runs, these are read from the log itself, and where there is no journal,
+there is no history.
+
+The kernel logs only so many packets a second of one source, and of all (`logging`):
 `hostfwctl counters` has them all.
 
 With -o json each event is a line of JSON with the fields of the journal (docs/audit.md);
 with --top as well, a document of kind TopDrops (hostfw.io/v1).""",
         """\
-hostfwctl drops
-hostfwctl drops --for 30s --top
-hostfwctl drops --policy web --src 10.0.0.0/8
-hostfwctl drops --count 1 -o json | jq -r .HOSTFW_ORIGIN""",
+hostfwctl drops --since 1h --top
+hostfwctl drops --follow --policy web
+hostfwctl drops --src 10.0.0.0/8 --count 20
+hostfwctl drops --for 30s -o json | jq -r .HOSTFW_ORIGIN""",
         """\
-0  the time is up, enough was seen, or Ctrl-C or SIGTERM came
-1  the log could not be read
-4  not permitted, or another program reads the log""",
+0  printed: all of it, or until the time was up, enough was seen, or Ctrl-C or SIGTERM came
+1  the journal or the log could not be read
+4  not permitted, another program reads the log, or there is no journal to look back in""",
         takes.drops,
     ),
     Verb(

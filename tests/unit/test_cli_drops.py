@@ -4,11 +4,14 @@ import json
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from hostfw.audit.events import fields
 from hostfw.audit.prefix import LogTag, encode
 from hostfw.cli.in_force import mark_of
 from hostfw.cli.options import Options
@@ -16,8 +19,9 @@ from hostfw.host.errors import HostError
 from hostfw.host.nflog import NflogRecord, interface_name
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
-from hostfw.testing.fakes import FakeNflog
+from hostfw.testing.fakes import FakeClock, FakeNflog
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+from tests.unit.event_builders import event
 from tests.unit.test_headers import PING6, SYN, UDP, v4, v6
 
 IN = Direction.INGRESS
@@ -30,7 +34,7 @@ HEADINGS = (
     "BY                            ORIGIN\n"
 )
 ENDS, ENDS6 = ("192.0.2.2:40000", "192.0.2.1:22"), ("2001:db8::2", "2001:db8::1")
-NO_HISTORY = "without the daemon there is no history: this is what is logged from now on, until Ctrl-C\n"
+NO_HISTORY = "without a journal there is no history: this is what is logged from now on, until Ctrl-C\n"
 
 
 def record(
@@ -54,6 +58,7 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setattr("hostfw.cli.drops.clock", made.clock)
     monkeypatch.setattr("hostfw.cli.log_events.clock", made.clock)
+    monkeypatch.setattr("hostfw.cli.drops.open_history", lambda *_: None)
     names = {ETH0: "eth0", ETH1: "eth1"}
     monkeypatch.setattr("hostfw.cli.log_events.interface_name", lambda index: names.get(index, ""))
     return made
@@ -262,3 +267,159 @@ def test_an_interface_has_its_name() -> None:
     """The real one; none for what has gone."""
     assert interface_name(socket.if_nametoindex("lo")) == "lo"
     assert (interface_name(0), interface_name(2**31 - 1)) == ("", "")
+
+
+# ------------------------------------------------------------------------------------------------- out of the journal
+
+
+@dataclass
+class Journal:
+    """A journal in memory: entries that are there, and those that come at their second of a clock."""
+
+    clock: FakeClock
+    there: list[dict[str, object]] = field(default_factory=list)
+    coming: deque[tuple[float, dict[str, object]]] = field(default_factory=deque)
+    since: list[datetime | None] = field(default_factory=list)
+
+    def entries(self) -> Iterator[dict[str, object]]:
+        """What has come."""
+        while self.coming and self.coming[0][0] <= self.clock.elapsed_s:
+            self.there.append(self.coming.popleft()[1])
+        given, self.there = self.there, []
+        yield from given
+
+    def wait(self, timeout_s: float | None) -> None:
+        """Let time pass; who waits where nothing comes any more is interrupted, as by Ctrl-C."""
+        if not self.coming and timeout_s == 0.25:
+            raise KeyboardInterrupt
+        self.clock.wait(timeout_s or 0)
+
+    def open(self, _identifier: str, _ids: object, since: datetime | None) -> "Journal":
+        """Note from when on it was opened."""
+        self.since.append(since)
+        return self
+
+
+@pytest.fixture(name="journal")
+def _journal(host: Machine, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """A journal, and no service."""
+    journal = Journal(host.clock)
+    monkeypatch.setattr("hostfw.cli.drops.open_history", journal.open)
+    monkeypatch.setattr("hostfw.cli.drops.ask_for_a_report", lambda _: None)
+    return journal
+
+
+def entry(after_s: float = 0, **changes: object) -> dict[str, object]:
+    """What the journal has of a denied SYN."""
+    return {**fields(replace(event(after_s=after_s), **changes)), "_UID": 0}  # type: ignore[arg-type]
+
+
+def test_history_comes_out_of_the_journal(host: Machine, journal: Journal) -> None:
+    """Since the boot, with dates; what is not of a packet is left out."""
+    journal.there = [entry(), {"MESSAGE": "generation 0a1b is in force"}, entry(3600, count=7)]
+
+    status, out, err = host.hostfwctl("drops")
+
+    assert (status, err) == (0, "8 packets logged, 2 events\n")
+    assert [line.split()[:4] for line in out.splitlines()[1:]] == [
+        ["2030-01-01", "12:00:00", "deny", "1"],
+        ["2030-01-01", "13:00:00", "deny", "7"],
+    ]
+    assert journal.since == [None]
+
+
+SINCE = [
+    ("1h", datetime(2029, 12, 31, 23, 0, tzinfo=UTC)),
+    ("2d", datetime(2029, 12, 30, 0, 0, tzinfo=UTC)),
+    ("2029-12-24", datetime(2029, 12, 24, tzinfo=UTC)),
+    ("2029-12-24T18:00:00+01:00", datetime(2029, 12, 24, 17, tzinfo=UTC)),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SINCE)
+def test_a_time_says_since_when(host: Machine, journal: Journal, text: str, expected: datetime) -> None:
+    """How long ago, or which moment."""
+    host.clock.elapsed_s = 0
+
+    assert host.hostfwctl("drops", "--since", text).status == 0
+
+    assert journal.since == [expected]
+
+
+def test_history_is_filtered_and_its_last_events_are_shown(host: Machine, journal: Journal) -> None:
+    """As what comes is, but a number means the last."""
+    journal.there = [entry(n, policy="web" if n % 2 else "other") for n in range(10)]
+
+    _, out, err = host.hostfwctl("drops", "--policy", "web", "--count", "2", "-o", "json")
+
+    assert [json.loads(line)["HOSTFW_FIRST"][17:19] for line in out.splitlines()] == ["07", "09"]
+    assert err == "2 packets logged, 2 events\n"
+
+
+def test_history_has_its_top(host: Machine, journal: Journal) -> None:
+    """By packets."""
+    journal.there = [entry(count=5), entry(policy="other", count=9)]
+
+    _, out, _ = host.hostfwctl("drops", "--top", "-o", "json")
+
+    assert [row["by"] for row in json.loads(out)["policies"]] == ["default/other ingress[1]", "default/web ingress[1]"]
+
+
+def test_what_the_service_reads_is_followed_in_the_journal(
+    host: Machine, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has one reader, and that is the service."""
+    monkeypatch.setattr("hostfw.cli.drops.ask_for_a_report", lambda _: object())
+    now_s = host.clock.elapsed_s
+    journal.coming = deque([(now_s + 1, entry()), (now_s + 2, entry(1)), (now_s + 9, entry(2))])
+
+    status, out, err = host.hostfwctl("drops", "--for", "5s")
+
+    assert (status, len(out.splitlines()), err) == (0, 3, "2 packets logged, 2 events\n")
+    assert journal.since == [host.clock.now() - timedelta(seconds=5)]
+
+
+def test_following_ends_with_enough_or_a_signal(
+    host: Machine, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever is first."""
+    monkeypatch.setattr("hostfw.cli.drops.ask_for_a_report", lambda _: object())
+    for arguments, expected in ((("--count", "2"), 2), ((), 3)):
+        journal.coming = deque((host.clock.elapsed_s, entry(n)) for n in range(3))
+
+        status, out, _ = host.hostfwctl("drops", "--follow", *arguments)
+
+        assert (status, len(out.splitlines()) - 1) == (0, expected)
+        journal.there.clear()
+
+
+def test_without_the_service_what_comes_is_read_from_the_log(host: Machine, journal: Journal, log: Log) -> None:
+    """Nobody writes it to the journal."""
+    log((0, record()))
+
+    status, out, _ = host.hostfwctl("drops", "--for", "2s")
+
+    assert (status, len(out.splitlines()), journal.since) == (0, 2, [])
+
+
+WITHOUT = [
+    (["--since", "1h"], None, "there is no journal here to look back in", "it takes journald and python3-systemd"),
+    (
+        ["--follow"],
+        object(),
+        "the service reads the log, and there is no journal here that it writes to",
+        "what it writes are lines of JSON on its standard error",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "report", "message", "hint"), WITHOUT)
+def test_what_cannot_be_shown_is_said(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, arguments: list[str], report: object, message: str, hint: str
+) -> None:
+    """And why."""
+    monkeypatch.setattr("hostfw.cli.drops.ask_for_a_report", lambda _: report)
+
+    status, _, err = host.hostfwctl("drops", *arguments)
+
+    assert (status, err) == (4, f"hostfwctl: {message}\n  hint: {hint}\n")
