@@ -1,4 +1,9 @@
-"""A generation into the kernel: prepare, switch and sweep, each script checked before it is sent, then read back."""
+"""A generation into the kernel: prepare, switch and sweep, each a transaction of its own, then read back.
+
+What packets will meet is checked before it is committed, so that a worker that dies of it has changed nothing. What a
+prepare adds nothing refers to: whatever becomes of it, the ruleset in force is the same, and a check of it would only
+take as long again.
+"""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -79,7 +84,7 @@ def enforce(
     present = what_is_there(ruleset, directories, writer.host, nftables, writer.memory)
     texts = writer.memory.building.texts if writer.memory else None
     planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed, texts)
-    stopped = send(planned.prepare, nftables)
+    stopped = _prepare(planned.prepare, nftables)
     if stopped is not None:
         return stopped
     fill(planned.fills, nftables, directories.run)
@@ -138,6 +143,17 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     writer.hearers.in_force(None)
     forget_in_force(writer.directories.run)
     return Enforced(Change(sweep=deletions))
+
+
+def _prepare(script: str, nftables: Nftables) -> Failed | None:
+    """Commit what adds and no more; None if it is done."""
+    if not script:
+        return None
+    try:
+        result = nftables.commit(script)
+    except NftFailure as failure:
+        return Failed(failure.message, failure.hint)
+    return None if result.ok else _refused_by_nft(script, result)
 
 
 def send(script: str, nftables: Nftables) -> Failed | None:

@@ -1,7 +1,7 @@
 """The engine: puts generations into force, takes them back, remembers them, and says what is in force.
 
-One generation is one `apply`: observe, resolve, compile, then prepare, switch and sweep, each script checked before
-it is sent; then the kernel is read back, and what was accepted is written down. With a deadline it is accepted only
+One generation is one `apply`: observe, resolve, compile, then prepare, switch and sweep, what packets will meet checked
+before it is sent; then the kernel is read back, and what was accepted is written down. With a deadline it is accepted only
 once it is confirmed, and taken back otherwise. Nothing here depends on a daemon.
 """
 
