@@ -17,6 +17,10 @@ description:
     directory agrees with what is accepted.
   - Does not fail where hostfw is not installed or nothing is in force, but says so.
 options:
+  config_dir:
+    description: The configuration directory.
+    type: path
+    default: /etc/hostfw
   hostfwctl:
     description: The command on the host.
     type: path
@@ -60,6 +64,12 @@ generation:
   description: The generation in force, empty if there is none or it is not known.
   returned: always
   type: str
+configuration:
+  description:
+    - A digest of the files of the configuration directory without the settings, which name the node.
+    - Hosts that got the same configuration have the same one, whereas a generation is compiled for each host.
+  returned: always
+  type: str
 agrees:
   description: Whether the configuration directory says what is accepted.
   returned: always
@@ -83,16 +93,18 @@ version:
   type: dict
 """
 
+import hashlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl
 
 _NOTHING = {
     "installed": False,
     "in_force": False,
     "generation": "",
+    "configuration": "",
     "agrees": False,
     "waits": False,
     "status": {},
@@ -103,7 +115,9 @@ _NOTHING = {
 
 def main():
     """Ask the verbs that only look."""
-    module = AnsibleModule(argument_spec=dict(hostfwctl.ARGUMENT_SPEC), supports_check_mode=True)
+    spec = {"config_dir": {"type": "path", "default": "/etc/hostfw"}}
+    spec.update(hostfwctl.ARGUMENT_SPEC)
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if not os.path.exists(module.params["hostfwctl"]):
         module.exit_json(changed=False, **_NOTHING)
     _, status, err = hostfwctl.run_json(module, "status")
@@ -111,18 +125,30 @@ def main():
         module.fail_json(msg="hostfw does not say what is in force:\n{0}".format(err.strip()))
     _, history, _ = hostfwctl.run_json(module, "history")
     _, version, _ = hostfwctl.run_json(module, "version")
-    differs, _, _ = hostfwctl.run(module, "diff")
+    folder = module.params["config_dir"]
+    differs, _, _ = hostfwctl.run(module, "--config-dir", folder, "diff")
     module.exit_json(
         changed=False,
         installed=True,
         in_force=status["inForce"],
         generation=status["generation"] or "",
+        configuration=digest(configuration.contents(folder)),
         agrees=differs == hostfwctl.DONE,
         waits=status["confirmation"] is not None,
         status=status,
         history=history.get("items", []),
         version=version,
     )
+
+
+def digest(files):
+    """What tells one configuration from another, whoever's node it is for."""
+    found = hashlib.sha256()
+    for path in sorted(files):
+        if path != "hostfw.yaml":
+            found.update(("%s\0%d\0" % (path, len(files[path]))).encode())
+            found.update(files[path])
+    return found.hexdigest()
 
 
 if __name__ == "__main__":
