@@ -181,6 +181,7 @@ _NAMES = {
     "interfaceMatch": "mappings, see below",
     "labels": "mapping of texts",
     "logging": "mapping, see below",
+    "metrics": "mapping, see below",
     "ruleMetadata": "mapping",
     "rules": "list: mappings, see RULES",
     "unmanagedInterfaces": "mapping, see below",
@@ -253,7 +254,7 @@ def _default(path: tuple[str, ...], of: Settings) -> str:
         value = getattr(value, _OTHER_NAMES.get(name) or re.sub("(?=[A-Z])", "_", name).lower())
     match value:
         case None:
-            return "the host name"
+            return "the host name" if path == ("node",) else "none"
         case bool():
             return str(value).lower()
         case tuple():

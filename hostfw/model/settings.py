@@ -113,6 +113,14 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """The file that the service writes figures for Prometheus to, None for nowhere, and how often."""
+
+    textfile: str | None = None
+    interval_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class PacketMarks:
     """The bits of a packet's mark that hostfw uses, for the way from one hook to the next.
 
@@ -147,6 +155,7 @@ class Settings:
     invalid_packets: InvalidPackets = InvalidPackets.DROP
     deny_action: DenyAction = DenyAction.DROP
     logging: Logging = Logging()
+    metrics: Metrics = Metrics()
     marks: PacketMarks = PacketMarks()
     learn_addresses: bool = False
     lockout_check: LockoutCheck = LockoutCheck.REFUSE

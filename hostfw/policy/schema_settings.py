@@ -21,7 +21,15 @@ from hostfw.policy.schema_values import (
     whole,
     words,
 )
-from hostfw.policy.settings import LOGGING_BOUNDS, LOGGING_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
+from hostfw.policy.settings import (
+    INTERVAL_BOUNDS,
+    LOGGING_BOUNDS,
+    LOGGING_SHAPE,
+    METRICS_SHAPE,
+    SETTINGS_SHAPE,
+    TEXTFILE,
+    UNMANAGED_SHAPE,
+)
 
 
 def settings_definitions() -> dict[str, Json]:
@@ -35,6 +43,7 @@ def settings_definitions() -> dict[str, Json]:
         "failsafePort": schema_of(FAILSAFE_PORT_SHAPE, _FAILSAFE_PORT, ["port"]),
         "unmanagedInterfaces": schema_of(UNMANAGED_SHAPE, _UNMANAGED),
         "logging": schema_of(LOGGING_SHAPE, _LOGGING),
+        "metrics": schema_of(METRICS_SHAPE, _METRICS),
     }
 
 
@@ -57,6 +66,7 @@ _SETTINGS: Fields = {
     "invalidPackets": (_of(InvalidPackets), "What becomes of what connection tracking calls invalid (default: drop)."),
     "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),
     "logging": (ref("logging"), "Where log records go, and how many."),
+    "metrics": (ref("metrics"), "Where figures for Prometheus are written, and how often."),
     "learnAddresses": (BOOLEAN, "Addresses of the interfaces of a HostEndpoint count as its expectedIPs."),
     "lockoutCheck": (
         _of(LockoutCheck),
@@ -93,4 +103,9 @@ _LOGGING: Fields = {
     "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many of them at once."),
     "sharedRatePerSecond": (whole(*LOGGING_BOUNDS["sharedRatePerSecond"]), "How many a second of all sources."),
     "sharedBurstPackets": (whole(*LOGGING_BOUNDS["sharedBurstPackets"]), "How many of them at once."),
+}
+
+_METRICS: Fields = {
+    "textfile": (formed(TEXTFILE), "The file that node_exporter is to read (default: none is written)."),
+    "intervalSeconds": (whole(*INTERVAL_BOUNDS), "How often it is written (default: 30)."),
 }

@@ -9,6 +9,7 @@ from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.settings import (
     CALICO_COMPATIBLE,
     Logging,
+    Metrics,
     PacketMarks,
     Settings,
     UnmanagedInterfaces,
@@ -16,7 +17,7 @@ from hostfw.model.settings import (
 from hostfw.model.sources import Source
 from hostfw.policy.decode_failsafe import decode_failsafe
 from hostfw.policy.decode_metadata import formed_name
-from hostfw.policy.fields import Reader, Shape, boolean, choice, described, fields, integer
+from hostfw.policy.fields import Reader, Shape, boolean, choice, described, fields, integer, quoted, text
 from hostfw.policy.names import SUBDOMAIN
 from hostfw.policy.yaml_nodes import Node, Scalar, documents
 
@@ -37,6 +38,7 @@ SETTINGS_SHAPE = Shape(
             "invalidPackets",
             "denyAction",
             "logging",
+            "metrics",
             "learnAddresses",
             "packetMarks",
             "lockoutCheck",
@@ -47,6 +49,12 @@ UNMANAGED_SHAPE = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
 _LOG_RATES = ("ratePerSecond", "burstPackets", "sharedRatePerSecond", "sharedBurstPackets")
 LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", *_LOG_RATES)))
 
+METRICS_SHAPE = Shape("metrics", frozenset(("textfile", "intervalSeconds")))
+TEXTFILE = re.compile(r"/(?:[!-.0-~][!-~]*/)*[!-.0-~][!-~]*\.prom\Z")
+"""An absolute path; node_exporter reads no file of another ending."""
+INTERVAL_BOUNDS = (5, 3600)
+"""The least and the greatest interval, in seconds."""
+
 LOGGING_BOUNDS = {
     "group": (0, 65_535),
     "snaplenBytes": (64, 65_535),
@@ -55,6 +63,7 @@ LOGGING_BOUNDS = {
 """The least and the greatest value of each field."""
 
 _MASK = re.compile(r"(?:0x[0-9a-fA-F]{1,8}|[1-9][0-9]{0,9})\Z")
+_TEXTFILE_EXPECTED = "an absolute path that ends in .prom, such as /var/lib/prometheus/node-exporter/hostfw.prom"
 _MARK_BITS = 32
 _MASK_EXPECTED = "a mask of 32 bits with at least two of them set, such as 0x30000000"
 
@@ -83,6 +92,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
         invalid_packets=_word(reader, found, "invalidPackets", base.invalid_packets),
         deny_action=_word(reader, found, "denyAction", base.deny_action),
         logging=_logging(reader, found.get("logging"), base.logging),
+        metrics=_metrics(reader, found.get("metrics"), base.metrics),
         marks=_marks(reader, found["packetMarks"]) if "packetMarks" in found else base.marks,
         learn_addresses=_flag(reader, found, "learnAddresses", base=base.learn_addresses),
         lockout_check=_word(reader, found, "lockoutCheck", base.lockout_check),
@@ -122,6 +132,20 @@ def _room_for_others(reader: Reader, found: dict[str, Node], logging: Logging) -
         "so that one source could hide all others",
         "sharedRatePerSecond above ratePerSecond",
     )
+
+
+def _metrics(reader: Reader, node: Node | None, base: Metrics) -> Metrics:
+    found = fields(reader, node, METRICS_SHAPE)
+    interval_seconds = integer(reader, found.get("intervalSeconds"), "intervalSeconds", *INTERVAL_BOUNDS)
+    return Metrics(_textfile(reader, found.get("textfile")), base.interval_seconds if interval_seconds is None else interval_seconds)
+
+
+def _textfile(reader: Reader, node: Node | None) -> str | None:
+    path = text(reader, node, "textfile")
+    if node is None or path is None or (TEXTFILE.match(path) and ".." not in path.split("/")):
+        return path
+    reader.report(node, f"textfile is {quoted(path)}", _TEXTFILE_EXPECTED)
+    return None
 
 
 def _marks(reader: Reader, node: Node) -> PacketMarks:

@@ -25,7 +25,7 @@ from hostfw.policy.decode_policy import POLICY_SHAPE, PROFILE_SHAPE, STAGED_POLI
 from hostfw.policy.decode_rule import ENTITY_SHAPE, ICMP_SHAPE, RULE_METADATA_SHAPE, RULE_SHAPE
 from hostfw.policy.fields import Shape
 from hostfw.policy.refused import API_VERSIONS, KINDS
-from hostfw.policy.settings import LOGGING_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
+from hostfw.policy.settings import LOGGING_SHAPE, METRICS_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
 from tests.unit.cli_runs import hostfwctl
 from tools.manual import default_rows, leaves, page
 
@@ -47,7 +47,7 @@ SHAPES = [
     (
         "hostfw.yaml.5",
         "SETTINGS",
-        (SETTINGS_SHAPE, FAILSAFE_SHAPE, FAILSAFE_PORT_SHAPE, UNMANAGED_SHAPE, LOGGING_SHAPE),
+        (SETTINGS_SHAPE, FAILSAFE_SHAPE, FAILSAFE_PORT_SHAPE, UNMANAGED_SHAPE, LOGGING_SHAPE, METRICS_SHAPE),
     ),
     ("hostfw-resources.5", "DESCRIPTION", (METADATA_SHAPE,)),
     ("hostfw-resources.5", "GLOBALNETWORKPOLICY", (POLICY_SHAPE,)),

@@ -15,6 +15,7 @@ from hostfw.model.settings import (
     LockoutCheck,
     Logging,
     Loopback,
+    Metrics,
     NeighbourDiscovery,
     PacketMarks,
     Settings,
@@ -46,6 +47,7 @@ logging:
 packetMarks: 0x0000C000
 learnAddresses: true
 lockoutCheck: warn
+metrics: {textfile: /run/hostfw/hostfw.prom, intervalSeconds: 60}
 """
 
 
@@ -70,6 +72,7 @@ def test_every_setting_decodes() -> None:
         marks=PacketMarks(0x4000, 0x8000),
         learn_addresses=True,
         lockout_check=LockoutCheck.WARN,
+        metrics=Metrics("/run/hostfw/hostfw.prom", 60),
     )
 
 
