@@ -1,7 +1,7 @@
 """The engine: puts generations into force, takes them back, remembers them, and says what is in force.
 
-One generation is one `apply`: observe, resolve, compile, then prepare, switch and sweep, what packets will meet checked
-before it is sent; then the kernel is read back, and what was accepted is written down. With a deadline it is accepted only
+One generation is one `apply`: observe, resolve, compile, then prepare, switch and sweep, what packets will meet being
+checked first; then the kernel is read back, and what was accepted is written down. With a deadline it is accepted only
 once it is confirmed, and taken back otherwise. Nothing here depends on a daemon.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hostfw.audit.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
+from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.enforce import Enforced, Hearers, Writer, counts, enforce
 from hostfw.engine.events import note
 from hostfw.engine.feed_guard import believed
@@ -224,6 +225,9 @@ class Engine:
         # What can no longer be taken back must not stand in the way of what replaces it.
         if pending is not None and confirm_within_s is None and not isinstance(settled, Failed):
             return waits(pending, self._left_s(pending))
+        blocked = self.host.read_block() is not None
+        if blocked and confirm_within_s is not None:
+            return UNCONFIRMABLE
         generation_id = ""
         judgement = Judgement()
         try:
@@ -245,7 +249,8 @@ class Engine:
             end(writer, load_armed(self.directories.run))
         self._note_applied(applied, confirm_within_s or 0)
         cut = (f"{loss}; {loss.hint}" for loss in judgement.warned)
-        return replace(applied, warnings=(*applied.warnings, *cut, *_settled(settled)))
+        below = (BELOW_A_BLOCK,) if blocked else ()
+        return replace(applied, warnings=(*applied.warnings, *cut, *below, *_settled(settled)))
 
     def _judgement(self, built: Generation, lockout: LockoutQuestion | None) -> Judgement:
         """What the host would lose by a change: what is lost already is no reason to refuse it."""
