@@ -181,7 +181,9 @@ def _looked_up(chains: Iterable[Chain], desired: Table, missing: Table) -> Table
 
 def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:
     """Deletions in an order that leaves nothing referred to: rules first, then maps, and only then chains."""
-    chains = sorted(installed.chains - {chain.name for chain in desired.chains})
+    # A base chain that is none of ours was put there by another's hand, and decides beside ours.
+    foreign = installed.base_chains.keys() - BASE_CHAIN_NAMES
+    chains = sorted((installed.chains - {chain.name for chain in desired.chains}) | foreign)
     maps = sorted(installed.maps - {m.name for m in desired.maps})
     marks = {mark for s in desired.sets if s.apart for mark in _marks(s, installed)}
     sets = sorted(installed.sets - {s.name for s in desired.sets} - marks)

@@ -219,6 +219,7 @@ def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
         "flush chain ip hostfw input",
         "insert rule ip hostfw input accept",
         "add chain ip hostfw input { policy accept; }",
+        "add chain ip hostfw theirs { type filter hook input priority -300; policy drop; }",
     ],
 )
 def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Running, hostfwctl: Hostfwctl, command: str) -> None:
@@ -319,3 +320,19 @@ def test_hangup_reloads(lab: Lab, service: Running) -> None:
     _configure(service.installation, 83)
     service.daemon.send_signal(signal.SIGHUP)
     _wait(lambda: _reaches(lab, 83))
+
+
+def test_a_block_is_put_back_when_everything_is_flushed(
+    lab: Lab, installation: Installation, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """With the tables below it, which count again once it is let go."""
+    host = lab["host"]
+    hostfwctl("block", "--all")
+    blocked = _rules(host)
+    run(host, ["nft", "flush", "ruleset"])
+    _wait(lambda: _rules(host) == blocked)
+    _wait(lambda: service.told("restored"))
+
+    assert not _reaches(lab, 80)
+    hostfwctl("unblock")
+    assert _reaches(lab, 80)

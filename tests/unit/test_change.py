@@ -18,7 +18,7 @@ from hostfw.model.plan import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
-from hostfw.nft.change import Change, Fill, InstalledTable, as_installed, change
+from hostfw.nft.change import Change, Fill, InstalledBaseChain, InstalledTable, as_installed, change
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import Ruleset, Set, SetRef
 from hostfw.nft.render import render
@@ -142,6 +142,20 @@ def test_a_chain_that_another_hand_changed_is_written_again() -> None:
     assert (planned.prepare, planned.sweep) == ("", ())
     assert _lines(planned.switch)[0] == f"flush chain ip hostfw {touched.name}"
     assert len(_lines(planned.switch)) == len(("flush", "add", *touched.rules, "}"))
+
+
+def test_a_base_chain_that_another_hand_made_in_our_table_goes() -> None:
+    """It decides beside ours, whatever its priority; one of ours that is not in use only accepts, and stays."""
+    ruleset = compile_plan(_plan(80))
+    ip, ip6 = _in_kernel(ruleset)
+    theirs = {"theirs": InstalledBaseChain(policy_drop=True, rules=0, comment="")}
+    ours = {"raw-output": InstalledBaseChain(policy_drop=False, rules=0, comment="")}
+    meddled = replace(ip, base_chains={**ip.base_chains, **theirs, **ours})
+
+    found = change(ruleset, (meddled, ip6))
+
+    assert found.sweep == (Deletion(Family.V4, Deleted.RULES, "theirs"), Deletion(Family.V4, Deleted.CHAIN, "theirs"))
+    assert not (found.prepare or found.switch)
 
 
 def test_a_base_chain_that_lost_its_policy_gets_it_back() -> None:
