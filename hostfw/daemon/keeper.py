@@ -13,6 +13,7 @@ from hostfw.audit.notices import UNKNOWN_ACTOR, Actor
 from hostfw.daemon.backoff import Backoff
 from hostfw.daemon.charge import Charge
 from hostfw.daemon.guard import Guard
+from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
@@ -152,7 +153,13 @@ class Keeper:
 
 
 def _repair(engine: Engine, current: Generation | None, damage: Damage) -> Failed | Enforced | Resumed | None:
-    """Make good what was done to our tables; None if there was nothing to do."""
+    """Make good what was done to our tables, and to a block above them; None if there was nothing to do."""
+    blocked = restore_block(Ground(engine.directories, engine.host))
+    repaired = _repair_tables(engine, current, damage)
+    return blocked if isinstance(blocked, Failed) and not isinstance(repaired, Failed) else repaired
+
+
+def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -> Failed | Enforced | Resumed | None:
     if not damage.deeds:
         status = engine.status()
         if isinstance(status, Failed):

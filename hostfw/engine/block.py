@@ -19,6 +19,13 @@ from hostfw.model.evidence import Evidence, Session
 from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script
 
+BELOW_A_BLOCK = "the host is blocked: this counts once `hostfwctl unblock` is run"
+UNCONFIRMABLE = Failed(
+    "the host is blocked, so that no new connection could confirm it",
+    "`hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before",
+)
+"""What comes of a change with a deadline beneath a block."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:

@@ -5,6 +5,7 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
+from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced, Writer, enforce
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.inspection import Inspected, inspect
@@ -33,7 +34,13 @@ class Resumed:
 
 
 def resume(writer: Writer) -> Resumed | Failed:
-    """Put into force what was accepted, or what still waits to be confirmed, and so know what it is."""
+    """Put into force what was accepted, or what still waits to be confirmed, and so know what it is.
+
+    A block that is on record stands above it again if it does not.
+    """
+    blocked = restore_block(Ground(writer.directories, writer.host))
+    if isinstance(blocked, Failed):
+        return blocked
     settled = settle(writer)
     if isinstance(settled, Failed):
         return settled

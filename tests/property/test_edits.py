@@ -174,7 +174,7 @@ def _machine(host: Host) -> Iterator[_Machine]:
 
 
 def _fake_host(kernel: FakeKernel) -> Host:
-    return Host(lambda _node: FACTS, kernel.read_tables, lambda _keep_open: kernel)
+    return Host(lambda _node: FACTS, kernel.read_tables, lambda _keep_open: kernel, read_block=lambda: None)
 
 
 def _real_host(worker: Nftables) -> Host:

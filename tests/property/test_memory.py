@@ -99,6 +99,7 @@ class _Place:
             lambda _keep_open: self.kernel,
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
+            read_block=lambda: None,
         )
         directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
         outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_shrink=True)

@@ -205,3 +205,19 @@ def test_a_block_is_the_first_thing_that_status_says(host: Machine) -> None:
         "another program took the block away; "
         "`hostfwctl block` again\n"
     )
+
+
+def test_an_apply_beneath_a_block_says_that_it_waits(host: Machine) -> None:
+    """And with a deadline it is refused, since nobody could confirm it."""
+    host.blocked = BlockTable((("in", 3),))
+    host.write(hostfw="failsafe: none\n")
+    refused = host.hostfwctl("apply", "--confirm-within", "90s", "--accept-lockout")
+    done = host.hostfwctl("apply", "--accept-lockout")
+
+    assert refused.status == 1
+    assert refused.err == (
+        "hostfwctl: the host is blocked, so that no new connection could confirm it; the ruleset in force is unchanged\n"
+        "  hint: `hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before\n"
+    )
+    assert done.status == 0
+    assert "warning: the host is blocked: this counts once `hostfwctl unblock` is run\n" in done.err
