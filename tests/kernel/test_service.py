@@ -322,9 +322,7 @@ def test_hangup_reloads(lab: Lab, service: Running) -> None:
     _wait(lambda: _reaches(lab, 83))
 
 
-def test_a_block_is_put_back_when_everything_is_flushed(
-    lab: Lab, installation: Installation, service: Running, hostfwctl: Hostfwctl
-) -> None:
+def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Running, hostfwctl: Hostfwctl) -> None:
     """With the tables below it, which count again once it is let go."""
     host = lab["host"]
     hostfwctl("block", "--all")

@@ -216,7 +216,8 @@ def test_an_apply_beneath_a_block_says_that_it_waits(host: Machine) -> None:
 
     assert refused.status == 1
     assert refused.err == (
-        "hostfwctl: the host is blocked, so that no new connection could confirm it; the ruleset in force is unchanged\n"
+        "hostfwctl: the host is blocked, so that no new connection could confirm it; "
+        "the ruleset in force is unchanged\n"
         "  hint: `hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before\n"
     )
     assert done.status == 0
