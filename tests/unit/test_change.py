@@ -155,7 +155,8 @@ def test_a_base_chain_that_another_hand_made_in_our_table_goes() -> None:
     found = change(ruleset, (meddled, ip6))
 
     assert found.sweep == (Deletion(Family.V4, Deleted.RULES, "theirs"), Deletion(Family.V4, Deleted.CHAIN, "theirs"))
-    assert not (found.prepare or found.switch)
+    assert not found.prepare
+    assert not found.switch
 
 
 def test_a_base_chain_that_lost_its_policy_gets_it_back() -> None:
