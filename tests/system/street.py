@@ -10,6 +10,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from time import monotonic, sleep
 
+from hostfw.audit.message_ids import MessageId
 from hostfw.testing.hosts.host import Host
 from hostfw.testing.hosts.wire import Uplink, Wire, hardware_address
 from hostfw.testing.lab_namespace import LabError, Namespace, process, run
@@ -122,9 +123,42 @@ def start_service(host: Host) -> None:
         raise LabError(f"{started.stderr}{host.journal('-u', 'hostfw', '-u', 'hostfw-boot', '-n', '40')}")
 
 
+def reload(host: Host) -> None:
+    """`systemctl reload hostfw`, which must succeed."""
+    done = host.run(["systemctl", "reload", "hostfw"], check=False)
+    if done.returncode != 0:
+        raise LabError(f"{done.stderr}{host.journal('--boot', '-u', 'hostfw', '-n', '40')}")
+
+
 def was_reached(host: Host, port: int = CLOSED) -> bool:
     """Whether a packet has reached who listens at a port, since the host was made."""
     return host.run(["test", "-e", f"/var/tmp/knocked-{port}"], check=False).returncode == 0
+
+
+def entries(host: Host, kind: MessageId) -> list[tuple[float, str]]:
+    """What the journal has of one kind of event: when (monotonic), and the message, oldest first."""
+    text = host.run(["journalctl", "--no-pager", "--quiet", "-o", "json", f"MESSAGE_ID={kind}"]).stdout
+    found = [json.loads(line) for line in text.splitlines()]
+    return [(int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6, str(entry["MESSAGE"])) for entry in found]
+
+
+def rules(host: Host) -> str:
+    """All that our tables hold, an object a line, but for counts, handles and what sets have learnt from packets."""
+    told = json.loads(host.run(["nft", "--stateless", "--json", "list", "ruleset"]).stdout)["nftables"]
+    items = [(kind, fields) for item in told for kind, fields in item.items()]
+    ours = [(kind, fields) for kind, fields in items if "hostfw" in (fields.get("table"), fields.get("name"))]
+    # Objects in the order of their names, rules of a chain in theirs.
+    ours.sort(key=lambda item: (item[0], item[1]["family"], item[1].get("chain") or item[1]["name"]))
+    return "\n".join(json.dumps({kind: _lasting(fields)}) for kind, fields in ours)
+
+
+def _lasting(fields: dict[str, object]) -> dict[str, object]:
+    """What of an object is the same until somebody changes it."""
+    hidden = {"handle", "packets", "bytes"}
+    if str(fields.get("name", "")).startswith("log/"):
+        # Who has been logged of late; nft has no word in JSON for sets that packets fill.
+        hidden.add("elem")
+    return {name: value for name, value in fields.items() if name not in hidden}
 
 
 def connects(peer: Namespace, port: int, address: str = HOST, timeout_s: float = 1) -> bool:

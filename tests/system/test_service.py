@@ -3,7 +3,7 @@
 import pytest
 
 from hostfw.testing.hosts.host import Host
-from tests.system.street import CLOSED, HOST6, OPEN, POLICY, Street, configure, connects, eventually
+from tests.system.street import CLOSED, HOST6, OPEN, POLICY, Street, configure, connects, eventually, reload, rules
 
 _OTHER = 5556
 _MISTAKES = [
@@ -27,7 +27,7 @@ def test_reload_puts_good_policy_into_force(host: Host, street: Street) -> None:
     assert connects(street.peer, OPEN)
 
     configure(host, POLICY.replace(str(OPEN), str(CLOSED)))
-    host.run(["systemctl", "reload", "hostfw"])
+    reload(host)
 
     assert connects(street.peer, CLOSED)
     assert connects(street.peer, CLOSED, HOST6)
@@ -38,7 +38,7 @@ def test_reload_puts_good_policy_into_force(host: Host, street: Street) -> None:
 @pytest.mark.parametrize(("policy", "reason"), [case[1:] for case in _MISTAKES], ids=[case[0] for case in _MISTAKES])
 def test_reload_refuses_bad_policy(host: Host, street: Street, policy: str, reason: str) -> None:
     """`systemctl reload hostfw` fails, what was in force stays, and `systemctl status` says where the mistake is."""
-    before = host.run(["nft", "--stateless", "list", "ruleset"]).stdout
+    before = rules(host)
     configure(host, policy.replace(str(OPEN), str(_OTHER)))
 
     reloaded = host.run(["systemctl", "reload", "hostfw"], check=False)
@@ -47,7 +47,7 @@ def test_reload_refuses_bad_policy(host: Host, street: Street, policy: str, reas
     status = host.run(["systemctl", "status", "--no-pager", "--full", "hostfw"]).stdout
     assert reason in status
     assert "/etc/hostfw/policy.yaml:" in host.property_of("hostfw", "StatusText")
-    assert host.run(["nft", "--stateless", "list", "ruleset"]).stdout == before
+    assert rules(host) == before
     assert connects(street.peer, OPEN)
 
 
@@ -57,7 +57,7 @@ def test_a_refusal_is_forgotten_with_the_next_good_policy(host: Host) -> None:
     assert host.run(["systemctl", "reload", "hostfw"], check=False).returncode == 1
 
     configure(host)
-    host.run(["systemctl", "reload", "hostfw"])
+    reload(host)
 
     assert "refused" not in host.property_of("hostfw", "StatusText")
 
