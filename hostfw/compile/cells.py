@@ -4,7 +4,7 @@ Within a cell every test of what is told apart is constant, so its rules need no
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hostfw.compile.program import Condition
@@ -56,18 +56,20 @@ def needs_protocol(condition: Condition) -> bool:
 
 def port_runs(conditions: Iterable[Condition], protocol: int) -> tuple[PortRange, ...]:
     """The destination ports cut at every end of a range that a condition on this protocol names, in order."""
-    cuts = {FIRST_PORT}
-    for condition in conditions:
-        if not applies(condition, protocol):
-            continue
-        destination = condition.destination
-        for ports in (*(destination.ports or ()), *destination.not_ports):
-            cuts.add(ports.first)
-            if ports.last < LAST_PORT:
-                cuts.add(ports.last + 1)
-    starts = sorted(cuts)
+    starts = sorted({FIRST_PORT, *cut_points(conditions, protocol)})
     ends = [*(start - 1 for start in starts[1:]), LAST_PORT]
     return tuple(PortRange(first, last) for first, last in zip(starts, ends, strict=True))
+
+
+def cut_points(conditions: Iterable[Condition], protocol: int) -> Iterator[int]:
+    """The ports at which the conditions on a protocol cut, once for each time that one does."""
+    for condition in conditions:
+        if applies(condition, protocol):
+            destination = condition.destination
+            for ports in (*(destination.ports or ()), *destination.not_ports):
+                yield ports.first
+                if ports.last < LAST_PORT:
+                    yield ports.last + 1
 
 
 def applies(condition: Condition, protocol: int) -> bool:

@@ -50,6 +50,7 @@ class Dispatch:
         self._plan = plan
         self._builder = builder
         self._memory = memory
+        self._reject = reject
         self._programs = Programs(plan.settings, reject, memory)
         self._programs_that_drop = Programs(plan.settings, reject=False, memory=memory)
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
@@ -161,7 +162,7 @@ class Dispatch:
         )
         key = (purpose, *map(id, tiers))
         if key not in self._chains:
-            program = program_of(planned, direction)
+            program = self._memory.program((*key, direction, self._reject), lambda: program_of(planned, direction))
             verdict = Return() if program is None else self._goto(f"{purpose}/{endpoint.name}", program, allow)
             self._chains[key] = verdict
         return self._chains[key]

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from hostfw.compile.addresses import Region, prefixes_of, regions
 from hostfw.compile.builder import TableBuilder
@@ -23,9 +23,9 @@ from hostfw.compile.cells import (
 )
 from hostfw.compile.linear import Linear
 from hostfw.compile.memory import Compiled, Piece
-from hostfw.compile.ports import PortCut, cut_by_port, joined, label
+from hostfw.compile.ports import PortCut, changed_cut, cut_by_port, joined, label
 from hostfw.compile.program import Program, Segment, Staged, conditions_of, with_staged
-from hostfw.model.values import PORT_PROTOCOLS, Cidr, Family, PortRange
+from hostfw.model.values import FAMILIES, PORT_PROTOCOLS, Cidr, Family, PortRange
 from hostfw.nft.objects import (
     Accept,
     Drop,
@@ -65,11 +65,11 @@ class Layout:
     def _chain(
         self, purpose: str, segments: tuple[Segment, ...], piece: Piece, shared: Piece
     ) -> tuple[str, frozenset[str]]:
-        counters = frozenset(_counters(segments, self.builder.family))
-        return self.builder.chain(purpose, self._rules(segments, piece, shared)), counters
+        counters = shared.recall("counters", segments, lambda _: _counters(segments))
+        return self.builder.chain(purpose, self._rules(segments, piece, shared)), counters[self.builder.family]
 
     def _rules(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
-        if not any(needs_protocol(condition) for condition in conditions_of(segments)):
+        if not shared.recall("needs protocol", segments, lambda _: any(map(needs_protocol, conditions_of(segments)))):
             short = self._short_list(segments, EVERYTHING)
             if short is not None:
                 return short
@@ -89,8 +89,8 @@ class Layout:
         rules: list[Rule] = []
         for number in protocols:
             relevant = shared.recall(number, segments, partial(_of_protocol, segments, number))
-            chain = piece.recall(number, relevant, partial(self._protocol_chain, number, relevant, shared))
-            rules.append(Rule((Match(Key.PROTOCOL, number),), (Goto(chain),)))
+            name = piece.recall(number, relevant, partial(self._protocol_chain, number, relevant, shared))
+            rules.append(Rule((Match(Key.PROTOCOL, number),), (Goto(name),)))
         others = frozenset(protocols)
         relevant = shared.recall("other", segments, partial(_of_others, segments, others))
         purpose = f"{self.linear.direction.short}/other"
@@ -117,7 +117,7 @@ class Layout:
         found, source = self._regions(segments, cell)
         copied = sum(len(segment) for region in found for segment in region.segments)
         by_address = bool(found) and copied <= copies * (rules + len(found))
-        by_port = cut is not None and cut.copied <= copies * (rules + len(cut.runs))
+        by_port = cut is not None and cut.copied <= copies * (rules + len(cut.leaves))
         if cut is not None and by_port and not (by_address and copied < cut.copied):
             return self._by_port(purpose, cut, cell, piece)
         if by_address:
@@ -133,7 +133,7 @@ class Layout:
             return None
         if shared is None:
             return cut_by_port(segments, protocol)
-        return shared.recall(("ports", protocol), segments, lambda _: cut_by_port(segments, protocol))
+        return shared.recall(("ports", protocol), segments, partial(_cut_anew, segments, protocol))
 
     def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
         """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
@@ -153,7 +153,7 @@ class Layout:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
         leaves: dict[int, tuple[tuple[Rule, ...], list[PortRange]]] = {}
         width: defaultdict[int, int] = defaultdict(int)
-        for run, relevant in cut.leaves():
+        for run, relevant in cut.leaves:
             rules = piece.recall(run, relevant, partial(self._port_leaf, purpose, run, relevant, cell))
             # Equal lists are one object.
             which = id(rules)
@@ -241,11 +241,23 @@ class Layout:
         return self._verdict(purpose, rules)
 
 
-def _counters(segments: Iterable[Segment], family: Family) -> Iterator[str]:
+def _counters(segments: Iterable[Segment]) -> dict[Family, frozenset[str]]:
+    """The counters of a program in each family."""
+    found: defaultdict[tuple[Family, ...], list[str]] = defaultdict(list)
     for segment in segments:
         for rule in with_staged(segment):
-            if family in rule.condition.families and not isinstance(rule.outcome, Staged):
-                yield rule.outcome.counter
+            if not isinstance(rule.outcome, Staged):
+                found[rule.condition.families].append(rule.outcome.counter)
+    return {
+        family: frozenset(chain.from_iterable(names for families, names in found.items() if family in families))
+        for family in FAMILIES
+    }
+
+
+def _cut_anew(segments: tuple[Segment, ...], protocol: int, piece: Piece) -> PortCut:
+    """The cut by destination port: the one of before, as far as it holds."""
+    changed = changed_cut(piece.was, segments) if isinstance(piece.was, PortCut) else None
+    return cut_by_port(segments, protocol) if changed is None else changed
 
 
 def _of_protocol(segments: Iterable[Segment], number: int, _: Piece) -> tuple[Segment, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from hostfw.compile.costs import CostModel
-from hostfw.compile.program import Condition, Outcome, ProgramRule, Segment
+from hostfw.compile.program import Condition, Outcome, Program, ProgramRule, Segment
 from hostfw.compile.store import Store
 from hostfw.model.plan import PlannedPolicy
 from hostfw.model.values import FAMILIES, Direction, Family
@@ -31,21 +31,22 @@ _LITTER_OF_FEW = 20_000
 class Piece:
     """A piece of work: what it was made from, what it came to, and the pieces that it is made of by their places.
 
-    `before` are those that it was made of the last time.
+    While it is made, `before` are those that it was made of the last time, and `was` is what it came to then.
     """
 
     cause: object = None
     came_to: object = None
     parts: "dict[Hashable, Piece]" = field(default_factory=dict)
     before: "Mapping[Hashable, Piece]" = field(default_factory=dict)
+    was: object = None
 
     def recall(self, place: Hashable, cause: object, make: "Callable[[Piece], _T]") -> _T:
         """What the part at a place comes to; made only if it has another cause than the last time."""
         part = self.parts.get(place) or self.before.get(place)
         if part is None or part.cause != cause:
-            part = Piece(cause, before={} if part is None else part.parts)
+            part = Piece(cause) if part is None else Piece(cause, before=part.parts, was=part.came_to)
             part.came_to = make(part)
-            part.before = _NOTHING
+            part.before, part.was = _NOTHING, None
         self.parts[place] = part
         return cast("_T", part.came_to)
 
@@ -78,6 +79,7 @@ class Compiled:
     _by_name: dict[_RuleKey, tuple[ProgramRule, ...]] = field(default_factory=dict)
     _others: dict[tuple[Condition, Outcome], ProgramRule] = field(default_factory=dict)
     _lists: dict[tuple[Rule, ...], tuple[Rule, ...]] = field(default_factory=dict)
+    _programs: dict[Hashable, Program | None] = field(default_factory=dict)
 
     def begin(self, costs: CostModel) -> None:
         """A plan is to be compiled."""
@@ -95,7 +97,7 @@ class Compiled:
         self.layout.before = self.shared.before = _NOTHING
         for part in self.shared.parts.values():
             part.before = _NOTHING
-        self._policies_before = {}
+        self._policies_before, self._programs = {}, {}
         if len(self._by_name) > _LITTER * len(self._policies) + _LITTER_OF_FEW:
             self._by_name.clear()
         if len(self._others) > _LITTER_OF_FEW:
@@ -115,7 +117,7 @@ class Compiled:
         self.layout, self.shared = Piece(), Piece()
         self.stores = {family: Store(family) for family in FAMILIES}
         self._policies, self._policies_before, self._by_name = {}, {}, {}
-        self._others, self._lists = {}, {}
+        self._others, self._lists, self._programs = {}, {}, {}
 
     def rules(
         self,
@@ -135,6 +137,12 @@ class Compiled:
             known = _Policy(policy, rules)
         self._policies[key] = known
         return known.rules
+
+    def program(self, key: Hashable, make: Callable[[], Program | None]) -> Program | None:
+        """The program of an endpoint, made once for both tables of a plan."""
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
 
     def rule(self, condition: Condition, outcome: Outcome) -> ProgramRule:
         """A rule of no policy, the same object for the same content."""

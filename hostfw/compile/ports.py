@@ -1,39 +1,34 @@
 """Dispatch by destination port: which rules a packet to a port can match, and how runs of ports are told."""
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 
-from hostfw.compile.cells import RunIndex, port_runs
+from hostfw.compile.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
 from hostfw.compile.program import ProgramRule, Segment, conditions_of
 from hostfw.model.values import PortRange
+
+Leaf = tuple[PortRange, tuple[Segment, ...]]
+"""A run of destination ports, and the rules that a packet to it can match."""
+
+_FEW = 64
+"""How many rules may have come and gone for a cut to be changed rather than made anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortCut:
-    """Runs of destination ports, and for each the numbers of the rules that name it; the others reach everywhere."""
+    """Runs of destination ports with the rules that can match there; runs with the same rules may share the value.
+
+    `copied` is how many rules all runs together have; `points` are the ports at which the rules cut, each with the
+    number of times.
+    """
 
     segments: tuple[Segment, ...]
-    runs: tuple[PortRange, ...]
-    named: tuple[tuple[int, ...], ...]
-    anywhere: tuple[int, ...]
-
-    @property
-    def copied(self) -> int:
-        """How many rules all runs together have."""
-        return sum(map(len, self.named)) + len(self.anywhere) * len(self.runs)
-
-    def leaves(self) -> Iterator[tuple[PortRange, tuple[Segment, ...]]]:
-        """For each run, the rules that a packet to it can match; runs with the same rules share the value."""
-        numbered = [(place, rule) for place, segment in enumerate(self.segments) for rule in segment]
-        shared: dict[tuple[int, ...], tuple[Segment, ...]] = {}
-        for run, numbers in zip(self.runs, self.named, strict=True):
-            if numbers not in shared:
-                met: list[list[ProgramRule]] = [[] for _ in self.segments]
-                for place, rule in (numbered[number] for number in merge(numbers, self.anywhere)):
-                    met[place].append(rule)
-                shared[numbers] = tuple(map(tuple, met))
-            yield run, shared[numbers]
+    leaves: tuple[Leaf, ...]
+    copied: int
+    points: Counter[int]
 
 
 def cut_by_port(segments: tuple[Segment, ...], protocol: int) -> PortCut:
@@ -43,13 +38,171 @@ def cut_by_port(segments: tuple[Segment, ...], protocol: int) -> PortCut:
     named: list[list[int]] = [[] for _ in runs]
     anywhere: list[int] = []
     for number, rule in enumerate(rule for segment in segments for rule in segment):
-        destination = rule.condition.destination
-        if destination.ports is None or destination.port_sets:
+        ports = _own_ports(rule)
+        if ports is None:
             anywhere.append(number)
             continue
-        for run in sorted({run for ports in destination.ports for run in index.covered(ports)}):
+        for run in _covered(ports, index):
             named[run].append(number)
-    return PortCut(segments, runs, tuple(map(tuple, named)), tuple(anywhere))
+    leaves = tuple(_leaves(segments, runs, named, anywhere))
+    copied = sum(map(len, named)) + len(anywhere) * len(runs)
+    return PortCut(segments, leaves, copied, Counter(cut_points(conditions_of(segments), protocol)))
+
+
+def changed_cut(before: PortCut, segments: tuple[Segment, ...]) -> PortCut | None:
+    """The cut of rules that are those of another cut but for a few, None where it has to be made anew.
+
+    Only the runs that those few reach, and their neighbours, are cut again.
+    """
+    changed = _changes(before.segments, segments)
+    if changed is None:
+        return None
+    gone, come = changed
+    ranges: list[PortRange] = []
+    for rule in (*gone, *come):
+        ports = _own_ports(rule)
+        if ports is None or rule.condition.destination.not_ports:
+            return None
+        ranges.extend(ports)
+    points = before.points.copy()
+    for rule in gone:
+        points.subtract(_ends(rule))
+    added = {point for rule in come for point in _ends(rule)}
+    for rule in come:
+        points.update(_ends(rule))
+    starts = [run.first for run, _ in before.leaves]
+    order = {id(rule): number for number, rule in enumerate(rule for segment in segments for rule in segment)}
+    leaves: list[Leaf] = []
+    copied = before.copied
+    done = 0
+    for first, end in _zones(ranges, starts):
+        last_port = starts[end] - 1 if end < len(starts) else LAST_PORT
+        old = before.leaves[first:end]
+        cuts = {start for start in starts[first + 1 : end] if points[start]}
+        cuts |= {starts[first]} | {point for point in added if starts[first] < point <= last_port}
+        new = list(_cut_again(old, gone, come, sorted(cuts), last_port, order, segments))
+        copied += _copies(new) - _copies(old)
+        leaves += before.leaves[done:first]
+        leaves += new
+        done = end
+    leaves += before.leaves[done:]
+    return PortCut(segments, tuple(leaves), copied, +points)
+
+
+def _own_ports(rule: ProgramRule) -> tuple[PortRange, ...] | None:
+    """The ranges that a rule is for, None for one that reaches everywhere: it names no port, or one by name."""
+    destination = rule.condition.destination
+    return None if destination.port_sets else destination.ports
+
+
+def _covered(ports: tuple[PortRange, ...], index: RunIndex) -> Sequence[int]:
+    if len(ports) == 1:
+        return index.covered(ports[0])
+    return sorted({run for one in ports for run in index.covered(one)})
+
+
+def _leaves(
+    segments: tuple[Segment, ...], runs: tuple[PortRange, ...], named: list[list[int]], anywhere: list[int]
+) -> Iterator[Leaf]:
+    numbered = [(place, rule) for place, segment in enumerate(segments) for rule in segment]
+    shared: dict[tuple[int, ...], tuple[Segment, ...]] = {}
+    for run, numbers in zip(runs, named, strict=True):
+        key = tuple(numbers)
+        if key not in shared:
+            met: list[list[ProgramRule]] = [[] for _ in segments]
+            for place, rule in (numbered[number] for number in merge(numbers, anywhere)):
+                met[place].append(rule)
+            shared[key] = tuple(map(tuple, met))
+        yield run, shared[key]
+
+
+def _changes(
+    before: tuple[Segment, ...], after: tuple[Segment, ...]
+) -> tuple[list[ProgramRule], list[ProgramRule]] | None:
+    """The rules that are gone and those that have come, None where they are many or the others changed places."""
+    if len(before) != len(after):
+        return None
+    gone: list[ProgramRule] = []
+    come: list[ProgramRule] = []
+    for old, new in zip(before, after, strict=True):
+        if old == new:
+            continue
+        old_ids, new_ids = set(map(id, old)), set(map(id, new))
+        if len(old_ids) != len(old) or len(new_ids) != len(new):
+            return None
+        gone += (rule for rule in old if id(rule) not in new_ids)
+        come += (rule for rule in new if id(rule) not in old_ids)
+        if len(gone) + len(come) > _FEW:
+            return None
+        if [rule for rule in old if id(rule) in new_ids] != [rule for rule in new if id(rule) in old_ids]:
+            return None
+    return gone, come
+
+
+def _ends(rule: ProgramRule) -> Iterator[int]:
+    for ports in rule.condition.destination.ports or ():
+        yield ports.first
+        if ports.last < LAST_PORT:
+            yield ports.last + 1
+
+
+def _zones(ranges: Iterable[PortRange], starts: list[int]) -> Iterator[tuple[int, int]]:
+    """The runs, from one to before another, that ranges reach or touch, those that overlap as one."""
+    found = sorted(
+        (
+            bisect_right(starts, max(ports.first - 1, FIRST_PORT)) - 1,
+            bisect_right(starts, min(ports.last + 1, LAST_PORT)),
+        )
+        for ports in ranges
+    )
+    pending: tuple[int, int] | None = None
+    for first, end in found:
+        if pending is not None and first < pending[1]:
+            pending = pending[0], max(pending[1], end)
+            continue
+        if pending is not None:
+            yield pending
+        pending = first, end
+    if pending is not None:
+        yield pending
+
+
+def _cut_again(
+    old: tuple[Leaf, ...],
+    gone: list[ProgramRule],
+    come: list[ProgramRule],
+    cuts: list[int],
+    last_port: int,
+    order: dict[int, int],
+    segments: tuple[Segment, ...],
+) -> Iterator[Leaf]:
+    """The runs between some cuts with the rules of the old ones, but for what is gone and what has come."""
+    without = set(map(id, gone))
+    rules = {id(rule): rule for _, met in old for segment in met for rule in segment if id(rule) not in without}
+    rules |= {id(rule): rule for rule in come}
+    in_order = sorted(rules.values(), key=lambda rule: order[id(rule)])
+    place_of = _places(segments, order, in_order)
+    for start, end in zip(cuts, [*(cut - 1 for cut in cuts[1:]), last_port], strict=True):
+        met: list[list[ProgramRule]] = [[] for _ in segments]
+        for rule in in_order:
+            ports = _own_ports(rule)
+            if ports is None or any(one.first <= start and end <= one.last for one in ports):
+                met[place_of[id(rule)]].append(rule)
+        yield PortRange(start, end), tuple(map(tuple, met))
+
+
+def _places(segments: tuple[Segment, ...], order: dict[int, int], rules: Iterable[ProgramRule]) -> dict[int, int]:
+    """Which segment each rule is in."""
+    begins: list[int] = []
+    count = 0
+    for segment in segments:
+        begins.append(count)
+        count += len(segment)
+    return {id(rule): bisect_right(begins, order[id(rule)]) - 1 for rule in rules}
+
+
+def _copies(leaves: Iterable[Leaf]) -> int:
+    return sum(len(segment) for _, met in leaves for segment in met)
 
 
 def joined(runs: Iterable[PortRange]) -> Iterator[PortRange]:

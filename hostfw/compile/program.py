@@ -126,7 +126,12 @@ def with_staged(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
 
 def conditions_of(segments: Iterable[Segment]) -> Iterator[Condition]:
     """The conditions of all rules in order, those of staged policies among them."""
-    return (rule.condition for segment in segments for rule in with_staged(segment))
+    for segment in segments:
+        for rule in segment:
+            if isinstance(rule.outcome, Staged):
+                yield from (staged.condition for staged in rule.outcome.rules)
+            else:
+                yield rule.condition
 
 
 ANYTHING = Condition()
