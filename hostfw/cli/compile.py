@@ -5,6 +5,7 @@ from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.facts import facts_of
 from hostfw.cli.options import Options
 from hostfw.engine.generation import Refused, build
+from hostfw.nft.render import render
 
 
 def run(options: Options, console: Console) -> ExitCode:
@@ -19,5 +20,5 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(built, Refused):
         return refuse(built.problems, inspected.configuration, console)
     warn(built.warnings, inspected.configuration, console)
-    console.out.write(built.script)
+    console.out.write(render(built.ruleset))
     return ExitCode.DONE

@@ -22,8 +22,10 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.stored import StateError
 from hostfw.model.values import FAMILIES
+from hostfw.model.words import counted as counted_words
 from hostfw.nft.change import Change, change
 from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.render import follows
 
 Counts = tuple[tuple[str, int], ...]
 
@@ -130,7 +132,11 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     writer.hearers.in_force(None)
     before, _ = load_in_force(writer.directories.run)
     record = _record(writer, script_id(script), digests(tables), before, tables.generation, counted)
-    return Enforced(Change(switch=script), tuple(_save(writer, record)))
+    left = follows(script)
+    as_before = (
+        (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
+    )
+    return Enforced(Change(switch=script), (*as_before, *_save(writer, record)))
 
 
 def enforce_nothing(writer: Writer) -> Enforced | Failed:

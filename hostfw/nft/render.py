@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import repeat
+from itertools import accumulate, repeat
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TypeVar
 
@@ -29,6 +29,8 @@ DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
 
 _INDENT = "\t"
+_FOLLOWS = "follow once hostfw.service runs"
+"""What the boot script looks for as well, to say so."""
 _Named = TypeVar("_Named", Chain, VerdictMap)
 
 
@@ -57,12 +59,16 @@ class Texts:
             yield text
 
 
-def render(ruleset: Ruleset, texts: Texts | None = None) -> str:
+def render(ruleset: Ruleset, texts: Texts | None = None, most_elements: int | None = None) -> str:
     """The whole ruleset as one script: complete, readable, and loadable over any earlier generation of ours.
 
     `flush table` empties the chains but keeps counters and the elements of sets, in the same transaction
     (nft 1.0.6 and later), so loading it twice changes nothing. What is in `texts` is not written again.
+
+    With `most_elements` the smaller of the big sets are written out up to so many elements. The others are only
+    declared, which leaves in them what is there, and named in a comment with the digest of what they are to hold.
     """
+    later = _later(ruleset, most_elements)
     known = Texts() if texts is None else texts
     known.turn()
     parts = ["#!/usr/sbin/nft -f\n"]
@@ -71,12 +77,13 @@ def render(ruleset: Ruleset, texts: Texts | None = None) -> str:
         parts.append(f"\nadd table {name}\nflush table {name}\n")
     for table in ruleset.tables:
         # Sets apart keep their name whatever they hold, so what they hold must go first.
-        apart = tuple(s for s in table.sets if s.apart)
+        apart = tuple(s for s in table.sets if s.apart and (table.family, s.name) not in later)
         if apart:
             parts.append(f"\n{declarations(Table(table.family, sets=apart))}")
             parts.extend(f"flush set {table_name(table.family)} {s.name}\n" for s in apart)
     for table in ruleset.tables:
-        blocks = _blocks(table, Table(table.family), known, big_sets_empty=False)
+        empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
+        blocks = _blocks(table, Table(table.family), known, empty, marked=True)
         parts.extend(f"\n{block}" for block in blocks if block)
     return "".join(parts)
 
@@ -88,12 +95,29 @@ def table_name(family: Family) -> str:
 
 def additions(table: Table, existing: Table, texts: Texts | None = None) -> str:
     """What adds the objects of a table, beside those that exist: the sets that `host.elements` fills stay empty."""
-    blocks = _blocks(table, existing, Texts() if texts is None else texts, big_sets_empty=True)
+    empty = frozenset(s.name for s in table.sets if s.is_big)
+    blocks = _blocks(table, existing, Texts() if texts is None else texts, empty, marked=False)
     return f"add table {table_name(table.family)}\n{''.join(blocks)}"
 
 
-def _blocks(table: Table, existing: Table, texts: Texts, *, big_sets_empty: bool) -> Iterator[str]:
-    """A table as commands, in an order that declares everything before it is referred to.
+def follows(script: str) -> int:
+    """How many sets a script only declares, because they are big; their elements follow from elsewhere."""
+    return script.count(_FOLLOWS)
+
+
+def _later(ruleset: Ruleset, most_elements: int | None) -> frozenset[tuple[Family, str]]:
+    """The big sets that a script of so many elements leaves to others, the biggest first."""
+    big = [(len(s.elements), table.family, s.name) for table in ruleset.tables for s in table.sets if s.is_big]
+    if most_elements is None:
+        return frozenset()
+    total = accumulate(number for number, _, _ in sorted(big))
+    return frozenset(
+        (family, name) for (_, family, name), so_far in zip(sorted(big), total, strict=True) if so_far > most_elements
+    )
+
+
+def _blocks(table: Table, existing: Table, texts: Texts, empty: frozenset[str], *, marked: bool) -> Iterator[str]:
+    """A table as commands, in an order that declares everything before it is referred to; `empty` sets stay so.
 
     No `table` block and no `add rule`: before these libnftables (1.0.6) reads the sets of every table on the host, dies
     of what a newer nft noted there (a comment will do), and starts again whenever somebody commits. Instead it has to
@@ -101,9 +125,14 @@ def _blocks(table: Table, existing: Table, texts: Texts, *, big_sets_empty: bool
     """
     name, family = table_name(table.family), table.family
     yield "".join(f"add counter {name} {counter}\n" for counter in table.counters)
-    yield from (_command(name, _set_text(s, family, empty=big_sets_empty and s.is_big)) for s in table.sets)
-    if not big_sets_empty:
-        yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in table.sets if s.apart)
+    for s in table.sets:
+        if s.name in empty and marked:
+            content = s.mark if s.apart else s.name
+            yield f"# {len(s.elements)} elements of {name} {s.name} {_FOLLOWS}: {content}\n"
+        yield _command(name, _set_text(s, family, empty=s.name in empty))
+    if marked:
+        full = (s for s in table.sets if s.apart and s.name not in empty)
+        yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in full)
     yield declarations(existing)
     yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)
     yield from texts.of(family, table.maps, _map_command)
