@@ -189,6 +189,18 @@ def counters(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
 
 
+def staged(parser: ArgumentParser) -> None:
+    """The arguments of `staged`."""
+    parser.add_argument("name", metavar="NAME", help="the staged policy: NAME or TIER/NAME")
+    _add_output(parser.add_argument, Output.TABLE, Output.JSON)
+
+
+def promote(parser: ArgumentParser) -> None:
+    """The arguments of `promote`."""
+    parser.add_argument("name", metavar="NAME", help="the staged policy: NAME or TIER/NAME")
+    _add_each_file(parser)
+
+
 def completion(parser: ArgumentParser) -> None:
     """The arguments of `completion`."""
     parser.add_argument("shell", metavar="SHELL", choices=("bash", "fish", "zsh"), help="bash, fish or zsh")

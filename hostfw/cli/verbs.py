@@ -438,6 +438,46 @@ hostfwctl counters -o json | jq '.rules[] | select(.packets == 0) | .origin'""",
         takes.counters,
     ),
     Verb(
+        "staged",
+        "show what a staged policy would have done",
+        "NAME [-o table|json]",
+        """\
+Print how many packets each rule of a staged policy would have denied, allowed, passed
+or logged since it is in force, and the last of these packets out of the journal. Of a
+connection only what begins it counts: what belongs to an established one never meets
+policy. A staged policy decides nothing; `promote` has the change that enforces it.
+
+With -o json this is a document of kind StagedPolicy (hostfw.io/v1), whose samples have
+the fields of the journal (docs/audit.md).""",
+        """\
+hostfwctl staged web
+hostfwctl staged web -o json | jq '[.rules[] | select(.action == "Deny").packets] | add'""",
+        """\
+0  printed
+1  no such policy is staged here
+4  nothing is in force, or not permitted""",
+        takes.staged,
+    ),
+    Verb(
+        "promote",
+        "print the change that enforces a staged policy",
+        "NAME [-f PATH...]",
+        """\
+Print a patch of the files that makes a StagedGlobalNetworkPolicy a GlobalNetworkPolicy,
+in the place of the enforced one of its name if there is one; of one with stagedAction:
+Delete, a patch that removes both. Nothing is written: comments and layout stay as they
+are, and the patch is yours to read and to apply.""",
+        """\
+hostfwctl promote web
+hostfwctl promote web | patch -p1 -d /
+hostfwctl promote web -f staging/""",
+        """\
+0  printed
+1  no such policy is staged, or it has to be taken out of a list first
+3  the configuration is invalid, or would be""",
+        takes.promote,
+    ),
+    Verb(
         "completion",
         "print what a shell needs to complete hostfwctl",
         "SHELL",

@@ -1,0 +1,176 @@
+"""`hostfwctl promote`: the change of files that enforces a staged policy."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hostfw.engine.inspection import inspect
+from hostfw.host.files import read_configuration
+from tests.unit.cli_runs import Machine, hostfwctl, machine
+
+STAGED = """\
+# What it is for.
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata:
+  name: web
+spec:
+  stagedAction: Set   # not yet
+  selector: all()
+  ingress:
+    - action: Deny
+"""
+PLAIN = STAGED.replace("  stagedAction: Set   # not yet\n", "")
+FLOW = "{apiVersion: projectcalico.org/v3, kind: StagedGlobalNetworkPolicy, metadata: {name: web}, spec: %s}\n"
+ENFORCED = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec: {selector: all(), ingress: [{action: Allow}]}
+"""
+OTHER = ENFORCED.replace("name: web", "name: other")
+DELETE = """\
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: web}
+spec: {stagedAction: Delete}
+"""
+LIST = """\
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicyList
+items:
+  - apiVersion: projectcalico.org/v3
+    kind: StagedGlobalNetworkPolicy
+    metadata: {name: web}
+    spec: {selector: all()}
+"""
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine on which nothing is in force: only files are looked at."""
+    return machine(tmp_path, monkeypatch)
+
+
+PROMOTED: list[tuple[str, dict[str, str], dict[str, str]]] = [
+    ("a document", {"a": PLAIN}, {"a": PLAIN.replace("kind: Staged", "kind: ")}),
+    (
+        "one with an action of its own line",
+        {"a": STAGED},
+        {"a": STAGED.replace("kind: Staged", "kind: ").replace("stagedAction: Set   # not yet", "# not yet")},
+    ),
+    (
+        "one with an action of its own line and no more",
+        {"a": STAGED.replace("   # not yet", "")},
+        {"a": PLAIN.replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "one in a line, its action first",
+        {"a": FLOW % "{stagedAction: Set, selector: all()}"},
+        {"a": (FLOW % "{selector: all()}").replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "one in a line, its action last",
+        {"a": FLOW % "{selector: all(), stagedAction: Learn}"},
+        {"a": (FLOW % "{selector: all()}").replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "one with its kind in quotes",
+        {"a": PLAIN.replace("StagedGlobalNetworkPolicy", '"StagedGlobalNetworkPolicy"')},
+        {"a": PLAIN.replace("StagedGlobalNetworkPolicy", '"GlobalNetworkPolicy"')},
+    ),
+    (
+        "one among others",
+        {"a": f"{OTHER}---\n{PLAIN}---\n{OTHER.replace('other', 'third')}"},
+        {"a": f"{OTHER}---\n{PLAIN.replace('kind: Staged', 'kind: ')}---\n{OTHER.replace('other', 'third')}"},
+    ),
+    (
+        "one in the place of an enforced one in another file",
+        {"a": PLAIN, "b": ENFORCED, "c": OTHER},
+        {"a": PLAIN.replace("kind: Staged", "kind: "), "b": "", "c": OTHER},
+    ),
+    (
+        "one in the place of an enforced one before it",
+        {"a": f"{ENFORCED}---\n{PLAIN}"},
+        {"a": PLAIN.replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "one in the place of an enforced one behind it",
+        {"a": f"{PLAIN}---\n# The one in force.\n{ENFORCED}---\n{OTHER}"},
+        {"a": f"{PLAIN.replace('kind: Staged', 'kind: ')}---\n{OTHER}"},
+    ),
+    ("a deletion", {"a": DELETE, "b": f"{OTHER}---\n{ENFORCED}"}, {"a": "", "b": OTHER}),
+    ("no newline at the end", {"a": PLAIN.rstrip("\n")}, {"a": PLAIN.rstrip("\n").replace("kind: Staged", "kind: ")}),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), [case[1:] for case in PROMOTED], ids=[case[0] for case in PROMOTED])
+def test_a_patch_enforces_it(host: Machine, before: dict[str, str], after: dict[str, str]) -> None:
+    """Patch(1) applies it, and what comes out has the policy and is valid; nothing else of a file is touched."""
+    host.write(**before)
+    status, out, err = hostfwctl(f"--config-dir={host.config}", "promote", "web")
+    assert (status, "patch -p1 -d /" in err) == (0, True), err
+
+    subprocess.run(["patch", "-p1", "-s", "-d", "/"], input=out, text=True, check=True)
+
+    there = {path.stem: path.read_text() for path in host.config.iterdir()}
+    assert {name: there.get(name, "") for name in after} == after
+    inspected = inspect(*read_configuration(host.config))
+    assert inspected.is_valid
+    assert not inspected.resources.staged_policies
+    assert any(p.metadata.name == "web" for p in inspected.resources.policies) is not (before["a"] == DELETE)
+
+
+REFUSED = [
+    ("no such policy", {"a": PLAIN}, "other", 'there is no staged policy "other"\n  hint: staged are: web\n'),
+    (
+        "none at all",
+        {"a": OTHER},
+        "web",
+        'there is no staged policy "web"\n  hint: no policy of this configuration is staged\n',
+    ),
+    (
+        "one that proposes nothing",
+        {"a": PLAIN.replace("spec:", "spec:\n  stagedAction: Ignore")},
+        "web",
+        'etc/a.yaml:2:1: "web" has stagedAction: Ignore, which proposes nothing\n',
+    ),
+    (
+        "an item of a list",
+        {"a": LIST},
+        "web",
+        (
+            'etc/a.yaml:4:5: "web" is one of a list, which would have to be taken apart\n'
+            "  hint: write it as a document of its own first\n"
+        ),
+    ),
+    (
+        "one in the place of an item of a list",
+        {"a": PLAIN, "b": LIST.replace("Staged", "")},
+        "web",
+        (
+            'etc/b.yaml:4:5: "web" is one of a list, which would have to be taken apart\n'
+            "  hint: write it as a document of its own first\n"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_what_cannot_be_promoted_is_said(host: Machine, files: dict[str, str], name: str, message: str) -> None:
+    """With where it stands, and what to do."""
+    host.write(**files)
+
+    status, out, err = host.hostfwctl("promote", name)
+
+    assert (status, out, err) == (1, "", f"hostfwctl: {message}")
+
+
+def test_an_invalid_configuration_is_refused(host: Machine) -> None:
+    """As everywhere."""
+    host.write(a=PLAIN.replace("selector", "selectr"))
+
+    assert host.hostfwctl("promote", "web").status == 3
