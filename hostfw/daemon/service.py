@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
+from hostfw import __version__
 from hostfw.audit.attribution import Attribution
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
@@ -20,6 +21,7 @@ from hostfw.control.socket import Answer
 from hostfw.daemon.announcements import Announcer
 from hostfw.daemon.audit import open_audit
 from hostfw.daemon.charge import Charge
+from hostfw.daemon.exporter import Exporter, Known, with_records
 from hostfw.daemon.follower import Follower, Outcome
 from hostfw.daemon.guard import TIMEOUT_S as GUARD_TIMEOUT_S
 from hostfw.daemon.guard import Guard
@@ -27,6 +29,7 @@ from hostfw.daemon.keeper import Keeper, Repair
 from hostfw.daemon.outbox import Outbox
 from hostfw.daemon.outside import Outside
 from hostfw.daemon.server import serve
+from hostfw.engine.enforce import counts
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.host import Directories
@@ -35,6 +38,7 @@ from hostfw.engine.upkeep import Resumed, base_protection
 from hostfw.host import service_manager
 from hostfw.host.errors import HostError
 from hostfw.host.nftables import NftablesWorker
+from hostfw.metrics import AuditFigures, Figures
 from hostfw.model.problems import errors
 from hostfw.model.settings import Settings
 from hostfw.model.words import counted
@@ -56,6 +60,7 @@ class Service:
         self._keeper = Keeper(self._charge, self._guard, self._repaired, self._announcer.backed_off)
         self._follower = Follower(self._charge, self._followed)
         self._audit = open_audit(directories.run, outbox, outside.audit)
+        self._exporter = Exporter(self._know, outbox.send)
         self._known: Generation | None = None
         self._attribution = Attribution()
         self._trouble = ""
@@ -72,9 +77,8 @@ class Service:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
             loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
-            for close in (self._charge.close, self._guard.close, self._keeper.close, self._follower.close):
-                ends.callback(close)
-            ends.callback(self._audit.close)
+            for work in (self._charge, self._guard, self._keeper, self._follower, self._exporter, self._audit):
+                ends.callback(work.close)
             # Before anything is put into force, so that nothing goes unheard.
             for listener, hear in (
                 (nft := self._outside.listen_nft(), partial(self._keeper.hear, nft)),
@@ -142,6 +146,28 @@ class Service:
             listening=figures.listening,
         )
 
+    def _know(self) -> Known:
+        """What there is for Prometheus."""
+        known, audit = self._known, self._audit.figures()
+        figures = Figures(
+            version=__version__,
+            started_at=self._started_at,
+            generation=known.id if known is not None else "",
+            counts=dict(counts(known)) if known is not None else {},
+            repairs=self._repairs,
+            is_troubled=bool(self._trouble),
+            audit=AuditFigures(
+                records=audit.records,
+                entries=audit.events,
+                lost=audit.lost,
+                missed=audit.missed,
+                unwritten=audit.unwritten,
+                is_listening=audit.listening,
+            ),
+        )
+        plan = known.plan if known is not None else None
+        return Known(partial(with_records, figures, self._charge.engine.directories), plan)
+
     async def _answer(self, request: Request) -> Reply:
         """Carry out a request; one that fails in a way nobody thought of ends neither the service nor the rules."""
         await self._taken_over.wait()
@@ -177,6 +203,7 @@ class Service:
         if generation is None:
             return
         self._announcer.bindings(before, generation)
+        self._exporter.follow(generation.inspected.settings.metrics)
         if before is not None and before.id == generation.id:
             return
         self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)

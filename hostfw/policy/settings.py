@@ -63,7 +63,7 @@ LOGGING_BOUNDS = {
 """The least and the greatest value of each field."""
 
 _MASK = re.compile(r"(?:0x[0-9a-fA-F]{1,8}|[1-9][0-9]{0,9})\Z")
-_TEXTFILE_EXPECTED = "an absolute path that ends in .prom, such as /var/lib/prometheus/node-exporter/hostfw.prom"
+_TEXTFILE_EXPECTED = "an absolute path that ends in .prom, such as /run/hostfw/hostfw.prom"
 _MARK_BITS = 32
 _MASK_EXPECTED = "a mask of 32 bits with at least two of them set, such as 0x30000000"
 

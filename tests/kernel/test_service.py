@@ -334,3 +334,27 @@ def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Runni
     assert not _reaches(lab, 80)
     hostfwctl("unblock")
     assert _reaches(lab, 80)
+
+
+def test_figures_for_prometheus_are_written_where_the_settings_say(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """With what the kernel counted, at once when the setting comes; and not any more when it goes."""
+    path = tmp_path / "hostfw.prom"
+    settings = service.installation.config / "hostfw.yaml"
+    for _ in range(3):
+        assert _reaches(lab, 80)
+    settings.write_text(f"metrics: {{textfile: {path}, intervalSeconds: 5}}\n")
+    hostfwctl("reload")
+    _wait(path.exists)
+    text = path.read_text()
+    generation = json.loads(hostfwctl("status", "-o", "json").stdout)["generation"]
+    assert re.search(
+        r'^hostfw_rule_packets_total\{.*policy="web",direction="ingress".*family="ipv4"\} 3$', text, re.MULTILINE
+    )
+    assert f'hostfw_generation_info{{generation="{generation}"}} 1\n' in text
+    assert 'hostfw_last_change_info{outcome="applied"} 1\n' in text
+    assert re.search(r"^hostfw_generation_applied_timestamp_seconds [0-9.]+$", text, re.MULTILINE)
+    settings.unlink()
+    hostfwctl("reload")
+    _wait(lambda: not path.exists())
