@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.model.cidr_set import pack
+from hostfw.model.values import Family
+from hostfw.nft.objects import ElementType, Ruleset, Set, Table
+from hostfw.nft.render import render
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +95,18 @@ def test_the_last_good_ruleset_follows_the_failsafe_rules(tmp_path: Path) -> Non
     accept(tmp_path)
 
     assert boot(tmp_path) == Booted(0, ("<6>The last good ruleset is in force: generation 42.",), BOTH)
+
+
+def test_sets_that_are_left_to_the_service_are_told_of(tmp_path: Path) -> None:
+    """In the words that hostfw writes in their place."""
+    nothing = Set("nets/32.x", ElementType.ADDRESS, pack(Family.V4, range(10)))
+    accept(tmp_path, script=render(Ruleset((Table(Family.V4, sets=(nothing,)),)), most_elements=9))
+    said = (
+        "<5>The last good ruleset is in force: generation 42, "
+        "without the elements of big sets (1), which hostfw.service fills."
+    )
+
+    assert boot(tmp_path) == Booted(0, (said,), BOTH)
 
 
 def test_without_an_accepted_generation_the_failsafe_rules_stay(tmp_path: Path) -> None:
