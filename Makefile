@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 # How long `make fuzz` gives each target.
 SECONDS ?= 60
-SCRIPTS := tools/bootstrap tools/build-deb tools/clean-room .ci/run units/hostfw-boot
+SCRIPTS := tools/bootstrap tools/ansible-lint tools/build-deb tools/molecule tools/clean-room .ci/run units/hostfw-boot
 # What the installed package consists of besides Python modules; debian/rules calls `data` and `install-data`.
 PAGES := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
 SHELLS := build/completion/bash build/completion/fish build/completion/zsh
@@ -19,12 +19,15 @@ INSTALL = install -D --mode=644
 LIB = $(DESTDIR)/usr/lib
 SHARE = $(DESTDIR)/usr/share
 
+# Ansible's tools: apart from ours, since they pin what they need.
+ANSIBLE := .venv-ansible
+
 .DEFAULT_GOAL := help
 .PHONY: help try test quick kernel system fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
-	spelling shell yaml venv clean
+	spelling shell yaml venv ansible molecule ansible-lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 try: ## (sudo) put the examples in force on a throw-away host and send packets through them
 	@tools/bootstrap try
@@ -45,6 +48,10 @@ kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 system: venv ## (sudo) the installed package on whole Debian hosts that boot systemd, in containers
 	@tools/bootstrap system
 	@$(PYTEST) tests/system; $(GIVE_BACK)
+
+molecule: ansible ## (sudo) the Ansible collection on hosts that boot systemd; SCENARIO=lockout for one
+	@tools/bootstrap molecule
+	@tools/molecule $(SCENARIO); $(GIVE_BACK)
 
 fuzz: venv ## mutate what hostfw reads, for SECONDS=60 each, and hold it to what must hold
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-fuzz.txt || \
@@ -133,6 +140,9 @@ shell: venv
 yaml: venv
 	$(BIN)/yamllint --strict $(wildcard .yamllint.yaml .pre-commit-config.yaml examples)
 
+ansible-lint: ansible ## the collection and its scenarios, by the production profile
+	@tools/ansible-lint
+
 format: venv ## let ruff sort imports and lay out the code
 	$(BIN)/ruff check --select I,UP --fix
 	$(BIN)/ruff format
@@ -146,6 +156,15 @@ $(VENV)/stamp: requirements-dev.txt
 		{ echo 'pip cannot install requirements-dev.txt: is there a network?' >&2; exit 1; }
 	touch $@
 
+ansible: $(ANSIBLE)/stamp
+
+$(ANSIBLE)/stamp: requirements-ansible.txt
+	@tools/bootstrap test
+	$(PYTHON) -m venv --clear $(ANSIBLE)
+	$(ANSIBLE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< || \
+		{ echo 'pip cannot install requirements-ansible.txt: is there a network?' >&2; exit 1; }
+	touch $@
+
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
+	rm -rf $(VENV) $(ANSIBLE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
 	find hostfw tests bench -name __pycache__ -prune -exec rm -r {} +
