@@ -126,7 +126,9 @@ class Engine:
         if not inspected.is_valid:
             return self._refused(Refused(inspected.problems))
         candidate = inspected if accept_shrink else believed(inspected, self.directories.state, self.memory)
-        return self._write(lambda writer: self._apply(writer, candidate, confirm_within_s, lockout))
+        built = self.memory.building.generation if self.memory else None
+        known = built is not None and built.inspected is candidate
+        return self._write(lambda writer: self._apply(writer, candidate, confirm_within_s, lockout), likely=not known)
 
     def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:
         """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""
@@ -203,12 +205,15 @@ class Engine:
             else (),
         )
 
-    def _write(self, work: Callable[[Writer], Outcome]) -> Outcome | Failed:
-        """Let one piece of work write, alone in this network namespace."""
+    def _write(self, work: Callable[[Writer], Outcome], *, likely: bool = False) -> Outcome | Failed:
+        """Let one piece of work write, alone in this network namespace.
+
+        What will `likely` commit something has the nft worker start while it makes up its mind.
+        """
         try:
             with self.host.lock(self.directories.run) as lock:
                 nftables = OnDemand(lambda: self.host.nftables((lock.fileno(),)))
-                if self.memory is None:
+                if likely or self.memory is None:
                     nftables.start()
                 try:
                     return work(Writer(self.directories, self.host, nftables, self.hearers, self.memory))
