@@ -1,13 +1,18 @@
 """What is told of nftables transactions that touched our tables, as data and in words."""
 
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
+from hostfw.host.nftables_worker import NAME
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.objects import TABLE
 
+_WORKER_NAMES = frozenset({NAME, Path(sys.executable).name[:15]})
+"""That of a worker, and where it could not give itself that name, that of its interpreter."""
 _DEEDS = 5
 """How many things one transaction did are told; the rest is counted."""
 
@@ -63,8 +68,11 @@ class Transaction:
         return frozenset(item.family for item in self.touched if item.what is What.TABLE and item.went)
 
     def is_ours(self, worker_pids: Collection[int]) -> bool:
-        """Whether we sent it ourselves: as a batch, or through one of the nft workers, given by process id."""
-        return self.is_batch or self.port in worker_pids
+        """Whether we sent it ourselves: as a batch, or through one of the nft workers, given by process id.
+
+        A worker's id may be another process's later, which has another name.
+        """
+        return self.is_batch or (self.port in worker_pids and self.process in _WORKER_NAMES)
 
     def __str__(self) -> str:
         return f"{self.process or 'a process'} (pid {self.pid}) {_deeds(self)}"

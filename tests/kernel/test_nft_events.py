@@ -215,7 +215,16 @@ def test_our_own_transactions_are_known(listener: NftEvents) -> None:
 
     assert len(through_the_worker.transactions) == 2
     assert all(each.is_ours({pid}) and not each.is_ours({pid + 1}) for each in through_the_worker.transactions)
+    assert {each.process for each in through_the_worker.transactions} == {"hostfw-nft"}
     assert [(each.is_batch, each.is_ours(())) for each in batch.transactions] == [(True, True)]
+
+
+def test_a_process_that_has_the_id_of_a_worker_now_is_another(listener: NftEvents) -> None:
+    """Process ids come around again."""
+    nft("delete chain ip hostfw spare")
+    transaction = only(heard(listener))
+
+    assert not transaction.is_ours({transaction.port})
 
 
 def fill(network: int, count: int) -> None:
