@@ -175,6 +175,40 @@ def test_a_host_that_nothing_protects_fails_the_unit(tmp_path: Path) -> None:
     assert boot(tmp_path, refuses=["failsafe.nft"]) == Booted(1, said, BOTH[:1])
 
 
+BLOCKED = "This host is BLOCKED, which hostfwctl unblock ends. "
+
+
+def test_a_block_is_loaded_before_the_last_good_ruleset(tmp_path: Path) -> None:
+    """So that what policy allows is not allowed first; both are said at once."""
+    accept(tmp_path)
+    (tmp_path / "state" / "block.nft").write_text("# block\n")
+    said = f"<4>{BLOCKED}The last good ruleset is in force: generation 42."
+
+    assert boot(tmp_path) == Booted(0, (said,), ("failsafe.nft", "block.nft", "last-good.nft"))
+
+
+def test_a_block_protects_although_nothing_else_loads(tmp_path: Path) -> None:
+    """Nothing passes it."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "block.nft").write_text("# block\n")
+    said = (NO_FAILSAFE, f"<4>{BLOCKED}No other rules of hostfw are in force: {NEVER}")
+
+    assert boot(tmp_path, refuses=["failsafe.nft"]).status == 0
+    assert boot(tmp_path, refuses=["failsafe.nft"]).said == said
+
+
+def test_a_block_that_does_not_load_is_said(tmp_path: Path) -> None:
+    """The rest is in force all the same."""
+    accept(tmp_path)
+    (tmp_path / "state" / "block.nft").write_text("# block\n")
+    said = (
+        "<2>The block does not load: block.nft:3:1-4: Error: syntax error",
+        "<6>The last good ruleset is in force: generation 42.",
+    )
+
+    assert boot(tmp_path, refuses=["block.nft"]).said == said
+
+
 @pytest.mark.parametrize(
     ("name", "chains", "loaded"),
     [
