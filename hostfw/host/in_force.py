@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.files import write_atomically
-from hostfw.host.stored import counts_of, garbage, load_json, saving, time_of, to_json
+from hostfw.host.stored import counts_of, garbage, load_json, saving, time_of, to_json_of_many
 from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Family
 
@@ -36,7 +36,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_atomically(
             run_dir / _GENERATION,
-            to_json(
+            to_json_of_many(
                 id=record.id,
                 applied_at=record.applied_at.isoformat(),
                 namespace=_namespace(),

@@ -17,7 +17,17 @@ from hashlib import sha256
 from pathlib import Path
 
 from hostfw.host.files import is_leftover, sync_directory, write_atomically
-from hostfw.host.stored import counts_of, garbage, is_text, load_json, load_text, saving, time_of, to_json
+from hostfw.host.stored import (
+    counts_of,
+    garbage,
+    is_text,
+    load_json,
+    load_text,
+    saving,
+    time_of,
+    to_json,
+    to_json_of_many,
+)
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source
 
@@ -67,7 +77,7 @@ def store_generation(state_dir: Path, generation: Accepted) -> int:
     """Write a generation down, durably, without accepting it, and give its number. Raises StateError."""
     files = {
         _RULESET: generation.script.encode(),
-        _SOURCES: to_json(
+        _SOURCES: to_json_of_many(
             settings=_sourceto_json(generation.configuration.settings),
             resources=[_sourceto_json(source) for source in generation.configuration.resources],
             feeds=[_sourceto_json(source) for source in generation.configuration.feeds],
@@ -236,9 +246,12 @@ def _folder(state_dir: Path, number: int) -> Path:
 
 
 def _same_sources(state_dir: Path, one: int, other: int) -> bool:
-    first, _ = load_text(_folder(state_dir, one) / _SOURCES, required=True)
-    second, _ = load_text(_folder(state_dir, other) / _SOURCES, required=True)
-    return first is not None and first == second
+    paths = [_folder(state_dir, number) / _SOURCES for number in (one, other)]
+    try:
+        sizes = {path.stat().st_size for path in paths}
+        return len(sizes) == 1 and paths[0].read_bytes() == paths[1].read_bytes()
+    except OSError:
+        return False
 
 
 def _link(path: Path, target: str) -> None:

@@ -69,6 +69,11 @@ def to_json(**fields: object) -> bytes:
     return json.dumps({"format": FORMAT, **fields}, indent=1).encode() + b"\n"
 
 
+def to_json_of_many(**fields: object) -> bytes:
+    """The same on one line: what is long is not read by people, and is written four times as fast."""
+    return json.dumps({"format": FORMAT, **fields}).encode() + b"\n"
+
+
 def time_of(text: str) -> datetime | None:
     """A moment as `datetime.isoformat` writes it, or None if it is none or has no time zone."""
     try:

@@ -4,7 +4,7 @@ Only what shows without a host; `policy.resolve` warns about what the facts of a
 the number of rules: every distinct selector is evaluated once, over all endpoints together.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -94,9 +94,10 @@ def _hidden_rules(policy: GlobalNetworkPolicy) -> Iterator[Problem]:
 
 def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selections) -> Iterator[Problem]:
     """Policies of one tier, order and class that meet on an endpoint in a direction."""
+    alike = Counter((policy.tier, policy.order) for policy in policies)
     groups: defaultdict[tuple[str, float, Direction, bool, bool], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in policies:
-        if policy.order is not None:
+        if policy.order is not None and alike[policy.tier, policy.order] > 1:
             for direction in policy.types:
                 key = (policy.tier, policy.order, direction, policy.do_not_track, policy.pre_dnat)
                 groups[key].append(policy)
@@ -124,20 +125,28 @@ def _met(bit_sets: Iterable[int]) -> int:
 def _log_only(resources: Resources, selections: Selections) -> Iterator[Problem]:
     """Policies that only log, on endpoints where the tier has nothing else and so drops the rest."""
     passing = {tier.metadata.name for tier in resources.tiers if tier.default_action is Action.PASS}
+    logging = [
+        (policy, direction)
+        for policy in resources.policies
+        for direction in policy.types
+        if _only_logs(policy.rules(direction)) and policy.is_of(PolicyClass.NORMAL)
+    ]
+    if not logging:
+        return
     deciding: defaultdict[tuple[str, Direction], int] = defaultdict(int)
-    logging: list[tuple[GlobalNetworkPolicy, Direction]] = []
     for policy in (policy for policy in resources.policies if policy.is_of(PolicyClass.NORMAL)):
         for direction in policy.types:
-            rules = policy.rules(direction)
-            if rules and all(rule.action is Action.LOG for rule in rules):
-                logging.append((policy, direction))
-            else:
+            if not _only_logs(policy.rules(direction)):
                 deciding[policy.tier, direction] |= selections.endpoints(policy.selector.text)
     for policy, direction in logging:
         alone = selections.endpoints(policy.selector.text) & ~deciding[policy.tier, direction]
         if alone and policy.tier not in passing:
             message = f"this policy only logs {direction}, and the end of tier {quoted(policy.tier)} then drops it"
             yield _warning(policy.metadata.position, message, "end it with a rule that has action: Pass or Allow")
+
+
+def _only_logs(rules: Sequence[Rule]) -> bool:
+    return bool(rules) and rules[0].action is Action.LOG and all(rule.action is Action.LOG for rule in rules)
 
 
 def _without_endpoints(resources: Resources, selections: Selections) -> Iterator[Problem]:
@@ -193,7 +202,7 @@ def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Pr
     tiers = _tiers_in_order(resources.tiers)
     forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in resources.policies:
-        if policy.is_of(PolicyClass.FORWARD):
+        if policy.apply_on_forward and policy.is_of(PolicyClass.FORWARD):
             for direction in policy.types:
                 forward[policy.tier, direction].append(policy)
     for direction in Direction:

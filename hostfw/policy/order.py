@@ -30,7 +30,17 @@ def tiers_in_order(tiers: Iterable[Tier]) -> dict[str, Tier]:
 
 
 def policies_in_order(resources: Resources, tiers: Iterable[str], direction: Direction) -> tuple[EvaluatedPolicy, ...]:
-    """The policies that exist in a direction, tier by tier, in evaluation order, staged ones in their place.
+    """The policies that exist in a direction, in evaluation order."""
+    return in_direction(every_policy_in_order(resources, tiers), direction)
+
+
+def in_direction(policies: Iterable[EvaluatedPolicy], direction: Direction) -> tuple[EvaluatedPolicy, ...]:
+    """Those of the policies that exist in a direction."""
+    return tuple([policy for policy in policies if direction in policy.spec.types])
+
+
+def every_policy_in_order(resources: Resources, tiers: Iterable[str]) -> tuple[EvaluatedPolicy, ...]:
+    """The policies, tier by tier, in evaluation order, staged ones in their place.
 
     Equal orders, and no order, go by the bytes of `name/namespace/kind`, as Calico's sorter has it: `ab-c` comes
     before `ab` because `-` is less than `/`, and a policy before the staged one of its name.
@@ -40,12 +50,13 @@ def policies_in_order(resources: Resources, tiers: Iterable[str], direction: Dir
         *(EvaluatedPolicy(POLICY_KIND, policy) for policy in resources.policies),
         *(EvaluatedPolicy(STAGED_KIND, staged.policy) for staged in resources.staged_policies if staged.is_evaluated),
     )
-    return tuple(
-        sorted(
-            (policy for policy in evaluated if direction in policy.spec.types),
-            key=lambda p: (rank[p.spec.tier], *_order_key(p.spec.order), f"{p.spec.metadata.name}//{p.kind}"),
-        )
-    )
+
+    def key(policy: EvaluatedPolicy) -> tuple[int, bool, float, str]:
+        kind, spec = policy
+        order = spec.order
+        return rank[spec.tier], order is None, order or 0.0, f"{spec.metadata.name}//{kind}"
+
+    return tuple(sorted(evaluated, key=key))
 
 
 def _order_key(order: float | None) -> tuple[bool, float]:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
-from hostfw.model.resources import HostEndpoint, Profile, Resources
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
 from hostfw.model.values import Direction
 from hostfw.policy.address_book import AddressBook
 from hostfw.policy.labels import effective_labels, index_labels, members, selected
 from hostfw.policy.memory import ByResource
-from hostfw.policy.order import EvaluatedPolicy, policies_in_order, tiers_in_order
+from hostfw.policy.order import EvaluatedPolicy
 from hostfw.policy.planned_rules import Owner, plan_rules
 from hostfw.policy.selector import parse
 
@@ -33,7 +33,8 @@ class Governing(NamedTuple):
 
 def plan_directions(
     governing: Sequence[Governing],
-    resources: Resources,
+    policies: Sequence[EvaluatedPolicy],
+    tiers: Mapping[str, Tier],
     profiles: Mapping[str, Profile],
     book: AddressBook,
     direction: Direction,
@@ -41,12 +42,12 @@ def plan_directions(
 ) -> list[PlannedDirection]:
     """What governs one direction of each endpoint; equal parts are the same object in all of them.
 
-    `known` are the policies and profiles as the book made them earlier.
+    `policies` are those of the direction and `tiers` those that they may be in, in evaluation order; `known` are
+    policies and profiles as the book made them earlier.
     """
-    tiers = tiers_in_order(resources.tiers)
-    policies = policies_in_order(resources, tiers, direction)
+    # Of every other class than normal are only those that say so, which are few.
+    special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
-    @cache
     def policy_at(place: int) -> PlannedPolicy:
         policy = policies[place]
         return known.of(policy.spec, lambda: _plan_policy(policy, direction, book), (direction, policy.kind))
@@ -69,7 +70,9 @@ def plan_directions(
 
     @cache
     def of_class(places: tuple[int, ...], policy_class: PolicyClass) -> tuple[int, ...]:
-        return tuple(place for place in places if policies[place].spec.is_of(policy_class))
+        if policy_class is PolicyClass.NORMAL:
+            return tuple([p for p in places if p not in special or policies[p].spec.is_of(policy_class)])
+        return tuple([p for p in places if p in special and policies[p].spec.is_of(policy_class)])
 
     @cache
     def direction_of(
@@ -101,6 +104,10 @@ def plan_directions(
         )
         for one, places in zip(governing, selecting, strict=True)
     ]
+
+
+def _is_special(policy: GlobalNetworkPolicy) -> bool:
+    return policy.do_not_track or policy.pre_dnat or policy.apply_on_forward
 
 
 def _selecting_policies(

@@ -20,6 +20,7 @@ from hostfw.policy.bindings import LOOPBACK, Bindings, bind
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.labels import effective_labels
 from hostfw.policy.memory import ByResource
+from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.planned_directions import Governing, plan_directions
 from hostfw.policy.selector import matches, parse
 from hostfw.policy.wording import listed
@@ -50,7 +51,12 @@ def resolve(
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
     memory = Resolving() if memory is None else memory
     book = _address_book(known, profiles, memory)
-    ingress, egress = (plan_directions(governing, resources, profiles, book, d, memory.planned) for d in Direction)
+    tiers = tiers_in_order(resources.tiers)
+    policies = every_policy_in_order(resources, tiers)
+    ingress, egress = (
+        plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, memory.planned)
+        for d in Direction
+    )
     endpoints = tuple(
         PlannedEndpoint(one.endpoint.metadata.name, into, out, one.endpoint.metadata.position)
         for one, into, out in zip(governing, ingress, egress, strict=True)
