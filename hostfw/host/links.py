@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from hostfw.host.errors import HostError
@@ -21,7 +22,9 @@ from hostfw.model.values import Cidr, host_cidr, parse_address
 LINK_GROUP_FILES = (Path("/etc/iproute2/group"), Path("/usr/share/iproute2/group"))
 """Where iproute2 names link groups: the first that exists (Debian 13 ships the second)."""
 
-_ATTEMPTS = 10
+_PATIENCE_S = 5.0
+"""For how long to try again: a hundred interfaces that come or go at once break into every dump until they are done."""
+_PAUSE_S = 0.01
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _RTM_GETROUTE = 26
@@ -98,7 +101,7 @@ def _links_and_addresses() -> tuple[list[_Link], dict[int, tuple[Cidr, ...]]]:
     except ImportError as error:
         raise HostError(f"interfaces cannot be read: {error}", "install the package python3-pyroute2") from error
 
-    for _ in range(_ATTEMPTS):
+    for _ in _attempts():
         try:
             with IPRoute() as route:
                 return [_link(message) for message in route.get_links()], _by_link(route.get_addr())
@@ -107,6 +110,15 @@ def _links_and_addresses() -> tuple[list[_Link], dict[int, tuple[Cidr, ...]]]:
         except (NetlinkError, OSError) as error:
             raise HostError(f"the interfaces of this host cannot be read: {error}") from error
     raise HostError("the interfaces of this host kept changing while they were read")
+
+
+def _attempts() -> Iterator[None]:
+    """A first try, and more with pauses between them as long as there is patience."""
+    deadline = monotonic() + _PATIENCE_S
+    yield
+    while monotonic() < deadline:
+        sleep(_PAUSE_S)
+        yield
 
 
 def _link(message: Any) -> _Link:  # noqa: ANN401  pyroute2 has no types on Debian 12
@@ -136,7 +148,7 @@ def _by_link(messages: Iterable[Any]) -> dict[int, tuple[Cidr, ...]]:
 
 def _default_route_links() -> frozenset[int]:
     """The indexes of links that a default route of the main table leads to, in either family."""
-    for _ in range(_ATTEMPTS):
+    for _ in _attempts():
         try:
             with NetlinkSocket(NETLINK_ROUTE) as sock:
                 families = (socket.AF_INET, socket.AF_INET6)
