@@ -90,8 +90,9 @@ def _needed(leases: Iterable[Lease]) -> Iterator[tuple[str, str]]:
     """What a session would die of in time, were it dropped."""
     for chain in ("in", "out"):
         yield chain, "icmpv6 type 133-136 ip6 hoplimit 255 accept"
-    yield "in", "ct state related meta l4proto icmp accept"
-    yield "in", "ct state related meta l4proto ipv6-icmp accept"
+    # ICMP and ICMPv6 by number: where netbase is not installed, nft does not know their names.
+    yield "in", "ct state related meta l4proto 1 accept"
+    yield "in", "ct state related meta l4proto 58 accept"
     for lease in leases:
         if lease.kind is LeaseKind.DHCP:
             client, server = (68, 67) if lease.family is Family.V4 else (546, 547)

@@ -108,8 +108,8 @@ def test_the_script_keeps_each_session_by_its_addresses_and_ports() -> None:
         "ip saddr 203.0.113.9 ip daddr 10.0.0.1 tcp sport 40000 tcp dport 22 tcp flags & (syn | ack) != syn accept",
         f"ip6 saddr 2001:db8::9 ip6 daddr 2001:db8::1 tcp sport 40001 tcp dport 2222 {NO_BEGINNING} accept",
         "icmpv6 type 133-136 ip6 hoplimit 255 accept",
-        "ct state related meta l4proto icmp accept",
-        "ct state related meta l4proto ipv6-icmp accept",
+        "ct state related meta l4proto 1 accept",
+        "ct state related meta l4proto 58 accept",
         'iifname "eth0" meta nfproto ipv4 udp sport 67 udp dport 68 accept',
         'counter name "in" drop',
     ]
