@@ -10,6 +10,7 @@ from hostfw.nft.objects import (
     Key,
     Log,
     Match,
+    MatchValue,
     Notrack,
     OverLimit,
     Reject,
@@ -26,11 +27,38 @@ _ALL_BITS = 0xFFFFFFFF
 
 def rule_text(rule: Rule, family: Family) -> str:
     """A rule on one line, as `add rule` takes it."""
-    words = [_match_text(m, family) for m in rule.matches]
+    exact = _merged_by_nft(rule.matches)
+    words = [_range_of_one(m, family) if m in exact else _match_text(m, family) for m in rule.matches]
     words.extend(statement_text(s, family) for s in rule.statements)
     if rule.comment:
         words.append(f'comment "{rule.comment}"')
     return " ".join(words)
+
+
+_NEIGHBOURS = {Key.DPORT: Key.SPORT, Key.ICMP_CODE: Key.ICMP_TYPE}
+"""Fields of a header that follow right after another."""
+
+
+def _merged_by_nft(matches: tuple[Match, ...]) -> tuple[Match, ...]:
+    """Tests that nft would wrongly make one of with another.
+
+    nft 1.0.6 merges `th sport != 1 th dport != 2`, even with other tests between, into one comparison of both ports,
+    which holds as soon as one of them differs. Ranges are never merged. 1.1.3 merges equalities alone.
+    """
+    negated = [match for match in matches if match.negated and _is_one(match.value)]
+    if len(negated) < 2:
+        return ()
+    keys = {match.key for match in negated}
+    return tuple(match for match in negated if _NEIGHBOURS.get(match.key) in keys)
+
+
+def _is_one(value: MatchValue) -> bool:
+    return isinstance(value, int) or (isinstance(value, PortRange) and value.first == value.last)
+
+
+def _range_of_one(match: Match, family: Family) -> str:
+    one = match.value.first if isinstance(match.value, PortRange) else match.value
+    return f"{_key_text(match.key, family)} != {one}-{one}"
 
 
 def _match_text(match: Match, family: Family) -> str:

@@ -1,0 +1,62 @@
+"""Rules as nft text."""
+
+import pytest
+
+from hostfw.model.values import Family, PortRange
+from hostfw.nft.objects import Accept, Key, Match, Rule
+from hostfw.nft.rule_text import rule_text
+
+NOT_MERGED = [
+    (
+        "ports that are next to each other in the header",
+        Family.V4,
+        (Match(Key.SPORT, 1, negated=True), Match(Key.DPORT, 2, negated=True)),
+        "th sport != 1 th dport != 2-2 accept",
+    ),
+    (
+        "whatever stands between them",
+        Family.V6,
+        (
+            Match(Key.SPORT, 1, negated=True),
+            Match(Key.SPORT, PortRange(21, 80), negated=True),
+            Match(Key.DPORT, PortRange(1, 65535)),
+            Match(Key.DPORT, PortRange(2, 2), negated=True),
+            Match(Key.DPORT, 3, negated=True),
+        ),
+        "th sport != 1 th sport != 21-80 th dport 1-65535 th dport != 2-2 th dport != 3-3 accept",
+    ),
+    (
+        "type and code of ICMP",
+        Family.V4,
+        (Match(Key.ICMP_TYPE, 8, negated=True), Match(Key.ICMP_CODE, 1, negated=True)),
+        "icmp type != 8 icmp code != 1-1 accept",
+    ),
+    (
+        "one alone",
+        Family.V4,
+        (Match(Key.SPORT, 1), Match(Key.DPORT, 2, negated=True)),
+        "th sport 1 th dport != 2 accept",
+    ),
+    (
+        "a range beside one",
+        Family.V4,
+        (Match(Key.SPORT, PortRange(1, 9), negated=True), Match(Key.DPORT, 2, negated=True)),
+        "th sport != 1-9 th dport != 2 accept",
+    ),
+    (
+        "what is apart in the header",
+        Family.V4,
+        (Match(Key.PROTOCOL, 6, negated=True), Match(Key.DPORT, 2, negated=True)),
+        "ip protocol != tcp th dport != 2 accept",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "matches", "text"), [case[1:] for case in NOT_MERGED], ids=[c[0] for c in NOT_MERGED]
+)
+def test_nft_is_not_led_to_make_one_test_of_two(
+    name: str, family: Family, matches: tuple[Match, ...], text: str
+) -> None:
+    """Of two inequalities of neighbouring fields nft 1.0.6 makes one that holds as soon as either field differs."""
+    assert rule_text(Rule(matches, (Accept(),)), family) == text, name
