@@ -72,7 +72,7 @@ def _builds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile each configuration once, so that there is time for more swaps; all the rest is the engine as it is."""
     known: dict[tuple[int, HostFacts], tuple[Inspected, Generation | Refused]] = {}
 
-    def remembered(inspected: Inspected, facts: HostFacts) -> Generation | Refused:
+    def remembered(inspected: Inspected, facts: HostFacts, _: object) -> Generation | Refused:
         key = (id(inspected), facts)
         if key not in known:
             known[key] = inspected, build(inspected, facts)

@@ -28,6 +28,7 @@ SLACK_S = 20
 """What a busy machine may take beyond the deadline to start Python and commit."""
 
 _BLOCK = re.compile(r"^\t\w.*?^\t\}$", re.MULTILINE | re.DOTALL)
+_LEARNT = re.compile(r"(flags dynamic[^}]*?)\n\s*elements = \{[^}]*\}")
 
 SSHD = """\
 import ctypes, os, socket, subprocess, sys
@@ -95,9 +96,10 @@ def stop_watchdog(installation: Installation) -> None:
 
 
 def ours(host: Namespace) -> str:
-    """Both our tables without the values of counters, in an order that history does not change."""
+    """Both our tables without the values of counters and what rules have put into sets, in an order of its own."""
     tables = (run(host, ("nft", "-s", "list", "table", family, "hostfw"), check=False) for family in ("ip", "ip6"))
-    return "\n".join(block for table in tables for block in sorted(_BLOCK.findall(table.stdout)))
+    fixed = (_LEARNT.sub(r"\1", table.stdout) for table in tables)
+    return "\n".join(block for table in fixed for block in sorted(_BLOCK.findall(table)))
 
 
 def comes_back(host: Namespace, ruleset: str, within_s: float) -> float:
