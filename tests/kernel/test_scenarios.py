@@ -4,11 +4,14 @@ The resources of a scenario are written to files, and those put into force by th
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 
+from hostfw.audit.attribution import attribution
+from hostfw.audit.events import packet_event
+from hostfw.audit.headers import headers
 from hostfw.audit.prefix import decode
 from hostfw.compile import names
 from hostfw.engine.engine import Engine
@@ -16,9 +19,11 @@ from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
+from hostfw.host.clock import now
 from hostfw.host.files import read_configuration
 from hostfw.host.links import observe
-from hostfw.model.explanation import Explanation, Step
+from hostfw.host.nflog import NflogRecord
+from hostfw.model.explanation import Explanation, Step, Verdict
 from hostfw.model.facts import HostFacts
 from hostfw.model.packet import Packet
 from hostfw.model.settings import Logging
@@ -63,9 +68,7 @@ def test_packets_fare_as_the_sentence_says(scenario: Scenario, site: Site) -> No
     for stage in scenario.stages:
         generation = _put_into_force(site, stage)
         last: dict[Family, bytes] = {}
-        wrong = [
-            f"{_title(trial)}: {found}" for trial in stage.trials for found in _try(site.wire, generation, trial, last)
-        ]
+        wrong = [f"{_title(trial)}: {found}" for trial in stage.trials for found in _try(site, generation, trial, last)]
         assert not wrong, "\n".join(("", *wrong))
 
 
@@ -103,8 +106,9 @@ def _put_into_force(site: Site, stage: Stage) -> Generation:
     return applied.generation
 
 
-def _try(wire: Wire, generation: Generation, trial: Trial, last: dict[Family, bytes]) -> Iterator[str]:
+def _try(site: Site, generation: Generation, trial: Trial, last: dict[Family, bytes]) -> Iterator[str]:
     """Send the packet, and say what is not as it is to be."""
+    wire = site.wire
     form = replace(trial.form, quoted=last[trial.packet.family]) if trial.quotes_last else trial.form
     observed = wire.send(trial.packet, form, kept=trial.kept)
     if trial.kept:
@@ -123,8 +127,10 @@ def _try(wire: Wire, generation: Generation, trial: Trial, last: dict[Family, by
     yield from _differs("decided, says explain,", _words(explanation.decided_by), trial.by)
     yield from _differs("logged, says explain,", tuple(map(_words, explanation.logged_by)), trial.logs)
     yield from _differs("counters", Counter(observed.counters), Counter(predicted.counters))
-    prefixes = wire.prefixes(wire.last, len(predicted.prefixes))
+    records = wire.records(wire.last, len(predicted.prefixes))
+    prefixes = tuple(record.prefix for record in records)
     yield from _differs("log records", prefixes, predicted.prefixes)
+    yield from _differs("attributed", _attributed(site, generation, records), _logged(explanation))
     yield from _unproved(trial, explanation, observed, prefixes)
     if not trial.allowed and packet.protocol in (TCP.number, UDP.number):
         yield from _differs("told", observed.rejected, predicted.fate is Fate.REJECT)
@@ -145,6 +151,58 @@ def _unproved(trial: Trial, explanation: Explanation, observed: Observed, prefix
     elif step.failsafe is not None:
         counter = names.failsafe_counter(step.failsafe, step.direction)
         yield from _differs("counted", counter in observed.counters, wanted=True)
+
+
+def _attributed(site: Site, generation: Generation, records: Iterable[NflogRecord]) -> list[tuple[object, ...]]:
+    """What the audit says of log records: who did what where, and by which file and line."""
+    known = attribution(generation.plan, generation.id)
+    names_of = {interface.index: interface.name for interface in site.facts.interfaces} | {0: ""}
+    found: list[tuple[object, ...]] = []
+    for record in records:
+        packet = headers(record.payload, record.family)
+        event = packet_event(record.prefix, packet, (names_of[record.indev], names_of[record.outdev]), now(), known)
+        assert event is not None
+        assert event.generation == generation.id
+        found.append(
+            (
+                event.action,
+                event.direction,
+                event.reason,
+                event.tier,
+                event.policy,
+                event.rule,
+                event.kind,
+                event.origin,
+                event.endpoint,
+                event.interface,
+            )
+        )
+    return found
+
+
+def _logged(explanation: Explanation) -> list[tuple[object, ...]]:
+    """The same of the steps of an explanation that leave log records."""
+    found: list[tuple[object, ...]] = []
+    for step in explanation.steps:
+        logs = step.rule is not None and step.matched and (step.action in (Action.LOG, Action.DENY) or step.staged)
+        if step.verdict is not Verdict.DENY and not logs:
+            continue
+        action = (step.action or Action.DENY).lower()
+        found.append(
+            (
+                f"would-{action}" if step.staged else action,
+                step.direction,
+                step.reason,
+                step.tier,
+                step.policy,
+                step.rule.index if step.rule else None,
+                step.rule.kind if step.rule else "",
+                step.position.file_line if step.rule and step.position.path else "",
+                step.endpoint or "",
+                step.interface,
+            )
+        )
+    return found
 
 
 def _differs(what: str, seen: object, wanted: object) -> Iterator[str]:

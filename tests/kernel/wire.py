@@ -28,7 +28,7 @@ from itertools import count
 
 from hostfw.host import netlink, nf_tables
 from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket, text, u32
-from hostfw.host.nflog import NflogReader
+from hostfw.host.nflog import NflogReader, NflogRecord
 from hostfw.host.nftables import NftablesWorker
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.settings import Logging
@@ -91,7 +91,7 @@ class Wire:
             _unbatched(self._log, logging.group)
             self._indexes = {name: socket.if_nametoindex(name) for name in self._links}
         self._sent = 0
-        self._prefixes: dict[int, list[str]] = {}
+        self._records: dict[int, list[NflogRecord]] = {}
 
     def send(self, packet: Packet, form: Form = PLAIN, *, kept: bool = False) -> Observed:
         """Put a packet on its way, and say what became of it.
@@ -121,7 +121,7 @@ class Wire:
 
     def _send(self, packet: Packet, form: Form, *, kept: bool) -> Observed:
         self._sent = next(self._numbers())
-        self._prefixes.pop(self._sent, None)
+        self._records.pop(self._sent, None)
         before = self._counters(packet.family)
         frames = datagrams(packet.untranslated, self._sent, form)
         if packet.path is Path.LOCAL_OUT:
@@ -150,12 +150,16 @@ class Wire:
 
     def prefixes(self, number: int, expected: int) -> tuple[str, ...]:
         """The prefixes that a packet was logged with; waits for as many as are expected."""
+        return tuple(record.prefix for record in self.records(number, expected))
+
+    def records(self, number: int, expected: int) -> tuple[NflogRecord, ...]:
+        """The log records of a packet; waits for as many as are expected."""
         deadline = time.monotonic() + _LOG_PATIENCE_S
-        while len(self._prefixes.get(number, ())) < expected and time.monotonic() < deadline:
+        while len(self._records.get(number, ())) < expected and time.monotonic() < deadline:
             select.select((self._log,), (), (), deadline - time.monotonic())
             for record in self._log.read():
-                self._prefixes.setdefault(number_of(record.payload), []).append(record.prefix)
-        return tuple(self._prefixes.get(number, ()))
+                self._records.setdefault(number_of(record.payload), []).append(record)
+        return tuple(self._records.get(number, ()))
 
     def forget(self) -> None:
         """Make conntrack forget every flow."""
