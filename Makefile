@@ -74,7 +74,7 @@ bench: ## (sudo) the figures that hostfw claims, each a ratio against a baseline
 
 deb: ## (sudo, for what it installs to build with) a Debian package in dist/, for Debian 12 and 13 alike
 	@tools/bootstrap deb
-	@tools/build-deb
+	@tools/build-deb; $(GIVE_BACK)
 
 install: data install-data ## install below DESTDIR without a package manager
 	install -d $(LIB)/python3/dist-packages
