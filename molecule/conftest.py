@@ -85,7 +85,9 @@ def machines(scenario: Path) -> Machines:
     done = subprocess.run([tool, "-i", scenario / "inventory", "--list"], check=True, capture_output=True, text=True)
     inventory = json.loads(done.stdout)
     groups = {
-        name: frozenset(content["hosts"]) for name, content in inventory.items() if isinstance(content, dict) and "hosts" in content
+        name: frozenset(content["hosts"])
+        for name, content in inventory.items()
+        if isinstance(content, dict) and "hosts" in content
     }
     return Machines(inventory["_meta"]["hostvars"], groups)
 
@@ -128,7 +130,13 @@ def _play(scenario: Path, name: str, *arguments: str) -> Play:
 def command(scenario: Path, name: str, arguments: Sequence[str] = ()) -> list[str]:
     """The command line of a playbook: a file of the scenario, or one of the collection."""
     playbook = name if "." in name else str(scenario / f"{name}.yml")
-    return [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(scenario / "inventory"), playbook, *arguments]
+    return [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "-i",
+        str(scenario / "inventory"),
+        playbook,
+        *arguments,
+    ]
 
 
 def environment() -> dict[str, str]:

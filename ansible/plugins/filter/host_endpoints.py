@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 name: host_endpoints
 author: The hostfw authors
@@ -51,21 +49,20 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.hostfw.hostfw.plugins.module_utils.inventory import InventoryError, host_endpoints, manifests
 
 
 def _host_endpoints(hostvars, hosts, group_label_prefix="group/"):
     missing = [host for host in hosts if host not in hostvars]
     if missing:
-        raise AnsibleFilterError("not in the inventory: {0}".format(", ".join(missing)))
+        raise AnsibleFilterError("not in the inventory: {}".format(", ".join(missing)))
     try:
         return manifests(host_endpoints(hosts, hostvars, group_label_prefix))
     except InventoryError as error:
-        raise AnsibleFilterError("these hosts cannot become HostEndpoints:\n{0}".format(error))
+        raise AnsibleFilterError(f"these hosts cannot become HostEndpoints:\n{error}") from error
 
 
-class FilterModule(object):
+class FilterModule:
     """What Ansible asks a file of filters for."""
 
     def filters(self):

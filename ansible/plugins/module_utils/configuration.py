@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 import ctypes
 import errno
 import os
@@ -47,11 +45,11 @@ def differences(old, new):
     lines = []
     for path in sorted(set(old) | set(new)):
         if path not in old:
-            lines.append("+ {0}".format(path))
+            lines.append(f"+ {path}")
         elif path not in new:
-            lines.append("- {0}".format(path))
+            lines.append(f"- {path}")
         elif old[path] != new[path]:
-            lines.append("~ {0}".format(path))
+            lines.append(f"~ {path}")
     return lines
 
 
@@ -64,7 +62,7 @@ def replace(folder, new):
     parent, name = os.path.split(os.path.abspath(folder))
     if not os.path.isdir(parent):
         os.makedirs(parent, FOLDER_MODE)
-    aside = tempfile.mkdtemp(prefix=".{0}.".format(name), dir=parent)
+    aside = tempfile.mkdtemp(prefix=f".{name}.", dir=parent)
     try:
         os.chmod(aside, FOLDER_MODE)
         _keep_others(folder, aside)
@@ -85,7 +83,7 @@ def write(path, data):
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         os.makedirs(folder, FOLDER_MODE)
-    temporary = "{0}/.{1}.{2}.tmp".format(folder, os.path.basename(path), os.getpid())
+    temporary = f"{folder}/.{os.path.basename(path)}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
             os.chmod(temporary, FILE_MODE)
@@ -122,7 +120,7 @@ def _replace_each(folder, new):
     for path in contents(folder):
         if path not in new:
             os.unlink(os.path.join(folder, path))
-    for parent, folders, files in os.walk(folder, topdown=False):
+    for parent, _, _ in os.walk(folder, topdown=False):
         if parent != folder and not os.listdir(parent):
             os.rmdir(parent)
 

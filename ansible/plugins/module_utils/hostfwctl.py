@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 import json
 
 DONE, DIFFERS, INVALID, NOT_RUNNING, TAKEN_BACK = 0, 1, 3, 4, 5
@@ -23,7 +21,7 @@ def run(module, *arguments, **options):
 
 def run_json(module, *arguments, **options):
     """Run a verb with `-o json`; gives its exit status, the document (empty where there is none) and stderr."""
-    status, out, err = run(module, *(arguments + ("-o", "json")), **options)
+    status, out, err = run(module, *((*arguments, "-o", "json")), **options)
     return status, parse(out), err
 
 
@@ -50,5 +48,5 @@ def _problem(item):
     line = "{path}:{line}:{column}: {message}".format(**item)
     for field in ("expected", "hint"):
         if item.get(field):
-            line += "\n    {0}: {1}".format(field, item[field])
+            line += f"\n    {field}: {item[field]}"
     return line

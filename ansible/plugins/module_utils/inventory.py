@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 import ipaddress
 import re
 
@@ -26,25 +24,28 @@ def host_endpoints(hosts, variables, group_label_prefix="group/"):
     """
     endpoints, owners, problems = [], {}, []
     for host in sorted(hosts):
-        try:
-            for endpoint in _of_host(host, variables[host], group_label_prefix):
-                name = endpoint["metadata"]["name"]
-                if name in owners:
-                    raise InventoryError(
-                        "HostEndpoint {0} is also one of {1}; give one of them a `name`".format(name, owners[name])
-                    )
-                owners[name] = host
-                endpoints.append(endpoint)
-        except InventoryError as error:
-            problems.append("{0}: {1}".format(host, error))
+        found, problem = _tried(host, variables[host], group_label_prefix)
+        endpoints.extend(found)
+        problems.extend(problem)
+        for name in sorted(endpoint["metadata"]["name"] for endpoint in found):
+            owner = owners.setdefault(name, host)
+            if owner != host or len([one for one in found if one["metadata"]["name"] == name]) > 1:
+                problems.append(f"{host}: HostEndpoint {name} is also one of {owner}; give one of them a `name`")
     if problems:
-        raise InventoryError("\n".join(problems))
+        raise InventoryError("\n".join(dict.fromkeys(problems)))
     return sorted(endpoints, key=lambda endpoint: endpoint["metadata"]["name"])
 
 
 def manifests(resources):
     """Resources as a YAML text: a document each, JSON flow where it is as clear, the same bytes for the same input."""
     return "".join(_document(resource) for resource in resources)
+
+
+def _tried(host, variables, prefix):
+    try:
+        return list(_of_host(host, variables, prefix)), []
+    except InventoryError as error:
+        return [], [f"{host}: {error}"]
 
 
 def _of_host(host, variables, prefix):
@@ -54,17 +55,19 @@ def _of_host(host, variables, prefix):
         wanted = [{}]
     if not isinstance(wanted, (list, tuple)):
         raise InventoryError("hostfw_endpoints is not a list")
-    labels = dict((prefix + name, "true") for name in variables.get("group_names") or [])
+    labels = {prefix + name: "true" for name in variables.get("group_names") or []}
     labels.update(_texts(variables.get("hostfw_labels")))
     for entry in wanted:
-        yield _endpoint(host, node, variables, labels, entry)
+        yield _endpoint(node, variables, labels, entry)
 
 
-def _endpoint(host, node, variables, labels, entry):
+def _endpoint(node, variables, labels, entry):
     unknown = sorted(set(entry) - _ENDPOINT_FIELDS)
     if unknown:
         raise InventoryError(
-            "an entry of hostfw_endpoints has no {0}; it may have {1}".format(unknown[0], ", ".join(sorted(_ENDPOINT_FIELDS)))
+            "an entry of hostfw_endpoints has no {}; it may have {}".format(
+                unknown[0], ", ".join(sorted(_ENDPOINT_FIELDS))
+            )
         )
     group = entry.get("interface_group")
     interface = entry.get("interface") or (None if group else variables.get("hostfw_interface") or ANY_INTERFACE)
@@ -87,14 +90,16 @@ def _endpoint(host, node, variables, labels, entry):
             spec[field] = list(entry[field])
     found = dict(labels)
     found.update(_texts(entry.get("labels")))
-    name = entry.get("name") or "{0}-{1}".format(node, "all" if interface == ANY_INTERFACE else interface or group)
+    name = entry.get("name") or "{}-{}".format(node, "all" if interface == ANY_INTERFACE else interface or group)
     metadata = {"name": _NOT_IN_NAMES.sub("-", str(name).lower()).strip("-."), "labels": found}
     return {"apiVersion": API, "kind": "HostEndpoint", "metadata": metadata, "spec": spec}
 
 
 def _addresses(variables, interface):
-    """What the inventory says; or else the facts of the interface, or of those with a default route; or else the
-    address that Ansible connects to."""
+    """What the inventory says; or else the facts, of the interface or of those with a default route.
+
+    The address that Ansible connects to is one of them in the latter case, or where facts say nothing.
+    """
     said = variables.get("hostfw_addresses")
     if said is not None:
         return said
@@ -115,7 +120,7 @@ def _addresses(variables, interface):
 
 
 def _of_interface(facts):
-    for entry in [facts.get("ipv4") or {}] + list(facts.get("ipv4_secondaries") or []):
+    for entry in [facts.get("ipv4") or {}, *list(facts.get("ipv4_secondaries") or [])]:
         if entry.get("address"):
             yield entry["address"]
     for entry in facts.get("ipv6") or []:
@@ -125,12 +130,12 @@ def _of_interface(facts):
 
 def _ordered(addresses):
     if isinstance(addresses, str):
-        raise InventoryError("addresses are a list, and not the text {0}".format(addresses))
+        raise InventoryError(f"addresses are a list, and not the text {addresses}")
     found = {}
     for text in addresses:
         address = _address(text)
         if address is None:
-            raise InventoryError("{0} is not an address".format(text))
+            raise InventoryError(f"{text} is not an address")
         found[(address.version, int(address))] = str(address)
     return [found[key] for key in sorted(found)]
 
@@ -151,11 +156,11 @@ def _texts(labels):
 
 
 def _document(resource):
-    lines = ["---", "apiVersion: {0}".format(resource["apiVersion"]), "kind: {0}".format(resource["kind"])]
+    lines = ["---", "apiVersion: {}".format(resource["apiVersion"]), "kind: {}".format(resource["kind"])]
     for part in ("metadata", "spec"):
-        lines.append("{0}:".format(part))
+        lines.append(f"{part}:")
         for field, value in resource[part].items():
-            lines.append("  {0}: {1}".format(field, _flow(value)))
+            lines.append(f"  {field}: {_flow(value)}")
     return "\n".join(lines) + "\n"
 
 

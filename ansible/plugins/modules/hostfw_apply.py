@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: hostfw_apply
 author: The hostfw authors (@hostfw)
@@ -100,7 +98,6 @@ inspection:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl
 
 
@@ -131,7 +128,7 @@ def main():
     status, found, err = hostfwctl.run_json(module, *_arguments(module.params), cwd=module.params["src"])
     if status != hostfwctl.DONE:
         module.fail_json(
-            msg="hostfw did not put {0} into force:\n{1}".format(module.params["src"], hostfwctl.complaint(found, err)),
+            msg="hostfw did not put {} into force:\n{}".format(module.params["src"], hostfwctl.complaint(found, err)),
             rc=status,
             inspection=found,
             diff=diff,
@@ -152,7 +149,7 @@ def _arguments(params):
     """The verb with what it is told; the directory is the working directory, so that records name files below it."""
     arguments = ["apply", "-f", "."]
     if params["confirm_within"] > 0:
-        arguments.extend(["--confirm-within", "{0}s".format(params["confirm_within"])])
+        arguments.extend(["--confirm-within", "{}s".format(params["confirm_within"])])
     if params["accept_lockout"]:
         arguments.append("--accept-lockout")
     if params["accept_shrink"]:
@@ -173,7 +170,7 @@ def _script(module, differences):
 def _diff(module, *options):
     status, out, err = hostfwctl.run(module, "diff", "-f", ".", *options, cwd=module.params["src"])
     if status not in (hostfwctl.DONE, hostfwctl.DIFFERS) or (status == hostfwctl.DIFFERS and not out):
-        module.fail_json(msg="hostfw cannot compare {0}:\n{1}".format(module.params["src"], err.strip()), rc=status)
+        module.fail_json(msg="hostfw cannot compare {}:\n{}".format(module.params["src"], err.strip()), rc=status)
     return out
 
 

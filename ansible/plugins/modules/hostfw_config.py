@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: hostfw_config
 author: The hostfw authors (@hostfw)
@@ -61,7 +59,6 @@ files:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration
 
 
@@ -77,7 +74,7 @@ def main():
     )
     src, dest, backup = (module.params[name] for name in ("src", "dest", "backup"))
     if not os.path.isdir(src):
-        module.fail_json(msg="{0} is not a directory".format(src))
+        module.fail_json(msg=f"{src} is not a directory")
     old, new = configuration.contents(dest), configuration.contents(src)
     files = configuration.differences(old, new)
     if files and not module.check_mode:
@@ -86,7 +83,7 @@ def main():
                 configuration.replace(backup, old)
             configuration.replace(dest, new)
         except OSError as error:
-            module.fail_json(msg="{0} cannot be replaced: {1}".format(dest, error))
+            module.fail_json(msg=f"{dest} cannot be replaced: {error}")
     module.exit_json(changed=bool(files), files=files, diff={"prepared": "".join(line + "\n" for line in files)})
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: hostfw_confirm
 author: The hostfw authors (@hostfw)
@@ -69,7 +67,6 @@ generation:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl
 
 
@@ -85,7 +82,7 @@ def main():
     if module.check_mode or state == "taken-back":
         _, before, err = hostfwctl.run_json(module, "status")
         if not before:
-            module.fail_json(msg="hostfw does not say what is in force:\n{0}".format(err.strip()))
+            module.fail_json(msg=f"hostfw does not say what is in force:\n{err.strip()}")
         if module.check_mode or before["confirmation"] is None:
             waits = before["confirmation"] is not None
             module.exit_json(

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: hostfw_info
 author: The hostfw authors (@hostfw)
@@ -97,7 +95,6 @@ import hashlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl
 
 _NOTHING = {
@@ -122,7 +119,7 @@ def main():
         module.exit_json(changed=False, **_NOTHING)
     _, status, err = hostfwctl.run_json(module, "status")
     if not status:
-        module.fail_json(msg="hostfw does not say what is in force:\n{0}".format(err.strip()))
+        module.fail_json(msg=f"hostfw does not say what is in force:\n{err.strip()}")
     _, history, _ = hostfwctl.run_json(module, "history")
     _, version, _ = hostfwctl.run_json(module, "version")
     folder = module.params["config_dir"]
@@ -146,7 +143,7 @@ def digest(files):
     found = hashlib.sha256()
     for path in sorted(files):
         if path != "hostfw.yaml":
-            found.update(("%s\0%d\0" % (path, len(files[path]))).encode())
+            found.update(f"{path}\0{len(files[path])}\0".encode())
             found.update(files[path])
     return found.hexdigest()
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-__metaclass__ = type
-
 DOCUMENTATION = r"""
 module: hostfw_policy
 author: The hostfw authors (@hostfw)
@@ -94,7 +92,6 @@ import tempfile
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl
 
 try:
@@ -124,9 +121,9 @@ def main():
     kind, name = resource.get("kind"), (resource.get("metadata") or {}).get("name")
     if not kind or not name:
         module.fail_json(msg="resource needs a kind and a metadata.name")
-    relative = os.path.normpath(module.params["path"] or "{0}/{1}.yaml".format(kind.lower(), name))
+    relative = os.path.normpath(module.params["path"] or f"{kind.lower()}/{name}.yaml")
     if os.path.isabs(relative) or relative.startswith("..") or not relative.endswith((".yaml", ".yml")):
-        module.fail_json(msg="path is to be that of a .yaml file below config_dir, not {0}".format(relative))
+        module.fail_json(msg=f"path is to be that of a .yaml file below config_dir, not {relative}")
     old = configuration.contents(folder)
     new = dict(old)
     if module.params["state"] == "present":
@@ -172,7 +169,7 @@ def _validate(module, files):
         shutil.rmtree(folder, ignore_errors=True)
     if status != hostfwctl.DONE:
         document = {"problems": [item for item in found.get("items", []) if item.get("severity") != "warning"]}
-        module.fail_json(msg="hostfw refuses this:\n{0}".format(hostfwctl.complaint(document, err)), rc=status)
+        module.fail_json(msg=f"hostfw refuses this:\n{hostfwctl.complaint(document, err)}", rc=status)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import pytest
 
 # Everything that a deployment might touch, without counters.
 _FINGERPRINT = """
-find /etc /var/lib/hostfw /var/lib/hostfw-ansible /run/hostfw* ! -type d -printf '%p %T@ %s\\n' | sort
-nft --stateless list ruleset
+find /etc /var/lib/hostfw /var/lib/hostfw-ansible ! -type d -printf '%p %T@ %s\\n' | sort
+nft --stateless --terse list ruleset
 """
 
 HOSTS = ("hfm-web", "hfm-db")
@@ -19,7 +19,9 @@ def test_both_tables_are_in_force_and_agree_with_etc(machines, name):
     host = machines.host(name)
     status = json.loads(host.check_output("hostfwctl status -o json"))
 
-    assert {"ip hostfw", "ip6 hostfw"} <= {line.removeprefix("table ") for line in host.check_output("nft list tables").splitlines()}
+    assert {"ip hostfw", "ip6 hostfw"} <= {
+        line.removeprefix("table ") for line in host.check_output("nft list tables").splitlines()
+    }
     assert status["inForce"]
     assert status["accepted"] == status["generation"]
     assert (status["drift"], status["pending"], status["confirmation"]) == ([], False, None)

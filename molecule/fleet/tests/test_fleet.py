@@ -15,7 +15,7 @@ CHECKS = str(Path(__file__).parents[1] / "check.yml")
 _STATE = """
 hostfwctl status -o json
 find /etc/hostfw -type f -exec sha256sum {} + | sort
-nft --stateless list table ip hostfw; nft --stateless list table ip6 hostfw
+for family in ip ip6; do nft --stateless --terse list table $family hostfw | sort; done
 """
 
 # Every port of every other host at once, as a host or the policy sees it.
@@ -94,7 +94,9 @@ def test_a_passing_canary_brings_all_hosts_to_the_same_configuration(play, machi
     """The report names every host, and one configuration, which is enforced as the files say."""
     report = tmp_path / "report"
 
-    done = play("converge", "-e", "version=3", "-e", f"hostfw_rollout_checks={CHECKS}", "-e", f"hostfw_rollout_report={report}")
+    done = play(
+        "converge", "-e", "version=3", "-e", f"hostfw_rollout_checks={CHECKS}", "-e", f"hostfw_rollout_report={report}"
+    )
 
     assert done.status == 0, done.text
     lines = report.read_text().splitlines()
@@ -133,5 +135,7 @@ def test_packets_reach_whom_explain_says(machines, everywhere, family):
             expected[source, target, port] = says[source][packet] and says[target][packet]
             actual[source, target, port] = came
     assert actual == expected
-    assert {"hfm-web1", "hfm-app1", "hfm-db1", "hfm-monitor"} <= {source for (source, _, _), came in actual.items() if came}
+    assert {"hfm-web1", "hfm-app1", "hfm-db1", "hfm-monitor"} <= {
+        source for (source, _, _), came in actual.items() if came
+    }
     assert 0 < sum(actual.values()) < len(actual) / 2

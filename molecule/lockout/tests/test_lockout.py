@@ -7,6 +7,7 @@ import subprocess
 from time import monotonic
 
 import pytest
+
 from conftest import command, environment, wait_until
 
 RUNS = range(int(os.environ.get("LOCKOUT_RUNS", "5")))
@@ -72,7 +73,9 @@ def test_a_policy_that_cuts_ssh_comes_back_by_itself(run, play, before, state, m
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_the_host_comes_back_when_the_controller_dies(run, scenario, before, state, machines, connects, inside, came_back):
+def test_the_host_comes_back_when_the_controller_dies(
+    run, scenario, before, state, machines, connects, inside, came_back
+):
     """Ansible is killed while the cut is in force; new connections get in again within the window."""
     playing = subprocess.Popen(
         command(scenario, "cut"),
