@@ -1,0 +1,66 @@
+"""What we pack into netlink is what nft packs: sets and maps of random rulesets, filled again by us."""
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.refill import refill
+from hostfw.host.nftables import NftablesWorker
+from hostfw.model.plan import Plan
+from hostfw.model.values import FAMILIES
+from hostfw.nft.objects import TABLE
+from hostfw.nft.render import render
+from hostfw.testing.lab_namespace import LabError, inside, namespace
+from tests.property.plans import plans
+from tests.property.test_agreement import LOOKUPS_EVERYWHERE
+
+
+@pytest.fixture(scope="module")
+def nftables() -> Iterator[NftablesWorker]:
+    """A worker in a namespace of its own, which the test is in as well."""
+    try:
+        with namespace("refill") as place, inside(place), NftablesWorker() as worker:
+            yield worker
+    except LabError as reason:
+        pytest.skip(str(reason))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(plan=plans())
+def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, plan: Plan) -> None:
+    """Every key, verdict and bound of a range, after another hand has emptied every set and map."""
+    ruleset = compile_plan(plan, LOOKUPS_EVERYWHERE)
+    fixed = [
+        (table.family, kind, each.name)
+        for table in ruleset.tables
+        for kind, of in (("set", [s for s in table.sets if s.dynamic is None]), ("map", table.maps))
+        for each in of
+    ]
+    _nft("flush ruleset\n" + render(ruleset))
+    before = _listed()
+    _nft("".join(f"flush {kind} {family.nft} {TABLE} {name}\n" for family, kind, name in fixed))
+
+    names = {(family, name) for family, _, name in fixed}
+    refilled = refill(ruleset, names, nftables)
+
+    assert isinstance(refilled, tuple)
+    assert set(refilled) == names
+    assert _listed() == before
+
+
+def _listed() -> list[str]:
+    """Our tables as the kernel tells of them, elements one a line."""
+    done = [_run("--debug=netlink", "list", "table", family.nft, TABLE) for family in FAMILIES]
+    return sorted("".join(done).replace("\telement", "\n\telement").splitlines())
+
+
+def _nft(script: str) -> None:
+    _run("-f", "-", text=script)
+
+
+def _run(*arguments: str, text: str = "") -> str:
+    command = ["/usr/sbin/nft", *arguments]
+    return subprocess.run(command, input=text, text=True, capture_output=True, check=True).stdout
