@@ -52,9 +52,7 @@ NOT_MERGED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("family", "matches", "text"), [case[1:] for case in NOT_MERGED], ids=[c[0] for c in NOT_MERGED]
-)
+@pytest.mark.parametrize(("name", "family", "matches", "text"), NOT_MERGED)
 def test_nft_is_not_led_to_make_one_test_of_two(
     name: str, family: Family, matches: tuple[Match, ...], text: str
 ) -> None:
