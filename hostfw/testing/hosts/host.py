@@ -181,16 +181,22 @@ class Host:
 
 @contextmanager
 def debian(
-    of: Release, name: str, uplinks: Sequence[Uplink] = (), *, on: bool = True, like: Host | None = None
+    of: Release,
+    name: str,
+    uplinks: Sequence[Uplink] = (),
+    *,
+    on: bool = True,
+    like: Host | None = None,
+    extra: tuple[str, ...] = (),
 ) -> Iterator[Host]:
     """A host for the length of the block, switched on unless told otherwise. Nothing of it outlives the block.
 
-    Its disk is bare, or what another host has that is off and outlives it. Its name is made unique with this process'
-    number. SIGTERM and SIGHUP end the block as Ctrl-C does.
+    Its disk is bare but for `extra` packages, or what another host has that is off and outlives it. Its name is made
+    unique with this process' number. SIGTERM and SIGHUP end the block as Ctrl-C does.
     """
     sweep()
     with _unwound_by_signals():
-        tree = make_tree(f"t{getpid()}-{next(_NUMBERS)}-{name}", of, uplinks, like.tree if like else None)
+        tree = make_tree(f"t{getpid()}-{next(_NUMBERS)}-{name}", of, uplinks, like.tree if like else None, extra)
         host = Host(tree, tuple(uplinks))
         try:
             if on:

@@ -86,12 +86,14 @@ class Running:
     notices: socket.socket
 
 
-def make_tree(name: str, of: Release, uplinks: Sequence[Uplink], like: Tree | None = None) -> Tree:
-    """The disk of a new host, bare or with all that a host that is off has on its own.
+def make_tree(
+    name: str, of: Release, uplinks: Sequence[Uplink], like: Tree | None = None, extra: tuple[str, ...] = ()
+) -> Tree:
+    """The disk of a new host, bare (but for `extra` packages) or with all that a host that is off has on its own.
 
     The other one must stay off, and stay, for as long as this one lives. Raises LabError if there is one of that name.
     """
-    layers = (root_image(of),) if like is None else (like.directory / "upper", *like.layers)
+    layers = (root_image(of, extra),) if like is None else (like.directory / "upper", *like.layers)
     TREES.mkdir(mode=0o700, parents=True, exist_ok=True)
     tree = Tree(name, of, layers, TREES / name)
     try:
