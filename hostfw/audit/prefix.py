@@ -23,6 +23,7 @@ _MARK = "hostfw:"
 _TIER_BYTES = 24
 _POLICY_BYTES = 56
 _DIGEST_CHARACTERS = 12
+_INDEX_DIGITS = 9
 
 _ACTIONS = {"A": Action.ALLOW, "D": Action.DENY, "L": Action.LOG, "P": Action.PASS}
 _DIRECTIONS = {"I": Direction.INGRESS, "E": Direction.EGRESS}
@@ -71,7 +72,7 @@ def decode(prefix: str) -> LogTag | None:
         return None
     reason, tier, policy, index = (*rest, "", "", "", "")[:4]
     action, direction = _ACTIONS.get(letters[0].upper()), _DIRECTIONS.get(letters[1])
-    known_index = index == "" or (index.isascii() and index.isdigit())
+    known_index = index == "" or (index.isascii() and index.isdigit() and len(index) <= _INDEX_DIGITS)
     if action is None or direction is None or reason not in set(Reason) or not known_index:
         return None
     return LogTag(action, direction, Reason(reason), tier, policy, int(index) if index else None, letters[0].islower())

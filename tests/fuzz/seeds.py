@@ -4,6 +4,20 @@ import re
 from pathlib import Path
 
 from tests.unit.policy_texts import CALICO, HOSTFW, manifest, policy, rule
+from tests.unit.test_headers import (
+    HOP_BY_HOP,
+    NULL_SCAN,
+    PING,
+    PING6,
+    ROUTING,
+    SCTP_INIT,
+    SOLICITATION,
+    SYN,
+    UDP,
+    fragment6,
+    v4,
+    v6,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +59,32 @@ def feed_seeds() -> tuple[str, ...]:
 def prefix_seeds() -> tuple[str, ...]:
     """Prefixes of log records."""
     return ("hostfw:DI|rule|default|allow-web|2", "hostfw:pE|rule||kns.web|0", "hostfw:DI|failsafe", "hostfw:LE|", "")
+
+
+def record_seeds() -> tuple[str, ...]:
+    """Log records: a prefix, and the packet behind it."""
+    packets = (
+        v4(6, SYN),
+        v4(6, NULL_SCAN, options=bytes(40)),
+        v4(17, UDP, position=0x2000),
+        v4(17, UDP, position=0x20B9),
+        v4(1, PING)[:25],
+        v4(132, SCTP_INIT, length=9),
+        v6(58, PING6),
+        v6(0, HOP_BY_HOP.replace(HOP_BY_HOP[:1], b"\x3a", 1) + SOLICITATION),
+        v6(44, fragment6(17, 1480, UDP, more=True)),
+        v6(43, ROUTING + SYN),
+        b"hostfw:DI|rule|default|web|1",
+        b"",
+    )
+    prefixes = (
+        "hostfw:DI|rule|default|web|1",
+        "hostfw:DI|rule||office|0",
+        "hostfw:dI|rule|default|web|1",
+        "hostfw:DI|invalid",
+    )
+    texts = (packet.decode("latin-1") for packet in packets)
+    return tuple(f"{prefixes[number % len(prefixes)]}\n{text}" for number, text in enumerate(texts))
 
 
 def _texts(*patterns: str) -> tuple[str, ...]:

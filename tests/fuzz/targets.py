@@ -7,12 +7,16 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 import yaml
 
 from hostfw.audit import prefix
+from hostfw.audit.entries import event_of
+from hostfw.audit.events import fields, packet_event
+from hostfw.audit.headers import Headers, headers
 from hostfw.cli.annotate import annotated
 from hostfw.cli.problems import report
 from hostfw.compile.ruleset import compile_plan
@@ -20,7 +24,7 @@ from hostfw.engine.inspection import Inspected, inspect
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import Cidr, Family, host_cidr, parse_address
+from hostfw.model.values import Action, Cidr, Family, host_cidr, parse_address
 from hostfw.nft.render import render
 from hostfw.policy.decode_nets import is_mapped, loose_cidr
 from hostfw.policy.encode import manifest
@@ -33,6 +37,7 @@ from tests.fuzz.seeds import (
     facts_seeds,
     feed_seeds,
     prefix_seeds,
+    record_seeds,
     resource_seeds,
     selector_seeds,
     settings_seeds,
@@ -40,12 +45,14 @@ from tests.fuzz.seeds import (
 from tests.fuzz.words import (
     FACTS_WORDS,
     FEED_WORDS,
+    PACKET_WORDS,
     PREFIX_WORDS,
     RESOURCE_WORDS,
     SELECTOR_WORDS,
     SETTINGS_WORDS,
     YAML_WORDS,
 )
+from tests.unit.event_builders import known
 
 FREE_SECONDS = 1.0
 SECONDS_PER_CHARACTER = 1 / 4_000
@@ -194,6 +201,36 @@ def prefix_holds(text: str) -> None:
     assert prefix.encode(read) == again
 
 
+def record_holds(text: str) -> None:
+    """A log record, its prefix on the first line and then the packet: an event that says no more than is known."""
+    written, _, rest = text.partition("\n")
+    payload = bytes(ord(character) & 0xFF for character in rest)
+    tag = prefix.decode(written)
+    for family in (None, *Family):
+        packet = headers(payload, family)
+        event = packet_event(written, packet, ("eth0", ""), _MOMENT, _KNOWN)
+        if event is None:
+            assert tag is None or tag.action is not Action.DENY
+            continue
+        assert tag is not None
+        # What a packet holds changes nothing of what is said of the rule.
+        bare = packet_event(written, Headers(), ("eth0", ""), _MOMENT, _KNOWN)
+        assert bare == replace(event, packet=Headers())
+        assert (event.origin != "") <= (tag in _KNOWN.rules)
+        assert (event.policy, event.tier) in ((tag.policy, tag.tier), _KNOWN.policies.get(_key(tag), ("", ""))[::-1])
+        entry = fields(event)
+        assert not _UNFIT.search(entry["MESSAGE"].encode(errors="replace").decode()), entry
+        again = event_of(entry)
+        assert again is not None
+        assert fields(again) == entry
+
+
+def _key(tag: prefix.LogTag) -> tuple[bool, str, str]:
+    return tag.staged, tag.tier, tag.policy
+
+
+_MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
+_KNOWN = known()
 _UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What would steer a terminal, or turn the direction of what it shows."""
 
@@ -241,5 +278,6 @@ TARGETS = {
         Target("ruleset", ruleset_holds, resource_seeds, YAML_WORDS + RESOURCE_WORDS),
         Target("report", report_holds, resource_seeds, YAML_WORDS + RESOURCE_WORDS),
         Target("prefix", prefix_holds, prefix_seeds, PREFIX_WORDS, 200),
+        Target("record", record_holds, record_seeds, PREFIX_WORDS + PACKET_WORDS, 400),
     )
 }

@@ -60,3 +60,8 @@ PREFIX_WORDS = (
     "hostfw:", "D", "I", "E", "a", "p", "L", "|", "rule", "failsafe", "tier-default", "~", "default", "0", "9" * 20,
     "\xb2", "\u0663", "-1", "x" * 60, "hostfw:DI|", "\x00", "\ud800",
 )
+
+PACKET_WORDS = (
+    "\x45", "\x46", "\x4f", "\x40", "\x60", "\x00", "\xff", "\x06", "\x11", "\x3a", "\x2c", "\x33", "\x3b", "\x84",
+    "\x00\x00", " \x00", "\x1f\x7f", "\x50\x02", "\x00\x16", "\xff\xff", "\x80", "\x00" * 16, "\n",
+)
