@@ -43,6 +43,7 @@ class TableBuilder:
         self._counters: set[str] = set()
         self._base_chains: list[BaseChain] = []
         self._made: dict[Hashable, str] = {}
+        self._apart: set[str] = set()
         self._address_refs: dict[tuple[Cidrs, str], tuple[SetRef, ...]] = {}
 
     def counters(self, names: Iterable[str]) -> None:
@@ -114,7 +115,12 @@ class TableBuilder:
             elements = addresses if isinstance(addresses, PackedAddresses) else pack(self.family, addresses)
         if fed and len(addresses) > APART_FROM:
             contents = Set(f"nets/{length}", ElementType.ADDRESS, elements, comment=names.set_comment(comment))
-            return self._add(self._store.sets, names.set_apart(contents, comment, self.family))
+            apart = names.set_apart(contents, comment, self.family)
+            if apart.name not in self._apart:
+                # Its name says what it is for: what it held in an earlier plan has gone.
+                self._apart.add(apart.name)
+                self._store.sets[apart.name] = apart
+            return self._add(self._store.sets, apart)
         return self._set(f"nets/{length}", ElementType.ADDRESS, elements, comment=comment)
 
     def _set(

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from hostfw.host.nf_tables import BaseHook
 from hostfw.host.nftables import NftablesWorker
-from hostfw.host.tables import KernelTable, KernelTables, read_generation, read_names, read_tables
+from hostfw.host.tables import KernelTable, KernelTables, Names, read_generation, read_names, read_some, read_tables
+from hostfw.model.values import Family
 from hostfw.testing.fakes import FakeKernel
 from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
 
@@ -82,6 +83,31 @@ def knock(port: int = 9, count: int = 1) -> None:
 
 
 @pytest.mark.usefixtures("place")
+def test_some_are_read_as_they_are_among_all(place: Namespace) -> None:  # noqa: ARG001  in its namespace
+    """Chains with their rules, sets, maps and counters by name; what is not there is left out, as is all else."""
+    load(SCRIPT)
+    names = Names(("input", "leaf", "gone"), ("allowed", "dispatch", "gone"), ("hits", "gone"))
+
+    some = read_some({Family.V4: names, Family.V6: Names(("forward",))})
+
+    every = read_tables()
+    assert some.generation == every.generation
+    assert [c for c in every.ip.chains if c.name in names.chains] == sorted(some.ip.chains, key=lambda c: c.handle)
+    assert [s for s in every.ip.sets if s.name in names.sets] == sorted(some.ip.sets, key=lambda s: s.handle)
+    assert [counter.name for counter in some.ip.counters] == ["hits"]
+    assert some.ip6 == every.ip6
+
+
+def test_some_of_a_table_that_is_not_there(place: Namespace) -> None:  # noqa: ARG001  in its namespace
+    """Then none of it is, although another table has objects of these names."""
+    load("table ip other { chain leaf { accept; }; }\n")
+
+    some = read_some({Family.V4: Names(("leaf",))})
+
+    assert not some.ip.exists
+    assert some.ip.chains == ()
+
+
 def test_a_fresh_namespace_has_no_tables_of_ours() -> None:
     """That is an answer, not an error."""
     tables = read_tables()

@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.compile import builder
 from hostfw.compile.costs import DEFAULT_COSTS
 from hostfw.compile.memory import Compiled
 from hostfw.compile.ruleset import compile_plan
@@ -143,7 +145,9 @@ def _held(kernel: FakeKernel) -> Mapping[str, object]:
 @given(steps=_steps, feeds=st.lists(st.sampled_from(_FEEDS), min_size=8, max_size=8))
 def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]], feeds: list[str]) -> None:
     """After every edit of files, feeds and interfaces: scripts, plans, problems, and what the kernel then holds."""
-    with _place(Memory()) as place:
+    with _place(Memory()) as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "PACKED_FROM", 4)
+        patch.setattr(builder, "APART_FROM", 8)
         for (made, facts), feed in zip(steps, feeds, strict=False):
             for edit in (*made, ("bad.txt", feed)):
                 place.edit(edit)
@@ -169,12 +173,13 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
 
 
 @_health
-@given(one_after_another=st.lists(plans(), min_size=2, max_size=5))
-def test_plans_compile_alike_with_the_memory_of_other_plans(one_after_another: list[object]) -> None:
+@given(data=st.data())
+def test_plans_compile_alike_with_the_memory_of_other_plans(data: st.DataObject) -> None:
     """Whatever was compiled before, in a layout that cuts wherever it can."""
     costs = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1)
     memory = Compiled()
-    for plan in (*one_after_another, *one_after_another):
+    drawn = [data.draw(plans()) for _ in range(3)]
+    for plan in (*drawn, *drawn):
         ruleset = compile_plan(plan, costs, memory)
         fresh = compile_plan(plan, costs)
         assert ruleset == fresh

@@ -1,0 +1,142 @@
+"""A reload in an engine that lives on, against the first apply of the same configuration in the same engine.
+
+Everything counts: reading the files, deciding what changed, the kernel, reading back, and what is written down. The
+switch is the one transaction at which packets meet the change; the rest of a reload happens beside the traffic.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from bench import configurations
+from bench.measure import ROUNDS, heading, row
+from hostfw.engine.engine import Engine
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.inspection import inspect
+from hostfw.engine.memory import Memory
+from hostfw.engine.outcomes import Applied
+from hostfw.host.files import read_configuration, read_feeds
+from hostfw.host.nftables import NftablesWorker, NftResult
+from hostfw.testing.lab_namespace import inside, namespace
+
+SIZES = (100, 1000, 10_000)
+FEED = 1_000_000
+_MORE = 10
+_FEED = """\
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {{name: bad, labels: {{list: bad}}}}
+spec: {{path: {path}}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: block}}
+spec:
+  order: 0
+  selector: role == 'web'
+  types: [Ingress]
+  ingress: [{{action: Deny, source: {{selector: list == 'bad'}}}}]
+"""
+
+
+class _Timed(NftablesWorker):
+    """An nft worker that notes how long its last commit took."""
+
+    def __init__(self, commits_s: list[float], keep_open: Sequence[int]) -> None:
+        super().__init__(keep_open=keep_open)
+        self._commits_s = commits_s
+
+    def commit(self, script: str) -> NftResult:
+        started = perf_counter()
+        result = super().commit(script)
+        self._commits_s.append(perf_counter() - started)
+        return result
+
+
+@dataclass(slots=True)
+class Living:
+    """An engine with a memory, on directories of its own; `commits_s` are the seconds of its commits by nft."""
+
+    root: Path
+    commits_s: list[float] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+
+    def reload_s(self, *, changes: bool = True) -> float:
+        """How long a reload takes, in seconds, which sends something or nothing."""
+        directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
+        host = Host(nftables=partial(_Timed, self.commits_s))
+        started = perf_counter()
+        configuration, problems = read_configuration(directories.config)
+        inspected = inspect(configuration, problems, partial(read_feeds, trusted=True), self.memory.inspection)
+        outcome = Engine(directories, host, memory=self.memory).apply(inspected)
+        took_s = perf_counter() - started
+        if not isinstance(outcome, Applied) or outcome.warnings or outcome.change.is_empty is changes:
+            raise AssertionError(outcome)
+        return took_s
+
+    def edit(self, name: str, edit: Callable[[str], str]) -> None:
+        """Change a configuration file."""
+        path = self.root / "etc" / name
+        path.write_text(edit(path.read_text()))
+
+
+@contextmanager
+def living(size: int, feed: int = 0) -> Iterator[Living]:
+    """An engine in a network namespace of its own, over so many policies, and one that denies a feed's addresses."""
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder, namespace("host1") as node, inside(node):
+        root = Path(folder)
+        configurations.write(root / "etc", size)
+        if feed:
+            (root / "bad.txt").write_text(_addresses(0, feed))
+            (root / "etc" / "feed.yaml").write_text(_FEED.format(path=root / "bad.txt"))
+        yield Living(root)
+
+
+def lines() -> Iterator[str]:
+    """The table, line by line as it is measured."""
+    yield heading("reload in a running engine", "reload", "first apply")
+    for size in SIZES:
+        with living(size) as engine:
+            first_s = _first_s(engine)
+            nothing_s = median(engine.reload_s(changes=False) for _ in range(ROUNDS))
+            yield row(f"{size} policies, no change", nothing_s, first_s)
+            switches_s: list[float] = []
+            one_s = median(_one_policy_s(engine, number, switches_s) for number in range(ROUNDS))
+            yield row(f"{size} policies, one changed", one_s, first_s)
+            yield row("  its switch alone", median(switches_s), first_s)
+    with living(SIZES[0], FEED) as engine:
+        first_s = _first_s(engine)
+        more_s = median(_more_addresses_s(engine, number) for number in range(ROUNDS))
+        yield row(f"feed of {FEED}, {_MORE} more", more_s, first_s)
+
+
+def _first_s(engine: Living) -> float:
+    """The first apply. What it leaves in memory is there to stay, so the collector need not look at it again."""
+    took_s = engine.reload_s()
+    gc.collect()
+    gc.freeze()
+    return took_s
+
+
+def _one_policy_s(engine: Living, number: int, switches_s: list[float]) -> float:
+    engine.edit("policies/00003.yaml", lambda text: text.replace(f"10.{number}.33.7/32", f"10.{number + 1}.33.7/32"))
+    took_s = engine.reload_s()
+    switches_s.append(engine.commits_s[-1])
+    return took_s
+
+
+def _more_addresses_s(engine: Living, number: int) -> float:
+    with (engine.root / "bad.txt").open("a") as file:
+        first = FEED + number * _MORE
+        file.write(_addresses(first, first + _MORE))
+    return engine.reload_s()
+
+
+def _addresses(first: int, end: int) -> str:
+    return "".join(f"100.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(first, end))
