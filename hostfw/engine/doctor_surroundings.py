@@ -20,6 +20,13 @@ OTHER_UNITS = {
 }
 """What other firewalls' units do to ours."""
 
+_OFF = {
+    # Its stop is what flushes the ruleset.
+    "nftables.service": "`systemctl disable nftables.service`, without --now, which would flush everything",
+    "ufw.service": "`ufw disable`",
+}
+"""How a unit is turned off, where that is not as usual."""
+
 UNIT_NAMES = (*OWN_UNITS, *OTHER_UNITS)
 
 _STARTED = frozenset(("enabled", "enabled-runtime", "static", "generated", "linked", "alias"))
@@ -67,9 +74,7 @@ def _unit(unit: Unit) -> Iterator[Finding]:
         yield Finding(
             Check.OTHER_SERVICE,
             f"{unit.name} is {how}: {OTHER_UNITS[unit.name]}",
-            # Stopping nftables.service is what flushes the ruleset.
-            f"`systemctl {'disable' if unit.name == 'nftables.service' else 'disable --now'} {unit.name}`"
-            + (", without --now, which would flush everything" if unit.name == "nftables.service" else ""),
+            _OFF.get(unit.name, f"`systemctl disable --now {unit.name}`"),
         )
 
 

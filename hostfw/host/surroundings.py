@@ -5,6 +5,7 @@ Each reader looks at one thing and says what it saw; none changes anything, and 
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ from hostfw.host.nftables import nft_version
 
 PROC = Path("/proc")
 
+UFW_CONF = Path("/etc/ufw/ufw.conf")
+"""Where ufw notes whether it is to do anything: its unit is started by boots either way."""
+
 _LEGACY = (("ip", "ip_tables_names"), ("ip6", "ip6_tables_names"))
+UFW_UNIT = "ufw.service"
+_UFW_ON = re.compile(r"^\s*ENABLED=[\"']?yes", re.MULTILINE | re.IGNORECASE)
 _NFT = "/usr/sbin/nft"
 _NFT_TIMEOUT_S = 10
 _SYSCTL = Path("sys/net/netfilter")
@@ -113,7 +119,15 @@ def read_units(names: Sequence[str]) -> tuple[Unit, ...]:
     if not systemd.runs_here():
         return ()
     shown = systemd.systemctl("show", "--property=Id,LoadState,UnitFileState,ActiveState", *names)
-    return tuple(units_of(shown))
+    return tuple(unit for unit in units_of(shown) if unit.name != UFW_UNIT or ufw_is_on())
+
+
+def ufw_is_on(conf: Path = UFW_CONF) -> bool:
+    """Whether ufw is enabled, whatever systemd says of its unit."""
+    try:
+        return _UFW_ON.search(conf.read_text(encoding="utf-8", errors="replace")) is not None
+    except OSError:
+        return False
 
 
 def units_of(shown: str) -> Iterable[Unit]:

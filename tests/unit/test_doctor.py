@@ -29,6 +29,7 @@ from hostfw.host.surroundings import (
     legacy_tables,
     modes,
     tracking,
+    ufw_is_on,
     units_of,
 )
 from hostfw.host.tables import KernelTable, KernelTables
@@ -406,6 +407,23 @@ def test_legacy_iptables_shows_in_proc(tmp_path: Path) -> None:
     (net / "ip_tables_names").write_text("nat\nfilter\n")
     (net / "ip6_tables_names").write_text("filter\n")
     assert legacy_tables(tmp_path) == ("ip filter", "ip nat", "ip6 filter")
+
+
+UFW = [
+    ("", False),
+    ("# ENABLED=yes\nENABLED=no\n", False),
+    ("LOGLEVEL=low\nENABLED=yes\n", True),
+    ('enabled="yes"\n', True),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), UFW)
+def test_ufw_is_on_if_its_configuration_says_so(tmp_path: Path, text: str, expected: bool) -> None:
+    """Its unit is enabled by the package whether or not."""
+    (tmp_path / "ufw.conf").write_text(text)
+
+    assert ufw_is_on(tmp_path / "ufw.conf") is expected
+    assert not ufw_is_on(tmp_path / "none")
 
 
 def test_connection_tracking_shows_in_proc(tmp_path: Path) -> None:
