@@ -131,13 +131,14 @@ class NetlinkSocket:
     def transact(self, batch: bytes, last: int, what: str) -> None:
         """Send a batch of messages and wait until it is done; `last` is the sequence number that asks for an ACK.
 
-        The kernel commits before it answers, and answers with every error before that ACK.
+        The kernel commits before it answers, and answers with every error before that ACK. More errors than there is
+        room for are as bad as the first.
         """
         try:
             self._socket.send(batch)
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO, what) from error
-        for sequence, answer in self._received(what):
+        for sequence, answer in self._received(what, some_will_do=True):
             refusal = error_of(answer)
             if refusal:
                 raise NetlinkError(refusal, what, _hint(refusal), sequence=sequence)
@@ -157,13 +158,15 @@ class NetlinkSocket:
                     raise NetlinkError(refusal, what, _hint(refusal))
                 yield answer
 
-    def _received(self, what: str) -> Iterator[tuple[int, Message]]:
+    def _received(self, what: str, *, some_will_do: bool = False) -> Iterator[tuple[int, Message]]:
         while True:
             try:
                 data, _, flags, _ = self._socket.recvmsg(_RECEIVE_BYTES)
             except TimeoutError:
                 raise NetlinkError(errno.ETIMEDOUT, what) from None
             except OSError as error:
+                if some_will_do and error.errno == errno.ENOBUFS:
+                    continue
                 raise NetlinkError(error.errno or errno.EIO, what) from error
             if flags & socket.MSG_TRUNC:
                 raise NetlinkError(errno.EMSGSIZE, what)

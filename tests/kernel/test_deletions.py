@@ -107,6 +107,14 @@ def test_what_is_refused_is_refused_whole_and_named(deletions: tuple[Deletion, .
     assert read_tables() == before
 
 
+def test_more_refusals_than_a_socket_holds_name_the_first() -> None:
+    """As when somebody flushes the ruleset in front of a large sweep."""
+    gone = [Deletion(V4, Deleted.CHAIN, f"c{number}") for number in range(20_000)]
+
+    with pytest.raises(NetlinkError, match="delete chain ip hostfw c0: it is gone"):
+        delete(gone)
+
+
 def test_nothing_to_delete_sends_nothing() -> None:
     """Not even an empty transaction."""
     before = read_generation()

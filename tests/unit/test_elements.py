@@ -294,7 +294,7 @@ def test_a_batch_is_done_when_its_last_message_is_acknowledged(
 ) -> None:
     """Any error before that refuses it, of the batch's beginning too."""
     with netlink.NetlinkSocket(netlink.NETLINK_ROUTE) as sock:
-        monkeypatch.setattr(sock, "_received", lambda _: answers(*pairs))
+        monkeypatch.setattr(sock, "_received", lambda _, **__: answers(*pairs))
         if refusal is None:
             sock.transact(message(1, 0, 1, b""), 3, "trying")
             return
