@@ -89,11 +89,14 @@ def judge(
 
 def _decision_against(plan: Plan, flow: Flow) -> tuple[Packet, Step] | None:
     """The packet of a flow that does not pass, and the step that says so; None if the flow lives."""
-    against = [_first_denied(plan, packet, answered=flow.answered) for packet in flow.packets]
-    denied = [found for found in against if found is not None]
-    if flow.any_of and len(denied) < len(against):
-        return None
-    return denied[0] if denied else None
+    first: tuple[Packet, Step] | None = None
+    for packet in flow.packets:
+        denied = _first_denied(plan, packet, answered=flow.answered)
+        if (denied is None) is flow.any_of:
+            # One packet settles it: one that passes where one is enough, one that does not where all must.
+            return denied
+        first = first or denied
+    return first
 
 
 def _first_denied(plan: Plan, packet: Packet, *, answered: bool) -> tuple[Packet, Step] | None:

@@ -35,8 +35,8 @@ _BROADCAST = 0xFFFFFFFF
 _ANYBODY = {Family.V4: 0xC6336401, Family.V6: 0x20010DB8 << 96 | 0xBEEF}
 """Some peer that no policy has a reason to name: 198.51.100.1 and 2001:db8::beef, of documentation (RFC 5737, 3849)."""
 
-_OF_ONE_LIST, _MOST_PEERS = 64, 512
-"""How many peers are tried before an ssh server counts as closed to everybody."""
+_OF_ONE_LIST, _MOST_PEERS = 32, 128
+"""How many peers of an interface are tried before an ssh server counts as closed to everybody there."""
 
 
 class FlowKind(StrEnum):
@@ -67,11 +67,11 @@ class Flow:
 def flows(evidence: Evidence, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
     """The flows of what was seen, the most precious first. The plan says which peers an ssh server may have."""
     sessions = sorted(evidence.sessions, key=lambda session: not session.own)
-    in_use = {(session.family, session.local_port) for session in sessions}
-    idle = [listener for listener in evidence.listeners if (listener.family, listener.port) not in in_use]
+    in_use = {session.local_port for session in sessions}
+    idle = [listener for listener in evidence.listeners if listener.port not in in_use]
     found = chain(
         (flow for session in sessions for flow in _of_session(session, facts)),
-        (flow for listener in idle for flow in _of_listener(listener, evidence, facts, plan)),
+        (flow for port in _ports(idle) for flow in _of_port(port, idle, evidence, facts, plan)),
         (flow for gateway in evidence.gateways for flow in _of_gateway(gateway, facts)),
         (flow for lease in evidence.leases for flow in _of_lease(lease, evidence, facts)),
         (flow for server in evidence.name_servers for flow in _of_name_server(server, facts)),
@@ -112,25 +112,27 @@ def _tcp(session: Session, peer_port: int, interface: str, state: ConntrackState
 # ------------------------------------------------------------------------------------------------ servers of ssh
 
 
-def _of_listener(listener: Listener, evidence: Evidence, facts: HostFacts, plan: Plan) -> Iterator[Flow]:
-    """A server that nobody is connected to is lost if none of the peers that might be meant would get in."""
+def _ports(listeners: Iterable[Listener]) -> list[int]:
+    return sorted({listener.port for listener in listeners})
+
+
+def _of_port(
+    port: int, listeners: Iterable[Listener], evidence: Evidence, facts: HostFacts, plan: Plan
+) -> Iterator[Flow]:
+    """A port that nobody is connected to is lost if none of the peers that might be meant would get in.
+
+    Over either family: who opens ssh to some IPv4 addresses has not forgotten IPv6.
+    """
+    here = [listener for listener in listeners if listener.port == port]
     packets = tuple(
-        Packet(
-            listener.family,
-            TCP.number,
-            peer,
-            local,
-            _CLIENT_PORT,
-            listener.port,
-            in_interface=interface.name,
-        )
+        Packet(listener.family, TCP.number, peer, local, _CLIENT_PORT, port, in_interface=interface.name)
+        for listener in here
         for interface, local in _served(listener, facts)
         for peer in _peers(interface, listener.family, local, evidence, plan)
     )
     if packets:
-        address = "" if listener.address is None else f" of {address_text(listener.family, listener.address)}"
-        what = f"every ssh connection over {_ip(listener.family)} to {listener.server} on port {listener.port}{address}"
-        yield Flow(FlowKind.SSH_SERVER, what, packets, any_of=True)
+        servers = " and ".join(dict.fromkeys(listener.server for listener in here))
+        yield Flow(FlowKind.SSH_SERVER, f"every ssh connection to {servers} on port {port}", packets, any_of=True)
 
 
 def _served(listener: Listener, facts: HostFacts) -> Iterator[tuple[Interface, int]]:
@@ -170,10 +172,6 @@ def _sources(rule: PlannedRule, family: Family) -> Iterator[int]:
     members: Iterable[Cidr] = rule.source.address_set.of(family) if rule.source.address_set is not None else ()
     for cidrs in (nets, members):
         yield from islice((cidr.address for cidr in cidrs if cidr.family is family), _OF_ONE_LIST)
-
-
-def _ip(family: Family) -> str:
-    return "IPv4" if family is Family.V4 else "IPv6"
 
 
 # ------------------------------------------------------------------------------------------------ what a host needs

@@ -179,7 +179,7 @@ def test_sessions_must_be_able_to_come_back(candidate: Plan, evidence: Evidence,
 OFFICE = gnp("office", ingress=(rule(Action.ALLOW, TCP, side(("192.0.2.0/24",)), side(ports=(22,))),))
 SOME = Settings(failsafe=Failsafe((FailsafePort(TCP, 22, net("192.0.2.0/24")),)))
 SSHD = Listener(Family.V4, 22)
-EVERY = "every ssh connection over IPv4 to sshd on port"
+EVERY = "every ssh connection to sshd on port"
 ELSEWHERE = Evidence(listeners=(Listener(Family.V4, 2222),))
 BOUND = Evidence(listeners=(Listener(Family.V4, 22, value(HOST)),))
 LISTENERS = [
@@ -197,15 +197,21 @@ LISTENERS = [
         "on an address of ours",
         plan(),
         Evidence(listeners=(Listener(Family.V4, 22, value(HOST)),)),
-        [f"{EVERY} 22 of 10.0.0.1"],
+        [f"{EVERY} 22"],
     ),
     ("on lo alone", plan(), Evidence(listeners=(Listener(Family.V4, 22, value("127.0.0.1")),)), []),
     ("told by its sessions", plan(SSH), Evidence(listeners=(SSHD,), sessions=(session(),)), []),
     (
-        "over IPv6 as well",
-        plan(gnp("v4", ingress=(rule(Action.ALLOW, TCP, side(("0.0.0.0/0",))),))),
-        Evidence(listeners=(SSHD, Listener(Family.V6, 22, server="dropbear"))),
-        ["every ssh connection over IPv6 to dropbear on port 22"],
+        "open to somebody over one family",
+        plan(gnp("v4", ingress=(rule(Action.ALLOW, TCP, side(("192.0.2.0/24",))),))),
+        Evidence(listeners=(SSHD, Listener(Family.V6, 22))),
+        [],
+    ),
+    (
+        "two servers at two ports",
+        plan(),
+        Evidence(listeners=(Listener(Family.V6, 22, server="dropbear"), SSHD, Listener(Family.V4, 2222))),
+        ["every ssh connection to dropbear and sshd on port 22", f"{EVERY} 2222"],
     ),
 ]
 
