@@ -55,7 +55,7 @@ def _of_host(host, variables, prefix):
         wanted = [{}]
     if not isinstance(wanted, (list, tuple)):
         raise InventoryError("hostfw_endpoints is not a list")
-    labels = {prefix + name: "true" for name in variables.get("group_names") or []}
+    labels = {prefix + name: "true" for name in variables.get("group_names") or [] if name != "ungrouped"}
     labels.update(_texts(variables.get("hostfw_labels")))
     for entry in wanted:
         yield _endpoint(node, variables, labels, entry)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from conftest import wait_until
+
 # Everything that a deployment might touch, without counters.
 _FINGERPRINT = """
 find /etc /var/lib/hostfw /var/lib/hostfw-ansible ! -type d -printf '%p %T@ %s\\n' | sort
@@ -68,6 +70,42 @@ def test_packets_pass_as_policies_say(machines, connects, source, target, port, 
 def test_ssh_still_works_from_anywhere(machines, connects, name):
     """The failsafe keeps the door open that the role came through."""
     assert connects(None, machines.address(name), 22)
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_units_are_there_and_go_on_after_a_boot(machines, name):
+    """The service runs, enabled, and the rules come before the network at the next boot."""
+    host = machines.host(name)
+
+    assert host.service("hostfw.service").is_running
+    assert host.service("hostfw.service").is_enabled
+    assert host.service("hostfw-boot.service").is_enabled
+    assert host.check_output("systemctl is-system-running") == "running"
+
+
+def test_a_dropped_packet_is_in_the_journal(machines, connects):
+    """Who was denied what, by which decision, as fields that journalctl finds."""
+    database = machines.host("hfm-db")
+    cursor = database.check_output("journalctl --no-pager -n 1 --show-cursor | sed -n 's/^-- cursor: //p'")
+    assert not connects(None, machines.address("hfm-db"), 5432)
+
+    def entries():
+        search = "journalctl -o json --after-cursor %s HOSTFW_SRC_ADDR=10.77.0.1 HOSTFW_DST_PORT=5432"
+        return [json.loads(line) for line in database.check_output(search, cursor).splitlines()]
+
+    wait_until(lambda: bool(entries()), 10)
+    entry = entries()[0]
+    expected = {
+        "HOSTFW_ACTION": "deny",
+        "HOSTFW_DIRECTION": "ingress",
+        "HOSTFW_ENDPOINT": "hfm-db-all",
+        "HOSTFW_INTERFACE": "eth0",
+        "HOSTFW_TIER": "default",
+        "HOSTFW_DST_ADDR": "10.77.0.22",
+        "HOSTFW_PROTOCOL": "TCP",
+        "SYSLOG_IDENTIFIER": "hostfw",
+    }
+    assert {field: entry.get(field) for field in expected} == expected
 
 
 def test_check_mode_predicts_what_the_run_does_and_changes_nothing(play, machines):
