@@ -7,9 +7,9 @@ not be put down to a rule that came after it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from hostfw.audit.prefix import LogTag, decode, encode
+from hostfw.audit.prefix import LogTag, names_as_decoded
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
 from hostfw.model.values import Direction
@@ -33,6 +33,42 @@ class PolicyNames(NamedTuple):
     policy: str
 
 
+_PolicyKey = tuple[bool, str, str]
+"""Whether a policy is staged, and the names of its tier and its own as they come out of a prefix."""
+
+
+class Rules(Protocol):
+    """Policy rules by what comes out of the prefix of a log record."""
+
+    def get(self, tag: LogTag, /) -> RuleSource | None:
+        """Where the rule comes from that writes such records, if it is one alone."""
+
+    def __contains__(self, tag: LogTag, /) -> bool:
+        """Whether there is such a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRules:
+    """The rules of a plan's policies, looked up policy by policy: a plan may have a million of them, and few log."""
+
+    by_policy: Mapping[_PolicyKey, Sequence[PlannedPolicy]]
+
+    def get(self, tag: LogTag, /) -> RuleSource | None:
+        """Where the rule comes from that writes such records, if it is one alone."""
+        if tag.reason is not Reason.RULE or tag.index is None:
+            return None
+        planned = self.by_policy.get((tag.staged, tag.tier, tag.policy), ())
+        found = {
+            RuleSource(policy.kind, origin_of(rule))
+            for policy in planned
+            if (rule := _rule_at(policy, tag.index, tag.direction)) is not None and rule.action is tag.action
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def __contains__(self, tag: LogTag, /) -> bool:
+        return self.get(tag) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """What a generation lets us say of a log record. An empty one leaves every record as it is.
@@ -42,8 +78,8 @@ class Attribution:
     """
 
     generation: str = ""
-    rules: Mapping[LogTag, RuleSource] = field(default_factory=dict)
-    policies: Mapping[tuple[bool, str, str], PolicyNames] = field(default_factory=dict)
+    rules: Rules = field(default_factory=lambda: PlannedRules({}))
+    policies: Mapping[_PolicyKey, PolicyNames] = field(default_factory=dict)
     tiers: Mapping[str, str] = field(default_factory=dict)
     bindings: Mapping[str, str] = field(default_factory=dict)
     wildcard: str = ""
@@ -64,21 +100,51 @@ class Attribution:
 
 
 def attribution(plan: Plan, generation: str = "") -> Attribution:
-    """What a plan, enforced as the generation of that id, lets us say of log records."""
-    planned = [(_as_decoded(_tag(policy, rule)), policy, rule) for policy in policies_of(plan) for rule in policy.rules]
-    rules = ((tag, RuleSource(policy.kind, origin_of(rule))) for tag, policy, rule in planned)
-    names = (
-        ((policy.staged, tag.tier, tag.policy), PolicyNames(policy.tier, policy.name)) for tag, policy, _ in planned
+    """What a plan, enforced as the generation of that id, lets us say of log records.
+
+    It takes a microsecond a policy, so that it holds up no reload.
+    """
+    by_name: dict[_PolicyKey, list[PlannedPolicy]] = {}
+    for policy in _each_policy(plan):
+        by_name.setdefault((policy.staged, policy.tier, policy.name), []).append(policy)
+    # Only long names come out of a prefix as others than they are, and never as one that a person wrote.
+    long = [key for key in by_name if names_as_decoded(*key[1:]) != key[1:]]
+    tiers = dict.fromkeys((names_as_decoded(tier, "")[0], tier) for _, tier, _ in long)
+    decoded = _unambiguous(
+        ((staged, *names_as_decoded(tier, name)), (staged, tier, name)) for staged, tier, name in long
     )
-    tiers = ((tag.tier, policy.tier) for tag, policy, _ in planned)
+    known: dict[_PolicyKey, Sequence[PlannedPolicy]] = {**by_name}
+    for key in long:
+        del known[key]
+    known |= {key: by_name[of] for key, of in decoded.items()}
     return Attribution(
         generation,
-        _unambiguous(rules),
-        _unambiguous(names),
+        PlannedRules(known),
+        {key: PolicyNames(*of[1:]) for key, of in decoded.items()},
         _unambiguous(tiers),
         {binding.interface: binding.endpoint for binding in plan.bindings},
         plan.wildcard or "",
     )
+
+
+def _each_policy(plan: Plan) -> Iterator[PlannedPolicy]:
+    """The policies of a plan, those of several endpoints once if they are planned together."""
+    seen: set[int] = set()
+    for policies in _lists_of(plan):
+        if id(policies) not in seen:
+            seen.add(id(policies))
+            yield from policies
+
+
+def _rule_at(policy: PlannedPolicy, index: int, direction: Direction) -> PlannedRule | None:
+    """The rule at a place of the list that a person wrote; those that can match nothing may be missing."""
+    rules = policy.rules
+    if not rules or rules[0].identity.direction is not direction:
+        return None
+    likely = rules[index] if index < len(rules) else rules[-1]
+    if likely.identity.index == index:
+        return likely
+    return next((rule for rule in rules if rule.identity.index == index), None)
 
 
 def writers(tag: LogTag, generations: Sequence[Attribution]) -> Sequence[Attribution]:
@@ -93,28 +159,22 @@ def writers(tag: LogTag, generations: Sequence[Attribution]) -> Sequence[Attribu
 
 def policies_of(plan: Plan) -> Iterator[PlannedPolicy]:
     """The policies and profiles of every class that govern an endpoint of the plan, in order, each once a place."""
+    for policies in _lists_of(plan):
+        yield from policies
+
+
+def _lists_of(plan: Plan) -> Iterator[tuple[PlannedPolicy, ...]]:
     for endpoint in plan.endpoints:
         for direction in Direction:
             planned = endpoint.direction(direction)
             classes = (planned.untracked_tiers, planned.pre_dnat_tiers, planned.tiers, planned.forward_tiers)
-            yield from (policy for tiers in classes for tier in tiers for policy in tier.policies)
-            yield from planned.profiles
+            yield from (tier.policies for tiers in classes for tier in tiers)
+            yield planned.profiles
 
 
 def origin_of(rule: PlannedRule) -> str:
     """Where a rule is written, as `path:line`; empty for one that hostfw supplies."""
     return rule.position.file_line if rule.position.path else ""
-
-
-def _tag(policy: PlannedPolicy, rule: PlannedRule) -> LogTag:
-    identity = rule.identity
-    tier, name, index = identity.tier, identity.policy, identity.index
-    return LogTag(rule.action, identity.direction, Reason.RULE, tier, name, index, policy.staged)
-
-
-def _as_decoded(tag: LogTag) -> LogTag:
-    """The tag as it comes out of a log record."""
-    return decode(encode(tag)) or tag
 
 
 def _unambiguous(pairs: Iterable[tuple[_Key, _Value]]) -> dict[_Key, _Value]:

@@ -58,7 +58,7 @@ def encode(tag: LogTag) -> str:
     action = _LETTERS[tag.action]
     head = f"{_MARK}{action.lower() if tag.staged else action}{_LETTERS[tag.direction]}"
     index = "" if tag.index is None else str(tag.index)
-    fields = (head, tag.reason.value, shorten(tag.tier, _TIER_BYTES), shorten(tag.policy, _POLICY_BYTES), index)
+    fields = (head, tag.reason.value, *names_as_decoded(tag.tier, tag.policy), index)
     return "|".join(fields).rstrip("|")
 
 
@@ -76,6 +76,11 @@ def decode(prefix: str) -> LogTag | None:
     if action is None or direction is None or reason not in set(Reason) or not known_index:
         return None
     return LogTag(action, direction, Reason(reason), tier, policy, int(index) if index else None, letters[0].islower())
+
+
+def names_as_decoded(tier: str, policy: str) -> tuple[str, str]:
+    """The names of a tier and a policy as they come out of a prefix, shortened where they have to be."""
+    return shorten(tier, _TIER_BYTES), shorten(policy, _POLICY_BYTES)
 
 
 def stands_for(decoded: str, name: str) -> bool:

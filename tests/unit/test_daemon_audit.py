@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.attribution import Attribution
+from hostfw.audit.attribution import Attribution, RuleSource
 from hostfw.audit.message_ids import MessageId
 from hostfw.audit.prefix import LogTag, encode
 from hostfw.daemon.audit import DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
@@ -168,21 +168,41 @@ def test_records_of_others_are_counted_and_left_out() -> None:
 
 # --------------------------------------------------------------------------------------- one generation after another
 
-OLD = known()
+
+@dataclass(frozen=True)
+class These:
+    """Rules that are these and no others."""
+
+    sources: dict[LogTag, RuleSource]
+
+    def get(self, tag: LogTag, /) -> RuleSource | None:
+        """Where it is written."""
+        return self.sources.get(tag)
+
+    def __contains__(self, tag: LogTag, /) -> bool:
+        return tag in self.sources
+
+
+OLD = replace(known(), rules=These({DENIED: RuleSource("GlobalNetworkPolicy", "policy.yaml:12")}))
 MOVED = replace(
     OLD,
     generation="moved",
-    rules={tag: source._replace(origin=f"{source.origin}0") for tag, source in OLD.rules.items()},
+    rules=These({DENIED: RuleSource("GlobalNetworkPolicy", "policy.yaml:120")}),
     bindings={**OLD.bindings, "eth0": "another"},
 )
 ONLY_NEW = replace(DENIED, policy="brand-new")
-NEW = replace(MOVED, generation="new", rules={**MOVED.rules, ONLY_NEW: next(iter(MOVED.rules.values()))})
+BRAND_NEW = RuleSource("GlobalNetworkPolicy", "policy.yaml:99")
+NEW = replace(
+    MOVED,
+    generation="new",
+    rules=These({DENIED: RuleSource("GlobalNetworkPolicy", "policy.yaml:120"), ONLY_NEW: BRAND_NEW}),
+)
 INVALID = LogTag(Action.DENY, Direction.INGRESS, Reason.INVALID)
 ASKED = ("GENERATION", "ORIGIN", "ENDPOINT", "POLICY")
 
 TAKE_OVERS: list[tuple[str, LogTag, float, tuple[str, str, str, str]]] = [
     ("what both may have written", DENIED, 0, ("", "", "", "web")),
-    ("what only the new one has", ONLY_NEW, 0, ("new", "policy.yaml:120", "another", "brand-new")),
+    ("what only the new one has", ONLY_NEW, 0, ("new", "policy.yaml:99", "another", "brand-new")),
     ("what no rule decided", INVALID, 0, ("", "", "", "")),
     ("what none of them has", replace(DENIED, index=9), 0, ("", "", "", "web")),
     ("what both have, later", DENIED, SETTLE_S, ("new", "policy.yaml:120", "another", "web")),
@@ -196,7 +216,7 @@ def test_a_record_is_not_put_down_to_the_wrong_generation(
     """While one takes over, no more is said than what is certain."""
     here = Setup()
     audit = here.audit(OLD)
-    audit.attribute(replace(NEW, rules={**NEW.rules, ONLY_NEW: NEW.rules[DENIED]}))
+    audit.attribute(NEW)
     here.clock.wait(after_s)
     here.arrive(record(tag))
     audit.read()
@@ -222,7 +242,7 @@ def test_what_is_about_to_come_counts_as_well() -> None:
 def test_two_that_follow_each_other_closely_may_both_have_written_it() -> None:
     """And the one before them."""
     here = Setup()
-    audit = here.audit(replace(OLD, generation="first", rules={**OLD.rules, ONLY_NEW: OLD.rules[DENIED]}))
+    audit = here.audit(replace(NEW, generation="first"))
     audit.attribute(MOVED)
     here.clock.wait(SETTLE_S / 2)
     audit.attribute(replace(MOVED, generation="third"))

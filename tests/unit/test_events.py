@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.audit.attribution import Attribution, attribution
+from hostfw.audit.attribution import Attribution, RuleSource, attribution, policies_of
 from hostfw.audit.events import EventAction, fields, json_line, message, packet_event
 from hostfw.audit.headers import Headers, headers
 from hostfw.audit.message_ids import MessageId
 from hostfw.audit.prefix import LogTag, decode, encode, stands_for
 from hostfw.model.decisions import Reason
+from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction, Family
@@ -265,7 +266,7 @@ def test_no_record_is_too_strange(prefix: str, payload: bytes, interfaces: tuple
     lines = json_line(found), message(found)
     assert [line for line in lines if not line.isprintable() or len(line.splitlines()) != 1] == []
     assert json.loads(lines[0]) == fields(found)
-    written = {encode(tag) for tag in attribution(PLAN).rules}
+    written = {encode(tag) for tag in tags_of(PLAN)}
     assert (found.origin != "") == (encode(decode(prefix) or DENIED) in written)
 
 
@@ -274,11 +275,40 @@ def test_what_hostfw_supplies_itself_is_written_nowhere() -> None:
     built_in = hep("uplink", "eth0", profiles=("projectcalico-default-allow",))
     found, _ = resolve(Resources(endpoints=(built_in,)), Settings(), facts())
 
-    assert [rule.origin for rule in attribution(found).rules.values()] == ["", ""]
+    known_rules = attribution(found).rules
+    assert [known_rules.get(tag) for tag in tags_of(found)] == [RuleSource("Profile", "")] * 2
+
+
+def tags_of(of: Plan) -> list[LogTag]:
+    """What every rule of a plan logs with, as it comes out of a prefix."""
+    tags = (
+        LogTag(
+            rule.action,
+            rule.identity.direction,
+            Reason.RULE,
+            policy.tier,
+            policy.name,
+            rule.identity.index,
+            policy.staged,
+        )
+        for policy in policies_of(of)
+        for rule in policy.rules
+    )
+    return [decode(encode(tag)) or tag for tag in tags]
+
+
+def test_every_rule_is_found_by_what_it_logs() -> None:
+    """Each by its own file and line, and only by its own action, direction and place."""
+    found = [KNOWN.rules.get(tag) for tag in tags_of(PLAN)]
+
+    assert None not in found
+    for tag in tags_of(PLAN):
+        others = (replace(tag, index=99), replace(tag, staged=not tag.staged, tier="other"), replace(tag, index=None))
+        assert [KNOWN.rules.get(other) for other in others] == [None] * 3
 
 
 def test_names_are_resolved_as_the_codec_shortens_them() -> None:
     """Each decoded name stands for the one that it is resolved to."""
     assert [key for key, names in KNOWN.policies.items() if not stands_for(key[1], names.tier)] == []
     assert [key for key, names in KNOWN.policies.items() if not stands_for(key[2], names.policy)] == []
-    assert len(KNOWN.policies) == 4
+    assert [names.policy for names in KNOWN.policies.values()] == [LONG_POLICY]
