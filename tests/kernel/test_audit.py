@@ -228,8 +228,10 @@ def test_drops_tells_what_explain_does(
     flows = [Flow(*each, family) for each in conversations for family in FAMILIES]
     generation = generation_of(router)
 
-    with drops(router, "--for", "2s") as running:
+    with drops(router, "--follow") as running:
         outcomes = probe(routed_lab, flows, DENY_PATIENCE_S)
+        sleep(1)
+        running.send_signal(signal.SIGINT)
         output, messages = running.communicate(timeout=30)
 
     seen = {_compared(json.loads(line)) for line in output.splitlines()}
