@@ -15,13 +15,16 @@ from hostfw.engine.doctor import Patient, Service, examine
 from hostfw.engine.doctor_surroundings import UNIT_NAMES
 from hostfw.engine.engine import Engine
 from hostfw.engine.feed_guard import believed
-from hostfw.engine.inspection import inspect
+from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.errors import HostError
 from hostfw.host.state import load_accepted
 from hostfw.host.surroundings import look_around
+from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Finding
+from hostfw.model.plan import Plan
 from hostfw.model.words import counted
+from hostfw.policy.resolve import resolve
 
 Seen = TypeVar("Seen")
 
@@ -46,20 +49,30 @@ def _patient(options: Options, engine: Engine, status: Status) -> Patient:
     accepted, accepted_problems = load_accepted(options.state_dir)
     shrunk = set(believed(inspected, options.state_dir).problems) - set(inspected.problems)
     directories = engine.directories
+    in_force = None if accepted is None else inspect(accepted.configuration)
+    facts = _unless_refused(lambda: engine.observe((in_force or inspected).settings))
     return Patient(
         directories,
         status,
         inspected,
-        accepted=None if accepted is None else inspect(accepted.configuration),
+        accepted=in_force,
         accepted_problems=accepted_problems,
         shrunk_feeds=tuple(sorted(shrunk, key=lambda problem: problem.position)),
         boots=(options.state_dir / "last-good.nft").exists(),
         blocked=block_state(Ground(directories, engine.host)),
-        facts=_unless_refused(lambda: engine.observe(inspected.settings)),
+        plan=_plan(in_force, facts),
+        facts=facts,
         evidence=_unless_refused(engine.host.evidence),
         service=_service(engine),
         surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
     )
+
+
+def _plan(inspected: Inspected | None, facts: HostFacts | None) -> Plan | None:
+    """What a configuration means on this host; None where it is not known, or means nothing."""
+    if inspected is None or facts is None or not inspected.is_valid:
+        return None
+    return resolve(inspected.resources, inspected.settings, facts)[0]
 
 
 def _unless_refused(look: Callable[[], Seen]) -> Seen | None:

@@ -10,13 +10,15 @@ from hostfw.engine.block import BlockState
 from hostfw.engine.doctor_surroundings import around
 from hostfw.engine.host import Directories
 from hostfw.engine.inspection import Inspected
+from hostfw.engine.lockout import losses
 from hostfw.engine.outcomes import Status
 from hostfw.host.surroundings import Surroundings
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Check, Finding
+from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
-from hostfw.model.settings import FailsafePort
+from hostfw.model.settings import FailsafePort, LockoutCheck
 from hostfw.model.values import TCP, Family, address_text
 
 _LOOPBACK = {Family.V4: 127, Family.V6: 1}
@@ -36,8 +38,8 @@ class Patient:
     """A host as the doctor sees it.
 
     `inspected` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
-    that cannot be read; `boots` is whether the script that the boot loads is there. `facts` and `evidence` are None
-    where they could not be had; `service` is None where none runs.
+    that cannot be read; `plan` is what it means here, and `boots` whether the script that the boot loads is there.
+    `facts` and `evidence` are None where they could not be had; `service` is None where none runs.
     """
 
     directories: Directories
@@ -47,6 +49,7 @@ class Patient:
     accepted_problems: tuple[Problem, ...] = ()
     shrunk_feeds: tuple[Problem, ...] = ()
     boots: bool = True
+    plan: Plan | None = None
     blocked: BlockState | None = None
     facts: HostFacts | None = None
     evidence: Evidence | None = None
@@ -66,6 +69,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
     yield from _pending(patient)
     yield from _configuration(patient)
     yield from _node(patient)
+    yield from _lockout(patient)
     yield from _failsafes(patient)
     yield from _state(patient)
     yield from _service(patient)
@@ -143,7 +147,8 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
 def _node(patient: Patient) -> Iterator[Finding]:
     if patient.facts is None or errors(patient.inspected.problems):
         return
-    endpoints, node = patient.inspected.resources.endpoints, patient.facts.node
+    endpoints = patient.inspected.resources.endpoints
+    node = patient.inspected.settings.node or patient.facts.node
     if not endpoints:
         yield Finding(
             Check.NODE,
@@ -158,6 +163,15 @@ def _node(patient: Patient) -> Iterator[Finding]:
             f"no HostEndpoint is of this host, whose node name is {node}: they are of {some}",
             f"say `node: {names[0]}` in hostfw.yaml, or spec.node: {node} in a HostEndpoint",
         )
+
+
+def _lockout(patient: Patient) -> Iterator[Finding]:
+    """What the host lives by and the policy in force does not let pass: the next connection will tell."""
+    if patient.plan is None or patient.facts is None or patient.evidence is None or not patient.status.in_force:
+        return
+    if patient.plan.settings.lockout_check is not LockoutCheck.IGNORE:
+        for loss in losses(patient.plan, patient.facts, patient.evidence):
+            yield Finding(Check.LOCKOUT, f"policy does not let pass {loss.what}: {loss.decided_by}", loss.hint)
 
 
 def _failsafes(patient: Patient) -> Iterator[Finding]:

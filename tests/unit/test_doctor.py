@@ -38,9 +38,12 @@ from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Check
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
+from hostfw.model.settings import Failsafe, LockoutCheck, Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Family
+from hostfw.policy.resolve import resolve
 from tests.unit.cli_runs import WEB, Machine, machine
+from tests.unit.policy_builders import link
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 RUNNING = tuple(Unit(name, "loaded", "enabled", "active") for name in ("hostfw-boot.service", "hostfw.service"))
@@ -107,6 +110,10 @@ def versioned(**changes: str) -> Patient:
 
 
 PENDING = Pending("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_monotonic_s=9, boot_id="b")
+FACTS = HostFacts("web1", (link("eth0", "192.0.2.1"),))
+SHUT, _ = resolve(inspect(configuration()).resources, replace(Settings(), failsafe=Failsafe((), ())), FACTS)
+SHUTS = "no policy for ingress selects HostEndpoint uplink (host.yaml:1), which closes it"
+NOTHING = "no rules of hostfw are in force: every packet passes that no other program denies"
 BAD = inspect(configuration(ENDPOINT.replace("interfaceName", "interfaceNam")))
 OTHERS = inspect(configuration(ENDPOINT.replace("web1", "web2")))
 NONE = inspect(Configuration())
@@ -173,6 +180,22 @@ PATIENTS = [
         ["there is no HostEndpoint, so that no policy governs any interface"],
     ),
     ("a host that does not tell its name", replace(HEALTHY, inspected=OTHERS, facts=None), []),
+    (
+        "ssh that policy in force closes",
+        replace(listening(Listener(Family.V4, 2222)), accepted=OPEN, plan=SHUT, facts=FACTS),
+        [f"policy does not let pass every ssh connection to sshd on port 2222: {SHUTS}"],
+    ),
+    ("a policy that is not in force", replace(status(in_force=False), plan=SHUT, facts=FACTS), [NOTHING]),
+    (
+        "a policy that closes ssh, which nobody wants to hear of",
+        replace(HEALTHY, plan=replace(SHUT, settings=replace(SHUT.settings, lockout_check=LockoutCheck.IGNORE))),
+        [],
+    ),
+    (
+        "the node name of the settings",
+        replace(HEALTHY, inspected=inspect(configuration(ENDPOINT.replace("web1", "web2"), "node: web2\n"))),
+        [],
+    ),
     (
         "ssh elsewhere",
         listening(Listener(Family.V4, 2222, 0x0A000001, "dropbear")),
