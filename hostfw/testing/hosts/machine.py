@@ -48,6 +48,12 @@ root=$2/root
 shift 3
 exec chroot "$root" "$@"
 """
+_MOUNTED = f"""
+set -eu
+{_MOUNT}
+shift 3
+exec "$@"
+"""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -175,7 +181,10 @@ def leader_below(launcher: int) -> int | None:
 
 
 def wait_ready(running: Running, timeout_s: float = _READY_S) -> None:
-    """Wait until the boot is over: every unit that the boot wants has started or failed."""
+    """Wait until the boot is over: every unit that the boot wants has started or failed.
+
+    From then on nobody listens to nspawn, which would wait for whoever listens and does not read.
+    """
     deadline = monotonic() + timeout_s
     try:
         while (left := deadline - monotonic()) > 0:
@@ -186,7 +195,7 @@ def wait_ready(running: Running, timeout_s: float = _READY_S) -> None:
             if running.launcher.poll() is not None:
                 break
     finally:
-        running.notices.settimeout(None)
+        running.notices.close()
     raise LabError(f"{running.tree.name} did not come up within {timeout_s} s:\n{console(running.tree)}")
 
 
@@ -215,9 +224,21 @@ def kill_all(launcher: int) -> None:
 
 def offline(tree: Tree, argv: Sequence[str], text: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a command in the tree of a host that does not run, as if its disk were in another machine."""
-    command = ["unshare", "--mount", "--propagation=private", "sh", "-c", _OFFLINE, "sh"]
-    command += [tree.lower, str(tree.directory), tree.name, *argv]
+    command = _apart(_OFFLINE, tree, argv)
     return subprocess.run(command, input=text or "", capture_output=True, text=True, check=False, timeout=_END_S)
+
+
+def offline_mounted(tree: Tree, argv: Sequence[str], timeout_s: float = _END_S) -> None:
+    """Run a command of this machine while the disk of a host that does not run is mounted: `@root@` is where.
+
+    Raises LabError with what the command said.
+    """
+    command = _apart(_MOUNTED, tree, [word.replace("@root@", f"{tree.directory}/root") for word in argv])
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout_s
+    )
+    if done.returncode != 0:
+        raise LabError(f"{tree.name}: `{argv[0]}` ended with {done.returncode}:\n{done.stderr}")
 
 
 def console(tree: Tree) -> str:
@@ -233,6 +254,12 @@ def sweep() -> None:
         pid = directory.name.removeprefix("t").partition("-")[0]
         if pid.isdigit() and not Path("/proc", pid).exists():
             remove_tree(Tree(directory.name, Release.BOOKWORM, (), directory))
+
+
+def _apart(script: str, tree: Tree, argv: Sequence[str]) -> list[str]:
+    """The command line of a script in a mount namespace of its own."""
+    command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
+    return [*command, tree.lower, str(tree.directory), tree.name, *argv]
 
 
 def _networkd(uplink: Uplink) -> str:
