@@ -26,7 +26,7 @@ from hostfw.host.netlink import (
     text_of,
     u32_of,
 )
-from hostfw.host.nf_tables import OWN_SEQUENCES, SUBSYSTEM, TABLE_NAME
+from hostfw.host.nf_tables import NFPROTO, OWN_SEQUENCES, SUBSYSTEM, TABLE_NAME
 from hostfw.host.nft_news import NftNews, Touched, Transaction, What
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
@@ -44,7 +44,7 @@ _SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 270, 1, 2
 _DATAGRAM_BYTES = 64 * 1024
 _NEWGEN = SUBSYSTEM | 15
 _GEN_PID, _GEN_NAME = 2, 3
-_FAMILIES = {2: Family.V4, 10: Family.V6}
+_FAMILIES = {number: family for family, number in NFPROTO.items()}
 _OUR_TABLE = text(TABLE_NAME, TABLE)
 _MARK = slice(2, 4)
 """Where struct nfgenmsg has its resource id: the last 16 bits of the generation."""
