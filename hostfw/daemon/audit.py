@@ -29,6 +29,8 @@ DATAGRAMS_AT_A_TIME = 16
 """Of 64 records each: some 30 ms of work between two looks at everything else."""
 SETTLE_S = 0.3
 """How long a record of the generation before may be under way: in the kernel's batch, then in our socket."""
+CHANGE_S = 30.0
+"""How long the switch to a generation takes at most, once it was announced."""
 RETRY_S = 10.0
 """How often a group that could not be read is tried again."""
 LOSSES_EVERY_S = 1.0
@@ -141,13 +143,18 @@ class Audit:
         self._changed.set()
 
     def changing(self, candidate: Attribution) -> None:
-        """Another generation is about to be put into force: until `attribute` a record may be of either."""
-        self._others.append((float("inf"), candidate))
+        """Another generation is about to be put into force: until `attribute` a record may be of either.
+
+        One that does not come is forgotten after a while.
+        """
+        if candidate is not self.attribution:
+            self._others.append((self.host.clock.monotonic() + CHANGE_S, candidate))
 
     def attribute(self, attribution: Attribution) -> None:
         """A generation is in force. Records of the one before may still be under way, and are not put down to it."""
         until_s = self.host.clock.monotonic() + SETTLE_S
-        self._others = [other for other in self._others if other[0] < float("inf")]
+        # What was about to come has, or has not.
+        self._others = [other for other in self._others if other[0] <= until_s]
         self._others.append((until_s, self.attribution))
         self.attribution = attribution
         self._recount()
@@ -196,17 +203,19 @@ class Audit:
     async def run(self, stopped: asyncio.Event) -> None:
         """Read and tell until it is stopped, then tell of what was still folded."""
         loop = asyncio.get_running_loop()
-        watched: int | None = None
+        descriptor: int | None = None
+        watched: Nflog | None = None
         stop = asyncio.ensure_future(stopped.wait())
         try:
             while not stopped.is_set():
                 self._changed.clear()
-                if watched != self.fileno():
-                    if watched is not None:
-                        loop.remove_reader(watched)
-                    watched = self.fileno()
-                    if watched is not None:
-                        loop.add_reader(watched, self._changed.set)
+                # Not by descriptors: a group that is joined anew often has the one of before.
+                if watched is not self._reader:
+                    if descriptor is not None:
+                        loop.remove_reader(descriptor)
+                    watched, descriptor = self._reader, self.fileno()
+                    if descriptor is not None:
+                        loop.add_reader(descriptor, self._changed.set)
                 changed = asyncio.ensure_future(self._changed.wait())
                 await asyncio.wait((stop, changed), timeout=self.wait_s(), return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
@@ -214,8 +223,8 @@ class Audit:
                 self.due()
         finally:
             stop.cancel()
-            if watched is not None:
-                loop.remove_reader(watched)
+            if descriptor is not None:
+                loop.remove_reader(descriptor)
             self.flush()
 
     def flush(self) -> None:

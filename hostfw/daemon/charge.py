@@ -19,6 +19,7 @@ from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.memory import Memory
 from hostfw.host.nftables import Nftables, NftablesWorker
+from hostfw.model.plan import Plan
 
 KNOWN_WORKERS = 64
 """How many nft workers of ours are remembered, to tell their transactions from others'."""
@@ -48,6 +49,7 @@ class Charge:
         self.pause: Pause = nullcontext
         self.written: Callable[[], None] = _nothing
         self.current: Generation | None = None
+        self._attributed: tuple[Plan, Attribution] | None = None
         host = replace(host, nftables=self._nftables)
         self.engine = Engine(directories, host, Hearers(self._about, self._told), Memory())
 
@@ -67,9 +69,9 @@ class Charge:
 
     def _about(self, generation: Generation) -> None:
         """On the writing thread, which waits until the loop has heard of it: records of it may follow at once."""
-        if self.current is not None and self.current.id == generation.id:
-            return
-        found = attribution(generation.plan, generation.id)
+        if self._attributed is None or self._attributed[0] is not generation.plan:
+            self._attributed = generation.plan, attribution(generation.plan, generation.id)
+        _, found = self._attributed
         heard = threading.Event()
 
         def hear() -> None:

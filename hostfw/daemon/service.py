@@ -201,13 +201,17 @@ class Service:
         """Take notice of what has come into force."""
         before, self._known = self._known, generation
         if generation is None:
+            self._attribution = Attribution()
+        # The same rules may have moved to other lines.
+        if self._attribution is not self._audit.attribution:
+            self._audit.attribute(self._attribution)
+        if generation is None:
             return
         self._announcer.bindings(before, generation)
         self._exporter.follow(generation.inspected.settings.metrics)
         if before is not None and before.id == generation.id:
             return
         self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)
-        self._audit.attribute(self._attribution)
 
     def _repaired(self, repair: Repair) -> None:
         known = self._known.id if self._known is not None else ""

@@ -11,6 +11,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from hostfw.audit.message_ids import MessageId
 from hostfw.engine.generation import Generation
 from hostfw.host.nflog import NflogReader
 from hostfw.model.decisions import PolicyClass
@@ -23,6 +24,7 @@ from hostfw.testing.lab_evidence import generation_of
 from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
 from hostfw.testing.lab_namespace import inside, open_socket, process
 from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Sent, probe
+from hostfw.testing.lab_service import Entry, service
 
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -370,6 +372,28 @@ def test_drops_learns_of_another_generation(routed_lab: Lab, router: Installatio
     assert first == second != third
     origins = [event["HOSTFW_ORIGIN"] for event in events]
     assert origins == [f"{file}:{number}" for number in (LINE, LINE + 1, LINE)]
+
+
+def test_the_service_learns_that_rules_have_moved(routed_lab: Lab, router: Installation, tmp_path: Path) -> None:
+    """Also where the ruleset is the very same; a configuration that is refused changes nothing of it."""
+    file = router.config / "policies" / "all.yaml"
+    with service(router, tmp_path / "log") as running:
+        for number, changed in enumerate((POLICY, f"# Moved.\n{POLICY}", POLICY.replace("spec:", "spec: x"))):
+            file.write_text(changed)
+            hostfwctl(router, "reload", check=number < 2)
+            sleep(0.5)
+            send(routed_lab, 7000, 1)
+            running.wait_for(lambda entries: len(denied(entries)) > number)  # noqa: B023
+            sleep(1.1)
+        entries = denied(running.entries())
+
+    assert [entry["HOSTFW_ORIGIN"] for entry in entries] == [f"{file}:{line}" for line in (LINE, LINE + 1, LINE + 1)]
+    assert len({entry["HOSTFW_GENERATION"] for entry in entries}) == 1
+
+
+def denied(entries: list[Entry]) -> list[Entry]:
+    """Those of denied packets."""
+    return [entry for entry in entries if entry["MESSAGE_ID"] == MessageId.PACKET_DENIED]
 
 
 def test_a_group_that_is_read_already_is_said(router: Installation) -> None:

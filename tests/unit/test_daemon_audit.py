@@ -13,7 +13,7 @@ import pytest
 from hostfw.audit.attribution import Attribution, RuleSource
 from hostfw.audit.message_ids import MessageId
 from hostfw.audit.prefix import LogTag, encode
-from hostfw.daemon.audit import DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
+from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
 from hostfw.daemon.outbox import Outbox
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
@@ -239,6 +239,18 @@ def test_what_is_about_to_come_counts_as_well() -> None:
     assert here.told("GENERATION", "DST_PORT") == [("", "22"), (OLD.generation, "23")]
 
 
+def test_what_was_about_to_come_and_did_not_is_forgotten() -> None:
+    """Even if nobody says so."""
+    here = Setup()
+    audit = here.audit(OLD)
+    audit.changing(NEW)
+    here.clock.wait(CHANGE_S)
+    here.arrive(record())
+    audit.read()
+
+    assert here.told("GENERATION") == [(OLD.generation,)]
+
+
 def test_two_that_follow_each_other_closely_may_both_have_written_it() -> None:
     """And the one before them."""
     here = Setup()
@@ -436,12 +448,12 @@ class Refusing:
 
 @dataclass
 class Woken:
-    """A reader whose descriptor tells of what comes: one record each time."""
+    """A reader whose descriptor tells of what comes: a record a byte. It has the descriptor of the one before it."""
 
     sock: socket.socket
+    theirs: socket.socket
     lost: int = 0
     overruns: int = 0
-    closed: bool = False
 
     def fileno(self) -> int:
         """Readable when something has come."""
@@ -453,7 +465,8 @@ class Woken:
 
     def close(self) -> None:
         """Leave the group."""
-        self.closed = True
+        self.sock.close()
+        self.theirs.close()
 
     def read(self) -> tuple[NflogRecord, ...]:
         """What has come."""
@@ -464,30 +477,38 @@ class Woken:
 
 
 def test_it_runs_in_a_loop_until_it_is_stopped() -> None:
-    """Woken by the descriptor of its reader, wherever that is after another `listen`."""
+    """Woken by the descriptor of its reader, and by that of the next, which has the same number."""
     here = Setup()
-    first, second = (socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
-    readers = deque((Woken(first[0]), Woken(second[0])))
-    host = AuditHost(lambda *_: readers.popleft(), lambda: None, INTERFACES.__getitem__, here.clock)
-    audit = Audit(Outbox(here.journal, here.clock), here.memory, host, known())
-    audit.listen(Logging())
+    readers: list[Woken] = []
 
-    async def scenario() -> None:
+    def open_reader(*_: int) -> Woken:
+        readers.append(Woken(*socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)))
+        return readers[-1]
+
+    host = AuditHost(open_reader, lambda: None, INTERFACES.__getitem__, here.clock)
+    audit = Audit(Outbox(here.journal, here.clock), here.memory, host, known())
+
+    async def scenario() -> list[int]:
+        audit.listen(Logging())
+        descriptors = [readers[0].fileno()]
         stopped = asyncio.Event()
         running = asyncio.create_task(audit.run(stopped))
         await asyncio.sleep(0.01)
-        first[1].send(b"xx")
+        readers[0].theirs.send(b"xx")
         await until(lambda: here.told("COUNT") == [("1",)])
         audit.listen(Logging(group=7))
+        descriptors.append(readers[1].fileno())
         await asyncio.sleep(0.01)
-        second[1].send(b"xxx")
+        readers[1].theirs.send(b"xxx")
         await until(lambda: audit.figures().records == 5)
         stopped.set()
         await asyncio.wait_for(running, 5)
+        return descriptors
 
-    with first[0], first[1], second[0], second[1]:
-        asyncio.run(scenario())
+    before, after = asyncio.run(scenario())
+    audit.close()
 
+    assert before == after
     assert here.told("COUNT") == [("1",), ("1",), ("1",), ("2",)]
 
 
