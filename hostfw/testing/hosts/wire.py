@@ -65,6 +65,8 @@ def plug(uplink: Uplink, name: str, into: Namespace) -> None:
     port = f"p{hashlib.sha256(f'{name} {uplink.interface}'.encode()).hexdigest()[:12]}"
     peer = f"name {uplink.interface} address {hardware_address(name, uplink.interface)} netns {into.path}"
     bridge = uplink.wire.bridge
+    # The kernel takes its time over the namespace of a host that has just ended, and over our end of its wire.
+    run(uplink.wire.namespace, ["ip", "link", "delete", port], check=False)
     _batch(uplink.wire.namespace, [f"link add {port} type veth peer {peer}", f"link set {port} master {bridge} up"])
 
 
