@@ -20,6 +20,8 @@ def run(options: Options, console: Console) -> ExitCode:
             console.say("there was no block")
             return ExitCode.DONE
         case Unblocked():
+            for warning in outcome.warnings:
+                console.warn(warning)
             console.say(f"unblocked: {_dropped(outcome)}; policy decides again")
             return ExitCode.DONE
         case Failed():
@@ -36,11 +38,12 @@ def _dropped(unblocked: Unblocked) -> str:
 def _result(outcome: Unblocked | Failed) -> Document:
     """An UnblockResult: `result` says which of the other fields there are."""
     match outcome:
-        case Unblocked(before, since):
+        case Unblocked(before, since, warnings):
             return {
                 "result": "unchanged" if before is None and since is None else "unblocked",
                 "since": since.isoformat() if since is not None else None,
                 "dropped": dict(before.dropped) if before is not None else {},
+                "warnings": list(warnings),
             }
         case Failed():
             return {

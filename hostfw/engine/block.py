@@ -50,6 +50,7 @@ class Unblocked:
 
     before: BlockTable | None
     since: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
         block_script(sessions, evidence.leases, everything=everything),
         boot_block_script(sessions, evidence.leases, everything=everything),
     )
+    try:
+        # Of one who may not block, nft says no more than that it failed.
+        ground.host.read_block()
+    except HostError as error:
+        return failed(error)
     stopped = _enforce(ground, record.script)
     if stopped is not None:
         return stopped
@@ -86,16 +92,24 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
 
 
 def unblock(ground: Ground) -> Unblocked | Failed:
-    """Take the block away, if there is one. It is forgotten first, so that nothing puts it back."""
+    """Take the block away, if there is one. It is forgotten first, so that nothing puts it back.
+
+    A disk that will not forget it keeps nobody from being let go: that is a warning.
+    """
+    record = load_block(ground.directories.state)
+    warnings: tuple[str, ...] = ()
     try:
-        record, before = load_block(ground.directories.state), ground.host.read_block()
-        forget_block(ground.directories.state)
+        before = ground.host.read_block()
+        try:
+            forget_block(ground.directories.state)
+        except StateError as error:
+            warnings = (f"{error.message}: the next boot blocks the host again",)
         ground.host.delete_block()
     except HostError as error:
         return failed(error)
     if before is not None:
         ground.host.announce(host_unblocked(sum(dict(before.dropped).values())))
-    return Unblocked(before, record.at if record is not None else None)
+    return Unblocked(before, record.at if record is not None else None, warnings)
 
 
 def block_state(ground: Ground) -> BlockState | None:

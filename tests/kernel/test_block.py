@@ -148,12 +148,14 @@ def test_all_cuts_sessions_too_until_unblocked(lab: Lab, hostfwctl: Hostfwctl) -
     """And what was dropped meanwhile is said; the session lives on, as TCP has the patience."""
     host, peer = lab["host"], lab["peer"]
     with session(peer) as mine:
-        hostfwctl("block", "--all")
+        blocked = json.loads(hostfwctl("block", "--all", "-o", "json").stdout)
         cut = answers(mine)
         state = json.loads(hostfwctl("unblock", "-o", "json").stdout)
         mine.settimeout(10)
         revived = mine.recv(100)
 
+    assert (blocked["kind"], blocked["result"], blocked["everything"]) == ("BlockResult", "blocked", True)
+    assert (blocked["kept"], blocked["warnings"]) == ([], [])
     assert (cut, revived[:5]) == (False, b"hello")
     assert state["result"] == "unblocked"
     assert state["dropped"]["in"] > 0

@@ -23,6 +23,7 @@ from hostfw.host.block_table import BlockTable
 from hostfw.host.blocked import load_block
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftFailure, NftResult
+from hostfw.host.stored import StateError
 from hostfw.model.evidence import Evidence, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
@@ -199,6 +200,25 @@ def test_unblocking_takes_the_table_and_every_trace(ground: Ground, kernel: Fake
     assert unblock(ground) == Unblocked(None, None)
 
 
+def test_a_disk_that_will_not_forget_does_not_keep_the_block(
+    ground: Ground, kernel: FakeBlocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host is let go, and what comes of it at the next boot is said."""
+    block(ground, SEEN)
+
+    def refuse(_: Path) -> None:
+        raise StateError("that the host is not blocked could not be saved: read-only")
+
+    monkeypatch.setattr("hostfw.engine.block.forget_block", refuse)
+
+    assert unblock(ground) == Unblocked(
+        DROPPED,
+        NOW,
+        ("that the host is not blocked could not be saved: read-only: the next boot blocks the host again",),
+    )
+    assert kernel.blocked == ""
+
+
 def test_a_block_that_another_took_away_comes_back(ground: Ground, kernel: FakeBlocking) -> None:
     """With the script of this boot, or after another one with that which lets peers begin anew; once is enough."""
     blocked = block(ground, SEEN)
@@ -229,9 +249,9 @@ def test_who_may_not_ask_the_kernel_is_told_so(ground: Ground) -> None:
         raise NetlinkError(1, "reading the table inet hostfw-block")
 
     refused = elsewhere(ground, read_block=refuse)
-    outcomes = (unblock(refused), restore_block(refused))
+    outcomes = (block(refused, SEEN), unblock(refused), restore_block(refused))
 
-    assert [isinstance(outcome, Failed) and outcome.not_permitted for outcome in outcomes] == [True, False]
+    assert [isinstance(outcome, Failed) and outcome.not_permitted for outcome in outcomes] == [True, True, False]
     block(ground, SEEN)
     outcome = restore_block(refused)
     assert isinstance(outcome, Failed)
