@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 # How long `make fuzz` gives each target.
 SECONDS ?= 60
-SCRIPTS := tools/bootstrap tools/ansible-lint tools/build-deb tools/molecule tools/clean-room .ci/run units/hostfw-boot
+SCRIPTS := tools/bootstrap tools/ansible-lint tools/build-deb tools/molecule tools/clean-room .ci/run units/hostfw-boot debian/hostfw.prerm debian/hostfw.postrm debian/tests/service
 # What the installed package consists of besides Python modules; debian/rules calls `data` and `install-data`.
 PAGES := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
 SHELLS := build/completion/bash build/completion/fish build/completion/zsh
