@@ -6,10 +6,11 @@ of its cell. The choice never changes a verdict: cells are disjoint and keep the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
+from typing import TypeVar
 
 from hostfw.compile.addresses import Region, prefixes_of, regions
 from hostfw.compile.builder import TableBuilder
@@ -18,14 +19,13 @@ from hostfw.compile.cells import (
     Cell,
     applies,
     names_ports,
-    needs_protocol,
-    protocols_named,
 )
+from hostfw.compile.differences import Changes, changes, counters_of, protocols_of, whether_needs_protocol
 from hostfw.compile.linear import Linear
 from hostfw.compile.memory import Compiled, Piece
 from hostfw.compile.ports import PortCut, changed_cut, cut_by_port, joined, label
-from hostfw.compile.program import Program, Segment, Staged, conditions_of, with_staged
-from hostfw.model.values import FAMILIES, PORT_PROTOCOLS, Cidr, Family, PortRange
+from hostfw.compile.program import Program, Segment, conditions_of
+from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange
 from hostfw.nft.objects import (
     Accept,
     Drop,
@@ -37,6 +37,8 @@ from hostfw.nft.objects import (
     Verdict,
     Vmap,
 )
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,12 @@ class Layout:
     def _chain(
         self, purpose: str, segments: tuple[Segment, ...], piece: Piece, shared: Piece
     ) -> tuple[str, frozenset[str]]:
-        counters = shared.recall("counters", segments, lambda _: _counters(segments))
+        counters = shared.recall("counters", segments, partial(_worked_out, counters_of, segments, shared))
         return self.builder.chain(purpose, self._rules(segments, piece, shared)), counters[self.builder.family]
 
     def _rules(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
-        if not shared.recall("needs protocol", segments, lambda _: any(map(needs_protocol, conditions_of(segments)))):
+        needs = partial(_worked_out, whether_needs_protocol, segments, shared)
+        if not shared.recall("needs protocol", segments, needs):
             short = self._short_list(segments, EVERYTHING)
             if short is not None:
                 return short
@@ -85,7 +88,7 @@ class Layout:
         return rules if len(rules) <= limit else None
 
     def _by_protocol(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
-        protocols = shared.recall("protocols", segments, lambda _: protocols_named(conditions_of(segments)))
+        protocols = shared.recall("protocols", segments, partial(_worked_out, protocols_of, segments, shared))
         rules: list[Rule] = []
         for number in protocols:
             relevant = shared.recall(number, segments, partial(_of_protocol, segments, number))
@@ -153,8 +156,7 @@ class Layout:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
         leaves: dict[int, tuple[tuple[Rule, ...], list[PortRange]]] = {}
         width: defaultdict[int, int] = defaultdict(int)
-        for run, relevant in cut.leaves:
-            rules = piece.recall(run, relevant, partial(self._port_leaf, purpose, run, relevant, cell))
+        for run, rules in piece.recall_each(cut.leaves, partial(self._port_leaf, purpose, cell)):
             # Equal lists are one object.
             which = id(rules)
             width[which] += run.last - run.first + 1
@@ -162,24 +164,29 @@ class Layout:
                 leaves[which][1].append(run)
             else:
                 leaves[which] = rules, [run]
-        widest = max(leaves, key=lambda which: width[which])
+        widest = max(width, key=width.__getitem__)
+        others = [leaf for which, leaf in leaves.items() if which != widest]
+        causes = ((leaf[1][0].first, leaf) for leaf in others)
+        verdicts = piece.recall_each(causes, partial(self._port_verdict, purpose))
         targets: list[tuple[PortRange, Verdict]] = []
-        for which, (rules, runs) in leaves.items():
-            if which == widest:
-                continue
-            make = partial(self._port_verdict, purpose, rules, runs)
-            verdict = piece.recall(("verdict", runs[0]), (rules, runs), make)
-            targets.extend((run, verdict) for run in (joined(runs) if len(runs) > 1 else runs))
+        for (_, runs), (_, verdict) in zip(others, verdicts, strict=True):
+            if len(runs) == 1:
+                targets.append((runs[0], verdict))
+            else:
+                targets.extend((run, verdict) for run in joined(runs))
         targets.sort(key=lambda target: target[0].first)
         return [*self._dispatch_ports(purpose, targets), *leaves[widest][0]]
 
     def _port_leaf(
-        self, purpose: str, run: PortRange, relevant: tuple[Segment, ...], cell: Cell, piece: Piece
+        self, purpose: str, cell: Cell, run: PortRange, relevant: tuple[Segment, ...], piece: Piece
     ) -> tuple[Rule, ...]:
         rules = self._leaf(f"{purpose}/{label([run])}", relevant, replace(cell, ports=run), piece)
         return self.memory.one_list(rules)
 
-    def _port_verdict(self, purpose: str, rules: Sequence[Rule], runs: list[PortRange], _: Piece) -> Verdict:
+    def _port_verdict(
+        self, purpose: str, _: int, leaf: tuple[tuple[Rule, ...], list[PortRange]], _piece: Piece
+    ) -> Verdict:
+        rules, runs = leaf
         return self._verdict(f"{purpose}/{label(runs)}", rules)
 
     def _dispatch_ports(self, purpose: str, targets: list[tuple[PortRange, Verdict]]) -> Iterator[Rule]:
@@ -241,17 +248,19 @@ class Layout:
         return self._verdict(purpose, rules)
 
 
-def _counters(segments: Iterable[Segment]) -> dict[Family, frozenset[str]]:
-    """The counters of a program in each family."""
-    found: defaultdict[tuple[Family, ...], list[str]] = defaultdict(list)
-    for segment in segments:
-        for rule in with_staged(segment):
-            if not isinstance(rule.outcome, Staged):
-                found[rule.condition.families].append(rule.outcome.counter)
-    return {
-        family: frozenset(chain.from_iterable(names for families, names in found.items() if family in families))
-        for family in FAMILIES
-    }
+def _worked_out(
+    work_out: Callable[[tuple[Segment, ...], Changes | None, object], _T],
+    segments: tuple[Segment, ...],
+    shared: Piece,
+    piece: Piece,
+) -> _T:
+    """Something of the last segments of a program: what it was the last time, changed by what differs since."""
+    before, now = shared.was, shared.cause
+    if not isinstance(before, tuple) or not isinstance(now, tuple) or len(before) != len(now):
+        return work_out(segments, None, None)
+    first = len(now) - len(segments)
+    changed = shared.recall(("changes", first), segments, lambda _: changes(before[first:], segments))
+    return work_out(segments, changed, piece.was)
 
 
 def _cut_anew(segments: tuple[Segment, ...], protocol: int, piece: Piece) -> PortCut:

@@ -10,8 +10,9 @@ Rules are compared by identity, which is why `Compiled.rules` gives the very rul
 policy still says the same.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar, cast
 
 from hostfw.compile.costs import CostModel
@@ -22,6 +23,8 @@ from hostfw.model.values import FAMILIES, Direction, Family
 from hostfw.nft.objects import Rule
 
 _T = TypeVar("_T")
+_P = TypeVar("_P", bound=Hashable)
+_C = TypeVar("_C")
 _LITTER = 2
 """How many objects there may be for each that is in use before all is forgotten and made anew."""
 _LITTER_OF_FEW = 20_000
@@ -50,10 +53,24 @@ class Piece:
         self.parts[place] = part
         return cast("_T", part.came_to)
 
+    def recall_each(
+        self, causes: Iterable[tuple[_P, _C]], make: "Callable[[_P, _C, Piece], _T]"
+    ) -> "Iterator[tuple[_P, _T]]":
+        """The same of many parts, each with its place."""
+        before, parts = self.before, self.parts
+        for place, cause in causes:
+            part = before.get(place)
+            if part is not None and (part.cause is cause or part.cause == cause):
+                parts[place] = part
+                yield place, cast("_T", part.came_to)
+            else:
+                yield place, self.recall(place, cause, partial(make, place, cause))
+
 
 _NOTHING: Mapping[Hashable, Piece] = {}
 
-_PolicyKey = tuple[int, Direction, bool]
+_Place = tuple[Direction, bool]
+"""A direction, and whether denials tell the sender."""
 _RuleKey = tuple[str, str, str, Direction, bool]
 """Kind, tier and name of a policy, the direction, and whether its denials tell the sender."""
 
@@ -74,8 +91,8 @@ class Compiled:
     shared: Piece = field(default_factory=Piece)
     stores: dict[Family, Store] = field(default_factory=lambda: {family: Store(family) for family in FAMILIES})
     costs: CostModel | None = None
-    _policies: dict[_PolicyKey, _Policy] = field(default_factory=dict)
-    _policies_before: dict[_PolicyKey, _Policy] = field(default_factory=dict)
+    _policies: dict[_Place, dict[int, _Policy]] = field(default_factory=dict)
+    _policies_before: dict[_Place, dict[int, _Policy]] = field(default_factory=dict)
     _by_name: dict[_RuleKey, tuple[ProgramRule, ...]] = field(default_factory=dict)
     _others: dict[tuple[Condition, Outcome], ProgramRule] = field(default_factory=dict)
     _lists: dict[tuple[Rule, ...], tuple[Rule, ...]] = field(default_factory=dict)
@@ -96,9 +113,9 @@ class Compiled:
         """The plan is compiled: what it did not need is forgotten."""
         self.layout.before = self.shared.before = _NOTHING
         for part in self.shared.parts.values():
-            part.before = _NOTHING
+            part.before, part.was = _NOTHING, None
         self._policies_before, self._programs = {}, {}
-        if len(self._by_name) > _LITTER * len(self._policies) + _LITTER_OF_FEW:
+        if len(self._by_name) > _LITTER * sum(map(len, self._policies.values())) + _LITTER_OF_FEW:
             self._by_name.clear()
         if len(self._others) > _LITTER_OF_FEW:
             self._others.clear()
@@ -107,8 +124,10 @@ class Compiled:
         """What both tables have in common of the layout of a program."""
         shared = self.shared
         part = shared.parts.get(place) or shared.before.get(place)
-        if part is None or part.cause != segments:
-            part = Piece(segments, before={} if part is None else part.parts)
+        if part is None:
+            part = Piece(segments)
+        elif part.cause != segments:
+            part = Piece(segments, before=part.parts, was=part.cause)
         shared.parts[place] = part
         return part
 
@@ -121,22 +140,35 @@ class Compiled:
 
     def rules(
         self,
-        policy: PlannedPolicy,
+        policies: tuple[PlannedPolicy, ...],
         direction: Direction,
-        make: Callable[[], tuple[ProgramRule, ...]],
+        make: Callable[[PlannedPolicy], tuple[ProgramRule, ...]],
         *,
         reject: bool,
-    ) -> tuple[ProgramRule, ...]:
-        """The rules that a policy comes to, which are those of the last time as far as they say the same."""
-        key = (id(policy), direction, reject)
-        known = self._policies.get(key) or self._policies_before.get(key)
-        if known is None:
-            name = (policy.kind, policy.tier, policy.name, direction, reject)
-            rules = same_rules(self._by_name.get(name, ()), make())
-            self._by_name[name] = rules
-            known = _Policy(policy, rules)
-        self._policies[key] = known
-        return known.rules
+    ) -> list[tuple[ProgramRule, ...]]:
+        """The rules that policies come to, which are those of the last time as far as they say the same."""
+        place = direction, reject
+        before, now = self._policies_before.get(place, {}), self._policies.setdefault(place, {})
+        known = [now.get(id(policy)) or before.get(id(policy)) for policy in policies]
+        found = [
+            self._new_rules(policy, direction, make, reject=reject) if one is None else one
+            for policy, one in zip(policies, known, strict=True)
+        ]
+        now.update(zip(map(id, policies), found, strict=True))
+        return [one.rules for one in found]
+
+    def _new_rules(
+        self,
+        policy: PlannedPolicy,
+        direction: Direction,
+        make: Callable[[PlannedPolicy], tuple[ProgramRule, ...]],
+        *,
+        reject: bool,
+    ) -> _Policy:
+        name = (policy.kind, policy.tier, policy.name, direction, reject)
+        rules = same_rules(self._by_name.get(name, ()), make(policy))
+        self._by_name[name] = rules
+        return _Policy(policy, rules)
 
     def program(self, key: Hashable, make: Callable[[], Program | None]) -> Program | None:
         """The program of an endpoint, made once for both tables of a plan."""

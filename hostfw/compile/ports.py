@@ -2,19 +2,17 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 
 from hostfw.compile.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
+from hostfw.compile.differences import FEW, changes
 from hostfw.compile.program import ProgramRule, Segment, conditions_of
 from hostfw.model.values import PortRange
 
 Leaf = tuple[PortRange, tuple[Segment, ...]]
 """A run of destination ports, and the rules that a packet to it can match."""
-
-_FEW = 64
-"""How many rules may have come and gone for a cut to be changed rather than made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def changed_cut(before: PortCut, segments: tuple[Segment, ...]) -> PortCut | Non
 
     Only the runs that those few reach, and their neighbours, are cut again.
     """
-    changed = _changes(before.segments, segments)
+    changed = changes(before.segments, segments)
     if changed is None:
         return None
     gone, come = changed
@@ -71,7 +69,8 @@ def changed_cut(before: PortCut, segments: tuple[Segment, ...]) -> PortCut | Non
     for rule in come:
         points.update(_ends(rule))
     starts = [run.first for run, _ in before.leaves]
-    order = {id(rule): number for number, rule in enumerate(rule for segment in segments for rule in segment)}
+    if sum(end - first for first, end in _zones(ranges, starts)) > FEW:
+        return None
     leaves: list[Leaf] = []
     copied = before.copied
     done = 0
@@ -80,7 +79,7 @@ def changed_cut(before: PortCut, segments: tuple[Segment, ...]) -> PortCut | Non
         old = before.leaves[first:end]
         cuts = {start for start in starts[first + 1 : end] if points[start]}
         cuts |= {starts[first]} | {point for point in added if starts[first] < point <= last_port}
-        new = list(_cut_again(old, gone, come, sorted(cuts), last_port, order, segments))
+        new = list(_cut_again(old, gone, come, sorted(cuts), last_port, segments))
         copied += _copies(new) - _copies(old)
         leaves += before.leaves[done:first]
         leaves += new
@@ -114,29 +113,6 @@ def _leaves(
                 met[place].append(rule)
             shared[key] = tuple(map(tuple, met))
         yield run, shared[key]
-
-
-def _changes(
-    before: tuple[Segment, ...], after: tuple[Segment, ...]
-) -> tuple[list[ProgramRule], list[ProgramRule]] | None:
-    """The rules that are gone and those that have come, None where they are many or the others changed places."""
-    if len(before) != len(after):
-        return None
-    gone: list[ProgramRule] = []
-    come: list[ProgramRule] = []
-    for old, new in zip(before, after, strict=True):
-        if old == new:
-            continue
-        old_ids, new_ids = set(map(id, old)), set(map(id, new))
-        if len(old_ids) != len(old) or len(new_ids) != len(new):
-            return None
-        gone += (rule for rule in old if id(rule) not in new_ids)
-        come += (rule for rule in new if id(rule) not in old_ids)
-        if len(gone) + len(come) > _FEW:
-            return None
-        if [rule for rule in old if id(rule) in new_ids] != [rule for rule in new if id(rule) in old_ids]:
-            return None
-    return gone, come
 
 
 def _ends(rule: ProgramRule) -> Iterator[int]:
@@ -173,32 +149,33 @@ def _cut_again(
     come: list[ProgramRule],
     cuts: list[int],
     last_port: int,
-    order: dict[int, int],
     segments: tuple[Segment, ...],
 ) -> Iterator[Leaf]:
     """The runs between some cuts with the rules of the old ones, but for what is gone and what has come."""
     without = set(map(id, gone))
-    rules = {id(rule): rule for _, met in old for segment in met for rule in segment if id(rule) not in without}
-    rules |= {id(rule): rule for rule in come}
-    in_order = sorted(rules.values(), key=lambda rule: order[id(rule)])
-    place_of = _places(segments, order, in_order)
+    candidates = {id(rule): rule for _, met in old for segment in met for rule in segment if id(rule) not in without}
+    candidates |= {id(rule): rule for rule in come}
+    places = _places(candidates.values(), segments)
+    in_order = sorted(candidates.values(), key=lambda rule: places[id(rule)])
     for start, end in zip(cuts, [*(cut - 1 for cut in cuts[1:]), last_port], strict=True):
         met: list[list[ProgramRule]] = [[] for _ in segments]
         for rule in in_order:
             ports = _own_ports(rule)
             if ports is None or any(one.first <= start and end <= one.last for one in ports):
-                met[place_of[id(rule)]].append(rule)
+                met[places[id(rule)][0]].append(rule)
         yield PortRange(start, end), tuple(map(tuple, met))
 
 
-def _places(segments: tuple[Segment, ...], order: dict[int, int], rules: Iterable[ProgramRule]) -> dict[int, int]:
-    """Which segment each rule is in."""
-    begins: list[int] = []
-    count = 0
-    for segment in segments:
-        begins.append(count)
-        count += len(segment)
-    return {id(rule): bisect_right(begins, order[id(rule)]) - 1 for rule in rules}
+def _places(rules: Collection[ProgramRule], segments: tuple[Segment, ...]) -> dict[int, tuple[int, int]]:
+    """The segment that each rule is in, and where in it."""
+    if len(rules) > FEW:
+        every = ((id(rule), (n, place)) for n, segment in enumerate(segments) for place, rule in enumerate(segment))
+        return dict(every)
+    # To look for a few is faster than to number tens of thousands.
+    return {
+        id(rule): next((n, segment.index(rule)) for n, segment in enumerate(segments) if rule in segment)
+        for rule in rules
+    }
 
 
 def _copies(leaves: Iterable[Leaf]) -> int:

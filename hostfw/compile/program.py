@@ -154,7 +154,7 @@ class Programs:
             (
                 (*self._invalid(direction), *self._failsafes(direction)),
                 *self._tiers(planned.tiers, direction),
-                *(self._remembered(profile, direction) for profile in planned.profiles),
+                *self._of_policies(planned.profiles, direction),
                 (self._final(direction, reason),),
             ),
         )
@@ -223,14 +223,16 @@ class Programs:
 
     def _tiers(self, tiers: Iterable[PlannedTier], direction: Direction, *, ends: bool = True) -> Iterator[Segment]:
         for tier in tiers:
-            rules = list(chain.from_iterable(self._remembered(policy, direction) for policy in tier.policies))
+            rules = list(chain.from_iterable(self._of_policies(tier.policies, direction)))
             if ends and tier.is_enforced and tier.default_action is Action.DENY:
                 tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
                 rules.append(self.memory.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
             yield tuple(rules)
 
-    def _remembered(self, policy: PlannedPolicy, direction: Direction) -> Segment:
-        return self.memory.rules(policy, direction, lambda: tuple(self._policy(policy, direction)), reject=self.reject)
+    def _of_policies(self, policies: tuple[PlannedPolicy, ...], direction: Direction) -> list[Segment]:
+        return self.memory.rules(
+            policies, direction, lambda policy: tuple(self._policy(policy, direction)), reject=self.reject
+        )
 
     def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
         if policy.staged:

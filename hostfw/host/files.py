@@ -240,7 +240,16 @@ def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
         info = os.fstat(descriptor)
         if kind := _special(info):
             return _problem(path, f"is {kind}, not a file")
-        return _distrust(path, info, owner) or file.read(MAX_FILE_BYTES + 1)
+        return _distrust(path, info, owner) or _all_of(file, info.st_size)
+
+
+def _all_of(file: BinaryIO, size: int) -> bytes:
+    """What a file holds, as far as files may go. To ask for that much at once would make room for it each time."""
+    data = file.read(min(size, MAX_FILE_BYTES) + 1)
+    if len(data) <= size:
+        return data
+    # It has grown since its size was told.
+    return data + file.read(MAX_FILE_BYTES + 1 - len(data))
 
 
 def _special(info: os.stat_result) -> str:

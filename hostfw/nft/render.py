@@ -38,24 +38,21 @@ _Named = TypeVar("_Named", Chain, VerdictMap)
 class Texts:
     """The commands of chains and maps that were written before, by their names, which stand for their content."""
 
-    _now: dict[tuple[type, Family, str], str] = field(default_factory=dict)
-    _before: dict[tuple[type, Family, str], str] = field(default_factory=dict)
+    _now: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
+    _before: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
 
     def turn(self) -> None:
         """Another ruleset is to be written: what it does not need is forgotten at the next turn."""
         self._before, self._now = self._now, {}
 
     def of(self, family: Family, objects: Iterable[_Named], write: Callable[[_Named, Family], str]) -> Iterator[str]:
-        """The command of each object, written now if it is the first time."""
-        now, before = self._now, self._before
+        """The command of each object, as one writes it; written now if it is the first time."""
+        place = family, write.__name__
+        now, before = self._now.setdefault(place, {}), self._before.get(place, {})
         for one in objects:
-            key = one.__class__, family, one.name
-            text = now.get(key)
-            if text is None:
-                text = before.get(key)
-                if text is None:
-                    text = write(one, family)
-                now[key] = text
+            name = one.name
+            text = before.get(name) or now.get(name) or write(one, family)
+            now[name] = text
             yield text
 
 
@@ -84,7 +81,7 @@ def render(ruleset: Ruleset, texts: Texts | None = None, most_elements: int | No
     for table in ruleset.tables:
         empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
         blocks = _blocks(table, Table(table.family), known, empty, marked=True)
-        parts.extend(f"\n{block}" for block in blocks if block)
+        parts.extend(("\n", "\n".join(block for block in blocks if block)))
     return "".join(parts)
 
 

@@ -4,6 +4,7 @@ from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
@@ -133,12 +134,11 @@ def _selectors(resources: Resources, known: ByResource[tuple[Problem, ...]]) -> 
     known.turn()
     judged: dict[str, SelectorError | None] = {}
     owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
-    for owner in owners:
-        yield from known.of(owner, partial(_wrong_selectors, owner, judged))
+    yield from chain.from_iterable(known.of_each(owners, partial(_wrong_selectors, judged)))
 
 
 def _wrong_selectors(
-    owner: GlobalNetworkPolicy | Profile, judged: dict[str, SelectorError | None]
+    judged: dict[str, SelectorError | None], owner: GlobalNetworkPolicy | Profile
 ) -> tuple[Problem, ...]:
     problems: list[Problem] = []
     for selector in _selector_texts(owner):

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import Position
@@ -56,15 +57,14 @@ def _of_each(
     resources: Resources, settings: Settings, selections: Selections, known: ByResource[tuple[Problem, ...]]
 ) -> Iterator[Problem]:
     """What shows in each policy and profile by itself."""
-    for policy in resources.every_policy:
-        yield from known.of(policy, partial(_of_policy, policy, selections))
-    for policy in resources.policies:
-        yield from known.of(policy, partial(_of_enforced_policy, policy, settings, selections), "enforced")
-    for profile in resources.profiles:
-        yield from known.of(profile, partial(_of_profile, profile, selections))
+    yield from chain.from_iterable(known.of_each(resources.every_policy, partial(_of_policy, selections)))
+    yield from chain.from_iterable(
+        known.of_each(resources.policies, partial(_of_enforced_policy, settings, selections), "enforced")
+    )
+    yield from chain.from_iterable(known.of_each(resources.profiles, partial(_of_profile, selections), "profiles"))
 
 
-def _of_policy(policy: GlobalNetworkPolicy, selections: Selections) -> tuple[Problem, ...]:
+def _of_policy(selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Problem, ...]:
     return (
         *_hidden_rules(policy),
         *_unselecting_policy(policy, selections),
@@ -72,11 +72,11 @@ def _of_policy(policy: GlobalNetworkPolicy, selections: Selections) -> tuple[Pro
     )
 
 
-def _of_enforced_policy(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> tuple[Problem, ...]:
+def _of_enforced_policy(settings: Settings, selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Problem, ...]:
     return tuple(opened_by_failsafe(policy, settings, selections))
 
 
-def _of_profile(profile: Profile, selections: Selections) -> tuple[Problem, ...]:
+def _of_profile(selections: Selections, profile: Profile) -> tuple[Problem, ...]:
     return tuple(_unmatching_rules(profile, selections))
 
 

@@ -1,9 +1,10 @@
 """What was found out about resources, for as long as they are the very ones and what it rests on is the same."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+_R = TypeVar("_R")
 _T = TypeVar("_T")
 
 
@@ -15,26 +16,25 @@ class ByResource(Generic[_T]):
     """
 
     rests_on: object = None
-    _now: dict[tuple[int, Hashable], tuple[object, _T]] = field(default_factory=dict)
-    _before: dict[tuple[int, Hashable], tuple[object, _T]] = field(default_factory=dict)
+    _now: dict[Hashable, dict[int, tuple[object, _T]]] = field(default_factory=dict)
+    _before: dict[Hashable, dict[int, tuple[object, _T]]] = field(default_factory=dict)
 
     def turn(self, rests_on: object = None, keep: Callable[[object], bool] | None = None) -> None:
         """Another round begins. If the findings rest on something else now, only those of `keep` hold."""
         self._before, self._now = self._now, {}
         if self.rests_on != rests_on:
-            if keep is None:
-                self._before = {}
-            else:
-                self._before = {key: known for key, known in self._before.items() if keep(known[0])}
+            self._before = {
+                aspect: {key: known for key, known in of_aspect.items() if keep is not None and keep(known[0])}
+                for aspect, of_aspect in self._before.items()
+            }
             self.rests_on = rests_on
 
-    def of(self, resource: object, make: Callable[[], _T], aspect: Hashable = None) -> _T:
-        """What was found out about an aspect of a resource, found out now if it is the first time."""
-        key = (id(resource), aspect)
-        known = self._now.get(key)
-        if known is None:
-            known = self._before.get(key)
-            if known is None:
-                known = resource, make()
-            self._now[key] = known
-        return known[1]
+    def of_each(self, resources: Sequence[_R], make: Callable[[_R], _T], aspect: Hashable = None) -> list[_T]:
+        """What was found out about an aspect of resources, found out now of those where it is the first time.
+
+        An aspect is asked for once in a round.
+        """
+        before = self._before.get(aspect, {})
+        known = {id(resource): before.get(id(resource)) or (resource, make(resource)) for resource in resources}
+        self._now[aspect] = known
+        return [known[id(resource)][1] for resource in resources]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 from hostfw.model.decisions import PolicyClass
@@ -48,14 +48,11 @@ def plan_directions(
     # Of every other class than normal are only those that say so, which are few.
     special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
-    def policy_at(place: int) -> PlannedPolicy:
-        policy = policies[place]
-        return known.of(policy.spec, lambda: _plan_policy(policy, direction, book), (direction, policy.kind))
-
-    @cache
-    def profile_named(name: str) -> PlannedPolicy:
-        profile = profiles[name]
-        return known.of(profile, lambda: _plan_profile(profile, direction, book), direction)
+    selecting = _selecting_policies(policies, [effective_labels(one.endpoint, profiles) for one in governing])
+    planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known)
+    named = {name: profiles[name] for one in governing for name in one.endpoint.profiles}
+    made = known.of_each(tuple(named.values()), lambda profile: _plan_profile(profile, direction, book), direction)
+    planned_profiles = dict(zip(named, made, strict=True))
 
     @cache
     def tiers_of(places: tuple[int, ...]) -> tuple[PlannedTier, ...]:
@@ -66,7 +63,7 @@ def plan_directions(
 
     @cache
     def tier_of(name: str, places: tuple[int, ...]) -> PlannedTier:
-        return PlannedTier(name, tiers[name].default_action, tuple(map(policy_at, places)))
+        return PlannedTier(name, tiers[name].default_action, tuple([planned[place] for place in places]))
 
     @cache
     def of_class(places: tuple[int, ...], policy_class: PolicyClass) -> tuple[int, ...]:
@@ -80,13 +77,12 @@ def plan_directions(
     ) -> PlannedDirection:
         return PlannedDirection(
             tiers=tiers_of(of_class(places, PolicyClass.NORMAL)),
-            profiles=tuple(map(profile_named, profile_names)),
+            profiles=tuple(planned_profiles[name] for name in profile_names),
             forward_tiers=tiers_of(of_class(places, PolicyClass.FORWARD)),
             untracked_tiers=tiers_of(untracked),
             pre_dnat_tiers=tiers_of(pre_dnat),
         )
 
-    selecting = _selecting_policies(policies, [effective_labels(one.endpoint, profiles) for one in governing])
     of_wildcard = next((places for one, places in zip(governing, selecting, strict=True) if one.is_wildcard), ())
 
     def pre_dnat_of(one: Governing, places: tuple[int, ...]) -> tuple[int, ...]:
@@ -104,6 +100,25 @@ def plan_directions(
         )
         for one, places in zip(governing, selecting, strict=True)
     ]
+
+
+def _planned_policies(
+    policies: Sequence[EvaluatedPolicy],
+    selected_places: frozenset[int],
+    direction: Direction,
+    book: AddressBook,
+    known: ByResource[PlannedPolicy],
+) -> dict[int, PlannedPolicy]:
+    """The policies that select an endpoint, by their places."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place in selected_places:
+        places[policies[place].kind].append(place)
+    planned: dict[int, PlannedPolicy] = {}
+    for kind, of_kind in places.items():
+        make = partial(_plan_policy, kind, direction, book)
+        specs = [policies[place].spec for place in of_kind]
+        planned.update(zip(of_kind, known.of_each(specs, make, (direction, kind)), strict=True))
+    return planned
 
 
 def _is_special(policy: GlobalNetworkPolicy) -> bool:
@@ -136,11 +151,11 @@ def _selecting_policies(
     return [places_of(tuple(numbers)) for numbers in selecting]
 
 
-def _plan_policy(policy: EvaluatedPolicy, direction: Direction, book: AddressBook) -> PlannedPolicy:
-    spec = policy.spec
+def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: GlobalNetworkPolicy) -> PlannedPolicy:
     name = spec.metadata.name
-    rules = plan_rules(spec.rules(direction), Owner(policy.kind, spec.tier, name, direction), book)
-    return PlannedPolicy(policy.kind, name, spec.tier, spec.order, rules, spec.metadata.position, policy.staged)
+    rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction), book)
+    staged = EvaluatedPolicy(kind, spec).staged
+    return PlannedPolicy(kind, name, spec.tier, spec.order, rules, spec.metadata.position, staged)
 
 
 def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> PlannedPolicy:
