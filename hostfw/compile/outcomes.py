@@ -1,6 +1,7 @@
 """What the outcomes of rules are in nftables: statements, and the chains that deny and log."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hostfw.audit.prefix import LogTag, encode
 from hostfw.compile.builder import TableBuilder
@@ -105,41 +106,44 @@ class Outcomes:
         """A log record, which is counted, so that whoever reads the log can tell whether any is missing."""
         return CounterRef(LOG_RECORDS), Log(encode(tag), self.logging.group, self.logging.snaplen_bytes)
 
-    def _beyond_the_limits(self, end: Verdict) -> list[Rule]:
-        """What becomes of packets that are not logged, each counted; those that may be go on behind these rules.
+    def _beyond_the_limits(self, end: Verdict) -> tuple[Rule, ...]:
+        """The rules of the limits, whose sets and counters the table has then."""
+        self.builder.counters((LOG_RECORDS, *SUPPRESSED))
+        for name, dynamic in _sets(self.logging):
+            self.builder.dynamic_set(name, ElementType.ADDRESS, dynamic)
+        return _limits(self.logging, self.builder.family, end)
 
-        First each source has a limit of its own, so that none can hide another. A dynamic set that is full, as with
-        spoofed sources, takes no more and would let every packet through: all sources without room share the limit of
-        one, so that those who have room are still told of. Behind that all share one limit.
-        """
-        own, shared = self._limit_of_a_source(), self._limit_of_all()
-        sources, no_room, everyone = self._sets()
-        source_bits = _SOURCE_BITS[self.builder.family]
-        by_source, by_no_room, by_everyone = SUPPRESSED
-        without_room = Match(Key.SADDR, SetRef(sources, source_bits), negated=True)
-        return [
-            Rule((), (OverLimit(sources, source_bits, *own), CounterRef(by_source), end)),
-            Rule((without_room,), (OverLimit(no_room, 0, *own), CounterRef(by_no_room), end)),
-            Rule((), (OverLimit(everyone, 0, *shared), CounterRef(by_everyone), end)),
-        ]
 
-    def _limit_of_a_source(self) -> tuple[int, int]:
-        return self.logging.rate_per_second, self.logging.burst_packets
+@lru_cache(maxsize=32)
+def _limits(logging: Logging, family: Family, end: Verdict) -> tuple[Rule, ...]:
+    """What becomes of packets that are not logged, each counted; those that may be go on behind these rules.
 
-    def _limit_of_all(self) -> tuple[int, int]:
-        return self.logging.shared_rate_per_second, self.logging.shared_burst_packets
+    First each source has a limit of its own, so that none can hide another. A dynamic set that is full, as with
+    spoofed sources, takes no more and would let every packet through: all sources without room share the limit of
+    one, so that those who have room are still told of. Behind that all share one limit.
+    """
+    own = logging.rate_per_second, logging.burst_packets
+    shared = logging.shared_rate_per_second, logging.shared_burst_packets
+    sources, no_room, everyone = (name for name, _ in _sets(logging))
+    source_bits = _SOURCE_BITS[family]
+    by_source, by_no_room, by_everyone = SUPPRESSED
+    without_room = Match(Key.SADDR, SetRef(sources, source_bits), negated=True)
+    return (
+        Rule((), (OverLimit(sources, source_bits, *own), CounterRef(by_source), end)),
+        Rule((without_room,), (OverLimit(no_room, 0, *own), CounterRef(by_no_room), end)),
+        Rule((), (OverLimit(everyone, 0, *shared), CounterRef(by_everyone), end)),
+    )
 
-    def _sets(self) -> tuple[str, str, str]:
-        """The dynamic sets of the limits. An element keeps the limit that it was made with, so names say what it is."""
-        rate, burst = self._limit_of_a_source()
-        # A source that was forgotten begins anew with a whole burst, so it is remembered for as long as that takes.
-        timeout_s = min(max(_SOURCE_TIMEOUT_S, -(-burst // rate)), _LONGEST_TIMEOUT_S)
-        own, shared = f"{rate}-{burst}", "{}-{}".format(*self._limit_of_all())
-        return (
-            self._dynamic_set(f"log/sources.{own}-{LOG_SOURCES}-{timeout_s}s", Dynamic(LOG_SOURCES, timeout_s)),
-            self._dynamic_set(f"log/no-room.{own}", Dynamic(1)),
-            self._dynamic_set(f"log/shared.{shared}", Dynamic(1)),
-        )
 
-    def _dynamic_set(self, name: str, dynamic: Dynamic) -> str:
-        return self.builder.dynamic_set(name, ElementType.ADDRESS, dynamic)
+@lru_cache(maxsize=32)
+def _sets(logging: Logging) -> tuple[tuple[str, Dynamic], ...]:
+    """The dynamic sets of the limits. An element keeps the limit that it was made with, so names say what it is."""
+    rate, burst = logging.rate_per_second, logging.burst_packets
+    # A source that was forgotten begins anew with a whole burst, so it is remembered for as long as that takes.
+    timeout_s = min(max(_SOURCE_TIMEOUT_S, -(-burst // rate)), _LONGEST_TIMEOUT_S)
+    own, shared = f"{rate}-{burst}", f"{logging.shared_rate_per_second}-{logging.shared_burst_packets}"
+    return (
+        (f"log/sources.{own}-{LOG_SOURCES}-{timeout_s}s", Dynamic(LOG_SOURCES, timeout_s)),
+        (f"log/no-room.{own}", Dynamic(1)),
+        (f"log/shared.{shared}", Dynamic(1)),
+    )
