@@ -29,22 +29,26 @@ _COPY_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Virtual:
-    """A virtual machine that runs: its process, and what it has written to its serial console so far."""
+    """A virtual machine that runs: its process, and what it writes to its two serial lines.
+
+    The kernel has the first, `ttyS0`, for its console; the second, `ttyS1`, is for whatever a test wants to be told.
+    """
 
     process: "subprocess.Popen[str]"
-    log: Path
+    first_line: Path
+    second_line: Path
 
     def console(self) -> str:
         """Everything that was written to the console."""
-        return self.log.read_text(errors="replace")
+        return self.first_line.read_text(errors="replace")
 
-    def wait_for(self, marker: str, timeout_s: float) -> str:
-        """Wait until the console has a word, and give all of it. Raises LabError if that takes too long."""
+    def told(self, last_word: str, timeout_s: float) -> str:
+        """What is on the second line once it has this word. Raises LabError if that takes too long."""
         deadline = monotonic() + timeout_s
-        while marker not in (said := self.console()):
+        while last_word not in (said := self.second_line.read_text(errors="replace")):
             if monotonic() > deadline or self.process.poll() is not None:
-                tail = "\n".join(said.splitlines()[-60:])
-                raise LabError(f"the console did not say {marker!r} within {timeout_s} s:\n{tail}")
+                tail = "\n".join(self.console().splitlines()[-60:])
+                raise LabError(f"{last_word!r} was not said within {timeout_s} s, only {said!r}:\n{tail}")
             sleep(0.2)
         return said
 
@@ -64,11 +68,13 @@ def booted(host: Host) -> Iterator[Virtual]:
     place = host.tree.directory / "virtual"
     place.mkdir()
     kernel, initrd = (_newest(host, f"/boot/{kind}-*", place / kind) for kind in ("vmlinuz", "initrd.img"))
-    disk, log = place / "disk.img", place / "console"
-    log.touch()
+    disk, first, second = (place / name for name in ("disk.img", "ttyS0", "ttyS1"))
+    for line in (first, second):
+        line.touch()
     offline_mounted(host.tree, ["mke2fs", "-q", "-F", "-t", "ext4", "-d", "@root@", str(disk), _DISK], _COPY_S)
     argv = [EMULATOR, "-nodefaults", "-no-reboot", "-nographic", "-accel", "tcg,thread=multi", "-cpu", "max"]
-    argv += ["-smp", "1", "-m", _MEMORY, "-serial", f"file:{log}", "-device", "virtio-rng-pci"]
+    argv += ["-smp", "1", "-m", _MEMORY, "-device", "virtio-rng-pci"]
+    argv += ["-serial", f"file:{first}", "-serial", f"file:{second}"]
     argv += ["-drive", f"file={disk},format=raw,if=virtio,cache=unsafe"]
     argv += ["-kernel", str(kernel), "-initrd", str(initrd)]
     argv += ["-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 systemd.log_target=journal"]
@@ -78,7 +84,7 @@ def booted(host: Host) -> Iterator[Virtual]:
             argv += ["-netdev", f"tap,id=wire,ifname={port},script=no,downscript=no"]
             argv += ["-device", f"virtio-net-pci,netdev=wire,mac={hardware},romfile="]
             with process(uplink.wire.namespace, argv) as started:
-                yield Virtual(started, log)
+                yield Virtual(started, first, second)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
