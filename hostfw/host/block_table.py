@@ -20,6 +20,7 @@ from hostfw.nft.block import BLOCK_TABLE
 _INET = 1
 """NFPROTO_INET."""
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_DELTABLE = 2
 _HERE = NFGENMSG.pack(_INET, 0, 0) + text(nf_tables.TABLE_NAME, BLOCK_TABLE)
 
 
@@ -63,6 +64,3 @@ def delete_block() -> bool:
             return False
         raise
     return True
-
-
-_DELTABLE = 2
