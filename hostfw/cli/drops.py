@@ -16,6 +16,7 @@ from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import mark_of, plan_in_force
 from hostfw.cli.log_events import LogEvents, attributed
 from hostfw.cli.options import Options, Output
+from hostfw.control.client import DaemonError
 from hostfw.control.client import report as ask_for_a_report
 from hostfw.host import clock
 from hostfw.host.journal_history import History, open_history
@@ -31,7 +32,7 @@ _POLL_S = 0.25
 def run(options: Options, console: Console) -> ExitCode:
     """Print events out of the journal, or where nobody writes them there out of the log itself."""
     live = options.follow or options.for_s is not None
-    serviced = ask_for_a_report(open_engine(options)) is not None
+    serviced = _is_serviced(options)
     history = open_history(IDENTIFIER, PACKETS, _since(options, live=live)) if serviced or not live else None
     if history is not None:
         return _from_journal(history, options, console, live=live)
@@ -45,6 +46,14 @@ def run(options: Options, console: Console) -> ExitCode:
         )
         return ExitCode.UNAVAILABLE
     return _from_log(options, console)
+
+
+def _is_serviced(options: Options) -> bool:
+    """Whether a service runs that reads the log: also one that tells us nothing, or nothing any more."""
+    try:
+        return ask_for_a_report(open_engine(options)) is not None
+    except (DaemonError, PermissionError):
+        return True
 
 
 def _since(options: Options, *, live: bool) -> datetime | None:

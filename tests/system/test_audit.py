@@ -238,3 +238,15 @@ def test_the_journal_has_every_record_of_a_flood(known: Host, street: Street) ->
     assert kernel["records"] >= 1000
     assert told == kernel["records"]
     assert "Suppressed" not in known.journal("-t", "systemd-journald")
+
+
+def test_who_may_read_the_journal_may_read_the_drops(known: Host, street: Street) -> None:
+    """Without being root, and without a word to the service."""
+    send(street.peer, Family.V4)
+    sleep(1)
+    reader = ["setpriv", "--reuid=65534", "--regid=65534", "--groups=systemd-journal"]
+
+    read = known.run([*reader, "hostfwctl", "drops", "-o", "json"], check=False)
+
+    ports = [json.loads(line)["HOSTFW_DST_PORT"] for line in read.stdout.splitlines()]
+    assert (read.returncode, ports[-1:]) == (0, [str(CLOSED)]), read.stderr

@@ -15,6 +15,7 @@ from hostfw.audit.events import fields
 from hostfw.audit.prefix import LogTag, encode
 from hostfw.cli.in_force import mark_of
 from hostfw.cli.options import Options
+from hostfw.control.client import DaemonError
 from hostfw.host.errors import HostError
 from hostfw.host.nflog import NflogRecord, interface_name
 from hostfw.model.decisions import Reason
@@ -377,6 +378,21 @@ def test_what_the_service_reads_is_followed_in_the_journal(
 
     assert (status, len(out.splitlines()), err) == (0, 3, "2 packets logged, 2 events\n")
     assert journal.since == [host.clock.now() - timedelta(seconds=5)]
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), DaemonError("the daemon gave no answer within 5 s")])
+def test_a_service_that_tells_us_nothing_is_one(
+    host: Machine, journal: Journal, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Who may read the journal need not be root."""
+
+    def ask(_: object) -> object:
+        raise error
+
+    monkeypatch.setattr("hostfw.cli.drops.ask_for_a_report", ask)
+    journal.coming = deque([(host.clock.elapsed_s + 1, entry())])
+
+    assert host.hostfwctl("drops", "--for", "5s").err == "1 packet logged, 1 event\n"
 
 
 def test_following_ends_with_enough_or_a_signal(
