@@ -192,6 +192,7 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     resources = generation.inspected.resources
     return (
         ("policies", len(resources.policies)),
+        ("stagedPolicies", len(resources.staged_policies)),
         ("endpoints", len(generation.plan.endpoints)),
         ("interfaces", generation.governed_interfaces),
     )

@@ -4,6 +4,7 @@ A feed whose file lost more than its `maxShrink` of what was accepted is not bel
 force, and stays the accepted one, until the file has recovered or a person says that the loss is meant.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,26 +12,44 @@ from hostfw.engine.inspection import Inspected
 from hostfw.engine.memory import Memory, accepted_now
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import Feed
-from hostfw.model.sources import Source
+from hostfw.model.sources import Configuration, Source
+from hostfw.policy.decode import decode
 from hostfw.policy.feeds import lost, parse_feed
 
 
 def believed(inspected: Inspected, state_dir: Path, memory: Memory | None = None) -> Inspected:
-    """A configuration with the accepted content of those feeds that lost more than they may, and a warning for each."""
-    texts = {source.path: source for source in inspected.configuration.feeds}
-    if not texts:
+    """A configuration with the accepted content of those feeds that lost more than they may, and a warning for each.
+
+    With a memory the same configuration comes to the very same, while the same is accepted.
+    """
+    if not inspected.configuration.feeds:
         return inspected
     accepted, _ = accepted_now(state_dir, memory)
-    before = {source.path: source for source in accepted.configuration.feeds} if accepted else {}
+    if accepted is None:
+        return inspected
+    if memory is None:
+        return _believed(inspected, accepted.configuration)
+    known = memory.believed
+    if known is None or known[0] is not inspected or known[1] is not accepted:
+        known = memory.believed = inspected, accepted, _believed(inspected, accepted.configuration)
+    return known[2]
+
+
+def _believed(inspected: Inspected, accepted: Configuration) -> Inspected:
+    before = {source.path: source for source in accepted.feeds}
+    # A Feed whose file has another name now is told by its own, which takes a look into what was accepted.
+    renamed = any(feed.path and feed.file not in before for feed in inspected.resources.feeds)
+    by_name = _by_name(accepted, before) if renamed else {}
+    texts = {source.path: source.text for source in inspected.configuration.feeds}
     kept: dict[str, Source] = {}
     warnings: list[Problem] = []
     for feed in inspected.resources.feeds:
-        old = before.get(feed.file)
-        if old is None or old == texts.get(feed.file):
+        old = before.get(feed.file) or by_name.get(feed.metadata.name)
+        if old is None or old.text == texts.get(feed.file):
             continue
         percent = lost(old, feed)
         if percent:
-            kept[feed.file] = old
+            kept[feed.file] = replace(old, path=feed.file)
             warnings.append(_warning(feed, percent))
     if not kept:
         return inspected
@@ -42,6 +61,12 @@ def believed(inspected: Inspected, state_dir: Path, memory: Memory | None = None
         replace(inspected.resources, feeds=tuple(feeds)),
         in_order((*inspected.problems, *warnings)),
     )
+
+
+def _by_name(accepted: Configuration, contents: Mapping[str, Source]) -> dict[str, Source]:
+    """The accepted content of each Feed by its name."""
+    feeds = decode(accepted).resources.feeds
+    return {feed.metadata.name: contents[feed.file] for feed in feeds if feed.file in contents}
 
 
 def _warning(feed: Feed, percent: int) -> Problem:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostfw.engine.generation import Building
-from hostfw.engine.inspection import Inspection
+from hostfw.engine.inspection import Inspected, Inspection
 from hostfw.host.in_force import InForce
 from hostfw.host.state import Accepted, accepted_stamp, load_accepted, save_accepted
 from hostfw.model.problems import Problem
@@ -41,6 +41,7 @@ class Memory:
     building: Building = field(default_factory=Building)
     held: Held | None = None
     accepted: tuple[tuple[int, ...], Accepted] | None = None
+    believed: tuple[Inspected, Accepted, Inspected] | None = None
 
 
 def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | None, tuple[Problem, ...]]:

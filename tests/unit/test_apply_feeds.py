@@ -122,6 +122,23 @@ def test_a_feed_that_shrank_keeps_its_accepted_content(host: Machine) -> None:
     assert "lost" not in err
 
 
+def test_a_feed_that_shrank_under_another_file_name_keeps_its_content(host: Machine) -> None:
+    """A Feed is the one of its name: another file is no way round its bound, and the content goes on under that."""
+    feed(host, 10_000)
+    host.hostfwctl("apply")
+    (host.config / "bad.txt").rename(host.config / "worse.txt")
+    host.write(block=BLOCK.replace("bad.txt", "worse.txt"))
+    (host.config / "worse.txt").write_text("192.0.2.1\n")
+
+    for _ in range(2):
+        status, _, err = host.hostfwctl("apply")
+
+        assert (status, held(host)) == (0, [10_000])
+        assert 'warning: the file of Feed "bad" lost 100% of what was accepted, which stays in force\n' in err
+    status, _, err = host.hostfwctl("apply", "--accept-shrink")
+    assert (status, held(host)) == (0, [])
+
+
 def test_a_feed_that_recovered_is_believed_again(host: Machine) -> None:
     """What was accepted meanwhile is what was in force."""
     feed(host, 10_000)
