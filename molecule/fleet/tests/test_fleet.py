@@ -9,7 +9,7 @@ import pytest
 
 CANARY = "hfm-web1"
 PORTS = (22, 80, 5432, 8080, 9100)
-CHECKS = str(Path(__file__).parents[1] / "check.yml")
+CHECKS = str(Path(__file__).parents[1] / "tasks/check.yml")
 
 # What a host enforces, accepts and has in its files, without what a mere look changes.
 _STATE = """
