@@ -13,6 +13,17 @@ from hostfw.testing.hosts.wire import Uplink, neighbour, wire
 from hostfw.testing.lab_namespace import LabError
 from tests.system.street import PEER, PEER6, Street, configure, listen, start_service
 
+_ID_OF_OLDER = f"debian{Release.BOOKWORM.number}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run on one release only what has nothing to do with the release, unless there is time."""
+    if config.getoption("--soak"):
+        return
+    twice = [item for item in items if item.get_closest_marker("alike") and _ID_OF_OLDER in item.name]
+    items[:] = [item for item in items if item not in twice]
+    config.hook.pytest_deselected(items=twice)
+
 
 @pytest.fixture(scope="session", params=list(Release), ids=lambda release: f"debian{release.number}")
 def release(request: pytest.FixtureRequest) -> Release:

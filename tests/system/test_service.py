@@ -35,6 +35,7 @@ def test_reload_puts_good_policy_into_force(host: Host, street: Street) -> None:
     assert host.pid_of("hostfw") == daemon
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("policy", "reason"), [case[1:] for case in _MISTAKES], ids=[case[0] for case in _MISTAKES])
 def test_reload_refuses_bad_policy(host: Host, street: Street, policy: str, reason: str) -> None:
     """`systemctl reload hostfw` fails, what was in force stays, and `systemctl status` says where the mistake is."""
@@ -51,6 +52,7 @@ def test_reload_refuses_bad_policy(host: Host, street: Street, policy: str, reas
     assert connects(street.peer, OPEN)
 
 
+@pytest.mark.alike
 def test_a_refusal_is_forgotten_with_the_next_good_policy(host: Host) -> None:
     """Once the mistake is mended the status speaks of it no more."""
     configure(host, POLICY.replace("Allow", "Permit"))
@@ -62,6 +64,7 @@ def test_a_refusal_is_forgotten_with_the_next_good_policy(host: Host) -> None:
     assert "refused" not in host.property_of("hostfw", "StatusText")
 
 
+@pytest.mark.alike
 def test_sighup_reloads_as_well(host: Host, street: Street) -> None:
     """A signal does what `systemctl reload` does, without waiting for it."""
     configure(host, POLICY.replace(str(OPEN), str(CLOSED)))
@@ -109,6 +112,7 @@ def test_the_service_is_locked_in(host: Host) -> None:
     assert rated.returncode == 0, rated.stdout
 
 
+@pytest.mark.alike
 def test_the_accepted_generation_outlives_its_files(host: Host, street: Street) -> None:
     """A service that starts does not read /etc: what was accepted counts until somebody reloads."""
     configure(host, POLICY.replace(str(OPEN), str(CLOSED)))

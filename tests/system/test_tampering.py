@@ -71,6 +71,7 @@ def test_other_tables_are_left_alone(host: Host) -> None:
     assert len(entries(host, MessageId.TABLES_RESTORED)) == 1
 
 
+@pytest.mark.alike
 def test_a_flood_of_tampering_is_backed_off(host: Host, street: Street) -> None:
     """Somebody who flushes all the time keeps the daemon neither busy nor quiet, and is shut out once it ends."""
     before = rules(host)

@@ -49,6 +49,7 @@ def test_a_killed_daemon_comes_back(host: Host, street: Street) -> None:
     reload(host)
 
 
+@pytest.mark.alike
 def test_a_daemon_killed_during_a_reload_leaves_one_policy_or_the_other(host: Host, street: Street) -> None:
     """The reload fails, all that is denied by both stays denied, and the next reload brings the new policy."""
     configure(host, POLICY.replace(str(OPEN), "6666"))
@@ -83,6 +84,7 @@ def test_a_hung_daemon_is_replaced(host: Host, street: Street) -> None:
     reload(host)
 
 
+@pytest.mark.alike
 def test_the_watchdog_leaves_a_working_daemon_alone(host: Host) -> None:
     """Idle or busy, the daemon says often enough that it is well."""
     host.write("/etc/systemd/system/hostfw.service.d/soon.conf", _WATCHDOG)
@@ -118,6 +120,7 @@ def test_a_full_disk_leaves_what_is_in_force(host: Host, street: Street) -> None
     assert host.pid_of("hostfw") == daemon
 
 
+@pytest.mark.alike
 def test_what_was_accepted_outlives_a_full_disk(host: Host, street: Street) -> None:
     """After a reload that could not be written down, a daemon that starts anew enforces something that was accepted."""
     host.run(["sh", "-c", _FULL_DISK])
@@ -133,6 +136,7 @@ def test_what_was_accepted_outlives_a_full_disk(host: Host, street: Street) -> N
     assert knocks.through == ()
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("spoil", "named"), [case[1:] for case in UNREADABLE], ids=[case[0] for case in UNREADABLE])
 def test_a_file_that_cannot_be_read_is_refused(host: Host, street: Street, spoil: str, named: str) -> None:
     """The reload fails and names the file; the daemon goes on with what it has, and starts anew with it."""
@@ -164,6 +168,7 @@ def test_an_unreadable_state_leaves_the_rules(host: Host, street: Street) -> Non
     assert knocks.through == ()
 
 
+@pytest.mark.alike
 def test_without_python_the_rules_stay_and_with_it_the_service_is_back(host: Host, street: Street) -> None:
     """An upgrade that breaks Python ends the daemon and nothing else; systemd goes on trying."""
     before = rules(host)
@@ -181,6 +186,7 @@ def test_without_python_the_rules_stay_and_with_it_the_service_is_back(host: Hos
     assert knocks.through == ()
 
 
+@pytest.mark.alike
 def test_a_lost_run_directory_is_made_good(host: Host, street: Street) -> None:
     """Somebody empties /run/hostfw: the rules stay, and a restart is all it takes."""
     before = rules(host)
@@ -193,6 +199,7 @@ def test_a_lost_run_directory_is_made_good(host: Host, street: Street) -> None:
     assert connects(street.peer, OPEN)
 
 
+@pytest.mark.alike
 def test_a_journal_that_is_down_stops_nobody(host: Host, street: Street) -> None:
     """While journald is gone policy is enforced and changed as ever, and the watchdog has nothing to complain of."""
     host.write("/etc/systemd/system/hostfw.service.d/soon.conf", _WATCHDOG)
