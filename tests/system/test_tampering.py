@@ -35,6 +35,7 @@ DEEDS = [
     ("one table flushed", "nft flush table ip hostfw"),
     ("the input chain opened at its head", "nft insert rule ip hostfw input accept"),
     ("the input chain emptied", "nft flush chain ip hostfw input"),
+    ("a chain added that drops", "nft 'add chain ip hostfw x { type filter hook input priority -300; policy drop; }'"),
     ("nftables.service restarted", "systemctl restart nftables"),
     ("nftables.service stopped", "systemctl start nftables; systemctl stop nftables"),
 ]
