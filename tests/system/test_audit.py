@@ -250,3 +250,31 @@ def test_who_may_read_the_journal_may_read_the_drops(known: Host, street: Street
 
     ports = [json.loads(line)["HOSTFW_DST_PORT"] for line in read.stdout.splitlines()]
     assert (read.returncode, ports[-1:]) == (0, [str(CLOSED)]), read.stderr
+
+
+def test_a_journald_that_hangs_holds_up_nobody(known: Host, street: Street) -> None:
+    """The service goes on, and what it could not write is there once journald takes entries again."""
+    daemon = known.pid_of("hostfw")
+    generation = json.loads(known.run(["hostfwctl", "status", "-o", "json"]).stdout)["generation"]
+    before = sum(int(entry["HOSTFW_COUNT"]) for entry in of_packets(known))
+
+    with counted(known) as kernel:
+        known.run(["systemctl", "kill", "--kill-whom=main", "--signal=STOP", "systemd-journald"])
+        try:
+            # More of them than journald's socket has room for, and than the limit of one source.
+            for number in range(600):
+                send(street.peer, FAMILIES[number % 2], 9 + number)
+                sleep(0.01)
+            configure(known, DENIES)
+            reloaded = known.run(["systemctl", "reload", "hostfw"], timeout_s=30)
+        finally:
+            known.run(["systemctl", "kill", "--kill-whom=main", "--signal=CONT", "systemd-journald"])
+
+    def told() -> int:
+        return sum(int(entry["HOSTFW_COUNT"]) for entry in of_packets(known)) - before
+
+    assert reloaded.returncode == 0
+    assert known.pid_of("hostfw") == daemon
+    assert json.loads(known.run(["hostfwctl", "status", "-o", "json"]).stdout)["generation"] != generation
+    assert kernel["records"] >= 100
+    assert eventually(lambda: told() == kernel["records"], 10) is not None, (told(), kernel)
