@@ -87,6 +87,30 @@ def test_memory_is_bounded_and_what_had_no_room_is_given_out_early() -> None:
     assert fold.flush() == tuple(scan[2:])
 
 
+def test_where_nothing_must_wait_the_first_is_given_out_at_once() -> None:
+    """And those like it folded, once a window, for as long as they come."""
+    fold = Fold(window_s=1, at_once=True)
+
+    out = [(tenth, e.count) for tenth in range(35) for e in fold.add(event(), tenth / 10)]
+
+    assert out == [(0, 1), (10, 9), (20, 10), (30, 10)]
+    assert fold.packets == 5
+    assert [e.count for e in fold.due(4.0)] == [5]
+    assert fold.due(5.0) == ()
+    assert fold.wait_s(5.0) is None
+    assert [e.count for e in fold.add(event(), 9.0)] == [1]
+
+
+def test_a_kind_that_had_nothing_more_to_tell_makes_room_in_silence() -> None:
+    """What was told of at once is not told of again."""
+    fold = Fold(window_s=1, most=1, at_once=True)
+
+    assert [e.count for e in fold.add(event(), 0)] == [1]
+    assert [e.packet.source_text for e in fold.add(OTHERS[2][1], 0)] == [OTHERS[2][1].packet.source_text]
+    assert fold.let_go == 1
+    assert fold.flush() == ()
+
+
 def test_who_waits_knows_how_long() -> None:
     """Until the window of the oldest event ends; for ever where there is none."""
     fold = Fold(window_s=2)
@@ -105,10 +129,10 @@ packets = st.builds(
 arrivals = st.lists(st.tuples(st.floats(0, 2), packets, st.sampled_from((DENIED, END))), max_size=60)
 
 
-@given(arrivals=arrivals, most=st.integers(1, 5))
-def test_every_packet_comes_out_once(arrivals: list[tuple[float, Headers, LogTag]], most: int) -> None:
+@given(arrivals=arrivals, most=st.integers(1, 5), at_once=st.booleans())
+def test_every_packet_comes_out_once(arrivals: list[tuple[float, Headers, LogTag]], most: int, at_once: bool) -> None:
     """Whatever comes when, counts add up, nothing is mixed, and no more than the bound is held."""
-    fold = Fold(window_s=1, most=most)
+    fold = Fold(window_s=1, most=most, at_once=at_once)
     now_s = 0.0
     out: list[PacketEvent] = []
     for wait_s, packet, tag in arrivals:
