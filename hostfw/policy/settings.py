@@ -137,7 +137,10 @@ def _room_for_others(reader: Reader, found: dict[str, Node], logging: Logging) -
 def _metrics(reader: Reader, node: Node | None, base: Metrics) -> Metrics:
     found = fields(reader, node, METRICS_SHAPE)
     interval_seconds = integer(reader, found.get("intervalSeconds"), "intervalSeconds", *INTERVAL_BOUNDS)
-    return Metrics(_textfile(reader, found.get("textfile")), base.interval_seconds if interval_seconds is None else interval_seconds)
+    return Metrics(
+        _textfile(reader, found.get("textfile")),
+        base.interval_seconds if interval_seconds is None else interval_seconds,
+    )
 
 
 def _textfile(reader: Reader, node: Node | None) -> str | None:

@@ -19,8 +19,8 @@ ENTRIES = dict(
 )
 FIELDS: dict[str, set[str]] = {MessageId.PACKET_DENIED: set(fields(event()))}
 FIELDS |= dict.fromkeys((MessageId.PACKET_LOGGED, MessageId.PACKET_STAGED), FIELDS[MessageId.PACKET_DENIED])
-for _, found, message_id, *_ in NOTICES:
-    FIELDS[message_id] = FIELDS.get(message_id, set()) | set(found)
+for notice in NOTICES:
+    FIELDS[notice[2]] = FIELDS.get(notice[2], set()) | set(notice[1])
 
 
 def test_every_kind_of_event_is_in_the_catalog() -> None:
