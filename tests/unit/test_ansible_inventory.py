@@ -108,6 +108,19 @@ def test_an_endpoint_is_named_after_its_node_and_interface(
     assert found["spec"] == {"node": "web1", "expectedIPs": ["10.0.0.1"]} | spec, why
 
 
+def test_a_host_whose_name_is_none_for_hostfw_gets_one() -> None:
+    """Unless the inventory says what its node is called."""
+    variables = {
+        "DB_1": {"hostfw_addresses": ["10.0.0.1"]},
+        "web 1": {"hostfw_addresses": ["10.0.0.2"], "hostfw_node": "web1.example"},
+    }
+
+    found = inventory.host_endpoints(list(variables), variables)
+
+    assert [endpoint["spec"]["node"] for endpoint in found] == ["db-1", "web1.example"]
+    assert [endpoint["metadata"]["name"] for endpoint in found] == ["db-1-all", "web1.example-all"]
+
+
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     """Each line names the host, and what to do."""
     variables = {

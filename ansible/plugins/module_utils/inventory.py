@@ -49,7 +49,7 @@ def _tried(host, variables, prefix):
 
 
 def _of_host(host, variables, prefix):
-    node = str(variables.get("hostfw_node") or host)
+    node = str(variables.get("hostfw_node") or _named(host))
     wanted = variables.get("hostfw_endpoints")
     if wanted is None:
         wanted = [{}]
@@ -91,8 +91,13 @@ def _endpoint(node, variables, labels, entry):
     found = dict(labels)
     found.update(_texts(entry.get("labels")))
     name = entry.get("name") or "{}-{}".format(node, "all" if interface == ANY_INTERFACE else interface or group)
-    metadata = {"name": _NOT_IN_NAMES.sub("-", str(name).lower()).strip("-."), "labels": found}
+    metadata = {"name": _named(name), "labels": found}
     return {"apiVersion": API, "kind": "HostEndpoint", "metadata": metadata, "spec": spec}
+
+
+def _named(text):
+    """A name that hostfw takes, of one that an inventory or an interface has."""
+    return _NOT_IN_NAMES.sub("-", str(text).lower()).strip("-.")
 
 
 def _addresses(variables, interface):

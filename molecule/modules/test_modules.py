@@ -1,0 +1,170 @@
+"""The modules by themselves, on the machine that runs Ansible: nothing of its firewall is looked at or touched."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+POLICY = {
+    "kind": "GlobalNetworkPolicy",
+    "metadata": {"name": "monitoring"},
+    "spec": {
+        "order": 200,
+        "selector": "role == 'web'",
+        "types": ["Ingress"],
+        "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [9100]}}],
+    },
+}
+WRITTEN = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata:
+  name: monitoring
+spec:
+  order: 200
+  selector: role == 'web'
+  types:
+  - Ingress
+  ingress:
+  - action: Allow
+    protocol: TCP
+    destination:
+      ports:
+      - 9100
+"""
+
+
+@pytest.fixture
+def etc(tmp_path):
+    """A configuration directory with settings."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "hostfw.yaml").write_text("node: web1\n")
+    return folder
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Run a module with arguments; gives what it returned, with `failed` where it did."""
+    hostfwctl = tmp_path / "hostfwctl"
+    hostfwctl.write_text(f'#!/bin/sh\nPYTHONPATH={TREE} exec /usr/bin/python3 -m hostfw.cli "$@"\n')
+    hostfwctl.chmod(0o755)
+
+    def run(name, *options, **arguments):
+        if name != "hostfw_config":
+            arguments.setdefault("hostfwctl", str(hostfwctl))
+        ansible = str(Path(sys.executable).with_name("ansible"))
+        argv = [
+            ansible,
+            "localhost",
+            "-c",
+            "local",
+            "-m",
+            f"hostfw.hostfw.{name}",
+            "-a",
+            json.dumps(arguments),
+            *options,
+        ]
+        environment = os.environ | {
+            "ANSIBLE_COLLECTIONS_PATH": str(Path(sys.executable).parents[1] / "collections"),
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment, timeout=60)
+        assert " => {" in done.stdout, done.stdout + done.stderr
+        return json.JSONDecoder().raw_decode(done.stdout.partition(" => ")[2])[0]
+
+    return run
+
+
+def files(folder):
+    """All files of a directory, by path."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_policy_comes_stays_changes_and_goes(module, etc):
+    """Each state is reached once; check mode foretells it, and writes nothing."""
+    path = "globalnetworkpolicy/monitoring.yaml"
+    before = files(etc)
+
+    foretold = module("hostfw_policy", "--check", resource=POLICY, config_dir=str(etc))
+    assert (foretold["changed"], files(etc)) == (True, before)
+
+    came = module("hostfw_policy", "--diff", resource=POLICY, config_dir=str(etc))
+    assert (came["changed"], came["path"]) == (True, str(etc / path))
+    assert files(etc) == before | {path: WRITTEN}
+
+    assert module("hostfw_policy", resource=POLICY, config_dir=str(etc))["changed"] is False
+
+    other = POLICY | {"spec": POLICY["spec"] | {"order": 300}}
+    assert module("hostfw_policy", resource=other, config_dir=str(etc))["changed"] is True
+    assert files(etc)[path] == WRITTEN.replace("200", "300")
+
+    assert module("hostfw_policy", resource=other, config_dir=str(etc), state="absent")["changed"] is True
+    assert module("hostfw_policy", resource=other, config_dir=str(etc), state="absent")["changed"] is False
+    assert files(etc) == before
+
+
+@pytest.mark.parametrize(
+    ("why", "arguments", "said"),
+    [
+        ("hostfw finds a mistake", {"resource": POLICY | {"spec": {"selectr": "all()"}}}, 'unknown field "selectr"'),
+        ("there is no name", {"resource": {"kind": "Tier"}}, "resource needs a kind and a metadata.name"),
+        ("the file would be elsewhere", {"resource": POLICY, "path": "../x.yaml"}, "below config_dir"),
+        ("hostfw would not read the file", {"resource": POLICY, "path": "x.txt"}, "a .yaml file"),
+    ],
+)
+def test_what_is_refused_is_not_written(module, etc, why, arguments, said):
+    """The module fails with hostfw's own words, and the directory stays as it is."""
+    before = files(etc)
+
+    refused = module("hostfw_policy", config_dir=str(etc), **arguments)
+
+    assert said in refused["msg"], why
+    assert files(etc) == before
+
+
+def test_a_policy_that_another_needs_is_not_removed(module, etc):
+    """The directory is judged as a whole: a tier with a policy in it stays."""
+    tier = {"kind": "Tier", "metadata": {"name": "security"}, "spec": {"order": 10}}
+    inside = POLICY | {"metadata": {"name": "security.monitoring"}, "spec": POLICY["spec"] | {"tier": "security"}}
+    assert module("hostfw_policy", resource=tier, config_dir=str(etc))["changed"] is True
+    assert module("hostfw_policy", resource=inside, config_dir=str(etc))["changed"] is True
+
+    kept = module("hostfw_policy", resource=tier, config_dir=str(etc), state="absent")
+
+    assert "security" in kept["msg"]
+    assert "tier/security.yaml" in files(etc)
+
+
+def test_a_directory_becomes_another_and_the_old_one_is_kept(module, etc, tmp_path):
+    """Check mode names the files; the second run has nothing to do."""
+    staging, previous = tmp_path / "staging", tmp_path / "previous"
+    staging.mkdir()
+    (staging / "hostfw.yaml").write_text("node: web1\n")
+    (staging / "tier.yaml").write_text("new\n")
+    (etc / "old.yaml").write_text("old\n")
+    before = files(etc)
+    arguments = {"src": str(staging), "dest": str(etc), "backup": str(previous)}
+
+    foretold = module("hostfw_config", "--check", **arguments)
+    assert (foretold["changed"], foretold["files"]) == (True, ["- old.yaml", "+ tier.yaml"])
+    assert files(etc) == before
+
+    assert module("hostfw_config", **arguments)["files"] == ["- old.yaml", "+ tier.yaml"]
+    assert (files(etc), files(previous)) == (files(staging), before)
+    assert module("hostfw_config", **arguments)["changed"] is False
+    assert files(previous) == before
+
+
+def test_a_host_without_hostfw_says_so(module, tmp_path):
+    """Nothing is in force there, which is no failure."""
+    found = module("hostfw_info", hostfwctl=str(tmp_path / "nowhere"))
+
+    assert (found["installed"], found["in_force"], found["generation"], found["changed"]) == (False, False, "", False)
