@@ -2,7 +2,8 @@
 
 What packets will meet is checked before it is committed, so that a worker that dies of it has changed nothing. What a
 prepare adds nothing refers to: whatever becomes of it, the ruleset in force is the same, and a check of it would only
-take as long again.
+take as long again. Nor does a switch from what a memory knows to be there need one: it names nothing but chains that
+are there, in words that have never killed a worker.
 """
 
 import errno
@@ -95,7 +96,7 @@ def enforce(
         return stopped
     writer.hearers.about(generation)
     fill(planned.edits, nftables, directories.run)
-    stopped = send(planned.switch, nftables)
+    stopped = send(planned.switch, nftables) if present.ruleset is None else _commit(planned.switch, nftables)
     if stopped is not None:
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
@@ -153,12 +154,18 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
 
 def _prepare(script: str, nftables: Nftables) -> Failed | None:
     """Commit what adds and no more; None if it is done."""
+    stopped = _commit(script, nftables)
+    return None if stopped is None else replace(stopped, in_force=UNCHANGED)
+
+
+def _commit(script: str, nftables: Nftables) -> Failed | None:
+    """Commit one transaction; None if it is done."""
     if not script:
         return None
     try:
         result = nftables.commit(script)
     except NftFailure as failure:
-        return Failed(failure.message, failure.hint)
+        return _no_answer(failure)
     return None if result.ok else _refused_by_nft(script, result)
 
 
@@ -168,12 +175,13 @@ def send(script: str, nftables: Nftables) -> Failed | None:
         return None
     try:
         result = nftables.check(script)
-        if result.ok:
-            result = nftables.commit(script)
     except NftFailure as failure:
-        in_force = UNCHANGED if failure.unchanged else UNKNOWN
-        return Failed(failure.message, failure.hint, in_force)
-    return None if result.ok else _refused_by_nft(script, result)
+        return _no_answer(failure)
+    return _commit(script, nftables) if result.ok else _refused_by_nft(script, result)
+
+
+def _no_answer(failure: NftFailure) -> Failed:
+    return Failed(failure.message, failure.hint, UNCHANGED if failure.unchanged else UNKNOWN)
 
 
 def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | None:

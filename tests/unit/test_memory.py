@@ -18,8 +18,9 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.memory import Memory
-from hostfw.engine.outcomes import Applied, Failed
+from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
 from hostfw.host.files import read_configuration
+from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.state import Accepted, save_accepted
 from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts, Interface
@@ -137,6 +138,20 @@ def test_a_commit_of_another_between_ours_makes_it_read_everything(
     living.reload()
 
     assert living.read_whole == 1
+
+
+def test_a_worker_that_dies_of_a_switch_leaves_nothing_for_known(living: Living) -> None:
+    """What is in force is not known then, so the next reload reads everything."""
+    living.edit("10.0.33.7/32", "10.9.33.7/32")
+    living.kernel.failures.extend((NftResult(ok=True), NftFailure("the nft worker died", unchanged=False)))
+
+    outcome = living.engine().apply(inspect(*read_configuration(living.root / "etc")))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.in_force == UNKNOWN
+    assert living.memory.held is None
+    assert living.reload().switch
+    assert living.read_whole > 0
 
 
 def test_a_commit_that_did_not_take_is_noticed(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
