@@ -219,7 +219,7 @@ def _remember(writer: Writer, generation: Generation, before: Present, now: Pres
     record = _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node)
     if before.ruleset is None or record != before.record:
         yield from _save(writer, record)
-    if writer.memory is not None:
+    if writer.memory is not None and not now.meddled:
         stamp = record_stamp(writer.directories.run)
         writer.memory.held = Held(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
 

@@ -27,7 +27,7 @@ class Present:
     """What the kernel holds of ours, and what is written down of it.
 
     `ruleset` is what the memory knows it to be, None where it was read; `lacking` is what a ruleset that was sent has
-    and the kernel has not, in sentences.
+    and the kernel has not, in sentences. `meddled` is whether another's hand edited a chain while we were at work.
     """
 
     kernel_generation: int
@@ -36,6 +36,7 @@ class Present:
     record: InForce | None
     ruleset: Ruleset | None = None
     lacking: tuple[str, ...] = ()
+    meddled: bool = False
 
 
 def what_is_there(
@@ -60,9 +61,26 @@ def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None)
         if known is not None:
             return known
     tables = host.read_tables()
+    found = digests(tables)
+    chains = _as_written(found, before)
     # What we have just written is what its names say.
     installed = tuple(replace(table, suspect=frozenset()) for table in installed_tables(tables, None))
-    return Present(tables.generation, installed, digests(tables), before.record, lacking=missing(tables, wanted))
+    lacking = missing(tables, wanted)
+    return Present(tables.generation, installed, chains, before.record, lacking=lacking, meddled=chains != found)
+
+
+def _as_written(found: Digests, before: Present) -> Digests:
+    """The digests of the chains as they were written: of one that we have not touched, that of before.
+
+    If somebody edited it in the meantime it differs from what is there, which the next look shows.
+    """
+    suspect = {(table.family, name) for table in before.installed for name in table.suspect}
+    untouched = {
+        (family, name): digest
+        for family, name, digest in before.chains
+        if name not in BASE_CHAIN_NAMES and (family, name) not in suspect
+    }
+    return tuple((family, name, untouched.get((family, name), digest)) for family, name, digest in found)
 
 
 def _remembered(memory: Memory, directories: Directories, host: Host) -> Present | None:

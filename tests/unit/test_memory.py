@@ -124,20 +124,24 @@ def test_a_commit_of_another_makes_it_read_everything(living: Living) -> None:
 def test_a_commit_of_another_between_ours_makes_it_read_everything(
     living: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only while our own commits alone have moved the generation is what they sent all that there is to read."""
+    """Only our own commits are known to have left the rest alone; what another's did is put right the next time."""
     commit = living.kernel.commit
 
     def disturbed(script: str) -> object:
         result = commit(script)
-        assert living.kernel.meddle("add chain ip hostfw somebody\n").ok
+        assert living.kernel.meddle(f"flush chain ip hostfw {chain}\n").ok
         return result
 
+    chain = next(c.name for c in living.kernel.read_tables().ip.chains if c.name.startswith("deny/service"))
     monkeypatch.setattr(living.kernel, "commit", disturbed)
     living.edit("10.0.33.7/32", "10.9.33.7/32")
 
     living.reload()
+    monkeypatch.setattr(living.kernel, "commit", commit)
 
     assert living.read_whole == 1
+    assert f"flush chain ip hostfw {chain}" in living.reload().switch
+    assert living.reload().is_empty
 
 
 def test_a_worker_that_dies_of_a_switch_leaves_nothing_for_known(living: Living) -> None:
