@@ -62,17 +62,25 @@ def udp_frame(hardware_address: str, source: int, destination: int, family: Fami
     ends = source.to_bytes(size, "big") + destination.to_bytes(size, "big")
     if family is Family.V4:
         ip = struct.pack("!BBHHHBBH", 0x45, 0, 28, 0, 0x4000, 64, socket.IPPROTO_UDP, 0)
-        ip = ip[:10] + struct.pack("!H", _checksum(ip + ends)) + ends
+        ip = ip[:10] + struct.pack("!H", checksum(ip + ends)) + ends
         return head + ip + struct.pack("!HHHH", 40000, port, 8, 0)
     datagram = struct.pack("!HHHH", 40000, port, 8, 0)
-    checksum = _checksum(ends + struct.pack("!II", 8, socket.IPPROTO_UDP) + datagram)
+    summed = checksum(ends + struct.pack("!II", 8, socket.IPPROTO_UDP) + datagram)
     return (
         head
         + struct.pack("!IHBB", 6 << 28, 8, socket.IPPROTO_UDP, 64)
         + ends
         + datagram[:6]
-        + struct.pack("!H", checksum)
+        + struct.pack("!H", summed)
     )
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF or 0xFFFF
 
 
 def flood(
@@ -136,11 +144,3 @@ def _messages(frames: Sequence[bytes]) -> "tuple[ctypes.Array[_Message], list[ob
         message.iov = ctypes.pointer(vectors[place])
         message.iov_count = 1
     return messages, [buffers, vectors]
-
-
-def _checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF or 0xFFFF

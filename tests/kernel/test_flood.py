@@ -6,12 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from time import monotonic, sleep
 
 import pytest
 
 from hostfw.audit.message_ids import MessageId
 from hostfw.compile.outcomes import LOG_RECORDS, LOG_SOURCES, SUPPRESSED
+from hostfw.daemon.audit import SETTLE_S
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
@@ -19,7 +21,7 @@ from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
 from hostfw.model.settings import Logging
 from hostfw.model.values import FAMILIES, Family, parse_address
-from hostfw.testing.flood import flood, received, spoofed, udp_frame
+from hostfw.testing.flood import checksum, flood, received, spoofed, udp_frame
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_evidence import counters
 from hostfw.testing.lab_hostfwctl import Installation
@@ -181,6 +183,49 @@ def test_who_has_room_is_told_of_though_spoofed_sources_have_taken_the_rest(lab:
     assert log["no-room"] > 0
     assert quiet.sent - before >= 3
     assert told_of(running.entries(), quiet.address) - seen >= quiet.sent - before
+
+
+def test_garbage_is_told_of_as_what_it_is(lab: Lab, running: Service) -> None:
+    """Whatever a neighbour puts into its packets: each record is told of once, and put down to what denied it."""
+    random = Random(6)
+    frames = [garbage(family, random) for _ in range(1500) for family in FAMILIES]
+    # Until then a record may be of what was in force before the service.
+    sleep(2 * SETTLE_S)
+
+    flood(lab["peer"], "eth0", frames, count=len(frames))
+    sleep(1.5)
+
+    logs = [log_counters(lab, family)[1] for family in FAMILIES]
+    denied = [entry for entry in running.entries() if entry["MESSAGE_ID"] == MessageId.PACKET_DENIED]
+    assert all(log["records"] >= 50 for log in logs)
+    assert told(denied) == sum(log["records"] for log in logs)
+    assert {entry["HOSTFW_REASON"] for entry in denied} <= {"end-of-tier", "invalid"}
+    assert {"HOSTFW_POLICY", "HOSTFW_RULE", "HOSTFW_ORIGIN"} & {name for entry in denied for name in entry} == set()
+    assert {entry["HOSTFW_ENDPOINT"] for entry in denied} == {"eth0"}
+    assert running.process.poll() is None
+
+
+def garbage(family: Family, random: Random) -> bytes:
+    """A frame for the host with an IP header that is in order, mostly, and anything behind it."""
+    net = "192.0.2.0" if family is Family.V4 else "2001:db8::"
+    source = number(net) + random.randrange(2, 250)
+    frame = udp_frame(HOST, source, number(HOST_ADDRESS[family]), family, 9)
+    ethernet, header = frame[:14], bytearray(frame[14 : 34 if family is Family.V4 else 54])
+    body = random.choice((b"hostfw:DI|rule|default|web|0\n", b"", random.randbytes(8))) + random.randbytes(
+        random.randrange(60)
+    )
+    if family is Family.V6:
+        header[4:6] = len(body).to_bytes(2, "big")
+        header[6] = random.choice((0, 6, 17, 43, 44, 50, 51, 58, 59, 60, 132, 253))
+        return ethernet + bytes(header) + body
+    options = random.randbytes(4 * random.choice((0, 0, 0, 1, 10)))
+    header[0] = 0x45 + len(options) // 4
+    header[2:4] = (20 + len(options) + len(body)).to_bytes(2, "big")
+    header[6:8] = random.choice((b"\x00\x00", b"\x40\x00", b"\x20\x00", b"\x00\x05"))
+    header[9] = random.choice((1, 2, 6, 17, 47, 50, 51, 58, 132, 253))
+    header[10:12] = b"\0\0"
+    header[10:12] = checksum(bytes(header) + options).to_bytes(2, "big")
+    return ethernet + bytes(header) + options + body
 
 
 def test_a_restart_says_what_nobody_heard(lab: Lab, installation: Installation, tmp_path: Path) -> None:
