@@ -25,6 +25,9 @@ PATIENCE_S = 0.05
 """How long an entry waits for a journald that is busy: its socket holds 512 of them (net.unix.max_dgram_qlen)."""
 
 _DATAGRAMS = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+_MOST_BYTES = 6 * 1024
+"""Of one value: all of an entry go into one datagram, which the socket takes up to 208 KiB (net.core.wmem_default)."""
+_CUT = b"..."
 _LENGTH = struct.Struct("<Q")
 
 
@@ -88,6 +91,8 @@ def _native(fields: Mapping[str, str]) -> Iterator[bytes]:
     """Each field on a line, or where its value has more than one, with its length in front."""
     for name, value in fields.items():
         data = value.encode(errors="replace")
+        if len(data) > _MOST_BYTES:
+            data = data[: _MOST_BYTES - len(_CUT)] + _CUT
         if b"\n" in data:
             yield name.encode() + b"\n" + _LENGTH.pack(len(data)) + data + b"\n"
         else:

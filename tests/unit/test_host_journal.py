@@ -107,6 +107,15 @@ def test_a_journald_that_hangs_holds_nobody_up(journald: Journald) -> None:
     assert journald.received().startswith(b"MESSAGE=denied\n")
 
 
+def test_what_is_too_long_is_cut_and_not_refused_for_ever(journald: Journald) -> None:
+    """As what nft has to say of a thousand lines; no field of an entry takes the room of the others."""
+    SystemdJournal(journald.path).send({f"HOSTFW_{number}": "x" * 1_000_000 for number in range(30)})
+
+    fields = journald.received().splitlines()
+    assert len(fields) == 30
+    assert {field.partition(b"=")[2] for field in fields} == {b"x" * (6 * 1024 - 3) + b"..."}
+
+
 class _Full(io.StringIO):
     def write(self, _: str) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
