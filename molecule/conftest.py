@@ -140,8 +140,14 @@ def command(scenario: Path, name: str, arguments: Sequence[str] = ()) -> list[st
 
 
 def environment() -> dict[str, str]:
-    """The environment that Molecule gave us, with what a person has."""
-    return os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PY_COLORS": "0"}
+    """The environment that Molecule gave us, or a person, with the collection as it was installed for us."""
+    return os.environ | {
+        "ANSIBLE_COLLECTIONS_PATH": str(Path(sys.executable).parents[1] / "collections"),
+        "ANSIBLE_PYTHON_INTERPRETER": PYTHON,
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "PY_COLORS": "0",
+    }
 
 
 @pytest.fixture

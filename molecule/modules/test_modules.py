@@ -1,12 +1,13 @@
 """The modules by themselves, on the machine that runs Ansible: nothing of its firewall is looked at or touched."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from conftest import environment
 
 TREE = Path(__file__).parents[2]
 POLICY = {
@@ -69,14 +70,10 @@ def module(tmp_path):
             json.dumps(arguments),
             *options,
         ]
-        environment = os.environ | {
-            "ANSIBLE_COLLECTIONS_PATH": str(Path(sys.executable).parents[1] / "collections"),
-            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
-            "ANSIBLE_NOCOLOR": "1",
-        }
-        done = subprocess.run(argv, check=False, capture_output=True, text=True, env=environment, timeout=60)
+        minimal = {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"}
+        done = subprocess.run(
+            argv, check=False, capture_output=True, text=True, env=environment() | minimal, timeout=60
+        )
         assert " => {" in done.stdout, done.stdout + done.stderr
         return json.JSONDecoder().raw_decode(done.stdout.partition(" => ")[2])[0]
 

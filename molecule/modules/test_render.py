@@ -1,12 +1,13 @@
 """What the role makes on the controller, without any host."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from conftest import environment
 
 TREE = Path(__file__).parents[2]
 PLAYBOOK = """
@@ -54,12 +55,7 @@ def render(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ
-            | {
-                "ANSIBLE_COLLECTIONS_PATH": str(Path(sys.executable).parents[1] / "collections"),
-                "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
-                "ANSIBLE_NOCOLOR": "1",
-            },
+            env=environment(),
             timeout=100,
         )
         return done.returncode, done.stdout, etc

@@ -1,10 +1,11 @@
 """What the rollout playbook does before it touches any host."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from conftest import environment
 
 
 def test_a_host_that_cannot_be_reached_ends_the_rollout_before_it_begins(tmp_path):
@@ -15,11 +16,6 @@ def test_a_host_that_cannot_be_reached_ends_the_rollout_before_it_begins(tmp_pat
     }
     (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
     playbook = str(Path(sys.executable).with_name("ansible-playbook"))
-    environment = os.environ | {
-        "ANSIBLE_COLLECTIONS_PATH": str(Path(sys.executable).parents[1] / "collections"),
-        "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
-        "ANSIBLE_NOCOLOR": "1",
-    }
 
     done = subprocess.run(
         [playbook, "-i", str(tmp_path / "inventory.json"), "hostfw.hostfw.rollout"],
@@ -27,7 +23,7 @@ def test_a_host_that_cannot_be_reached_ends_the_rollout_before_it_begins(tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=environment(),
         timeout=100,
     )
 
