@@ -68,8 +68,14 @@ def policy_steps(place: Place, policy: PlannedPolicy, packet: Packet) -> Generat
 
 def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: Packet) -> Step:
     missed = first_mismatch(rule, packet)
-    return replace(
-        place.step(Verdict.NEXT if missed or policy.staged else _RULE_VERDICTS[rule.action], Reason.RULE),
+    # Written out, since a packet may pass tens of thousands of rules, and what asks of many packets waits for it.
+    return Step(
+        Verdict.NEXT if missed or policy.staged else _RULE_VERDICTS[rule.action],
+        Reason.RULE,
+        place.interface,
+        place.direction,
+        None if place.endpoint is None else place.endpoint.name,
+        policy_class=place.policy_class,
         tier=policy.tier,
         policy=policy.name,
         rule=rule.identity,
