@@ -4,7 +4,7 @@ from hostfw.cli.console import Console, ExitCode, table
 from hostfw.cli.documents import Document, document, document_text
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
-from hostfw.engine.engine import History
+from hostfw.engine.history import History
 from hostfw.host.state import Stored
 
 _HEADINGS = ("NUMBER", "GENERATION", "APPLIED", "POLICIES", "ENDPOINTS", "STATE")

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
-from hostfw.engine.engine import Engine, LockoutQuestion
+from hostfw.engine.apply import LockoutQuestion
+from hostfw.engine.engine import Engine
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration, read_feeds

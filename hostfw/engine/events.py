@@ -1,11 +1,18 @@
-"""What became of a generation: the one place where that becomes an event."""
+"""What became of a generation: the one place where that becomes an event, remembered and announced."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 
+from hostfw.audit.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
+from hostfw.engine.enforce import counts
+from hostfw.engine.generation import Refused
 from hostfw.engine.host import Directories, Host
+from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.events import Event, EventKind, load_event, save_event
 from hostfw.host.stored import StateError
+from hostfw.model.problems import errors
+
+Counts = tuple[tuple[str, int], ...]
 
 
 def note(directories: Directories, host: Host, event: Event, entry: Mapping[str, str]) -> Event:
@@ -24,3 +31,36 @@ def note(directories: Directories, host: Host, event: Event, entry: Mapping[str,
             save_event(directories.state, event)
         host.announce(entry)
     return event
+
+
+def note_refused(directories: Directories, host: Host, refused: Refused) -> Refused:
+    """Note that a configuration was refused."""
+    wrong = errors(refused.problems)
+    first = f"{wrong[0].position.file_line}: {wrong[0].message}" if wrong else ""
+    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    event = Event(EventKind.REFUSED, host.now(), reason=f"{first}{more}")
+    note(directories, host, event, generation_refused(refused.problems))
+    return refused
+
+
+def note_failed(directories: Directories, host: Host, failure: Failed, generation: str) -> Failed:
+    """Note that a generation could not be put into force."""
+    event = Event(EventKind.FAILED, host.now(), generation, failure.message)
+    note(directories, host, event, generation_failed(generation, failure.message, failure.in_force, failure.hint))
+    return failure
+
+
+def note_applied(directories: Directories, host: Host, applied: Applied, within_s: float) -> None:
+    """Note that a generation is in force: accepted, or for so many seconds."""
+    generation, pending = applied.generation, applied.pending
+    if pending is None:
+        kind, entry = EventKind.APPLIED, generation_applied(generation.id, *three(counts(generation)))
+    else:
+        kind, entry = EventKind.AWAITING, generation_awaiting(generation.id, within_s, pending.deadline)
+    note(directories, host, Event(kind, host.now(), generation.id), entry)
+
+
+def three(counted: Counts) -> tuple[int, int, int]:
+    """The numbers of policies, endpoints and interfaces."""
+    found = dict(counted)
+    return found.get("policies", 0), found.get("endpoints", 0), found.get("interfaces", 0)

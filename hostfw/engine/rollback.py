@@ -7,7 +7,7 @@ from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, en
 from hostfw.engine.events import note
 from hostfw.engine.generation import Generation, build, script_id
 from hostfw.engine.inspection import inspect
-from hostfw.engine.outcomes import Failed, TakenBack
+from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
 from hostfw.host.errors import HostError
 from hostfw.host.events import Event, EventKind
 from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
@@ -53,6 +53,17 @@ def settle(writer: Writer) -> TakenBack | Failed | None:
         return None
     reason = due(pending, armed, writer.host.boot_id(), writer.host.monotonic())
     return None if reason is None else take_back(writer, pending, reason)
+
+
+def rollback(writer: Writer, if_pending: str | None) -> TakenBack | NothingPending | Failed:
+    """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come."""
+    settled = settle(writer)
+    if settled is not None:
+        return settled
+    pending, _ = load_pending(writer.directories.state)
+    if pending is None or if_pending not in (None, pending.token):
+        return NothingPending()
+    return take_back(writer, pending, BY_HAND if if_pending is None else DEADLINE)
 
 
 def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack | Failed:

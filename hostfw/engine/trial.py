@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from hostfw.engine.acceptance import accepted_of
 from hostfw.engine.confirm import objection
-from hostfw.engine.enforce import Writer, counts, enforce
+from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.generation import Generation
+from hostfw.engine.host import Host
 from hostfw.engine.installed import drift
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
 from hostfw.engine.rollback import end, note_confirmed, settle
@@ -23,7 +25,7 @@ from hostfw.host.pending import (
     save_armed,
     save_pending,
 )
-from hostfw.host.state import Accepted, accept_generation, accepted_number, load_accepted, store_generation
+from hostfw.host.state import accept_generation, accepted_number, load_accepted, store_generation
 from hostfw.nft.change import Change
 
 
@@ -139,19 +141,18 @@ def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
     return Confirmed(pending, pending.id)
 
 
-def waits(pending: Pending, left_s: float) -> Failed:
+def left_s(pending: Pending, host: Host) -> float:
+    """How many seconds what is pending may still be confirmed."""
+    return max(pending.deadline_monotonic_s - host.monotonic(), 0)
+
+
+def waits(pending: Pending, seconds: float) -> Failed:
     """Why nothing else may be put into force or accepted now."""
     return Failed(
-        f"generation {pending.id} is in force for {max(left_s, 0):.0f} more seconds, unless it is confirmed",
+        f"generation {pending.id} is in force for {seconds:.0f} more seconds, unless it is confirmed",
         "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back, `apply --confirm-within` replaces it",
         in_force="nothing was changed",
     )
-
-
-def accepted_of(generation: Generation, writer: Writer) -> Accepted:
-    """A generation as it is stored."""
-    configuration = generation.inspected.configuration
-    return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation))
 
 
 def _begin(writer: Writer, generation: Generation, within_s: float) -> _Trial | Failed:
@@ -195,8 +196,7 @@ def _objection(writer: Writer, pending: Pending) -> Failed | None:
 
 
 def _fate(writer: Writer, pending: Pending) -> str:
-    left_s = max(pending.deadline_monotonic_s - writer.host.monotonic(), 0)
-    return f"generation {pending.id} is taken back in {left_s:.0f} s"
+    return f"generation {pending.id} is taken back in {left_s(pending, writer.host):.0f} s"
 
 
 def _nothing_to_confirm(writer: Writer) -> Confirmed | TooLate | Failed:

@@ -5,10 +5,12 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
+from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced, Writer, enforce
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.host.pending import load_pending
@@ -60,7 +62,10 @@ def resume(writer: Writer) -> Resumed | Failed:
 
 
 def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
-    """Put the configuration of a generation into force for the host as it is now; the same one if nothing differs."""
+    """Put the configuration of a generation into force for the host as it is now, and accept that if it is accepted.
+
+    It is the same generation if nothing differs.
+    """
     facts = writer.host.observe(generation.inspected.settings.node)
     built = build(generation.inspected, facts, writer.memory.building if writer.memory else None)
     if isinstance(built, Refused):
@@ -71,7 +76,14 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
             writer.hearers.in_force(built)
         return Applied(built, Change())
     enforced = enforce(built, writer)
-    return enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
+    if isinstance(enforced, Failed):
+        return enforced
+    state = writer.directories.state
+    pending, _ = load_pending(state)
+    accepted, _ = accepted_now(state, writer.memory)
+    is_accepted = pending is None and accepted is not None and accepted.configuration == built.inspected.configuration
+    warnings = accept_as(writer, accepted_of(built, writer)) if is_accepted else ()
+    return Applied(built, enforced.change, (*enforced.warnings, *warnings))
 
 
 def protect(writer: Writer, settings: Settings) -> Generation | Failed:
