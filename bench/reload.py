@@ -68,7 +68,7 @@ class Living:
     memory: Memory = field(default_factory=Memory)
 
     def reload_s(self, *, changes: bool = True) -> float:
-        """How long a reload takes, in seconds, which sends something or nothing; the collector rests as in the service."""
+        """How long a reload takes, in seconds, sending something or nothing; the collector rests as in the service."""
         gc.disable()
         try:
             return self._reload_s(changes=changes)
