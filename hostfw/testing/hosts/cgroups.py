@@ -23,6 +23,11 @@ def remove_groups(name: str) -> None:
                 group.rmdir()
 
 
+def known_groups() -> frozenset[str]:
+    """The names of hosts that have control groups, running or not."""
+    return frozenset(group.name for root in _hierarchies() for group in (root / _GROUP).glob("*/"))
+
+
 def _hierarchies() -> tuple[Path, ...]:
     """Where the unified hierarchy is mounted, and beside controllers of version 1 systemd's own one."""
     mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())

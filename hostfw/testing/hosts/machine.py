@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from hostfw.testing.hosts.cgroups import make_groups, remove_groups
+from hostfw.testing.hosts.cgroups import known_groups, make_groups, remove_groups
 from hostfw.testing.hosts.image import DISK, Release, root_image
 from hostfw.testing.hosts.wire import Uplink, plug
 from hostfw.testing.lab_namespace import LabError, inside, namespace
@@ -250,10 +250,10 @@ def console(tree: Tree) -> str:
 
 def sweep() -> None:
     """Remove what hosts left whose process was killed: those named after a process that is gone."""
-    for directory in TREES.glob("t*-*"):
-        pid = directory.name.removeprefix("t").partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            remove_tree(Tree(directory.name, Release.BOOKWORM, (), directory))
+    for name in {path.name for path in TREES.glob("t*-*")} | known_groups():
+        pid = name.removeprefix("t").partition("-")[0]
+        if name.startswith("t") and pid.isdigit() and not Path("/proc", pid).exists():
+            remove_tree(Tree(name, Release.BOOKWORM, (), TREES / name))
 
 
 def _apart(script: str, tree: Tree, argv: Sequence[str]) -> list[str]:
