@@ -1,6 +1,5 @@
 """Cost that follows the change: what an engine that remembers reads, compiles and sends, and what makes it forget."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from hostfw.model.plan import Plan, PlannedSide
 from hostfw.model.sources import Configuration
 from hostfw.model.values import TCP, PortRange
 from hostfw.nft.change import Change
+from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve import resolve
 from hostfw.testing.fakes import FakeClock, FakeKernel
 
@@ -221,7 +221,7 @@ def _plan(root: Path) -> Plan:
 
 
 @pytest.fixture(name="chains")
-def _chains(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def _chains(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The purposes of the chains that are made."""
     made: list[str] = []
     right = TableBuilder.chain
@@ -254,6 +254,7 @@ def test_what_no_plan_uses_any_more_is_forgotten(living: Living, monkeypatch: py
     """However many plans have passed, there are not many more objects than the last one has."""
     monkeypatch.setattr("hostfw.compile.memory._LITTER_OF_FEW", 10)
     memory = Compiled()
+    ruleset = Ruleset(())
     for number in range(12):
         configurations.write(living.root / f"{number}" / "etc", POLICIES)
         text = living.root / f"{number}" / "etc" / "policies" / "00003.yaml"
