@@ -35,7 +35,11 @@ def run(options: Options, console: Console) -> ExitCode:
         return complain_of(status, console)
     accepted = load_accepted_of(options)
     service = _service(engine)
-    is_pending = accepted is not None and _is_pending(accepted.configuration, options.config_dir)
+    is_pending = (
+        accepted is not None
+        and _is_what_is_in_force(accepted, status)
+        and _is_pending(accepted.configuration, options.config_dir)
+    )
     blocked = block_state(Ground(engine.directories, engine.host))
     if options.output is Output.TABLE:
         if blocked is not None:
@@ -241,6 +245,11 @@ def _event_item(event: Event | None) -> Document | None:
 def _differ(accepted: Configuration, read: Configuration) -> bool:
     """Whether the files say something else; where they are does not matter."""
     return _digests(accepted) != _digests(read)
+
+
+def _is_what_is_in_force(accepted: Accepted, status: Status) -> bool:
+    """Whether what is in force is of the accepted files: not if a full disk kept it from being accepted."""
+    return status.record is None or status.record.id == accepted.id or status.pending is not None
 
 
 def _is_pending(accepted: Configuration, config_dir: Path) -> bool:
