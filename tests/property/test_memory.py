@@ -71,6 +71,9 @@ _steps = st.lists(
     st.tuples(st.one_of(edits.map(tuple), st.tuples(_big_edits)), st.sampled_from(HOSTS)), min_size=1, max_size=8
 )
 _health = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+# An example is a whole history, or six compilations: of a quarter as many as of others.
+_fewer = settings(_health, max_examples=max(settings().max_examples // 4, 10))
+_patient = pytest.mark.timeout(900)
 
 
 @dataclass(slots=True)
@@ -141,7 +144,8 @@ def _held(kernel: FakeKernel) -> Mapping[str, object]:
     }
 
 
-@_health
+@_patient
+@_fewer
 @given(steps=_steps, feeds=st.lists(st.sampled_from(_FEEDS), min_size=8, max_size=8))
 def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]], feeds: list[str]) -> None:
     """After every edit of files, feeds and interfaces: scripts, plans, problems, and what the kernel then holds."""
@@ -172,7 +176,8 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
             assert set(place.memory.held.record.chains) == set(digests(place.kernel.read_tables()))
 
 
-@_health
+@_patient
+@_fewer
 @given(data=st.data())
 def test_plans_compile_alike_with_the_memory_of_other_plans(data: st.DataObject) -> None:
     """Whatever was compiled before, in a layout that cuts wherever it can."""
