@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -48,7 +49,12 @@ def soak(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the count of examples follow `--soak`, unless a profile is named."""
+    """Let the count of examples follow `--soak`, unless a profile is named.
+
+    A shell has its background jobs ignore Ctrl-C, and what they start inherits that; some tests send it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--soak") and not config.getoption("--hypothesis-profile", None):
         settings.load_profile("soak")
 
