@@ -20,7 +20,6 @@ from hostfw.engine.generation import Generation
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.clock import monotonic
-from hostfw.host.in_force import load_in_force
 from hostfw.host.nft_events import NftListener
 from hostfw.host.nft_news import NftNews, Transaction, What
 from hostfw.model.values import Family
@@ -166,12 +165,10 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
             return status
         if status.in_force and not status.drift:
             return None
-    record, _ = load_in_force(engine.directories.run)
-    if current is None or record is None or record.id != current.id:
-        # Another hostfwctl has put something into force, as one does that found us hanging: take that over.
+    if current is None:
         return engine.resume()
     repaired = engine.repair(current)
-    if isinstance(repaired, Failed) or not (damage.emptied or damage.everything):
+    if not isinstance(repaired, Enforced) or not (damage.emptied or damage.everything):
         return repaired
     # A set that is there by its name is taken for what the name says, unless we know better.
     refilled = engine.refill(current, _named(current) if damage.everything else damage.emptied)

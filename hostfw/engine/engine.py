@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hostfw.engine.apply import LockoutQuestion, apply
-from hostfw.engine.enforce import Enforced, Hearers, Writer, enforce
+from hostfw.engine.enforce import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
@@ -34,7 +34,7 @@ from hostfw.engine.refill import Name as SetName
 from hostfw.engine.refill import refill
 from hostfw.engine.rollback import due, rollback, settle
 from hostfw.engine.trial import confirm, left_s
-from hostfw.engine.upkeep import Resumed, follow, protect, resume
+from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume
 from hostfw.host.errors import HostError
 from hostfw.host.events import load_event
 from hostfw.host.in_force import load_in_force
@@ -123,9 +123,12 @@ class Engine:
         """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
         return self._write(lambda writer: follow(writer, generation))
 
-    def repair(self, generation: Generation) -> Enforced | Failed:
-        """Put a generation into force again that another's hand has damaged, in all but the elements of its sets."""
-        return self._write(lambda writer: enforce(generation, writer))
+    def repair(self, generation: Generation) -> Enforced | Resumed | Failed:
+        """Put a generation into force again that another's hand has damaged, in all but the elements of its sets.
+
+        What another hostfwctl has put in its place meanwhile is taken over.
+        """
+        return self._write(lambda writer: repair(writer, generation))
 
     def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
         """Give sets and maps that are there the elements again that a generation has in them."""

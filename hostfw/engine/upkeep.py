@@ -13,6 +13,7 @@ from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
+from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import load_pending
 from hostfw.host.state import load_accepted, load_generation
 from hostfw.model.facts import HostFacts
@@ -64,8 +65,11 @@ def resume(writer: Writer) -> Resumed | Failed:
 def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
     """Put the configuration of a generation into force for the host as it is now, and accept that if it is accepted.
 
-    It is the same generation if nothing differs.
+    It is the same generation if nothing differs, or if it turns out that another one is in force.
     """
+    if _is_another_in_force(writer, generation):
+        resumed = resume(writer)
+        return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
     facts = writer.host.observe(generation.inspected.settings.node)
     built = build(generation.inspected, facts, writer.memory.building if writer.memory else None)
     if isinstance(built, Refused):
@@ -84,6 +88,20 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     is_accepted = pending is None and accepted is not None and accepted.configuration == built.inspected.configuration
     warnings = accept_as(writer, accepted_of(built, writer)) if is_accepted else ()
     return Applied(built, enforced.change, (*enforced.warnings, *warnings))
+
+
+def repair(writer: Writer, generation: Generation) -> Enforced | Resumed | Failed:
+    """Put a generation into force again that another's hand has damaged, in all but the elements of its sets."""
+    return resume(writer) if _is_another_in_force(writer, generation) else enforce(generation, writer)
+
+
+def _is_another_in_force(writer: Writer, generation: Generation) -> bool:
+    """Whether another hostfwctl has changed what is in force, as one does that finds the service hanging.
+
+    To be asked by who holds the lock: what it did is not done before it is written down.
+    """
+    record, _ = load_in_force(writer.directories.run)
+    return record is not None and record.id != generation.id
 
 
 def protect(writer: Writer, settings: Settings) -> Generation | Failed:

@@ -90,8 +90,8 @@ def _listens(installation: Installation) -> bool:
         return probe.connect_ex(str(socket_path(installation.run))) == 0
 
 
-def _wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
+def _wait(condition: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.01)
@@ -358,3 +358,22 @@ def test_figures_for_prometheus_are_written_where_the_settings_say(
     settings.unlink()
     hostfwctl("reload")
     _wait(lambda: not path.exists())
+
+
+def test_what_another_hostfwctl_did_to_a_hanging_service_is_taken_over(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """A trial that its deadline takes back past a service that hangs is not put back once that goes on."""
+    _configure(service.installation, 82)
+    hostfwctl("apply", "--confirm-within", "2s")
+    assert _reaches(lab, 82)
+    service.daemon.send_signal(signal.SIGSTOP)
+    try:
+        _wait(lambda: not _reaches(lab, 82), 60)
+    finally:
+        service.daemon.send_signal(signal.SIGCONT)
+    time.sleep(1)
+    assert not _reaches(lab, 82)
+    assert _reaches(lab, 80)
+    status = json.loads(hostfwctl("status", "-o", "json").stdout)
+    assert status["generation"] == status["accepted"] == status["service"]["generation"]
