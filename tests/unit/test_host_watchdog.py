@@ -138,11 +138,14 @@ def test_what_may_not_be_seen_is_not_systemd(tmp_path: Path) -> None:
 def test_a_service_in_a_sandbox_is_where_its_timers_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may not look at the first process, but systemd told it that it is no child of a service."""
 
-    def refuse(path: Path) -> None:
-        raise PermissionError(str(path))
-
     look = Path.stat
-    monkeypatch.setattr(Path, "stat", lambda path: refuse(path) if "1/ns" in str(path) else look(path))
+
+    def refused(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if "1/ns" in str(path):
+            raise PermissionError(str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refused)
     found = []
     for pid in (os.getpid(), os.getppid()):
         monkeypatch.setenv("SYSTEMD_EXEC_PID", str(pid))
