@@ -137,7 +137,6 @@ def test_what_may_not_be_seen_is_not_systemd(tmp_path: Path) -> None:
 
 def test_a_service_in_a_sandbox_is_where_its_timers_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may not look at the first process, but systemd told it that it is no child of a service."""
-
     look = Path.stat
 
     def refused(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
