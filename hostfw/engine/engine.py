@@ -121,14 +121,14 @@ class Engine:
 
     def follow(self, generation: Generation) -> Applied | Refused | Failed:
         """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
-        return self._write(lambda writer: follow(writer, generation))
+        return self._write(lambda writer: follow(writer, generation), likely=True)
 
     def repair(self, generation: Generation) -> Enforced | Resumed | Failed:
         """Put a generation into force again that another's hand has damaged, in all but the elements of its sets.
 
         What another hostfwctl has put in its place meanwhile is taken over.
         """
-        return self._write(lambda writer: repair(writer, generation))
+        return self._write(lambda writer: repair(writer, generation), likely=True)
 
     def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
         """Give sets and maps that are there the elements again that a generation has in them."""
