@@ -1,12 +1,13 @@
 """Collects the objects of one table while it is laid out; equal content becomes one object."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from hostfw.compile import names
 from hostfw.compile.costs import CostModel
 from hostfw.compile.store import Store
+from hostfw.compile.tails import own_rules
 from hostfw.model.cidr_set import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
@@ -53,6 +54,10 @@ class TableBuilder:
     def chain(self, purpose: str, rules: Iterable[Rule]) -> str:
         """A chain of this content."""
         return self._add(self._store.chains, names.chain(purpose, rules, self.family))
+
+    def own_rules(self, rules: Sequence[Rule], tail: Sequence[Rule]) -> Sequence[Rule] | None:
+        """The rules in front of a tail that is there anyway, None where they have to be told with it."""
+        return own_rules(rules, tail, self._store.returning)
 
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
         """The chain that was made for a cause, made now if it is the first time."""

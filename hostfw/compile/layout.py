@@ -31,6 +31,7 @@ from hostfw.nft.objects import (
     Drop,
     ElementType,
     Goto,
+    Jump,
     Key,
     Match,
     Rule,
@@ -165,8 +166,9 @@ class Layout:
             else:
                 leaves[which] = rules, [run]
         widest = max(width, key=width.__getitem__)
+        tail = leaves[widest][0]
         others = [leaf for which, leaf in leaves.items() if which != widest]
-        causes = ((leaf[1][0].first, leaf) for leaf in others)
+        causes = ((runs[0].first, (rules, runs, tail)) for rules, runs in others)
         verdicts = piece.recall_each(causes, partial(self._port_verdict, purpose))
         targets: list[tuple[PortRange, Verdict]] = []
         for (_, runs), (_, verdict) in zip(others, verdicts, strict=True):
@@ -175,7 +177,7 @@ class Layout:
             else:
                 targets.extend((run, verdict) for run in joined(runs))
         targets.sort(key=lambda target: target[0].first)
-        return [*self._dispatch_ports(purpose, targets), *leaves[widest][0]]
+        return [*self._dispatch_ports(purpose, targets), *tail]
 
     def _port_leaf(
         self, purpose: str, cell: Cell, run: PortRange, relevant: tuple[Segment, ...], piece: Piece
@@ -184,10 +186,10 @@ class Layout:
         return self.memory.one_list(rules)
 
     def _port_verdict(
-        self, purpose: str, _: int, leaf: tuple[tuple[Rule, ...], list[PortRange]], _piece: Piece
+        self, purpose: str, _: int, leaf: tuple[tuple[Rule, ...], list[PortRange], tuple[Rule, ...]], _piece: Piece
     ) -> Verdict:
-        rules, runs = leaf
-        return self._verdict(f"{purpose}/{label(runs)}", rules)
+        rules, runs, tail = leaf
+        return self._verdict(f"{purpose}/{label(runs)}", rules, tail)
 
     def _dispatch_ports(self, purpose: str, targets: list[tuple[PortRange, Verdict]]) -> Iterator[Rule]:
         if len(targets) <= self.builder.costs.linear_ports:
@@ -208,13 +210,19 @@ class Layout:
             name = self.builder.verdict_map(f"{purpose}/ranges", ElementType.PORT, tuple(wide), interval=True)
             yield Rule((), (Vmap(Key.DPORT, name),))
 
-    def _verdict(self, purpose: str, rules: Sequence[Rule]) -> Verdict:
-        """The verdict that leads through the rules: theirs, if it is all that they hold, or a goto to a chain."""
+    def _verdict(self, purpose: str, rules: Sequence[Rule], tail: Sequence[Rule]) -> Verdict:
+        """The verdict that leads through the rules: theirs, if it is all that they hold, or that of a chain.
+
+        `tail` is what a packet meets next that comes back from there.
+        """
         match rules:
             case [Rule((), (Accept() | Drop() | Goto() as verdict,))]:
                 return verdict
             case _:
-                return Goto(self.builder.chain(purpose, list(rules)))
+                own = self.builder.own_rules(rules, tail)
+                if own is None:
+                    return Goto(self.builder.chain(purpose, rules))
+                return Jump(self.builder.chain(purpose, own))
 
     def _by_address(self, purpose: str, found: list[Region], cell: Cell, piece: Piece, *, source: bool) -> list[Rule]:
         """Verdict maps by prefix, one a length and longest first, then the rules for all other addresses."""
@@ -228,7 +236,10 @@ class Layout:
             make = partial(self._region_leaf, leaf, region, cell, source)
             rules = piece.recall((key, prefix), region.segments, make)
             if region.parent is not None and rules is not effective[region.parent]:
-                verdict = piece.recall(("verdict", key, prefix), rules, partial(self._region_verdict, leaf, rules))
+                # Behind the map of this length stand those of the shorter ones, which lead to the region around it.
+                around = effective[region.parent]
+                make_verdict = partial(self._region_verdict, leaf, rules, around)
+                verdict = piece.recall(("verdict", key, prefix), (rules, around), make_verdict)
                 elements[prefix.length].append((prefix.address, verdict))
             effective[prefix] = rules
         maps = [
@@ -244,8 +255,8 @@ class Layout:
         within = replace(cell, source=region.prefix) if source else replace(cell, destination=region.prefix)
         return self.memory.one_list(self._leaf(purpose, region.segments, within, piece))
 
-    def _region_verdict(self, purpose: str, rules: Sequence[Rule], _: Piece) -> Verdict:
-        return self._verdict(purpose, rules)
+    def _region_verdict(self, purpose: str, rules: Sequence[Rule], around: Sequence[Rule], _: Piece) -> Verdict:
+        return self._verdict(purpose, rules, around)
 
 
 def _worked_out(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hostfw.compile.tails import Returning
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
     BaseChain,
@@ -47,10 +48,14 @@ class Store:
     sets: dict[str, Set] = field(default_factory=dict)
     maps: dict[str, VerdictMap] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
+    returning: Returning = field(init=False)
     _uses: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
     _in_order: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
     _declared: frozenset[str] = frozenset()
     _base_chains: tuple[BaseChain, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.returning = Returning(self.chains, self.maps)
 
     @property
     def made(self) -> int:

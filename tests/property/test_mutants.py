@@ -4,14 +4,14 @@ Each mutant is one mistake that somebody could make. None that survives is toler
 see.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from hostfw.compile import addresses, dispatch, layout, matches, ports, program, ruleset
+from hostfw.compile import addresses, builder, dispatch, layout, matches, ports, program, ruleset, tails
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import port_runs
 from hostfw.compile.costs import DEFAULT_COSTS
@@ -200,6 +200,17 @@ def _enforced_staging(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _returning_into_the_tail(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tails.Returning, "of_rule", lambda *_: False)
+
+
+def _tail_taken_for_granted(patch: pytest.MonkeyPatch) -> None:
+    def cut(rules: Sequence[Rule], tail: Sequence[Rule], _: object) -> Sequence[Rule] | None:
+        return rules[: -len(tail)] if 0 < len(tail) < len(rules) else None
+
+    patch.setattr(builder, "own_rules", cut)
+
+
 MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("the end of a tier denies nothing", _no_end_of_tier),
     ("a Pass only counts", _lost_pass),
@@ -221,6 +232,8 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("routed neighbour discovery is let in", _far_neighbours),
     ("lo is open though an endpoint is bound to it", _loopback_always_open),
     ("staged policies are enforced", _enforced_staging),
+    ("a Pass of a leaf goes on behind the dispatch", _returning_into_the_tail),
+    ("every leaf is taken to end as the rules behind the dispatch do", _tail_taken_for_granted),
 )
 
 

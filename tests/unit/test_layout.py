@@ -24,7 +24,7 @@ from hostfw.model.plan import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, UDP, Action, Cidr, Direction, Family, PortRange, parse_cidr
-from hostfw.nft.objects import Ruleset
+from hostfw.nft.objects import Chain, Jump, Ruleset
 from hostfw.nft.simulate import simulate
 
 LOOKUPS = CostModel(
@@ -224,3 +224,65 @@ def test_sources_of_many_rules_become_one_lookup_a_length() -> None:
 
     assert [len(m.elements) for m in table.maps] == [500, 500]
     assert max(len(chain.rules) for chain in table.chains) < DEFAULT_COSTS.linear_rules
+
+
+def _leaves(ruleset: Ruleset, purpose: str) -> list[Chain]:
+    return [chain for chain in ruleset.tables[0].chains if chain.name.startswith(purpose)]
+
+
+def test_a_leaf_does_not_repeat_what_follows_the_dispatch() -> None:
+    """It has its own rules and comes back; the end of the tier is there once for all ports."""
+    rules = [_rule(Action.ALLOW, n, protocol=TCP, source=_NETS, destination=_port(1000 + n)) for n in range(100)]
+    ruleset = compile_plan(_plan(*rules))
+
+    (ports,) = ruleset.tables[0].maps
+    assert {type(verdict) for _, verdict in ports.elements} == {Jump}
+    leaves = _leaves(ruleset, "in/tcp/1")
+    assert len(leaves) == 100
+    assert {len(leaf.rules) for leaf in leaves} == {2}, "one for each net"
+    assert _allowed(ruleset, 999, 1000, 1099, 1100) == [1000, 1099]
+    assert not simulate(ruleset, _packet(1000, source=0x0B000001)).accepted
+
+
+def test_a_leaf_of_addresses_comes_back_to_the_region_around_it() -> None:
+    """Its own rules, then those of the wider prefix, which has a map of its own behind."""
+    wide = _rule(Action.ALLOW, 999, protocol=TCP, source=_net("10.0.0.0/8"))
+    nets = [replace(_net(f"10.0.{n}.0/24"), ports=_ports(5000 + n % 2)) for n in range(100)]
+    narrow = [_rule(Action.DENY, n, protocol=TCP, source=side) for n, side in enumerate(nets)]
+    ruleset = compile_plan(_plan(*narrow, wide))
+
+    narrower = [_packet(443, source=0x0A000501, source_port=port) for port in (40000, 5000, 5001)]
+    assert [simulate(ruleset, packet).accepted for packet in narrower] == [True, True, False]
+    assert simulate(ruleset, _packet(443, source=0x0A010001)).accepted
+    assert not simulate(ruleset, _packet(443, source=0x0B000001)).accepted
+    elements = [verdict for m in ruleset.tables[0].maps for _, verdict in m.elements]
+    assert Jump in {type(verdict) for verdict in elements}
+
+
+def test_a_leaf_that_returns_is_gone_to_with_all_its_rules() -> None:
+    """A Pass returns to the list of tiers, past what follows the dispatch."""
+    rules = [_rule(Action.ALLOW, n, protocol=TCP, source=_NETS, destination=_port(1000 + n)) for n in range(100)]
+    passing = _rule(Action.PASS, 100, protocol=TCP, source=_NETS, destination=_port(1050))
+    last = _rule(Action.DENY, 101, protocol=TCP)
+    first = PlannedPolicy("GlobalNetworkPolicy", "p", "default", None, (passing, *rules, last))
+    allows = PlannedPolicy("GlobalNetworkPolicy", "q", "after", None, (_rule(Action.ALLOW, 200, protocol=TCP),))
+    tiers = PlannedTier("default", Action.DENY, (first,)), PlannedTier("after", Action.DENY, (allows,))
+    plan = _plan()
+    endpoint = PlannedEndpoint("eth0", PlannedDirection(tiers), PlannedDirection())
+
+    ruleset = compile_plan(replace(plan, endpoints=(endpoint,)))
+
+    assert _allowed(ruleset, 1050) == [1050]
+    assert simulate(ruleset, _packet(1050, source=0x0A000105)).accepted, "the next tier allows it"
+    assert not simulate(ruleset, _packet(2000)).accepted
+
+
+def _port(number: int) -> PlannedSide:
+    return PlannedSide(ports=_ports(number))
+
+
+def _net(text: str) -> PlannedSide:
+    return PlannedSide(nets=(_cidr(text),))
+
+
+_NETS = PlannedSide(nets=(_cidr("10.0.0.0/16"), _cidr("10.2.0.0/16")))
