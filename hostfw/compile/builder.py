@@ -11,8 +11,10 @@ from hostfw.compile.tails import own_rules
 from hostfw.model.cidr_set import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
+    Accept,
     BaseChain,
     Chain,
+    Drop,
     Dynamic,
     Element,
     ElementType,
@@ -68,8 +70,13 @@ class TableBuilder:
     def base_chain(
         self, hook: Hook, rules: list[Rule], priority: Priority = Priority.FILTER, *, policy_drop: bool = False
     ) -> None:
-        """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel."""
-        self._base_chains.append(BaseChain(hook, priority, policy_drop, names.signed(rules, self.family)))
+        """The chain of a hook; its last rule carries the digest of them all, to be read back from the kernel.
+
+        No packet gets past that last rule: the next generation is put behind it before it takes over.
+        """
+        undecided = Rule((), (Drop() if policy_drop else Accept(),))
+        ends = () if not rules or rules[-1].is_final else (undecided,)
+        self._base_chains.append(BaseChain(hook, priority, policy_drop, names.signed((*rules, *ends), self.family)))
 
     def address_sets(self, cidrs: Cidrs, comment: str = "", *, fed: bool = False) -> tuple[SetRef, ...]:
         """Hash sets that together hold these prefixes, one set a prefix length, shortest last.

@@ -52,6 +52,10 @@ class Quiet:
         with self._unheard(len(contents.elements)):
             self._nftables.refill(family, contents)
 
+    def turn(self, deletions: Iterable[Deletion]) -> None:
+        """Delete rules in one transaction, so that packets meet those behind them. Raises NetlinkError."""
+        self._nftables.turn(deletions)
+
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""
         self._nftables.delete(deletions)

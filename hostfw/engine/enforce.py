@@ -96,7 +96,7 @@ def enforce(
         return stopped
     writer.hearers.about(generation)
     fill(planned.edits, nftables, directories.run)
-    stopped = send(planned.switch, nftables) if present.ruleset is None else _commit(planned.switch, nftables)
+    stopped = _switch(planned, nftables, known=present.ruleset is not None)
     if stopped is not None:
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
@@ -156,6 +156,20 @@ def _prepare(script: str, nftables: Nftables) -> Failed | None:
     """Commit what adds and no more; None if it is done."""
     stopped = _commit(script, nftables)
     return None if stopped is None else replace(stopped, in_force=UNCHANGED)
+
+
+def _switch(planned: Change, nftables: Nftables, *, known: bool) -> Failed | None:
+    """Let packets meet what was prepared; None if they do. `known` is whether a memory knows what is there."""
+    if planned.turn:
+        try:
+            nftables.turn(planned.turn)
+        except NetlinkError as error:
+            if error.errno == errno.ETIMEDOUT:
+                return Failed(error.message, error.hint, UNKNOWN)
+            # Another hand was at the base chains since we looked: the script does not ask what they hold.
+        else:
+            return None
+    return _commit(planned.switch, nftables) if known and not planned.turn else send(planned.switch, nftables)
 
 
 def _commit(script: str, nftables: Nftables) -> Failed | None:

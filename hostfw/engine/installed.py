@@ -7,7 +7,7 @@ from hostfw.host.in_force import InForce
 from hostfw.host.nf_tables import KernelChain
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
-from hostfw.nft.change import InstalledBaseChain, InstalledTable, as_installed
+from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
 from hostfw.nft.objects import Hook, Ruleset, Table
 from hostfw.nft.render import table_name
 
@@ -79,8 +79,16 @@ def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:
 
 def _base_chain(chain: KernelChain) -> InstalledBaseChain:
     policy_drop = chain.base is not None and chain.base.policy == "drop"
-    comment = chain.base_rules[-1].comment if chain.base_rules else ""
-    return InstalledBaseChain(policy_drop, chain.rules or 0, comment)
+    met = chain.rules or 0
+    last = chain.base_rules[met - 1] if met else None
+    return InstalledBaseChain(
+        policy_drop,
+        met,
+        last.comment if last else "",
+        final=last is not None and last.final,
+        hidden=len(chain.base_rules) - met,
+        handles=tuple(rule.handle for rule in chain.base_rules),
+    )
 
 
 def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:

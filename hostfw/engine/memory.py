@@ -15,7 +15,7 @@ from hostfw.engine.inspection import Inspected, Inspection
 from hostfw.host.in_force import InForce
 from hostfw.host.state import Accepted, accepted_stamp, load_accepted, save_accepted
 from hostfw.model.problems import Problem
-from hostfw.nft.change import InstalledTable
+from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Ruleset
 
 

@@ -15,7 +15,7 @@ from hostfw.engine.memory import Memory
 from hostfw.host.in_force import InForce, load_in_force, record_stamp
 from hostfw.host.nftables import Nftables
 from hostfw.host.tables import Names
-from hostfw.nft.change import InstalledTable, as_installed
+from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
 
 READ_ONE_BY_ONE = 500
@@ -105,7 +105,8 @@ def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, generation
     if tables.generation != generation:
         return None
     chains = _digests_after(before.chains, digests(tables), wanted)
-    installed = tuple(_after(table, there.get(table.family)) for table in wanted.tables)
+    read = {table.family: table for table in installed_tables(tables, None)}
+    installed = tuple(_after(table, read[table.family]) for table in wanted.tables if table.family in read)
     return Present(generation, installed, chains, before.record, lacking=missing(tables, Ruleset(new)))
 
 
@@ -146,15 +147,13 @@ def _digests_after(before: Digests, read: Digests, wanted: Ruleset) -> Digests:
     return (*(one for one in before if one[:2] in kept and one[:2] not in now), *read)
 
 
-def _after(wanted: Table, there: InstalledTable | None) -> InstalledTable:
+def _after(wanted: Table, read: InstalledTable) -> InstalledTable:
     """A table as it is once a change to what is wanted has gone through, and what it does not need is swept."""
-    used = {chain.name: as_installed(chain) for chain in wanted.base_chains}
-    unused = {} if there is None else {name: replace(c, rules=0, comment="") for name, c in there.base_chains.items()}
     return InstalledTable(
         wanted.family,
         counters=frozenset(wanted.counters),
         sets=frozenset(_set_names(wanted)),
         maps=frozenset(m.name for m in wanted.maps),
         chains=frozenset(chain.name for chain in wanted.chains),
-        base_chains=unused | used,
+        base_chains=read.base_chains,
     )

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterable
 
 from hostfw.host.batch import Request, sealed
-from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkError, NetlinkSocket, text, u32
+from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkError, NetlinkSocket, text, u32, u64
 from hostfw.host.nf_tables import FIRST_SEQUENCE, NFPROTO, OBJ_TYPE, OBJECT_COUNTER, SUBSYSTEM, TABLE_NAME
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import TABLE
@@ -16,8 +16,11 @@ from hostfw.nft.objects import TABLE
 TIMEOUT_S = 60.0
 """How long the kernel may take."""
 
+_RULE_HANDLE = 3
+
 _KINDS = {
     # The type of the message, and the attribute of the name.
+    Deleted.RULE: (SUBSYSTEM | 8, 2),
     Deleted.RULES: (SUBSYSTEM | 8, 2),
     Deleted.CHAIN: (SUBSYSTEM | 5, 3),
     Deleted.SET: (SUBSYSTEM | 11, 2),
@@ -27,7 +30,7 @@ _KINDS = {
 }
 
 
-def delete(deletions: Iterable[Deletion]) -> None:
+def delete(deletions: Iterable[Deletion], doing: str = "deleting what is no longer used") -> None:
     """Delete objects of our tables in this order, all or none. Raises NetlinkError, which names the first refused."""
     every = tuple(deletions)
     if not every:
@@ -36,7 +39,7 @@ def delete(deletions: Iterable[Deletion]) -> None:
     with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
         sock.make_room(len(batch))
         try:
-            sock.transact(batch, last, "deleting what is no longer used")
+            sock.transact(batch, last, doing)
         except NetlinkError as error:
             refused = error.sequence - FIRST_SEQUENCE - 1
             if not 0 <= refused < len(every):
@@ -52,6 +55,8 @@ def _request(deletion: Deletion) -> Request:
         body.append(text(name_attribute, deletion.name))
     if deletion.what is Deleted.COUNTER:
         body.append(u32(OBJ_TYPE, OBJECT_COUNTER))
+    if deletion.what is Deleted.RULE:
+        body.append(u64(_RULE_HANDLE, deletion.handle))
     return Request(kind, 0, body)
 
 

@@ -231,6 +231,11 @@ def u32(kind: int, value: int) -> bytes:
     return attribute(kind, _U32.pack(value))
 
 
+def u64(kind: int, value: int) -> bytes:
+    """An attribute that holds 64 bits in network byte order."""
+    return attribute(kind, _U64.pack(value))
+
+
 def attribute_list(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """The attributes from `offset` on, in order: type without its flag bits, and payload."""
     end = len(data)

@@ -54,6 +54,8 @@ _COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
 
 _JUMPS = (0xFFFFFFFD, 0xFFFFFFFC)
 """NFT_JUMP and NFT_GOTO."""
+_FINAL = (0, 1, 0xFFFFFFFC, 0xFFFFFFFB)
+"""NF_DROP, NF_ACCEPT, NFT_GOTO and NFT_RETURN: a base chain goes on behind none of them."""
 _FLAG_ANONYMOUS, _FLAG_MAP, _FLAG_OBJECT = 0x1, 0x8, 0x40
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _POLICIES = ("drop", "accept")
@@ -81,12 +83,16 @@ class BaseHook:
 
 
 class KernelRule(NamedTuple):
-    """A rule of a base chain: what it jumps or goes to, in order, the sets it looks up, and its comment."""
+    """A rule of a base chain: what it jumps or goes to, in order, the sets it looks up, and its comment.
+
+    `final` is whether no packet gets past it: it is a verdict and no more.
+    """
 
     handle: int
     targets: tuple[str, ...]
     lookups: tuple[str, ...]
     comment: str
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class KernelChain:
 
     `rules` is their number and `digest` of their expressions, without anything that traffic changes, so that
     another's hand in the chain shows; both are None where rules were not read. `base_rules` are those of a base
-    chain.
+    chain, of which `rules` and `digest` are those that packets meet, up to the first final one.
     """
 
     name: str
@@ -155,15 +161,9 @@ def with_rules(chains: Iterable[KernelChain], messages: Iterable[bytes]) -> Iter
         by_chain.setdefault(rule[RULE_CHAIN], []).append(rule)
     for chain in chains:
         rules = by_chain.get(chain.name.encode() + b"\0", [])
-        yield KernelChain(
-            chain.name,
-            chain.handle,
-            chain.use,
-            chain.base,
-            len(rules),
-            _digest(rules),
-            tuple(map(_rule, rules)) if chain.base else (),
-        )
+        base_rules = tuple(map(_rule, rules)) if chain.base else ()
+        met = next((number for number, rule in enumerate(base_rules, 1) if rule.final), len(rules))
+        yield KernelChain(chain.name, chain.handle, chain.use, chain.base, met, _digest(rules[:met]), base_rules)
 
 
 def set_of(message: bytes) -> KernelSet:
@@ -216,18 +216,25 @@ def _base_hook(fields: dict[int, bytes], hook: dict[int, bytes]) -> BaseHook:
 def _rule(fields: dict[int, bytes]) -> KernelRule:
     targets: list[str] = []
     lookups: list[str] = []
-    for name, data in _expressions(fields.get(_RULE_EXPRESSIONS, b"")):
+    final = False
+    for number, (name, data) in enumerate(_expressions(fields.get(_RULE_EXPRESSIONS, b""))):
         match name:
             case b"immediate":
                 verdict = attributes(attributes(attributes(data).get(_IMMEDIATE_DATA, b"")).get(_DATA_VERDICT, b""))
-                if verdict and u32_of(verdict[_VERDICT_CODE]) in _JUMPS:
+                code = u32_of(verdict[_VERDICT_CODE]) if verdict else None
+                final = number == 0 and code in _FINAL
+                if code in _JUMPS:
                     targets.append(text_of(verdict[_VERDICT_CHAIN]))
             case b"lookup":
                 lookups.append(text_of(attributes(data)[_LOOKUP_SET]))
             case _:
                 pass
     return KernelRule(
-        _handle(fields[_RULE_HANDLE]), tuple(targets), tuple(lookups), _comment(fields.get(_RULE_USERDATA, b""))
+        _handle(fields[_RULE_HANDLE]),
+        tuple(targets),
+        tuple(lookups),
+        _comment(fields.get(_RULE_USERDATA, b"")),
+        final,
     )
 
 

@@ -79,6 +79,9 @@ class Nftables(Protocol):
     def refill(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
 
+    def turn(self, deletions: Iterable[Deletion]) -> None:
+        """Delete rules in one transaction, so that packets meet those behind them. Raises NetlinkError."""
+
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, which no packet is in any more. Raises NetlinkError."""
 
@@ -139,6 +142,10 @@ class NftablesWorker:
     def refill(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, from this process. Raises NetlinkError."""
         refill(family, contents)
+
+    def turn(self, deletions: Iterable[Deletion]) -> None:
+        """Delete rules in one transaction, from this process and at once. Raises NetlinkError."""
+        delete(deletions, "switching to what was prepared")
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""

@@ -7,42 +7,16 @@ structure, for both families at once. *Sweep* deletes what nothing refers to any
 within fill, leaves the old or the new generation, and litter for the next sweep.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hostfw.model.values import Family
 from hostfw.nft.deletions import Deleted, Deletion
-from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, OverLimit, Rule, Ruleset, Set, SetRef, Table, Vmap
-from hostfw.nft.render import Texts, additions, base_chain_declaration, declarations, rules_text, table_name
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledBaseChain:
-    """A base chain in the kernel: whether it drops by policy, its number of rules, and the last one's comment."""
-
-    policy_drop: bool
-    rules: int
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class InstalledTable:
-    """What the kernel holds of one of our tables, by name.
-
-    `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
-    another's hand, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
-    big sets among `sets` whose filling was cut short.
-    """
-
-    family: Family
-    counters: frozenset[str] = frozenset()
-    sets: frozenset[str] = frozenset()
-    maps: frozenset[str] = frozenset()
-    chains: frozenset[str] = frozenset()
-    base_chains: Mapping[str, InstalledBaseChain] = field(default_factory=dict)
-    suspect: frozenset[str] = frozenset()
-    unfilled: frozenset[str] = frozenset()
+from hostfw.nft.installed import InstalledTable
+from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table
+from hostfw.nft.render import Texts, additions, table_name
+from hostfw.nft.switch import Switch, looked_up
 
 
 class Fill(NamedTuple):
@@ -67,13 +41,15 @@ class Change:
     """What leads to a ruleset: scripts, sets to fill and deletions; what is empty has nothing to do.
 
     Each script is one transaction, and so are the deletions. `fills` are of sets that nothing refers to yet;
-    `edits` are of sets apart that packets may meet.
+    `edits` are of sets apart that packets may meet. Where the prepare could add the new rules of base chains behind
+    the final one that is in force, `turn` deletes all that stands in front of them, and does what `switch` does.
     """
 
     prepare: str = ""
     fills: tuple[Fill, ...] = ()
     edits: tuple[Fill, ...] = ()
     switch: str = ""
+    turn: tuple[Deletion, ...] = ()
     sweep: tuple[Deletion, ...] = ()
 
     @property
@@ -83,8 +59,8 @@ class Change:
 
     def __str__(self) -> str:
         fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits))
-        sweep = "".join(f"{deletion}\n" for deletion in self.sweep)
-        steps = (("prepare", self.prepare), ("fill", fill), ("switch", self.switch), ("sweep", sweep))
+        turn, sweep = ("".join(f"{deletion}\n" for deletion in part) for part in (self.turn, self.sweep))
+        steps = (("prepare", self.prepare), ("fill", fill), ("switch", turn or self.switch), ("sweep", sweep))
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
 
@@ -94,18 +70,18 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts |
     pairs = [(table, by_family.get(table.family)) for table in desired.tables]
     present = [(table, there) for table, there in pairs if there is not None]
     contents = [fill for table, there in pairs for fill in _fills(table, there)]
+    switches = [Switch(table, there) for table, there in pairs]
+    turns = all(switch.turns for switch in switches)
+    prepared = [_prepare(table, there, texts) for table, there in pairs]
+    behind = [switch.behind() if turns else "" for switch in switches]
     return Change(
-        prepare="".join(_prepare(table, there, texts) for table, there in pairs),
+        prepare="".join((*prepared, *behind)),
         fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
         edits=tuple(fill for fill in contents if fill.there and fill.marks),
-        switch="".join(_switch(table, there) for table, there in pairs),
+        switch="".join(switch.script() for switch in switches),
+        turn=tuple(deletion for switch in switches for deletion in switch.turn()) if turns else (),
         sweep=tuple(deletion for table, there in present for deletion in _sweep(table, there)),
     )
-
-
-def as_installed(chain: BaseChain) -> InstalledBaseChain:
-    """What the kernel shows of a base chain once it is in force."""
-    return InstalledBaseChain(chain.policy_drop, len(chain.rules), chain.rules[-1].comment if chain.rules else "")
 
 
 def _prepare(desired: Table, installed: InstalledTable | None, texts: Texts | None) -> str:
@@ -120,7 +96,7 @@ def _prepare(desired: Table, installed: InstalledTable | None, texts: Texts | No
     )
     if missing == Table(desired.family):
         return ""
-    return additions(missing, _looked_up(missing.chains, desired, missing), texts)
+    return additions(missing, looked_up(missing.chains, desired, missing), texts)
 
 
 def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
@@ -138,45 +114,6 @@ def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
 def _marks(contents: Set, installed: InstalledTable) -> set[str]:
     """What tells which content a set apart has: one mark, or as many as another hand left."""
     return {name for name in installed.sets if name.startswith(f"{contents.name}/")}
-
-
-def _switch(desired: Table, installed: InstalledTable | None) -> str:
-    name = table_name(desired.family)
-    there = InstalledTable(desired.family) if installed is None else installed
-    lines: list[str] = []
-    suspects = tuple(chain for chain in desired.chains if chain.name in there.suspect)
-    lines.append(declarations(_looked_up(suspects, desired, Table(desired.family))))
-    for suspect in suspects:
-        lines.extend(_rewrite(name, suspect.name, suspect.rules, desired.family))
-    for chain in desired.base_chains:
-        if chain.name in there.suspect or there.base_chains.get(chain.name) != as_installed(chain):
-            lines.append(base_chain_declaration(chain, desired.family))
-            lines.extend(_rewrite(name, chain.name, chain.rules, desired.family))
-    # Emptied, an unused base chain accepts; taking its hook away would drop what is queued there (NFQUEUE).
-    unused = (BASE_CHAIN_NAMES - {chain.name for chain in desired.base_chains}) & there.base_chains.keys()
-    lines.extend(f"flush chain {name} {base}\n" for base in sorted(unused) if there.base_chains[base].rules)
-    return "".join(lines)
-
-
-def _rewrite(table: str, chain: str, rules: Iterable[Rule], family: Family) -> Iterator[str]:
-    """A chain's rules all replaced: a packet meets the old list or the new one."""
-    yield f"flush chain {table} {chain}\n"
-    yield rules_text(chain, rules, family)
-
-
-def _looked_up(chains: Iterable[Chain], desired: Table, missing: Table) -> Table:
-    """The sets and maps that rules look up and that are not added themselves."""
-    rules = [rule for chain in chains for rule in chain.rules]
-    sets = {match.value.name for rule in rules for match in rule.matches if isinstance(match.value, SetRef)}
-    maps = {statement.map for rule in rules for statement in rule.statements if isinstance(statement, Vmap)}
-    sets |= {statement.set for rule in rules for statement in rule.statements if isinstance(statement, OverLimit)}
-    sets -= {s.name for s in missing.sets}
-    maps -= {m.name for m in missing.maps}
-    return Table(
-        desired.family,
-        sets=tuple(s for s in desired.sets if s.name in sets),
-        maps=tuple(m for m in desired.maps if m.name in maps),
-    )
 
 
 def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:

@@ -10,6 +10,7 @@ from hostfw.nft.objects import TABLE
 class Deleted(StrEnum):
     """The kinds of what is deleted; `RULES` are all the rules of a chain."""
 
+    RULE = "rule"
     RULES = "rules"
     CHAIN = "chain"
     SET = "set"
@@ -19,15 +20,21 @@ class Deleted(StrEnum):
 
 
 class Deletion(NamedTuple):
-    """One object of ours that goes, by the name of itself, of rules by that of their chain, of a table by none."""
+    """One object of ours that goes, by the name of itself, of rules by that of their chain, of a table by none.
+
+    A single rule is told by its handle as well, which no other rule of the table ever has.
+    """
 
     family: Family
     what: Deleted
     name: str = ""
+    handle: int = 0
 
     def __str__(self) -> str:
         table = f"{self.family.nft} {TABLE}"
         match self.what:
+            case Deleted.RULE:
+                return f"delete rule {table} {self.name} handle {self.handle}"
             case Deleted.RULES:
                 return f"flush chain {table} {self.name}"
             case Deleted.TABLE:

@@ -164,6 +164,11 @@ class Rule:
     statements: tuple[Statement, ...] = ()
     comment: str = ""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a verdict and no more, so that no packet gets past it in a base chain."""
+        return not self.matches and isinstance(self.statements[0], Accept | Drop | Return | Goto)
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:

@@ -11,6 +11,8 @@ _ELEMENTS = re.compile(r"elements = \{(?P<elements>[^}]*)\}", re.DOTALL)
 _REFERENCE = re.compile(r'(?:(?:jump|goto) |@|counter name "?)(?P<name>[^\s",}]+)')
 _BASE_CHAIN = re.compile(r"^\t\ttype \S+ hook ", re.MULTILINE)
 
+_FINAL = re.compile(r'^\t\t(?:accept|drop|return|goto \S+)(?: comment "[^"]*")?\n', re.MULTILINE)
+
 Blocks = Mapping[tuple[str, str], str]
 """The text of each chain, set, map and counter of our tables, by family and name."""
 
@@ -26,19 +28,21 @@ def listed(node: Namespace) -> Blocks:
 
 
 def in_force(blocks: Blocks) -> Blocks:
-    """The base chains that hold rules or drop, and everything that they lead to; litter is left out."""
+    """The base chains that hold rules or drop, and everything that they lead to; litter is left out.
+
+    So is what stands in a base chain behind a rule that no packet gets past.
+    """
+    met = {key: _as_met(text) if _BASE_CHAIN.search(text) else text for key, text in blocks.items()}
     pending = [
-        key
-        for key, text in blocks.items()
-        if _BASE_CHAIN.search(text) and (text.count("\n") > 2 or "policy drop" in text)
+        key for key, text in met.items() if _BASE_CHAIN.search(text) and (text.count("\n") > 2 or "policy drop" in text)
     ]
     found: dict[tuple[str, str], str] = {}
     while pending:
         key = pending.pop()
         if key in found:
             continue
-        found[key] = blocks[key]
-        names = {match["name"] for match in _REFERENCE.finditer(blocks[key])}
+        found[key] = met[key]
+        names = {match["name"] for match in _REFERENCE.finditer(met[key])}
         pending.extend(
             (key[0], f"{kind} {each}")
             for each in names
@@ -46,6 +50,12 @@ def in_force(blocks: Blocks) -> Blocks:
             if (key[0], f"{kind} {each}") in blocks
         )
     return found
+
+
+def _as_met(base_chain: str) -> str:
+    """A base chain up to its first final rule."""
+    final = _FINAL.search(base_chain)
+    return f"{base_chain[: final.end()]}\t}}" if final else base_chain
 
 
 def _in_order(elements: "re.Match[str]") -> str:

@@ -20,7 +20,7 @@ from hostfw.host.nf_tables import BaseHook
 from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import KernelTable, KernelTables, Names, read_generation, read_names, read_some, read_tables
 from hostfw.model.values import Family
-from hostfw.testing.fakes import FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
 
 ROOT = Path(__file__).parents[2]

@@ -25,7 +25,7 @@ from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
-from hostfw.testing.fakes import FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.lab_namespace import LabError, Namespace, inside, namespace, run
 
 FACTS = HostFacts("host", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2), Interface("eth1", 3)))

@@ -27,7 +27,7 @@ from hostfw.host.files import read_configuration, read_feeds
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
 from hostfw.nft.render import render
-from hostfw.testing.fakes import FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
 from tests.property.plans import plans
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 

@@ -15,7 +15,8 @@ from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
 from hostfw.model.facts import HostFacts, Interface
-from hostfw.testing.fakes import FakeClock, FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
+from hostfw.testing.fakes import FakeClock
 from tests.unit.policy_builders import nets
 
 

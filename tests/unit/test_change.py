@@ -18,8 +18,9 @@ from hostfw.model.plan import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
-from hostfw.nft.change import Change, Fill, InstalledBaseChain, InstalledTable, as_installed, change
+from hostfw.nft.change import Change, Fill, change
 from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
 from hostfw.nft.objects import Ruleset, Set, SetRef
 from hostfw.nft.render import render
 
@@ -118,10 +119,11 @@ def test_nothing_is_deleted_before_what_refers_to_it() -> None:
 
 def test_a_sweep_reads_as_nft_would_be_told() -> None:
     """For `diff --nft`; a table is deleted with everything in it."""
-    every = tuple(Deletion(Family.V4, what, "name") for what in Deleted)
+    every = tuple(Deletion(Family.V4, what, "name", 7 if what is Deleted.RULE else 0) for what in Deleted)
 
     assert str(Change(sweep=every)).splitlines() == [
         "# sweep",
+        "delete rule ip hostfw name handle 7",
         "flush chain ip hostfw name",
         "delete chain ip hostfw name",
         "delete set ip hostfw name",

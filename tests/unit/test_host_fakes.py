@@ -1,5 +1,6 @@
 """The fake kernel refuses what nftables refuses; the kernel tier holds the two against each other."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from hostfw.host.clock import Clock
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.tables import Tables
 from hostfw.model.values import Family
-from hostfw.testing.fakes import FakeClock, FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
+from hostfw.testing.fakes import FakeClock
 
 TABLE = """\
 #!/usr/sbin/nft -f
@@ -70,13 +72,17 @@ def test_a_script_takes_effect(kernel: FakeKernel) -> None:
 
 
 def test_loading_a_whole_script_again_changes_nothing_but_the_generation(kernel: FakeKernel) -> None:
-    """Counters go on counting."""
+    """Counters go on counting; only rules are others, with handles of their own."""
     kernel.count(Family.V4, "hits", 5)
     before = kernel.read_tables()
 
     assert kernel.commit(TABLE).ok
 
-    assert kernel.read_tables().ip == before.ip
+    again = kernel.read_tables().ip
+    assert [replace(chain, base_rules=()) for chain in again.chains] == [
+        replace(chain, base_rules=()) for chain in before.ip.chains
+    ]
+    assert replace(again, chains=()) == replace(before.ip, chains=())
     assert kernel.read_generation() == before.generation + 1
 
 

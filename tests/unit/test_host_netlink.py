@@ -311,8 +311,21 @@ def test_rules_of_a_base_chain_tell_where_they_lead() -> None:
     assert chain.base_rules == (
         nf_tables.KernelRule(7, ("first",), (), ""),
         nf_tables.KernelRule(8, (), ("dispatch",), "by interface"),
-        nf_tables.KernelRule(9, ("rest",), (), ""),
+        nf_tables.KernelRule(9, ("rest",), (), "", final=True),
     )
+
+
+def test_what_stands_behind_a_final_rule_of_a_base_chain_is_not_counted() -> None:
+    """No packet meets it: the chain is what it is without it."""
+    base = nf_tables.BaseHook("filter", "input", 0, "drop")
+    met = [rule(COMPARE, verdict(JUMP, "first"), chain="input"), rule(verdict(GOTO, "rest"), chain="input", handle=9)]
+    behind = [rule(verdict(ACCEPT), chain="input", handle=10), rule(verdict(GOTO, "other"), chain="input", handle=11)]
+
+    (alone,) = nf_tables.with_rules([KernelChain("input", 1, 4, base)], met)
+    (chain,) = nf_tables.with_rules([KernelChain("input", 1, 4, base)], [*met, *behind])
+
+    assert (chain.rules, chain.digest) == (alone.rules, alone.digest) == (2, alone.digest)
+    assert [one.handle for one in chain.base_rules][1:] == [9, 10, 11]
 
 
 def test_chains_of_other_tables_are_none_of_ours() -> None:

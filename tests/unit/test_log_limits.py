@@ -9,7 +9,8 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import DenyAction, Logging, Settings
 from hostfw.model.values import FAMILIES, Action, Family
-from hostfw.nft.change import InstalledTable, change
+from hostfw.nft.change import change
+from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Ruleset, Table
 from hostfw.nft.render import render
 from hostfw.policy.resolve import resolve

@@ -29,7 +29,8 @@ from hostfw.model.values import TCP, PortRange
 from hostfw.nft.change import Change
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve import resolve
-from hostfw.testing.fakes import FakeClock, FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
+from hostfw.testing.fakes import FakeClock
 
 FACTS = HostFacts("host1", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2)))
 POLICIES = 60
@@ -144,10 +145,10 @@ def test_a_commit_of_another_between_ours_makes_it_read_everything(
     assert living.reload().is_empty
 
 
-def test_a_worker_that_dies_of_a_switch_leaves_nothing_for_known(living: Living) -> None:
+def test_a_switch_without_an_answer_leaves_nothing_for_known(living: Living) -> None:
     """What is in force is not known then, so the next reload reads everything."""
     living.edit("10.0.33.7/32", "10.9.33.7/32")
-    living.kernel.failures.extend((NftResult(ok=True), NftFailure("the nft worker died", unchanged=False)))
+    living.kernel.failures.extend((NftResult(ok=True), NftFailure("the kernel does not answer", unchanged=False)))
 
     outcome = living.engine().apply(inspect(*read_configuration(living.root / "etc")))
 

@@ -14,7 +14,7 @@ from hostfw.metrics import AuditFigures, Figures, metrics_text
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.values import FAMILIES, Action, Direction
 from hostfw.nft.render import render
-from hostfw.testing.fakes import FakeKernel
+from hostfw.testing.fake_kernel import FakeKernel
 from tests.unit.event_builders import plan
 
 V4, V6 = FAMILIES

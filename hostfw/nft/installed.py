@@ -1,0 +1,50 @@
+"""What the kernel holds of our tables, as far as a change needs to know it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hostfw.model.values import Family
+from hostfw.nft.objects import BaseChain
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledBaseChain:
+    """A base chain in the kernel: whether it drops by policy, its number of rules, and the last one's comment.
+
+    Those are the rules that packets meet, up to one that is `final`, if there is one; `hidden` is how many stand behind
+    it. `handles` are of all rules, in order, where they are known.
+    """
+
+    policy_drop: bool
+    rules: int
+    comment: str
+    final: bool = True
+    hidden: int = 0
+    handles: tuple[int, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledTable:
+    """What the kernel holds of one of our tables, by name.
+
+    `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
+    another's hand, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
+    big sets among `sets` whose filling was cut short.
+    """
+
+    family: Family
+    counters: frozenset[str] = frozenset()
+    sets: frozenset[str] = frozenset()
+    maps: frozenset[str] = frozenset()
+    chains: frozenset[str] = frozenset()
+    base_chains: Mapping[str, InstalledBaseChain] = field(default_factory=dict)
+    suspect: frozenset[str] = frozenset()
+    unfilled: frozenset[str] = frozenset()
+
+
+def as_installed(chain: BaseChain) -> InstalledBaseChain:
+    """What the kernel shows of a base chain once it is in force."""
+    if not chain.rules:
+        return InstalledBaseChain(chain.policy_drop, 0, "", final=False)
+    last = chain.rules[-1]
+    return InstalledBaseChain(chain.policy_drop, len(chain.rules), last.comment, last.is_final)
