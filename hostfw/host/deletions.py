@@ -30,22 +30,40 @@ _KINDS = {
 }
 
 
-def delete(deletions: Iterable[Deletion], doing: str = "deleting what is no longer used") -> None:
-    """Delete objects of our tables in this order, all or none. Raises NetlinkError, which names the first refused."""
-    every = tuple(deletions)
-    if not every:
-        return
-    batch, last = sealed(map(_request, every))
-    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
-        sock.make_room(len(batch))
+class Deleter:
+    """Deletes by a socket that stays open, in the network namespace of whoever deletes first.
+
+    To close one takes until the kernel has freed what was deleted by it, 10 ms, which a switch need not wait for.
+    """
+
+    def __init__(self) -> None:
+        self._socket: NetlinkSocket | None = None
+
+    def delete(self, deletions: Iterable[Deletion], doing: str = "deleting what is no longer used") -> None:
+        """Delete objects of our tables in order, all or none. Raises NetlinkError, which names the first refused."""
+        every = tuple(deletions)
+        if not every:
+            return
+        batch, last = sealed(map(_request, every))
+        if self._socket is None:
+            self._socket = NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S)
         try:
-            sock.transact(batch, last, doing)
+            self._socket.make_room(len(batch))
+            self._socket.transact(batch, last, doing)
         except NetlinkError as error:
+            # More answers may come, which the next batch must not take for its own.
+            self.close()
             refused = error.sequence - FIRST_SEQUENCE - 1
             if not 0 <= refused < len(every):
                 raise
             reason, hint = _REASONS.get(error.errno, ("", ""))
             raise NetlinkError(error.errno, str(every[refused]), error.hint or hint, reason) from error
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
 
 
 def _request(deletion: Deletion) -> Request:

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 
 from hostfw.host import elements
 from hostfw.host import nftables_worker as worker_module
-from hostfw.host.deletions import delete
+from hostfw.host.deletions import Deleter
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.errors import HostError
 from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
@@ -104,6 +104,7 @@ class NftablesWorker:
         self._timeout_s = timeout_s
         self._keep_open = tuple(keep_open)
         self._started = started
+        self._deleter = Deleter()
         self._worker: _Worker | None = self._start()
 
     def __enter__(self) -> Self:
@@ -145,15 +146,16 @@ class NftablesWorker:
 
     def turn(self, deletions: Iterable[Deletion]) -> None:
         """Delete rules in one transaction, from this process and at once. Raises NetlinkError."""
-        delete(deletions, "switching to what was prepared")
+        self._deleter.delete(deletions, "switching to what was prepared")
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""
         let_packets_leave()
-        delete(deletions)
+        self._deleter.delete(deletions)
 
     def close(self) -> None:
         """End the worker."""
+        self._deleter.close()
         if self._worker:
             _end(self._worker, grace_s=_END_S)
         self._worker = None

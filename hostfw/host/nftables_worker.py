@@ -7,6 +7,7 @@ End of input ends the process. Imports are few, because `hostfwctl` waits for th
 """
 
 import os
+import select
 import signal
 import struct
 from contextlib import suppress
@@ -32,6 +33,10 @@ _MEMBARRIER_GLOBAL = 1
 
 _CHANNEL = 0
 _GRACE_S = 5.0
+_IDLE_S = 0.3
+"""How long after a request what it used is kept."""
+_KEPT = 3
+"""What so many requests used is kept, a few MB each."""
 _MAX_ERROR_BYTES = 256 * 1024
 
 
@@ -48,18 +53,26 @@ def main() -> None:
     with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:  # noqa: PTH123  pathlib takes 3 ms
         file.write(NAME)
     _write(READY)
-    while request := _read(REQUEST.size):
+    # A context closes its socket only once the kernel has freed what its commit replaced, and until then, 15 ms, nobody
+    # else can commit: what was prepared could not be switched to. So contexts are kept while requests come.
+    contexts: list[Nftables] = []
+    while True:
+        if contexts and not select.select([_CHANNEL], [], [], _IDLE_S)[0]:
+            contexts.clear()
+        request = _read(REQUEST.size)
+        if not request:
+            return
         verb, seconds, length = REQUEST.unpack(request)
         script = _read(length)
         if len(script) != length:
             return
         signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_S)
         nft = Nftables()
+        contexts.append(nft)
         ok, error = _run(nft, script, check=verb == CHECK)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(ANSWER.pack(ok, len(error)) + error)
-        # Its socket closes only once the kernel has freed what a commit replaced, 15 ms that nobody need wait for.
-        del nft
+        del contexts[:-_KEPT]
 
 
 def _run(nft: "Nftables", script: bytes, *, check: bool) -> tuple[bool, bytes]:

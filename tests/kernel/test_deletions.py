@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.deletions import delete
+from hostfw.host.deletions import Deleter
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import read_generation, read_tables
@@ -48,6 +48,14 @@ def place() -> Iterator[Namespace]:
         yield made
 
 
+@pytest.fixture
+def deleter() -> Iterator[Deleter]:
+    """Deletes in the namespace of the test."""
+    made = Deleter()
+    yield made
+    made.close()
+
+
 def load(script: str) -> None:
     """Put a script into force in the namespace that we are in."""
     with NftablesWorker() as nft:
@@ -55,10 +63,10 @@ def load(script: str) -> None:
     assert result.ok, result.error
 
 
-def test_every_kind_of_object_goes_in_one_transaction() -> None:
+def test_every_kind_of_object_goes_in_one_transaction(deleter: Deleter) -> None:
     """Those named and no others."""
     before = read_generation()
-    delete(EVERYTHING)
+    deleter.delete(EVERYTHING)
 
     tables = read_tables()
     assert tables.generation == before + 1
@@ -67,9 +75,26 @@ def test_every_kind_of_object_goes_in_one_transaction() -> None:
     assert [(chain.name, chain.rules) for chain in tables.ip6.chains] == [("leaf", 0)]
 
 
-def test_a_table_goes_with_all_that_is_in_it() -> None:
+def test_a_rule_goes_by_its_handle(deleter: Deleter) -> None:
+    """What stands behind it is met then; a handle that is gone is refused, and the next deletion does as it should."""
+    load("add rule ip hostfw input accept\nadd rule ip hostfw input drop\n")
+    chain = read_tables().ip.chain("input")
+    assert chain is not None
+    first, second = (Deletion(V4, Deleted.RULE, "input", rule.handle) for rule in chain.base_rules)
+
+    deleter.delete((first,))
+    with pytest.raises(NetlinkError, match=f"{first}: it is gone"):
+        deleter.delete((second, first))
+
+    chain = read_tables().ip.chain("input")
+    assert chain is not None
+    assert [rule.handle for rule in chain.base_rules] == [second.handle]
+    deleter.delete((second,))
+
+
+def test_a_table_goes_with_all_that_is_in_it(deleter: Deleter) -> None:
     """The tables of others stay."""
-    delete((Deletion(V4, Deleted.TABLE), Deletion(V6, Deleted.TABLE)))
+    deleter.delete((Deletion(V4, Deleted.TABLE), Deletion(V6, Deleted.TABLE)))
 
     tables = read_tables()
     assert not tables.ip.exists
@@ -97,33 +122,35 @@ def test_a_table_goes_with_all_that_is_in_it() -> None:
         ),
     ],
 )
-def test_what_is_refused_is_refused_whole_and_named(deletions: tuple[Deletion, ...], message: str, hint: str) -> None:
+def test_what_is_refused_is_refused_whole_and_named(
+    deleter: Deleter, deletions: tuple[Deletion, ...], message: str, hint: str
+) -> None:
     """By the first that the kernel will not delete."""
     before = read_tables()
     with pytest.raises(NetlinkError) as refused:
-        delete(deletions)
+        deleter.delete(deletions)
 
     assert (refused.value.message, refused.value.hint) == (message, hint)
     assert read_tables() == before
 
 
-def test_more_refusals_than_a_socket_holds_name_the_first() -> None:
+def test_more_refusals_than_a_socket_holds_name_the_first(deleter: Deleter) -> None:
     """As when somebody flushes the ruleset in front of a large sweep."""
     gone = [Deletion(V4, Deleted.CHAIN, f"c{number}") for number in range(20_000)]
 
     with pytest.raises(NetlinkError, match="delete chain ip hostfw c0: it is gone"):
-        delete(gone)
+        deleter.delete(gone)
 
 
-def test_nothing_to_delete_sends_nothing() -> None:
+def test_nothing_to_delete_sends_nothing(deleter: Deleter) -> None:
     """Not even an empty transaction."""
     before = read_generation()
-    delete(())
+    deleter.delete(())
 
     assert read_generation() == before
 
 
-def test_twenty_thousand_objects_go_at_once() -> None:
+def test_twenty_thousand_objects_go_at_once(deleter: Deleter) -> None:
     """As many as a sweep after a change of everything may have."""
     count = 10_000
     load(
@@ -134,7 +161,7 @@ def test_twenty_thousand_objects_go_at_once() -> None:
     deletions = [Deletion(V4, what, f"{name}{n}") for what, name in kinds for n in range(count)]
 
     start = monotonic()
-    delete(deletions)
+    deleter.delete(deletions)
     spent_s = monotonic() - start
 
     assert len(read_tables().ip.chains) == 2
