@@ -16,7 +16,9 @@ _DEADLINE_TIMEOUT_S = 20.0
 def run(options: Options, console: Console) -> ExitCode:
     """Roll back, and say what is in force now."""
     engine = open_engine(options)
-    request: Request = Rollback(options.if_pending) if options.to is None else RollbackTo(options.to)
+    request: Request = Rollback(options.if_pending)
+    if options.to is not None:
+        request = RollbackTo(options.to, options.accept_lockout, engine.host.evidence())
     at_deadline = options.if_pending is not None
     outcome = ask(engine, request, _DEADLINE_TIMEOUT_S if at_deadline else TIMEOUT_S, insist=at_deadline)
     if options.output is Output.JSON:

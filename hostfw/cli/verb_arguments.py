@@ -67,6 +67,7 @@ def rollback(parser: ArgumentParser) -> None:
         metavar="TOKEN",
         help="only if what has this token still waits to be confirmed; what runs at the deadline",
     )
+    _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
-from hostfw.engine.apply import LockoutQuestion
 from hostfw.engine.engine import Engine
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration, read_feeds
 from hostfw.model.settings import LockoutCheck, Settings
@@ -31,10 +31,10 @@ def perform(engine: Engine, request: Request) -> Reply:
         case Rollback():
             return engine.rollback(request.if_pending)
         case RollbackTo():
-            return engine.rollback_to(request.number)
+            return engine.rollback_to(request.number, _lockout(request, Settings()))
 
 
-def _lockout(request: Apply, settings: Settings) -> LockoutQuestion | None:
+def _lockout(request: Apply | RollbackTo, settings: Settings) -> LockoutQuestion | None:
     """What the host is seen to live by; from within a sandbox ssh is told by its ports alone."""
     if settings.lockout_check is LockoutCheck.IGNORE:
         return None

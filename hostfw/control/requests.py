@@ -55,9 +55,11 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class RollbackTo:
-    """Put the stored generation of a number into force."""
+    """Put the stored generation of a number into force; `evidence` is as in `Apply`."""
 
     number: int
+    accept_lockout: bool = False
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hostfw.engine.apply import LockoutQuestion, apply
+from hostfw.engine.apply import apply
 from hostfw.engine.enforce import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.feed_guard import believed
@@ -18,6 +18,7 @@ from hostfw.engine.history import History, history, rollback_to
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.installed import drift, installed_tables
+from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.memory import Memory
 from hostfw.engine.on_demand import OnDemand
 from hostfw.engine.outcomes import (
@@ -111,9 +112,9 @@ class Engine:
         """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come."""
         return self._write(lambda writer: rollback(writer, if_pending))
 
-    def rollback_to(self, number: int) -> TakenBack | Failed:
-        """Put a stored generation into force and accept it."""
-        return self._write(lambda writer: rollback_to(writer, number))
+    def rollback_to(self, number: int, lockout: LockoutQuestion | None = None) -> TakenBack | Failed:
+        """Put a stored generation into force and accept it; with `lockout` not one that would cut the host off."""
+        return self._write(lambda writer: rollback_to(writer, number, lockout))
 
     def resume(self) -> Resumed | Failed:
         """Take over at the start of the service: what was accepted, or still waits, is put into force and known."""

@@ -6,7 +6,10 @@ from hostfw.audit.notices import generation_applied
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.enforce import Writer
 from hostfw.engine.events import note, note_failed, three
+from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories
+from hostfw.engine.judgement import LockoutQuestion, judgement_of
+from hostfw.engine.lockout import Judgement
 from hostfw.engine.outcomes import Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.trial import left_s, waits
@@ -38,8 +41,8 @@ def history(directories: Directories) -> History:
     return History(stored, accepted, in_force, pending.number if pending else None)
 
 
-def rollback_to(writer: Writer, number: int) -> TakenBack | Failed:
-    """Put a stored generation into force and accept it."""
+def rollback_to(writer: Writer, number: int, lockout: LockoutQuestion | None) -> TakenBack | Failed:
+    """Put a stored generation into force and accept it, unless it would cut the host off."""
     directories, host = writer.directories, writer.host
     settle(writer)
     pending, _ = load_pending(directories.state)
@@ -50,12 +53,19 @@ def rollback_to(writer: Writer, number: int) -> TakenBack | Failed:
         known = any(item.number == number for item in stored_generations(directories.state))
         why = f"cannot be read: {problems[0].position.path}: {problems[0].message}" if known else "is not stored"
         return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
-    restored = restore(writer, stored)
+    judgement = Judgement()
+
+    def objection(built: Generation) -> Failed | None:
+        nonlocal judgement
+        judgement = judgement_of(writer, built, lockout)
+        return judgement.refusal
+
+    restored = restore(writer, stored, objection)
     if isinstance(restored, Failed):
         return note_failed(directories, host, restored, stored.id)
     from_sources = restored.generation is not None
     again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
-    warnings = (*restored.warnings, *accept_as(writer, replace(again, applied_at=host.now())))
+    warnings = (*restored.warnings, *judgement.warnings, *accept_as(writer, replace(again, applied_at=host.now())))
     reason = f"back to generation number {number} by hand"
     event = Event(EventKind.APPLIED, host.now(), again.id, reason)
     note(directories, host, event, generation_applied(again.id, *three(again.counts), reason))

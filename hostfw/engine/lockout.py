@@ -7,6 +7,7 @@ connections pass every change, so what counts is the next one: can whoever is he
 from dataclasses import dataclass, replace
 
 from hostfw.engine.lockout_flows import Flow, FlowKind, flows
+from hostfw.engine.outcomes import Failed
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.evidence import Evidence
 from hostfw.model.explanation import Step
@@ -46,18 +47,18 @@ class Judgement:
     warned: tuple[Loss, ...] = ()
 
     @property
-    def message(self) -> str:
-        """Why the plan is refused, in one sentence; empty if it is not."""
+    def refusal(self) -> Failed | None:
+        """Why the plan may not come into force, and what to do about it; None if it may."""
         if not self.refused:
-            return ""
+            return None
         more = len(self.refused) - 1
         rest = f" (and {more} more)" if more else ""
-        return f"this would cut the host off: {self.refused[0]}{rest}"
+        return Failed(f"this would cut the host off: {self.refused[0]}{rest}", f"{self.refused[0].hint}; {ACCEPT}")
 
     @property
-    def hint(self) -> str:
-        """What to do about a refusal."""
-        return f"{self.refused[0].hint}; {ACCEPT}" if self.refused else ""
+    def warnings(self) -> tuple[str, ...]:
+        """What is only said, one sentence each."""
+        return tuple(f"{loss}; {loss.hint}" for loss in self.warned)
 
 
 def losses(plan: Plan, facts: HostFacts, evidence: Evidence) -> tuple[Loss, ...]:

@@ -1,5 +1,6 @@
 """Back to a generation that was accepted: recompiled on the facts of now, or by its stored script."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hostfw.audit.notices import generation_confirmed, generation_rolled_back
@@ -93,8 +94,17 @@ def end(writer: Writer, armed: Armed | None) -> None:
         writer.host.disarm(armed.watchdog)
 
 
-def restore(writer: Writer, accepted: Accepted) -> Restored | Failed:
-    """Put a stored generation into force: from its sources, or if they no longer build its script as it was."""
+def _nothing_against(_: Generation) -> Failed | None:
+    return None
+
+
+def restore(
+    writer: Writer, accepted: Accepted, objection: Callable[[Generation], Failed | None] = _nothing_against
+) -> Restored | Failed:
+    """Put a stored generation into force: from its sources, or if they no longer build its script as it was.
+
+    What is built from the sources may meet with an `objection`, and is not put into force then.
+    """
     enforced: Enforced | Failed
     try:
         memory = writer.memory
@@ -104,6 +114,9 @@ def restore(writer: Writer, accepted: Accepted) -> Restored | Failed:
     except HostError:
         built = None
     if isinstance(built, Generation):
+        refused = objection(built)
+        if refused is not None:
+            return refused
         enforced = enforce(built, writer)
         if isinstance(enforced, Enforced):
             return Restored(built.id, built, enforced.warnings)

@@ -68,7 +68,7 @@ def test_a_change_is_judged_by_what_it_cuts(plan: Plan, present: Plan, seen: Evi
     assert plan.settings.lockout_check is LockoutCheck.REFUSE
     assert sorted((*judgement.refused, *judgement.warned), key=str) == sorted(found, key=str)
     assert judge(plan, plan, FACTS, seen).refused == ()
-    assert bool(judgement.message) is bool(judgement.refused)
+    assert (judgement.refusal is not None) is bool(judgement.refused)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

@@ -14,6 +14,7 @@ from hostfw.host.block_table import BlockTable
 from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
+from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeClock
@@ -61,6 +62,7 @@ class Machine:
     connections: list[TcpSocket] = field(default_factory=list)
     ancestors: tuple[Ancestor, ...] = ()
     blocked: BlockTable | None = None
+    evidence: Evidence = field(default_factory=Evidence)
     armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
@@ -95,6 +97,7 @@ class Machine:
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
+            evidence=lambda: self.evidence,
         )
 
     def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:

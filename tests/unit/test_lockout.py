@@ -322,16 +322,18 @@ def test_a_refusal_says_what_why_and_how_to_go_on() -> None:
     evidence = replace(OWN, name_servers=(RESOLVER,))
     judgement = judge(plan(gnp("nothing", types=BOTH)), None, FACTS, evidence)
 
-    assert judgement.message == (
+    refusal = judgement.refusal
+    assert refusal is not None
+    assert refusal.message == (
         "this would cut the host off: another ssh connection like yours from 203.0.113.9 to port 22 on eth0 would be "
         "lost: no ingress rule in tier default allows it, whose end denies it for HostEndpoint web (policy.yaml:3) "
         "(and 1 more)"
     )
-    assert judgement.hint == (
+    assert refusal.hint == (
         "allow tcp port 22 in an ingress rule, or in failsafe.inbound of hostfw.yaml; "
         "--accept-lockout says that the loss is meant"
     )
-    assert (Judgement().message, Judgement().hint) == ("", "")
+    assert Judgement().refusal is None
 
 
 QUESTIONS = [
