@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from hostfw.audit.attribution import Attribution, attribution
 from hostfw.daemon.quiet import Pause, Quiet
+from hostfw.daemon.witness import Witness
 from hostfw.engine.enforce import Hearers
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
@@ -36,8 +37,9 @@ class Charge:
     """An engine that is kept, with what it has put into force.
 
     In the event loop `about` hears of each generation that is about to be switched to, and `in_force` of what has come
-    into force: None of a script that nothing else is known of, or of nothing at all. `pause` is how who listens to
-    nftables is not told of big sets, and `written` is called after whatever was done.
+    into force: None of a script that nothing else is known of, or of nothing at all. `workers` are all nft workers of
+    the service, and `witness` is to hear what nftables tells, so that the engine need not read what nobody touched.
+    `pause` is how who listens to nftables is not told of big sets, and `written` is called after whatever was done.
     """
 
     def __init__(self, directories: Directories, host: Host, about: Hear, in_force: InForce) -> None:
@@ -46,11 +48,13 @@ class Charge:
         self._thread = ThreadPoolExecutor(1, "writer")
         self._about_to, self._in_force = about, in_force
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
+        self._own_workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
+        self.witness = Witness(self._own_workers)
         self.pause: Pause = nullcontext
         self.written: Callable[[], None] = _nothing
         self.current: Generation | None = None
         self._attributed: tuple[Plan, Attribution] | None = None
-        host = replace(host, nftables=self._nftables)
+        host = replace(host, nftables=self._nftables, undisturbed=self.witness.undisturbed)
         self.engine = Engine(directories, host, Hearers(self._about, self._told), Memory())
 
     async def write(self, work: Callable[[Engine], T]) -> T:
@@ -65,7 +69,11 @@ class Charge:
         self._thread.shutdown()
 
     def _nftables(self, keep_open: Sequence[int]) -> Nftables:
-        return Quiet(NftablesWorker(keep_open=keep_open, started=self.workers.append), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
+        return Quiet(NftablesWorker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
+
+    def _started(self, worker: int) -> None:
+        self.workers.append(worker)
+        self._own_workers.append(worker)
 
     def _about(self, generation: Generation) -> None:
         """On the writing thread, which waits until the loop has heard of it: records of it may follow at once."""

@@ -95,6 +95,7 @@ class Keeper:
 
     def take_in(self, news: NftNews) -> None:
         """Judge what was heard: what others did to our tables is damage."""
+        self._charge.witness.hear(news)
         foreign = [item for item in news.transactions if not item.is_ours(self._charge.workers)]
         for transaction in foreign:
             self._note(transaction)

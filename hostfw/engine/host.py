@@ -48,6 +48,10 @@ def _announce_nothing(_: Mapping[str, str]) -> None:
     return None
 
 
+def _nobody_knows(_since: int, _until: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Directories:
     """Where configuration is read, where accepted generations outlive a reboot, and what belongs to this boot."""
@@ -64,7 +68,8 @@ class Host:
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
     and `evidence` what can be seen of what the host lives by. `announce`
-    takes a journal entry about what became of a generation.
+    takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
+    touched our tables after one generation of nftables and up to another.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -83,5 +88,6 @@ class Host:
     read_some: Callable[[Mapping[Family, Names]], KernelTables] = tables.read_some
     read_generation: Callable[[], int] = tables.read_generation
     announce: Callable[[Mapping[str, str]], None] = _announce_nothing
+    undisturbed: Callable[[int, int], bool] = _nobody_knows
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block

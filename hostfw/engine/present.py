@@ -2,7 +2,8 @@
 
 Every commit of anyone, in any table, moves nftables' generation of the network namespace. While it is where our last
 commit left it, the kernel holds what was read back then; and if our own commits alone have moved it, it holds that
-and what they sent, which is all that needs reading back. In any other case everything is read.
+and what they sent, which is all that needs reading back. So it does if others have, and it is known that they did not
+touch our tables. In any other case everything is read.
 """
 
 from collections.abc import Iterable
@@ -57,7 +58,7 @@ def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None)
     if commits == 0:
         return before
     if before.ruleset is not None and commits is not None:
-        known = _read_what_was_sent(before, wanted, host, before.kernel_generation + commits)
+        known = _read_what_was_sent(before, wanted, host, commits)
         if known is not None:
             return known
     tables = host.read_tables()
@@ -88,13 +89,14 @@ def _remembered(memory: Memory, directories: Directories, host: Host) -> Present
     held, memory.held = memory.held, None
     if held is None or not held.stamp or record_stamp(directories.run) != held.stamp:
         return None
-    if host.read_generation() != held.kernel_generation:
+    generation = host.read_generation()
+    if generation != held.kernel_generation and not host.undisturbed(held.kernel_generation, generation):
         return None
-    return Present(held.kernel_generation, held.installed, held.record.chains, held.record, held.ruleset)
+    return Present(generation, held.installed, held.record.chains, held.record, held.ruleset)
 
 
-def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, generation: int) -> Present | None:
-    """What is there now, if nobody but us has moved nftables to its generation; None if that must be read."""
+def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, commits: int) -> Present | None:
+    """What is there after so many commits, if nobody but us has touched our tables; None if that must be read."""
     there = {table.family: table for table in before.installed}
     new = tuple(_new(table, there.get(table.family)) for table in wanted.tables)
     if sum(len(table.chains) + len(table.sets) + len(table.maps) + len(table.counters) for table in new) > (
@@ -102,7 +104,8 @@ def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, generation
     ):
         return None
     tables = host.read_some({table.family: _names(table) for table in new})
-    if tables.generation != generation:
+    since, generation = before.kernel_generation, tables.generation
+    if generation != since + commits and not host.undisturbed(since, generation):
         return None
     chains = _digests_after(before.chains, digests(tables), wanted)
     read = {table.family: table for table in installed_tables(tables, None)}

@@ -35,8 +35,6 @@ _CHANNEL = 0
 _GRACE_S = 5.0
 _IDLE_S = 0.3
 """How long after a request what it used is kept."""
-_KEPT = 3
-"""What so many requests used is kept, a few MB each."""
 _MAX_ERROR_BYTES = 256 * 1024
 
 
@@ -54,11 +52,12 @@ def main() -> None:
         file.write(NAME)
     _write(READY)
     # A context closes its socket only once the kernel has freed what its commit replaced, and until then, 15 ms, nobody
-    # else can commit: what was prepared could not be switched to. So contexts are kept while requests come.
-    contexts: list[Nftables] = []
+    # else can commit: what was prepared could not be switched to. So it is kept until the next request, or a quiet
+    # moment. There is one at a time, because only a process's first socket has its process id for a netlink port.
+    nft: Nftables | None = None
     while True:
-        if contexts and not select.select([_CHANNEL], [], [], _IDLE_S)[0]:
-            contexts.clear()
+        if nft is not None and not select.select([_CHANNEL], [], [], _IDLE_S)[0]:
+            nft = None
         request = _read(REQUEST.size)
         if not request:
             return
@@ -67,12 +66,11 @@ def main() -> None:
         if len(script) != length:
             return
         signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_S)
+        nft = None
         nft = Nftables()
-        contexts.append(nft)
         ok, error = _run(nft, script, check=verb == CHECK)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(ANSWER.pack(ok, len(error)) + error)
-        del contexts[:-_KEPT]
 
 
 def _run(nft: "Nftables", script: bytes, *, check: bool) -> tuple[bool, bytes]:

@@ -1,5 +1,6 @@
 """Cost that follows the change: what an engine that remembers reads, compiles and sends, and what makes it forget."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Living:
         self.kernel = FakeKernel()
         self.read_whole = 0
         self.workers = 0
+        self.undisturbed: Callable[[int, int], bool] = lambda _since, _until: False
         self.memory = Memory()
         configurations.write(root / "etc", POLICIES)
 
@@ -63,6 +65,7 @@ class Living:
             now=FakeClock().now,
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
+            undisturbed=self.undisturbed,
         )
         return Engine(Directories(*(self.root / name for name in ("etc", "var", "run"))), host, memory=self.memory)
 
@@ -171,6 +174,40 @@ def test_a_commit_that_did_not_take_is_noticed(living: Living, monkeypatch: pyte
 
     assert isinstance(outcome, Failed)
     assert "the kernel does not hold what was committed" in outcome.message
+
+
+def test_a_commit_of_another_program_makes_the_next_reload_read_everything(living: Living) -> None:
+    """Nobody knows what it did."""
+    living.kernel.generation += 1
+    living.edit("10.0.33.7/32", "10.9.33.7/32")
+
+    assert living.reload().turn
+    assert living.read_whole > 0
+
+
+def test_commits_of_others_elsewhere_cost_nothing(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a reload, and in the midst of one, where somebody knows that they left our tables alone."""
+    asked: list[tuple[int, int]] = []
+
+    def undisturbed(since: int, until: int) -> bool:
+        asked.append((since, until))
+        return True
+
+    def commit(script: str) -> NftResult:
+        living.kernel.generation += 3
+        return right(script)
+
+    right = living.kernel.commit
+    living.undisturbed = undisturbed
+    before = living.kernel.generation
+    living.kernel.generation += 5
+    monkeypatch.setattr(living.kernel, "commit", commit)
+    living.edit("10.0.33.7/32", "10.9.33.7/32")
+
+    assert living.reload().turn
+    assert living.read_whole == 0
+    assert asked == [(before, before + 5), (before + 5, living.kernel.generation)]
+    assert living.reload().is_empty
 
 
 def test_without_its_record_nothing_is_taken_for_known(living: Living) -> None:
