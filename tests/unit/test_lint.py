@@ -326,9 +326,12 @@ def _time_of_check(count: int) -> float:
     ]
     result = decoded("---\n".join((*policies, *endpoints)))
     assert result.problems == ()
-    start = process_time()
-    check(result.resources, result.settings)
-    return process_time() - start
+    taken: list[float] = []
+    for _ in range(3):
+        start = process_time()
+        check(result.resources, result.settings)
+        taken.append(process_time() - start)
+    return min(taken)
 
 
 def _warnings(*texts: str, settings: str = NO_FAILSAFE, path: bool = False, unknown: int = 0) -> list[str]:
