@@ -14,6 +14,7 @@ from textwrap import dedent
 
 from hostfw.cli.anatomy import Argument, command_line_parts
 from hostfw.cli.kinds import KINDS
+from hostfw.cli.pages import PAGES
 from hostfw.cli.verbs import VERBS
 from hostfw.model.settings import CALICO_COMPATIBLE, FailsafePort, Settings
 from hostfw.policy.refused import API_VERSIONS
@@ -42,9 +43,9 @@ def verbs() -> str:
     parts = {verb.name: verb for verb in command_line_parts().verbs}
     return "\n".join(
         f"## {verb.name}\n\n*hostfwctl* {escaped(f'{verb.name} {verb.usage}')}\n\n"
-        f"{escaped(verb.summary[:1].upper() + verb.summary[1:])}.\n\n{_text(verb.description)}\n"
+        f"{escaped(verb.summary[:1].upper() + verb.summary[1:])}.\n\n{_text(PAGES[verb.name].description)}\n"
         f"{''.join(map(_option, (*parts[verb.name].positionals, *parts[verb.name].options)))}"
-        f"Exit status:\n\n{_literal(verb.exits)}\nExamples:\n\n{_literal(verb.examples)}"
+        f"Exit status:\n\n{_literal(PAGES[verb.name].exits)}\nExamples:\n\n{_literal(PAGES[verb.name].examples)}"
         for verb in VERBS
     )
 

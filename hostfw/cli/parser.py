@@ -90,11 +90,10 @@ def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
             verb.name,
             help=verb.summary,
             usage=f"{_PROGRAM} [OPTION...] {verb.name} {verb.usage}",
-            description=verb.description,
-            epilog=verb.epilog,
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        page.verb = verb.name
         verb.add(page)
         _add_common(page, suppressed=True)
     return parser
@@ -138,7 +137,21 @@ def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
 
 
 class _Parser(ArgumentParser):
-    """argparse's parser, with errors as exceptions; overriding `error` is the way that argparse has for it."""
+    """argparse's parser, with errors as exceptions; overriding `error` is the way that argparse has for it.
+
+    `verb` is the one whose page it prints, empty for the whole command line.
+    """
+
+    verb = ""
+
+    def format_help(self) -> str:
+        """The help, with the page of a verb, which is loaded only now."""
+        if self.verb:
+            from hostfw.cli.pages import PAGES
+
+            page = PAGES[self.verb]
+            self.description, self.epilog = page.description, page.epilog
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong, with what was probably meant."""

@@ -11,6 +11,7 @@ import pytest
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
+from hostfw.cli.pages import PAGES
 from hostfw.cli.parser import CONFIG_DIR, RUN_DIR, STATE_DIR, parse
 from hostfw.cli.verbs import VERBS, Verb
 from tests.unit.cli_runs import hostfwctl
@@ -150,7 +151,12 @@ def test_every_verb_has_a_module_that_runs_it() -> None:
         assert callable(import_module(f"hostfw.cli.{verb.name}").run)
 
 
-SLOW = {"yaml", "pyroute2", "nftables", "json", "subprocess", "hashlib", "difflib", "hostfw.engine"}
+def test_every_verb_has_a_page() -> None:
+    """The table of verbs and the pages agree."""
+    assert PAGES.keys() == {verb.name for verb in VERBS}
+
+
+SLOW = {"yaml", "pyroute2", "nftables", "json", "subprocess", "hashlib", "difflib", "hostfw.engine", "hostfw.cli.pages"}
 NOT_FOR_JUDGING = (SLOW | {"hostfw.compile", "hostfw.nft", "hostfw.model.plan"}) - {"yaml", "hostfw.engine"}
 
 LOADED = [
