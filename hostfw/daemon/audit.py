@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from hostfw.audit.attribution import Attribution
 from hostfw.audit.events import PacketEvent, certain_event, fields
 from hostfw.audit.fold import Fold
 from hostfw.audit.headers import headers
-from hostfw.audit.notices import log_readable, log_unreadable, records_lost, records_missed
+from hostfw.audit.notices import log_readable, log_unreadable
 from hostfw.daemon.outbox import Outbox
+from hostfw.daemon.untold import Untold, open_untold
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock
 from hostfw.host.errors import HostError
-from hostfw.host.heard import Heard, HeardFile
 from hostfw.host.nflog import Nflog, NflogReader, NflogRecord, interface_name
 from hostfw.model.settings import Logging
 
@@ -33,36 +33,6 @@ CHANGE_S = 30.0
 """How long the switch to a generation takes at most, once it was announced."""
 RETRY_S = 10.0
 """How often a group that could not be read is tried again."""
-LOSSES_EVERY_S = 1.0
-"""How often at most it is said that records were lost."""
-
-
-class Memory(Protocol):
-    """What outlives us in the run directory; `host.heard.HeardFile` is one."""
-
-    def load(self) -> Heard | None:
-        """What was kept."""
-
-    def save(self, heard: Heard) -> None:
-        """Keep it. Raises HostError."""
-
-    def close(self) -> None:
-        """Nothing more is kept."""
-
-
-@dataclass(slots=True)
-class NoMemory:
-    """Where nothing can be kept, every start is the first."""
-
-    def load(self) -> Heard | None:
-        """Nothing."""
-        return None
-
-    def save(self, heard: Heard) -> None:
-        """Kept nowhere."""
-
-    def close(self) -> None:
-        """Nothing was open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +75,7 @@ class Audit:
     """
 
     outbox: Outbox
-    memory: Memory = field(default_factory=NoMemory)
+    untold: Untold
     host: AuditHost = field(default_factory=AuditHost)
     attribution: Attribution = field(default_factory=Attribution)
     _fold: Fold = field(default_factory=lambda: Fold(at_once=True))
@@ -114,18 +84,10 @@ class Audit:
     _logging: Logging | None = None
     _unreadable: bool = False
     _retry_s: float | None = None
-    _told: int = 0
     _records: int = 0
     _events: int = 0
     _foreign: int = 0
-    _lost: int = 0
-    _overruns: int = 0
-    _missed: int = 0
     _seen_lost: tuple[int, int] = (0, 0)
-    _said_lost: int = 0
-    _said_overruns: int = 0
-    _losses_said_s: float = float("-inf")
-    _suppressed: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     # ------------------------------------------------------------------------------------------ what it is told of
@@ -157,7 +119,7 @@ class Audit:
         self._others = [other for other in self._others if other[0] <= until_s]
         self._others.append((until_s, self.attribution))
         self.attribution = attribution
-        self._recount()
+        self.untold.recount()
 
     # -------------------------------------------------------------------------------------------------- the loop's
 
@@ -176,25 +138,22 @@ class Audit:
             for record in records:
                 self._take(record)
         if taken:
-            self._keep()
+            self.untold.keep()
         return taken
 
     def wait_s(self) -> float | None:
         """How long until `due` has something to do; None until something comes."""
         now_s = self.host.clock.monotonic()
         retry_s = None if self._retry_s is None else max(self._retry_s - now_s, 0.0)
-        losses_s = None
-        if self._lost > self._said_lost:
-            losses_s = max(self._losses_said_s + LOSSES_EVERY_S - now_s, 0.0)
-        waits = (self._fold.wait_s(now_s), self.outbox.wait_s(), retry_s, losses_s)
+        waits = (self._fold.wait_s(now_s), self.outbox.wait_s(), retry_s, self.untold.wait_s(now_s))
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def due(self) -> None:
         """Do what time has come for: folded events, entries that wait for the journal, another try to listen."""
         now_s = self.host.clock.monotonic()
         if self._give(self._fold.due(now_s)):
-            self._keep()
-        self._say_losses(now_s)
+            self.untold.keep()
+        self.untold.due(now_s)
         self.outbox.due()
         if self._retry_s is not None and now_s >= self._retry_s:
             self._open()
@@ -230,26 +189,26 @@ class Audit:
     def flush(self) -> None:
         """Tell of everything that has come, as at the end."""
         self._drain()
-        self._say_losses(float("inf"))
-        self._recount()
-        self._keep()
+        self.untold.due(float("inf"))
+        self.untold.recount()
+        self.untold.keep()
         self.outbox.deliver()
 
     def close(self) -> None:
         """Leave the group."""
         self._close_reader()
-        self.memory.close()
+        self.untold.close()
 
     def figures(self) -> Figures:
         """What there is to tell of the audit itself."""
-        counts = self._counts()
+        counts = self.untold.counts()
         return Figures(
             records=self._records,
             events=self._events,
             foreign=self._foreign,
-            lost=self._lost,
-            overruns=self._overruns,
-            missed=self._missed,
+            lost=self.untold.lost,
+            overruns=self.untold.overruns,
+            missed=self.untold.missed,
             suppressed=dict(counts.suppressed) if counts else {},
             unwritten=self.outbox.unwritten,
             waiting=self.outbox.waiting,
@@ -267,8 +226,7 @@ class Audit:
             self._cannot(error)
             return ()
         lost, overruns = self._reader.lost, self._reader.overruns
-        self._lost += lost - self._seen_lost[0]
-        self._overruns += overruns - self._seen_lost[1]
+        self.untold.lose(lost - self._seen_lost[0], overruns - self._seen_lost[1])
         self._seen_lost = lost, overruns
         return records
 
@@ -295,7 +253,7 @@ class Audit:
         for event in events:
             self.outbox.send(fields(event))
             self._events += 1
-            self._told += event.count
+            self.untold.tell(event.count)
             given = True
         return given
 
@@ -305,19 +263,7 @@ class Audit:
             pass
         self._give(self._fold.flush())
 
-    # --------------------------------------------------------------------------------------------- what went untold
-
-    def _say_losses(self, now_s: float) -> None:
-        """Say what was lost since it was last said, at most once a second; an overrun alone only at the end."""
-        lost = self._lost - self._said_lost
-        at_the_end = now_s == float("inf") and self._overruns > self._said_overruns
-        if not (lost or at_the_end) or now_s < self._losses_said_s + LOSSES_EVERY_S:
-            return
-        self._said_lost, self._said_overruns = self._lost, self._overruns
-        self._losses_said_s = now_s
-        self._told += lost
-        self.outbox.send(records_lost(lost))
-        self._keep()
+    # ---------------------------------------------------------------------------------------------------- the group
 
     def _open(self) -> None:
         """Join the group, and say what went by since somebody last listened."""
@@ -326,7 +272,7 @@ class Audit:
         if logging is None:
             return
         # Counted before the group is joined: what comes in between counts as missed the next time, and not as heard.
-        counts = self._counts()
+        counts = self.untold.counts()
         try:
             self._reader = self.host.open_reader(logging.group, logging.snaplen_bytes)
         except HostError as error:
@@ -337,41 +283,7 @@ class Audit:
             self._unreadable = False
             self.outbox.send(log_readable(logging.group))
         if counts is not None:
-            self._say_missed(counts)
-
-    def _say_missed(self, counts: LogCounts) -> None:
-        kept = self.memory.load() or Heard(0, 0)
-        # Counters that are lower than they were have begun anew, with their tables.
-        missed = counts.records - kept.records if counts.records >= kept.records else counts.records
-        beyond = counts.all_suppressed
-        suppressed = beyond - kept.suppressed if beyond >= kept.suppressed else beyond
-        self._told, self._suppressed = counts.records, beyond
-        self._missed += missed
-        if missed or suppressed:
-            self.outbox.send(records_missed(missed, suppressed))
-        self._keep()
-
-    def _recount(self) -> None:
-        """Hold what was told of against the kernel's counters, which begin anew with their tables."""
-        counts = self._counts()
-        if counts is None:
-            return
-        self._suppressed = counts.all_suppressed
-        self._told = min(self._told, counts.records)
-
-    def _counts(self) -> LogCounts | None:
-        try:
-            return self.host.read_counts()
-        except HostError:
-            return None
-
-    def _keep(self) -> None:
-        try:
-            self.memory.save(Heard(self._told, self._suppressed))
-        except HostError:
-            # Memory that is full: the next start will say of some records again that they were missed.
-            self.memory.close()
-            self.memory = NoMemory()
+            self.untold.say_missed(counts)
 
     def _cannot(self, error: HostError) -> None:
         """Say once that the group cannot be read, and try again later."""
@@ -390,9 +302,5 @@ class Audit:
 
 def open_audit(run_dir: Path, outbox: Outbox, host: AuditHost | None = None) -> Audit:
     """The audit of the network namespace that we are in, which remembers in `run_dir` what it told of."""
-    memory: Memory
-    try:
-        memory = HeardFile.open(run_dir)
-    except HostError:
-        memory = NoMemory()
-    return Audit(outbox, memory, host or AuditHost())
+    host = host or AuditHost()
+    return Audit(outbox, open_untold(run_dir, outbox, host.read_counts), host)

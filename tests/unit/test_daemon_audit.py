@@ -15,6 +15,7 @@ from hostfw.audit.message_ids import MessageId
 from hostfw.audit.prefix import LogTag, encode
 from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
 from hostfw.daemon.outbox import Outbox
+from hostfw.daemon.untold import Untold
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
 from hostfw.host.heard import Heard
@@ -77,7 +78,8 @@ class Setup:
     def audit(self, attribution: Attribution | None = None) -> Audit:
         """The audit, listening, and what is in force."""
         host = AuditHost(self.open_reader, lambda: self.counts, INTERFACES.__getitem__, self.clock)
-        audit = Audit(Outbox(self.journal, self.clock), self.memory, host, attribution or known())
+        outbox = Outbox(self.journal, self.clock)
+        audit = Audit(outbox, Untold(outbox, self.memory, host.read_counts), host, attribution or known())
         audit.listen(Logging())
         return audit
 
@@ -486,7 +488,8 @@ def test_it_runs_in_a_loop_until_it_is_stopped() -> None:
         return readers[-1]
 
     host = AuditHost(open_reader, lambda: None, INTERFACES.__getitem__, here.clock)
-    audit = Audit(Outbox(here.journal, here.clock), here.memory, host, known())
+    outbox = Outbox(here.journal, here.clock)
+    audit = Audit(outbox, Untold(outbox, here.memory, host.read_counts), host, known())
 
     async def scenario() -> list[int]:
         audit.listen(Logging())
@@ -529,6 +532,6 @@ def test_without_a_run_directory_it_does_without_memory(tmp_path: Path) -> None:
         host = AuditHost(here.open_reader, lambda: counts(3), INTERFACES.__getitem__, here.clock)
         first, again = (open_audit(directory, Outbox(here.journal, here.clock), host) for _ in range(2))
         first.listen(Logging())
-        assert again.memory.load() == expected
+        assert again.untold.memory.load() == expected
         first.close()
         again.close()

@@ -1,0 +1,144 @@
+"""What of the log was told of, and what never will be: the records that were lost, missed or not even made.
+
+The kernel counts its records and what was beyond its limits; what was told of is held against that, and kept in the
+run directory, so that the next start knows what went by while nobody listened.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from hostfw.audit.notices import records_lost, records_missed
+from hostfw.daemon.outbox import Outbox
+from hostfw.engine.log_counts import LogCounts, read_log_counts
+from hostfw.host.errors import HostError
+from hostfw.host.heard import Heard, HeardFile
+
+LOSSES_EVERY_S = 1.0
+"""How often at most it is said that records were lost."""
+
+
+class Memory(Protocol):
+    """What outlives us in the run directory; `host.heard.HeardFile` is one."""
+
+    def load(self) -> Heard | None:
+        """What was kept."""
+
+    def save(self, heard: Heard) -> None:
+        """Keep it. Raises HostError."""
+
+    def close(self) -> None:
+        """Nothing more is kept."""
+
+
+@dataclass(slots=True)
+class NoMemory:
+    """Where nothing can be kept, every start is the first."""
+
+    def load(self) -> Heard | None:
+        """Nothing."""
+        return None
+
+    def save(self, heard: Heard) -> None:
+        """Kept nowhere."""
+
+    def close(self) -> None:
+        """Nothing was open."""
+
+
+@dataclass(slots=True)
+class Untold:
+    """What was told of, and what has to be said of the rest; it never raises.
+
+    `lost` records found our buffer full, `overruns` is how often it was, and `missed` records went by while nobody
+    listened: all since the service began. Moments are seconds of one monotonic clock, from the caller.
+    """
+
+    outbox: Outbox
+    memory: Memory = field(default_factory=NoMemory)
+    read_counts: Callable[[], LogCounts | None] = read_log_counts
+    lost: int = 0
+    overruns: int = 0
+    missed: int = 0
+    _told: int = 0
+    _suppressed: int = 0
+    _said_lost: int = 0
+    _said_overruns: int = 0
+    _losses_said_s: float = float("-inf")
+
+    def counts(self) -> LogCounts | None:
+        """What the kernel says of its log, or None where it cannot be asked."""
+        try:
+            return self.read_counts()
+        except HostError:
+            return None
+
+    def tell(self, packets: int) -> None:
+        """An entry stands for so many packets."""
+        self._told += packets
+
+    def lose(self, records: int, overruns: int) -> None:
+        """So many more records found our buffer full, which was so often."""
+        self.lost += records
+        self.overruns += overruns
+
+    def wait_s(self, now_s: float) -> float | None:
+        """How long until `due` has losses to say; None if there are none."""
+        return max(self._losses_said_s + LOSSES_EVERY_S - now_s, 0.0) if self.lost > self._said_lost else None
+
+    def due(self, now_s: float) -> None:
+        """Say what was lost since it was last said, at most once a second; an overrun alone only at the end."""
+        lost = self.lost - self._said_lost
+        at_the_end = now_s == float("inf") and self.overruns > self._said_overruns
+        if not (lost or at_the_end) or now_s < self._losses_said_s + LOSSES_EVERY_S:
+            return
+        self._said_lost, self._said_overruns = self.lost, self.overruns
+        self._losses_said_s = now_s
+        self._told += lost
+        self.outbox.send(records_lost(lost))
+        self.keep()
+
+    def say_missed(self, counts: LogCounts) -> None:
+        """Say what the kernel had counted, when we began to listen, beyond what was told of."""
+        kept = self.memory.load() or Heard(0, 0)
+        # Counters that are lower than they were have begun anew, with their tables.
+        missed = counts.records - kept.records if counts.records >= kept.records else counts.records
+        beyond = counts.all_suppressed
+        suppressed = beyond - kept.suppressed if beyond >= kept.suppressed else beyond
+        self._told, self._suppressed = counts.records, beyond
+        self.missed += missed
+        if missed or suppressed:
+            self.outbox.send(records_missed(missed, suppressed))
+        self.keep()
+
+    def recount(self) -> None:
+        """Hold what was told of against the kernel's counters, which begin anew with their tables."""
+        counts = self.counts()
+        if counts is None:
+            return
+        self._suppressed = counts.all_suppressed
+        self._told = min(self._told, counts.records)
+
+    def keep(self) -> None:
+        """Keep what was told of for the next start."""
+        try:
+            self.memory.save(Heard(self._told, self._suppressed))
+        except HostError:
+            # Memory that is full: the next start will say of some records again that they were missed.
+            self.memory.close()
+            self.memory = NoMemory()
+
+    def close(self) -> None:
+        """Nothing more is kept."""
+        self.memory.close()
+
+
+def open_untold(run_dir: Path, outbox: Outbox, read_counts: Callable[[], LogCounts | None]) -> Untold:
+    """What remembers in `run_dir` what was told of; where it cannot, every start is the first."""
+    memory: Memory
+    try:
+        memory = HeardFile.open(run_dir)
+    except HostError:
+        memory = NoMemory()
+    return Untold(outbox, memory, read_counts)
