@@ -11,15 +11,14 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
+from hostfw.host.listening import DATAGRAM_BYTES, ListeningSocket
 from hostfw.host.netlink import (
     HEADER,
     NETLINK_ROUTE,
     NetlinkError,
     attributes,
-    enlarge_receive_buffer,
     messages,
     text_of,
 )
@@ -30,10 +29,10 @@ RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 READ_DATAGRAMS = 256
 """How much one read takes: 5 ms of work, after which an event loop sees to others."""
 
+_WHAT = "listening to links"
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR and _IPV6_ROUTE."""
 _NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
-_DATAGRAM_BYTES = 64 * 1024
 
 _IFINFOMSG = struct.Struct("=BxHiII")
 _IFF_UP = 0x1
@@ -76,7 +75,7 @@ class LinkListener(Protocol):
         """Stop listening."""
 
 
-class LinkEvents:
+class LinkEvents(ListeningSocket):
     """Listens to the links, addresses and routes of the network namespace that the caller is in. Raises NetlinkError.
 
     Listen first and observe then. What is first heard of a link or an address counts as a change.
@@ -85,43 +84,17 @@ class LinkEvents:
     def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         self._links: dict[int, _Link] = {}
         self._addresses: set[_Address] = set()
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, kind, NETLINK_ROUTE)
-            enlarge_receive_buffer(self._socket, receive_buffer_bytes)
-            _attach_filter(self._socket)
-            self._socket.bind((0, _GROUPS))
+            super().__init__(NETLINK_ROUTE, receive_buffer_bytes, _join)
         except OSError as error:
-            raise NetlinkError(error.errno or errno.EIO, "listening to links") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """The descriptor that is readable while there is something to hear."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._socket.close()
+            raise NetlinkError(error.errno or errno.EIO, _WHAT) from error
 
     def read(self) -> LinkNews:
         """What has been heard, of at most `READ_DATAGRAMS` datagrams; what is left keeps the descriptor readable."""
         interfaces: set[str] = set()
         routes = missed = False
-        for _ in range(READ_DATAGRAMS):
-            try:
-                data = self._socket.recv(_DATAGRAM_BYTES)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise NetlinkError(error.errno or errno.EIO, "listening to links") from error
+        for data in self._datagrams(READ_DATAGRAMS, _WHAT):
+            if data is None:
                 missed = True
                 # What we remember may have changed and will change back: all that comes is new again.
                 self._links.clear()
@@ -192,6 +165,11 @@ def _link(fields: dict[int, bytes], *, up: bool) -> _Link:
     )
 
 
+def _join(sock: socket.socket) -> None:
+    _attach_filter(sock)
+    sock.bind((0, _GROUPS))
+
+
 def _attach_filter(sock: socket.socket) -> None:
     """Let the kernel drop every route that is not a default route of the main table, before it wakes us.
 
@@ -209,7 +187,7 @@ def _attach_filter(sock: socket.socket) -> None:
         (_JUMP_EQUAL, 0, 3, _RT_TABLE_MAIN),
         (_LOAD_U8, 0, 0, HEADER.size + 7),  # rtm_type
         (_JUMP_EQUAL, 0, 1, _RTN_UNICAST),
-        (_RETURN, 0, 0, _DATAGRAM_BYTES),
+        (_RETURN, 0, 0, DATAGRAM_BYTES),
         (_RETURN, 0, 0, 0),
     ):
         program.frombytes(_INSTRUCTION.pack(code, if_true, if_false, value))

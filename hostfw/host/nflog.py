@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from hostfw.host import netlink
 from hostfw.host.errors import HostError
+from hostfw.host.listening import ListeningSocket
 from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NLM_F_ACK, NLM_F_REQUEST, attribute, attributes, u32
 from hostfw.model.values import Family
 
@@ -87,7 +87,7 @@ class Nflog(Protocol):
         """The records that have come."""
 
 
-class NflogReader:
+class NflogReader(ListeningSocket):
     """The one reader of an NFLOG group in the network namespace that we are in.
 
     `lost` counts the records that found the buffer full; a loss shows with the first record after it, and as a rise
@@ -98,32 +98,7 @@ class NflogReader:
         self.lost = 0
         self.overruns = 0
         self._next_sequence = 0
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
-        )
-        try:
-            self._socket.bind((0, 0))
-            netlink.enlarge_receive_buffer(self._socket, receive_buffer_bytes)
-            _join(self._socket, group, snaplen_bytes)
-        except OSError as error:
-            self._socket.close()
-            raise _refusal(group, error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """The descriptor that becomes readable when there are records."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Leave the group."""
-        self._socket.close()
+        super().__init__(NETLINK_NETFILTER, receive_buffer_bytes, lambda sock: _join(sock, group, snaplen_bytes))
 
     def read(self) -> tuple[NflogRecord, ...]:
         """The records of one datagram, at most 64; none if nothing has come. Never waits."""
@@ -181,6 +156,14 @@ def interface_name(index: int) -> str:
 
 
 def _join(sock: socket.socket, group: int, snaplen_bytes: int) -> None:
+    try:
+        sock.bind((0, 0))
+        _bind_group(sock, group, snaplen_bytes)
+    except OSError as error:
+        raise _refusal(group, error) from error
+
+
+def _bind_group(sock: socket.socket, group: int, snaplen_bytes: int) -> None:
     """Bind the group and set how it delivers, in one message, so that no record comes in any other way."""
     body = b"".join(
         (

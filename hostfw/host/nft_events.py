@@ -9,10 +9,10 @@ import errno
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from hostfw.host import nf_tables
+from hostfw.host.listening import ListeningSocket
 from hostfw.host.netlink import (
     HEADER,
     NETLINK_NETFILTER,
@@ -21,7 +21,6 @@ from hostfw.host.netlink import (
     aligned,
     attribute_list,
     attributes,
-    enlarge_receive_buffer,
     text,
     text_of,
     u32_of,
@@ -38,10 +37,10 @@ READ_DATAGRAMS = 128
 NAMES = 256
 """How many objects of one transaction are told apart; of a flushed ruleset of 20,000 nobody reads more."""
 
+_WHAT = "listening to nftables"
 _GROUP = 7
 """NFNLGRP_NFTABLES."""
 _SOL_NETLINK, _ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 270, 1, 2
-_DATAGRAM_BYTES = 64 * 1024
 _NEWGEN = SUBSYSTEM | 15
 _GEN_PID, _GEN_NAME = 2, 3
 _FAMILIES = {number: family for family, number in NFPROTO.items()}
@@ -66,37 +65,17 @@ class NftListener(Protocol):
         """Stop listening."""
 
 
-class NftEvents:
+class NftEvents(ListeningSocket):
     """Listens to the transactions of the network namespace that the caller is in. Raises NetlinkError."""
 
     def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         self._transaction = _Open()
         self._missed = False
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)
-            enlarge_receive_buffer(self._socket, receive_buffer_bytes)
-            self._socket.bind((0, 0))
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+            super().__init__(NETLINK_NETFILTER, receive_buffer_bytes, _join)
         except OSError as error:
             hint = "this needs root, or CAP_NET_ADMIN" if error.errno in (errno.EPERM, errno.EACCES) else ""
-            raise NetlinkError(error.errno or errno.EIO, "listening to nftables", hint) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """The descriptor that is readable while there is something to hear."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._socket.close()
+            raise NetlinkError(error.errno or errno.EIO, _WHAT, hint) from error
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -118,19 +97,18 @@ class NftEvents:
         """
         heard = _Heard(missed=self._missed)
         self._missed = False
-        for _ in range(READ_DATAGRAMS):
-            try:
-                data = self._socket.recv(_DATAGRAM_BYTES)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise NetlinkError(error.errno or errno.EIO, "listening to nftables") from error
+        for data in self._datagrams(READ_DATAGRAMS, _WHAT):
+            if data is None:
                 heard.missed = True
                 self._transaction = _Open()
                 continue
             self._transaction = _hear(data, self._transaction, heard)
         return NftNews(heard.generation, tuple(heard.transactions), heard.others, heard.missed)
+
+
+def _join(sock: socket.socket) -> None:
+    sock.bind((0, 0))
+    sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
 
 
 class _Heard:
