@@ -6,7 +6,7 @@ from hostfw.cli.configuration import refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
-from hostfw.cli.engine import complain_of, extent, open_engine
+from hostfw.cli.engine import complain_of, extent, failure, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.progress import progress
 from hostfw.control.client import ask
@@ -106,11 +106,6 @@ def _result(reply: Reply, took_ms: int) -> Document:
         case Refused(problems):
             return {"result": "refused", "problems": [problem_item(problem) for problem in problems]}
         case Failed():
-            return {
-                "result": "failed",
-                "message": reply.message,
-                "hint": reply.hint,
-                "inForce": reply.in_force,
-            }
+            return failure(reply)
         case _:
             return {}

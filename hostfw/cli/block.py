@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Blocked, Ground, block, session_text
 from hostfw.engine.host import Host
@@ -75,9 +75,4 @@ def _result(outcome: Blocked | Failed) -> Document:
                 "warnings": list(warnings),
             }
         case Failed():
-            return {
-                "result": "failed",
-                "message": outcome.message,
-                "hint": outcome.hint,
-                "inForce": outcome.in_force,
-            }
+            return failure(outcome)

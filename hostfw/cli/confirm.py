@@ -2,7 +2,7 @@
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import ask
 from hostfw.control.requests import Confirm, Reply
@@ -49,11 +49,6 @@ def _result(outcome: Reply) -> Document:
                 "reason": event.reason,
             }
         case Failed():
-            return {
-                "result": "failed",
-                "message": outcome.message,
-                "hint": outcome.hint,
-                "inForce": outcome.in_force,
-            }
+            return failure(outcome)
         case _:
             return {}

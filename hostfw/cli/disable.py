@@ -3,7 +3,7 @@
 from hostfw.cli.block import announcing
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import report
 from hostfw.engine.disable import Disabled, disable
@@ -51,9 +51,4 @@ def _result(outcome: Disabled | Failed) -> Document:
         case Disabled(removed, number, steps):
             return {"result": "disabled", "generation": removed, "number": number, "steps": list(steps)}
         case Failed():
-            return {
-                "result": "failed",
-                "message": outcome.message,
-                "hint": outcome.hint,
-                "inForce": outcome.in_force,
-            }
+            return failure(outcome)

@@ -1,6 +1,7 @@
 """The engine as the verbs open it, what they look up beside it, and what they say when it fails."""
 
 from hostfw.cli.console import Console, ExitCode
+from hostfw.cli.documents import Document
 from hostfw.cli.options import Options
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
@@ -48,3 +49,8 @@ def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> 
     outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
     console.complain(f"{failed.message}{outcome}", failed.hint or ("run it as root" if failed.not_permitted else ""))
     return ExitCode.UNAVAILABLE if failed.not_permitted else ExitCode.FAILED
+
+
+def failure(failed: Failed) -> Document:
+    """What a result that is `failed` says, whatever the verb: why, the next step, and what is still enforced."""
+    return {"result": "failed", "message": failed.message, "hint": failed.hint, "inForce": failed.in_force}

@@ -2,7 +2,7 @@
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import TIMEOUT_S, ask
 from hostfw.control.requests import Reply, Request, Rollback, RollbackTo
@@ -75,11 +75,6 @@ def _result(outcome: Reply) -> Document:
         case NothingPending():
             return {"result": "unchanged"}
         case Failed():
-            return {
-                "result": "failed",
-                "message": outcome.message,
-                "hint": outcome.hint,
-                "inForce": outcome.in_force,
-            }
+            return failure(outcome)
         case _:
             return {}

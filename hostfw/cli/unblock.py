@@ -3,7 +3,7 @@
 from hostfw.cli.block import ground
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of
+from hostfw.cli.engine import complain_of, failure
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
@@ -46,9 +46,4 @@ def _result(outcome: Unblocked | Failed) -> Document:
                 "warnings": list(warnings),
             }
         case Failed():
-            return {
-                "result": "failed",
-                "message": outcome.message,
-                "hint": outcome.hint,
-                "inForce": outcome.in_force,
-            }
+            return failure(outcome)
