@@ -22,28 +22,16 @@ def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
 
 def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix without a bit beyond its length, or a bare address."""
-    value = text(reader, node, f"an item of {what}")
-    if value is None:
-        return None
-    cidr = loose_cidr(value)
+    cidr = _loose_net(reader, node, what)
     if cidr is None:
-        reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
         return None
-    return _without_host_bits(reader, node, what, cidr) if "/" in value else cidr
+    return _without_host_bits(reader, node, what, cidr) if "/" in _written(node) else cidr
 
 
 def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix or address as network sets have it: bits beyond the length are masked off."""
-    value = text(reader, node, f"an item of {what}")
-    if value is None:
-        return None
-    cidr = loose_cidr(value)
-    if cidr is None:
-        reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
-    elif is_mapped(cidr):
-        _refuse_mapped(reader, node, what, cidr)
-        return None
-    return cidr
+    cidr = _loose_net(reader, node, what)
+    return cidr if cidr is None else _unless_mapped(reader, node, what, cidr)
 
 
 def address(reader: Reader, node: Node, what: str) -> Cidr | None:
@@ -56,11 +44,7 @@ def address(reader: Reader, node: Node, what: str) -> Cidr | None:
         hint = "leave out the length" if parse_cidr(value) else ""
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
-    cidr = host_cidr(*parsed)
-    if is_mapped(cidr):
-        _refuse_mapped(reader, node, what, cidr)
-        return None
-    return cidr
+    return _unless_mapped(reader, node, what, host_cidr(*parsed))
 
 
 def loose_cidr(value: str) -> Cidr | None:
@@ -71,17 +55,28 @@ def loose_cidr(value: str) -> Cidr | None:
     return host_cidr(*parsed) if parsed else None
 
 
+def _loose_net(reader: Reader, node: Node, what: str) -> Cidr | None:
+    value = text(reader, node, f"an item of {what}")
+    if value is None:
+        return None
+    cidr = loose_cidr(value)
+    if cidr is None:
+        reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
+    return cidr
+
+
 def _without_host_bits(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cidr | None:
-    value = node.text if isinstance(node, Scalar) else ""
+    value = _written(node)
     written = parse_address(value.partition("/")[0])
     if written is not None and written[1] != cidr.address:
         hint = f"write {cidr}, or {host_cidr(*written)} for the one address"
         reader.report(node, f"{what} has {quoted(value)}, with bits set beyond its length", "a masked prefix", hint)
         return None
-    if is_mapped(cidr):
-        _refuse_mapped(reader, node, what, cidr)
-        return None
-    return cidr
+    return _unless_mapped(reader, node, what, cidr)
+
+
+def _written(node: Node) -> str:
+    return node.text if isinstance(node, Scalar) else ""
 
 
 _MAPPED_PREFIX = 0xFFFF
@@ -98,5 +93,8 @@ def ipv4_of(mapped: Cidr) -> Cidr:
     return Cidr(Family.V4, mapped.address & mask_of(Family.V4, 32), mapped.length - _MAPPED_LENGTH)
 
 
-def _refuse_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> None:
+def _unless_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cidr | None:
+    if not is_mapped(cidr):
+        return cidr
     reader.report(node, f"{what} has {cidr}, which no packet carries", "an IPv4 prefix", f"write {ipv4_of(cidr)}")
+    return None
