@@ -8,25 +8,11 @@ from subprocess import CompletedProcess
 
 from hostfw.testing.lab_hostfwctl import Installation, environment
 from hostfw.testing.lab_namespace import Namespace, run
+from tests.kernel.web_policy import web_policy
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
 MISTAKES = Path(__file__).parents[1] / "data" / "twenty-mistakes"
-
-POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: uplink, labels: {role: web}}
-spec: {node: host, interfaceName: eth0}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: web}
-spec:
-  selector: role == 'web'
-  ingress:
-    - {action: Allow, protocol: TCP, destination: {ports: [80]}}
-"""
 
 FOREIGN = """\
 table inet other {
@@ -40,7 +26,7 @@ def test_a_folder_of_mistakes_leaves_every_byte_of_the_ruleset(
     host: Namespace, installation: Installation, hostfwctl: Hostfwctl
 ) -> None:
     """A refused configuration changes nothing: not our tables, not those of others, not what is accepted."""
-    (installation.config / "policy.yaml").write_text(POLICY)
+    (installation.config / "policy.yaml").write_text(web_policy(80))
     run(host, ["nft", "-f", "-"], text=FOREIGN)
     hostfwctl("apply")
     before = run(host, ["nft", "-j", "list", "ruleset"]).stdout
@@ -60,7 +46,7 @@ def test_a_folder_of_mistakes_leaves_every_byte_of_the_ruleset(
 
 def test_a_day_of_a_host(host: Namespace, installation: Installation, hostfwctl: Hostfwctl) -> None:
     """Validate, diff, apply, status, change, reload: each says what the kernel does."""
-    (installation.config / "policy.yaml").write_text(POLICY)
+    (installation.config / "policy.yaml").write_text(web_policy(80))
 
     assert hostfwctl("status", check=False).returncode == 4
     assert hostfwctl("validate").stderr == "ok: 1 policy, 1 endpoint\n"
@@ -71,7 +57,7 @@ def test_a_day_of_a_host(host: Namespace, installation: Installation, hostfwctl:
     assert hostfwctl("reload").stderr.startswith("no change: generation ")
     assert hostfwctl("status").stdout.startswith("State:         in force\n")
 
-    (installation.config / "policy.yaml").write_text(POLICY.replace("80", "443"))
+    (installation.config / "policy.yaml").write_text(web_policy(443))
     assert "Pending:" in hostfwctl("status").stdout
     assert hostfwctl("diff", check=False).stdout.startswith("~ GlobalNetworkPolicy/web   ")
     changed = json.loads(hostfwctl("reload", "-o", "json").stdout)
@@ -90,7 +76,7 @@ def test_what_compile_prints_is_what_is_in_force(
     host: Namespace, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path
 ) -> None:
     """The script loads as it is, gives the very ruleset of an apply, and the same bytes from the host's facts."""
-    (installation.config / "policy.yaml").write_text(POLICY)
+    (installation.config / "policy.yaml").write_text(web_policy(80))
     script = hostfwctl("compile").stdout
     facts = tmp_path / "facts.json"
     facts.write_text(hostfwctl("interfaces", "-o", "json").stdout)
@@ -106,7 +92,7 @@ def test_what_compile_prints_is_what_is_in_force(
 
 def test_interfaces_are_those_of_the_host(installation: Installation, hostfwctl: Hostfwctl) -> None:
     """The table shows what the kernel has, and who governs it."""
-    (installation.config / "policy.yaml").write_text(POLICY)
+    (installation.config / "policy.yaml").write_text(web_policy(80))
 
     rows = [line.split(maxsplit=6) for line in hostfwctl("interfaces").stdout.splitlines()]
 
@@ -119,7 +105,7 @@ def test_without_the_capability_it_is_not_permitted(
     host: Namespace, installation: Installation, hostfwctl: Hostfwctl
 ) -> None:
     """Everything that needs CAP_NET_ADMIN says so with status 4, and what needs none works."""
-    (installation.config / "policy.yaml").write_text(POLICY)
+    (installation.config / "policy.yaml").write_text(web_policy(80))
     hostfwctl("apply")
     drop = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *installation.arguments]
 
@@ -137,7 +123,7 @@ def test_without_the_nftables_package_it_says_which(
     host: Namespace, installation: Installation, tmp_path: Path
 ) -> None:
     """A missing package is named, and nothing is changed."""
-    (installation.config / "policy.yaml").write_text(POLICY)
+    (installation.config / "policy.yaml").write_text(web_policy(80))
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "nftables.py").write_text("raise ModuleNotFoundError(\"No module named 'nftables'\", name='nftables')\n")

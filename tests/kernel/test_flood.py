@@ -27,6 +27,7 @@ from hostfw.testing.lab_evidence import counters
 from hostfw.testing.lab_hostfwctl import Installation
 from hostfw.testing.lab_namespace import inside, open_socket, run
 from hostfw.testing.lab_service import Service, service
+from tests.kernel.web_policy import web_policy
 
 HOST = "02:00:00:00:00:00"
 """The hardware address of the host's eth0."""
@@ -35,27 +36,11 @@ FLOODER = {Family.V4: "198.51.100.7", Family.V6: "2001:db8:bad::7"}
 DENIED = "drop/in/end-of-tier/default"
 LIMITS = Logging()
 
-POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: eth0, labels: {role: web}}
-spec: {node: host, interfaceName: eth0}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: web}
-spec:
-  selector: role == 'web'
-  types: [Ingress]
-  ingress:
-    - {action: Allow, protocol: TCP, destination: {ports: [PORT]}}
-"""
-
 
 @pytest.fixture(name="running")
 def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
     """The service, with a policy that denies every UDP datagram."""
-    (installation.config / "policy.yaml").write_text(POLICY.replace("PORT", "80"))
+    (installation.config / "policy.yaml").write_text(web_policy(80))
     with service(installation, tmp_path / "log") as started:
         yield started
 
@@ -201,7 +186,7 @@ def test_garbage_is_told_of_as_what_it_is(lab: Lab, running: Service) -> None:
     assert told(denied) == sum(log["records"] for log in logs)
     assert {entry["HOSTFW_REASON"] for entry in denied} <= {"end-of-tier", "invalid"}
     assert {"HOSTFW_POLICY", "HOSTFW_RULE", "HOSTFW_ORIGIN"} & {name for entry in denied for name in entry} == set()
-    assert {entry["HOSTFW_ENDPOINT"] for entry in denied} == {"eth0"}
+    assert {entry["HOSTFW_ENDPOINT"] for entry in denied} == {"uplink"}
     assert running.process.poll() is None
 
 
@@ -230,7 +215,7 @@ def garbage(family: Family, random: Random) -> bytes:
 
 def test_a_restart_says_what_nobody_heard(lab: Lab, installation: Installation, tmp_path: Path) -> None:
     """No counter is lost, and the number of records is exact, even if the service was killed."""
-    (installation.config / "policy.yaml").write_text(POLICY.replace("PORT", "80"))
+    (installation.config / "policy.yaml").write_text(web_policy(80))
     frames = [udp_frame(HOST, number(FLOODER[Family.V4]), number(HOST_ADDRESS[Family.V4]), Family.V4, 9)]
     with service(installation, tmp_path / "first") as running:
         flood(lab["peer"], "eth0", frames, count=5)
@@ -271,7 +256,7 @@ def test_a_source_keeps_its_limit_through_a_hundred_reloads(lab: Lab, installati
 
 def apply(installation: Installation, engine: Engine, turn: int) -> None:
     """Put another configuration into force."""
-    (installation.config / "policy.yaml").write_text(POLICY.replace("PORT", f"{1000 + turn}"))
+    (installation.config / "policy.yaml").write_text(web_policy(1000 + turn))
     applied = engine.apply(inspect(*read_configuration(installation.config)))
     assert isinstance(applied, Applied), applied
     assert not applied.change.is_empty

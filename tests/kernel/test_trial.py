@@ -20,6 +20,7 @@ from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, environment
 from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process, run
 from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from tests.kernel.web_policy import web_policy
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
@@ -51,24 +52,7 @@ while True:
 
 def policy(port: int, settings: str = "node: host\n") -> dict[str, str]:
     """A configuration that lets one TCP port in at eth0."""
-    return {
-        "hostfw.yaml": settings,
-        "policy.yaml": f"""\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: uplink, labels: {{role: web}}}}
-spec: {{node: host, interfaceName: eth0}}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {{name: web}}
-spec:
-  selector: role == 'web'
-  types: [Ingress]
-  ingress:
-    - {{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}
-""",
-    }
+    return {"hostfw.yaml": settings, "policy.yaml": web_policy(port)}
 
 
 def write(installation: Installation, files: dict[str, str]) -> None:

@@ -21,7 +21,11 @@ OPEN, CLOSED = 5555, 4444
 """TCP ports of the host that the policy of `POLICY` allows and denies. Something listens at both."""
 
 SETTINGS = "node: web\n"
-POLICY = f"""\
+
+
+def letting_in(*ports: int) -> str:
+    """The HostEndpoint of the host's eth0, and a policy that lets these TCP ports in."""
+    return f"""\
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
 metadata: {{name: web-eth0, labels: {{role: web}}}}
@@ -34,8 +38,11 @@ spec:
   selector: role == 'web'
   types: [Ingress]
   ingress:
-    - {{action: Allow, protocol: TCP, destination: {{ports: [{OPEN}, 22]}}}}
+    - {{action: Allow, protocol: TCP, destination: {{ports: {list(ports)}}}}}
 """
+
+
+POLICY = letting_in(OPEN, 22)
 
 # Before any other unit that the boot starts, so that there is somebody to be reached whenever a packet may get in.
 _SOCKET = """\

@@ -11,24 +11,11 @@ import pytest
 from hostfw.audit.message_ids import MessageId
 from hostfw.testing.hosts.host import Host
 from hostfw.testing.lab_namespace import run
-from tests.system.street import HOST, OPEN, PEER, SETTINGS, Street, connects, entries, eventually, rules
+from tests.system.street import HOST, OPEN, PEER, SETTINGS, Street, connects, entries, eventually, letting_in, rules
 
 Ssh = Callable[..., CompletedProcess[str]]
 
-_NO_SSH = f"""\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: web-eth0, labels: {{role: web}}}}
-spec: {{node: web, interfaceName: eth0}}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {{name: web}}
-spec:
-  selector: role == 'web'
-  types: [Ingress]
-  ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [{OPEN}]}}}}]
-"""
+_NO_SSH = letting_in(OPEN)
 _CLOSED = f"{SETTINGS}failsafe: none\n"
 _YOURS = f"another ssh connection like yours from {PEER} to port 22 on eth0 would be lost"
 
