@@ -1,6 +1,6 @@
 """`hostfwctl doctor`: what is not as it should be with this host and its firewall, and the next step for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from hostfw.cli.configuration import read
@@ -21,7 +21,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.state import load_accepted
 from hostfw.host.surroundings import look_around
 from hostfw.model.facts import HostFacts
-from hostfw.model.findings import Finding
+from hostfw.model.findings import Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.words import counted
 from hostfw.policy.resolve import resolve
@@ -35,13 +35,14 @@ def run(options: Options, console: Console) -> ExitCode:
     status = engine.status()
     if isinstance(status, Failed):
         return complain_of(status, console)
-    findings = examine(_patient(options, engine, status))
+    findings = sorted(examine(_patient(options, engine, status)), key=lambda finding: finding.weight is Weight.NOTE)
+    problems = sum(finding.weight is Weight.PROBLEM for finding in findings)
     if options.output is Output.JSON:
         console.data(json_text(document("FindingList", _content(findings))))
     else:
         console.data(*(_line(finding, colour=console.colour_out) for finding in findings))
-    console.say(counted(len(findings), "finding") if findings else "nothing found: all is as it should be")
-    return ExitCode.FAILED if findings else ExitCode.DONE
+    console.say(_summary(problems, len(findings) - problems))
+    return ExitCode.FAILED if problems else ExitCode.DONE
 
 
 def _patient(options: Options, engine: Engine, status: Status) -> Patient:
@@ -93,16 +94,36 @@ def _service(engine: Engine) -> Service | None:
     return None if found is None else Service(found.listening, found.trouble)
 
 
+def _summary(problems: int, notes: int) -> str:
+    if not problems and not notes:
+        return "nothing found: all is as it should be"
+    found = [counted(problems, "problem")] if problems else []
+    found += [counted(notes, "note")] if notes else []
+    return ", ".join(found) if problems else f"{found[0]}: all is as it should be, if that is what you want"
+
+
 def _line(finding: Finding, *, colour: bool) -> str:
     """A finding in one line, for people and grep."""
     step = f". Next: {printable(finding.next)}" if finding.next else ""
-    return f"{painted(finding.check, Style.WARNING, on=colour)}: {printable(finding.message)}{step}"
+    note = finding.weight is Weight.NOTE
+    style = Style.FAINT if note else Style.WARNING
+    head = painted(f"{finding.check} (note)" if note else finding.check, style, on=colour)
+    return f"{head}: {printable(finding.message)}{step}"
 
 
-def _content(findings: tuple[Finding, ...]) -> Document:
+def _content(findings: Sequence[Finding]) -> Document:
     return {
-        "summary": {"findings": len(findings)},
+        "summary": {
+            "findings": len(findings),
+            "problems": sum(finding.weight is Weight.PROBLEM for finding in findings),
+        },
         "items": [
-            {"check": finding.check.value, "message": finding.message, "next": finding.next} for finding in findings
+            {
+                "check": finding.check.value,
+                "weight": finding.weight.value,
+                "message": finding.message,
+                "next": finding.next,
+            }
+            for finding in findings
         ],
     }

@@ -83,14 +83,17 @@ ports of ssh that no failsafe opens, other firewalls that deny packets as well, 
 units and ours, old versions, wrong permissions, a log that another program reads, and
 connection tracking that is nearly full. Nothing is changed.
 
+A finding is a problem, or a note about what may be just as it is wanted, such as the
+bans of fail2ban or the rules of Docker. Notes alone are no failure.
+
 With -o json this is a document of kind FindingList (hostfw.io/v1), whose items have
-check, message and next.""",
+check, weight (problem or note), message and next.""",
         """\
 hostfwctl doctor
-hostfwctl doctor -o json | jq -r '.items[] | select(.check == "other-table").message'""",
+hostfwctl doctor -o json | jq -r '.items[] | select(.weight == "problem").message'""",
         """\
-0  nothing found
-1  there are findings, or the kernel could not be asked
+0  no problems
+1  there are problems, or the kernel could not be asked
 4  not permitted""",
     ),
     "version": Page(

@@ -65,8 +65,9 @@ Put what was accepted into force again in the place of what waits to be confirme
 
 With --to put a stored generation into force and accept it: its configuration is
 compiled anew for the host as it is now, or if that is no longer possible its script is
-loaded as it was stored. The configuration directory stays as it is; `hostfwctl diff`
-shows how it differs.
+loaded as it was stored. What would cut this host off is refused as by `apply`, unless
+--accept-lockout says that it is meant. The configuration directory stays as it is;
+`hostfwctl diff` shows how it differs.
 
 With -o json the outcome is a document of kind RollbackResult (hostfw.io/v1): result is
 rolled-back, unchanged or failed (with message and hint).""",

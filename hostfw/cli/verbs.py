@@ -50,7 +50,7 @@ VERBS = (
     Verb(
         "rollback",
         "take back what waits to be confirmed, or go back to an earlier generation",
-        "[--to NUMBER] [-o text|json]",
+        "[--to NUMBER [--accept-lockout]] [-o text|json]",
         takes.rollback,
     ),
     Verb(

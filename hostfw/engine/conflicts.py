@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hostfw.host.base_chains import OtherChain, OtherTable
 from hostfw.host.nf_tables import BaseHook
-from hostfw.model.findings import Check, Finding
+from hostfw.model.findings import Check, Finding, Weight
 
 _BEFORE_US = frozenset(("ingress", "prerouting"))
 """Hooks that a packet passes before it comes to the filters, whatever the priority."""
@@ -23,12 +23,16 @@ _XTABLES = frozenset(("filter", "nat", "mangle", "raw", "security"))
 
 
 class Program(NamedTuple):
-    """A program by the tables that it makes, as `family name` or the beginning of it, and its chains in others'."""
+    """A program by the tables that it makes, as `family name` or the beginning of it, and its chains in others'.
+
+    One that is a `guest` denies what is its own business, and goes well beside policy: that is only to be known.
+    """
 
     name: str
     tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     next: str = ""
+    guest: bool = False
 
 
 PROGRAMS = (
@@ -43,24 +47,28 @@ PROGRAMS = (
         tables=("ip docker-bridges", "ip6 docker-bridges"),
         chains=("DOCKER",),
         next="policy cannot open what Docker closes: publish the port, or allow it in the chain DOCKER-USER",
+        guest=True,
     ),
     Program(
         "libvirt",
         tables=("ip libvirt_network", "ip6 libvirt_network"),
         chains=("LIBVIRT_",),
         next="policy cannot open what libvirt closes: give guests a bridge or a routed network (`virsh net-edit`)",
+        guest=True,
     ),
     Program(
         "fail2ban",
         tables=("inet f2b-", "ip f2b-", "ip6 f2b-"),
         chains=("f2b-",),
         next="nothing, if its bans are to count beside policy; `fail2ban-client status` shows them",
+        guest=True,
     ),
     Program(
         "kube-proxy",
         tables=("ip kube-proxy", "ip6 kube-proxy"),
         chains=("KUBE-",),
         next="nothing, if this is a Kubernetes node: policy cannot open what it closes",
+        guest=True,
     ),
     Program(
         "Calico",
@@ -69,21 +77,29 @@ PROGRAMS = (
         next="let Felix leave the host alone: two firewalls of the same policy do not share their failsafes",
     ),
     Program(
-        "Tailscale", chains=("ts-",), next="nothing, if it is wanted; `tailscale set --netfilter-mode=off` ends it"
+        "Tailscale",
+        chains=("ts-",),
+        next="nothing, if it is wanted; `tailscale set --netfilter-mode=off` ends it",
+        guest=True,
     ),
     Program(
         "Podman",
         tables=("inet netavark",),
         chains=("NETAVARK",),
         next="policy cannot open what netavark closes: publish the port with `podman run -p`",
+        guest=True,
     ),
     Program(
         "NetworkManager",
         tables=("ip nm-shared-", "inet nm-shared-"),
         next="nothing, if the shared connection is wanted",
+        guest=True,
     ),
     Program(
-        "CrowdSec", tables=("ip crowdsec", "ip6 crowdsec6"), next="nothing, if its bans are to count beside policy"
+        "CrowdSec",
+        tables=("ip crowdsec", "ip6 crowdsec6"),
+        next="nothing, if its bans are to count beside policy",
+        guest=True,
     ),
     Program("Foomuuri", tables=("inet foomuuri",), next="let one of the two go: `systemctl disable --now foomuuri`"),
     Program(
@@ -162,7 +178,10 @@ def _finding(program: Program, found: list[tuple[OtherTable, BaseHook]]) -> Find
     effects = [f"what it denies at {before} never comes to policy"] if before else []
     effects += [f"what policy allows it may still deny at {behind}"] if behind else []
     return Finding(
-        Check.OTHER_TABLE, f"{program.name}{where} denies packets as well: {', and '.join(effects)}", program.next
+        Check.OTHER_TABLE,
+        f"{program.name}{where} denies packets as well: {', and '.join(effects)}",
+        program.next,
+        Weight.NOTE if program.guest else Weight.PROBLEM,
     )
 
 

@@ -15,7 +15,7 @@ from hostfw.engine.outcomes import Status
 from hostfw.host.surroundings import Surroundings
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
-from hostfw.model.findings import Check, Finding
+from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
 from hostfw.model.settings import FailsafePort, LockoutCheck
@@ -188,6 +188,8 @@ def _failsafes(patient: Patient) -> Iterator[Finding]:
             Check.FAILSAFE,
             f"{server} listens on port {listener.port}{where}, which no failsafe opens: a wrong policy may close it",
             f"add tcp:{listener.port} to failsafe.inbound in hostfw.yaml",
+            # Who says that there are to be none knows.
+            Weight.PROBLEM if inbound else Weight.NOTE,
         )
 
 

@@ -98,7 +98,10 @@ class NflogReader(ListeningSocket):
         self.lost = 0
         self.overruns = 0
         self._next_sequence = 0
-        super().__init__(NETLINK_NETFILTER, receive_buffer_bytes, lambda sock: _join(sock, group, snaplen_bytes))
+        try:
+            super().__init__(NETLINK_NETFILTER, receive_buffer_bytes, lambda sock: _join(sock, group, snaplen_bytes))
+        except OSError as error:
+            raise _refusal(group, error) from error
 
     def read(self) -> tuple[NflogRecord, ...]:
         """The records of one datagram, at most 64; none if nothing has come. Never waits."""
@@ -156,15 +159,8 @@ def interface_name(index: int) -> str:
 
 
 def _join(sock: socket.socket, group: int, snaplen_bytes: int) -> None:
-    try:
-        sock.bind((0, 0))
-        _bind_group(sock, group, snaplen_bytes)
-    except OSError as error:
-        raise _refusal(group, error) from error
-
-
-def _bind_group(sock: socket.socket, group: int, snaplen_bytes: int) -> None:
     """Bind the group and set how it delivers, in one message, so that no record comes in any other way."""
+    sock.bind((0, 0))
     body = b"".join(
         (
             NFGENMSG.pack(socket.AF_UNSPEC, 0, group),

@@ -28,6 +28,13 @@ class Check(StrEnum):
     CONNTRACK = "conntrack"
 
 
+class Weight(StrEnum):
+    """Whether something should be put right, or is only to be known: it may be just what somebody wants."""
+
+    PROBLEM = "problem"
+    NOTE = "note"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing in one sentence, and the next step."""
@@ -35,3 +42,4 @@ class Finding:
     check: Check
     message: str
     next: str = ""
+    weight: Weight = Weight.PROBLEM

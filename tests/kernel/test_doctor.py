@@ -122,7 +122,7 @@ def test_drift_a_block_and_wrong_permissions_are_found(
     """Each in a line with the next step."""
     (installation.config / "host.yaml").write_text(POLICY)
     hostfwctl("apply")
-    run(host, ["nft", "add", "rule", "ip", "hostfw", "input", "accept"])
+    run(host, ["nft", "insert", "rule", "ip", "hostfw", "input", "accept"])
     hostfwctl("block", "--all")
     installation.run.chmod(0o777)
     (installation.state / "last-good.nft").unlink()

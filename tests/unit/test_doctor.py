@@ -35,7 +35,7 @@ from hostfw.host.surroundings import (
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.evidence import Evidence, Listener
 from hostfw.model.facts import HostFacts
-from hostfw.model.findings import Check
+from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import Failsafe, LockoutCheck, Settings
@@ -405,6 +405,23 @@ def test_only_who_denies_is_a_conflict(others: list[OtherTable], expected: list[
     assert {finding.check for finding in found} <= {Check.OTHER_TABLE}
 
 
+@pytest.mark.parametrize(
+    ("title", "weight"),
+    [
+        ("ip docker-bridges", Weight.NOTE),
+        ("inet f2b-table", Weight.NOTE),
+        ("inet firewalld", Weight.PROBLEM),
+        ("inet filter", Weight.PROBLEM),
+        ("inet nobody-knows", Weight.PROBLEM),
+    ],
+)
+def test_who_goes_well_beside_policy_is_only_noted(title: str, weight: Weight) -> None:
+    """Another firewall is a problem, and so is what nobody can name."""
+    (found,) = conflicts([table(title, base("c", "input", denies=True))])
+
+    assert found.weight is weight
+
+
 # ------------------------------------------------------------------------------------------------- what is around
 
 
@@ -492,11 +509,35 @@ def test_findings_are_lines_with_the_next_step(host: Machine) -> None:
     """And exit status 1."""
     status, out, err = host.hostfwctl("doctor")
 
-    assert (status, err) == (1, "1 finding\n")
+    assert (status, err) == (1, "1 problem\n")
     assert out == (
         "in-force: no rules of hostfw are in force: every packet passes that no other program denies. "
         "Next: `hostfwctl apply`\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("blocked", "status", "said"),
+    [
+        (False, 0, "1 note: all is as it should be, if that is what you want\n"),
+        (True, 1, "1 problem, 1 note\n"),
+    ],
+)
+def test_a_note_alone_is_no_failure(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, blocked: bool, status: int, said: str
+) -> None:
+    """What goes well beside policy, and may be just what somebody wants, stands behind the problems."""
+    host.hostfwctl("apply")
+    note = Finding(Check.OTHER_TABLE, "fail2ban denies packets as well", "nothing", Weight.NOTE)
+    problem = Finding(Check.BLOCK, "the host is blocked", "`hostfwctl unblock`")
+    monkeypatch.setattr("hostfw.cli.doctor.examine", lambda _: (note, problem) if blocked else (note,))
+
+    examined = host.hostfwctl("doctor")
+    summary = json.loads(host.hostfwctl("doctor", "-o", "json").out)["summary"]
+
+    assert (examined.status, examined.err) == (status, said)
+    assert examined.out.splitlines()[-1] == "other-table (note): fail2ban denies packets as well. Next: nothing"
+    assert summary == {"findings": 1 + blocked, "problems": int(blocked)}
 
 
 def test_programs_get_a_list(host: Machine) -> None:
@@ -507,10 +548,11 @@ def test_programs_get_a_list(host: Machine) -> None:
     sound = json.loads(host.hostfwctl("doctor", "-o", "json").out)
 
     assert status == 1
-    assert (found["kind"], found["summary"]) == ("FindingList", {"findings": 1})
+    assert (found["kind"], found["summary"]) == ("FindingList", {"findings": 1, "problems": 1})
     assert found["items"] == [
         {
             "check": "in-force",
+            "weight": "problem",
             "message": "no rules of hostfw are in force: every packet passes that no other program denies",
             "next": "`hostfwctl apply`",
         }
