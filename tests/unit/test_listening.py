@@ -1,0 +1,27 @@
+"""Sockets on which the kernel tells of things, where none can be had."""
+
+import errno
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from hostfw.host.errors import HostError
+from hostfw.host.link_events import LinkEvents
+from hostfw.host.nflog import NflogReader
+from hostfw.host.nft_events import NftEvents
+
+
+@pytest.mark.parametrize("listen", [LinkEvents, NftEvents, lambda: NflogReader(100, 64)])
+def test_no_descriptor_left_is_an_error_of_the_host(
+    listen: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which the service expects, and goes on without or says."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+    with pytest.raises(HostError, match=r"(?i)too many open files"):
+        listen()
