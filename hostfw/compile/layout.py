@@ -234,7 +234,8 @@ class Layout:
         for region in found:
             prefix = region.prefix
             make = partial(self._region_leaf, leaf, region, cell, source)
-            rules = piece.recall((key, prefix), region.segments, make)
+            # What remains to be tested of these depends on what is known of the cell, the protocols that have others.
+            rules = piece.recall((key, prefix), (region.segments, cell), make)
             if region.parent is not None and rules is not effective[region.parent]:
                 # Behind the map of this length stand those of the shorter ones, which lead to the region around it.
                 around = effective[region.parent]

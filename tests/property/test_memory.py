@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -25,10 +26,11 @@ from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration, read_feeds
 from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
 from hostfw.nft.render import render
 from hostfw.testing.fake_kernel import FakeKernel
-from tests.property.plans import plans
+from tests.property.plans import plans, seeds
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 
 LO, ETH0, ETH1, ETH2 = (Interface(name, place) for place, name in enumerate(("lo", "eth0", "eth1", "eth2"), 1))
@@ -176,16 +178,58 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
             assert set(place.memory.held.record.chains) == set(digests(place.kernel.read_tables()))
 
 
+_CUTS = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1, copies=1000)
+"""A layout that cuts wherever it can."""
+
+
 @_patient
 @_fewer
 @given(data=st.data())
 def test_plans_compile_alike_with_the_memory_of_other_plans(data: st.DataObject) -> None:
-    """Whatever was compiled before, in a layout that cuts wherever it can."""
-    costs = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1)
+    """Whatever was compiled before."""
     memory = Compiled()
     drawn = [data.draw(plans()) for _ in range(3)]
     for plan in (*drawn, *drawn):
-        ruleset = compile_plan(plan, costs, memory)
-        fresh = compile_plan(plan, costs)
+        ruleset = compile_plan(plan, _CUTS, memory)
+        fresh = compile_plan(plan, _CUTS)
         assert ruleset == fresh
         assert render(ruleset) == render(fresh)
+
+
+@_patient
+@_health
+@given(plan=plans(), seed=seeds)
+def test_a_plan_compiles_alike_with_the_memory_of_one_that_has_more_rules(plan: Plan, seed: int) -> None:
+    """The rules go one after the other, and with each whatever it alone told apart: a protocol, a port, a prefix."""
+    random, memory = Random(seed), Compiled()
+    for _ in range(6):
+        assert compile_plan(plan, _CUTS, memory) == compile_plan(plan, _CUTS)
+        plan = _with_fewer_rules(plan, random)
+
+
+def _with_fewer_rules(plan: Plan, random: Random) -> Plan:
+    """The plan without one rule of some of its policies."""
+
+    def policy(whole: PlannedPolicy) -> PlannedPolicy:
+        if not whole.rules or random.random() < 0.5:
+            return whole
+        place = random.randrange(len(whole.rules))
+        return replace(whole, rules=whole.rules[:place] + whole.rules[place + 1 :])
+
+    def tiers(every: tuple[PlannedTier, ...]) -> tuple[PlannedTier, ...]:
+        return tuple(replace(tier, policies=tuple(map(policy, tier.policies))) for tier in every)
+
+    def direction(whole: PlannedDirection) -> PlannedDirection:
+        return PlannedDirection(
+            tiers(whole.tiers),
+            tuple(map(policy, whole.profiles)),
+            tiers(whole.forward_tiers),
+            tiers(whole.untracked_tiers),
+            tiers(whole.pre_dnat_tiers),
+        )
+
+    endpoints = (
+        replace(endpoint, ingress=direction(endpoint.ingress), egress=direction(endpoint.egress))
+        for endpoint in plan.endpoints
+    )
+    return replace(plan, endpoints=tuple(endpoints))

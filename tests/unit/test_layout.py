@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
+from hostfw.compile.memory import Compiled
 from hostfw.compile.outcomes import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packet import Packet
@@ -23,7 +24,7 @@ from hostfw.model.plan import (
     RuleIdentity,
 )
 from hostfw.model.settings import Settings
-from hostfw.model.values import FAMILIES, TCP, UDP, Action, Cidr, Direction, Family, PortRange, parse_cidr
+from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Cidr, Direction, Family, Icmp, PortRange, parse_cidr
 from hostfw.nft.objects import Chain, Jump, Ruleset
 from hostfw.nft.simulate import simulate
 
@@ -275,6 +276,19 @@ def test_a_leaf_that_returns_is_gone_to_with_all_its_rules() -> None:
     assert _allowed(ruleset, 1050) == [1050]
     assert simulate(ruleset, _packet(1050, source=0x0A000105)).accepted, "the next tier allows it"
     assert not simulate(ruleset, _packet(2000)).accepted
+
+
+def test_a_memory_knows_which_protocols_have_cells_of_their_own() -> None:
+    """When the last rule of ICMP goes, the regions of all other protocols begin to meet it."""
+    but_echo = [_rule(Action.ALLOW, n, source=_net(f"10.{n}.0.0/16"), not_icmp=Icmp(8, None)) for n in range(60)]
+    of_icmp = _rule(Action.ALLOW, 60, protocol=ICMP, source=_net("192.0.2.0/24"))
+    echo = Packet(Family.V4, ICMP.number, PEER, HERE, icmp_type=8, icmp_code=0, in_interface="eth0")
+    memory = Compiled()
+
+    for rules in ((*but_echo, of_icmp), but_echo):
+        ruleset = compile_plan(_plan(*rules), memory=memory)
+        assert ruleset == compile_plan(_plan(*rules))
+        assert not simulate(ruleset, echo).accepted
 
 
 def _port(number: int) -> PlannedSide:
