@@ -58,8 +58,11 @@ fuzz: venv ## mutate what hostfw reads, for SECONDS=60 each, and hold it to what
 		echo 'pip cannot install atheris: is this x86-64, and is there a network?' >&2
 	@nice $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
-soak: venv ## (sudo) the long tests, at full count
-	@$(PYTEST) --soak --timeout=7200 tests/property tests/kernel tests/system; $(GIVE_BACK)
+soak: venv ## (sudo) the long tests, at full count: properties beside what has a kernel, then fuzzing
+	@mkdir -p build
+	@$(PYTEST) --soak --timeout=7200 tests/property >build/soak-property.log 2>&1 & properties=$$!; \
+		$(PYTEST) --soak --timeout=7200 tests/kernel tests/system; status=$$?; \
+		wait $$properties || status=1; cat build/soak-property.log; (exit $$status); $(GIVE_BACK)
 	@$(MAKE) --no-print-directory fuzz SECONDS=300; $(GIVE_BACK)
 
 golden: venv schema ## write the golden files anew; then read the diff

@@ -62,9 +62,9 @@ class _Timed(NftablesWorker):
         super().__init__(keep_open=keep_open)
         self._switches = switches
 
-    def turn(self, deletions: Iterable[Deletion]) -> None:
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         began_s = perf_counter()
-        super().turn(deletions)
+        super().turn(deletions, generation)
         self._switches.append(Switch(began_s, perf_counter()))
 
 

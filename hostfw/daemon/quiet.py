@@ -52,9 +52,9 @@ class Quiet:
         with self._unheard(len(contents.elements)):
             self._nftables.refill(family, contents)
 
-    def turn(self, deletions: Iterable[Deletion]) -> None:
-        """Delete rules in one transaction, so that packets meet those behind them. Raises NetlinkError."""
-        self._nftables.turn(deletions)
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+        """Delete rules at a generation, so that packets meet those behind them. Raises NetlinkError."""
+        self._nftables.turn(deletions, generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""

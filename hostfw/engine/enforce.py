@@ -96,7 +96,7 @@ def enforce(
         return stopped
     writer.hearers.about(generation)
     fill(planned.edits, nftables, directories.run)
-    stopped = _switch(planned, nftables, known=present.ruleset is not None)
+    stopped = _switch(planned, present, writer)
     if stopped is not None:
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
@@ -158,18 +158,41 @@ def _prepare(script: str, nftables: Nftables) -> Failed | None:
     return None if stopped is None else replace(stopped, in_force=UNCHANGED)
 
 
-def _switch(planned: Change, nftables: Nftables, *, known: bool) -> Failed | None:
-    """Let packets meet what was prepared; None if they do. `known` is whether a memory knows what is there."""
+def _switch(planned: Change, present: Present, writer: Writer) -> Failed | None:
+    """Let packets meet what was prepared; None if they do."""
     if planned.turn:
+        turned = _turn(planned, present, writer)
+        if turned is not _ANOTHER_HAND:
+            return turned
+    known = present.ruleset is not None and not planned.turn
+    return _commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
+
+
+_ANOTHER_HAND = Failed("another program was at our tables since they were read")
+"""What keeps base chains from turning: they may hold what nobody has looked at, and the script does not ask."""
+
+
+def _turn(planned: Change, present: Present, writer: Writer) -> Failed | None:
+    """Turn the base chains, at the generation of nftables that our own commits have led to; None if it is done.
+
+    At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
+    """
+    since = present.kernel_generation
+    generation = None if planned.fills else since + len(planned.edits) + bool(planned.prepare)
+    for _ in range(2):
+        if generation is None:
+            generation = writer.host.read_generation()
+            if not writer.host.undisturbed(since, generation):
+                break
         try:
-            nftables.turn(planned.turn)
+            writer.nftables.turn(planned.turn, generation)
         except NetlinkError as error:
             if error.errno == errno.ETIMEDOUT:
                 return Failed(error.message, error.hint, UNKNOWN)
-            # Another hand was at the base chains since we looked: the script does not ask what they hold.
+            generation = None
         else:
             return None
-    return _commit(planned.switch, nftables) if known and not planned.turn else send(planned.switch, nftables)
+    return _ANOTHER_HAND
 
 
 def _commit(script: str, nftables: Nftables) -> Failed | None:

@@ -1,6 +1,6 @@
 """What the kernel holds of ours, held against what we remember of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from hostfw.host.in_force import InForce
@@ -8,7 +8,7 @@ from hostfw.host.nf_tables import KernelChain
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
-from hostfw.nft.objects import Hook, Ruleset, Table
+from hostfw.nft.objects import BASE_CHAIN_NAMES, Hook, Ruleset, Table
 from hostfw.nft.render import table_name
 
 Digests = tuple[tuple[Family, str, str], ...]
@@ -30,10 +30,18 @@ def installed_tables(
 
 
 def digests(tables: KernelTables) -> Digests:
-    """The digest of every chain of ours, to be remembered."""
-    return tuple(
-        (family, name, digest) for family in FAMILIES for name, digest in tables.of(family).chain_digests.items()
-    )
+    """The digest of every chain of ours, to be remembered; a base chain that is none of ours is another's doing."""
+    found: list[tuple[Family, str, str]] = []
+    for family in FAMILIES:
+        table = tables.of(family)
+        foreign = {chain.name for chain in table.chains if chain.base is not None} - BASE_CHAIN_NAMES
+        found.extend((family, name, digest) for name, digest in table.chain_digests.items() if name not in foreign)
+    return tuple(found)
+
+
+def has_foreign_hooks(installed: Iterable[InstalledTable]) -> bool:
+    """Whether our tables have a base chain that is none of ours, and decides beside them."""
+    return any(table.base_chains.keys() - BASE_CHAIN_NAMES for table in installed)
 
 
 def missing(tables: KernelTables, ruleset: Ruleset) -> tuple[str, ...]:

@@ -46,9 +46,9 @@ class OnDemand:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
         self.start().refill(family, contents)
 
-    def turn(self, deletions: Iterable[Deletion]) -> None:
-        """Delete rules in one transaction, so that packets meet those behind them. Raises NetlinkError."""
-        self.start().turn(deletions)
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+        """Delete rules at a generation, so that packets meet those behind them. Raises NetlinkError."""
+        self.start().turn(deletions, generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""

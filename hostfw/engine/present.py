@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from hostfw.engine.fills import unfilled
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.installed import Digests, digests, installed_tables, missing
+from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing
 from hostfw.engine.memory import Memory
 from hostfw.host.in_force import InForce, load_in_force, record_stamp
 from hostfw.host.nftables import Nftables
@@ -67,7 +67,8 @@ def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None)
     # What we have just written is what its names say.
     installed = tuple(replace(table, suspect=frozenset()) for table in installed_tables(tables, None))
     lacking = missing(tables, wanted)
-    return Present(tables.generation, installed, chains, before.record, lacking=lacking, meddled=chains != found)
+    meddled = chains != found or has_foreign_hooks(installed)
+    return Present(tables.generation, installed, chains, before.record, lacking=lacking, meddled=meddled)
 
 
 def _as_written(found: Digests, before: Present) -> Digests:

@@ -39,12 +39,20 @@ class Deleter:
     def __init__(self) -> None:
         self._socket: NetlinkSocket | None = None
 
-    def delete(self, deletions: Iterable[Deletion], doing: str = "deleting what is no longer used") -> None:
-        """Delete objects of our tables in order, all or none. Raises NetlinkError, which names the first refused."""
+    def delete(
+        self,
+        deletions: Iterable[Deletion],
+        doing: str = "deleting what is no longer used",
+        generation: int | None = None,
+    ) -> None:
+        """Delete objects of our tables in order, all or none, if nftables is at this generation, or at any.
+
+        Raises NetlinkError, which names the first that was refused, and ERESTART at another generation.
+        """
         every = tuple(deletions)
         if not every:
             return
-        batch, last = sealed(map(_request, every))
+        batch, last = sealed(map(_request, every), generation)
         if self._socket is None:
             self._socket = NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S)
         try:

@@ -79,8 +79,11 @@ class Nftables(Protocol):
     def refill(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
 
-    def turn(self, deletions: Iterable[Deletion]) -> None:
-        """Delete rules in one transaction, so that packets meet those behind them. Raises NetlinkError."""
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+        """Delete rules in one transaction, so that packets meet those behind them.
+
+        Raises NetlinkError, ERESTART if nftables is at another generation.
+        """
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, which no packet is in any more. Raises NetlinkError."""
@@ -144,9 +147,12 @@ class NftablesWorker:
         """Let a set or map that is there hold exactly this, from this process. Raises NetlinkError."""
         refill(family, contents)
 
-    def turn(self, deletions: Iterable[Deletion]) -> None:
-        """Delete rules in one transaction, from this process and at once. Raises NetlinkError."""
-        self._deleter.delete(deletions, "switching to what was prepared")
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+        """Delete rules in one transaction, from this process and at once.
+
+        Raises NetlinkError, ERESTART if nftables is at another generation.
+        """
+        self._deleter.delete(deletions, "switching to what was prepared", generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""

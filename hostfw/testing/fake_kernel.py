@@ -150,8 +150,10 @@ class FakeKernel:
         table = Table(family, sets=(contents,)) if isinstance(contents, Set) else Table(family, maps=(contents,))
         self.meddle(additions(table, Table(family)))
 
-    def turn(self, deletions: Iterable[Deletion]) -> None:
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, which is kept among `committed` in nft's words."""
+        if generation != self.generation:
+            raise NetlinkError(errno.ERESTART, "switching")
         self.delete(deletions)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:

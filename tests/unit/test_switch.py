@@ -60,7 +60,7 @@ def _met(kernel: FakeKernel) -> list[str]:
 
 def _apply(planned: Change, kernel: FakeKernel) -> None:
     assert kernel.commit(planned.prepare).ok
-    kernel.turn(planned.turn)
+    kernel.turn(planned.turn, kernel.generation)
     kernel.delete(planned.sweep)
 
 
@@ -71,7 +71,7 @@ def test_a_switch_is_a_deletion(kernel: FakeKernel) -> None:
     assert kernel.commit(planned.prepare).ok
     assert _met(kernel) == ["old"], "nothing has changed for packets"
     assert [(one.what, one.name) for one in planned.turn] == [(Deleted.RULE, "input")] * 2 * len(FAMILIES)
-    kernel.turn(planned.turn)
+    kernel.turn(planned.turn, kernel.generation)
     assert _met(kernel) == ["new"]
     kernel.delete(planned.sweep)
     assert change(_ruleset("new"), _installed(kernel)).is_empty

@@ -1,0 +1,170 @@
+"""Another program's hand in our tables in the midst of an apply: in force is what policy says, or it is said."""
+
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hostfw.engine.engine import Engine
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.inspection import inspect
+from hostfw.engine.memory import Memory
+from hostfw.engine.outcomes import Applied, Failed, Status
+from hostfw.host.files import read_configuration
+from hostfw.host.nftables import NftablesWorker, NftResult
+from hostfw.host.tables import read_tables
+from hostfw.model.values import FAMILIES
+from hostfw.nft.deletions import Deletion
+from hostfw.testing.lab_namespace import inside, namespace
+
+_POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: lo, labels: {{role: web}}}}
+spec: {{node: host, interfaceName: lo}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: web}}
+spec:
+  selector: role == 'web'
+  ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}]
+"""
+
+
+class _Meddler:
+    """Does something once, at the moment at which it is told to: before the prepare, or before the turn."""
+
+    def __init__(self, moment: str, command: str) -> None:
+        self._moment, self._command = moment, command
+
+    def at(self, moment: str) -> None:
+        """The moment has come."""
+        if moment == self._moment:
+            self._moment = ""
+            subprocess.run(["nft", *self._command.split()], check=True)
+
+
+class _Watched(NftablesWorker):
+    """A worker whose moments somebody waits for."""
+
+    def __init__(self, meddler: _Meddler, keep_open: Iterable[int]) -> None:
+        super().__init__(keep_open=tuple(keep_open))
+        self._meddler = meddler
+
+    def commit(self, script: str) -> NftResult:
+        self._meddler.at("prepare")
+        return super().commit(script)
+
+    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+        self._meddler.at("turn")
+        super().turn(deletions, generation)
+
+
+Apply = Callable[[int], Applied | Failed]
+_NOBODY = _Meddler("", "")
+
+
+class _Place:
+    """An engine in a namespace of its own, with a memory or without."""
+
+    def __init__(self, root: Path, memory: Memory | None) -> None:
+        self._root, self._memory = root, memory
+        (root / "etc").mkdir()
+        (root / "etc" / "hostfw.yaml").write_text("node: host\n")
+
+    def engine(self, meddler: _Meddler = _NOBODY) -> Engine:
+        directories = Directories(*(self._root / name for name in ("etc", "var", "run")))
+        return Engine(directories, Host(nftables=partial(_Watched, meddler)), memory=self._memory)
+
+    def apply(self, port: int, meddler: _Meddler = _NOBODY) -> object:
+        (self._root / "etc" / "policy.yaml").write_text(_POLICY.format(port=port))
+        return self.engine(meddler).apply(inspect(*read_configuration(self._root / "etc")))
+
+    def drift(self) -> tuple[str, ...]:
+        status = self.engine().status()
+        assert isinstance(status, Status)
+        return status.drift
+
+
+@pytest.fixture(params=[False, True], ids=["without a memory", "with a memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Place]:
+    """Where port 80 is allowed."""
+    with namespace("host") as node, inside(node):
+        made = _Place(tmp_path, Memory() if request.param else None)
+        assert isinstance(made.apply(80), Applied)
+        yield made
+
+
+def _base_chains() -> list[tuple[str, int, int, str]]:
+    """Of each base chain its name, how many rules packets meet, how many stand behind those, and its policy."""
+    tables = read_tables()
+    return [
+        (chain.name, chain.rules or 0, len(chain.base_rules) - (chain.rules or 0), chain.base.policy)
+        for family in FAMILIES
+        for chain in tables.of(family).chains
+        if chain.base is not None
+    ]
+
+
+@pytest.mark.parametrize("moment", ["prepare", "turn"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "insert rule ip hostfw input accept",
+        "add rule ip hostfw input accept",
+        "flush chain ip hostfw input",
+        "add chain ip hostfw input { policy accept; }",
+    ],
+)
+def test_what_another_hand_did_to_a_base_chain_is_gone_with_the_switch(
+    place: _Place, moment: str, command: str
+) -> None:
+    """Whatever it put there, wherever it stands."""
+    before = _base_chains()
+
+    applied = place.apply(443, _Meddler(moment, command))
+
+    assert isinstance(applied, Applied), applied
+    assert _base_chains() == before
+    assert place.drift() == ()
+
+
+@pytest.mark.parametrize("moment", ["prepare", "turn"])
+def test_what_another_program_does_in_its_own_table_hinders_nobody(place: _Place, moment: str) -> None:
+    """Nor is it touched."""
+    before = _base_chains()
+
+    applied = place.apply(443, _Meddler(moment, "add table ip theirs"))
+
+    assert isinstance(applied, Applied), applied
+    assert _base_chains() == before
+    assert place.drift() == ()
+    subprocess.run(["nft", "delete", "table", "ip", "theirs"], check=True)
+
+
+@pytest.mark.parametrize("command", ["delete table ip hostfw", "flush ruleset"])
+def test_where_the_tables_are_gone_it_is_said_and_the_next_apply_makes_them_anew(place: _Place, command: str) -> None:
+    """Nothing that is left is called in force."""
+    before = _base_chains()
+
+    assert isinstance(place.apply(443, _Meddler("turn", command)), Failed)
+    assert isinstance(place.apply(443), Applied)
+
+    assert sorted(_base_chains()) == sorted(before)
+    assert place.drift() == ()
+
+
+def test_a_base_chain_of_another_hand_is_never_taken_for_ours(place: _Place) -> None:
+    """It decides beside ours, so it is told of, and the next apply takes it away."""
+    chain = "add chain ip hostfw theirs { type filter hook input priority -5; policy accept; }"
+    before = _base_chains()
+
+    place.apply(443, _Meddler("turn", chain))
+
+    assert place.drift() == ("table ip hostfw: chain theirs is not ours",)
+    assert isinstance(place.apply(443), Applied)
+    assert _base_chains() == before
+    assert place.drift() == ()
