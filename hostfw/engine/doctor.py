@@ -19,7 +19,10 @@ from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
 from hostfw.model.settings import FailsafePort, LockoutCheck
-from hostfw.model.values import TCP, Family, address_text
+from hostfw.model.values import FAMILIES, TCP, Family, address_text
+from hostfw.model.words import counted
+from hostfw.nft.objects import BASE_CHAIN_NAMES
+from hostfw.nft.render import table_name
 
 _LOOPBACK = {Family.V4: 127, Family.V6: 1}
 """The first byte of an IPv4 loopback address, and the one of IPv6."""
@@ -66,6 +69,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
     yield from _in_force(patient)
     yield from _blocked(patient)
     yield from _drift(patient)
+    yield from _unmet(patient)
     yield from _pending(patient)
     yield from _configuration(patient)
     yield from _node(patient)
@@ -116,6 +120,26 @@ def _drift(patient: Patient) -> Iterator[Finding]:
             f"another program changed our tables: {drift[0]}{more}",
             "`hostfwctl reload` puts them right; `nft monitor` shows who changes them",
         )
+
+
+def _unmet(patient: Patient) -> Iterator[Finding]:
+    """Rules that somebody added at the end of our base chains, or a crash left there: they do nothing.
+
+    Where a rule was put in front instead, those at the end are our own, and there is drift.
+    """
+    if patient.status.drift:
+        return
+    for family in FAMILIES:
+        for chain in patient.status.tables.of(family).chains:
+            behind = len(chain.base_rules) - (chain.rules or 0)
+            if behind and chain.name in BASE_CHAIN_NAMES:
+                yield Finding(
+                    Check.DRIFT,
+                    f"no packet gets past rule {chain.rules} of chain {chain.name} of {table_name(family)} to "
+                    f"{counted(behind, 'rule')} that no policy has put there",
+                    "say in policy what is meant; `hostfwctl reload` takes the rest away",
+                    Weight.NOTE,
+                )
 
 
 def _pending(patient: Patient) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Another program's hand in our tables in the midst of an apply: in force is what policy says, or it is said."""
 
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,20 +18,7 @@ from hostfw.host.tables import read_tables
 from hostfw.model.values import FAMILIES
 from hostfw.nft.deletions import Deletion
 from hostfw.testing.lab_namespace import inside, namespace
-
-_POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: lo, labels: {{role: web}}}}
-spec: {{node: host, interfaceName: lo}}
----
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {{name: web}}
-spec:
-  selector: role == 'web'
-  ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}]
-"""
+from tests.kernel.web_policy import web_policy
 
 
 class _Meddler:
@@ -63,7 +50,6 @@ class _Watched(NftablesWorker):
         super().turn(deletions, generation)
 
 
-Apply = Callable[[int], Applied | Failed]
 _NOBODY = _Meddler("", "")
 
 
@@ -80,7 +66,7 @@ class _Place:
         return Engine(directories, Host(nftables=partial(_Watched, meddler)), memory=self._memory)
 
     def apply(self, port: int, meddler: _Meddler = _NOBODY) -> object:
-        (self._root / "etc" / "policy.yaml").write_text(_POLICY.format(port=port))
+        (self._root / "etc" / "policy.yaml").write_text(web_policy(port))
         return self.engine(meddler).apply(inspect(*read_configuration(self._root / "etc")))
 
     def drift(self) -> tuple[str, ...]:

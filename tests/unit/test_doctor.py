@@ -505,6 +505,22 @@ def test_a_sound_host_is_told_so(host: Machine) -> None:
     assert (status, out, err) == (0, "", "nothing found: all is as it should be\n")
 
 
+def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Machine) -> None:
+    """Somebody meant something by `nft add rule`, and no packet meets it."""
+    host.hostfwctl("apply")
+    assert host.kernel.meddle("add rule ip hostfw input tcp dport 25 accept\n").ok
+    examined = host.hostfwctl("doctor")
+    assert (examined.status, examined.err) == (0, "1 note: all is as it should be, if that is what you want\n")
+    assert examined.out == (
+        "drift (note): no packet gets past rule 2 of chain input of ip hostfw to 1 rule that no policy has put there. "
+        "Next: say in policy what is meant; `hostfwctl reload` takes the rest away\n"
+    )
+
+    host.hostfwctl("reload")
+
+    assert host.hostfwctl("doctor").out == ""
+
+
 def test_findings_are_lines_with_the_next_step(host: Machine) -> None:
     """And exit status 1."""
     status, out, err = host.hostfwctl("doctor")
