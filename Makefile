@@ -40,7 +40,7 @@ test: ## (sudo) everything: the linters and every tier of tests
 	@$(PYTEST) --hypothesis-profile=full; $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests, under a minute, no root
-	$(PYTEST) -q tests/unit tests/golden tests/property
+	$(PYTEST) -q --numprocesses=auto tests/unit tests/golden tests/property
 
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 	@$(PYTEST) tests/kernel; $(GIVE_BACK)
