@@ -103,12 +103,11 @@ def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | Non
 
 
 def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
+    before = len(reader.problems)
     found = fields(reader, node, MATCH_SHAPE)
     if not isinstance(node, Mapping):
         return None
-    if not node.items:
-        reader.report(node, "this entry has no condition, so it would hold for every interface", "at least one field")
-    return InterfaceMatch(
+    match = InterfaceMatch(
         name=_word(reader, found, "name"),
         kind=_word(reader, found, "kind"),
         link_group=_link_group(reader, found.get("linkGroup")),
@@ -117,6 +116,10 @@ def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
         default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute"),
         position=reader.at(node),
     )
+    # A field that is null, or an empty list, is as good as none.
+    if match == InterfaceMatch(position=match.position) and len(reader.problems) == before:
+        reader.report(node, "this entry has no condition, so it would hold for every interface", "at least one field")
+    return match
 
 
 def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:

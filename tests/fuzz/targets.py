@@ -3,7 +3,6 @@
 A text may be anything that bytes can be: what is no UTF-8 arrives as lone surrogates.
 """
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from hostfw.audit.entries import event_of
 from hostfw.audit.events import fields, packet_event
 from hostfw.audit.headers import Headers, headers
 from hostfw.cli.annotate import annotated
+from hostfw.cli.documents import json_text
 from hostfw.cli.problems import report
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected, inspect
@@ -134,7 +134,7 @@ def facts_hold(text: str) -> None:
     _placed(problems, Configuration(resources=(source,)))
     assert (facts is None) is bool(problems)
     if facts is not None:
-        assert decode_facts(Source("again.json", json.dumps(facts_document(facts)))) == (facts, ())
+        assert decode_facts(Source("again.json", json_text(facts_document(facts)))) == (facts, ())
 
 
 def feed_holds(text: str) -> None:

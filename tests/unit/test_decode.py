@@ -369,6 +369,27 @@ def test_an_interface_group_decodes() -> None:
     )
 
 
+@pytest.mark.parametrize("entry", ["{}", "{defaultRoute: null}", "{name: null, kind: null}", "{addressIn: []}"])
+@pytest.mark.parametrize("where", ["match", "except"])
+def test_an_entry_without_a_condition_is_refused(entry: str, where: str) -> None:
+    """It would hold for every interface; a field that says nothing is as good as none."""
+    other = "" if where == "match" else "\n  match:\n    - name: lo"
+    text = manifest("InterfaceGroup", f"{other}\n  {where}:\n    - {entry}", version=HOSTFW)
+
+    (problem,) = decoded(text).problems
+
+    assert problem.message == "this entry has no condition, so it would hold for every interface"
+
+
+def test_an_entry_with_a_mistake_is_not_called_empty_as_well() -> None:
+    """One thing is wrong with it."""
+    text = manifest("InterfaceGroup", "\n  match:\n    - {colour: red}", version=HOSTFW)
+
+    (problem,) = decoded(text).problems
+
+    assert problem.message.startswith('unknown field "colour"')
+
+
 def test_a_list_is_its_items() -> None:
     """Each with its own position; items may leave out what the list says."""
     text = """\
