@@ -57,8 +57,8 @@ def describe_staged_policy(staged: StagedGlobalNetworkPolicy, host: Planned) -> 
 def _policy(policy: EvaluatedPolicy, host: Planned, more: tuple[tuple[str, tuple[str, ...]], ...]) -> Description:
     spec, resources = policy.spec, host.inspected.resources
     selecting = list(_selected(spec, resources))
-    here = [e for e in selecting if e.node == host.plan.node]
-    elsewhere = [f"{e.metadata.name} ({e.node})" for e in selecting if e.node != host.plan.node]
+    here = [e for e in selecting if e.is_of(host.plan.node)]
+    elsewhere = [f"{e.metadata.name} ({e.node})" for e in selecting if not e.is_of(host.plan.node)]
     properties = (
         *more,
         ("tier", (spec.tier,)),
@@ -127,7 +127,7 @@ def _tier_sections(tier: str, host: Planned) -> Iterator[Section]:
             spec = policy.spec
             if spec.tier != tier:
                 continue
-            here = sum(endpoint.node == host.plan.node for endpoint in _selected(spec, resources))
+            here = sum(endpoint.is_of(host.plan.node) for endpoint in _selected(spec, resources))
             order = "" if spec.order is None else f"order {spec.order:.15g}, "
             role = Role.STAGED_POLICY if policy.staged else Role.POLICY
             text = f"{order}selects {here} here" if here else f"{order}selects nothing here"
@@ -183,7 +183,7 @@ def _selected(policy: GlobalNetworkPolicy, resources: Resources) -> Iterator[Hos
 def _endpoint(endpoint: HostEndpoint, host: Planned) -> Entry:
     """A HostEndpoint, and where it is or what it governs here."""
     name = endpoint.metadata.name
-    if endpoint.node != host.plan.node:
+    if not endpoint.is_of(host.plan.node):
         return Entry(Role.ENDPOINT, name, f"of {endpoint.node}", endpoint.metadata.position)
     governed = [i.name for i in host.facts.interfaces if governor(i.name, host.plan).endpoint == name]
     text = f"governs {', '.join(governed)}" if governed else "governs no interface now"

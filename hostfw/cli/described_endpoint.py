@@ -9,7 +9,7 @@ from hostfw.cli.rules import rule_text
 from hostfw.cli.uses import uses
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
-from hostfw.model.resources import HostEndpoint
+from hostfw.model.resources import ANY_NODE, HostEndpoint
 from hostfw.model.settings import InvalidPackets, NeighbourDiscovery, Settings
 from hostfw.model.values import Direction, address_text
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
@@ -35,9 +35,10 @@ def describe_endpoint(endpoint: HostEndpoint, host: Planned) -> Description:
     name = endpoint.metadata.name
     profiles = {profile.metadata.name: profile for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     labels = effective_labels(endpoint, profiles)
-    is_local = endpoint.node == plan.node
+    is_local = endpoint.is_of(plan.node)
+    own = "* (every host that reads it)" if endpoint.node == ANY_NODE else f"{endpoint.node} (this host)"
     properties = (
-        ("node", (f"{endpoint.node} (this host)" if is_local else f"{endpoint.node}, not this host ({plan.node})",)),
+        ("node", (own if is_local else f"{endpoint.node}, not this host ({plan.node})",)),
         ("interfaces", tuple(_interfaces(endpoint, host)) if is_local else ()),
         ("labels", tuple(_labels(endpoint, labels))),
         ("expectedIPs", tuple(address_text(cidr.family, cidr.address) for cidr in endpoint.expected_ips)),

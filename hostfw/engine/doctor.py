@@ -179,7 +179,7 @@ def _node(patient: Patient) -> Iterator[Finding]:
             "there is no HostEndpoint, so that no policy governs any interface",
             "write one for this host: `hostfwctl interfaces` lists what it may name",
         )
-    elif not any(endpoint.node == node for endpoint in endpoints):
+    elif not any(endpoint.is_of(node) for endpoint in endpoints):
         names = sorted({endpoint.node for endpoint in endpoints})
         some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         yield Finding(

@@ -17,6 +17,9 @@ from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange
 CALICO_V3 = "projectcalico.org/v3"
 HOSTFW_V1 = "hostfw.io/v1"
 
+ANY_NODE = "*"
+"""The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
+
 Labels = tuple[tuple[str, str], ...]
 """Label keys and values, sorted by key."""
 
@@ -146,7 +149,8 @@ class EndpointPort:
 class HostEndpoint:
     """Interfaces of a node that policy governs.
 
-    One by name, all others (`*`), those with an expected address, or (extension) those of an InterfaceGroup.
+    One by name, all others (`*`), those with an expected address, or (extension) those of an InterfaceGroup. `node` is
+    `*` (extension) where the manifest names none: each host that reads it takes it for its own.
     """
 
     metadata: Metadata
@@ -158,6 +162,10 @@ class HostEndpoint:
     ports: tuple[EndpointPort, ...] = ()
     interface_group_position: Position = NOWHERE
     profile_positions: tuple[Position, ...] = ()
+
+    def is_of(self, node: str) -> bool:
+        """Whether the endpoint governs interfaces of a host of that name."""
+        return self.node in (ANY_NODE, node)
 
 
 @dataclass(frozen=True, slots=True)

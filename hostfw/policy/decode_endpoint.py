@@ -2,6 +2,7 @@
 
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import (
+    ANY_NODE,
     EndpointPort,
     GlobalNetworkSet,
     HostEndpoint,
@@ -14,7 +15,7 @@ from hostfw.policy.decode_nets import address, net_or_address, set_net
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import each, protocol
 from hostfw.policy.fields import Reader, Shape, boolean, described, fields, given, integer, items, quoted, text
-from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN
+from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
 from hostfw.policy.refused import NETWORK_SET_FIELDS
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 
@@ -34,13 +35,13 @@ MATCH_SHAPE = Shape(
 def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpoint:
     """A HostEndpoint; it must say which interfaces it governs."""
     found = fields(reader, spec, ENDPOINT_SHAPE)
-    node = required_name(reader, found.get("node"), "node", SUBDOMAIN, spec)
+    node = formed_name(reader, found.get("node"), "node", NODE_NAME)
     name_node, group_node = given(found, "interfaceName"), given(found, "interfaceGroup")
     profiles = items(reader, found.get("profiles"), "profiles")
     named = [(name, reader.at(item)) for item in profiles if (name := _profile(reader, item)) is not None]
     endpoint = HostEndpoint(
         metadata=metadata,
-        node=node or "",
+        node=ANY_NODE if node is None else node,
         interface_name=formed_name(reader, name_node, "interfaceName", INTERFACE_NAME),
         interface_group=formed_name(reader, group_node, "interfaceGroup", SUBDOMAIN),
         expected_ips=each(reader, items(reader, found.get("expectedIPs"), "expectedIPs"), "expectedIPs", address),

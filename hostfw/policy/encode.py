@@ -6,6 +6,7 @@ What is a default is left out, except `types`, which a reader should not have to
 from collections.abc import Iterable, Mapping
 
 from hostfw.model.resources import (
+    ANY_NODE,
     CALICO_V3,
     HOSTFW_V1,
     EntityRule,
@@ -76,7 +77,7 @@ def _policy(policy: GlobalNetworkPolicy) -> Mapping[str, object]:
 
 def _endpoint(endpoint: HostEndpoint) -> Mapping[str, object]:
     return {
-        "node": endpoint.node,
+        "node": None if endpoint.node == ANY_NODE else endpoint.node,
         "interfaceName": endpoint.interface_name,
         "interfaceGroup": endpoint.interface_group,
         "expectedIPs": [address_text(cidr.family, cidr.address) for cidr in endpoint.expected_ips],

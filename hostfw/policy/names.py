@@ -26,6 +26,9 @@ SUBDOMAIN = NameForm(
     253,
     "up to 253 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
 )
+NODE_NAME = NameForm(
+    re.compile(rf"(?:\*|{_LABEL}(?:\.{_LABEL})*)\Z"), 253, f"'*' for every host that reads it, or {SUBDOMAIN.expected}"
+)
 POLICY_NAME = NameForm(
     re.compile(rf"{_LABEL}(?:\.{_LABEL})?\Z"),
     253,

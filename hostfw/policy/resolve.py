@@ -43,7 +43,7 @@ def resolve(
     the very same objects.
     """
     node = (settings.node or facts.node).lower()
-    local = tuple(e for e in resources.endpoints if e.node == node)
+    local = tuple(e for e in resources.endpoints if e.is_of(node))
     bound, problems = bind(local, resources.interface_groups, settings.loopback, facts)
     governing = _governing(local, bound, settings.loopback)
 

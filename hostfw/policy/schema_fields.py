@@ -34,7 +34,7 @@ from hostfw.policy.decode_rule import (
     RULES_LIMIT,
     VERSIONS,
 )
-from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN, TIER_NAME
 from hostfw.policy.schema_values import (
     ADDRESS,
     ANNOTATIONS,
@@ -77,7 +77,7 @@ def definitions() -> dict[str, Json]:
         "stagedPolicySpec": schema_of(STAGED_POLICY_SHAPE, _STAGED_POLICY, allOf=_CLASS_RULES),
         "tierSpec": schema_of(TIER_SHAPE, _TIER),
         "profileSpec": schema_of(PROFILE_SHAPE, _PROFILE),
-        "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, ["node"], anyOf=_NAMES_AN_INTERFACE),
+        "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, anyOf=_NAMES_AN_INTERFACE),
         "endpointPort": schema_of(ENDPOINT_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
         "networkSetSpec": schema_of(NETWORK_SET_SHAPE, _NETWORK_SET),
         "feedSpec": schema_of(FEED_SHAPE, _FEED, ["path"]),
@@ -180,7 +180,10 @@ _PROFILE: Fields = {
 
 
 _ENDPOINT: Fields = {
-    "node": (name(SUBDOMAIN), "The host that has it; others know its addresses and labels."),
+    "node": (
+        name(NODE_NAME),
+        "The host that has it; others know its addresses and labels. Left out or *, it is of every host that reads it.",
+    ),
     "interfaceName": (name(INTERFACE_NAME, or_empty=True), "The interface, or * for every one without its own."),
     "interfaceGroup": (name(SUBDOMAIN, or_empty=True), "Every interface of this InterfaceGroup."),
     "expectedIPs": (

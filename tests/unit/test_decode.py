@@ -309,6 +309,14 @@ def test_a_host_endpoint_may_name_an_interface_group_instead() -> None:
     assert found.interface_group_position == _at(4, 52)
 
 
+@pytest.mark.parametrize("node", ["", "node: null, ", "node: '*', "])
+def test_a_host_endpoint_without_a_node_is_of_every_host(node: str) -> None:
+    """The extension: left out, null or `*`."""
+    (found,) = resources(manifest("HostEndpoint", f"{{{node}interfaceName: eth0}}")).endpoints
+
+    assert (found.node, found.is_of("web1"), found.is_of("db1")) == ("*", True, True)
+
+
 def test_a_network_set_masks_what_it_is_given() -> None:
     """Bare addresses, bits beyond the length, both families, overlaps."""
     text = manifest("GlobalNetworkSet", '{nets: [192.0.2.1, 10.1.2.3/8, "fd00::1/64", 10.1.0.0/16]}')

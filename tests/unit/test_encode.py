@@ -66,6 +66,7 @@ FULL = [
     ),
     ("StagedGlobalNetworkPolicy", CALICO, {"stagedAction": "Delete", "tier": "security"}),
     ("HostEndpoint", CALICO, {"node": "web1", "interfaceGroup": "uplinks"}),
+    ("HostEndpoint", CALICO, {"interfaceName": "eth0"}),
     ("GlobalNetworkSet", CALICO, {"nets": ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]}),
     ("Tier", CALICO, {"order": 0.5, "defaultAction": "Pass"}),
     ("Tier", CALICO, {"order": 0}),

@@ -81,6 +81,17 @@ def test_the_node_is_the_setting_or_the_hosts_own_name(
     assert (plan.node, [e.name for e in plan.endpoints], problems) == (expected, ["eth0"], ()), name
 
 
+@pytest.mark.parametrize("host", ["web1", "renamed.example.com"])
+def test_an_endpoint_without_a_node_is_of_every_host(host: str) -> None:
+    """In a directory for many hosts each of them has it, beside those of its own name."""
+    everywhere, here, elsewhere = hep("a", "eth0", node="*"), hep("b", "eth1", node="web1"), hep("c", "lo", node="db1")
+
+    plan, problems = resolve(Resources(endpoints=(everywhere, here, elsewhere)), Settings(), facts(node=host))
+
+    assert [e.name for e in plan.endpoints] == (["a", "b"] if host == "web1" else ["a"])
+    assert problems == ()
+
+
 def test_endpoints_of_other_nodes_alone_are_a_warning() -> None:
     """A wrong node name is otherwise silent, and nothing is enforced."""
     others = (hep("b", "eth0", node="db2", line=9), hep("a", "eth0", node="db1", line=4))
