@@ -1,12 +1,12 @@
 """The process of the service: its command line, its event loop, and its exit status."""
 
 import asyncio
-import gc
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from hostfw.daemon import collector
 from hostfw.daemon.outside import Outside
 from hostfw.daemon.service import Service
 from hostfw.engine.host import Directories
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; 1 if that could not even begin. What is in force stays so in either case."""
     directories = _directories(sys.argv[1:] if arguments is None else arguments)
     # What is kept is kept for long, and a collector that walks through ten thousand policies finds nothing in them.
-    gc.freeze()
+    collector.freeze()
     try:
         asyncio.run(_serve(directories))
     except HostError as error:

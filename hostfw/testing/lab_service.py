@@ -10,8 +10,12 @@ from pathlib import Path
 from subprocess import Popen
 from time import monotonic, sleep
 
+from hostfw.control.client import send
+from hostfw.control.requests import Apply, InForceNow
+from hostfw.engine.engine import Engine
+from hostfw.engine.host import Directories
 from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import LabError, process
+from hostfw.testing.lab_namespace import LabError, inside, process
 
 _PATIENCE_S = 20.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -49,8 +53,16 @@ class Service:
     @property
     def memory_bytes(self) -> int:
         """The most memory that it has had resident."""
+        return self._status_bytes("VmHWM:")
+
+    @property
+    def resident_bytes(self) -> int:
+        """The memory that it has resident now."""
+        return self._status_bytes("VmRSS:")
+
+    def _status_bytes(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        line = next(line for line in status.splitlines() if line.startswith(name))
         return int(line.split()[1]) * 1024
 
 
@@ -65,6 +77,20 @@ def service(installation: Installation, log: Path) -> Iterator[Service]:
         readers = Path(f"/proc/{started.pid}/net/netfilter/nfnetlink_log")
         running.wait_for(lambda _: readers.exists() and readers.read_text() and _controlled(installation))
         yield running
+
+
+def reload_in_turn(installation: Installation, times: int, configure: Callable[[int], None]) -> None:
+    """Have the service read its directory again and again, `configure` being called with a number before each time.
+
+    Raises LabError for a reload that does not put a generation into force.
+    """
+    engine = Engine(Directories(installation.config, installation.state, installation.run))
+    for number in range(times):
+        configure(number)
+        with inside(installation.node):
+            answer = send(engine, Apply())
+        if not isinstance(answer, InForceNow):
+            raise LabError(f"reload {number} came to this: {answer}")
 
 
 def _controlled(installation: Installation) -> bool:

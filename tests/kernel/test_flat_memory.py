@@ -1,0 +1,107 @@
+"""The memory of the service stays flat, however often it writes and however many interfaces come and go."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation, environment
+from hostfw.testing.lab_namespace import process, run
+from hostfw.testing.lab_service import Service, reload_in_turn, service
+
+_MOST_GROWTH = 1.05
+"""What the memory may come to, as a share of what it was when everything had happened once."""
+
+_POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: uplink, labels: {{role: web}}}}
+spec: {{interfaceName: eth0, node: host}}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: lan, labels: {{role: lan}}}}
+spec: {{interfaceName: flap0, node: host}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: web}}
+spec:
+  selector: has(role)
+  ingress:
+  - {{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}
+"""
+_FLAPS = """
+for number in $(seq "$1"); do
+    ip link add flap0 type veth peer name other0
+    sleep "$2"
+    ip link delete flap0
+    sleep "$2"
+done
+"""
+
+
+@pytest.fixture(name="running")
+def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
+    _configure(installation, 80)
+    with service(installation, tmp_path / "log") as running:
+        yield running
+
+
+def _configure(installation: Installation, port: int) -> None:
+    (installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+
+
+def _write(installation: Installation, times: int) -> None:
+    """Put two configurations into force in turn, so many times in all."""
+    reload_in_turn(installation, times, lambda number: _configure(installation, 80 + number % 2))
+
+
+def _flap(lab: Lab, times: int, pause_s: float) -> None:
+    """Have an interface come and go, so many times; after a pause each has been acted on."""
+    with process(lab["host"], ["sh", "-ec", _FLAPS, "sh", str(times), str(pause_s)]) as flapping:
+        assert flapping.wait() == 0
+
+
+@pytest.mark.timeout(300)
+def test_writes_leave_nothing_behind(installation: Installation, running: Service) -> None:
+    """What a write made and does not keep is given back, in whatever circles it hangs together."""
+    _write(installation, 100)
+    before = running.resident_bytes
+    _write(installation, 200)
+
+    assert running.resident_bytes < before * _MOST_GROWTH
+
+
+@pytest.mark.timeout(300)
+def test_interfaces_that_come_and_go_leave_nothing_behind(lab: Lab, running: Service) -> None:
+    """Each is followed by a reading of the host and a write."""
+    _flap(lab, 50, 0.1)
+    before = running.resident_bytes
+    _flap(lab, 75, 0.1)
+    told = sum("flap0" in entry["MESSAGE"] for entry in running.entries())
+
+    assert told > 100
+    assert running.resident_bytes < before * _MOST_GROWTH
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_ten_thousand_writes_and_link_events_leave_nothing_behind(
+    lab: Lab, installation: Installation, running: Service
+) -> None:
+    """The memory after the first hundred of each is what there is after all of them."""
+    _write(installation, 100)
+    _flap(lab, 50, 0.1)
+    before = running.resident_bytes
+    most = before
+    for _ in range(100):
+        _write(installation, 100)
+        _flap(lab, 50, 0.02)
+        most = max(most, running.resident_bytes)
+    time.sleep(1)
+    run(lab["host"], [*installation.arguments, "status"], environment=environment())
+
+    assert most < before * _MOST_GROWTH
