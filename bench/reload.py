@@ -23,7 +23,8 @@ from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
-from hostfw.host.files import read_configuration, read_feeds
+from hostfw.host.feed_files import read_own_feeds
+from hostfw.host.files import read_configuration
 from hostfw.host.nftables import NftablesWorker
 from hostfw.nft.deletions import Deletion
 from hostfw.testing.lab_namespace import inside, namespace
@@ -91,7 +92,9 @@ class Living:
         host = Host(nftables=partial(_Timed, self.switches))
         self.began_s = perf_counter()
         configuration, problems = read_configuration(directories.config)
-        inspected = inspect(configuration, problems, partial(read_feeds, trusted=True), self.memory.inspection)
+        inspected = inspect(
+            configuration, problems, partial(read_own_feeds, directories.config), self.memory.inspection
+        )
         outcome = Engine(directories, host, memory=self.memory).apply(inspected)
         took_s = perf_counter() - self.began_s
         if not isinstance(outcome, Applied) or outcome.warnings or outcome.change.is_empty is changes:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from hostfw.cli.problems import lines_of, place, sources
+from hostfw.cli.problems import lines_of, manifests, place
 from hostfw.cli.text import printable
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.sources import Configuration, Source
@@ -13,13 +13,13 @@ _FOOTERS = ((Severity.ERROR, "E", "Errors"), (Severity.WARNING, "W", "Warnings")
 
 
 def annotated(problems: Iterable[Problem], configuration: Configuration) -> Iterator[str]:
-    """Every file that has a problem, annotated; then the problems of what could not be read."""
+    """Every manifest that has a problem, annotated; then the problems of Feeds' files and of what could not be read."""
     by_path: defaultdict[str, list[Problem]] = defaultdict(list)
     for problem in in_order(problems):
         by_path[problem.position.path].append(problem)
-    for source in sources(configuration):
+    for source in manifests(configuration):
         if source.path in by_path:
-            yield from annotated_file(source, lines_of(source, configuration), by_path.pop(source.path))
+            yield from annotated_file(source, lines_of(source), by_path.pop(source.path))
     yield from (f"# {printable(f'{place(p)}: {_sentence(p)}')}" for p in chain.from_iterable(by_path.values()))
 
 

@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-from hostfw.cli.configuration import refuse, warn
+from hostfw.cli.configuration import read_named, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
@@ -13,7 +13,7 @@ from hostfw.control.client import ask
 from hostfw.control.requests import Apply, Files, InForceNow, Reply
 from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Failed
-from hostfw.host.files import read_configuration, read_paths
+from hostfw.host.files import read_configuration
 from hostfw.host.pending import Pending
 from hostfw.model.evidence import Evidence
 from hostfw.model.sources import Configuration
@@ -27,7 +27,7 @@ def run(options: Options, console: Console) -> ExitCode:
     with progress(console) as doing:
         if options.files:
             doing("reading the configuration")
-            files = Files(*read_paths(options.files))
+            files = Files(*read_named(options))
         doing("putting it into force")
         engine = open_engine(options)
         reply = ask(engine, _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0))

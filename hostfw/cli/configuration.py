@@ -1,13 +1,17 @@
 """What the verbs have in common: reading a configuration, and saying what is wrong with it."""
 
+import os
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.cli.problems import report, tally
 from hostfw.engine.inspection import Inspected, inspect
-from hostfw.host.files import read_configuration, read_feeds, read_paths
+from hostfw.host.feed_files import read_feeds_within, read_own_feeds
+from hostfw.host.files import folders_of, read_configuration, read_paths
+from hostfw.host.ways import is_below
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
@@ -16,8 +20,21 @@ from hostfw.model.words import counted
 
 def read(options: Options) -> Inspected:
     """The configuration that a command line names, as far as it can be judged without a host."""
-    configuration, problems = read_paths(options.files) if options.files else read_configuration(options.config_dir)
-    return inspect(configuration, problems, partial(read_feeds, trusted=not options.files))
+    if options.files:
+        configuration, problems, folders = read_named(options)
+        return inspect(configuration, problems, partial(read_feeds_within, folders))
+    return inspect(*read_configuration(options.config_dir), partial(read_own_feeds, options.config_dir))
+
+
+def read_named(options: Options) -> tuple[Configuration, tuple[Problem, ...], tuple[str, ...] | None]:
+    """The configuration that a command line names with `-f`, what is wrong about reading it, and where Feeds may lead.
+
+    They and symbolic links may lead anywhere, which is None, where it is the configuration directory itself.
+    """
+    folders = folders_of(options.files)
+    own = os.path.realpath(options.config_dir)
+    anywhere = options.feeds_anywhere or all(is_below(Path(folder), (own,)) for folder in folders)
+    return *read_paths(options.files, anywhere=anywhere), None if anywhere else folders
 
 
 def refuse(problems: Iterable[Problem], configuration: Configuration, console: Console, outcome: str = "") -> ExitCode:

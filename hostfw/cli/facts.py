@@ -6,7 +6,7 @@ from pathlib import Path
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
-from hostfw.cli.problems import sources
+from hostfw.cli.problems import manifests
 from hostfw.engine.inspection import Inspected
 from hostfw.host.files import read_paths
 from hostfw.model.facts import HostFacts
@@ -60,7 +60,7 @@ def facts_of(options: Options, settings: Settings, console: Console) -> HostFact
 def _read(path: Path) -> tuple[HostFacts | None, tuple[Problem, ...], Configuration]:
     """The facts of a file, what is wrong with it, and its text for those who say so."""
     configuration, problems = read_paths([path])
-    found = sources(configuration)
+    found = manifests(configuration)
     if not problems and len(found) != 1:
         problems = (Problem(Position(str(path), 1, 1), "is not one file", "a HostFacts document"),)
     if problems:

@@ -29,6 +29,7 @@ class Options(NamedTuple):
     colour: str = "auto"
     verbosity: int = 0
     files: tuple[Path, ...] = ()
+    feeds_anywhere: bool = False
     facts: Path | None = None
     output: Output = Output.TEXT
     annotate: bool = False

@@ -30,12 +30,15 @@ _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
 def report(problems: Iterable[Problem], configuration: Configuration, *, colour: bool = False) -> Iterator[str]:
-    """Every problem in order, each with the line of the file that it is about."""
-    by_path = {source.path: source for source in sources(configuration)}
+    """Every problem in order, each with the line of the manifest that it is about.
+
+    Lines of the files that Feeds name are not shown: whoever wrote the Feed may have named what they must not read.
+    """
+    by_path = {source.path: source for source in manifests(configuration)}
 
     @cache
     def lines_at(path: str) -> list[str]:
-        return lines_of(by_path[path], configuration) if path in by_path else []
+        return lines_of(by_path[path]) if path in by_path else []
 
     for problem in in_order(problems):
         lines = lines_at(problem.position.path)
@@ -110,17 +113,15 @@ def _glyphs(line: str) -> list[str]:
     return glyphs
 
 
-def lines_of(source: Source, configuration: Configuration) -> list[str]:
-    """The lines of a file as its reader counts them, without their ends: YAML knows more ends than Feeds do."""
-    if any(source is feed for feed in configuration.feeds):
-        return [line.removesuffix("\r") for line in source.text.split("\n")]
+def lines_of(source: Source) -> list[str]:
+    """The lines of a manifest as YAML counts them, without their ends."""
     return _LINE_BREAK.split(source.text)
 
 
-def sources(configuration: Configuration) -> tuple[Source, ...]:
-    """Every file of a configuration, the settings first, what Feeds name last."""
+def manifests(configuration: Configuration) -> tuple[Source, ...]:
+    """The YAML files of a configuration, the settings first."""
     settings = (configuration.settings,) if configuration.settings else ()
-    return (*settings, *configuration.resources, *configuration.feeds)
+    return (*settings, *configuration.resources)
 
 
 def tally(problems: Sequence[Problem]) -> str:

@@ -16,7 +16,8 @@ from hostfw.engine.block import BlockState, Ground, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.events import Event, EventKind
-from hostfw.host.files import read_configuration, read_feeds
+from hostfw.host.feed_files import read_own_feeds
+from hostfw.host.files import read_configuration
 from hostfw.host.state import Accepted
 from hostfw.model.sources import Configuration
 from hostfw.model.words import counted
@@ -255,7 +256,7 @@ def _is_what_is_in_force(accepted: Accepted, status: Status) -> bool:
 def _is_pending(accepted: Configuration, config_dir: Path) -> bool:
     """Whether the directory, or a file that an accepted Feed names, is another than what was accepted."""
     configuration, _ = read_configuration(config_dir)
-    feeds, _ = read_feeds([source.path for source in accepted.feeds], trusted=True)
+    feeds, _ = read_own_feeds(config_dir, [source.path for source in accepted.feeds])
     return feeds != accepted.feeds or _differ(accepted, configuration)
 
 

@@ -257,6 +257,15 @@ def _add_files(parser: ArgumentParser) -> None:
         help="files and directories (- is standard input) that make up the whole configuration, settings included, "
         "in place of the configuration directory",
     )
+    _add_feeds_anywhere(parser)
+
+
+def _add_feeds_anywhere(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--feeds-anywhere",
+        action="store_true",
+        help="with -f: let Feeds and symbolic links there lead to files elsewhere; whoever wrote them chooses which",
+    )
 
 
 def _add_each_file(parser: ArgumentParser) -> None:
@@ -271,6 +280,7 @@ def _add_each_file(parser: ArgumentParser) -> None:
         metavar="PATH",
         help="a file or directory (- is standard input) to read in place of the configuration directory; repeatable",
     )
+    _add_feeds_anywhere(parser)
 
 
 def _add_facts(parser: ArgumentParser, what: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hostfw.control.codec import CodecError
 from hostfw.control.perform import perform, read
-from hostfw.control.requests import Apply, Files, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.requests import Apply, Question, Reply, Report, Request, ServiceReport
 from hostfw.control.socket import (
     END,
     MOST_BYTES,
@@ -118,7 +118,7 @@ def _with_feeds(engine: Engine, request: Question) -> Question:
     if not any("Feed" in source.text for source in request.files.configuration.resources):
         return request
     inspected = read(engine, request.files)
-    return replace(request, files=Files(inspected.configuration, request.files.problems))
+    return replace(request, files=replace(request.files, configuration=inspected.configuration))
 
 
 def _receive(channel: socket.socket) -> bytes:

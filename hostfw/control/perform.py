@@ -8,7 +8,8 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.outcomes import Applied
-from hostfw.host.files import read_configuration, read_feeds
+from hostfw.host.feed_files import read_feeds_within, read_own_feeds
+from hostfw.host.files import read_configuration
 from hostfw.model.settings import LockoutCheck, Settings
 from hostfw.model.values import TCP
 
@@ -54,5 +55,6 @@ def read(engine: Engine, files: Files | None) -> Inspected:
     """
     memory = engine.memory.inspection if engine.memory else None
     if files is None:
-        return inspect(*read_configuration(engine.directories.config), partial(read_feeds, trusted=True), memory)
-    return inspect(files.configuration, files.problems, partial(read_feeds, trusted=False), memory)
+        own = engine.directories.config
+        return inspect(*read_configuration(own), partial(read_own_feeds, own), memory)
+    return inspect(files.configuration, files.problems, partial(read_feeds_within, files.folders), memory)

@@ -16,10 +16,14 @@ from hostfw.nft.deletions import Deleted
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A configuration that the one who asks has read, with what was wrong about reading it."""
+    """A configuration that the one who asks has read, with what was wrong about reading it.
+
+    Its Feeds may name files below these `folders`, whose symbolic links are followed; None is anywhere.
+    """
 
     configuration: Configuration
     problems: tuple[Problem, ...] = ()
+    folders: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)

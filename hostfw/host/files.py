@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from hostfw.host.ways import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.sources import Configuration, Source
@@ -23,7 +24,6 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 """Far above a network set of a million prefixes (25 MB), far below what would hurt a host."""
 
 _ENDINGS = (".yaml", ".yml")
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -44,21 +44,45 @@ def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, 
     return _read_all(_walk(config_dir, owner), owner)
 
 
-def read_paths(paths: Sequence[Path], stdin: BinaryIO | None = None) -> tuple[Configuration, tuple[Problem, ...]]:
+def read_paths(
+    paths: Sequence[Path], stdin: BinaryIO | None = None, *, anywhere: bool = True
+) -> tuple[Configuration, tuple[Problem, ...]]:
     """The files and directories that a person named, in that order; `-` is standard input.
 
     A file named here is read whatever its name ends in, and may belong to anyone. Settings come from a file called
-    `hostfw.yaml`, named itself or at the top of a directory.
+    `hostfw.yaml`, named itself or at the top of a directory. Unless `anywhere`, symbolic links below a directory must
+    not lead out of the folders that were named: whoever wrote them could show the files of whoever reads.
     """
-    return _read_all(_named(paths, stdin), owner=None)
+    return _read_all(_named(paths, stdin, None if anywhere else folders_of(paths)), owner=None)
 
 
-def read_feeds(paths: Sequence[str], *, trusted: bool) -> tuple[tuple[Source, ...], tuple[Problem, ...]]:
-    """The files that Feeds name, each once; read as root, `trusted` ones must be root's own as in the configuration."""
-    owner = 0 if trusted and os.geteuid() == 0 else None
-    read = [_read(_File(Path(path)), owner) for path in dict.fromkeys(paths)]
-    problems = in_order(item for item in read if isinstance(item, Problem))
-    return tuple(item for item in read if isinstance(item, Source)), problems
+def folders_of(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The folders that a person named, or named a file in, their symbolic links followed; for `-` the current one."""
+    # Path.is_dir raises where a directory above cannot be searched.
+    folders = (Path() if str(path) == "-" else path if os.path.isdir(path) else path.parent for path in paths)  # noqa: PTH112
+    return tuple(dict.fromkeys(os.path.realpath(folder) for folder in folders))
+
+
+def read_file(path: Path, owner: int | None) -> Source | Problem:
+    """The text of one file; a problem says where it is not UTF-8, and nothing else of what it holds."""
+    return _read(_File(path), owner, quote=False)
+
+
+def leads_out(path: Path, within: Sequence[str]) -> Problem:
+    """The problem of a file or link that is outside of the folders that a configuration must keep to."""
+    return file_problem(
+        path,
+        f"is outside of {', '.join(within)}, which the configuration is read from",
+        expected="a file below it",
+        hint="--feeds-anywhere reads it nevertheless, if you trust whoever wrote this configuration",
+    )
+
+
+def file_problem(
+    path: Path, message: str, *, expected: str = "", hint: str = "", severity: Severity = Severity.ERROR
+) -> Problem:
+    """What is wrong with a file as a whole."""
+    return Problem(Position(_printable(str(path)), 1, 1), message, expected, hint, severity)
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -134,14 +158,14 @@ def _read_all(files: Iterator[_File | Problem], owner: int | None) -> tuple[Conf
             problems.append(content)
         elif isinstance(file, _File) and file.settings:
             if settings:
-                problems.append(_problem(file.path, f"second settings file; the first is {settings.path}"))
+                problems.append(file_problem(file.path, f"second settings file; the first is {settings.path}"))
             settings = settings or content
         else:
             resources.append(content)
     return Configuration(settings, tuple(resources)), in_order(problems)
 
 
-def _named(paths: Sequence[Path], stdin: BinaryIO | None) -> Iterator[_File | Problem]:
+def _named(paths: Sequence[Path], stdin: BinaryIO | None, within: Sequence[str] | None) -> Iterator[_File | Problem]:
     """What a list of paths names, each file once."""
     seen: set[_File | Problem] = set()
     for path in paths:
@@ -149,7 +173,7 @@ def _named(paths: Sequence[Path], stdin: BinaryIO | None) -> Iterator[_File | Pr
         if str(path) == "-":
             found = iter((_File(Path(STDIN), stream=stdin or sys.stdin.buffer),))
         elif os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
-            found = _walk(path, None)
+            found = _walk(path, None, within)
         else:
             found = iter((_File(path, settings=path.name == SETTINGS_FILE),))
         for file in found:
@@ -158,49 +182,61 @@ def _named(paths: Sequence[Path], stdin: BinaryIO | None) -> Iterator[_File | Pr
                 yield file
 
 
-def _walk(top: Path, owner: int | None) -> Iterator[_File | Problem]:
+class _Walk(NamedTuple):
+    """A look at a directory: who everything must belong to, where links must stay, and the folders seen so far."""
+
+    top: Path
+    owner: int | None
+    within: Sequence[str] | None
+    seen: dict[tuple[int, int], Path]
+
+
+def _walk(top: Path, owner: int | None, within: Sequence[str] | None = None) -> Iterator[_File | Problem]:
     """The configuration files below a directory, in byte order of their paths, and what is wrong with folders."""
-    found = tuple(_walk_folder(top, owner, {}, top=True))
+    found = tuple(_walk_folder(top, _Walk(top, owner, within, {})))
     yield from (item for item in found if isinstance(item, Problem))
     yield from sorted((item for item in found if isinstance(item, _File)), key=lambda file: os.fsencode(file.path))
 
 
-def _walk_folder(
-    folder: Path, owner: int | None, seen: dict[tuple[int, int], Path], *, top: bool = False
-) -> Iterator[_File | Problem]:
+def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not _left_out(entry.name)]
+            found = [(entry.name, entry.is_symlink()) for entry in entries if not _left_out(entry.name)]
         info = folder.stat()
     except OSError as error:
-        hint = "make it, or name another directory with --config-dir" if top and error.errno == errno.ENOENT else ""
-        yield _problem(folder, f"directory cannot be read: {reason(error)}", hint=hint)
+        is_top = folder == walk.top and error.errno == errno.ENOENT
+        hint = "make it, or name another directory with --config-dir" if is_top else ""
+        yield file_problem(folder, f"directory cannot be read: {reason(error)}", hint=hint)
         return
-    first = seen.setdefault((info.st_dev, info.st_ino), folder)
+    first = walk.seen.setdefault((info.st_dev, info.st_ino), folder)
     if first != folder:
-        yield _problem(folder, f"leads to a directory that is read already, as {first}", hint="remove the link")
-    elif distrust := _distrust(folder, info, owner):
+        yield file_problem(folder, f"leads to a directory that is read already, as {first}", hint="remove the link")
+    elif distrust := _distrust(folder, info, walk.owner):
         yield distrust
     else:
-        for name in names:
-            yield from _entry(folder / name, owner, seen, top=top)
+        for name, is_link in found:
+            yield from _entry(folder / name, walk, is_link=is_link)
 
 
-def _entry(path: Path, owner: int | None, seen: dict[tuple[int, int], Path], *, top: bool) -> Iterator[_File | Problem]:
+def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Problem]:
     wanted = path.name.endswith(_ENDINGS)
     try:
-        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        info = path.stat()
+        is_folder = stat.S_ISDIR(info.st_mode)
+        if is_link and (wanted or is_folder) and (problem := _bad_link(path, info, walk)):
+            yield problem
+            return
     except OSError as error:
         # An editor's passing file may vanish; a link that leads nowhere may have been a folder of policies.
         if wanted or path.is_symlink() or error.errno != errno.ENOENT:
-            yield _problem(path, f"cannot be read: {reason(error)}")
+            yield file_problem(path, f"cannot be read: {reason(error)}")
         return
     if is_folder:
-        yield from _walk_folder(path, owner, seen)
+        yield from _walk_folder(path, walk)
     elif wanted:
-        yield _File(path, settings=top and path.name == SETTINGS_FILE)
+        yield _File(path, settings=path.parent == walk.top and path.name == SETTINGS_FILE)
     elif path.name.lower().endswith(_ENDINGS):
-        yield _problem(
+        yield file_problem(
             path,
             "left out, because its name ends in capitals",
             expected="a name that ends in .yaml or .yml",
@@ -208,38 +244,47 @@ def _entry(path: Path, owner: int | None, seen: dict[tuple[int, int], Path], *, 
         )
 
 
+def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
+    """Why a symbolic link must not be followed. Raises OSError."""
+    if walk.within is not None and not is_below(path, walk.within):
+        return leads_out(path, walk.within)
+    if walk.owner is not None and (found := suspicion(path, walk.owner, walk.top)):
+        return file_problem(found.path, found.message, expected=found.expected, hint=found.hint)
+    return file_problem(path, "leads to what the kernel makes up") if is_made_up(info) else None
+
+
 def _left_out(name: str) -> bool:
     """Whether a name is that of an editor's or a package manager's file."""
     return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
 
 
-def _read(file: _File, owner: int | None) -> Source | Problem:
+def _read(file: _File, owner: int | None, *, quote: bool = True) -> Source | Problem:
     path = str(file.path)
     if not path.isprintable():
-        return _problem(file.path, "name holds characters that cannot be printed", hint="rename the file")
+        return file_problem(file.path, "name holds characters that cannot be printed", hint="rename the file")
     try:
         data = file.stream.read(MAX_FILE_BYTES + 1) if file.stream else _read_regular(file.path, owner)
     except OSError as error:
-        return _problem(file.path, f"cannot be read: {reason(error)}")
+        return file_problem(file.path, f"cannot be read: {reason(error)}")
     if isinstance(data, Problem):
         return data
     if len(data) > MAX_FILE_BYTES:
-        return _problem(file.path, "is too big", expected=f"at most {MAX_FILE_BYTES >> 20} MiB")
+        return file_problem(file.path, "is too big", expected=f"at most {MAX_FILE_BYTES >> 20} MiB")
     try:
         return Source(path, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        return _not_utf8(path, data, error)
+        return _not_utf8(path, data, error, quote=quote)
 
 
 def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
     # Looked at before it is opened, since opening a device may act; and again after, since it may have been replaced.
     if kind := _special(path.stat()):
-        return _problem(path, f"is {kind}, not a file")
+        return file_problem(path, f"is {kind}, not a file")
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         info = os.fstat(descriptor)
         if kind := _special(info):
-            return _problem(path, f"is {kind}, not a file")
+            return file_problem(path, f"is {kind}, not a file")
         return _distrust(path, info, owner) or _all_of(file, info.st_size)
 
 
@@ -271,26 +316,21 @@ def _distrust(path: Path, info: os.stat_result, owner: int | None) -> Problem | 
     if owner is None:
         return None
     if info.st_uid != owner:
-        return _problem(path, f"belongs to user {info.st_uid}, who is not root", hint=f"chown root: {path}")
-    if info.st_mode & _OTHERS_MAY_WRITE:
+        return file_problem(path, f"belongs to user {info.st_uid}, who is not root", hint=f"chown root: {path}")
+    if info.st_mode & OTHERS_MAY_WRITE:
         who = "everyone" if info.st_mode & stat.S_IWOTH else "its group"
-        return _problem(path, f"is writable by {who}", expected="writable by root alone", hint=f"chmod go-w {path}")
+        return file_problem(path, f"is writable by {who}", expected="writable by root alone", hint=f"chmod go-w {path}")
     return None
 
 
-def _not_utf8(path: str, data: bytes, error: UnicodeDecodeError) -> Problem:
+def _not_utf8(path: str, data: bytes, error: UnicodeDecodeError, *, quote: bool) -> Problem:
     before = data[: error.start]
     line_start = before.rfind(b"\n") + 1
     position = Position(path, before.count(b"\n") + 1, len(before[line_start:].decode("utf-8-sig")) + 1)
     if data.startswith(_UTF16_MARKS):
         return Problem(position, "is UTF-16 text", "UTF-8 text", f"iconv -f UTF-16 -t UTF-8 {path}")
-    return Problem(position, f"byte 0x{data[error.start]:02x} is not UTF-8", "UTF-8 text")
-
-
-def _problem(
-    path: Path, message: str, *, expected: str = "", hint: str = "", severity: Severity = Severity.ERROR
-) -> Problem:
-    return Problem(Position(_printable(str(path)), 1, 1), message, expected, hint, severity)
+    byte = f"byte 0x{data[error.start]:02x}" if quote else "a byte"
+    return Problem(position, f"{byte} is not UTF-8", "UTF-8 text")
 
 
 def _printable(text: str) -> str:

@@ -3,13 +3,17 @@
 A line is an address or a prefix, whose bits beyond its length are masked off as in network sets; `#` begins a comment,
 blanks and empty lines mean nothing. The C library reads thousands of lines in one go, which takes 0.3 µs a line; the
 lines of a piece that holds anything wrong are read one by one, and each problem has its place.
+
+Whoever wrote the Feed may have named a file that they must not read. So a problem repeats a few characters of a list,
+and nothing at all of a file that is no list.
 """
 
+import re
 import struct
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
@@ -26,14 +30,19 @@ from hostfw.policy.fields import quoted
 LINES_AT_ONCE = 8192
 MOST_PROBLEMS = 20
 """How many wrong lines of one file are told: a file of another form is wrong in every line."""
+SHOWN_CHARACTERS = 16
+"""How much of a wrong word of a list a problem repeats: an address of IPv4 and a little."""
 
 _EXPECTED = "an address or prefix a line, such as 192.0.2.7 or 2001:db8::/32"
+_NOT_SHOWN = "look at the file yourself: what is not a list is not shown"
 _LENGTHS = {family: {str(length): length for length in range(family.bits + 1)} for family in Family}
 _MASKS = {family: [mask_of(family, length) for length in range(family.bits + 1)] for family in Family}
 _MAPPED = 0xFFFF
 _BLANKS = " \t\r"
+_CONTROLS = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f\x80-\x9f]")
+"""What no list of addresses in plain text has."""
 
-_Found = defaultdict[tuple[Family, int], list[Iterable[int]]]
+_Found = defaultdict[tuple[Family, int], list[Collection[int]]]
 
 
 def filled(resources: Resources, sources: Iterable[Source]) -> tuple[Resources, tuple[Problem, ...]]:
@@ -56,7 +65,10 @@ def filled(resources: Resources, sources: Iterable[Source]) -> tuple[Resources, 
 
 
 def parse_feed(source: Source) -> tuple[Cidrs, tuple[Problem, ...]]:
-    """The addresses of a feed's text, disjoint, and what is wrong with it."""
+    """The addresses of a feed's text, disjoint, and what is wrong with it.
+
+    A text of which less than half of the lines that were read are addresses is no list, which is one problem.
+    """
     found: _Found = defaultdict(list)
     problems: list[Problem] = []
     lines = source.text.split("\n")
@@ -67,6 +79,12 @@ def parse_feed(source: Source) -> tuple[Cidrs, tuple[Problem, ...]]:
             if len(problems) >= MOST_PROBLEMS:
                 break
     del lines
+    right = sum(map(len, chain.from_iterable(found.values())))
+    # A prefix that only wants to be written otherwise has a hint.
+    wrong = sum(not problem.hint for problem in problems)
+    if wrong > right or (wrong and _CONTROLS.search(source.text)):
+        place = Position(source.path, problems[0].position.line, 1)
+        return (), (Problem(place, "the file is not a list of addresses", _EXPECTED, _NOT_SHOWN),)
     cidrs = cidr_set({key: chain.from_iterable(parts) for key, parts in found.items()})
     return unpacked(cidrs), tuple(problems[:MOST_PROBLEMS])
 
@@ -98,7 +116,7 @@ def _read_at_once(lines: list[str], found: _Found) -> bool:
     words = _words(lines)
     of_v6 = [word for word in words if ":" in word]
     of_v4 = [word for word in words if ":" not in word] if of_v6 else words
-    read: list[tuple[Family, int, Iterable[int]]] = []
+    read: list[tuple[Family, int, Collection[int]]] = []
     try:
         for family, of_family in ((Family.V4, of_v4), (Family.V6, of_v6)):
             prefixes = [word for word in of_family if "/" in word]
@@ -157,7 +175,17 @@ def _read_one_by_one(path: str, first: int, lines: list[str], found: _Found, pro
         elif word:
             place = Position(path, number, line.index(word) + 1)
             if cidr is None:
-                problems.append(Problem(place, f"the line has {quoted(word)}", _EXPECTED))
+                problems.append(_wrong(place, word))
             else:
                 message = f"the line has {cidr}, which no packet carries"
                 problems.append(Problem(place, message, "an IPv4 prefix", f"write {ipv4_of(cidr)}"))
+
+
+def _wrong(place: Position, text: str) -> Problem:
+    """The first word of a line's text that is no address, or that follows one."""
+    words = text.split()
+    if len(words) > 1 and loose_cidr(words[0]) is not None:
+        column = place.column + text.index(words[1], len(words[0]))
+        message = f"the line has {quoted(words[1], SHOWN_CHARACTERS)} behind an address"
+        return Problem(Position(place.path, place.line, column), message, _EXPECTED)
+    return Problem(place, f"the line has {quoted(words[0], SHOWN_CHARACTERS)}", _EXPECTED)

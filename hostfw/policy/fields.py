@@ -233,14 +233,14 @@ def described(node: Node) -> str:
                     return f"the {kind} {shortened(node.text)}"
 
 
-def quoted(value: str) -> str:
-    """A value in quotes for messages, shortened."""
-    return f'"{shortened(value)}"'
+def quoted(value: str, most: int = SHOWN_CHARACTERS) -> str:
+    """A value in quotes for messages, at most so many characters of it."""
+    return f'"{shortened(value, most)}"'
 
 
-def shortened(value: str) -> str:
+def shortened(value: str, most: int = SHOWN_CHARACTERS) -> str:
     """As much of a value as a message repeats."""
-    return value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}..."
+    return value if len(value) <= most else f"{value[:most]}..."
 
 
 def one_of(words: Iterable[str]) -> str:

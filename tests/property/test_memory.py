@@ -24,7 +24,8 @@ from hostfw.engine.inspection import inspect
 from hostfw.engine.installed import digests
 from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
-from hostfw.host.files import read_configuration, read_feeds
+from hostfw.host.feed_files import read_own_feeds
+from hostfw.host.files import read_configuration
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
@@ -99,7 +100,7 @@ class _Place:
     def apply(self) -> Generation | Refused:
         configuration, problems = read_configuration(self.root / "etc")
         memory = self.memory.inspection if self.memory else None
-        inspected = inspect(configuration, problems, partial(read_feeds, trusted=True), memory)
+        inspected = inspect(configuration, problems, partial(read_own_feeds, self.root / "etc"), memory)
         host = Host(
             lambda _node: self.facts,
             self.kernel.read_tables,
@@ -131,7 +132,7 @@ def _place(memory: Memory | None) -> Iterator[_Place]:
 def _fresh(place: _Place) -> Generation | Refused:
     """What an engine that has never seen anything makes of the files."""
     configuration, problems = read_configuration(place.root / "etc")
-    return build(inspect(configuration, problems, partial(read_feeds, trusted=True)), place.facts)
+    return build(inspect(configuration, problems, partial(read_own_feeds, place.root / "etc")), place.facts)
 
 
 def _held(kernel: FakeKernel) -> Mapping[str, object]:
