@@ -14,7 +14,6 @@ from hostfw.host.errors import HostError
 from hostfw.host.netlink import (
     NETLINK_NETFILTER,
     NFGENMSG,
-    DumpInterrupted,
     NetlinkError,
     NetlinkSocket,
     attribute_list,
@@ -78,8 +77,6 @@ def read_others() -> tuple[OtherTable, ...]:
         try:
             with NetlinkSocket(NETLINK_NETFILTER) as sock:
                 return tuple(_read(sock))
-        except DumpInterrupted:
-            continue
         except NetlinkError as error:
             # A table that goes away between two questions is no table any more.
             if error.errno != errno.ENOENT:

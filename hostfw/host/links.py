@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import NETLINK_ROUTE, DumpInterrupted, NetlinkSocket, attributes
+from hostfw.host.netlink import NETLINK_ROUTE, NetlinkSocket, attributes
 from hostfw.host.nftables import nft_version
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import Cidr, host_cidr, parse_address
@@ -148,14 +148,9 @@ def _by_link(messages: Iterable[Any]) -> dict[int, tuple[Cidr, ...]]:
 
 def _default_route_links() -> frozenset[int]:
     """The indexes of links that a default route of the main table leads to, in either family."""
-    for _ in _attempts():
-        try:
-            with NetlinkSocket(NETLINK_ROUTE) as sock:
-                families = (socket.AF_INET, socket.AF_INET6)
-                return frozenset(index for family in families for index in _default_routes(sock, family))
-        except DumpInterrupted:
-            continue
-    raise HostError("the routes of this host kept changing while they were read")
+    with NetlinkSocket(NETLINK_ROUTE) as sock:
+        families = (socket.AF_INET, socket.AF_INET6)
+        return frozenset(index for family in families for index in _default_routes(sock, family))
 
 
 def _default_routes(sock: NetlinkSocket, family: int) -> Iterator[int]:

@@ -2,13 +2,11 @@
 
 import errno
 from collections.abc import Iterable
-from time import sleep
 
 from hostfw.host import nf_tables
 from hostfw.host.netlink import (
     NETLINK_NETFILTER,
     NFGENMSG,
-    DumpInterrupted,
     NetlinkError,
     NetlinkSocket,
     text,
@@ -18,8 +16,6 @@ from hostfw.host.nf_tables import KernelCounter
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.objects import TABLE
 
-_ATTEMPTS = 50
-_PAUSE_S = 0.01
 _OBJ_NAME = 2
 
 
@@ -54,16 +50,12 @@ def _all(sock: NetlinkSocket, family: Family) -> list[KernelCounter]:
     here = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0) + text(nf_tables.TABLE_NAME, TABLE)
     wanted = here + u32(nf_tables.OBJ_TYPE, nf_tables.OBJECT_COUNTER)
     what = f"reading the counters of {family.nft} {TABLE}"
-    for _ in range(_ATTEMPTS):
-        try:
-            return list(map(nf_tables.counter_of, sock.dump(nf_tables.GETOBJ, wanted, what)))
-        except DumpInterrupted:
-            sleep(_PAUSE_S)
-        except NetlinkError as error:
-            if error.errno == errno.ENOENT:
-                return []
-            raise
-    raise NetlinkError(errno.EAGAIN, what)
+    try:
+        return list(map(nf_tables.counter_of, sock.dump(nf_tables.GETOBJ, wanted, what)))
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
 
 
 def _packets(sock: NetlinkSocket, family: Family, name: str) -> int | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import NETLINK_ROUTE, DumpInterrupted, NetlinkSocket, attribute, attributes
+from hostfw.host.netlink import NETLINK_ROUTE, NetlinkSocket, attribute, attributes
 from hostfw.model.evidence import Gateway, Lease, LeaseKind, NameServer
 from hostfw.model.values import FAMILIES, Family, parse_address
 
@@ -27,7 +27,6 @@ DHCLIENT_LEASES = Path("/var/lib/dhcp")
 _RESOLVED_STUBS = (0x7F000035, 0x7F000036)
 """127.0.0.53 and 127.0.0.54."""
 _ADDRESS_FAMILY = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
-_ATTEMPTS = 10
 
 _RTM_GETADDR, _RTM_GETROUTE = 22, 26
 _RT_TABLE_MAIN, _RTN_UNICAST = 254, 1
@@ -189,13 +188,8 @@ def _dump_addresses(family: Family) -> Iterable[bytes]:
 
 
 def _dump(kind: int, body: bytes, what: str) -> list[bytes]:
-    for _ in range(_ATTEMPTS):
-        try:
-            with NetlinkSocket(NETLINK_ROUTE) as sock:
-                return sock.dump(kind, body, what)
-        except DumpInterrupted:
-            continue
-    raise HostError(f"{what}: they kept changing meanwhile")
+    with NetlinkSocket(NETLINK_ROUTE) as sock:
+        return sock.dump(kind, body, what)
 
 
 def _packed(family: Family, address: int) -> bytes:

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from itertools import count
+from time import monotonic, sleep
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -42,6 +43,9 @@ _NESTED = 0x8000
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _OVERHEAD_BYTES = 1024
 """What a socket's buffer needs beside the message; af_netlink.c takes 32 bytes off."""
+_PATIENCE_S = 5.0
+"""How long an interrupted dump is repeated: a hundred interfaces that come at once break into each until all are there."""
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 _RECEIVE_BYTES = 256 * 1024
 """More than a kernel puts into one part of a dump: at most 32 KiB up to 6.18 (af_netlink.c, max_recvmsg_len)."""
 
@@ -56,10 +60,6 @@ class NetlinkError(HostError):
         super().__init__(f"{what}: {reason or os.strerror(number)}", hint)
         self.errno = number
         self.sequence = sequence
-
-
-class DumpInterrupted(Exception):
-    """What a dump lists changed while it was read (NLM_F_DUMP_INTR): read it again."""
 
 
 class Message(NamedTuple):
@@ -79,10 +79,10 @@ class NetlinkSocket:
     def __init__(self, protocol: int, timeout_s: float = 10.0) -> None:
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+            self._socket.settimeout(timeout_s)
+            self._socket.bind((0, 0))
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO, "opening a netlink socket") from error
-        self._socket.settimeout(timeout_s)
-        self._socket.bind((0, 0))
         self._sequence = count(1)
 
     def __enter__(self) -> Self:
@@ -98,22 +98,28 @@ class NetlinkSocket:
         self._socket.close()
 
     def dump(self, kind: int, body: bytes, what: str) -> list[bytes]:
-        """The payloads of every message that a dump request yields; `what` names the request in errors."""
-        sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
-        payloads: list[bytes] = []
-        interrupted = False
-        for message in self._answers(sequence, what):
-            interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
-            if message.kind == NLMSG_DONE:
-                break
-            payloads.append(message.payload)
-        if interrupted:
-            raise DumpInterrupted
+        """The payloads of every message that a dump request yields; `what` names the request in errors.
+
+        A dump whose content changed while it was read (NLM_F_DUMP_INTR) is read again, for some seconds. This is the
+        one place that does so. Raises NetlinkError, EAGAIN if the content never stood still.
+        """
+        deadline = monotonic() + _PATIENCE_S
+        pause_s = _SHORTEST_PAUSE_S
+        while (payloads := self._dump_once(kind, body, what)) is None:
+            if monotonic() >= deadline:
+                raise NetlinkError(
+                    errno.EAGAIN,
+                    what,
+                    "`nft monitor` and `ip monitor` show what changes without pause",
+                    "it kept changing while it was read",
+                )
+            sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return payloads
 
     def ask(self, kind: int, body: bytes, what: str) -> bytes:
         """The payload of the one message that answers a request."""
-        return next(self._answers(self._send(kind, NLM_F_REQUEST, body), what)).payload
+        return next(self._answers(self._send(kind, NLM_F_REQUEST, body, what), what)).payload
 
     def make_room(self, message_bytes: int) -> int:
         """Let the socket take messages of this size, as far as the kernel permits; gives the size that it takes."""
@@ -145,9 +151,29 @@ class NetlinkSocket:
             if sequence == last:
                 return
 
-    def _send(self, kind: int, flags: int, body: bytes) -> int:
+    def _dump_once(self, kind: int, body: bytes, what: str) -> list[bytes] | None:
+        """The payloads of one dump, read to its end; None if it was interrupted."""
+        sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body, what)
+        payloads: list[bytes] = []
+        interrupted = False
+        try:
+            for message in self._answers(sequence, what):
+                interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+                if message.kind == NLMSG_DONE:
+                    break
+                payloads.append(message.payload)
+        except NetlinkError as error:
+            if error.errno == errno.EINTR:
+                return None
+            raise
+        return None if interrupted else payloads
+
+    def _send(self, kind: int, flags: int, body: bytes, what: str) -> int:
         sequence = next(self._sequence)
-        self._socket.send(message(kind, flags, sequence, body))
+        try:
+            self._socket.send(message(kind, flags, sequence, body))
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO, what) from error
         return sequence
 
     def _answers(self, sequence: int, what: str) -> Iterator[Message]:

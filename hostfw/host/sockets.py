@@ -9,8 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hostfw.host.errors import HostError
-from hostfw.host.netlink import DumpInterrupted, NetlinkSocket, attributes
+from hostfw.host.netlink import NetlinkSocket, attributes
 from hostfw.model.values import Family
 
 NETLINK_SOCK_DIAG = 4
@@ -31,7 +30,6 @@ _V6_ONLY = 11
 """INET_DIAG_SKV6ONLY, of listening IPv6 sockets."""
 _MAPPED = bytes(10) + b"\xff\xff"
 """What an IPv4 address begins with that an IPv6 socket has (RFC 4291)."""
-_ATTEMPTS = 10
 
 
 class TcpEnd(NamedTuple):
@@ -71,21 +69,16 @@ def read_tcp_ends() -> tuple[TcpEnd, ...]:
 
 
 def _dump(states: int) -> list[bytes]:
-    for _ in range(_ATTEMPTS):
-        try:
-            with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
-                return [
-                    answer
-                    for family in (socket.AF_INET, socket.AF_INET6)
-                    for answer in netlink.dump(
-                        _SOCK_DIAG_BY_FAMILY,
-                        _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states),
-                        "listing TCP connections",
-                    )
-                ]
-        except DumpInterrupted:
-            continue
-    raise HostError("TCP connections come and go too fast to be listed")
+    with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
+        return [
+            answer
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for answer in netlink.dump(
+                _SOCK_DIAG_BY_FAMILY,
+                _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states),
+                "listing TCP connections",
+            )
+        ]
 
 
 def _ends(answer: bytes) -> Iterator[TcpEnd]:

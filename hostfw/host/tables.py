@@ -16,7 +16,6 @@ from hostfw.host import nf_tables
 from hostfw.host.netlink import (
     NETLINK_NETFILTER,
     NFGENMSG,
-    DumpInterrupted,
     NetlinkError,
     NetlinkSocket,
     text,
@@ -115,7 +114,7 @@ def read_generation() -> int:
         return _generation(sock)
 
 
-def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable]) -> KernelTables:
+def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable | None]) -> KernelTables:
     """Both tables at a moment when nobody committed.
 
     The generation is that of the whole namespace, so another program that commits every few milliseconds would keep
@@ -126,10 +125,8 @@ def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable]) -> K
     before: KernelTables | None = None
     while monotonic() < deadline:
         generation = _generation(sock)
-        try:
-            tables = KernelTables(generation, *map(read, FAMILIES))
-        except DumpInterrupted:
-            tables = None
+        ip, ip6 = map(read, FAMILIES)
+        tables = KernelTables(generation, ip, ip6) if ip and ip6 else None
         if tables and (_generation(sock) == generation or (before and _shape(tables) == _shape(before))):
             return tables
         before = tables or before
@@ -141,7 +138,8 @@ def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable]) -> K
     )
 
 
-def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable:
+def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable | None:
+    """One table, or None if it went away while it was read."""
     here = NFGENMSG.pack(nf_tables.NFPROTO[family], 0, 0)
     mine = here + text(nf_tables.TABLE_NAME, TABLE)
     what = f"reading the table {family.nft} {TABLE}"
@@ -161,8 +159,7 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
             found = tuple(_with_base_rules(sock, chain, mine, what) for chain in chains)
     except NetlinkError as error:
         if error.errno == errno.ENOENT:
-            # The table went away since we asked for it.
-            raise DumpInterrupted from error
+            return None
         raise
     return KernelTable(
         family,

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.host import nf_tables, tables
+from hostfw.host import netlink, nf_tables, tables
 from hostfw.host.netlink import (
     NLMSG_DONE,
     NLMSG_ERROR,
-    DumpInterrupted,
     Message,
     NetlinkError,
     NetlinkSocket,
@@ -153,22 +152,54 @@ def test_a_dump_comes_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("interrupted", [0, 1, 2])
-def test_a_dump_that_was_disturbed_is_read_to_its_end_and_refused(
-    monkeypatch: pytest.MonkeyPatch, interrupted: int
-) -> None:
-    """Whichever of its messages carries NLM_F_DUMP_INTR; the socket is then free for the next."""
+def test_a_dump_that_was_interrupted_is_read_again(monkeypatch: pytest.MonkeyPatch, interrupted: int) -> None:
+    """Whichever of its messages carries NLM_F_DUMP_INTR; nothing of the first reading is kept."""
     flags = [0x10 if number == interrupted else 0 for number in range(3)]
     kernel = Scripted(
         message(16, flags[0], 1, b"a"),
         message(16, flags[1], 1, b"b"),
         message(NLMSG_DONE, flags[2], 1, bytes(4)),
+        message(16, 0, 2, b"c"),
         message(NLMSG_DONE, 0, 2, bytes(4)),
     )
-    sock = speaking_to(monkeypatch, kernel)
 
-    with pytest.raises(DumpInterrupted):
-        sock.dump(18, b"", "reading")
-    assert sock.dump(18, b"", "reading") == []
+    assert speaking_to(monkeypatch, kernel).dump(18, b"", "reading") == [b"c"]
+    assert len(kernel.sent) == 2
+
+
+def test_a_dump_that_ends_with_eintr_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says the same as the flag."""
+    kernel = Scripted(
+        message(16, 0, 1, b"a"),
+        message(NLMSG_DONE, 0, 1, struct.pack("=i", -errno.EINTR)),
+        message(16, 0, 2, b"b"),
+        message(NLMSG_DONE, 0, 2, bytes(4)),
+    )
+
+    assert speaking_to(monkeypatch, kernel).dump(18, b"", "reading") == [b"b"]
+
+
+def test_a_dump_that_never_stands_still_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what was read, and how to find who changes it."""
+    monkeypatch.setattr(netlink, "_PATIENCE_S", 0.02)
+    kernel = Scripted(*(message(NLMSG_DONE, 0x10, number, bytes(4)) for number in range(1, 50)))
+
+    with pytest.raises(NetlinkError, match="reading the chains: it kept changing while it was read") as caught:
+        speaking_to(monkeypatch, kernel).dump(18, b"", "reading the chains")
+
+    assert caught.value.errno == errno.EAGAIN
+    assert "nft monitor" in caught.value.hint
+
+
+def test_a_request_that_cannot_be_sent_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when memory is short: an error of the host, like every other."""
+    kernel = Scripted()
+    monkeypatch.setattr(Scripted, "send", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOBUFS, "no room")))
+
+    with pytest.raises(NetlinkError) as caught:
+        speaking_to(monkeypatch, kernel).ask(18, b"", "reading the chains")
+
+    assert caught.value.errno == errno.ENOBUFS
 
 
 @pytest.mark.parametrize(
@@ -339,7 +370,7 @@ def test_chains_of_other_tables_are_none_of_ours() -> None:
     assert found == [KernelChain("b", 3, 2)]
 
 
-Reading = KernelTable | DumpInterrupted
+Reading = KernelTable | None
 EMPTY = KernelTable(Family.V4)
 OURS = KernelTable(Family.V4, exists=True, counters=(KernelCounter("k", 1, 60),))
 COUNTED = KernelTable(Family.V4, exists=True, counters=(KernelCounter("k", 9, 540),))
@@ -349,14 +380,11 @@ def read_with(monkeypatch: pytest.MonkeyPatch, generations: Iterable[int], readi
     """What comes of a kernel with these generations, one a look, and these tables `ip`, one a read."""
     looks, reads = iter(generations), iter(readings)
 
-    def read(_: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable:
+    def read(_: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable | None:
         assert every_rule
         if family is Family.V6:
             return KernelTable(family)
-        reading = next(reads)
-        if isinstance(reading, DumpInterrupted):
-            raise reading
-        return reading
+        return next(reads)
 
     monkeypatch.setattr(tables, "_generation", lambda _: next(looks))
     monkeypatch.setattr(tables, "_read", read)
@@ -369,7 +397,7 @@ def read_with(monkeypatch: pytest.MonkeyPatch, generations: Iterable[int], readi
     ("name", "generations", "readings", "expected"),
     [
         ("nobody commits", [5, 5], [OURS], (5, OURS)),
-        ("a dump is interrupted", [5, 6, 6], [DumpInterrupted(), OURS], (6, OURS)),
+        ("a table goes away meanwhile", [5, 6, 6], [None, OURS], (6, OURS)),
         ("somebody commits meanwhile", [5, 6, 6, 6], [EMPTY, OURS], (6, OURS)),
         ("others commit without pause, not in our tables", [5, 6, 7, 8], [OURS, COUNTED], (7, COUNTED)),
         ("a change amid others' commits", [5, 6, 7, 8, 9, 10], [EMPTY, OURS, OURS], (9, OURS)),
