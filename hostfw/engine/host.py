@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hostfw.host import block_table, clock, pending, processes, sockets, tables, watchdog
 from hostfw.host.block_table import BlockTable
-from hostfw.host.lock import WriterLock
+from hostfw.host.lock import writer_lock
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
@@ -75,7 +75,7 @@ class Host:
     observe: Callable[[str | None], HostFacts] = _observe
     read_tables: Callable[[], KernelTables] = tables.read_tables
     nftables: Callable[[Sequence[int]], Nftables] = _nftables
-    lock: Callable[[Path], AbstractContextManager[Lock]] = WriterLock
+    lock: Callable[[Path], AbstractContextManager[Lock]] = writer_lock
     now: Callable[[], datetime] = clock.now
     monotonic: Callable[[], float] = clock.monotonic
     boot_id: Callable[[], str] = pending.boot_id

@@ -13,6 +13,9 @@ from hostfw.host.errors import HostError
 TIMEOUT_S = 30.0
 """How long to wait for another writer: as long as its slowest request may take."""
 
+LOCKS = Path("/run/hostfw")
+"""Where the locks of this host's network namespaces are, whatever run directory a writer works with."""
+
 _POLL_S = 0.05
 
 
@@ -25,14 +28,15 @@ class WriterLock:
 
     A file lock rather than an abstract socket, although that would belong to the namespace by nature: any user of
     the host may bind an abstract name, or lock /proc/self/ns/net, and so keep root from ever changing the firewall.
-    The file's name carries the namespace, so that hosts in namespaces may share a run directory. The kernel drops
-    the lock with the last process that holds its descriptor: give `fileno()` to `NftablesWorker(keep_open=...)`, and
-    the lock of a killed writer lasts until the commit that it left behind has ended.
+    The file's name carries the namespace, so that writers of several may share a directory: `directory_of` says which
+    one all writers of a namespace share. The kernel drops the lock with the last process that holds its descriptor:
+    give `fileno()` to `NftablesWorker(keep_open=...)`, and the lock of a killed writer lasts until the commit that it
+    left behind has ended. The file goes with the lock, so that namespaces that come and go leave nothing.
     """
 
-    def __init__(self, run_dir: Path, timeout_s: float = TIMEOUT_S) -> None:
-        self._path = run_dir / f"apply-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
-        self._timeout_s = timeout_s
+    def __init__(self, directory: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = directory / f"apply-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
+        self.timeout_s = timeout_s
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -52,11 +56,11 @@ class WriterLock:
 
     def acquire(self) -> None:
         """Wait for the lock. Raises LockHeld with the holder's pid, or HostError if the run directory is no good."""
-        deadline = monotonic() + self._timeout_s
+        deadline = monotonic() + self.timeout_s
         try:
             while (descriptor := _try(self._path)) is None:
                 if monotonic() >= deadline:
-                    raise LockHeld(*_held_by(_holder(self._path), self._timeout_s))
+                    raise LockHeld(*_held_by(_holder(self._path), self.timeout_s))
                 sleep(_POLL_S)
         except OSError as error:
             raise HostError(
@@ -68,9 +72,27 @@ class WriterLock:
     def release(self) -> None:
         """Let the next writer in, whoever else holds the descriptor."""
         if self._descriptor is not None:
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(self._descriptor), self._path.stat()):
+                    self._path.unlink()
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
         self._descriptor = None
+
+
+def writer_lock(run_dir: Path) -> WriterLock:
+    """The lock of the network namespace that we are in, for a writer with this run directory."""
+    return WriterLock(directory_of(run_dir))
+
+
+def directory_of(run_dir: Path, locks: Path = LOCKS) -> Path:
+    """The directory that has the lock of our network namespace: `locks`, the same for every run directory.
+
+    Who may not write there, as a user in a network namespace of their own, has it in the run directory.
+    """
+    with suppress(OSError):
+        locks.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return locks if locks.is_dir() and os.access(locks, os.W_OK | os.X_OK) else run_dir
 
 
 def _try(path: Path) -> int | None:

@@ -8,6 +8,7 @@ A generation is written aside, made durable, and then accepted by renaming one l
 always agree and a crash leaves the old generation or the new. Reading tolerates anything and says what is wrong.
 """
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -16,7 +17,7 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
-from hostfw.host.files import is_leftover, sync_directory, write_atomically
+from hostfw.host.files import folder_aside, link_atomically, remove_leftovers, sync_directory, write_atomically
 from hostfw.host.stored import (
     counts_of,
     garbage,
@@ -90,20 +91,15 @@ def store_generation(state_dir: Path, generation: Accepted) -> int:
         ),
     }
     folder = state_dir / _GENERATIONS
-    with saving("the generation"):
+    with saving("the generation", state_dir):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _remove_leftovers(state_dir, folder)
-        number = max(generations(state_dir), default=0) + 1
-        aside = folder / f".{number:06}.tmp"
-        try:
-            aside.mkdir(mode=0o700)
+        remove_leftovers(state_dir)
+        remove_leftovers(folder)
+        with folder_aside(folder / "new") as aside:
             for name, data in files.items():
                 write_atomically(aside / name, data)
-            aside.rename(_folder(state_dir, number))
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+            number = _number(state_dir, aside)
         sync_directory(folder)
     # One more than are kept: the oldest has its turn once this one is accepted.
     _prune(state_dir, KEEP_GENERATIONS + 1)
@@ -118,8 +114,8 @@ def accept_generation(state_dir: Path, number: int) -> None:
     """
     previous = accepted_number(state_dir)
     with saving("the accepted generation"):
-        _link(state_dir / _ACCEPTED, f"{_GENERATIONS}/{number:06}")
-        _link(state_dir / _LAST_GOOD, f"{_ACCEPTED}/{_RULESET}")
+        link_atomically(state_dir / _ACCEPTED, f"{_GENERATIONS}/{number:06}")
+        link_atomically(state_dir / _LAST_GOOD, f"{_ACCEPTED}/{_RULESET}")
         sync_directory(state_dir)
     if previous not in (None, number) and _same_sources(state_dir, previous, number):
         _remove(state_dir, previous)
@@ -254,12 +250,17 @@ def _same_sources(state_dir: Path, one: int, other: int) -> bool:
         return False
 
 
-def _link(path: Path, target: str) -> None:
-    """Let a symbolic link point to `target`, from one moment to the next."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(target)
-    aside.rename(path)
+def _number(state_dir: Path, aside: Path) -> int:
+    """Give a complete generation the next number: another writer in this state directory may have taken it."""
+    while True:
+        number = max(generations(state_dir), default=0) + 1
+        try:
+            aside.rename(_folder(state_dir, number))
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            return number
 
 
 def _prune(state_dir: Path, most: int) -> None:
@@ -275,14 +276,3 @@ def _remove(state_dir: Path, number: int) -> None:
     with suppress(OSError):
         aside = _folder(state_dir, number).rename(state_dir / _GENERATIONS / f".{number:06}.tmp")
         shutil.rmtree(aside)
-
-
-def _remove_leftovers(*folders: Path) -> None:
-    """Remove what a kill in the middle of a write left behind."""
-    for folder in folders:
-        for path in folder.iterdir():
-            if is_leftover(path.name):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)

@@ -21,13 +21,16 @@ class StateError(HostError):
 
 
 @contextmanager
-def saving(what: str) -> Iterator[None]:
-    """Turn what the operating system refuses while `what` is written into a StateError."""
+def saving(what: str, where: Path | None = None) -> Iterator[None]:
+    """Turn what the operating system refuses while `what` is written into a StateError.
+
+    `where` it is written is said in place of the name of a file that is none yet.
+    """
     try:
         yield
     except OSError as error:
         hint = "free some space, then run it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise StateError(f"{what} could not be saved: {error.filename}: {reason(error)}", hint) from error
+        raise StateError(f"{what} could not be saved: {where or error.filename}: {reason(error)}", hint) from error
 
 
 def load_json(path: Path, *, required: bool = False) -> tuple[object, tuple[Problem, ...]]:

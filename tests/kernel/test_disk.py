@@ -2,14 +2,15 @@
 
 import shutil
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, TimeoutExpired
 
 import pytest
 
+from hostfw.host.lock import writer_lock
 from hostfw.model.sources import Configuration
 from hostfw.testing.lab import Lab, laboratory
 from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
-from hostfw.testing.lab_namespace import run
+from hostfw.testing.lab_namespace import inside, process, run
 from hostfw.testing.lab_ruleset import Blocks, listed
 from hostfw.testing.lab_topology import line
 from tests.kernel.changing_policies import configuration
@@ -84,21 +85,24 @@ def test_a_run_directory_without_space_costs_only_the_record(
     assert listed(installation.node) == big
 
 
-def test_a_run_directory_that_cannot_be_locked_changes_nothing(
+def test_a_writer_with_another_run_directory_is_waited_for(
     installation: Installation, goldens: tuple[Blocks, Blocks]
 ) -> None:
-    """Without the lock nobody writes; what is in force stays."""
-    small, _ = goldens
+    """Without the lock of the namespace nobody writes; what is in force stays."""
+    small, big = goldens
     hostfwctl(installation, "apply")
-    for lock in installation.run.glob("*.lock"):
-        lock.unlink()
+    _write(installation, BIG)
 
-    done = _with_disk(installation, installation.run, (READ_ONLY_DISK, SECOND))
-
-    assert done.returncode != 0
-    assert "cannot be locked: read-only file system" in done.stderr
-    assert "the ruleset in force is unchanged" in done.stderr
-    assert listed(installation.node) == small
+    with inside(installation.node):
+        lock = writer_lock(installation.run / "another")
+    lock.acquire()
+    with process(installation.node, (*installation.arguments, "apply"), environment=environment()) as apply:
+        with pytest.raises(TimeoutExpired):
+            apply.wait(2)
+        assert listed(installation.node) == small
+        lock.release()
+        assert apply.wait(60) == 0
+    assert listed(installation.node) == big
 
 
 def test_a_missing_state_directory_is_made(installation: Installation, goldens: tuple[Blocks, Blocks]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from hostfw.host.clock import now
 from hostfw.host.in_force import InForce, load_in_force, save_in_force
-from hostfw.host.lock import LockHeld, WriterLock
+from hostfw.host.lock import LockHeld, WriterLock, writer_lock
 from hostfw.testing.lab_namespace import inside, namespace
 
 
@@ -17,6 +17,17 @@ def test_writers_of_two_namespaces_do_not_wait_for_each_other(tmp_path: Path) ->
             pass
         with inside(one), pytest.raises(LockHeld):
             WriterLock(tmp_path, timeout_s=0).acquire()
+
+
+def test_writers_with_two_run_directories_exclude_each_other(tmp_path: Path) -> None:
+    """In one namespace there is one ruleset; in another they do not wait."""
+    with namespace("one") as one, namespace("two") as two, inside(one), writer_lock(tmp_path / "a"):
+        other = writer_lock(tmp_path / "b")
+        other.timeout_s = 0
+        with pytest.raises(LockHeld):
+            other.acquire()
+        with inside(two), writer_lock(tmp_path / "b"):
+            pass
 
 
 def test_a_namespace_does_not_believe_the_record_of_another(tmp_path: Path) -> None:

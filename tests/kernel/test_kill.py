@@ -1,6 +1,5 @@
 """`hostfwctl apply`, killed at any moment: the kernel holds the old generation or the new one, and so does the disk."""
 
-import fcntl
 import os
 import signal
 from contextlib import suppress
@@ -10,10 +9,11 @@ from time import monotonic, sleep
 
 import pytest
 
+from hostfw.host.lock import writer_lock
 from hostfw.model.sources import Configuration
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
-from hostfw.testing.lab_namespace import namespace, process, run
+from hostfw.testing.lab_namespace import inside, namespace, process, run
 from hostfw.testing.lab_ruleset import Blocks, in_force, listed
 from tests.kernel.changing_policies import configuration
 
@@ -90,9 +90,10 @@ def _kill_apply(installation: Installation, after_s: float, *, worker_too: bool)
         for worker in workers if worker_too else ():
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-    for lock in installation.run.glob("*.lock"):
-        with lock.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with inside(installation.node):
+        lock = writer_lock(installation.run)
+    with lock:
+        pass
 
 
 def _children(pid: int) -> list[int]:

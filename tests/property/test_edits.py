@@ -21,6 +21,7 @@ from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
+from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts, Interface
@@ -174,7 +175,7 @@ def _machine(host: Host) -> Iterator[_Machine]:
 
 
 def _fake_host(kernel: FakeKernel) -> Host:
-    return Host(lambda _node: FACTS, kernel.read_tables, lambda _keep_open: kernel, read_block=lambda: None)
+    return Host(lambda _node: FACTS, kernel.read_tables, lambda _keep_open: kernel, WriterLock, read_block=lambda: None)
 
 
 def _real_host(worker: Nftables) -> Host:

@@ -26,6 +26,7 @@ from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
 from hostfw.host.feed_files import read_own_feeds
 from hostfw.host.files import read_configuration
+from hostfw.host.lock import WriterLock
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
@@ -105,6 +106,7 @@ class _Place:
             lambda _node: self.facts,
             self.kernel.read_tables,
             lambda _keep_open: self.kernel,
+            WriterLock,
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
             read_block=lambda: None,

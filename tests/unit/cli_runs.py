@@ -11,6 +11,7 @@ import pytest
 from hostfw.cli.process import run
 from hostfw.engine.host import Host
 from hostfw.host.block_table import BlockTable
+from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
@@ -87,6 +88,7 @@ class Machine:
             self.observed,
             self.kernel.read_tables,
             self.nftables,
+            WriterLock,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
             boot_id=lambda: self.boot,

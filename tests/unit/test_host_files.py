@@ -5,13 +5,22 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from hostfw.host import files
-from hostfw.host.files import WriteError, read_configuration, read_paths, write_atomically
+from hostfw.host.files import (
+    WriteError,
+    folder_aside,
+    link_atomically,
+    read_configuration,
+    read_paths,
+    remove_leftovers,
+    write_atomically,
+)
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration
 
@@ -443,7 +452,57 @@ write_atomically(Path({str(path)!r}), b"half")
 
     assert killed.returncode == -9
     assert path.read_text() == "old"
-    left = [name for name in contents(tmp_path) if name != "a"]
-    assert len(left) == 1
-    assert files.is_leftover(left[0])
-    assert not files.is_leftover("a")
+    assert len(contents(tmp_path)) == 2
+    remove_leftovers(tmp_path)
+    assert contents(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_being_written_is_no_leftover(tmp_path: Path, kind: str) -> None:
+    """Whoever sweeps while others write, in the same folder and without any lock of theirs."""
+    done = threading.Event()
+    failures: list[Exception] = []
+
+    def write(name: str) -> None:
+        try:
+            for number in range(150):
+                if kind == "file":
+                    write_atomically(tmp_path / name, f"{number}".encode())
+                elif kind == "link":
+                    link_atomically(tmp_path / name, f"{number}")
+                else:
+                    with folder_aside(tmp_path / name) as aside:
+                        (aside / "part").write_text("whole")
+                        aside.rename(tmp_path / f"{name}{number}")
+        except OSError as error:
+            failures.append(error)
+
+    def sweep() -> None:
+        while not done.is_set():
+            remove_leftovers(tmp_path)
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    sweeper = threading.Thread(target=sweep)
+    for thread in (*writers, sweeper):
+        thread.start()
+    for thread in writers:
+        thread.join(60)
+    done.set()
+    sweeper.join(60)
+
+    assert failures == []
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == (
+        sorted(f"{name}{number}" for name in "ab" for number in range(150)) if kind == "folder" else ["a", "b"]
+    )
+    if kind == "folder":
+        assert all((path / "part").read_text() == "whole" for path in tmp_path.iterdir())
+
+
+def test_a_folder_aside_that_nobody_renames_goes(tmp_path: Path) -> None:
+    """As when what should go into it cannot be written."""
+    with suppress(ValueError), folder_aside(tmp_path / "a") as aside:
+        (aside / "part").write_text("half")
+        raise ValueError
+
+    assert contents(tmp_path) == []

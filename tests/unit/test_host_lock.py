@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.lock import LockHeld, WriterLock
+from hostfw.host.lock import LockHeld, WriterLock, directory_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,14 +38,49 @@ with WriterLock(Path({str(run_dir)!r})):
 
 
 def test_a_lock_is_had_again_and_again(tmp_path: Path) -> None:
-    """The run directory is made where there is none, and the file is root's alone."""
+    """The directory is made where there is none, the file is root's alone, and goes with the lock."""
     for _ in range(3):
         with WriterLock(tmp_path / "run"):
-            pass
+            (file,) = (tmp_path / "run").iterdir()
+            assert file.name == f"apply-{Path('/proc/self/ns/net').stat().st_ino}.lock"
+            assert file.stat().st_mode & 0o777 == 0o600
 
-    (file,) = (tmp_path / "run").iterdir()
-    assert file.name == f"apply-{Path('/proc/self/ns/net').stat().st_ino}.lock"
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_many_writers_take_turns(tmp_path: Path) -> None:
+    """Although each takes the file of the lock with it: never are two at work."""
+    at_work, most = 0, 0
+
+    def write() -> None:
+        nonlocal at_work, most
+        for _ in range(20):
+            with WriterLock(tmp_path):
+                at_work += 1
+                most = max(most, at_work)
+                sleep(0.001)
+                at_work -= 1
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert most == 1
+
+
+def test_one_directory_has_the_locks_whatever_the_run_directory(tmp_path: Path) -> None:
+    """It is made where there is none; who cannot have it there has it in the run directory."""
+    locks = tmp_path / "run" / "hostfw"
+
+    assert directory_of(tmp_path / "a", locks) == directory_of(tmp_path / "b", locks) == locks
+    assert locks.stat().st_mode & 0o777 == 0o755
+    put_away = tmp_path / "file"
+    put_away.write_text("")
+    assert directory_of(tmp_path / "a", put_away / "hostfw") == tmp_path / "a"
+    assert directory_of(tmp_path / "a", Path("/proc/hostfw")) == tmp_path / "a"
 
 
 def test_a_second_writer_is_told_who_is_first(tmp_path: Path) -> None:

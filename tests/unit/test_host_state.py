@@ -377,7 +377,7 @@ except StateError as error:
 
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        f"the generation could not be saved: {tmp_path}/generations/.000002.tmp/ruleset.nft: the disk is full",
+        f"the generation could not be saved: {tmp_path}: the disk is full",
         "free some space, then run it again",
     ]
 

@@ -20,6 +20,7 @@ from hostfw.engine.inspection import inspect
 from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
 from hostfw.host.files import read_configuration
+from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.state import Accepted, save_accepted
 from hostfw.host.tables import KernelTables
@@ -62,6 +63,7 @@ class Living:
             lambda _node: FACTS,
             self._read_tables,
             self._nftables,
+            WriterLock,
             now=FakeClock().now,
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,

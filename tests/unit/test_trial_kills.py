@@ -48,7 +48,8 @@ class Steps:
 @contextmanager
 def counted(host: Machine, steps: Steps) -> Iterator[None]:
     """Let every effect be a step."""
-    commit, fsync, rename, arm, disarm = host.kernel.commit, os.fsync, Path.rename, host.arm, host.disarm
+    commit, fsync, arm, disarm = host.kernel.commit, os.fsync, host.arm, host.disarm
+    rename, replace = Path.rename, Path.replace
 
     def counted_commit(script: str) -> NftResult:
         result = steps.step(lambda: commit(script))
@@ -58,6 +59,7 @@ def counted(host: Machine, steps: Steps) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host.kernel, "commit", counted_commit)
         patch.setattr(Path, "rename", lambda path, target: steps.step(lambda: rename(path, target)))
+        patch.setattr(Path, "replace", lambda path, target: steps.step(lambda: replace(path, target)))
         patch.setattr(os, "fsync", lambda descriptor: steps.step(lambda: fsync(descriptor)))
         patch.setattr(Machine, "arm", lambda _, *arguments: steps.step(lambda: arm(*arguments)))
         patch.setattr(Machine, "disarm", lambda _, armed: steps.step(lambda: disarm(armed)))
