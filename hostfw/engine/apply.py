@@ -6,6 +6,7 @@ from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.events import note_applied, note_failed, note_refused
+from hostfw.engine.existing_connections import relearn
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.inspection import Inspected
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
@@ -58,7 +59,13 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         applied = enforced if isinstance(enforced, Failed) else Applied(built, enforced.change, enforced.warnings)
     else:
         applied = try_out(writer, built, confirm_within_s)
-    if isinstance(applied, Failed) or applied.pending is not None:
+    if isinstance(applied, Failed):
+        return applied
+    try:
+        relearn(writer.host, built.plan)
+    except HostError as error:
+        applied = replace(applied, warnings=(*applied.warnings, error.message))
+    if applied.pending is not None:
         return applied
     return replace(applied, warnings=(*applied.warnings, *accept_as(writer, accepted_of(built, writer))))
 

@@ -10,10 +10,11 @@ import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from hostfw.engine.existing_connections import existing_connections
 from hostfw.engine.fills import fill, remember_contents
 from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.installed import Digests, digests
+from hostfw.engine.installed import Digests, digests, installed_tables
 from hostfw.engine.memory import Held, Memory
 from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
 from hostfw.engine.present import Present, read_back, what_is_there
@@ -26,6 +27,7 @@ from hostfw.model.values import FAMILIES
 from hostfw.model.words import counted as counted_words
 from hostfw.nft.change import Change, change
 from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.objects import Hook
 from hostfw.nft.render import follows
 
 Counts = tuple[tuple[str, int], ...]
@@ -91,6 +93,17 @@ def enforce(
     if stopped is not None:
         return stopped
     fill(planned.fills, nftables, directories.run)
+    existing = existing_connections(
+        writer.host,
+        generation.plan,
+        present.record,
+        present.installed,
+        polices_forwarded=any(
+            chain.rules for table in ruleset.tables for chain in table.base_chains if chain.hook is Hook.FORWARD
+        ),
+    )
+    # What was prepared has connection tracking begin.
+    existing.before_switch()
     stopped = before_switch(planned)
     if stopped is not None:
         return stopped
@@ -100,7 +113,7 @@ def enforce(
     if stopped is not None:
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
-    noted = tuple(after_switch())
+    noted = (*after_switch(), *existing.after_switch())
     left = _delete(planned.sweep, nftables)
     swept = _say(left, "what is no longer used could not be removed")
     try:
@@ -123,21 +136,25 @@ def enforce(
 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
     """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
+    record, _ = load_in_force(writer.directories.run)
+    installed = installed_tables(writer.host.read_tables(), record)
+    existing = existing_connections(writer.host, None, record, installed)
+    existing.before_switch()
     stopped = send(script, writer.nftables)
     if stopped is not None:
         return stopped
+    unknown = tuple(existing.after_switch())
     try:
         tables = writer.host.read_tables()
     except HostError as error:
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
     writer.hearers.in_force(None)
-    before, _ = load_in_force(writer.directories.run)
-    record = _record(writer, script_id(script), digests(tables), before, tables.generation, counted)
+    now = _record(writer, script_id(script), digests(tables), record, tables.generation, counted)
     left = follows(script)
     as_before = (
         (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
     )
-    return Enforced(Change(switch=script), (*as_before, *_save(writer, record)))
+    return Enforced(Change(switch=script), (*unknown, *as_before, *_save(writer, now)))
 
 
 def enforce_nothing(writer: Writer) -> Enforced | Failed:

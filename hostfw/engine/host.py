@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from time import sleep
 from typing import Protocol
 
 from hostfw.host import block_table, clock, pending, processes, sockets, tables, watchdog
 from hostfw.host.block_table import BlockTable
+from hostfw.host.conntrack import Conntrack, KernelConntrack
 from hostfw.host.lock import writer_lock
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.processes import Ancestor
@@ -69,7 +71,8 @@ class Host:
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
     and `evidence` what can be seen of what the host lives by. `announce`
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
-    touched our tables after one generation of nftables and up to another.
+    touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
+    sockets that it may have to learn of, and `wait` lets seconds pass.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -91,3 +94,5 @@ class Host:
     undisturbed: Callable[[int, int], bool] = _nobody_knows
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block
+    conntrack: Conntrack = field(default_factory=KernelConntrack)
+    wait: Callable[[float], None] = sleep

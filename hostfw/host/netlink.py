@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from time import monotonic, sleep
 from types import TracebackType
@@ -23,6 +23,7 @@ NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 NLM_F_DUMP_INTR = 0x10
 NLM_F_DUMP = 0x300
+NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 
 NLMSG_ERROR = 2
@@ -120,6 +121,25 @@ class NetlinkSocket:
     def ask(self, kind: int, body: bytes, what: str) -> bytes:
         """The payload of the one message that answers a request."""
         return next(self._answers(self._send(kind, NLM_F_REQUEST, body, what), what)).payload
+
+    def ask_each(self, kind: int, flags: int, bodies: Iterable[bytes], what: str) -> list[int]:
+        """Send requests at once, and give what the kernel says to each, in their order: 0, or an errno.
+
+        As many as fit into the socket's receive buffer together with their answers, which are left unread.
+        """
+        requests = {next(self._sequence): body for body in bodies}
+        if not requests:
+            return []
+        # Each is acknowledged, so that none is lost without notice.
+        flags |= NLM_F_REQUEST | NLM_F_ACK
+        self._socket.send(b"".join(message(kind, flags, sequence, body) for sequence, body in requests.items()))
+        found: dict[int, int] = {}
+        for sequence, answer in self._received(what):
+            if answer.kind == NLMSG_ERROR and sequence in requests:
+                found[sequence] = error_of(answer)
+                if len(found) == len(requests):
+                    break
+        return [found[sequence] for sequence in requests]
 
     def make_room(self, message_bytes: int) -> int:
         """Let the socket take messages of this size, as far as the kernel permits; gives the size that it takes."""

@@ -1,21 +1,24 @@
-"""The TCP sockets of the network namespace that we are in, by sock_diag (sock_diag(7), <linux/inet_diag.h>).
+"""The TCP and UDP sockets of the network namespace that we are in, by sock_diag (sock_diag(7), <linux/inet_diag.h>).
 
 A cookie names a socket for as long as the kernel runs and is never used again, so it tells a connection that was
 there at some moment from one that was made later, whatever addresses and ports they have.
 """
 
+import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple
 
-from hostfw.host.netlink import NetlinkSocket, attributes
-from hostfw.model.values import Family
+from hostfw.host.netlink import NetlinkError, NetlinkSocket, attributes
+from hostfw.model.values import TCP, UDP, Family
 
 NETLINK_SOCK_DIAG = 4
 
 _SOCK_DIAG_BY_FAMILY = 20
-_TCP_ESTABLISHED, _TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 1, 6, 7, 10
+_TCP_ESTABLISHED, _TCP_FIN_WAIT1, _TCP_FIN_WAIT2, _TCP_TIME_WAIT, _TCP_CLOSE = 1, 4, 5, 6, 7
+_TCP_CLOSE_WAIT, _TCP_LAST_ACK, _TCP_LISTEN, _TCP_CLOSING = 8, 9, 10, 11
 _ALL_STATES = 0xFFFFFFFF
 _CONNECTED = _ALL_STATES & ~(1 << _TCP_TIME_WAIT | 1 << _TCP_CLOSE | 1 << _TCP_LISTEN)
 """Half-open ones among them: such a socket hands its cookie on to the connection that it becomes."""
@@ -47,6 +50,47 @@ class TcpEnd(NamedTuple):
     inode: int
 
 
+class ConnectionState(Enum):
+    """How far a connection has come, as far as its socket tells. UDP knows but the first.
+
+    FIN_SENT is a connection that this host has ended, and the peer has not taken note; HALF_CLOSED one that either side
+    has ended, and the other took note; CLOSING one that both have ended.
+    """
+
+    ESTABLISHED = 1
+    FIN_SENT = 2
+    HALF_CLOSED = 3
+    CLOSING = 4
+
+
+_STATES: Mapping[int, ConnectionState] = {
+    _TCP_ESTABLISHED: ConnectionState.ESTABLISHED,
+    _TCP_FIN_WAIT1: ConnectionState.FIN_SENT,
+    _TCP_FIN_WAIT2: ConnectionState.HALF_CLOSED,
+    _TCP_CLOSE_WAIT: ConnectionState.HALF_CLOSED,
+    _TCP_LAST_ACK: ConnectionState.CLOSING,
+    _TCP_CLOSING: ConnectionState.CLOSING,
+}
+"""What the peer has answered: neither one whose beginning it has yet to take note of, nor one that has ended."""
+
+
+class Connection(NamedTuple):
+    """A connected socket of TCP or UDP: the addresses and ports of both ends, and its cookie.
+
+    `inbound` is whether the peer began, as far as can be told: somebody listens at the local port.
+    """
+
+    family: Family
+    protocol: int
+    peer: int
+    peer_port: int
+    local: int
+    local_port: int
+    inbound: bool
+    state: ConnectionState
+    cookie: int
+
+
 class TcpSocket(NamedTuple):
     """A connection's socket. `inode` is what /proc/PID/fd shows, or 0 while no process has it."""
 
@@ -68,17 +112,56 @@ def read_tcp_ends() -> tuple[TcpEnd, ...]:
     return tuple(end for answer in _dump(_STANDING) for end in _ends(answer))
 
 
-def _dump(states: int) -> list[bytes]:
-    with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
-        return [
-            answer
-            for family in (socket.AF_INET, socket.AF_INET6)
-            for answer in netlink.dump(
-                _SOCK_DIAG_BY_FAMILY,
-                _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states),
-                "listing TCP connections",
+def read_connections() -> tuple[Connection, ...]:
+    """Every connection of TCP that the peer has answered, and every connected socket of UDP. Raises HostError.
+
+    What a host says to itself is listed from both ends.
+    """
+    return (
+        *_connections(TCP.number, _dump(_ALL_STATES, TCP.number)),
+        *_connections(UDP.number, _dump(_ALL_STATES, UDP.number)),
+    )
+
+
+def _connections(protocol: int, answers: Sequence[bytes]) -> Iterator[Connection]:
+    sockets = [(_ANSWER.unpack_from(answer), answer) for answer in answers]
+    # A socket of UDP that is not connected is closed, in the kernel's words.
+    waits = _TCP_LISTEN if protocol == TCP.number else _TCP_CLOSE
+    waiting = {fields[4] for fields, _ in sockets if fields[1] == waits}
+    for fields, answer in sockets:
+        state = _STATES.get(fields[1])
+        if state is not None:
+            (end,) = _ends(answer)
+            yield Connection(
+                end.family,
+                protocol,
+                end.peer or 0,
+                end.peer_port,
+                end.local,
+                end.local_port,
+                fields[4] in waiting,
+                state,
+                fields[9],
             )
-        ]
+
+
+def _dump(states: int, protocol: int = TCP.number) -> list[bytes]:
+    try:
+        with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
+            return [
+                answer
+                for family in (socket.AF_INET, socket.AF_INET6)
+                for answer in netlink.dump(
+                    _SOCK_DIAG_BY_FAMILY,
+                    _REQUEST.pack(family, protocol, 0, states),
+                    "listing connections",
+                )
+            ]
+    except NetlinkError as error:
+        # A kernel that has no module to list these sockets.
+        if protocol != TCP.number and error.errno == errno.ENOENT:
+            return []
+        raise
 
 
 def _ends(answer: bytes) -> Iterator[TcpEnd]:

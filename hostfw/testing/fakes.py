@@ -1,13 +1,15 @@
 """Fakes of the outside world that behave: a clock that waits for nobody, a reader of NFLOG, a journal."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from hostfw.host.conntrack import Learnt
 from hostfw.host.errors import HostError
 from hostfw.host.nflog import NflogRecord
+from hostfw.host.sockets import Connection
 
 
 @dataclass(slots=True)
@@ -87,3 +89,43 @@ class FakeJournal:
     def send(self, fields: Mapping[str, str]) -> None:
         """Keep one entry."""
         self.sent.append(dict(fields))
+
+
+@dataclass(slots=True)
+class FakeConntrack:
+    """Connection tracking in memory: what has an entry is established, and `full` is its table."""
+
+    sockets: list[Connection] = field(default_factory=list)
+    entries: list[Connection] = field(default_factory=list)
+    full: bool = False
+    forwarding: bool = False
+    route: str = "eth0"
+
+    def connections(self) -> tuple[Connection, ...]:
+        """The sockets that were put there."""
+        return tuple(self.sockets)
+
+    def learn(self, connections: Collection[Connection]) -> Learnt:
+        """Give each an entry, unless the table is full."""
+        new = self.unknown(connections)
+        if self.full:
+            return Learnt(refused=len(new), reason="the table is full")
+        self.entries += new
+        return Learnt(new)
+
+    def unknown(self, connections: Iterable[Connection]) -> tuple[Connection, ...]:
+        """Those without an entry."""
+        return tuple(one for one in connections if one not in self.entries)
+
+    def forget(self, connections: Iterable[Connection]) -> None:
+        """Remove entries."""
+        for connection in connections:
+            self.entries.remove(connection)
+
+    def interface(self, _: Connection) -> str:
+        """One way for all."""
+        return self.route
+
+    def forwards(self) -> bool:
+        """As it was said to."""
+        return self.forwarding

@@ -27,6 +27,7 @@ from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
 from hostfw.testing.fake_kernel import FakeKernel
+from hostfw.testing.fakes import FakeConntrack
 from hostfw.testing.lab_namespace import LabError, Namespace, inside, namespace, run
 
 FACTS = HostFacts("host", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2), Interface("eth1", 3)))
@@ -175,7 +176,14 @@ def _machine(host: Host) -> Iterator[_Machine]:
 
 
 def _fake_host(kernel: FakeKernel) -> Host:
-    return Host(lambda _node: FACTS, kernel.read_tables, lambda _keep_open: kernel, WriterLock, read_block=lambda: None)
+    return Host(
+        lambda _node: FACTS,
+        kernel.read_tables,
+        lambda _keep_open: kernel,
+        WriterLock,
+        read_block=lambda: None,
+        conntrack=FakeConntrack(),
+    )
 
 
 def _real_host(worker: Nftables) -> Host:

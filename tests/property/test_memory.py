@@ -32,6 +32,7 @@ from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
 from hostfw.nft.render import render
 from hostfw.testing.fake_kernel import FakeKernel
+from hostfw.testing.fakes import FakeConntrack
 from tests.property.plans import plans, seeds
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 
@@ -110,6 +111,7 @@ class _Place:
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
             read_block=lambda: None,
+            conntrack=FakeConntrack(),
         )
         directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
         outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_shrink=True)

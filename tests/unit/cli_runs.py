@@ -18,7 +18,7 @@ from hostfw.host.sockets import TcpSocket
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.fakes import FakeClock
+from hostfw.testing.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
 
 
@@ -63,6 +63,7 @@ class Machine:
     connections: list[TcpSocket] = field(default_factory=list)
     ancestors: tuple[Ancestor, ...] = ()
     blocked: BlockTable | None = None
+    conntrack: FakeConntrack = field(default_factory=FakeConntrack)
     evidence: Evidence = field(default_factory=Evidence)
     armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
@@ -100,6 +101,8 @@ class Machine:
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
             evidence=lambda: self.evidence,
+            conntrack=self.conntrack,
+            wait=self.clock.wait,
         )
 
     def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:

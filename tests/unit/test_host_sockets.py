@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from hostfw.host.sockets import TcpSocket, read_tcp_sockets
+from hostfw.host.sockets import ConnectionState, TcpSocket, read_connections, read_tcp_sockets
+from hostfw.model.values import Family
 
 _SO_COOKIE = 57
 
@@ -47,3 +48,59 @@ def test_a_later_connection_has_another_cookie() -> None:
             assert tcp_socket(first).cookie in before
         with socket.create_connection(server.getsockname()) as second, server.accept()[0]:
             assert tcp_socket(second).cookie not in before
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "seen"),
+    [
+        (socket.AF_INET, "127.0.0.1", Family.V4),
+        (socket.AF_INET6, "::1", Family.V6),
+        (socket.AF_INET6, "::", Family.V4),
+    ],
+)
+def test_connections_are_listed_with_both_ends(family: socket.AddressFamily, address: str, seen: Family) -> None:
+    """TCP as who listens has it and as who connected has it; an IPv6 socket may hold a connection of IPv4."""
+    with (
+        socket.create_server((address, 0), family=family, dualstack_ipv6=address == "::") as server,
+        socket.create_connection((address if address != "::" else "127.0.0.1", server.getsockname()[1])) as client,
+        server.accept()[0] as accepted,
+    ):
+        found = {one.cookie: one for one in read_connections()}
+
+        near, far = (found[tcp_socket(end).cookie] for end in (accepted, client))
+        assert (near.family, near.protocol, near.inbound, near.state) == (seen, 6, True, ConnectionState.ESTABLISHED)
+        assert (near.local_port, near.peer_port) == (accepted.getsockname()[1], client.getsockname()[1])
+        assert (near.local, near.peer) == (far.peer, far.local)
+        assert far.inbound is False
+
+
+def test_a_connection_is_listed_until_it_has_ended() -> None:
+    """With who has ended it; what waits until nothing of it is under way any more is none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        accepted = server.accept()[0]
+        near, far = (tcp_socket(end).cookie for end in (accepted, client))
+        client.shutdown(socket.SHUT_WR)
+        states = {one.cookie: one.state for one in read_connections()}
+        accepted.close()
+        client.close()
+        left = {one.cookie for one in read_connections()}
+
+    assert states[near] is ConnectionState.HALF_CLOSED
+    assert states[far] in (ConnectionState.FIN_SENT, ConnectionState.HALF_CLOSED)
+    assert not {near, far} & left
+
+
+def test_connected_sockets_of_udp_are_listed() -> None:
+    """One that is not connected may have any peer, and is no connection."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        server.bind(("127.0.0.1", 0))
+        client.connect(server.getsockname())
+        found = {one.cookie: one for one in read_connections()}
+
+        one = found[tcp_socket(client).cookie]
+        assert (one.protocol, one.peer_port, one.inbound) == (17, server.getsockname()[1], False)
+        assert tcp_socket(server).cookie not in found

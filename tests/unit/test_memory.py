@@ -32,7 +32,7 @@ from hostfw.nft.change import Change
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve import resolve
 from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.fakes import FakeClock
+from hostfw.testing.fakes import FakeClock, FakeConntrack
 
 FACTS = HostFacts("host1", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2)))
 POLICIES = 60
@@ -68,6 +68,7 @@ class Living:
             read_some=self.kernel.read_some,
             read_generation=self.kernel.read_generation,
             undisturbed=self.undisturbed,
+            conntrack=FakeConntrack(),
         )
         return Engine(Directories(*(self.root / name for name in ("etc", "var", "run"))), host, memory=self.memory)
 

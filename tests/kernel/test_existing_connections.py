@@ -1,0 +1,260 @@
+"""Connections that are older than the ruleset go on when it comes into force, and nobody else comes in with them.
+
+The policy denies all egress, so that the host may speak only within what is established, and the host always speaks
+first: nothing that the peer sends helps.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from threading import Event, Thread
+from time import monotonic
+
+import pytest
+
+from hostfw.host.conntrack import KernelConntrack
+from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket
+from hostfw.host.sockets import read_connections
+from hostfw.model.values import FAMILIES, TCP, Family
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
+from hostfw.testing.lab_namespace import Namespace, inside, open_socket
+from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Verdict, probe
+
+Hostfwctl = Callable[..., CompletedProcess[str]]
+
+AT_ONCE_S = 1.0
+"""How long a packet may take, sent again by TCP included; the first that is sent again comes after 0.2 s."""
+
+ADDRESSES = {
+    Family.V4: (socket.AF_INET, "192.0.2.1", "192.0.2.2"),
+    Family.V6: (socket.AF_INET6, "2001:db8::1", "2001:db8::2"),
+}
+
+POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: web}}
+spec: {node: host, interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec:
+  selector: role == 'web'
+  types: [Ingress, Egress]
+  ingress:
+    - {action: Allow, protocol: TCP, destination: {ports: [22]}}
+    - {action: Allow, protocol: UDP, destination: {ports: [5300]}}
+  egress: []
+"""
+FORWARDING = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: wan, labels: {side: wan}}
+spec: {node: host, interfaceName: wan0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: inside-only-begins}
+spec: {selector: side == 'wan', types: [Ingress, Egress], applyOnForward: true, ingress: [], egress: [{action: Allow}]}
+"""
+SETTINGS = "node: host\nfailsafe: {inbound: [], outbound: []}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A connection, by the sockets of both ends."""
+
+    name: str
+    near: socket.socket
+    far: socket.socket
+
+    def host_speaks(self, patience_s: float = AT_ONCE_S) -> bool:
+        """Have the host send something, and tell if it arrives in time; UDP is sent again as a program would."""
+        self.far.settimeout(0.1)
+        tcp = self.near.type == socket.SOCK_STREAM
+        if tcp:
+            self.near.sendall(b"x")
+        deadline = monotonic() + patience_s
+        while monotonic() < deadline:
+            if not tcp:
+                # Denied by output.
+                with suppress(PermissionError):
+                    self.near.send(b"x")
+            try:
+                if self.far.recv(100):
+                    return True
+            except TimeoutError:
+                continue
+        return False
+
+
+@contextmanager
+def conversations(host: Namespace, peer: Namespace) -> Iterator[list[Conversation]]:
+    """TCP that the peer began at ports 22 and 8080 and that the host began, and connected UDP, over both families."""
+    with ExitStack() as ends:
+        found: list[Conversation] = []
+        for family in FAMILIES:
+            found += [_tcp(ends, f"{family:d} in {port}", family, (host, peer), port) for port in (22, 8080)]
+            turned = _tcp(ends, f"{family:d} out", family, (peer, host), 443)
+            found.append(Conversation(turned.name, turned.far, turned.near))
+            found.append(_udp(ends, f"{family:d} udp", family, (host, peer)))
+        yield found
+
+
+def _tcp(ends: ExitStack, name: str, family: Family, nodes: tuple[Namespace, Namespace], port: int) -> Conversation:
+    """The first node listens."""
+    number, *addresses = ADDRESSES[family]
+    where = {"host": addresses[0], "peer": addresses[1]}
+    server, client = (ends.enter_context(open_socket(node, number, socket.SOCK_STREAM)) for node in nodes)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((where[nodes[0].name], port))
+    server.listen()
+    client.connect(server.getsockname()[:2])
+    return Conversation(name, ends.enter_context(server.accept()[0]), client)
+
+
+def _udp(ends: ExitStack, name: str, family: Family, nodes: tuple[Namespace, Namespace]) -> Conversation:
+    number, *addresses = ADDRESSES[family]
+    near, far = (ends.enter_context(open_socket(node, number, socket.SOCK_DGRAM)) for node in nodes)
+    near.bind((addresses[0], 5300))
+    far.bind((addresses[1], 5301))
+    near.connect((addresses[1], 5301))
+    far.connect((addresses[0], 5300))
+    return Conversation(name, near, far)
+
+
+def stand_still(found: list[Conversation], patience_s: float = AT_ONCE_S) -> list[str]:
+    """The conversations in which what the host sends does not arrive."""
+    return [conversation.name for conversation in found if not conversation.host_speaks(patience_s)]
+
+
+@contextmanager
+def _speaking(conversation: Conversation) -> Iterator[None]:
+    """Let a conversation go on by itself; afterwards all that was said has arrived, if it ever will."""
+    ended = Event()
+
+    def speak() -> None:
+        while not ended.wait(0.1):
+            conversation.near.sendall(b".")
+
+    speaker = Thread(target=speak)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()
+        conversation.far.settimeout(AT_ONCE_S)
+        with suppress(TimeoutError):
+            while conversation.far.recv(100):
+                pass
+
+
+def _flush(node: Namespace) -> None:
+    """What `conntrack -F` does: delete every entry."""
+    with inside(node), NetlinkSocket(NETLINK_NETFILTER) as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            assert netlink.ask_each(1 << 8 | 2, 0, [NFGENMSG.pack(family, 0, 0)], "flushing") == [0]
+
+
+@pytest.fixture
+def talk(host: Namespace, peer: Namespace, installation: Installation) -> Iterator[list[Conversation]]:
+    """Connections that are there, while a policy is written and nothing is in force."""
+    (installation.config / "hostfw.yaml").write_text(SETTINGS)
+    (installation.config / "policy.yaml").write_text(POLICY)
+    with conversations(host, peer) as found:
+        assert stand_still(found) == []
+        yield found
+
+
+def test_the_first_apply_cuts_nobody_off(talk: list[Conversation], hostfwctl: Hostfwctl) -> None:
+    """Whoever began it and whatever policy says of a new one: it goes on, though the host speaks first."""
+    applied = hostfwctl("apply")
+
+    assert "stand still" not in applied.stderr
+    assert stand_still(talk) == []
+
+
+def test_nobody_else_comes_in_with_them(lab: Lab, talk: list[Conversation], hostfwctl: Hostfwctl) -> None:
+    """What is known is what there are sockets of, and another connection like one of these is denied."""
+    with inside(lab["host"]):
+        before = read_connections()
+
+    hostfwctl("apply")
+
+    with open_socket(lab["peer"], socket.AF_INET, socket.SOCK_STREAM) as other:
+        other.settimeout(DENY_PATIENCE_S)
+        with pytest.raises(OSError, match="timed out"):
+            other.connect(("192.0.2.1", 8080))
+    with inside(lab["host"]):
+        moved = tuple(one._replace(peer_port=one.peer_port ^ 1) for one in before)
+        assert len(before) == len(talk)
+        assert KernelConntrack().unknown(before) == ()
+        assert set(KernelConntrack().unknown(moved)) == set(moved)
+
+
+def test_it_ends_with_the_connection(lab: Lab, talk: list[Conversation], hostfwctl: Hostfwctl) -> None:
+    """A connection that has ended is not let in again from the same port, as none is that was tracked all along."""
+    hostfwctl("apply")
+    (ended,) = (one for one in talk if one.name == "4 in 8080")
+    here, there = ended.near.getsockname(), ended.far.getsockname()
+    ended.near.close()
+    ended.far.settimeout(AT_ONCE_S)
+    while ended.far.recv(100):
+        pass
+    ended.far.close()
+
+    with open_socket(lab["peer"], socket.AF_INET, socket.SOCK_STREAM) as again:
+        again.bind(there)
+        again.settimeout(DENY_PATIENCE_S)
+        with pytest.raises(OSError, match="timed out"):
+            again.connect(here)
+
+
+def test_after_removed_rules(talk: list[Conversation], hostfwctl: Hostfwctl, host: Namespace, peer: Namespace) -> None:
+    """What began while no rules were in force goes on as well when they come back."""
+    hostfwctl("apply")
+    hostfwctl("disable", "--remove-rules")
+    with ExitStack() as ends:
+        later = [_tcp(ends, "later", family, (host, peer), 9090) for family in FAMILIES]
+
+        hostfwctl("apply")
+
+        assert stand_still([*talk, *later]) == []
+
+
+def test_a_flush_of_connection_tracking(talk: list[Conversation], hostfwctl: Hostfwctl, host: Namespace) -> None:
+    """Without the service an apply makes known again what policy would let either side begin, and nothing else."""
+    hostfwctl("apply")
+    _flush(host)
+
+    hostfwctl("apply")
+
+    # Nobody may begin what port 8080 and the host's own connections are.
+    assert stand_still(talk) == [f"{family} {which}" for family in (4, 6) for which in ("in 8080", "out")]
+
+
+def test_forwarded_flows_go_on(routed_lab: Lab, tmp_path: Path) -> None:
+    """A flow through the host of which both sides were seen before the first generation goes on."""
+    installation = install(routed_lab["host"], tmp_path / "hostfw")
+    (installation.config / "policy.yaml").write_text(FORWARDING)
+    (installation.config / "hostfw.yaml").write_text("node: host\n")
+    with ExitStack() as ends:
+        server = ends.enter_context(open_socket(routed_lab["outer"], socket.AF_INET, socket.SOCK_STREAM))
+        client = ends.enter_context(open_socket(routed_lab["inner"], socket.AF_INET, socket.SOCK_STREAM))
+        server.bind(("192.0.2.2", 443))
+        server.listen()
+        client.connect(("192.0.2.2", 443))
+        served = ends.enter_context(server.accept()[0])
+        talk = Conversation("forwarded", served, client)
+        with _speaking(talk):
+            hostfwctl(installation, "apply")
+
+        assert talk.host_speaks()
+    refused = Flow("outer", "inner", TCP, 443, Family.V4)
+    assert probe(routed_lab, (refused,), DENY_PATIENCE_S)[0].verdict is not Verdict.ALLOWED
