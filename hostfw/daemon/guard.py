@@ -5,20 +5,36 @@ takes. The script holds nothing but the failsafes and what is established, and n
 the same whatever the engine is doing at that moment, and the engine's own next commit replaces it.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+from hostfw.engine.installed import amendments, unprotected
 from hostfw.engine.outcomes import UNKNOWN, Failed
-from hostfw.host.nftables import NftablesWorker, NftFailure
+from hostfw.host.errors import HostError
+from hostfw.host.netlink import NetlinkError
+from hostfw.host.nftables import Nftables
+from hostfw.host.tables import KernelTables, Names, read_some
+from hostfw.model.values import FAMILIES
+from hostfw.nft.amendments import deletions_after
+from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 TIMEOUT_S = 5.0
+
+
+def _read_base_chains() -> KernelTables:
+    """Our base chains and the flags of our tables, in 3 ms."""
+    names = Names(chains=tuple(sorted(BASE_CHAIN_NAMES)))
+    return read_some(dict.fromkeys(FAMILIES, names))
 
 
 class Guard:
     """Who restores base protection, on a thread of its own."""
 
-    def __init__(self, worker: NftablesWorker) -> None:
-        """The worker must be able to answer within `TIMEOUT_S`."""
+    def __init__(self, worker: Nftables, read: Callable[[], KernelTables] = _read_base_chains) -> None:
+        """The worker must be able to answer within `TIMEOUT_S`; `read` reads our base chains back."""
         self._worker = worker
+        self._read = read
         self._thread = ThreadPoolExecutor(1, "guard")
         self._script = ""
 
@@ -32,14 +48,32 @@ class Guard:
         self._script = script
 
     def protect(self) -> Failed | None:
-        """Put base protection into force; None if that is done."""
+        """Put base protection into force; None if the kernel, read back, holds its base chains.
+
+        A script changes neither the hook of a base chain that is there nor the flags of a table: where that is what
+        keeps it from protecting, the chain gets another name, the script is sent once more, and the chain goes.
+        """
         if not self._script:
             return Failed("there is no base protection yet", in_force=UNKNOWN)
         try:
             result = self._worker.commit(self._script)
-        except NftFailure as failure:
-            return Failed(failure.message, failure.hint, in_force=UNKNOWN)
-        return None if result.ok else Failed(f"nft refused base protection: {result.error.strip()}", in_force=UNKNOWN)
+            tables = self._read()
+            lacking = unprotected(tables)
+            if result.ok and not lacking:
+                return None
+            renamings, wakings = amendments(tables)
+            self._worker.amend(renamings)
+            result = self._worker.commit(self._script)
+            self._worker.amend(wakings)
+            # The repair that follows takes away what something still leads to.
+            with suppress(NetlinkError):
+                self._worker.delete(deletions_after(renamings))
+            lacking = unprotected(self._read())
+        except HostError as error:
+            return Failed(error.message, error.hint, in_force=UNKNOWN)
+        if not result.ok:
+            return Failed(f"nft refused base protection: {result.error.strip()}", in_force=UNKNOWN)
+        return Failed(f"base protection is not in force: {lacking[0]}", in_force=UNKNOWN) if lacking else None
 
     def close(self) -> None:
         """Let the thread and the worker go."""

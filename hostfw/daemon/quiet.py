@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables, NftResult
 from hostfw.model.values import Family
+from hostfw.nft.amendments import Amendment
 from hostfw.nft.deletions import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
@@ -51,6 +52,10 @@ class Quiet:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
         with self._unheard(len(contents.elements)):
             self._nftables.refill(family, contents)
+
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Rename chains and wake tables in one transaction. Raises NetlinkError."""
+        self._nftables.amend(amendments)
 
     def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules at a generation, so that packets meet those behind them. Raises NetlinkError."""

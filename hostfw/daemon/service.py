@@ -33,6 +33,7 @@ from hostfw.engine.enforce import counts
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.host import Directories
+from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.upkeep import Resumed, base_protection
 from hostfw.host import service_manager
@@ -265,4 +266,4 @@ class Service:
 
 def _is_protected(engine: Engine) -> bool:
     status = engine.status()
-    return not isinstance(status, Failed) and status.in_force
+    return not isinstance(status, Failed) and not unprotected(status.tables)

@@ -14,7 +14,7 @@ from hostfw.engine.existing_connections import existing_connections
 from hostfw.engine.fills import fill, remember_contents
 from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.installed import Digests, digests, installed_tables
+from hostfw.engine.installed import Digests, amendments, digests, installed_tables, unprotected
 from hostfw.engine.memory import Held, Memory
 from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
 from hostfw.engine.present import Present, read_back, what_is_there
@@ -25,6 +25,7 @@ from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.stored import StateError
 from hostfw.model.values import FAMILIES
 from hostfw.model.words import counted as counted_words
+from hostfw.nft.amendments import Amendment, deletions_after
 from hostfw.nft.change import Change, change
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import Hook
@@ -109,7 +110,9 @@ def enforce(
         return stopped
     writer.hearers.about(generation)
     fill(planned.edits, nftables, directories.run)
-    stopped = _switch(planned, present, writer)
+    stopped = _amend(planned.renamings, nftables) or _switch(planned, present, writer)
+    if stopped is None and planned.wakings:
+        stopped = _amend(planned.wakings, nftables)
     if stopped is not None:
         edited = planned.edits and stopped.in_force == UNCHANGED
         return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
@@ -136,11 +139,13 @@ def enforce(
 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
     """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
+    tables = writer.host.read_tables()
     record, _ = load_in_force(writer.directories.run)
-    installed = installed_tables(writer.host.read_tables(), record)
-    existing = existing_connections(writer.host, None, record, installed)
+    existing = existing_connections(writer.host, None, record, installed_tables(tables, record))
     existing.before_switch()
-    stopped = send(script, writer.nftables)
+    renamings, wakings = amendments(tables)
+    stopped = _amend(renamings, writer.nftables) or send(script, writer.nftables)
+    stopped = stopped or _amend(wakings, writer.nftables) or _delete(deletions_after(renamings), writer.nftables)
     if stopped is not None:
         return stopped
     unknown = tuple(existing.after_switch())
@@ -148,6 +153,8 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
         tables = writer.host.read_tables()
     except HostError as error:
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
+    if lacking := unprotected(tables):
+        return Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN)
     writer.hearers.in_force(None)
     now = _record(writer, script_id(script), digests(tables), record, tables.generation, counted)
     left = follows(script)
@@ -175,6 +182,17 @@ def _prepare(script: str, nftables: Nftables) -> Failed | None:
     return None if stopped is None else replace(stopped, in_force=UNCHANGED)
 
 
+def _amend(amendments: tuple[Amendment, ...], nftables: Nftables) -> Failed | None:
+    """Rename and wake in one transaction; None if it is done."""
+    if not amendments:
+        return None
+    try:
+        nftables.amend(amendments)
+    except NetlinkError as error:
+        return Failed(error.message, error.hint, UNKNOWN)
+    return None
+
+
 def _switch(planned: Change, present: Present, writer: Writer) -> Failed | None:
     """Let packets meet what was prepared; None if they do."""
     if planned.turn:
@@ -195,7 +213,8 @@ def _turn(planned: Change, present: Present, writer: Writer) -> Failed | None:
     At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
     """
     since = present.kernel_generation
-    generation = None if planned.fills else since + len(planned.edits) + bool(planned.prepare)
+    ours = len(planned.edits) + bool(planned.prepare) + bool(planned.renamings)
+    generation = None if planned.fills else since + ours
     for _ in range(2):
         if generation is None:
             generation = writer.host.read_generation()
@@ -264,7 +283,8 @@ def _commits(sent: Change) -> int | None:
     """How many commits of ours a change took, None where big sets were filled, which takes as many as it takes."""
     if sent.fills:
         return None
-    return len(sent.edits) + sum(map(bool, (sent.prepare, sent.switch, sent.sweep)))
+    switching = (sent.renamings, sent.switch, sent.wakings)
+    return len(sent.edits) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
 
 
 def _remember(writer: Writer, generation: Generation, before: Present, now: Present) -> Iterator[str]:

@@ -162,7 +162,7 @@ class Engine:
         found = drift(tables, record) if record else ()
         pending, pending_problems = load_pending(self.directories.state)
         return Status(
-            tables.ip.exists and tables.ip6.exists,
+            tables.ip.exists and tables.ip6.exists and not (tables.ip.is_dormant and tables.ip6.is_dormant),
             record,
             found,
             tables,

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from hostfw.host.in_force import InForce
-from hostfw.host.nf_tables import KernelChain
+from hostfw.host.nf_tables import DORMANT, KernelChain
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
+from hostfw.nft.amendments import Renaming, Waking
+from hostfw.nft.change import renamings_of
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
-from hostfw.nft.objects import BASE_CHAIN_NAMES, Hook, Ruleset, Table
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BASE_CHAIN_PLACES, DROPPING_CHAINS, Place, Ruleset, Table
 from hostfw.nft.render import table_name
 
 Digests = tuple[tuple[Family, str, str], ...]
@@ -51,6 +53,31 @@ def missing(tables: KernelTables, ruleset: Ruleset) -> tuple[str, ...]:
     )
 
 
+def amendments(tables: KernelTables) -> tuple[tuple[Renaming, ...], tuple[Waking, ...]]:
+    """What no script changes: base chains that are to make way for others, and tables that are to be woken."""
+    found = installed_tables(tables, None)
+    renamings = tuple(renaming for table in found for renaming in renamings_of(table))
+    return renamings, tuple(Waking(table.family) for table in found if table.dormant)
+
+
+def unprotected(tables: KernelTables) -> tuple[str, ...]:
+    """Find what keeps our tables from denying what no rule of theirs allows, in sentences.
+
+    That is a table that is gone or dormant, or a base chain that is gone, attached elsewhere, or accepts by policy.
+    """
+    sentences: list[str] = []
+    for family in FAMILIES:
+        table = tables.of(family)
+        title = f"table {table_name(family)}"
+        if not table.exists or table.is_dormant:
+            sentences.append(f"{title} is {'dormant' if table.exists else 'gone'}")
+            continue
+        there = {chain.name: chain for chain in table.chains if chain.name in DROPPING_CHAINS}
+        sentences.extend(f"{title}: chain {name} is gone" for name in sorted(DROPPING_CHAINS - there.keys()))
+        sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
+    return tuple(sentences)
+
+
 def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
     """What another's hand did to our tables since we wrote them, in sentences."""
     remembered = {(family, name): digest for family, name, digest in record.chains}
@@ -61,6 +88,7 @@ def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
         if not table.exists:
             sentences.append(f"{title} is gone")
             continue
+        sentences.extend(f"{title} {sentence}" for sentence in _flagged(table))
         there = {chain.name: chain for chain in table.chains}
         mine = {name: digest for (of, name), digest in remembered.items() if of is family}
         sentences.extend(f"{title}: chain {name} is gone" for name in sorted(mine.keys() - there.keys()))
@@ -68,6 +96,7 @@ def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
         changed = sorted(name for name, digest in mine.items() if name in there and there[name].digest != digest)
         sentences.extend(f"{title}: chain {name} was changed by another program" for name in changed)
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
+        sentences.extend(f"{title}: {kind} {name} is not ours" for kind, name in table.others)
     return tuple(sentences)
 
 
@@ -79,24 +108,49 @@ def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:
         counters=frozenset(counter.name for counter in table.counters),
         sets=frozenset(item.name for item in named if not item.is_map),
         maps=frozenset(item.name for item in named if item.is_map),
-        chains=frozenset(chain.name for chain in table.chains if chain.base is None),
-        base_chains={chain.name: _base_chain(chain) for chain in table.chains if chain.base is not None},
+        chains=frozenset(chain.name for chain in table.chains if not _is_base(chain)),
+        base_chains={chain.name: _base_chain(chain) for chain in table.chains if _is_base(chain)},
         suspect=frozenset(chain.name for chain in table.chains if trusted.get(chain.name) != chain.digest),
+        dormant=table.is_dormant,
+        others=table.others,
     )
+
+
+def _is_base(chain: KernelChain) -> bool:
+    """Whether it is a base chain, or should be one by its name."""
+    return chain.base is not None or chain.name in BASE_CHAIN_PLACES
 
 
 def _base_chain(chain: KernelChain) -> InstalledBaseChain:
     policy_drop = chain.base is not None and chain.base.policy == "drop"
     met = chain.rules or 0
-    last = chain.base_rules[met - 1] if met else None
+    last = chain.base_rules[met - 1] if chain.base_rules and met else None
     return InstalledBaseChain(
         policy_drop,
         met,
         last.comment if last else "",
         final=last is not None and last.final,
-        hidden=len(chain.base_rules) - met,
+        hidden=max(len(chain.base_rules) - met, 0),
         handles=tuple(rule.handle for rule in chain.base_rules),
+        misplaced=chain.name in BASE_CHAIN_PLACES
+        and (_misplaced(chain) is not None or (policy_drop and chain.name not in DROPPING_CHAINS)),
+        handle=chain.handle,
     )
+
+
+def _misplaced(chain: KernelChain) -> str | None:
+    """Where a chain with the name of a base chain of ours is attached, in words, if that is not where it should be."""
+    if chain.base is None:
+        return "is attached to no hook any more"
+    place = Place(chain.base.type, chain.base.hook, chain.base.priority)
+    return None if place == BASE_CHAIN_PLACES[chain.name] else f"is attached elsewhere: {place}"
+
+
+def _flagged(table: KernelTable) -> Iterator[str]:
+    if table.is_dormant:
+        yield "is dormant: no packet meets its rules"
+    if table.flags & ~DORMANT:
+        yield f"belongs to another program (flags {table.flags:#x})"
 
 
 def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
@@ -107,6 +161,8 @@ def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
         ("chain", {chain.name for chain in wanted.chains}, there.chains),
     )
     title = table_name(wanted.family)
+    if there.dormant:
+        yield f"{title} awake"
     for kind, names, held in pairs:
         yield from (f"{kind} {name} of {title}" for name in sorted(names - held))
     for chain in wanted.base_chains:
@@ -115,8 +171,12 @@ def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
 
 
 def _loosened(there: Mapping[str, KernelChain]) -> Iterator[str]:
-    """Base chains that no longer drop by policy; digests are of rules alone."""
-    for name in (Hook.INPUT, Hook.OUTPUT):
-        chain = there.get(name)
-        if chain is not None and (chain.base is None or chain.base.policy != "drop"):
+    """Base chains of another place or policy than their names say; digests are of rules alone."""
+    for name in sorted(BASE_CHAIN_PLACES.keys() & there.keys()):
+        chain = there[name]
+        if misplaced := _misplaced(chain):
+            yield f"chain {name} {misplaced}"
+        if name in DROPPING_CHAINS and (chain.base is None or chain.base.policy != "drop"):
             yield f"chain {name} does not drop by policy any more"
+        if name not in DROPPING_CHAINS and chain.base is not None and chain.base.policy != "accept":
+            yield f"chain {name} drops by policy"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables, NftResult
 from hostfw.model.values import Family
+from hostfw.nft.amendments import Amendment
 from hostfw.nft.deletions import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
@@ -45,6 +46,10 @@ class OnDemand:
     def refill(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
         self.start().refill(family, contents)
+
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Rename chains and wake tables in one transaction. Raises NetlinkError."""
+        self.start().amend(amendments)
 
     def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules at a generation, so that packets meet those behind them. Raises NetlinkError."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from hostfw.host.batch import Request, sealed
 from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkError, NetlinkSocket, text, u32, u64
-from hostfw.host.nf_tables import FIRST_SEQUENCE, NFPROTO, OBJ_TYPE, OBJECT_COUNTER, SUBSYSTEM, TABLE_NAME
+from hostfw.host.nf_tables import FIRST_SEQUENCE, NFPROTO, OBJ_TYPE, OBJECT_TYPES, SUBSYSTEM, TABLE_NAME
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import TABLE
 
@@ -27,7 +27,10 @@ _KINDS = {
     Deleted.MAP: (SUBSYSTEM | 11, 2),
     Deleted.COUNTER: (SUBSYSTEM | 20, 2),
     Deleted.TABLE: (SUBSYSTEM | 2, 1),
+    Deleted.FLOWTABLE: (SUBSYSTEM | 24, 2),
+    **dict.fromkeys(OBJECT_TYPES.values(), (SUBSYSTEM | 20, 2)),
 }
+_TYPES = {kind: number for number, kind in OBJECT_TYPES.items()}
 
 
 class Deleter:
@@ -79,8 +82,8 @@ def _request(deletion: Deletion) -> Request:
     body = [NFGENMSG.pack(NFPROTO[deletion.family], 0, 0), text(TABLE_NAME, TABLE)]
     if deletion.what is not Deleted.TABLE:
         body.append(text(name_attribute, deletion.name))
-    if deletion.what is Deleted.COUNTER:
-        body.append(u32(OBJ_TYPE, OBJECT_COUNTER))
+    if deletion.what in _TYPES:
+        body.append(u32(OBJ_TYPE, _TYPES[deletion.what]))
     if deletion.what is Deleted.RULE:
         body.append(u64(_RULE_HANDLE, deletion.handle))
     return Request(kind, 0, body)

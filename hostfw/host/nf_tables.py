@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from hostfw.host.netlink import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
 from hostfw.model.values import Family
+from hostfw.nft.deletions import Deleted
 
 SUBSYSTEM = 10 << 8
 """NFNL_SUBSYS_NFTABLES, where a message type has it."""
+NEWTABLE = SUBSYSTEM | 0
 GETTABLE = SUBSYSTEM | 1
+NEWCHAIN = SUBSYSTEM | 3
 GETCHAIN = SUBSYSTEM | 4
 GETRULE = SUBSYSTEM | 7
 GETSET = SUBSYSTEM | 10
@@ -25,6 +28,7 @@ GETSETELEM = SUBSYSTEM | 13
 DELSETELEM = SUBSYSTEM | 14
 GETGEN = SUBSYSTEM | 16
 GETOBJ = SUBSYSTEM | 19
+GETFLOWTABLE = SUBSYSTEM | 23
 
 FIRST_SEQUENCE = 0x68660001
 """The sequence number that our own batches begin with ("hf"): the kernel tells listeners that of the first request."""
@@ -39,9 +43,25 @@ TABLE_NAME = 1
 RULE_CHAIN = 2
 OBJ_TYPE = 3
 OBJECT_COUNTER = 1
+OBJECT_TYPES = {
+    1: Deleted.COUNTER,
+    2: Deleted.QUOTA,
+    3: Deleted.CT_HELPER,
+    4: Deleted.LIMIT,
+    5: Deleted.CONNLIMIT,
+    6: Deleted.TUNNEL,
+    7: Deleted.CT_TIMEOUT,
+    8: Deleted.SECMARK,
+    9: Deleted.CT_EXPECTATION,
+    10: Deleted.SYNPROXY,
+}
+"""NFT_OBJECT_*: the kinds of stateful objects by number."""
+TABLE_FLAGS = 2
+DORMANT = 0x1
+"""NFT_TABLE_F_DORMANT: no base chain of the table is attached anywhere."""
 GEN_ID = 1
 
-_CHAIN_HANDLE, CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
+CHAIN_HANDLE, CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
 _HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
 _RULE_HANDLE, _RULE_EXPRESSIONS, _RULE_USERDATA = 3, 4, 7
 _EXPR_NAME, _EXPR_DATA = 1, 2
@@ -50,6 +70,7 @@ _LOOKUP_SET = 1
 SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DESC, _SET_HANDLE = 2, 3, 4, 5, 9, 16
 _DESC_SIZE = 1
 OBJ_NAME, _OBJ_DATA = 2, 4
+_FLOWTABLE_NAME = 2
 _COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
 
 _JUMPS = (0xFFFFFFFD, 0xFFFFFFFC)
@@ -138,6 +159,13 @@ class KernelSet:
         return bool(self.flags & _FLAG_ANONYMOUS)
 
 
+class KernelObject(NamedTuple):
+    """Something of a kind that hostfw never makes: a flowtable, or a stateful object other than a counter."""
+
+    kind: Deleted
+    name: str
+
+
 class KernelCounter(NamedTuple):
     """A named counter and its values."""
 
@@ -187,6 +215,31 @@ def counter_of(message: bytes) -> KernelCounter:
     return KernelCounter(text_of(fields[OBJ_NAME]), u64_of(data[_COUNTER_PACKETS]), u64_of(data[_COUNTER_BYTES]))
 
 
+def is_counter(message: bytes) -> bool:
+    """Whether a stateful object is a counter."""
+    return u32_of(attributes(message, 4)[OBJ_TYPE]) == OBJECT_COUNTER
+
+
+def object_of(message: bytes) -> KernelObject | None:
+    """A stateful object, None of a kind that is newer than this."""
+    fields = attributes(message, 4)
+    kind = OBJECT_TYPES.get(u32_of(fields[OBJ_TYPE]))
+    return None if kind is None else KernelObject(kind, text_of(fields[OBJ_NAME]))
+
+
+def flowtables_of(messages: Iterable[bytes], table: str) -> Iterator[KernelObject]:
+    """The flowtables of a table."""
+    for message in messages:
+        fields = attributes(message, 4)
+        if text_of(fields[TABLE_NAME]) == table:
+            yield KernelObject(Deleted.FLOWTABLE, text_of(fields[_FLOWTABLE_NAME]))
+
+
+def table_flags_of(message: bytes) -> int:
+    """The flags of a table, NFT_TABLE_F_*."""
+    return u32_of(attributes(message, 4).get(TABLE_FLAGS, bytes(4)))
+
+
 def generation_of(message: bytes) -> int:
     """The generation id of a network namespace's rulesets."""
     return u32_of(attributes(message, 4)[GEN_ID])
@@ -196,7 +249,7 @@ def _chain(fields: dict[int, bytes]) -> KernelChain:
     hook = fields.get(_CHAIN_HOOK)
     return KernelChain(
         text_of(fields[CHAIN_NAME]),
-        _handle(fields[_CHAIN_HANDLE]),
+        _handle(fields[CHAIN_HANDLE]),
         u32_of(fields.get(_CHAIN_USE, bytes(4))),
         _base_hook(fields, attributes(hook)) if hook else None,
     )

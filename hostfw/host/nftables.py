@@ -20,12 +20,14 @@ from typing import Protocol, Self
 
 from hostfw.host import elements
 from hostfw.host import nftables_worker as worker_module
+from hostfw.host.amendments import amend
 from hostfw.host.deletions import Deleter
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.errors import HostError
 from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.host.refill import refill
 from hostfw.model.values import Family
+from hostfw.nft.amendments import Amendment
 from hostfw.nft.deletions import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
@@ -78,6 +80,9 @@ class Nftables(Protocol):
 
     def refill(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
+
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Rename chains and wake tables in one transaction. Raises NetlinkError."""
 
     def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, so that packets meet those behind them.
@@ -146,6 +151,10 @@ class NftablesWorker:
     def refill(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, from this process. Raises NetlinkError."""
         refill(family, contents)
+
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Rename chains and wake tables in one transaction, from this process. Raises NetlinkError."""
+        amend(amendments)
 
     def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, from this process and at once.

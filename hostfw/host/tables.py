@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import filterfalse
 from time import monotonic, sleep
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from hostfw.host.netlink import (
     text,
     u32,
 )
-from hostfw.host.nf_tables import KernelChain, KernelCounter, KernelSet
+from hostfw.host.nf_tables import KernelChain, KernelCounter, KernelObject, KernelSet
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.objects import TABLE
 
@@ -31,13 +32,23 @@ _PAUSE_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class KernelTable:
-    """Our table of one family, each kind of object in the kernel's order, or `exists` False and nothing."""
+    """Our table of one family, each kind of object in the kernel's order, or `exists` False and nothing.
+
+    `flags` are NFT_TABLE_F_*; `others` are objects of kinds that hostfw never makes.
+    """
 
     family: Family
     exists: bool = False
     chains: tuple[KernelChain, ...] = ()
     sets: tuple[KernelSet, ...] = ()
     counters: tuple[KernelCounter, ...] = ()
+    flags: int = 0
+    others: tuple[KernelObject, ...] = ()
+
+    @property
+    def is_dormant(self) -> bool:
+        """Whether its base chains are attached nowhere, so that no packet meets any of it."""
+        return bool(self.flags & nf_tables.DORMANT)
 
     @property
     def chain_digests(self) -> dict[str, str]:
@@ -144,7 +155,7 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
     mine = here + text(nf_tables.TABLE_NAME, TABLE)
     what = f"reading the table {family.nft} {TABLE}"
     try:
-        sock.ask(nf_tables.GETTABLE, mine, what)
+        flags = nf_tables.table_flags_of(sock.ask(nf_tables.GETTABLE, mine, what))
     except NetlinkError as error:
         if error.errno == errno.ENOENT:
             return KernelTable(family)
@@ -152,7 +163,8 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
     try:
         chains = nf_tables.chains_of(sock.dump(nf_tables.GETCHAIN, here, what), TABLE)
         sets = sock.dump(nf_tables.GETSET, mine, what)
-        counters = sock.dump(nf_tables.GETOBJ, mine + u32(nf_tables.OBJ_TYPE, nf_tables.OBJECT_COUNTER), what)
+        objects = sock.dump(nf_tables.GETOBJ, mine, what)
+        flowtables = nf_tables.flowtables_of(sock.dump(nf_tables.GETFLOWTABLE, mine, what), TABLE)
         if every_rule:
             found = tuple(nf_tables.with_rules(chains, sock.dump(nf_tables.GETRULE, mine, what)))
         else:
@@ -166,7 +178,9 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
         exists=True,
         chains=found,
         sets=tuple(map(nf_tables.set_of, sets)),
-        counters=tuple(map(nf_tables.counter_of, counters)),
+        counters=tuple(map(nf_tables.counter_of, filter(nf_tables.is_counter, objects))),
+        flags=flags,
+        others=(*filter(None, map(nf_tables.object_of, filterfalse(nf_tables.is_counter, objects))), *flowtables),
     )
 
 
@@ -183,7 +197,8 @@ def _read_named(sock: NetlinkSocket, family: Family, names: Names) -> KernelTabl
                 return []
             raise
 
-    if not found(nf_tables.GETTABLE):
+    there = found(nf_tables.GETTABLE)
+    if not there:
         return KernelTable(family)
     counter = u32(nf_tables.OBJ_TYPE, nf_tables.OBJECT_COUNTER)
     chains = nf_tables.chains_of(
@@ -208,6 +223,7 @@ def _read_named(sock: NetlinkSocket, family: Family, names: Names) -> KernelTabl
             for name in names.counters
             for one in found(nf_tables.GETOBJ, text(nf_tables.OBJ_NAME, name), counter)
         ),
+        flags=nf_tables.table_flags_of(there[0]),
     )
 
 
@@ -225,6 +241,6 @@ def _generation(sock: NetlinkSocket) -> int:
 def _shape(tables: KernelTables) -> tuple[object, ...]:
     """Everything but counter values."""
     return tuple(
-        (table.exists, table.chains, table.sets, [counter.name for counter in table.counters])
+        (table.exists, table.flags, table.chains, table.sets, table.others, [one.name for one in table.counters])
         for table in (tables.ip, tables.ip6)
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hostfw.model.values import Family
+from hostfw.nft.amendments import Renaming, Waking
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table
@@ -43,30 +44,40 @@ class Change:
     Each script is one transaction, and so are the deletions. `fills` are of sets that nothing refers to yet;
     `edits` are of sets apart that packets may meet. Where the prepare could add the new rules of base chains behind
     the final one that is in force, `turn` deletes all that stands in front of them, and does what `switch` does.
+    Just before the switch `renamings` make way for base chains at their right places, and just after it `wakings` let
+    packets meet a table that somebody has put to sleep.
     """
 
     prepare: str = ""
     fills: tuple[Fill, ...] = ()
     edits: tuple[Fill, ...] = ()
+    renamings: tuple[Renaming, ...] = ()
     switch: str = ""
     turn: tuple[Deletion, ...] = ()
+    wakings: tuple[Waking, ...] = ()
     sweep: tuple[Deletion, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether the kernel already holds exactly the ruleset."""
-        return not (self.prepare or self.fills or self.edits or self.switch or self.sweep)
+        return not any(
+            (self.prepare, self.fills, self.edits, self.renamings, self.switch, self.turn, self.wakings, self.sweep)
+        )
 
     def __str__(self) -> str:
         fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits))
-        turn, sweep = ("".join(f"{deletion}\n" for deletion in part) for part in (self.turn, self.sweep))
-        steps = (("prepare", self.prepare), ("fill", fill), ("switch", turn or self.switch), ("sweep", sweep))
+        parts = (self.renamings, self.turn, self.wakings, self.sweep)
+        aside, turn, wake, sweep = ("".join(f"{one}\n" for one in part) for part in parts)
+        switch = f"{aside}{turn or self.switch}{wake}"
+        steps = (("prepare", self.prepare), ("fill", fill), ("switch", switch), ("sweep", sweep))
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
 
 def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts | None = None) -> Change:
     """The change from the installed tables to a ruleset; what is in `texts` is not written again."""
-    by_family = {table.family: table for table in installed}
+    found = tuple(installed)
+    renamings = tuple(renaming for table in found for renaming in renamings_of(table))
+    by_family = {table.family: _renamed(table, renamings) for table in found}
     pairs = [(table, by_family.get(table.family)) for table in desired.tables]
     present = [(table, there) for table, there in pairs if there is not None]
     contents = [fill for table, there in pairs for fill in _fills(table, there)]
@@ -78,10 +89,28 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts |
         prepare="".join((*prepared, *behind)),
         fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
         edits=tuple(fill for fill in contents if fill.there and fill.marks),
+        renamings=renamings,
         switch="".join(switch.script() for switch in switches),
         turn=tuple(deletion for switch in switches for deletion in switch.turn()) if turns else (),
+        wakings=tuple(Waking(table.family) for table in found if table.dormant),
         sweep=tuple(deletion for table, there in present for deletion in _sweep(table, there)),
     )
+
+
+def renamings_of(installed: InstalledTable) -> Iterator[Renaming]:
+    """What makes way for the base chains: those of their names that are not what these are."""
+    for name, chain in sorted(installed.base_chains.items()):
+        if chain.misplaced:
+            yield Renaming(installed.family, chain.handle, name, f"{name}/misplaced.{chain.handle}")
+
+
+def _renamed(installed: InstalledTable, renamings: Iterable[Renaming]) -> InstalledTable:
+    """A table as it is after the renamings, which make a base chain of ours one that is none."""
+    names = {renaming.old: renaming.new for renaming in renamings if renaming.family is installed.family}
+    if not names:
+        return installed
+    chains = {names.get(name, name): chain for name, chain in installed.base_chains.items()}
+    return replace(installed, base_chains=chains)
 
 
 def _prepare(desired: Table, installed: InstalledTable | None, texts: Texts | None) -> str:
@@ -133,3 +162,4 @@ def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:
         (Deleted.COUNTER, counters),
     ):
         yield from (Deletion(desired.family, what, name) for name in names)
+    yield from (Deletion(desired.family, what, name) for what, name in installed.others)

@@ -17,6 +17,16 @@ class Deleted(StrEnum):
     MAP = "map"
     COUNTER = "counter"
     TABLE = "table"
+    FLOWTABLE = "flowtable"
+    QUOTA = "quota"
+    CT_HELPER = "ct helper"
+    LIMIT = "limit"
+    CONNLIMIT = "connlimit"
+    TUNNEL = "tunnel"
+    CT_TIMEOUT = "ct timeout"
+    SECMARK = "secmark"
+    CT_EXPECTATION = "ct expectation"
+    SYNPROXY = "synproxy"
 
 
 class Deletion(NamedTuple):

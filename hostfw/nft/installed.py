@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hostfw.model.values import Family
+from hostfw.nft.deletions import Deleted
 from hostfw.nft.objects import BaseChain
 
 
@@ -13,6 +14,9 @@ class InstalledBaseChain:
 
     Those are the rules that packets meet, up to one that is `final`, if there is one; `hidden` is how many stand behind
     it. `handles` are of all rules, in order, where they are known.
+
+    One that is `misplaced` has the name of a base chain of ours and is attached elsewhere or nowhere, or drops by
+    policy where none of ours does; `handle` is its own.
     """
 
     policy_drop: bool
@@ -21,6 +25,8 @@ class InstalledBaseChain:
     final: bool = True
     hidden: int = 0
     handles: tuple[int, ...] = field(default=(), compare=False)
+    misplaced: bool = False
+    handle: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,8 @@ class InstalledTable:
 
     `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
     another's hand, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
-    big sets among `sets` whose filling was cut short.
+    big sets among `sets` whose filling was cut short. A `dormant` table is met by no packet. `others` are objects of
+    kinds that hostfw never makes.
     """
 
     family: Family
@@ -40,6 +47,8 @@ class InstalledTable:
     base_chains: Mapping[str, InstalledBaseChain] = field(default_factory=dict)
     suspect: frozenset[str] = frozenset()
     unfilled: frozenset[str] = frozenset()
+    dormant: bool = False
+    others: tuple[tuple[Deleted, str], ...] = ()
 
 
 def as_installed(chain: BaseChain) -> InstalledBaseChain:

@@ -7,6 +7,7 @@ Types hold what the kernel holds: addresses and ports are integers, a rule is ma
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from typing import NamedTuple
 
 from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import Cidr, Family, PortRange
@@ -216,8 +217,33 @@ def base_chain_name(hook: Hook, priority: Priority) -> str:
     return hook.value if priority is Priority.FILTER else f"{priority}-{hook}"
 
 
-BASE_CHAIN_NAMES = frozenset(base_chain_name(hook, priority) for hook in Hook for priority in Priority)
+PRIORITY_NUMBERS = {Priority.RAW: -300, Priority.MANGLE: -150, Priority.FILTER: 0}
+"""The priorities as the kernel has them (<linux/netfilter_ipv4.h>)."""
+
+
+class Place(NamedTuple):
+    """Where a base chain is attached: its type, its hook and its priority, as the kernel tells of them."""
+
+    type: str
+    hook: str
+    priority: int
+
+    def __str__(self) -> str:
+        return f"type {self.type} hook {self.hook} priority {self.priority}"
+
+
+BASE_CHAIN_PLACES = {
+    base_chain_name(hook, priority): Place("filter", hook.value, PRIORITY_NUMBERS[priority])
+    for hook in Hook
+    for priority in Priority
+}
+"""Every name that a base chain of ours can have, and the only place that a chain of that name may be attached at."""
+
+BASE_CHAIN_NAMES = frozenset(BASE_CHAIN_PLACES)
 """Every name that a base chain of ours can have."""
+
+DROPPING_CHAINS = frozenset(base_chain_name(hook, Priority.FILTER) for hook in (Hook.INPUT, Hook.OUTPUT))
+"""The base chains that drop by policy; all others accept."""
 
 
 class ElementType(StrEnum):

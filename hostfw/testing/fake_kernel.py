@@ -12,16 +12,19 @@ from typing import Self
 
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.netlink import NetlinkError
-from hostfw.host.nf_tables import BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
+from hostfw.host.nf_tables import DORMANT, BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables, Names
 from hostfw.model.values import FAMILIES, Family
+from hostfw.nft.amendments import Amendment
 from hostfw.nft.deletions import Deletion
 from hostfw.nft.objects import TABLE, Set, Table, VerdictMap
 from hostfw.nft.render import additions
 
 _BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
-_COMMAND = re.compile(r"(?P<verb>add|delete|flush) (?P<kind>table|chain|rule|set|map|counter|element) (?P<rest>.*)")
+_COMMAND = re.compile(
+    r"(?P<verb>add|delete|flush|rename) (?P<kind>table|chain|rule|set|map|counter|element) (?P<rest>.*)"
+)
 _TARGET = re.compile(r"\b(?:jump|goto) ([^\s,}]+)")
 _LOOKUP = re.compile(r"@([^\s,}]+)")
 _COUNTER = re.compile(r'\bcounter name "?([^\s"]+)"?')
@@ -32,6 +35,7 @@ _MAP_FLAG = 0x8
 _FINAL = re.compile(r'(?:accept|drop|return|goto \S+)(?: comment "[^"]*")?')
 _HANDLE = re.compile(r"handle (\d+)")
 _HANDLES = count(1)
+_FLAGS = re.compile(r"\bflags (\w+)")
 
 
 class _Line(str):
@@ -60,7 +64,7 @@ class _Object:
 
 
 _Table = dict[str, dict[str, _Object]]
-"""Objects by kind (chain, set, map, counter) and name."""
+"""Objects by kind (chain, set, map, counter) and name, and the flags of the table."""
 
 
 class _Refused(Exception):
@@ -150,6 +154,13 @@ class FakeKernel:
         table = Table(family, sets=(contents,)) if isinstance(contents, Set) else Table(family, maps=(contents,))
         self.meddle(additions(table, Table(family)))
 
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Rename chains and wake tables, which is kept among `committed` in nft's words."""
+        script = "".join(f"{amendment}\n" for amendment in amendments)
+        result = self.commit(script) if script else NftResult(ok=True)
+        if not result.ok:
+            raise NetlinkError(errno.EINVAL, script.splitlines()[(result.line or 1) - 1])
+
     def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, which is kept among `committed` in nft's words."""
         if generation != self.generation:
@@ -232,6 +243,7 @@ class FakeKernel:
             chains=tuple(_kernel_chain(name, chain, regular=regular) for name, chain in table["chain"].items()),
             sets=tuple(KernelSet(name, 0, flags, 0, 0, None) for kind, flags in kinds for name in table[kind]),
             counters=tuple(KernelCounter(name, counter.packets, 0) for name, counter in table["counter"].items()),
+            flags=DORMANT if "dormant" in table["flag"] else 0,
         )
 
 
@@ -280,6 +292,9 @@ def _declare(table: _Table, kind: str, name: str, body: Iterable[str]) -> None:
     item = table[kind].setdefault(name, _Object())
     for line in body:
         if kind == "chain" and line.startswith("type "):
+            # The kernel keeps where a chain is attached, and a chain that is attached nowhere.
+            if _place(item.base or line) != _place(line) or (item.lines and not item.base):
+                raise _Refused("File exists")
             item.base = line
         elif kind == "chain" or line not in item.lines:
             item.lines.append(_Line(line))
@@ -290,7 +305,9 @@ def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str, body
     family = _family(f"{family_text} {TABLE}")
     name, _, rest = rest.strip().partition(" ")
     if (verb, kind) == ("add", "table"):
-        tables.setdefault(family, _empty())
+        flags = tables.setdefault(family, _empty())["flag"]
+        flags.clear()
+        flags.update({flag: _Object() for flag in _FLAGS.findall(f"{name} {rest}")})
         return
     if family not in tables:
         raise _Refused("No such file or directory")
@@ -313,6 +330,9 @@ def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str, body
             _declare(table, kind, name, [*([text] if text else []), *body])
             if body:
                 _check_references(table)
+        case "rename", "chain":
+            table["chain"][rest] = _object(table, "chain", name)
+            del table["chain"][name]
         case "delete", "rule":
             chain, handle = _object(table, "chain", name), _HANDLE.fullmatch(rest)
             left = [line for line in chain.lines if handle is None or line.handle != int(handle[1])]
@@ -352,7 +372,7 @@ def _check_references(table: _Table) -> None:
 
 
 def _empty() -> _Table:
-    return {"chain": {}, "set": {}, "map": {}, "counter": {}}
+    return {"chain": {}, "set": {}, "map": {}, "counter": {}, "flag": {}}
 
 
 def _family(table: str) -> Family:
@@ -373,11 +393,21 @@ def _kernel_chain(name: str, chain: _Object, *, regular: bool) -> KernelChain:
         name,
         0,
         0,
-        BaseHook(base["type"], base["hook"], _PRIORITIES[base["priority"]], base["policy"]) if base else None,
+        BaseHook(base["type"], base["hook"], _priority(base["priority"]), base["policy"]) if base else None,
         met,
         sha256("\n".join(chain.lines[:met]).encode()).hexdigest()[:16],
         rules,
     )
+
+
+def _place(base: str) -> tuple[str, ...]:
+    """Where a base chain is attached, of the line that declares it."""
+    found = _BASE.search(base)
+    return () if found is None else found.group("type", "hook", "priority")
+
+
+def _priority(text: str) -> int:
+    return _PRIORITIES[text] if text in _PRIORITIES else int(text)
 
 
 def _kernel_rule(line: _Line) -> KernelRule:

@@ -17,20 +17,26 @@ from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "units" / "hostfw-boot"
-PROTECTED = """\
-table ip hostfw {
-\tchain input {
+PROTECTED = "".join(
+    f"""\
+table {family} hostfw {{
+\tchain input {{
 \t\ttype filter hook input priority filter; policy drop;
-\t}
-}
-table ip6 hostfw {
-\tchain input {
-\t\ttype filter hook input priority filter; policy drop;
-\t}
-}
+\t}}
+\tchain in/eth0.0123456789ab {{
+\t}}
+\tchain output {{
+\t\ttype filter hook output priority filter; policy drop;
+\t}}
+}}
 """
+    for family in ("ip", "ip6")
+)
 OTHERS = PROTECTED.replace("table ip6 hostfw", "table ip6 filter")
 OPEN_BY_POLICY = PROTECTED.replace("policy drop", "policy accept", 1)
+ELSEWHERE = PROTECTED.replace("hook output", "hook forward", 1)
+LATER = PROTECTED.replace("priority filter", "priority filter + 5", 1)
+UNHOOKED = PROTECTED.replace("\t\ttype filter hook input priority filter; policy drop;\n", "", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,7 @@ def test_a_host_that_nothing_protects_fails_the_unit(tmp_path: Path) -> None:
     assert boot(tmp_path, refuses=["failsafe.nft"]) == Booted(1, said, BOTH[:1])
 
 
+WOKEN, ANEW = ("-",), ("failsafe.nft", "-")
 BLOCKED = "This host is BLOCKED, which hostfwctl unblock ends. "
 
 
@@ -212,17 +219,24 @@ def test_a_block_that_does_not_load_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "chains", "loaded"),
     [
-        ("both tables protect", PROTECTED, ()),
-        ("others' chains", OTHERS, BOTH[:1]),
-        ("a chain that lets pass", OPEN_BY_POLICY, BOTH[:1]),
+        ("both tables protect", PROTECTED, WOKEN),
+        ("one is another's", OTHERS, ANEW),
+        ("a chain that lets pass", OPEN_BY_POLICY, ANEW),
+        ("a chain at another hook", ELSEWHERE, ANEW),
+        ("a chain at another priority", LATER, ANEW),
+        ("a chain at no hook", UNHOOKED, ANEW),
+        ("tables of others alone", PROTECTED.replace("hostfw", "theirs"), BOTH[:1]),
     ],
 )
 def test_rules_in_force_are_left_alone(tmp_path: Path, name: str, chains: str, loaded: tuple[str, ...]) -> None:
-    """Started on a running host it must not undo what is in force, perhaps on trial."""
+    """Started on a running host it must not undo what is in force, perhaps on trial; a dormant table it wakes.
+
+    What another program has changed is made anew, by a second script where the first does not do.
+    """
     found = boot(tmp_path, chains=chains)
 
     assert found.loaded == loaded, name
-    assert (found.said == ("<6>Rules of hostfw are in force already, and stay as they are.",)) is (not loaded)
+    assert (found.said == ("<6>Rules of hostfw are in force already, and stay as they are.",)) is (loaded == WOKEN)
 
 
 def test_the_failsafe_script_is_what_no_configuration_compiles_to(tmp_path: Path) -> None:

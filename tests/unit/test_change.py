@@ -130,6 +130,16 @@ def test_a_sweep_reads_as_nft_would_be_told() -> None:
         "delete map ip hostfw name",
         "delete counter ip hostfw name",
         "delete table ip hostfw",
+        "delete flowtable ip hostfw name",
+        "delete quota ip hostfw name",
+        "delete ct helper ip hostfw name",
+        "delete limit ip hostfw name",
+        "delete connlimit ip hostfw name",
+        "delete tunnel ip hostfw name",
+        "delete ct timeout ip hostfw name",
+        "delete secmark ip hostfw name",
+        "delete ct expectation ip hostfw name",
+        "delete synproxy ip hostfw name",
     ]
 
 

@@ -1,0 +1,163 @@
+"""Changes of another program to our tables while nobody listens: told of, and put right by the next apply.
+
+Without a daemon; `test_drift_service` has those that the running service answers to.
+"""
+
+import socket
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from hostfw.host.tables import read_tables
+from hostfw.model.values import FAMILIES
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation
+from hostfw.testing.lab_namespace import Namespace, inside, run
+from tests.kernel.conftest import Hostfwctl
+
+ROOT = Path(__file__).parents[2]
+_POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: web}}
+spec: {interfaceName: eth0, node: host}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec:
+  selector: role == 'web'
+  types: [Ingress]
+  ingress:
+  - {action: Allow, protocol: TCP, destination: {ports: [80]}}
+"""
+
+
+def nft(node: Namespace, script: str) -> None:
+    """Another program's transaction."""
+    run(node, ["nft", "-f", "-"], text=script)
+
+
+def admits(lab: Lab, port: int) -> bool:
+    """Whether a new connection of the neighbour is let in, to a port on which nobody listens."""
+    with inside(lab["peer"]), socket.socket() as client:
+        client.settimeout(0.3)
+        try:
+            client.connect(("192.0.2.1", port))
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+    return True
+
+
+def structure(node: Namespace) -> object:
+    """Everything of our tables but handles and what traffic changes."""
+    with inside(node):
+        tables = read_tables()
+    return [
+        (
+            table.flags,
+            table.others,
+            sorted((chain.name, chain.base, chain.digest) for chain in table.chains),
+            sorted((one.name, one.flags, one.size) for one in table.sets),
+        )
+        for table in map(tables.of, FAMILIES)
+    ]
+
+
+def moved(node: Namespace, chain: str, spec: str) -> str:
+    """What makes the input chain anew, with the rules that it has, as what `spec` says."""
+    listed = run(node, ["nft", "list", "chain", "ip", "hostfw", chain]).stdout
+    rules = [line.strip() for line in listed.splitlines()[2:] if line.strip() not in ("}", "") and "hook" not in line]
+    return "".join(
+        (
+            f"delete chain ip hostfw {chain}\nadd chain ip hostfw {chain} {spec}\n",
+            *(f"add rule ip hostfw {chain} {rule}\n" for rule in rules),
+        )
+    )
+
+
+TAMPERING = {
+    "a dormant table": "add table ip hostfw {{ flags dormant; }}",
+    "both dormant": "add table ip hostfw {{ flags dormant; }}\nadd table ip6 hostfw {{ flags dormant; }}",
+    "another hook": "{input-forward}",
+    "another priority": "{input-later}",
+    "no hook": "{input-none}",
+    "another type": "{output-route}",
+    "a policy": "add chain ip hostfw input {{ policy accept; }}",
+    "a base chain": "add chain ip hostfw theirs {{ type filter hook input priority -5; policy accept; }}",
+    "a chain": "add chain ip hostfw theirs",
+    "a rule in front": "insert rule ip hostfw input accept",
+    "no rules": "flush chain ip hostfw input",
+    "a quota": "add quota ip hostfw theirs {{ 25 mbytes }}",
+    "dormant and empty": "add table ip hostfw {{ flags dormant; }}\nflush chain ip hostfw input",
+}
+_SPECS = {
+    "input-forward": ("input", "{ type filter hook forward priority 5; policy drop; }"),
+    "input-later": ("input", "{ type filter hook input priority 7; policy drop; }"),
+    "input-none": ("input", ""),
+    "output-route": ("output", "{ type route hook output priority 0; policy drop; }"),
+}
+
+
+def script_of(node: Namespace, tampering: str) -> str:
+    """The script of a tampering, in the table as it is."""
+    return TAMPERING[tampering].format(**{name: moved(node, *spec) for name, spec in _SPECS.items()})
+
+
+@pytest.fixture
+def applied(installation: Installation, hostfwctl: Hostfwctl) -> CompletedProcess[str]:
+    """One open port."""
+    (installation.config / "policy.yaml").write_text(_POLICY)
+    return hostfwctl("apply")
+
+
+@pytest.mark.parametrize("tampering", TAMPERING)
+@pytest.mark.usefixtures("applied")
+def test_what_another_program_did_unheard_is_told_of_and_put_right(
+    lab: Lab, hostfwctl: Hostfwctl, tampering: str
+) -> None:
+    """By `status` and `doctor`, and by the next apply although it changes nothing."""
+    host = lab["host"]
+    before = structure(host)
+    assert (admits(lab, 80), admits(lab, 443)) == (True, False)
+
+    nft(host, script_of(host, tampering))
+
+    assert "Drift:" in hostfwctl("status", check=False).stdout
+    doctor = hostfwctl("doctor", check=False)
+    assert doctor.returncode == 1, doctor.stdout
+    applied = hostfwctl("apply", check=False)
+    assert applied.returncode == 0, applied.stderr
+    assert (admits(lab, 80), admits(lab, 443)) == (True, False)
+    assert structure(host) == before
+    assert "Drift:" not in hostfwctl("status").stdout
+
+
+@pytest.mark.parametrize("tampering", ["a dormant table", "another hook", "another priority", "no hook", "no rules"])
+@pytest.mark.usefixtures("applied")
+def test_the_boot_script_puts_base_chains_and_flags_right(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tampering: str
+) -> None:
+    """It is run again by whoever restarts its unit."""
+    host = lab["host"]
+    nft(host, script_of(host, tampering))
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTFW_STATE": str(installation.state),
+    }
+    failsafe = installation.config.parent / "failsafe.nft"
+    empty = installation.config.parent / "empty"
+    empty.mkdir()
+    failsafe.write_text(hostfwctl("compile", "-f", str(empty)).stdout)
+    environment["HOSTFW_FAILSAFE"] = str(failsafe)
+
+    run(host, ["sh", str(ROOT / "units" / "hostfw-boot")], environment=environment)
+
+    if tampering == "no rules":
+        # Its drop policy still denies everything: that it is not as it should be is for the service to see.
+        assert not admits(lab, 443)
+        return
+    assert (admits(lab, 80), admits(lab, 443)) == (True, False)
