@@ -72,12 +72,14 @@ class Audit:
     """What turns NFLOG records into journal entries. It reads nothing before `listen`.
 
     Whoever has a loop of its own calls `read` when `fileno` is readable and `due` after `wait_s`; `run` does both.
+    `heard` is called with the event of each record.
     """
 
     outbox: Outbox
     untold: Untold
     host: AuditHost = field(default_factory=AuditHost)
     attribution: Attribution = field(default_factory=Attribution)
+    heard: Callable[[PacketEvent], None] = lambda _: None
     _fold: Fold = field(default_factory=lambda: Fold(at_once=True))
     _others: list[tuple[float, Attribution]] = field(default_factory=list)
     _reader: Nflog | None = None
@@ -239,6 +241,7 @@ class Audit:
             self._foreign += 1
             return
         self._records += 1
+        self.heard(event)
         self._give(self._fold.add(event, self.host.clock.monotonic()))
 
     def _generations(self) -> tuple[Attribution, ...]:

@@ -23,6 +23,7 @@ from hostfw.daemon.audit import open_audit
 from hostfw.daemon.charge import Charge
 from hostfw.daemon.exporter import Exporter, Known, with_records
 from hostfw.daemon.follower import Follower, Outcome
+from hostfw.daemon.forgotten import Forgotten, find_socket
 from hostfw.daemon.guard import TIMEOUT_S as GUARD_TIMEOUT_S
 from hostfw.daemon.guard import Guard
 from hostfw.daemon.keeper import Keeper, Repair
@@ -61,6 +62,8 @@ class Service:
         self._keeper = Keeper(self._charge, self._guard, self._repaired, self._announcer.backed_off)
         self._follower = Follower(self._charge, self._followed)
         self._audit = open_audit(directories.run, outbox, outside.audit)
+        self._forgotten = Forgotten(self._relearn, find_socket)
+        self._audit.heard = self._forgotten.hear
         self._exporter = Exporter(self._know, outbox.send)
         self._known: Generation | None = None
         self._attribution = Attribution()
@@ -78,7 +81,15 @@ class Service:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
             loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
-            for work in (self._charge, self._guard, self._keeper, self._follower, self._exporter, self._audit):
+            for work in (
+                self._charge,
+                self._guard,
+                self._keeper,
+                self._follower,
+                self._forgotten,
+                self._exporter,
+                self._audit,
+            ):
                 ends.callback(work.close)
             # Before anything is put into force, so that nothing goes unheard.
             for listener, hear in (
@@ -184,6 +195,15 @@ class Service:
     async def _reload(self) -> None:
         await self._answer(Apply())
 
+    async def _relearn(self) -> frozenset[int]:
+        """Make connections known again that what is in force allows, once it is our turn."""
+
+        def work(engine: Engine) -> frozenset[int]:
+            current = self._charge.current
+            return engine.relearn(current) if current is not None else frozenset()
+
+        return await self._charge.write(work)
+
     async def _live(self) -> None:
         """Tell the watchdog that the loop goes round, twice as often as it asks."""
         if (limit_s := service_manager.watchdog_s()) is None:
@@ -212,6 +232,7 @@ class Service:
         self._exporter.follow(generation.inspected.settings.metrics)
         if before is not None and before.id == generation.id:
             return
+        self._forgotten.changed()
         self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)
 
     def _repaired(self, repair: Repair) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from hostfw.engine.apply import apply
 from hostfw.engine.enforce import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
+from hostfw.engine.existing_connections import relearn
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.history import History, history, rollback_to
@@ -134,6 +135,16 @@ class Engine:
     def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
         """Give sets and maps that are there the elements again that a generation has in them."""
         return self._write(lambda writer: refill(generation.ruleset, names, writer.nftables))
+
+    def relearn(self, generation: Generation) -> frozenset[int]:
+        """Make connections known again that were forgotten and that a generation allows: their cookies.
+
+        What cannot be done now is left to the next packet.
+        """
+        try:
+            return frozenset(connection.cookie for connection in relearn(self.host, generation.plan))
+        except HostError:
+            return frozenset()
 
     def protect(self, settings: Settings) -> Generation | Failed:
         """Put base protection into force: failsafes and what was established, and nothing else comes in."""

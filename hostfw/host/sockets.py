@@ -7,6 +7,7 @@ there at some moment from one that was made later, whatever addresses and ports 
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -26,6 +27,9 @@ _STANDING = 1 << _TCP_ESTABLISHED | 1 << _TCP_LISTEN
 
 _REQUEST = struct.Struct("=BBBxI48x")
 """struct inet_diag_req_v2: family, protocol, extensions, states, and a socket id that dumps do not look at."""
+_ONE = struct.Struct("!BBBxIHH16s16s4sQ")
+"""The same with the socket id of one: ports and addresses in network order."""
+_NO_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
 _ANSWER = struct.Struct("=BBBBHH16s16sIQIIIII")
 """struct inet_diag_msg: family, state, timer, retransmits, ports (in network order), addresses, interface, cookie,
 expiry, queues, user and inode. A cookie is two words of 32 bits; as the name of a socket their order is all one."""
@@ -121,6 +125,37 @@ def read_connections() -> tuple[Connection, ...]:
         *_connections(TCP.number, _dump(_ALL_STATES, TCP.number)),
         *_connections(UDP.number, _dump(_ALL_STATES, UDP.number)),
     )
+
+
+def find_connection(
+    protocol: int, family: Family, local: tuple[int, int], peer: tuple[int, int], interface: str
+) -> int | None:
+    """The cookie of the connected socket with these addresses and ports, None where there is none. Raises HostError.
+
+    `interface` is the one by which its packets come, since a socket may be bound to one.
+    """
+    ends = [(address.to_bytes(family.bits // 8, "big"), port) for address, port in (local, peer)]
+    # For UDP the kernel has the two in the places of a packet that comes in (udp_diag.c).
+    (source, source_port), (destination, destination_port) = reversed(ends) if protocol == UDP.number else ends
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:
+        return None
+    number = socket.AF_INET if family is Family.V4 else socket.AF_INET6
+    request = _ONE.pack(
+        *(number, protocol, 0, _ALL_STATES),
+        *(source_port, destination_port, source, destination, index.to_bytes(4, sys.byteorder), _NO_COOKIE),
+    )
+    try:
+        with NetlinkSocket(NETLINK_SOCK_DIAG) as netlink:
+            answer = netlink.ask(_SOCK_DIAG_BY_FAMILY, request, "looking for a connection")
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    fields = _ANSWER.unpack_from(answer)
+    # One that listens, or is not connected, would have answered as well.
+    return fields[9] if fields[1] in _STATES else None
 
 
 def _connections(protocol: int, answers: Sequence[bytes]) -> Iterator[Connection]:

@@ -23,11 +23,15 @@ from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
 from hostfw.testing.lab_namespace import Namespace, inside, open_socket
 from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from hostfw.testing.lab_service import service
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
 AT_ONCE_S = 1.0
 """How long a packet may take, sent again by TCP included; the first that is sent again comes after 0.2 s."""
+
+AFTER_A_FLUSH_S = 3.0
+"""How long until the service has noticed, from the first packet that is denied."""
 
 ADDRESSES = {
     Family.V4: (socket.AF_INET, "192.0.2.1", "192.0.2.2"),
@@ -237,6 +241,19 @@ def test_a_flush_of_connection_tracking(talk: list[Conversation], hostfwctl: Hos
 
     # Nobody may begin what port 8080 and the host's own connections are.
     assert stand_still(talk) == [f"{family} {which}" for family in (4, 6) for which in ("in 8080", "out")]
+
+
+def test_the_service_notices_a_flush(
+    talk: list[Conversation], installation: Installation, host: Namespace, tmp_path: Path
+) -> None:
+    """The first packet that is denied of a connection that policy allows has it made known again."""
+    with service(installation, tmp_path / "log"):
+        assert stand_still(talk) == []
+        _flush(host)
+        allowed = [one for one in talk if one.name.endswith(("in 22", "udp"))]
+
+        assert stand_still(allowed, AFTER_A_FLUSH_S) == []
+        assert stand_still(talk) == [f"{family} {which}" for family in (4, 6) for which in ("in 8080", "out")]
 
 
 def test_forwarded_flows_go_on(routed_lab: Lab, tmp_path: Path) -> None:

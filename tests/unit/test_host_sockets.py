@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from hostfw.host.sockets import ConnectionState, TcpSocket, read_connections, read_tcp_sockets
+from hostfw.host.sockets import ConnectionState, TcpSocket, find_connection, read_connections, read_tcp_sockets
 from hostfw.model.values import Family
 
 _SO_COOKIE = 57
@@ -104,3 +104,25 @@ def test_connected_sockets_of_udp_are_listed() -> None:
         one = found[tcp_socket(client).cookie]
         assert (one.protocol, one.peer_port, one.inbound) == (17, server.getsockname()[1], False)
         assert tcp_socket(server).cookie not in found
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_one_connection_is_found_by_its_ends(
+    family: socket.AddressFamily, address: str, kind: socket.SocketKind
+) -> None:
+    """And by nothing else: not from another port, where a socket that waits for anybody would answer."""
+    version = Family.V4 if family == socket.AF_INET else Family.V6
+    with socket.socket(family, kind) as server, socket.socket(family, kind) as client:
+        server.bind((address, 0))
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        client.connect(server.getsockname()[:2])
+        number = int.from_bytes(socket.inet_pton(family, address), "big")
+        here, there = ((number, end.getsockname()[1]) for end in (client, server))
+        protocol = 6 if kind == socket.SOCK_STREAM else 17
+
+        assert find_connection(protocol, version, here, there, "lo") == tcp_socket(client).cookie
+        assert find_connection(protocol, version, there, (number, here[1] ^ 1), "lo") is None
+        assert find_connection(protocol, version, here, (number, there[1] ^ 1), "lo") is None
+        assert find_connection(protocol, version, here, there, "no-such-if") is None

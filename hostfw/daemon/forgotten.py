@@ -1,0 +1,94 @@
+"""Connections that connection tracking has forgotten, as after `conntrack -F`: noticed by a packet that is denied.
+
+A denied packet from the middle of a connection that a socket here belongs to says so. Then all connections of the host
+are looked at, and those that the policies in force allow are made known again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hostfw.audit.events import EventAction, PacketEvent
+from hostfw.audit.headers import Headers
+from hostfw.host.errors import HostError
+from hostfw.host.sockets import find_connection
+from hostfw.model.values import TCP, UDP, Direction, Family
+
+MOST_DENIED = 4096
+"""How many connections that policy denies are remembered, so that their packets are not looked into again."""
+PAUSE_S = 0.5
+"""How long until the connections are looked at again: one flush is met by the packets of many."""
+_RST_OR_SYN = 0x06
+
+Find = Callable[[Headers, Direction, str], int | None]
+"""The cookie of the connection that a packet is of, None where there is none."""
+
+
+class Forgotten:
+    """Notices connections that were forgotten, and has them made known again. Belongs to the event loop that runs now.
+
+    `relearn` makes known again what may be, and gives the cookies of that; `find` looks for the socket of a packet.
+    """
+
+    def __init__(
+        self, relearn: Callable[[], Awaitable[frozenset[int]]], find: Find, *, pause_s: float = PAUSE_S
+    ) -> None:
+        self._pause_s = pause_s
+        self._make_known = relearn
+        self._find = find
+        self._denied: set[int] = set()
+        self._heard: set[int] = set()
+        self._work: asyncio.Task[None] | None = None
+
+    def hear(self, event: PacketEvent) -> None:
+        """Take in an event of the log."""
+        if not _may_be_forgotten(event):
+            return
+        try:
+            cookie = self._find(event.packet, event.direction, event.interface)
+        except HostError:
+            # The peer sends it again.
+            return
+        if cookie is None or cookie in self._denied:
+            return
+        self._heard.add(cookie)
+        if self._work is None or self._work.done():
+            self._work = asyncio.get_running_loop().create_task(self._relearn())
+
+    def changed(self) -> None:
+        """Another generation is in force, which may allow what the one before did not."""
+        self._denied.clear()
+
+    def close(self) -> None:
+        """End what is under way."""
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _relearn(self) -> None:
+        while self._heard:
+            heard, self._heard = self._heard, set()
+            known = await self._make_known()
+            if len(self._denied) > MOST_DENIED:
+                self._denied.clear()
+            self._denied |= heard - known
+            await asyncio.sleep(self._pause_s)
+            self._heard -= self._denied
+
+
+def _may_be_forgotten(event: PacketEvent) -> bool:
+    """Tell if it is about a packet from the middle of a connection of this host."""
+    if event.action is not EventAction.DENY or (event.in_interface and event.out_interface):
+        return False
+    flags = event.packet.tcp_flags
+    in_the_middle = event.packet.protocol == TCP.number and flags is not None and not flags & _RST_OR_SYN
+    return in_the_middle or event.packet.protocol == UDP.number
+
+
+def find_socket(packet: Headers, direction: Direction, interface: str) -> int | None:
+    """The cookie of the connection of this host that a packet is of, None where there is none. Raises HostError."""
+    ends = (packet.source, packet.source_port), (packet.destination, packet.destination_port)
+    peer, local = ends if direction is Direction.INGRESS else reversed(ends)
+    match packet.family, packet.protocol, local, peer:
+        case Family() as family, int(protocol), (int() as here, int() as port), (int() as there, int() as far_port):
+            return find_connection(protocol, family, (here, port), (there, far_port), interface)
+        case _:
+            return None
