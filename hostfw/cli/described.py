@@ -25,8 +25,8 @@ from hostfw.model.resources import (
 )
 from hostfw.model.values import Direction, merge
 from hostfw.policy.address_book import AddressBook
-from hostfw.policy.bindings import in_group
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
+from hostfw.policy.interface_groups import in_group
 from hostfw.policy.labels import effective_labels
 from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.planned_directions import PROFILE_KIND

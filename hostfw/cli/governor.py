@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan
-from hostfw.policy.bindings import LOOPBACK
 
 NOBODY = "-"
 """Stands for the HostEndpoint where there is none."""

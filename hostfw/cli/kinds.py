@@ -160,6 +160,7 @@ def _entry(entry: InterfaceMatch) -> str:
         ("master", entry.master),
         ("addressIn", ",".join(map(str, entry.address_in)) or None),
         ("defaultRoute", None if entry.default_route is None else str(entry.default_route).lower()),
+        ("learned", ",".join(entry.learned) or None),
     )
     return " ".join(f"{name}={value}" for name, value in fields if value is not None)
 

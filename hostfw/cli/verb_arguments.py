@@ -12,6 +12,12 @@ from hostfw.cli.options import Output
 def validate(parser: ArgumentParser) -> None:
     """The arguments of `validate`."""
     _add_files(parser)
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help="say what it means on the host that `hostfwctl interfaces -o json` described (default: its text alone)",
+    )
     how = parser.add_mutually_exclusive_group()
     _add_output(how.add_argument, Output.TEXT, Output.JSON)
     how.add_argument("--annotate", action="store_true", help="print the files themselves, with the problems in place")

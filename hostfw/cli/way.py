@@ -12,9 +12,9 @@ from hostfw.cli.governor import NOBODY, governor
 from hostfw.cli.parser import closest
 from hostfw.cli.question import HOST, Address, Party, Question, QuestionError
 from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
-from hostfw.policy.bindings import LOOPBACK
 
 
 def _nets(*texts: str) -> tuple[Cidr, ...]:

@@ -8,6 +8,7 @@ from hostfw.compile.linear import Linear
 from hostfw.compile.memory import Compiled
 from hostfw.compile.outcomes import Outcomes
 from hostfw.compile.program import Program, Programs
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
 from hostfw.model.values import Direction, Family, PortRange
@@ -25,8 +26,6 @@ from hostfw.nft.objects import (
     Verdict,
     Vmap,
 )
-
-LOOPBACK = "lo"
 
 NEIGHBOUR_DISCOVERY_TYPES = PortRange(133, 136)
 """Router and neighbour solicitations and advertisements (RFC 4861), valid only with a hop limit of 255."""

@@ -23,6 +23,7 @@ from hostfw.model.values import FAMILIES, TCP, Family, address_text
 from hostfw.model.words import counted
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 from hostfw.nft.render import table_name
+from hostfw.policy.resolve import neighbour_problems
 
 _LOOPBACK = {Family.V4: 127, Family.V6: 1}
 """The first byte of an IPv4 loopback address, and the one of IPv6."""
@@ -72,6 +73,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
     yield from _unmet(patient)
     yield from _pending(patient)
     yield from _configuration(patient)
+    yield from _neighbours(patient)
     yield from _node(patient)
     yield from _lockout(patient)
     yield from _failsafes(patient)
@@ -166,6 +168,15 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
         for problem in patient.shrunk_feeds
         if problem.severity is Severity.WARNING
     )
+
+
+def _neighbours(patient: Patient) -> Iterator[Finding]:
+    """Entries of groups, expected and learned addresses that count for nothing, since a neighbour said them."""
+    inspected = patient.accepted or patient.inspected
+    if patient.facts is None or not inspected.is_valid:
+        return
+    for problem in neighbour_problems(inspected.resources, inspected.settings, patient.facts):
+        yield Finding(Check.CONFIGURATION, f"{problem.position}: {problem.message}", problem.hint)
 
 
 def _node(patient: Patient) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hostfw.engine.conflicts import conflicts
 from hostfw.host.surroundings import Surroundings, Unit
 from hostfw.model.findings import Check, Finding
+from hostfw.policy.wording import listed
 
 OWN_UNITS = {
     "hostfw-boot.service": "nothing protects the host from the boot on until the service runs",
@@ -42,6 +43,7 @@ def around(seen: Surroundings, log_group: int, *, service_reads: bool) -> Iterat
     yield from _iptables(seen)
     yield from (finding for unit in seen.units for finding in _unit(unit))
     yield from _versions(seen)
+    yield from _misread(seen)
     yield from _permissions(seen)
     if log_group in seen.readers and not service_reads:
         yield Finding(
@@ -91,6 +93,15 @@ def _own_unit(unit: Unit, lacking: str) -> Iterator[Finding]:
         yield Finding(Check.OWN_SERVICE, f"{unit.name} failed", f"`systemctl status {unit.name}` says why")
     elif unit.active != "active":
         yield Finding(Check.OWN_SERVICE, f"{unit.name} does not run: {lacking}", f"`systemctl start {unit.name}`")
+
+
+def _misread(seen: Surroundings) -> Iterator[Finding]:
+    if seen.misread:
+        yield Finding(
+            Check.INTERFACES,
+            f"pyroute2 sees {listed(seen.misread)} differently than hostfw does, and InterfaceGroups go by the latter",
+            "compare `hostfwctl interfaces -o json` with `ip -details address`, and report what differs",
+        )
 
 
 def _versions(seen: Surroundings) -> Iterator[Finding]:

@@ -12,13 +12,13 @@ from hostfw.engine.host import Host
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import InForce
 from hostfw.host.sockets import Connection
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, TCP
 from hostfw.model.words import counted
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Hook, Priority, base_chain_name
-from hostfw.policy.bindings import LOOPBACK
 from hostfw.policy.explain import explain
 
 WATCH_S = 2.0

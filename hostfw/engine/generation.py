@@ -7,11 +7,11 @@ from hostfw.compile.memory import Compiled
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.render import Texts, render
-from hostfw.policy.bindings import LOOPBACK
 from hostfw.policy.resolve import Resolving, resolve
 
 BOOT_ELEMENTS = 250_000

@@ -11,10 +11,10 @@ from itertools import chain, islice
 
 from hostfw.model.evidence import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
 from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, address_text, host_cidr
-from hostfw.policy.bindings import LOOPBACK
 
 _CLIENT_PORT = 49152
 """The first of the dynamic ports (RFC 6335): what a new connection may come from."""

@@ -11,18 +11,29 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from hostfw.host.listening import DATAGRAM_BYTES, ListeningSocket
-from hostfw.host.netlink import (
-    HEADER,
-    NETLINK_ROUTE,
-    NetlinkError,
-    attributes,
-    messages,
-    text_of,
-)
+from hostfw.host.netlink import HEADER, NETLINK_ROUTE, NetlinkError, messages
 from hostfw.host.nflog import interface_name
+from hostfw.host.rtnetlink import (
+    RT_TABLE_MAIN,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEXTHOP,
+    RTM_DELROUTE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWNEXTHOP,
+    RTM_NEWROUTE,
+    RTN_UNICAST,
+    Link,
+    LinkAddress,
+    parse_address_message,
+    parse_link,
+)
+from hostfw.model.values import Family
 
 RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 """Room for some 5,000 links that change at once."""
@@ -32,17 +43,11 @@ READ_DATAGRAMS = 256
 _WHAT = "listening to links"
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """RTMGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR and _IPV6_ROUTE."""
-_NEWLINK, _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 20, 21, 24, 25
-
-_IFINFOMSG = struct.Struct("=BxHiII")
-_IFF_UP = 0x1
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_WIRELESS, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_PROP_LIST = 3, 10, 11, 18, 27, 52
-_INFO_KIND = 1
-_IFADDRMSG = struct.Struct("=BBBBi")
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-
-_RT_TABLE_MAIN = 254
-_RTN_UNICAST = 1
+_NEXT_HOPS = 1 << 31
+"""RTNLGRP_NEXTHOP."""
+_ROUTE_CHANGES = (RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP)
+_COMPAT_MODE = Path("/proc/sys/net/ipv4/nexthop_compat_mode")
+"""Unless it is 0, the kernel tells of the routes whose next hop object changes (Linux 5.8, ip-sysctl)."""
 _SO_ATTACH_FILTER = 26
 
 
@@ -75,6 +80,12 @@ class LinkListener(Protocol):
         """Stop listening."""
 
 
+_Address = tuple[int, Family, int]
+"""Of an address: the index of its link, its family, and itself."""
+_Known = tuple[bool, int, int]
+"""What tells how an address came about: whether it has no end, its protocol, and the length of its network."""
+
+
 class LinkEvents(ListeningSocket):
     """Listens to the links, addresses and routes of the network namespace that the caller is in. Raises NetlinkError.
 
@@ -82,8 +93,8 @@ class LinkEvents(ListeningSocket):
     """
 
     def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
-        self._links: dict[int, _Link] = {}
-        self._addresses: set[_Address] = set()
+        self._links: dict[int, Link] = {}
+        self._addresses: dict[_Address, _Known] = {}
         try:
             super().__init__(NETLINK_ROUTE, receive_buffer_bytes, _join)
         except OSError as error:
@@ -101,73 +112,56 @@ class LinkEvents(ListeningSocket):
                 self._addresses.clear()
                 continue
             for _, (kind, _, payload) in messages(data):
-                if kind in (_NEWLINK, _DELLINK):
-                    interfaces |= self._link_changes(payload, gone=kind == _DELLINK)
-                elif kind in (_NEWADDR, _DELADDR):
-                    interfaces |= self._address_changes(payload, gone=kind == _DELADDR)
+                if kind in (RTM_NEWLINK, RTM_DELLINK):
+                    interfaces |= self._link_changes(parse_link(payload), gone=kind == RTM_DELLINK)
+                elif kind in (RTM_NEWADDR, RTM_DELADDR):
+                    interfaces |= self._address_changes(parse_address_message(payload), gone=kind == RTM_DELADDR)
                 else:
-                    routes |= kind in (_NEWROUTE, _DELROUTE)
+                    routes |= kind in _ROUTE_CHANGES
         return LinkNews(frozenset(interfaces), routes, missed)
 
-    def _link_changes(self, payload: bytes, *, gone: bool) -> frozenset[str]:
+    def _link_changes(self, now: Link | None, *, gone: bool) -> frozenset[str]:
         """The names, old and new, of a link that is not what it was."""
-        family, _, index, flags, _ = _IFINFOMSG.unpack_from(payload)
-        fields = attributes(payload, _IFINFOMSG.size)
-        # A bridge tells of its ports in a family of its own, and a wireless card of its search for networks.
-        if family != socket.AF_UNSPEC or _IFLA_WIRELESS in fields:
+        if now is None:
             return frozenset()
-        before = self._links.get(index)
+        before = self._links.get(now.index)
         if gone:
-            self._links.pop(index, None)
-            self._addresses = {address for address in self._addresses if address[0] != index}
-            return frozenset((text_of(fields.get(_IFLA_IFNAME, b"")),))
-        now = _link(fields, up=bool(flags & _IFF_UP))
+            self._links.pop(now.index, None)
+            self._addresses = {key: address for key, address in self._addresses.items() if key[0] != now.index}
+            return frozenset((now.name,))
         if before == now:
             return frozenset()
-        self._links[index] = now
+        self._links[now.index] = now
         return frozenset((now.name, before.name if before else now.name))
 
-    def _address_changes(self, payload: bytes, *, gone: bool) -> frozenset[str]:
+    def _address_changes(self, now: LinkAddress | None, *, gone: bool) -> frozenset[str]:
         """The name of the link whose addresses are not what they were."""
-        family, _, _, _, index = _IFADDRMSG.unpack_from(payload)
-        fields = attributes(payload, _IFADDRMSG.size)
-        address = (index, family, fields.get(_IFA_LOCAL) or fields.get(_IFA_ADDRESS, b""))
-        if not gone and address in self._addresses:
+        if now is None:
             return frozenset()
-        (self._addresses.discard if gone else self._addresses.add)(address)
-        link = self._links.get(index)
-        return frozenset((link.name if link else interface_name(index) or f"#{index}",))
-
-
-_Address = tuple[int, int, bytes]
-"""Of an address: the index of its link, its family, and itself."""
-
-
-class _Link(NamedTuple):
-    """What of a link `HostFacts` has, as the kernel tells it; kind, group and master in its own bytes."""
-
-    name: str
-    altnames: bytes
-    kind: bytes
-    group: bytes
-    master: bytes
-    up: bool
-
-
-def _link(fields: dict[int, bytes], *, up: bool) -> _Link:
-    return _Link(
-        text_of(fields.get(_IFLA_IFNAME, b"")),
-        fields.get(_IFLA_PROP_LIST, b""),
-        attributes(fields.get(_IFLA_LINKINFO, b"")).get(_INFO_KIND, b""),
-        fields.get(_IFLA_GROUP, b""),
-        fields.get(_IFLA_MASTER, b""),
-        up,
-    )
+        key = (now.index, now.family, now.address)
+        # Of the flags one says who set it; others come and go with duplicate detection.
+        known = (now.is_permanent, now.protocol, now.prefix_length)
+        if not gone and self._addresses.get(key) == known:
+            return frozenset()
+        if gone:
+            self._addresses.pop(key, None)
+        else:
+            self._addresses[key] = known
+        link = self._links.get(now.index)
+        return frozenset((link.name if link else interface_name(now.index) or f"#{now.index}",))
 
 
 def _join(sock: socket.socket) -> None:
     _attach_filter(sock)
-    sock.bind((0, _GROUPS))
+    sock.bind((0, _GROUPS | (0 if _routes_follow_next_hops() else _NEXT_HOPS)))
+
+
+def _routes_follow_next_hops() -> bool:
+    """Whether a next hop object that changes is told as a change of its routes."""
+    try:
+        return _COMPAT_MODE.read_text(encoding="ascii").strip() != "0"
+    except OSError:
+        return True
 
 
 def _attach_filter(sock: socket.socket) -> None:
@@ -175,7 +169,7 @@ def _attach_filter(sock: socket.socket) -> None:
 
     A program of socket(7)'s classic BPF over struct nlmsghdr and struct rtmsg. It loads in network byte order.
     """
-    new, deleted = (int.from_bytes(kind.to_bytes(2, sys.byteorder), "big") for kind in (_NEWROUTE, _DELROUTE))
+    new, deleted = (int.from_bytes(kind.to_bytes(2, sys.byteorder), "big") for kind in (RTM_NEWROUTE, RTM_DELROUTE))
     program = array("B")
     for code, if_true, if_false, value in (
         (_LOAD_U16, 0, 0, 4),  # nlmsg_type
@@ -184,9 +178,9 @@ def _attach_filter(sock: socket.socket) -> None:
         (_LOAD_U8, 0, 0, HEADER.size + 1),  # rtm_dst_len
         (_JUMP_EQUAL, 0, 5, 0),
         (_LOAD_U8, 0, 0, HEADER.size + 4),  # rtm_table
-        (_JUMP_EQUAL, 0, 3, _RT_TABLE_MAIN),
+        (_JUMP_EQUAL, 0, 3, RT_TABLE_MAIN),
         (_LOAD_U8, 0, 0, HEADER.size + 7),  # rtm_type
-        (_JUMP_EQUAL, 0, 1, _RTN_UNICAST),
+        (_JUMP_EQUAL, 0, 1, RTN_UNICAST),
         (_RETURN, 0, 0, DATAGRAM_BYTES),
         (_RETURN, 0, 0, 0),
     ):

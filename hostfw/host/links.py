@@ -1,40 +1,50 @@
-"""What is true of this host's network: interfaces, addresses and default routes, of the namespace we are in.
+"""The facts of this host's network: interfaces, addresses and default routes, of the namespace we are in.
 
-Links and addresses come through pyroute2 (0.7.2 of Debian 12 to 0.9 of Debian 13; imported late, it takes 100 ms).
-Routes are read raw: a router may have a million of them, and only the few to everywhere matter.
+A neighbour can write some of them. An address or a default route is an administrator's unless there is evidence that
+DHCP or a router advertisement made it:
+
+* an address that ends (no IFA_F_PERMANENT): DHCP's for IPv4, and for IPv6 where it has the whole length, as DHCPv6
+  gives single addresses (RFC 8415, 18.2.10.1); otherwise a router's. So is one that the kernel marks as of a router
+  advertisement (IFA_PROTO, Linux 5.18);
+* an address without an end that a DHCP client has leased for ever, which its lease file or a route of RTPROT_DHCP from
+  that address says;
+* an IPv6 address without an end whose prefix is on the link by a route of RTPROT_RA alone: networkd and NetworkManager
+  take advertisements themselves, and a router may advertise a prefix for ever;
+* a default route of RTPROT_DHCP or RTPROT_RA;
+* an IPv4 default route on a link with an address by DHCP whose protocol says nothing: dhclient's script and `ip route`
+  both write RTPROT_BOOT.
+
+Everything is read raw (`host.rtnetlink`), by one reader.
 """
 
 import os
 import socket
-import struct
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from typing import NamedTuple
 
-from hostfw.host.errors import HostError
-from hostfw.host.netlink import NETLINK_ROUTE, NetlinkSocket, attributes
+from hostfw.host.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.netlink import NETLINK_ROUTE, NetlinkSocket
 from hostfw.host.nftables import nft_version
+from hostfw.host.rtnetlink import (
+    IFA_F_NOPREFIXROUTE,
+    IFAPROT_KERNEL_RA,
+    RTPROT_DHCP,
+    RTPROT_RA,
+    RTPROT_STATIC,
+    Link,
+    LinkAddress,
+    Route,
+    read_addresses,
+    read_links,
+    read_routes,
+    with_hops,
+)
 from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.values import Cidr, host_cidr, parse_address
+from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
 
 LINK_GROUP_FILES = (Path("/etc/iproute2/group"), Path("/usr/share/iproute2/group"))
 """Where iproute2 names link groups: the first that exists (Debian 13 ships the second)."""
-
-_PATIENCE_S = 5.0
-"""For how long to try again: a hundred interfaces that come or go at once break into every dump until they are done."""
-_PAUSE_S = 0.01
-_IFF_UP = 0x1
-_IFF_LOOPBACK = 0x8
-_RTM_GETROUTE = 26
-_RT_TABLE_MAIN = 254
-_RTN_UNICAST = 1
-_RTA_OIF = 4
-_RTA_MULTIPATH = 9
-_RTMSG = struct.Struct("=8BI")
-_RTNEXTHOP = struct.Struct("=HBBi")
-_IFINDEX = struct.Struct("=i")
 
 
 def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
@@ -43,26 +53,9 @@ def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
     `node` is what the settings call it, otherwise its own name in lower case, as in Calico. `nft` is nft's version
     where it is known already; asking takes 5 ms. An interface that comes or goes meanwhile is in or out, whole.
     """
-    links, addresses = _links_and_addresses()
-    names = {link.index: link.name for link in links}
-    routed = _default_route_links()
-    interfaces = (
-        Interface(
-            name=link.name,
-            index=link.index,
-            altnames=link.altnames,
-            kind=link.kind,
-            link_group=link.group,
-            master=names.get(link.master),
-            addresses=addresses.get(link.index, ()),
-            default_route=link.index in routed,
-            up=link.up,
-        )
-        for link in links
-    )
     return HostFacts(
         node=socket.gethostname().lower() if node is None else node,
-        interfaces=tuple(sorted(interfaces, key=lambda interface: interface.name)),
+        interfaces=interfaces_of(_read(), endless_leases()),
         link_groups=link_groups(),
         kernel=os.uname().release,
         nft=nft_version() if nft is None else nft,
@@ -80,96 +73,122 @@ def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, in
     return ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """One message of a link dump."""
+class Network(NamedTuple):
+    """One reading of a namespace's network. `routes` are those that lead everywhere, and those of DHCP and RA."""
 
-    index: int
-    name: str
-    altnames: tuple[str, ...]
-    kind: str
-    group: int
-    master: int
-    up: bool
+    links: Sequence[Link] = ()
+    addresses: Sequence[LinkAddress] = ()
+    routes: Sequence[Route] = ()
 
 
-def _links_and_addresses() -> tuple[list[_Link], dict[int, tuple[Cidr, ...]]]:
-    """All links, and the addresses by link index."""
-    try:
-        from pyroute2 import IPRoute
-        from pyroute2.netlink.exceptions import NetlinkDumpInterrupted, NetlinkError
-    except ImportError as error:
-        raise HostError(f"interfaces cannot be read: {error}", "install the package python3-pyroute2") from error
-
-    for _ in _attempts():
-        try:
-            with IPRoute() as route:
-                return [_link(message) for message in route.get_links()], _by_link(route.get_addr())
-        except NetlinkDumpInterrupted:
-            continue
-        except (NetlinkError, OSError) as error:
-            raise HostError(f"the interfaces of this host cannot be read: {error}") from error
-    raise HostError("the interfaces of this host kept changing while they were read")
-
-
-def _attempts() -> Iterator[None]:
-    """A first try, and more with pauses between them as long as there is patience."""
-    deadline = monotonic() + _PATIENCE_S
-    yield
-    while monotonic() < deadline:
-        sleep(_PAUSE_S)
-        yield
-
-
-def _link(message: Any) -> _Link:  # noqa: ANN401  pyroute2 has no types on Debian 12
-    flags = int(message["flags"])
-    properties = message.get_attr("IFLA_PROP_LIST")
-    altnames = properties.get_attrs("IFLA_ALT_IFNAME") if properties else ()
-    return _Link(
-        index=int(message["index"]),
-        name=str(message.get_attr("IFLA_IFNAME")),
-        altnames=tuple(sorted(map(str, altnames))),
-        kind="loopback" if flags & _IFF_LOOPBACK else str(message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or ""),
-        group=int(message.get_attr("IFLA_GROUP") or 0),
-        master=int(message.get_attr("IFLA_MASTER") or 0),
-        up=bool(flags & _IFF_UP),
-    )
-
-
-def _by_link(messages: Iterable[Any]) -> dict[int, tuple[Cidr, ...]]:
+def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tuple[Interface, ...]:
+    """The interfaces of a reading, by name, with what a neighbour gave told apart."""
+    names = {link.index: link.name for link in network.links}
+    learned = _learned_addresses(network, names, leases)
     addresses: dict[int, set[Cidr]] = {}
-    for message in messages:
-        # Of a point-to-point link IFA_ADDRESS is the peer's and IFA_LOCAL ours; IPv6 gives IFA_LOCAL only there.
-        parsed = parse_address(str(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")))
-        if parsed:
-            addresses.setdefault(int(message["index"]), set()).add(host_cidr(*parsed))
-    return {index: tuple(sorted(cidrs)) for index, cidrs in addresses.items()}
+    for one in network.addresses:
+        addresses.setdefault(one.index, set()).add(host_cidr(one.family, one.address))
+    routed = _default_route_links(network, {(index, cidr.family) for index, cidr in learned})
+    found = (
+        Interface(
+            name=link.name,
+            index=link.index,
+            altnames=link.altnames,
+            kind=link.kind,
+            link_group=link.group,
+            master=names.get(link.master),
+            addresses=tuple(sorted(addresses.get(link.index, ()))),
+            default_route=link.index in routed,
+            up=link.up,
+            learned=tuple(
+                (cidr, learned[link.index, cidr])
+                for cidr in sorted(addresses.get(link.index, ()))
+                if (link.index, cidr) in learned
+            ),
+            default_route_learned=_unless_set(routed.get(link.index, frozenset())),
+        )
+        for link in network.links
+    )
+    return tuple(sorted(found, key=lambda interface: interface.name))
 
 
-def _default_route_links() -> frozenset[int]:
-    """The indexes of links that a default route of the main table leads to, in either family."""
+def _read() -> Network:
     with NetlinkSocket(NETLINK_ROUTE) as sock:
-        families = (socket.AF_INET, socket.AF_INET6)
-        return frozenset(index for family in families for index in _default_routes(sock, family))
+        routes = (route for family in FAMILIES for route in read_routes(sock, family, (RTPROT_DHCP, RTPROT_RA)))
+        return Network(read_links(sock), read_addresses(sock), with_hops(sock, routes))
 
 
-def _default_routes(sock: NetlinkSocket, family: int) -> Iterator[int]:
-    request = _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-    for message in sock.dump(_RTM_GETROUTE, request, "reading the routes"):
-        _, prefix_length, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(message)
-        if prefix_length == 0 and table == _RT_TABLE_MAIN and kind == _RTN_UNICAST:
-            fields = attributes(message, _RTMSG.size)
-            if _RTA_OIF in fields:
-                yield _IFINDEX.unpack(fields[_RTA_OIF])[0]
-            yield from _next_hops(fields.get(_RTA_MULTIPATH, b""))
+def _learned_addresses(
+    network: Network, names: dict[int, str], leases: Collection[EndlessLease]
+) -> dict[tuple[int, Cidr], Learned]:
+    """The addresses that a neighbour gave, by link and address, with how they came."""
+    by_dhcp_route = {
+        (hop.index, route.family, route.source)
+        for route in network.routes
+        if route.protocol == RTPROT_DHCP and route.source is not None
+        for hop in route.hops
+    }
+    advertised = [
+        (hop.index, Cidr(route.family, route.destination, route.prefix_length))
+        for route in network.routes
+        if route.protocol == RTPROT_RA and route.prefix_length
+        for hop in route.hops
+    ]
+    leased = {(lease.link, lease.family, lease.address) for lease in leases}
+    found: dict[tuple[int, Cidr], Learned] = {}
+    for one in network.addresses:
+        links = (one.index, names.get(one.index, ""))
+        if not one.is_permanent or one.protocol == IFAPROT_KERNEL_RA:
+            single = one.prefix_length == one.family.bits and one.protocol != IFAPROT_KERNEL_RA
+            how = Learned.DHCP if one.family is Family.V4 or single else Learned.RA
+        elif (one.index, one.family, one.address) in by_dhcp_route or any(
+            (link, one.family, one.address) in leased for link in links
+        ):
+            how = Learned.DHCP
+        elif one.flags & IFA_F_NOPREFIXROUTE and (one.index, _network(one)) in advertised:
+            how = Learned.RA
+        else:
+            continue
+        found[one.index, host_cidr(one.family, one.address)] = how
+    return found
 
 
-def _next_hops(data: bytes) -> Iterator[int]:
-    offset = 0
-    while offset + _RTNEXTHOP.size <= len(data):
-        length, _, _, index = _RTNEXTHOP.unpack_from(data, offset)
-        yield index
-        offset += max((length + 3) & ~3, _RTNEXTHOP.size)
+def _network(address: LinkAddress) -> Cidr:
+    return Cidr(address.family, address.address & mask_of(address.family, address.prefix_length), address.prefix_length)
+
+
+_Makers = frozenset[Learned | None]
+"""How the default routes to a link came about; None for an administrator."""
+
+
+def _default_route_links(network: Network, with_learned: set[tuple[int, Family]]) -> dict[int, _Makers]:
+    """The links that a default route of the main table leads to, in either family, with who made these routes."""
+    found: dict[int, _Makers] = {}
+    for route in network.routes:
+        if not route.is_default:
+            continue
+        for hop in route.hops:
+            maker = _maker(route, by_dhcp=(hop.index, Family.V4) in with_learned)
+            found[hop.index] = found.get(hop.index, frozenset()) | {maker}
+    return found
+
+
+def _maker(route: Route, *, by_dhcp: bool) -> Learned | None:
+    """How a default route came about; `by_dhcp` is whether its link has an IPv4 address by DHCP."""
+    match route.protocol:
+        case protocol if protocol == RTPROT_RA:
+            return Learned.RA
+        case protocol if protocol == RTPROT_DHCP:
+            return Learned.DHCP
+        case protocol if protocol < RTPROT_STATIC and route.family is Family.V4 and by_dhcp:
+            return Learned.DHCP
+        case _:
+            return None
+
+
+def _unless_set(makers: _Makers) -> tuple[Learned, ...]:
+    """How default routes came about, where no administrator made one of them."""
+    return () if None in makers else tuple(sorted(maker for maker in makers if maker is not None))
 
 
 def _group_lines(text: str) -> Iterator[tuple[str, int]]:

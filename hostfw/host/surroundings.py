@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostfw.host import systemd
+from hostfw.host import second_reader, systemd
 from hostfw.host.base_chains import OtherTable, read_noted_sets, read_others
 from hostfw.host.errors import HostError
 from hostfw.host.nflog import groups_with_reader
@@ -76,7 +76,7 @@ class Mode:
 class Surroundings:
     """All of it. `noted` are tables with sets that nft left notes in, `readers` the NFLOG groups that are read.
 
-    `unseen` says in sentences what could not be looked at.
+    `unseen` says in sentences what could not be looked at; `misread` are interfaces that pyroute2 sees differently.
     """
 
     others: tuple[OtherTable, ...] = ()
@@ -89,6 +89,7 @@ class Surroundings:
     readers: frozenset[int] = frozenset()
     tracking: Tracking | None = None
     unseen: tuple[str, ...] = ()
+    misread: tuple[str, ...] = ()
 
 
 def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surroundings:
@@ -96,8 +97,13 @@ def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surro
     others: tuple[OtherTable, ...] = ()
     noted: tuple[str, ...] = ()
     unseen: list[str] = []
+    misread: tuple[str, ...] = ()
     try:
         others, noted = read_others(), read_noted_sets()
+    except HostError as error:
+        unseen.append(error.message)
+    try:
+        misread = second_reader.differences()
     except HostError as error:
         unseen.append(error.message)
     return Surroundings(
@@ -111,6 +117,7 @@ def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surro
         groups_with_reader(),
         tracking(),
         tuple(unseen),
+        misread,
     )
 
 

@@ -1,8 +1,9 @@
 """What is true of one host: the only input of a ruleset besides what a person wrote."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from hostfw.model.values import Cidr
+from hostfw.model.values import Cidr, Learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,9 @@ class Interface:
     """A network interface as the kernel reports it.
 
     `kind` is IFLA_INFO_KIND ("veth", "bridge", ...; "loopback" for lo, "" for hardware). `link_group` is IFLA_GROUP.
-    `addresses` are host prefixes (the assigned addresses themselves, without their network's length).
+    `addresses` are host prefixes (the assigned addresses themselves, without their network's length). `learned` are
+    those of them that a neighbour gave, with how; the others an administrator set. `default_route` is whether a default
+    route leads to the interface, and `default_route_learned` how it came about where no administrator set one.
     """
 
     name: str
@@ -22,6 +25,18 @@ class Interface:
     addresses: tuple[Cidr, ...] = ()
     default_route: bool = False
     up: bool = True
+    learned: tuple[tuple[Cidr, Learned], ...] = ()
+    default_route_learned: tuple[Learned, ...] = ()
+
+    def addresses_of(self, believed: Collection[Learned]) -> tuple[Cidr, ...]:
+        """The addresses that an administrator set, and those that came in one of the believed ways."""
+        doubted = {cidr for cidr, how in self.learned if how not in believed}
+        return tuple(cidr for cidr in self.addresses if cidr not in doubted) if doubted else self.addresses
+
+    def has_default_route(self, believed: Collection[Learned]) -> bool:
+        """Whether an administrator set a default route to it, or one came about in one of the believed ways."""
+        how = self.default_route_learned
+        return self.default_route and (not how or any(one in believed for one in how))
 
 
 @dataclass(frozen=True, slots=True)

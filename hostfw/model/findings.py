@@ -13,6 +13,7 @@ class Check(StrEnum):
     PENDING = "pending-confirmation"
     CONFIGURATION = "configuration"
     NODE = "node"
+    INTERFACES = "interfaces"
     LOCKOUT = "lockout"
     FAILSAFE = "failsafe"
     FEED = "feed"

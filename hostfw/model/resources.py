@@ -12,7 +12,7 @@ from pathlib import PurePath
 from hostfw.model.cidr_set import Cidrs
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
 
 CALICO_V3 = "projectcalico.org/v3"
 HOSTFW_V1 = "hostfw.io/v1"
@@ -162,6 +162,7 @@ class HostEndpoint:
     ports: tuple[EndpointPort, ...] = ()
     interface_group_position: Position = NOWHERE
     profile_positions: tuple[Position, ...] = ()
+    learned: tuple[Learned, ...] = ()
 
     def is_of(self, node: str) -> bool:
         """Whether the endpoint governs interfaces of a host of that name."""
@@ -224,7 +225,8 @@ class InterfaceMatch:
     """One entry of an InterfaceGroup; every field that is set must hold.
 
     `name` is a glob over the name and the alternative names; `link_group` a number or a name of
-    /etc/iproute2/group; `address_in` holds if any address of the interface lies in any of the prefixes.
+    /etc/iproute2/group; `address_in` holds if any address of the interface lies in any of the prefixes. Of addresses
+    and default routes those count that an administrator set, and those that came in a way of `learned`.
     """
 
     name: str | None = None
@@ -234,6 +236,7 @@ class InterfaceMatch:
     address_in: tuple[Cidr, ...] = ()
     default_route: bool | None = None
     position: Position = NOWHERE
+    learned: tuple[Learned, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

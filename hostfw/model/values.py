@@ -38,6 +38,13 @@ class Direction(StrEnum):
         return "in" if self is Direction.INGRESS else "out"
 
 
+class Learned(StrEnum):
+    """How a host comes by a fact that its neighbours say: a DHCP server, or a router advertisement."""
+
+    DHCP = "dhcp"
+    RA = "ra"
+
+
 class Action(StrEnum):
     """The action of a policy rule, spelled as in `projectcalico.org/v3`."""
 

@@ -12,21 +12,27 @@ any other for `*` and for expectedIPs as well, as in Calico.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.facts import HostFacts
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Binding
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch
+from hostfw.model.resources import HostEndpoint, InterfaceGroup
 from hostfw.model.settings import Loopback
-from hostfw.model.values import address_text
+from hostfw.model.values import Cidr, address_text
+from hostfw.policy.interface_groups import (
+    Disbelieved,
+    HostIndex,
+    disbelieved,
+    disbelieved_addresses,
+    members_of,
+)
 from hostfw.policy.wording import listed
 
 WILDCARD = "*"
-LOOPBACK = "lo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Claim(NamedTuple):
     interface: str
     endpoint: HostEndpoint
     reason: str
+    is_wildcard: bool = False
 
 
 def bind(
@@ -62,24 +69,29 @@ def bind(
     every host has `lo`, so nobody has looked.
     """
     in_order = sorted(endpoints, key=lambda e: e.metadata.name)
-    matched = _members_of_groups(in_order, groups, facts)
+    host = HostIndex(facts)
+    named = {endpoint.interface_group for endpoint in in_order}
+    used = [group for group in groups if group.metadata.name in named]
+    matched = {group.metadata.name: members_of(group, host) for group in used}
     claims: defaultdict[str, list[Claim]] = defaultdict(list)
+    wildcards: list[Claim] = []
     problems: list[Problem] = []
     for endpoint in in_order:
-        claimed = [c for c in _claims(endpoint, matched, facts) if _may_govern(c, loopback)]
-        problems.extend(_claim_problems(endpoint, claimed, facts))
+        claimed = [c for c in _claims(endpoint, matched, host) if _may_govern(c, loopback)]
+        problems.extend(_claim_problems(endpoint, claimed, host))
         for claim in claimed:
-            if is_safe_name(claim.interface) or claim.interface == WILDCARD:
+            if claim.is_wildcard:
+                wildcards.append(claim)
+            elif is_safe_name(claim.interface):
                 claims[claim.interface].append(claim)
-    problems.extend(_unknown_link_groups(in_order, groups, facts))
-    problems.extend(_lost_claims(claims))
+    problems.extend(_unknown_link_groups(used, host))
+    problems.extend(disbelieved_problems(used, in_order, host))
+    problems.extend(_lost_claims((*claims.values(), *filter(None, (wildcards,)))))
 
-    wildcards = claims.pop(WILDCARD, [])
     if wildcards and loopback is Loopback.POLICED and LOOPBACK not in claims:
-        claims[LOOPBACK] = [wildcards[0]._replace(interface=LOOPBACK, reason="interfaceName *, loopback: policed")]
-    present = {i.name for i in facts.interfaces}
+        claims[LOOPBACK] = [Claim(LOOPBACK, wildcards[0].endpoint, "interfaceName *, loopback: policed")]
     bindings = tuple(
-        Binding(name, won[0].endpoint.metadata.name, won[0].reason, present=name in present)
+        Binding(name, won[0].endpoint.metadata.name, won[0].reason, present=name in host.names)
         for name, won in sorted(claims.items())
     )
     return Bindings(bindings, wildcards[0].endpoint.metadata.name if wildcards else None), tuple(problems)
@@ -98,91 +110,98 @@ def is_safe_name(interface: str) -> bool:
     )
 
 
-def in_group(group: InterfaceGroup, interface: Interface, facts: HostFacts) -> bool:
-    """Whether an interface is in an InterfaceGroup: any entry of `match` holds and none of `except`.
+def disbelieved_problems(
+    groups: Iterable[InterfaceGroup], endpoints: Sequence[HostEndpoint], host: HostIndex
+) -> Iterator[Problem]:
+    """Warnings about entries and expectedIPs that match nothing because what they ask for came from a neighbour.
 
-    Of the entries of `match` only those that say so count for `lo`.
+    Of the groups those count that an endpoint names.
     """
-    numbers = dict(facts.link_groups)
-    entries = (m for m in group.match if interface.name != LOOPBACK or m.name == LOOPBACK or m.kind == "loopback")
-    return any(_holds(m, interface, numbers) for m in entries) and not any(
-        _holds(m, interface, numbers) for m in group.except_
-    )
+    named = {endpoint.interface_group for endpoint in endpoints}
+    for group in groups:
+        for entry in group.match if group.metadata.name in named else ():
+            found = disbelieved(entry, host)
+            if found is not None:
+                yield Problem(
+                    entry.position,
+                    f"no interface matches this entry: {listed(found.facts)}, and a neighbour may say that",
+                    expected="addresses and default routes that an administrator set",
+                    hint=f"add {found.believing} if it is to decide all the same",
+                    severity=Severity.WARNING,
+                )
+    for endpoint in endpoints:
+        doubted = _disbelieved_expectation(endpoint, host)
+        if doubted is not None:
+            yield _warning(
+                endpoint,
+                f'HostEndpoint "{endpoint.metadata.name}" governs nothing now: {listed(doubted.facts)}, '
+                "and a neighbour may say that",
+                expected="expectedIPs that an administrator set",
+                hint=f"give an interfaceName, or add {doubted.believing} if it is to decide all the same",
+            )
 
 
-def _holds(entry: InterfaceMatch, interface: Interface, numbers: Mapping[str, int]) -> bool:
-    if entry.name is not None and not any(fnmatchcase(n, entry.name) for n in (interface.name, *interface.altnames)):
-        return False
-    if entry.kind is not None and interface.kind != entry.kind:
-        return False
-    if entry.link_group is not None:
-        number = numbers.get(entry.link_group) if isinstance(entry.link_group, str) else entry.link_group
-        if interface.link_group != number:
-            return False
-    if entry.master is not None and interface.master != entry.master:
-        return False
-    if entry.address_in and not any(
-        prefix.family is address.family and prefix.contains(address.address)
-        for prefix in entry.address_in
-        for address in interface.addresses
-    ):
-        return False
-    return entry.default_route is None or interface.default_route == entry.default_route
+def _disbelieved_expectation(endpoint: HostEndpoint, host: HostIndex) -> Disbelieved | None:
+    """Why no interface has an expected address of an endpoint that is bound by them: a neighbour gave it."""
+    if not _is_bound_by_address(endpoint):
+        return None
+    wanted = frozenset(endpoint.expected_ips)
+    holders = {one.name: one for cidr in endpoint.expected_ips for one in host.holders(cidr)}
+    if any(not wanted.isdisjoint(one.addresses_of(endpoint.learned)) for one in holders.values()):
+        return None
+    found = [disbelieved_addresses(one, endpoint.learned, wanted) for one in holders.values()]
+    return next((one for one in found if one is not None), None)
 
 
-def _members_of_groups(
-    endpoints: Iterable[HostEndpoint], groups: Iterable[InterfaceGroup], facts: HostFacts
-) -> dict[str, tuple[str, ...]]:
-    named = {e.interface_group for e in endpoints}
-    return {
-        group.metadata.name: tuple(sorted(i.name for i in facts.interfaces if in_group(group, i, facts)))
-        for group in groups
-        if group.metadata.name in named
-    }
+def _is_bound_by_address(endpoint: HostEndpoint) -> bool:
+    return endpoint.interface_name is None and endpoint.interface_group is None
 
 
-def _claims(endpoint: HostEndpoint, matched: Mapping[str, tuple[str, ...]], facts: HostFacts) -> Iterator[Claim]:
+def _claims(endpoint: HostEndpoint, matched: Mapping[str, tuple[str, ...]], host: HostIndex) -> Iterator[Claim]:
     if endpoint.interface_name is not None:
-        yield Claim(endpoint.interface_name, endpoint, f"interfaceName {endpoint.interface_name}")
+        name = endpoint.interface_name
+        yield Claim(name, endpoint, f"interfaceName {name}", is_wildcard=name == WILDCARD)
     elif endpoint.interface_group is not None:
         for name in matched[endpoint.interface_group]:
             yield Claim(name, endpoint, f"interfaceGroup {endpoint.interface_group}")
     else:
-        expected = frozenset(endpoint.expected_ips)
-        for interface in facts.interfaces:
-            held = next((a for a in sorted(interface.addresses) if a in expected), None)
-            if held is not None:
-                yield Claim(interface.name, endpoint, f"expectedIPs {address_text(held.family, held.address)}")
+        held: dict[str, Cidr] = {}
+        for cidr in sorted(endpoint.expected_ips):
+            for interface in host.holders(cidr):
+                if cidr in interface.addresses_of(endpoint.learned):
+                    held.setdefault(interface.name, cidr)
+        for name, cidr in sorted(held.items()):
+            yield Claim(name, endpoint, f"expectedIPs {address_text(cidr.family, cidr.address)}")
 
 
 def _may_govern(claim: Claim, loopback: Loopback) -> bool:
     """Whether a claim stands: an address on `lo` says nothing about `lo`, unless Calico's ways are asked for."""
-    by_address = claim.endpoint.interface_name is None and claim.endpoint.interface_group is None
+    by_address = _is_bound_by_address(claim.endpoint)
     return claim.interface != LOOPBACK or loopback is Loopback.POLICED or not by_address
 
 
-def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], facts: HostFacts) -> Iterator[Problem]:
+def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], host: HostIndex) -> Iterator[Problem]:
     who = f'HostEndpoint "{endpoint.metadata.name}"'
     for claim in claimed:
-        if claim.interface != WILDCARD and not is_safe_name(claim.interface):
+        if not claim.is_wildcard and not is_safe_name(claim.interface):
             yield _warning(
                 endpoint,
                 f"{who} cannot govern the interface {claim.interface!r}: nftables cannot match its name",
                 expected='a name of printable ASCII without " and \\ and without * at its end',
                 hint="rename the interface; until then it is treated as one that no HostEndpoint names",
             )
-    if not facts.interfaces:
+    if not host.names:
         return
     if endpoint.interface_name is not None:
-        if endpoint.interface_name != WILDCARD and facts.interface(endpoint.interface_name) is None:
-            yield _absent(endpoint, endpoint.interface_name, facts)
+        if endpoint.interface_name != WILDCARD and endpoint.interface_name not in host.names:
+            yield _absent(endpoint, endpoint.interface_name, host)
     elif endpoint.interface_group is not None and not claimed:
         yield _warning(
             endpoint,
             f'{who} governs nothing now: the InterfaceGroup "{endpoint.interface_group}" has no interface of this host',
-            expected=_interfaces_text(facts),
+            expected=host.all_names,
         )
-    elif not claimed:
+    elif not claimed and _disbelieved_expectation(endpoint, host) is None:
         yield _warning(
             endpoint,
             f"{who} governs nothing now: no interface of this host has one of its expectedIPs",
@@ -190,29 +209,26 @@ def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], facts: HostFac
         )
 
 
-def _absent(endpoint: HostEndpoint, name: str, facts: HostFacts) -> Problem:
-    alternative = next((i.name for i in facts.interfaces if name in i.altnames), None)
+def _absent(endpoint: HostEndpoint, name: str, host: HostIndex) -> Problem:
+    alternative = host.by_altname.get(name)
     hint = "its policy applies as soon as the interface appears"
     if alternative is not None:
-        hint = f'"{name}" is an alternative name of "{alternative}", and rules match the name itself'
+        hint = f'"{name}" is an alternative name of "{alternative.name}", and rules match the name itself'
     return _warning(
         endpoint,
         f'HostEndpoint "{endpoint.metadata.name}" names the interface "{name}", which this host does not have',
-        expected=_interfaces_text(facts),
+        expected=host.all_names,
         hint=hint,
     )
 
 
-def _unknown_link_groups(
-    endpoints: Iterable[HostEndpoint], groups: Iterable[InterfaceGroup], facts: HostFacts
-) -> Iterator[Problem]:
-    if not facts.interfaces:
+def _unknown_link_groups(groups: Iterable[InterfaceGroup], host: HostIndex) -> Iterator[Problem]:
+    if not host.names:
         return
-    known = dict(facts.link_groups)
-    named = {e.interface_group for e in endpoints}
+    known = host.link_groups
     for group in groups:
         for entry in (*group.match, *group.except_):
-            if group.metadata.name in named and isinstance(entry.link_group, str) and entry.link_group not in known:
+            if isinstance(entry.link_group, str) and entry.link_group not in known:
                 such_as = f" such as {listed(known)}" if known else ""
                 yield Problem(
                     entry.position,
@@ -222,9 +238,9 @@ def _unknown_link_groups(
                 )
 
 
-def _lost_claims(claims: Mapping[str, list[Claim]]) -> Iterator[Problem]:
+def _lost_claims(claims: Iterable[list[Claim]]) -> Iterator[Problem]:
     lost: defaultdict[tuple[str, str], list[Claim]] = defaultdict(list)
-    for contenders in claims.values():
+    for contenders in claims:
         winner, *losers = contenders
         for loser in losers:
             lost[winner.endpoint.metadata.name, loser.endpoint.metadata.name].append(loser)
@@ -240,7 +256,3 @@ def _lost_claims(claims: Mapping[str, list[Claim]]) -> Iterator[Problem]:
 def _warning(endpoint: HostEndpoint, message: str, *, expected: str = "", hint: str = "") -> Problem:
     position = endpoint.metadata.position if endpoint.interface_group is None else endpoint.interface_group_position
     return Problem(position, message, expected=expected, hint=hint, severity=Severity.WARNING)
-
-
-def _interfaces_text(facts: HostFacts) -> str:
-    return f"one of {listed(i.name for i in facts.interfaces)}"

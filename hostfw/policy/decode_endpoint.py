@@ -10,25 +10,26 @@ from hostfw.model.resources import (
     InterfaceMatch,
     Metadata,
 )
+from hostfw.model.values import Learned
 from hostfw.policy.decode_metadata import formed_name, required_name
 from hostfw.policy.decode_nets import address, net_or_address, set_net
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import each, protocol
-from hostfw.policy.fields import Reader, Shape, boolean, described, fields, given, integer, items, quoted, text
+from hostfw.policy.fields import Reader, Shape, boolean, choice, described, fields, given, integer, items, quoted, text
 from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
 from hostfw.policy.refused import NETWORK_SET_FIELDS
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 
 ENDPOINT_SHAPE = Shape(
     "the spec of a HostEndpoint",
-    frozenset(("node", "interfaceName", "interfaceGroup", "expectedIPs", "profiles", "ports")),
+    frozenset(("node", "interfaceName", "interfaceGroup", "expectedIPs", "profiles", "ports", "learned")),
 )
 ENDPOINT_PORT_SHAPE = Shape("a named port", frozenset(("name", "protocol", "port")))
 NETWORK_SET_SHAPE = Shape("the spec of a GlobalNetworkSet", frozenset(("nets",)), NETWORK_SET_FIELDS)
 GROUP_SHAPE = Shape("the spec of an InterfaceGroup", frozenset(("match", "except")))
 MATCH_SHAPE = Shape(
     "an entry of an InterfaceGroup",
-    frozenset(("name", "kind", "linkGroup", "master", "addressIn", "defaultRoute")),
+    frozenset(("name", "kind", "linkGroup", "master", "addressIn", "defaultRoute", "learned")),
 )
 
 
@@ -49,6 +50,7 @@ def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpo
         ports=each(reader, items(reader, found.get("ports"), "ports"), "ports", _endpoint_port),
         interface_group_position=reader.at(group_node) if group_node is not None else NOWHERE,
         profile_positions=tuple(position for _, position in named),
+        learned=learned(reader, found.get("learned"), "learned"),
     )
     if name_node is not None and group_node is not None:
         reader.report(group_node, "interfaceGroup and interfaceName are both given", "one of the two")
@@ -116,10 +118,16 @@ def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
         address_in=each(reader, items(reader, found.get("addressIn"), "addressIn"), "addressIn", net_or_address),
         default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute"),
         position=reader.at(node),
+        learned=learned(reader, found.get("learned"), "learned"),
     )
     # A field that is null, or an empty list, is as good as none.
-    if match == InterfaceMatch(position=match.position) and len(reader.problems) == before:
-        reader.report(node, "this entry has no condition, so it would hold for every interface", "at least one field")
+    if len(reader.problems) == before:
+        if match == InterfaceMatch(position=match.position, learned=match.learned):
+            expected = "at least one field that is a condition"
+            reader.report(node, "this entry has no condition, so it would hold for every interface", expected)
+        elif match.learned and not match.address_in and match.default_route is None:
+            message = "learned is given in an entry that asks for no address and no default route"
+            reader.report(found["learned"], message, "addressIn or defaultRoute beside it", "leave it out")
     return match
 
 
@@ -130,6 +138,21 @@ def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:
         return value
     reader.report(node, f"{name} is {quoted(value)}", "a word without blanks or '/'")
     return None
+
+
+LEARNED = {how.value: how for how in Learned}
+
+
+def learned(reader: Reader, node: Node | None, what: str) -> tuple[Learned, ...]:
+    """The ways in which a neighbour gave what counts, each once."""
+    found: list[Learned] = []
+    for item in items(reader, node, what):
+        how = choice(reader, item, f"an item of {what}", LEARNED)
+        if how in found:
+            reader.report(item, f"{what} has {how} twice", "each once")
+        elif how is not None:
+            found.append(how)
+    return tuple(sorted(found))
 
 
 LAST_LINK_GROUP = 2**32 - 1

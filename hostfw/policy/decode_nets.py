@@ -35,7 +35,13 @@ def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
 
 
 def address(reader: Reader, node: Node, what: str) -> Cidr | None:
-    """A bare address, as a host prefix."""
+    """A bare address that packets can carry, as a host prefix."""
+    cidr = any_address(reader, node, what)
+    return None if cidr is None else _unless_mapped(reader, node, what, cidr)
+
+
+def any_address(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """A bare address as an interface may have it, as a host prefix."""
     value = text(reader, node, f"an item of {what}")
     if value is None:
         return None
@@ -44,7 +50,7 @@ def address(reader: Reader, node: Node, what: str) -> Cidr | None:
         hint = "leave out the length" if parse_cidr(value) else ""
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
-    return _unless_mapped(reader, node, what, host_cidr(*parsed))
+    return host_cidr(*parsed)
 
 
 def loose_cidr(value: str) -> Cidr | None:

@@ -85,6 +85,7 @@ def _endpoint(endpoint: HostEndpoint) -> Mapping[str, object]:
         "ports": [
             {"name": port.name, "protocol": _protocol(port.protocol), "port": port.port} for port in endpoint.ports
         ],
+        "learned": [how.value for how in endpoint.learned],
     }
 
 
@@ -97,6 +98,7 @@ def _interfaces(entry: InterfaceMatch) -> Document:
             "master": entry.master,
             "addressIn": _texts(entry.address_in),
             "defaultRoute": entry.default_route,
+            "learned": [how.value for how in entry.learned],
         }
     )
 

@@ -17,11 +17,11 @@ from itertools import chain
 
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, Verdict
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, NeighbourDiscovery, Settings, Unmanaged
 from hostfw.model.values import Direction, Family
-from hostfw.policy.bindings import LOOPBACK
 from hostfw.policy.evaluation import Place, policy_steps, tier_steps
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))

@@ -8,6 +8,12 @@ nft: 1.0.6
 linkGroups: {dmz: 7}
 interfaces:
 - {name: eth0, index: 2, altnames: [enp3s0], addresses: [192.0.2.10, "2001:db8::10"], defaultRoute: true, up: true}
+- name: eth1
+  index: 4
+  addresses: [10.1.2.3]
+  learned: {dhcp: [10.1.2.3]}
+  defaultRoute: true
+  defaultRouteLearned: [dhcp]
 - {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
 """
 
@@ -16,8 +22,9 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.sources import Source
-from hostfw.model.values import address_text
-from hostfw.policy.decode_nets import address
+from hostfw.model.values import Cidr, Learned, address_text
+from hostfw.policy.decode_endpoint import LEARNED, learned
+from hostfw.policy.decode_nets import any_address
 from hostfw.policy.decode_values import each
 from hostfw.policy.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
 from hostfw.policy.yaml_nodes import Mapping, Node, documents
@@ -29,8 +36,23 @@ _FACTS = Shape(
 )
 _INTERFACE = Shape(
     "an interface",
-    frozenset(("name", "index", "altnames", "kind", "linkGroup", "master", "addresses", "defaultRoute", "up")),
+    frozenset(
+        (
+            "name",
+            "index",
+            "altnames",
+            "kind",
+            "linkGroup",
+            "master",
+            "addresses",
+            "learned",
+            "defaultRoute",
+            "defaultRouteLearned",
+            "up",
+        )
+    ),
 )
+_LEARNED = Shape("learned", frozenset(LEARNED))
 
 _LAST_INDEX = 2**31 - 1
 _LAST_LINK_GROUP = 2**32 - 1
@@ -68,7 +90,13 @@ def _interface_document(interface: Interface) -> dict[str, object]:
         "linkGroup": interface.link_group,
         "master": interface.master,
         "addresses": [address_text(cidr.family, cidr.address) for cidr in interface.addresses],
+        "learned": {
+            how.value: [address_text(c.family, c.address) for c, by in interface.learned if by is how]
+            for how in Learned
+            if any(by is how for _, by in interface.learned)
+        },
         "defaultRoute": interface.default_route,
+        "defaultRouteLearned": [how.value for how in interface.default_route_learned],
         "up": interface.up,
     }
 
@@ -125,6 +153,8 @@ def _interface(reader: Reader, node: Node) -> Interface:
         for name in ("name", "index"):
             if name not in found:
                 reader.report(node, f"{name} is missing", "the name and index of the interface")
+    addresses = each(reader, items(reader, found.get("addresses"), "addresses"), "addresses", any_address)
+    default_route = boolean(reader, found.get("defaultRoute"), "defaultRoute") or False
     return Interface(
         name=_word(reader, found, "name") or "",
         index=integer(reader, found.get("index"), "index", 1, _LAST_INDEX) or 0,
@@ -132,10 +162,36 @@ def _interface(reader: Reader, node: Node) -> Interface:
         kind=_text(reader, found, "kind"),
         link_group=integer(reader, found.get("linkGroup"), "linkGroup", 0, _LAST_LINK_GROUP) or 0,
         master=_word(reader, found, "master"),
-        addresses=each(reader, items(reader, found.get("addresses"), "addresses"), "addresses", address),
-        default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute") or False,
+        addresses=addresses,
+        default_route=default_route,
         up=boolean(reader, found.get("up"), "up") is not False,
+        learned=_learned_addresses(reader, found.get("learned"), frozenset(addresses)),
+        default_route_learned=_learned_route(reader, found.get("defaultRouteLearned"), default_route=default_route),
     )
+
+
+def _learned_addresses(
+    reader: Reader, node: Node | None, addresses: frozenset[Cidr]
+) -> tuple[tuple[Cidr, Learned], ...]:
+    """The addresses that a neighbour gave, with how; each is one of the interface."""
+    found: dict[Cidr, Learned] = {}
+    for word, listed in fields(reader, node, _LEARNED).items():
+        for item in items(reader, listed, f"learned.{word}"):
+            cidr = any_address(reader, item, f"learned.{word}")
+            if cidr is not None and cidr not in addresses:
+                reader.report(item, f"learned.{word} has {address_text(cidr.family, cidr.address)}", "one of addresses")
+            elif cidr in found:
+                reader.report(item, f"learned has {address_text(cidr.family, cidr.address)} twice", "each once")
+            elif cidr is not None:
+                found[cidr] = LEARNED[word]
+    return tuple(sorted(found.items()))
+
+
+def _learned_route(reader: Reader, node: Node | None, *, default_route: bool) -> tuple[Learned, ...]:
+    ways = learned(reader, node, "defaultRouteLearned")
+    if node is not None and ways and not default_route:
+        reader.report(node, "defaultRouteLearned is given without a default route", "defaultRoute: true")
+    return ways
 
 
 def _text(reader: Reader, found: dict[str, Node], name: str) -> str:

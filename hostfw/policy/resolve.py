@@ -9,15 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hostfw.model.facts import HostFacts
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
-from hostfw.model.values import Cidr, Direction
+from hostfw.model.values import Cidr, Direction, Family
 from hostfw.policy.address_book import AddressBook
-from hostfw.policy.bindings import LOOPBACK, Bindings, bind
+from hostfw.policy.bindings import Bindings, bind, disbelieved_problems
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
+from hostfw.policy.interface_groups import HostIndex, disbelieved_addresses
 from hostfw.policy.labels import effective_labels
 from hostfw.policy.memory import ByResource
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
@@ -62,8 +64,22 @@ def resolve(
         for one, into, out in zip(governing, ingress, egress, strict=True)
     )
     plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard)
-    warnings = (*_node_problems(resources, local, node), *_untracked_problems(resources, governing, profiles))
+    unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
+    warnings = (
+        *_node_problems(resources, local, node),
+        *_untracked_problems(resources, governing, profiles),
+        *unlearned,
+    )
     return plan, in_order((*problems, *warnings))
+
+
+def neighbour_problems(resources: Resources, settings: Settings, facts: HostFacts) -> tuple[Problem, ...]:
+    """Of the warnings of `resolve` those about what matches nothing because a neighbour said it."""
+    node = (settings.node or facts.node).lower()
+    local = tuple(e for e in resources.endpoints if e.is_of(node))
+    bound, _ = bind(local, resources.interface_groups, settings.loopback, facts)
+    unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
+    return in_order((*disbelieved_problems(resources.interface_groups, local, HostIndex(facts)), *unlearned))
 
 
 def _address_book(resources: Resources, profiles: Mapping[str, Profile], memory: Resolving) -> AddressBook:
@@ -106,12 +122,10 @@ def _governing(local: Sequence[HostEndpoint], bound: Bindings, loopback: Loopbac
 
 def _with_learned_addresses(resources: Resources, bound: Bindings, facts: HostFacts) -> Resources:
     """The resources, the addresses of interfaces being expectedIPs of the HostEndpoints that govern them."""
-    governs = {binding.interface: binding.endpoint for binding in bound.bindings}
+    believed = {endpoint.metadata.name: endpoint.learned for endpoint in resources.endpoints}
     learned: defaultdict[str, list[Cidr]] = defaultdict(list)
-    for interface in facts.interfaces:
-        name = governs.get(interface.name, bound.wildcard if interface.name != LOOPBACK else None)
-        if name is not None:
-            learned[name].extend(interface.addresses)
+    for interface, name in _governed(bound, facts):
+        learned[name].extend(interface.addresses_of(believed.get(name, ())))
     endpoints = (
         replace(endpoint, expected_ips=tuple(dict.fromkeys((*endpoint.expected_ips, *learned[name]))))
         if (name := endpoint.metadata.name) in learned
@@ -119,6 +133,39 @@ def _with_learned_addresses(resources: Resources, bound: Bindings, facts: HostFa
         for endpoint in resources.endpoints
     )
     return replace(resources, endpoints=tuple(endpoints))
+
+
+def _governed(bound: Bindings, facts: HostFacts) -> Iterator[tuple[Interface, str]]:
+    """The interfaces of the host that are governed, each with the name of its HostEndpoint."""
+    governs = {binding.interface: binding.endpoint for binding in bound.bindings}
+    for interface in facts.interfaces:
+        name = governs.get(interface.name, bound.wildcard if interface.name != LOOPBACK else None)
+        if name is not None:
+            yield interface, name
+
+
+def _unlearned_problems(local: Sequence[HostEndpoint], bound: Bindings, facts: HostFacts) -> Iterator[Problem]:
+    """The HostEndpoints that learn no address of an interface, because a neighbour gave all that it has."""
+    endpoints = {endpoint.metadata.name: endpoint for endpoint in local}
+    for interface, name in _governed(bound, facts):
+        endpoint = endpoints[name]
+        doubted = disbelieved_addresses(interface, endpoint.learned)
+        if doubted is not None and not any(map(_is_beyond_the_link, interface.addresses_of(endpoint.learned))):
+            yield Problem(
+                endpoint.metadata.position,
+                f'HostEndpoint "{name}" learns no address of {interface.name}: {listed(doubted.facts)}, '
+                "and a neighbour may say that",
+                expected="addresses that an administrator set, or expectedIPs",
+                hint=f"add {doubted.believing} to the HostEndpoint if they are to count all the same",
+                severity=Severity.WARNING,
+            )
+
+
+_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+
+
+def _is_beyond_the_link(cidr: Cidr) -> bool:
+    return not (cidr.family is Family.V6 and _LINK_LOCAL.contains(cidr.address))
 
 
 def _node_problems(resources: Resources, local: Sequence[HostEndpoint], node: str) -> Iterator[Problem]:

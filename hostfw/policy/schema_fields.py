@@ -5,6 +5,7 @@ from hostfw.policy.decode_endpoint import (
     ENDPOINT_SHAPE,
     GROUP_SHAPE,
     LAST_LINK_GROUP,
+    LEARNED,
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
@@ -179,6 +180,7 @@ _PROFILE: Fields = {
 # ------------------------------------------------------------------------------------------- endpoints and addresses
 
 
+_LEARNED = {**listed(words(LEARNED)), "uniqueItems": True}
 _ENDPOINT: Fields = {
     "node": (
         name(NODE_NAME),
@@ -192,6 +194,10 @@ _ENDPOINT: Fields = {
     ),
     "profiles": (listed(name(SUBDOMAIN)), "Profiles, in the order in which they are evaluated after all tiers."),
     "ports": (listed(ref("endpointPort")), "Names for ports, which rules use in place of numbers."),
+    "learned": (
+        _LEARNED,
+        "Extension: addresses that came this way count as well, for expectedIPs alone and for learnAddresses.",
+    ),
 }
 _NAMES_AN_INTERFACE = [{"required": [field]} for field in ("interfaceName", "interfaceGroup", "expectedIPs")]
 
@@ -220,6 +226,7 @@ _MATCH: Fields = {
     "master": (_WORD, "The bridge, bond or VRF that it belongs to."),
     "addressIn": (listed(NET_OR_ADDRESS), "It has an address in any of these prefixes."),
     "defaultRoute": (BOOLEAN, "Whether a default route goes out on it."),
+    "learned": (_LEARNED, "Addresses and default routes that came this way count as well (default: none of them)."),
 }
 
 _METADATA: Fields = {

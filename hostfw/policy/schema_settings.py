@@ -67,7 +67,10 @@ _SETTINGS: Fields = {
     "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),
     "logging": (ref("logging"), "Where log records go, and how many."),
     "metrics": (ref("metrics"), "Where figures for Prometheus are written, and how often."),
-    "learnAddresses": (BOOLEAN, "Addresses of the interfaces of a HostEndpoint count as its expectedIPs."),
+    "learnAddresses": (
+        BOOLEAN,
+        "Addresses of its interfaces count as a HostEndpoint's expectedIPs.",
+    ),
     "lockoutCheck": (
         _of(LockoutCheck),
         "What comes of a change that would cut off ssh, name servers or leases in use (default: refuse).",

@@ -1,15 +1,18 @@
 """What is observed of real interfaces."""
 
+import gc
 import os
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from hostfw.host.links import observe
+from hostfw.host.second_reader import differences
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.testing.lab_namespace import Namespace, inside, namespace
 
@@ -134,16 +137,71 @@ def test_an_interface_that_is_down_is_observed_as_down() -> None:
             ["nexthop add id 5 via 192.0.2.254 dev wan0", "route add default nhid 5"],
             {"wan0"},
         ),
+        (
+            "through a group of next hop objects",
+            [
+                "nexthop add id 5 via 192.0.2.254 dev wan0",
+                "nexthop add id 6 dev br0",
+                "nexthop add id 7 group 5/6,3",
+                "route add default nhid 7",
+            ],
+            {"wan0", "br0"},
+        ),
+        (
+            "IPv6 through a next hop object",
+            ["nexthop add id 8 via 2001:db8::9 dev wan0", "route add ::/0 nhid 8"],
+            {"wan0"},
+        ),
         ("another table", ["route add default via 192.0.2.254 table 100"], set()),
         ("one that leads nowhere", ["route add unreachable 0.0.0.0/0", "route add blackhole ::/0"], set()),
         ("half of the world", ["route add 0.0.0.0/1 dev wan0", "route add 2000::/3 dev wan0"], set()),
     ],
 )
 def test_default_routes_are_those_of_the_main_table(name: str, routes: list[str], expected: set[str]) -> None:
-    """In either family, whatever they look like."""
+    """In either family, whatever they look like; of next hop objects the kernel may give the id alone."""
     ip("-batch", "-", commands="".join(f"{route}\n" for route in routes))
 
-    assert default_routes() == expected, name
+    for compat in ("1", "0"):
+        Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text(compat)
+        assert default_routes() == expected, name
+
+
+@pytest.mark.usefixtures("place")
+def test_an_observation_leaves_nothing_behind() -> None:
+    """No cycle for the collector, so that a process that observes for years stays as small as it was."""
+    observe(nft="")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            observe(nft="")
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.usefixtures("place")
+def test_a_second_reader_sees_the_same() -> None:
+    """pyroute2, which has every message's layout from another hand."""
+    iproute = pytest.importorskip("pyroute2").IPRoute
+    with iproute() as route:
+        links = {link.get_attr("IFLA_IFNAME"): link for link in route.get_links()}
+        names = {link["index"]: name for name, link in links.items()}
+        held = {(names[a["index"]], a.get_attr("IFA_LOCAL") or a.get_attr("IFA_ADDRESS")) for a in route.get_addr()}
+        facts = observe(nft="")
+
+        assert {i.name for i in facts.interfaces} == set(links)
+        assert {(i.name, str(c).partition("/")[0]) for i in facts.interfaces for c in i.addresses} == held
+        for interface in facts.interfaces:
+            link = links[interface.name]
+            properties = link.get_attr("IFLA_PROP_LIST")
+            assert interface.index == link["index"]
+            assert interface.altnames == tuple(sorted(properties.get_attrs("IFLA_ALT_IFNAME") if properties else ()))
+            kind = "loopback" if interface.name == "lo" else link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or ""
+            assert interface.kind == kind
+            assert interface.link_group == link.get_attr("IFLA_GROUP")
+            assert interface.master == names.get(link.get_attr("IFLA_MASTER"))
+            assert interface.up is bool(link["flags"] & 1)
 
 
 @pytest.mark.usefixtures("place")
@@ -216,3 +274,13 @@ def test_only_the_own_namespace_is_observed(place: Namespace) -> None:
         assert not facts.interfaces[0].up
     with inside(place):
         assert observe().interface("wan0")
+
+
+@pytest.mark.usefixtures("place")
+def test_the_doctor_is_told_where_a_second_reader_sees_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing as things are; the interface, where ours had the layout of a message wrong."""
+    pytest.importorskip("pyroute2")
+
+    assert differences() == ()
+    monkeypatch.setattr("hostfw.host.rtnetlink._IFLA_GROUP", 27 + 1000)
+    assert differences() == ("wan0",)

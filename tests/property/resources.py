@@ -39,6 +39,7 @@ from hostfw.model.values import (
     Direction,
     Family,
     Icmp,
+    Learned,
     PortRange,
     Protocol,
     host_cidr,
@@ -78,6 +79,10 @@ addresses = cidrs().map(lambda cidr: host_cidr(cidr.family, cidr.address))
 def few(elements: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[Any]:
     """A short tuple."""
     return st.lists(elements, min_size=least, max_size=3).map(tuple)
+
+
+ways = st.sets(st.sampled_from(Learned)).map(lambda found: tuple(sorted(found)))
+"""What a `learned` field says."""
 
 
 def label_maps(values: st.SearchStrategy[str]) -> st.SearchStrategy[Labels]:
@@ -208,7 +213,12 @@ def endpoints(draw: st.DrawFn) -> HostEndpoint:
         expected_ips=draw(few(addresses, least=0 if name or group else 1)),
         profiles=draw(few(names)),
         ports=draw(few(endpoint_ports)),
+        learned=draw(ways),
     )
+
+
+def _asks_learned(entry: InterfaceMatch) -> bool:
+    return bool(entry.address_in) or entry.default_route is not None
 
 
 def _words_without(characters: str) -> st.SearchStrategy[str]:
@@ -223,7 +233,7 @@ interface_matches = st.builds(
     master=st.none() | words,
     address_in=few(cidrs()),
     default_route=st.none() | st.booleans(),
-)
+).flatmap(lambda entry: st.builds(replace, st.just(entry), learned=ways if _asks_learned(entry) else st.just(())))
 
 resources: st.SearchStrategy[Resource] = st.one_of(
     policies,

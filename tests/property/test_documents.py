@@ -14,6 +14,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.resources import Resource, SelectorText
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import Learned
 from hostfw.policy.check import check
 from hostfw.policy.decode import decode
 from hostfw.policy.encode import manifest
@@ -49,6 +50,23 @@ def test_a_manifest_keeps_the_schema(resource: Resource) -> None:
     assert [error.message for one in (document, listed) for error in SCHEMA.iter_errors(one)] == []
 
 
+def _with_learned(interface: Interface) -> st.SearchStrategy[Interface]:
+    """The interface, any of its addresses and its default route being what neighbours say."""
+    ways = st.lists(st.none() | st.sampled_from(Learned), min_size=len(interface.addresses), max_size=9)
+    routes = st.sets(st.sampled_from(Learned)) if interface.default_route else st.just(set[Learned]())
+    return st.builds(
+        lambda ways, makers: replace(
+            interface,
+            learned=tuple(
+                sorted((c, how) for c, how in dict(zip(interface.addresses, ways, strict=False)).items() if how)
+            ),
+            default_route_learned=tuple(sorted(makers)),
+        ),
+        ways,
+        routes,
+    )
+
+
 @given(
     facts=st.builds(
         HostFacts,
@@ -65,7 +83,8 @@ def test_a_manifest_keeps_the_schema(resource: Resource) -> None:
                 few(addresses),
                 st.booleans(),
                 st.booleans(),
-            ),
+                st.just(()),
+            ).flatmap(_with_learned),
             unique_by=lambda interface: interface.name,
             max_size=3,
         ).map(tuple),

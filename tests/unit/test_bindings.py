@@ -1,12 +1,17 @@
 """Which HostEndpoint governs which interface."""
 
+from dataclasses import replace
+from time import process_time
+
 import pytest
 
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.problems import Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.settings import Loopback
-from hostfw.policy.bindings import bind, in_group, is_safe_name
+from hostfw.model.values import Learned
+from hostfw.policy.bindings import bind, is_safe_name
+from hostfw.policy.interface_groups import in_group
 from tests.unit.policy_builders import ETH0, ETH1, LO, at, facts, group, hep, link, net
 
 UPLINKS = group("uplinks", InterfaceMatch(name="eth*"))
@@ -299,3 +304,103 @@ def test_an_interface_whose_name_nftables_cannot_match_is_left_to_the_wildcard()
     assert [(p.position.line, p.message) for p in problems] == [
         (4, 'HostEndpoint "a" cannot govern the interface \'a"b\': nftables cannot match its name')
     ]
+
+
+def learned(name: str, *gifts: tuple[str, Learned], by: tuple[Learned, ...] = ()) -> Interface:
+    """An interface with addresses that a neighbour gave, and a default route if anybody made it."""
+    ways = tuple((net(text), how) for text, how in gifts)
+    return link(name, *(t for t, _ in gifts), learned=ways, default_route=bool(by), default_route_learned=by)
+
+
+WIFI = learned("wifi0", ("10.6.6.6", Learned.DHCP), ("fd66::1", Learned.RA), by=(Learned.RA,))
+BY_RA = "by a router advertisement"
+BELIEVE = (Learned.DHCP, Learned.RA)
+V4_OR_V6 = net("10.0.0.0/8"), net("fd00::/8")
+DISBELIEF: list[tuple[str, InterfaceMatch, bool]] = [
+    ("an address of the neighbour's", InterfaceMatch(address_in=V4_OR_V6), False),
+    ("a default route of the neighbour's", InterfaceMatch(default_route=True), False),
+    ("both", InterfaceMatch(address_in=V4_OR_V6, default_route=True), False),
+    ("no default route but the neighbour's", InterfaceMatch(default_route=False), True),
+    ("one way believed, of the address", InterfaceMatch(address_in=V4_OR_V6, learned=(Learned.DHCP,)), True),
+    ("the other way believed", InterfaceMatch(address_in=(net("10.0.0.0/8"),), learned=(Learned.RA,)), False),
+    ("the way of the route believed", InterfaceMatch(default_route=True, learned=(Learned.RA,)), True),
+    ("not the way of the route", InterfaceMatch(default_route=True, learned=(Learned.DHCP,)), False),
+    ("all believed", InterfaceMatch(address_in=V4_OR_V6, default_route=True, learned=BELIEVE), True),
+    ("what no neighbour says", InterfaceMatch(name="wifi*"), True),
+]
+
+
+@pytest.mark.parametrize(("entry", "holds"), [c[1:] for c in DISBELIEF], ids=[c[0] for c in DISBELIEF])
+def test_what_a_neighbour_says_makes_no_member(entry: InterfaceMatch, holds: bool) -> None:
+    """Unless the entry believes it; in `except` it takes no member out either."""
+    every = InterfaceMatch(kind="")
+    host = facts(LO, WIFI)
+
+    assert in_group(group("g", entry), WIFI, host) is holds
+    assert in_group(group("g", every, but=(entry,)), WIFI, host) is not holds
+
+
+def test_an_entry_that_holds_for_nothing_because_of_a_neighbour_says_so() -> None:
+    """With the interface, the fact, and the field that would make it count."""
+    entry = InterfaceMatch(address_in=V4_OR_V6, default_route=True, position=at(7))
+    endpoints = (hep("a", group="g"), hep("b", ips=("10.6.6.6",), line=9))
+
+    _, problems = bind(endpoints, (group("g", entry),), Loopback.EXEMPT, facts(LO, WIFI))
+
+    assert [(p.position.line, p.message, p.hint) for p in problems if "neighbour" in p.message] == [
+        (
+            7,
+            (
+                f"no interface matches this entry: 10.6.6.6 of wifi0 came by DHCP, fd66::1 of wifi0 came {BY_RA}, "
+                f"the default route to wifi0 came {BY_RA}, and a neighbour may say that"
+            ),
+            "add learned: [dhcp, ra] if it is to decide all the same",
+        ),
+        (
+            9,
+            'HostEndpoint "b" governs nothing now: 10.6.6.6 of wifi0 came by DHCP, and a neighbour may say that',
+            "give an interfaceName, or add learned: [dhcp] if it is to decide all the same",
+        ),
+    ]
+
+
+def test_expected_addresses_bind_only_where_they_are_believed() -> None:
+    """A HostEndpoint that believes a way is bound by what came that way."""
+    endpoint = hep("a", ips=("10.6.6.6", "fd66::1"))
+
+    for ways, expected in (((), ()), ((Learned.RA,), ("wifi0",)), (BELIEVE, ("wifi0",))):
+        bound, _ = bind((replace(endpoint, learned=ways),), (), Loopback.EXEMPT, facts(LO, WIFI))
+        assert tuple(binding.interface for binding in bound.bindings) == expected
+
+
+def test_an_interface_whose_name_is_an_asterisk_is_not_the_wildcard() -> None:
+    """The kernel permits the name; whoever is in a group or has an address by it stays one interface."""
+    star = Interface("*", 9, addresses=(net("10.7.7.7"),))
+    endpoints = (hep("a", group="g", line=3), hep("b", ips=("10.7.7.7",), line=5))
+
+    bound, problems = bind(endpoints, (group("g", InterfaceMatch(name="*")),), Loopback.EXEMPT, facts(LO, star))
+
+    assert (bound.bindings, bound.wildcard) == ((), None)
+    assert [p.message for p in problems] == [
+        f"HostEndpoint \"{name}\" cannot govern the interface '*': nftables cannot match its name" for name in "ab"
+    ]
+
+
+def test_binding_takes_time_in_proportion_to_endpoints_and_interfaces() -> None:
+    """A thousand of each, absent, by name, by address and by group, in well under what each by each would take."""
+    host = facts(LO, *(link(f"if{n}", str(net(f"10.0.{n >> 8}.{n & 255}"))[:-3]) for n in range(1000)))
+    kinds: list[tuple[str, tuple[HostEndpoint, ...], tuple[InterfaceGroup, ...]]] = [
+        ("absent", tuple(hep(f"e{n}", f"none{n}") for n in range(1000)), ()),
+        ("present", tuple(hep(f"e{n}", f"if{n}") for n in range(1000)), ()),
+        ("addresses", tuple(hep(f"e{n}", ips=(f"10.0.{n >> 8}.{n & 255}",)) for n in range(1000)), ()),
+        (
+            "groups",
+            tuple(hep(f"e{n}", group=f"g{n}") for n in range(1000)),
+            tuple(group(f"g{n}", InterfaceMatch(name=f"if{n}")) for n in range(1000)),
+        ),
+    ]
+    for name, endpoints, groups in kinds:
+        started = process_time()
+        bound, _ = bind(endpoints, groups, Loopback.EXEMPT, host)
+        assert len(bound.bindings) == 1000
+        assert process_time() - started < 0.25, name

@@ -1,11 +1,15 @@
 """`hostfwctl validate`: every problem, in forms for people, editors and CI."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli_runs import UPLINK, WEB, Machine, hostfwctl, machine
+from hostfw.model.facts import HostFacts
+from hostfw.model.values import Learned
+from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, hostfwctl, machine
+from tests.unit.policy_builders import net
 
 DATA = Path(__file__).parents[1] / "data"
 MISTAKES = "twenty-mistakes"
@@ -103,3 +107,46 @@ def test_colour_on_demand(host: Machine) -> None:
     _, out, _ = host.hostfwctl("validate", "--color=always")
 
     assert out.startswith("\033[1metc/web.yaml:7:3:\033[0m ")
+
+
+BY_ADDRESS = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink}
+spec: {node: web1, expectedIPs: [192.0.2.1]}
+"""
+LEASED = """\
+apiVersion: hostfw.io/v1
+kind: HostFacts
+node: web1
+interfaces:
+- {name: eth0, index: 2, addresses: [192.0.2.1], learned: {dhcp: [192.0.2.1]}}
+"""
+
+
+def test_what_a_neighbour_keeps_from_counting_is_said_of_this_host(host: Machine) -> None:
+    """Of the configuration directory alone; what `-f` names may be for another host."""
+    host.write(uplink=BY_ADDRESS)
+    leased = ((net("192.0.2.1"), Learned.DHCP),)
+    host.facts = HostFacts("web1", (replace(FACTS.interfaces[0], learned=leased),))
+
+    status, out, err = host.hostfwctl("validate")
+
+    assert (status, err) == (0, "ok: 0 policies, 1 endpoint; 1 warning\n")
+    assert "governs nothing now: 192.0.2.1 of eth0 came by DHCP, and a neighbour may say that" in out
+    assert host.hostfwctl("validate", "-f", host.directory / "etc").out == ""
+
+
+def test_facts_of_a_host_tell_what_a_configuration_means_there(host: Machine) -> None:
+    """Every warning of the host, and mistakes of the facts themselves."""
+    host.write(uplink=BY_ADDRESS)
+    facts = host.directory / "facts.yaml"
+    facts.write_text(LEASED)
+
+    assert "192.0.2.1 of eth0 came by DHCP" in host.hostfwctl("validate", "--facts", facts).out
+    facts.write_text(LEASED.replace("learned: {dhcp: [192.0.2.1]}", "learned: {dhcp: [192.0.2.9]}"))
+    status, _, err = host.hostfwctl("validate", "--facts", facts)
+    assert status == 3
+    assert "learned.dhcp has 192.0.2.9" in err
+    facts.write_text(LEASED.replace("addresses: [192.0.2.1], learned: {dhcp: [192.0.2.1]}", "up: false"))
+    assert "no interface of this host has one of its expectedIPs" in host.hostfwctl("validate", "--facts", facts).out

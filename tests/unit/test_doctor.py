@@ -40,10 +40,10 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import Failsafe, LockoutCheck, Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import Family
+from hostfw.model.values import Family, Learned
 from hostfw.policy.resolve import resolve
 from tests.unit.cli_runs import WEB, Machine, machine
-from tests.unit.policy_builders import link
+from tests.unit.policy_builders import link, net
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 RUNNING = tuple(Unit(name, "loaded", "enabled", "active") for name in ("hostfw-boot.service", "hostfw.service"))
@@ -111,6 +111,8 @@ def versioned(**changes: str) -> Patient:
 
 PENDING = Pending("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_monotonic_s=9, boot_id="b")
 FACTS = HostFacts("web1", (link("eth0", "192.0.2.1"),))
+LEASED = HostFacts("web1", (link("eth0", "192.0.2.1", learned=((net("192.0.2.1"), Learned.DHCP),)),))
+BY_ADDRESS = inspect(configuration(ENDPOINT.replace("interfaceName: eth0", "expectedIPs: [192.0.2.1]")))
 SHUT, _ = resolve(inspect(configuration()).resources, replace(Settings(), failsafe=Failsafe((), ())), FACTS)
 SHUTS = "no policy for ingress selects HostEndpoint uplink (host.yaml:1), which closes it"
 NOTHING = "no rules of hostfw are in force: every packet passes that no other program denies"
@@ -295,6 +297,21 @@ PATIENTS = [
         [f"connection tracking is 80% full (80 of 100): {FULL}"],
     ),
     ("no connection tracking", around(tracking=None), []),
+    (
+        "an interface that is read wrong",
+        around(misread=("eth0",)),
+        ["pyroute2 sees eth0 differently than hostfw does, and InterfaceGroups go by the latter"],
+    ),
+    (
+        "an endpoint that a neighbour's address would bind",
+        replace(HEALTHY, accepted=BY_ADDRESS, facts=LEASED),
+        [
+            (
+                'host.yaml:1:1: HostEndpoint "uplink" governs nothing now: 192.0.2.1 of eth0 came by DHCP, '
+                "and a neighbour may say that"
+            )
+        ],
+    ),
     ("a kernel that does not tell", around(unseen=("not permitted",)), ["could not be looked at: not permitted"]),
 ]
 

@@ -4,8 +4,9 @@ import json
 
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.sources import Source
+from hostfw.model.values import Learned
 from hostfw.policy.facts_file import decode_facts, facts_document
-from tests.unit.policy_builders import nets
+from tests.unit.policy_builders import net, nets
 from tests.unit.policy_texts import said
 
 WRITTEN = """\
@@ -22,7 +23,10 @@ interfaces:
     altnames: [enp3s0]
     linkGroup: 7
     master: br0
+    addresses: [10.0.0.1, 10.0.0.2, "2001:db8::1", "::ffff:10.0.0.9"]
+    learned: {dhcp: [10.0.0.2], ra: ["2001:db8::1"]}
     defaultRoute: true
+    defaultRouteLearned: [dhcp, ra]
     up: false
 """
 
@@ -30,7 +34,18 @@ FACTS = HostFacts(
     node="web1",
     interfaces=(
         Interface("lo", 1, kind="loopback", addresses=nets("127.0.0.1", "::1")),
-        Interface("eth0", 2, altnames=("enp3s0",), link_group=7, master="br0", default_route=True, up=False),
+        Interface(
+            "eth0",
+            2,
+            altnames=("enp3s0",),
+            link_group=7,
+            master="br0",
+            addresses=nets("10.0.0.1", "10.0.0.2", "2001:db8::1", "::ffff:10.0.0.9"),
+            default_route=True,
+            up=False,
+            learned=((net("10.0.0.2"), Learned.DHCP), (net("2001:db8::1"), Learned.RA)),
+            default_route_learned=(Learned.DHCP, Learned.RA),
+        ),
     ),
     link_groups=(("default", 0), ("dmz", 7)),
     kernel="6.1.0-18-amd64",
@@ -55,8 +70,10 @@ def test_facts_are_written_with_every_field_and_read_back() -> None:
         "kind": "",
         "linkGroup": 7,
         "master": "br0",
-        "addresses": [],
+        "addresses": ["10.0.0.1", "10.0.0.2", "2001:db8::1", "::ffff:10.0.0.9"],
+        "learned": {"dhcp": ["10.0.0.2"], "ra": ["2001:db8::1"]},
         "defaultRoute": True,
+        "defaultRouteLearned": ["dhcp", "ra"],
         "up": False,
     }
 
@@ -67,5 +84,5 @@ def test_where_something_is_wrong_there_are_no_facts() -> None:
 
     assert facts is None
     assert [said(problem) for problem in problems] == [
-        "16:5 index is missing; expected the name and index of the interface"
+        "19:5 index is missing; expected the name and index of the interface"
     ]

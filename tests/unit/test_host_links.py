@@ -1,13 +1,14 @@
 """What is read of links without asking the kernel."""
 
-import struct
-import sys
+import os
 from pathlib import Path
 
 import pytest
 
-from hostfw.host.errors import HostError
-from hostfw.host.links import _next_hops, link_groups, observe
+from hostfw.host.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.links import Network, interfaces_of, link_groups
+from hostfw.host.rtnetlink import IFA_F_PERMANENT, Hop, Link, LinkAddress, Route
+from hostfw.model.values import Cidr, Family, Learned, address_text, host_cidr, parse_address, parse_cidr
 
 
 @pytest.mark.parametrize(
@@ -38,31 +39,133 @@ def test_the_first_file_of_link_groups_is_the_one(tmp_path: Path) -> None:
     assert link_groups((none,)) == ()
 
 
-def hop(index: int, attributes: bytes = b"") -> bytes:
-    """A next hop of a multipath route."""
-    return struct.pack("=HBBi", 8 + len(attributes), 0, 0, index) + attributes
+ETH0 = Link(2, "eth0", up=True)
+
+
+def held(text: str, length: int, flags: int = IFA_F_PERMANENT, protocol: int = 0) -> LinkAddress:
+    """An address of eth0."""
+    parsed = parse_address(text)
+    assert parsed is not None
+    return LinkAddress(2, *parsed, length, 0, flags, protocol)
+
+
+def way(protocol: int, to: str = "", source: str = "", family: Family = Family.V4, index: int = 2) -> Route:
+    """A route by eth0, to everywhere unless said otherwise."""
+    cidr = parse_cidr(to) or Cidr(family, 0, 0)
+    by = parse_address(source)
+    hops = (Hop(index),)
+    return Route(cidr.family, cidr.address, cidr.length, 254, protocol, 1, hops, None if by is None else by[1])
+
+
+V6 = Family.V6
+BOOT, STATIC, BIRD, RA, DHCP = 3, 4, 12, 9, 16
+ADDRESSES: list[tuple[str, LinkAddress, tuple[Route, ...], tuple[EndlessLease, ...], Learned | None]] = [
+    ("an administrator's", held("192.0.2.9", 24), (), (), None),
+    ("an administrator's IPv6", held("2001:db8::9", 64), (), (), None),
+    ("one that ends", held("192.0.2.9", 24, 0), (), (), Learned.DHCP),
+    ("a single IPv6 one that ends", held("2001:db8::9", 128, 0), (), (), Learned.DHCP),
+    ("an IPv6 one that ends", held("2001:db8::9", 64, 0), (), (), Learned.RA),
+    ("a single one of a router", held("2001:db8::9", 128, 0, 2), (), (), Learned.RA),
+    ("one that a router gave for ever, marked", held("2001:db8::9", 64, 0x80, 2), (), (), Learned.RA),
+    (
+        "one that DHCP gave for ever, by a route",
+        held("192.0.2.9", 24),
+        (way(DHCP, source="192.0.2.9"),),
+        (),
+        Learned.DHCP,
+    ),
+    ("beside one that DHCP gave", held("192.0.2.9", 24), (way(DHCP, source="192.0.2.8"),), (), None),
+    (
+        "one leased for ever, by name",
+        held("192.0.2.9", 24),
+        (),
+        (EndlessLease("eth0", Family.V4, 0xC0000209),),
+        Learned.DHCP,
+    ),
+    (
+        "one leased for ever, by index",
+        held("192.0.2.9", 24),
+        (),
+        (EndlessLease(2, Family.V4, 0xC0000209),),
+        Learned.DHCP,
+    ),
+    ("one leased elsewhere", held("192.0.2.9", 24), (), (EndlessLease("eth1", Family.V4, 0xC0000209),), None),
+    ("networkd's, advertised for ever", held("2001:db8::9", 64, 0x280), (way(RA, "2001:db8::/64"),), (), Learned.RA),
+    ("an administrator's in an advertised prefix", held("2001:db8::9", 64), (way(RA, "2001:db8::/64"),), (), None),
+    ("without a prefix route, not advertised", held("2001:db8::9", 64, 0x280), (way(RA, "2001:db8:1::/64"),), (), None),
+    ("the host's own on the link", held("fe80::9", 64, 0x80, 3), (), (), None),
+]
 
 
 @pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"", []),
-        (hop(3), [3]),
-        (hop(3, bytes(8)) + hop(4, bytes(20)), [3, 4]),
-        (struct.pack("=HBBi", 0, 0, 0, 5), [5]),
-        (hop(3)[:6], []),
-    ],
+    ("one", "routes", "leases", "expected"), [case[1:] for case in ADDRESSES], ids=[case[0] for case in ADDRESSES]
 )
-def test_a_multipath_route_leads_to_every_next_hop(data: bytes, expected: list[int]) -> None:
-    """Whatever each of them carries; malformed ones end the list."""
-    assert list(_next_hops(data)) == expected
+def test_an_address_that_a_neighbour_gave_is_told_apart(
+    one: LinkAddress, routes: tuple[Route, ...], leases: tuple[EndlessLease, ...], expected: Learned | None
+) -> None:
+    """By its lifetime, its protocol, its routes and the lease files."""
+    (eth0,) = interfaces_of(Network([ETH0], [one], routes), leases)
+
+    assert eth0.learned == (((host_cidr(one.family, one.address), expected),) if expected else ())
+    assert eth0.addresses == (host_cidr(one.family, one.address),)
 
 
-def test_without_pyroute2_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only those who observe a host need it."""
-    monkeypatch.setitem(sys.modules, "pyroute2", None)
+LEASED = held("192.0.2.9", 24, 0)
+DEFAULT_ROUTES: list[tuple[str, tuple[LinkAddress, ...], tuple[Route, ...], bool, tuple[Learned, ...]]] = [
+    ("none", (), (), False, ()),
+    ("an administrator's", (), (way(BOOT),), True, ()),
+    ("networkd's own", (LEASED,), (way(STATIC),), True, ()),
+    ("a routing daemon's", (LEASED,), (way(BIRD),), True, ()),
+    ("by DHCP", (), (way(DHCP),), True, (Learned.DHCP,)),
+    ("by a router", (), (way(RA, family=V6),), True, (Learned.RA,)),
+    ("by dhclient's script", (LEASED,), (way(BOOT),), True, (Learned.DHCP,)),
+    ("IPv6 beside dhclient's", (LEASED,), (way(BOOT, family=V6),), True, ()),
+    ("both", (), (way(RA, family=V6), way(DHCP)), True, (Learned.DHCP, Learned.RA)),
+    ("an administrator's beside a router's", (), (way(RA, family=V6), way(BOOT)), True, ()),
+    ("to elsewhere", (), (way(BOOT, "10.0.0.0/8"), way(RA, "2001:db8::/64")), False, ()),
+    ("of another link", (), (way(BOOT, index=3),), False, ()),
+]
 
-    with pytest.raises(HostError, match="interfaces cannot be read") as caught:
-        observe()
 
-    assert caught.value.hint == "install the package python3-pyroute2"
+@pytest.mark.parametrize(
+    ("addresses", "routes", "there", "makers"),
+    [case[1:] for case in DEFAULT_ROUTES],
+    ids=[case[0] for case in DEFAULT_ROUTES],
+)
+def test_a_default_route_that_a_neighbour_made_is_told_apart(
+    addresses: tuple[LinkAddress, ...], routes: tuple[Route, ...], there: bool, makers: tuple[Learned, ...]
+) -> None:
+    """It is one all the same; of several an administrator's makes the others no matter."""
+    (eth0,) = interfaces_of(Network([ETH0], addresses, routes))
+
+    assert (eth0.default_route, eth0.default_route_learned) == (there, makers)
+
+
+def test_leases_without_an_end_are_read_from_the_files_of_dhcp_clients(tmp_path: Path) -> None:
+    """Dhclient's only where they say so, NetworkManager's only of this boot; what is no lease says nothing."""
+    networkd, dhclient, manager, proc = (tmp_path / name for name in ("networkd", "dhclient", "manager", "proc"))
+    for folder in (networkd, dhclient, manager, proc):
+        folder.mkdir()
+    (networkd / "7").write_text("# private\nADDRESS=192.0.2.7\nSERVER_ADDRESS=192.0.2.1\n")
+    (networkd / "junk").write_text("ADDRESS=192.0.2.8\n")
+    lease = 'lease {{\n  interface "{}";\n  fixed-address {};\n  {}\n}}\n'
+    (dhclient / "dhclient.eth0.leases").write_text(
+        lease.format("eth0", "192.0.2.9", "expire never;")
+        + lease.format("eth1", "192.0.2.10", "option dhcp-lease-time 4294967295;")
+        + lease.format("eth0", "192.0.2.11", "option dhcp-lease-time 600;\n  expire 2 2026/12/01 10:00:00;")
+    )
+    name = "internal-01234567-89ab-cdef-0123-456789abcdef-{}.lease"
+    (manager / name.format("wlan0")).write_text("ADDRESS=192.0.2.12\n")
+    (manager / name.format("wlan1")).write_text("ADDRESS=192.0.2.13\n")
+    os.utime(manager / name.format("wlan1"), (50, 50))
+    (proc / "stat").write_text("cpu 1 2\nbtime 100\n")
+
+    found = endless_leases(networkd, dhclient, manager, proc)
+
+    assert {(link, address_text(family, address)) for link, family, address in found} == {
+        (7, "192.0.2.7"),
+        ("eth0", "192.0.2.9"),
+        ("eth1", "192.0.2.10"),
+        ("wlan0", "192.0.2.12"),
+    }
+    assert endless_leases(*(tmp_path / "none",) * 4) == frozenset()

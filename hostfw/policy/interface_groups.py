@@ -1,0 +1,166 @@
+"""Membership of InterfaceGroups: which interfaces of a host an entry holds for.
+
+Addresses and default routes count only where an administrator set them, since a neighbour writes the others: a rogue
+DHCP server or one forged router advertisement would decide which policy an interface gets. With `learned` an entry
+believes them all the same. What an entry does not believe can neither bring an interface in nor take it out.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.loopback import LOOPBACK
+from hostfw.model.resources import InterfaceGroup, InterfaceMatch, Resources
+from hostfw.model.settings import Settings
+from hostfw.model.values import Cidr, Learned, address_text
+from hostfw.policy.wording import listed
+
+_GLOB = re.compile(r"[*?\[]")
+_WORDS = {Learned.DHCP: "by DHCP", Learned.RA: "by a router advertisement"}
+
+
+class HostIndex:
+    """The interfaces of a host by what bindings look for: names, alternative names, addresses."""
+
+    def __init__(self, facts: HostFacts) -> None:
+        self.facts = facts
+        self.names = {interface.name: interface for interface in facts.interfaces}
+        self.by_altname = {name: interface for interface in facts.interfaces for name in interface.altnames}
+        self.link_groups = dict(facts.link_groups)
+        self.all_names = f"one of {listed(self.names)}"
+        self._called: dict[str, list[Interface]] = {}
+        self._holders: dict[Cidr, list[Interface]] = {}
+        for interface in facts.interfaces:
+            for name in dict.fromkeys((interface.name, *interface.altnames)):
+                self._called.setdefault(name, []).append(interface)
+            for cidr in interface.addresses:
+                self._holders.setdefault(cidr, []).append(interface)
+
+    def holders(self, cidr: Cidr) -> Collection[Interface]:
+        """The interfaces that have an address, whoever set it."""
+        return self._holders.get(cidr, ())
+
+    def candidates(self, entry: InterfaceMatch) -> Collection[Interface]:
+        """The interfaces that an entry may hold for, by its name where it is no pattern."""
+        if entry.name is None or _GLOB.search(entry.name):
+            return self.facts.interfaces
+        return self._called.get(entry.name, ())
+
+
+def asks_of_addresses(resources: Resources, settings: Settings) -> bool:
+    """Whether addresses or default routes of a host decide anything in a configuration."""
+    return (
+        settings.learn_addresses
+        or any(e.interface_name is None and e.interface_group is None for e in resources.endpoints)
+        or any(m.address_in or m.default_route for group in resources.interface_groups for m in group.match)
+    )
+
+
+def in_group(group: InterfaceGroup, interface: Interface, facts: HostFacts) -> bool:
+    """Whether an interface is in an InterfaceGroup: any entry of `match` holds and none of `except`.
+
+    Of the entries of `match` only those that say so count for `lo`.
+    """
+    return _is_member(group, interface, dict(facts.link_groups))
+
+
+def members_of(group: InterfaceGroup, host: HostIndex) -> tuple[str, ...]:
+    """The names of the interfaces of a group, sorted."""
+    candidates = {interface.name: interface for entry in group.match for interface in host.candidates(entry)}
+    return tuple(sorted(name for name, one in candidates.items() if _is_member(group, one, host.link_groups)))
+
+
+@dataclass(frozen=True, slots=True)
+class Disbelieved:
+    """What would make an entry hold for interfaces, or an address an expected one, had nobody else said it."""
+
+    interfaces: tuple[str, ...]
+    facts: tuple[str, ...]
+    ways: tuple[Learned, ...]
+
+    @property
+    def believing(self) -> str:
+        """The field that would make it count."""
+        return f"learned: [{', '.join(self.ways)}]"
+
+
+def disbelieved(entry: InterfaceMatch, host: HostIndex) -> Disbelieved | None:
+    """Why an entry holds for no interface: what it asks for is there, but came from a neighbour. None otherwise."""
+    if not entry.address_in and not entry.default_route:
+        return None
+    candidates = [one for one in host.candidates(entry) if _may_count(entry, one)]
+    if any(_holds(entry, one, host.link_groups) for one in candidates):
+        return None
+    believing = replace(entry, learned=tuple(Learned))
+    found = [one for one in candidates if _holds(believing, one, host.link_groups)]
+    if not found:
+        return None
+    facts: list[tuple[str, Learned]] = []
+    for one in found:
+        facts += _doubted_addresses(entry, one)
+        if entry.default_route and not one.has_default_route(entry.learned):
+            facts += [(f"the default route to {one.name}", how) for how in one.default_route_learned]
+    names = tuple(one.name for one in found)
+    return Disbelieved(names, tuple(f"{what} came {_WORDS[how]}" for what, how in facts), _ways(facts))
+
+
+def disbelieved_addresses(
+    interface: Interface, believed: Collection[Learned], wanted: Collection[Cidr] | None = None
+) -> Disbelieved | None:
+    """The addresses of an interface, or those of them that are wanted, that count for nothing. None for none."""
+    facts = [
+        (f"{address_text(cidr.family, cidr.address)} of {interface.name}", how)
+        for cidr, how in interface.learned
+        if how not in believed and (wanted is None or cidr in wanted)
+    ]
+    said = tuple(f"{what} came {_WORDS[how]}" for what, how in facts)
+    return Disbelieved((interface.name,), said, _ways(facts)) if facts else None
+
+
+def _ways(facts: list[tuple[str, Learned]]) -> tuple[Learned, ...]:
+    return tuple(sorted({how for _, how in facts}))
+
+
+def _doubted_addresses(entry: InterfaceMatch, interface: Interface) -> Iterator[tuple[str, Learned]]:
+    if _has_address(entry, interface.addresses_of(entry.learned)):
+        return
+    for cidr, how in interface.learned:
+        if how not in entry.learned and _has_address(entry, (cidr,)):
+            yield f"{address_text(cidr.family, cidr.address)} of {interface.name}", how
+
+
+def _is_member(group: InterfaceGroup, interface: Interface, numbers: Mapping[str, int]) -> bool:
+    entries = (entry for entry in group.match if _may_count(entry, interface))
+    return any(_holds(entry, interface, numbers) for entry in entries) and not any(
+        _holds(entry, interface, numbers) for entry in group.except_
+    )
+
+
+def _may_count(entry: InterfaceMatch, interface: Interface) -> bool:
+    return interface.name != LOOPBACK or entry.name == LOOPBACK or entry.kind == "loopback"
+
+
+def _holds(entry: InterfaceMatch, interface: Interface, numbers: Mapping[str, int]) -> bool:
+    if entry.name is not None and not any(fnmatchcase(n, entry.name) for n in (interface.name, *interface.altnames)):
+        return False
+    if entry.kind is not None and interface.kind != entry.kind:
+        return False
+    if entry.link_group is not None:
+        number = numbers.get(entry.link_group) if isinstance(entry.link_group, str) else entry.link_group
+        if interface.link_group != number:
+            return False
+    if entry.master is not None and interface.master != entry.master:
+        return False
+    if entry.address_in and not _has_address(entry, interface.addresses_of(entry.learned)):
+        return False
+    return entry.default_route is None or interface.has_default_route(entry.learned) == entry.default_route
+
+
+def _has_address(entry: InterfaceMatch, addresses: Collection[Cidr]) -> bool:
+    return any(
+        prefix.family is address.family and prefix.contains(address.address)
+        for prefix in entry.address_in
+        for address in addresses
+    )
