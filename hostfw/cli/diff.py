@@ -71,8 +71,16 @@ def run(options: Options, console: Console) -> ExitCode:
             return complain_of(change, console)
         script = str(change)
         console.out.write(script)
+    drift = open_engine(options).drift()
+    if isinstance(drift, Failed):
+        # Files are compared without the right to read the kernel.
+        drift = ()
+    if drift:
+        more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
+        console.say(f"changed by another program: {drift[0]}{more}; `hostfwctl reload` puts it right")
     if found or script:
         console.say(_tally(found))
+    if found or script or drift:
         return DIFFERS
     console.say("no difference")
     return ExitCode.DONE

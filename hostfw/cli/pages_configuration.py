@@ -49,6 +49,7 @@ hostfwctl compile -f staging/ --facts web1.json""",
 Compare a configuration with the accepted one, which is in force: the resources that
 are new (+), changed (~, with the difference of their manifests) and gone (-). What
 does not change the meaning, such as comments or the file a resource is in, does not count.
+As root it also tells what another program has changed of the ruleset in force.
 
 With --nft also print what `apply` would send to nftables now: a script that prepares
 what is new, one that switches to it, and one that sweeps what is no longer used.""",

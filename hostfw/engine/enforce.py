@@ -10,11 +10,20 @@ import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from hostfw.engine.contents import altered
 from hostfw.engine.existing_connections import existing_connections
 from hostfw.engine.fills import fill, remember_contents
 from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.installed import Digests, amendments, digests, installed_tables, unprotected
+from hostfw.engine.installed import (
+    Digests,
+    amendments,
+    declarations,
+    digests,
+    installed_tables,
+    told,
+    unprotected,
+)
 from hostfw.engine.memory import Held, Memory
 from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
 from hostfw.engine.present import Present, read_back, what_is_there
@@ -27,6 +36,7 @@ from hostfw.model.values import FAMILIES
 from hostfw.model.words import counted as counted_words
 from hostfw.nft.amendments import Amendment, deletions_after
 from hostfw.nft.change import Change, change
+from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import Hook
 from hostfw.nft.render import follows
@@ -90,6 +100,9 @@ def enforce(
     present = what_is_there(ruleset, directories, writer.host, nftables, writer.memory)
     texts = writer.memory.building.texts if writer.memory else None
     planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed, texts)
+    if any(table.misdeclared for table in present.installed):
+        stopped = before_switch(planned) or _clear(present, nftables)
+        return enforce(generation, writer, after_switch=after_switch) if stopped is None else stopped
     stopped = _prepare(planned.prepare, nftables)
     if stopped is not None:
         return stopped
@@ -110,6 +123,8 @@ def enforce(
         return stopped
     writer.hearers.about(generation)
     fill(planned.edits, nftables, directories.run)
+    for family, contents in planned.refills:
+        nftables.refill(family, contents)
     stopped = _amend(planned.renamings, nftables) or _switch(planned, present, writer)
     if stopped is None and planned.wakings:
         stopped = _amend(planned.wakings, nftables)
@@ -121,6 +136,10 @@ def enforce(
     swept = _say(left, "what is no longer used could not be removed")
     try:
         now = read_back(present, ruleset, writer.host, None if left is not None else _commits(planned))
+        if planned.refills:
+            refilled = {(family, contents.name) for family, contents in planned.refills}
+            lacking = told(refilled & altered(writer.host.read_tables(), ruleset, writer.host, nftables))
+            now = replace(now, lacking=(*now.lacking, *lacking))
     except HostError as error:
         message = f"the generation was committed, but could not be read back: {error.message}"
         return Failed(message, error.hint, in_force=UNKNOWN)
@@ -156,7 +175,10 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     if lacking := unprotected(tables):
         return Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN)
     writer.hearers.in_force(None)
-    now = _record(writer, script_id(script), digests(tables), record, tables.generation, counted)
+    now = replace(
+        _record(writer, script_id(script), digests(tables), record, tables.generation, counted),
+        sets=declarations(tables),
+    )
     left = follows(script)
     as_before = (
         (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
@@ -174,6 +196,23 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     writer.hearers.in_force(None)
     forget_in_force(writer.directories.run)
     return Enforced(Change(sweep=deletions))
+
+
+def _clear(present: Present, nftables: Nftables) -> Failed | None:
+    """Delete sets and maps that are not what their names say, and first every rule, since any may look one up.
+
+    None if it is done. Until the switch nothing passes input and output, which drop by policy.
+    """
+    deletions: list[Deletion] = []
+    for table in present.installed:
+        chains = sorted((*table.chains, *table.base_chains))
+        deletions.extend(Deletion(table.family, Deleted.RULES, name) for name in chains)
+    for table in present.installed:
+        deletions.extend(
+            Deletion(table.family, Deleted.MAP if name in table.maps else Deleted.SET, name)
+            for name in sorted(table.misdeclared)
+        )
+    return _delete(tuple(deletions), nftables)
 
 
 def _prepare(script: str, nftables: Nftables) -> Failed | None:
@@ -213,7 +252,7 @@ def _turn(planned: Change, present: Present, writer: Writer) -> Failed | None:
     At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
     """
     since = present.kernel_generation
-    ours = len(planned.edits) + bool(planned.prepare) + bool(planned.renamings)
+    ours = len(planned.edits) + len(planned.refills) + bool(planned.prepare) + bool(planned.renamings)
     generation = None if planned.fills else since + ours
     for _ in range(2):
         if generation is None:
@@ -284,13 +323,20 @@ def _commits(sent: Change) -> int | None:
     if sent.fills:
         return None
     switching = (sent.renamings, sent.switch, sent.wakings)
-    return len(sent.edits) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
+    return len(sent.edits) + len(sent.refills) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
 
 
 def _remember(writer: Writer, generation: Generation, before: Present, now: Present) -> Iterator[str]:
     """Write down what is in force, unless it is written already."""
     chains, node = now.chains, generation.plan.node
-    record = _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node)
+    record = replace(
+        _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node),
+        sets=tuple(
+            (table.family, name, str(declared))
+            for table in generation.ruleset.tables
+            for name, declared in sorted(declarations_of(table))
+        ),
+    )
     if before.ruleset is None or record != before.record:
         yield from _save(writer, record)
     if writer.memory is not None and not now.meddled:

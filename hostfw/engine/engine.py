@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from hostfw.engine.apply import apply
+from hostfw.engine.contents import altered_by_name, is_heard
 from hostfw.engine.enforce import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
@@ -18,7 +19,7 @@ from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.history import History, history, rollback_to
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import Inspected, inspect
-from hostfw.engine.installed import drift, installed_tables
+from hostfw.engine.installed import drift, told
 from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.memory import Memory
 from hostfw.engine.on_demand import OnDemand
@@ -32,22 +33,24 @@ from hostfw.engine.outcomes import (
     TooLate,
     failed,
 )
-from hostfw.engine.refill import Name as SetName
+from hostfw.engine.present import installed_by
 from hostfw.engine.refill import refill
 from hostfw.engine.rollback import due, rollback, settle
 from hostfw.engine.trial import confirm, left_s
 from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume
 from hostfw.host.errors import HostError
 from hostfw.host.events import load_event
-from hostfw.host.in_force import load_in_force
+from hostfw.host.in_force import InForce, load_in_force
 from hostfw.host.pending import load_armed, load_pending
 from hostfw.host.state import (
     accepted_number,
     load_accepted,
 )
+from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
+from hostfw.nft.declarations import SetName
 
 Counts = tuple[tuple[str, int], ...]
 Outcome = TypeVar("Outcome")
@@ -82,7 +85,14 @@ class Engine:
         except HostError as error:
             return failed(error)
         record, _ = load_in_force(self.directories.run)
-        return change(generation.ruleset, installed_tables(tables, record))
+        nftables = OnDemand(lambda: self.host.nftables(()))
+        try:
+            installed = installed_by(generation.ruleset, tables, record, self.host, nftables)
+        except HostError as error:
+            return failed(error)
+        finally:
+            nftables.close()
+        return change(generation.ruleset, installed)
 
     def apply(
         self,
@@ -170,7 +180,10 @@ class Engine:
         except HostError as error:
             return failed(error)
         record, problems = load_in_force(self.directories.run)
-        found = drift(tables, record) if record else ()
+        try:
+            found = self._drift(tables, record)
+        except HostError as error:
+            return failed(error)
         pending, pending_problems = load_pending(self.directories.state)
         return Status(
             tables.ip.exists and tables.ip6.exists and not (tables.ip.is_dormant and tables.ip6.is_dormant),
@@ -185,6 +198,22 @@ class Engine:
             if isinstance(settled, Failed)
             else (),
         )
+
+    def drift(self) -> tuple[str, ...] | Failed:
+        """What another program did to our tables since they were written, in sentences; empty where none are."""
+        try:
+            tables = self.host.read_tables()
+            record, _ = load_in_force(self.directories.run)
+            return self._drift(tables, record) if tables.ip.exists or tables.ip6.exists else ()
+        except HostError as error:
+            return failed(error)
+
+    def _drift(self, tables: KernelTables, record: InForce | None) -> tuple[str, ...]:
+        """Of what was read. Elements are read as well where somebody may have changed them. Raises HostError."""
+        found = drift(tables, record) if record else ()
+        if is_heard(tables, record):
+            return found
+        return (*found, *told(altered_by_name(tables, self.host, self.directories.run)))
 
     def _write(self, work: Callable[[Writer], Outcome], *, likely: bool = False) -> Outcome | Failed:
         """Let one piece of work write, alone in this network namespace.

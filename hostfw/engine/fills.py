@@ -15,49 +15,54 @@ from hostfw.host.nftables import Nftables
 from hostfw.host.set_contents import load_content, save_contents
 from hostfw.host.tables import KernelTables
 from hostfw.model.cidr_set import PackedAddresses, difference
-from hostfw.model.values import Family
 from hostfw.nft.change import Fill
+from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import Ruleset, Set
 
-SetName = tuple[Family, str]
 
+def unfilled(
+    ruleset: Ruleset, tables: KernelTables, nftables: Nftables, altered: frozenset[SetName] = frozenset()
+) -> frozenset[SetName]:
+    """The big sets named by content that the kernel has, but not with all their elements. Raises HostError.
 
-def unfilled(ruleset: Ruleset, tables: KernelTables, nftables: Nftables) -> frozenset[SetName]:
-    """The big sets named by content that the kernel has, but not with all their elements. Raises HostError."""
+    Those that are `altered` are filled anew instead.
+    """
     return frozenset(
         (table.family, wanted.name)
         for table in ruleset.tables
         for wanted in table.sets
         if wanted.is_big
         and not wanted.apart
+        and (table.family, wanted.name) not in altered
         and any(there.name == wanted.name for there in tables.of(table.family).sets)
-        and not nftables.is_filled(table.family, wanted.name, _keys(wanted))
+        and not nftables.is_filled(table.family, wanted.name, keys_of(wanted))
     )
 
 
 def fill(fills: Iterable[Fill], nftables: Nftables, run_dir: Path) -> None:
     """Put the elements into big sets; what is there already stays, or is edited to what is wanted. Raises HostError."""
     for one in fills:
-        family, contents, there, marks = one
+        family, contents, there, marks, _ = one
         if contents.apart and there:
             nftables.replace_elements(family, contents.name, _edit(one, run_dir))
             continue
-        nftables.add_elements(family, contents.name, _keys(contents))
+        nftables.add_elements(family, contents.name, keys_of(contents))
         if contents.apart:
-            nothing = _keys(contents).part(0, 0)
+            nothing = keys_of(contents).part(0, 0)
             nftables.replace_elements(family, contents.name, Edit(nothing, nothing, marks, contents.mark))
 
 
 def remember_contents(ruleset: Ruleset, run_dir: Path) -> None:
     """Keep the contents of the sets apart for their next difference; what cannot be kept costs time and no more."""
     apart = (contents for table in ruleset.tables for contents in table.sets if contents.apart)
-    save_contents(run_dir, {_content_of(contents.mark): _keys(contents).data for contents in apart})
+    save_contents(run_dir, {_content_of(contents.mark): keys_of(contents).data for contents in apart})
 
 
 def _edit(wanted: Fill, run_dir: Path) -> Edit:
     """The difference to what a set holds, or everything where that is not known or is another altogether."""
-    keys = _keys(wanted.set)
-    old = load_content(run_dir, _content_of(wanted.marks[0])) if len(wanted.marks) == 1 else None
+    keys = keys_of(wanted.set)
+    known = len(wanted.marks) == 1 and not wanted.whole
+    old = load_content(run_dir, _content_of(wanted.marks[0])) if known else None
     found = None if old is None else difference(old, keys.data, keys.width)
     if found is None:
         return Edit(keys, None, wanted.marks, wanted.set.mark)
@@ -69,7 +74,8 @@ def _content_of(mark: str) -> str:
     return mark.rpartition("/")[2]
 
 
-def _keys(contents: Set) -> Keys:
+def keys_of(contents: Set) -> Keys:
+    """The elements of a big set as the kernel has them."""
     if not isinstance(contents.elements, PackedAddresses):
         raise TypeError(f"the set {contents.name} goes with its script")
     return Keys(contents.elements.data, contents.elements.width)

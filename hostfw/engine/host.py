@@ -1,6 +1,6 @@
 """The outside world as the engine sees it: every effect is one of these, and tests hand in their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,10 +8,11 @@ from pathlib import Path
 from time import sleep
 from typing import Protocol
 
-from hostfw.host import block_table, clock, pending, processes, sockets, tables, watchdog
+from hostfw.host import block_table, clock, pending, processes, set_digests, sockets, tables, watchdog
 from hostfw.host.block_table import BlockTable
 from hostfw.host.conntrack import Conntrack, KernelConntrack
 from hostfw.host.lock import writer_lock
+from hostfw.host.nf_tables import KernelSet
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
@@ -19,6 +20,7 @@ from hostfw.host.tables import KernelTables, Names
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
 from hostfw.model.values import Family
+from hostfw.nft.declarations import SetName
 
 
 class Lock(Protocol):
@@ -72,7 +74,8 @@ class Host:
     and `evidence` what can be seen of what the host lives by. `announce`
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
-    sockets that it may have to learn of, and `wait` lets seconds pass.
+    sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps
+    hold.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -94,5 +97,6 @@ class Host:
     undisturbed: Callable[[int, int], bool] = _nobody_knows
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block
+    read_digests: Callable[[Iterable[tuple[Family, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests
     conntrack: Conntrack = field(default_factory=KernelConntrack)
     wait: Callable[[float], None] = sleep

@@ -9,6 +9,7 @@ from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendments import Renaming, Waking
 from hostfw.nft.change import renamings_of
+from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BASE_CHAIN_PLACES, DROPPING_CHAINS, Place, Ruleset, Table
 from hostfw.nft.render import table_name
@@ -17,18 +18,32 @@ Digests = tuple[tuple[Family, str, str], ...]
 
 
 def installed_tables(
-    tables: KernelTables, record: InForce | None, unfilled: frozenset[tuple[Family, str]] = frozenset()
+    tables: KernelTables,
+    record: InForce | None,
+    unfilled: frozenset[SetName] = frozenset(),
+    altered: frozenset[SetName] = frozenset(),
+    misdeclared: frozenset[SetName] = frozenset(),
 ) -> tuple[InstalledTable, ...]:
     """The tables that exist, with the chains that cannot be trusted to hold what their names say.
 
-    `unfilled` are the big sets that lack elements.
+    `unfilled` are the big sets that lack elements, `altered` the sets and maps with other elements than they should
+    have, and `misdeclared` those that are something else.
     """
     found = (tables.of(family) for family in FAMILIES)
     return tuple(
-        replace(_installed(table, record), unfilled=frozenset(name for of, name in unfilled if of is table.family))
+        replace(
+            _installed(table, record),
+            unfilled=_of(table.family, unfilled),
+            altered=_of(table.family, altered),
+            misdeclared=_of(table.family, misdeclared),
+        )
         for table in found
         if table.exists
     )
+
+
+def _of(family: Family, names: frozenset[SetName]) -> frozenset[str]:
+    return frozenset(name for of, name in names if of is family)
 
 
 def digests(tables: KernelTables) -> Digests:
@@ -39,6 +54,24 @@ def digests(tables: KernelTables) -> Digests:
         foreign = {chain.name for chain in table.chains if chain.base is not None} - BASE_CHAIN_NAMES
         found.extend((family, name, digest) for name, digest in table.chain_digests.items() if name not in foreign)
     return tuple(found)
+
+
+def declarations(tables: KernelTables) -> Digests:
+    """What every set and map of ours is declared as, to be remembered."""
+    return tuple(
+        (family, one.name, str(one.declaration))
+        for family in FAMILIES
+        for one in tables.of(family).sets
+        if not one.is_anonymous
+    )
+
+
+def told(altered: Iterable[SetName]) -> tuple[str, ...]:
+    """Sets and maps that do not hold what they should, in sentences."""
+    return tuple(
+        f"table {table_name(family)}: the elements of {name} were changed by another program"
+        for family, name in sorted(altered)
+    )
 
 
 def has_foreign_hooks(installed: Iterable[InstalledTable]) -> bool:
@@ -97,7 +130,20 @@ def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
         sentences.extend(f"{title}: chain {name} was changed by another program" for name in changed)
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
         sentences.extend(f"{title}: {kind} {name} is not ours" for kind, name in table.others)
+        if record.sets is not None:
+            declared = {name: text for of, name, text in record.sets if of is family}
+            sentences.extend(f"{title}: {sentence}" for sentence in _redeclared(table, declared))
     return tuple(sentences)
+
+
+def _redeclared(table: KernelTable, declared: Mapping[str, str]) -> Iterator[str]:
+    there = {one.name: one for one in table.sets if not one.is_anonymous}
+    kinds = {name: "map" if one.is_map else "set" for name, one in there.items()}
+    yield from (f"set or map {name} is gone" for name in sorted(declared.keys() - there.keys()))
+    yield from (f"{kinds[name]} {name} is not ours" for name in sorted(there.keys() - declared.keys()))
+    for name in sorted(declared.keys() & there.keys()):
+        if str(there[name].declaration) != declared[name]:
+            yield f"{kinds[name]} {name} was made anew by another program, as something else"
 
 
 def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:

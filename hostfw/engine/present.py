@@ -9,13 +9,15 @@ touch our tables. In any other case everything is read.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from hostfw.engine.contents import altered, is_heard, misdeclared
 from hostfw.engine.fills import unfilled
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing
 from hostfw.engine.memory import Memory
 from hostfw.host.in_force import InForce, load_in_force, record_stamp
 from hostfw.host.nftables import Nftables
-from hostfw.host.tables import Names
+from hostfw.host.tables import KernelTables, Names
+from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
 
@@ -49,8 +51,22 @@ def what_is_there(
         return known
     record, _ = load_in_force(directories.run)
     tables = host.read_tables()
-    installed = installed_tables(tables, record, unfilled(wanted, tables, nftables))
+    installed = installed_by(wanted, tables, record, host, nftables)
     return Present(tables.generation, installed, digests(tables), record, lacking=missing(tables, wanted))
+
+
+def installed_by(
+    wanted: Ruleset, tables: KernelTables, record: InForce | None, host: Host, nftables: Nftables
+) -> tuple[InstalledTable, ...]:
+    """What was read, held against the record and, as far as names do not say it, against a ruleset. Raises HostError.
+
+    Elements are looked at where somebody may have changed them since the commit on record.
+    """
+    others: frozenset[SetName] = frozenset()
+    if not is_heard(tables, record):
+        others = altered(tables, wanted, host, nftables)
+    lacking = unfilled(wanted, tables, nftables, others)
+    return installed_tables(tables, record, lacking, others, misdeclared(tables, wanted))
 
 
 def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None) -> Present:

@@ -1,25 +1,23 @@
 """Repair of what sets and maps hold, where another hand has touched their elements and nothing else."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from errno import ETIMEDOUT
 
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables
-from hostfw.model.values import Family
-from hostfw.nft.objects import Ruleset, Set, VerdictMap
-
-Name = tuple[Family, str]
-"""A set or map of ours."""
+from hostfw.nft.declarations import SetName, fixed_contents
+from hostfw.nft.objects import Ruleset
 
 
-def refill(ruleset: Ruleset, names: Collection[Name], nftables: Nftables) -> tuple[Name, ...] | Failed:
+def refill(ruleset: Ruleset, names: Collection[SetName], nftables: Nftables) -> tuple[SetName, ...] | Failed:
     """Give these sets and maps the content that a ruleset has for them; gives those that it knows, in its order.
 
     Each is one transaction. What the ruleset does not name, and dynamic sets, which rules fill, are left alone.
     """
-    refilled: list[Name] = []
-    for family, contents in _fixed(ruleset):
+    refilled: list[SetName] = []
+    wanted = ((table.family, contents) for table in ruleset.tables for contents in fixed_contents(table))
+    for family, contents in wanted:
         if (family, contents.name) not in names:
             continue
         try:
@@ -29,9 +27,3 @@ def refill(ruleset: Ruleset, names: Collection[Name], nftables: Nftables) -> tup
             return Failed(error.message, error.hint, UNCHANGED if unchanged else UNKNOWN)
         refilled.append((family, contents.name))
     return tuple(refilled)
-
-
-def _fixed(ruleset: Ruleset) -> Iterator[tuple[Family, Set | VerdictMap]]:
-    for table in ruleset.tables:
-        yield from ((table.family, contents) for contents in table.sets if contents.dynamic is None)
-        yield from ((table.family, contents) for contents in table.maps)

@@ -17,8 +17,8 @@ class InForce:
     """The generation that we put into this network namespace.
 
     `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
-    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `counts` and `node`, empty in a
-    record of before it was kept, are for people.
+    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `sets` have what each set and map
+    is declared as, None in a record of before that was kept. `counts` and `node` are for people.
     """
 
     id: str
@@ -27,11 +27,13 @@ class InForce:
     chains: tuple[tuple[Family, str, str], ...] = ()
     counts: tuple[tuple[str, int], ...] = ()
     node: str = ""
+    sets: tuple[tuple[Family, str, str], ...] | None = None
 
 
 def save_in_force(run_dir: Path, record: InForce) -> None:
     """Remember what is in force in the network namespace that we are in. Raises StateError."""
-    chains = {family.nft: {name: digest for of, name, digest in record.chains if of is family} for family in FAMILIES}
+    chains = _by_family(record.chains)
+    sets = {} if record.sets is None else {"sets": _by_family(record.sets)}
     with saving("the record of the generation in force"):
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_atomically(
@@ -44,6 +46,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
                 chains=chains,
                 counts=dict(record.counts),
                 node=record.node,
+                **sets,
             ),
         )
 
@@ -66,9 +69,8 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
         } if (when := time_of(applied_at)) is not None:
             if namespace != _namespace():
                 return None, ()
-            named = ((Family.V4, ip), (Family.V6, ip6))
-            chains = ((family, str(name), str(digest)) for family, of in named for name, digest in of.items())
-            return InForce(id_, when, kernel_generation, tuple(chains), counts_of(data), _node(data)), ()
+            chains = _named(ip, ip6)
+            return InForce(id_, when, kernel_generation, chains, counts_of(data), _node(data), _sets(data)), ()
         case _:
             return None, (garbage(path),)
 
@@ -86,6 +88,23 @@ def forget_in_force(run_dir: Path) -> None:
     """Remember that nothing of ours is in force. Raises StateError."""
     with saving("the record of the generation in force"):
         (run_dir / _GENERATION).unlink(missing_ok=True)
+
+
+def _by_family(named: tuple[tuple[Family, str, str], ...]) -> dict[str, dict[str, str]]:
+    return {family.nft: {name: text for of, name, text in named if of is family} for family in FAMILIES}
+
+
+def _named(ip: dict[object, object], ip6: dict[object, object]) -> tuple[tuple[Family, str, str], ...]:
+    by_family = ((Family.V4, ip), (Family.V6, ip6))
+    return tuple((family, str(name), str(text)) for family, of in by_family for name, text in of.items())
+
+
+def _sets(data: object) -> tuple[tuple[Family, str, str], ...] | None:
+    match data:
+        case {"sets": {"ip": dict(ip), "ip6": dict(ip6)}}:
+            return _named(ip, ip6)
+        case _:
+            return None
 
 
 def _node(data: object) -> str:

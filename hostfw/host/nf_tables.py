@@ -5,12 +5,13 @@ comments those of libnftnl's udata.h.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
 from hostfw.host.netlink import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
 from hostfw.model.values import Family
+from hostfw.nft.declarations import DYNAMIC, INTERVAL, MAP, Declaration
 from hostfw.nft.deletions import Deleted
 
 SUBSYSTEM = 10 << 8
@@ -68,6 +69,7 @@ _EXPR_NAME, _EXPR_DATA = 1, 2
 _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
 _LOOKUP_SET = 1
 SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DESC, _SET_HANDLE = 2, 3, 4, 5, 9, 16
+_SET_DATA_TYPE, _SET_TIMEOUT, _SET_USERDATA, _SET_COUNT = 6, 11, 13, 20
 _DESC_SIZE = 1
 OBJ_NAME, _OBJ_DATA = 2, 4
 _FLOWTABLE_NAME = 2
@@ -78,9 +80,11 @@ _JUMPS = (0xFFFFFFFD, 0xFFFFFFFC)
 _FINAL = (0, 1, 0xFFFFFFFC, 0xFFFFFFFB)
 """NF_DROP, NF_ACCEPT, NFT_GOTO and NFT_RETURN: a base chain goes on behind none of them."""
 _FLAG_ANONYMOUS, _FLAG_MAP, _FLAG_OBJECT = 0x1, 0x8, 0x40
+SET_FLAGS_OF_CONTENT = INTERVAL | MAP
+"""The flags that a set or map may have whose name says what it holds."""
 _HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _POLICIES = ("drop", "accept")
-_UDATA_COMMENT = 0
+_UDATA_COMMENT, _UDATA_SET_COMMENT = 0, 7
 
 _STATEFUL: dict[bytes, frozenset[int]] = {
     b"counter": frozenset(),
@@ -138,7 +142,8 @@ class KernelChain:
 class KernelSet:
     """A set or a map. `flags` are NFT_SET_*; `key_type` is nft's own number of the datatype, `key_bytes` its length.
 
-    `size` is the bound on its elements, None without one.
+    `size` is the bound on its elements, None without one; `timeout_ms` is 0 where they stay. `count` is how many
+    it has, None where the kernel does not tell (before 6.17).
     """
 
     name: str
@@ -147,6 +152,20 @@ class KernelSet:
     key_type: int
     key_bytes: int
     size: int | None
+    data_type: int = 0
+    timeout_ms: int = 0
+    comment: str = ""
+    count: int | None = field(default=None, compare=False)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What can only be changed by making it anew."""
+        return Declaration(self.flags, self.key_type, self.key_bytes, self.data_type, self.size, self.timeout_ms)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether rules fill it."""
+        return bool(self.flags & DYNAMIC)
 
     @property
     def is_map(self) -> bool:
@@ -205,6 +224,10 @@ def set_of(message: bytes) -> KernelSet:
         u32_of(fields[_SET_KEY_TYPE]),
         u32_of(fields[_SET_KEY_LEN]),
         u32_of(size) if size else None,
+        u32_of(fields.get(_SET_DATA_TYPE, bytes(4))),
+        u64_of(fields.get(_SET_TIMEOUT, bytes(8))),
+        _comment(fields.get(_SET_USERDATA, b""), _UDATA_SET_COMMENT),
+        u32_of(fields[_SET_COUNT]) if _SET_COUNT in fields else None,
     )
 
 
@@ -318,12 +341,12 @@ def _lasting(expressions: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _comment(userdata: bytes) -> str:
+def _comment(userdata: bytes, wanted: int = _UDATA_COMMENT) -> str:
     """The comment among libnftnl's user data: type and length in a byte each, then the NUL-terminated text."""
     offset = 0
     while offset + 2 <= len(userdata):
         kind, length = userdata[offset], userdata[offset + 1]
-        if kind == _UDATA_COMMENT:
+        if kind == wanted:
             return text_of(userdata[offset + 2 : offset + 2 + length])
         offset += 2 + length
     return ""

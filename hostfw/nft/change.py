@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from hostfw.model.values import Family
 from hostfw.nft.amendments import Renaming, Waking
+from hostfw.nft.declarations import fixed_contents
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.installed import InstalledTable
-from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table
+from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table, VerdictMap
 from hostfw.nft.render import Texts, additions, table_name
 from hostfw.nft.switch import Switch, looked_up
 
@@ -23,13 +24,15 @@ from hostfw.nft.switch import Switch, looked_up
 class Fill(NamedTuple):
     """A big set that is to get its elements, between prepare and switch.
 
-    A set apart may be `there` with another content: `marks` are those that it has now.
+    A set apart may be `there` with another content: `marks` are those that it has now. It is edited as a `whole` where
+    another program has changed that content.
     """
 
     family: Family
     set: Set
     there: bool = False
     marks: tuple[str, ...] = ()
+    whole: bool = False
 
     def __str__(self) -> str:
         what = f"{table_name(self.family)} {self.set.name}"
@@ -37,20 +40,33 @@ class Fill(NamedTuple):
         return f"edit {what} to hold {number} elements" if self.marks else f"add {number} elements to {what}"
 
 
+class Refill(NamedTuple):
+    """A set or map to which another program gave other elements than its name says, and which gets these back."""
+
+    family: Family
+    contents: Set | VerdictMap
+
+    def __str__(self) -> str:
+        kind = "set" if isinstance(self.contents, Set) else "map"
+        number = len(self.contents.elements)
+        return f"give the {kind} {table_name(self.family)} {self.contents.name} its {number} elements again"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What leads to a ruleset: scripts, sets to fill and deletions; what is empty has nothing to do.
 
     Each script is one transaction, and so are the deletions. `fills` are of sets that nothing refers to yet;
-    `edits` are of sets apart that packets may meet. Where the prepare could add the new rules of base chains behind
-    the final one that is in force, `turn` deletes all that stands in front of them, and does what `switch` does.
-    Just before the switch `renamings` make way for base chains at their right places, and just after it `wakings` let
-    packets meet a table that somebody has put to sleep.
+    `edits` are of sets apart that packets may meet, and `refills` of any set or map. Where the prepare could add the
+    new rules of base chains behind the final one that is in force, `turn` deletes all that stands in front of them, and
+    does what `switch` does. Just before the switch `renamings` make way for base chains at their right places, and just
+    after it `wakings` let packets meet a table that somebody has put to sleep.
     """
 
     prepare: str = ""
     fills: tuple[Fill, ...] = ()
     edits: tuple[Fill, ...] = ()
+    refills: tuple[Refill, ...] = ()
     renamings: tuple[Renaming, ...] = ()
     switch: str = ""
     turn: tuple[Deletion, ...] = ()
@@ -61,11 +77,14 @@ class Change:
     def is_empty(self) -> bool:
         """Whether the kernel already holds exactly the ruleset."""
         return not any(
-            (self.prepare, self.fills, self.edits, self.renamings, self.switch, self.turn, self.wakings, self.sweep)
+            (
+                *(self.prepare, self.fills, self.edits, self.refills, self.renamings),
+                *(self.switch, self.turn, self.wakings, self.sweep),
+            )
         )
 
     def __str__(self) -> str:
-        fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits))
+        fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits, *self.refills))
         parts = (self.renamings, self.turn, self.wakings, self.sweep)
         aside, turn, wake, sweep = ("".join(f"{one}\n" for one in part) for part in parts)
         switch = f"{aside}{turn or self.switch}{wake}"
@@ -89,6 +108,7 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts |
         prepare="".join((*prepared, *behind)),
         fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
         edits=tuple(fill for fill in contents if fill.there and fill.marks),
+        refills=tuple(refill for table, there in present for refill in _refills(table, there)),
         renamings=renamings,
         switch="".join(switch.script() for switch in switches),
         turn=tuple(deletion for switch in switches for deletion in switch.turn()) if turns else (),
@@ -135,9 +155,18 @@ def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
         if wanted.apart:
             marks = tuple(sorted(_marks(wanted, there)))
             if wanted.name not in there.sets or marks != (wanted.mark,):
-                yield Fill(desired.family, wanted, wanted.name in there.sets, marks)
+                is_there = wanted.name in there.sets
+                yield Fill(desired.family, wanted, is_there, marks, wanted.name in there.altered)
         elif wanted.is_big and wanted.name not in filled:
             yield Fill(desired.family, wanted)
+
+
+def _refills(desired: Table, installed: InstalledTable) -> Iterator[Refill]:
+    """What is to be filled again; a set apart that is to be edited gets all of its content by that."""
+    for contents in fixed_contents(desired):
+        edited = isinstance(contents, Set) and contents.apart and _marks(contents, installed) != {contents.mark}
+        if contents.name in installed.altered and not edited:
+            yield Refill(desired.family, contents)
 
 
 def _marks(contents: Set, installed: InstalledTable) -> set[str]:

@@ -34,9 +34,10 @@ class InstalledTable:
     """What the kernel holds of one of our tables, by name.
 
     `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
-    another's hand, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
-    big sets among `sets` whose filling was cut short. A `dormant` table is met by no packet. `others` are objects of
-    kinds that hostfw never makes.
+    another program, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
+    big sets among `sets` whose filling was cut short, `altered` the sets and maps to which another program gave other
+    elements, and `misdeclared` those whose names it gave to something else. A `dormant` table is met by no packet.
+    `others` are objects of kinds that hostfw never makes.
     """
 
     family: Family
@@ -47,6 +48,8 @@ class InstalledTable:
     base_chains: Mapping[str, InstalledBaseChain] = field(default_factory=dict)
     suspect: frozenset[str] = frozenset()
     unfilled: frozenset[str] = frozenset()
+    altered: frozenset[str] = frozenset()
+    misdeclared: frozenset[str] = frozenset()
     dormant: bool = False
     others: tuple[tuple[Deleted, str], ...] = ()
 

@@ -214,7 +214,7 @@ def _block(title: str, lines: Iterable[str]) -> str:
 
 
 def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterator[str]:
-    yield f"type {_type_text(contents.type, family)}"
+    yield f"type {type_text(contents.type, family)}"
     yield from _storage_lines(contents.interval, contents.size)
     if contents.dynamic is not None:
         yield from _dynamic_lines(contents.dynamic)
@@ -236,7 +236,7 @@ def _address_texts(addresses: PackedAddresses) -> Iterator[str]:
 
 
 def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> Iterator[str]:
-    yield f"type {_type_text(contents.type, family)} : verdict"
+    yield f"type {type_text(contents.type, family)} : verdict"
     yield from _storage_lines(contents.interval, len(contents.elements))
     if empty:
         return
@@ -263,7 +263,8 @@ def _dynamic_lines(dynamic: Dynamic) -> Iterator[str]:
         yield f"timeout {dynamic.timeout_s}s"
 
 
-def _type_text(element_type: ElementType, family: Family) -> str:
+def type_text(element_type: ElementType, family: Family) -> str:
+    """What nft calls the type of a key."""
     address = "ipv4_addr" if family is Family.V4 else "ipv6_addr"
     match element_type:
         case ElementType.ADDRESS:

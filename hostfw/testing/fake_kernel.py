@@ -15,11 +15,13 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import DORMANT, BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables, Names
+from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendments import Amendment
+from hostfw.nft.declarations import SetName, declaration
 from hostfw.nft.deletions import Deletion
-from hostfw.nft.objects import TABLE, Set, Table, VerdictMap
-from hostfw.nft.render import additions
+from hostfw.nft.objects import TABLE, Dynamic, ElementType, Set, Table, VerdictMap
+from hostfw.nft.render import DIGEST_CHARACTERS, additions, type_text
 
 _BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
 _COMMAND = re.compile(
@@ -31,7 +33,9 @@ _COUNTER = re.compile(r'\bcounter name "?([^\s"]+)"?')
 _COMMENT = re.compile(r'comment "([^"]*)"$')
 _BASE = re.compile(r"type (?P<type>\S+) hook (?P<hook>\S+) priority (?P<priority>\S+); policy (?P<policy>\S+);")
 _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0}
-_MAP_FLAG = 0x8
+_TYPE = re.compile(r"^type (?P<type>.*?)(?P<map> : verdict)?$", re.MULTILINE)
+_SIZE = re.compile(r"^size (\d+)$", re.MULTILINE)
+_TIMEOUT = re.compile(r"^timeout (\d+)s$", re.MULTILINE)
 _FINAL = re.compile(r'(?:accept|drop|return|goto \S+)(?: comment "[^"]*")?')
 _HANDLE = re.compile(r"handle (\d+)")
 _HANDLES = count(1)
@@ -150,6 +154,8 @@ class FakeKernel:
         kind = "set" if isinstance(contents, Set) else "map"
         if contents.name not in self._tables.get(family, _empty())[kind]:
             raise NetlinkError(errno.ENOENT, f"filling {contents.name} again")
+        if isinstance(contents.elements, PackedAddresses):
+            self.elements[family, contents.name] = Keys(contents.elements.data, contents.elements.width)
         self._tables[family][kind][contents.name].lines.clear()
         table = Table(family, sets=(contents,)) if isinstance(contents, Set) else Table(family, maps=(contents,))
         self.meddle(additions(table, Table(family)))
@@ -192,6 +198,17 @@ class FakeKernel:
     def read_some(self, names: Mapping[Family, Names]) -> KernelTables:
         """Only these, as far as they are there."""
         return KernelTables(self.generation, *(self._some(family, names.get(family, Names())) for family in FAMILIES))
+
+    def read_digests(self, sets: Iterable[tuple[Family, KernelSet]]) -> Mapping[SetName, str]:
+        """The digest that a name carries of what a set or map holds: of its lines, and of elements that came apart."""
+        return {(family, one.name): self._digest(family, one) for family, one in sets}
+
+    def _digest(self, family: Family, one: KernelSet) -> str:
+        lines = [str(line) for line in self._tables[family]["map" if one.is_map else "set"][one.name].lines]
+        keys = self.elements.get((family, one.name))
+        if keys is not None:
+            lines.append(sha256(keys.data).hexdigest())
+        return sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()[:DIGEST_CHARACTERS]
 
     def read_generation(self) -> int:
         """Moves with every script that takes effect."""
@@ -236,12 +253,11 @@ class FakeKernel:
         table = self._tables.get(family)
         if table is None:
             return KernelTable(family)
-        kinds = (("set", 0), ("map", _MAP_FLAG))
         return KernelTable(
             family,
             exists=True,
             chains=tuple(_kernel_chain(name, chain, regular=regular) for name, chain in table["chain"].items()),
-            sets=tuple(KernelSet(name, 0, flags, 0, 0, None) for kind, flags in kinds for name in table[kind]),
+            sets=tuple(_kernel_set(name, one, family) for kind in ("set", "map") for name, one in table[kind].items()),
             counters=tuple(KernelCounter(name, counter.packets, 0) for name, counter in table["counter"].items()),
             flags=DORMANT if "dormant" in table["flag"] else 0,
         )
@@ -318,8 +334,9 @@ def _command(tables: dict[Family, _Table], verb: str, kind: str, rest: str, body
         case "flush", "table":
             for chain in table["chain"].values():
                 chain.lines.clear()
-        case "flush", "set":
-            _object(table, "set", name)
+        case "flush", "set" | "map":
+            contents = _object(table, kind, name)
+            contents.lines[:] = [line for line in contents.lines if not line.startswith("elements")]
         case "flush", "chain":
             _object(table, "chain", name).lines.clear()
         case "add", "rule":
@@ -408,6 +425,33 @@ def _place(base: str) -> tuple[str, ...]:
 
 def _priority(text: str) -> int:
     return _PRIORITIES[text] if text in _PRIORITIES else int(text)
+
+
+def _kernel_set(name: str, contents: _Object, family: Family) -> KernelSet:
+    """A set or map as its lines declare it; one without any is a mark."""
+    text = "\n".join(contents.lines)
+    what = _TYPE.search(text)
+    kind, is_map = (what["type"], bool(what["map"])) if what else ("inet_service", False)
+    element_type = next((t for t in ElementType if type_text(t, family) == kind), ElementType.PORT)
+    size, timeout = _SIZE.search(text), _TIMEOUT.search(text)
+    interval, dynamic = "flags interval" in text, "flags dynamic" in text
+    declared: Set | VerdictMap
+    if is_map:
+        declared = VerdictMap(name, element_type, (), interval)
+    else:
+        room = Dynamic(0, int(timeout[1]) if timeout else None) if dynamic else None
+        declared = Set(name, element_type, (), interval, dynamic=room)
+    found = declaration(declared, family)
+    return KernelSet(
+        name,
+        0,
+        found.flags,
+        found.key_type,
+        found.key_bytes,
+        int(size[1]) if size else None,
+        found.data_type,
+        found.timeout_ms,
+    )
 
 
 def _kernel_rule(line: _Line) -> KernelRule:

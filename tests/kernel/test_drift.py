@@ -136,6 +136,94 @@ def test_what_another_program_did_unheard_is_told_of_and_put_right(
     assert "Drift:" not in hostfwctl("status").stdout
 
 
+_DENIED = "\n".join(
+    f"  - {{action: Deny, protocol: TCP, source: {{nets: [10.{n}.0.0/16]}}, destination: {{ports: [443]}}}}"
+    for n in range(9, 80)
+)
+_WITH_MAPS = f"""\
+{_POLICY}
+  - {{action: Deny, protocol: TCP, source: {{nets: [192.0.2.0/24]}}, destination: {{ports: [443]}}}}
+{_DENIED}
+  - {{action: Allow, protocol: TCP, destination: {{ports: [443]}}}}
+  - {{action: Allow, protocol: TCP, source: {{selector: trusted}}, destination: {{ports: [8080]}}}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {{name: trusted, labels: {{trusted: ""}}}}
+spec: {{nets: [{", ".join(f"203.0.113.{n}" for n in range(1, 255, 2))}]}}
+""".replace("selector: trusted", "selector: has(trusted)")
+_ELEMENTS = {
+    "an empty map": "flush map ip hostfw {map}",
+    "an element less": "delete element ip hostfw {map} {{ 192.0.2.0 }}",
+    "another verdict": "delete element ip hostfw {map} {{ 192.0.2.0 }}\n"
+    "add element ip hostfw {map} {{ 192.0.2.0 : accept }}",
+    "an element more in a set": "delete element ip hostfw {set} {{ 203.0.113.1 }}\n"
+    "add element ip hostfw {set} {{ 192.0.2.2 }}",
+    "an empty set": "flush set ip hostfw {set}",
+    "a map of another size": "{remade}",
+}
+
+
+def _names(host: Namespace) -> tuple[str, str]:
+    """The map that denies by source address, and the set of what is trusted."""
+    with inside(host):
+        sets = read_tables().ip.sets
+    found = next(one.name for one in sets if one.is_map and "/saddr/24." in one.name)
+    trusted = next(one.name for one in sets if not one.is_map and one.name.startswith("nets/32."))
+    return found, trusted
+
+
+def _remade(host: Namespace, name: str) -> str:
+    """What makes a map anew with another size and nothing in it, and the rules that look it up as they were."""
+    listed = run(host, ["nft", "list", "table", "ip", "hostfw"]).stdout
+    block = next(block for block in listed.split("\n\n") if f"vmap @{name}" in block)
+    head, *lines = [line.strip() for line in block.splitlines() if line.strip() != "}"]
+    chain, users = head.split()[1], lines
+    return "\n".join(
+        (
+            f"flush chain ip hostfw {chain}",
+            f"delete map ip hostfw {name}",
+            f"add map ip hostfw {name} {{ type ipv4_addr : verdict; size 7; }}",
+            *(f"add rule ip hostfw {chain} {rule}" for rule in users),
+        )
+    )
+
+
+@pytest.mark.parametrize("tampering", _ELEMENTS)
+def test_elements_that_another_program_changed_unheard_are_told_of_and_put_right(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tampering: str
+) -> None:
+    """No rule of ours shows them: they are read where nftables has moved on."""
+    host = lab["host"]
+    (installation.config / "policy.yaml").write_text(_WITH_MAPS)
+    hostfwctl("apply")
+    assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
+    mapped, trusted = _names(host)
+    remade = _remade(host, mapped) if "{remade}" in _ELEMENTS[tampering] else ""
+
+    nft(host, _ELEMENTS[tampering].format(map=mapped, set=trusted, remade=remade))
+
+    opened = 8080 if "more" in tampering else 443
+    assert admits(lab, opened) is ("empty set" not in tampering), "it would be noticed"
+    status = hostfwctl("status", check=False).stdout
+    assert "Drift:" in status
+    assert mapped in status or trusted in status
+    assert hostfwctl("doctor", check=False).returncode == 1
+    assert hostfwctl("diff", "--nft", check=False).returncode == 1
+    applied = hostfwctl("apply", check=False)
+    assert applied.returncode == 0, applied.stderr
+    assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
+    assert "Drift:" not in hostfwctl("status").stdout
+
+
+@pytest.mark.usefixtures("applied")
+def test_what_other_programs_do_in_their_own_tables_is_no_drift(lab: Lab, hostfwctl: Hostfwctl) -> None:
+    """Nftables has moved on, and everything of ours holds what its name says."""
+    nft(lab["host"], "add table ip theirs\nadd chain ip theirs c")
+
+    assert "Drift:" not in hostfwctl("status").stdout
+
+
 @pytest.mark.parametrize("tampering", ["a dormant table", "another hook", "another priority", "no hook", "no rules"])
 @pytest.mark.usefixtures("applied")
 def test_the_boot_script_puts_base_chains_and_flags_right(

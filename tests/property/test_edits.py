@@ -181,6 +181,7 @@ def _fake_host(kernel: FakeKernel) -> Host:
         kernel.read_tables,
         lambda _keep_open: kernel,
         WriterLock,
+        read_digests=kernel.read_digests,
         read_block=lambda: None,
         conntrack=FakeConntrack(),
     )

@@ -109,6 +109,7 @@ class _Place:
             lambda _keep_open: self.kernel,
             WriterLock,
             read_some=self.kernel.read_some,
+            read_digests=self.kernel.read_digests,
             read_generation=self.kernel.read_generation,
             read_block=lambda: None,
             conntrack=FakeConntrack(),

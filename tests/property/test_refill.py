@@ -2,13 +2,17 @@
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.contents import altered, altered_by_name, misdeclared
+from hostfw.engine.host import Host
 from hostfw.engine.refill import refill
 from hostfw.host.nftables import NftablesWorker
+from hostfw.host.tables import read_tables
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
 from hostfw.nft.objects import TABLE
@@ -31,7 +35,10 @@ def nftables() -> Iterator[NftablesWorker]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=plans())
 def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, plan: Plan) -> None:
-    """Every key, verdict and bound of a range, after another hand has emptied every set and map."""
+    """Every key, verdict and bound of a range, after another hand has emptied every set and map.
+
+    Each of them is told by its name before, and none of them otherwise.
+    """
     ruleset = compile_plan(plan, LOOKUPS_EVERYWHERE)
     fixed = [
         (table.family, kind, each.name)
@@ -41,9 +48,15 @@ def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, p
     ]
     _nft("flush ruleset\n" + render(ruleset))
     before = _listed()
+    tables = read_tables()
+    assert altered(tables, ruleset, Host(), nftables) == frozenset()
+    assert altered_by_name(tables, Host(), Path("/nowhere")) == frozenset()
+    assert misdeclared(tables, ruleset) == frozenset()
     _nft("".join(f"flush {kind} {family.nft} {TABLE} {name}\n" for family, kind, name in fixed))
 
     names = {(family, name) for family, _, name in fixed}
+    assert altered(read_tables(), ruleset, Host(), nftables) == names
+    assert altered_by_name(read_tables(), Host(), Path("/nowhere")) == names
     refilled = refill(ruleset, names, nftables)
 
     assert isinstance(refilled, tuple)

@@ -98,6 +98,7 @@ class Machine:
             arm=self.arm,
             disarm=self.disarm,
             read_some=self.kernel.read_some,
+            read_digests=self.kernel.read_digests,
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
             evidence=lambda: self.evidence,

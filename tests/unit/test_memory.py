@@ -66,6 +66,7 @@ class Living:
             WriterLock,
             now=FakeClock().now,
             read_some=self.kernel.read_some,
+            read_digests=self.kernel.read_digests,
             read_generation=self.kernel.read_generation,
             undisturbed=self.undisturbed,
             conntrack=FakeConntrack(),

@@ -1,0 +1,85 @@
+"""Declarations of sets and maps as the kernel tells of them: what another program changes only by making one anew."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hostfw.model.values import Family
+from hostfw.nft.objects import ElementType, Set, Table, VerdictMap
+
+INTERVAL, MAP, TIMEOUT, DYNAMIC = 0x4, 0x8, 0x10, 0x20
+"""NFT_SET_*: the flags that ours may have (<linux/netfilter/nf_tables.h>)."""
+VERDICT = 0xFFFFFF00
+"""NFT_DATA_VERDICT, the type of what our maps map to."""
+
+SetName = tuple[Family, str]
+"""A set or map of ours: the table that it is in, and its name."""
+
+_ADDRESS = {Family.V4: (7, 4), Family.V6: (8, 16)}
+_PROTOCOL, _PORT, _IFNAME = 12, (13, 2), (41, 16)
+_BITS = 6
+"""nft's numbers of its datatypes (datatype.h), a concatenation's six bits each, and the bytes of a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A set or map without its elements; `size` is None without a bound, and `timeout_ms` 0 where elements stay."""
+
+    flags: int
+    key_type: int
+    key_bytes: int
+    data_type: int = 0
+    size: int | None = None
+    timeout_ms: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.flags:#x}/{self.key_type}/{self.key_bytes}/{self.data_type}/{self.size}/{self.timeout_ms}"
+
+
+def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
+    """What the kernel tells of a set or map that our script declares."""
+    key_type, key_bytes = _key(contents.type, family)
+    if isinstance(contents, VerdictMap):
+        size = None if contents.interval else len(contents.elements)
+        return Declaration(MAP | (INTERVAL if contents.interval else 0), key_type, key_bytes, VERDICT, size)
+    flags, timeout_ms = (INTERVAL if contents.interval else 0), 0
+    if contents.dynamic is not None:
+        flags |= DYNAMIC
+        if contents.dynamic.timeout_s is not None:
+            flags |= TIMEOUT
+            timeout_ms = 1000 * contents.dynamic.timeout_s
+    return Declaration(flags, key_type, key_bytes, 0, None if contents.interval else contents.size, timeout_ms)
+
+
+def fixed_contents(table: Table) -> Iterator[Set | VerdictMap]:
+    """The sets and maps of a table that no rule fills."""
+    yield from (contents for contents in table.sets if contents.dynamic is None)
+    yield from table.maps
+
+
+def declarations_of(table: Table) -> Iterator[tuple[str, Declaration]]:
+    """What each set and map of a table is declared as, the marks of sets apart among them."""
+    for contents in table.sets:
+        yield contents.name, declaration(contents, table.family)
+        if contents.apart:
+            yield contents.mark, mark_declaration()
+    for mapped in table.maps:
+        yield mapped.name, declaration(mapped, table.family)
+
+
+def mark_declaration() -> Declaration:
+    """What the kernel tells of the mark of a set apart."""
+    return Declaration(0, *_PORT)
+
+
+def _key(element_type: ElementType, family: Family) -> tuple[int, int]:
+    address, width = _ADDRESS[family]
+    match element_type:
+        case ElementType.ADDRESS:
+            return address, width
+        case ElementType.PORT:
+            return _PORT
+        case ElementType.IFNAME:
+            return _IFNAME
+        case ElementType.SOCKET:
+            # Each field is padded to four bytes.
+            return ((address << _BITS | _PROTOCOL) << _BITS) | _PORT[0], width + 8
