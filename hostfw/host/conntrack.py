@@ -12,12 +12,14 @@ import socket
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hostfw.host.needs import route_to
 from hostfw.host.netlink import (
+    ATTRIBUTE,
     NETLINK_NETFILTER,
     NFGENMSG,
     NLM_F_CREATE,
@@ -55,6 +57,9 @@ _TIMEOUT_OF: Mapping[ConnectionState, tuple[int, str, int]] = {
 }
 """The number of each state of TCP (nf_conntrack_tcp.h), the sysctl of its timeout, and what that is by default."""
 _UDP_TIMEOUT = ("nf_conntrack_udp_timeout_stream", 120)
+
+_PORT = struct.Struct("!H2x")
+"""A port with the padding behind it."""
 
 _AT_A_TIME = 64
 """How many requests are under way: as many answers as a socket's buffer has room for in any case."""
@@ -188,25 +193,58 @@ def _original(connection: Connection, *, turned: bool = False) -> bytes:
 
 
 def _tuple(kind: int, connection: Connection, *, from_peer: bool) -> bytes:
-    size = connection.family.bits // 8
-    ends = [
-        (address.to_bytes(size, "big"), struct.pack("!H", port))
-        for address, port in ((connection.peer, connection.peer_port), (connection.local, connection.local_port))
-    ]
-    source, destination = ends if from_peer else reversed(ends)
-    return nested(
+    family, protocol, peer, peer_port, local, local_port, *_ = connection
+    if not from_peer:
+        peer, peer_port, local, local_port = local, local_port, peer, peer_port
+    size = family.bits // 8
+    ends = peer.to_bytes(size, "big"), local.to_bytes(size, "big"), peer_port, local_port
+    return _layout(kind, family, protocol).pack(*ends)
+
+
+class _Layout(NamedTuple):
+    """A tuple of one kind, family and protocol, in pieces between which the addresses and ports go.
+
+    Put together once, since there may be a hundred thousand connections.
+    """
+
+    pieces: tuple[bytes, bytes, bytes, bytes]
+
+    def pack(self, source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
+        """The attribute."""
+        first, second, third, last = self.pieces
+        ports = _PORT.pack(source_port), _PORT.pack(destination_port)
+        return b"".join((first, source, second, destination, third, ports[0], last, ports[1]))
+
+
+@cache
+def _layout(kind: int, family: Family, protocol: int) -> _Layout:
+    size = family.bits // 8
+    # Whatever the addresses and ports are, they stand at the same places.
+    empty = nested(
         kind,
         nested(
             _TUPLE_IP,
-            attribute(_IP_SOURCE[connection.family], source[0]),
-            attribute(_IP_DESTINATION[connection.family], destination[0]),
+            attribute(_IP_SOURCE[family], bytes(size)),
+            attribute(_IP_DESTINATION[family], bytes(size)),
         ),
         nested(
             _TUPLE_PROTOCOL,
-            attribute(_PROTOCOL_NUMBER, bytes((connection.protocol,))),
-            attribute(_SOURCE_PORT, source[1]),
-            attribute(_DESTINATION_PORT, destination[1]),
+            attribute(_PROTOCOL_NUMBER, bytes((protocol,))),
+            attribute(_SOURCE_PORT, bytes(2)),
+            attribute(_DESTINATION_PORT, bytes(2)),
         ),
+    )
+    source = 3 * ATTRIBUTE.size
+    destination = source + size + ATTRIBUTE.size
+    destination_port = len(empty) - _PORT.size
+    source_port = destination_port - _PORT.size - ATTRIBUTE.size
+    return _Layout(
+        (
+            empty[:source],
+            empty[source + size : destination],
+            empty[destination + size : source_port],
+            empty[source_port + _PORT.size : destination_port],
+        )
     )
 
 

@@ -130,16 +130,21 @@ class NetlinkSocket:
         requests = {next(self._sequence): body for body in bodies}
         if not requests:
             return []
-        # Each is acknowledged, so that none is lost without notice.
-        flags |= NLM_F_REQUEST | NLM_F_ACK
-        self._socket.send(b"".join(message(kind, flags, sequence, body) for sequence, body in requests.items()))
+        last = max(requests)
+        # Answers come in order: with that of the last the others are known to have gone well, or not.
+        self._socket.send(
+            b"".join(
+                message(kind, flags | NLM_F_REQUEST | (NLM_F_ACK if sequence == last else 0), sequence, body)
+                for sequence, body in requests.items()
+            )
+        )
         found: dict[int, int] = {}
         for sequence, answer in self._received(what):
             if answer.kind == NLMSG_ERROR and sequence in requests:
                 found[sequence] = error_of(answer)
-                if len(found) == len(requests):
+                if sequence == last:
                     break
-        return [found[sequence] for sequence in requests]
+        return [found.get(sequence, 0) for sequence in requests]
 
     def make_room(self, message_bytes: int) -> int:
         """Let the socket take messages of this size, as far as the kernel permits; gives the size that it takes."""
