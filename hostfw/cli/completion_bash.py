@@ -1,6 +1,7 @@
 """Completion for bash 5.2, without the bash-completion package's helpers, which change between releases."""
 
 from collections.abc import Iterable, Iterator
+from shlex import quote
 
 from hostfw.cli.anatomy import Argument, CommandLine, VerbParts
 from hostfw.cli.completion_values import Values, flags_with_values, kind_words, values_of
@@ -9,8 +10,24 @@ _SCRIPT = """\
 # bash completion for hostfwctl, as `hostfwctl completion bash` prints it
 # shellcheck shell=bash
 
+# Offer those of the words that begin as the one at the cursor. `compgen -W` would expand them: a word is what it is.
 _hostfwctl_words() {{
-    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
+    local word
+    COMPREPLY=()
+    for word in "$@"; do
+        [[ $word != "$cur"* ]] || COMPREPLY+=("$word")
+    done
+}}
+
+# Offer words that somebody else chose, such as names of interfaces, quoted for the command line.
+_hostfwctl_foreign() {{
+    local word
+    local -a quoted=()
+    for word in "$@"; do
+        printf -v word %q "$word"
+        quoted+=("$word")
+    done
+    _hostfwctl_words "${{quoted[@]}}"
 }}
 
 _hostfwctl_files() {{
@@ -24,12 +41,18 @@ _hostfwctl_directories() {{
 }}
 
 _hostfwctl_names() {{
-    _hostfwctl_words "$(hostfwctl get "$1" -o name 2>/dev/null | sed 's|.*/||')"
+    local -a names=()
+    mapfile -t names < <(hostfwctl get "$1" -o name 2>/dev/null)
+    _hostfwctl_foreign "${{names[@]##*/}}"
 }}
 
 _hostfwctl_interfaces() {{
-    local -a links=(/sys/class/net/*)
-    _hostfwctl_words "${{links[*]##*/}}"
+    local link
+    local -a links=()
+    for link in /sys/class/net/*; do
+        [[ ! -L $link ]] || links+=("${{link##*/}}")
+    done
+    _hostfwctl_foreign "${{links[@]}}"
 }}
 
 _hostfwctl() {{
@@ -68,10 +91,10 @@ _hostfwctl_word() {{
     if [[ $cur == -* ]]; then
         case $verb in
 {options}
-            *) _hostfwctl_words '{top}' ;;
+            *) _hostfwctl_words {top} ;;
         esac
     elif [[ ! $verb ]]; then
-        _hostfwctl_words '{verbs}'
+        _hostfwctl_words {verbs}
     else
         case $verb/${{#given[@]}} in
 {positionals}
@@ -90,7 +113,7 @@ def bash_completion(line: CommandLine) -> str:
         flags=" | ".join(flags_with_values(line)),
         values="\n".join(_values(line)),
         options="\n".join(
-            f"            {verb.name}) _hostfwctl_words '{' '.join(_flags(verb.options))} {common} --help' ;;"
+            f"            {verb.name}) _hostfwctl_words {' '.join(_flags(verb.options))} {common} --help ;;"
             for verb in line.verbs
         ),
         top=f"{common} {' '.join(_flags(line.alone))}",
@@ -128,7 +151,7 @@ def _command(argument: Argument, verb: str) -> str:
         case Values.NOTHING:
             return ":"
         case Values.CHOICES:
-            return f"_hostfwctl_words '{' '.join(argument.choices)}'"
+            return f"_hostfwctl_words {' '.join(map(quote, argument.choices))}"
         case Values.FILES:
             return "_hostfwctl_files"
         case Values.DIRECTORIES:
@@ -136,7 +159,7 @@ def _command(argument: Argument, verb: str) -> str:
         case Values.INTERFACES:
             return "_hostfwctl_interfaces"
         case Values.KINDS:
-            return f"_hostfwctl_words '{' '.join(word for word, _ in kind_words(verb))}'"
+            return f"_hostfwctl_words {' '.join(quote(word) for word, _ in kind_words(verb))}"
         case Values.NAMES:
             return '_hostfwctl_names "${given[0]}"'
         case Values.POLICIES:

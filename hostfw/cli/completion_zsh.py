@@ -31,6 +31,12 @@ _hostfwctl_names() {{
     _wanted names expl name compadd -a names
 }}
 
+_hostfwctl_interfaces() {{
+    local -a links
+    links=(/sys/class/net/*(N:t))
+    _wanted interfaces expl interface compadd -a links
+}}
+
 _hostfwctl() {{
     local curcontext=$curcontext context state line expl ret=1
     local -A opt_args
@@ -102,7 +108,7 @@ def _action(argument: Argument) -> str:
         case Values.DIRECTORIES:
             return "_files -/"
         case Values.INTERFACES:
-            return "_net_interfaces"
+            return " _hostfwctl_interfaces"
         case Values.KINDS:
             return " _hostfwctl_kinds $verb"
         case Values.NAMES:

@@ -17,7 +17,7 @@ from hostfw.host.nftables import NftFailure
 from hostfw.host.stored import StateError
 from hostfw.model.evidence import Evidence, Session
 from hostfw.model.values import address_text
-from hostfw.nft.block import block_script, boot_block_script
+from hostfw.nft.block import block_script, boot_block_script, inexpressible
 
 BELOW_A_BLOCK = "the host is blocked: this counts once `hostfwctl unblock` is run"
 UNCONFIRMABLE = Failed(
@@ -84,11 +84,12 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
     if stopped is not None:
         return stopped
     ground.host.announce(host_blocked(record.kept, everything=everything))
+    warnings = () if everything else tuple(map(_unkept_lease, inexpressible(evidence.leases)))
     try:
         save_block(ground.directories.state, record)
     except StateError as error:
-        return Blocked(record, sessions, (f"{error.message}: a reboot ends the block",))
-    return Blocked(record, sessions)
+        warnings = (*warnings, f"{error.message}: a reboot ends the block")
+    return Blocked(record, sessions, warnings)
 
 
 def unblock(ground: Ground) -> Unblocked | Failed:
@@ -133,6 +134,10 @@ def session_text(session: Session) -> str:
     """A session for people: who, and at which port."""
     own = " (this one)" if session.own else ""
     return f"{address_text(session.family, session.peer)} port {session.peer_port} to port {session.local_port}{own}"
+
+
+def _unkept_lease(interface: str) -> str:
+    return f"DHCP on the interface {interface!r} is blocked as well: nftables cannot match its name"
 
 
 def _enforce(ground: Ground, script: str) -> Failed | None:

@@ -6,9 +6,14 @@ comes and goes in one transaction each.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from hostfw.model.evidence import Lease, LeaseKind, Session
-from hostfw.model.values import Family, address_text
+from hostfw.model.interface_names import is_safe_name
+from hostfw.model.loopback import LOOPBACK
+from hostfw.model.values import ICMP, ICMPV6, TCP, UDP, Cidr, Family, PortRange, Protocol, host_cidr
+from hostfw.nft.objects import Accept, CounterRef, Drop, Hook, Key, Match, Rule
+from hostfw.nft.rule_text import rule_text
 
 BLOCK_TABLE = "hostfw-block"
 """Its name in the family inet: one table for IPv4 and IPv6."""
@@ -17,21 +22,26 @@ BLOCK_COUNTERS = ("in", "out", "forward")
 
 _PRIORITY = -190
 """Behind connection tracking (-200), so that it never meets half a packet, and before everything else of a filter."""
-_NOT_A_BEGINNING = "tcp flags & (syn | ack) != syn"
-_HOOKS = {"in": "input", "out": "output", "forward": "forward"}
+_HOOKS = {"in": Hook.INPUT, "out": Hook.OUTPUT, "forward": Hook.FORWARD}
+_NOT_A_BEGINNING = Match(Key.TCP_SYN, "syn", negated=True)
+_NEIGHBOURS = (Match(Key.ICMP_TYPE, PortRange(133, 136)), Match(Key.HOP_LIMIT, 255))
+_DHCP_PORTS = {Family.V4: (68, 67), Family.V6: (546, 547)}
+"""Of the client and of the server."""
+
+_PlacedRule = tuple[str, Family, Rule]
+"""The chain of a rule, and the family whose header fields it names."""
 
 
 def block_script(sessions: Iterable[Session], leases: Iterable[Lease], *, everything: bool = False) -> str:
     """The transaction that blocks the host, or replaces a block that is there.
 
     These ssh sessions go on, by addresses and ports, so that no other connection can take their place; with them
-    neighbour discovery, errors that path MTU discovery needs, and the renewal of the host's own addresses. With
-    `everything` not even those; the host still talks to itself on lo.
+    neighbour discovery, errors that path MTU discovery needs, and the renewal of the host's own addresses, apart from
+    the leases that `inexpressible` names. With `everything` not even those; the host still talks to itself on lo.
     """
     if everything:
         return _script(())
-    of_sessions = (rule for session in sessions for rule in _of_session(session))
-    return _script((*of_sessions, *_needed(leases)))
+    return _script(chain(chain.from_iterable(map(_of_session, sessions)), _needed(leases)))
 
 
 def boot_block_script(sessions: Iterable[Session], leases: Iterable[Lease], *, everything: bool = False) -> str:
@@ -39,64 +49,89 @@ def boot_block_script(sessions: Iterable[Session], leases: Iterable[Lease], *, e
     if everything:
         return _script(())
     peers = dict.fromkeys((session.family, session.peer, session.local_port) for session in sessions)
-    of_peers = (rule for peer in peers for rule in _of_peer(*peer))
-    return _script((*of_peers, *_needed(leases)))
+    return _script(chain(chain.from_iterable(_of_peer(*peer) for peer in peers), _needed(leases)))
 
 
-def _script(rules: Iterable[tuple[str, str]]) -> str:
+def inexpressible(leases: Iterable[Lease]) -> tuple[str, ...]:
+    """The interfaces of leases by DHCP whose name nftables cannot match, so that a block stops their renewal."""
+    by_dhcp = (lease.interface for lease in leases if lease.kind is LeaseKind.DHCP)
+    return tuple(sorted({name for name in by_dhcp if not is_safe_name(name)}))
+
+
+def _script(rules: Iterable[_PlacedRule]) -> str:
     """In the forms that libnftables 1.0.6 survives beside tables of a newer nft: no table block, no `add rule`."""
     table = f"inet {BLOCK_TABLE}"
     lines = [f"add table {table}", f"flush table {table}"]
     lines += [f"add counter {table} {name}" for name in BLOCK_COUNTERS]
-    by_chain = {"in": ['iifname "lo" accept'], "out": ['oifname "lo" accept'], "forward": list[str]()}
-    for chain, rule in rules:
-        by_chain[chain].append(rule)
-    for chain, accepted in by_chain.items():
-        hook = f"type filter hook {_HOOKS[chain]} priority {_PRIORITY}; policy drop;"
-        lines.append(f"add chain {table} {chain} {{ {hook} }}")
-        lines.append(f"add chain {table} {chain} {{")
-        lines += [f"\t{rule}" for rule in (*dict.fromkeys(accepted), f'counter name "{chain}" drop')]
+    by_chain: dict[str, list[str]] = {name: [] for name in _HOOKS}
+    for name, family, rule in chain(_of_loopback(), rules):
+        by_chain[name].append(rule_text(rule, family))
+    for name, accepted in by_chain.items():
+        hook = f"type filter hook {_HOOKS[name]} priority {_PRIORITY}; policy drop;"
+        lines.append(f"add chain {table} {name} {{ {hook} }}")
+        lines.append(f"add chain {table} {name} {{")
+        dropped = rule_text(Rule((), (CounterRef(name), Drop())), Family.V4)
+        lines += [f"\t{rule}" for rule in (*dict.fromkeys(accepted), dropped)]
         lines.append("}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _of_session(session: Session) -> Iterator[tuple[str, str]]:
-    ip = session.family.nft
-    peer, local = (address_text(session.family, address) for address in (session.peer, session.local))
-    there, here = f"{ip} {{way}} {peer}", f"{ip} {{way}} {local}"
-    yield (
-        "in",
-        (
-            f"{there.format(way='saddr')} {here.format(way='daddr')} "
-            f"tcp sport {session.peer_port} tcp dport {session.local_port} {_NOT_A_BEGINNING} accept"
-        ),
-    )
-    yield (
-        "out",
-        (
-            f"{here.format(way='saddr')} {there.format(way='daddr')} "
-            f"tcp sport {session.local_port} tcp dport {session.peer_port} {_NOT_A_BEGINNING} accept"
-        ),
-    )
+def _accept(name: str, family: Family, *matches: Match) -> _PlacedRule:
+    return name, family, Rule(matches, (Accept(),))
 
 
-def _of_peer(family: Family, peer: int, port: int) -> Iterator[tuple[str, str]]:
-    address = address_text(family, peer)
-    yield "in", f"{family.nft} saddr {address} tcp dport {port} accept"
-    yield "out", f"{family.nft} daddr {address} tcp sport {port} {_NOT_A_BEGINNING} accept"
+def _of_loopback() -> Iterator[_PlacedRule]:
+    yield _accept("in", Family.V4, Match(Key.IIFNAME, LOOPBACK))
+    yield _accept("out", Family.V4, Match(Key.OIFNAME, LOOPBACK))
 
 
-def _needed(leases: Iterable[Lease]) -> Iterator[tuple[str, str]]:
+def _of_session(session: Session) -> Iterator[_PlacedRule]:
+    peer, local = (host_cidr(session.family, address) for address in (session.peer, session.local))
+    there, here = (peer, session.peer_port), (local, session.local_port)
+    yield _accept("in", session.family, *_socket_pair(there, here), _NOT_A_BEGINNING)
+    yield _accept("out", session.family, *_socket_pair(here, there), _NOT_A_BEGINNING)
+
+
+def _socket_pair(source: tuple[Cidr, int], destination: tuple[Cidr, int]) -> Iterator[Match]:
+    yield from (Match(Key.SADDR, source[0]), Match(Key.DADDR, destination[0]), _protocol(TCP))
+    yield from (_port(Key.SPORT, source[1]), _port(Key.DPORT, destination[1]))
+
+
+def _of_peer(family: Family, peer: int, port: int) -> Iterator[_PlacedRule]:
+    address = host_cidr(family, peer)
+    yield _accept("in", family, Match(Key.SADDR, address), _protocol(TCP), _port(Key.DPORT, port))
+    answer = (Match(Key.DADDR, address), _protocol(TCP), _port(Key.SPORT, port), _NOT_A_BEGINNING)
+    yield _accept("out", family, *answer)
+
+
+def _needed(leases: Iterable[Lease]) -> Iterator[_PlacedRule]:
     """What a session would die of in time, were it dropped."""
-    for chain in ("in", "out"):
-        yield chain, "icmpv6 type 133-136 ip6 hoplimit 255 accept"
-    # ICMP and ICMPv6 by number: where netbase is not installed, nft does not know their names.
-    yield "in", "ct state related meta l4proto 1 accept"
-    yield "in", "ct state related meta l4proto 58 accept"
+    for name in ("in", "out"):
+        yield _accept(name, Family.V6, *_NEIGHBOURS)
+    related = Match(Key.CT_STATE, "related")
+    yield _accept("in", Family.V4, related, _protocol(ICMP))
+    yield _accept("in", Family.V6, related, _protocol(ICMPV6))
     for lease in leases:
-        if lease.kind is LeaseKind.DHCP:
-            client, server = (68, 67) if lease.family is Family.V4 else (546, 547)
-            of = "ipv4" if lease.family is Family.V4 else "ipv6"
-            on = f'"{lease.interface}" meta nfproto {of}'
-            yield "in", f"iifname {on} udp sport {server} udp dport {client} accept"
-            yield "out", f"oifname {on} udp sport {client} udp dport {server} accept"
+        if lease.kind is LeaseKind.DHCP and is_safe_name(lease.interface):
+            yield from _of_lease(lease)
+
+
+def _of_lease(lease: Lease) -> Iterator[_PlacedRule]:
+    client, server = _DHCP_PORTS[lease.family]
+    # ip6 has no field that says so by itself, as saddr or the like would.
+    family = Match(Key.NFPROTO, "ipv4" if lease.family is Family.V4 else "ipv6")
+    for name, key, source, destination in (
+        ("in", Key.IIFNAME, server, client),
+        ("out", Key.OIFNAME, client, server),
+    ):
+        ports = (_protocol(UDP), _port(Key.SPORT, source), _port(Key.DPORT, destination))
+        yield _accept(name, lease.family, Match(key, lease.interface), family, *ports)
+
+
+def _protocol(protocol: Protocol) -> Match:
+    """By number: where netbase is not installed, nft does not know the names."""
+    return Match(Key.PROTOCOL, PortRange(protocol.number, protocol.number))
+
+
+def _port(key: Key, port: int) -> Match:
+    return Match(key, PortRange(port, port))

@@ -33,6 +33,8 @@ class Key(StrEnum):
     HOP_LIMIT = "hoplimit"
     CT_STATE = "ct state"
     CT_STATUS = "ct status"
+    NFPROTO = "meta nfproto"
+    TCP_SYN = "tcp flags & (syn | ack)"
     MARK = "meta mark"
 
 
@@ -51,8 +53,8 @@ MatchValue = int | str | PortRange | Cidr | SetRef
 class Match:
     """One test of a rule.
 
-    A `str` value is an interface name or conntrack states and status as nft writes them. A mark (`Key.MARK`) is tested
-    for having all the bits of an `int` value.
+    A `str` value is an interface name, or what nft writes of states, IP versions and TCP flags. A mark (`Key.MARK`) is
+    tested for having all the bits of an `int` value.
     """
 
     key: Key

@@ -1,5 +1,6 @@
 """nft text of rules: matches and statements in the forms that nf_tables evaluates fastest."""
 
+from hostfw.model.interface_names import is_safe_name
 from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
 from hostfw.nft.objects import (
     Accept,
@@ -70,9 +71,10 @@ def _match_text(match: Match, family: Family) -> str:
             return f"{_key_text(match.key, family)} {_cidr_text(cidr, operator)}"
         case PortRange() as ports:
             return f"{_key_text(match.key, family)} {operator}{range_text(ports)}"
+        case str() as text if match.key in (Key.IIFNAME, Key.OIFNAME):
+            return f"{match.key} {operator}{interface_text(text)}"
         case str() as text:
-            quoted = text if match.key in (Key.CT_STATE, Key.CT_STATUS) else f'"{text}"'
-            return f"{_key_text(match.key, family)} {operator}{quoted}"
+            return f"{_key_text(match.key, family)} {operator}{text}"
         case int() as bits if match.key is Key.MARK:
             return f"meta mark & {bits:#010x} {operator or '== '}{bits:#010x}"
         case int() as number:
@@ -123,8 +125,15 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
-        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.MARK:
+        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.MARK | Key.NFPROTO | Key.TCP_SYN:
             return key.value
+
+
+def interface_text(name: str) -> str:
+    """The name of an interface, in quotes. Raises ValueError for one that would mean another, or several."""
+    if not is_safe_name(name):
+        raise ValueError(f"nftables cannot match the interface {name!r}")
+    return f'"{name}"'
 
 
 def range_text(ports: PortRange) -> str:

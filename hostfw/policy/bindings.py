@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hostfw.model.facts import HostFacts
+from hostfw.model.interface_names import is_safe_name
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Binding
 from hostfw.model.problems import Problem, Severity
@@ -95,19 +96,6 @@ def bind(
         for name, won in sorted(claims.items())
     )
     return Bindings(bindings, wildcards[0].endpoint.metadata.name if wildcards else None), tuple(problems)
-
-
-def is_safe_name(interface: str) -> bool:
-    """Whether an interface name means itself, and itself alone, as a quoted string of nftables.
-
-    The kernel takes nearly any byte. Between double quotes nft 1.0.6 takes printable ASCII as it stands, apart from
-    the double quote itself, the backslash (an escape before `*`), and a `*` at the end (any name that begins so).
-    """
-    return (
-        bool(interface)
-        and all("!" <= character <= "~" and character not in '"\\' for character in interface)
-        and not interface.endswith("*")
-    )
 
 
 def disbelieved_problems(

@@ -6,11 +6,12 @@ from time import process_time
 import pytest
 
 from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.interface_names import is_safe_name
 from hostfw.model.problems import Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Learned
-from hostfw.policy.bindings import bind, is_safe_name
+from hostfw.policy.bindings import bind
 from hostfw.policy.interface_groups import in_group
 from tests.unit.policy_builders import ETH0, ETH1, LO, at, facts, group, hep, link, net
 

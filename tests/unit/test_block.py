@@ -36,6 +36,7 @@ OTHER = Session(Family.V6, net("2001:db8::9").address, 40001, net("2001:db8::1")
 LEASE = Lease(LeaseKind.DHCP, Family.V4, "eth0", net("10.0.0.1").address)
 SEEN = Evidence(sessions=(MINE, OTHER), leases=(LEASE,))
 NO_BEGINNING = "tcp flags & (syn | ack) != syn"
+V6 = ("2001:db8::9", "2001:db8::1")
 DROPPED = BlockTable((("forward", 1), ("in", 7), ("out", 0)))
 
 
@@ -106,20 +107,20 @@ def test_the_script_keeps_each_session_by_its_addresses_and_ports() -> None:
     assert script.startswith("add table inet hostfw-block\nflush table inet hostfw-block\n")
     assert chain(script, "in") == [
         'iifname "lo" accept',
-        "ip saddr 203.0.113.9 ip daddr 10.0.0.1 tcp sport 40000 tcp dport 22 tcp flags & (syn | ack) != syn accept",
-        f"ip6 saddr 2001:db8::9 ip6 daddr 2001:db8::1 tcp sport 40001 tcp dport 2222 {NO_BEGINNING} accept",
+        f"ip saddr 203.0.113.9 ip daddr 10.0.0.1 ip protocol 6 th sport 40000 th dport 22 {NO_BEGINNING} accept",
+        f"ip6 saddr {V6[0]} ip6 daddr {V6[1]} meta l4proto 6 th sport 40001 th dport 2222 {NO_BEGINNING} accept",
         "icmpv6 type 133-136 ip6 hoplimit 255 accept",
-        "ct state related meta l4proto 1 accept",
+        "ct state related ip protocol 1 accept",
         "ct state related meta l4proto 58 accept",
-        'iifname "eth0" meta nfproto ipv4 udp sport 67 udp dport 68 accept',
+        'iifname "eth0" meta nfproto ipv4 ip protocol 17 th sport 67 th dport 68 accept',
         'counter name "in" drop',
     ]
     assert chain(script, "out") == [
         'oifname "lo" accept',
-        "ip saddr 10.0.0.1 ip daddr 203.0.113.9 tcp sport 22 tcp dport 40000 tcp flags & (syn | ack) != syn accept",
-        f"ip6 saddr 2001:db8::1 ip6 daddr 2001:db8::9 tcp sport 2222 tcp dport 40001 {NO_BEGINNING} accept",
+        f"ip saddr 10.0.0.1 ip daddr 203.0.113.9 ip protocol 6 th sport 22 th dport 40000 {NO_BEGINNING} accept",
+        f"ip6 saddr {V6[1]} ip6 daddr {V6[0]} meta l4proto 6 th sport 2222 th dport 40001 {NO_BEGINNING} accept",
         "icmpv6 type 133-136 ip6 hoplimit 255 accept",
-        'oifname "eth0" meta nfproto ipv4 udp sport 68 udp dport 67 accept',
+        'oifname "eth0" meta nfproto ipv4 ip protocol 17 th sport 68 th dport 67 accept',
         'counter name "out" drop',
     ]
     assert chain(script, "forward") == ['counter name "forward" drop']
@@ -129,9 +130,9 @@ def test_after_a_boot_those_who_had_a_session_may_begin_another() -> None:
     """Each peer once, at the port that it was at, and nobody else."""
     script = boot_block_script((MINE, replace(MINE, peer_port=40007)), ())
 
-    assert chain(script, "in")[:2] == ['iifname "lo" accept', "ip saddr 203.0.113.9 tcp dport 22 accept"]
-    assert chain(script, "in").count("ip saddr 203.0.113.9 tcp dport 22 accept") == 1
-    assert "ip daddr 203.0.113.9 tcp sport 22 tcp flags & (syn | ack) != syn accept" in chain(script, "out")
+    assert chain(script, "in")[:2] == ['iifname "lo" accept', "ip saddr 203.0.113.9 ip protocol 6 th dport 22 accept"]
+    assert chain(script, "in").count("ip saddr 203.0.113.9 ip protocol 6 th dport 22 accept") == 1
+    assert f"ip daddr 203.0.113.9 ip protocol 6 th sport 22 {NO_BEGINNING} accept" in chain(script, "out")
 
 
 def test_everything_leaves_lo_alone_open() -> None:
@@ -261,3 +262,18 @@ def test_who_may_not_ask_the_kernel_is_told_so(ground: Ground) -> None:
 def test_a_session_reads_as_who_and_where() -> None:
     """And whether it is one's own."""
     assert session_text(OTHER) == "2001:db8::9 port 40001 to port 2222"
+
+
+@pytest.mark.parametrize("name", ["eth*", "*", 'a"b', "a\\b", 'x" accept', "\x7f", "\u00e9"])
+def test_a_lease_on_an_interface_that_nft_cannot_match_is_left_out_and_reported(
+    ground: Ground, kernel: FakeBlocking, name: str
+) -> None:
+    """Everything else is blocked as ever: no other interface is opened, and nothing stands in the way."""
+    odd = replace(LEASE, interface=name)
+
+    blocked = block(ground, replace(SEEN, leases=(odd, LEASE)))
+
+    assert isinstance(blocked, Blocked)
+    assert kernel.blocked == block_script(SEEN.sessions, (LEASE,))
+    assert blocked.warnings == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
+    assert blocked.record.boot_script == boot_block_script(SEEN.sessions, (LEASE,))

@@ -58,3 +58,11 @@ def test_nft_is_not_led_to_make_one_test_of_two(
 ) -> None:
     """Of two inequalities of neighbouring fields nft 1.0.6 makes one that holds as soon as either field differs."""
     assert rule_text(Rule(matches, (Accept(),)), family) == text, name
+
+
+@pytest.mark.parametrize("name", ["eth*", "*", 'a"b', "a\\b", "", "a b", "\x7f"])
+@pytest.mark.parametrize("key", [Key.IIFNAME, Key.OIFNAME])
+def test_an_interface_that_nft_would_take_for_another_is_no_text(key: Key, name: str) -> None:
+    """Whoever writes such a rule has a defect: nothing of it goes to the kernel."""
+    with pytest.raises(ValueError, match="cannot match the interface"):
+        rule_text(Rule((Match(key, name),), (Accept(),)), Family.V4)
