@@ -19,6 +19,7 @@ from hostfw.nft.objects import (
     Goto,
     Jump,
     OverLimit,
+    Remember,
     Rule,
     Set,
     SetRef,
@@ -157,7 +158,7 @@ def _of_rules(rules: Iterable[Rule]) -> list[Reference]:
                     found.append((Kind.COUNTER, name))
                 case Vmap(map=name):
                     found.append((Kind.MAP, name))
-                case OverLimit(set=name):
+                case OverLimit(set=name) | Remember(set=name):
                     found.append((Kind.SET, name))
                 case _:
                     pass

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hostfw.compile.outcomes import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.host.named_counters import read_packets
 
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
-    """Since the tables were made. `suppressed` is by what suppressed it: `source`, `no-room` or `shared`."""
+    """Since the tables were made. `suppressed` is by the limit, as `SUPPRESSED` names them."""
 
     records: int
     suppressed: Mapping[str, int]

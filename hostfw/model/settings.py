@@ -100,8 +100,8 @@ class UnmanagedInterfaces:
 class Logging:
     """Where log records go, the NFLOG group and how much of a packet, and how many there may be.
 
-    The rate and the burst are those of each source, an IPv4 address or an IPv6 /64; the shared ones are those of all
-    sources of a family together.
+    The rate and the burst are those of each source, or of each destination and port of what is sent; the shared ones
+    are those of all together, for each family, direction and reason (`compile.log_limits`).
     """
 
     group: int = 100

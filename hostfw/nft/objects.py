@@ -17,7 +17,12 @@ TABLE = "hostfw"
 
 
 class Key(StrEnum):
-    """What a match looks at. The `*_SOCKET` keys are the concatenation address . protocol . port."""
+    """What a match looks at. The `*_SOCKET` keys are the concatenation address . protocol . port.
+
+    `SOURCE_TO_PORT` and `DESTINATION_FROM_PORT` are those of an address and the port of the other end. As ports, nft
+    reads the first two pairs of bytes behind the IP header, which in ICMP are type and code, and the checksum.
+    `DADDR_TYPE` is what the routes say of the destination, and `USER` is who owns the socket that sends.
+    """
 
     IIFNAME = "iifname"
     OIFNAME = "oifname"
@@ -28,6 +33,10 @@ class Key(StrEnum):
     DPORT = "dport"
     SOURCE_SOCKET = "source socket"
     DESTINATION_SOCKET = "destination socket"
+    SOURCE_TO_PORT = "source to port"
+    DESTINATION_FROM_PORT = "destination from port"
+    DADDR_TYPE = "fib daddr type"
+    USER = "meta skuid"
     ICMP_TYPE = "icmp type"
     ICMP_CODE = "icmp code"
     HOP_LIMIT = "hoplimit"
@@ -71,16 +80,29 @@ class CounterRef:
 
 @dataclass(frozen=True, slots=True)
 class OverLimit:
-    """Lets through to the statements after it what is beyond the limit that all sources of one prefix share.
+    """Lets through to the statements after it what is beyond the limit that all packets of one key share.
 
-    Each prefix of `length` bits is an element of the dynamic set `set`, with a limit of its own. A prefix that the set
-    has no room for is never over its limit.
+    Each key is an element of the dynamic set `set`, with a limit of its own; of addresses `length` bits count. What the
+    set has no room for, and a packet that has no such key, is never over its limit.
     """
 
     set: str
-    length: int
+    key: Key
+    length: int | None
     rate_per_second: int
     burst_packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Puts the key of a packet into a dynamic set, or keeps it there for as long again.
+
+    Where the set has no room for it, or the packet has no such key, the statements after it are passed over.
+    """
+
+    set: str
+    key: Key
+    length: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +178,7 @@ class Vmap:
     length: int | None = None
 
 
-Statement = CounterRef | OverLimit | Log | Notrack | SetMark | Reject | Vmap | Verdict
+Statement = CounterRef | OverLimit | Remember | Log | Notrack | SetMark | Reject | Vmap | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +277,7 @@ class ElementType(StrEnum):
     PORT = "inet_service"
     IFNAME = "ifname"
     SOCKET = "socket"
+    USER = "uid"
 
 
 Element = int | str | PortRange | tuple[int, int, int]

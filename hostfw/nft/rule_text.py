@@ -15,6 +15,7 @@ from hostfw.nft.objects import (
     Notrack,
     OverLimit,
     Reject,
+    Remember,
     Return,
     Rule,
     SetMark,
@@ -104,7 +105,8 @@ def _lookup_key_text(key: Key, length: int | None, family: Family) -> str:
     text = _key_text(key, family)
     if length is None or length == family.bits:
         return text
-    return f"{text} & {address_text(family, mask_of(family, length))}"
+    address, *others = text.split(" . ")
+    return " . ".join((f"{address} & {address_text(family, mask_of(family, length))}", *others))
 
 
 def _key_text(key: Key, family: Family) -> str:
@@ -121,11 +123,17 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{ip} saddr . meta l4proto . th sport"
         case Key.DESTINATION_SOCKET:
             return f"{ip} daddr . meta l4proto . th dport"
+        case Key.SOURCE_TO_PORT:
+            return f"{ip} saddr . meta l4proto . th dport"
+        case Key.DESTINATION_FROM_PORT:
+            return f"{ip} daddr . meta l4proto . th sport"
         case Key.ICMP_TYPE:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.MARK | Key.NFPROTO | Key.TCP_SYN:
+            return key.value
+        case Key.DADDR_TYPE | Key.USER:
             return key.value
 
 
@@ -146,9 +154,11 @@ def statement_text(statement: Statement, family: Family) -> str:
     match statement:
         case CounterRef(name):
             return f'counter name "{name}"'
-        case OverLimit(name, length, rate, burst):
-            key = _lookup_key_text(Key.SADDR, length, family)
-            return f"update @{name} {{ {key} limit rate over {rate}/second burst {burst} packets }}"
+        case OverLimit(name, key, length, rate, burst):
+            limit = f"limit rate over {rate}/second burst {burst} packets"
+            return f"update @{name} {{ {_lookup_key_text(key, length, family)} {limit} }}"
+        case Remember(name, key, length):
+            return f"update @{name} {{ {_lookup_key_text(key, length, family)} }}"
         case Log(prefix, group, snaplen):
             return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
         case Vmap(key, name, length):

@@ -26,6 +26,7 @@ from hostfw.nft.objects import (
     OverLimit,
     Priority,
     Reject,
+    Remember,
     Return,
     Rule,
     Ruleset,
@@ -153,6 +154,8 @@ class _Walk:
                     self.counters.append(name)
                 case OverLimit():
                     return
+                case Remember():
+                    pass
                 case Log(prefix):
                     self.prefixes.append(prefix)
                 case Notrack():
@@ -235,6 +238,10 @@ class _Walk:
                 return _socket(packet.source, packet.protocol, packet.source_port)
             case Key.DESTINATION_SOCKET:
                 return _socket(packet.destination, packet.protocol, packet.destination_port)
+            case Key.SOURCE_TO_PORT:
+                return _socket(packet.source, packet.protocol, packet.destination_port)
+            case Key.DESTINATION_FROM_PORT:
+                return _socket(packet.destination, packet.protocol, packet.source_port)
             case Key.ICMP_TYPE:
                 return packet.icmp_type if packet.is_icmp else None
             case Key.ICMP_CODE:

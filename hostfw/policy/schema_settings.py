@@ -104,7 +104,10 @@ _LOGGING: Fields = {
     "snaplenBytes": (whole(*LOGGING_BOUNDS["snaplenBytes"]), "How much of a packet goes into a record."),
     "ratePerSecond": (whole(*LOGGING_BOUNDS["ratePerSecond"]), "How many packets a second of one source are logged."),
     "burstPackets": (whole(*LOGGING_BOUNDS["burstPackets"]), "How many of them at once."),
-    "sharedRatePerSecond": (whole(*LOGGING_BOUNDS["sharedRatePerSecond"]), "How many a second of all sources."),
+    "sharedRatePerSecond": (
+        whole(*LOGGING_BOUNDS["sharedRatePerSecond"]),
+        "How many a second of all, for each direction and reason.",
+    ),
     "sharedBurstPackets": (whole(*LOGGING_BOUNDS["sharedBurstPackets"]), "How many of them at once."),
 }
 

@@ -1,9 +1,6 @@
 """Floods of denied packets: every one is counted, nobody is hidden, and the service hardly notices."""
 
 import json
-import socket
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -12,29 +9,21 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.audit.message_ids import MessageId
-from hostfw.compile.outcomes import LOG_RECORDS, LOG_SOURCES, SUPPRESSED
+from hostfw.compile.log_limits import LOG_SOURCES
 from hostfw.daemon.audit import SETTLE_S
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
-from hostfw.model.settings import Logging
-from hostfw.model.values import FAMILIES, Family, parse_address
+from hostfw.model.values import FAMILIES, Family
 from hostfw.testing.flood import checksum, flood, received, spoofed, udp_frame
 from hostfw.testing.lab import Lab
-from hostfw.testing.lab_evidence import counters
 from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import inside, open_socket, run
+from hostfw.testing.lab_namespace import inside, run
 from hostfw.testing.lab_service import Service, service
+from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, Quiet, log_counters, number, told, told_of
 from tests.kernel.web_policy import web_policy
-
-HOST = "02:00:00:00:00:00"
-"""The hardware address of the host's eth0."""
-HOST_ADDRESS = {Family.V4: "192.0.2.1", Family.V6: "2001:db8::1"}
-FLOODER = {Family.V4: "198.51.100.7", Family.V6: "2001:db8:bad::7"}
-DENIED = "drop/in/end-of-tier/default"
-LIMITS = Logging()
 
 
 @pytest.fixture(name="running")
@@ -43,31 +32,6 @@ def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
     (installation.config / "policy.yaml").write_text(web_policy(80))
     with service(installation, tmp_path / "log") as started:
         yield started
-
-
-def number(text: str) -> int:
-    """An address as an integer."""
-    parsed = parse_address(text)
-    assert parsed is not None
-    return parsed[1]
-
-
-def log_counters(lab: Lab, family: Family) -> tuple[int, Counter[str]]:
-    """The packets that were denied, and what became of them in the log."""
-    values = counters(lab["host"])
-    names = (LOG_RECORDS, *SUPPRESSED)
-    return values[family, DENIED], Counter({name.rpartition("/")[2]: values[family, name] for name in names})
-
-
-def told_of(entries: list[dict[str, str]], source: str) -> int:
-    """How many denied packets of a source the entries stand for."""
-    denied = (entry for entry in entries if entry["MESSAGE_ID"] == MessageId.PACKET_DENIED)
-    return sum(int(entry["HOSTFW_COUNT"]) for entry in denied if entry["HOSTFW_SRC_ADDR"] == source)
-
-
-def told(entries: list[dict[str, str]]) -> int:
-    """How many denied packets the entries stand for."""
-    return sum(int(e["HOSTFW_COUNT"]) for e in entries if e["MESSAGE_ID"] == MessageId.PACKET_DENIED)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
@@ -96,43 +60,15 @@ def test_a_flood_of_one_source_hides_no_other_and_costs_next_to_nothing(
     assert log["no-room"] == log["shared"] == 0
     assert told_of(entries, quiet.address) == quiet.sent
     assert told(entries) == log["records"]
-    most = LIMITS.burst_packets + LIMITS.rate_per_second * (took_s + 1)
+    most = 1 + LIMITS.burst_packets + LIMITS.rate_per_second * (took_s + 1)
     assert LIMITS.burst_packets <= told_of(entries, FLOODER[family]) <= most
     assert cpu_s < 0.1 * took_s
     assert running.memory_bytes < 100e6
 
 
-class Quiet:
-    """A neighbour that sends one packet a second, as long as a flood goes on."""
-
-    def __init__(self, lab: Lab, family: Family) -> None:
-        self.sent = 0
-        self.address = lab.topology.address("host", "peer", family)
-        inet = socket.AF_INET if family is Family.V4 else socket.AF_INET6
-        self._socket = open_socket(lab["peer"], inet, socket.SOCK_DGRAM)
-        self._socket.connect((HOST_ADDRESS[family], 7))
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go_on)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._socket.close()
-
-    def _go_on(self) -> None:
-        while True:
-            self._socket.send(b"")
-            self.sent += 1
-            if self._over.wait(1):
-                return
-
-
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
 def test_spoofed_sources_fill_the_set_and_not_the_log(lab: Lab, running: Service, family: Family) -> None:
-    """What finds no room shares one limit, everything shares another, and all of it is counted exactly."""
+    """First packets share one limit, what finds no room another, all repeats a third, and all are counted exactly."""
     sources = LOG_SOURCES + 4_000
     frames = spoofed(HOST, number(HOST_ADDRESS[family]), family, 9, sources)
     began_s = monotonic()
@@ -155,7 +91,7 @@ def test_who_has_room_is_told_of_though_spoofed_sources_have_taken_the_rest(lab:
     quiet = Quiet(lab, Family.V4)
     with quiet:
         frames = spoofed(HOST, number(HOST_ADDRESS[Family.V4]), Family.V4, 9, LOG_SOURCES)
-        flood(lab["peer"], "eth0", frames, count=len(frames))
+        flood(lab["peer"], "eth0", frames, count=2 * len(frames))
         # As many are logged as all may share; once that is there again, it is for those who have room.
         others = spoofed(HOST, number(HOST_ADDRESS[Family.V4]), Family.V4, 9, 3 * LOG_SOURCES)[-LOG_SOURCES:]
         sleep(0.5)
@@ -239,7 +175,7 @@ def test_a_source_keeps_its_limit_through_a_hundred_reloads(lab: Lab, installati
     with inside(installation.node):
         engine = Engine(directories, Host())
         apply(installation, engine, 0)
-        flood(lab["peer"], "eth0", frames, count=len(frames))
+        flood(lab["peer"], "eth0", frames, count=2 * len(frames))
         flood(lab["peer"], "eth0", frames[:1], count=100)
         before, suppressed = sources_of(lab), log_counters(lab, Family.V4)[1]["source"]
         for turn in range(1, 101):
@@ -251,7 +187,7 @@ def test_a_source_keeps_its_limit_through_a_hundred_reloads(lab: Lab, installati
     assert after.keys() == before.keys()
     assert all(after[address] < before[address] for address in before), "no timeout began anew"
     assert suppressed >= 40
-    assert log_counters(lab, Family.V4)[0] == 400
+    assert log_counters(lab, Family.V4)[0] == 600
 
 
 def apply(installation: Installation, engine: Engine, turn: int) -> None:
@@ -265,7 +201,7 @@ def apply(installation: Installation, engine: Engine, turn: int) -> None:
 def sources_of(lab: Lab) -> dict[str, int]:
     """The sources that the log remembers, with the seconds after which it forgets them."""
     listed = json.loads(run(lab["host"], ["nft", "-j", "list", "sets", "ip"]).stdout)["nftables"]
-    sets = [item["set"] for item in listed if "set" in item and item["set"]["name"].startswith("log/sources")]
+    sets = [item["set"] for item in listed if "set" in item and item["set"]["name"].startswith("log/source")]
     (name,) = [one["name"] for one in sets]
     one = json.loads(run(lab["host"], ["nft", "-j", "list", "set", "ip", "hostfw", name]).stdout)["nftables"][1]["set"]
     return {element["elem"]["val"]: element["elem"]["expires"] for element in one["elem"]}

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hostfw.audit.prefix import LogTag, decode, encode
 from hostfw.compile import names
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.outcomes import LOG_RECORDS
+from hostfw.compile.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step

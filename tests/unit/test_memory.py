@@ -290,7 +290,8 @@ def test_a_plan_with_one_other_policy_makes_a_handful_of_chains(living: Living, 
     changed = compile_plan(plan, memory=memory)
 
     assert at_first > 5 * POLICIES
-    assert len(chains) < 30
+    # The limits of the log are told for every plan, whatever it holds: a few for each reason.
+    assert len([purpose for purpose in chains if not purpose.startswith("log/")]) < 30
     assert changed == compile_plan(plan)
 
 

@@ -141,7 +141,13 @@ def test_reasons_are_labelled_in_the_words_of_the_log() -> None:
 
     assert ("end-of-tier", "ingress", "default", "ipv4") in numbers(found, "drop_packets_total")
     assert ("tcp 22", "ingress", "", "ipv6") in numbers(found, "failsafe_packets_total")
-    assert {limit for limit, _ in numbers(found, "log_suppressed_total")} == {"source", "no-room", "shared"}
+    assert {limit for limit, _ in numbers(found, "log_suppressed_total")} == {
+        "source",
+        "destination",
+        "user",
+        "no-room",
+        "shared",
+    }
 
 
 def test_labels_are_escaped() -> None:
