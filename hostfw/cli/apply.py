@@ -6,7 +6,7 @@ from hostfw.cli.configuration import read_named, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
-from hostfw.cli.engine import complain_of, extent, failure, open_engine
+from hostfw.cli.engine import complain_of, extent, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
 from hostfw.cli.progress import progress
 from hostfw.control.client import ask
@@ -44,7 +44,7 @@ def run(options: Options, console: Console) -> ExitCode:
             console.say(_sentence(reply, took_ms))
             if reply.pending is not None:
                 console.say(_condition(reply.pending, options.confirm_within_s or 0))
-            return ExitCode.DONE
+            return saved(reply.unsaved, console)
         case Refused(problems):
             return refuse(problems, _configuration(options, files), console, "nothing was changed")
         case Failed():
@@ -100,7 +100,8 @@ def _result(reply: Reply, took_ms: int) -> Document:
                 "chainsSwept": reply.chains_swept,
                 "milliseconds": took_ms,
                 "problems": [problem_item(problem) for problem in reply.problems],
-                "warnings": list(reply.warnings),
+                "warnings": [*reply.warnings, *reply.unsaved],
+                "saved": not reply.unsaved,
                 "confirmBy": reply.pending.deadline.isoformat() if reply.pending is not None else None,
             }
         case Refused(problems):

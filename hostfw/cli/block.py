@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, failure, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Blocked, Ground, block, session_text
 from hostfw.engine.host import Host
@@ -25,13 +25,12 @@ def run(options: Options, console: Console) -> ExitCode:
         console.data(json_text(document("BlockResult", _result(outcome))))
     match outcome:
         case Blocked():
-            for warning in outcome.warnings:
-                console.warn(warning)
             console.say(f"blocked: {_extent(outcome)}")
             for session in outcome.kept:
                 console.say(f"  kept: ssh from {session_text(session)}")
-            console.say("`hostfwctl unblock` ends it; a reboot does not")
-            return ExitCode.DONE
+            ends = "`hostfwctl unblock` ends it"
+            console.say(ends if outcome.unsaved else f"{ends}; a reboot does not")
+            return saved(outcome.unsaved, console)
         case Failed():
             return complain_of(outcome, console, in_force=True)
 
@@ -66,13 +65,14 @@ def _extent(blocked: Blocked) -> str:
 def _result(outcome: Blocked | Failed) -> Document:
     """A BlockResult: `result` says which of the other fields there are."""
     match outcome:
-        case Blocked(record, _, warnings):
+        case Blocked(record, _, unsaved):
             return {
                 "result": "blocked",
                 "at": record.at.isoformat(),
                 "everything": record.everything,
                 "kept": list(record.kept),
-                "warnings": list(warnings),
+                "warnings": list(unsaved),
+                "saved": not unsaved,
             }
         case Failed():
             return failure(outcome)

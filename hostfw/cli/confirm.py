@@ -2,7 +2,7 @@
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, failure, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import ask
 from hostfw.control.requests import Confirm, Reply
@@ -21,7 +21,7 @@ def run(options: Options, console: Console) -> ExitCode:
                 console.warn(warning)
             what = "is accepted" if outcome.pending is not None else "was accepted already; there is nothing to confirm"
             console.say(f"generation {outcome.generation} {what}")
-            return ExitCode.DONE
+            return saved(outcome.unsaved, console)
         case TooLate(event):
             what = f"generation {event.generation}" if event.generation else "what was to be confirmed"
             console.complain(
@@ -38,9 +38,14 @@ def run(options: Options, console: Console) -> ExitCode:
 def _result(outcome: Reply) -> Document:
     """A ConfirmResult: `result` says which of the other fields there are."""
     match outcome:
-        case Confirmed(pending, generation, warnings):
+        case Confirmed(pending, generation, warnings, unsaved):
             result = "accepted" if pending is not None else "unchanged"
-            return {"result": result, "generation": generation, "warnings": list(warnings)}
+            return {
+                "result": result,
+                "generation": generation,
+                "warnings": [*warnings, *unsaved],
+                "saved": not unsaved,
+            }
         case TooLate(event):
             return {
                 "result": "taken-back",

@@ -18,6 +18,7 @@ from hostfw.engine.feed_guard import believed
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.errors import HostError
+from hostfw.host.files import is_full
 from hostfw.host.state import load_accepted
 from hostfw.host.surroundings import look_around
 from hostfw.model.facts import HostFacts
@@ -60,6 +61,7 @@ def _patient(options: Options, engine: Engine, status: Status) -> Patient:
         accepted_problems=accepted_problems,
         shrunk_feeds=tuple(sorted(shrunk, key=lambda problem: problem.position)),
         boots=(options.state_dir / "last-good.nft").exists(),
+        full=tuple(path for path in (directories.state, directories.run) if is_full(path)),
         blocked=block_state(Ground(directories, engine.host)),
         plan=_plan(in_force, facts),
         facts=facts,

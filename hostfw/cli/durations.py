@@ -4,8 +4,7 @@ import re
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
-SHORTEST_S, LONGEST_S = 1, 86_400
-"""Of what one may wait for a confirmation: up to a day."""
+from hostfw.model.trial import LONGEST_TRIAL_S, SHORTEST_TRIAL_S
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 _AGO_UNITS_S = {**_UNITS_S, "d": 86_400}
@@ -19,7 +18,7 @@ def duration_s(text: str) -> int:
     if found is None:
         raise ArgumentTypeError(f'"{text}" is no duration; expected a number and s, m or h, as in 90s or 5m')
     seconds = int(found[1]) * _UNITS_S[found[2]]
-    if not SHORTEST_S <= seconds <= LONGEST_S:
+    if not SHORTEST_TRIAL_S <= seconds <= LONGEST_TRIAL_S:
         raise ArgumentTypeError(f'"{text}" is out of range; expected 1s to 24h')
     return seconds
 

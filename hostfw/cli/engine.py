@@ -1,5 +1,7 @@
 """The engine as the verbs open it, what they look up beside it, and what they say when it fails."""
 
+from collections.abc import Sequence
+
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document
 from hostfw.cli.options import Options
@@ -49,6 +51,13 @@ def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> 
     outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
     console.complain(f"{failed.message}{outcome}", failed.hint or ("run it as root" if failed.not_permitted else ""))
     return ExitCode.UNAVAILABLE if failed.not_permitted else ExitCode.FAILED
+
+
+def saved(unsaved: Sequence[str], console: Console) -> ExitCode:
+    """Say what was done and could not be written down: a script must not take it for done, since a reboot undoes it."""
+    for one in unsaved:
+        console.complain(one)
+    return ExitCode.FAILED if unsaved else ExitCode.DONE
 
 
 def failure(failed: Failed) -> Document:

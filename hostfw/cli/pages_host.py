@@ -37,7 +37,7 @@ hostfwctl block --all
 hostfwctl unblock""",
         """\
 0  blocked
-1  failed: the host is not blocked
+1  failed: the host is not blocked, or a reboot ends the block
 4  not permitted""",
     ),
     "unblock": Page(
@@ -50,7 +50,7 @@ unblocked (with the packets that were dropped), unchanged or failed.""",
 hostfwctl unblock""",
         """\
 0  done, whether or not there was a block
-1  failed: the host is still blocked
+1  failed: the host is still blocked, or the next boot blocks it again
 4  not permitted""",
     ),
     "disable": Page(

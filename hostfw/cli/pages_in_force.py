@@ -25,8 +25,8 @@ A Feed whose file lost more than its maxShrink of what was accepted keeps the ac
 content, and a warning says so; --accept-shrink says that the loss is meant.
 
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
-applied, unchanged, refused (with problems) or failed (with message and hint), and
-confirmBy until when it must be confirmed.""",
+applied, unchanged, refused (with problems) or failed (with message and hint),
+confirmBy until when it must be confirmed, and saved whether it outlives a reboot.""",
         """\
 hostfwctl apply
 hostfwctl apply --confirm-within 90s
@@ -34,7 +34,8 @@ hostfwctl apply -f staging/
 hostfwctl apply -o json | jq -r .result""",
         """\
 0  in force, whether or not anything had to change
-1  failed; what was in force still is
+1  failed; what was in force still is, unless the message says otherwise. Or in force, and
+   not saved, as on a full disk: the message says what a reboot leads to
 3  the configuration is invalid
 4  not permitted""",
     ),
@@ -102,7 +103,8 @@ hostfwctl reload
 hostfwctl reload -o json""",
         """\
 0  in force, whether or not anything had to change
-1  failed; what was in force still is
+1  failed; what was in force still is, unless the message says otherwise. Or in force, and
+   not saved, as on a full disk: the message says what a reboot leads to
 3  the configuration is invalid
 4  not permitted""",
     ),

@@ -2,7 +2,7 @@
 
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, failure, open_engine
+from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import TIMEOUT_S, ask
 from hostfw.control.requests import Reply, Request, Rollback, RollbackTo
@@ -30,7 +30,7 @@ def run(options: Options, console: Console) -> ExitCode:
             if not outcome.from_sources:
                 console.warn("its sources no longer build on this host: its script is in force as it was stored")
             console.say(_sentence(outcome, taken_back=options.to is None))
-            return ExitCode.DONE
+            return saved(outcome.unsaved, console)
         case NothingPending() if options.if_pending is not None:
             console.detail("nothing to take back")
             return ExitCode.DONE
@@ -46,7 +46,7 @@ def run(options: Options, console: Console) -> ExitCode:
 def _sentence(back: TakenBack, *, taken_back: bool) -> str:
     now = "nothing is in force" if back.generation is None else f"generation {back.generation} in force"
     if not taken_back:
-        return f"{now}, and accepted"
+        return now if back.unsaved else f"{now}, and accepted"
     gone = f"generation {back.event.generation} taken back" if back.event.generation else "taken back"
     return f"{gone} ({back.event.reason}): {now}"
 
@@ -63,14 +63,15 @@ def _earlier(engine: Engine) -> str:
 def _result(outcome: Reply) -> Document:
     """A RollbackResult: `result` says which of the other fields there are."""
     match outcome:
-        case TakenBack(generation, event, from_sources, warnings):
+        case TakenBack(generation, event, from_sources, warnings, unsaved):
             return {
                 "result": "rolled-back",
                 "generation": generation,
                 "takenBack": event.generation,
                 "reason": event.reason,
                 "fromSources": from_sources,
-                "warnings": list(warnings),
+                "warnings": [*warnings, *unsaved],
+                "saved": not unsaved,
             }
         case NothingPending():
             return {"result": "unchanged"}

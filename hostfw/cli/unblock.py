@@ -3,7 +3,7 @@
 from hostfw.cli.block import ground
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
-from hostfw.cli.engine import complain_of, failure
+from hostfw.cli.engine import complain_of, failure, saved
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
@@ -20,10 +20,8 @@ def run(options: Options, console: Console) -> ExitCode:
             console.say("there was no block")
             return ExitCode.DONE
         case Unblocked():
-            for warning in outcome.warnings:
-                console.warn(warning)
             console.say(f"unblocked: {_dropped(outcome)}; policy decides again")
-            return ExitCode.DONE
+            return saved(outcome.unsaved, console)
         case Failed():
             return complain_of(outcome, console, in_force=True)
 
@@ -38,12 +36,13 @@ def _dropped(unblocked: Unblocked) -> str:
 def _result(outcome: Unblocked | Failed) -> Document:
     """An UnblockResult: `result` says which of the other fields there are."""
     match outcome:
-        case Unblocked(before, since, warnings):
+        case Unblocked(before, since, unsaved):
             return {
                 "result": "unchanged" if before is None and since is None else "unblocked",
                 "since": since.isoformat() if since is not None else None,
                 "dropped": dict(before.dropped) if before is not None else {},
-                "warnings": list(warnings),
+                "warnings": list(unsaved),
+                "saved": not unsaved,
             }
         case Failed():
             return failure(outcome)

@@ -3,15 +3,17 @@
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
 
 from hostfw.control.codec import CodecError
 from hostfw.control.perform import perform, read
 from hostfw.control.requests import Apply, Question, Reply, Report, Request, ServiceReport
 from hostfw.control.socket import (
-    END,
     MOST_BYTES,
     Answer,
+    Incoming,
     Letter,
     Refusal,
     answer_of,
@@ -31,6 +33,7 @@ REPORT_TIMEOUT_S = 5.0
 
 _ABSENT = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
 _RECEIVE_BYTES = 1 << 20
+_SHORTEST_S = 0.001
 _LONGEST_PATH_BYTES = 107
 """What a socket's address has room for (unix(7))."""
 
@@ -56,6 +59,7 @@ def ask(
 
     `engine` does it where no daemon runs for its run directory. A daemon that does not answer is a failure, and
     nothing is done here, since it may still be at it; unless we `insist`: the lock of the namespace holds either way.
+    Then it is also done here what the daemon refuses, as one of another release does, or fails at.
     """
     try:
         answer = send(engine, request, timeout_s)
@@ -68,6 +72,8 @@ def ask(
     match answer:
         case None | Refusal(elsewhere=True):
             return perform_here(engine, request)
+        case Refusal() | ServiceReport() | Failed() if insist:
+            return perform_here(engine, request)
         case Refusal():
             return Failed(answer.message, answer.hint)
         case ServiceReport():
@@ -79,7 +85,15 @@ def ask(
 def report(engine: Engine, timeout_s: float = REPORT_TIMEOUT_S) -> ServiceReport | None:
     """How the service of a run directory does, None where none runs. Raises DaemonError and PermissionError."""
     answer = send(engine, Report(), timeout_s)
-    return answer if isinstance(answer, ServiceReport) else None
+    match answer:
+        case ServiceReport():
+            return answer
+        case None | Refusal(elsewhere=True):
+            return None
+        case Refusal() | Failed():
+            raise DaemonError(f"the daemon does not tell how it does: {answer.message}", answer.hint)
+        case _:
+            raise DaemonError("the daemon answered something else than what it was asked", _RESTART)
 
 
 def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Answer | None:
@@ -101,8 +115,17 @@ def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Ans
             raise DaemonError(f"{path}: the daemon cannot be reached: {error.strerror or error}", _RESTART) from error
         try:
             ours = (str(directories.config.absolute()), str(directories.state.absolute()))
-            channel.sendall(letter_bytes(Letter(our_namespace(), *ours, _with_feeds(engine, request))))
-            return answer_of(_receive(channel))
+            request_bytes = letter_bytes(Letter(our_namespace(), *ours, _with_feeds(engine, request)))
+            if len(request_bytes) > MOST_BYTES:
+                raise DaemonError(
+                    f"the files are too big to be handed to the daemon ({len(request_bytes) >> 20} MiB)",
+                    "`hostfwctl apply` without -f has it read the configuration directory itself",
+                )
+            deadline = monotonic() + timeout_s
+            with suppress(BrokenPipeError):
+                # Whoever does not want all of it has answered, and that is to be read.
+                channel.sendall(request_bytes)
+            return answer_of(_receive(channel, deadline))
         except TimeoutError:
             raise DaemonError(f"the daemon gave no answer within {timeout_s:g} s", _RESTART) from None
         except OSError as error:
@@ -121,13 +144,13 @@ def _with_feeds(engine: Engine, request: Question) -> Question:
     return replace(request, files=replace(request.files, configuration=inspected.configuration))
 
 
-def _receive(channel: socket.socket) -> bytes:
-    parts = bytearray()
-    while len(parts) < MOST_BYTES:
+def _receive(channel: socket.socket, deadline: float) -> bytes:
+    """The whole answer, by then. Raises OSError and CodecError."""
+    incoming = Incoming()
+    while True:
+        channel.settimeout(max(deadline - monotonic(), _SHORTEST_S))
         part = channel.recv(_RECEIVE_BYTES)
         if not part:
             raise ConnectionResetError(errno.ECONNRESET, "end of the connection")
-        parts += part
-        if part.endswith(END):
-            return bytes(parts[: -len(END)])
-    raise CodecError("it is too long")
+        if incoming.feed(part) or incoming.refused:
+            return incoming.message()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _TYPE = "type"
+_BRIEF = 100
 _PLAIN = (bool, int, float, str, NoneType)
 
 T = TypeVar("T")
@@ -22,6 +23,13 @@ T = TypeVar("T")
 
 class CodecError(Exception):
     """Some JSON is not what was expected; the message says where and why."""
+
+
+def brief(value: object) -> str:
+    """As much of a value as a message has room for."""
+    text = value if isinstance(value, str) else str(value) if isinstance(value, BaseException) else repr(value)
+    cut = text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
+    return cut.encode("utf-8", "backslashreplace").decode()
 
 
 def encode(value: object) -> Json:
@@ -68,6 +76,8 @@ def _decode_class(expected: type, data: Json, where: str) -> object:
     if expected in _PLAIN:
         # JSON does not tell 90 from 90.0, and True is no number.
         kind = type(data)
+        if isinstance(data, str) and kind is expected and not _is_text(data):
+            raise CodecError(f"{where}: this is no text: it has half a character")
         if kind is expected or (expected is float and kind is int):
             return expected(data) if expected is float else data  # type: ignore[arg-type]
         raise CodecError(f"{where}: {expected.__name__} is expected, not {kind.__name__}")
@@ -75,12 +85,12 @@ def _decode_class(expected: type, data: Json, where: str) -> object:
         try:
             return expected(data)
         except ValueError:
-            raise CodecError(f"{where}: {data!r} is no {expected.__name__}") from None
+            raise CodecError(f"{where}: {brief(repr(data))} is no {expected.__name__}") from None
     if issubclass(expected, datetime):
-        try:
-            return datetime.fromisoformat(str(data))
-        except ValueError:
-            raise CodecError(f"{where}: {data!r} is no moment") from None
+        moment = _moment(data)
+        if moment is None:
+            raise CodecError(f"{where}: {brief(repr(data))} is no moment")
+        return moment
     return _object(expected, data, where)
 
 
@@ -92,7 +102,7 @@ def _one_of(types: Iterable[object], data: Json, where: str) -> object:
     if isinstance(data, dict) and _TYPE in data:
         named = [found for found in candidates if isinstance(found, type) and found.__name__ == data[_TYPE]]
         if not named:
-            raise CodecError(f"{where}: a {data[_TYPE]} is not expected here")
+            raise CodecError(f"{where}: a {brief(data[_TYPE])} is not expected here")
         return _decode(named[0], data, where)
     for candidate in candidates:
         try:
@@ -109,16 +119,33 @@ def _object(expected: type, data: Json, where: str) -> object:
     if not isinstance(data, dict):
         raise CodecError(f"{where}: {expected.__name__} is expected, not {type(data).__name__}")
     if data.get(_TYPE) != expected.__name__:
-        raise CodecError(f"{where}: {expected.__name__} is expected, not {data.get(_TYPE)}")
+        raise CodecError(f"{where}: {expected.__name__} is expected, not {brief(data.get(_TYPE))}")
     unknown = data.keys() - set(names) - {_TYPE}
     if unknown:
-        raise CodecError(f"{where}.{min(unknown)}: is not part of {expected.__name__}")
+        raise CodecError(f"{where}.{brief(min(unknown))}: is not part of {expected.__name__}")
     missing = [name for name in names if name not in data and name not in _optional(expected)]
     if missing:
         raise CodecError(f"{where}.{missing[0]}: is missing")
     hints = _hints(expected)
     values = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in names if name in data}
     return expected(**values)
+
+
+def _is_text(text: str) -> bool:
+    """Whether a string can be encoded, as a path at least: JSON allows halves of characters."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _moment(data: Json) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(data) if isinstance(data, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 def _items(expected: object, data: Json, where: str) -> Iterable[object]:

@@ -7,16 +7,21 @@ from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollb
 from hostfw.engine.engine import Engine
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.judgement import LockoutQuestion
-from hostfw.engine.outcomes import Applied
+from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.files import read_configuration
 from hostfw.model.settings import LockoutCheck, Settings
 from hostfw.model.values import TCP
 
+SHORTEST_TRIAL_S, LONGEST_TRIAL_S = 1, 86_400
+"""Of what one may wait for a confirmation: up to a day."""
+
 
 def perform(engine: Engine, request: Request) -> Reply:
     """Do what is asked for and say what came of it."""
     match request:
+        case Apply(confirm_within_s=float() as within_s) if not SHORTEST_TRIAL_S <= within_s <= LONGEST_TRIAL_S:
+            return Failed(f"a change cannot wait {within_s:g} s for its confirmation", "1 s to 24 h are possible")
         case Apply():
             inspected = read(engine, request.files)
             outcome = engine.apply(

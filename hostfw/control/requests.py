@@ -70,7 +70,8 @@ class RollbackTo:
 class InForceNow:
     """A generation is in force: how much it governs and what that took.
 
-    `chains_new` and `chains_swept` are numbers of chains; `sent` is what went to nftables, if that was asked for.
+    `chains_new` and `chains_swept` are numbers of chains; `sent` is what went to nftables, if that was asked for, and
+    `unsaved` what could not be written down, so that a reboot leads to something else.
     """
 
     generation: str
@@ -85,6 +86,7 @@ class InForceNow:
     warnings: tuple[str, ...] = ()
     pending: Pending | None = None
     sent: str = ""
+    unsaved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
         warnings=applied.warnings,
         pending=applied.pending,
         sent=str(change) if verbose else "",
+        unsaved=applied.unsaved,
     )
 
 

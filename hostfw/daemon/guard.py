@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from hostfw.engine.installed import amendments, unprotected
-from hostfw.engine.outcomes import UNKNOWN, Failed
+from hostfw.engine.outcomes import UNKNOWN, Failed, refusal
 from hostfw.host.errors import HostError
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables
@@ -72,7 +72,7 @@ class Guard:
         except HostError as error:
             return Failed(error.message, error.hint, in_force=UNKNOWN)
         if not result.ok:
-            return Failed(f"nft refused base protection: {result.error.strip()}", in_force=UNKNOWN)
+            return Failed(f"nft refused base protection: {refusal(result)}", in_force=UNKNOWN)
         return Failed(f"base protection is not in force: {lacking[0]}", in_force=UNKNOWN) if lacking else None
 
     def close(self) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from hostfw.control.codec import CodecError
 from hostfw.control.requests import Question
 from hostfw.control.socket import (
-    END,
-    MOST_BYTES,
     Answer,
+    Incoming,
     Letter,
     Refusal,
     answer_bytes,
@@ -27,6 +26,7 @@ from hostfw.host.errors import HostError
 READ_TIMEOUT_S = 60.0
 """How long a request may take to come in."""
 
+_PART_BYTES = 256 * 1024
 _UCRED = struct.Struct("=iII")
 _ROOT = 0
 
@@ -42,7 +42,7 @@ async def serve(directories: Directories, answer: Answering) -> asyncio.Server:
         old = os.umask(0o177)
         try:
             return await asyncio.start_unix_server(
-                lambda reader, writer: _converse(reader, writer, directories, answer), str(path), limit=MOST_BYTES
+                lambda reader, writer: _converse(reader, writer, directories, answer), str(path)
             )
         finally:
             os.umask(old)
@@ -56,10 +56,8 @@ async def _converse(
     """One request and its answer; whatever the other side does, only this conversation ends."""
     with suppress(OSError):
         try:
-            said = await _answer(reader, writer, directories, answer)
-            if said is not None:
-                writer.write(answer_bytes(said))
-                await writer.drain()
+            writer.write(answer_bytes(await _answer(reader, writer, directories, answer)))
+            await writer.drain()
         finally:
             writer.close()
             await writer.wait_closed()
@@ -67,17 +65,28 @@ async def _converse(
 
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answering
-) -> Answer | None:
+) -> Answer:
     if _peer_uid(writer.get_extra_info("socket")) != _ROOT:
         return Refusal("only root may ask the daemon", "run it as root")
     try:
-        data = await asyncio.wait_for(reader.readuntil(END), READ_TIMEOUT_S)
-        letter = letter_of(data[: -len(END)])
-    except (asyncio.IncompleteReadError, TimeoutError):
-        return None
-    except (CodecError, asyncio.LimitOverrunError) as error:
+        letter = letter_of(await asyncio.wait_for(_message(reader), READ_TIMEOUT_S))
+    except TimeoutError:
+        return Refusal(f"the request did not come within {READ_TIMEOUT_S:g} s")
+    except CodecError as error:
         return Refusal(f"the daemon does not understand the request: {error}", "`systemctl restart hostfw`")
     return _not_ours(letter, directories) or await answer(letter.request)
+
+
+async def _message(reader: asyncio.StreamReader) -> bytes:
+    """What the other side says, to its end. What is refused is read and not kept, so that it can hear the answer.
+
+    Raises CodecError.
+    """
+    incoming = Incoming()
+    while part := await reader.read(_PART_BYTES):
+        if incoming.feed(part):
+            return incoming.message()
+    raise CodecError(incoming.refused or "it ended before it was complete")
 
 
 def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:

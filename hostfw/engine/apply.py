@@ -12,10 +12,11 @@ from hostfw.engine.inspection import Inspected
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout import Judgement
 from hostfw.engine.outcomes import Applied, Failed, TakenBack, failed
-from hostfw.engine.rollback import end, settle
+from hostfw.engine.rollback import TRIED_AGAIN, end, settle
 from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.pending import load_armed, load_pending
+from hostfw.host.stored import StateError
 
 
 def apply(
@@ -46,7 +47,10 @@ def apply(
     if isinstance(applied, Failed):
         return note_failed(directories, host, applied, generation_id)
     if applied.pending is None and (pending is not None or problems):
-        end(writer, load_armed(directories.run))
+        try:
+            end(writer, load_armed(directories.run))
+        except StateError as error:
+            applied = replace(applied, unsaved=(*applied.unsaved, f"{error.message}: {TRIED_AGAIN}"))
     note_applied(directories, host, applied, confirm_within_s or 0)
     below = (BELOW_A_BLOCK,) if blocked else ()
     return replace(applied, warnings=(*applied.warnings, *judgement.warnings, *below, *_settled(settled)))
@@ -67,7 +71,7 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         applied = replace(applied, warnings=(*applied.warnings, error.message))
     if applied.pending is not None:
         return applied
-    return replace(applied, warnings=(*applied.warnings, *accept_as(writer, accepted_of(built, writer))))
+    return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer)))
 
 
 def _settled(settled: TakenBack | Failed | None) -> tuple[str, ...]:

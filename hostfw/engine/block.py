@@ -9,7 +9,7 @@ from datetime import datetime
 
 from hostfw.audit.notices import host_blocked, host_unblocked
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed
+from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.host.block_table import BlockTable
 from hostfw.host.blocked import BlockRecord, forget_block, load_block, save_block
 from hostfw.host.errors import HostError
@@ -37,20 +37,23 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The host is blocked. `kept` are the sessions that go on; `warnings` what did not stand in its way."""
+    """The host is blocked. `kept` are the sessions that go on; `unsaved` says what does not outlive a reboot."""
 
     record: BlockRecord
     kept: tuple[Session, ...]
-    warnings: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Unblocked:
-    """The host is not blocked any more; `before` is what the block had dropped, None if there was no block."""
+    """The host is not blocked any more; `before` is what the block had dropped, None if there was no block.
+
+    `unsaved` says what does not outlive a reboot.
+    """
 
     before: BlockTable | None
     since: datetime | None = None
-    warnings: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class BlockState:
 def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Blocked | Failed:
     """Block the host now, whether or not it is; with `everything` not even ssh sessions go on.
 
-    Packets come first: what cannot be written down is a warning.
+    Packets come first: what cannot be written down does not keep them from it.
     """
     sessions = () if everything else evidence.sessions
     record = BlockRecord(
@@ -95,22 +98,22 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
 def unblock(ground: Ground) -> Unblocked | Failed:
     """Take the block away, if there is one. It is forgotten first, so that nothing puts it back.
 
-    A disk that will not forget it keeps nobody from being let go: that is a warning.
+    A disk that will not forget it keeps nobody from being let go.
     """
     record = load_block(ground.directories.state)
-    warnings: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
     try:
         before = ground.host.read_block()
         try:
             forget_block(ground.directories.state)
         except StateError as error:
-            warnings = (f"{error.message}: the next boot blocks the host again",)
+            unsaved = (f"{error.message}: the next boot blocks the host again",)
         ground.host.delete_block()
     except HostError as error:
         return failed(error)
     if before is not None:
         ground.host.announce(host_unblocked(sum(dict(before.dropped).values())))
-    return Unblocked(before, record.at if record is not None else None, warnings)
+    return Unblocked(before, record.at if record is not None else None, unsaved)
 
 
 def block_state(ground: Ground) -> BlockState | None:
@@ -153,4 +156,4 @@ def _enforce(ground: Ground, script: str) -> Failed | None:
         return Failed(failure.message, failure.hint, UNCHANGED if failure.unchanged else UNKNOWN)
     finally:
         nftables.close()
-    return None if result.ok else Failed(f"nft refused the block: {result.error.strip()}")
+    return None if result.ok else Failed(f"nft refused the block: {refusal(result)}")

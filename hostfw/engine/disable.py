@@ -3,8 +3,8 @@
 What would put the rules back goes first and the rules last, so that whatever ends this midway leaves them in force.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from hostfw.audit.notices import rules_removed
 from hostfw.engine.block import Ground, Unblocked, unblock
@@ -62,18 +62,24 @@ def disable(
     try:
         stopped = _stop(units or Units(), steps)
         if stopped is not None:
-            return stopped
+            return _after(steps, stopped)
         pid = still_running()
         if pid is not None:
             return Failed(f"the service still runs (pid {pid}), and would put the rules back", f"`kill {pid}` first")
         with host.lock(directories.run) as lock:
             nftables = host.nftables((lock.fileno(),))
             try:
-                return _remove(Writer(directories, host, nftables), steps)
+                removed = _remove(Writer(directories, host, nftables), steps)
+                return _after(steps, removed) if isinstance(removed, Failed) else removed
             finally:
                 nftables.close()
     except HostError as error:
-        return failed(error)
+        return _after(steps, failed(error))
+
+
+def _after(steps: Sequence[str], failure: Failed) -> Failed:
+    """The failure, with what was done before it."""
+    return replace(failure, message=f"{failure.message}; before that: {', '.join(steps)}") if steps else failure
 
 
 def _stop(units: Units, steps: list[str]) -> Failed | None:
@@ -94,9 +100,9 @@ def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
     record, _ = load_in_force(directories.run)
     number = accepted_number(directories.state)
     armed = load_armed(directories.run)
+    end(writer, armed)
     if armed is not None:
         steps.append("what waited to be confirmed waits no more")
-    end(writer, armed)
     if number is not None:
         forget_accepted(directories.state)
         steps.append("no boot loads a generation any more")
@@ -110,6 +116,7 @@ def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
         return removed
     nothing = removed.change.is_empty
     steps.append("there were no tables of ours" if nothing else "the tables ip hostfw and ip6 hostfw are removed")
+    steps.extend(removed.warnings)
     generation = record.id if record is not None else None
     event = Event(EventKind.DISABLED, writer.host.now(), generation or "", "by hand")
     note(directories, writer.host, event, rules_removed(event.generation))

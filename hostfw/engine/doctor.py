@@ -5,6 +5,7 @@ Nothing is changed. Each check yields findings, one sentence and the next step e
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hostfw.engine.block import BlockState
 from hostfw.engine.doctor_surroundings import around
@@ -43,7 +44,8 @@ class Patient:
 
     `inspected` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
     that cannot be read; `plan` is what it means here, and `boots` whether the script that the boot loads is there.
-    `facts` and `evidence` are None where they could not be had; `service` is None where none runs.
+    `facts` and `evidence` are None where they could not be had; `service` is None where none runs. `full` are those of
+    our directories whose file systems take nothing more.
     """
 
     directories: Directories
@@ -53,6 +55,7 @@ class Patient:
     accepted_problems: tuple[Problem, ...] = ()
     shrunk_feeds: tuple[Problem, ...] = ()
     boots: bool = True
+    full: tuple[Path, ...] = ()
     plan: Plan | None = None
     blocked: BlockState | None = None
     facts: HostFacts | None = None
@@ -243,6 +246,14 @@ def _state(patient: Patient) -> Iterator[Finding]:
         yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
     for problem in patient.status.problems:
         yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
+    record, state = patient.status.record, patient.directories.state
+    if record is not None and not record.saved and patient.status.in_force:
+        then = "enforces an earlier one" if patient.accepted is not None else "enforces the failsafes alone"
+        message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
+        yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")
+    for directory in patient.full:
+        message = f"the disk that holds {directory} is full: what is applied now is not saved"
+        yield Finding(Check.STATE, message, f"`df -h {directory}` and `df -i {directory}` show it: free some space")
     if patient.accepted is not None and not patient.boots:
         message = f"{patient.directories.state}/last-good.nft is missing: the next boot enforces the failsafes alone"
         yield Finding(Check.STATE, message, "`hostfwctl apply`")

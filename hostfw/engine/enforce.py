@@ -8,7 +8,9 @@ are there, in words that have never killed a worker.
 
 import errno
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hostfw.engine.contents import altered
 from hostfw.engine.existing_connections import existing_connections
@@ -25,7 +27,17 @@ from hostfw.engine.installed import (
     unprotected,
 )
 from hostfw.engine.memory import Held, Memory
-from hostfw.engine.outcomes import FEEDS_CHANGED, UNCHANGED, UNKNOWN, Failed
+from hostfw.engine.outcomes import (
+    CLEARED,
+    FEEDS_CHANGED,
+    SOME_FEEDS_CHANGED,
+    UNCHANGED,
+    UNKNOWN,
+    Failed,
+    failed,
+    refusal,
+    shortened,
+)
 from hostfw.engine.present import Present, read_back, what_is_there
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import InForce, forget_in_force, load_in_force, record_stamp, save_in_force
@@ -35,7 +47,7 @@ from hostfw.host.stored import StateError
 from hostfw.model.values import FAMILIES
 from hostfw.model.words import counted as counted_words
 from hostfw.nft.amendments import Amendment, deletions_after
-from hostfw.nft.change import Change, change
+from hostfw.nft.change import Change, Fill, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.objects import Hook
@@ -101,8 +113,7 @@ def enforce(
     texts = writer.memory.building.texts if writer.memory else None
     planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed, texts)
     if any(table.misdeclared for table in present.installed):
-        stopped = before_switch(planned) or _clear(present, nftables)
-        return enforce(generation, writer, after_switch=after_switch) if stopped is None else stopped
+        return before_switch(planned) or _clear(present, nftables) or _from_nothing(generation, writer, after_switch)
     stopped = _prepare(planned.prepare, nftables)
     if stopped is not None:
         return stopped
@@ -122,9 +133,12 @@ def enforce(
     if stopped is not None:
         return stopped
     writer.hearers.about(generation)
-    fill(planned.edits, nftables, directories.run)
-    for family, contents in planned.refills:
-        nftables.refill(family, contents)
+    stopped = _edit_feeds(planned.edits, nftables, directories.run)
+    if stopped is not None:
+        return stopped
+    stopped = _refill(planned, nftables)
+    if stopped is not None:
+        return stopped
     stopped = _amend(planned.renamings, nftables) or _switch(planned, present, writer)
     if stopped is None and planned.wakings:
         stopped = _amend(planned.wakings, nftables)
@@ -164,9 +178,11 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     existing.before_switch()
     renamings, wakings = amendments(tables)
     stopped = _amend(renamings, writer.nftables) or send(script, writer.nftables)
-    stopped = stopped or _amend(wakings, writer.nftables) or _delete(deletions_after(renamings), writer.nftables)
     if stopped is not None:
         return stopped
+    stopped = _amend(wakings, writer.nftables) or _delete(deletions_after(renamings), writer.nftables)
+    if stopped is not None:
+        return replace(stopped, in_force=UNKNOWN)
     unknown = tuple(existing.after_switch())
     try:
         tables = writer.host.read_tables()
@@ -194,7 +210,10 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     if stopped is not None:
         return stopped
     writer.hearers.in_force(None)
-    forget_in_force(writer.directories.run)
+    try:
+        forget_in_force(writer.directories.run)
+    except StateError as error:
+        return Enforced(Change(sweep=deletions), (error.message,))
     return Enforced(Change(sweep=deletions))
 
 
@@ -213,6 +232,43 @@ def _clear(present: Present, nftables: Nftables) -> Failed | None:
             for name in sorted(table.misdeclared)
         )
     return _delete(tuple(deletions), nftables)
+
+
+def _from_nothing(
+    generation: Generation, writer: Writer, after_switch: Callable[[], Iterator[str]]
+) -> Enforced | Failed:
+    """Put a generation into force where every rule was deleted first: a failure leaves base chains that drop."""
+    try:
+        enforced = enforce(generation, writer, after_switch=after_switch)
+    except HostError as error:
+        enforced = failed(error)
+    if isinstance(enforced, Failed) and enforced.in_force == UNCHANGED:
+        return replace(enforced, in_force=CLEARED)
+    return enforced
+
+
+def _refill(planned: Change, nftables: Nftables) -> Failed | None:
+    """Give sets that another program emptied their elements again, each in a transaction of its own; None if done."""
+    for done, (family, contents) in enumerate(planned.refills):
+        try:
+            nftables.refill(family, contents)
+        except NetlinkError as error:
+            if error.errno == errno.ETIMEDOUT or done:
+                return replace(failed(error), in_force=UNKNOWN)
+            return replace(failed(error), in_force=FEEDS_CHANGED) if planned.edits else failed(error)
+    return None
+
+
+def _edit_feeds(edits: tuple[Fill, ...], nftables: Nftables, run_dir: Path) -> Failed | None:
+    """Edit the sets of big Feeds, each in a transaction of its own that packets meet at once; None if all are."""
+    for done, edit in enumerate(edits):
+        try:
+            fill((edit,), nftables, run_dir)
+        except HostError as error:
+            if isinstance(error, NetlinkError) and error.errno == errno.ETIMEDOUT:
+                return replace(failed(error), in_force=UNKNOWN)
+            return replace(failed(error), in_force=SOME_FEEDS_CHANGED) if done else failed(error)
+    return None
 
 
 def _prepare(script: str, nftables: Nftables) -> Failed | None:
@@ -359,10 +415,12 @@ def _record(
 
 
 def _save(writer: Writer, record: InForce) -> Iterator[str]:
-    """A disk that will not take it does not undo it."""
+    """A disk that will not take it does not undo it; a record of what was in force before would say what is not so."""
     try:
         save_in_force(writer.directories.run, record)
     except StateError as error:
+        with suppress(StateError):
+            forget_in_force(writer.directories.run)
         yield f"{error.message}: the next apply writes every chain again"
 
 
@@ -374,5 +432,5 @@ def _refused_by_nft(script: str, result: NftResult) -> Failed:
     """Nft refuses only what a defect of ours or another's hand in our tables leads to: show the line that it names."""
     lines = script.splitlines()
     known = result.line is not None and 0 < result.line <= len(lines)
-    line = f": {lines[result.line - 1].strip()}" if known and result.line is not None else ""
-    return Failed(f"nft refused the transaction{line}: {result.error.strip()}")
+    line = f": {shortened(lines[result.line - 1].strip())}" if known and result.line is not None else ""
+    return Failed(f"nft refused the transaction{line}: {refusal(result)}")

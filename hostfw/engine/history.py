@@ -65,8 +65,8 @@ def rollback_to(writer: Writer, number: int, lockout: LockoutQuestion | None) ->
         return note_failed(directories, host, restored, stored.id)
     from_sources = restored.generation is not None
     again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
-    warnings = (*restored.warnings, *judgement.warnings, *accept_as(writer, replace(again, applied_at=host.now())))
+    unsaved = accept_as(writer, replace(again, applied_at=host.now()))
     reason = f"back to generation number {number} by hand"
     event = Event(EventKind.APPLIED, host.now(), again.id, reason)
     note(directories, host, event, generation_applied(again.id, *three(again.counts), reason))
-    return TakenBack(again.id, event, from_sources, warnings)
+    return TakenBack(again.id, event, from_sources, (*restored.warnings, *judgement.warnings), unsaved)

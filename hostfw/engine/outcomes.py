@@ -8,6 +8,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.events import Event
 from hostfw.host.in_force import InForce
 from hostfw.host.netlink import NetlinkError
+from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.pending import Pending
 from hostfw.host.tables import KernelTables
 from hostfw.model.problems import Problem
@@ -15,21 +16,26 @@ from hostfw.nft.change import Change
 
 UNCHANGED = "the ruleset in force is unchanged"
 FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big Feeds"
+SOME_FEEDS_CHANGED = "the rules in force are unchanged, with the new content of some big Feeds and the old of others"
+CLEARED = "every rule of ours was deleted first, as sets were not what their names say: input and output pass nothing"
 UNKNOWN = "what is in force is not known: `hostfwctl status` tells"
+
+_MOST_TEXT = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """A generation is in force. `change` is what was sent, empty where the kernel held it all.
 
-    With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not stand in its way,
-    such as a full disk under the state directory.
+    With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not stand in its way, and
+    `unsaved` says what could not be written down, as on a full disk, and what a reboot leads to therefore.
     """
 
     generation: Generation
     change: Change
     warnings: tuple[str, ...] = ()
     pending: Pending | None = None
+    unsaved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What was in force for a time is accepted; with `pending` None there was nothing to confirm."""
+    """What was in force for a time is accepted; with `pending` None there was nothing to confirm.
+
+    `unsaved` is as in `Applied`.
+    """
 
     pending: Pending | None
     generation: str
     warnings: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +73,14 @@ class TakenBack:
     """An accepted generation is in force again, `generation` None for none at all; `event` says what was taken back.
 
     `from_sources` is False where the stored script had to do, since its sources no longer build on this host.
+    `unsaved` is as in `Applied`.
     """
 
     generation: str | None
     event: Event
     from_sources: bool = True
     warnings: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,24 @@ class Status:
 
 
 def failed(error: HostError) -> Failed:
-    """A failure before anything was sent."""
+    """A failure before packets met anything new."""
     refused = isinstance(error, NetlinkError) and error.errno in (errno.EPERM, errno.EACCES)
-    return Failed(error.message, error.hint, not_permitted=refused or isinstance(error.__cause__, PermissionError))
+    unknown = isinstance(error, NftFailure) and not error.unchanged
+    return Failed(
+        error.message,
+        error.hint,
+        UNKNOWN if unknown else UNCHANGED,
+        not_permitted=refused or isinstance(error.__cause__, PermissionError),
+    )
+
+
+def refusal(result: NftResult) -> str:
+    """What nft refused a script for, on one line: its first error, of which it gives up to one a line and a caret."""
+    lines = [line.strip() for line in result.error.splitlines() if line.strip()]
+    found = next((line for line in lines if "Error:" in line), lines[0] if lines else "it gave no reason")
+    return shortened(found.partition("Error:")[2].strip() or found)
+
+
+def shortened(text: str) -> str:
+    """As much of a text as a person reads on a line."""
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."

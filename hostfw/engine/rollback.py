@@ -1,6 +1,7 @@
 """Back to a generation that was accepted: recompiled on the facts of now, or by its stored script."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hostfw.audit.notices import generation_confirmed, generation_rolled_back
@@ -13,12 +14,14 @@ from hostfw.host.errors import HostError
 from hostfw.host.events import Event, EventKind
 from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
 from hostfw.host.state import Accepted, accepted_number, load_generation
+from hostfw.host.stored import StateError
 from hostfw.model.sources import Configuration
 
 DEADLINE = "it was not confirmed in time"
 REBOOT = "the host was started again before it was confirmed"
 BY_HAND = "by hand"
 DAMAGED = "the record of what was to be confirmed was damaged"
+TRIED_AGAIN = "the next hostfwctl tries again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ def settle(writer: Writer) -> TakenBack | Failed | None:
     armed = load_armed(writer.directories.run)
     if accepted_number(state) == pending.number:
         # Killed on its way out: it was confirmed, and only the record was still there.
-        end(writer, armed)
-        note_confirmed(writer, pending.id)
+        with suppress(StateError):
+            end(writer, armed)
+            note_confirmed(writer, pending.id)
         return None
     reason = due(pending, armed, writer.host.boot_id(), writer.host.monotonic())
     return None if reason is None else take_back(writer, pending, reason)
@@ -68,7 +72,10 @@ def rollback(writer: Writer, if_pending: str | None) -> TakenBack | NothingPendi
 
 
 def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack | Failed:
-    """Put what was accepted into force again and let nothing be pending; a failure leaves the way back as it is."""
+    """Put what was accepted into force again and let nothing be pending; a failure leaves the way back as it is.
+
+    A record that cannot be removed does not undo that: it is taken back once more by whoever comes next.
+    """
     armed = load_armed(writer.directories.run)
     restored = _restore_accepted(writer, pending, reason)
     if isinstance(restored, Failed):
@@ -76,9 +83,14 @@ def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack
     taken_back = pending.id if pending is not None else ""
     event = Event(EventKind.ROLLED_BACK, writer.host.now(), taken_back, reason)
     note(writer.directories, writer.host, event, generation_rolled_back(taken_back, restored.id or "", reason))
-    # The deadline has its watchdog running, which ends by itself.
-    end(writer, None if reason == DEADLINE else armed)
-    return TakenBack(restored.id, event, restored.id is None or restored.generation is not None, restored.warnings)
+    unsaved: tuple[str, ...] = ()
+    try:
+        # The deadline has its watchdog running, which ends by itself.
+        end(writer, None if reason == DEADLINE else armed)
+    except StateError as error:
+        unsaved = (f"{error.message}: {TRIED_AGAIN}",)
+    from_sources = restored.id is None or restored.generation is not None
+    return TakenBack(restored.id, event, from_sources, restored.warnings, unsaved)
 
 
 def note_confirmed(writer: Writer, generation: str) -> None:

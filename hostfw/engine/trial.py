@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from hostfw.engine.acceptance import accepted_of
@@ -12,7 +12,7 @@ from hostfw.engine.generation import Generation
 from hostfw.engine.host import Host
 from hostfw.engine.installed import drift
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
-from hostfw.engine.rollback import end, note_confirmed, settle
+from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle
 from hostfw.host.errors import HostError
 from hostfw.host.events import EventKind, load_event
 from hostfw.host.in_force import load_in_force
@@ -25,7 +25,15 @@ from hostfw.host.pending import (
     save_armed,
     save_pending,
 )
-from hostfw.host.state import accept_generation, accepted_number, load_accepted, store_generation
+from hostfw.host.state import (
+    accept_generation,
+    accepted_number,
+    forget_generation,
+    load_accepted,
+    load_generation,
+    store_generation,
+)
+from hostfw.host.stored import StateError
 from hostfw.nft.change import Change
 
 
@@ -132,13 +140,40 @@ def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
     if refused is not None:
         return refused
     armed = load_armed(writer.directories.run)
-    accept_generation(state, pending.number)
+    unsaved: tuple[str, ...] = ()
+    try:
+        accept_generation(state, pending.number)
+    except StateError as error:
+        if accepted_number(state) != pending.number:
+            return Failed(error.message, error.hint, in_force=_fate(writer, pending))
+        unsaved = (f"{error.message}: a crash of this host may undo it",)
     note_confirmed(writer, pending.id)
     try:
         end(writer, armed)
     except HostError as error:
-        return Confirmed(pending, pending.id, (f"{error.message}: the next hostfwctl tries again",))
-    return Confirmed(pending, pending.id)
+        unsaved = (*unsaved, f"{error.message}: {TRIED_AGAIN}")
+    return Confirmed(pending, pending.id, unsaved=unsaved)
+
+
+def keep_on_trial(writer: Writer, generation: Generation) -> tuple[str, ...]:
+    """Let what is pending be this generation, if it is the same configuration, compiled for the host as it is now.
+
+    Token, deadline, way back and connections stay. Gives what is to be said if that could not be written down.
+    """
+    state = writer.directories.state
+    pending, _ = load_pending(state)
+    if pending is None or pending.id == generation.id:
+        return ()
+    stored, _ = load_generation(state, pending.number)
+    if stored is None or stored.configuration != generation.inspected.configuration:
+        return ()
+    try:
+        number = store_generation(state, accepted_of(generation, writer))
+        save_pending(state, replace(pending, number=number, id=generation.id))
+    except StateError as error:
+        return (f"{error.message}: what is in force cannot be confirmed; apply it again with --confirm-within",)
+    forget_generation(state, pending.number)
+    return ()
 
 
 def left_s(pending: Pending, host: Host) -> float:

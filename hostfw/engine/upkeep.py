@@ -13,6 +13,7 @@ from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
+from hostfw.engine.trial import keep_on_trial
 from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import load_pending
 from hostfw.host.state import load_accepted, load_generation
@@ -59,7 +60,8 @@ def resume(writer: Writer) -> Resumed | Failed:
     restored = restore(writer, stored)
     if isinstance(restored, Failed):
         return restored
-    return Resumed(restored.id, restored.generation is not None, settled, restored.warnings)
+    on_trial = keep_on_trial(writer, restored.generation) if restored.generation is not None else ()
+    return Resumed(restored.id, restored.generation is not None, settled, (*restored.warnings, *on_trial))
 
 
 def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
@@ -84,10 +86,12 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         return enforced
     state = writer.directories.state
     pending, _ = load_pending(state)
+    if pending is not None:
+        return Applied(built, enforced.change, enforced.warnings, unsaved=keep_on_trial(writer, built))
     accepted, _ = accepted_now(state, writer.memory)
-    is_accepted = pending is None and accepted is not None and accepted.configuration == built.inspected.configuration
-    warnings = accept_as(writer, accepted_of(built, writer)) if is_accepted else ()
-    return Applied(built, enforced.change, (*enforced.warnings, *warnings))
+    is_accepted = accepted is not None and accepted.configuration == built.inspected.configuration
+    unsaved = accept_as(writer, accepted_of(built, writer)) if is_accepted else ()
+    return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
 
 
 def repair(writer: Writer, generation: Generation) -> Enforced | Resumed | Failed:

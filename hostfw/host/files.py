@@ -25,8 +25,11 @@ STDIN = "<stdin>"
 """The path of what came through standard input."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Far above a network set of a million prefixes (25 MB), far below what would hurt a host."""
+MAX_FOLDERS_DEEP = 32
+"""How many folders may lead to a file."""
 
 _ENDINGS = (".yaml", ".yml")
+_ROOM_BYTES, _ROOM_FILES = 64 * 1024, 8
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -199,6 +202,15 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_full(path: Path) -> bool:
+    """Whether a file system has no room for a small file of ours; False where that cannot be told."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM_BYTES or (found.f_files > 0 and found.f_favail < _ROOM_FILES)
+
+
 def reason(error: OSError) -> str:
     """What the operating system refused, in words that fit behind a colon."""
     match error.errno:
@@ -273,6 +285,9 @@ def _walk(top: Path, owner: int | None, within: Sequence[str] | None = None) -> 
 
 
 def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
+    if len(folder.parts) - len(walk.top.parts) > MAX_FOLDERS_DEEP:
+        yield file_problem(folder, f"folders nest deeper than {MAX_FOLDERS_DEEP}", hint="move them further up")
+        return
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.is_symlink()) for entry in entries if not _left_out(entry.name)]
@@ -352,8 +367,12 @@ def _read(file: _File, owner: int | None, *, quote: bool = True) -> Source | Pro
 
 def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
     # Looked at before it is opened, since opening a device may act; and again after, since it may have been replaced.
-    if kind := _special(path.stat()):
+    seen = path.stat()
+    if kind := _special(seen):
         return file_problem(path, f"is {kind}, not a file")
+    # What is on a disk takes up blocks, unless it is very small; to look at every mount takes a while.
+    if seen.st_blocks == 0 and is_made_up(seen):
+        return file_problem(path, "is made up by the kernel, and not a file on a disk")
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         info = os.fstat(descriptor)

@@ -18,7 +18,8 @@ class InForce:
 
     `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
     then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `sets` have what each set and map
-    is declared as, None in a record of before that was kept. `counts` and `node` are for people.
+    is declared as, None in a record of before that was kept. `counts` and `node` are for people. `saved` is False where
+    it was to be accepted and could not be written down, so that the next boot enforces another.
     """
 
     id: str
@@ -28,6 +29,7 @@ class InForce:
     counts: tuple[tuple[str, int], ...] = ()
     node: str = ""
     sets: tuple[tuple[Family, str, str], ...] | None = None
+    saved: bool = True
 
 
 def save_in_force(run_dir: Path, record: InForce) -> None:
@@ -47,6 +49,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
                 counts=dict(record.counts),
                 node=record.node,
                 **sets,
+                saved=record.saved,
             ),
         )
 
@@ -66,11 +69,13 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
             "kernel_generation": int(kernel_generation),
             "chains": {"ip": dict(ip), "ip6": dict(ip6)},
             "counts": dict(),
+            **more,
         } if (when := time_of(applied_at)) is not None:
             if namespace != _namespace():
                 return None, ()
-            chains = _named(ip, ip6)
-            return InForce(id_, when, kernel_generation, chains, counts_of(data), _node(data), _sets(data)), ()
+            chains, saved = _named(ip, ip6), more.get("saved") is not False
+            known = (chains, counts_of(data), _node(data), _sets(data), saved)
+            return InForce(id_, when, kernel_generation, *known), ()
         case _:
             return None, (garbage(path),)
 

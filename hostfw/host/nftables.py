@@ -55,8 +55,7 @@ class NftFailure(HostError):
     """The worker gave no answer. `unchanged` is True only where it is certain that the ruleset in force is the same."""
 
     def __init__(self, what: str, *, unchanged: bool, hint: str = "") -> None:
-        outcome = "the ruleset in force is unchanged" if unchanged else "whether the change took effect is not known"
-        super().__init__(f"{what}; {outcome}", hint)
+        super().__init__(what, hint)
         self.unchanged = unchanged
 
 

@@ -122,6 +122,12 @@ def accept_generation(state_dir: Path, number: int) -> None:
     _prune(state_dir, KEEP_GENERATIONS)
 
 
+def forget_generation(state_dir: Path, number: int) -> None:
+    """Let a stored generation go that another has taken the place of, unless it is accepted. What fails is left."""
+    if accepted_number(state_dir) != number:
+        _remove(state_dir, number)
+
+
 def forget_accepted(state_dir: Path) -> None:
     """Let no generation be the accepted one, durably: no boot loads any, and all stay stored. Raises StateError."""
     with saving("that no generation is accepted"):

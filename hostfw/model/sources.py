@@ -15,7 +15,7 @@ class Source:
         """SHA-256 of the text, hexadecimal."""
         from hashlib import sha256  # OpenSSL takes 3 ms to load, and most verbs compare nothing
 
-        return sha256(self.text.encode()).hexdigest()
+        return sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from shutil import rmtree
 
 import pytest
 
-from hostfw.host.elements import Keys
+from hostfw.host.elements import Edit, Keys
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftResult
 from hostfw.model.cidr_set import APART_FROM, PACKED_FROM
@@ -291,3 +291,44 @@ def test_status_notices_that_the_file_of_a_feed_changed(host: Machine) -> None:
     after = json.loads(host.hostfwctl("status", "-o", "json").out)["pending"]
 
     assert (before, after) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("failing", "number", "said"),
+    [
+        (1, errno.ENOMEM, "the ruleset in force is unchanged"),
+        (
+            2,
+            errno.ENOMEM,
+            "the rules in force are unchanged, with the new content of some big Feeds and the old of others",
+        ),
+        (2, errno.ETIMEDOUT, "what is in force is not known: `hostfwctl status` tells"),
+    ],
+)
+def test_what_a_failing_edit_leaves_is_said(host: Machine, failing: int, number: int, said: str) -> None:
+    """Each big Feed is edited in a transaction of its own, which packets meet at once."""
+    deny = BLOCK[BLOCK.index("    - action: Deny") : BLOCK.index("    - action: Allow")]
+    feeds = BLOCK[BLOCK.index("---") :]
+    both = BLOCK.replace(deny, deny + deny.replace("bad", "worse").replace("443", "80"))
+    host.write(block=both + feeds.replace("bad", "worse"))
+    for count in (MANY, MANY + 1):
+        feed(host, count)
+        lines = (host.config / "bad.txt").read_text().splitlines(keepends=True)
+        (host.config / "worse.txt").write_text("".join(f"11{line[2:]}" for line in lines))
+        if count == MANY:
+            assert host.hostfwctl("apply").status == 0
+    replace_elements, edits = host.kernel.replace_elements, 0
+
+    def refuse(family: Family, set_name: str, edit: Edit) -> None:
+        nonlocal edits
+        edits += 1
+        if edits == failing:
+            raise NetlinkError(number, f"editing the set {set_name}")
+        replace_elements(family, set_name, edit)
+
+    host.kernel.replace_elements = refuse  # type: ignore[method-assign]
+    done = host.hostfwctl("apply")
+
+    assert edits == failing, done
+    assert done.status == 1
+    assert done.err.endswith(f"; {said}\n")

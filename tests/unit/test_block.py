@@ -150,7 +150,7 @@ def test_a_block_is_in_force_and_remembered(ground: Ground, kernel: FakeBlocking
     blocked = block(ground, SEEN)
 
     assert isinstance(blocked, Blocked)
-    assert (blocked.kept, blocked.warnings, kernel.closed) == (SEEN.sessions, (), True)
+    assert (blocked.kept, blocked.unsaved, kernel.closed) == (SEEN.sessions, (), True)
     assert kernel.blocked == block_script(SEEN.sessions, SEEN.leases)
     assert (ground.directories.state / "block.nft").read_text() == boot_block_script(SEEN.sessions, SEEN.leases)
     assert load_block(ground.directories.state) == blocked.record
@@ -177,8 +177,8 @@ def test_a_disk_that_is_full_does_not_keep_from_blocking(ground: Ground, kernel:
 
     assert isinstance(blocked, Blocked)
     assert kernel.blocked
-    assert len(blocked.warnings) == 1
-    assert blocked.warnings[0].endswith("a reboot ends the block")
+    assert len(blocked.unsaved) == 1
+    assert blocked.unsaved[0].endswith("a reboot ends the block")
 
 
 def test_a_block_that_nft_refuses_is_none(ground: Ground, kernel: FakeBlocking) -> None:
@@ -187,7 +187,7 @@ def test_a_block_that_nft_refuses_is_none(ground: Ground, kernel: FakeBlocking) 
     outcome = block(ground, SEEN)
 
     assert isinstance(outcome, Failed)
-    assert outcome.message == "the nft worker died; the ruleset in force is unchanged"
+    assert (outcome.message, outcome.in_force) == ("the nft worker died", "the ruleset in force is unchanged")
     assert block_state(ground) is None
 
 
@@ -275,5 +275,5 @@ def test_a_lease_on_an_interface_that_nft_cannot_match_is_left_out_and_reported(
 
     assert isinstance(blocked, Blocked)
     assert kernel.blocked == block_script(SEEN.sessions, (LEASE,))
-    assert blocked.warnings == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
+    assert blocked.unsaved == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
     assert blocked.record.boot_script == boot_block_script(SEEN.sessions, (LEASE,))

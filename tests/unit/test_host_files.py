@@ -506,3 +506,34 @@ def test_a_folder_aside_that_nobody_renames_goes(tmp_path: Path) -> None:
         raise ValueError
 
     assert contents(tmp_path) == []
+
+
+def test_folders_that_nest_too_deep_are_a_problem(tmp_path: Path) -> None:
+    """However deep: the walk ends at a bound, and what is above is read."""
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        put(tmp_path / "above.yaml", "a")
+        for _ in range(1100):
+            os.mkdir("d", dir_fd=here)
+            deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+    finally:
+        os.close(here)
+
+    configuration, problems = read_paths([tmp_path])
+
+    assert [Path(source.path).name for source in configuration.resources] == ["above.yaml"]
+    assert [problem.message for problem in problems] == ["folders nest deeper than 32"]
+    subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+
+
+@pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/self/pagemap", "/proc/uptime", "/sys/kernel/profiling"])
+def test_what_the_kernel_makes_up_is_not_opened(path: str) -> None:
+    """Reading it may act, may never end, and gives no file of anybody's."""
+    if not Path(path).exists():
+        pytest.skip(f"there is no {path}")
+    configuration, problems = read_paths([Path(path)])
+
+    assert configuration.resources == ()
+    assert [problem.message for problem in problems] == ["is made up by the kernel, and not a file on a disk"]

@@ -139,9 +139,9 @@ def test_a_worker_that_dies_is_a_failure(worker: NftablesWorker, script: str, fa
     assert checking.value.unchanged
     assert not committing.value.unchanged
     said = checking.value.message.partition(") ")[2]
-    assert said == fate.format(doing="checking") + "; the ruleset in force is unchanged"
+    assert said == fate.format(doing="checking")
     said = committing.value.message.partition(") ")[2]
-    assert said == fate.format(doing="committing") + "; whether the change took effect is not known"
+    assert said == fate.format(doing="committing")
     assert worker.check("fine").ok
 
 
@@ -270,7 +270,7 @@ def test_a_worker_inherits_nothing_but_what_it_is_given(tmp_path: Path) -> None:
             "raise ModuleNotFoundError('No module named nftables')",
             "ended with status 1 while starting: ModuleNotFoundError",
         ),
-        ("import os; os._exit(127)", "ended with status 127 while starting;"),
+        ("import os; os._exit(127)", "ended with status 127 while starting"),
     ],
 )
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, content: str, expected: str) -> None:

@@ -1,0 +1,170 @@
+"""The control socket against whatever root may send to it: an answer always, at a bounded cost."""
+
+import asyncio
+import json
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hostfw.control.codec import CodecError
+from hostfw.control.requests import Question, Rollback
+from hostfw.control.socket import (
+    END,
+    MOST_LEVELS,
+    MOST_TOKENS,
+    Answer,
+    Incoming,
+    Letter,
+    Refusal,
+    answer_of,
+    letter_bytes,
+    letter_of,
+    our_namespace,
+    socket_path,
+)
+from hostfw.daemon import server
+from hostfw.engine.host import Directories
+from hostfw.engine.outcomes import NothingPending
+
+MIB = 1 << 20
+
+
+def converse(run_dir: Path, say: Callable[[socket.socket], None]) -> Answer:
+    """What a daemon answers to somebody who says something."""
+    directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), run_dir)
+
+    async def reply(_: Question) -> Answer:
+        return NothingPending()
+
+    def client() -> bytes:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(30)
+            channel.connect(str(socket_path(run_dir)))
+            say(channel)
+            answer = b""
+            while not answer.endswith(END) and (part := channel.recv(1 << 16)):
+                answer += part
+        return answer
+
+    async def both() -> bytes:
+        listening = await server.serve(directories, reply)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, client)
+        finally:
+            listening.close()
+
+    return answer_of(asyncio.run(both()).removesuffix(END))
+
+
+def refused(answer: Answer) -> str:
+    """Why a request was not understood."""
+    assert isinstance(answer, Refusal)
+    assert answer.message.startswith("the daemon does not understand the request: ")
+    return answer.message.partition(": ")[2]
+
+
+def message(content: str) -> bytes:
+    """A message with this content, whatever it is."""
+    return f'{{"version":1,"content":{content}}}'.encode() + END
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("garbage", b"\xff\xfe" * 50 + END, "this is no message of hostfw"),
+        ("an integer of 5,000 digits", message("9" * 5000), "it has a number of more than 64 digits"),
+        ("digits behind a point", message(f"0.{'9' * 5000}"), "it has a number of more than 64 digits"),
+        ("deep", message("[" * 5000 + "]" * 5000), f"it is nested deeper than {MOST_LEVELS} levels"),
+        ("deep and never closed", message('{"a":' * 5000), f"it is nested deeper than {MOST_LEVELS} levels"),
+        ("many values", message("[" + "[]," * (MOST_TOKENS // 3) + "0]"), f"it has more than {MOST_TOKENS} parts"),
+        ("a constant", message("NaN"), "this is not JSON: NaN is no number"),
+        ("half a string", b'{"version":1,"content":"' + b"a" * 5000 + END, "this is not JSON: Unterminated string"),
+        ("nothing", END, "this is not JSON: Expecting value"),
+        ("another release", b'{"version":2}' + END, "version 1 is spoken here, not 2"),
+        ("a very long version", b'{"version":"' + b"2" * 9999 + b'"}' + END, "version 1 is spoken here, not 22222"),
+        ("half a character", message('{"type":"\\ud800"}'), "request: Letter is expected"),
+    ],
+)
+def test_what_is_no_request_is_answered(tmp_path: Path, name: str, data: bytes, why: str) -> None:
+    """With the reason, in a message of bounded length."""
+    answer = converse(tmp_path, lambda channel: channel.sendall(data))
+
+    assert refused(answer).startswith(why), name
+    assert isinstance(answer, Refusal)
+    assert len(answer.message) < 300
+
+
+def test_what_ends_too_early_is_answered(tmp_path: Path) -> None:
+    """The other side may still listen."""
+
+    def say(channel: socket.socket) -> None:
+        channel.sendall(b'{"version":1')
+        channel.shutdown(socket.SHUT_WR)
+
+    assert refused(converse(tmp_path, say)) == "it ended before it was complete"
+
+
+def test_what_does_not_come_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while."""
+    monkeypatch.setattr(server, "READ_TIMEOUT_S", 0.2)
+    answer = converse(tmp_path, lambda channel: channel.sendall(b'{"version":1'))
+
+    assert answer == Refusal("the request did not come within 0.2 s")
+
+
+@pytest.mark.parametrize("start", [b"\0garbage"[1:], b'{"version":1,"content":"'], ids=["garbage", "a message"])
+def test_180_megabytes_cost_no_more_than_a_request_may(tmp_path: Path, start: bytes) -> None:
+    """Garbage is read and not kept; what may be a request is kept up to the longest that there can be."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def say(channel: socket.socket) -> None:
+        channel.sendall(start)
+        part = b"a" * MIB
+        for _ in range(180):
+            channel.sendall(part)
+        channel.sendall(END)
+
+    why = refused(converse(tmp_path, say))
+    grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+    assert why in ("this is no message of hostfw", "it is longer than 96 MiB")
+    assert grown_mib < (16 if start == b"garbage" else 128)
+
+
+def test_a_request_is_answered_however_it_is_cut(tmp_path: Path) -> None:
+    """A byte at a time."""
+    data = letter_bytes(Letter(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
+
+    def say(channel: socket.socket) -> None:
+        for start in range(len(data)):
+            channel.sendall(data[start : start + 1])
+
+    assert converse(tmp_path, say) == NothingPending()
+
+
+def test_a_message_is_told_by_its_first_bytes() -> None:
+    """Of whatever release it is."""
+    incoming = Incoming()
+    assert not incoming.feed(b'{"ver')
+    assert not incoming.refused
+    assert not incoming.feed(b"ify")
+    assert incoming.refused
+    assert incoming.feed(b"x\0rest")
+    with pytest.raises(CodecError):
+        incoming.message()
+
+
+def test_a_large_request_is_read() -> None:
+    """Ten thousand files, and a Feed of a million addresses."""
+    files = [{"type": "Source", "path": f"{n}.yaml", "text": "a: [b, c]\n" * 50} for n in range(10_000)]
+    files.append({"type": "Source", "path": "feed", "text": "192.0.2.1\n" * 1_000_000})
+    configuration = {"type": "Configuration", "settings": None, "resources": files, "feeds": []}
+    request = {"type": "Apply", "files": {"type": "Files", "configuration": configuration, "problems": []}}
+    letter = {"type": "Letter", "namespace": 1, "config_dir": "a", "state_dir": "b", "request": request}
+
+    found = letter_of(json.dumps({"version": 1, "content": letter}, separators=(",", ":")).encode())
+
+    assert len(found.request.files.configuration.resources) == 10_001  # type: ignore[union-attr]
