@@ -29,7 +29,8 @@ SLACK_S = 20
 """What a busy machine may take beyond the deadline to start Python and commit."""
 
 _BLOCK = re.compile(r"^\t\w.*?^\t\}$", re.MULTILINE | re.DOTALL)
-_LEARNT = re.compile(r"(flags dynamic[^}]*?)\n\s*elements = \{[^}]*\}")
+_LEARNT = re.compile(r"(?<=\d)\t# count \d+|(?<=flags dynamic)([^}]*?)\n\s*elements = \{[^}]*\}")
+"""The elements that rules have put into a set, and their number, which nft tells since 1.1.4."""
 
 SSHD = """\
 import ctypes, os, socket, subprocess, sys
