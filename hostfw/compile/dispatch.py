@@ -11,7 +11,7 @@ from hostfw.compile.program import Program, Programs
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
-from hostfw.model.values import Direction, Family, PortRange
+from hostfw.model.values import Cidr, Direction, Family, PortRange, host_cidr
 from hostfw.nft.objects import (
     Accept,
     ElementType,
@@ -34,6 +34,9 @@ MULTICAST_LISTENER_TYPES = (PortRange(130, 132), PortRange(143, 143))
 """Multicast listener queries, reports and dones (RFC 2710, RFC 3810)."""
 
 HOP_LIMIT_OF_A_NEIGHBOUR = 255
+HOP_LIMIT_OF_A_LISTENER = 1
+SOURCES_OF_A_LISTENER = (Cidr(Family.V6, 0xFE80 << 112, 10), host_cidr(Family.V6, 0))
+"""Link-local, or unspecified before there is such an address (RFC 3590): no router passes either on."""
 
 ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
 
@@ -116,7 +119,10 @@ class Dispatch:
             return
         near = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_NEIGHBOUR)
         yield Rule((Match(Key.ICMP_TYPE, NEIGHBOUR_DISCOVERY_TYPES), near), (Accept(),))
-        yield from (Rule((Match(Key.ICMP_TYPE, types),), (Accept(),)) for types in MULTICAST_LISTENER_TYPES)
+        listening = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_LISTENER)
+        for types in MULTICAST_LISTENER_TYPES:
+            for source in SOURCES_OF_A_LISTENER:
+                yield Rule((Match(Key.ICMP_TYPE, types), listening, Match(Key.SADDR, source)), (Accept(),))
 
     def _interfaces(self, direction: Direction, purpose: str, verdicts: dict[str, Verdict]) -> Iterator[Rule]:
         key = _interface_key(direction)

@@ -26,10 +26,27 @@ from hostfw.compile.dispatch import Dispatch
 from hostfw.compile.memory import Compiled
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction, PacketMarks, Unmanaged
-from hostfw.model.values import FAMILIES, Direction
+from hostfw.model.values import FAMILIES, ICMP, Direction, Family
 from hostfw.nft.objects import Accept, Goto, Hook, Jump, Key, Match, Priority, Rule, Ruleset, SetMark, Table
 
-_ESTABLISHED = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
+_ICMP_REDIRECT = 5
+"""The type of an ICMP redirect (RFC 792); that of IPv6 is no error message and never related."""
+
+
+def _follows(family: Family) -> list[Rule]:
+    """What is part of a known connection, or an error about one, and so met policy when it began.
+
+    An ICMP redirect counts as related as well, but changes where the host sends a connection's packets to: it meets
+    policy.
+    """
+    if family is Family.V6:
+        return [Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))]
+    related = Match(Key.CT_STATE, "related")
+    return [
+        Rule((Match(Key.CT_STATE, "established"),), (Accept(),)),
+        Rule((related, Match(Key.PROTOCOL, ICMP.number, negated=True)), (Accept(),)),
+        Rule((related, Match(Key.ICMP_TYPE, _ICMP_REDIRECT, negated=True)), (Accept(),)),
+    ]
 
 
 def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, memory: Compiled | None = None) -> Ruleset:
@@ -85,13 +102,14 @@ def _accepted_before(dispatch: Dispatch, builder: TableBuilder, marks: PacketMar
     accept_marked = Rule((accepted,), (Accept(),))
     if pre_dnat:
         onward = [Rule((), (Goto(builder.chain("pre-dnat", pre_dnat)),))]
-        builder.base_chain(Hook.PREROUTING, [_ESTABLISHED, accept_marked, *onward], Priority.MANGLE)
+        builder.base_chain(Hook.PREROUTING, [*_follows(builder.family), accept_marked, *onward], Priority.MANGLE)
     return [accept_marked]
 
 
 def _input(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule]) -> None:
     root = builder.chain(Hook.INPUT, dispatch.local(Direction.INGRESS))
-    builder.base_chain(Hook.INPUT, [_ESTABLISHED, *accepted_before, Rule((), (Goto(root),))], policy_drop=True)
+    rules = [*_follows(builder.family), *accepted_before, Rule((), (Goto(root),))]
+    builder.base_chain(Hook.INPUT, rules, policy_drop=True)
 
 
 def _forward(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule]) -> None:
@@ -102,7 +120,7 @@ def _forward(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Ru
         for direction, tests in ((Direction.INGRESS, not_accepted), (Direction.EGRESS, ()))
         if (found := dispatch.forward(direction))
     ]
-    builder.base_chain(Hook.FORWARD, [_ESTABLISHED, *rules] if rules else [])
+    builder.base_chain(Hook.FORWARD, [*_follows(builder.family), *rules] if rules else [])
 
 
 def _output(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule], plan: Plan) -> None:
@@ -110,7 +128,7 @@ def _output(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rul
     marked = (SetMark(plan.settings.marks.translated), Accept())
     translated = [Rule((Match(Key.CT_STATUS, "dnat"),), marked)] if _polices_output(plan) else []
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
-    rules = [_ESTABLISHED, *accepted_before, *translated, Rule((), (Goto(root),))]
+    rules = [*_follows(builder.family), *accepted_before, *translated, Rule((), (Goto(root),))]
     builder.base_chain(Hook.OUTPUT, rules, policy_drop=True)
 
 

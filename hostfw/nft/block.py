@@ -11,7 +11,7 @@ from itertools import chain
 from hostfw.model.evidence import Lease, LeaseKind, Session
 from hostfw.model.interface_names import is_safe_name
 from hostfw.model.loopback import LOOPBACK
-from hostfw.model.values import ICMP, ICMPV6, TCP, UDP, Cidr, Family, PortRange, Protocol, host_cidr
+from hostfw.model.values import ICMPV6, TCP, UDP, Cidr, Family, PortRange, Protocol, host_cidr
 from hostfw.nft.objects import Accept, CounterRef, Drop, Hook, Key, Match, Rule
 from hostfw.nft.rule_text import rule_text
 
@@ -109,7 +109,8 @@ def _needed(leases: Iterable[Lease]) -> Iterator[_PlacedRule]:
     for name in ("in", "out"):
         yield _accept(name, Family.V6, *_NEIGHBOURS)
     related = Match(Key.CT_STATE, "related")
-    yield _accept("in", Family.V4, related, _protocol(ICMP))
+    # An ICMP redirect is related too, and would change where the sessions' packets go.
+    yield _accept("in", Family.V4, related, Match(Key.ICMP_TYPE, 5, negated=True))
     yield _accept("in", Family.V6, related, _protocol(ICMPV6))
     for lease in leases:
         if lease.kind is LeaseKind.DHCP and is_safe_name(lease.interface):

@@ -21,16 +21,23 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, NeighbourDiscovery, Settings, Unmanaged
-from hostfw.model.values import Direction, Family
+from hostfw.model.values import Cidr, Direction, Family
 from hostfw.policy.evaluation import Place, policy_steps, tier_steps
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
 """Router and neighbour solicitation and advertisement (RFC 4861); a hop limit of 255 proves a sender on the link."""
 
 _MULTICAST_LISTENER_TYPES = frozenset((130, 131, 132, 143))
-"""Multicast listener query, report, done (RFC 2710) and report version 2 (RFC 3810)."""
+"""Multicast listener query, report, done (RFC 2710) and report version 2 (RFC 3810).
 
-_ESTABLISHED = (ConntrackState.ESTABLISHED, ConntrackState.RELATED)
+Their hop limit is 1 and their source link-local, or unspecified before there is one (RFC 3590).
+"""
+
+_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+_UNSPECIFIED = 0
+
+_ICMP_REDIRECT = 5
+"""RFC 792: it changes where packets of a known connection are sent, so it meets policy, related as it is."""
 
 _Steps = Generator[Step, None, Verdict]
 """Steps up to the one that decides, and what it decided; `NEXT` if none did."""
@@ -54,7 +61,7 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
     if verdict is Verdict.ALLOW:
         # Nothing follows it any more, so nothing translates it either.
         packet = replace(arriving, state=ConntrackState.UNTRACKED)
-    elif verdict is Verdict.NEXT and packet.state in _ESTABLISHED:
+    elif verdict is Verdict.NEXT and _is_established(packet):
         path_class = PolicyClass.FORWARD if packet.path is Path.FORWARDED else PolicyClass.NORMAL
         yield _first(plan, packet, path_class).step(Verdict.ALLOW, Reason.ESTABLISHED)
         return
@@ -67,6 +74,13 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
         yield from _forwarded_steps(plan, packet, allowed_before=verdict is Verdict.ALLOW)
     elif verdict is Verdict.NEXT:
         yield from _until_decided(_local_steps(_first(plan, packet, PolicyClass.NORMAL), packet, settings))
+
+
+def _is_established(packet: Packet) -> bool:
+    """Whether a packet is of a known connection, or related to one; an ICMP redirect is never so."""
+    if packet.state is ConntrackState.RELATED:
+        return not (packet.family is Family.V4 and packet.is_icmp and packet.icmp_type == _ICMP_REDIRECT)
+    return packet.state is ConntrackState.ESTABLISHED
 
 
 def _first(plan: Plan, packet: Packet, policy_class: PolicyClass) -> Place:
@@ -160,8 +174,10 @@ def _neighbour_steps(place: Place, packet: Packet, settings: Settings) -> Iterat
 def _is_neighbour_discovery(packet: Packet) -> bool:
     if packet.family is not Family.V6 or not packet.is_icmp:
         return False
-    on_link = packet.icmp_type in _NEIGHBOUR_DISCOVERY_TYPES and packet.hop_limit == 255
-    return on_link or packet.icmp_type in _MULTICAST_LISTENER_TYPES
+    if packet.icmp_type in _NEIGHBOUR_DISCOVERY_TYPES:
+        return packet.hop_limit == 255
+    from_the_link = packet.source == _UNSPECIFIED or _LINK_LOCAL.contains(packet.source)
+    return packet.icmp_type in _MULTICAST_LISTENER_TYPES and packet.hop_limit == 1 and from_the_link
 
 
 def _unmanaged_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:

@@ -110,7 +110,7 @@ def test_the_script_keeps_each_session_by_its_addresses_and_ports() -> None:
         f"ip saddr 203.0.113.9 ip daddr 10.0.0.1 ip protocol 6 th sport 40000 th dport 22 {NO_BEGINNING} accept",
         f"ip6 saddr {V6[0]} ip6 daddr {V6[1]} meta l4proto 6 th sport 40001 th dport 2222 {NO_BEGINNING} accept",
         "icmpv6 type 133-136 ip6 hoplimit 255 accept",
-        "ct state related ip protocol 1 accept",
+        "ct state related icmp type != 5 accept",
         "ct state related meta l4proto 58 accept",
         'iifname "eth0" meta nfproto ipv4 ip protocol 17 th sport 67 th dport 68 accept',
         'counter name "in" drop',

@@ -529,7 +529,7 @@ def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Ma
     examined = host.hostfwctl("doctor")
     assert (examined.status, examined.err) == (0, "1 note: all is as it should be, if that is what you want\n")
     assert examined.out == (
-        "drift (note): no packet gets past rule 2 of chain input of ip hostfw to 1 rule that no policy has put there. "
+        "drift (note): no packet gets past rule 4 of chain input of ip hostfw to 1 rule that no policy has put there. "
         "Next: say in policy what is meant; `hostfwctl reload` takes the rest away\n"
     )
 

@@ -236,7 +236,9 @@ def test_an_endpoint_denies_both_directions_the_moment_it_exists() -> None:
 SHUT = gnp("shut", types=BOTH, ingress=(DENY,), egress=(DENY,), forward=True)
 OPEN = gnp("open", types=BOTH, ingress=(ALLOW,), egress=(ALLOW,), forward=True)
 NDP = [arriving(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=255) for t in (133, 134, 135, 136)]
-MLD = [arriving(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=1) for t in (130, 131, 132, 143)]
+LINK6 = "fe80::9"
+MLD = [arriving(None, ICMPV6, LINK6, HOST6, icmp_type=t, icmp_code=0, hop_limit=1) for t in (130, 131, 132, 143)]
+REDIRECT = arriving(None, ICMP, icmp_type=5, icmp_code=1, state=ConntrackState.RELATED)
 
 
 @pytest.mark.parametrize("state", [ConntrackState.ESTABLISHED, ConntrackState.RELATED])
@@ -249,6 +251,14 @@ def test_established_and_related_traffic_is_accepted_first_in_every_hook(packet:
 
     assert outcome_of(explanation) == (True, Reason.ESTABLISHED, "")
     assert len(explanation.steps) == 1
+
+
+@pytest.mark.parametrize("packet", [REDIRECT, replace(REDIRECT, out_interface="eth1")])
+def test_a_redirect_meets_policy_related_as_it_is(packet: Packet) -> None:
+    """Whoever can send one would else move the connections of a host to themselves."""
+    assert outcome_of(explained(packet, SHUT)) == (False, Reason.RULE, "default/shut")
+    assert outcome_of(explained(packet, OPEN)) == (True, Reason.RULE, "default/open")
+    assert outcome_of(explained(replace(packet, icmp_type=3), SHUT)) == (True, Reason.ESTABLISHED, "")
 
 
 @pytest.mark.parametrize("packet", [arriving(), leaving(), through()])
@@ -292,7 +302,7 @@ def test_lo_is_exempt_unless_a_host_endpoint_governs_it(
     assert outcome_of(explained(packet, SHUT, endpoints=endpoints, settings=settings)) == expected, name
 
 
-@pytest.mark.parametrize("packet", [*NDP, *MLD])
+@pytest.mark.parametrize("packet", [*NDP, *MLD, replace(MLD[3], source=0)])
 def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
     """On governed and unmanaged interfaces, in and out, whatever conntrack thinks of them."""
     outward = replace(packet, in_interface=None, out_interface="eth0")
@@ -305,6 +315,9 @@ def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
     [
         ("from beyond the link", replace(NDP[2], hop_limit=254), Settings()),
         ("another type", replace(NDP[2], icmp_type=128), Settings()),
+        ("a multicast query from beyond the link", replace(MLD[0], source=NDP[0].source), Settings()),
+        ("a report that a router has passed on", replace(MLD[3], hop_limit=64), Settings()),
+        ("a report that claims to come from the link", replace(MLD[3], hop_limit=255), Settings()),
         ("redirects", replace(NDP[2], icmp_type=137), Settings()),
         ("the same numbers over IPv4", arriving(None, ICMPV6, icmp_type=135, hop_limit=255), Settings()),
         ("another protocol", replace(NDP[2], protocol=59), Settings()),
@@ -314,7 +327,7 @@ def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
     ],
 )
 def test_what_is_no_neighbour_discovery_meets_policy(name: str, packet: Packet, settings: Settings) -> None:
-    """The hop limit of 255 is what proves a neighbour."""
+    """The hop limit of 255 proves a neighbour, and for multicast listeners a hop limit of 1 and a link-local source."""
     assert outcome_of(explained(packet, SHUT, settings=settings)) == (False, Reason.RULE, "default/shut"), name
 
 
