@@ -1,5 +1,6 @@
 """`hostfwctl apply`: put a configuration into force, and say what that took."""
 
+from dataclasses import replace
 from time import monotonic
 
 from hostfw.cli.configuration import read_named, refuse, warn
@@ -7,6 +8,7 @@ from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text, problem_item
 from hostfw.cli.durations import duration_text
 from hostfw.cli.engine import complain_of, extent, failure, open_engine, saved
+from hostfw.cli.exposure_change import items, services_seen, tell
 from hostfw.cli.options import Options, Output
 from hostfw.cli.progress import progress
 from hostfw.control.client import ask
@@ -30,7 +32,8 @@ def run(options: Options, console: Console) -> ExitCode:
             files = Files(*read_named(options))
         doing("putting it into force")
         engine = open_engine(options)
-        reply = ask(engine, _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0))
+        request = _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0)
+        reply = ask(engine, replace(request, services=services_seen(options)))
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
@@ -40,6 +43,7 @@ def run(options: Options, console: Console) -> ExitCode:
                 warn(reply.problems, _configuration(options, files), console)
             for warning in reply.warnings:
                 console.warn(warning)
+            tell(reply.exposure, console)
             console.detail(reply.sent.rstrip("\n"))
             console.say(_sentence(reply, took_ms))
             if reply.pending is not None:
@@ -102,6 +106,7 @@ def _result(reply: Reply, took_ms: int) -> Document:
                 "problems": [problem_item(problem) for problem in reply.problems],
                 "warnings": [*reply.warnings, *reply.unsaved],
                 "saved": not reply.unsaved,
+                "exposure": items(reply.exposure),
                 "confirmBy": reply.pending.deadline.isoformat() if reply.pending is not None else None,
             }
         case Refused(problems):

@@ -8,16 +8,21 @@ from enum import StrEnum
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import DIFFERS, Console, ExitCode, Style, painted
 from hostfw.cli.documents import yaml_text
-from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
+from hostfw.cli.engine import complain_of, load_accepted_of, observe, open_engine
+from hostfw.cli.exposure_change import changes_between, plan_now
+from hostfw.cli.exposure_change import lines as exposure_lines
 from hostfw.cli.options import Options
 from hostfw.cli.text import printable
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed
+from hostfw.host.errors import HostError
 from hostfw.model.resources import Feed, Resource, Resources
+from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.policy.encode import manifest
 from hostfw.policy.feeds import content_line
+from hostfw.policy.resolve import resolve
 
 _SETTINGS = "Settings"
 _SETTING_NAMES = {"marks": "packet_marks"}
@@ -55,6 +60,8 @@ def run(options: Options, console: Console) -> ExitCode:
     found = tuple(differences(inspect(accepted.configuration) if accepted else None, inspected))
     for difference in found:
         console.data(*_difference_lines(difference, colour=console.colour_out))
+    for line in exposure_lines(_exposure(inspected, options) if found else (), whole=console.verbosity > 0):
+        console.data(printable(line))
     script = ""
     if options.nft:
         engine = open_engine(options)
@@ -84,6 +91,16 @@ def run(options: Options, console: Console) -> ExitCode:
         return DIFFERS
     console.say("no difference")
     return ExitCode.DONE
+
+
+def _exposure(candidate: Inspected, options: Options) -> tuple[ExposureChange, ...]:
+    """What the candidate closes and opens of this host's services; nothing where that cannot be seen."""
+    try:
+        before = plan_now(options)
+        facts = observe(options, candidate.settings)
+    except (HostError, PermissionError):
+        return ()
+    return changes_between(before, resolve(candidate.resources, candidate.settings, facts)[0], options)
 
 
 def differences(accepted: Inspected | None, candidate: Inspected) -> Iterator[Difference]:

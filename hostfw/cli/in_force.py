@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from hostfw.cli.engine import load_accepted_of, observe
 from hostfw.cli.options import Options
+from hostfw.engine.exposure import stored_in_force
+from hostfw.engine.host import Directories
 from hostfw.engine.inspection import inspect
 from hostfw.host.in_force import load_in_force
-from hostfw.host.state import Accepted, accepted_number, generations, load_generation
+from hostfw.host.state import accepted_number
 from hostfw.model.plan import Plan
 from hostfw.policy.resolve import resolve
 
@@ -24,7 +26,8 @@ def plan_in_force(options: Options) -> InForcePlan | None:
 
     After a boot nothing is on record but the accepted generation, which the boot put into force.
     """
-    stored = _stored(options)
+    load_accepted_of(options)
+    stored = stored_in_force(Directories(options.config_dir, options.state_dir, options.run_dir))
     if stored is None:
         return None
     inspected = inspect(stored.configuration)
@@ -41,13 +44,3 @@ def _recorded(options: Options) -> str | None:
     """The id of the generation that was put into this network namespace, as far as it is on record."""
     record, _ = load_in_force(options.run_dir)
     return record.id if record else None
-
-
-def _stored(options: Options) -> Accepted | None:
-    accepted = load_accepted_of(options)
-    in_force = _recorded(options)
-    if in_force is None or (accepted is not None and accepted.id == in_force):
-        return accepted
-    # It waits for its confirmation, or is one that somebody went back to.
-    stored = (load_generation(options.state_dir, number)[0] for number in reversed(generations(options.state_dir)))
-    return next((generation for generation in stored if generation and generation.id == in_force), None)

@@ -51,6 +51,9 @@ are new (+), changed (~, with the difference of their manifests) and gone (-). W
 does not change the meaning, such as comments or the file a resource is in, does not count.
 As root it also tells what another program has changed of the ruleset in force.
 
+Then what `apply` would close and open of the services of this host (see `exposure`),
+as far as that may be looked at.
+
 With --nft also print what `apply` would send to nftables now: a script that prepares
 what is new, one that switches to it, and one that sweeps what is no longer used.""",
         """\

@@ -21,6 +21,10 @@ ssh connection (the next one like it), is refused with what would be lost and wh
 it is lost already; --accept-lockout says that the loss is meant. lockoutCheck in
 hostfw.yaml turns that into a warning, or off.
 
+What the change closes and opens of the services of this host, which `exposure` lists, is
+said with the rule that decides; to close what somebody is connected to, or what let
+packets in so far, is a warning.
+
 A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
 content, and a warning says so; --accept-shrink says that the loss is meant.
 

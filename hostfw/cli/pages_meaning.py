@@ -56,6 +56,29 @@ hostfwctl explain 203.0.113.9 host --icmp 8 -f staging/ --facts web1.json""",
 3   the configuration or the facts are invalid
 10  denied""",
     ),
+    "exposure": Page(
+        """\
+List every TCP and UDP port that a program of this host listens on, with its systemd
+unit or process, and every port that a table of another program publishes (DNAT, such
+as that of Docker). For each interface: the sources whose new connections the policy
+in force lets through, and the rule or other decision, with its file and line.
+
+What another program denies is not looked at. A UDP socket at a port that the kernel
+gives to clients (net.ipv4.ip_local_port_range) is left out. With -f the question is
+who could reach them under another configuration; `diff` shows the difference.
+
+With -v long lists of prefixes are printed whole. With -o json or yaml this is a
+document of kind ExposureList (hostfw.io/v1), with every prefix.""",
+        """\
+hostfwctl exposure
+hostfwctl exposure -f staging/
+hostfwctl exposure -o json | jq -r '.items[].service'""",
+        """\
+0  listed
+1  failed, or what is in force is not on record
+3  the configuration is invalid
+4  not permitted""",
+    ),
     "interfaces": Page(
         """\
 List the interfaces of this host with their InterfaceGroups and addresses, the

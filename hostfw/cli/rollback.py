@@ -3,11 +3,14 @@
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, failure, open_engine, saved
+from hostfw.cli.exposure_change import changes_between, plan_now, tell
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import TIMEOUT_S, ask
 from hostfw.control.requests import Reply, Request, Rollback, RollbackTo
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+from hostfw.host.errors import HostError
+from hostfw.model.plan import Plan
 
 _DEADLINE_TIMEOUT_S = 20.0
 """How long what runs at a deadline waits for the daemon before it goes the way back itself."""
@@ -20,6 +23,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.to is not None:
         request = RollbackTo(options.to, options.accept_lockout, engine.host.evidence())
     at_deadline = options.if_pending is not None
+    before = () if at_deadline else _plans(options)
     outcome = ask(engine, request, _DEADLINE_TIMEOUT_S if at_deadline else TIMEOUT_S, insist=at_deadline)
     if options.output is Output.JSON:
         console.data(json_text(document("RollbackResult", _result(outcome))))
@@ -27,6 +31,9 @@ def run(options: Options, console: Console) -> ExitCode:
         case TakenBack():
             for warning in outcome.warnings:
                 console.warn(warning)
+            after = _plans(options) if before else ()
+            if before and after:
+                tell(changes_between(before[0], after[0], options), console)
             if not outcome.from_sources:
                 console.warn("its sources no longer build on this host: its script is in force as it was stored")
             console.say(_sentence(outcome, taken_back=options.to is None))
@@ -41,6 +48,14 @@ def run(options: Options, console: Console) -> ExitCode:
             return complain_of(outcome, console, in_force=True)
         case _:
             raise AssertionError(f"{type(outcome).__name__} does not answer a rollback")
+
+
+def _plans(options: Options) -> tuple[Plan | None, ...]:
+    """The plan of what is in force as the only item, None where no rules are; no item where it cannot be known."""
+    try:
+        return (plan_now(options),)
+    except (HostError, PermissionError):
+        return ()
 
 
 def _sentence(back: TakenBack, *, taken_back: bool) -> str:

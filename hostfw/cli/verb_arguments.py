@@ -134,6 +134,12 @@ def explain(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
 
 
+def exposure(parser: ArgumentParser) -> None:
+    """The arguments of `exposure`."""
+    _add_files(parser)
+    _add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
+
+
 def selector(parser: ArgumentParser) -> None:
     """The arguments of `selector`."""
     parser.add_argument("selector", metavar="EXPR", help="a selector, such as role == 'web'; quote it for the shell")

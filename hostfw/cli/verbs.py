@@ -90,6 +90,12 @@ VERBS = (
         takes.explain,
     ),
     Verb(
+        "exposure",
+        "show who can reach each service of this host and each published port",
+        "[-f PATH...] [-o table|json|yaml]",
+        takes.exposure,
+    ),
+    Verb(
         "selector",
         "say whether a selector parses, and what it matches",
         "EXPR [--label KEY=VALUE]... [-o text|json]",

@@ -5,7 +5,8 @@ from functools import partial
 
 from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
 from hostfw.engine.engine import Engine
-from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.exposure import ExposureQuestion
+from hostfw.engine.inspection import Inspected, Inspection, inspect
 from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.feed_files import read_feeds_within, read_own_feeds
@@ -23,12 +24,15 @@ def perform(engine: Engine, request: Request) -> Reply:
         case Apply(confirm_within_s=float() as within_s) if not SHORTEST_TRIAL_S <= within_s <= LONGEST_TRIAL_S:
             return Failed(f"a change cannot wait {within_s:g} s for its confirmation", "1 s to 24 h are possible")
         case Apply():
-            inspected = read(engine, request.files)
+            memory = engine.memory.inspection if engine.memory else Inspection()
+            inspected = read(engine, request.files, memory)
+            services = request.services
             outcome = engine.apply(
                 inspected,
                 request.confirm_within_s,
                 accept_shrink=request.accept_shrink,
                 lockout=_lockout(request, inspected.settings),
+                exposure=None if services is None else ExposureQuestion(services, memory.decoding),
             )
             return in_force_now(outcome, verbose=request.verbose) if isinstance(outcome, Applied) else outcome
         case Confirm():
@@ -53,12 +57,11 @@ def _lockout(request: Apply | RollbackTo, settings: Settings) -> LockoutQuestion
     return LockoutQuestion(collect_by_ports(ports), request.accept_lockout)
 
 
-def read(engine: Engine, files: Files | None) -> Inspected:
+def read(engine: Engine, files: Files | None, memory: Inspection | None = None) -> Inspected:
     """A configuration that was given, or the one in the configuration directory, as far as it can be judged offline.
 
     Files that Feeds name are read here in either case: they are named in the configuration, not on the command line.
     """
-    memory = engine.memory.inspection if engine.memory else None
     if files is None:
         own = engine.directories.config
         return inspect(*read_configuration(own), partial(read_own_feeds, own), memory)

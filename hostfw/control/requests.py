@@ -9,6 +9,7 @@ from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor
 from hostfw.model.evidence import Evidence
 from hostfw.model.problems import Problem
+from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
 from hostfw.nft.deletions import Deleted
@@ -30,7 +31,8 @@ class Files:
 class Apply:
     """Put a configuration into force: these `files`, or None for what the configuration directory holds.
 
-    `evidence` is what the one who asks sees the host live by; without, whoever carries it out looks for itself. With
+    `evidence` is what the one who asks sees the host live by; without, whoever carries it out looks for itself.
+    `services` are those that the answer is to tell the change of. With
     `verbose` the answer holds what was sent to nftables.
     """
 
@@ -39,6 +41,7 @@ class Apply:
     accept_shrink: bool = False
     accept_lockout: bool = False
     evidence: Evidence | None = None
+    services: HostServices | None = None
     verbose: bool = False
 
 
@@ -87,6 +90,7 @@ class InForceNow:
     pending: Pending | None = None
     sent: str = ""
     unsaved: tuple[str, ...] = ()
+    exposure: tuple[ExposureChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,7 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
         pending=applied.pending,
         sent=str(change) if verbose else "",
         unsaved=applied.unsaved,
+        exposure=applied.exposure,
     )
 
 

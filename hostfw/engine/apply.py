@@ -7,6 +7,7 @@ from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.existing_connections import relearn
+from hostfw.engine.exposure import ExposureQuestion, exposure_of
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.inspection import Inspected
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
@@ -17,10 +18,15 @@ from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.pending import load_armed, load_pending
 from hostfw.host.stored import StateError
+from hostfw.model.services import ExposureChange
 
 
 def apply(
-    writer: Writer, inspected: Inspected, confirm_within_s: float | None, lockout: LockoutQuestion | None
+    writer: Writer,
+    inspected: Inspected,
+    confirm_within_s: float | None,
+    lockout: LockoutQuestion | None,
+    question: ExposureQuestion | None = None,
 ) -> Applied | Refused | Failed:
     """Put the generation of a configuration into force, whatever had to be taken back first."""
     directories, host = writer.directories, writer.host
@@ -34,6 +40,8 @@ def apply(
         return UNCONFIRMABLE
     generation_id = ""
     judgement = Judgement()
+    changes: tuple[ExposureChange, ...] = ()
+    last = writer.memory.building.generation if writer.memory else None
     try:
         facts = host.observe(inspected.settings.node)
         built = build(inspected, facts, writer.memory.building if writer.memory else None)
@@ -41,6 +49,7 @@ def apply(
             return note_refused(directories, host, built)
         generation_id = built.id
         judgement = judgement_of(writer, built, lockout)
+        changes = () if judgement.refused else exposure_of(writer, built, last, question)
         applied: Applied | Failed = judgement.refusal or _enforce(writer, built, confirm_within_s)
     except HostError as error:
         applied = failed(error)
@@ -53,7 +62,8 @@ def apply(
             applied = replace(applied, unsaved=(*applied.unsaved, f"{error.message}: {TRIED_AGAIN}"))
     note_applied(directories, host, applied, confirm_within_s or 0)
     below = (BELOW_A_BLOCK,) if blocked else ()
-    return replace(applied, warnings=(*applied.warnings, *judgement.warnings, *below, *_settled(settled)))
+    warnings = (*applied.warnings, *judgement.warnings, *below, *_settled(settled))
+    return replace(applied, warnings=warnings, exposure=changes)
 
 
 def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) -> Applied | Failed:

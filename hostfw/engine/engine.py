@@ -14,6 +14,7 @@ from hostfw.engine.contents import altered_by_name, is_heard
 from hostfw.engine.enforce import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
+from hostfw.engine.exposure import ExposureQuestion
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.history import History, history, rollback_to
@@ -101,19 +102,22 @@ class Engine:
         *,
         accept_shrink: bool = False,
         lockout: LockoutQuestion | None = None,
+        exposure: ExposureQuestion | None = None,
     ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
 
         It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
         more than they may keep their accepted content, unless `accept_shrink`. With `lockout` a generation that would
-        cut off what the host lives by is a failure.
+        cut off what the host lives by is a failure. With `exposure` the answer says what it closes and opens.
         """
         if not inspected.is_valid:
             return note_refused(self.directories, self.host, Refused(inspected.problems))
         candidate = inspected if accept_shrink else believed(inspected, self.directories.state, self.memory)
         built = self.memory.building.generation if self.memory else None
         known = built is not None and built.inspected is candidate
-        return self._write(lambda writer: apply(writer, candidate, confirm_within_s, lockout), likely=not known)
+        return self._write(
+            lambda writer: apply(writer, candidate, confirm_within_s, lockout, exposure), likely=not known
+        )
 
     def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:
         """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""

@@ -8,7 +8,17 @@ from pathlib import Path
 from time import sleep
 from typing import Protocol
 
-from hostfw.host import block_table, clock, pending, processes, set_digests, sockets, tables, watchdog
+from hostfw.host import (
+    block_table,
+    clock,
+    named_counters,
+    pending,
+    processes,
+    set_digests,
+    sockets,
+    tables,
+    watchdog,
+)
 from hostfw.host.block_table import BlockTable
 from hostfw.host.conntrack import Conntrack, KernelConntrack
 from hostfw.host.lock import writer_lock
@@ -19,6 +29,7 @@ from hostfw.host.sockets import TcpSocket
 from hostfw.host.tables import KernelTables, Names
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
+from hostfw.model.services import HostServices
 from hostfw.model.values import Family
 from hostfw.nft.declarations import SetName
 
@@ -40,6 +51,13 @@ def _observe(node: str | None) -> HostFacts:
 def _evidence() -> Evidence:
     # A look at every process, for the verbs that change what is in force.
     from hostfw.host.evidence import collect
+
+    return collect()
+
+
+def _services() -> HostServices:
+    # Another look at every process, and at the tables of other programs.
+    from hostfw.host.services import collect
 
     return collect()
 
@@ -71,7 +89,7 @@ class Host:
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
-    and `evidence` what can be seen of what the host lives by. `announce`
+    `evidence` what can be seen of what the host lives by, and `services` what it offers to others. `announce`
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps
@@ -88,6 +106,7 @@ class Host:
     read_tcp_sockets: Callable[[], tuple[TcpSocket, ...]] = sockets.read_tcp_sockets
     ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors
     evidence: Callable[[], Evidence] = _evidence
+    services: Callable[[], HostServices] = _services
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
     disarm: Callable[[str], None] = watchdog.disarm
@@ -95,6 +114,7 @@ class Host:
     read_generation: Callable[[], int] = tables.read_generation
     announce: Callable[[Mapping[str, str]], None] = _announce_nothing
     undisturbed: Callable[[int, int], bool] = _nobody_knows
+    read_packets: Callable[[Iterable[str]], Mapping[str, int]] = named_counters.read_packets
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block
     read_digests: Callable[[Iterable[tuple[Family, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests

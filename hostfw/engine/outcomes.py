@@ -12,6 +12,7 @@ from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.pending import Pending
 from hostfw.host.tables import KernelTables
 from hostfw.model.problems import Problem
+from hostfw.model.services import ExposureChange
 from hostfw.nft.change import Change
 
 UNCHANGED = "the ruleset in force is unchanged"
@@ -29,6 +30,7 @@ class Applied:
 
     With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not stand in its way, and
     `unsaved` says what could not be written down, as on a full disk, and what a reboot leads to therefore.
+    `exposure` is what it closes and opens.
     """
 
     generation: Generation
@@ -36,6 +38,7 @@ class Applied:
     warnings: tuple[str, ...] = ()
     pending: Pending | None = None
     unsaved: tuple[str, ...] = ()
+    exposure: tuple[ExposureChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def process(pid: int, names: Collection[str], proc: Path = PROC) -> Ancestor | N
     """A process if it has one of these names, with the sockets that it holds; None if not, or if it has gone."""
     folder = proc / str(pid)
     name, _ = _name_and_parent(folder)
-    return Ancestor(pid, name, _socket_inodes(folder)) if name in names else None
+    return Ancestor(pid, name, socket_inodes(folder)) if name in names else None
 
 
 def _above(pid: int, proc: Path) -> Iterator[Ancestor]:
@@ -40,7 +40,7 @@ def _above(pid: int, proc: Path) -> Iterator[Ancestor]:
         name, above = _name_and_parent(folder)
         if not name:
             return
-        yield Ancestor(parent, name, _socket_inodes(folder))
+        yield Ancestor(parent, name, socket_inodes(folder))
         parent = above
 
 
@@ -54,7 +54,13 @@ def _name_and_parent(folder: Path) -> tuple[str, int]:
         return "", 0
 
 
-def _socket_inodes(folder: Path) -> frozenset[int] | None:
+def name_of(folder: Path) -> str:
+    """The name of the process of a folder of /proc, or "" if it has gone."""
+    return _name_and_parent(folder)[0]
+
+
+def socket_inodes(folder: Path) -> frozenset[int] | None:
+    """The sockets that the process of a folder of /proc holds, or None where that may not be seen."""
     try:
         return frozenset(_inodes(folder / "fd"))
     except OSError:

@@ -116,6 +116,15 @@ def read_tcp_ends() -> tuple[TcpEnd, ...]:
     return tuple(end for answer in _dump(_STANDING) for end in _ends(answer))
 
 
+def read_udp_ports() -> tuple[TcpEnd, ...]:
+    """Every UDP port that takes packets of anybody, which only a socket does that is not connected. Raises HostError.
+
+    They are in the form of TCP ports that are listened on.
+    """
+    found = _dump(1 << _TCP_CLOSE, UDP.number)
+    return tuple(end for answer in found for end in _ends(answer) if end.local_port)
+
+
 def read_connections() -> tuple[Connection, ...]:
     """Every connection of TCP that the peer has answered, and every connected socket of UDP. Raises HostError.
 
@@ -201,7 +210,8 @@ def _dump(states: int, protocol: int = TCP.number) -> list[bytes]:
 
 def _ends(answer: bytes) -> Iterator[TcpEnd]:
     kind, state, _, _, port, peer_port, local, peer, interface, _, _, _, _, _, inode = _ANSWER.unpack_from(answer)
-    listens = state == _TCP_LISTEN
+    # A UDP socket that is not connected is in the state of a closed TCP one.
+    listens = state in (_TCP_LISTEN, _TCP_CLOSE)
     numbers = (socket.ntohs(port), socket.ntohs(peer_port), interface, inode)
     if kind == socket.AF_INET:
         yield _end(Family.V4, local[:4], None if listens else peer[:4], *numbers)

@@ -6,7 +6,7 @@ A `Cidr` with its integers takes 170 bytes. What is packed here goes into the ke
 import struct
 import sys
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,6 +52,12 @@ class PackedAddresses:
         wanted = address.to_bytes(self.width, "big")
         place = bisect_left(range(len(self)), wanted, key=self.packed)
         return place < len(self) and self.packed(place) == wanted
+
+    def between(self, first: int, last: int) -> Iterator[int]:
+        """The addresses from `first` to `last`, both included."""
+        low = bisect_left(range(len(self)), first.to_bytes(self.width, "big"), key=self.packed)
+        high = bisect_right(range(len(self)), last.to_bytes(self.width, "big"), key=self.packed)
+        return iter(PackedAddresses(self.family, self.data[low * self.width : high * self.width]))
 
     @property
     def width(self) -> int:

@@ -17,6 +17,7 @@ from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.services import HostServices
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
@@ -65,6 +66,8 @@ class Machine:
     blocked: BlockTable | None = None
     conntrack: FakeConntrack = field(default_factory=FakeConntrack)
     evidence: Evidence = field(default_factory=Evidence)
+    services: HostServices = field(default_factory=HostServices)
+    packets: dict[str, int] = field(default_factory=dict)
     armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
@@ -102,6 +105,8 @@ class Machine:
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
             evidence=lambda: self.evidence,
+            services=lambda: self.services,
+            read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
             conntrack=self.conntrack,
             wait=self.clock.wait,
         )

@@ -1,0 +1,142 @@
+"""What a change closes and opens for the services of a host, as whoever makes it has to know."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from hostfw.compile.names import failsafe_counter, rule_counter
+from hostfw.engine.enforce import Writer
+from hostfw.engine.generation import Generation
+from hostfw.engine.host import Directories
+from hostfw.host.errors import HostError
+from hostfw.host.in_force import load_in_force
+from hostfw.host.state import Accepted, generations, load_accepted, load_generation
+from hostfw.model.explanation import Step
+from hostfw.model.facts import HostFacts
+from hostfw.model.plan import Plan
+from hostfw.model.services import ExposureChange, HostServices
+from hostfw.model.settings import Settings
+from hostfw.model.values import address_text
+from hostfw.model.words import counted
+from hostfw.policy.decode import Decoding, decode
+from hostfw.policy.exposure import Change, Kind, changes, exposure
+from hostfw.policy.exposure_text import Line, change_lines, change_text, decision_text
+from hostfw.policy.feeds import filled
+from hostfw.policy.resolve import resolve
+
+ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]
+"""Gives what counters of the ruleset have seen, by name."""
+
+
+BASE_PROTECTION = Plan("", Settings())
+"""What is in force where no generation was accepted: failsafes alone, as an empty configuration compiles to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureQuestion:
+    """The services that a change is judged by; `decoding` holds what files of the candidate said."""
+
+    services: HostServices
+    decoding: Decoding | None = None
+
+
+def exposure_of(
+    writer: Writer, built: Generation, last: Generation | None, question: ExposureQuestion | None
+) -> tuple[ExposureChange, ...]:
+    """What putting a generation into force closes and opens; `last` is the one that was built before, if any was."""
+    record, _ = load_in_force(writer.directories.run)
+    if question is None or (record is not None and record.id == built.id):
+        return ()
+    if record is not None and last is not None and record.id == last.id:
+        before: Plan | None = last.plan
+    else:
+        before = _plan_in_force(writer, built, question.decoding)
+    return exposure_changes(before, built.plan, built.facts, question.services, writer.host.read_packets)
+
+
+def exposure_changes(
+    before: Plan | None, after: Plan | None, facts: HostFacts, services: HostServices, read_packets: ReadPackets
+) -> tuple[ExposureChange, ...]:
+    """What closes and what opens between two plans, None where no rules are in force; what closes comes first."""
+    if before is after or not (services.services or services.published):
+        return ()
+    new = exposure(after, facts, services)
+    found = tuple(changes(exposure(before, facts, services), new))
+    lines = sorted(change_lines(found, new), key=lambda line: line.kind)
+    names = {name for change in found for step in change.before if (name := _counter(step))}
+    packets = _seen(names, read_packets)
+    return tuple(
+        ExposureChange(line.kind == Kind.CLOSES, change_text(line), _answered(_behind(line, found), services, packets))
+        for line in lines
+    )
+
+
+def stored_in_force(directories: Directories) -> Accepted | None:
+    """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
+    record, _ = load_in_force(directories.run)
+    accepted, _ = load_accepted(directories.state)
+    if record is None or (accepted is not None and accepted.id == record.id):
+        return accepted
+    # It waits for its confirmation, or is one that somebody went back to.
+    stored = (load_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
+    return next((generation for generation in stored if generation and generation.id == record.id), None)
+
+
+def _plan_in_force(writer: Writer, built: Generation, decoding: Decoding | None) -> Plan | None:
+    """The plan of what is in force; None where nothing is."""
+    if not writer.host.read_tables().ip.exists:
+        return None
+    stored = stored_in_force(writer.directories)
+    if stored is None:
+        return BASE_PROTECTION
+    known = Decoding(dict(decoding.sources)) if decoding is not None else Decoding()
+    decoded = decode(stored.configuration, known)
+    resources = filled(decoded.resources, stored.configuration.feeds)[0]
+    return resolve(resources, decoded.settings, built.facts)[0]
+
+
+def _behind(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes that a line stands for."""
+    return tuple(
+        change
+        for change in found
+        if (change.kind, change.entry.subject, decision_text(change.step)) == (line.kind, line.subject, line.by)
+        and change.entry.interface in line.interfaces
+    )
+
+
+def _answered(behind: Iterable[Change], services: HostServices, packets: Mapping[str, int]) -> str:
+    """Who used what is closed: peers that are connected now, otherwise the packets that let them in."""
+    known = [change for change in behind if change.kind is Kind.CLOSES]
+    peers = {
+        peer
+        for change in known
+        for peer in services.peers
+        if (peer.protocol, peer.port, peer.family) == (*_port(change), change.entry.family)
+        and any(part.holds(peer.family, peer.address) for part in change.sources)
+    }
+    if peers:
+        first = min(peers, key=lambda peer: (peer.family, peer.address))
+        more = f" and {len(peers) - 1} more" if len(peers) > 1 else ""
+        verb = "are" if more else "is"
+        return f"{address_text(first.family, first.address)}{more} {verb} connected to it now"
+    counters = {_counter(step) for change in known for step in change.before}
+    seen = sum(packets.get(name, 0) for name in counters)
+    return f"what let it in has counted {counted(seen, 'packet')}" if seen else ""
+
+
+def _port(change: Change) -> tuple[int, int]:
+    return change.entry.subject.protocol, change.entry.subject.port
+
+
+def _counter(step: Step) -> str:
+    """The counter of what let something in, if it has one of its own."""
+    if step.rule is not None:
+        return rule_counter(step.rule)
+    return "" if step.failsafe is None else failsafe_counter(step.failsafe, step.direction)
+
+
+def _seen(names: Iterable[str], read_packets: ReadPackets) -> Mapping[str, int]:
+    try:
+        return read_packets(sorted(names))
+    except HostError:
+        return {}

@@ -1,0 +1,210 @@
+"""Exposure: who can reach each service of a host and each published port, by interface, and what a new plan changes.
+
+A service is asked about at every local address that it listens on and every interface that others' packets come in on,
+since Linux takes a packet to a local address on any interface.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from hostfw.model.decisions import Reason
+from hostfw.model.explanation import Step, Verdict
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.loopback import LOOPBACK
+from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
+from hostfw.model.services import HostServices, PublishedPort, Service
+from hostfw.model.values import FAMILIES, Cidr, Direction, Family, parse_cidr
+from hostfw.policy.reach import Decision, Reach, reach
+from hostfw.policy.reached_rules import Door
+from hostfw.policy.sources import Sources, common, difference_of, everybody
+
+_MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
+"""Kinds of masters that take the packets of their members for their own before policy sees them."""
+
+_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+_LOOPBACK_NETS = tuple(filter(None, map(parse_cidr, ("127.0.0.0/8", "::1/128"))))
+
+Subject = Service | PublishedPort
+
+
+class Entry(NamedTuple):
+    """A service or published port on one interface at one address, and who reaches it there."""
+
+    subject: Subject
+    family: Family
+    interface: str
+    address: int
+    reach: Reach
+
+
+class Kind(StrEnum):
+    """What a change does to a service."""
+
+    CLOSES = "closes"
+    OPENS = "opens"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Sources to whom a change closes or opens a service in one place, and the step that decides so.
+
+    `before` are the steps that let in what is closed; none where nothing was in force.
+    """
+
+    kind: Kind
+    entry: Entry
+    sources: Sources
+    step: Step
+    before: tuple[Step, ...] = ()
+
+
+_OPEN = Step(Verdict.ALLOW, Reason.UNMANAGED, "", Direction.INGRESS)
+"""What lets everybody in where no rules are in force."""
+
+
+def carriers(facts: HostFacts) -> tuple[Interface, ...]:
+    """The interfaces that packets of others come in on and go out on."""
+    kinds = {interface.name: interface.kind for interface in facts.interfaces}
+    return tuple(
+        interface
+        for interface in facts.interfaces
+        if interface.name != LOOPBACK and kinds.get(interface.master or "") not in _MASTERS_THAT_RECEIVE
+    )
+
+
+def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tuple[Entry, ...]:
+    """Every service and published port on every interface; without a plan everybody reaches everything."""
+    places = tuple(_places(facts, services))
+    if plan is None:
+        open_to_all = {family: Reach((Decision(everybody(family), _OPEN),)) for family in FAMILIES}
+        return tuple(_entry(subject, door, open_to_all[door.family]) for subject, door in places)
+    governing = {binding.interface: binding.endpoint for binding in plan.bindings}
+    by_address = {endpoint.name for endpoint in plan.endpoints if _tells_addresses_apart(endpoint.ingress)}
+    numbers: dict[tuple[object, ...], int] = {}
+    doors: list[Door] = []
+    of_places: list[int] = []
+    for _, door in places:
+        # One HostEndpoint means the same on all of its interfaces, and mostly at all local addresses.
+        endpoint = governing.get(door.interface, plan.wildcard)
+        way_out = () if door.out_interface is None else (governing.get(door.out_interface, plan.wildcard),)
+        address = door.address if endpoint in by_address or door.original is not None else None
+        key = (endpoint, way_out, door.family, door.protocol, door.port, door.original, address)
+        if numbers.setdefault(key, len(doors)) == len(doors):
+            doors.append(door)
+        of_places.append(numbers[key])
+    found = reach(plan, doors)
+    return tuple(_entry(*place, found[number]) for place, number in zip(places, of_places, strict=True))
+
+
+def changes(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[Change]:
+    """What closes and what opens between the exposures of two plans to the same services on the same host."""
+    known: dict[tuple[int, int], tuple[_Change, ...]] = {}
+    for old, new in zip(before, after, strict=True):
+        key = id(old.reach), id(new.reach)
+        if key not in known:
+            known[key] = tuple(_changes(old.reach, new.reach, new.family))
+        yield from (Change(kind, new, sources, step, let_in) for kind, sources, step, let_in in known[key])
+
+
+_Change = tuple[Kind, Sources, Step, tuple[Step, ...]]
+
+
+def _changes(old: Reach, new: Reach, family: Family) -> Iterator[_Change]:
+    for sources, step in new.decisions:
+        if step.verdict is Verdict.DENY:
+            closed = _some(common(old.allowed, sources), family)
+            if closed:
+                let_in = (d.step for d in old.decisions if d.step.verdict is Verdict.ALLOW and _meet(d, closed, family))
+                yield Kind.CLOSES, closed, step, tuple(let_in)
+        else:
+            opened = _some(difference_of((sources,), old.allowed), family)
+            if opened:
+                yield Kind.OPENS, opened, step, ()
+
+
+def _meet(decision: Decision, sources: Sources, family: Family) -> bool:
+    return bool(_some(common(sources, decision.sources), family))
+
+
+def _some(sources: Sources, family: Family) -> Sources:
+    """The parts that hold any address."""
+    return tuple(part for part in sources if not part.is_empty(family))
+
+
+def _entry(subject: Subject, door: Door, found: Reach) -> Entry:
+    return Entry(subject, door.family, door.interface, door.arriving.address, found)
+
+
+# ---------------------------------------------------------------------------------------------------------- places
+
+
+def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject, Door]]:
+    held = [address for interface in facts.interfaces for address in interface.addresses if not _is_loopback(address)]
+    for interface in carriers(facts):
+        addresses = tuple(dict.fromkeys(a for a in held if _arrives(a, interface)))
+        for service in services.services:
+            for door in dict.fromkeys(_of_service(service, interface.name, addresses)):
+                if not any(_translates(port, door) for port in services.published):
+                    yield service, door
+        for published in services.published:
+            yield from ((published, door) for door in _of_published(published, interface.name, addresses))
+
+
+def _arrives(address: Cidr, interface: Interface) -> bool:
+    """Whether packets to a local address may come in on an interface: one of the link alone only on its own."""
+    if address in interface.addresses or address.family is Family.V4:
+        return True
+    return not _LINK_LOCAL.contains(address.address) and any(a.family is Family.V6 for a in interface.addresses)
+
+
+def _is_loopback(address: Cidr) -> bool:
+    return any(net.family is address.family and net.contains(address.address) for net in _LOOPBACK_NETS)
+
+
+def _of_service(service: Service, interface: str, addresses: Iterable[Cidr]) -> Iterator[Door]:
+    for family, address, _ in addresses:
+        for bound in service.bound:
+            if bound.family is family and bound.address in (None, address) and bound.interface in ("", interface):
+                yield Door(family, service.protocol, address, service.port, interface)
+
+
+def _of_published(published: PublishedPort, interface: str, addresses: Iterable[Cidr]) -> Iterator[Door]:
+    """The doors of one port; a translation of every port is no service of its own."""
+    if interface == published.out_interface or not published.port or not (published.local or published.out_interface):
+        return
+    if published.holds_on(interface):
+        out = None if published.local else published.out_interface
+        for family, address, _ in addresses:
+            if family is published.family and published.address in (None, address):
+                target = (published.target or address, published.target_port)
+                yield Door(family, published.protocol, *target, interface, out, (address, published.port))
+
+
+def _translates(port: PublishedPort, door: Door) -> bool:
+    return (
+        port.certain
+        and (port.family, port.protocol) == (door.family, door.protocol)
+        and port.port in (0, door.port)
+        and port.address in (None, door.address)
+        and port.holds_on(door.interface)
+    )
+
+
+def _tells_addresses_apart(direction: PlannedDirection) -> bool:
+    """Whether a rule says anything about destinations beside their ports."""
+    tiers = (*direction.tiers, *direction.untracked_tiers, *direction.pre_dnat_tiers)
+    policies = (*(policy for tier in tiers for policy in tier.policies), *direction.profiles)
+    return any(_names_addresses(rule.destination) for policy in policies for rule in policy.rules)
+
+
+def _names_addresses(side: PlannedSide) -> bool:
+    return (
+        side.nets is not None
+        or bool(side.not_nets)
+        or side.address_set is not None
+        or side.not_address_set is not None
+        or bool(side.port_sets)
+        or bool(side.not_port_sets)
+    )

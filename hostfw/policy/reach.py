@@ -1,0 +1,266 @@
+"""Reach: the exact set of sources whose new connections a Plan lets through to a port, and what decides about them.
+
+`policy.explain` answers for one packet; this answers for every source address at once, with the arithmetic of address
+sets, in the same order of steps. The two must agree on every packet. Many ports are answered for together, since most
+of the work, finding the few policy rules that are about a port, is the same for all.
+
+Answers of the connection are not looked at: what a doNotTrack policy lets in needs another one that lets them out.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from hostfw.model.decisions import PolicyClass, Reason
+from hostfw.model.explanation import Step, Verdict
+from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
+from hostfw.model.ranges import ranges_of
+from hostfw.model.settings import FailsafePort, Settings, Unmanaged
+from hostfw.model.values import Action, Direction
+from hostfw.policy.evaluation import Place
+from hostfw.policy.reached_rules import DYNAMIC_PORT, Door, RuleIndex, numbers_of
+from hostfw.policy.sources import Part, Sources, common, difference_of, everybody, without
+
+
+class Decision(NamedTuple):
+    """Some of the sources, and the step that decides about them."""
+
+    sources: Part
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Every source address of a family, by what becomes of its connections. No two decisions share an address."""
+
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def allowed(self) -> Sources:
+        """The sources that get through."""
+        return tuple(decision.sources for decision in self.decisions if decision.step.verdict is Verdict.ALLOW)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """Connections to a door, and the sources that nothing has decided about yet.
+
+    `let_in` are those of forwarded connections that the policy of the way in allows: the way out may still deny them.
+    """
+
+    owner: int
+    door: Door
+    left: Sources
+    decided: list[Decision] = field(default_factory=list)
+    let_in: list[Decision] = field(default_factory=list)
+
+    def take(self, part: Part, step: Step) -> None:
+        """Decide about the sources of a part that are left."""
+        self._decide(common(self.left, part), step)
+        self.left = without(self.left, part)
+
+    def take_rest(self, step: Step) -> None:
+        """Decide about all sources that are left."""
+        self._decide(self.left, step)
+        self.left = ()
+
+    def _decide(self, sources: Sources, step: Step) -> None:
+        waits = self.door.out_interface is not None and step.verdict is Verdict.ALLOW
+        (self.let_in if waits else self.decided).extend(Decision(part, step) for part in sources)
+
+
+def reach(plan: Plan, doors: Sequence[Door]) -> tuple[Reach, ...]:
+    """For each door, who gets through it. Doors are on interfaces other than lo."""
+    visits = [_Visit(number, door, (everybody(door.family),)) for number, door in enumerate(doors)]
+    untracked = [
+        visit for place, group in _places(plan, visits) for visit in _before_tracking(place, group, plan.settings)
+    ]
+    for place, group in _places(plan, visits):
+        _before_translation(place, group, plan.settings)
+    for place, group in _places(plan, [visit for visit in visits if visit.door.out_interface is None]):
+        _local(place, group, plan.settings)
+    forwarded = [visit for visit in visits if visit.door.out_interface is not None]
+    for place, group in _places(plan, forwarded):
+        _run(place._replace(policy_class=PolicyClass.FORWARD), place.planned.forward_tiers, group)
+    for place, group in _places(plan, [*forwarded, *untracked], Direction.EGRESS):
+        _forward_out(place._replace(policy_class=PolicyClass.FORWARD), group)
+    found: list[list[Decision]] = [[] for _ in doors]
+    for visit in (*visits, *untracked):
+        found[visit.owner] += visit.decided
+    return tuple(Reach(tuple(decisions)) for decisions in found)
+
+
+def _places(
+    plan: Plan, visits: Iterable[_Visit], direction: Direction = Direction.INGRESS
+) -> Iterator[tuple[Place, list[_Visit]]]:
+    """The places where visits meet policy, those of one HostEndpoint as one, each with its visits."""
+    governing = {binding.interface: binding.endpoint for binding in plan.bindings}
+    groups: defaultdict[str | None, list[_Visit]] = defaultdict(list)
+    interfaces: dict[str | None, str] = {}
+    for visit in visits:
+        interface = visit.door.interface if direction is Direction.INGRESS else visit.door.out_interface or ""
+        name = governing.get(interface, plan.wildcard)
+        groups[name].append(visit)
+        interfaces.setdefault(name, interface)
+    for name, group in groups.items():
+        endpoint = None if name is None else plan.endpoint(name)
+        yield Place(interfaces[name], direction, endpoint, PolicyClass.NORMAL), group
+
+
+# ------------------------------------------------------------------------------------------- untracked and preDNAT
+
+
+def _before_tracking(place: Place, group: list[_Visit], settings: Settings) -> Iterator[_Visit]:
+    """The doNotTrack policies. Gives what they let in of what is forwarded: it is not translated any more."""
+    for visit, arriving in _before(place._replace(policy_class=PolicyClass.UNTRACKED), group, settings):
+        if arriving.let_in:
+            yield _Visit(visit.owner, arriving.door, (), let_in=arriving.let_in)
+
+
+def _before_translation(place: Place, group: list[_Visit], settings: Settings) -> None:
+    """The preDNAT policies."""
+    for visit, arriving in _before(place._replace(policy_class=PolicyClass.PRE_DNAT), group, settings):
+        visit.let_in += arriving.let_in
+
+
+def _before(place: Place, group: list[_Visit], settings: Settings) -> Iterator[tuple[_Visit, _Visit]]:
+    """Each visit with what a class of policy made of it that connections meet before they are routed.
+
+    Failsafes exempt from the class.
+    """
+    untracked = place.policy_class is PolicyClass.UNTRACKED
+    tiers = place.planned.untracked_tiers if untracked else place.planned.pre_dnat_tiers
+    if not tiers:
+        return
+    arriving: list[_Visit] = []
+    exempt: list[Sources] = []
+    for visit in group:
+        early = _Visit(visit.owner, visit.door.arriving, visit.left)
+        for part in _exempt(early.door, settings, answers=untracked):
+            early.left = without(early.left, part)
+        exempt.append(difference_of(visit.left, early.left))
+        arriving.append(early)
+    _run(place, tiers, arriving)
+    for visit, early, kept in zip(group, arriving, exempt, strict=True):
+        visit.left = (*early.left, *kept)
+        visit.decided += early.decided
+        yield visit, early
+
+
+def _exempt(door: Door, settings: Settings, *, answers: bool) -> Iterator[Part]:
+    """The sources that failsafes open a door to; with `answers` also those that answer to an outbound failsafe."""
+    for failsafe in settings.failsafe.inbound:
+        if failsafe.port == door.port and failsafe.protocol.number == door.protocol:
+            yield from _peers(failsafe, door)
+    for failsafe in settings.failsafe.outbound if answers else ():
+        if failsafe.port == DYNAMIC_PORT and failsafe.protocol.number == door.protocol:
+            yield from _peers(failsafe, door)
+
+
+def _peers(failsafe: FailsafePort, door: Door) -> Iterator[Part]:
+    if failsafe.net is None:
+        yield everybody(door.family)
+    elif failsafe.net.family is door.family:
+        yield Part(ranges_of((failsafe.net,), door.family))
+
+
+# ------------------------------------------------------------------------------------------------- local services
+
+
+def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
+    """What is for the host itself, in the order of `explain`."""
+    unmanaged = place.endpoint is None
+    for visit in group:
+        if unmanaged and settings.unmanaged_interfaces.ingress is Unmanaged.ALLOW:
+            visit.take_rest(place.step(Verdict.ALLOW, Reason.UNMANAGED))
+        for failsafe in settings.failsafe.inbound:
+            if failsafe.port == visit.door.port and failsafe.protocol.number == visit.door.protocol:
+                step = replace(place.step(Verdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
+                for part in _peers(failsafe, visit.door):
+                    visit.take(part, step)
+    tiers, profiles = place.planned.tiers, place.planned.profiles
+    _run(place, tiers, group)
+    for profile in profiles:
+        _rejoin(group, _run_policies(place, (profile,), group))
+    nothing_selects = not profiles and not any(tier.is_enforced for tier in tiers)
+    reason = Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
+    for visit in group:
+        visit.take_rest(place.step(Verdict.DENY, Reason.UNMANAGED if unmanaged else reason))
+
+
+# --------------------------------------------------------------------------------------------- forwarded traffic
+
+
+def _forward_out(place: Place, group: list[_Visit]) -> None:
+    """The applyOnForward policies of the way out: what nobody decides about passes, as it was let in or as it is."""
+    leaving = [
+        _Visit(visit.owner, visit.door, (*(decision.sources for decision in visit.let_in), *visit.left))
+        for visit in group
+    ]
+    _run(place, place.planned.forward_tiers, leaving)
+    undecided = place.step(Verdict.ALLOW, Reason.NO_FORWARD_POLICY)
+    for visit, left in zip(group, leaving, strict=True):
+        visit.decided += (*left.decided, *left.let_in)
+        for sources, step in (*visit.let_in, *(Decision(part, undecided) for part in visit.left)):
+            visit.decided += [Decision(met, step) for met in common(left.left, sources)]
+
+
+# --------------------------------------------------------------------------------------------- tiers and policies
+
+
+def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> None:
+    """Tiers in order. Where the class has ends of tiers, an enforced one denies what it left unless it passes that."""
+    has_end = place.policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD)
+    for tier in tiers:
+        passed = _run_policies(place, tier.policies, group)
+        if has_end and tier.is_enforced and tier.default_action is Action.DENY:
+            step = replace(place.step(Verdict.DENY, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
+            for visit in group:
+                visit.take_rest(step)
+        _rejoin(group, passed)
+
+
+def _rejoin(group: list[_Visit], passed: list[Sources]) -> None:
+    """Let what has passed a tier or a profile go on with what it has left undecided."""
+    for visit, sources in zip(group, passed, strict=True):
+        visit.left = (*visit.left, *sources)
+
+
+def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[_Visit]) -> list[Sources]:
+    """The policies of a tier, or a profile. Gives what a Pass has taken out of it, for the next."""
+    index = RuleIndex([visit.door for visit in group])
+    passed: list[Sources] = [()] * len(group)
+    open_doors = (1 << len(group)) - 1
+    for policy in policies:
+        if policy.staged:
+            continue
+        for rule in policy.rules:
+            if rule.action is Action.LOG:
+                continue
+            for number in numbers_of(index.met(rule) & open_doors):
+                visit = group[number]
+                part = index.sources(rule, number)
+                if part is None:
+                    continue
+                if rule.action is Action.PASS:
+                    passed[number] = (*passed[number], *common(visit.left, part))
+                    visit.left = without(visit.left, part)
+                else:
+                    visit.take(part, _step(place, policy, rule))
+                if not visit.left:
+                    open_doors &= ~(1 << number)
+        if not open_doors:
+            break
+    return passed
+
+
+def _step(place: Place, policy: PlannedPolicy, rule: PlannedRule) -> Step:
+    return replace(
+        place.step(Verdict.ALLOW if rule.action is Action.ALLOW else Verdict.DENY, Reason.RULE),
+        tier=policy.tier,
+        policy=policy.name,
+        rule=rule.identity,
+        action=rule.action,
+        position=rule.position,
+    )

@@ -1,0 +1,197 @@
+"""The policy rules that are about a port, found for many ports at once, and the sources that each of them matches."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from hostfw.model.cidr_set import CidrSet
+from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortSet
+from hostfw.model.ranges import difference, every_address, intersection, ranges_of
+from hostfw.model.values import Family, PortRange
+from hostfw.policy.sources import LargeSet, Part
+
+DYNAMIC_PORT = 49_152
+"""The port that new connections are taken to come from: the first of the dynamic ones (RFC 6335)."""
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Door(NamedTuple):
+    """Where new connections come in: an interface, and the destination that they have there once they are routed.
+
+    What is destination-NATed has `original`, the address and port that the sender knows, and if it is then forwarded
+    `out_interface`.
+    """
+
+    family: Family
+    protocol: int
+    address: int
+    port: int
+    interface: str
+    out_interface: str | None = None
+    original: tuple[int, int] | None = None
+
+    @property
+    def arriving(self) -> "Door":
+        """The same before destination NAT."""
+        if self.original is None:
+            return self
+        return self._replace(address=self.original[0], port=self.original[1], original=None)
+
+
+class RuleIndex:
+    """Some doors, and what the rules of a plan say about each. Sets of doors are bits, the first door's being 1."""
+
+    def __init__(self, doors: Sequence[Door]) -> None:
+        self._doors = doors
+        self._all = (1 << len(doors)) - 1
+        self._by_family = _masks([door.family for door in doors])
+        self._by_protocol = _masks([door.protocol for door in doors])
+        self._by_port = _masks([door.port for door in doors])
+        self._by_address = _masks([(door.family, door.address) for door in doors])
+        self._ports = sorted(self._by_port)
+        self._port_masks: dict[tuple[PortRange, ...], int] = {}
+        self._address_masks: dict[int, int] = {}
+        self._source_parts: dict[tuple[int, Family, int], Part | None] = {}
+        self._large: dict[int, LargeSet] = {}
+        # The caches go by identity, so what they were made for must not be freed meanwhile.
+        self._kept: list[object] = []
+
+    def met(self, rule: PlannedRule) -> int:
+        """The doors whose connections a rule matches, as far as their destination decides that."""
+        mask = 0
+        for family in rule.families:
+            mask |= self._by_family.get(family, 0)
+        if rule.protocol is not None:
+            mask &= self._by_protocol.get(rule.protocol.number, 0)
+            if rule.protocol.family is not None:
+                mask &= self._by_family.get(rule.protocol.family, 0)
+        if rule.not_protocol is not None:
+            mask &= ~self._by_protocol.get(rule.not_protocol.number, 0)
+        if rule.icmp is not None:
+            return 0
+        side = rule.destination
+        if side.restricts_ports and mask:
+            mask &= self._in_ports(side.ports or (), side.port_sets)
+        if (side.not_ports or side.not_port_sets) and mask:
+            mask &= ~self._in_ports(side.not_ports, side.not_port_sets)
+        if mask and _names_addresses(side):
+            mask &= self._at_addresses(side)
+        return mask
+
+    def sources(self, rule: PlannedRule, place: int) -> Part | None:
+        """The sources from which connections to a door match a rule that the door meets; None for none at all."""
+        door = self._doors[place]
+        key = id(rule.source), door.family, door.protocol
+        if key not in self._source_parts:
+            self._kept.append(rule.source)
+            self._source_parts[key] = self._source_part(rule.source, door.family, door.protocol)
+        return self._source_parts[key]
+
+    def _in_ports(self, ranges: tuple[PortRange, ...], sets: tuple[PortSet, ...]) -> int:
+        mask = self._port_masks.get(ranges)
+        if mask is None:
+            mask = 0
+            for first, last in ranges:
+                for port in self._ports[bisect_left(self._ports, first) : bisect_right(self._ports, last)]:
+                    mask |= self._by_port[port]
+            self._port_masks[ranges] = mask
+        for ports in sets:
+            for family, address, protocol, port in ports.members:
+                at_port = self._by_port.get(port, 0) & self._by_protocol.get(protocol, 0)
+                mask |= at_port and at_port & self._by_address.get((family, address), 0)
+        return mask
+
+    def _at_addresses(self, side: PlannedSide) -> int:
+        mask = self._address_masks.get(id(side))
+        if mask is None:
+            self._kept.append(side)
+            mask = 0
+            for (family, address), doors in self._by_address.items():
+                part = self._address_part(side, family)
+                if part is not None and part.holds(family, address):
+                    mask |= doors
+            self._address_masks[id(side)] = mask
+        return mask
+
+    def _address_part(self, side: PlannedSide, family: Family) -> Part | None:
+        """The addresses that a side stands for, its ports left aside."""
+        ranges = every_address(family) if side.nets is None else ranges_of(side.nets, family)
+        ranges = difference(ranges, ranges_of(side.not_nets, family))
+        inside: frozenset[LargeSet] = frozenset()
+        outside: frozenset[LargeSet] = frozenset()
+        if side.address_set is not None:
+            members = self._members(side.address_set, family)
+            if isinstance(members, LargeSet):
+                inside = frozenset((members,))
+            else:
+                ranges = intersection(ranges, members)
+        if side.not_address_set is not None:
+            members = self._members(side.not_address_set, family)
+            if isinstance(members, LargeSet):
+                outside = frozenset((members,))
+            else:
+                ranges = difference(ranges, members)
+        return Part(ranges, inside, outside) if ranges and not inside & outside else None
+
+    def _members(self, addresses: AddressSet, family: Family) -> tuple[int, ...] | LargeSet:
+        if not isinstance(addresses.cidrs, CidrSet):
+            return ranges_of(addresses.cidrs, family)
+        large = self._large.get(id(addresses))
+        if large is None:
+            large = LargeSet(addresses, addresses.cidrs)
+            large = next((known for known in self._large.values() if known == large), large)
+            self._kept.append(addresses)
+            self._large[id(addresses)] = large
+        return large
+
+    def _source_part(self, side: PlannedSide, family: Family, protocol: int) -> Part | None:
+        part = self._address_part(side, family)
+        if part is None:
+            return None
+        ranges = part.ranges
+        if side.restricts_ports and not _in_ranges(side.ports or ()):
+            ranges = intersection(ranges, _named(side.port_sets, family, protocol))
+        if side.not_ports or side.not_port_sets:
+            if _in_ranges(side.not_ports):
+                return None
+            ranges = difference(ranges, _named(side.not_port_sets, family, protocol))
+        return Part(ranges, part.inside, part.outside) if ranges else None
+
+
+def _names_addresses(side: PlannedSide) -> bool:
+    return (
+        side.nets is not None or bool(side.not_nets) or side.address_set is not None or side.not_address_set is not None
+    )
+
+
+def _in_ranges(ranges: tuple[PortRange, ...]) -> bool:
+    return any(first <= DYNAMIC_PORT <= last for first, last in ranges)
+
+
+def _named(sets: tuple[PortSet, ...], family: Family, protocol: int) -> tuple[int, ...]:
+    """The addresses that send from the dynamic port as one of the members."""
+    members = (member for ports in sets for member in ports.of(family))
+    found = {m.address for m in members if m.protocol == protocol and m.port == DYNAMIC_PORT}
+    edges: list[int] = []
+    for address in sorted(found):
+        if edges and edges[-1] == address:
+            edges[-1] = address + 1
+        else:
+            edges += (address, address + 1)
+    return tuple(edges)
+
+
+def _masks(values: Sequence[_Key]) -> dict[_Key, int]:
+    masks: dict[_Key, int] = {}
+    for number, value in enumerate(values):
+        masks[value] = masks.get(value, 0) | 1 << number
+    return masks
+
+
+def numbers_of(mask: int) -> Iterator[int]:
+    """The numbers of the doors in a set."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low

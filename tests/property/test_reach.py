@@ -1,0 +1,71 @@
+"""The sets of sources that reach a port are those of which explain lets a packet through, and for the same reason."""
+
+from dataclasses import replace
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hostfw.model.packet import Original, Packet
+from hostfw.model.plan import Plan
+from hostfw.model.values import FAMILIES
+from hostfw.policy.explain import explain
+from hostfw.policy.reach import Reach, reach
+from hostfw.policy.reached_rules import DYNAMIC_PORT, Door
+from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, PORTS, WITH_PORTS, plans
+
+LINKS = [name for name in INTERFACES if name != "lo"]
+
+
+def _doors(chance: Random) -> Door:
+    family = chance.choice(FAMILIES)
+    address, port = chance.choice(ADDRESSES[family]), chance.choice(PORTS)
+    door = Door(family, chance.choice(WITH_PORTS).number, address, port, chance.choice(LINKS))
+    if chance.random() < 0.4:
+        door = door._replace(original=(chance.choice(ADDRESSES[family]), chance.choice(PORTS)))
+    return door._replace(out_interface=chance.choice(LINKS)) if chance.random() < 0.4 else door
+
+
+def _packet(door: Door, source: int) -> Packet:
+    return Packet(
+        door.family,
+        door.protocol,
+        source,
+        door.address,
+        DYNAMIC_PORT,
+        door.port,
+        in_interface=door.interface,
+        out_interface=door.out_interface,
+        original=None if door.original is None else Original(*door.original),
+    )
+
+
+def _probes(door: Door, chance: Random) -> list[int]:
+    """Every address of the small world, the edges of its prefixes, what is beside them, and any others."""
+    edges = [
+        edge
+        for cidr in CIDRS[door.family]
+        for first, last in [(cidr.address, cidr.address | (1 << door.family.bits - cidr.length) - 1)]
+        for edge in (first - 1, first, last, last + 1)
+        if 0 <= edge < 1 << door.family.bits
+    ]
+    return [*ADDRESSES[door.family], *edges, *(chance.getrandbits(door.family.bits) for _ in range(4))]
+
+
+def _agrees(plan: Plan, door: Door, found: Reach, source: int) -> None:
+    expected = explain(plan, _packet(door, source))
+    deciding = [decision for decision in found.decisions if decision.sources.holds(door.family, source)]
+    assert len(deciding) == 1, (door, source, deciding)
+    step = replace(deciding[0].step, interface=expected.decided_by.interface)
+    assert step == expected.decided_by, (door, source)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(plans(), st.integers(0, 2**16 - 1))
+def test_reach_is_what_explain_says_of_every_source(plan: Plan, seed: int) -> None:
+    """Verdict, step and rule alike, for local ports and translated ones, and each source has one decision."""
+    chance = Random(seed)
+    doors = [_doors(chance) for _ in range(12)]
+    for door, found in zip(doors, reach(plan, doors), strict=True):
+        for source in _probes(door, chance):
+            _agrees(plan, door, found, source)
