@@ -33,6 +33,10 @@ options:
     description: Whether to believe Feeds whose files lost more than their C(maxShrink).
     type: bool
     default: false
+  feeds_anywhere:
+    description: Whether Feeds and symbolic links in O(src) may lead to files outside of it.
+    type: bool
+    default: false
   hostfwctl:
     description: The command on the host.
     type: path
@@ -108,6 +112,7 @@ def main():
         "confirm_within": {"type": "int", "default": 120},
         "accept_lockout": {"type": "bool", "default": False},
         "accept_shrink": {"type": "bool", "default": False},
+        "feeds_anywhere": {"type": "bool", "default": False},
     }
     spec.update(hostfwctl.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
@@ -154,7 +159,11 @@ def _arguments(params):
         arguments.append("--accept-lockout")
     if params["accept_shrink"]:
         arguments.append("--accept-shrink")
-    return arguments
+    return arguments + _anywhere(params)
+
+
+def _anywhere(params):
+    return ["--feeds-anywhere"] if params["feeds_anywhere"] else []
 
 
 def _differences(module):
@@ -168,7 +177,8 @@ def _script(module, differences):
 
 
 def _diff(module, *options):
-    status, out, err = hostfwctl.run(module, "diff", "-f", ".", *options, cwd=module.params["src"])
+    arguments = ["diff", "-f", ".", *_anywhere(module.params), *options]
+    status, out, err = hostfwctl.run(module, *arguments, cwd=module.params["src"])
     if status not in (hostfwctl.DONE, hostfwctl.DIFFERS) or (status == hostfwctl.DIFFERS and not out):
         module.fail_json(msg="hostfw cannot compare {}:\n{}".format(module.params["src"], err.strip()), rc=status)
     return out

@@ -75,15 +75,15 @@ def main():
     src, dest, backup = (module.params[name] for name in ("src", "dest", "backup"))
     if not os.path.isdir(src):
         module.fail_json(msg=f"{src} is not a directory")
-    old, new = configuration.contents(dest), configuration.contents(src)
-    files = configuration.differences(old, new)
-    if files and not module.check_mode:
-        try:
+    try:
+        old, new = configuration.contents(dest), configuration.contents(src)
+        files = configuration.differences(old, new)
+        if files and not module.check_mode:
             if backup:
-                configuration.replace(backup, old)
-            configuration.replace(dest, new)
-        except OSError as error:
-            module.fail_json(msg=f"{dest} cannot be replaced: {error}")
+                configuration.replace(backup, old, like=dest)
+            configuration.replace(dest, new, like=src)
+    except OSError as error:
+        module.fail_json(msg=f"{dest} cannot be replaced: {error}")
     module.exit_json(changed=bool(files), files=files, diff={"prepared": "".join(line + "\n" for line in files)})
 
 

@@ -122,9 +122,13 @@ def main():
     if not kind or not name:
         module.fail_json(msg="resource needs a kind and a metadata.name")
     relative = os.path.normpath(module.params["path"] or f"{kind.lower()}/{name}.yaml")
-    if os.path.isabs(relative) or relative.startswith("..") or not relative.endswith((".yaml", ".yml")):
-        module.fail_json(msg=f"path is to be that of a .yaml file below config_dir, not {relative}")
-    old = configuration.contents(folder)
+    refusal = configuration.why_not_read(relative)
+    if refusal:
+        module.fail_json(msg=refusal)
+    try:
+        old = configuration.contents(folder)
+    except OSError as error:
+        module.fail_json(msg=f"{folder} cannot be read: {error}")
     new = dict(old)
     if module.params["state"] == "present":
         new[relative] = text(resource).encode()
@@ -164,7 +168,8 @@ def _validate(module, files):
     try:
         for path, data in files.items():
             configuration.write(os.path.join(folder, path), data)
-        status, found, err = hostfwctl.run_json(module, "validate", "-f", ".", cwd=folder)
+        # It is the configuration of the host, which may name any file of root's.
+        status, found, err = hostfwctl.run_json(module, "validate", "--feeds-anywhere", "-f", ".", cwd=folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if status != hostfwctl.DONE:
