@@ -165,7 +165,10 @@ def _agreed(one: PacketEvent, other: PacketEvent) -> PacketEvent:
 
 
 def fields(event: PacketEvent) -> dict[str, str]:
-    """The fields of the event's journal entry, without those that are not known."""
+    """The fields of the event's journal entry, without those that are not known.
+
+    `journalctl -x` puts them into the catalog's text as they are, so none holds what would steer a terminal.
+    """
     packet = event.packet
     found: Mapping[str, object] = {
         "MESSAGE": message(event),
@@ -199,7 +202,7 @@ def fields(event: PacketEvent) -> dict[str, str]:
         "HOSTFW_FIRST": _moment(event.first),
         "HOSTFW_LAST": _moment(event.last),
     }
-    return {name: str(value) for name, value in found.items() if value is not None and value != ""}
+    return {name: plain(str(value)) for name, value in found.items() if value is not None and value != ""}
 
 
 def json_line(event: PacketEvent) -> str:

@@ -271,7 +271,7 @@ def rules_removed(generation: str) -> Fields:
 
 def _entry(kind: MessageId, priority: str, message: str, **fields: object) -> Fields:
     """The entry of one event; the names of `fields` are without HOSTFW_."""
-    known = {f"HOSTFW_{name}": str(value) for name, value in fields.items() if value is not None and value != ""}
+    known = {f"HOSTFW_{name}": _lines_of(value) for name, value in fields.items() if value is not None and value != ""}
     return {
         "MESSAGE": plain(message),
         "MESSAGE_ID": kind,
@@ -283,6 +283,11 @@ def _entry(kind: MessageId, priority: str, message: str, **fields: object) -> Fi
 
 def _by(actor: Actor) -> dict[str, object]:
     return {"PROCESS": actor.process, "PID": actor.pid, "UID": actor.uid}
+
+
+def _lines_of(value: object) -> str:
+    """A value without what would steer a terminal: `journalctl -x` puts it into the catalog's text as it is."""
+    return "\n".join(map(plain, str(value).split("\n")))
 
 
 def _lines(sentences: Iterable[str]) -> str:

@@ -252,6 +252,31 @@ def test_who_may_read_the_journal_may_read_the_drops(known: Host, street: Street
     assert (read.returncode, ports[-1:]) == (0, [str(CLOSED)]), read.stderr
 
 
+def test_who_may_not_read_the_journal_is_told_so(known: Host) -> None:
+    """And not that nothing was denied."""
+    stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    read = known.run([*stranger, "hostfwctl", "drops"], check=False)
+
+    assert (read.returncode, read.stdout) == (4, "")
+    assert "the journal may not be read" in read.stderr
+
+
+def test_drops_believes_no_other_process_of_root(known: Host, street: Street) -> None:
+    """Nor a unit that has our name in a manager of its own: the journal knows who wrote an entry."""
+    send(street.peer, Family.V4)
+    sleep(1)
+    forged = {**of_packets(known)[-1], "HOSTFW_SRC_ADDR": "203.0.113.66"}
+    lines = "".join(f"{name}={value}\n" for name, value in forged.items() if not name.startswith("_"))
+    known.run(["logger", "--journald"], text=lines)
+    sleep(1)
+
+    assert "203.0.113.66" in known.journal("-t", "hostfw")
+    read = known.run(["hostfwctl", "drops", "-o", "json"]).stdout
+    assert read
+    assert "203.0.113.66" not in read
+
+
 def test_a_journald_that_hangs_holds_up_nobody(known: Host, street: Street) -> None:
     """The service goes on, and what it could not write is there once journald takes entries again."""
     daemon = known.pid_of("hostfw")

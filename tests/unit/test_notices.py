@@ -1,14 +1,17 @@
 """Notices: what happens to generations and to the daemon, as journal fields."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from hostfw.audit import notices
+from hostfw.audit.events import fields
 from hostfw.audit.message_ids import MessageId
 from hostfw.audit.notices import Actor, Fields
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
+from tests.unit.event_builders import event
 
 ANSIBLE = Actor("hostfwctl", 4711, 0)
 
@@ -305,3 +308,25 @@ def test_every_kind_of_event_is_one_of_them_or_of_packets() -> None:
     packets = {MessageId.PACKET_DENIED, MessageId.PACKET_LOGGED, MessageId.PACKET_STAGED}
 
     assert {notice[2] for notice in NOTICES} | packets == set(MessageId)
+
+
+STEERS = "\x1b[2J\x9b31m\u202eand\rmore"
+"""What a process may call itself, an interface may be called, or a cause may hold."""
+STEERING = [
+    notices.generation_applied(STEERS, 1, 1, 1, STEERS, Actor(STEERS, 1, 0)),
+    notices.generation_refused([problem(1, STEERS)], Actor(STEERS)),
+    notices.generation_failed(STEERS, STEERS, STEERS, STEERS),
+    notices.generation_rolled_back(STEERS, STEERS, STEERS),
+    notices.tables_restored([STEERS, STEERS], STEERS, Actor(STEERS)),
+    notices.entries_unwritten(1, STEERS),
+    notices.log_unreadable(STEERS, STEERS),
+    notices.host_blocked([STEERS, STEERS], everything=False),
+    fields(replace(event(), in_interface=STEERS, out_interface=STEERS, policy=STEERS, origin=STEERS, endpoint=STEERS)),
+]
+
+
+@pytest.mark.parametrize("entry", STEERING, ids=[entry["MESSAGE_ID"] for entry in STEERING])
+def test_no_field_steers_a_terminal(entry: Fields) -> None:
+    """`journalctl -x` puts them into the text of the catalog as they are."""
+    assert "".join(entry.values()).count("?[2J") >= 1
+    assert all(line.isprintable() for value in entry.values() for line in value.split("\n"))
