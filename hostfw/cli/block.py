@@ -25,6 +25,8 @@ def run(options: Options, console: Console) -> ExitCode:
         console.data(json_text(document("BlockResult", _result(outcome))))
     match outcome:
         case Blocked():
+            for warning in outcome.warnings:
+                console.warn(warning)
             console.say(f"blocked: {_extent(outcome)}")
             for session in outcome.kept:
                 console.say(f"  kept: ssh from {session_text(session)}")
@@ -65,13 +67,13 @@ def _extent(blocked: Blocked) -> str:
 def _result(outcome: Blocked | Failed) -> Document:
     """A BlockResult: `result` says which of the other fields there are."""
     match outcome:
-        case Blocked(record, _, unsaved):
+        case Blocked(record, _, warnings, unsaved):
             return {
                 "result": "blocked",
                 "at": record.at.isoformat(),
                 "everything": record.everything,
                 "kept": list(record.kept),
-                "warnings": list(unsaved),
+                "warnings": [*warnings, *unsaved],
                 "saved": not unsaved,
             }
         case Failed():

@@ -14,7 +14,8 @@ from hostfw.host.stored import StateError
 def accepted_of(generation: Generation, writer: Writer) -> Accepted:
     """A generation as it is stored."""
     configuration = generation.inspected.configuration
-    return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation))
+    limit = generation.inspected.settings.history_limit
+    return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation), limit)
 
 
 def accept_as(writer: Writer, generation: Accepted) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def accept_as(writer: Writer, generation: Accepted) -> tuple[str, ...]:
     if known and accepted is not None and accepted.configuration == generation.configuration:
         return ()
     try:
-        accept(state, generation, writer.memory)
+        accept(state, generation, writer.memory, anew=bool(problems))
     except StateError as error:
         _note_unsaved(writer)
         then = "the failsafes alone are" if accepted is None and not problems else "an earlier generation is"

@@ -41,6 +41,7 @@ class Blocked:
 
     record: BlockRecord
     kept: tuple[Session, ...]
+    warnings: tuple[str, ...] = ()
     unsaved: tuple[str, ...] = ()
 
 
@@ -91,7 +92,7 @@ def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Bl
     try:
         save_block(ground.directories.state, record)
     except StateError as error:
-        warnings = (*warnings, f"{error.message}: a reboot ends the block")
+        return Blocked(record, sessions, warnings, (f"{error.message}: a reboot ends the block",))
     return Blocked(record, sessions, warnings)
 
 

@@ -55,8 +55,11 @@ def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | Non
     return accepted, problems
 
 
-def accept(state_dir: Path, generation: Accepted, memory: Memory | None) -> None:
-    """Make a generation the accepted one, and remember it. Raises StateError."""
-    save_accepted(state_dir, generation)
+def accept(state_dir: Path, generation: Accepted, memory: Memory | None, *, anew: bool) -> None:
+    """Make a generation the accepted one, and remember it. Raises StateError.
+
+    With `anew` what is stored is damaged, and nothing of it is used.
+    """
+    save_accepted(state_dir, generation, anew=anew)
     if memory is not None:
         memory.accepted = accepted_stamp(state_dir), generation

@@ -114,6 +114,15 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         raise WriteError(error.errno, error.strerror, str(path)) from error
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that nobody looks for yet, as in `folder_aside`; its folder is to be synced once. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
 def link_atomically(path: Path, target: str) -> None:
     """Let a symbolic link lead to `target` from one moment to the next; durable once its folder is. Raises OSError."""
     while True:

@@ -2,10 +2,12 @@
 
     state_dir/accepted                a link to the accepted generation: the one thing that changes
     state_dir/last-good.nft           a link to its script, which the boot loads without us
-    state_dir/generations/000012/     ruleset.nft, sources.json, generation.json; never edited
+    state_dir/generations/000012/     ruleset.nft, generation.json, sources.json and its parts; never edited
+    state_dir/scripts/                the scripts of late, which those in the generations are links to
 
-A generation is written aside, made durable, and then accepted by renaming one link, so that script and sources
-always agree and a crash leaves the old generation or the new. Reading tolerates anything and says what is wrong.
+What another generation holds as well is a link to the same file, so that only what changed is written. A generation
+is written aside, made durable, and then accepted by renaming one link, so that script and sources always agree and a
+crash leaves the old generation or the new. Reading tolerates anything and says what is wrong.
 """
 
 import errno
@@ -16,30 +18,38 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
-from hostfw.host.files import folder_aside, link_atomically, remove_leftovers, sync_directory, write_atomically
+from hostfw.host.files import (
+    folder_aside,
+    link_atomically,
+    remove_leftovers,
+    sync_directory,
+    write_atomically,
+    write_new,
+)
+from hostfw.host.source_parts import link_to, load_parts, parts_of, save_parts, stored_parts
 from hostfw.host.stored import (
     counts_of,
     garbage,
-    is_text,
     load_json,
     load_text,
     saving,
     time_of,
     to_json,
-    to_json_of_many,
 )
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.sources import Configuration, Source
+from hostfw.model.settings import HISTORY_LIMIT
+from hostfw.model.sources import Configuration
 
-KEEP_GENERATIONS = 10
-"""How many generations are kept, the accepted one among them."""
+MOST_SCRIPTS = 4
+"""How many scripts of late are kept: an interface that comes and goes leads back to one of them."""
 
 _ACCEPTED = "accepted"
 _LAST_GOOD = "last-good.nft"
 _GENERATIONS = "generations"
 _RULESET = "ruleset.nft"
-_SOURCES = "sources.json"
+_SCRIPTS = "scripts"
 _GENERATION = "generation.json"
 
 
@@ -47,7 +57,8 @@ _GENERATION = "generation.json"
 class Accepted:
     """A generation that may be put into force without reading /etc: its script, and the sources it came from.
 
-    The script is empty where it was found damaged; the sources compile to it again.
+    The script is empty where it was found damaged; the sources compile to it again. `history_limit` is how many
+    generations are kept once it is accepted, itself among them.
     """
 
     id: str
@@ -55,6 +66,7 @@ class Accepted:
     configuration: Configuration
     script: str
     counts: tuple[tuple[str, int], ...] = ()
+    history_limit: int = HISTORY_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +79,29 @@ class Stored:
     counts: tuple[tuple[str, int], ...] = ()
 
 
-def save_accepted(state_dir: Path, generation: Accepted) -> int:
-    """Make a generation the accepted one, durably, and give its number. Raises StateError."""
-    number = store_generation(state_dir, generation)
+def save_accepted(state_dir: Path, generation: Accepted, *, anew: bool = False) -> int:
+    """Make a generation the accepted one, durably, and give its number; otherwise as `store_generation`."""
+    number = store_generation(state_dir, generation, anew=anew)
     accept_generation(state_dir, number)
     return number
 
 
-def store_generation(state_dir: Path, generation: Accepted) -> int:
-    """Write a generation down, durably, without accepting it, and give its number. Raises StateError."""
-    files = {
-        _RULESET: generation.script.encode(),
-        _SOURCES: to_json_of_many(
-            settings=_sourceto_json(generation.configuration.settings),
-            resources=[_sourceto_json(source) for source in generation.configuration.resources],
-            feeds=[_sourceto_json(source) for source in generation.configuration.feeds],
-        ),
-        _GENERATION: to_json(
-            id=generation.id,
-            applied_at=generation.applied_at.isoformat(),
-            ruleset_sha256=sha256(generation.script.encode()).hexdigest(),
-            counts=dict(generation.counts),
-        ),
-    }
+def store_generation(state_dir: Path, generation: Accepted, *, anew: bool = False) -> int:
+    """Write a generation down, durably, without accepting it, and give its number. Raises StateError.
+
+    With `anew` nothing of what is stored is trusted to be as it was written.
+    """
+    script = generation.script.encode()
+    digest = sha256(script).hexdigest()
+    parts = parts_of(generation.configuration)
+    about = to_json(
+        id=generation.id,
+        applied_at=generation.applied_at.isoformat(),
+        ruleset_sha256=digest,
+        configuration=parts.digest,
+        history_limit=generation.history_limit,
+        counts=dict(generation.counts),
+    )
     folder = state_dir / _GENERATIONS
     with saving("the generation", state_dir):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,29 +109,33 @@ def store_generation(state_dir: Path, generation: Accepted) -> int:
         remove_leftovers(state_dir)
         remove_leftovers(folder)
         with folder_aside(folder / "new") as aside:
-            for name, data in files.items():
-                write_atomically(aside / name, data)
+            _save_script(state_dir / _SCRIPTS / f"{digest}.nft", aside / _RULESET, script)
+            known = {} if anew else stored_parts(_folder(state_dir, number) for number in generations(state_dir))
+            save_parts(aside, parts, known)
+            write_new(aside / _GENERATION, about)
+            sync_directory(aside)
             number = _number(state_dir, aside)
         sync_directory(folder)
     # One more than are kept: the oldest has its turn once this one is accepted.
-    _prune(state_dir, KEEP_GENERATIONS + 1)
+    _prune(state_dir, generation.history_limit + 1)
     return number
 
 
 def accept_generation(state_dir: Path, number: int) -> None:
     """Make a stored generation the accepted one, durably, and let the oldest go. Raises StateError.
 
-    A generation from the same sources as the one before takes its place in the history: links that come and go
-    leave what a person may want to go back to.
+    A generation from the same files as the one before, but for what Feeds name, takes its place in the history:
+    interfaces that come and go, and lists that are updated, leave what a person may want to go back to.
     """
     previous = accepted_number(state_dir)
-    with saving("the accepted generation"):
+    with saving("the accepted generation", state_dir):
         link_atomically(state_dir / _ACCEPTED, f"{_GENERATIONS}/{number:06}")
         link_atomically(state_dir / _LAST_GOOD, f"{_ACCEPTED}/{_RULESET}")
         sync_directory(state_dir)
-    if previous not in (None, number) and _same_sources(state_dir, previous, number):
+    about = _about(state_dir, number)
+    if previous not in (None, number) and _is_same(state_dir, previous, about):
         _remove(state_dir, previous)
-    _prune(state_dir, KEEP_GENERATIONS)
+    _prune(state_dir, about.history_limit)
 
 
 def forget_generation(state_dir: Path, number: int) -> None:
@@ -184,18 +200,16 @@ def accepted_number(state_dir: Path) -> int | None:
 
 def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
     about, about_problems = load_json(folder / _GENERATION, required=True)
-    sources, source_problems = load_json(folder / _SOURCES, required=True)
-    if about_problems or source_problems:
+    configuration, source_problems = load_parts(folder)
+    if about_problems or configuration is None:
         return None, about_problems + source_problems
-    configuration = _configuration(sources)
-    if configuration is None:
-        return None, (garbage(folder / _SOURCES),)
     match about:
         case {"format": 1, "id": str(id_), "applied_at": str(applied_at), "ruleset_sha256": str(digest)} if (
             when := time_of(applied_at)
         ) is not None:
             script, problems = _script(folder / _RULESET, digest)
-            return Accepted(id_, when, configuration, script, counts_of(about)), problems
+            limit = _history_limit(about)
+            return Accepted(id_, when, configuration, script, counts_of(about), limit), problems
         case _:
             return None, (garbage(folder / _GENERATION),)
 
@@ -216,44 +230,62 @@ def _stored(number: int, about: object) -> Stored | None:
             return None
 
 
-def _configuration(data: object) -> Configuration | None:
-    match data:
-        case {"format": 1, "settings": settings, "resources": list(resources), **more}:
-            found, feeds = _sources(resources), _sources(more.get("feeds", []))
-            if found is not None and feeds is not None and (settings is None or _source(settings) is not None):
-                return Configuration(_source(settings), found, feeds)
-    return None
-
-
-def _sources(data: object) -> tuple[Source, ...] | None:
-    found = [_source(item) for item in data] if isinstance(data, list) else [None]
-    known = tuple(source for source in found if source is not None)
-    return known if len(known) == len(found) else None
-
-
-def _source(data: object) -> Source | None:
-    match data:
-        case {"path": str(path), "text": str(text)} if is_text(path) and is_text(text):
-            return Source(path, text)
-        case _:
-            return None
-
-
-def _sourceto_json(source: Source | None) -> dict[str, str] | None:
-    return {"path": source.path, "text": source.text} if source else None
-
-
 def _folder(state_dir: Path, number: int) -> Path:
     return state_dir / _GENERATIONS / f"{number:06}"
 
 
-def _same_sources(state_dir: Path, one: int, other: int) -> bool:
-    paths = [_folder(state_dir, number) / _SOURCES for number in (one, other)]
+class _About(NamedTuple):
+    """What decides on the place of a generation in the history: a digest of its files, and how many are kept."""
+
+    configuration: str
+    history_limit: int
+
+
+def _about(state_dir: Path, number: int) -> _About:
+    """What is known of a stored generation; of one of before that was kept, its files say it."""
+    data, _ = load_json(_folder(state_dir, number) / _GENERATION)
+    match data:
+        case {"configuration": str(configuration)}:
+            return _About(configuration, _history_limit(data))
+        case _:
+            found, _ = load_parts(_folder(state_dir, number))
+            return _About(parts_of(found).digest if found is not None else "", _history_limit(data))
+
+
+def _is_same(state_dir: Path, number: int, about: _About) -> bool:
+    return bool(about.configuration) and _about(state_dir, number).configuration == about.configuration
+
+
+def _history_limit(about: object) -> int:
+    match about:
+        case {"history_limit": int(limit)} if limit > 0:
+            return limit
+        case _:
+            return HISTORY_LIMIT
+
+
+def _save_script(kept: Path, path: Path, script: bytes) -> None:
+    """Write a script, as a link to the one that is kept if there is one. Raises OSError."""
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    remove_leftovers(kept.parent)
+    if _content(kept) == script:
+        os.utime(kept)
+    else:
+        write_atomically(kept, script)
+    if not link_to(kept, path):
+        write_new(path, script)
+    # Another writer in this state directory may be at it, too.
+    with suppress(OSError):
+        scripts = sorted(kept.parent.iterdir(), key=lambda one: (one != kept, -one.stat().st_mtime_ns))
+        for one in scripts[MOST_SCRIPTS:]:
+            one.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> bytes | None:
     try:
-        sizes = {path.stat().st_size for path in paths}
-        return len(sizes) == 1 and paths[0].read_bytes() == paths[1].read_bytes()
+        return path.read_bytes()
     except OSError:
-        return False
+        return None
 
 
 def _number(state_dir: Path, aside: Path) -> int:

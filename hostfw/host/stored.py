@@ -68,7 +68,7 @@ def garbage(path: Path, line: int = 1, column: int = 1) -> Problem:
 
 
 def to_json(**fields: object) -> bytes:
-    """The content of a JSON file with these fields."""
+    """The content of a JSON file with these fields; `format` may be another than FORMAT."""
     return json.dumps({"format": FORMAT, **fields}, indent=1).encode() + b"\n"
 
 

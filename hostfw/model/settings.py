@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from hostfw.model.values import SCTP, TCP, UDP, Cidr, Protocol
 
+HISTORY_LIMIT = 10
+"""How many generations are kept by default."""
+
 
 class Loopback(StrEnum):
     """What a HostEndpoint `*` means for `lo`. One that names `lo` always governs it."""
@@ -144,7 +147,8 @@ class PacketMarks:
 class Settings:
     """Everything of `hostfw.yaml`. `node` None means the host's own name.
 
-    `learn_addresses` adds the addresses that the interfaces of local HostEndpoints have to their expectedIPs.
+    `learn_addresses` adds the addresses that the interfaces of local HostEndpoints have to their expectedIPs, and
+    `history_limit` is how many generations are kept, the accepted one among them.
     """
 
     node: str | None = None
@@ -159,6 +163,7 @@ class Settings:
     marks: PacketMarks = PacketMarks()
     learn_addresses: bool = False
     lockout_check: LockoutCheck = LockoutCheck.REFUSE
+    history_limit: int = HISTORY_LIMIT
 
 
 CALICO_COMPATIBLE = Settings(

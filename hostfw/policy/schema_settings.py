@@ -22,6 +22,7 @@ from hostfw.policy.schema_values import (
     words,
 )
 from hostfw.policy.settings import (
+    HISTORY_BOUNDS,
     INTERVAL_BOUNDS,
     LOGGING_BOUNDS,
     LOGGING_SHAPE,
@@ -75,6 +76,10 @@ _SETTINGS: Fields = {
         _of(LockoutCheck),
         "What comes of a change that would cut off ssh, name servers or leases in use (default: refuse).",
     ),
+    "historyLimit": (
+        whole(*HISTORY_BOUNDS),
+        "How many generations are kept to go back to, the accepted one among them (default: 10).",
+    ),
     "packetMarks": (whole(3, 2**32 - 1), "A mask of bits of the packet mark; the lowest two are used."),
 }
 
@@ -84,7 +89,7 @@ _FAILSAFE: Fields = {
 }
 _FAILSAFE_TEXTS = (formed(TEXT_FORM), whole(1, LAST_PORT))
 _ONE = f"(?:{str(_FAILSAFE_TEXTS[0]['pattern'])[1:-1]})"
-_FAILSAFE_LINE = formed(rf"\s*(?:none|{_ONE}(?:\s*,\s*{_ONE})*)?\s*")
+_FAILSAFE_LINE = formed(rf"\s*(?:(?:none|{_ONE}(?:\s*,\s*{_ONE})*)\s*)?")
 _FAILSAFE_PORT: Fields = {
     "protocol": (
         any_of(words(PROTOCOL_WORDS), {"type": "integer", "enum": [int(w) for w in PROTOCOL_WORDS if w.isdigit()]}),

@@ -42,6 +42,7 @@ SETTINGS_SHAPE = Shape(
             "learnAddresses",
             "packetMarks",
             "lockoutCheck",
+            "historyLimit",
         )
     ),
 )
@@ -50,8 +51,10 @@ _LOG_RATES = ("ratePerSecond", "burstPackets", "sharedRatePerSecond", "sharedBur
 LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", *_LOG_RATES)))
 
 METRICS_SHAPE = Shape("metrics", frozenset(("textfile", "intervalSeconds")))
-TEXTFILE = re.compile(r"/(?:[!-.0-~][!-~]*/)*[!-.0-~][!-~]*\.prom\Z")
+TEXTFILE = re.compile(r"/[!-.0-~][!-~]*\.prom\Z")
 """An absolute path; node_exporter reads no file of another ending."""
+HISTORY_BOUNDS = (1, 1000)
+"""The least and the greatest number of generations that are kept."""
 INTERVAL_BOUNDS = (5, 3600)
 """The least and the greatest interval, in seconds."""
 
@@ -96,6 +99,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
         marks=_marks(reader, found["packetMarks"]) if "packetMarks" in found else base.marks,
         learn_addresses=_flag(reader, found, "learnAddresses", base=base.learn_addresses),
         lockout_check=_word(reader, found, "lockoutCheck", base.lockout_check),
+        history_limit=_whole(reader, found, "historyLimit", base.history_limit, HISTORY_BOUNDS),
     )
 
 
@@ -174,6 +178,6 @@ def _word(reader: Reader, found: dict[str, Node], name: str, base: Word) -> Word
     return choice(reader, found.get(name), name, {word.value: word for word in type(base)}) or base
 
 
-def _whole(reader: Reader, found: dict[str, Node], name: str, base: int) -> int:
-    value = integer(reader, found.get(name), name, *LOGGING_BOUNDS[name])
+def _whole(reader: Reader, found: dict[str, Node], name: str, base: int, bounds: tuple[int, int] | None = None) -> int:
+    value = integer(reader, found.get(name), name, *(bounds or LOGGING_BOUNDS[name]))
     return base if value is None else value

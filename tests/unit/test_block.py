@@ -275,5 +275,5 @@ def test_a_lease_on_an_interface_that_nft_cannot_match_is_left_out_and_reported(
 
     assert isinstance(blocked, Blocked)
     assert kernel.blocked == block_script(SEEN.sessions, (LEASE,))
-    assert blocked.unsaved == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
+    assert blocked.warnings == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
     assert blocked.record.boot_script == boot_block_script(SEEN.sessions, (LEASE,))

@@ -4,8 +4,10 @@ import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -286,6 +288,7 @@ def test_a_kill_anywhere_leaves_the_old_generation_or_the_new(tmp_path: Path) ->
     script = """
 import os, sys
 from pathlib import Path
+from dataclasses import replace
 from datetime import UTC, datetime
 from hostfw.host.state import Accepted, save_accepted
 from hostfw.model.sources import Configuration, Source
@@ -299,7 +302,7 @@ def deadly(call):
             os.kill(os.getpid(), 9)
         return call(*arguments, **named)
     return counted
-for name in ("mkdir", "fsync", "rename", "symlink", "replace", "unlink", "rmdir", "fchmod"):
+for name in ("mkdir", "fsync", "rename", "symlink", "replace", "unlink", "rmdir", "fchmod", "link", "utime"):
     setattr(os, name, deadly(getattr(os, name)))
 text = f"text {survive}"
 save_accepted(directory, Accepted("new", datetime.now(UTC), Configuration(None, (Source("a", text),)), text))
@@ -329,6 +332,7 @@ def on_a_small_disk(tmp_path: Path, body: str) -> subprocess.CompletedProcess[st
     """Run statements where `state` is a file system of 64 KiB that already holds a generation."""
     script = f"""
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from hostfw.host.in_force import *
@@ -456,3 +460,130 @@ def test_what_is_never_accepted_does_not_pile_up(tmp_path: Path) -> None:
 
     assert accepted_number(tmp_path) == 1
     assert generations(tmp_path) == (1, *range(30, 40))
+
+
+def many(*texts: str, feeds: tuple[str, ...] = (), history_limit: int = 10) -> Accepted:
+    """A generation from 1,000 files, some of which have these texts, and from Feeds."""
+    said = dict(enumerate(texts))
+    files = tuple(Source(f"/etc/hostfw/{i:04}.yaml", said.get(i, f"text {i}\n" * 40)) for i in range(1000))
+    configuration = Configuration(None, files, tuple(Source(f"/feeds/{i}", text) for i, text in enumerate(feeds)))
+    return Accepted("many", NOON, configuration, "script of many\n" * 9_000, history_limit=history_limit)
+
+
+@pytest.fixture(name="written")
+def _written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each file that is written from now on has."""
+    sizes: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        info = os.fstat(descriptor)
+        if stat.S_ISREG(info.st_mode):
+            sizes.append(info.st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return sizes
+
+
+def test_only_what_changed_is_written(tmp_path: Path, written: list[int]) -> None:
+    """Of an interface that comes the script, and when it goes nothing; of an edit the files about it; of a Feed, it."""
+    feeds = ("192.0.2.1\n" * 50_000, "198.51.100.1\n" * 50_000)
+    first = many(feeds=feeds)
+    save_accepted(tmp_path, first)
+    assert sum(written) > 1_300_000
+    steps = (
+        ("an interface comes", replace(first, script=f"{first.script}eth9"), 140_000),
+        ("and goes", first, 4_000),
+        ("and comes", replace(first, script=f"{first.script}eth9"), 4_000),
+        ("one file changes", many("another text", feeds=feeds), 200_000),
+        ("one file comes", replace(first, configuration=_with_another(first.configuration)), 200_000),
+        ("a Feed changes", many(feeds=(f"{feeds[0]}192.0.2.2\n", feeds[1])), 650_000),
+    )
+    for name, generation, most in steps:
+        written.clear()
+        save_accepted(tmp_path, generation)
+        assert sum(written) < most, name
+        assert load_accepted(tmp_path) == (generation, ()), name
+    assert len(list((tmp_path / "scripts").iterdir())) == 2
+
+
+def _with_another(configuration: Configuration) -> Configuration:
+    files = (*configuration.resources[:500], Source("/etc/hostfw/0499a.yaml", "new"), *configuration.resources[500:])
+    return replace(configuration, resources=files)
+
+
+def test_what_is_damaged_is_not_linked_to_any_more(tmp_path: Path) -> None:
+    """Whoever finds it so writes it anew."""
+    save_accepted(tmp_path, many())
+    (part, *_) = (tmp_path / "accepted" / "parts").iterdir()
+    part.write_bytes(b"{}")
+    assert [p.message for p in load_accepted(tmp_path)[1]] == ["is not what hostfw wrote"]
+
+    save_accepted(tmp_path, many(), anew=True)
+
+    assert load_accepted(tmp_path) == (many(), ())
+
+
+def test_a_disk_without_hard_links_holds_generations_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As FAT does not have them: everything is written each time."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for text in ("a", "b"):
+        save_accepted(tmp_path, many(text))
+        assert load_accepted(tmp_path) == (many(text), ())
+        assert (tmp_path / "last-good.nft").read_text() == many().script
+
+
+def test_feeds_take_no_place_in_the_history(tmp_path: Path) -> None:
+    """A list that cron updates pushes nothing out; the files that people edit do."""
+    save_accepted(tmp_path, accepted(1, "first"))
+    for number in range(2, 40):
+        feeds = (Source("/feed", f"192.0.2.{number}\n"),)
+        second = accepted(number, "second")
+        save_accepted(tmp_path, replace(second, configuration=replace(second.configuration, feeds=feeds)))
+
+    assert len(generations(tmp_path)) == 2
+    assert load_generation(tmp_path, 1) == (accepted(1, "first"), ())
+
+
+@pytest.mark.parametrize("limit", [1, 3, 25])
+def test_as_many_generations_are_kept_as_is_set(tmp_path: Path, limit: int) -> None:
+    """The accepted one among them."""
+    for number in range(1, 31):
+        save_accepted(tmp_path, replace(accepted(number, f"text {number}"), history_limit=limit))
+
+    assert generations(tmp_path) == tuple(range(31 - limit, 31))
+    assert load_accepted(tmp_path)[0] is not None
+
+
+def test_generations_of_before_parts_are_read(tmp_path: Path) -> None:
+    """One file held all sources; what is accepted after it knows whether they are the same."""
+    save_accepted(tmp_path, accepted(1, "a"))
+    folder = tmp_path / "generations" / "000001"
+    source = {"path": "/etc/hostfw/0.yaml", "text": "a"}
+    (folder / "sources.json").write_text(json.dumps({"format": 1, "settings": None, "resources": [source]}))
+    shutil.rmtree(folder / "parts")
+    about = json.loads((folder / "generation.json").read_text())
+    for name in ("configuration", "history_limit"):
+        del about[name]
+    (folder / "generation.json").write_text(json.dumps(about))
+    assert load_accepted(tmp_path) == (accepted(1, "a"), ())
+
+    save_accepted(tmp_path, accepted(2, "a"))
+    assert generations(tmp_path) == (2,)
+    save_accepted(tmp_path, accepted(3, "b"))
+    assert generations(tmp_path) == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", 7, None])
+def test_a_part_is_in_its_folder(tmp_path: Path, name: object) -> None:
+    """An index that names another file is none of ours."""
+    save_accepted(tmp_path, accepted(1, "a"))
+    path = tmp_path / "accepted" / "sources.json"
+    path.write_text(json.dumps({"format": 2, "settings": [], "resources": [name], "feeds": []}))
+
+    assert [p.message for p in load_accepted(tmp_path)[1]] == ["is not what hostfw wrote"]

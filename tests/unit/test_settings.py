@@ -48,6 +48,7 @@ packetMarks: 0x0000C000
 learnAddresses: true
 lockoutCheck: warn
 metrics: {textfile: /run/hostfw/hostfw.prom, intervalSeconds: 60}
+historyLimit: 25
 """
 
 
@@ -73,6 +74,7 @@ def test_every_setting_decodes() -> None:
         learn_addresses=True,
         lockout_check=LockoutCheck.WARN,
         metrics=Metrics("/run/hostfw/hostfw.prom", 60),
+        history_limit=25,
     )
 
 
