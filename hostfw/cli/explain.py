@@ -121,11 +121,20 @@ def packet_text(packet: Packet) -> str:
         destination = f"{_bracketed(destination)}:{packet.destination_port}"
     more = (
         icmp_text(Icmp(packet.icmp_type, packet.icmp_code)) if packet.icmp_type is not None else "",
+        _translated(packet),
         f"in on {packet.in_interface}" if packet.in_interface else "",
         f"out on {packet.out_interface}" if packet.out_interface else "",
         "" if packet.state is ConntrackState.NEW else packet.state.value,
     )
     return ", ".join((f"{_protocol(packet)} {source} -> {destination}", *filter(None, more)))
+
+
+def _translated(packet: Packet) -> str:
+    """The destination that the sender meant, where it is another."""
+    if packet.original is None:
+        return ""
+    address = _bracketed(address_text(packet.family, packet.original.destination))
+    return f"sent to {address}:{packet.original.destination_port}"
 
 
 def _bracketed(address: str) -> str:
@@ -169,6 +178,8 @@ def _packet_document(packet: Packet) -> Document:
         "sourcePort": packet.source_port,
         "destination": address_text(packet.family, packet.destination),
         "destinationPort": packet.destination_port,
+        "originalDestination": address_text(packet.family, packet.original.destination) if packet.original else None,
+        "originalDestinationPort": packet.original.destination_port if packet.original else None,
         "icmpType": packet.icmp_type,
         "icmpCode": packet.icmp_code,
         "state": packet.state.value,

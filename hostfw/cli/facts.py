@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode
@@ -9,23 +10,40 @@ from hostfw.cli.options import Options
 from hostfw.cli.problems import manifests
 from hostfw.engine.inspection import Inspected
 from hostfw.host.files import read_paths
+from hostfw.host.routing import Routed
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
+from hostfw.model.services import PublishedPort
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
+from hostfw.model.values import Family
 from hostfw.policy.facts_file import decode_facts
 from hostfw.policy.resolve import resolve
 
 
+class Routing(Protocol):
+    """What this host itself can say of packets that is in no facts. Each raises HostError where it cannot."""
+
+    def routed(self, family: Family, address: int, /) -> Routed | None:
+        """The route to an address, None where there is none."""
+
+    def forwards(self, family: Family, interface: str, /) -> bool:
+        """Whether what comes in on an interface and is for somebody else is forwarded."""
+
+    def published(self) -> tuple[PublishedPort, ...]:
+        """The ports that other programs' tables translate to another destination."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A configuration, a host, and what the one means on the other."""
+    """A configuration, a host, and what the one means on the other; `host` None is one that is known by its facts."""
 
     inspected: Inspected
     facts: HostFacts
     plan: Plan
+    host: Routing | None = None
 
 
 def planned(options: Options, console: Console) -> Planned | ExitCode:
@@ -41,7 +59,11 @@ def planned(options: Options, console: Console) -> Planned | ExitCode:
         return facts
     plan, problems = resolve(inspected.resources, inspected.settings, facts)
     warn(problems, inspected.configuration, console)
-    return Planned(inspected, facts, plan)
+    if options.facts is not None:
+        return Planned(inspected, facts, plan)
+    from hostfw.cli.engine import open_engine
+
+    return Planned(inspected, facts, plan, open_engine(options).host)
 
 
 def facts_of(options: Options, settings: Settings, console: Console) -> HostFacts | ExitCode:

@@ -37,9 +37,12 @@ SRC and DST are addresses, names of HostEndpoints, or `host` for this host. An I
 address stands in brackets before a port: [fd00::1]:443. PROTO is tcp (the default
 with a port), udp, sctp, udplite, icmp, icmpv6 or a number.
 
-A packet to an address of this host comes in (--in), one from it goes out (--out), any
-other is forwarded (both). An interface need not be given where the facts of the host
-leave no doubt, where the default route decides, or where all come to the same.
+What is for this host, a broadcast of its networks among it, comes in (--in), what is
+from it goes out (--out), anything else is forwarded (both), as the routing of this
+host decides. An interface that is not given is the one that the route leads to, back
+to the source or on to the destination; with --facts the one with the default route.
+What was assumed is said. A port that another program publishes (DNAT) is answered for
+with its target; what that program itself denies is not looked at.
 
 With -v every rule that was looked at is shown, and why it did not match. With -o json
 or yaml this is a document of kind Explanation (hostfw.io/v1).""",

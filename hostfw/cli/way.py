@@ -1,20 +1,25 @@
-"""The way of a packet through a host, as far as the host's facts tell: addresses for names, and interfaces.
+"""The way of a packet through a host: addresses for names, what is for the host itself, and interfaces.
 
-Facts hold addresses without the length of their networks, and no routes but the default one. What they do not tell is
-asked for, unless every answer comes to the same.
+On this host the kernel's routing says what an address is and where it leads, and its tables what other programs
+translate; a packet is taken to come in where the route back to its source leads. The facts of another host hold no
+routes but the default one, so what they do not tell is asked for, unless every answer comes to the same.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from hostfw.cli.facts import Planned
 from hostfw.cli.governor import NOBODY, governor
 from hostfw.cli.parser import closest
 from hostfw.cli.question import HOST, Address, Party, Question, QuestionError
+from hostfw.host.routing import Routed, RouteKind
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK
-from hostfw.model.packet import Packet
+from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.services import PublishedPort
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
+from hostfw.policy.exposure_text import target_text
 
 
 def _nets(*texts: str) -> tuple[Cidr, ...]:
@@ -55,22 +60,68 @@ class _Chosen(NamedTuple):
 def find_way(question: Question, host: Planned) -> Way:
     """The packets that a question is about. Raises QuestionError, which says what has to be given."""
     source, destination = _addresses(question, host)
-    from_here = _is_local(source, host.facts)
-    to_here = _is_local(destination, host.facts)
+    from_here = _is_local(source, host)
+    to_here = _is_local(destination, host)
     if from_here and to_here and not {question.in_interface, question.out_interface} - {None, LOOPBACK}:
         sent = _packet(question, source, destination, None, LOOPBACK)
         received = _packet(question, source, destination, LOOPBACK, None)
         return Way((sent, received), ("what the host says to itself is sent on lo and received there",))
-    if to_here or (_is_any(_TO_MANY, destination) and not from_here and question.out_interface is None):
-        out = _none_but(question.out_interface, "--out", f"{_text(destination)} is an address of this host")
-        into = _way_in(question, host, source)
-    elif from_here:
+    broadcast = _broadcast_on(destination, host)
+    to_all = broadcast is not None or _is_any(_TO_MANY, destination)
+    if to_here or (to_all and not from_here and question.out_interface is None):
+        what = "an address of this host" if to_here else "received by the host itself"
+        out = _none_but(question.out_interface, "--out", f"{_text(destination)} is {what}")
+        into = _way_in(question, host, source, broadcast)
+        return _received(question, host, source, destination, into)
+    if from_here:
         into = _none_but(question.in_interface, "--in", f"{_text(source)} is an address of this host")
         out = _way_out(question, host, destination)
     else:
-        into, out = _way_through(question, host, destination)
+        into, out = _way_through(question, host, source, destination)
     notes = tuple(chosen.note for chosen in (into, out) if chosen.note)
-    return Way((_packet(question, source, destination, into.name, out.name),), notes)
+    return Way(
+        (_packet(question, source, destination, into.name, out.name),), (*notes, *_forwarding(into, out, host, source))
+    )
+
+
+def _received(question: Question, host: Planned, source: Address, destination: Address, into: _Chosen) -> Way:
+    """The way of what is for the host, or for the target of a port that another program publishes."""
+    packet = _packet(question, source, destination, into.name, None)
+    notes = [into.note] if into.note else []
+    found = _published(packet, host)
+    if found is None:
+        return Way((packet,), tuple(notes))
+    where = f"to {target_text(found)} by the table {found.table}"
+    if not found.certain:
+        return Way((packet,), (*notes, f"not translated {where}, which may happen"))
+    target, port = found.target or destination.value, found.target_port or packet.destination_port
+    out = None if found.local else found.out_interface
+    original = Original(packet.destination, packet.destination_port)
+    translated = replace(packet, destination=target, destination_port=port, out_interface=out, original=original)
+    return Way((translated,), (*notes, f"translated {where}; what that program denies is not looked at"))
+
+
+def _published(packet: Packet, host: Planned) -> PublishedPort | None:
+    """The port of another program that a packet to this host is for, what is certain first."""
+    if host.host is None or packet.state is not ConntrackState.NEW or not packet.has_ports:
+        return None
+    found = [
+        port
+        for port in host.host.published()
+        if (port.family, port.protocol) == (packet.family, packet.protocol)
+        and port.port in (0, packet.destination_port)
+        and port.address in (None, packet.destination)
+        and port.holds_on(packet.in_interface or "")
+        and (port.local or port.out_interface)
+    ]
+    return min(found, key=lambda port: not port.certain, default=None)
+
+
+def _forwarding(into: _Chosen, out: _Chosen, host: Planned, source: Address) -> tuple[str, ...]:
+    """A note that this host does not forward at all, whatever policy says."""
+    if host.host is None or into.name is None or out.name is None or host.host.forwards(source.family, into.name):
+        return ()
+    return (f"this host does not forward what comes in on {into.name} (sysctl forwarding is 0), whatever policy says",)
 
 
 def _packet(question: Question, source: Address, destination: Address, into: str | None, out: str | None) -> Packet:
@@ -152,9 +203,24 @@ def _best(interfaces: Iterable[Interface], family: Family) -> Address | None:
     return ranked[0][1] if ranked else None
 
 
-def _is_local(address: Address, facts: HostFacts) -> bool:
-    held = {(cidr.family, cidr.address) for interface in facts.interfaces for cidr in interface.addresses}
-    return address in held or _is_any(_LOOPBACK_NETS, address)
+def _is_local(address: Address, host: Planned) -> bool:
+    """Whether an address is one of the host, by its routing where that can be asked."""
+    held = {(cidr.family, cidr.address) for interface in host.facts.interfaces for cidr in interface.addresses}
+    if address in held or _is_any(_LOOPBACK_NETS, address):
+        return True
+    found = _routed(address, host)
+    return found is not None and found.kind in (RouteKind.LOCAL, RouteKind.ANYCAST)
+
+
+def _broadcast_on(address: Address, host: Planned) -> str | None:
+    """The interface whose network an address is the broadcast of, if it is any."""
+    found = _routed(address, host)
+    return found.interface if found is not None and found.kind is RouteKind.BROADCAST else None
+
+
+def _routed(address: Address, host: Planned) -> Routed | None:
+    """The route to an address, None where there is none, or none is known but the default one of the facts."""
+    return None if host.host is None else host.host.routed(address.family, address.value)
 
 
 def _is_any(nets: Iterable[Cidr], address: Address) -> bool:
@@ -168,9 +234,14 @@ def _text(address: Address) -> str:
 # ----------------------------------------------------------------------------------------------------- interfaces
 
 
-def _way_in(question: Question, host: Planned, source: Address) -> _Chosen:
+def _way_in(question: Question, host: Planned, source: Address, broadcast: str | None = None) -> _Chosen:
     if question.in_interface is not None:
         return _Chosen(question.in_interface)
+    if broadcast is not None:
+        return _Chosen(broadcast, f"in on {broadcast}, whose broadcast it is")
+    chosen = _by_route(source, host, "where the route back to its source leads")
+    if chosen is not None:
+        return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
     candidates = _carriers(host.facts)
     chosen = _indifferent(candidates, host)
     if chosen is None:
@@ -184,10 +255,10 @@ def _way_in(question: Question, host: Planned, source: Address) -> _Chosen:
 def _way_out(question: Question, host: Planned, destination: Address, after: str | None = None) -> _Chosen:
     if question.out_interface is not None:
         return _Chosen(question.out_interface)
+    chosen = _by_route(destination, host, "where the route to its destination leads", after)
+    if chosen is not None:
+        return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
     candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
-    defaults = [interface for interface in candidates if interface.default_route]
-    if len(defaults) == 1 and not _is_any((*_LINK_LOCAL, *_TO_MANY), destination):
-        return _Chosen(defaults[0].name, f"out on {defaults[0].name}, which has the default route")
     chosen = _indifferent(candidates, host)
     if chosen is None:
         raise QuestionError(
@@ -197,15 +268,34 @@ def _way_out(question: Question, host: Planned, destination: Address, after: str
     return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
 
 
-def _way_through(question: Question, host: Planned, destination: Address) -> tuple[_Chosen, _Chosen]:
+def _way_through(question: Question, host: Planned, source: Address, destination: Address) -> tuple[_Chosen, _Chosen]:
     """Both interfaces of a forwarded packet; a question that names neither is often about another host."""
+    into = _Chosen(question.in_interface)
     if question.in_interface is None:
-        candidates = _carriers(host.facts)
-        raise QuestionError(
-            "neither SRC nor DST is an address of this host, and what it forwards comes in somewhere",
-            f"write {HOST} for this host, or give --in: {_listed(candidates, host)}",
-        )
-    return _Chosen(question.in_interface), _way_out(question, host, destination, question.in_interface)
+        found = _by_route(source, host, "where the route back to its source leads")
+        out = _by_route(destination, host, "") if question.out_interface is None else _Chosen(question.out_interface)
+        if found is None or out is None or found.name == out.name:
+            raise QuestionError(
+                "neither SRC nor DST is an address of this host, and what it forwards comes in somewhere",
+                f"write {HOST} for this host, or give --in: {_listed(_carriers(host.facts), host)}",
+            )
+        into = found._replace(note=f"in on {found.name}, {found.note}")
+    return into, _way_out(question, host, destination, into.name)
+
+
+def _by_route(address: Address, host: Planned, why: str, after: str | None = None) -> _Chosen | None:
+    """The interface that the route to an address leads to; where that is not known, that of the only default route.
+
+    An address of the link alone is on every link.
+    """
+    if _is_any((*_LINK_LOCAL, *_TO_MANY), address):
+        return None
+    candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
+    found = _routed(address, host)
+    if found is not None and found.interface in {interface.name for interface in _carriers(host.facts)}:
+        return _Chosen(found.interface, why)
+    defaults = [interface for interface in candidates if interface.default_route]
+    return _Chosen(defaults[0].name, "which has the default route") if len(defaults) == 1 else None
 
 
 def _carriers(facts: HostFacts) -> list[Interface]:

@@ -14,6 +14,7 @@ from hostfw.host import (
     named_counters,
     pending,
     processes,
+    routing,
     set_digests,
     sockets,
     tables,
@@ -25,11 +26,12 @@ from hostfw.host.lock import writer_lock
 from hostfw.host.nf_tables import KernelSet
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.host.processes import Ancestor
+from hostfw.host.routing import Routed
 from hostfw.host.sockets import TcpSocket
 from hostfw.host.tables import KernelTables, Names
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts
-from hostfw.model.services import HostServices
+from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import Family
 from hostfw.nft.declarations import SetName
 
@@ -62,6 +64,12 @@ def _services() -> HostServices:
     return collect()
 
 
+def _published() -> tuple[PublishedPort, ...]:
+    from hostfw.host.published_ports import read_published
+
+    return read_published()
+
+
 def _nftables(keep_open: Sequence[int]) -> Nftables:
     return NftablesWorker(keep_open=keep_open)
 
@@ -89,7 +97,9 @@ class Host:
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
-    `evidence` what can be seen of what the host lives by, and `services` what it offers to others. `announce`
+    `evidence` what can be seen of what the host lives by, and `services` what it offers to others.
+    `published` are the ports that other programs' tables translate, `routed` is what routing makes of an address, and
+    `forwards` whether what comes in on an interface is forwarded. `announce`
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps
@@ -107,6 +117,9 @@ class Host:
     ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors
     evidence: Callable[[], Evidence] = _evidence
     services: Callable[[], HostServices] = _services
+    published: Callable[[], tuple[PublishedPort, ...]] = _published
+    routed: Callable[[Family, int], Routed | None] = routing.routed
+    forwards: Callable[[Family, str], bool] = routing.forwards
     hostfwctl: Callable[..., Sequence[str]] = watchdog.hostfwctl
     arm: Callable[[str, float, Sequence[str]], str] = watchdog.arm
     disarm: Callable[[str], None] = watchdog.disarm

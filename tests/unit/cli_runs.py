@@ -14,10 +14,12 @@ from hostfw.host.block_table import BlockTable
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
+from hostfw.host.routing import Routed
 from hostfw.host.sockets import TcpSocket
 from hostfw.model.evidence import Evidence
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices
+from hostfw.model.values import Family
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
@@ -68,6 +70,7 @@ class Machine:
     evidence: Evidence = field(default_factory=Evidence)
     services: HostServices = field(default_factory=HostServices)
     packets: dict[str, int] = field(default_factory=dict)
+    routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
     armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
@@ -106,6 +109,9 @@ class Machine:
             read_block=lambda: self.blocked,
             evidence=lambda: self.evidence,
             services=lambda: self.services,
+            published=lambda: self.services.published,
+            routed=lambda family, address: self.routes.get((family, address)),
+            forwards=lambda _family, _interface: True,
             read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
             conntrack=self.conntrack,
             wait=self.clock.wait,

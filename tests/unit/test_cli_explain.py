@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hostfw.host.routing import Routed, RouteKind
+from hostfw.model.services import HostServices, PublishedPort
+from hostfw.model.values import TCP, Family, parse_address
 from hostfw.testing.flows import ExpectedFlow, Story, stories
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, hostfwctl, machine
 from tests.unit.story_questions import question
@@ -210,8 +213,8 @@ def test_a_packet_is_explained(host: Machine, arguments: list[str], status: int,
 QUESTIONS = [
     (
         "where it comes in is not known",
-        ["10.0.0.1", "host:80"],
-        "the facts of the host do not tell where a packet from 10.0.0.1 comes in",
+        ["fe80::1", "[2001:db8::1]:80"],
+        "the facts of the host do not tell where a packet from fe80::1 comes in",
         "give --in: eth0 (uplink), eth1 (unmanaged)",
     ),
     (
@@ -336,10 +339,98 @@ def test_where_all_interfaces_are_governed_alike_none_is_asked_for(host: Machine
     """One HostEndpoint for all of them gives one answer."""
     host.write(uplink=UPLINK.replace("eth0", '"*"'))
 
-    status, out, _ = host.hostfwctl("explain", "10.0.0.1", "192.0.2.1:80")
+    status, out, _ = host.hostfwctl("explain", "fe80::1", "[2001:db8::1]:80")
 
     assert status == 0
     assert "assumed    in on eth0, all interfaces being governed alike\n" in out
+
+
+def _address(text: str) -> tuple[Family, int]:
+    parsed = parse_address(text)
+    assert parsed is not None
+    return parsed
+
+
+ROUTED = [
+    (
+        "a packet comes in where the route back to its source leads",
+        ["10.0.0.1", "192.0.2.1:80"],
+        {"10.0.0.1": Routed(RouteKind.UNICAST, "eth1")},
+        "in on eth1",
+        "in on eth1, where the route back to its source leads",
+    ),
+    (
+        "without a route the default route decides",
+        ["10.0.0.1", "192.0.2.1:80"],
+        {},
+        "in on eth0",
+        "in on eth0, which has the default route",
+    ),
+    (
+        "the broadcast of a network is for the host",
+        ["192.0.2.20", "192.0.2.255:137/udp"],
+        {"192.0.2.255": Routed(RouteKind.BROADCAST, "eth0")},
+        "in on eth0",
+        "in on eth0, whose broadcast it is",
+    ),
+    (
+        "a prefix that is routed to the host is its own, whatever addresses it has",
+        ["192.0.2.20", "203.0.113.7:8080", "--in", "eth0"],
+        {"203.0.113.7": Routed(RouteKind.LOCAL, "lo")},
+        "in on eth0",
+        "",
+    ),
+    (
+        "what the host sends to a broadcast goes out",
+        ["host", "192.0.2.255:137/udp"],
+        {"192.0.2.255": Routed(RouteKind.BROADCAST, "eth0")},
+        "out on eth0",
+        "out on eth0, where the route to its destination leads",
+    ),
+    (
+        "both ways of what is forwarded are known by routes",
+        ["10.0.0.1", "198.51.100.1:80"],
+        {"10.0.0.1": Routed(RouteKind.UNICAST, "eth1"), "198.51.100.1": Routed(RouteKind.UNICAST, "eth0")},
+        "in on eth1, out on eth0",
+        "in on eth1, where the route back to its source leads",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "routes", "way", "assumed"), [c[1:] for c in ROUTED], ids=[c[0] for c in ROUTED])
+def test_the_way_is_that_of_the_routing(
+    host: Machine, arguments: list[str], routes: dict[str, Routed], way: str, assumed: str
+) -> None:
+    """What is for the host, and the interfaces, as the kernel routes; what was assumed is said."""
+    host.routes = {_address(text): route for text, route in routes.items()}
+
+    first, _, *others = host.hostfwctl("explain", *arguments).out.splitlines()
+
+    assert first.endswith(f", {way}")
+    assert f"assumed    {assumed}" in others if assumed else not any(line.startswith("assumed") for line in others)
+
+
+def test_another_host_of_the_default_route_on_both_sides_is_asked_about(host: Machine) -> None:
+    """A question about two strangers is mostly one about another host."""
+    assert host.hostfwctl("explain", "10.0.0.1", "198.51.100.1:80").err.startswith("hostfwctl: neither SRC nor DST")
+
+
+def test_a_published_port_is_answered_for_its_target(host: Machine) -> None:
+    """With both destinations and the interface of the target; a rule with unknown conditions is told of."""
+    port = PublishedPort(Family.V4, TCP.number, 5432, 0xAC110002, 5432, "ip nat", out_interface="eth1")
+    host.services = HostServices(published=(port,))
+    question = ("explain", "10.0.0.1", "192.0.2.1:5432", "--in", "eth0")
+
+    out = host.hostfwctl(*question).out
+    assert out.startswith(
+        "allowed    TCP 10.0.0.1:49152 -> 172.17.0.2:5432, sent to 192.0.2.1:5432, in on eth0, out on eth1\n"
+    )
+    assert "assumed    translated to 172.17.0.2:5432 by the table ip nat" in out
+
+    host.services = HostServices(published=(replace(port, certain=False),))
+    out = host.hostfwctl(*question).out
+    assert out.startswith("denied     TCP 10.0.0.1:49152 -> 192.0.2.1:5432, in on eth0\n")
+    assert "not translated to 172.17.0.2:5432 by the table ip nat, which may happen" in out
 
 
 def test_ports_of_a_bond_are_not_asked_for(host: Machine) -> None:
@@ -375,6 +466,8 @@ def test_programs_get_the_whole_trace(host: Machine) -> None:
         "sourcePort": 49152,
         "destination": "192.0.2.1",
         "destinationPort": 22,
+        "originalDestination": None,
+        "originalDestinationPort": None,
         "icmpType": None,
         "icmpCode": None,
         "state": "new",
