@@ -48,7 +48,9 @@ hostfwctl apply -o json | jq -r .result""",
 Accept what `apply --confirm-within` put into force. It counts only in an ssh session
 that began afterwards: an established connection survives every change, so it proves
 nothing about the next one. The session is found through the processes above
-hostfwctl, also under sudo, but not within tmux or screen.
+hostfwctl, also under sudo, but not within tmux or screen. It has to come from
+another host, over an interface that a HostEndpoint governs: neither over lo, as a
+port that an old session forwards does, nor through a tunnel.
 
 On a console, or if you know that new connections can be made, use --console.
 

@@ -1,17 +1,37 @@
-"""Whether who confirms has reached the host through a connection that the new generation let in.
+"""Proof that the host can be reached: a connection that the new generation let in as a new one, from somewhere else.
 
 An established connection passes every generation, so only one that was made after the switch proves anything. It is
 found by its socket: that of the ssh server above the process that asks, held against the sockets noted at the switch.
+Nor does one prove anything that met no policy: what a host says to itself, or through an old connection to itself,
+comes in over lo, and what comes out of a tunnel shows nothing of the packets that carry the tunnel.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from hostfw.engine.lockout import decided_by
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
-from hostfw.model.evidence import SSH_SERVERS
+from hostfw.model.evidence import SSH_SERVERS, Session
+from hostfw.model.facts import HostFacts
+from hostfw.model.loopback import LOOPBACK
+from hostfw.model.packet import Packet
+from hostfw.model.plan import Plan
+from hostfw.model.values import TCP, address_text, host_cidr
+from hostfw.policy.explain import explain
 
 _ON_PURPOSE = "`hostfwctl confirm --console` confirms nevertheless"
+_FROM_OUTSIDE = (
+    "run it in an ssh connection that comes straight from another host, over an interface that policy governs; "
+    f"if you know that one can be made, {_ON_PURPOSE}"
+)
+_TUNNELS = frozenset(
+    {
+        *("tun", "wireguard", "ovpn", "ipip", "ip6tnl", "sit", "gre", "gretap", "ip6gre", "ip6gretap", "erspan"),
+        *("ip6erspan", "vti", "vti6", "xfrm", "vxlan", "geneve", "gtp", "bareudp", "fou", "amt"),
+    }
+)
+"""IFLA_INFO_KIND of what comes packed into other packets."""
 _ELSEWHERE = f"run it in a new ssh connection, outside of tmux and screen; on a console {_ON_PURPOSE}"
 
 
@@ -37,7 +57,7 @@ def objection(
             f"if it was made after the change, {_ON_PURPOSE}",
         )
     cookies = {socket.inode: socket.cookie for socket in sockets}
-    servers = [ancestor for ancestor in ancestors if ancestor.name in SSH_SERVERS]
+    servers = _servers(ancestors)
     for server in servers:
         if server.sockets is None:
             return Objection(f"the connection of {server.name} (pid {server.pid}) cannot be looked at", _ELSEWHERE)
@@ -53,3 +73,57 @@ def objection(
     if servers:
         return Objection("the ssh server above this process holds no TCP connection in this network", _ELSEWHERE)
     return Objection("this is no ssh session, so that nothing shows that the host can still be reached", _ELSEWHERE)
+
+
+def proving_sockets(ancestors: Iterable[Ancestor], sockets: Iterable[TcpSocket]) -> frozenset[int]:
+    """The inodes of the sockets that a confirmation relies on: those of the nearest ssh server with any connection."""
+    connected = {socket.inode for socket in sockets}
+    held = (server.sockets & connected for server in _servers(ancestors) if server.sockets is not None)
+    return frozenset(next((some for some in held if some), ()))
+
+
+def unproven(sessions: Collection[Session], plan: Plan, facts: HostFacts) -> Objection | None:
+    """What speaks against connections as a proof; None if a plan has judged each as a new one, and let it in."""
+    if not sessions:
+        return Objection("it cannot be told how the ssh connection of this process came in", _FROM_OUTSIDE)
+    found = (_doubt(session, plan, facts) for session in sessions)
+    doubt = next((doubt for doubt in found if doubt), None)
+    return None if doubt is None else Objection(doubt, _FROM_OUTSIDE)
+
+
+def _doubt(session: Session, plan: Plan, facts: HostFacts) -> str:
+    """Why a connection proves nothing, or nothing if it does."""
+    peer, interface = address_text(session.family, session.peer), session.interface
+    own = host_cidr(session.family, session.peer)
+    if interface == LOOPBACK or any(own in one.addresses for one in facts.interfaces):
+        return f"this ssh connection comes from the host itself ({peer}), so that no policy has judged it"
+    if not interface:
+        return f"there is no route to {peer}, so that it cannot be told how this ssh connection came in"
+    known = facts.interface(interface)
+    if known is not None and known.kind in _TUNNELS:
+        return (
+            f"this ssh connection comes through {interface}, a tunnel ({known.kind}), "
+            "and the packets that carry it may have been let in before the change"
+        )
+    if plan.wildcard is None and all(binding.interface != interface for binding in plan.bindings):
+        return f"this ssh connection comes over {interface}, which no HostEndpoint governs"
+    judged = explain(
+        plan,
+        Packet(
+            session.family,
+            TCP.number,
+            session.peer,
+            session.local,
+            session.peer_port,
+            session.local_port,
+            in_interface=interface,
+        ),
+    )
+    if judged.allowed:
+        return ""
+    why = decided_by(plan, judged.decided_by)
+    return f"another ssh connection like this one from {peer} on {interface} is denied: {why}"
+
+
+def _servers(ancestors: Iterable[Ancestor]) -> list[Ancestor]:
+    return [ancestor for ancestor in ancestors if ancestor.name in SSH_SERVERS and ancestor.trusted]

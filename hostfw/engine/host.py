@@ -1,6 +1,6 @@
 """The outside world as the engine sees it: every effect is one of these, and tests hand in their own."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,7 +29,7 @@ from hostfw.host.processes import Ancestor
 from hostfw.host.routing import Routed
 from hostfw.host.sockets import TcpSocket
 from hostfw.host.tables import KernelTables, Names
-from hostfw.model.evidence import Evidence
+from hostfw.model.evidence import Evidence, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import Family
@@ -70,6 +70,12 @@ def _published() -> tuple[PublishedPort, ...]:
     return read_published()
 
 
+def _sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
+    from hostfw.host.evidence import sessions_of
+
+    return sessions_of(inodes)
+
+
 def _nftables(keep_open: Sequence[int]) -> Nftables:
     return NftablesWorker(keep_open=keep_open)
 
@@ -97,7 +103,8 @@ class Host:
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
     `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
-    `evidence` what can be seen of what the host lives by, and `services` what it offers to others.
+    `sessions_of` the connections that sockets of an ssh server are, `evidence` what can be seen of what the host
+    lives by, and `services` what it offers to others.
     `published` are the ports that other programs' tables translate, `routed` is what routing makes of an address, and
     `forwards` whether what comes in on an interface is forwarded. `announce`
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
@@ -115,6 +122,7 @@ class Host:
     boot_id: Callable[[], str] = pending.boot_id
     read_tcp_sockets: Callable[[], tuple[TcpSocket, ...]] = sockets.read_tcp_sockets
     ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors
+    sessions_of: Callable[[Collection[int]], tuple[Session, ...]] = _sessions_of
     evidence: Callable[[], Evidence] = _evidence
     services: Callable[[], HostServices] = _services
     published: Callable[[], tuple[PublishedPort, ...]] = _published

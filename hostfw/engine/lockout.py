@@ -127,10 +127,11 @@ def _reply(packet: Packet, state: ConntrackState) -> Packet:
 
 
 def _loss(plan: Plan, flow: Flow, packet: Packet, step: Step) -> Loss:
-    return Loss(flow.kind, flow.what, _decided_by(plan, step), _command(packet), _hint(flow.kind, packet, step))
+    return Loss(flow.kind, flow.what, decided_by(plan, step), _command(packet), _hint(flow.kind, packet, step))
 
 
-def _decided_by(plan: Plan, step: Step) -> str:
+def decided_by(plan: Plan, step: Step) -> str:
+    """What denies a packet, in words: the rule with its file and line, or what else did."""
     if step.rule is not None:
         name = f"{step.tier}/{step.policy}" if step.tier else f"profile {step.policy}"
         return f"rule {step.rule.index} ({step.action}) of {name} denies it ({step.position.file_line})"

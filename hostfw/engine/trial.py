@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from hostfw.engine.acceptance import accepted_of
-from hostfw.engine.confirm import objection
+from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Host
+from hostfw.engine.inspection import inspect
 from hostfw.engine.installed import drift
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
 from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle
@@ -34,7 +35,10 @@ from hostfw.host.state import (
     store_generation,
 )
 from hostfw.host.stored import StateError
+from hostfw.model.facts import HostFacts
+from hostfw.model.plan import Plan
 from hostfw.nft.change import Change
+from hostfw.policy.resolve import resolve
 
 
 @dataclass(slots=True)
@@ -226,8 +230,24 @@ def _unknown(writer: Writer, pending: Pending) -> Failed | None:
 def _objection(writer: Writer, pending: Pending) -> Failed | None:
     armed = load_armed(writer.directories.run)
     noted = armed.cookies if armed is not None and armed.token == pending.token else None
-    found = objection(writer.host.ancestors(), writer.host.read_tcp_sockets(), noted)
+    ancestors, sockets = writer.host.ancestors(), writer.host.read_tcp_sockets()
+    found = objection(ancestors, sockets, noted)
+    if found is None:
+        plan, facts = _plan_of(writer, pending)
+        found = unproven(writer.host.sessions_of(proving_sockets(ancestors, sockets)), plan, facts)
     return None if found is None else Failed(found.message, found.hint, in_force=_fate(writer, pending))
+
+
+def _plan_of(writer: Writer, pending: Pending) -> tuple[Plan, HostFacts]:
+    """What is on trial, on the host as it is now. Raises HostError."""
+    stored, problems = load_generation(writer.directories.state, pending.number)
+    if stored is None:
+        raise HostError(f"what is to be confirmed cannot be read: {problems[0].position.path}: {problems[0].message}")
+    memory = writer.memory
+    inspected = inspect(stored.configuration, memory=memory.inspection if memory else None)
+    facts = writer.host.observe(inspected.settings.node)
+    plan, _ = resolve(inspected.resources, inspected.settings, facts)
+    return plan, facts
 
 
 def _fate(writer: Writer, pending: Pending) -> str:

@@ -4,17 +4,17 @@
 ports with `collect_by_ports`.
 """
 
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from hostfw.host import needs, processes, sockets
-from hostfw.host.processes import PROC, Ancestor
+from hostfw.host.processes import PROC
 from hostfw.host.sockets import TcpEnd
+from hostfw.host.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.systemd import systemctl
-from hostfw.model.evidence import SSH_SERVERS, Evidence, Listener, Session
+from hostfw.model.evidence import Evidence, Listener, Session
+from hostfw.model.values import address_text
 
 SSH_PORT = 22
 
@@ -23,37 +23,53 @@ _STREAM = re.compile(r":(\d+) \(Stream\)")
 _SYSTEMD = "systemd"
 
 
-class Served(NamedTuple):
-    """An ssh server: its name and the inodes of its sockets."""
-
-    name: str
-    sockets: frozenset[int]
-
-
 def collect(proc: Path = PROC) -> Evidence:
     """What the host lives by, as far as this process may see. Raises HostError."""
     ends = sockets.read_tcp_ends()
-    servers, seen = _ssh_servers(proc)
+    servers, seen = read_ssh_servers(proc)
     if not seen:
-        return _evidence(*_by_ports(ends, {SSH_PORT}), sees_processes=False)
+        return collect_by_ports()
     connected = frozenset(end.inode for end in ends if end.peer is not None)
-    # A session that forwards ports listens too; the server itself holds no connection.
-    waiting = {inode: server.name for server in servers if not server.sockets & connected for inode in server.sockets}
+    mine = connections_of_caller(processes.ancestors(), connected)
+    held = mine.union(*(server.sockets & connected for server in servers if server.logged_in))
+    # A session that forwards ports listens too.
+    forwards = frozenset(inode for server in servers if server.serves_one for inode in server.sockets)
+    waiting = {inode: server.name for server in servers for inode in server.sockets - forwards}
     waiting |= dict.fromkeys(_activated(ends, proc), "sshd")
-    held = frozenset(inode for server in servers for inode in server.sockets)
-    mine = _own(processes.ancestors(), connected)
-    # The ports of ssh are those that its servers listen on, and those of their sessions that somebody listens on.
-    taken = {end.local_port for end in ends if end.peer is None}
-    ports = {end.local_port for end in ends if end.peer is None and end.inode in waiting}
-    ports |= {end.local_port for end in ends if end.peer is not None and end.inode in held} & taken
-    sessions = (end for end in ends if end.peer is not None and end.local_port in ports)
+    # A session holds what it forwards as well: its own connection is at a port that somebody else listens on.
+    ports = {end.local_port for end in ends if end.peer is None and end.inode not in forwards}
+    sessions = [end for end in ends if end.peer is not None and end.inode in held and end.local_port in ports]
     listeners = (_listener(end, waiting[end.inode]) for end in ends if end.peer is None and end.inode in waiting)
     return _evidence((_session(end, own=end.inode in mine) for end in sessions), listeners, sees_processes=True)
 
 
 def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Evidence:
-    """The same without a look at any process: ssh is whatever is at its ports. Raises HostError."""
-    return _evidence(*_by_ports(sockets.read_tcp_ends(), ssh_ports), sees_processes=False)
+    """The same without a look at the sockets of any process: a server is whatever listens at these ports.
+
+    A session is a connection to one of them from where somebody is logged in. Raises HostError.
+    """
+    at_ports = [end for end in sockets.read_tcp_ends() if end.local_port in ssh_ports]
+    taken = {end.local_port for end in at_ports if end.peer is None}
+    logged_in = remote_hosts()
+    sessions = (
+        _session(end, own=False)
+        for end in at_ports
+        if end.peer is not None and end.local_port in taken and address_text(end.family, end.peer) in logged_in
+    )
+    listeners = (_listener(end, "the ssh server") for end in at_ports if end.peer is None)
+    return _evidence(sessions, listeners, sees_processes=False)
+
+
+def sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
+    """The connections that these sockets of an ssh server are. Raises HostError.
+
+    What the session forwards is left out where it can be told: its own connection is at a port that others listen on.
+    """
+    ends = sockets.read_tcp_ends()
+    taken = {end.local_port for end in ends if end.peer is None and end.inode not in inodes}
+    held = [end for end in ends if end.peer is not None and end.inode in inodes]
+    own = [end for end in held if end.local_port in taken] or held
+    return tuple(sorted((_session(end, own=True) for end in own), key=_session_order))
 
 
 def _evidence(sessions: Iterable[Session], listeners: Iterable[Listener], *, sees_processes: bool) -> Evidence:
@@ -67,13 +83,6 @@ def _evidence(sessions: Iterable[Session], listeners: Iterable[Listener], *, see
     )
 
 
-def _by_ports(ends: Iterable[TcpEnd], ports: Collection[int]) -> tuple[list[Session], list[Listener]]:
-    at_ports = [end for end in ends if end.local_port in ports]
-    taken = {end.local_port for end in at_ports if end.peer is None}
-    sessions = [_session(end, own=False) for end in at_ports if end.peer is not None and end.local_port in taken]
-    return sessions, [_listener(end, "the ssh server") for end in at_ports if end.peer is None]
-
-
 def _session(end: TcpEnd, *, own: bool) -> Session:
     peer = end.peer or 0
     way = None if end.interface else needs.route_to(end.family, peer, end.local)
@@ -83,28 +92,6 @@ def _session(end: TcpEnd, *, own: bool) -> Session:
 
 def _listener(end: TcpEnd, server: str) -> Listener:
     return Listener(end.family, end.local_port, end.local or None, server)
-
-
-def _ssh_servers(proc: Path) -> tuple[list[Served], bool]:
-    """The processes that serve ssh, and whether each could be looked at."""
-    found = [process for process in _processes(proc) if process.name in SSH_SERVERS]
-    served = [Served(process.name, process.sockets) for process in found if process.sockets is not None]
-    return served, len(served) == len(found)
-
-
-def _processes(proc: Path) -> Iterator[Ancestor]:
-    with os.scandir(proc) as entries:
-        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
-    for pid in pids:
-        found = processes.process(pid, SSH_SERVERS, proc)
-        if found is not None:
-            yield found
-
-
-def _own(ancestors: Iterable[Ancestor], connected: frozenset[int]) -> frozenset[int]:
-    """The connections of the nearest ssh server above this process that has any."""
-    servers = (ancestor.sockets or frozenset() for ancestor in ancestors if ancestor.name in SSH_SERVERS)
-    return next((held & connected for held in servers if held & connected), frozenset())
 
 
 def _activated(ends: Iterable[TcpEnd], proc: Path) -> frozenset[int]:

@@ -3,10 +3,12 @@
 import json
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from hostfw.engine.generation import Generation, build
 from hostfw.engine.inspection import inspect
@@ -24,6 +26,8 @@ from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process
 SERVER = """\
 import ctypes, os, socket, subprocess, sys
 name, address, port, *command = sys.argv[1:]
+nobody = name.endswith("-before-login")
+name = name.removesuffix("-before-login")
 ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 server = socket.create_server((address, int(port)), family=family, dualstack_ipv6=address == "::")
@@ -32,6 +36,9 @@ while True:
     connection, _ = server.accept()
     if os.fork() == 0:
         server.close()
+        if not nobody:
+            open("/proc/self/loginuid", "w").write("0")
+        connection.sendall(b"+")
         forwarded = socket.create_server(("127.0.0.1", 0))
         while connection.recv(100):
             done = subprocess.run(command, capture_output=True, text=True)
@@ -39,7 +46,10 @@ while True:
         os._exit(0)
     connection.close()
 """
-"""An ssh server as far as processes and sockets go: a session forwards a port and runs a command when it is told to."""
+"""An ssh server as far as processes and sockets go: a session forwards a port and runs a command when it is told to.
+
+Whoever connects is logged in, as pam_loginuid has it, unless the name says otherwise.
+"""
 
 SEE = """\
 import json
@@ -66,9 +76,11 @@ spec:
 
 
 @contextmanager
-def ssh_server(host: Namespace, name: str, address: str, port: int) -> Iterator[None]:
+def ssh_server(
+    host: Namespace, name: str, address: str, port: int, python: Sequence[str] = (sys.executable,)
+) -> Iterator[None]:
     """A program of that name that takes connections at an address and port, each in a process of its own."""
-    command = [sys.executable, "-c", SERVER, name, address, str(port), sys.executable, "-c", SEE]
+    command = [*python, "-c", SERVER, name, address, str(port), sys.executable, "-c", SEE]
     with process(host, command, environment=environment()) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "ready\n"
@@ -82,6 +94,7 @@ def session(peer: Namespace, address: str, port: int) -> Iterator[socket.socket]
     with open_socket(peer, family, socket.SOCK_STREAM) as connection:
         connection.settimeout(20)
         connection.connect((address, port))
+        assert connection.recv(1) == b"+"
         yield connection
 
 
@@ -140,20 +153,60 @@ def test_sessions_and_servers_are_told_by_the_processes_that_hold_them(lab: Lab)
     assert seen["sees_processes"] is True
 
 
-def test_without_processes_ssh_is_what_is_at_its_ports(lab: Lab) -> None:
-    """As the sandboxed daemon sees it; nothing is its own."""
+def test_who_has_not_logged_in_has_no_session(lab: Lab) -> None:
+    """A connection to the port is all that anybody may have; the server is there nevertheless."""
+    host, peer = lab["host"], lab["peer"]
+    with ssh_server(host, "sshd-before-login", "::", 22), session(peer, "192.0.2.1", 22), inside(host):
+        evidence = collect()
+
+    assert evidence.sessions == ()
+    assert evidence.listeners == (Listener(Family.V4, 22), Listener(Family.V6, 22))
+
+
+def test_who_runs_the_command_is_logged_in(lab: Lab) -> None:
+    """However the server tells it, or does not."""
+    with (
+        ssh_server(lab["host"], "sshd-before-login", "::", 22),
+        session(lab["peer"], "192.0.2.1", 22) as mine,
+        session(lab["peer"], "2001:db8::1", 22),
+    ):
+        seen = seen_from(mine)
+
+    assert [(found["own"], found["family"]) for found in seen["sessions"]] == [(True, 4)]
+
+
+def test_a_name_is_that_of_root_alone(lab: Lab) -> None:
+    """A user may call a program as they like: it serves no ssh, and nobody is logged in over it."""
+    host, peer = lab["host"], lab["peer"]
+    as_user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3")
+    with (
+        ssh_server(host, "sshd-before-login", "::", 8080, python=as_user),
+        session(peer, "192.0.2.1", 8080),
+        inside(host),
+    ):
+        evidence = collect()
+
+    assert (evidence.sessions, evidence.listeners) == ((), ())
+    assert evidence.sees_processes
+
+
+def test_without_processes_a_server_is_what_is_at_its_ports(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the sandboxed daemon sees it: a session is from where systemd-logind says that somebody is logged in."""
     host, peer = lab["host"], lab["peer"]
     with ssh_server(host, "sshd", "::", 22), session(peer, "192.0.2.1", 22), inside(host):
-        evidence = collect_by_ports({22, 2222})
+        nobody = collect_by_ports({22, 2222})
+        monkeypatch.setattr("hostfw.host.evidence.remote_hosts", lambda: frozenset({"192.0.2.2"}))
+        somebody = collect_by_ports({22, 2222})
 
-    assert [(found.family, found.peer, found.own) for found in evidence.sessions] == [
+    assert nobody.sessions == ()
+    assert [(found.family, found.peer, found.own) for found in somebody.sessions] == [
         (Family.V4, value("192.0.2.2"), False)
     ]
-    assert evidence.listeners == (
+    assert nobody.listeners == (
         Listener(Family.V4, 22, None, "the ssh server"),
         Listener(Family.V6, 22, None, "the ssh server"),
     )
-    assert not evidence.sees_processes
+    assert not nobody.sees_processes
 
 
 def test_gateways_are_those_of_the_default_routes(routed_lab: Lab) -> None:

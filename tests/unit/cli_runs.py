@@ -1,7 +1,7 @@
 """hostfwctl without a process of its own, on a host and a kernel in memory."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,16 @@ from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
 from hostfw.host.routing import Routed
 from hostfw.host.sockets import TcpSocket
-from hostfw.model.evidence import Evidence
+from hostfw.model.evidence import Evidence, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices
 from hostfw.model.values import Family
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
+
+NEIGHBOURS = Session(Family.V4, 0xCB007109, 0, 0xC0000201, 22, "eth0", own=True)
+"""A connection of ssh from a neighbour, 203.0.113.9."""
 
 
 class Ran(NamedTuple):
@@ -113,9 +116,14 @@ class Machine:
             routed=lambda family, address: self.routes.get((family, address)),
             forwards=lambda _family, _interface: True,
             read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
+            sessions_of=self.sessions_of,
             conntrack=self.conntrack,
             wait=self.clock.wait,
         )
+
+    def sessions_of(self, inodes: Collection[int]) -> tuple[Session, ...]:
+        """A connection of ssh for each of the sockets, all from one neighbour."""
+        return tuple(replace(NEIGHBOURS, peer_port=40_000 + inode) for inode in inodes)
 
     def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:
         """Note what is to run, and when; `armed` has it until it is disarmed."""

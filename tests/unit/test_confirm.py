@@ -1,10 +1,17 @@
-"""Whether a confirmation comes through a connection that is newer than the switch."""
+"""A confirmation counts only through a connection that is newer than the switch, and that policy let in."""
 
 import pytest
 
-from hostfw.engine.confirm import objection
+from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
+from hostfw.model.evidence import Session
+from hostfw.model.plan import Plan
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources
+from hostfw.model.settings import Failsafe, Settings
+from hostfw.model.values import TCP, Action
+from hostfw.policy.resolve import resolve
+from tests.unit.policy_builders import LO, facts, gnp, hep, link, net, rule, side
 
 SHELL = Ancestor(90, "bash", frozenset({7}))
 SUDO = Ancestor(95, "sudo", frozenset({8}))
@@ -61,3 +68,86 @@ def test_only_a_newer_connection_counts(
         assert found is not None
         assert found.message.startswith(expected)
         assert "`hostfwctl confirm --console` confirms nevertheless" in found.hint
+
+
+PEER, HERE, AWAY = "203.0.113.9", "192.0.2.1", "198.51.100.1"
+FACTS = facts(
+    LO,
+    link("eth0", HERE, "2001:db8::1"),
+    link("eth1", AWAY),
+    link("wg0", "10.9.0.1", kind="wireguard"),
+    link("tun0", kind="tun"),
+)
+CLOSED = Settings(failsafe=Failsafe((), ()))
+SSH = gnp("ssh", ingress=(rule(Action.ALLOW, TCP, source=side((f"{PEER}/32",)), destination=side(ports=(22,))),))
+
+
+def planned(*endpoints: HostEndpoint, policy: GlobalNetworkPolicy = SSH) -> Plan:
+    """A plan without failsafes."""
+    plan, _ = resolve(Resources(policies=(policy,), endpoints=endpoints), CLOSED, FACTS)
+    return plan
+
+
+def came(peer: str, interface: str = "eth0") -> Session:
+    """A connection to port 22."""
+    cidr = net(peer)
+    return Session(cidr.family, cidr.address, 40000, net(HERE).address, 22, interface, own=True)
+
+
+ONE, ALL = (hep("web", "eth0"),), (hep("web", "*"),)
+PROOFS = [
+    ("let in by a rule", ONE, (came(PEER),), None),
+    ("let in by a rule of the wildcard", ALL, (came(PEER, "eth1"),), None),
+    ("over lo", ALL, (came("127.0.0.1", "lo"),), "this ssh connection comes from the host itself (127.0.0.1)"),
+    ("over lo of IPv6", ONE, (came("::1", "lo"),), "this ssh connection comes from the host itself (::1)"),
+    ("from an address of its own", ONE, (came(HERE, "lo"),), "this ssh connection comes from the host itself"),
+    ("from one at another interface", ALL, (came(AWAY, "eth1"),), "this ssh connection comes from the host itself"),
+    ("through WireGuard", ALL, (came(PEER, "wg0"),), "this ssh connection comes through wg0, a tunnel (wireguard)"),
+    ("through a VPN", ALL, (came(PEER, "tun0"),), "this ssh connection comes through tun0, a tunnel (tun)"),
+    ("over an interface that nobody governs", ONE, (came(PEER, "eth1"),), "this ssh connection comes over eth1, which"),
+    ("without a way back", ONE, (came(PEER, ""),), f"there is no route to {PEER}"),
+    (
+        "denied as a new one",
+        ONE,
+        (came("203.0.113.10"),),
+        "another ssh connection like this one from 203.0.113.10 on eth0 is denied: no ingress rule in tier default",
+    ),
+    (
+        "one of two over lo",
+        ONE,
+        (came(PEER), came("127.0.0.1", "lo")),
+        "this ssh connection comes from the host itself",
+    ),
+    ("unknown", ONE, (), "it cannot be told how the ssh connection of this process came in"),
+]
+
+
+@pytest.mark.parametrize(("endpoints", "sessions", "expected"), [c[1:] for c in PROOFS], ids=[c[0] for c in PROOFS])
+def test_only_what_policy_has_judged_as_new_is_a_proof(
+    endpoints: tuple[HostEndpoint, ...], sessions: tuple[Session, ...], expected: str | None
+) -> None:
+    """From somewhere else, over an interface that is governed, and not packed into what was there before."""
+    found = unproven(sessions, planned(*endpoints), FACTS)
+
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.message.startswith(expected)
+        assert "`hostfwctl confirm --console` confirms nevertheless" in found.hint
+
+
+def test_the_proof_is_the_connection_of_the_nearest_server() -> None:
+    """One that has any, and whose name can be believed."""
+    fake = Ancestor(40, "sshd", frozenset({22}), trusted=False)
+
+    assert proving_sockets((SHELL, fake, LISTENER, sshd(20, 99), sshd(21)), SOCKETS) == {20}
+    assert proving_sockets((SHELL, fake), SOCKETS) == frozenset()
+
+
+def test_a_name_that_anybody_may_have_is_no_server() -> None:
+    """A user's program that is called sshd."""
+    found = objection((SHELL, Ancestor(40, "sshd", frozenset({21}), trusted=False)), SOCKETS, {100})
+
+    assert found is not None
+    assert found.message == _NO_SSH

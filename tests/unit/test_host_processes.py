@@ -7,15 +7,7 @@ import sys
 from pathlib import Path
 
 from hostfw.host.processes import Ancestor, ancestors
-
-
-def process(proc: Path, pid: int, name: str, parent: int, **descriptors: str) -> None:
-    """A process as /proc shows it, with what its descriptors lead to."""
-    folder = proc / str(pid)
-    (folder / "fd").mkdir(parents=True)
-    (folder / "stat").write_text(f"{pid} ({name}) S {parent} {pid} {pid} 0 -1 4194560 1 2 3\n")
-    for number, target in descriptors.items():
-        (folder / "fd" / number.removeprefix("fd")).symlink_to(target)
+from tests.unit.proc_builders import process
 
 
 def test_they_are_listed_nearest_first(tmp_path: Path) -> None:
