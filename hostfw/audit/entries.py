@@ -4,12 +4,12 @@ Whoever may write to the journal may write anything under our names, so nothing 
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 
 from hostfw.audit.events import EventAction, PacketEvent
 from hostfw.audit.headers import Headers, protocol_number, tcp_flags_of
 from hostfw.model.decisions import Reason
+from hostfw.model.moments import moment_of
 from hostfw.model.values import Direction, Family, parse_address
 
 
@@ -67,7 +67,4 @@ def _whole(texts: Mapping[str, str], name: str) -> int | None:
 
 
 def _moment(texts: Mapping[str, str], name: str) -> datetime | None:
-    with suppress(ValueError):
-        moment = datetime.fromisoformat(texts.get(f"HOSTFW_{name}", ""))
-        return moment if moment.tzinfo is not None else None
-    return None
+    return moment_of(texts.get(f"HOSTFW_{name}", ""))

@@ -102,7 +102,7 @@ def protocol_name(number: int) -> str:
 def protocol_number(text: str) -> int | None:
     """The protocol that `protocol_name` calls so; None for what it never says."""
     number = _PROTOCOL_NUMBERS.get(text)
-    if number is None and text.isascii() and text.isdigit() and int(text) < 1 << 8:
+    if number is None and text.isascii() and text.isdigit() and len(text) <= len("255") and int(text) < 1 << 8:
         return int(text)
     return number
 

@@ -52,14 +52,19 @@ def _with(sources: Sequence[Source], changed: Sequence[Source]) -> tuple[Source,
     return tuple(by_path.get(source.path, source) for source in sources)
 
 
+def _lines(text: str) -> list[str]:
+    """Lines as patch(1) and git count them: YAML knows more ends of lines."""
+    return [f"{line}\n" for line in text.split("\n")[:-1]] + ([last] if (last := text.rpartition("\n")[2]) else [])
+
+
 def _patch(sources: Sequence[Source], changed: Sequence[Source]) -> Iterator[str]:
     """A unified diff of what changes, with the paths as patch(1) and git want them."""
     before = {source.path: source.text for source in sources}
     for source in changed:
         path = source.path.lstrip("/")
         lines = unified_diff(
-            before[source.path].splitlines(keepends=True),
-            source.text.splitlines(keepends=True),
+            _lines(before[source.path]),
+            _lines(source.text),
             f"a/{path}",
             f"b/{path}",
             n=_CONTEXT_LINES,

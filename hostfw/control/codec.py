@@ -12,6 +12,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from hostfw.model.moments import moment_of
+
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _TYPE = "type"
@@ -87,7 +89,7 @@ def _decode_class(expected: type, data: Json, where: str) -> object:
         except ValueError:
             raise CodecError(f"{where}: {brief(repr(data))} is no {expected.__name__}") from None
     if issubclass(expected, datetime):
-        moment = _moment(data)
+        moment = moment_of(data) if isinstance(data, str) else None
         if moment is None:
             raise CodecError(f"{where}: {brief(repr(data))} is no moment")
         return moment
@@ -138,14 +140,6 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _moment(data: Json) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(data) if isinstance(data, str) else None
-    except ValueError:
-        return None
-    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 def _items(expected: object, data: Json, where: str) -> Iterable[object]:

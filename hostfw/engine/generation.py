@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from hostfw.compile.builder import DigestCollisionError
 from hostfw.compile.memory import Compiled
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan
+from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.render import Texts, render
@@ -75,12 +77,27 @@ def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None
     problems = in_order((*inspected.problems, *found))
     if errors(problems):
         return Refused(problems)
-    ruleset = compile_plan(plan, memory=memory.compiled if memory else None)
+    try:
+        ruleset = compile_plan(plan, memory=memory.compiled if memory else None)
+    except DigestCollisionError as error:
+        if memory is not None:
+            # What was laid out so far has the name for the wrong one, perhaps.
+            memory.compiled = Compiled()
+        return Refused(in_order((*problems, _collision(error))))
     script = render(ruleset, memory.texts if memory else None, BOOT_ELEMENTS)
     generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems)
     if memory is not None:
         memory.generation = generation
     return generation
+
+
+def _collision(error: DigestCollisionError) -> Problem:
+    return Problem(
+        Position("", 0, 0),
+        f"two parts of the ruleset come to the one name {error}, which is made of a digest",
+        "a name for each",
+        "change a rule of either: nobody meets this by accident",
+    )
 
 
 def script_id(script: str) -> str:

@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.files import sync_directory, write_atomically
-from hostfw.host.stored import load_json, load_text, saving, time_of, to_json
+from hostfw.host.stored import load_json, load_text, saving, to_json
+from hostfw.model.moments import moment_of
 
 _RECORD = "block.json"
 _BOOT_SCRIPT = "block.nft"
@@ -62,7 +63,7 @@ def load_block(state_dir: Path) -> BlockRecord | None:
             "kept": list(kept),
             "boot_id": str(boot_id),
             "script": str(script),
-        } if boot_script is not None and (when := time_of(at)) is not None:
+        } if boot_script is not None and (when := moment_of(at)) is not None:
             return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script)
         case _:
             return None

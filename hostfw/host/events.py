@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from hostfw.host.files import write_atomically
-from hostfw.host.stored import load_json, saving, time_of, to_json
+from hostfw.host.stored import load_json, saving, to_json
+from hostfw.model.moments import moment_of
 
 _EVENT = "event.json"
 
@@ -48,7 +49,7 @@ def load_event(state_dir: Path) -> Event | None:
     data, _ = load_json(state_dir / _EVENT)
     match data:
         case {"format": 1, "kind": str(kind), "at": str(at), "generation": str(generation), "reason": str(reason)} if (
-            kind in set(EventKind) and (when := time_of(at)) is not None
+            kind in set(EventKind) and (when := moment_of(at)) is not None
         ):
             return Event(EventKind(kind), when, generation, reason)
         case _:

@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.files import write_atomically
-from hostfw.host.stored import counts_of, garbage, load_json, saving, time_of, to_json_of_many
+from hostfw.host.stored import counts_of, garbage, load_json, saving, to_json_of_many
+from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Family
 
@@ -70,7 +71,7 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
             "chains": {"ip": dict(ip), "ip6": dict(ip6)},
             "counts": dict(),
             **more,
-        } if (when := time_of(applied_at)) is not None:
+        } if (when := moment_of(applied_at)) is not None:
             if namespace != _namespace():
                 return None, ()
             chains, saved = _named(ip, ip6), more.get("saved") is not False

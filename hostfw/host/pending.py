@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.files import sync_directory, write_atomically
-from hostfw.host.stored import garbage, load_json, saving, time_of, to_json
+from hostfw.host.stored import garbage, load_json, saving, to_json
+from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 
 _PENDING = "pending.json"
@@ -90,7 +91,7 @@ def load_pending(state_dir: Path) -> tuple[Pending | None, tuple[Problem, ...]]:
             "deadline": str(deadline),
             "deadline_monotonic_s": float() | int() as monotonic_s,
             "boot_id": str(boot_id),
-        } if (when := time_of(deadline)) is not None:
+        } if (when := moment_of(deadline)) is not None:
             return Pending(token, number, id_, previous, protected, when, float(monotonic_s), boot_id), ()
         case _:
             return None, (garbage(path),)

@@ -35,9 +35,9 @@ from hostfw.host.stored import (
     load_json,
     load_text,
     saving,
-    time_of,
     to_json,
 )
+from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import HISTORY_LIMIT
 from hostfw.model.sources import Configuration
@@ -205,7 +205,7 @@ def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
         return None, about_problems + source_problems
     match about:
         case {"format": 1, "id": str(id_), "applied_at": str(applied_at), "ruleset_sha256": str(digest)} if (
-            when := time_of(applied_at)
+            when := moment_of(applied_at)
         ) is not None:
             script, problems = _script(folder / _RULESET, digest)
             limit = _history_limit(about)
@@ -224,7 +224,9 @@ def _script(path: Path, digest: str) -> tuple[str, tuple[Problem, ...]]:
 
 def _stored(number: int, about: object) -> Stored | None:
     match about:
-        case {"format": 1, "id": str(id_), "applied_at": str(applied_at)} if (when := time_of(applied_at)) is not None:
+        case {"format": 1, "id": str(id_), "applied_at": str(applied_at)} if (
+            when := moment_of(applied_at)
+        ) is not None:
             return Stored(number, id_, when, counts_of(about))
         case _:
             return None

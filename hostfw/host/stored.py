@@ -4,7 +4,6 @@ import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.errors import HostError
@@ -75,15 +74,6 @@ def to_json(**fields: object) -> bytes:
 def to_json_of_many(**fields: object) -> bytes:
     """The same on one line: what is long is not read by people, and is written four times as fast."""
     return json.dumps({"format": FORMAT, **fields}).encode() + b"\n"
-
-
-def time_of(text: str) -> datetime | None:
-    """A moment as `datetime.isoformat` writes it, or None if it is none or has no time zone."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
 
 
 def is_text(text: str) -> bool:

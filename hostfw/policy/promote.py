@@ -1,23 +1,23 @@
-"""Promotion: the change of files that enforces a staged policy, line by line as a person would make it.
+"""Promotion: the change of files that enforces a staged policy, as a person would make it.
 
-Nothing else of a file is touched, neither comments nor layout. A staged policy of the name of an enforced one takes its
-place; one that proposes a deletion goes together with it.
+Nothing else of a file is touched, neither comments nor layout: edits are of the very characters that libyaml says a
+value or a document takes up. A staged policy of the name of an enforced one takes its place; one that proposes a
+deletion goes together with it. What comes out is read again, and must say that and nothing else.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import yaml
 
 from hostfw.model.positions import Position
 from hostfw.model.resources import StagedAction
 from hostfw.model.sources import Source
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, documents, position
-from hostfw.policy.yaml_nodes import Sequence as NodeSequence
+from hostfw.policy.yaml_spans import Document, Spot, spots
 
 ENFORCED = "GlobalNetworkPolicy"
 STAGED = f"Staged{ENFORCED}"
-
-_ACTION = re.compile(r"stagedAction\s*:\s*[^,}\s]+\s*,?\s*")
+_ACTION = "stagedAction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,29 @@ class NotPromoted:
 
 @dataclass(frozen=True, slots=True)
 class _Manifest:
-    """A resource in its file: its own mapping, and of one in a list the kind that the list is of."""
+    """A resource in its file: its own mapping, its document, and of one in a list the kind that the list is of."""
 
     source: Source
-    body: Mapping
+    body: Spot
+    documents: list[Document]
+    number: int
     list_of: str | None = None
 
     @property
     def position(self) -> Position:
         """Where it begins."""
-        return position(self.source.path, self.body)
+        return Position(self.source.path, self.body.line + 1, self.body.column + 1)
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        return _text(self.body, "kind") or self.list_of or ""
+
+    @property
+    def name(self) -> str:
+        """The name that it has."""
+        metadata = self.body.value("metadata")
+        return _text(metadata, "name") if metadata is not None else ""
 
 
 def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPromoted:
@@ -48,10 +61,12 @@ def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPr
 
     The sources are those of a valid configuration in which there is one.
     """
-    found = [(_kind(m), m) for source in sources for m in _manifests(source) if _name(m.body) == name]
-    staged = next(m for kind, m in found if kind == STAGED)
-    enforced = next((m for kind, m in found if kind == ENFORCED), None)
-    action = _spec_text(staged, "stagedAction") or StagedAction.SET
+    manifests = [manifest for source in sources for manifest in _manifests(source)]
+    found = [manifest for manifest in manifests if manifest.name == name]
+    staged = next(manifest for manifest in found if manifest.kind == STAGED)
+    enforced = next((manifest for manifest in found if manifest.kind == ENFORCED), None)
+    spec = staged.body.value("spec")
+    action = (_text(spec, _ACTION) if spec is not None else "") or StagedAction.SET
     if action == StagedAction.IGNORE:
         return NotPromoted(staged.position, f'"{name}" has stagedAction: Ignore, which proposes nothing')
     gone = [m for m in (enforced, staged if action == StagedAction.DELETE else None) if m is not None]
@@ -65,99 +80,129 @@ def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPr
     edits = _Edits()
     for manifest in gone:
         edits.delete_document(manifest)
+    wanted = [(m.kind, m.name) for m in manifests if m not in gone and m is not staged]
     if action != StagedAction.DELETE:
         edits.enforce(staged)
-    return edits.sources()
+        wanted.append((ENFORCED, name))
+    changed = edits.sources()
+    by_path = {source.path: source for source in changed}
+    if not _says([by_path.get(source.path, source) for source in sources], wanted):
+        return NotPromoted(
+            staged.position,
+            f'"{name}" is written in a way that cannot be changed safely',
+            "write the enforced policy by hand, without anchors and aliases",
+        )
+    return changed
+
+
+def _says(sources: Sequence[Source], wanted: Sequence[tuple[str, str]]) -> bool:
+    """Whether files hold these resources and no others, and nothing of the staged one is left in the enforced one."""
+    try:
+        found = [manifest for source in sources for manifest in _manifests(source)]
+    except yaml.YAMLError:
+        return False
+    specs = (manifest.body.value("spec") for manifest in found if manifest.kind == ENFORCED)
+    left = any(spec is not None and spec.value(_ACTION) is not None for spec in specs)
+    return not left and sorted((manifest.kind, manifest.name) for manifest in found) == sorted(wanted)
 
 
 class _Edits:
-    """Changes of lines, source by source."""
+    """Changes of characters, source by source: from where up to where, and what stands there then."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[str | None]] = {}
+        self._edits: dict[str, tuple[Source, list[tuple[int, int, str]]]] = {}
 
     def sources(self) -> tuple[Source, ...]:
         """The sources as they read then."""
-        return tuple(
-            Source(path, "".join(line for line in lines if line is not None)) for path, lines in self._lines.items()
-        )
+        changed: list[Source] = []
+        for source, edits in self._edits.values():
+            text = source.text
+            # From the end, so that what is still to be changed stays where it was.
+            for start, end, new in sorted(edits, reverse=True):
+                text = text[:start] + new + text[end:]
+            changed.append(Source(source.path, text))
+        return tuple(changed)
 
     def enforce(self, staged: _Manifest) -> None:
         """Name the other kind, and take out `stagedAction`, which that has not."""
-        spec = _value(staged.body, "spec")
-        keys = (key for key, _ in spec.pairs()) if isinstance(spec, Mapping) else iter(())
-        nodes = [node for node in (_value(staged.body, "kind"), *keys) if isinstance(node, Scalar)]
-        # From the end, so that what is still to be changed stays where it was.
-        for node in sorted(nodes, key=lambda node: (node.mark.line, node.mark.column), reverse=True):
-            if node.text == STAGED:
-                self._replace(staged.source, node, STAGED, ENFORCED)
-            elif node.text == "stagedAction":
-                self._drop_action(staged.source, node)
-
-    def _replace(self, source: Source, node: Node, old: str, new: str) -> None:
-        """Put one word for another where a node stands."""
-        lines = self._of(source)
-        line = lines[node.mark.line] or ""
-        lines[node.mark.line] = line[: node.mark.column] + line[node.mark.column :].replace(old, new, 1)
-
-    def _drop_action(self, source: Source, key: Node) -> None:
-        lines, number, column = self._of(source), key.mark.line, key.mark.column
-        line = lines[number] or ""
-        before, after = line[:column], _ACTION.sub("", line[column:], count=1)
-        if not before.strip() and not after.strip("\n"):
-            lines[number] = None
-        else:
-            lines[number] = (before.rstrip(" ,") if after.startswith("}") else before) + after
+        text = staged.source.text
+        kind, spec = staged.body.value("kind"), staged.body.value("spec")
+        if kind is not None:
+            raw = text[kind.start : kind.end]
+            # Between quotes, behind a tag, or written with escapes.
+            new = raw.replace(STAGED, ENFORCED, 1) if STAGED in raw else ENFORCED
+            self._add(staged.source, kind.start, kind.end, new)
+        if spec is not None:
+            for key, value in spec.pairs():
+                if key.text == _ACTION:
+                    self._add(staged.source, *_pair(text, key, value, is_flow=spec.is_flow), "")
 
     def delete_document(self, manifest: _Manifest) -> None:
         """Take a document out, with the comments around it and one of its separators."""
-        lines = self._of(manifest.source)
-        texts = [line or "" for line in lines]
-        first = manifest.body.mark.line
-        while first > 0 and not texts[first - 1].startswith("---"):
-            first -= 1
-        end = manifest.body.mark.line
-        while end < len(texts) and not texts[end].startswith(("---", "...")):
-            end += 1
-        if first > 0:
-            first -= 1
-        elif end < len(texts):
-            end += 1
-        lines[first:end] = [None] * (end - first)
+        text, documents, number = manifest.source.text, manifest.documents, manifest.number
+        document = documents[number]
+        following = documents[number + 1] if number + 1 < len(documents) else None
+        end, left = document.end, ""
+        if following is not None and text.startswith("%", following.start):
+            # Directives come behind the end of a document.
+            left = "...\n" if number else ""
+        elif following is not None and not document.explicit:
+            separator_end = _line_end(text, following.start)
+            if text[following.start : separator_end].strip() == "---":
+                end = separator_end
+        self._add(manifest.source, document.start, end, left)
 
-    def _of(self, source: Source) -> list[str | None]:
-        return self._lines.setdefault(source.path, list(source.text.splitlines(keepends=True)))
+    def _add(self, source: Source, start: int, end: int, new: str) -> None:
+        self._edits.setdefault(source.path, (source, []))[1].append((start, end, new))
+
+
+def _pair(text: str, key: Spot, value: Spot, *, is_flow: bool) -> tuple[int, int]:
+    """The characters that a key and its value take up, with the comma of a flow mapping; whole lines where possible."""
+    start = key.start
+    end = max(value.end, text.index(":", key.end) + 1)
+    line_start = text.rfind("\n", 0, start) + 1
+    if text[line_start:start].strip() == "?":
+        start = line_start + text[line_start:start].index("?")
+    if is_flow:
+        behind = _skip(text, end)
+        if text.startswith(",", behind):
+            end = _skip(text, behind + 1, " \t")
+        else:
+            before = len(text[:start].rstrip())
+            start = before - 1 if text[:before].endswith(",") else start
+    else:
+        end = _skip(text, end, " \t")
+    line_start, line_end = text.rfind("\n", 0, start) + 1, _line_end(text, end)
+    if not text[line_start:start].strip() and not text[end:line_end].strip():
+        return line_start, line_end
+    return start, end
+
+
+def _skip(text: str, at: int, blanks: str = " \t\r\n") -> int:
+    while at < len(text) and text[at] in blanks:
+        at += 1
+    return at
+
+
+def _line_end(text: str, at: int) -> int:
+    """Where the line after the one of a character begins."""
+    return text.find("\n", at) + 1 or len(text)
 
 
 def _manifests(source: Source) -> Iterator[_Manifest]:
     """The resources of a file, in lists too."""
-    for root in documents(source, []):
-        items = _value(root, "items") if isinstance(root, Mapping) else None
-        if isinstance(root, Mapping) and isinstance(items, NodeSequence):
-            kind = _text(root, "kind").removesuffix("List")
-            yield from (_Manifest(source, item, kind) for item in items.items if isinstance(item, Mapping))
-        elif isinstance(root, Mapping):
-            yield _Manifest(source, root)
+    documents = spots(source.text)
+    for number, document in enumerate(documents):
+        items = document.root.value("items")
+        if items is not None and items.text is None and not items.is_mapping:
+            kind = _text(document.root, "kind").removesuffix("List")
+            for item in items.items:
+                if item.is_mapping:
+                    yield _Manifest(source, item, documents, number, kind)
+        elif document.root.is_mapping:
+            yield _Manifest(source, document.root, documents, number)
 
 
-def _name(body: Mapping) -> str:
-    metadata = _value(body, "metadata")
-    return _text(metadata, "name") if isinstance(metadata, Mapping) else ""
-
-
-def _kind(manifest: _Manifest) -> str:
-    return _text(manifest.body, "kind") or manifest.list_of or ""
-
-
-def _spec_text(manifest: _Manifest, key: str) -> str:
-    spec = _value(manifest.body, "spec")
-    return _text(spec, key) if isinstance(spec, Mapping) else ""
-
-
-def _text(mapping: Mapping, key: str) -> str:
-    found = _value(mapping, key)
-    return found.text if isinstance(found, Scalar) else ""
-
-
-def _value(mapping: Mapping, key: str) -> Node | None:
-    return next((value for name, value in mapping.pairs() if isinstance(name, Scalar) and name.text == key), None)
+def _text(mapping: Spot, key: str) -> str:
+    found = mapping.value(key)
+    return (found.text or "") if found is not None else ""

@@ -67,6 +67,19 @@ def test_what_nft_refuses_has_failed(host: Machine) -> None:
     assert err.endswith("the ruleset in force is unchanged\n")
 
 
+def test_a_name_that_two_things_come_to_is_a_refusal(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are digests; whoever finds two contents of one is told, and nothing is changed."""
+    with monkeypatch.context() as patch:
+        patch.setattr("hostfw.compile.names.rules_digest", lambda *_: "0123456789abcdef")
+        host.write(web=WEB, uplink=UPLINK)
+        status, _, err = host.hostfwctl("apply")
+
+    assert status == 3
+    assert "two parts of the ruleset come to the one name " in err
+    assert err.endswith("nothing was changed\n")
+    assert host.hostfwctl("apply").status == 0
+
+
 def test_without_privileges_it_is_not_permitted(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only root may do is told apart from what failed."""
 

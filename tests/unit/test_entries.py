@@ -42,7 +42,10 @@ NOT_EVENTS: list[tuple[str, dict[str, object]]] = [
     ("a direction that there is not", {"HOSTFW_DIRECTION": "up"}),
     ("bytes that are no text", {"HOSTFW_REASON": b"\xff"}),
     ("a moment of no place", {"HOSTFW_FIRST": "2030-01-01T12:00:00"}),
+    ("a moment of nobody's", {"HOSTFW_FIRST": "0001-01-01T00:00:00+14:00"}),
+    ("a moment at the end", {"HOSTFW_LAST": "9999-12-31T23:59:59-14:00"}),
     ("no number", {"HOSTFW_COUNT": "many"}),
+    ("a long number", {"HOSTFW_COUNT": "9" * 5000}),
     ("none of them", {"HOSTFW_COUNT": "0"}),
 ]
 
@@ -53,6 +56,14 @@ def test_what_is_no_event_is_none(changes: dict[str, object]) -> None:
     entry = {**fields(event()), **changes} if len(changes) == 1 else changes
 
     assert event_of(entry) is None
+
+
+@pytest.mark.parametrize("name", sorted(fields(event())))
+def test_a_field_of_5000_digits_is_no_error(name: str) -> None:
+    """Whichever it is: Python refuses to read so many."""
+    for long in ("9" * 5000, "0" * 5000 + "6"):
+        found = event_of({**fields(event()), name: long})
+        assert found is None or fields(found)
 
 
 texts = st.one_of(st.text(max_size=20), st.sampled_from(["-1", "9" * 30, "SYN,SYN", "none", "::1", "1.2.3.4", "256"]))

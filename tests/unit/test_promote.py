@@ -105,7 +105,107 @@ PROMOTED: list[tuple[str, dict[str, str], dict[str, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), [case[1:] for case in PROMOTED], ids=[case[0] for case in PROMOTED])
+OTHER_FLOW = (
+    "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: third}, spec: {selector: all()}}\n"
+)
+TEXT = '\n  annotations: {note: "a\n    ---\n    b"}'
+FLOW_ENFORCED = (
+    "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: web}, spec: {selector: all()}}\n"
+)
+FLOW_STAGED = FLOW % "{selector: all()}"
+KEYS = ("'stagedAction':", '"stagedAction" :', '"staged\\x41ction":', "? stagedAction\n  :", "!!str stagedAction:")
+HARD: list[tuple[str, dict[str, str], dict[str, str]]] = [
+    (
+        "flow mappings behind their separators",
+        {"a": f"{OTHER}--- {FLOW_ENFORCED}--- {FLOW_STAGED}--- {OTHER_FLOW}"},
+        {"a": f"{OTHER}--- {FLOW_STAGED.replace('kind: Staged', 'kind: ')}--- {OTHER_FLOW}"},
+    ),
+    (
+        "a flow mapping behind the one that goes",
+        {"a": f"{ENFORCED}--- {FLOW_STAGED}"},
+        {"a": f"--- {FLOW_STAGED.replace('kind: Staged', 'kind: ')}"},
+    ),
+    (
+        "a first document with a separator",
+        {"a": f"---\n{ENFORCED}---\n{PLAIN}"},
+        {"a": f"---\n{PLAIN.replace('kind: Staged', 'kind: ')}"},
+    ),
+    (
+        "documents that end, and directives",
+        {"a": f"%YAML 1.1\n---\n{ENFORCED}...\n%YAML 1.1\n---\n{PLAIN}...\n%YAML 1.1\n---\n{OTHER}"},
+        {"a": f"%YAML 1.1\n---\n{PLAIN.replace('kind: Staged', 'kind: ')}...\n%YAML 1.1\n---\n{OTHER}"},
+    ),
+    *(
+        (
+            f"a key as {key.strip()}",
+            {"a": STAGED.replace("stagedAction: Set   # not yet", f"{key} Set")},
+            {"a": PLAIN.replace("kind: Staged", "kind: ")},
+        )
+        for key in (
+            "'stagedAction':",
+            '"stagedAction" :',
+            '"staged\\x41ction":',
+            "? stagedAction\n  :",
+            "!!str stagedAction:",
+        )
+    ),
+    (
+        "a quoted key in a line",
+        {"a": FLOW % "{'selector': all(), \"stagedAction\": 'Set' , 'order': 5}"},
+        {"a": (FLOW % "{'selector': all(), 'order': 5}").replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "lines in brackets",
+        {"a": FLOW % "{\n  stagedAction: Set,\n  selector: all()\n}"},
+        {"a": (FLOW % "{\n  selector: all()\n}").replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "an action that is left out",
+        {"a": STAGED.replace("stagedAction: Set   # not yet", "stagedAction:")},
+        {"a": PLAIN.replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "a kind that is quoted, with its key",
+        {"a": PLAIN.replace("kind: StagedGlobalNetworkPolicy", "'kind': 'StagedGlobalNetworkPolicy'")},
+        {"a": PLAIN.replace("kind: StagedGlobalNetworkPolicy", "'kind': 'GlobalNetworkPolicy'")},
+    ),
+    (
+        "a kind in escapes",
+        {"a": PLAIN.replace("kind: Staged", 'kind: "\\x53taged').replace("Policy\nmeta", 'Policy"\nmeta')},
+        {"a": PLAIN.replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "other ends of lines in a comment",
+        {"a": f"# one\u2028# two\x85# three\n{STAGED}"},
+        {
+            "a": "# one\u2028# two\x85# three\n"
+            + STAGED.replace("kind: Staged", "kind: ").replace("stagedAction: Set   # not yet", "# not yet")
+        },
+    ),
+    (
+        "an alias",
+        {
+            "a": PLAIN.replace(
+                "metadata:\n", "metadata:\n  annotations: {a: &kind StagedGlobalNetworkPolicy}\n"
+            ).replace("kind: StagedGlobalNetworkPolicy\n", "")
+            + "kind: *kind\n"
+        },
+        {
+            "a": PLAIN.replace(
+                "metadata:\n", "metadata:\n  annotations: {a: &kind StagedGlobalNetworkPolicy}\n"
+            ).replace("kind: StagedGlobalNetworkPolicy\n", "")
+            + "kind: GlobalNetworkPolicy\n"
+        },
+    ),
+    (
+        "three dashes in a text",
+        {"a": f"{PLAIN.replace('metadata:', 'metadata:' + TEXT)}---\n{ENFORCED}"},
+        {"a": PLAIN.replace("metadata:", "metadata:" + TEXT).replace("kind: Staged", "kind: ")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), [pytest.param(*case[1:], id=case[0]) for case in (*PROMOTED, *HARD)])
 def test_a_patch_enforces_it(host: Machine, before: dict[str, str], after: dict[str, str]) -> None:
     """Patch(1) applies it, and what comes out has the policy and is valid; nothing else of a file is touched."""
     host.write(**before)

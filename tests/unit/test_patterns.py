@@ -1,0 +1,87 @@
+"""Every pattern in linear time: on a megabyte of whatever is hardest for it, none takes long to say no."""
+
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Iterator
+from time import process_time
+
+import pytest
+
+import hostfw
+from hostfw.policy.schema import schema
+from hostfw.policy.settings import TEXTFILE
+
+MOST_S = 0.25
+LONG, FEW = 20_000, 22
+PIECES = ("a", "0", " ", "\t", "/", "a/", "/a", "-", "a-", ".", "a.", ",", "1,", "22, ", "a:", "0:", "[", "{", "'", '"')
+ENDS = ("", "!", "\n!", "\u2028", "x/", ".prom!", " }")
+
+
+def _names() -> list[str]:
+    """Our modules, but for those that a program runs or that need a host."""
+    found = pkgutil.walk_packages(hostfw.__path__, "hostfw.")
+    return [one.name for one in found if not one.name.endswith("__main__") and ".testing" not in one.name]
+
+
+def _patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
+    for name in _names():
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        for attribute, value in vars(module).items():
+            pattern = getattr(value, "pattern", value)
+            if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
+                yield f"{name}.{attribute}", pattern
+    for text in sorted(set(_in_schema(json.loads(json.dumps(schema()))))):
+        yield f"schema: {text[:60]}", re.compile(text)
+
+
+def _in_schema(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("pattern"), str):
+            yield value["pattern"]
+        for inner in value.values():
+            yield from _in_schema(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _in_schema(inner)
+
+
+PATTERNS = dict(_patterns())
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_says_no_soon(name: str) -> None:
+    """First few repeats, so that a pattern that takes exponential time fails rather than hangs; then many."""
+    pattern = PATTERNS[name]
+    for count in (FEW, LONG):
+        for piece in PIECES:
+            for end in ENDS:
+                text = f"{piece * count}{end}"
+                before = process_time()
+                pattern.match(text)
+                took_s = process_time() - before
+                assert took_s < MOST_S, (piece, end, count, took_s)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/run/hostfw/hostfw.prom", True),
+        ("/a.prom", True),
+        ("/a/b/c.prom", True),
+        ("/a//b.prom", True),
+        ("a.prom", False),
+        ("//a.prom", False),
+        ("/.prom", False),
+        ("/a.prom ", False),
+        ("/a b.prom", False),
+        ("/a.txt", False),
+    ],
+)
+def test_a_textfile_is_an_absolute_path_of_that_ending(path: str, *, expected: bool) -> None:
+    """As before it was quick."""
+    assert (TEXTFILE.match(path) is not None) == expected
