@@ -21,7 +21,6 @@ from hostfw.nft.objects import (
     Notrack,
     Return,
     Rule,
-    SetMark,
     Statement,
     Verdict,
     Vmap,
@@ -76,34 +75,52 @@ class Dispatch:
 
     def forward(self, direction: Direction) -> list[Rule]:
         """What forwarded packets meet on their way in or out; nothing where no policy applies to them."""
-        return self._class(direction, f"forward-{direction.short}", self._programs.forward, (Return(),))
+        return self._class(direction, f"forward-{direction.short}", self._programs.forward, (Accept(),))
 
-    def untracked(self, direction: Direction) -> list[Rule]:
-        """What every packet meets before connection tracking; nothing where no policy is doNotTrack."""
-        allow = (Notrack(), SetMark(self._plan.settings.marks.accepted), Accept())
-        return self._early(direction, f"untracked-{direction.short}", self._programs_that_drop.untracked, allow)
+    def untracked(self, direction: Direction, *, again: bool = False) -> list[Rule]:
+        """What every packet meets before connection tracking; nothing where no policy is doNotTrack.
 
-    def pre_dnat(self) -> list[Rule]:
-        """What new packets meet before destination NAT; nothing where no policy is preDNAT."""
-        allow = (SetMark(self._plan.settings.marks.accepted), Accept())
-        return self._early(Direction.INGRESS, "pre-dnat", self._programs_that_drop.pre_dnat, allow)
+        At the hooks after it a packet that is not tracked meets it `again`: what is allowed there skips them.
+        """
+        allow = (Accept(),) if again else (Notrack(), Accept())
+        purpose = f"untracked-{direction.short}"
+        return self._early(direction, purpose, self._programs_that_drop.untracked, allow, again=again)
+
+    def pre_dnat(self, allow: tuple[Statement, ...], *, again: bool = False) -> list[Rule]:
+        """What new packets meet before destination NAT; nothing where no policy is preDNAT. `again` as in untracked."""
+        return self._early(Direction.INGRESS, "pre-dnat", self._programs_that_drop.pre_dnat, allow, again=again)
 
     def _early(
-        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+        self,
+        direction: Direction,
+        purpose: str,
+        program_of: ProgramOf,
+        allow: tuple[Statement, ...],
+        *,
+        again: bool,
     ) -> list[Rule]:
         """A class that comes before the filters, which loopback and neighbour discovery are exempt from as well."""
-        rules = self._class(direction, purpose, program_of, allow)
-        return [*self._loopback(direction), *self._neighbours(), *rules] if rules else []
+        rules = self._class(direction, f"{purpose}/again" if again else purpose, program_of, allow, again=again)
+        if not rules:
+            return []
+        exempt = [*self._loopback(direction), *self._neighbours()]
+        return [*(Rule(rule.matches, (Return(),)) if again else rule for rule in exempt), *rules]
 
     def _class(
-        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+        self,
+        direction: Direction,
+        purpose: str,
+        program_of: ProgramOf,
+        allow: tuple[Statement, ...],
+        *,
+        again: bool = False,
     ) -> list[Rule]:
         """Interfaces whose endpoint has policies of a class, then all others.
 
         An interface with an endpoint of its own is not the wildcard's, even if its own endpoint lets all pass.
         """
-        default = self._wildcard(direction, purpose, program_of, allow) or Return()
-        verdicts = self._verdicts(direction, purpose, program_of, allow)
+        default = self._wildcard(direction, purpose, program_of, allow, again=again) or Return()
+        verdicts = self._verdicts(direction, purpose, program_of, allow, again=again)
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default}
         rules = list(self._interfaces(direction, purpose, verdicts))
         return rules if default == Return() else [*rules, Rule((), (default,))]
@@ -134,20 +151,35 @@ class Dispatch:
             yield Rule((), (Vmap(key, name),))
 
     def _verdicts(
-        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+        self,
+        direction: Direction,
+        purpose: str,
+        program_of: ProgramOf,
+        allow: tuple[Statement, ...],
+        *,
+        again: bool = False,
     ) -> dict[str, Verdict]:
         return {
-            binding.interface: self._verdict(self._endpoints[binding.endpoint], direction, purpose, program_of, allow)
+            binding.interface: self._verdict(
+                self._endpoints[binding.endpoint], direction, purpose, program_of, allow, again=again
+            )
             for binding in self._plan.bindings
         }
 
     def _wildcard(
-        self, direction: Direction, purpose: str, program_of: ProgramOf, allow: tuple[Statement, ...]
+        self,
+        direction: Direction,
+        purpose: str,
+        program_of: ProgramOf,
+        allow: tuple[Statement, ...],
+        *,
+        again: bool = False,
     ) -> Verdict | None:
         """The verdict of interfaces without an endpoint of their own, or None where there is no wildcard."""
         if self._plan.wildcard is None:
             return None
-        return self._verdict(self._endpoints[self._plan.wildcard], direction, purpose, program_of, allow)
+        endpoint = self._endpoints[self._plan.wildcard]
+        return self._verdict(endpoint, direction, purpose, program_of, allow, again=again)
 
     def _verdict(
         self,
@@ -156,6 +188,8 @@ class Dispatch:
         purpose: str,
         program_of: ProgramOf,
         allow: tuple[Statement, ...],
+        *,
+        again: bool,
     ) -> Verdict:
         planned = endpoint.direction(direction)
         tiers = (
@@ -168,13 +202,15 @@ class Dispatch:
         key = (purpose, *map(id, tiers))
         if key not in self._chains:
             program = self._memory.program((*key, direction, self._reject), lambda: program_of(planned, direction))
-            verdict = Return() if program is None else self._goto(f"{purpose}/{endpoint.name}", program, allow)
+            verdict: Verdict = Return()
+            if program is not None:
+                verdict = self._goto(f"{purpose}/{endpoint.name}", program, allow, again=again)
             self._chains[key] = verdict
         return self._chains[key]
 
-    def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...]) -> Verdict:
-        outcomes = Outcomes(self._builder, self._plan.settings.logging, allow)
-        return Goto(Layout(Linear(outcomes, program.direction), self._memory).chain(purpose, program))
+    def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> Verdict:
+        outcomes = Outcomes(self._builder, self._plan.settings.logging, allow, again)
+        return Goto(Layout(Linear(outcomes, program.direction), self._memory, self._reject).chain(purpose, program))
 
 
 def _interface_key(direction: Direction) -> Key:

@@ -44,10 +44,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Lays programs of one direction and hook out in one table."""
+    """Lays programs of one direction and hook out in one table.
+
+    `reject` is whether their denials tell the sender: the same purpose has one layout that does and one that does not.
+    """
 
     linear: Linear
     memory: Compiled
+    reject: bool
 
     @property
     def builder(self) -> TableBuilder:
@@ -57,8 +61,8 @@ class Layout:
     def chain(self, purpose: str, program: Program) -> str:
         """The chain to go to for a verdict of the program."""
         outcomes, direction, segments = self.linear.outcomes, self.linear.direction, program.segments
-        place = (purpose, direction, outcomes.allow, outcomes.logging)
-        shared = self.memory.shared_part((purpose, direction), segments)
+        place = (purpose, direction, self.reject, outcomes.allow, outcomes.again, outcomes.logging)
+        shared = self.memory.shared_part((purpose, direction, self.reject), segments)
         name, counters = self.memory.layout.recall(
             (self.builder.family, *place), segments, lambda piece: self._chain(purpose, segments, piece, shared)
         )

@@ -9,7 +9,7 @@ from hostfw.compile.matches import Tests, tests_of
 from hostfw.compile.outcomes import Outcomes
 from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.model.values import Direction
-from hostfw.nft.objects import Accept, Goto, Jump, Return, Rule, Verdict
+from hostfw.nft.objects import Jump, Return, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +27,15 @@ class Linear:
     def rules(self, segments: Sequence[Segment], cell: Cell) -> list[Rule]:
         """The rules of a cell, tried one after the other, up to the first that decides every packet of the cell."""
         rules: list[Rule] = []
-        for place, segment in enumerate(segments):
+        for segment in segments:
             tested = self._tested(segment, cell)
-            passes = any(isinstance(rule.outcome, Pass) and not tests.unconditional for rule, tests in tested)
-            if passes and isinstance(self.outcomes.allow[-1], Accept):
+            if any(isinstance(rule.outcome, Pass) and not tests.unconditional for rule, tests in tested):
                 # Returning to a list of jumps keeps the number of paths through the tiers a sum. As gotos they would
                 # be a product, and the kernel walks every path when it checks a transaction.
-                tier = self.builder.chain(f"{self.direction.short}/pass", self._segment(tested, Return(), cell))
+                tier = self.builder.chain(f"{self.direction.short}/pass", self._segment(tested, cell))
                 rules.append(Rule((), (Jump(tier),)))
                 continue
-            on_pass: Verdict = Return()
-            if passes:
-                rest = self.rules(segments[place + 1 :], cell)
-                on_pass = Goto(self.builder.chain(f"{self.direction.short}/pass", rest))
-            rules.extend(self._segment(tested, on_pass, cell))
+            rules.extend(self._segment(tested, cell))
             if _decides(tested):
                 break
         return rules
@@ -49,24 +44,25 @@ class Linear:
         """The rules that a packet of the cell can match, with what remains to be tested."""
         return [(rule, tests) for rule in rules if (tests := tests_of(rule.condition, cell, self.builder))]
 
-    def _segment(self, tested: Iterable[tuple[ProgramRule, Tests]], on_pass: Verdict, cell: Cell) -> list[Rule]:
+    def _segment(self, tested: Iterable[tuple[ProgramRule, Tests]], cell: Cell) -> list[Rule]:
         """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment."""
         rules: list[Rule] = []
         for rule, tests in _reached(tested):
             if isinstance(rule.outcome, Staged):
                 rules.extend(self._staged(rule.outcome, cell))
                 continue
-            if isinstance(rule.outcome, LogOnly) and tests.count > 1:
+            if isinstance(rule.outcome, LogOnly) and tests.count > 1 and not self.outcomes.again:
                 rules.append(Rule((), (Jump(self.outcomes.log_any_chain(rule.outcome, tests)),)))
                 continue
-            statements = self.outcomes.statements(rule.outcome, () if tests.unconditional else (on_pass,))
-            rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
+            statements = self.outcomes.statements(rule.outcome, () if tests.unconditional else (Return(),))
+            if statements:
+                rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
         return rules
 
     def _staged(self, staged: Staged, cell: Cell) -> Iterator[Rule]:
         """A jump to what a staged policy would have done, if a packet of the cell can match any of it."""
-        rules = self._segment(self._tested(staged.rules, cell), Return(), cell)
-        if rules:
+        rules = self._segment(self._tested(staged.rules, cell), cell)
+        if rules and not self.outcomes.again:
             yield Rule((), (Jump(self.builder.chain("staged", rules)),))
 
 

@@ -86,9 +86,6 @@ class _Limits:
     kind: Kind
     end: Verdict
 
-    def __post_init__(self) -> None:
-        self.builder.counters((LOG_RECORDS, *SUPPRESSED))
-
     def chain(self) -> str:
         far = self._of_firsts("", self._source_bits)
         if not self._has_neighbours:

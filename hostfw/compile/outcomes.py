@@ -30,15 +30,31 @@ _REJECT, _LOGGED, _STAGED = "reject", "log", "staged"
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """The outcomes of one hook in one table. `allow` is what Allow does there, its verdict last."""
+    """The outcomes of one hook in one table. `allow` is what Allow does there, its verdict last.
+
+    Where a packet meets the rules of an earlier hook `again`, it was counted and logged there, and what exempted it
+    there decides nothing here.
+    """
 
     builder: TableBuilder
     logging: Logging
     allow: tuple[Statement, ...]
+    again: bool = False
 
     def statements(self, outcome: Outcome, on_pass: tuple[Verdict, ...]) -> tuple[Statement, ...]:
-        """What a rule does once its tests hold; `on_pass` is where a Pass goes, nowhere if the next rule will do."""
+        """What a rule does once its tests hold; `on_pass` is where a Pass goes, nowhere if the next rule will do.
+
+        Nothing at all where the next rule will do and nothing is to be counted or logged.
+        """
         match outcome:
+            case Allow() if self.again:
+                return self.allow
+            case Exempt() if self.again:
+                return (Return(),)
+            case Pass() if self.again:
+                return on_pass
+            case LogOnly() | WouldDecide() if self.again:
+                return ()
             case Allow(counter):
                 return (CounterRef(counter), *self.allow)
             case Exempt(counter):

@@ -10,11 +10,16 @@ as it enters a base chain, so it meets the old structure or the new one and neve
     prerouting   mangle -150    preDNAT policy, only where there is any
                  (destination NAT of others -100)
     input        filter    0    normal ingress policy
-    forward      filter    0    applyOnForward policy: ingress of the way in, then egress of the way out
+    forward      mangle -150    applyOnForward policy: ingress of the way in, only where there is any
+    forward      filter    0    applyOnForward policy: egress of the way out
     output       raw    -300    untracked policy, only where there is any
                  (conntrack -200, destination NAT of others -100)
     output       filter    0    normal egress policy
     postrouting  mangle -150    normal egress policy of what destination NAT has sent elsewhere
+
+No verdict hangs on a mark of the packet, which any other program may set or clear. That untracked policy allowed a
+packet is found out anew at the later hooks, since nothing translates what is not tracked. That preDNAT policy did is
+noted in a set of our own by the id of the connection, which no packet carries, and found out anew where there is none.
 
 Docker, libvirt and firewalld stand at filter too, Tailscale and iptables-nft at their own; an accept of ours ends
 only our chain, and a drop of any of them still counts.
@@ -23,11 +28,41 @@ only our chain, and a drop of any of them still counts.
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.dispatch import Dispatch
+from hostfw.compile.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.memory import Compiled
 from hostfw.model.plan import Plan
-from hostfw.model.settings import DenyAction, PacketMarks, Unmanaged
+from hostfw.model.settings import DenyAction, Unmanaged
 from hostfw.model.values import FAMILIES, ICMP, Direction, Family
-from hostfw.nft.objects import Accept, Goto, Hook, Jump, Key, Match, Priority, Rule, Ruleset, SetMark, Table
+from hostfw.nft.objects import (
+    Accept,
+    Dynamic,
+    ElementType,
+    Forget,
+    Goto,
+    Hook,
+    Jump,
+    Key,
+    Match,
+    Priority,
+    Remember,
+    Rule,
+    Ruleset,
+    SetRef,
+    Table,
+)
+
+_NOT_TRACKED = Match(Key.CT_STATE, "untracked")
+_WITHOUT_CONNECTION = Match(Key.CT_STATE, "invalid,untracked")
+_TRANSLATED = Match(Key.CT_STATUS, "dnat")
+
+ALLOWED_ROOM = Dynamic(65_536, 5)
+"""How many connections may be on their way from preDNAT policy to the next hook, and for how many seconds.
+
+An element goes as soon as it is looked up; what is left is what others drop in between. Without room a connection is
+not noted, and normal policy decides.
+"""
+ALLOWED = f"allowed-before.{ALLOWED_ROOM.size}-{ALLOWED_ROOM.timeout_s}s"
+"""The set of the connections that preDNAT policy has allowed."""
 
 _ICMP_REDIRECT = 5
 """The type of an ICMP redirect (RFC 792); that of IPv6 is no error message and never related."""
@@ -71,78 +106,85 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, memory: Compiled 
 def _table(plan: Plan, builder: TableBuilder, memory: Compiled) -> Table:
     rejects = plan.settings.deny_action is DenyAction.REJECT
     dispatch = Dispatch(plan, builder, memory, reject=rejects)
-    accepted_before = _accepted_before(dispatch, builder, plan.settings.marks)
-    _input(dispatch, builder, accepted_before)
-    _forward(dispatch, builder, accepted_before)
-    _output(dispatch, builder, accepted_before, plan)
+    # Whatever of it is made anew and what is remembered.
+    builder.counters((LOG_RECORDS, *SUPPRESSED))
+    allowed_before = _prerouting(dispatch, builder)
+    _input(dispatch, builder, allowed_before)
+    _forward(dispatch, builder, allowed_before)
+    _output(dispatch, builder, plan)
     if _polices_output(plan):
         # The kernel lets no chain of postrouting reject.
         that_drops = Dispatch(plan, builder, memory, reject=False) if rejects else dispatch
-        _postrouting(that_drops, builder, plan.settings.marks)
+        _postrouting(that_drops, builder)
     return builder.table()
 
 
-def _accepted_before(dispatch: Dispatch, builder: TableBuilder, marks: PacketMarks) -> list[Rule]:
-    """The hooks before the filters, and the rule by which these know what was allowed there.
+def _prerouting(dispatch: Dispatch, builder: TableBuilder) -> list[Rule]:
+    """The hooks before the routing of what comes in, and the rules that let pass behind it what they allowed."""
+    untracked = _untracked(dispatch, builder, Hook.PREROUTING, Direction.INGRESS)
+    allowed = builder.dynamic_set(ALLOWED, ElementType.CT_ID, ALLOWED_ROOM)
+    # What has no connection, or no room in the set, is allowed here and no further.
+    note = Rule((), (Remember(allowed, Key.CT_ID, None),))
+    pass_on = builder.chain("pre-dnat/allowed", (note, Rule((), (Accept(),))))
+    rules = dispatch.pre_dnat((Goto(pass_on),))
+    if not rules:
+        return untracked
+    onward = Rule((), (Goto(builder.chain("pre-dnat", rules)),))
+    builder.base_chain(Hook.PREROUTING, [*_follows(builder.family), *untracked, onward], Priority.MANGLE)
+    again = builder.chain("pre-dnat/again", dispatch.pre_dnat((Accept(),), again=True))
+    noted = Rule((Match(Key.CT_ID, SetRef(allowed)),), (Forget(allowed, Key.CT_ID), Accept()))
+    return [*untracked, Rule((_WITHOUT_CONNECTION,), (Jump(again),)), noted]
 
-    A mark that came with the packet, out of a tunnel or from a program, means nothing: it is taken off first.
-    """
-    untracked_in, untracked_out = dispatch.untracked(Direction.INGRESS), dispatch.untracked(Direction.EGRESS)
-    pre_dnat = dispatch.pre_dnat()
-    if not (untracked_in or untracked_out or pre_dnat):
+
+def _untracked(dispatch: Dispatch, builder: TableBuilder, hook: Hook, direction: Direction) -> list[Rule]:
+    """The hook before connection tracking, and the rule by which what it allowed passes the hooks behind it."""
+    rules = dispatch.untracked(direction)
+    if not rules:
         return []
-    accepted = Match(Key.MARK, marks.accepted)
-    unmarked = Rule((accepted,), (SetMark(marks.accepted, clear=True),))
-    for hook, direction, rules in (
-        (Hook.PREROUTING, Direction.INGRESS, untracked_in),
-        (Hook.OUTPUT, Direction.EGRESS, untracked_out),
-    ):
-        onward = [Rule((), (Goto(builder.chain(f"untracked-{direction.short}", rules)),))] if rules else []
-        builder.base_chain(hook, [unmarked, *onward], Priority.RAW)
-    accept_marked = Rule((accepted,), (Accept(),))
-    if pre_dnat:
-        onward = [Rule((), (Goto(builder.chain("pre-dnat", pre_dnat)),))]
-        builder.base_chain(Hook.PREROUTING, [*_follows(builder.family), accept_marked, *onward], Priority.MANGLE)
-    return [accept_marked]
+    purpose = f"untracked-{direction.short}"
+    builder.base_chain(hook, [Rule((), (Goto(builder.chain(purpose, rules)),))], Priority.RAW)
+    again = builder.chain(f"{purpose}/again", dispatch.untracked(direction, again=True))
+    return [Rule((_NOT_TRACKED,), (Jump(again),))]
 
 
-def _input(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule]) -> None:
+def _input(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule]) -> None:
     root = builder.chain(Hook.INPUT, dispatch.local(Direction.INGRESS))
-    rules = [*_follows(builder.family), *accepted_before, Rule((), (Goto(root),))]
-    builder.base_chain(Hook.INPUT, rules, policy_drop=True)
+    builder.base_chain(
+        Hook.INPUT, [*_follows(builder.family), *allowed_before, Rule((), (Goto(root),))], policy_drop=True
+    )
 
 
-def _forward(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule]) -> None:
-    """What was allowed before skips the ingress of the way in, not the egress of the way out."""
-    not_accepted = tuple(Match(match.key, match.value, negated=True) for r in accepted_before for match in r.matches)
-    rules = [
-        Rule(tests, (Jump(builder.chain(f"forward-{direction.short}", found)),))
-        for direction, tests in ((Direction.INGRESS, not_accepted), (Direction.EGRESS, ()))
-        if (found := dispatch.forward(direction))
-    ]
-    builder.base_chain(Hook.FORWARD, [*_follows(builder.family), *rules] if rules else [])
+def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule]) -> None:
+    """Each of both directions has a base chain, so that what one allows still meets the other.
+
+    What was allowed before skips the ingress of the way in, not the egress of the way out.
+    """
+    if rules := dispatch.forward(Direction.INGRESS):
+        onward = Rule((), (Goto(builder.chain("forward-in", rules)),))
+        builder.base_chain(Hook.FORWARD, [*_follows(builder.family), *allowed_before, onward], Priority.MANGLE)
+    rules = dispatch.forward(Direction.EGRESS)
+    onward = Rule((), (Goto(builder.chain("forward-out", rules)),))
+    builder.base_chain(Hook.FORWARD, [*_follows(builder.family), onward] if rules else [])
 
 
-def _output(dispatch: Dispatch, builder: TableBuilder, accepted_before: list[Rule], plan: Plan) -> None:
+def _output(dispatch: Dispatch, builder: TableBuilder, plan: Plan) -> None:
     """What destination NAT has sent elsewhere has a new route, which is known in postrouting alone."""
-    marked = (SetMark(plan.settings.marks.translated), Accept())
-    translated = [Rule((Match(Key.CT_STATUS, "dnat"),), marked)] if _polices_output(plan) else []
+    untracked = _untracked(dispatch, builder, Hook.OUTPUT, Direction.EGRESS)
+    translated = [Rule((_TRANSLATED,), (Accept(),))] if _polices_output(plan) else []
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
-    rules = [*_follows(builder.family), *accepted_before, *translated, Rule((), (Goto(root),))]
-    builder.base_chain(Hook.OUTPUT, rules, policy_drop=True)
+    builder.base_chain(
+        Hook.OUTPUT, [*_follows(builder.family), *untracked, *translated, Rule((), (Goto(root),))], policy_drop=True
+    )
 
 
-def _postrouting(dispatch: Dispatch, builder: TableBuilder, marks: PacketMarks) -> None:
+def _postrouting(dispatch: Dispatch, builder: TableBuilder) -> None:
     """The egress policy of what output let through for its translation alone.
 
-    The mark says so, together with the translation of a new flow: a VPN's or another program's own mark may hold our
-    bit as well, and what carries it has met its policy in output, or is forwarded.
+    What the host itself sends came in by no interface (since Linux 5.7 the hook knows that of what is forwarded).
     """
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
-    rules = [Rule((), (SetMark(marks.translated, clear=True),)), Rule((), (Goto(root),))]
-    onward = builder.chain(Hook.POSTROUTING, rules)
-    translated = (Match(Key.MARK, marks.translated), Match(Key.CT_STATE, "new"), Match(Key.CT_STATUS, "dnat"))
-    builder.base_chain(Hook.POSTROUTING, [Rule(translated, (Goto(onward),))], Priority.MANGLE)
+    translated = Rule((Match(Key.IIF, 0), _TRANSLATED), (Goto(root),))
+    builder.base_chain(Hook.POSTROUTING, [*_follows(builder.family), translated], Priority.MANGLE)
 
 
 def _polices_output(plan: Plan) -> bool:

@@ -16,6 +16,7 @@ from hostfw.nft.objects import (
     BaseChain,
     Chain,
     CounterRef,
+    Forget,
     Goto,
     Jump,
     OverLimit,
@@ -158,7 +159,7 @@ def _of_rules(rules: Iterable[Rule]) -> list[Reference]:
                     found.append((Kind.COUNTER, name))
                 case Vmap(map=name):
                     found.append((Kind.MAP, name))
-                case OverLimit(set=name) | Remember(set=name):
+                case OverLimit(set=name) | Remember(set=name) | Forget(set=name):
                     found.append((Kind.SET, name))
                 case _:
                     pass

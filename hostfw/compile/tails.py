@@ -16,6 +16,7 @@ from hostfw.nft.objects import (
     Jump,
     OverLimit,
     Reject,
+    Remember,
     Return,
     Rule,
     Statement,
@@ -27,7 +28,8 @@ from hostfw.nft.objects import (
 def own_rules(rules: Sequence[Rule], tail: Sequence[Rule], returning: "Returning") -> Sequence[Rule] | None:
     """The rules of a leaf in front of its tail; None where it does not end so, or may only be gone to.
 
-    A rule that returns, as a Pass does, means to return to where the dispatch came from, and must not meet the tail.
+    A rule that returns, or goes to a chain that may, means to return to where the dispatch came from, and must not meet
+    the tail.
     """
     if not tail or len(rules) <= len(tail) or rules[-len(tail) :] != tail:
         return None
@@ -81,5 +83,5 @@ def _ends(rules: Sequence[Rule]) -> bool:
 
 def _decides(statements: Iterable[Statement]) -> bool:
     *before, last = statements
-    conditional = any(isinstance(one, OverLimit | Vmap | Jump) for one in before)
+    conditional = any(isinstance(one, OverLimit | Remember | Vmap | Jump) for one in before)
     return isinstance(last, Accept | Drop | Reject | Goto) and not conditional

@@ -126,6 +126,25 @@ def conflicts(others: Iterable[OtherTable]) -> tuple[Finding, ...]:
     return tuple(_finding(program, found) for program, found in denying.items())
 
 
+def mark_setters(others: Iterable[OtherTable]) -> Iterator[Finding]:
+    """A note for each table whose rules set all bits of the packet's mark: who else keeps a bit there loses it."""
+    for table in others:
+        chains = [chain for chain in table.chains if chain.sets_mark]
+        if chains:
+            names = ", ".join(f"{chain.name}{_at(chain.base)}" for chain in chains)
+            yield Finding(
+                Check.OTHER_TABLE,
+                f"the table {table} sets the whole mark of packets, without a mask, in {names}: no verdict of hostfw "
+                "depends on it, but every other program that keeps bits there loses them",
+                f"`nft list table {table}` shows the rules; `meta mark set meta mark and MASK or BITS` leaves the rest",
+                Weight.NOTE,
+            )
+
+
+def _at(base: BaseHook | None) -> str:
+    return "" if base is None else f" ({base.hook}, {base.priority})"
+
+
 def _denying(table: OtherTable) -> Iterator[tuple[BaseHook, tuple[OtherChain, ...]]]:
     """Where a table may deny: the base chains that do, or lead to a chain that does, with all that they lead to."""
     by_name = {chain.name: chain for chain in table.chains}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hostfw.engine.conflicts import conflicts
+from hostfw.engine.conflicts import conflicts, mark_setters
 from hostfw.host.surroundings import Surroundings, Unit
 from hostfw.model.findings import Check, Finding
 from hostfw.policy.wording import listed
@@ -40,6 +40,7 @@ def around(seen: Surroundings, log_group: int, *, service_reads: bool) -> Iterat
     """Findings about what is around hostfw. `service_reads` is whether our own service reads the log."""
     yield from (Finding(Check.OTHER_TABLE, f"could not be looked at: {what}", "run it as root") for what in seen.unseen)
     yield from conflicts(seen.others)
+    yield from mark_setters(seen.others)
     yield from _iptables(seen)
     yield from (finding for unit in seen.units for finding in _unit(unit))
     yield from _versions(seen)

@@ -5,6 +5,7 @@ their verdicts alone, and elements never.
 """
 
 import errno
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -38,7 +39,15 @@ _RULE_CHAIN, _RULE_EXPRESSIONS = 2, 4
 _SET_TABLE, _SET_USERDATA = 1, 13
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
-_LOOKUP_DREG, _TARGET_NAME = 3, 1
+_LOOKUP_DREG, _TARGET_NAME, _TARGET_INFO = 3, 1, 3
+_META_DESTINATION, _META_KEY, _META_SOURCE, _META_MARK = 1, 2, 3, 3
+_BITWISE_SOURCE, _BITWISE_DESTINATION = 1, 2
+_DESTINATIONS = {b"meta": 1, b"bitwise": 2, b"immediate": 1, b"payload": 1, b"ct": 1, b"lookup": 3, b"numgen": 1}
+_DESTINATIONS |= {b"hash": 2, b"socket": 2, b"fib": 1, b"rt": 1, b"exthdr": 1}
+"""The attribute of the register that an expression writes to."""
+_ALL_BITS = 0xFFFFFFFF
+_MARK_INFO, _CONNMARK_INFO, _RESTORE = struct.Struct("=II"), struct.Struct("=IIIB"), 2
+"""struct xt_mark_tginfo2 (mark, mask) and xt_connmark_tginfo1 (ctmark, ctmask, nfmask, mode)."""
 _NF_DROP = 0
 _JUMP, _GOTO = 0xFFFFFFFD, 0xFFFFFFFC
 _DENYING_TARGETS = frozenset((b"REJECT", b"NFQUEUE", b"SYNPROXY"))
@@ -49,13 +58,15 @@ _DENYING = frozenset((b"reject", b"queue", b"synproxy"))
 class OtherChain:
     """A chain of another program; `base` where it hooks in. `denies` is whether a rule of its own may deny a packet.
 
-    `leads_to` are the chains that it jumps to; None where a verdict map may lead to any of the table.
+    `leads_to` are the chains that it jumps to; None where a verdict map may lead to any of the table. `sets_mark` is
+    whether a rule of its own sets all bits of the packet's mark, whatever they were.
     """
 
     name: str
     base: nf_tables.BaseHook | None
     denies: bool = False
     leads_to: tuple[str, ...] | None = ()
+    sets_mark: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,9 @@ def _chain(message: bytes, rules: Mapping[str, list[bytes]]) -> OtherChain:
     denies = base is not None and base.policy == "drop"
     targets: list[str] = []
     mapped = False
+    sets_mark = False
     for expressions in rules.get(name, ()):
+        sets_mark |= _sets_mark(expressions)
         for kind, data in _expressions(expressions):
             match kind:
                 case b"immediate":
@@ -152,7 +165,42 @@ def _chain(message: bytes, rules: Mapping[str, list[bytes]]) -> OtherChain:
                     mapped |= _LOOKUP_DREG in attributes(data) and u32_of(attributes(data)[_LOOKUP_DREG]) == 0
                 case _:
                     denies |= kind in _DENYING
-    return OtherChain(name, base, denies, None if mapped else tuple(dict.fromkeys(targets)))
+    return OtherChain(name, base, denies, None if mapped else tuple(dict.fromkeys(targets)), sets_mark)
+
+
+def _sets_mark(expressions: bytes) -> bool:
+    """Whether a rule sets the mark to something that it did not make of the mark itself, bit by bit."""
+    of_mark: set[int] = set()
+    for kind, data in _expressions(expressions):
+        fields = attributes(data)
+        match kind:
+            case b"meta" if _META_SOURCE in fields:
+                if u32_of(fields[_META_KEY]) == _META_MARK and u32_of(fields[_META_SOURCE]) not in of_mark:
+                    return True
+            case b"meta" if u32_of(fields[_META_KEY]) == _META_MARK:
+                of_mark.add(u32_of(fields[_META_DESTINATION]))
+            case b"bitwise" if u32_of(fields[_BITWISE_SOURCE]) in of_mark:
+                of_mark.add(u32_of(fields[_BITWISE_DESTINATION]))
+            case b"target":
+                if _sets_mark_by_target(fields):
+                    return True
+            case _ if kind in _DESTINATIONS and _DESTINATIONS[kind] in fields:
+                of_mark.discard(u32_of(fields[_DESTINATIONS[kind]]))
+            case _:
+                pass
+    return False
+
+
+def _sets_mark_by_target(fields: Mapping[int, bytes]) -> bool:
+    """Whether a target of xtables sets all bits of the mark (xt_mark.h, xt_connmark.h)."""
+    name, info = fields.get(_TARGET_NAME, b"").rstrip(b"\0"), fields.get(_TARGET_INFO, b"")
+    if name == b"MARK" and len(info) >= _MARK_INFO.size:
+        _, mask = _MARK_INFO.unpack_from(info)
+        return bool(mask == _ALL_BITS)
+    if name == b"CONNMARK" and len(info) >= _CONNMARK_INFO.size:
+        _, _, mask, mode = _CONNMARK_INFO.unpack_from(info)
+        return bool(mode == _RESTORE and mask == _ALL_BITS)
+    return False
 
 
 def _base(family: int, fields: Mapping[int, bytes]) -> nf_tables.BaseHook | None:

@@ -125,7 +125,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class PacketMarks:
-    """The bits of a packet's mark that hostfw uses, for the way from one hook to the next.
+    """The bits of a packet's mark that `packetMarks` sets aside. Nothing uses them: others may set and clear any bit.
 
     Others use by default: Calico 0xffff0000 (never on the same host), Tailscale 0x00ff0000, kube-proxy 0x0000c000,
     netavark 0x00002000, Cilium 0x00000f00.

@@ -15,7 +15,7 @@ SetName = tuple[Family, str]
 """A set or map of ours: the table that it is in, and its name."""
 
 _ADDRESS = {Family.V4: (7, 4), Family.V6: (8, 16)}
-_PROTOCOL, _PORT, _IFNAME, _USER = 12, (13, 2), (41, 16), (24, 4)
+_PROTOCOL, _PORT, _IFNAME, _USER, _INTEGER = 12, (13, 2), (41, 16), (24, 4), (4, 4)
 _BITS = 6
 """nft's numbers of its datatypes (datatype.h), a concatenation's six bits each, and the bytes of a key."""
 
@@ -82,6 +82,8 @@ def _key(element_type: ElementType, family: Family) -> tuple[int, int]:
             return _IFNAME
         case ElementType.USER:
             return _USER
+        case ElementType.CT_ID:
+            return _INTEGER
         case ElementType.SOCKET:
             # Each field is padded to four bytes.
             return ((address << _BITS | _PROTOCOL) << _BITS) | _PORT[0], width + 8

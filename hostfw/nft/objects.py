@@ -21,9 +21,12 @@ class Key(StrEnum):
 
     `SOURCE_TO_PORT` and `DESTINATION_FROM_PORT` are those of an address and the port of the other end. As ports, nft
     reads the first two pairs of bytes behind the IP header, which in ICMP are type and code, and the checksum.
-    `DADDR_TYPE` is what the routes say of the destination, and `USER` is who owns the socket that sends.
+    `DADDR_TYPE` is what the routes say of the destination, and `USER` is who owns the socket that sends. `IIF` is the
+    number of the interface, 0 for what the host itself sends. `CT_ID` is the kernel's own id of a connection, made with
+    a secret and the same at every hook (nf_conntrack_core.c, nf_ct_get_id); what is not tracked has none.
     """
 
+    IIF = "iif"
     IIFNAME = "iifname"
     OIFNAME = "oifname"
     PROTOCOL = "l4proto"
@@ -44,7 +47,7 @@ class Key(StrEnum):
     CT_STATUS = "ct status"
     NFPROTO = "meta nfproto"
     TCP_SYN = "tcp flags & (syn | ack)"
-    MARK = "meta mark"
+    CT_ID = "ct id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,7 @@ MatchValue = int | str | PortRange | Cidr | SetRef
 class Match:
     """One test of a rule.
 
-    A `str` value is an interface name, or what nft writes of states, IP versions and TCP flags. A mark (`Key.MARK`) is
-    tested for having all the bits of an `int` value.
+    A `str` value is an interface name, or what nft writes of states, IP versions and TCP flags.
     """
 
     key: Key
@@ -156,11 +158,11 @@ class Notrack:
 
 
 @dataclass(frozen=True, slots=True)
-class SetMark:
-    """Sets these bits of the packet's mark, or clears them."""
+class Forget:
+    """Takes the key of a packet out of a dynamic set, whether or not it is there."""
 
-    bits: int
-    clear: bool = False
+    set: str
+    key: Key
 
 
 Verdict = Accept | Drop | Return | Jump | Goto
@@ -178,7 +180,7 @@ class Vmap:
     length: int | None = None
 
 
-Statement = CounterRef | OverLimit | Remember | Log | Notrack | SetMark | Reject | Vmap | Verdict
+Statement = CounterRef | OverLimit | Remember | Forget | Log | Notrack | Reject | Vmap | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,7 @@ class ElementType(StrEnum):
     IFNAME = "ifname"
     SOCKET = "socket"
     USER = "uid"
+    CT_ID = "ct id"
 
 
 Element = int | str | PortRange | tuple[int, int, int]

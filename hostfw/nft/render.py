@@ -214,7 +214,9 @@ def _block(title: str, lines: Iterable[str]) -> str:
 
 
 def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterator[str]:
-    yield f"type {type_text(contents.type, family)}"
+    # The id of a connection has no type of its own in nft.
+    word = "typeof" if contents.type is ElementType.CT_ID else "type"
+    yield f"{word} {type_text(contents.type, family)}"
     yield from _storage_lines(contents.interval, contents.size)
     if contents.dynamic is not None:
         yield from _dynamic_lines(contents.dynamic)

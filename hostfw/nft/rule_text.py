@@ -6,6 +6,7 @@ from hostfw.nft.objects import (
     Accept,
     CounterRef,
     Drop,
+    Forget,
     Goto,
     Jump,
     Key,
@@ -18,13 +19,10 @@ from hostfw.nft.objects import (
     Remember,
     Return,
     Rule,
-    SetMark,
     SetRef,
     Statement,
     Vmap,
 )
-
-_ALL_BITS = 0xFFFFFFFF
 
 
 def rule_text(rule: Rule, family: Family) -> str:
@@ -76,8 +74,6 @@ def _match_text(match: Match, family: Family) -> str:
             return f"{match.key} {operator}{interface_text(text)}"
         case str() as text:
             return f"{_key_text(match.key, family)} {operator}{text}"
-        case int() as bits if match.key is Key.MARK:
-            return f"meta mark & {bits:#010x} {operator or '== '}{bits:#010x}"
         case int() as number:
             text = _PROTOCOL_NAMES.get(number, str(number)) if match.key is Key.PROTOCOL else str(number)
             return f"{_key_text(match.key, family)} {operator}{text}"
@@ -131,9 +127,9 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
-        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.MARK | Key.NFPROTO | Key.TCP_SYN:
+        case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value
-        case Key.DADDR_TYPE | Key.USER:
+        case Key.DADDR_TYPE | Key.USER | Key.IIF | Key.CT_ID:
             return key.value
 
 
@@ -165,8 +161,8 @@ def statement_text(statement: Statement, family: Family) -> str:
             return f"{_lookup_key_text(key, length, family)} vmap @{name}"
         case Notrack():
             return "notrack"
-        case SetMark(bits, clear):
-            return f"meta mark set meta mark {f'& {bits ^ _ALL_BITS:#010x}' if clear else f'| {bits:#010x}'}"
+        case Forget(name, key):
+            return f"delete @{name} {{ {_key_text(key, family)} }}"
         case Reject(tcp_reset):
             icmp = "icmp" if family is Family.V4 else "icmpv6"
             return f"reject with {'tcp reset' if tcp_reset else f'{icmp} type admin-prohibited'}"

@@ -16,6 +16,7 @@ from hostfw.nft.objects import (
     CounterRef,
     Drop,
     Element,
+    Forget,
     Goto,
     Hook,
     Jump,
@@ -30,12 +31,13 @@ from hostfw.nft.objects import (
     Return,
     Rule,
     Ruleset,
-    SetMark,
     SetRef,
     Table,
     Verdict,
     Vmap,
 )
+
+_WITHOUT_CONNECTION = (ConntrackState.UNTRACKED, ConntrackState.INVALID)
 
 _HOOKS = {
     Path.LOCAL_IN: (
@@ -46,6 +48,7 @@ _HOOKS = {
     Path.FORWARDED: (
         (Hook.PREROUTING, Priority.RAW),
         (Hook.PREROUTING, Priority.MANGLE),
+        (Hook.FORWARD, Priority.MANGLE),
         (Hook.FORWARD, Priority.FILTER),
         (Hook.POSTROUTING, Priority.MANGLE),
     ),
@@ -99,8 +102,8 @@ def simulate(ruleset: Ruleset, packet: Packet) -> Outcome:
 class _Walk:
     """One packet on its way through the chains of a table.
 
-    `here` is the packet as the present hook sees it, or None before the first. Its mark goes along, and a packet that
-    was kept from connection tracking is not translated either.
+    `here` is the packet as the present hook sees it, or None before the first. A packet that was kept from connection
+    tracking is not translated either. `noted` are the sets that its connection is in.
     """
 
     table: Table
@@ -108,7 +111,7 @@ class _Walk:
     here: Packet | None = None
     tracked: bool = True
     state_known: bool = False
-    mark: int = 0
+    noted: set[str] = field(default_factory=set)
     counters: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     _chains: dict[str, Chain] = field(default_factory=dict)
@@ -154,14 +157,18 @@ class _Walk:
                     self.counters.append(name)
                 case OverLimit():
                     return
+                case Remember(name, Key.CT_ID):
+                    if not self._has_connection:
+                        return
+                    self.noted.add(name)
+                case Forget(name):
+                    self.noted.discard(name)
                 case Remember():
                     pass
                 case Log(prefix):
                     self.prefixes.append(prefix)
                 case Notrack():
                     self.tracked = False
-                case SetMark(bits, clear):
-                    self.mark = self.mark & ~bits if clear else self.mark | bits
                 case Reject():
                     yield Fate.REJECT
                 case Vmap(key, name, length):
@@ -181,8 +188,9 @@ class _Walk:
 
     def _holds(self, match: Match) -> bool:
         """Whether a test holds; a rule that cannot load what it tests does not match, negated or not."""
-        if match.key is Key.MARK:
-            return (self.mark & self._bits(match) == self._bits(match)) is not match.negated
+        if match.key is Key.CT_ID:
+            noted = isinstance(match.value, SetRef) and match.value.name in self.noted
+            return self._has_connection and noted is not match.negated
         value = self._value(match.key)
         if value is None:
             return False
@@ -203,8 +211,9 @@ class _Walk:
             case wanted:
                 return value == wanted
 
-    def _bits(self, match: Match) -> int:
-        return match.value if isinstance(match.value, int) else 0
+    @property
+    def _has_connection(self) -> bool:
+        return self.tracked and self.packet.state not in _WITHOUT_CONNECTION
 
     def _in_set(self, name: str, value: Element) -> bool:
         contents = next(item for item in self.table.sets if item.name == name)
@@ -220,6 +229,8 @@ class _Walk:
         packet = self.here or self.packet
         ports = packet.protocol in PORT_PROTOCOLS
         match key:
+            case Key.IIF:
+                return 0 if packet.path is Path.LOCAL_OUT else 1
             case Key.IIFNAME:
                 return packet.in_interface or ""
             case Key.OIFNAME:

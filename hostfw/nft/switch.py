@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from hostfw.nft.deletions import Deleted, Deletion
 from hostfw.nft.installed import InstalledTable, as_installed
-from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, OverLimit, SetRef, Table, Vmap
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Forget, OverLimit, Remember, SetRef, Table, Vmap
 from hostfw.nft.render import base_chain_declaration, declarations, rules_text, table_name
 
 
@@ -49,7 +49,8 @@ class Switch:
 
     def behind(self) -> str:
         """What the prepare adds for a turn: the new rules, behind the final ones that are in force."""
-        return "".join(map(self._rules, self._changed))
+        declared = declarations(looked_up(self._changed, self.desired, Table(self.desired.family)))
+        return f"{declared}{''.join(map(self._rules, self._changed))}"
 
     def turn(self) -> Iterator[Deletion]:
         """The deletion of the rules in front of those, and of whatever stands in base chains that nobody wants."""
@@ -62,7 +63,7 @@ class Switch:
     def script(self) -> str:
         """The same as one script, whatever the base chains hold."""
         name, family = table_name(self.desired.family), self.desired.family
-        lines = [declarations(looked_up(self._suspects, self.desired, Table(family)))]
+        lines = [declarations(looked_up((*self._suspects, *self._changed), self.desired, Table(family)))]
         for suspect in self._suspects:
             lines.append(f"flush chain {name} {suspect.name}\n")
             lines.append(rules_text(suspect.name, suspect.rules, family))
@@ -84,12 +85,13 @@ class Switch:
         return f"{base_chain_declaration(chain, family)}{rules_text(chain.name, chain.rules, family)}"
 
 
-def looked_up(chains: Iterable[Chain], desired: Table, missing: Table) -> Table:
+def looked_up(chains: Iterable[Chain | BaseChain], desired: Table, missing: Table) -> Table:
     """The sets and maps that rules look up and that are not added themselves."""
     rules = [rule for chain in chains for rule in chain.rules]
     sets = {match.value.name for rule in rules for match in rule.matches if isinstance(match.value, SetRef)}
     maps = {statement.map for rule in rules for statement in rule.statements if isinstance(statement, Vmap)}
-    sets |= {statement.set for rule in rules for statement in rule.statements if isinstance(statement, OverLimit)}
+    filled = OverLimit | Remember | Forget
+    sets |= {statement.set for rule in rules for statement in rule.statements if isinstance(statement, filled)}
     sets -= {s.name for s in missing.sets}
     maps -= {m.name for m in missing.maps}
     return Table(

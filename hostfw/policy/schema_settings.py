@@ -80,7 +80,10 @@ _SETTINGS: Fields = {
         whole(*HISTORY_BOUNDS),
         "How many generations are kept to go back to, the accepted one among them (default: 10).",
     ),
-    "packetMarks": (whole(3, 2**32 - 1), "A mask of bits of the packet mark; the lowest two are used."),
+    "packetMarks": (
+        whole(3, 2**32 - 1),
+        "Not used any more, and accepted where it is set: no verdict depends on a mark.",
+    ),
 }
 
 _FAILSAFE: Fields = {

@@ -182,10 +182,10 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
 
 
 @st.composite
-def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction) -> PlannedPolicy:
-    """A policy of up to six rules, in a tier, or a profile where the tier is empty."""
+def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction, most: int = 6) -> PlannedPolicy:
+    """A policy of up to so many rules, in a tier, or a profile where the tier is empty."""
     kind = "GlobalNetworkPolicy" if tier else "Profile"
-    count = draw(st.integers(0, 6))
+    count = draw(st.integers(0, most))
     identities = [RuleIdentity(kind, tier, name, direction, f"{index:012x}", 0, index) for index in range(count)]
     staged = bool(tier) and draw(st.integers(0, 3)) == 0
     if staged:
@@ -218,6 +218,41 @@ def directions(draw: st.DrawFn, direction: Direction) -> PlannedDirection:
         draw(early),
         draw(early) if direction is Direction.INGRESS else (),
     )
+
+
+@st.composite
+def _many_tiers(draw: st.DrawFn, direction: Direction, prefix: str) -> tuple[PlannedTier, ...]:
+    """Nine to twelve tiers, most of which pass something on."""
+    found = []
+    for number in range(draw(st.integers(9, 12))):
+        name = f"{prefix}{number}"
+        policy = draw(policies(name, "p0", direction, 2))
+        identity = RuleIdentity("GlobalNetworkPolicy", name, "p1", direction, f"{number:012x}", 0, 0)
+        passed = replace(draw(rules(identity)), action=Action.PASS)
+        passing = PlannedPolicy("GlobalNetworkPolicy", "p1", name, None, (passed,))
+        found.append(PlannedTier(name, draw(st.sampled_from((Action.DENY, Action.PASS))), (policy, passing)))
+    return tuple(found)
+
+
+@st.composite
+def _tall_directions(draw: st.DrawFn, direction: Direction) -> PlannedDirection:
+    early = st.just(()) if draw(st.booleans()) else tiers(direction, "e")
+    is_ingress = direction is Direction.INGRESS
+    return PlannedDirection(
+        draw(_many_tiers(direction, "t")),
+        (),
+        draw(_many_tiers(direction, "f")),
+        draw(early),
+        draw(early) if is_ingress else (),
+    )
+
+
+@st.composite
+def tall_plans(draw: st.DrawFn) -> Plan:
+    """A host of one endpoint with more tiers in a row than a chain of jumps may be deep."""
+    endpoint = PlannedEndpoint("a", draw(_tall_directions(Direction.INGRESS)), draw(_tall_directions(Direction.EGRESS)))
+    bindings = tuple(Binding(interface, "a", "drawn") for interface in ("eth0", "eth1", "wg0"))
+    return Plan("host", draw(all_settings), (endpoint,), bindings, draw(st.sampled_from(("a", None))))
 
 
 failsafe_ports = st.builds(

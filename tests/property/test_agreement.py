@@ -16,7 +16,7 @@ from hostfw.model.settings import DenyAction
 from hostfw.model.values import Action
 from hostfw.nft.simulate import Fate, Outcome, simulate
 from hostfw.policy.explain import explain
-from tests.property.plans import burst, plans, seeds
+from tests.property.plans import burst, plans, seeds, tall_plans
 
 LOOKUPS_EVERYWHERE = CostModel(
     linear_rules=0,
@@ -103,7 +103,23 @@ def _agree_with(plan: Plan, outcome: Outcome, explanation: Explanation) -> None:
 @given(plan=plans(), seed=seeds)
 def test_the_ruleset_does_what_explain_says(plan: Plan, seed: int) -> None:
     """Whatever the cost model prefers, each packet meets the same verdict, counters and logs."""
-    explained = [explain(plan, packet) for packet in burst(seed, PACKETS_A_PLAN)]
+    _all_agree(plan, seed, PACKETS_A_PLAN)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@settings(
+    max_examples=max(settings().max_examples // 4, 5),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example],
+)
+@given(plan=tall_plans(), seed=seeds)
+def test_many_tiers_in_a_row_do_what_explain_says(plan: Plan, seed: int) -> None:
+    """Nine and more, with Pass, rejection, destination NAT and forwarding."""
+    _all_agree(plan, seed, PACKETS_A_PLAN // 5)
+
+
+def _all_agree(plan: Plan, seed: int, packets: int) -> None:
+    explained = [explain(plan, packet) for packet in burst(seed, packets)]
     for costs in (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, LISTS_EVERYWHERE):
         ruleset = compile_plan(plan, costs)
         for explanation in explained:

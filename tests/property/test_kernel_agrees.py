@@ -22,7 +22,7 @@ from hostfw.nft.simulate import Fate, simulate
 from hostfw.policy.explain import explain
 from hostfw.testing.lab_namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
-from tests.property.plans import INTERFACES, burst, plans, seeds
+from tests.property.plans import INTERFACES, burst, plans, seeds, tall_plans
 from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE
 
 PACKETS_A_PLAN = 40
@@ -49,6 +49,21 @@ def host() -> Iterator[Wire]:
 @given(plan=plans(), seed=seeds)
 def test_the_kernel_does_what_the_simulation_says(host: Wire, plan: Plan, seed: int) -> None:
     """Each packet meets the verdict, moves the counters and leaves the log records that were predicted."""
+    _all_agree(host, plan, seed)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@settings(
+    max_examples=10,
+    suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example],
+)
+@given(plan=tall_plans(), seed=seeds)
+def test_the_kernel_takes_many_tiers_in_a_row(host: Wire, plan: Plan, seed: int) -> None:
+    """Nine and more, with Pass, rejection, destination NAT and forwarding; it bounds how deep chains may lead."""
+    _all_agree(host, plan, seed)
+
+
+def _all_agree(host: Wire, plan: Plan, seed: int) -> None:
     ruleset = compile_plan(plan, _COSTS[seed % len(_COSTS)])
     committed = host.nftables.commit(_EMPTY + render(ruleset))
     assert committed.ok, committed.error

@@ -11,7 +11,7 @@ from itertools import chain
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from hostfw.compile import addresses, builder, dispatch, layout, matches, ports, program, ruleset, tails
+from hostfw.compile import addresses, builder, dispatch, layout, matches, ports, program, ruleset
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import port_runs
 from hostfw.compile.costs import DEFAULT_COSTS
@@ -148,13 +148,13 @@ def _no_egress_of_forwarding(patch: pytest.MonkeyPatch) -> None:
 
 
 def _allowed_before_and_asked_again(patch: pytest.MonkeyPatch) -> None:
-    right = ruleset._accepted_before
+    right = ruleset._prerouting
 
     def forgotten(*given: object) -> list[Rule]:
         right(*given)  # type: ignore[arg-type]
         return []
 
-    patch.setattr(ruleset, "_accepted_before", forgotten)
+    patch.setattr(ruleset, "_prerouting", forgotten)
 
 
 def _policed_on_the_first_route(patch: pytest.MonkeyPatch) -> None:
@@ -200,10 +200,6 @@ def _enforced_staging(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def _returning_into_the_tail(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(tails.Returning, "of_rule", lambda *_: False)
-
-
 def _tail_taken_for_granted(patch: pytest.MonkeyPatch) -> None:
     def cut(rules: Sequence[Rule], tail: Sequence[Rule], _: object) -> Sequence[Rule] | None:
         return rules[: -len(tail)] if 0 < len(tail) < len(rules) else None
@@ -232,7 +228,6 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("routed neighbour discovery is let in", _far_neighbours),
     ("lo is open though an endpoint is bound to it", _loopback_always_open),
     ("staged policies are enforced", _enforced_staging),
-    ("a Pass of a leaf goes on behind the dispatch", _returning_into_the_tail),
     ("every leaf is taken to end as the rules behind the dispatch do", _tail_taken_for_granted),
 )
 
