@@ -145,6 +145,9 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
+    if record is not None and not record.saved and status.in_force:
+        unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
+        yield _line("Not saved", unsaved, Style.WARNING if colour else None)
     if status.pending is not None:
         left = f"generation {status.pending.id} is taken back in {duration_text(status.left_s)}"
         confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
@@ -208,6 +211,7 @@ def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> 
         "generation": record.id if record else None,
         "node": record.node if record else None,
         "appliedAt": record.applied_at.isoformat() if record else None,
+        "saved": record.saved if record else None,
         "counts": dict(record.counts) if record else {},
         "drift": list(status.drift),
         "accepted": accepted.id if accepted else None,

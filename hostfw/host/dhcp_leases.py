@@ -21,7 +21,7 @@ NETWORK_MANAGER_LEASES = Path("/var/lib/NetworkManager")
 """Files by connection and interface, internal-UUID-eth0.lease, which stay when the connection does."""
 
 _NETWORKD = re.compile(r"^(ADDRESS|SERVER_ADDRESS)=(\S+)$", re.MULTILINE)
-_DHCLIENT = re.compile(r"^lease6? \{(.*?)^\}", re.MULTILINE | re.DOTALL)
+_DHCLIENT = re.compile(r"^lease6? \{[^\n]*\n((?:(?!lease6? \{|\})[^\n]*\n)*)\}", re.MULTILINE)
 _DHCLIENT_INTERFACE = re.compile(r'interface "([^"]+)";')
 _DHCLIENT_ADDRESS = re.compile(r"fixed-address (\S+);")
 _DHCLIENT_SERVER = re.compile(r"option dhcp-server-identifier (\S+);")

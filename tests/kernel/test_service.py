@@ -211,6 +211,34 @@ def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
     assert _reaches(lab, 80)
 
 
+def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl
+) -> None:
+    """As when a container starts: what is accepted then is what is in force, with the interface in it."""
+    group = (
+        "---\napiVersion: hostfw.io/v1\nkind: InterfaceGroup\nmetadata: {name: guests}\n"
+        'spec: {match: [{name: "guest*"}]}\n'
+        "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: guests, labels: {role: guest}}\n"
+        "spec: {node: host, interfaceGroup: guests}\n"
+    )
+    (service.installation.config / "policy.yaml").write_text(_POLICY.format(port=83) + group)
+    hostfwctl("apply", "--confirm-within", "60s")
+    before = json.loads(hostfwctl("status", "-o", "json").stdout)
+    run(lab["host"], ["ip", "link", "add", "guest0", "type", "veth", "peer", "name", "other0"])
+    _wait(lambda: json.loads(hostfwctl("status", "-o", "json").stdout)["generation"] != before["generation"])
+    _wait(lambda: "guest0" in run(lab["host"], ["nft", "list", "table", "ip", "hostfw"]).stdout)
+    waiting = json.loads(hostfwctl("status", "-o", "json").stdout)
+    assert waiting["confirmation"]["deadline"] == before["confirmation"]["deadline"]
+
+    done = hostfwctl("confirm", "--console")
+
+    assert "is accepted" in done.stderr
+    after = json.loads(hostfwctl("status", "-o", "json").stdout)
+    assert (after["confirmation"], after["accepted"]) == (None, after["generation"])
+    assert "guest0" in (service.installation.state / "last-good.nft").read_text()
+    assert _reaches(lab, 83)
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -13,6 +13,7 @@ from typing import Self
 
 import pytest
 
+from hostfw.cli.console import ExitCode
 from hostfw.control import client
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, Report, ServiceReport
@@ -29,7 +30,7 @@ from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTables
 from hostfw.host.watchdog import WatchdogError
 from hostfw.testing.fakes import FakeClock
-from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
 from tests.unit.test_trial import NEW, OLD, deadline_command, lets_in, session, state
 
 NOW = FakeClock().now()
@@ -220,6 +221,7 @@ def test_what_was_not_saved_is_known_to_the_doctor(host: Machine, monkeypatch: p
     with monkeypatch.context() as patch:
         FULL_STATE(host, patch)
         assert host.hostfwctl("apply").status == 1
+    assert "Not saved:     the next boot enforces another generation" in host.hostfwctl("status").out
     found = json.loads(host.hostfwctl("doctor", "-o", "json").out)["items"]
     assert [item["message"] for item in found if "could not be saved" in item["message"]] == [
         f"generation {_in_force(host)} is in force and could not be saved: the next boot enforces an earlier one"
@@ -444,3 +446,76 @@ def test_a_trial_of_no_sensible_length_is_refused(host: Machine, seconds: float)
     assert isinstance(reply, Failed)
     assert reply.message.startswith("a change cannot wait ")
     assert lets_in(host, 80)
+
+
+# Every verb
+
+WRITING: tuple[tuple[str, ...], ...] = (
+    ("apply",),
+    ("apply", "--confirm-within", "90s"),
+    ("reload",),
+    ("confirm",),
+    ("rollback",),
+    ("rollback", "--to", "1"),
+    ("block",),
+    ("unblock",),
+    ("disable", "--remove-rules"),
+)
+READING: tuple[tuple[str, ...], ...] = (
+    ("status",),
+    ("status", "-o", "json"),
+    ("doctor",),
+    ("history",),
+    ("diff",),
+    ("diff", "--nft"),
+    ("validate",),
+    ("compile",),
+    ("get", "gnp"),
+    ("describe", "gnp", "web"),
+    ("interfaces",),
+    ("explain", "192.0.2.9", "192.0.2.1:80", "--in", "eth0"),
+    ("staged",),
+    ("promote", "web"),
+    ("selector", "all()"),
+    ("counters",),
+    ("version",),
+    ("schema",),
+    ("completion", "bash"),
+)
+SPEAK_OTHERWISE = ("diff", "doctor", "explain", "validate")
+"""Verbs whose answer is on standard output whatever it is; the status says in short which it is."""
+ALWAYS: dict[str, Injection] = {
+    "nothing": _nothing,
+    "full disks": FULL,
+    "the lock is held": _lock_held,
+    "nft dies while it commits": _nft(*[LOST] * 20),
+    "the kernel changes without pause": BUSY,
+    "not permitted": FORBIDDEN,
+    "damaged generations": _damaged,
+}
+
+
+@pytest.mark.parametrize("failure", ALWAYS)
+def test_no_verb_ends_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    """Each ends with a status that there is; with another than 0 it says why, and with 0 it complains of nothing."""
+    hosts = [(f"{number}", (verb,)) for number, verb in enumerate(WRITING)]
+    for folder, verbs in (*hosts, ("reading", READING)):
+        directory = tmp_path / folder
+        directory.mkdir()
+        with monkeypatch.context() as patch:
+            host = machine(directory, patch)
+            host.write(web=WEB, uplink=UPLINK)
+            assert host.hostfwctl("apply").status == 0
+            host.write(web=WEB.replace("80", "443"))
+            ALWAYS[failure](host, patch)
+            answers = [(verb, host.hostfwctl(*verb)) for verb in verbs]
+        for verb, done in answers:
+            _agrees(verb, done)
+
+
+def _agrees(verb: tuple[str, ...], done: Ran) -> None:
+    assert done.status in set(ExitCode), (verb, done)
+    assert "Traceback" not in done.err, (verb, done)
+    assert done.status == 0 or done.out or done.err, (verb, done)
+    assert done.status != 0 or "hostfwctl: " not in done.err, (verb, done)
+    assert done.status == 0 or verb[0] in SPEAK_OTHERWISE or "hostfwctl: " in done.err, (verb, done)

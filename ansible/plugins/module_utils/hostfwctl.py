@@ -36,6 +36,9 @@ def parse(text):
 
 def complaint(document, err):
     """What went wrong, in the words of hostfwctl: problems with their places, or a message and what to do."""
+    if document.get("saved") is False:
+        # It was done; what is wrong is what a reboot leads to.
+        return "\n".join(document["warnings"])
     problems = [_problem(item) for item in document.get("problems") or []]
     if problems:
         return "\n".join(problems)

@@ -132,8 +132,10 @@ def main():
         )
     status, found, err = hostfwctl.run_json(module, *_arguments(module.params), cwd=module.params["src"])
     if status != hostfwctl.DONE:
+        unsaved = found.get("saved") is False
+        what = "put {} into force and could not save it" if unsaved else "did not put {} into force"
         module.fail_json(
-            msg="hostfw did not put {} into force:\n{}".format(module.params["src"], hostfwctl.complaint(found, err)),
+            msg="hostfw {}:\n{}".format(what.format(module.params["src"]), hostfwctl.complaint(found, err)),
             rc=status,
             inspection=found,
             diff=diff,
