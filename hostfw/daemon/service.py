@@ -195,12 +195,12 @@ class Service:
     async def _reload(self) -> None:
         await self._answer(Apply())
 
-    async def _relearn(self) -> frozenset[int]:
+    async def _relearn(self, first: frozenset[int]) -> frozenset[int]:
         """Make connections known again that what is in force allows, once it is our turn."""
 
         def work(engine: Engine) -> frozenset[int]:
             current = self._charge.current
-            return engine.relearn(current) if current is not None else frozenset()
+            return engine.relearn(current, first) if current is not None else frozenset()
 
         return await self._charge.write(work)
 

@@ -34,9 +34,10 @@ class Host:
         self.looked_for: list[int | None] = []
         self.fails = False
 
-    async def relearn(self) -> frozenset[int]:
+    async def relearn(self, first: frozenset[int]) -> frozenset[int]:
         """Make known what is allowed."""
         self.looks += 1
+        assert first <= self.connections
         return frozenset(self.connections & self.allowed)
 
     def find(self, packet: Headers, _direction: Direction, _interface: str) -> int | None:
