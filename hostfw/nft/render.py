@@ -1,5 +1,6 @@
 """nft text of our objects: what `nft -f` loads, and the very bytes that names are digests of."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -31,6 +32,8 @@ DIGEST_CHARACTERS = 12
 _INDENT = "\t"
 _FOLLOWS = "follow once hostfw.service runs"
 """What the boot script looks for as well, to say so."""
+_FOLLOWING_LINE = re.compile(rf"^# [0-9]+ elements of \S+ {TABLE} \S+ {re.escape(_FOLLOWS)}: ", re.MULTILINE)
+"""A line of its own: the comment of a set has the text of a selector, which may hold any words."""
 _Named = TypeVar("_Named", Chain, VerdictMap)
 
 
@@ -99,7 +102,7 @@ def additions(table: Table, existing: Table, texts: Texts | None = None) -> str:
 
 def follows(script: str) -> int:
     """How many sets a script only declares, because they are big; their elements follow from elsewhere."""
-    return script.count(_FOLLOWS)
+    return len(_FOLLOWING_LINE.findall(script))
 
 
 def _later(ruleset: Ruleset, most_elements: int | None) -> frozenset[tuple[Family, str]]:

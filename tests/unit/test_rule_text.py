@@ -2,8 +2,10 @@
 
 import pytest
 
+from hostfw.model.cidr_set import pack
 from hostfw.model.values import Family, PortRange
-from hostfw.nft.objects import Accept, Key, Match, Rule
+from hostfw.nft.objects import Accept, ElementType, Key, Match, Rule, Ruleset, Set, Table
+from hostfw.nft.render import follows, render
 from hostfw.nft.rule_text import rule_text
 
 NOT_MERGED = [
@@ -66,3 +68,14 @@ def test_an_interface_that_nft_would_take_for_another_is_no_text(key: Key, name:
     """Whoever writes such a rule has a defect: nothing of it goes to the kernel."""
     with pytest.raises(ValueError, match="cannot match the interface"):
         rule_text(Rule((Match(key, name),), (Accept(),)), Family.V4)
+
+
+def test_a_selector_that_says_that_elements_follow_is_no_set_that_they_follow_in() -> None:
+    """Its text stands in the comment of a set; what is left to the service stands on a line of its own."""
+    words = "follow once hostfw.service runs: x"
+    small = Set("nets/32.a", ElementType.ADDRESS, (1,), comment=f"role == '{words}'")
+    told = Set("nets/32.b", ElementType.ADDRESS, (1,), comment=f"# 9 elements of ip hostfw nets/32.b {words}")
+    big = Set("nets/32.c", ElementType.ADDRESS, pack(Family.V4, range(10)))
+
+    assert follows(render(Ruleset((Table(Family.V4, sets=(small, told)),)))) == 0
+    assert follows(render(Ruleset((Table(Family.V4, sets=(small, told, big)),)), most_elements=9)) == 1
