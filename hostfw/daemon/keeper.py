@@ -17,7 +17,7 @@ from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
-from hostfw.engine.outcomes import Failed
+from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.clock import monotonic
 from hostfw.host.nft_events import NftListener
@@ -124,7 +124,9 @@ class Keeper:
         """Restore base protection, again if it was needed again meanwhile."""
         while self._exposed:
             self._exposed = False
-            await asyncio.get_running_loop().run_in_executor(self._guard.executor, self._guard.protect)
+            failed = await asyncio.get_running_loop().run_in_executor(self._guard.executor, self._guard.protect)
+            # What was not read back is not protected: the repair looks at everything.
+            self._damage.doubt |= failed is not None
             if self._exposed:
                 await asyncio.sleep(GUARD_PAUSE_S)
 
@@ -173,7 +175,13 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
         return repaired
     # A set that is there by its name is taken for what the name says, unless we know better.
     refilled = engine.refill(current, _named(current) if damage.everything else damage.emptied)
-    return refilled if isinstance(refilled, Failed) else repaired
+    if isinstance(refilled, Failed):
+        return refilled
+    left = engine.drift()
+    if isinstance(left, Failed):
+        return left
+    hint = "another program changes our tables without pause; `nft monitor` shows which"
+    return Failed(f"what was sent does not last: {left[0]}", hint, in_force=UNKNOWN) if left else repaired
 
 
 def _named(generation: Generation) -> set[tuple[Family, str]]:

@@ -149,7 +149,7 @@ def enforce(
     left = _delete(planned.sweep, nftables)
     swept = _say(left, "what is no longer used could not be removed")
     try:
-        now = read_back(present, ruleset, writer.host, None if left is not None else _commits(planned))
+        now = read_back(present, ruleset, writer.host, nftables, None if left is not None else _commits(planned))
         if planned.refills:
             refilled = {(family, contents.name) for family, contents in planned.refills}
             lacking = told(refilled & altered(writer.host.read_tables(), ruleset, writer.host, nftables))

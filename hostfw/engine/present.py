@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from hostfw.engine.contents import altered, is_heard, misdeclared
 from hostfw.engine.fills import unfilled
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing
+from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing, told
 from hostfw.engine.memory import Memory
 from hostfw.host.in_force import InForce, load_in_force, record_stamp
 from hostfw.host.nftables import Nftables
@@ -69,8 +69,11 @@ def installed_by(
     return installed_tables(tables, record, lacking, others, misdeclared(tables, wanted))
 
 
-def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None) -> Present:
-    """What the kernel holds after so many commits of ours, None where they cannot be counted. Raises HostError."""
+def read_back(before: Present, wanted: Ruleset, host: Host, nftables: Nftables, commits: int | None) -> Present:
+    """What the kernel holds after so many commits of ours, None where they cannot be counted. Raises HostError.
+
+    Elements are looked at where others have committed in between: nobody would ask for those of before any more.
+    """
     if commits == 0:
         return before
     if before.ruleset is not None and commits is not None:
@@ -83,6 +86,10 @@ def read_back(before: Present, wanted: Ruleset, host: Host, commits: int | None)
     # What we have just written is what its names say.
     installed = tuple(replace(table, suspect=frozenset()) for table in installed_tables(tables, None))
     lacking = missing(tables, wanted)
+    since = before.kernel_generation
+    alone = commits is not None and tables.generation == since + commits
+    if not alone and not host.undisturbed(since, tables.generation):
+        lacking = (*lacking, *told(altered(tables, wanted, host, nftables)))
     meddled = chains != found or has_foreign_hooks(installed)
     return Present(tables.generation, installed, chains, before.record, lacking=lacking, meddled=meddled)
 

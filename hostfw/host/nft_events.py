@@ -202,7 +202,8 @@ def _count(data: bytes, start: int, end: int, kind: _Kind, transaction: _Open) -
         return
     name_start = attributes_start + len(_OUR_TABLE)
     name = TABLE if kind.what is What.TABLE else _name(data[name_start:end], kind.name)
-    key = (family, kind.what, name)
+    what = What.OBJECT if kind.what is What.COUNTER and not _is_counter(data[name_start:end]) else kind.what
+    key = (family, what, name)
     tally = transaction.counts.get(key)
     if tally is None:
         if len(transaction.counts) >= NAMES and kind.what is not What.TABLE:
@@ -213,6 +214,12 @@ def _count(data: bytes, start: int, end: int, kind: _Kind, transaction: _Open) -
     if kind.what is What.ELEMENT:
         transaction.head = data[start : name_start + len(text(kind.name, name))]
         transaction.tally = tally
+
+
+def _is_counter(data: bytes) -> bool:
+    """Whether a stateful object is a counter; hostfw makes no other."""
+    kinds = [u32_of(payload) for kind, payload in attribute_list(data) if kind == nf_tables.OBJ_TYPE]
+    return kinds in ([], [nf_tables.OBJECT_COUNTER])
 
 
 def _name(data: bytes, wanted: int) -> str:

@@ -27,6 +27,7 @@ class What(StrEnum):
     COUNTER = "counter"
     ELEMENT = "element"
     FLOWTABLE = "flowtable"
+    OBJECT = "object"
 
 
 class Touched(NamedTuple):

@@ -20,6 +20,13 @@ from hostfw.nft.deletions import Deletion
 from hostfw.testing.lab_namespace import inside, namespace
 from tests.kernel.web_policy import web_policy
 
+_MANY_PORTS = web_policy(80) + "".join(
+    f"    - {{action: Allow, protocol: TCP, source: {{nets: [10.{n}.0.0/16]}}, destination: {{ports: [{1000 + n}]}}}}\n"
+    for n in range(90)
+)
+_MORE = web_policy(443).replace("eth0", "eth1").replace("uplink", "other").replace("name: web", "name: more")
+_MORE = _MORE.replace("role: web", "role: other").replace("'web'", "'other'")
+
 
 class _Meddler:
     """Does something once, at the moment at which it is told to: before the prepare, or before the turn."""
@@ -67,6 +74,15 @@ class _Place:
 
     def apply(self, port: int, meddler: _Meddler = _NOBODY) -> object:
         (self._root / "etc" / "policy.yaml").write_text(web_policy(port))
+        return self.engine(meddler).apply(inspect(*read_configuration(self._root / "etc")))
+
+    def write(self, policy: str, *, apply: bool = True) -> None:
+        """Have this for the policy, in force if nothing else is said."""
+        (self._root / "etc" / "policy.yaml").write_text(policy)
+        assert not apply or isinstance(self.apply_again(), Applied)
+
+    def apply_again(self, meddler: _Meddler = _NOBODY) -> object:
+        """Apply what is there."""
         return self.engine(meddler).apply(inspect(*read_configuration(self._root / "etc")))
 
     def drift(self) -> tuple[str, ...]:
@@ -129,6 +145,20 @@ def test_what_another_program_does_in_its_own_table_hinders_nobody(place: _Place
     assert _base_chains() == before
     assert place.drift() == ()
     subprocess.run(["nft", "delete", "table", "ip", "theirs"], check=True)
+
+
+@pytest.mark.parametrize("moment", ["prepare", "turn"])
+def test_elements_that_are_changed_in_the_midst_of_an_apply_are_told_of(place: _Place, moment: str) -> None:
+    """What is on record afterwards would hide them: nobody looks at elements while nftables stands still."""
+    place.write(_MANY_PORTS)
+    (name,) = {one.name for one in read_tables().ip.sets if "/ports." in one.name}
+    place.write(f"{_MANY_PORTS}---\n{_MORE}", apply=False)
+
+    applied = place.apply_again(_Meddler(moment, f"delete element ip hostfw {name} {{ 1050 }}"))
+
+    assert isinstance(applied, Failed) or place.drift() != (), applied
+    assert isinstance(place.apply_again(), Applied)
+    assert place.drift() == ()
 
 
 @pytest.mark.parametrize("command", ["delete table ip hostfw", "flush ruleset"])

@@ -140,7 +140,7 @@ _DENIED = "\n".join(
     f"  - {{action: Deny, protocol: TCP, source: {{nets: [10.{n}.0.0/16]}}, destination: {{ports: [443]}}}}"
     for n in range(9, 80)
 )
-_WITH_MAPS = f"""\
+WITH_MAPS = f"""\
 {_POLICY}
   - {{action: Deny, protocol: TCP, source: {{nets: [192.0.2.0/24]}}, destination: {{ports: [443]}}}}
 {_DENIED}
@@ -164,7 +164,7 @@ _ELEMENTS = {
 }
 
 
-def _names(host: Namespace) -> tuple[str, str]:
+def map_and_set(host: Namespace) -> tuple[str, str]:
     """The map that denies by source address, and the set of what is trusted."""
     with inside(host):
         sets = read_tables().ip.sets
@@ -195,10 +195,10 @@ def test_elements_that_another_program_changed_unheard_are_told_of_and_put_right
 ) -> None:
     """No rule of ours shows them: they are read where nftables has moved on."""
     host = lab["host"]
-    (installation.config / "policy.yaml").write_text(_WITH_MAPS)
+    (installation.config / "policy.yaml").write_text(WITH_MAPS)
     hostfwctl("apply")
     assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
-    mapped, trusted = _names(host)
+    mapped, trusted = map_and_set(host)
     remade = _remade(host, mapped) if "{remade}" in _ELEMENTS[tampering] else ""
 
     nft(host, _ELEMENTS[tampering].format(map=mapped, set=trusted, remade=remade))
