@@ -23,7 +23,7 @@ SHARE = $(DESTDIR)/usr/share
 ANSIBLE := .venv-ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel system fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
+.PHONY: help try test quick kernel attacks system fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
 	spelling shell yaml venv ansible molecule ansible-lint clean
 
 help: ## list the targets
@@ -44,6 +44,9 @@ quick: venv ## what to run while working: unit, golden and property tests, under
 
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 	@$(PYTEST) tests/kernel; $(GIVE_BACK)
+
+attacks: venv ## (sudo) what tries to get past a policy: packets, users, containers, names; a minute
+	@$(PYTEST) tests/attacks; $(GIVE_BACK)
 
 system: venv ## (sudo) the installed package on whole Debian hosts that boot systemd, in containers
 	@tools/bootstrap system

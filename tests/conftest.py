@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from hostfw.testing.hosts.image import why_no_hosts
 
 TESTS = Path(__file__).parent
-TIERS = ("lint", "unit", "golden", "property", "conformance", "kernel", "system")
-NAMESPACE_TIERS = ("kernel",)
+TIERS = ("lint", "unit", "golden", "property", "conformance", "kernel", "attacks", "system")
+NAMESPACE_TIERS = ("kernel", "attacks")
 """Tiers that put real rulesets into network namespaces of their own."""
 HOST_TIERS = ("system",)
 """Tiers that boot whole hosts. What a test waits for there, a root image among it, may take minutes."""

@@ -1,6 +1,7 @@
 """The one who asks: the daemon where it runs, and otherwise an engine of our own, under the lock of the namespace."""
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from hostfw.control.socket import (
     answer_of,
     letter_bytes,
     our_namespace,
+    peer_uid,
     socket_path,
 )
 from hostfw.engine.engine import Engine
@@ -39,6 +41,9 @@ _LONGEST_PATH_BYTES = 107
 
 _RESTART = "`systemctl restart hostfw` starts it anew; the rules in force stay"
 _LOOK = "`systemctl status hostfw` says why; `hostfwctl status` what is in force"
+
+_LOOK_WHO = "nobody but root should be able to write to the run directory"
+_ROOT = 0
 
 Perform = Callable[[Engine, Request], Reply]
 
@@ -113,6 +118,8 @@ def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Ans
             if isinstance(error, PermissionError):
                 raise
             raise DaemonError(f"{path}: the daemon cannot be reached: {error.strerror or error}", _RESTART) from error
+        if (owner := peer_uid(channel)) not in (_ROOT, os.geteuid()):
+            raise DaemonError(f"{path}: who listens there is user {owner}, and no daemon of ours", _LOOK_WHO)
         try:
             ours = (str(directories.config.absolute()), str(directories.state.absolute()))
             request_bytes = letter_bytes(Letter(our_namespace(), *ours, _with_feeds(engine, request)))

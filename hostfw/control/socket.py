@@ -9,6 +9,8 @@ known to be of no more than so many values, levels and digits: what it costs is 
 """
 
 import re
+import socket
+import struct
 from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
@@ -28,6 +30,8 @@ MOST_DIGITS = 64
 START = b'{"version":'
 """What every message begins with, of whatever release."""
 
+_UCRED = struct.Struct("=iII")
+"""struct ucred: pid, uid, gid (unix(7))."""
 _OUR_NAMESPACE = Path("/proc/self/ns/net")
 
 
@@ -56,6 +60,13 @@ Answer = Reply | ServiceReport | Refusal
 def socket_path(run_dir: Path) -> Path:
     """Where the daemon of a run directory listens."""
     return run_dir / "control.sock"
+
+
+def peer_uid(channel: socket.socket) -> int:
+    """Who is at the other end of a connection: the user who connected, or who listens, by the kernel's word."""
+    credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    uid: int = _UCRED.unpack(credentials)[1]
+    return uid
 
 
 def our_namespace() -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from hostfw.control.socket import (
     answer_bytes,
     letter_of,
     our_namespace,
+    peer_uid,
     socket_path,
 )
 from hostfw.engine.host import Directories
@@ -27,7 +27,6 @@ READ_TIMEOUT_S = 60.0
 """How long a request may take to come in."""
 
 _PART_BYTES = 256 * 1024
-_UCRED = struct.Struct("=iII")
 _ROOT = 0
 
 Answering = Callable[[Question], Awaitable[Answer]]
@@ -66,7 +65,7 @@ async def _converse(
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answering
 ) -> Answer:
-    if _peer_uid(writer.get_extra_info("socket")) != _ROOT:
+    if peer_uid(writer.get_extra_info("socket")) != _ROOT:
         return Refusal("only root may ask the daemon", "run it as root")
     try:
         letter = letter_of(await asyncio.wait_for(_message(reader), READ_TIMEOUT_S))
@@ -100,12 +99,6 @@ def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:
             "name the same --config-dir and --state-dir, or a --run-dir of its own",
         )
     return None
-
-
-def _peer_uid(sock: socket.socket) -> int:
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    uid: int = _UCRED.unpack(credentials)[1]
-    return uid
 
 
 def _make_way(path: Path) -> None:

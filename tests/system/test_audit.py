@@ -271,7 +271,7 @@ def test_drops_believes_no_other_process_of_root(known: Host, street: Street) ->
     known.run(["logger", "--journald"], text=lines)
     sleep(1)
 
-    assert "203.0.113.66" in known.journal("-t", "hostfw")
+    assert of_packets(known, "HOSTFW_SRC_ADDR=203.0.113.66")
     read = known.run(["hostfwctl", "drops", "-o", "json"]).stdout
     assert read
     assert "203.0.113.66" not in read
