@@ -16,13 +16,15 @@ from hostfw.testing.lab_topology import line
 from tests.kernel.changing_policies import configuration
 
 SMALL, BIG = configuration(1, 1), configuration(2, 4000)
-"""Two configurations: the script and the sources of the first fit into 64 kB, and those of the second do not."""
+"""Two configurations: what is kept of the first fits into 160 kB, and with what is kept of the second it does not."""
 
-SMALL_DISK = 'mount -t tmpfs -o size=64k tmpfs "$PLACE"'
+SMALL_DISK = 'mount -t tmpfs -o size=160k tmpfs "$PLACE"'
 FULL_DISK = f'{SMALL_DISK} && ! cat /dev/zero >"$PLACE/filler" 2>/dev/null'
 READ_ONLY_DISK = 'mount --bind "$PLACE" "$PLACE" && mount -o remount,bind,ro "$PLACE"'
 
 FIRST, SECOND = '"$@" apply', 'cp "$BIG" "$ALL" && "$@" apply'
+FIRST_UNSAVED, SECOND_UNSAVED = (f"{{ {step}; [ $? = 1 ]; }}" for step in (FIRST, SECOND))
+"""In force, and not saved: exit status 1."""
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +51,14 @@ def installation(routed_lab: Lab, tmp_path: Path) -> Installation:
 @pytest.mark.parametrize(
     ("name", "steps", "reason"),
     [
-        ("full", (SMALL_DISK, FIRST, SECOND), "the disk is full"),
-        ("read-only", (FIRST, READ_ONLY_DISK, SECOND), "the file system is mounted read-only"),
+        ("full", (SMALL_DISK, FIRST, SECOND_UNSAVED), "the disk is full"),
+        ("read-only", (FIRST, READ_ONLY_DISK, SECOND_UNSAVED), "the file system is mounted read-only"),
     ],
 )
 def test_a_state_directory_that_takes_nothing_keeps_what_was_accepted(
     installation: Installation, goldens: tuple[Blocks, Blocks], name: str, steps: tuple[str, ...], reason: str
 ) -> None:
-    """The new generation is in force, a warning names the reason, and the script for the boot is the old one."""
+    """The new generation is in force, the exit status and a message say so, and the boot has the old script."""
     small, big = goldens
 
     done = _with_disk(installation, installation.state, (*steps, 'cat "$PLACE/last-good.nft"'))
@@ -121,14 +123,16 @@ def test_a_missing_state_directory_is_made(installation: Installation, goldens: 
 def test_a_state_directory_that_cannot_be_made_is_said(
     installation: Installation, goldens: tuple[Blocks, Blocks]
 ) -> None:
-    """As on a read-only root file system: the generation is in force, with a warning."""
+    """As on a read-only root file system: the generation is in force, and what was not saved is an error."""
     small, _ = goldens
     shutil.rmtree(installation.state)
 
-    done = _with_disk(installation, installation.state.parent, (READ_ONLY_DISK, 'mount -t tmpfs none "$RUN"', FIRST))
+    done = _with_disk(
+        installation, installation.state.parent, (READ_ONLY_DISK, 'mount -t tmpfs none "$RUN"', FIRST_UNSAVED)
+    )
 
     assert done.returncode == 0, done.stderr
-    assert "the file system is mounted read-only: after a reboot an earlier generation is in force" in done.stderr
+    assert "the file system is mounted read-only: after a reboot the failsafes alone are in force" in done.stderr
     assert listed(installation.node) == small
 
 
