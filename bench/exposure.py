@@ -1,0 +1,64 @@
+"""Who reaches each service, worked out for a host of twenty services: the whole verb's share beside reading policy."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from bench import configurations
+from bench.measure import medians
+from hostfw.engine.inspection import inspect
+from hostfw.host.files import read_paths
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.plan import Plan
+from hostfw.model.services import BoundAddress, HostServices, Service
+from hostfw.model.values import FAMILIES, TCP, Cidr, Family
+from hostfw.policy.exposure import changes, exposure
+from hostfw.policy.exposure_text import change_lines, change_text
+from hostfw.policy.resolve import resolve
+
+SIZES = (10, 100, 1000, 10_000)
+SERVICES = 20
+_INTERFACES = 4
+_V4, _V6 = 0xC0000201, 0x20010DB8 << 96
+
+
+def lines() -> Iterator[str]:
+    """The table, line by line as it is measured."""
+    yield f"{'exposure, 20 services':28}{'now':>15}{'and a change':>15}"
+    for size in SIZES:
+        with TemporaryDirectory(prefix="hostfw-bench-") as folder:
+            configurations.write(Path(folder, "etc"), size)
+            inspected = inspect(*read_paths([Path(folder, "etc")]))
+        facts = _facts()
+        plan, _ = resolve(inspected.resources, inspected.settings, facts)
+        services = _services()
+        asked = (plan, facts, services)
+        now_s, change_s = medians(partial(_table, *asked), partial(_change, *asked), rounds=3)
+        yield f"{f'{size} policies':28}{now_s * 1000:12.1f} ms{change_s * 1000:12.1f} ms"
+
+
+def _facts() -> HostFacts:
+    addresses = [(Cidr(Family.V4, _V4 + n, 32), Cidr(Family.V6, _V6 + n, 128)) for n in range(_INTERFACES)]
+    return HostFacts("host1", tuple(Interface(f"eth{n}", n + 1, addresses=held) for n, held in enumerate(addresses)))
+
+
+def _services() -> HostServices:
+    bound = tuple(BoundAddress(family) for family in FAMILIES)
+    return HostServices(tuple(Service(TCP.number, 1020 + n, bound, unit=f"s{n}.service") for n in range(SERVICES)))
+
+
+def _table(plan: Plan, facts: HostFacts, services: HostServices) -> float:
+    started = perf_counter()
+    exposure(plan, facts, services)
+    return perf_counter() - started
+
+
+def _change(plan: Plan, facts: HostFacts, services: HostServices) -> float:
+    """From no rules at all, which changes the most."""
+    started = perf_counter()
+    after = exposure(plan, facts, services)
+    for line in change_lines(changes(exposure(None, facts, services), after), after):
+        change_text(line)
+    return perf_counter() - started
