@@ -20,7 +20,7 @@ from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.errors import HostError
 from hostfw.host.files import is_full
 from hostfw.host.state import load_accepted
-from hostfw.host.surroundings import look_around
+from hostfw.host.surroundings import look_around, unloadable
 from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Finding, Weight
 from hostfw.model.plan import Plan
@@ -66,6 +66,8 @@ def _patient(options: Options, engine: Engine, status: Status) -> Patient:
         plan=_plan(in_force, facts),
         facts=facts,
         evidence=_unless_refused(engine.host.evidence),
+        services=_unless_refused(engine.host.services),
+        unloadable=unloadable(options.state_dir / "last-good.nft"),
         service=_service(engine),
         surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
     )
@@ -99,9 +101,9 @@ def _service(engine: Engine) -> Service | None:
 def _summary(problems: int, notes: int) -> str:
     if not problems and not notes:
         return "nothing found: all is as it should be"
-    found = [counted(problems, "problem")] if problems else []
+    found = [counted(problems, "problem") if problems else "no problems"]
     found += [counted(notes, "note")] if notes else []
-    return ", ".join(found) if problems else f"{found[0]}: all is as it should be, if that is what you want"
+    return ", ".join(found)
 
 
 def _line(finding: Finding, *, colour: bool) -> str:

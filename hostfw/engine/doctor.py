@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostfw.engine.block import BlockState
+from hostfw.engine.doctor_network import Network, of_network
 from hostfw.engine.doctor_surroundings import around
 from hostfw.engine.host import Directories
 from hostfw.engine.inspection import Inspected
@@ -19,6 +20,7 @@ from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
+from hostfw.model.services import HostServices
 from hostfw.model.settings import FailsafePort, LockoutCheck
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
 from hostfw.model.words import counted
@@ -45,7 +47,8 @@ class Patient:
     `inspected` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
     that cannot be read; `plan` is what it means here, and `boots` whether the script that the boot loads is there.
     `facts` and `evidence` are None where they could not be had; `service` is None where none runs. `full` are those of
-    our directories whose file systems take nothing more.
+    our directories whose file systems take nothing more; `services` are what the host offers, None where that is not
+    seen, and `unloadable` says why the script that the boot loads does not load.
     """
 
     directories: Directories
@@ -60,6 +63,8 @@ class Patient:
     blocked: BlockState | None = None
     facts: HostFacts | None = None
     evidence: Evidence | None = None
+    services: HostServices | None = None
+    unloadable: str = ""
     service: Service | None = None
     surroundings: Surroundings = field(default_factory=Surroundings)
 
@@ -78,6 +83,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
     yield from _configuration(patient)
     yield from _neighbours(patient)
     yield from _node(patient)
+    yield from _network(patient)
     yield from _lockout(patient)
     yield from _failsafes(patient)
     yield from _state(patient)
@@ -203,6 +209,14 @@ def _node(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def _network(patient: Patient) -> Iterator[Finding]:
+    """Interfaces, services and published ports under the policy in force."""
+    if patient.plan is None or patient.facts is None or patient.accepted is None or not patient.status.in_force:
+        return
+    seen = patient.surroundings
+    yield from of_network(Network(patient.plan, patient.accepted, patient.facts, patient.services, seen.bridge_filter))
+
+
 def _lockout(patient: Patient) -> Iterator[Finding]:
     """What the host lives by and the policy in force does not let pass: the next connection will tell."""
     if patient.plan is None or patient.facts is None or patient.evidence is None or not patient.status.in_force:
@@ -257,6 +271,13 @@ def _state(patient: Patient) -> Iterator[Finding]:
     if patient.accepted is not None and not patient.boots:
         message = f"{patient.directories.state}/last-good.nft is missing: the next boot enforces the failsafes alone"
         yield Finding(Check.STATE, message, "`hostfwctl apply`")
+    if patient.unloadable:
+        yield Finding(
+            Check.STATE,
+            f"the next boot would enforce the failsafes alone, since it cannot load {state}/last-good.nft: "
+            f"{patient.unloadable}",
+            "`hostfwctl apply` writes it anew",
+        )
 
 
 def _service(patient: Patient) -> Iterator[Finding]:

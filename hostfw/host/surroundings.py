@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ UFW_UNIT = "ufw.service"
 _UFW_ON = re.compile(r"^\s*ENABLED=[\"']?yes", re.MULTILINE | re.IGNORECASE)
 _NFT = "/usr/sbin/nft"
 _NFT_TIMEOUT_S = 10
+_CHECK_TIMEOUT_S = 60
+_NOT_PERMITTED = "Operation not permitted"
 _SYSCTL = Path("sys/net/netfilter")
 
 
@@ -77,6 +80,7 @@ class Surroundings:
     """All of it. `noted` are tables with sets that nft left notes in, `readers` the NFLOG groups that are read.
 
     `unseen` says in sentences what could not be looked at; `misread` are interfaces that pyroute2 sees differently.
+    `bridge_filter` is whether packets between the ports of a bridge pass the rules of IP (br_netfilter).
     """
 
     others: tuple[OtherTable, ...] = ()
@@ -90,6 +94,7 @@ class Surroundings:
     tracking: Tracking | None = None
     unseen: tuple[str, ...] = ()
     misread: tuple[str, ...] = ()
+    bridge_filter: bool = False
 
 
 def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surroundings:
@@ -118,6 +123,7 @@ def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surro
         tracking(),
         tuple(unseen),
         misread,
+        bridge_filter(),
     )
 
 
@@ -184,6 +190,36 @@ def nft_dies() -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode < 0
+
+
+def bridge_filter(proc: Path = PROC) -> bool:
+    """Whether br_netfilter has the packets of every bridge pass the rules of IPv4 or IPv6 in this network."""
+    for name in ("iptables", "ip6tables"):
+        with suppress(OSError):
+            if (proc / "sys/net/bridge" / f"bridge-nf-call-{name}").read_text().strip() == "1":
+                return True
+    return False
+
+
+def unloadable(script: Path) -> str:
+    """Why nft would not load a script as the boot does; empty if it would, or if there is none to try."""
+    if not script.exists():
+        return ""
+    try:
+        done = subprocess.run(
+            (_NFT, "--check", "--file", str(script)),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_CHECK_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"it cannot be checked: {error}"
+    # A signal is nft's own death of sets that others wrote, which is found elsewhere; who may not ask learns nothing.
+    failed = done.returncode > 0 and _NOT_PERMITTED not in done.stderr
+    return done.stderr.strip().partition("\n")[0] if failed else ""
 
 
 def versions() -> Versions:

@@ -31,16 +31,19 @@ from hostfw.host.surroundings import (
     tracking,
     ufw_is_on,
     units_of,
+    unloadable,
 )
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.evidence import Evidence, Listener
-from hostfw.model.facts import HostFacts
+from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
+from hostfw.model.services import BoundAddress, HostServices, PublishedPort
+from hostfw.model.services import Service as Listening
 from hostfw.model.settings import Failsafe, LockoutCheck, Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.values import Family, Learned
+from hostfw.model.values import FAMILIES, TCP, UDP, Family, Learned
 from hostfw.policy.resolve import resolve
 from tests.unit.cli_runs import WEB, Machine, machine
 from tests.unit.policy_builders import link, net
@@ -333,10 +336,10 @@ def test_of_nftables_service_stopping_is_not_the_next_step() -> None:
 
 
 def test_every_check_has_a_case() -> None:
-    """So that none of them is without a test; the tables of others have their own."""
+    """So that none of them is without a test; the tables of others, interfaces and services have their own."""
     tried = {finding.check for _, patient, _ in PATIENTS for finding in examine(patient)}
 
-    assert set(Check) == tried
+    assert set(Check) - {Check.ENDPOINT, Check.PUBLISHED, Check.SERVICE, Check.BRIDGE} == tried
 
 
 def base(
@@ -527,7 +530,7 @@ def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Ma
     host.hostfwctl("apply")
     assert host.kernel.meddle("add rule ip hostfw input tcp dport 25 accept\n").ok
     examined = host.hostfwctl("doctor")
-    assert (examined.status, examined.err) == (0, "1 note: all is as it should be, if that is what you want\n")
+    assert (examined.status, examined.err) == (0, "no problems, 1 note\n")
     assert examined.out == (
         "drift (note): no packet gets past rule 4 of chain input of ip hostfw to 1 rule that no policy has put there. "
         "Next: say in policy what is meant; `hostfwctl reload` takes the rest away\n"
@@ -552,7 +555,7 @@ def test_findings_are_lines_with_the_next_step(host: Machine) -> None:
 @pytest.mark.parametrize(
     ("blocked", "status", "said"),
     [
-        (False, 0, "1 note: all is as it should be, if that is what you want\n"),
+        (False, 0, "no problems, 1 note\n"),
         (True, 1, "1 problem, 1 note\n"),
     ],
 )
@@ -611,3 +614,121 @@ def test_the_units_that_are_asked_for_are_known() -> None:
     """Ours, and those of every other firewall that is told of."""
     ours, others = {"hostfw.service", "hostfw-boot.service"}, {"nftables.service", "firewalld.service", "ufw.service"}
     assert ours | others < set(UNIT_NAMES)
+
+
+# ------------------------------------------------------------------------------------------- interfaces and services
+
+ANY = tuple(BoundAddress(family) for family in FAMILIES)
+DATABASE = Listening(TCP.number, 5432, ANY, unit="postgresql.service")
+
+
+def network(text: str, facts: HostFacts, services: HostServices | None = None, **around: object) -> list[Finding]:
+    """What is found of interfaces and services where a configuration is in force on a host."""
+    inspected = inspect(configuration(text))
+    plan, _ = resolve(inspected.resources, inspected.settings, facts)
+    surroundings = replace(AROUND, **around)  # type: ignore[arg-type]
+    patient = replace(
+        HEALTHY,
+        inspected=inspected,
+        accepted=inspected,
+        plan=plan,
+        facts=facts,
+        services=services,
+        evidence=None,
+        surroundings=surroundings,
+    )
+    kinds = (Check.ENDPOINT, Check.INTERFACES, Check.PUBLISHED, Check.SERVICE, Check.BRIDGE, Check.STATE)
+    return [finding for finding in examine(patient) if finding.check in kinds]
+
+
+def host_of(*links: Interface) -> HostFacts:
+    """A host with these interfaces."""
+    return HostFacts("web1", links)
+
+
+ETH0 = Interface("eth0", 2, addresses=(net("192.0.2.1/32"),), default_route=True)
+BRIDGE = Interface("virbr0", 3, kind="bridge", addresses=(net("192.168.122.1/32"),))
+CLOSED = "new connections to it are denied except failsafe tcp 22"
+
+
+def test_an_endpoint_without_an_interface_is_a_problem_while_another_is_ungoverned() -> None:
+    """As after a rename: what it leaves open is said, and the same endpoint beside a governed uplink is only noted."""
+    renamed = network(ENDPOINT.replace("eth0", "ens3"), host_of(ETH0))
+    message = "HostEndpoint uplink names the interface ens3, which this host does not have"
+    assert [(f.check, f.weight) for f in renamed] == [
+        (Check.ENDPOINT, Weight.PROBLEM),
+        (Check.INTERFACES, Weight.PROBLEM),
+    ]
+    assert renamed[0].message == f"{message}, and no HostEndpoint governs eth0: {CLOSED}"
+    assert renamed[1].message == f"eth0 has the default route and no HostEndpoint: {CLOSED}"
+
+    waiting = ENDPOINT + "---\n" + ENDPOINT.replace("uplink", "vpn").replace("eth0", "wg0")
+    assert [(f.message, f.weight) for f in network(waiting, host_of(ETH0))] == [
+        ("HostEndpoint vpn names the interface wg0, which this host does not have", Weight.NOTE)
+    ]
+
+
+def test_a_service_that_nobody_reaches_is_noted() -> None:
+    """Once it is open to anybody, there is nothing to say."""
+    services = HostServices((DATABASE,))
+    (closed,) = network(ENDPOINT, host_of(ETH0), services)
+    assert (closed.message, closed.weight) == (
+        "no packet from the network can reach tcp/5432 postgresql.service",
+        Weight.NOTE,
+    )
+
+    allowing = ENDPOINT.replace("{name: uplink}", "{name: uplink, labels: {role: web}}") + "---\n" + WEB
+    assert network(allowing.replace("[80]", "[5432]"), host_of(ETH0), services) == []
+
+
+def test_a_published_port_past_ingress_policy_is_a_problem() -> None:
+    """With who reaches it; where policy allows the port as well, it is only noted."""
+    port = PublishedPort(Family.V4, TCP.number, 5432, 0xC0A87A02, 5432, "ip nat", out_interface="virbr0")
+    (found,) = network(ENDPOINT, host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+    assert found.weight is Weight.PROBLEM
+    assert found.message == (
+        "another program publishes tcp/5432 -> 192.168.122.2:5432 (table ip nat): 0.0.0.0/0 can reach it on eth0 "
+        "(no applyOnForward policy denies it), though ingress policy denies the port there (no policy selects uplink)"
+    )
+
+    open_too = ENDPOINT.replace("spec: {", "spec: {profiles: [projectcalico-default-allow], ")
+    (noted,) = network(open_too, host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+    assert (noted.check, noted.weight) == (Check.PUBLISHED, Weight.NOTE)
+
+
+def test_guests_that_get_no_dhcp_and_dns_are_told_of() -> None:
+    """Of a bridge on which a server for them listens and policy closes it."""
+    bound = (BoundAddress(Family.V4, None, "virbr0"),)
+    dhcp = Listening(UDP.number, 67, bound, "dnsmasq")
+    dns = Listening(UDP.number, 53, (BoundAddress(Family.V4, 0xC0A87A01),), "dnsmasq")
+    (found, _) = network(ENDPOINT, host_of(ETH0, BRIDGE), HostServices((dhcp, dns)))
+
+    assert (found.check, found.weight) == (Check.BRIDGE, Weight.PROBLEM)
+    assert found.message == (
+        "guests of the bridge virbr0 get no DHCP and DNS from this host: nobody there reaches udp/53 dnsmasq, "
+        "udp/67 dnsmasq (no HostEndpoint)"
+    )
+
+
+def test_br_netfilter_is_noted_where_there_is_a_bridge() -> None:
+    """With what it changes for explain."""
+    (found,) = network(ENDPOINT, host_of(ETH0, BRIDGE), bridge_filter=True)
+
+    assert (found.check, found.weight) == (Check.BRIDGE, Weight.NOTE)
+    assert "--in virbr0 --out virbr0" in found.next
+    assert network(ENDPOINT, host_of(ETH0), bridge_filter=True) == []
+
+
+def test_a_script_that_a_boot_would_not_load_is_a_problem(tmp_path: Path) -> None:
+    """With nft's own first line of why."""
+    script = tmp_path / "last-good.nft"
+    assert unloadable(script) == ""
+    script.write_text("add table ip t\n")
+    assert unloadable(script) == ""
+    script.write_text("add nonsense\n")
+    why = unloadable(script)
+    assert "syntax error" in why
+
+    (found,) = (f for f in examine(replace(HEALTHY, unloadable=why)) if f.check is Check.STATE)
+    cannot = "since it cannot load /var/lib/hostfw/last-good.nft"
+    assert found.message == f"the next boot would enforce the failsafes alone, {cannot}: {why}"

@@ -1,0 +1,178 @@
+"""What the doctor makes of a host's interfaces and services: what no policy governs, and who reaches what."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hostfw.engine.inspection import Inspected
+from hostfw.model.explanation import Step, Verdict
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.findings import Check, Finding, Weight
+from hostfw.model.plan import Plan
+from hostfw.model.services import HostServices, PublishedPort, Service
+from hostfw.model.values import TCP, UDP
+from hostfw.policy.exposure import Entry, carriers, exposure
+from hostfw.policy.exposure_text import decision_text, entries_as_lines, sources_text, subject_text
+from hostfw.policy.reach import reach
+from hostfw.policy.reached_rules import Door
+from hostfw.policy.sources import difference_of
+from hostfw.policy.unmanaged import consequence
+from hostfw.policy.wording import listed
+
+_GUESTS_NEED = ((UDP.number, 67, "DHCP"), (UDP.number, 53, "DNS"), (TCP.number, 53, "DNS"))
+"""What guests of a bridge ask its host for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A plan in force on a host, its configuration, and what the host offers, None where that is not seen."""
+
+    plan: Plan
+    inspected: Inspected
+    facts: HostFacts
+    services: HostServices | None = None
+    bridge_filter: bool = False
+
+
+def of_network(network: Network) -> Iterator[Finding]:
+    """Every finding about interfaces and services."""
+    ungoverned = tuple(_ungoverned(network))
+    yield from _absent(network, ungoverned)
+    yield from _uplinks(network, ungoverned)
+    yield from _bridge_filter(network)
+    if network.services is not None:
+        entries = exposure(network.plan, network.facts, network.services)
+        yield from _published(network.plan, entries)
+        yield from _guests(network.facts, entries)
+        yield from _unreached(entries)
+
+
+def _ungoverned(network: Network) -> Iterator[Interface]:
+    """The interfaces that others' packets come in on and no HostEndpoint governs."""
+    bound = {binding.interface for binding in network.plan.bindings}
+    if network.plan.wildcard is None:
+        yield from (interface for interface in carriers(network.facts) if interface.name not in bound)
+
+
+def _absent(network: Network, ungoverned: tuple[Interface, ...]) -> Iterator[Finding]:
+    """HostEndpoints of this host that govern no interface which is there: after a rename it is the wrong name."""
+    if not network.facts.interfaces:
+        return
+    absent = {b.endpoint: b.interface for b in network.plan.bindings if not b.present}
+    present = {b.endpoint for b in network.plan.bindings if b.present} | {network.plan.wildcard}
+    names = sorted(e.metadata.name for e in network.inspected.resources.endpoints if e.is_of(network.plan.node))
+    for name in names:
+        if name in present:
+            continue
+        what = (
+            f"names the interface {absent[name]}, which this host does not have"
+            if name in absent
+            else ("governs no interface: none of this host is in its group or has one of its expectedIPs")
+        )
+        others = [interface.name for interface in ungoverned]
+        so = f", and no HostEndpoint governs {listed(others)}: {consequence(network.plan.settings)}" if others else ""
+        yield Finding(
+            Check.ENDPOINT,
+            f"HostEndpoint {name} {what}{so}",
+            "`hostfwctl interfaces` lists the names that it may have",
+            # One that waits for an interface which comes and goes hides nothing while all others are governed.
+            Weight.PROBLEM if others else Weight.NOTE,
+        )
+
+
+def _uplinks(network: Network, ungoverned: Iterable[Interface]) -> Iterator[Finding]:
+    """The way to everybody, without a policy."""
+    if not network.plan.endpoints:
+        return
+    for interface in ungoverned:
+        if interface.default_route:
+            yield Finding(
+                Check.INTERFACES,
+                f"{interface.name} has the default route and no HostEndpoint: {consequence(network.plan.settings)}",
+                f"write a HostEndpoint with interfaceName: {interface.name}",
+            )
+
+
+def _bridge_filter(network: Network) -> Iterator[Finding]:
+    bridges = [interface.name for interface in network.facts.interfaces if interface.kind == "bridge"]
+    if network.bridge_filter and bridges:
+        yield Finding(
+            Check.BRIDGE,
+            f"br_netfilter is on: packets from port to port of {listed(bridges)} pass the rules for forwarded packets, "
+            "so that applyOnForward policies decide about them",
+            f"`hostfwctl explain SRC DST --in {bridges[0]} --out {bridges[0]}` answers for such a packet; "
+            "`sysctl net.bridge.bridge-nf-call-iptables=0` ends it, if no container engine needs it",
+            Weight.NOTE,
+        )
+
+
+def _published(plan: Plan, entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Who reaches each published port; a problem where ingress policy denies what passes all the same."""
+    of_ports = [entry for entry in entries if isinstance(entry.subject, PublishedPort)]
+    past = _past_policy(plan, of_ports)
+    for line in entries_as_lines(of_ports):
+        where = f" on {listed(line.interfaces)}"
+        who = f"{sources_text(line.sources)} can reach it{where} ({line.by})"
+        hidden = past.get((line.subject, line.interfaces[0]))
+        denied = f", though ingress policy denies the port there ({decision_text(hidden)})" if hidden else ""
+        yield Finding(
+            Check.PUBLISHED,
+            f"another program publishes {subject_text(line.subject)}: {who}{denied}",
+            "let a preDNAT policy, or one with applyOnForward: true, say who may; or publish it at 127.0.0.1 only"
+            if line.sources
+            else "",
+            Weight.PROBLEM if hidden else Weight.NOTE,
+        )
+
+
+def _past_policy(plan: Plan, entries: Iterable[Entry]) -> dict[tuple[object, str], Step]:
+    """Where sources get through to a published port that they could not reach if the service were on the host."""
+    governed = {binding.interface for binding in plan.bindings}
+    asked = [entry for entry in entries if plan.wildcard is not None or entry.interface in governed]
+    doors = [Door(e.family, e.subject.protocol, e.address, e.subject.port, e.interface) for e in asked]
+    found: dict[tuple[object, str], Step] = {}
+    for entry, local in zip(asked, reach(plan, doors), strict=True):
+        if any(not part.is_empty(entry.family) for part in difference_of(entry.reach.allowed, local.allowed)):
+            denied = (decision.step for decision in local.decisions if decision.step.verdict is Verdict.DENY)
+            found.setdefault((entry.subject, entry.interface), next(denied))
+    return found
+
+
+def _guests(facts: HostFacts, entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Bridges whose guests are answered by nobody, although a server for them listens there."""
+    bridges = [interface for interface in facts.interfaces if interface.kind == "bridge"]
+    known = tuple(entries)
+    for bridge in bridges:
+        own = {address.address for address in bridge.addresses}
+        at = [e for e in known if isinstance(e.subject, Service) and e.interface == bridge.name and e.address in own]
+        lacking = [
+            (entry, what)
+            for protocol, port, what in _GUESTS_NEED
+            for entry in at
+            if (entry.subject.protocol, entry.subject.port) == (protocol, port) and not entry.reach.allowed
+        ]
+        if lacking:
+            first, _ = lacking[0]
+            by = decision_text(first.reach.decisions[0].step)
+            yield Finding(
+                Check.BRIDGE,
+                f"guests of the bridge {bridge.name} get no {' and '.join(dict.fromkeys(what for _, what in lacking))} "
+                f"from this host: nobody there reaches {listed(str(entry.subject) for entry, _ in lacking)} ({by})",
+                f"write a HostEndpoint for {bridge.name}, and a policy that allows udp 67, udp 53 and tcp 53 to it",
+            )
+
+
+def _unreached(entries: Iterable[Entry]) -> Iterator[Finding]:
+    """Services that listen on the network in vain: closed on purpose, or forgotten."""
+    reached: dict[str, bool] = {}
+    for entry in entries:
+        if isinstance(entry.subject, Service):
+            name = str(entry.subject)
+            reached[name] = reached.get(name, False) or bool(entry.reach.allowed)
+    closed = [name for name, is_reached in reached.items() if not is_reached]
+    if closed:
+        yield Finding(
+            Check.SERVICE,
+            f"no packet from the network can reach {listed(closed)}",
+            "`hostfwctl exposure` says why; let them listen on 127.0.0.1, or allow them in a policy",
+            Weight.NOTE,
+        )
