@@ -30,6 +30,7 @@ from hostfw.host.netlink import (
     nested,
     u32,
 )
+from hostfw.host.routing import forwards_anything
 from hostfw.host.sockets import Connection, ConnectionState, read_connections
 from hostfw.model.values import TCP, Family
 
@@ -147,8 +148,7 @@ class KernelConntrack:
 
     def forwards(self) -> bool:
         """Tell if this host forwards packets of others on any interface."""
-        switches = (Path("/proc/sys/net", name, "conf").glob("*/forwarding") for name in ("ipv4", "ipv6"))
-        return any(_read(switch) not in ("", "0") for found in switches for switch in found)
+        return forwards_anything()
 
 
 def _ask(

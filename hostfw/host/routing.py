@@ -66,3 +66,14 @@ def forwards(family: Family, interface: str, sysctl: Path = _SYSCTL) -> bool:
         return (sysctl / names[family] / "conf" / interface / "forwarding").read_text().strip() != "0"
     except OSError:
         return True
+
+
+def forwards_anything(sysctl: Path = _SYSCTL) -> bool:
+    """Tell if the host forwards packets of either family on any interface; what cannot be read forwards nothing."""
+    for switch in (path for name in ("ipv4", "ipv6") for path in sysctl.glob(f"{name}/conf/*/forwarding")):
+        try:
+            if switch.read_text().strip() != "0":
+                return True
+        except OSError:
+            continue
+    return False

@@ -144,7 +144,8 @@ def _speaking(conversation: Conversation) -> Iterator[None]:
 
     def speak() -> None:
         while not ended.wait(0.1):
-            conversation.near.sendall(b".")
+            conversation.near.send(b".")
+            conversation.far.send(b".")
 
     speaker = Thread(target=speak)
     speaker.start()
@@ -256,22 +257,31 @@ def test_the_service_notices_a_flush(
         assert stand_still(talk) == [f"{family} {which}" for family in (4, 6) for which in ("in 8080", "out")]
 
 
-def test_forwarded_flows_go_on(routed_lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forwarded_flows_go_on(routed_lab: Lab, tmp_path: Path, family: Family, kind: socket.SocketKind) -> None:
     """A flow through the host of which both sides were seen before the first generation goes on."""
     installation = install(routed_lab["host"], tmp_path / "hostfw")
     (installation.config / "policy.yaml").write_text(FORWARDING)
     (installation.config / "hostfw.yaml").write_text("node: host\n")
+    number, _, address = ADDRESSES[family]
     with ExitStack() as ends:
-        server = ends.enter_context(open_socket(routed_lab["outer"], socket.AF_INET, socket.SOCK_STREAM))
-        client = ends.enter_context(open_socket(routed_lab["inner"], socket.AF_INET, socket.SOCK_STREAM))
-        server.bind(("192.0.2.2", 443))
-        server.listen()
-        client.connect(("192.0.2.2", 443))
-        served = ends.enter_context(server.accept()[0])
+        server = ends.enter_context(open_socket(routed_lab["outer"], number, kind))
+        client = ends.enter_context(open_socket(routed_lab["inner"], number, kind))
+        server.bind((address, 443))
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        client.connect((address, 443))
+        if kind == socket.SOCK_STREAM:
+            served = ends.enter_context(server.accept()[0])
+        else:
+            client.send(b"hello")
+            server.connect(server.recvfrom(100)[1])
+            served = server
         talk = Conversation("forwarded", served, client)
         with _speaking(talk):
             hostfwctl(installation, "apply")
 
         assert talk.host_speaks()
-    refused = Flow("outer", "inner", TCP, 443, Family.V4)
+    refused = Flow("outer", "inner", TCP, 443, family)
     assert probe(routed_lab, (refused,), DENY_PATIENCE_S)[0].verdict is not Verdict.ALLOWED
