@@ -102,7 +102,7 @@ class Report:
 class ServiceReport:
     """How the service does, since it was started.
 
-    `trouble` is what last went wrong and is not put right, `repairs` how often another program's hand in our tables was
+    `trouble` is what is wrong at this moment, `repairs` how often another program's hand in our tables was
     undone. Of the audit: `records` are the log records that were read, `lost` those that came too fast, `missed` those
     that went by while nobody listened, and `suppressed` the packets beyond the kernel's limits since the tables were
     made; `entries_unwritten` were refused by the journal. `listening` is whether the log can be read at all.

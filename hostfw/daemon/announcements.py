@@ -4,17 +4,21 @@ import traceback
 from collections.abc import Mapping
 
 from hostfw.audit import notices
+from hostfw.audit.events import IDENTIFIER, plain
 from hostfw.audit.notices import Actor
 from hostfw.daemon.backoff import WINDOW_S
-from hostfw.daemon.outbox import Outbox
+from hostfw.daemon.untold import Entries
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.outcomes import Applied, Failed
+from hostfw.model.problems import Problem, errors
+
+_WARNING = "4"
 
 
 class Announcer:
     """Who tells. Nothing here waits or raises."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Entries) -> None:
         """Tells through an outbox."""
         self._outbox = outbox
 
@@ -56,11 +60,32 @@ class Announcer:
         """Tell what went wrong at the start."""
         self._outbox.send(notices.generation_failed("", message, in_force))
 
+    def unprotected(self, failed: Failed) -> None:
+        """Tell that base protection could not be restored."""
+        self._outbox.send(
+            notices.generation_failed("", f"base protection: {failed.message}", failed.in_force, failed.hint)
+        )
+
+    def no_figures(self, why: str) -> None:
+        """Tell that the file for Prometheus cannot be written."""
+        self.warning(f"no figures for Prometheus: {why}")
+
+    def warning(self, message: str) -> None:
+        """Tell of something that stands in the way and is tried again."""
+        self._outbox.send({"MESSAGE": plain(message), "PRIORITY": _WARNING, "SYSLOG_IDENTIFIER": IDENTIFIER})
+
     def defect(self, error: BaseException) -> None:
         """Tell of a defect of ours, with its traceback."""
         trace = "".join(traceback.format_exception(error))
         entry = notices.generation_failed("", f"a defect of hostfw: {type(error).__name__}: {error}")
         self._outbox.send({**entry, "HOSTFW_TRACEBACK": trace})
+
+
+def first_error(problems: tuple[Problem, ...]) -> str:
+    """The first of what is wrong with a configuration, on one line, and how much more there is."""
+    wrong = errors(problems)
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return f"{wrong[0].position}: {wrong[0].message}{more}" if wrong else ""
 
 
 def _bound(generation: Generation | None) -> Mapping[str, str]:

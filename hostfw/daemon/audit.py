@@ -16,8 +16,7 @@ from hostfw.audit.events import PacketEvent, certain_event, fields
 from hostfw.audit.fold import Fold
 from hostfw.audit.headers import headers
 from hostfw.audit.notices import log_readable, log_unreadable
-from hostfw.daemon.outbox import Outbox
-from hostfw.daemon.untold import Untold, open_untold
+from hostfw.daemon.untold import Entries, Untold, open_untold
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock
@@ -51,8 +50,7 @@ class Figures(NamedTuple):
     `records` are those of ours that were read, `events` the entries that came of them, `foreign` the records of other
     programs in our group. `lost` records found our buffer full, `overruns` is how often it was; `missed` ones went by
     while nobody listened. `suppressed` packets were beyond the kernel's limits, by limit, since the tables were made.
-    `unwritten` entries were refused by the journal, and `waiting` ones may still be taken. `listening` is whether the
-    log can be read.
+    `unreadable` records were read and could not be made sense of. `listening` is whether the log can be read.
     """
 
     records: int
@@ -62,8 +60,7 @@ class Figures(NamedTuple):
     overruns: int
     missed: int
     suppressed: dict[str, int]
-    unwritten: int
-    waiting: int
+    unreadable: int
     listening: bool
 
 
@@ -71,15 +68,18 @@ class Figures(NamedTuple):
 class Audit:
     """What turns NFLOG records into journal entries. It reads nothing before `listen`.
 
+    `defect` hears of the first record that could not be made sense of.
+
     Whoever has a loop of its own calls `read` when `fileno` is readable and `due` after `wait_s`; `run` does both.
     `heard` is called with the event of each record.
     """
 
-    outbox: Outbox
+    outbox: Entries
     untold: Untold
     host: AuditHost = field(default_factory=AuditHost)
     attribution: Attribution = field(default_factory=Attribution)
     heard: Callable[[PacketEvent], None] = lambda _: None
+    defect: Callable[[Exception], None] = lambda _: None
     _fold: Fold = field(default_factory=lambda: Fold(at_once=True))
     _others: list[tuple[float, Attribution]] = field(default_factory=list)
     _reader: Nflog | None = None
@@ -89,6 +89,7 @@ class Audit:
     _records: int = 0
     _events: int = 0
     _foreign: int = 0
+    _unreadable_records: int = 0
     _seen_lost: tuple[int, int] = (0, 0)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -138,7 +139,7 @@ class Audit:
                 break
             taken += len(records)
             for record in records:
-                self._take(record)
+                self._take_apart(record)
         if taken:
             self.untold.keep()
         return taken
@@ -147,16 +148,15 @@ class Audit:
         """How long until `due` has something to do; None until something comes."""
         now_s = self.host.clock.monotonic()
         retry_s = None if self._retry_s is None else max(self._retry_s - now_s, 0.0)
-        waits = (self._fold.wait_s(now_s), self.outbox.wait_s(), retry_s, self.untold.wait_s(now_s))
+        waits = (self._fold.wait_s(now_s), retry_s, self.untold.wait_s(now_s))
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def due(self) -> None:
-        """Do what time has come for: folded events, entries that wait for the journal, another try to listen."""
+        """Do what time has come for: folded events, losses, another try to listen."""
         now_s = self.host.clock.monotonic()
         if self._give(self._fold.due(now_s)):
             self.untold.keep()
         self.untold.due(now_s)
-        self.outbox.due()
         if self._retry_s is not None and now_s >= self._retry_s:
             self._open()
             self._changed.set()
@@ -194,7 +194,6 @@ class Audit:
         self.untold.due(float("inf"))
         self.untold.recount()
         self.untold.keep()
-        self.outbox.deliver()
 
     def close(self) -> None:
         """Leave the group."""
@@ -212,8 +211,7 @@ class Audit:
             overruns=self.untold.overruns,
             missed=self.untold.missed,
             suppressed=dict(counts.suppressed) if counts else {},
-            unwritten=self.outbox.unwritten,
-            waiting=self.outbox.waiting,
+            unreadable=self._unreadable_records,
             listening=self._reader is not None,
         )
 
@@ -231,6 +229,15 @@ class Audit:
         self.untold.lose(lost - self._seen_lost[0], overruns - self._seen_lost[1])
         self._seen_lost = lost, overruns
         return records
+
+    def _take_apart(self, record: NflogRecord) -> None:
+        """Take in a record; one that nobody can make sense of, as who sent the packet may wish, harms no other."""
+        try:
+            self._take(record)
+        except Exception as error:  # noqa: BLE001  whatever it is, the next record may be well
+            if not self._unreadable_records:
+                self.defect(error)
+            self._unreadable_records += 1
 
     def _take(self, record: NflogRecord) -> None:
         moment = self.host.clock.now() if record.timestamp is None else datetime.fromtimestamp(record.timestamp, UTC)
@@ -303,7 +310,7 @@ class Audit:
             self._changed.set()
 
 
-def open_audit(run_dir: Path, outbox: Outbox, host: AuditHost | None = None) -> Audit:
+def open_audit(run_dir: Path, outbox: Entries, host: AuditHost | None = None) -> Audit:
     """The audit of the network namespace that we are in, which remembers in `run_dir` what it told of."""
     host = host or AuditHost()
     return Audit(outbox, open_untold(run_dir, outbox, host.read_counts), host)

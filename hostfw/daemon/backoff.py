@@ -1,4 +1,4 @@
-"""How long to wait before the next repair: not at all for the first few, longer and longer under tampering."""
+"""How long to wait: before another repair of what keeps being damaged, and before another try of what failed."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -8,6 +8,13 @@ FREE = 5
 WINDOW_S = 60.0
 LONGEST_S = 30.0
 _FIRST_S = 0.5
+
+RETRY_FIRST_S = 0.25
+RETRY_LONGEST_S = 4.0
+"""What failed is whole again so soon after its cause has passed."""
+RETRY_PATIENT_S = 30.0
+RETRY_IMPATIENT_TIMES = 30
+"""After so many failures in a row, some two minutes of them, the cause is nothing that passes quickly."""
 
 
 @dataclass(slots=True)
@@ -38,3 +45,21 @@ class Backoff:
     def _forget(self, now_s: float) -> None:
         while self._moments and self._moments[0] <= now_s - self.window_s:
             self._moments.popleft()
+
+
+@dataclass(slots=True)
+class Retry:
+    """The failures in a row of one thing that is tried again: soon at first, then every few seconds, then patiently."""
+
+    failures: int = 0
+
+    def failed(self) -> float:
+        """Count a failure; gives how many seconds to wait before the next try."""
+        self.failures += 1
+        if self.failures > RETRY_IMPATIENT_TIMES:
+            return RETRY_PATIENT_S
+        return min(RETRY_FIRST_S * 2.0 ** min(self.failures - 1, 16), RETRY_LONGEST_S)
+
+    def succeeded(self) -> None:
+        """Begin anew."""
+        self.failures = 0

@@ -19,6 +19,8 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.memory import Memory
+from hostfw.engine.outcomes import UNKNOWN, Failed
+from hostfw.host.clock import monotonic
 from hostfw.host.nftables import Nftables, NftablesWorker
 from hostfw.model.plan import Plan
 
@@ -40,14 +42,26 @@ class Charge:
     into force: None of a script that nothing else is known of, or of nothing at all. `workers` are all nft workers of
     the service, and `witness` is to hear what nftables tells, so that the engine need not read what nobody touched.
     `pause` is how who listens to nftables is not told of big sets, and `written` is called after whatever was done.
+    `defect` hears of what was raised that nobody thought of.
     """
 
-    def __init__(self, directories: Directories, host: Host, about: Hear, in_force: InForce) -> None:
+    def __init__(
+        self,
+        directories: Directories,
+        host: Host,
+        about: Hear,
+        in_force: InForce,
+        defect: Callable[[Exception], None],
+        worker: Callable[..., Nftables] = NftablesWorker,
+    ) -> None:
         """Belongs to the event loop that runs now."""
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "writer")
+        self._worker = worker
         self._collector = Collector()
-        self._about_to, self._in_force = about, in_force
+        self._since: float | None = None
+        self._waiting = 0
+        self._about_to, self._in_force, self._defect = about, in_force, defect
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self._own_workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self.witness = Witness(self._own_workers)
@@ -58,12 +72,31 @@ class Charge:
         host = replace(host, nftables=self._nftables, undisturbed=self.witness.undisturbed)
         self.engine = Engine(directories, host, Hearers(self._about, self._told), Memory())
 
-    async def write(self, work: Callable[[Engine], T]) -> T:
-        """Have the engine do something, when it is its turn."""
+    async def write(self, work: Callable[[Engine], T]) -> T | Failed:
+        """Have the engine do something, when it is its turn.
+
+        What raises is a failure of this piece of work alone: what the engine remembered is forgotten with it.
+        """
+        self._waiting += 1
         try:
             return await self._loop.run_in_executor(self._thread, partial(self._do, work))
+        except Exception as error:  # noqa: BLE001  whatever it is, the next piece of work must not pay for it
+            self._defect(error)
+            return defect(error)
         finally:
+            self._waiting -= 1
             self.written()
+
+    @property
+    def busy_s(self) -> float:
+        """For how long the writing thread has been at the same piece of work; 0 if it is at none."""
+        since = self._since
+        return 0.0 if since is None else max(monotonic() - since, 0.0)
+
+    async def drain(self) -> None:
+        """Wait until everything that was begun or waits for its turn is done."""
+        while self._waiting:
+            await self._loop.run_in_executor(self._thread, _nothing)
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -71,11 +104,19 @@ class Charge:
 
     def _do(self, work: Callable[[Engine], T]) -> T:
         """On the writing thread."""
-        with self._collector.off():
-            return work(self.engine)
+        self._since = monotonic()
+        try:
+            with self._collector.off():
+                return work(self.engine)
+        except Exception:
+            # It may have stopped anywhere: nothing that it left half done is to be taken for known.
+            self.engine = replace(self.engine, memory=Memory())
+            raise
+        finally:
+            self._since = None
 
     def _nftables(self, keep_open: Sequence[int]) -> Nftables:
-        return Quiet(NftablesWorker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
+        return Quiet(self._worker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
 
     def _started(self, worker: int) -> None:
         self.workers.append(worker)
@@ -99,6 +140,11 @@ class Charge:
         """On the writing thread."""
         self.current = generation
         self._loop.call_soon_threadsafe(self._in_force, generation)
+
+
+def defect(error: Exception) -> Failed:
+    """A failure that nobody thought of, and that may have stopped in the midst of anything."""
+    return Failed(f"this is a defect of hostfw: {type(error).__name__}: {error}", "please report it", in_force=UNKNOWN)
 
 
 def _nothing() -> None:

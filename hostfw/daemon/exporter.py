@@ -1,14 +1,14 @@
 """Figures for Prometheus, written to a file as often as the settings say."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hostfw.audit.events import IDENTIFIER
+from hostfw.daemon.backoff import Retry
 from hostfw.engine.counted import Value, counters_of
 from hostfw.engine.host import Directories
 from hostfw.host.errors import HostError
@@ -25,7 +25,6 @@ from hostfw.model.values import Family
 
 _MODE = 0o644
 """Whoever runs node_exporter is nobody in particular."""
-_WARNING = "4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +50,21 @@ def with_records(figures: Figures, directories: Directories) -> Figures:
 
 
 class Exporter:
-    """Who writes. What cannot be written is told once, and again when it had worked in between."""
+    """Writes the file. `trouble` hears of what stands in the way, once, and with nothing when it has passed."""
 
     def __init__(
         self,
         know: Callable[[], Known],
-        tell: Callable[[Mapping[str, str]], None],
+        trouble: Callable[[str], None],
         read: Callable[[], Mapping[tuple[Family, str], KernelCounter]] = read_counters,
     ) -> None:
-        """Writes nothing before `follow`. `know` is called in the event loop, the `figures` that it gives are not."""
+        """Writes nothing before `run`. `know` is called in the event loop, the `figures` that it gives are not."""
         self._know = know
-        self._tell = tell
+        self._tell = trouble
         self._read = read
         self._metrics = Metrics()
-        self._work: asyncio.Task[None] | None = None
+        self._old: set[str] = set()
+        self._changed = asyncio.Event()
         self._trouble = ""
         # One thread, so that what is removed stays so.
         self._thread = ThreadPoolExecutor(1, "exporter")
@@ -74,44 +74,57 @@ class Exporter:
         if metrics == self._metrics:
             return
         before, self._metrics = self._metrics, metrics
-        self._trouble = ""
-        self._stop()
         if before.textfile is not None and before.textfile != metrics.textfile:
+            self._old.add(before.textfile)
+        self._note("")
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write the file as often as the settings say, and again where it could not be written."""
+        retry = Retry()
+        while True:
+            self._changed.clear()
+            metrics, trouble = self._metrics, ""
             # Old figures would be read for ever.
-            self._thread.submit(_remove, Path(before.textfile))
-        if metrics.textfile is not None:
-            self._work = asyncio.get_running_loop().create_task(self._keep(Path(metrics.textfile), metrics))
+            old, self._old = self._old - {metrics.textfile or ""}, set()
+            if old:
+                await self._do(partial(_remove, old))
+            if metrics.textfile is not None:
+                trouble = await self._do(partial(_write, Path(metrics.textfile), self._know(), self._read))
+                if not self._changed.is_set():
+                    self._note(trouble)
+            wait_s: float | None = None if metrics.textfile is None else metrics.interval_seconds
+            if trouble:
+                wait_s = min(metrics.interval_seconds, retry.failed())
+            else:
+                retry.succeeded()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+
+    async def _do(self, work: Callable[[], str]) -> str:
+        """Do something on the thread; gives what stood in the way, whatever it was."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except Exception as error:  # noqa: BLE001  figures are not worth the service
+            return f"{type(error).__name__}: {error}"
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._tell(trouble)
 
     def close(self) -> None:
         """Write no more; the file stays, and its age says since when."""
-        self._stop()
         self._thread.shutdown()
 
-    def _stop(self) -> None:
-        if self._work is not None:
-            self._work.cancel()
-            self._work = None
 
-    async def _keep(self, path: Path, metrics: Metrics) -> None:
-        while True:
-            known = self._know()
-            work = partial(_write, path, known, self._read)
-            trouble = await asyncio.get_running_loop().run_in_executor(self._thread, work)
-            if trouble and not self._trouble:
-                self._tell(
-                    {
-                        "MESSAGE": f"no figures for Prometheus: {trouble}",
-                        "PRIORITY": _WARNING,
-                        "SYSLOG_IDENTIFIER": IDENTIFIER,
-                    }
-                )
-            self._trouble = trouble
-            await asyncio.sleep(metrics.interval_seconds)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+def _remove(paths: Collection[str]) -> str:
+    """Remove files that are not written to any more; one that cannot be removed is left to its owner."""
+    for path in paths:
+        with suppress(OSError):
+            Path(path).unlink()
+    return ""
 
 
 def _write(path: Path, known: Known, read: Callable[[], Mapping[tuple[Family, str], KernelCounter]]) -> str:

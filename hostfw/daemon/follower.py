@@ -4,71 +4,76 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from hostfw.daemon.backoff import Retry
 from hostfw.daemon.charge import Charge
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
-from hostfw.host.link_events import LinkListener
+from hostfw.host.link_events import LinkNews
 
 QUIET_S = 0.01
 """An interface that comes up is told in several messages: wait for the last."""
 AT_MOST_S = 0.05
 """How long a storm of them may keep us waiting."""
-_AGAIN_S = 5.0
-"""When to try again where the host could not be observed."""
 
 Outcome = Applied | Refused | Failed
 
 
 class Follower:
-    """Who follows. `followed` hears what came of it whenever something had to change or could not."""
+    """Follows interfaces. `followed` hears whenever something changed, or failed, or succeeded again."""
 
     def __init__(self, charge: Charge, followed: Callable[[Outcome], None]) -> None:
-        """Belongs to the event loop that runs now."""
+        """Belongs to the event loop that runs now, and does nothing before `run`."""
         self._charge = charge
         self._followed = followed
         self._debounce = Debounce(QUIET_S, AT_MOST_S)
-        self._work: asyncio.Task[None] | None = None
+        self._noted = asyncio.Event()
+        self._has_failed = False
 
-    def hear(self, listener: LinkListener) -> None:
+    def hear(self, news: LinkNews) -> None:
         """Take in what the kernel tells of links, addresses and routes."""
-        if listener.read():
+        if news:
             self.look()
 
     def look(self) -> None:
         """Compare with the host as it is, soon."""
         self._debounce = self._debounce.noted(monotonic())
-        if self._work is None or self._work.done():
-            self._work = asyncio.get_running_loop().create_task(self._follow())
+        self._noted.set()
 
-    def close(self) -> None:
-        """Let be what is under way."""
-        if self._work is not None:
-            self._work.cancel()
-
-    async def _follow(self) -> None:
-        """Act when it is due, and again if something happened meanwhile."""
-        while (due := self._debounce.due) is not None:
-            if (wait_s := due - monotonic()) > 0:
+    async def run(self) -> None:
+        """Act when it is due; what failed is tried again until it succeeds."""
+        retry = Retry()
+        while True:
+            await self._noted.wait()
+            while (due := self._debounce.due) is not None and (wait_s := due - monotonic()) > 0:  # noqa: ASYNC110  it is waited for the end of a storm
                 await asyncio.sleep(wait_s)
-                continue
+            self._noted.clear()
             self._debounce = self._debounce.done()
-            before = self._charge.current
-            if before is None:
-                continue
-            outcome = await self._charge.write(partial(_follow, charge=self._charge))
-            if not isinstance(outcome, Applied) or outcome.generation.id != before.id:
-                self._followed(outcome)
-            if isinstance(outcome, Failed):
-                await asyncio.sleep(_AGAIN_S)
-                self._debounce = self._debounce.noted(monotonic())
+            if await self._follow():
+                retry.succeeded()
+            else:
+                # An interface that comes meanwhile is another reason to try, and not a sooner one.
+                await asyncio.sleep(retry.failed())
+                self.look()
+
+    async def _follow(self) -> bool:
+        """Do what is due; gives False if it is to be tried again."""
+        before = self._charge.current
+        if before is None:
+            # Once something is known, what is there then is looked at.
+            return True
+        outcome = await self._charge.write(partial(_follow, charge=self._charge))
+        if outcome is None:
+            return True
+        if not isinstance(outcome, Applied) or self._has_failed or outcome.generation.id != before.id:
+            self._followed(outcome)
+        self._has_failed = not isinstance(outcome, Applied)
+        return not isinstance(outcome, Failed)
 
 
-def _follow(engine: Engine, charge: Charge) -> Outcome:
+def _follow(engine: Engine, charge: Charge) -> Outcome | None:
     """Of what is in force at the moment at which it is our turn, not of what was when the interface came."""
     current: Generation | None = charge.current
-    if current is None:
-        return Failed("nothing is in force that could be compiled anew")
-    return engine.follow(current)
+    return None if current is None else engine.follow(current)

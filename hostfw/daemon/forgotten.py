@@ -26,19 +26,18 @@ Find = Callable[[Headers, Direction, str], int | None]
 class Forgotten:
     """Notices connections that were forgotten, and has them made known again. Belongs to the event loop that runs now.
 
-    `relearn` makes known again what may be, beginning with what was heard of, and gives the cookies of that. `find`
-    looks for the socket of a packet.
+    `relearn` makes known again what may be, and gives the cookies of that; `find` looks for the socket of a packet.
     """
 
     def __init__(
-        self, relearn: Callable[[frozenset[int]], Awaitable[frozenset[int]]], find: Find, *, pause_s: float = PAUSE_S
+        self, relearn: Callable[[], Awaitable[frozenset[int]]], find: Find, *, pause_s: float = PAUSE_S
     ) -> None:
         self._pause_s = pause_s
         self._make_known = relearn
         self._find = find
         self._denied: set[int] = set()
         self._heard: set[int] = set()
-        self._work: asyncio.Task[None] | None = None
+        self._noted = asyncio.Event()
 
     def hear(self, event: PacketEvent) -> None:
         """Take in an event of the log."""
@@ -52,27 +51,26 @@ class Forgotten:
         if cookie is None or cookie in self._denied:
             return
         self._heard.add(cookie)
-        if self._work is None or self._work.done():
-            self._work = asyncio.get_running_loop().create_task(self._relearn())
+        self._noted.set()
 
     def changed(self) -> None:
         """Another generation is in force, which may allow what the one before did not."""
         self._denied.clear()
 
-    def close(self) -> None:
-        """End what is under way."""
-        if self._work is not None:
-            self._work.cancel()
-
-    async def _relearn(self) -> None:
-        while self._heard:
+    async def run(self) -> None:
+        """Have connections made known again whenever one was heard of."""
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
             heard, self._heard = self._heard, set()
-            known = await self._make_known(frozenset(heard))
+            known = await self._make_known()
             if len(self._denied) > MOST_DENIED:
                 self._denied.clear()
             self._denied |= heard - known
             await asyncio.sleep(self._pause_s)
             self._heard -= self._denied
+            if not self._heard:
+                self._noted.clear()
 
 
 def _may_be_forgotten(event: PacketEvent) -> bool:

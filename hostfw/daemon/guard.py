@@ -5,7 +5,7 @@ takes. The script holds nothing but the failsafes and what is established, and n
 the same whatever the engine is doing at that moment, and the engine's own next commit replaces it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -15,23 +15,23 @@ from hostfw.host.errors import HostError
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables
 from hostfw.host.tables import KernelTables, Names, read_some
-from hostfw.model.values import FAMILIES
+from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendments import deletions_after
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 TIMEOUT_S = 5.0
 
 
-def _read_base_chains() -> KernelTables:
-    """Our base chains and the flags of our tables, in 3 ms."""
+def read_base_chains(read: Callable[[Mapping[Family, Names]], KernelTables] = read_some) -> KernelTables:
+    """Our base chains and the flags of our tables, in 3 ms. Raises HostError."""
     names = Names(chains=tuple(sorted(BASE_CHAIN_NAMES)))
-    return read_some(dict.fromkeys(FAMILIES, names))
+    return read(dict.fromkeys(FAMILIES, names))
 
 
 class Guard:
     """Who restores base protection, on a thread of its own."""
 
-    def __init__(self, worker: Nftables, read: Callable[[], KernelTables] = _read_base_chains) -> None:
+    def __init__(self, worker: Nftables, read: Callable[[], KernelTables] = read_base_chains) -> None:
         """The worker must be able to answer within `TIMEOUT_S`; `read` reads our base chains back."""
         self._worker = worker
         self._read = read

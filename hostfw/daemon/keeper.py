@@ -5,13 +5,14 @@ more slowly under tampering that does not end.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from hostfw.audit.notices import UNKNOWN_ACTOR, Actor
-from hostfw.daemon.backoff import Backoff
-from hostfw.daemon.charge import Charge
+from hostfw.daemon.backoff import Backoff, Retry
+from hostfw.daemon.charge import Charge, defect
 from hostfw.daemon.guard import Guard
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced
@@ -20,7 +21,6 @@ from hostfw.engine.generation import Generation
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.clock import monotonic
-from hostfw.host.nft_events import NftListener
 from hostfw.host.nft_news import NftNews, Transaction, What
 from hostfw.model.values import Family
 
@@ -28,6 +28,8 @@ GUARD_PAUSE_S = 0.05
 """How soon base protection may be restored again under a flood of tampering."""
 MOST_DEEDS = 20
 """So many transactions are told of at a time."""
+MOST_EMPTIED = 1000
+"""Of more sets than that nobody keeps account: all of them are filled again."""
 TELLING_S = 1.0
 """A repair that waits for less is not held back in any way that a person would notice."""
 _HARMLESS = frozenset({What.COUNTER})
@@ -35,12 +37,17 @@ _HARMLESS = frozenset({What.COUNTER})
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One time that our tables were made good: what had been done to them, in sentences, by whom, and how it ended."""
+    """One time that our tables were looked at: what had been done to them, in sentences, by whom, and how it ended.
+
+    Without `deeds` there was nothing to repair.
+    """
 
     deeds: tuple[str, ...]
     actor: Actor = UNKNOWN_ACTOR
     failed: Failed | None = None
 
+
+NOTHING_TO_REPAIR = Repair(())
 
 BackedOff = Callable[[int, float, tuple[str, ...], Actor], None]
 
@@ -64,94 +71,171 @@ class Damage:
         if len(self.deeds) < MOST_DEEDS:
             self.deeds.append(str(transaction))
         self.actor = Actor(transaction.process, transaction.pid or None)
-        self.emptied.update((item.family, item.name) for item in transaction.touched if item.what is What.ELEMENT)
+        self._empty((item.family, item.name) for item in transaction.touched if item.what is What.ELEMENT)
         self.everything |= bool(transaction.more)
+
+    def add(self, later: "Damage") -> None:
+        """Add what was done after it."""
+        self.deeds = [*self.deeds, *later.deeds][:MOST_DEEDS]
+        self.actor = later.actor if later.deeds else self.actor
+        self._empty(later.emptied)
+        self.everything |= later.everything
+        self.doubt |= later.doubt
+
+    def _empty(self, names: Iterable[tuple[Family, str]]) -> None:
+        self.emptied.update(names)
+        if len(self.emptied) > MOST_EMPTIED:
+            self.emptied.clear()
+            self.everything = True
 
     def __bool__(self) -> bool:
         return bool(self.deeds) or self.doubt
 
 
 class Keeper:
-    """Who notices and repairs. `repaired` hears of every repair, `backed_off` of each that has to wait for long.
+    """Notices damage and repairs it. Damage is forgotten when it is repaired, and not before.
 
-    That is told with the number of repairs of late, the seconds to wait, and what was done by whom.
+    `repaired` hears of every repair, also of one that failed or had nothing to do, `unprotected` of base protection
+    that could not be restored, or with None that it could. `backed_off` hears of each repair that is put off for long:
+    the number of repairs of late, the seconds to wait, and what was done by whom.
     """
 
-    def __init__(self, charge: Charge, guard: Guard, repaired: Callable[[Repair], None], backed_off: BackedOff) -> None:
-        """Belongs to the event loop that runs now."""
+    def __init__(
+        self,
+        charge: Charge,
+        guard: Guard,
+        repaired: Callable[[Repair], None],
+        unprotected: Callable[[Failed | None], None],
+        backed_off: BackedOff,
+    ) -> None:
+        """Belongs to the event loop that runs now, and repairs nothing before `run`."""
         self._charge = charge
         self._guard = guard
         self._repaired = repaired
+        self._unprotected = unprotected
         self._backed_off = backed_off
         self._backoff = Backoff()
         self._damage = Damage()
-        self._work: asyncio.Task[None] | None = None
-        self._protecting: asyncio.Task[None] | None = None
-        self._exposed = False
+        self._is_damaged = asyncio.Event()
+        self._is_exposed = asyncio.Event()
+        self._is_calm = asyncio.Event()
+        self._is_calm.set()
+        self._is_repairing = False
+        self._is_fresh = False
 
-    def hear(self, listener: NftListener) -> None:
-        """Take in what nftables tells."""
-        self.take_in(listener.read())
-
-    def take_in(self, news: NftNews) -> None:
-        """Judge what was heard: what others did to our tables is damage."""
+    def hear(self, news: NftNews) -> None:
+        """Judge what nftables tells: what others did to our tables is damage."""
         self._charge.witness.hear(news)
-        foreign = [item for item in news.transactions if not item.is_ours(self._charge.workers)]
-        for transaction in foreign:
-            self._note(transaction)
-        self._damage.doubt |= news.missed
-        if self._damage and (self._work is None or self._work.done()):
-            self._work = asyncio.get_running_loop().create_task(self._make_good())
+        for transaction in news.transactions:
+            if not transaction.is_ours(self._charge.workers):
+                self._note(transaction)
+        if news.missed:
+            self.doubt()
+        elif self._damage:
+            self._is_damaged.set()
 
-    def close(self) -> None:
-        """Let be what is under way."""
-        for task in (self._work, self._protecting):
-            if task is not None:
-                task.cancel()
+    def missed(self) -> None:
+        """Take into account that anything may have been done unheard."""
+        self._charge.witness.hear(NftNews(missed=True))
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Have our tables compared with what they should be."""
+        self._damage.doubt = True
+        self._is_fresh = True
+        self._is_damaged.set()
+
+    async def run(self) -> None:
+        """Repair whatever is damaged, until that succeeds."""
+        retry = Retry()
+        while True:
+            await self._is_damaged.wait()
+            self._is_damaged.clear()
+            while self._damage:
+                if await self._make_good():
+                    retry.succeeded()
+                elif not self._is_fresh:
+                    # What is damaged again and again is backed off for that reason.
+                    await asyncio.sleep(retry.failed())
+
+    async def protect(self) -> None:
+        """Restore base protection within milliseconds wherever it may be gone, until that or the repair succeeds."""
+        retry = Retry()
+        while True:
+            await self._is_exposed.wait()
+            self._is_exposed.clear()
+            failed = await self.protect_now()
+            self._unprotected(failed)
+            if failed is not None:
+                # What was not read back is not protected: the repair looks at everything.
+                self._damage.doubt = True
+                self._is_damaged.set()
+            if not self._is_exposed.is_set():
+                self._is_calm.set()
+            if failed is None:
+                retry.succeeded()
+                if self._is_exposed.is_set():
+                    await asyncio.sleep(GUARD_PAUSE_S)
+                continue
+            await asyncio.sleep(GUARD_PAUSE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(retry.failed()):
+                    await self._is_exposed.wait()
+            if self._damage or self._is_repairing:
+                self._is_exposed.set()
+            else:
+                # What was to be protected is whole again.
+                self._unprotected(None)
+
+    async def protect_now(self) -> Failed | None:
+        """Put base protection into force, once; None if that is done."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._guard.executor, self._guard.protect)
+        except Exception as error:  # noqa: BLE001  whatever it is, the next try must come
+            return defect(error)
 
     def _note(self, transaction: Transaction) -> None:
         if all(item.what in _HARMLESS for item in transaction.touched) and not transaction.more:
             return
         self._damage.note(transaction)
+        self._is_fresh = True
         opens = any(item.what not in (What.ELEMENT, What.SET) for item in transaction.touched) or transaction.more
-        if not opens:
-            return
-        self._exposed = True
-        if self._protecting is None or self._protecting.done():
-            self._protecting = asyncio.get_running_loop().create_task(self._protect())
+        if opens:
+            self._is_calm.clear()
+            self._is_exposed.set()
 
-    async def _protect(self) -> None:
-        """Restore base protection, again if it was needed again meanwhile."""
-        while self._exposed:
-            self._exposed = False
-            failed = await asyncio.get_running_loop().run_in_executor(self._guard.executor, self._guard.protect)
-            # What was not read back is not protected: the repair looks at everything.
-            self._damage.doubt |= failed is not None
-            if self._exposed:
-                await asyncio.sleep(GUARD_PAUSE_S)
-
-    async def _make_good(self) -> None:
-        """Repair until there is nothing left to repair."""
-        while self._damage:
-            wait_s = self._backoff.wait_s(monotonic())
-            if wait_s >= TELLING_S:
-                known = self._damage
-                self._backed_off(self._backoff.recent, wait_s, tuple(known.deeds), known.actor)
-            await asyncio.sleep(wait_s)
-            if self._protecting is not None:
-                # Both at once would undo each other.
-                await self._protecting
-            damage, self._damage = self._damage, Damage()
+    async def _make_good(self) -> bool:
+        """Repair once; gives whether there is nothing left of what was damaged before."""
+        # Another try of what failed is no other repair.
+        is_fresh, self._is_fresh = self._is_fresh, False
+        wait_s = self._backoff.wait_s(monotonic()) if is_fresh else 0.0
+        if wait_s >= TELLING_S:
+            known = self._damage
+            self._backed_off(self._backoff.recent, wait_s, tuple(known.deeds), known.actor)
+        await asyncio.sleep(wait_s)
+        # Both at once would undo each other.
+        await self._is_calm.wait()
+        damage, self._damage = self._damage, Damage()
+        self._is_repairing, is_whole = True, False
+        try:
+            outcome = await self._charge.write(partial(_repair, current=self._charge.current, damage=damage))
+            is_whole = not isinstance(outcome, Failed)
+        finally:
+            self._is_repairing = False
+            if not is_whole:
+                damage.add(self._damage)
+                self._damage = damage
+        if is_fresh and (damage.deeds or outcome is not None):
             self._backoff.note(monotonic())
-            current = self._charge.current
-            outcome = await self._charge.write(partial(_repair, current=current, damage=damage))
-            if outcome is None and not damage.deeds:
-                continue
-            failed = outcome if isinstance(outcome, Failed) else None
-            deeds = tuple(damage.deeds) or ("what was done is not known: too much happened at once",)
-            self._repaired(Repair(deeds, damage.actor, failed))
-            if failed is not None:
-                self._damage.doubt = True
+        deeds = tuple(damage.deeds) or ("what was done is not known: too much happened at once",)
+        if isinstance(outcome, Failed):
+            self._repaired(Repair(deeds, damage.actor, outcome))
+            return False
+        if damage.deeds or outcome is not None:
+            self._repaired(Repair(deeds, damage.actor))
+        else:
+            self._repaired(NOTHING_TO_REPAIR)
+        return True
 
 
 def _repair(engine: Engine, current: Generation | None, damage: Damage) -> Failed | Enforced | Resumed | None:

@@ -1,12 +1,15 @@
-"""The way to a journal that one must not stop for: what it does not take waits, what cannot wait is counted."""
+"""The way to a journal that one must not stop for: a bounded queue, and a thread that may wait.
+
+A journal that is slow, hangs or is gone costs entries in the end and never the time of anybody else. What found no
+room is counted, and the journal is told as soon as it takes entries again.
+"""
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from threading import Condition, Thread
+from time import monotonic
 
 from hostfw.audit.notices import entries_unwritten
-from hostfw.host import clock
-from hostfw.host.clock import Clock
 from hostfw.host.errors import HostError
 from hostfw.host.journal import Journal
 
@@ -14,61 +17,123 @@ MOST_WAITING = 4096
 """Some megabytes of entries."""
 RETRY_S = 0.5
 """How often a journal that took nothing is asked again."""
+CLOSING_S = 2.0
+"""How long the end waits for the journal to take what is left."""
 
 
-@dataclass(slots=True)
 class Outbox:
-    """Entries on their way to a journal, in order; `send` never raises.
+    """Entries on their way to a journal, in order; `send` never waits, never raises, and may be called on any thread.
 
-    `unwritten` counts the entries that were given up for want of room, over all time; the journal is told of them as
-    soon as it takes entries again.
+    `unwritten` counts the entries that were given up, over all time. The thread starts with the first entry.
     """
 
-    journal: Journal
-    clock: Clock = clock
-    most: int = MOST_WAITING
-    unwritten: int = 0
-    _waiting: deque[dict[str, str]] = field(default_factory=deque)
-    _given_up: int = 0
-    _reason: str = ""
-    _retry_s: float = float("-inf")
+    def __init__(
+        self,
+        journal: Journal,
+        most: int = MOST_WAITING,
+        retry_s: float = RETRY_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """Hands entries to this journal; `most` may wait."""
+        self.unwritten = 0
+        self._journal = journal
+        self._most = most
+        self._retry_s = retry_s
+        self._clock = clock
+        self._changed = Condition()
+        self._waiting: deque[dict[str, str]] = deque()
+        self._given_up = 0
+        self._reason = ""
+        self._is_closing = False
+        self._trying_since: float | None = None
+        self._thread: Thread | None = None
 
     @property
     def waiting(self) -> int:
         """How many entries wait for the journal."""
         return len(self._waiting)
 
+    @property
+    def stuck_s(self) -> float:
+        """For how long the journal has not taken the entry that is first in line."""
+        since = self._trying_since
+        return 0.0 if since is None else max(self._clock() - since, 0.0)
+
+    @property
+    def reason(self) -> str:
+        """What the journal last said when it took nothing."""
+        return self._reason
+
     def send(self, fields: Mapping[str, str]) -> None:
-        """Write one entry, or keep it until the journal takes it."""
-        if len(self._waiting) >= self.most:
-            self._given_up += 1
-            self.unwritten += 1
-        else:
-            self._waiting.append(dict(fields))
-        if self.clock.monotonic() >= self._retry_s:
-            self.deliver()
+        """Have one entry written as soon as the journal takes it."""
+        with self._changed:
+            if len(self._waiting) >= self._most:
+                self._give_up()
+            else:
+                self._waiting.append(dict(fields))
+            if self._thread is None and not self._is_closing:
+                # It may be stuck in a write for as long as the process lives, and must not keep that from ending.
+                self._thread = Thread(target=self._deliver, name="journal", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
 
-    def wait_s(self) -> float | None:
-        """How long until `due` has something to do; None if nothing waits."""
-        return max(self._retry_s - self.clock.monotonic(), 0.0) if self._waiting or self._given_up else None
+    def close(self, patience_s: float = CLOSING_S) -> bool:
+        """Write what is left, as far as the journal takes it in time; gives whether the thread has ended."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._thread is None:
+            return True
+        self._thread.join(patience_s)
+        return not self._thread.is_alive()
 
-    def due(self) -> None:
-        """Try again if it is time."""
-        if self.wait_s() == 0:
-            self.deliver()
-
-    def deliver(self) -> None:
-        """Hand over what waits, as far as the journal takes it."""
-        while self._waiting or self._given_up:
-            entry = self._waiting[0] if self._waiting else entries_unwritten(self._given_up, self._reason)
+    def _deliver(self) -> None:
+        """On a thread of its own."""
+        while (first := self._next()) is not None:
+            entry, said = first
             try:
-                self.journal.send(entry)
+                self._journal.send(entry)
             except HostError as error:
                 self._reason = error.message
-                self._retry_s = self.clock.monotonic() + RETRY_S
-                return
-            if self._waiting:
-                self._waiting.popleft()
+                if self._is_over():
+                    return
+            except Exception as error:  # noqa: BLE001  an entry that cannot be written must not stop those behind it
+                self._reason = f"{type(error).__name__}: {error}"
+                self._done(said, written=False)
             else:
-                self._given_up = 0
-        self._retry_s = float("-inf")
+                self._done(said, written=True)
+
+    def _next(self) -> tuple[dict[str, str], int] | None:
+        """The entry that is first in line, and how many lost ones it is about; None at the end."""
+        with self._changed:
+            while not (self._waiting or self._given_up):
+                if self._is_closing:
+                    return None
+                self._changed.wait()
+            if self._trying_since is None:
+                self._trying_since = self._clock()
+            if self._waiting:
+                return self._waiting[0], 0
+            return entries_unwritten(self._given_up, self._reason), self._given_up
+
+    def _done(self, said: int, *, written: bool) -> None:
+        with self._changed:
+            self._trying_since = None
+            if said:
+                self._given_up -= said
+                return
+            self._waiting.popleft()
+            if not written:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        self.unwritten += 1
+        self._given_up += 1
+
+    def _is_over(self) -> bool:
+        """Wait for the next try; at the end there is one more, and no other."""
+        with self._changed:
+            if self._is_closing:
+                return True
+            self._changed.wait_for(lambda: self._is_closing, self._retry_s)
+            return False

@@ -8,13 +8,19 @@ from hostfw.engine.host import Host
 from hostfw.host.journal import Journal
 from hostfw.host.link_events import LinkEvents, LinkListener
 from hostfw.host.nft_events import NftEvents, NftListener
+from hostfw.host.nftables import Nftables, NftablesWorker
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The world of a service; tests hand in their own."""
+    """The world of a service; tests hand in their own.
+
+    `worker` makes what sends scripts to nftables, for the engine and for base protection each; with `started` it
+    tells its process ids.
+    """
 
     journal: Journal
+    worker: Callable[..., Nftables] = NftablesWorker
     host: Host = field(default_factory=Host)
     audit: AuditHost = field(default_factory=AuditHost)
     listen_nft: Callable[[], NftListener] = NftEvents

@@ -26,54 +26,98 @@ from hostfw.host.errors import HostError
 READ_TIMEOUT_S = 60.0
 """How long a request may take to come in."""
 
+WRITE_TIMEOUT_S = 60.0
+"""How long whoever asked may take to read the answer."""
+ACCEPTING_S = 0.05
+"""How long it takes at most until who knocked is let in."""
+
 _PART_BYTES = 256 * 1024
 _ROOT = 0
 
 Answering = Callable[[Question], Awaitable[Answer]]
 
 
-async def serve(directories: Directories, answer: Answering) -> asyncio.Server:
-    """Listen at the control socket, for root alone. Raises HostError if another daemon does, or the path is no good."""
-    path = socket_path(directories.run)
-    try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _make_way(path)
-        old = os.umask(0o177)
-        try:
-            return await asyncio.start_unix_server(
-                lambda reader, writer: _converse(reader, writer, directories, answer), str(path)
-            )
-        finally:
-            os.umask(old)
-    except OSError as error:
-        raise HostError(f"{path}: cannot be listened at: {error.strerror or error}") from error
+class Server:
+    """Listens at the control socket, for root alone. `defect` hears of a conversation that failed unexpectedly."""
 
+    def __init__(self, directories: Directories, answer: Answering, defect: Callable[[Exception], None]) -> None:
+        """Listens to nobody before `open`."""
+        self._directories = directories
+        self._answer_to = answer
+        self._defect = defect
+        self._path = socket_path(directories.run)
+        self._conversations: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
 
-async def _converse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answering
-) -> None:
-    """One request and its answer; whatever the other side does, only this conversation ends."""
-    with suppress(OSError):
+    async def open(self) -> None:
+        """Listen. Raises HostError if another daemon does, or the path is no good."""
+        path = self._path
         try:
-            writer.write(answer_bytes(await _answer(reader, writer, directories, answer)))
-            await writer.drain()
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _make_way(path)
+            old = os.umask(0o177)
+            try:
+                self._server = await asyncio.start_unix_server(self._begin, str(path))
+            finally:
+                os.umask(old)
+        except OSError as error:
+            raise HostError(f"{path}: cannot be listened at: {error.strerror or error}") from error
+
+    async def stop(self) -> None:
+        """Let nobody in any more: who comes from here on finds no daemon, and does without."""
+        with suppress(OSError):
+            self._path.unlink()
+        # Those who came before are let in.
+        await asyncio.sleep(ACCEPTING_S)
+        self.close()
+
+    async def drain(self, patience_s: float) -> None:
+        """Let the conversations come to their end; those that do not in time are broken off."""
+        if self._conversations:
+            _, unended = await asyncio.wait(self._conversations, timeout=patience_s)
+            for conversation in unended:
+                conversation.cancel()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request and its answer; whatever the other side does, only this conversation ends."""
+        try:
+            writer.write(answer_bytes(await self._answer(reader, writer)))
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await writer.drain()
+        except (OSError, TimeoutError):
+            # Nobody is there to be told.
+            pass
+        except Exception as error:  # noqa: BLE001  the boundary of the service
+            self._defect(error)
         finally:
             writer.close()
-            await writer.wait_closed()
+            with suppress(Exception):
+                await writer.wait_closed()
 
-
-async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, directories: Directories, answer: Answering
-) -> Answer:
-    if peer_uid(writer.get_extra_info("socket")) != _ROOT:
-        return Refusal("only root may ask the daemon", "run it as root")
-    try:
-        letter = letter_of(await asyncio.wait_for(_message(reader), READ_TIMEOUT_S))
-    except TimeoutError:
-        return Refusal(f"the request did not come within {READ_TIMEOUT_S:g} s")
-    except CodecError as error:
-        return Refusal(f"the daemon does not understand the request: {error}", "`systemctl restart hostfw`")
-    return _not_ours(letter, directories) or await answer(letter.request)
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+        if peer_uid(writer.get_extra_info("socket")) != _ROOT:
+            return Refusal("only root may ask the daemon", "run it as root")
+        try:
+            letter = letter_of(await asyncio.wait_for(_message(reader), READ_TIMEOUT_S))
+        except TimeoutError:
+            return Refusal(f"the request did not come within {READ_TIMEOUT_S:g} s")
+        except CodecError as error:
+            return Refusal(f"the daemon does not understand the request: {error}", "`systemctl restart hostfw`")
+        except Exception as error:  # noqa: BLE001  whatever is sent, there is an answer
+            self._defect(error)
+            return Refusal(f"the daemon does not understand the request: {type(error).__name__}", "please report it")
+        return _not_ours(letter, self._directories) or await self._answer_to(letter.request)
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:

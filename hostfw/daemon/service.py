@@ -2,14 +2,17 @@
 
 One event loop, and no polling: it wakes for the control socket, for links, for nftables, for the audit and for
 systemd. Whatever writes does so on one thread, in turn, so that the loop goes on meanwhile; base protection alone has
-a thread of its own, because it may not wait.
+a thread of its own, because it may not wait. What is only told, to the journal and to systemd, waits on threads too.
+
+Every task is supervised. What fails for a reason outside is tried again, and is trouble for as long as it lasts; what
+raises anything else ends the process, which systemd starts anew over rules that last.
 """
 
 import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -17,130 +20,202 @@ from hostfw import __version__
 from hostfw.audit.attribution import Attribution
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
-from hostfw.control.socket import Answer
-from hostfw.daemon.announcements import Announcer
+from hostfw.control.socket import Answer, Refusal
+from hostfw.daemon.announcements import Announcer, first_error
 from hostfw.daemon.audit import open_audit
 from hostfw.daemon.charge import Charge
 from hostfw.daemon.exporter import Exporter, Known, with_records
 from hostfw.daemon.follower import Follower, Outcome
 from hostfw.daemon.forgotten import Forgotten, find_socket
 from hostfw.daemon.guard import TIMEOUT_S as GUARD_TIMEOUT_S
-from hostfw.daemon.guard import Guard
+from hostfw.daemon.guard import Guard, read_base_chains
 from hostfw.daemon.keeper import Keeper, Repair
+from hostfw.daemon.listening import L, Listening, News
+from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.outbox import Outbox
 from hostfw.daemon.outside import Outside
-from hostfw.daemon.server import serve
+from hostfw.daemon.server import Server
+from hostfw.daemon.takeover import Takeover
+from hostfw.daemon.troubles import Part, Troubles
 from hostfw.engine.enforce import counts
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.host import Directories
-from hostfw.engine.installed import unprotected
-from hostfw.engine.outcomes import Failed
-from hostfw.engine.upkeep import Resumed, base_protection
+from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
+from hostfw.engine.upkeep import base_protection
 from hostfw.host import service_manager
-from hostfw.host.errors import HostError
-from hostfw.host.nftables import NftablesWorker
 from hostfw.metrics import AuditFigures, Figures
-from hostfw.model.problems import errors
-from hostfw.model.settings import Settings
 from hostfw.model.words import counted
+
+_IDLE_S = 3600.0
+"""Without a watchdog there is nothing to tell it."""
+READY_PATIENCE_S = 90.0
+"""After so long systemd is told that the service is up, whatever stands in the way: others wait for it in the boot."""
+JOURNAL_PATIENCE_S = 3.0
+"""A journal that has not taken an entry for so long is trouble."""
+WRITING_PATIENCE_S = 60.0
+"""One piece of work that takes so long is trouble: nothing is repaired and nobody is answered meanwhile."""
+WRITING_LIMIT_S = 900.0
+"""Nothing takes so long that is ever to end: the watchdog hears no more, and systemd starts the service anew."""
+ENDING_S = 5.0
+"""How long who asked has to take the answer once the service is to stop."""
 
 
 class Service:
-    """The service of one network namespace. Made within the event loop that it serves in."""
+    """The service of one network namespace. Made within the event loop that it serves in.
+
+    `has_ended` is whether, after `run`, no thread is left that hangs in the journal.
+    """
 
     def __init__(self, directories: Directories, outside: Outside) -> None:
         """Nothing is touched before `run`."""
         self._loop = asyncio.get_running_loop()
-        self._outside = outside
-        outbox = Outbox(outside.journal)
-        self._announcer = Announcer(outbox)
-        # The engine works on a thread of its own, and the outbox belongs to the loop.
-        host = replace(outside.host, announce=lambda entry: self._call(partial(outbox.send, entry)))
-        self._charge = Charge(directories, host, self._about_to, self._in_force)
-        self._guard = Guard(NftablesWorker(GUARD_TIMEOUT_S, started=self._charge.workers.append))
-        self._keeper = Keeper(self._charge, self._guard, self._repaired, self._announcer.backed_off)
+        self._outbox = Outbox(outside.journal)
+        self._announcer = Announcer(self._outbox)
+        self._notifier = Notifier()
+        self._troubles = Troubles(self._tell_status)
+        host = replace(outside.host, announce=self._outbox.send)
+        self._charge = Charge(directories, host, self._about_to, self._in_force, self._announcer.defect, outside.worker)
+        self._guard = Guard(
+            outside.worker(GUARD_TIMEOUT_S, started=self._charge.workers.append),
+            lambda: read_base_chains(outside.host.read_some),
+        )
+        self._keeper = Keeper(self._charge, self._guard, self._repaired, self._unprotected, self._announcer.backed_off)
         self._follower = Follower(self._charge, self._followed)
-        self._audit = open_audit(directories.run, outbox, outside.audit)
+        self._audit = open_audit(directories.run, self._outbox, outside.audit)
+        self._audit.defect = self._announcer.defect
         self._forgotten = Forgotten(self._relearn, find_socket)
         self._audit.heard = self._forgotten.hear
-        self._exporter = Exporter(self._know, outbox.send)
+        self._exporter = Exporter(self._know, self._exported)
+        self._server = Server(directories, self._reply, self._announcer.defect)
+        self._nft = self._listening(outside.listen_nft, self._keeper.hear, self._keeper.missed, Part.NFT_EVENTS)
+        self._links = self._listening(outside.listen_links, self._follower.hear, self._follower.look, Part.LINK_EVENTS)
+        self._takeover = Takeover(
+            self._charge, self._guard, self._keeper, self._troubles, self._audit.listen, self._announcer.trouble
+        )
         self._known: Generation | None = None
         self._attribution = Attribution()
-        self._trouble = ""
+        self._refused = ""
         self._repairs = 0
         self._started_at = outside.host.now()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._taken_over = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
+        self.has_ended = False
 
     async def run(self) -> None:
-        """Serve until SIGTERM. Raises HostError if it cannot even begin."""
+        """Serve until SIGTERM. Raises HostError if it cannot even begin, and what ended a task of it otherwise."""
         loop = self._loop
         with ExitStack() as ends:
+            ends.callback(self._close_journal)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
+            loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
+            loop.set_exception_handler(self._unhandled)
             for work in (
+                self._notifier,
                 self._charge,
                 self._guard,
-                self._keeper,
-                self._follower,
-                self._forgotten,
                 self._exporter,
                 self._audit,
+                self._nft,
+                self._links,
+                self._server,
             ):
                 ends.callback(work.close)
             # Before anything is put into force, so that nothing goes unheard.
-            for listener, hear in (
-                (nft := self._outside.listen_nft(), partial(self._keeper.hear, nft)),
-                (links := self._outside.listen_links(), partial(self._follower.hear, links)),
-            ):
-                ends.callback(listener.close)
-                loop.add_reader(listener.fileno(), hear)
-                ends.callback(loop.remove_reader, listener.fileno())
-            self._charge.pause, self._charge.written = nft.paused, partial(self._keeper.hear, nft)
-            server = await serve(self._charge.engine.directories, self._reply)
-            ends.callback(server.close)
-            await self._take_over()
-            self._taken_over.set()
-            service_manager.tell_ready(self._status())
-            # What changed while we took over is only heard from here on.
-            self._follower.look()
-            self._spawn(self._live())
-            audit = loop.create_task(self._audit.run(self._stopped))
+            self._nft.open()
+            self._links.open()
+            self._charge.pause, self._charge.written = self._pause, self._nft.read
+            await self._server.open()
+            try:
+                await self._serve()
+            except BaseExceptionGroup as group:
+                # Several may come of one; the first is told.
+                self._announcer.defect(group.exceptions[0])
+                raise
+
+    async def _serve(self) -> None:
+        """Have every task of the service run, until it is to stop, or until one of them cannot go on."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._lasting(name, work), name=name)
+                for name, work in (
+                    ("repair", self._keeper.run()),
+                    ("base protection", self._keeper.protect()),
+                    ("interfaces", self._follower.run()),
+                    ("nftables events", self._nft.run()),
+                    ("link events", self._links.run()),
+                    ("audit", self._audit.run(self._stopped)),
+                    ("forgotten connections", self._forgotten.run()),
+                    ("metrics", self._exporter.run()),
+                    ("watchdog", self._live()),
+                    ("reload", self._reload()),
+                    ("callbacks", self._watch_callbacks()),
+                )
+            ]
+            tasks.append(group.create_task(self._begin(), name="takeover"))
             await self._stopped.wait()
-            service_manager.tell_stopping("stopping; the rules stay in force")
-            for task in self._tasks:
+            self._notifier.stopping("stopping; the rules stay in force")
+            await self._stop()
+            for task in tasks:
                 task.cancel()
-            await audit
 
-    async def _take_over(self) -> None:
-        """Put into force what was accepted. Where nothing ever was, the configuration directory is asked, this once.
+    async def _lasting(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Run what is never to end before the service does."""
+        await work
+        if not self._stopped.is_set():
+            raise RuntimeError(f"the task {name} has ended")
 
-        Whatever goes wrong, base protection is the least that is in force afterwards.
-        """
-        resumed = await self._charge.write(Engine.resume)
-        match resumed:
-            case Failed():
-                self._trouble = f"what was accepted could not be put into force: {resumed.message}"
-            case Resumed(id=None):
-                self._judge(await self._charge.write(partial(perform, request=Apply())))
-            case Resumed():
-                self._trouble = "" if resumed.from_sources else "its sources no longer build on this host"
-        if self._charge.current is not None or (isinstance(resumed, Resumed) and resumed.id is not None):
-            return
-        if not await self._charge.write(_is_protected):
-            base = await self._charge.write(partial(Engine.protect, settings=Settings()))
-            if isinstance(base, Failed):
-                raise HostError(f"not even base protection can be put into force: {base.message}", base.hint)
-            self._announcer.trouble(self._trouble, "base protection is in force: failsafes and what was established")
-        else:
-            self._announcer.trouble(self._trouble, "what the boot put into force still is")
+    async def _begin(self) -> None:
+        """Take over, and tell systemd once that is done."""
+        taking_over = asyncio.ensure_future(self._takeover.run())
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READY_PATIENCE_S):
+                    await asyncio.shield(taking_over)
+            self._notifier.ready(self._status())
+            await taking_over
+        finally:
+            taking_over.cancel()
+        # What changed while we took over is only heard from here on.
+        self._follower.look()
+
+    async def _stop(self) -> None:
+        """Let nobody in any more, finish what was begun, and give everybody an answer."""
+        await self._server.stop()
+        await self._charge.drain()
+        await self._server.drain(ENDING_S)
+        await self._charge.drain()
+
+    def _close_journal(self) -> None:
+        self.has_ended = self._outbox.close()
+
+    def _unhandled(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Take what a callback of the loop raised, such as a reader of a descriptor: the service cannot go on."""
+        error = context.get("exception")
+        if "handle" not in context or not isinstance(error, Exception):
+            self._announcer.warning(f"{context.get('message')}: {error}")
+        elif not self._broken.done():
+            self._broken.set_exception(error)
+
+    async def _watch_callbacks(self) -> None:
+        await self._broken
 
     async def _reply(self, question: Question) -> Answer:
         """Answer who asks at the control socket."""
         return self._report() if isinstance(question, Report) else await self._answer(question)
+
+    def _trouble(self) -> str:
+        """What is wrong at this moment, empty if nothing is."""
+        found = [str(self._troubles)] if self._troubles else []
+        if self._outbox.stuck_s >= JOURNAL_PATIENCE_S:
+            found.append(
+                f"the journal takes no entries: {self._outbox.waiting} wait, {self._outbox.unwritten} are lost"
+            )
+        if (busy_s := self._charge.busy_s) >= WRITING_PATIENCE_S:
+            found.append(f"what is being written has taken {busy_s:.0f} seconds so far")
+        return "; ".join(found)
 
     def _report(self) -> ServiceReport:
         figures = self._audit.figures()
@@ -148,13 +223,13 @@ class Service:
             pid=os.getpid(),
             started_at=self._started_at,
             generation=self._known.id if self._known is not None else "",
-            trouble=self._trouble,
+            trouble=self._trouble(),
             repairs=self._repairs,
             records=figures.records,
             lost=figures.lost,
             missed=figures.missed,
             suppressed=sum(figures.suppressed.values()),
-            entries_unwritten=figures.unwritten,
+            entries_unwritten=self._outbox.unwritten,
             listening=figures.listening,
         )
 
@@ -167,50 +242,94 @@ class Service:
             generation=known.id if known is not None else "",
             counts=dict(counts(known)) if known is not None else {},
             repairs=self._repairs,
-            is_troubled=bool(self._trouble),
+            is_troubled=bool(self._trouble()),
             audit=AuditFigures(
                 records=audit.records,
                 entries=audit.events,
                 lost=audit.lost,
                 missed=audit.missed,
-                unwritten=audit.unwritten,
+                unwritten=self._outbox.unwritten,
                 is_listening=audit.listening,
             ),
         )
         plan = known.plan if known is not None else None
         return Known(partial(with_records, figures, self._charge.engine.directories), plan)
 
-    async def _answer(self, request: Request) -> Reply:
+    async def _answer(self, request: Request) -> Answer:
         """Carry out a request; one that fails in a way nobody thought of ends neither the service nor the rules."""
-        await self._taken_over.wait()
-        try:
-            reply = await self._charge.write(partial(perform, request=request))
-        except Exception as error:  # noqa: BLE001  the boundary of the service
-            self._announcer.defect(error)
-            reply = Failed(f"this is a defect of hostfw: {type(error).__name__}: {error}", "please report it")
-        self._judge(reply)
-        service_manager.tell_status(self._status())
+        await self._takeover.attempted.wait()
+        reply = await self._charge.write(partial(self._perform, request=request))
+        match reply:
+            case InForceNow():
+                self._takeover.superseded()
+                self._troubles.clear(Part.INTERFACES)
+            case Failed(in_force=in_force) if in_force == UNKNOWN:
+                self._keeper.doubt()
+            case _:
+                pass
+        if isinstance(request, Apply) and request.files is None:
+            self._note_reload(reply)
         return reply
 
-    async def _reload(self) -> None:
-        await self._answer(Apply())
+    def _perform(self, engine: Engine, request: Request) -> Reply | Refusal:
+        """On the writing thread, once it is its turn."""
+        if self._stopped.is_set():
+            return Refusal("the service is stopping", elsewhere=True)
+        return perform(engine, request)
 
-    async def _relearn(self, first: frozenset[int]) -> frozenset[int]:
+    def _note_reload(self, reply: Reply | Refusal) -> None:
+        """Keep for `systemctl status` how the last reload ended; that is about the past, and so no trouble."""
+        match reply:
+            case Refused(problems):
+                self._refused = f"the last reload was refused: {first_error(problems)}"
+            case Failed():
+                self._refused = f"the last reload failed: {reply.message}"
+            case InForceNow():
+                self._refused = ""
+            case _:
+                return
+        self._tell_status()
+
+    async def _reload(self) -> None:
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self._answer(Apply())
+
+    async def _relearn(self) -> frozenset[int]:
         """Make connections known again that what is in force allows, once it is our turn."""
 
         def work(engine: Engine) -> frozenset[int]:
             current = self._charge.current
-            return engine.relearn(current, first) if current is not None else frozenset()
+            return engine.relearn(current) if current is not None else frozenset()
 
-        return await self._charge.write(work)
+        known = await self._charge.write(work)
+        # What could not be done now is left to the next packet.
+        return frozenset() if isinstance(known, Failed) else known
 
     async def _live(self) -> None:
         """Tell the watchdog that the loop goes round, twice as often as it asks."""
-        if (limit_s := service_manager.watchdog_s()) is None:
-            return
+        limit_s = service_manager.watchdog_s()
         while True:
-            service_manager.tell_alive()
-            await asyncio.sleep(limit_s / 2)
+            if self._charge.busy_s < WRITING_LIMIT_S:
+                self._notifier.alive()
+            await asyncio.sleep(_IDLE_S if limit_s is None else limit_s / 2)
+
+    def _listening(
+        self, opened: Callable[[], L], hear: Callable[[News], None], missed: Callable[[], None], part: Part
+    ) -> Listening[L, News]:
+        """A listener whose failures are trouble for as long as they last."""
+
+        def failed(error: Exception) -> None:
+            self._troubles.report(part, f"{part} are not heard: {error}")
+            self._announcer.warning(f"{part} are not heard, and are listened to again: {error}")
+
+        return Listening(opened, hear, missed, failed, lambda: self._troubles.clear(part))
+
+    def _pause(self) -> AbstractContextManager[None]:
+        """On the writing thread: hear nothing of big sets."""
+        listener = self._nft.listener
+        return nullcontext() if listener is None else listener.paused()
 
     def _about_to(self, generation: Generation, found: Attribution) -> None:
         """Be ready for the log records of what is about to come into force."""
@@ -234,35 +353,53 @@ class Service:
             return
         self._forgotten.changed()
         self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)
+        self._tell_status()
 
     def _repaired(self, repair: Repair) -> None:
         known = self._known.id if self._known is not None else ""
         if repair.failed is not None:
-            self._trouble = f"what another program changed could not be restored: {repair.failed.message}"
-            self._announcer.not_restored(known, repair.failed)
-        else:
+            trouble = f"what another program changed could not be restored: {repair.failed.message}"
+            if trouble != self._troubles.of(Part.REPAIR):
+                self._announcer.not_restored(known, repair.failed)
+            self._troubles.report(Part.REPAIR, trouble)
+            return
+        self._troubles.clear(Part.REPAIR)
+        if repair.deeds:
             self._repairs += 1
             self._announcer.restored(repair.deeds, known, repair.actor)
-        service_manager.tell_status(self._status())
+
+    def _unprotected(self, failed: Failed | None) -> None:
+        if failed is None:
+            self._troubles.clear(Part.PROTECTION)
+            return
+        trouble = f"base protection could not be restored: {failed.message}"
+        if trouble != self._troubles.of(Part.PROTECTION):
+            self._announcer.unprotected(failed)
+        self._troubles.report(Part.PROTECTION, trouble)
 
     def _followed(self, outcome: Outcome) -> None:
-        self._judge(outcome)
-        self._announcer.followed(outcome)
-        service_manager.tell_status(self._status())
+        before = self._troubles.of(Part.INTERFACES)
+        if isinstance(outcome, Applied):
+            self._troubles.clear(Part.INTERFACES)
+            if not outcome.change.is_empty:
+                self._announcer.followed(outcome)
+            return
+        if isinstance(outcome, Failed) and outcome.in_force == UNKNOWN:
+            self._keeper.doubt()
+        why = first_error(outcome.problems) if isinstance(outcome, Refused) else outcome.message
+        self._troubles.report(Part.INTERFACES, f"interfaces could not be followed: {why}")
+        if before != self._troubles.of(Part.INTERFACES):
+            self._announcer.followed(outcome)
 
-    def _judge(self, outcome: Reply | Outcome) -> None:
-        """Keep what is to be said of the last attempt to change what is in force."""
-        match outcome:
-            case Refused(problems):
-                wrong = errors(problems)
-                more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-                self._trouble = f"refused: {wrong[0].position}: {wrong[0].message}{more}"
-            case Failed():
-                self._trouble = outcome.message
-            case InForceNow():
-                self._trouble = ""
-            case _:
-                pass
+    def _exported(self, trouble: str) -> None:
+        if trouble:
+            self._announcer.no_figures(trouble)
+            self._troubles.report(Part.METRICS, f"no figures for Prometheus: {trouble}")
+        else:
+            self._troubles.clear(Part.METRICS)
+
+    def _tell_status(self) -> None:
+        self._notifier.status(self._status())
 
     def _status(self) -> str:
         """One line for `systemctl status`."""
@@ -273,18 +410,4 @@ class Service:
             policies, endpoints = len(known.inspected.resources.policies), len(known.plan.endpoints)
             counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
             now = f"generation {known.id} in force: {counts}"
-        return f"{now}; {self._trouble}" if self._trouble else now
-
-    def _call(self, function: Callable[[], None]) -> None:
-        """From another thread."""
-        self._loop.call_soon_threadsafe(function)
-
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _is_protected(engine: Engine) -> bool:
-    status = engine.status()
-    return not isinstance(status, Failed) and not unprotected(status.tables)
+        return "; ".join(filter(None, (now, self._trouble(), self._refused)))

@@ -4,19 +4,25 @@ The kernel counts its records and what was beyond its limits; what was told of i
 run directory, so that the next start knows what went by while nobody listened.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from hostfw.audit.notices import records_lost, records_missed
-from hostfw.daemon.outbox import Outbox
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
 from hostfw.host.heard import Heard, HeardFile
 
 LOSSES_EVERY_S = 1.0
 """How often at most it is said that records were lost."""
+
+
+class Entries(Protocol):
+    """What takes journal entries without waiting; `daemon.outbox.Outbox` is one."""
+
+    def send(self, fields: Mapping[str, str]) -> None:
+        """Have one entry written."""
 
 
 class Memory(Protocol):
@@ -55,7 +61,7 @@ class Untold:
     listened: all since the service began. Moments are seconds of one monotonic clock, from the caller.
     """
 
-    outbox: Outbox
+    outbox: Entries
     memory: Memory = field(default_factory=NoMemory)
     read_counts: Callable[[], LogCounts | None] = read_log_counts
     lost: int = 0
@@ -134,7 +140,7 @@ class Untold:
         self.memory.close()
 
 
-def open_untold(run_dir: Path, outbox: Outbox, read_counts: Callable[[], LogCounts | None]) -> Untold:
+def open_untold(run_dir: Path, outbox: Entries, read_counts: Callable[[], LogCounts | None]) -> Untold:
     """What remembers in `run_dir` what was told of; where it cannot, every start is the first."""
     memory: Memory
     try:

@@ -34,7 +34,7 @@ _LOOPBACK = {Family.V4: 127, Family.V6: 1}
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The service as it tells of itself; `trouble` is what last went wrong there, or why it does not answer."""
+    """The service as it tells of itself; `trouble` is what is wrong with it now, or why it does not answer."""
 
     listening: bool
     trouble: str = ""

@@ -150,13 +150,13 @@ class Engine:
         """Give sets and maps that are there the elements again that a generation has in them."""
         return self._write(lambda writer: refill(generation.ruleset, names, writer.nftables))
 
-    def relearn(self, generation: Generation, first: Collection[int]) -> frozenset[int]:
-        """Make connections known again that were forgotten and that a generation allows, and give their cookies.
+    def relearn(self, generation: Generation) -> frozenset[int]:
+        """Make connections known again that were forgotten and that a generation allows: their cookies.
 
-        Those in `first` come first, and what cannot be done now is left to the next packet.
+        What cannot be done now is left to the next packet.
         """
         try:
-            return frozenset(connection.cookie for connection in relearn(self.host, generation.plan, first))
+            return frozenset(connection.cookie for connection in relearn(self.host, generation.plan))
         except HostError:
             return frozenset()
 

@@ -8,7 +8,7 @@ kernel writes all of this down within it: a million elements take 1.9 s in place
 import errno
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 from hostfw.host import nf_tables
@@ -71,6 +71,7 @@ class NftEvents(ListeningSocket):
     def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
         self._transaction = _Open()
         self._missed = False
+        self._deaf: OSError | None = None
         try:
             super().__init__(NETLINK_NETFILTER, receive_buffer_bytes, _join)
         except OSError as error:
@@ -81,20 +82,28 @@ class NftEvents(ListeningSocket):
     def paused(self) -> Iterator[None]:
         """Hear nothing for the length of the block, in which big sets are filled at the kernel's own speed.
 
-        The next read says that something was missed, whether or not the descriptor is readable.
+        The next read says that something was missed, whether or not the descriptor is readable. Where the kernel will
+        not have us again the next read fails, and the work in the block goes on.
         """
-        self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _GROUP)
+        with suppress(OSError):
+            self._socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, _GROUP)
         self._missed = True
         try:
             yield
         finally:
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+            try:
+                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+            except OSError as error:
+                self._deaf = error
 
     def read(self) -> NftNews:
         """What has been heard, of at most `READ_DATAGRAMS` datagrams; never waits.
 
-        What is left keeps the descriptor readable, and a transaction that has not ended is told with its end.
+        What is left keeps the descriptor readable, and a transaction that has not ended is told with its end. Raises
+        NetlinkError.
         """
+        if self._deaf is not None:
+            raise NetlinkError(self._deaf.errno or errno.EIO, _WHAT) from self._deaf
         heard = _Heard(missed=self._missed)
         self._missed = False
         for data in self._datagrams(READ_DATAGRAMS, _WHAT):

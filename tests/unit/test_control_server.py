@@ -49,14 +49,19 @@ def converse(run_dir: Path, say: Callable[[socket.socket], None]) -> Answer:
                 answer += part
         return answer
 
+    failures: list[Exception] = []
+
     async def both() -> bytes:
-        listening = await server.serve(directories, reply)
+        listening = server.Server(directories, reply, failures.append)
+        await listening.open()
         try:
             return await asyncio.get_running_loop().run_in_executor(None, client)
         finally:
             listening.close()
 
-    return answer_of(asyncio.run(both()).removesuffix(END))
+    answer = answer_of(asyncio.run(both()).removesuffix(END))
+    assert failures == []
+    return answer
 
 
 def refused(answer: Answer) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.attribution import Attribution, RuleSource
+from hostfw.audit.events import PacketEvent
 from hostfw.audit.message_ids import MessageId
 from hostfw.audit.prefix import LogTag, encode
 from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
-from hostfw.daemon.outbox import Outbox
 from hostfw.daemon.untold import Untold
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
@@ -78,8 +78,7 @@ class Setup:
     def audit(self, attribution: Attribution | None = None) -> Audit:
         """The audit, listening, and what is in force."""
         host = AuditHost(self.open_reader, lambda: self.counts, INTERFACES.__getitem__, self.clock)
-        outbox = Outbox(self.journal, self.clock)
-        audit = Audit(outbox, Untold(outbox, self.memory, host.read_counts), host, attribution or known())
+        audit = Audit(self.journal, Untold(self.journal, self.memory, host.read_counts), host, attribution or known())
         audit.listen(Logging())
         return audit
 
@@ -425,27 +424,25 @@ def test_other_settings_move_to_another_group() -> None:
     assert [reader.closed for reader in here.readers] == [True, False]
 
 
-def test_a_journal_that_refuses_does_not_stop_it() -> None:
-    """What it refused comes later."""
+def test_a_record_that_makes_no_sense_harms_no_other() -> None:
+    """Whoever sends packets has a say in what is in it; the first is told as a defect."""
     here = Setup()
     audit = here.audit()
-    audit.outbox.journal = Refusing()
-    here.arrive(record(), record(port=23))
-    audit.read()
-    assert audit.figures().waiting == 2
-    audit.outbox.journal = here.journal
-    here.clock.wait(1)
-    audit.due()
+    told: list[Exception] = []
+    audit.defect = told.append
+    heard = iter((ValueError("one"), ValueError("two")))
 
-    assert here.told("DST_PORT") == [("22",), ("23",)]
+    def stumble(_: PacketEvent) -> None:
+        error = next(heard, None)
+        if error is not None:
+            raise error
 
+    audit.heard = stumble
+    here.arrive(record(), record(), record(port=23))
 
-class Refusing:
-    """A journal that takes nothing."""
-
-    def send(self, _: object) -> None:
-        """Refuse it."""
-        raise HostError("the journal cannot be written: no")
+    assert audit.read() == 3
+    assert here.told("DST_PORT") == [("23",)]
+    assert ([str(error) for error in told], audit.figures().unreadable) == (["one"], 2)
 
 
 @dataclass
@@ -488,8 +485,7 @@ def test_it_runs_in_a_loop_until_it_is_stopped() -> None:
         return readers[-1]
 
     host = AuditHost(open_reader, lambda: None, INTERFACES.__getitem__, here.clock)
-    outbox = Outbox(here.journal, here.clock)
-    audit = Audit(outbox, Untold(outbox, here.memory, host.read_counts), host, known())
+    audit = Audit(here.journal, Untold(here.journal, here.memory, host.read_counts), host, known())
 
     async def scenario() -> list[int]:
         audit.listen(Logging())
@@ -530,7 +526,7 @@ def test_without_a_run_directory_it_does_without_memory(tmp_path: Path) -> None:
     for directory, expected in ((tmp_path / "file", None), (tmp_path / "run", Heard(3, 0))):
         here = Setup(counts=counts(3))
         host = AuditHost(here.open_reader, lambda: counts(3), INTERFACES.__getitem__, here.clock)
-        first, again = (open_audit(directory, Outbox(here.journal, here.clock), host) for _ in range(2))
+        first, again = (open_audit(directory, here.journal, host) for _ in range(2))
         first.listen(Logging())
         assert again.untold.memory.load() == expected
         first.close()

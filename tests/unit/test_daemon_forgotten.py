@@ -34,10 +34,9 @@ class Host:
         self.looked_for: list[int | None] = []
         self.fails = False
 
-    async def relearn(self, first: frozenset[int]) -> frozenset[int]:
+    async def relearn(self) -> frozenset[int]:
         """Make known what is allowed."""
         self.looks += 1
-        assert first <= self.connections
         return frozenset(self.connections & self.allowed)
 
     def find(self, packet: Headers, _direction: Direction, _interface: str) -> int | None:
@@ -53,6 +52,7 @@ def heard(host: Host, *rounds: Iterable[PacketEvent], changed: bool = False) -> 
 
     async def scenario() -> None:
         forgotten = Forgotten(host.relearn, host.find, pause_s=0)
+        running = asyncio.create_task(forgotten.run())
         for events in rounds:
             for one in events:
                 forgotten.hear(one)
@@ -60,7 +60,7 @@ def heard(host: Host, *rounds: Iterable[PacketEvent], changed: bool = False) -> 
                 await asyncio.sleep(0)
             if changed:
                 forgotten.changed()
-        forgotten.close()
+        running.cancel()
 
     asyncio.run(scenario())
 

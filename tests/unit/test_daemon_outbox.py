@@ -1,89 +1,128 @@
 """The way to a journal that one must not stop for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from threading import Event
 
 from hostfw.audit.message_ids import MessageId
-from hostfw.daemon.outbox import RETRY_S, Outbox
+from hostfw.daemon.outbox import Outbox
 from hostfw.host.errors import HostError
-from hostfw.testing.fakes import FakeClock, FakeJournal
+from hostfw.testing.fakes import FakeJournal
+
+PATIENCE_S = 10
 
 
-@dataclass
 class Stubborn:
-    """A journal that takes entries while `room` is left."""
+    """A journal that takes nothing until it is told to, and may hang over an entry instead of refusing it."""
 
-    room: int = 0
-    asked: int = 0
-    taken: list[str] = field(default_factory=list)
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.takes = Event()
+        self.asked = Event()
+        self.taken: list[dict[str, str]] = []
+        self._hangs = hangs
 
     def send(self, fields: Mapping[str, str]) -> None:
-        """Take it, or refuse it."""
-        self.asked += 1
-        if not self.room:
+        """Take it, refuse it, or hang."""
+        self.asked.set()
+        if self._hangs:
+            self.takes.wait()
+        if not self.takes.is_set():
             raise HostError("the journal cannot be written: no")
-        self.room -= 1
-        self.taken.append(fields["MESSAGE"])
+        self.taken.append(dict(fields))
+
+    @property
+    def messages(self) -> list[str]:
+        """What has been written."""
+        return [entry["MESSAGE"] for entry in self.taken]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, for some seconds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it does not"
+        time.sleep(0.002)
 
 
 def test_what_the_journal_takes_goes_at_once() -> None:
     """And nothing is left to do."""
     journal = FakeJournal()
-    outbox = Outbox(journal, FakeClock())
+    outbox = Outbox(journal)
 
     outbox.send({"MESSAGE": "one"})
+    until(lambda: outbox.waiting == 0)
 
+    assert outbox.close()
     assert journal.sent == [{"MESSAGE": "one"}]
-    assert (outbox.wait_s(), outbox.waiting) == (None, 0)
+    assert (outbox.unwritten, outbox.stuck_s) == (0, 0)
 
 
 def test_what_it_does_not_take_waits_in_order() -> None:
-    """The journal is asked again after a moment, not for every entry."""
-    clock, journal = FakeClock(), Stubborn(room=1)
-    outbox = Outbox(journal, clock)
+    """The journal is asked again after a moment, for the first entry in line."""
+    journal = Stubborn()
+    outbox = Outbox(journal, retry_s=0.01)
     for message in ("one", "two", "three"):
         outbox.send({"MESSAGE": message})
-    assert (journal.taken, journal.asked, outbox.waiting) == (["one"], 2, 2)
+    until(journal.asked.is_set)
+    assert outbox.waiting == 3
+    until(lambda: outbox.stuck_s > 0)
 
-    assert outbox.wait_s() == RETRY_S
-    outbox.due()
-    assert journal.asked == 2
-    clock.wait(RETRY_S)
-    journal.room = 10
-    outbox.due()
+    journal.takes.set()
 
-    assert journal.taken == ["one", "two", "three"]
-    assert outbox.wait_s() is None
+    until(lambda: outbox.waiting == 0)
+    assert journal.messages == ["one", "two", "three"]
+    assert outbox.close()
+
+
+def test_a_journal_that_hangs_holds_nobody_up() -> None:
+    """Neither who sends nor who ends the service; how long it has hung can be told."""
+    journal = Stubborn(hangs=True)
+    outbox = Outbox(journal, most=100)
+    begun = time.monotonic()
+
+    for number in range(1000):
+        outbox.send({"MESSAGE": f"{number}"})
+
+    assert (outbox.waiting, outbox.unwritten) == (100, 900)
+    until(lambda: outbox.stuck_s > 0.02)
+    assert not outbox.close(0.05)
+    assert time.monotonic() - begun < PATIENCE_S
+    journal.takes.set()
 
 
 def test_what_cannot_wait_is_counted_and_said_once_the_journal_is_back() -> None:
     """The oldest are kept, since they say how it began."""
-    clock, journal = FakeClock(), Stubborn()
-    outbox = Outbox(journal, clock, most=2)
+    journal = Stubborn()
+    outbox = Outbox(journal, most=2, retry_s=0.01)
     for number in range(5):
         outbox.send({"MESSAGE": f"{number}"})
+    until(lambda: bool(outbox.reason))
     assert (outbox.waiting, outbox.unwritten) == (2, 3)
 
-    clock.wait(RETRY_S)
-    journal.room = 10
-    outbox.send({"MESSAGE": "5"})
+    journal.takes.set()
 
-    said = "3 journal entries could not be written: the journal cannot be written: no"
-    assert journal.taken == ["0", "1", "4 journal entries" + said[len("3 journal entries") :]]
-    assert (outbox.waiting, outbox.unwritten, outbox.wait_s()) == (0, 4, None)
+    until(lambda: len(journal.taken) == 3)
+    assert journal.messages == ["0", "1", "3 journal entries could not be written: the journal cannot be written: no"]
+    assert journal.taken[2]["MESSAGE_ID"] == MessageId.ENTRIES_UNWRITTEN
+    assert journal.taken[2]["HOSTFW_ENTRIES"] == "3"
+    assert outbox.close()
+    assert outbox.unwritten == 3
 
 
-def test_the_entry_about_it_has_its_fields() -> None:
-    """Like any other."""
-    clock, journal = FakeClock(), FakeJournal()
-    refusing = Stubborn()
-    outbox = Outbox(refusing, clock, most=1)
-    outbox.send({"MESSAGE": "kept"})
-    outbox.send({"MESSAGE": "given up"})
-    outbox.journal = journal
-    clock.wait(RETRY_S)
-    outbox.due()
+def test_an_entry_that_cannot_be_written_at_all_stops_no_other() -> None:
+    """Whatever is raised over it; it counts as lost."""
+    written: list[str] = []
 
-    assert [entry.get("MESSAGE_ID") for entry in journal.sent] == [None, MessageId.ENTRIES_UNWRITTEN]
-    assert journal.sent[1]["HOSTFW_ENTRIES"] == "1"
-    assert journal.sent[1]["HOSTFW_CAUSE"] == "the journal cannot be written: no"
+    class Picky:
+        def send(self, fields: Mapping[str, str]) -> None:
+            written.append(fields["MESSAGE"].encode("ascii").decode())
+
+    outbox = Outbox(Picky())
+    outbox.send({"MESSAGE": "café"})
+    outbox.send({"MESSAGE": "tea"})
+
+    until(lambda: len(written) == 2)
+    assert outbox.close()
+    assert written[0] == "tea"
+    assert written[1].startswith("1 journal entry could not be written: UnicodeEncodeError")
+    assert outbox.unwritten == 1

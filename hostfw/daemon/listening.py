@@ -1,0 +1,104 @@
+"""A listener to the kernel that is opened anew when it fails: what was missed meanwhile counts as missed."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from hostfw.daemon.backoff import Retry
+from hostfw.host.clock import monotonic
+
+_SOUND_S = 5.0
+"""A listener that was good for so long did not fail for the reason of the one before it."""
+
+News = TypeVar("News")
+News_co = TypeVar("News_co", covariant=True)
+
+
+class Listener(Protocol[News_co]):
+    """What hears of events of the kernel: `host.nft_events.NftEvents` and `host.link_events.LinkEvents` are two."""
+
+    def fileno(self) -> int:
+        """The descriptor that is readable while there is something to hear."""
+
+    def read(self) -> News_co:
+        """What has been heard since the last time, or a bounded part of it; never waits."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+L = TypeVar("L", bound=Listener[Any])
+
+
+class Listening(Generic[L, News]):
+    """One listener at a time, watched by the event loop; `hear` gets the news.
+
+    `listener` is None while there is none. `missed` is called when there is another, since anything may have happened
+    in between. `failed` hears why there is none, and `back` that there is one again.
+    """
+
+    def __init__(
+        self,
+        open_listener: Callable[[], L],
+        hear: Callable[[News], None],
+        missed: Callable[[], None],
+        failed: Callable[[Exception], None],
+        back: Callable[[], None],
+    ) -> None:
+        """Belongs to the event loop that runs now, and listens to nothing before `open`."""
+        self._loop = asyncio.get_running_loop()
+        self._open_listener = open_listener
+        self._hear, self._missed, self._failed, self._back = hear, missed, failed, back
+        self.listener: L | None = None
+        self._lost = asyncio.Event()
+        self._retry = Retry()
+        self._opened_s = 0.0
+
+    def open(self) -> bool:
+        """Listen from now on; where that fails, `run` tries again."""
+        try:
+            listener = self._open_listener()
+            self._loop.add_reader(listener.fileno(), self.read)
+        except Exception as error:  # noqa: BLE001  what cannot be opened now may be later, whatever it is
+            self._failed(error)
+            self._lost.set()
+            return False
+        self.listener = listener
+        self._opened_s = monotonic()
+        return True
+
+    def read(self) -> None:
+        """Take in what has come."""
+        if self.listener is None:
+            return
+        try:
+            news = self.listener.read()
+        except Exception as error:  # noqa: BLE001  one that cannot be read is replaced, whatever it is
+            self.lose(error)
+            return
+        self._hear(news)
+
+    def lose(self, error: Exception) -> None:
+        """Give up a listener that failed; `run` opens another."""
+        if monotonic() - self._opened_s >= _SOUND_S:
+            self._retry.succeeded()
+        self.close()
+        self._failed(error)
+        self._lost.set()
+
+    async def run(self) -> None:
+        """Open another listener whenever one was lost."""
+        while True:
+            await self._lost.wait()
+            await asyncio.sleep(self._retry.failed())
+            self._lost.clear()
+            if self.open():
+                self._back()
+                self._missed()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self.listener is not None:
+            self._loop.remove_reader(self.listener.fileno())
+            self.listener.close()
+            self.listener = None

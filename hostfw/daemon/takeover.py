@@ -1,0 +1,197 @@
+"""The start of the service: what was accepted is put into force, however long that takes, and never with nothing below.
+
+Base protection comes first where there is no ruleset at all. Then what was accepted is tried again and again until it
+is in force; meanwhile the service answers, reads the log, and says what stands in the way.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from hostfw.control.perform import perform
+from hostfw.control.requests import Apply, InForceNow
+from hostfw.daemon.announcements import first_error
+from hostfw.daemon.backoff import Retry
+from hostfw.daemon.charge import Charge
+from hostfw.daemon.guard import Guard, read_base_chains
+from hostfw.daemon.keeper import Keeper
+from hostfw.daemon.troubles import Part, Troubles
+from hostfw.engine.engine import Engine
+from hostfw.engine.generation import Generation, Refused, build
+from hostfw.engine.inspection import inspect
+from hostfw.engine.installed import unprotected
+from hostfw.engine.outcomes import Failed
+from hostfw.engine.upkeep import Resumed, base_protection
+from hostfw.host.errors import HostError
+from hostfw.host.state import load_accepted
+from hostfw.model.facts import HostFacts
+from hostfw.model.settings import Logging, Settings
+from hostfw.model.sources import Configuration
+
+BASE_ALONE = "base protection alone is in force: failsafe ports and established connections"
+BOOT_RULES = "the rules that were in force before the service started still are"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there was: whether our tables deny what no rule allows, None if the kernel did not say; the settings."""
+
+    is_protected: bool | None
+    settings: Settings
+
+
+class Takeover:
+    """Takes over. `attempted` is set after the first attempt, `is_over` when nothing is left to be tried."""
+
+    def __init__(
+        self,
+        charge: Charge,
+        guard: Guard,
+        keeper: Keeper,
+        troubles: Troubles,
+        listen: Callable[[Logging], None],
+        announce: Callable[[str, str], None],
+    ) -> None:
+        """`listen` has the log read, and `announce` takes what went wrong, and what is in force nevertheless."""
+        self._charge = charge
+        self._guard = guard
+        self._keeper = keeper
+        self._troubles = troubles
+        self._listen = listen
+        self._announce = announce
+        self._base: Generation | None = None
+        self._announced = ""
+        self._is_script = False
+        self._is_base_alone = False
+        self.attempted = asyncio.Event()
+        self.is_over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Try until a generation is in force that was accepted, or that a client asked for meanwhile."""
+        self._troubles.report(Part.TAKEOVER, "what was accepted is not in force yet: the service is about to see to it")
+        retry = Retry()
+        while not self._is_known() and not await self._attempt():
+            self.attempted.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(retry.failed()):
+                    await self.is_over.wait()
+            if self.is_over.is_set():
+                return
+        self.attempted.set()
+        self.is_over.set()
+
+    def superseded(self) -> None:
+        """Note that a client has put a generation into force."""
+        self._troubles.clear(Part.TAKEOVER)
+        self.is_over.set()
+
+    def _is_known(self) -> bool:
+        """Whether something other than base protection has come into force by a repair."""
+        current = self._charge.current
+        known = current is not None and current is not self._base
+        if known:
+            self._troubles.clear(Part.TAKEOVER)
+        return known
+
+    async def _attempt(self) -> bool:
+        """Try once; gives whether it is over."""
+        if self._is_script and await self._charge.write(_builds) is not True:
+            return False
+        await self._protect()
+        resumed = await self._charge.write(Engine.resume)
+        match resumed:
+            case Failed():
+                await self._fail(f"what was accepted could not be put into force: {resumed.message}")
+                return False
+            case Resumed(id=None):
+                return await self._begin()
+        self._is_script = not resumed.from_sources
+        if self._is_script:
+            self._say("what was accepted does not build on this host as it is now", "its stored script is in force")
+            return False
+        self._troubles.clear(Part.TAKEOVER)
+        return True
+
+    async def _begin(self) -> bool:
+        """Put the configuration directory into force, where nothing was ever accepted."""
+        applied = await self._charge.write(partial(perform, request=Apply()))
+        if isinstance(applied, InForceNow):
+            self._troubles.clear(Part.TAKEOVER)
+            return True
+        why = first_error(applied.problems) if isinstance(applied, Refused) else getattr(applied, "message", "")
+        base = await self._charge.write(_protect_unless_recorded)
+        if isinstance(base, Generation):
+            self._base = base
+            self._is_base_alone = True
+        await self._fail(f"nothing was ever accepted, and the configuration could not be put into force: {why}")
+        # A mistake of the user's is for the user to mend; anything else may pass.
+        return isinstance(applied, Refused) and not isinstance(base, Failed)
+
+    async def _protect(self) -> None:
+        """Put base protection into force where our tables do not deny, before anything that takes its time."""
+        found = await self._charge.write(_look)
+        if isinstance(found, Failed):
+            return
+        if self._charge.current is None:
+            self._guard.make_ready(base_protection(found.settings, HostFacts("localhost")).script)
+            self._listen(found.settings.logging)
+        if found.is_protected is False:
+            self._is_base_alone = await self._keeper.protect_now() is None
+
+    async def _fail(self, message: str) -> None:
+        """Say what stands in the way, and what is in force nevertheless."""
+        found = await self._charge.write(_look)
+        is_protected = None if isinstance(found, Failed) else found.is_protected
+        if is_protected is False:
+            failed = await self._keeper.protect_now()
+            self._is_base_alone = failed is None
+            in_force = BASE_ALONE if failed is None else f"nothing is in force: {failed.message}"
+        elif is_protected is None:
+            in_force = "what is in force cannot be read"
+        else:
+            in_force = BASE_ALONE if self._is_base_alone else BOOT_RULES
+        self._say(message, in_force)
+
+    def _say(self, message: str, in_force: str) -> None:
+        trouble = f"{message}; {in_force}"
+        self._troubles.report(Part.TAKEOVER, trouble)
+        if trouble != self._announced:
+            self._announced = trouble
+            self._announce(message, in_force)
+
+
+def _look(engine: Engine) -> Found:
+    """What there is, without the lock and without building anything."""
+    try:
+        is_protected: bool | None = not unprotected(read_base_chains(engine.host.read_some))
+    except HostError:
+        is_protected = None
+    accepted, _ = load_accepted(engine.directories.state)
+    settings = None if accepted is None else accepted.configuration.settings
+    return Found(is_protected, inspect(Configuration(settings=settings)).settings)
+
+
+def _builds(engine: Engine) -> bool:
+    """Whether what was accepted builds on this host now; its script is not to be sent again and again before."""
+    accepted, _ = load_accepted(engine.directories.state)
+    if accepted is None:
+        return True
+    memory = engine.memory
+    inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
+    try:
+        facts = engine.observe(inspected.settings)
+    except HostError:
+        return False
+    return isinstance(build(inspected, facts, memory.building if memory else None), Generation)
+
+
+def _protect_unless_recorded(engine: Engine) -> Generation | Failed | None:
+    """Put base protection into force, unless what is in force is on record: who put it there wants it."""
+    status = engine.status()
+    if isinstance(status, Failed):
+        return status
+    if status.record is not None and not unprotected(status.tables):
+        return None
+    return engine.protect(Settings())

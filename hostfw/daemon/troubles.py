@@ -1,0 +1,49 @@
+"""What is wrong at this moment, by the part of the service that it is about.
+
+Trouble is a fact about now: a part reports its own, and takes it back when it has succeeded. A request that was refused
+is the business of the client that made it and leaves no trouble.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class Part(StrEnum):
+    """A part of the service; the order is that in which troubles are reported."""
+
+    TAKEOVER = "takeover"
+    PROTECTION = "protection"
+    REPAIR = "repair"
+    INTERFACES = "interfaces"
+    NFT_EVENTS = "nftables events"
+    LINK_EVENTS = "link events"
+    METRICS = "metrics"
+
+
+class Troubles:
+    """At most one trouble for each part; `changed` is called whenever what `__str__` gives is no longer the same."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._found: dict[Part, str] = {}
+
+    def report(self, part: Part, message: str) -> None:
+        """Say what is wrong with a part now, in place of what was before."""
+        if self._found.get(part) != message:
+            self._found[part] = message
+            self._changed()
+
+    def clear(self, part: Part) -> None:
+        """Say that nothing is wrong with a part any more."""
+        if self._found.pop(part, None) is not None:
+            self._changed()
+
+    def of(self, part: Part) -> str:
+        """What is wrong with a part, empty if nothing is."""
+        return self._found.get(part, "")
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __str__(self) -> str:
+        return "; ".join(self._found[part] for part in Part if part in self._found)
