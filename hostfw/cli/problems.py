@@ -25,8 +25,8 @@ WIDTH = 100
 _TAB = 8
 _MARGIN = "     "
 _CUT = "…"
-_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-"""What YAML counts as the end of a line."""
+_LINE_BREAK = re.compile("\r\n|[\r\n]")
+"""What editors count as the end of a line, as positions do."""
 
 
 def report(problems: Iterable[Problem], configuration: Configuration, *, colour: bool = False) -> Iterator[str]:
@@ -114,7 +114,7 @@ def _glyphs(line: str) -> list[str]:
 
 
 def lines_of(source: Source) -> list[str]:
-    """The lines of a manifest as YAML counts them, without their ends."""
+    """The lines of a manifest as positions count them, without their ends."""
     return _LINE_BREAK.split(source.text)
 
 

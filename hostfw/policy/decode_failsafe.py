@@ -10,7 +10,7 @@ from hostfw.model.settings import (
     FailsafePort,
 )
 from hostfw.model.values import TCP, Cidr, Protocol, parse_address
-from hostfw.policy.decode_nets import loose_cidr, net_or_address
+from hostfw.policy.decode_nets import loose_cidr, net_or_address, unless_mapped
 from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import each
 from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
@@ -98,6 +98,9 @@ def _from_text(reader: Reader, node: Node, text: str, what: str) -> FailsafePort
             reader.report(
                 node, f"{what} has {quoted(text)} with net {quoted(net_text)}", "a masked prefix, or an address"
             )
+            return None
+        net = unless_mapped(reader, node, what, net)
+        if net is None:
             return None
     port = int(found["port"]) if len(found["port"]) <= len(str(LAST_PORT)) else 0
     if not 1 <= port <= LAST_PORT:

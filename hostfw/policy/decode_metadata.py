@@ -88,10 +88,10 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
 
 
 def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
-    """Annotations, sorted by key; their values are free."""
+    """Annotations, sorted by key; their values are free. Kubernetes has the form of a key hold for its lower case."""
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
-        if not is_label_key(key_text):
+        if not is_label_key(key_text.lower()):
             reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
             continue
         value_text = text(reader, value, f"the annotation {key_text}")

@@ -25,19 +25,21 @@ def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
     cidr = _loose_net(reader, node, what)
     if cidr is None:
         return None
-    return _without_host_bits(reader, node, what, cidr) if "/" in _written(node) else cidr
+    if "/" in _written(node):
+        return _without_host_bits(reader, node, what, cidr)
+    return unless_mapped(reader, node, what, cidr)
 
 
 def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A prefix or address as network sets have it: bits beyond the length are masked off."""
     cidr = _loose_net(reader, node, what)
-    return cidr if cidr is None else _unless_mapped(reader, node, what, cidr)
+    return cidr if cidr is None else unless_mapped(reader, node, what, cidr)
 
 
 def address(reader: Reader, node: Node, what: str) -> Cidr | None:
     """A bare address that packets can carry, as a host prefix."""
     cidr = any_address(reader, node, what)
-    return None if cidr is None else _unless_mapped(reader, node, what, cidr)
+    return None if cidr is None else unless_mapped(reader, node, what, cidr)
 
 
 def any_address(reader: Reader, node: Node, what: str) -> Cidr | None:
@@ -78,7 +80,7 @@ def _without_host_bits(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cid
         hint = f"write {cidr}, or {host_cidr(*written)} for the one address"
         reader.report(node, f"{what} has {quoted(value)}, with bits set beyond its length", "a masked prefix", hint)
         return None
-    return _unless_mapped(reader, node, what, cidr)
+    return unless_mapped(reader, node, what, cidr)
 
 
 def _written(node: Node) -> str:
@@ -99,7 +101,8 @@ def ipv4_of(mapped: Cidr) -> Cidr:
     return Cidr(Family.V4, mapped.address & mask_of(Family.V4, 32), mapped.length - _MAPPED_LENGTH)
 
 
-def _unless_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cidr | None:
+def unless_mapped(reader: Reader, node: Node, what: str, cidr: Cidr) -> Cidr | None:
+    """The prefix, unless it is of IPv4 addresses in IPv6's clothes, which is a problem."""
     if not is_mapped(cidr):
         return cidr
     reader.report(node, f"{what} has {cidr}, which no packet carries", "an IPv4 prefix", f"write {ipv4_of(cidr)}")

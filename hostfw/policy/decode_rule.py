@@ -29,6 +29,7 @@ from hostfw.policy.fields import (
     quoted,
     text,
 )
+from hostfw.policy.names import ENDPOINT_PORT_NAME
 from hostfw.policy.refused import ENTITY_FIELDS, RULE_FIELDS
 from hostfw.policy.yaml_nodes import Mapping, Node, Scalar
 
@@ -158,7 +159,7 @@ def _selected(reader: Reader, found: dict[str, Node]) -> SelectorText | None:
         hint = "select HostEndpoints and GlobalNetworkSets by label with selector"
         reader.report(namespace, message, "global(), or nothing", hint)
         return selected
-    if selected is None:
+    if selected is None or not selected.text.strip(" \t"):
         return SelectorText(_NOT_NAMESPACED, reader.at(namespace))
     return SelectorText(f"({selected.text}) && {_NOT_NAMESPACED}", selected.position)
 
@@ -170,7 +171,10 @@ def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:
             return port
         first, dash, last = node.text.partition("-")
         hint = f"write {first}:{last}" if dash and first.isdigit() and last.isdigit() else ""
-        reader.report(node, f"{what} has {quoted(node.text)}", _PORT_EXPECTED, hint)
+        if ENDPOINT_PORT_NAME.fits(node.text.lower()):
+            hint = f"did you mean {quoted(node.text.lower())}?"
+        named = any(character.isalpha() for character in node.text)
+        reader.report(node, f"{what} has {quoted(node.text)}", _PORT_NAME_EXPECTED if named else _PORT_EXPECTED, hint)
     else:
         reader.report(node, f"{what} has {described(node)}", _PORT_EXPECTED)
     return None
@@ -178,8 +182,7 @@ def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:
 
 LAST_PORT = 65_535
 _PORT_EXPECTED = f"a port from 1 to {LAST_PORT}, a range such as 8000:8080, or the name of a HostEndpoint's port"
-_PORT_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-PORT_NAME_LIMIT = 128
+_PORT_NAME_EXPECTED = f"a number, a range, or the name of a HostEndpoint's port: {ENDPOINT_PORT_NAME.expected}"
 
 
 @lru_cache(maxsize=4096)
@@ -190,9 +193,7 @@ def parse_port(value: str) -> PortRange | str | None:
     if first is not None:
         last = _port_number(last_text) if colon else first
         return PortRange(first, last) if last is not None and first <= last else None
-    if 0 < len(value) <= PORT_NAME_LIMIT and _PORT_NAME_CHARACTERS.issuperset(value) and not value.isdigit():
-        return value if any(character.isalpha() for character in value) else None
-    return None
+    return value if ENDPOINT_PORT_NAME.fits(value) else None
 
 
 def _port_number(value: str) -> int | None:
@@ -214,9 +215,14 @@ def _check_rule(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) 
         _check_families(reader, rule, node, found)
 
 
+_FAMILY_OF = {ICMP.number: Family.V4, ICMPV6.number: Family.V6}
+"""The IP version of a protocol, by name or by number."""
+
+
 def _check_version(reader: Reader, node: Node | None, value: Protocol | None, version: Family) -> None:
-    if node is not None and value is not None and value.family not in (None, version):
-        reader.report(node, f"{value} does not exist in ipVersion {version.value}", "ICMP for 4, ICMPv6 for 6")
+    if node is not None and value is not None and _FAMILY_OF.get(value.number, version) is not version:
+        named = value.name or f"protocol {value.number}"
+        reader.report(node, f"{named} does not exist in ipVersion {version.value}", "ICMP for 4, ICMPv6 for 6")
 
 
 def _check_families(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:

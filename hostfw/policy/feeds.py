@@ -71,7 +71,7 @@ def parse_feed(source: Source) -> tuple[Cidrs, tuple[Problem, ...]]:
     """
     found: _Found = defaultdict(list)
     problems: list[Problem] = []
-    lines = source.text.split("\n")
+    lines = source.text.removeprefix("\ufeff").split("\n")
     for first in range(0, len(lines), LINES_AT_ONCE):
         piece = lines[first : first + LINES_AT_ONCE]
         if not _read_at_once(piece, found):

@@ -62,7 +62,7 @@ class Refusal:
 class Shape:
     """The fields that a mapping may have.
 
-    A `refused` field may stand with an empty value, which means nothing. An `ignored` one may have any value.
+    A `refused` field may stand with a value that `is_blank`, which means nothing. An `ignored` one may have any value.
     `elsewhere` says of fields that are easily put into the wrong mapping where they belong.
     """
 
@@ -209,7 +209,12 @@ _NUMERIC = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][
 
 
 def is_blank(node: Node) -> bool:
-    """Whether a value is what leaving the field out would mean: null, false, or an empty string or collection."""
+    """Whether a value is what leaving the field out would mean: null, false, or an empty string or list.
+
+    An empty mapping is none: in Calico it is a field that is there, and some of them mean something by that alone.
+    """
+    if isinstance(node, Mapping):
+        return False
     if isinstance(node, Scalar):
         return not node.text or is_null(node) or (node.plain and BOOLEANS.get(node.text) is False)
     return not node.items

@@ -8,17 +8,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from hostfw.model.values import PROTOCOLS
-from hostfw.policy.decode_rule import LAST_PORT, PORT_NAME_LIMIT
+from hostfw.policy.decode_rule import LAST_PORT
 from hostfw.policy.decode_values import LAST_PROTOCOL, SELECTOR_LIMIT
 from hostfw.policy.fields import Shape
-from hostfw.policy.names import LABEL_VALUE, SUBDOMAIN, NameForm
+from hostfw.policy.names import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
 
 Json = Mapping[str, object]
 
 Fields = Mapping[str, tuple[Json, str]]
 """The value of each field, and what it is for."""
 
-_BLANK: Sequence[object] = (None, False, "", [], {})
+_BLANK: Sequence[object] = (None, False, "", [])
 """The values with which a refused field may stand, since they mean nothing."""
 
 STRING: Json = {"type": "string"}
@@ -129,9 +129,8 @@ NET = formed(_either(_V4 + _V4_LENGTH, _V6 + _V6_LENGTH))
 NET_OR_ADDRESS = formed(_either(f"{_V4}(?:{_V4_LENGTH})?", f"{_V6}(?:{_V6_LENGTH})?"))
 
 _PORT_NUMBER = "[1-9][0-9]{0,4}"
-_PORT_NAME = f"(?=.*[A-Za-z])[A-Za-z0-9_.-]{{1,{PORT_NAME_LIMIT}}}"
-PORT_NAME = formed(_PORT_NAME)
-PORT = any_of(whole(1, LAST_PORT), formed(_either(f"{_PORT_NUMBER}(?::{_PORT_NUMBER})?", _PORT_NAME)))
+PORT_NAME = name(ENDPOINT_PORT_NAME)
+PORT = any_of(whole(1, LAST_PORT), formed(f"{_PORT_NUMBER}(?::{_PORT_NUMBER})?"), PORT_NAME)
 
 PROTOCOL = any_of(words(PROTOCOLS), whole(1, LAST_PROTOCOL), formed("[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]"))
 
@@ -139,9 +138,15 @@ _SELECTOR: Json = {"type": "string", "maxLength": SELECTOR_LIMIT}
 SELECTOR: Json = {**_SELECTOR, "not": {"type": "string", "pattern": r"global\("}}
 SELECTOR_WITH_GLOBAL = _SELECTOR
 
-_LABEL_KEY: Json = {
-    "pattern": f"^(?:{_ecma(SUBDOMAIN.pattern)}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?$",
-    "maxLength": SUBDOMAIN.limit + len("/") + LABEL_VALUE.limit,
-}
+
+def _key(domain: str) -> Json:
+    return {
+        "pattern": f"^(?:{domain}/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+        "maxLength": SUBDOMAIN.limit + len("/") + LABEL_VALUE.limit,
+    }
+
+
+_LABEL_KEY = _key(_ecma(SUBDOMAIN.pattern))
+_ANNOTATION_KEY = _key(_ecma(SUBDOMAIN.pattern).replace("a-z", "A-Za-z"))
 LABELS: Json = {"type": "object", "propertyNames": _LABEL_KEY, "additionalProperties": name(LABEL_VALUE)}
-ANNOTATIONS: Json = {"type": "object", "propertyNames": _LABEL_KEY, "additionalProperties": STRING}
+ANNOTATIONS: Json = {"type": "object", "propertyNames": _ANNOTATION_KEY, "additionalProperties": STRING}

@@ -6,6 +6,7 @@ YAML 1.1 as calicoctl's parser applies them.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -80,14 +81,15 @@ def documents(source: Source, problems: list[Problem]) -> Iterator[Node]:
         message = f"the file has {len(text)} characters"
         problems.append(Problem(Position(source.path, 1, 1), message, f"at most {TEXT_LIMIT}"))
         return
+    places = _Places(text)
     try:
-        for root in _Composer(source.path, text, problems).roots():
+        for root in _Composer(source.path, places, problems).roots():
             if not is_null(root):
                 yield root
     except _RefusedError as error:
         problems.append(error.problem)
     except yaml.MarkedYAMLError as error:
-        problems.append(_syntax_problem(source.path, text, error))
+        problems.append(_syntax_problem(source.path, places, error))
     except (yaml.reader.ReaderError, UnicodeEncodeError):
         problems.append(_character_problem(source.path, text))
 
@@ -138,6 +140,73 @@ def plain_kind(text: str) -> ScalarKind:
     return ScalarKind.STRING
 
 
+_LINE_BREAK = re.compile("\r\n|[\r\n]")
+"""What editors and people count as the end of a line; libyaml takes U+0085, U+2028 and U+2029 for more of them."""
+_MORE_LINE_BREAKS = "\x85\u2028\u2029"
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+class _Places:
+    """A text as libyaml takes it, and where each place of it is in the file.
+
+    JSON writes a character beyond U+FFFF as two escapes, which YAML does not know: they become one.
+    """
+
+    __slots__ = ("_before", "_shifts", "_starts", "are_elsewhere", "original", "text")
+
+    def __init__(self, text: str) -> None:
+        self.original = self.text = text
+        self._before: list[int] = []
+        self._shifts: list[int] = []
+        self._starts: list[int] = []
+        if ("\\ud" in text or "\\uD" in text) and _SURROGATES.search(text) and _is_json(text):
+            self.text = self._joined(text)
+        self.are_elsewhere = self.text is not text or any(end in text for end in _MORE_LINE_BREAKS)
+
+    def mark(self, mark: yaml.Mark) -> yaml.Mark:
+        """A mark of the text as one of the file."""
+        if not self.are_elsewhere:
+            return mark
+        if not self._starts:
+            self._starts = [0, *(found.end() for found in _LINE_BREAK.finditer(self.original))]
+        place = bisect_right(self._before, mark.index)
+        index = mark.index + (self._shifts[place - 1] if place else 0)
+        line = bisect_right(self._starts, index) - 1
+        return yaml.Mark(mark.name, index, line, index - self._starts[line], None, 0)
+
+    def _joined(self, text: str) -> str:
+        """The text with every pair of escapes as one, and the places noted from which on it is shorter."""
+        shift = 0
+        parts: list[str] = []
+        end = 0
+        for found in _SURROGATES.finditer(text):
+            high, low = int(found[2], 16), int(found[3], 16)
+            joined = f"{found[1]}\\U{0x10000 + ((high & 0x3FF) << 10 | low & 0x3FF):08x}"
+            parts += [text[end : found.start()], joined]
+            end = found.end()
+            shift += len(found[0]) - len(joined)
+            self._before.append(end - shift)
+            self._shifts.append(shift)
+        return "".join((*parts, text[end:]))
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is JSON documents, between which there may be the separators of YAML.
+
+    Only there backslashes are known to be escapes without reading the text as YAML.
+    """
+    import json  # most files are none
+
+    decoder, place = json.JSONDecoder(), 0
+    separator = re.compile(r"(?:\s|---(?=\s))*")
+    try:
+        while (place := separator.match(text, place).end()) < len(text):  # type: ignore[union-attr]
+            place = decoder.raw_decode(text, place)[1]
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 class _RefusedError(Exception):
     """Ends the reading of a file with a problem of our own."""
 
@@ -161,18 +230,19 @@ _STRING_TAGS = ("!", "tag:yaml.org,2002:str")
 class _Composer:
     """Turns the events of one file into trees."""
 
-    __slots__ = ("anchors", "path", "problems", "repeated", "text")
+    __slots__ = ("anchors", "path", "places", "problems", "repeated")
 
-    def __init__(self, path: str, text: str, problems: list[Problem]) -> None:
+    def __init__(self, path: str, places: _Places, problems: list[Problem]) -> None:
         self.path = path
-        self.text = text
+        self.places = places
         self.problems = problems
         self.anchors: dict[str, _Anchored] = {}
         self.repeated = 0
 
     def roots(self) -> Iterator[Node]:
         # The one loop that every node passes through: local names, no calls but what libyaml and a rare case need.
-        next_event = _LOADER(self.text).get_event
+        next_event = _LOADER(self.places.text).get_event
+        moved = self.places.are_elsewhere
         scalar, sequence, mapping = yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent
         ends = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
         stack: list[tuple[list[Node], str | None, int]] = []
@@ -181,6 +251,8 @@ class _Composer:
         count = 0
         while (event := next_event()) is not None:
             kind = event.__class__
+            if moved and event.start_mark is not None:
+                event.start_mark = self.places.mark(event.start_mark)
             if kind is scalar:
                 count += 1
                 node: Node = Scalar(event.value, not event.style, event.start_mark)
@@ -239,7 +311,6 @@ class _Composer:
 
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 _SYNTAX_HINTS = {
     "mapping values are not allowed": "quote a value that holds ': '",
@@ -252,10 +323,11 @@ _SYNTAX_HINTS = {
 }
 
 
-def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    if mark is None:
+def _syntax_problem(path: str, places: _Places, error: yaml.MarkedYAMLError) -> Problem:
+    marked = error.problem_mark or error.context_mark
+    if marked is None:
         return Problem(Position(path, 1, 1), str(error))
+    mark, text = places.mark(marked), places.original
     where = _at_most_the_end(Position(path, mark.line + 1, mark.column + 1), text)
     what = str(error.problem or error.context)
     stands = text[mark.index : mark.index + 1]
@@ -265,9 +337,8 @@ def _syntax_problem(path: str, text: str, error: yaml.MarkedYAMLError) -> Proble
         return Problem(where, f'no value can begin with "{stands}"', "", "quote the value")
     hint = next((hint for start, hint in _SYNTAX_HINTS.items() if what.startswith(start)), "")
     context = f" {error.context}" if error.context else ""
-    began = error.context_mark
-    if began is not None and began.line + 1 != where.line:
-        context += f" that begins on line {began.line + 1}"
+    if error.context_mark is not None and (began := places.mark(error.context_mark).line + 1) != where.line:
+        context += f" that begins on line {began}"
     return Problem(where, f"not valid YAML: {what}{context}", "", hint)
 
 

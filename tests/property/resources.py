@@ -110,7 +110,7 @@ def _combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 selectors = _combined(_combined(_operations)).map(SelectorText)
 
 port_ranges = st.builds(lambda a, b: PortRange(min(a, b), max(a, b)), st.integers(1, 65535), st.integers(1, 65535))
-port_names = st.from_regex(re.compile(r"[0-9_.-]{0,3}[a-zA-Z][A-Za-z0-9_.-]{0,5}"), fullmatch=True)
+port_names = st.from_regex(re.compile(r"([0-9]{1,3}-)?[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,3})?"), fullmatch=True)
 
 
 @st.composite

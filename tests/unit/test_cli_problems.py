@@ -209,14 +209,14 @@ LINE_ENDS = [
     ("Unix", "a\nb\nc", "b"),
     ("DOS", "a\r\nb\r\nc", "b"),
     ("old Macintosh", "a\rb\rc", "b"),
-    ("those of Unicode, which YAML counts", "a\u2028b\u2029c", "b"),
-    ("next line, which YAML counts", "a\x85b\x85c", "b"),
-    ("form feed, which YAML does not count", "a\x0c\nb\nc", "b"),
+    ("those of Unicode, which editors do not count", "a\u2028b\u2029c\nd", "d"),
+    ("next line, which editors do not count", "a\x85b\x85c\nd", "d"),
+    ("form feed, which nobody counts", "a\x0c\nb\nc", "b"),
 ]
 
 
 @pytest.mark.parametrize(("text", "expected"), [c[1:] for c in LINE_ENDS], ids=[c[0] for c in LINE_ENDS])
-def test_lines_are_counted_as_yaml_does(text: str, expected: str) -> None:
+def test_lines_are_counted_as_editors_do(text: str, expected: str) -> None:
     """The line that is shown is the one that the position means."""
     lines = list(report([Problem(Position("a.yaml", 2, 1), "no")], Configuration(None, (Source("a.yaml", text),))))
 

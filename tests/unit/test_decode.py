@@ -259,6 +259,7 @@ def test_an_empty_side_restricts_nothing() -> None:
 NAMESPACES = [
     ("namespaceSelector: global()", "!has(projectcalico.org/namespace)", 62),
     ("namespaceSelector: '  global() '", "!has(projectcalico.org/namespace)", 62),
+    ("selector: '  ', namespaceSelector: global()", "!has(projectcalico.org/namespace)", 78),
     ("selector: a == 'b' || has(c), namespaceSelector: global()",
      "(a == 'b' || has(c)) && !has(projectcalico.org/namespace)", 53),
     ("selector: has(c), namespaceSelector: ''", "has(c)", 53),

@@ -189,3 +189,8 @@ def test_the_line_about_the_content_tells_contents_apart() -> None:
 
     assert content_line(one).startswith("# 1 prefixes, digest ")
     assert content_line(one) != content_line(other)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_feed() -> None:
+    """As some editors put before a text."""
+    assert parse_feed(Source("list.txt", "\ufeff192.0.2.1\n192.0.2.9\n")) == (nets("192.0.2.1/32", "192.0.2.9/32"), ())

@@ -195,3 +195,60 @@ def _shape(node: Node) -> object:
     if isinstance(node, Sequence):
         return {"at": at, "items": [_shape(item) for item in node.items]}
     return {"at": at} | {str(_shape(key)): _shape(value) for key, value in node.pairs()}
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\u2029"])
+def test_what_yaml_alone_calls_the_end_of_a_line_shifts_no_position(odd: str) -> None:
+    """People and editors count lines otherwise: in comments, in quotes, and where something is wrong."""
+    (root,), problems = _read(f"# a{odd}# b\na: 'x{odd}y'\nb: 1\n")
+
+    assert isinstance(root, Mapping)
+    assert [(node.mark.line, node.mark.column) for pair in root.pairs() for node in pair] == [
+        (1, 0),
+        (1, 3),
+        (2, 0),
+        (2, 3),
+    ]
+    assert problems == []
+    assert [said(p).partition(" ")[0] for p in _read(f"# a{odd}# b{odd}\na: [1]\nb: }}\n")[1]] == ["3:4"]
+    assert [said(p).partition(" ")[0] for p in _read(f"# a{odd}# b\n\x01")[1]] == ["2:1"]
+
+
+SMILE = "\U0001f600"
+SURROGATES = [
+    ("a pair", r'{"a": "\ud83d\ude00"}', SMILE),
+    ("in upper case", r'{"a": "\uD83D\uDE00"}', SMILE),
+    ("two, and text between", r'{"a": "x\ud83d\ude00y\ud83d\ude00"}', f"x{SMILE}y{SMILE}"),
+    ("behind a backslash that is one", r'{"a": "\\\ud83d\ude00"}', f"\\{SMILE}"),
+    ("no escape, behind a backslash", r'{"a": "\\ud83d\\ude00"}', r"\ud83d\ude00"),
+    ("documents in a row", '--- {"a": "\\ud83d\\ude00"}\n', SMILE),
+    ("YAML, where it is text", r"a: \ud83d\ude00", r"\ud83d\ude00"),
+    ("YAML in single quotes", r"a: '\ud83d\ude00'", r"\ud83d\ude00"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [c[1:] for c in SURROGATES], ids=[c[0] for c in SURROGATES])
+def test_a_character_that_json_writes_as_two_escapes_is_one(text: str, expected: str) -> None:
+    """As Python's json writes by default; in YAML the letters mean themselves."""
+    (root,), problems = _read(text)
+
+    assert isinstance(root, Mapping)
+    assert [node.text for node in root.items if isinstance(node, Scalar)] == ["a", expected]
+    assert problems == []
+
+
+def test_positions_are_those_of_the_file_behind_escapes_that_became_shorter() -> None:
+    """On the same line and on the next."""
+    text = r'{"a": "\ud83d\ude00\ud83d\ude00", "b":' + "\n" + r'"\ud83d\ude00", "c": 1}'
+    (root,), _ = _read(text)
+
+    assert isinstance(root, Mapping)
+    assert [text.split("\n")[n.mark.line][n.mark.column] for n in root.items] == ['"', '"', '"', '"', '"', "1"]
+    assert root.items[2].mark.column == text.index('"b"')
+
+
+def test_half_a_pair_is_a_mistake_where_it_stands() -> None:
+    """No character has it."""
+    (problem,) = _read(r'{"a": "\ud83d"}')[1]
+
+    assert "invalid Unicode character escape" in problem.message
