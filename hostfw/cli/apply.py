@@ -17,6 +17,7 @@ from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Failed
 from hostfw.host.files import read_configuration
 from hostfw.host.pending import Pending
+from hostfw.host.told_warnings import remember_told, untold
 from hostfw.model.evidence import Evidence
 from hostfw.model.sources import Configuration
 from hostfw.model.words import counted
@@ -39,8 +40,10 @@ def run(options: Options, console: Console) -> ExitCode:
         console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
     match reply:
         case InForceNow():
-            if reply.problems:
-                warn(reply.problems, _configuration(options, files), console)
+            problems = untold(options.run_dir, reply.problems) if options.verb == "reload" else reply.problems
+            if problems:
+                warn(problems, _configuration(options, files), console)
+            remember_told(options.run_dir, reply.problems)
             for warning in reply.warnings:
                 console.warn(warning)
             tell(reply.exposure, console)

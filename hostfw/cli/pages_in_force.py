@@ -103,7 +103,9 @@ hostfwctl history -o json | jq '.items[] | select(.accepted).number'""",
     "reload": Page(
         """\
 As `apply` of the configuration directory. What `systemctl reload hostfw` runs: it
-returns when the new generation is in force, and fails if it is not.""",
+returns when the new generation is in force, and fails if it is not. Warnings that were
+told before are not told again until the next boot, so that a reload by a timer is quiet;
+`validate` tells them all, and so does -o json.""",
         """\
 hostfwctl reload
 hostfwctl reload -o json""",

@@ -1,4 +1,7 @@
-"""`hostfwctl reload`: `apply` of the configuration directory, as `systemctl reload` runs it."""
+"""`hostfwctl reload`: `apply` of the configuration directory, as `systemctl reload` and timers run it.
+
+A warning that was told before is not told again: a reload by cron would mail it every hour.
+"""
 
 from hostfw.cli.apply import run
 

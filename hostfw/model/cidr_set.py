@@ -14,7 +14,7 @@ from heapq import merge as merged_in_order
 from itertools import chain
 from typing import NamedTuple
 
-from hostfw.model.values import FAMILIES, Cidr, Family
+from hostfw.model.values import FAMILIES, Cidr, Family, mask_of
 
 PACKED_FROM = 4096
 """How many prefixes are packed and loaded by `host.elements`; fewer are tuples, and go to the kernel as nft text.
@@ -58,6 +58,11 @@ class PackedAddresses:
         low = bisect_left(range(len(self)), first.to_bytes(self.width, "big"), key=self.packed)
         high = bisect_right(range(len(self)), last.to_bytes(self.width, "big"), key=self.packed)
         return iter(PackedAddresses(self.family, self.data[low * self.width : high * self.width]))
+
+    def has_between(self, first: int, last: int) -> bool:
+        """Whether there is an address from `first` to `last`, both included."""
+        low = bisect_left(range(len(self)), first.to_bytes(self.width, "big"), key=self.packed)
+        return low < len(self) and self.packed(low) <= last.to_bytes(self.width, "big")
 
     @property
     def width(self) -> int:
@@ -111,6 +116,27 @@ class CidrSet:
 
 Cidrs = tuple[Cidr, ...] | CidrSet
 """Prefixes: a sorted tuple of few, or packed."""
+
+
+def includes(cidrs: Cidrs, net: Cidr) -> bool:
+    """Whether one of the prefixes holds all of a prefix."""
+    if isinstance(cidrs, CidrSet):
+        return any(
+            part.family is net.family
+            and part.length <= net.length
+            and net.address & mask_of(net.family, part.length) in part.addresses
+            for part in cidrs.parts
+        )
+    return any(one.family is net.family and one.length <= net.length and one.contains(net.address) for one in cidrs)
+
+
+def overlaps(cidrs: Cidrs, net: Cidr) -> bool:
+    """Whether one of the prefixes and a prefix have an address in common."""
+    if isinstance(cidrs, CidrSet):
+        last = net.address | (1 << net.family.bits - net.length) - 1
+        within = (p for p in cidrs.parts if p.family is net.family and p.length > net.length)
+        return includes(cidrs, net) or any(part.addresses.has_between(net.address, last) for part in within)
+    return includes(cidrs, net) or any(one.family is net.family and net.contains(one.address) for one in cidrs)
 
 
 def unpacked(cidrs: CidrSet) -> Cidrs:

@@ -18,6 +18,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
 from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.fields import quoted
+from hostfw.policy.lint_exemptions import exempted
 from hostfw.policy.lint_failsafe import opened_by_failsafe
 from hostfw.policy.memory import ByResource
 from hostfw.policy.selections import Selections, union
@@ -43,7 +44,7 @@ def lint(resources: Resources, settings: Settings, memory: Linting | None = None
         known.selections = Selections(resources, learn_addresses=settings.learn_addresses)
         known.selected_from = selected_from
     selections = known.selections
-    known.found.turn((*selected_from, settings.failsafe))
+    known.found.turn((*selected_from, settings.failsafe, settings.neighbour_discovery))
     return (
         *_of_each(resources, settings, selections, known.found),
         *_equal_orders(resources.policies, selections),
@@ -73,7 +74,7 @@ def _of_policy(selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Pro
 
 
 def _of_enforced_policy(settings: Settings, selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Problem, ...]:
-    return tuple(opened_by_failsafe(policy, settings, selections))
+    return (*opened_by_failsafe(policy, settings, selections), *exempted(policy, settings, selections))
 
 
 def _of_profile(selections: Selections, profile: Profile) -> tuple[Problem, ...]:

@@ -4,9 +4,9 @@ Rules that deny everything are left alone: that failsafes survive them is what f
 port, or denies some peers, says more than that, and its author should know that it has no effect on the failsafe.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from hostfw.model.cidr_set import Cidrs
+from hostfw.model.cidr_set import Cidrs, includes, overlaps
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
@@ -43,7 +43,7 @@ def _problem(rule: Rule, direction: Direction, opened: list[FailsafePort]) -> Pr
 
 def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
     """Whether a rule means to deny a failsafe port, or to allow it to some peers only."""
-    if rule.action not in (Action.ALLOW, Action.DENY) or not _is_of_protocol(rule, failsafe):
+    if rule.action not in (Action.ALLOW, Action.DENY) or not is_of_protocol(rule, failsafe):
         return False
     peers = rule.source if direction is Direction.INGRESS else rule.destination
     ports = rule.destination.ports
@@ -53,11 +53,12 @@ def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selecti
     elif rule.action is Action.ALLOW or rule.destination.not_ports or not _limits_peers(peers):
         return False
     if rule.action is Action.DENY:
-        return _meets(peers, failsafe.net, selections)
+        return meets(peers, failsafe.net, selections)
     return _limits_peers(peers) and not _covers(peers, failsafe.net, selections)
 
 
-def _is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
+def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
+    """Whether a rule may match packets of a failsafe's protocol."""
     if rule.protocol is not None:
         return rule.protocol.number == failsafe.protocol.number
     return rule.not_protocol is None or rule.not_protocol.number != failsafe.protocol.number
@@ -68,32 +69,20 @@ def _limits_peers(peers: EntityRule) -> bool:
     return bool(nets or peers.not_nets or peers.selector or peers.not_selector)
 
 
-def _meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
-    """Whether some peers of a rule are among those that a failsafe is open to."""
-    return net is None or all(_overlaps(nets, net) for nets in _limits(peers, selections))
+def meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
+    """Whether some peers of a rule are in a prefix, such as that of a failsafe; None is every address."""
+    return net is None or all(any(overlaps(nets, net) for nets in parts) for parts in _limits(peers, selections))
 
 
 def _covers(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
     """Whether the peers of a rule include all that a failsafe is open to."""
-    if net is None or peers.not_selector is not None or _overlaps(peers.not_nets, net):
+    if net is None or peers.not_selector is not None or overlaps(peers.not_nets, net):
         return False
-    return all(_includes(nets, net) for nets in _limits(peers, selections))
+    return all(any(includes(nets, net) for nets in parts) for parts in _limits(peers, selections))
 
 
-def _limits(peers: EntityRule, selections: Selections) -> Iterator[Cidrs]:
+def _limits(peers: EntityRule, selections: Selections) -> Iterator[tuple[Cidrs, ...]]:
     if peers.nets:
-        yield peers.nets
+        yield (peers.nets,)
     if peers.selector is not None:
         yield selections.nets(peers.selector.text)
-
-
-def _overlaps(nets: Iterable[Cidr], net: Cidr) -> bool:
-    return any(_within(net, other) or _within(other, net) for other in nets)
-
-
-def _includes(nets: Iterable[Cidr], net: Cidr) -> bool:
-    return any(_within(net, other) for other in nets)
-
-
-def _within(net: Cidr, other: Cidr) -> bool:
-    return net.family is other.family and other.length <= net.length and other.contains(net.address)

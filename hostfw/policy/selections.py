@@ -5,7 +5,6 @@ from functools import reduce
 from operator import or_
 
 from hostfw.model.cidr_set import Cidrs, CidrSet
-from hostfw.model.cidr_set import union as union_of
 from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.labels import LabelIndex, effective_labels, index_labels, members, selected
@@ -29,6 +28,7 @@ class Selections:
         self._entities = index_labels([*labels, *sets])
         self._of_endpoints: dict[str, int] = {}
         self._of_entities: dict[str, int] = {}
+        self._gathered: dict[int, tuple[Cidrs, ...]] = {}
         self._nets: list[Cidrs] = [endpoint.expected_ips for endpoint in resources.endpoints]
         self._nets += [network_set.nets for network_set in resources.network_sets]
         self._nets += [feed.cidrs for feed in resources.feeds]
@@ -45,12 +45,17 @@ class Selections:
         """The HostEndpoints, GlobalNetworkSets and Feeds that a rule's selector selects."""
         return _selected(text, self._entities, self._of_entities)
 
-    def nets(self, text: str) -> Cidrs:
-        """The addresses that a rule's selector stands for."""
-        selected_nets = [self._nets[place] for place in members(self.entities(text))]
-        if any(isinstance(nets, CidrSet) for nets in selected_nets):
-            return union_of(selected_nets)
-        return merge(net for nets in selected_nets for net in nets)
+    def nets(self, text: str) -> tuple[Cidrs, ...]:
+        """The addresses that a rule's selector stands for: what is packed one by one, all the rest merged into one."""
+        bits = self.entities(text)
+        known = self._gathered.get(bits)
+        if known is None:
+            found = [self._nets[place] for place in members(bits)]
+            packed = [nets for nets in found if isinstance(nets, CidrSet)]
+            merged = merge(net for nets in found if not isinstance(nets, CidrSet) for net in nets)
+            known = (*packed, merged)
+            self._gathered[bits] = known
+        return known
 
 
 def union(bits: Iterable[int]) -> int:

@@ -162,3 +162,21 @@ def test_a_wildcard_governs_every_interface_but_lo(host: Machine) -> None:
     _, _, err = host.hostfwctl("apply")
 
     assert " 1 endpoint on 2 interfaces; " in err
+
+
+def test_a_reload_tells_a_warning_once(host: Machine) -> None:
+    """As timers run it; an apply and a document tell all of them, and one that comes back is told again."""
+    restricting = WEB.replace("ports: [80]", "ports: [22]").replace("action: Allow", "action: Deny")
+    told = "open before any policy"
+    host.write(web=restricting, uplink=UPLINK)
+
+    assert told in host.hostfwctl("reload").err
+    assert told not in host.hostfwctl("reload").err
+    assert told in host.hostfwctl("apply").err
+    assert told in host.hostfwctl("reload", "-o", "json").out
+    host.write(web="# a line more\n" + restricting)
+    assert told not in host.hostfwctl("reload").err
+    host.write(web=WEB)
+    assert told not in host.hostfwctl("reload").err
+    host.write(web=restricting)
+    assert told in host.hostfwctl("reload").err
