@@ -8,7 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from hostfw.host.files import write_atomically
+from hostfw.host.files import remove_leftovers, write_atomically
 
 _FOLDER = "sets"
 
@@ -31,6 +31,9 @@ def save_contents(run_dir: Path, contents: Mapping[str, bytes]) -> None:
         for digest, data in contents.items():
             if not (folder / digest).exists():
                 write_atomically(folder / digest, data)
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name not in contents:
-                path.unlink()
+        if folder.is_dir():
+            remove_leftovers(folder)
+            for path in folder.iterdir():
+                # What begins with a dot is being written, by a writer of another namespace.
+                if path.name not in contents and not path.name.startswith("."):
+                    path.unlink()

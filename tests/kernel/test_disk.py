@@ -26,6 +26,8 @@ FIRST, SECOND = '"$@" apply', 'cp "$BIG" "$ALL" && "$@" apply'
 FIRST_UNSAVED, SECOND_UNSAVED = (f"{{ {step}; [ $? = 1 ]; }}" for step in (FIRST, SECOND))
 """In force, and not saved: exit status 1."""
 
+DOCTOR = '"$@" doctor >&2; [ $? = 1 ]'
+
 
 @pytest.fixture(scope="module")
 def goldens(tmp_path_factory: pytest.TempPathFactory) -> tuple[Blocks, Blocks]:
@@ -51,8 +53,8 @@ def installation(routed_lab: Lab, tmp_path: Path) -> Installation:
 @pytest.mark.parametrize(
     ("name", "steps", "reason"),
     [
-        ("full", (SMALL_DISK, FIRST, SECOND_UNSAVED), "the disk is full"),
-        ("read-only", (FIRST, READ_ONLY_DISK, SECOND_UNSAVED), "the file system is mounted read-only"),
+        ("full", (SMALL_DISK, FIRST, SECOND_UNSAVED, DOCTOR), "the disk is full"),
+        ("read-only", (FIRST, READ_ONLY_DISK, SECOND_UNSAVED, DOCTOR), "the file system is mounted read-only"),
     ],
 )
 def test_a_state_directory_that_takes_nothing_keeps_what_was_accepted(
@@ -65,6 +67,7 @@ def test_a_state_directory_that_takes_nothing_keeps_what_was_accepted(
 
     assert done.returncode == 0, f"{name}: {done.stderr}"
     assert f"{reason}: after a reboot an earlier generation is in force" in done.stderr
+    assert "is in force and could not be saved: the next boot enforces an earlier one" in done.stderr
     assert listed(installation.node) == big
     run(installation.node, ("nft", "flush", "ruleset"))
     run(installation.node, ("nft", "-f", "-"), text=done.stdout)

@@ -487,8 +487,6 @@ SPEAK_OTHERWISE = ("diff", "doctor", "explain", "validate")
 ALWAYS: dict[str, Injection] = {
     "nothing": _nothing,
     "full disks": FULL,
-    "the lock is held": _lock_held,
-    "nft dies while it commits": _nft(*[LOST] * 20),
     "the kernel changes without pause": BUSY,
     "not permitted": FORBIDDEN,
     "damaged generations": _damaged,

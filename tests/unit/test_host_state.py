@@ -1,6 +1,7 @@
 """What outlives a crash: the generation in force and the accepted ones."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.in_force import InForce, forget_in_force, load_in_force, save_in_force
+from hostfw.host.set_contents import save_contents
 from hostfw.host.state import (
     Accepted,
     Stored,
@@ -587,3 +589,16 @@ def test_a_part_is_in_its_folder(tmp_path: Path, name: object) -> None:
     path.write_text(json.dumps({"format": 2, "settings": [], "resources": [name], "feeds": []}))
 
     assert [p.message for p in load_accepted(tmp_path)[1]] == ["is not what hostfw wrote"]
+
+
+def test_the_sets_of_one_namespace_leave_what_another_is_writing(tmp_path: Path) -> None:
+    """A run directory may be shared; what a killed writer left goes."""
+    (tmp_path / "sets").mkdir()
+    held, left = tmp_path / "sets/.a.12345678.tmp", tmp_path / "sets/.b.12345678.tmp"
+    for path in (held, left):
+        path.write_bytes(b"half")
+    with held.open() as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        save_contents(tmp_path, {"0123": b"whole"})
+
+    assert sorted(path.name for path in (tmp_path / "sets").iterdir()) == [held.name, "0123"]
