@@ -145,7 +145,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
-    if record is not None and not record.saved and status.in_force:
+    if record is not None and not record.saved and status.in_force and status.pending is None:
         unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
         yield _line("Not saved", unsaved, Style.WARNING if colour else None)
     if status.pending is not None:

@@ -29,6 +29,9 @@ MOST_DIGITS = 64
 """An IPv6 address as a number has 39."""
 START = b'{"version":'
 """What every message begins with, of whatever release."""
+LONG_BYTES = 64 * 1024
+"""What is longer than this must begin as a message of this release does, and have a room of its own."""
+_LONG_START = f'{{"version":{VERSION},"content":{{"type":"'.encode()
 
 _UCRED = struct.Struct("=iII")
 """struct ucred: pid, uid, gid (unix(7))."""
@@ -103,12 +106,18 @@ class Incoming:
         self._data = bytearray()
         self.refused = ""
 
+    @property
+    def is_long(self) -> bool:
+        """Whether so much is kept of it that not many may be at a time."""
+        return len(self._data) > LONG_BYTES
+
     def feed(self, part: bytes) -> bool:
         """Take some bytes; True once the message has ended, whether or not it is `refused`."""
         end = part.find(END)
         if not self.refused:
             self._data += part if end < 0 else part[:end]
-            if not self._data.startswith(START[: len(self._data)]):
+            start = _LONG_START if self.is_long else START[: len(self._data)]
+            if not self._data.startswith(start):
                 self._refuse("this is no message of hostfw")
             elif len(self._data) > MOST_BYTES:
                 self._refuse(f"it is longer than {MOST_BYTES >> 20} MiB")

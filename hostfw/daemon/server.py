@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from hostfw.control.codec import CodecError
@@ -48,6 +48,7 @@ class Server:
         self._path = socket_path(directories.run)
         self._conversations: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._room = asyncio.Lock()
 
     async def open(self) -> None:
         """Listen. Raises HostError if another daemon does, or the path is no good."""
@@ -109,7 +110,7 @@ class Server:
         if peer_uid(writer.get_extra_info("socket")) != _ROOT:
             return Refusal("only root may ask the daemon", "run it as root")
         try:
-            letter = letter_of(await asyncio.wait_for(_message(reader), READ_TIMEOUT_S))
+            letter = await asyncio.wait_for(_letter(reader, self._room), READ_TIMEOUT_S)
         except TimeoutError:
             return Refusal(f"the request did not come within {READ_TIMEOUT_S:g} s")
         except CodecError as error:
@@ -120,16 +121,22 @@ class Server:
         return _not_ours(letter, self._directories) or await self._answer_to(letter.request)
 
 
-async def _message(reader: asyncio.StreamReader) -> bytes:
-    """What the other side says, to its end. What is refused is read and not kept, so that it can hear the answer.
+async def _letter(reader: asyncio.StreamReader, room: asyncio.Lock) -> Letter:
+    """What the other side asks, to its end. What is refused is read and not kept, so that it can hear the answer.
 
-    Raises CodecError.
+    There is `room` for one long message at a time. Raises CodecError.
     """
     incoming = Incoming()
-    while part := await reader.read(_PART_BYTES):
-        if incoming.feed(part):
-            return incoming.message()
-    raise CodecError(incoming.refused or "it ended before it was complete")
+    async with AsyncExitStack() as stack:
+        has_room = False
+        while part := await reader.read(_PART_BYTES):
+            ended = incoming.feed(part)
+            if incoming.is_long and not has_room:
+                await stack.enter_async_context(room)
+                has_room = True
+            if ended:
+                return letter_of(incoming.message())
+        raise CodecError(incoming.refused or "it ended before it was complete")
 
 
 def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:

@@ -41,7 +41,7 @@ from hostfw.engine.enforce import counts
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.host import Directories
-from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
+from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBack
 from hostfw.engine.upkeep import base_protection
 from hostfw.host import service_manager
 from hostfw.metrics import AuditFigures, Figures
@@ -260,9 +260,12 @@ class Service:
         await self._takeover.attempted.wait()
         reply = await self._charge.write(partial(self._perform, request=request))
         match reply:
-            case InForceNow():
+            case InForceNow(unsaved=unsaved):
                 self._takeover.superseded()
                 self._troubles.clear(Part.INTERFACES)
+                self._note_unsaved(unsaved)
+            case Confirmed(unsaved=unsaved) | TakenBack(unsaved=unsaved):
+                self._note_unsaved(unsaved)
             case Failed(in_force=in_force) if in_force == UNKNOWN:
                 self._keeper.doubt()
             case _:
@@ -276,6 +279,13 @@ class Service:
         if self._stopped.is_set():
             return Refusal("the service is stopping", elsewhere=True)
         return perform(engine, request)
+
+    def _note_unsaved(self, unsaved: tuple[str, ...]) -> None:
+        """Keep for as long as it is so that what is in force could not be written down."""
+        if unsaved:
+            self._troubles.report(Part.STATE, unsaved[0])
+        else:
+            self._troubles.clear(Part.STATE)
 
     def _note_reload(self, reply: Reply | Refusal) -> None:
         """Keep for `systemctl status` how the last reload ended; that is about the past, and so no trouble."""
@@ -381,6 +391,8 @@ class Service:
         before = self._troubles.of(Part.INTERFACES)
         if isinstance(outcome, Applied):
             self._troubles.clear(Part.INTERFACES)
+            if outcome.unsaved:
+                self._note_unsaved(outcome.unsaved)
             if not outcome.change.is_empty:
                 self._announcer.followed(outcome)
             return

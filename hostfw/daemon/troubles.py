@@ -17,6 +17,7 @@ class Part(StrEnum):
     INTERFACES = "interfaces"
     NFT_EVENTS = "nftables events"
     LINK_EVENTS = "link events"
+    STATE = "state"
     METRICS = "metrics"
 
 

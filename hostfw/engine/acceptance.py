@@ -6,7 +6,7 @@ from dataclasses import replace
 from hostfw.engine.enforce import Writer, counts
 from hostfw.engine.generation import Generation
 from hostfw.engine.memory import accept, accepted_now
-from hostfw.host.in_force import load_in_force, save_in_force
+from hostfw.host.in_force import load_in_force, record_stamp, save_in_force
 from hostfw.host.state import Accepted
 from hostfw.host.stored import StateError
 
@@ -24,19 +24,30 @@ def accept_as(writer: Writer, generation: Accepted) -> tuple[str, ...]:
     accepted, problems = accepted_now(state, writer.memory)
     known = accepted is not None and not problems and accepted.id == generation.id
     if known and accepted is not None and accepted.configuration == generation.configuration:
+        note_saved(writer, saved=True)
         return ()
     try:
         accept(state, generation, writer.memory, anew=bool(problems))
     except StateError as error:
-        _note_unsaved(writer)
+        note_saved(writer, saved=False)
         then = "the failsafes alone are" if accepted is None and not problems else "an earlier generation is"
         return (f"{error.message}: after a reboot {then} in force",)
+    note_saved(writer, saved=True)
     return ()
 
 
-def _note_unsaved(writer: Writer) -> None:
-    """Let the record of what is in force say so; it is in the run directory, which has a disk of its own."""
-    record, _ = load_in_force(writer.directories.run)
-    if record is not None:
-        with suppress(StateError):
-            save_in_force(writer.directories.run, replace(record, saved=False))
+def note_saved(writer: Writer, *, saved: bool) -> None:
+    """Let the record of what is in force say whether a reboot leads to it.
+
+    The record is in the run directory, which has a disk of its own. Where that takes nothing either, none is kept.
+    """
+    run, memory = writer.directories.run, writer.memory
+    held = memory.held if memory is not None else None
+    record = held.record if held is not None else load_in_force(run)[0]
+    if record is None or record.saved == saved:
+        return
+    with suppress(StateError):
+        now = replace(record, saved=saved)
+        save_in_force(run, now)
+        if memory is not None and held is not None:
+            memory.held = replace(held, record=now, stamp=record_stamp(run))

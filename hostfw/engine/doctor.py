@@ -261,7 +261,7 @@ def _state(patient: Patient) -> Iterator[Finding]:
     for problem in patient.status.problems:
         yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
     record, state = patient.status.record, patient.directories.state
-    if record is not None and not record.saved and patient.status.in_force:
+    if record is not None and not record.saved and patient.status.in_force and patient.status.pending is None:
         then = "enforces an earlier one" if patient.accepted is not None else "enforces the failsafes alone"
         message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
         yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")

@@ -411,7 +411,8 @@ def _record(
 ) -> InForce:
     known = before is not None and before.id == generation_id and before.chains == chains
     applied_at = before.applied_at if known and before is not None else writer.host.now()
-    return InForce(generation_id, applied_at, kernel_generation, chains, counted, node)
+    saved = before is None or before.saved
+    return InForce(generation_id, applied_at, kernel_generation, chains, counted, node, saved=saved)
 
 
 def _save(writer: Writer, record: InForce) -> Iterator[str]:

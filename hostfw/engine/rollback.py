@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hostfw.audit.notices import generation_confirmed, generation_rolled_back
+from hostfw.engine.acceptance import note_saved
 from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
 from hostfw.engine.generation import Generation, build, script_id
@@ -80,6 +81,7 @@ def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack
     restored = _restore_accepted(writer, pending, reason)
     if isinstance(restored, Failed):
         return restored
+    note_saved(writer, saved=True)
     taken_back = pending.id if pending is not None else ""
     event = Event(EventKind.ROLLED_BACK, writer.host.now(), taken_back, reason)
     note(writer.directories, writer.host, event, generation_rolled_back(taken_back, restored.id or "", reason))

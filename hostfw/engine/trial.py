@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from hostfw.engine.acceptance import accepted_of
+from hostfw.engine.acceptance import accepted_of, note_saved
 from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.generation import Generation
@@ -151,6 +151,7 @@ def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
         if accepted_number(state) != pending.number:
             return Failed(error.message, error.hint, in_force=_fate(writer, pending))
         unsaved = (f"{error.message}: a crash of this host may undo it",)
+    note_saved(writer, saved=True)
     note_confirmed(writer, pending.id)
     try:
         end(writer, armed)

@@ -5,7 +5,7 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
-from hostfw.engine.acceptance import accept_as, accepted_of
+from hostfw.engine.acceptance import accept_as, accepted_of, note_saved
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced, Writer, enforce
 from hostfw.engine.generation import Generation, Refused, build
@@ -60,6 +60,7 @@ def resume(writer: Writer) -> Resumed | Failed:
     restored = restore(writer, stored)
     if isinstance(restored, Failed):
         return restored
+    note_saved(writer, saved=True)
     on_trial = keep_on_trial(writer, restored.generation) if restored.generation is not None else ()
     return Resumed(restored.id, restored.generation is not None, settled, (*restored.warnings, *on_trial))
 

@@ -38,6 +38,7 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nflog import NflogRecord
 from hostfw.host.nft_news import NftNews, Touched, Transaction, What
 from hostfw.host.nftables import Nftables
+from hostfw.host.stored import StateError
 from hostfw.model.facts import Interface
 from hostfw.model.values import Family
 from hostfw.testing.fake_events import FakeLinkEvents, FakeNftEvents
@@ -558,3 +559,27 @@ def test_a_stop_while_it_starts_is_heard(world: World) -> None:
             await until(lambda: "another process" in world.report().trouble)
 
     live(story())
+
+
+def test_what_is_not_saved_is_trouble_until_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk: in force all the same, and whoever looks is told for as long as a reboot undoes it."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            world.machine.write(web=WEB.replace("80", "443"))
+            with monkeypatch.context() as patch:
+                patch.setattr("hostfw.engine.memory.save_accepted", _no_room)
+                reply = await asyncio.to_thread(ask, world.engine(), Apply())
+                assert isinstance(reply, InForceNow)
+                (unsaved,) = reply.unsaved
+                assert unsaved == "the generation could not be saved: after a reboot an earlier generation is in force"
+                assert (await asyncio.to_thread(world.report)).trouble == unsaved
+            await asyncio.to_thread(ask, world.engine(), Apply())
+            await until(world.is_whole)
+
+    live(story())
+
+
+def _no_room(*_: object, **__: object) -> int:
+    raise StateError("the generation could not be saved")

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from pathlib import Path
 from typing import Self
@@ -20,15 +20,19 @@ from hostfw.control.requests import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories
-from hostfw.engine.outcomes import Failed, NothingPending
+from hostfw.engine.inspection import inspect
+from hostfw.engine.memory import Memory
+from hostfw.engine.outcomes import Applied, Failed, NothingPending
 from hostfw.host import files
 from hostfw.host.block_table import BlockTable
 from hostfw.host.events import load_event
+from hostfw.host.files import read_configuration
 from hostfw.host.lock import LockHeld
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTables
 from hostfw.host.watchdog import WatchdogError
+from hostfw.model.facts import Interface
 from hostfw.testing.fakes import FakeClock
 from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
 from tests.unit.test_trial import NEW, OLD, deadline_command, lets_in, session, state
@@ -229,6 +233,29 @@ def test_what_was_not_saved_is_known_to_the_doctor(host: Machine, monkeypatch: p
     assert host.hostfwctl("apply").status == 0
     found = json.loads(host.hostfwctl("doctor", "-o", "json").out)["items"]
     assert not any("could not be saved" in item["message"] for item in found)
+
+
+def test_an_interface_that_comes_does_not_make_it_saved(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows the host accepts nothing that was not accepted; taking it back or confirming a trial does."""
+    host.write(uplink=UPLINK.replace("interfaceName: eth0", 'interfaceName: "*"'))
+    with monkeypatch.context() as patch:
+        FULL_STATE(host, patch)
+        assert host.hostfwctl("apply").status == 1
+        engine = Engine(Directories(host.config, state(host), host.directory / "run"), host.host(), memory=Memory())
+        inspected = inspect(*read_configuration(host.config))
+        assert isinstance(applied := engine.apply(inspected), Applied)
+        host.facts = replace(host.facts, interfaces=(*host.facts.interfaces, Interface("eth9", 9)))
+        assert isinstance(engine.follow(applied.generation), Applied)
+
+    assert _is_saved(host) is False
+    assert host.hostfwctl(*TRIAL).status == 0
+    assert "could not be saved" not in host.hostfwctl("doctor").out
+    assert host.hostfwctl("confirm", "--console").status == 0
+    assert _is_saved(host) is True
+
+
+def _is_saved(host: Machine) -> object:
+    return json.loads(host.hostfwctl("status", "-o", "json").out)["saved"]
 
 
 def test_a_record_that_cannot_be_written_does_not_lie(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
