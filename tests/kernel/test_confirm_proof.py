@@ -3,12 +3,14 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from hostfw.testing.lab_hostfwctl import Installation
 from hostfw.testing.lab_namespace import Namespace, open_socket, run
+from hostfw.testing.lab_service import service
 from tests.kernel.test_trial import SLACK_S, confirm, policy, sshd, stop_watchdog, write
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
@@ -88,3 +90,21 @@ def test_through_a_tunnel(installation: Installation, host: Namespace, peer: Nam
 
     assert refused[0] == 1
     assert "this ssh connection comes through vx0, a tunnel (vxlan)" in refused[1]
+
+
+def test_the_service_asks_for_the_same_proof(
+    installation: Installation, host: Namespace, peer: Namespace, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """It is the service then that judges, by the connection of whoever asks it."""
+    write(installation, policy(80))
+    with service(installation, tmp_path / "log"), sshd(installation):
+        write(installation, policy(443))
+        hostfwctl("apply", "--confirm-within", "60s")
+        with connection(host, "127.0.0.1") as own:
+            refused = confirm(own)
+        with connection(peer, "192.0.2.1") as foreign:
+            believed = confirm(foreign)
+
+    assert refused[0] == 1
+    assert "this ssh connection comes from the host itself (127.0.0.1)" in refused[1]
+    assert believed[0] == 0, believed[1]
