@@ -21,6 +21,7 @@ SSH_PORT = 22
 _SOCKET_UNITS = ("ssh.socket", "sshd.socket", "dropbear.socket")
 _STREAM = re.compile(r":(\d+) \(Stream\)")
 _SYSTEMD = "systemd"
+_ROOT = 0
 
 
 def collect(proc: Path = PROC) -> Evidence:
@@ -44,11 +45,11 @@ def collect(proc: Path = PROC) -> Evidence:
 
 
 def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Evidence:
-    """The same without a look at the sockets of any process: a server is whatever listens at these ports.
+    """The same without a look at the sockets of any process: a server is what root listens with at these ports.
 
     A session is a connection to one of them from where somebody is logged in. Raises HostError.
     """
-    at_ports = [end for end in sockets.read_tcp_ends() if end.local_port in ssh_ports]
+    at_ports = [end for end in sockets.read_tcp_ends() if end.local_port in ssh_ports and end.user == _ROOT]
     taken = {end.local_port for end in at_ports if end.peer is None}
     logged_in = remote_hosts()
     sessions = (

@@ -43,6 +43,7 @@ class TcpEnd(NamedTuple):
     """This host's end of a TCP connection, or with `peer` None of a port that is listened on.
 
     `local` 0 is every address of the family. `interface` is the index of the one that the socket is bound to, or 0.
+    `user` is the one who made the socket, or for a connection the socket that listens.
     """
 
     family: Family
@@ -52,6 +53,7 @@ class TcpEnd(NamedTuple):
     peer_port: int
     interface: int
     inode: int
+    user: int = 0
 
 
 class ConnectionState(Enum):
@@ -209,10 +211,10 @@ def _dump(states: int, protocol: int = TCP.number) -> list[bytes]:
 
 
 def _ends(answer: bytes) -> Iterator[TcpEnd]:
-    kind, state, _, _, port, peer_port, local, peer, interface, _, _, _, _, _, inode = _ANSWER.unpack_from(answer)
+    kind, state, _, _, port, peer_port, local, peer, interface, _, _, _, _, user, inode = _ANSWER.unpack_from(answer)
     # A UDP socket that is not connected is in the state of a closed TCP one.
     listens = state in (_TCP_LISTEN, _TCP_CLOSE)
-    numbers = (socket.ntohs(port), socket.ntohs(peer_port), interface, inode)
+    numbers = (socket.ntohs(port), socket.ntohs(peer_port), interface, inode, user)
     if kind == socket.AF_INET:
         yield _end(Family.V4, local[:4], None if listens else peer[:4], *numbers)
     elif local.startswith(_MAPPED):
@@ -224,8 +226,6 @@ def _ends(answer: bytes) -> Iterator[TcpEnd]:
             yield _end(Family.V4, b"", None, *numbers)
 
 
-def _end(
-    family: Family, local: bytes, peer: bytes | None, port: int, peer_port: int, interface: int, inode: int
-) -> TcpEnd:
+def _end(family: Family, local: bytes, peer: bytes | None, port: int, *rest: int) -> TcpEnd:
     far = None if peer is None else int.from_bytes(peer, "big")
-    return TcpEnd(family, int.from_bytes(local, "big"), port, far, peer_port, interface, inode)
+    return TcpEnd(family, int.from_bytes(local, "big"), port, far, *rest)

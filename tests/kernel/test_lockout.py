@@ -186,8 +186,11 @@ def test_a_name_is_that_of_root_alone(lab: Lab) -> None:
     ):
         evidence = collect()
 
+        by_ports = collect_by_ports({8080})
+
     assert (evidence.sessions, evidence.listeners) == ((), ())
     assert evidence.sees_processes
+    assert (by_ports.sessions, by_ports.listeners) == ((), ())
 
 
 def test_without_processes_a_server_is_what_is_at_its_ports(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
