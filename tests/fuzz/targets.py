@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from unicodedata import category
 
 import yaml
 
@@ -138,13 +139,20 @@ def facts_hold(text: str) -> None:
 
 
 def feed_holds(text: str) -> None:
-    """The file of a Feed: what is read in one go is what each line is when read by itself."""
+    """The file of a Feed: what is read in one go is what each line is when read by itself; no list is shown."""
     cidrs, problems = parse_feed(Source("feed.txt", text))
     lines = text.split("\n")
     words = [word for line in lines if (word := line.partition("#")[0].strip(" \t\r"))]
     read = [cidr for word in words if (cidr := loose_cidr(word)) is not None and not is_mapped(cidr)]
+    wrong = [word for word in words if loose_cidr(word) is None]
+    is_plain = not any((c.isspace() or category(c) == "Cc") and c not in " \t\r\n" for c in text)
+    if len(wrong) > len(read) or (wrong and not is_plain):
+        (problem,) = problems
+        assert (cidrs, problem.message, problem.position.column) == ((), "the file is not a list of addresses", 1)
+        return
     for problem in problems:
         _, line, column = problem.position
+        assert len(problem.message) < 80, problem
         assert lines[line - 1][column - 1 :].strip(" \t\r"), problem
     assert len(problems) == min(len(words) - len(read), MOST_PROBLEMS)
     if len(problems) < MOST_PROBLEMS:

@@ -106,6 +106,7 @@ NO_LISTS = [
     ("addresses, with bytes of a program between them", ["192.0.2.1", "192.0.2.2", "192.0.2.3", "\0secret"]),
     ("passwords, with an address among them", ["root:secret:20000::::::", "192.0.2.1", "daemon:secret:20000::::::"]),
     ("one wrong word", ["secret"]),
+    ("what is blank elsewhere", ["192.0.2.1", "\x0c", "\u2028", "192.0.2.2"]),
 ]
 
 
