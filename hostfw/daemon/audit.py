@@ -117,9 +117,10 @@ class Audit:
 
     def attribute(self, attribution: Attribution) -> None:
         """A generation is in force. Records of the one before may still be under way, and are not put down to it."""
-        until_s = self.host.clock.monotonic() + SETTLE_S
-        # What was about to come has, or has not.
-        self._others = [other for other in self._others if other[0] <= until_s]
+        now_s = self.host.clock.monotonic()
+        until_s = now_s + SETTLE_S
+        # What was about to come has, or has not; and what was over long ago is forgotten, though no record came.
+        self._others = [other for other in self._others if now_s < other[0] <= until_s]
         self._others.append((until_s, self.attribution))
         self.attribution = attribution
         self.untold.recount()

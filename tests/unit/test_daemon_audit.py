@@ -1,6 +1,7 @@
 """The audit of the service: records in, journal entries out, whatever goes wrong on the way."""
 
 import asyncio
+import gc
 import socket
 import struct
 from collections import deque
@@ -422,6 +423,22 @@ def test_other_settings_move_to_another_group() -> None:
     assert here.groups == [(100, 128), (7, 128)]
     assert here.told("COUNT") == [("1",), ("1",)]
     assert [reader.closed for reader in here.readers] == [True, False]
+
+
+def test_generations_that_were_are_forgotten_though_no_record_comes() -> None:
+    """A host on which nothing is denied reloads as often as any other."""
+    here = Setup()
+    audit = here.audit()
+    kept: list[int] = []
+    for _ in range(3):
+        for _ in range(20):
+            candidate = Attribution()
+            audit.changing(candidate)
+            here.clock.wait(1)
+            audit.attribute(candidate)
+        kept.append(sum(isinstance(found, Attribution) for found in gc.get_objects()))
+
+    assert kept[2] <= kept[0]
 
 
 def test_a_record_that_makes_no_sense_harms_no_other() -> None:
