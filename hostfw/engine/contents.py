@@ -18,12 +18,13 @@ from hostfw.host.nftables import Nftables
 from hostfw.host.set_contents import load_content
 from hostfw.host.set_digests import READ_WHOLE
 from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.model.cidr_set import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents
-from hostfw.nft.objects import Ruleset, Set, Table, VerdictMap
+from hostfw.nft.objects import ElementType, Ruleset, Set, Table, VerdictMap
+from hostfw.nft.render import elements_digest
 
 _DIGEST = re.compile(r"\.([0-9a-f]{12})$")
-_ADDRESS_BYTES = {Family.V4: 4, Family.V6: 16}
 
 
 def is_heard(tables: KernelTables, record: InForce | None) -> bool:
@@ -41,54 +42,68 @@ def misdeclared(tables: KernelTables, wanted: Ruleset) -> frozenset[SetName]:
 def altered(tables: KernelTables, wanted: Ruleset, host: Host, nftables: Nftables) -> frozenset[SetName]:
     """The sets and maps of a ruleset that the kernel has, with other elements. Raises HostError."""
     found: set[SetName] = set()
-    small: list[tuple[Family, KernelSet]] = []
+    read: list[_Expected] = []
     for table in wanted.tables:
         there = {one.name: one for one in tables.of(table.family).sets}
         for contents in fixed_contents(table):
             one = there.get(contents.name)
             if one is None:
                 continue
-            if not _is_known_by_mark(contents, there) and len(contents.elements) <= READ_WHOLE:
-                small.append((table.family, one))
+            if len(contents.elements) <= READ_WHOLE:
+                if (digest := _expected(table.family, contents, there)) is not None:
+                    read.append((table.family, one, digest))
             elif isinstance(contents, Set) and _differs(table.family, contents, one, there, nftables):
                 found.add((table.family, contents.name))
-    return frozenset((*found, *_with_other_digests(host, small)))
+    return frozenset((*found, *_with_other_digests(host, read)))
 
 
 def altered_by_name(tables: KernelTables, host: Host, run_dir: Path) -> frozenset[SetName]:
     """The sets and maps of ours that do not hold what their names say, whatever the ruleset is. Raises HostError."""
     found: set[SetName] = set()
-    small: list[tuple[Family, KernelSet]] = []
+    read: list[_Expected] = []
     for family in FAMILIES:
         there = tables.of(family).sets
         marks = {one.name.rpartition("/")[0]: one.name.rpartition("/")[2] for one in there if not one.is_map}
         for one in there:
-            if one.is_anonymous or one.is_dynamic or _DIGEST.search(one.name) is None:
+            named = _DIGEST.search(one.name)
+            if one.is_anonymous or one.is_dynamic or named is None:
                 continue
+            digest, count = named[1], one.size
             if one.name in marks:
                 content = load_content(run_dir, marks[one.name])
-                if content is not None and one.count not in (None, len(content) // _ADDRESS_BYTES[family]):
-                    found.add((family, one.name))
-            elif one.size is None or one.size <= READ_WHOLE:
-                small.append((family, one))
-            elif one.count not in (None, one.size):
+                if content is None:
+                    continue
+                packed = PackedAddresses(family, content)
+                digest, count = _digest_of(family, packed, one.comment), len(packed)
+            if count is None or count <= READ_WHOLE:
+                read.append((family, one, digest))
+            elif one.count not in (None, count):
                 found.add((family, one.name))
-    return frozenset((*found, *_with_other_digests(host, small)))
+    return frozenset((*found, *_with_other_digests(host, read)))
 
 
-def _with_other_digests(host: Host, sets: list[tuple[Family, KernelSet]]) -> Iterator[SetName]:
-    if not sets:
-        return
-    digests = host.read_digests(sets)
-    for family, one in sets:
-        digest, named = digests.get((family, one.name)), _DIGEST.search(one.name)
-        if digest is not None and named is not None and digest != named[1]:
+_Expected = tuple[Family, KernelSet, str]
+"""A set or map, and the digest of what it should hold."""
+
+
+def _with_other_digests(host: Host, sets: list[_Expected]) -> Iterator[SetName]:
+    digests = host.read_digests((family, one) for family, one, _ in sets) if sets else {}
+    for family, one, expected in sets:
+        if digests.get((family, one.name), expected) != expected:
             yield family, one.name
 
 
-def _is_known_by_mark(contents: Set | VerdictMap, there: dict[str, KernelSet]) -> bool:
-    """Whether it is a set apart, whose mark says what it holds."""
-    return isinstance(contents, Set) and contents.apart and contents.name in there
+def _expected(family: Family, wanted: Set | VerdictMap, there: dict[str, KernelSet]) -> str | None:
+    """The digest of what a set or map should hold; None of a set apart that is yet to be edited."""
+    if isinstance(wanted, Set) and isinstance(wanted.elements, PackedAddresses) and wanted.apart:
+        return _digest_of(family, wanted.elements, wanted.comment) if wanted.mark in there else None
+    named = _DIGEST.search(wanted.name)
+    return None if named is None else named[1]
+
+
+def _digest_of(family: Family, addresses: PackedAddresses, comment: str) -> str:
+    """The digest that is read of a set of these addresses, whatever it has room for."""
+    return elements_digest(Set("", ElementType.ADDRESS, addresses, comment=comment), family)
 
 
 def _differs(family: Family, wanted: Set, one: KernelSet, there: dict[str, KernelSet], nftables: Nftables) -> bool:

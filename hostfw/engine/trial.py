@@ -7,11 +7,12 @@ from datetime import timedelta
 
 from hostfw.engine.acceptance import accepted_of, note_saved
 from hostfw.engine.confirm import objection, proving_sockets, unproven
+from hostfw.engine.contents import altered_by_name, is_heard
 from hostfw.engine.enforce import Writer, enforce
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Host
 from hostfw.engine.inspection import inspect
-from hostfw.engine.installed import drift
+from hostfw.engine.installed import drift, told
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
 from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle
 from hostfw.host.errors import HostError
@@ -218,7 +219,11 @@ def _unknown(writer: Writer, pending: Pending) -> Failed | None:
     """Whether what is in force is another thing than what waits to be confirmed."""
     record, _ = load_in_force(writer.directories.run)
     tables = writer.host.read_tables()
-    found = ("it was not recorded",) if record is None or record.id != pending.id else drift(tables, record)
+    found: tuple[str, ...] = ("it was not recorded",)
+    if record is not None and record.id == pending.id:
+        found = drift(tables, record)
+        if not is_heard(tables, record):
+            found += told(altered_by_name(tables, writer.host, writer.directories.run))
     if not found:
         return None
     return Failed(

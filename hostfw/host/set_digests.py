@@ -1,8 +1,9 @@
 """Elements read back: the digest that the name of a set or map would carry if it held what it holds.
 
 A name carries the digest of a content, so a set that another program has emptied, filled or given other verdicts is
-told by its own name, without a record. A dump takes 0.5 us an element and as long again to read here; it grows with the
-square of their number (a million: 6 to 13 s, 6.18), so beyond `READ_WHOLE` it is the caller's to ask for single ones.
+told by its own name, without a record. A dump takes 0.5 us an element of a small set, and as long again to read here.
+It grows with the square of their number (a million: 6 to 13 s, 6.18), so beyond `READ_WHOLE` it is the caller's to ask
+for single ones.
 """
 
 import errno
@@ -12,6 +13,7 @@ from operator import itemgetter
 
 from hostfw.host import nf_tables
 from hostfw.host.netlink import (
+    ATTRIBUTE,
     NETLINK_NETFILTER,
     NFGENMSG,
     NetlinkError,
@@ -23,7 +25,7 @@ from hostfw.host.netlink import (
     u32_of,
 )
 from hostfw.host.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME, KernelSet
-from hostfw.model.cidr_set import PACKED_FROM, pack
+from hostfw.model.cidr_set import PACKED_FROM, PackedAddresses
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.declarations import INTERVAL, SetName
 from hostfw.nft.objects import (
@@ -41,12 +43,13 @@ from hostfw.nft.objects import (
 )
 from hostfw.nft.render import elements_digest
 
-READ_WHOLE = 65_536
-"""The most elements of a set that are read: 0.1 s."""
+READ_WHOLE = 131_072
+"""The most elements of a set that are read: 0.2 s."""
 UNREADABLE = "unreadable"
 """The digest of what no set or map of ours ever holds."""
 
 _LIST_SET, _LIST_ELEMENTS = 2, 3
+_ELEMENT, _TYPE_MASK = 1, 0x3FFF
 _KEY, _DATA, _FLAGS = 1, 2, 3
 _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
 _INTERVAL_END = 0x1
@@ -98,6 +101,8 @@ def _contents(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set 
     if element_type is None or (one.flags & nf_tables.SET_FLAGS_OF_CONTENT) != one.flags:
         raise _Foreign
     interval = bool(one.flags & INTERVAL)
+    if element_type is ElementType.ADDRESS and not one.is_map:
+        return _addresses(family, one, messages)
     raw = [entry for message in messages for entry in _entries(message, one.key_bytes)]
     if interval:
         entries = list(_ranges(raw))
@@ -112,11 +117,36 @@ def _contents(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set 
         if len(pairs) != len(entries):
             raise _Foreign
         return VerdictMap("", element_type, pairs, interval)
-    elements = tuple(key for key, _ in entries)
-    if element_type is ElementType.ADDRESS and len(elements) >= PACKED_FROM:
-        packed = pack(family, [key for key in elements if isinstance(key, int)])
-        return Set("", element_type, packed, interval, one.comment)
-    return Set("", element_type, elements, interval, one.comment)
+    return Set("", element_type, tuple(key for key, _ in entries), interval, one.comment)
+
+
+def _addresses(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set:
+    """A set of addresses, of which there are many: every element is the same three headers and its key."""
+    keys: list[bytes] = []
+    width = one.key_bytes
+    head = b"".join(
+        ATTRIBUTE.pack(ATTRIBUTE.size * (3 - depth) + width, kind)
+        for depth, kind in enumerate((_ELEMENT, _KEY, _VALUE))
+    )
+    size = len(head) + width
+    for message in messages:
+        elements = attributes(message, NFGENMSG.size).get(_LIST_ELEMENTS, b"")
+        # Nested attributes may be flagged as such.
+        starts = range(0, len(elements), size)
+        if len(elements) % size or any(_unflagged(elements[start : start + len(head)]) != head for start in starts):
+            raise _Foreign
+        keys.extend(elements[start + len(head) : start + size] for start in starts)
+    keys.sort()
+    if len(keys) < PACKED_FROM:
+        return Set("", ElementType.ADDRESS, tuple(int.from_bytes(key, "big") for key in keys), comment=one.comment)
+    return Set("", ElementType.ADDRESS, PackedAddresses(family, b"".join(keys)), comment=one.comment)
+
+
+@lru_cache(maxsize=16)
+def _unflagged(headers: bytes) -> bytes:
+    """Headers of attributes without the flag of nested ones, NLA_F_NESTED."""
+    words = (ATTRIBUTE.unpack_from(headers, start) for start in range(0, len(headers), ATTRIBUTE.size))
+    return b"".join(ATTRIBUTE.pack(length, kind & _TYPE_MASK) for length, kind in words)
 
 
 def _entries(message: bytes, width: int) -> Iterator[tuple[bytes, bool, Verdict | None]]:

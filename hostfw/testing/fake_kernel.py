@@ -207,6 +207,7 @@ class FakeKernel:
         lines = [str(line) for line in self._tables[family]["map" if one.is_map else "set"][one.name].lines]
         keys = self.elements.get((family, one.name))
         if keys is not None:
+            lines = [f"size {len(keys)}" if line.startswith("size ") else line for line in lines]
             lines.append(sha256(keys.data).hexdigest())
         return sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()[:DIGEST_CHARACTERS]
 

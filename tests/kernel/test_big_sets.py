@@ -14,6 +14,7 @@ import pytest
 from hostfw.host import elements
 from hostfw.host.elements import Keys, add_elements, delete_elements, is_filled
 from hostfw.host.netlink import NetlinkError
+from hostfw.host.set_digests import READ_WHOLE
 from hostfw.host.tables import read_generation, read_tables
 from hostfw.model.cidr_set import APART_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
@@ -260,6 +261,41 @@ def sets_of(node: Namespace) -> tuple[list[str], list[str]]:
     with inside(node):
         names = sorted(item.name for item in read_tables().ip.sets if not item.name.startswith("log/"))
     return [name for name in names if name.count("/") == 1], [name for name in names if name.count("/") == 2]
+
+
+@pytest.mark.parametrize("count", [PACKED_FROM, len(MORE), READ_WHOLE + 1000])
+@pytest.mark.parametrize("change", ["another", "one less", "nothing left"])
+def test_what_another_program_did_to_a_big_set_is_told_of_and_undone(
+    installation: Installation, bad: Path, hostfwctl: Hostfwctl, count: int, change: str
+) -> None:
+    """Read whole, or counted: of a set beyond that one element in place of another is beyond what is looked at."""
+    if change == "another" and count > READ_WHOLE:
+        pytest.skip("only some of the elements of so big a set are looked at")
+    addresses = [f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(0, 2 * count, 2)]
+    bad.write_text("\n".join(addresses))
+    hostfwctl("apply")
+    node = installation.node
+    if _count(node) is None and change == "one less":
+        pytest.skip("this kernel does not tell how many elements a set has")
+    (name,), _ = sets_of(node)
+    script = f"delete element ip hostfw {name} {{ {addresses[777]} }}\n"
+    if change == "another":
+        script += f"add element ip hostfw {name} {{ 192.0.2.2 }}\n"
+    run(node, ("nft", "-f", "-"), text=f"flush set ip hostfw {name}\n" if change == "nothing left" else script)
+
+    assert "Drift:" in hostfwctl("status", check=False).stdout
+    hostfwctl("apply")
+
+    assert "Drift:" not in hostfwctl("status").stdout
+    assert _count(node) in (None, count)
+    run(node, ("nft", "get", "element", "ip", "hostfw", name, f"{{ {addresses[777]} }}"))
+
+
+def _count(node: Namespace) -> int | None:
+    """How many elements the one set of policy has, None where the kernel does not tell."""
+    (name,), _ = sets_of(node)
+    with inside(node):
+        return next(item.count for item in read_tables().ip.sets if item.name == name)
 
 
 def test_a_feed_apart_is_edited_in_place(lab: Lab, installation: Installation, bad: Path, hostfwctl: Hostfwctl) -> None:

@@ -61,7 +61,7 @@ def structure(node: Namespace) -> object:
             table.flags,
             table.others,
             sorted((chain.name, chain.base, chain.digest) for chain in table.chains),
-            sorted((one.name, one.flags, one.size) for one in table.sets),
+            sorted((one.name, str(one.declaration)) for one in table.sets),
         )
         for table in map(tables.of, FAMILIES)
     ]
@@ -213,6 +213,42 @@ def test_elements_that_another_program_changed_unheard_are_told_of_and_put_right
     applied = hostfwctl("apply", check=False)
     assert applied.returncode == 0, applied.stderr
     assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
+    assert "Drift:" not in hostfwctl("status").stdout
+
+
+MADE_ANEW = {
+    "as it was": ("", ""),
+    "a set of other limits": ("size 16384", "size 7"),
+    "a set that forgets sooner": ("timeout 1m", "timeout 2s"),
+    "a set that forgets never": ("flags dynamic,timeout\n\t\ttimeout 1m", "flags dynamic"),
+    "a chain at another hook": ("hook input priority filter; policy drop", "hook forward priority filter; policy drop"),
+    "a chain of another type": ("type filter hook output priority filter", "type route hook output priority filter"),
+    "a dormant table": ("table ip hostfw {", "table ip hostfw {\n\tflags dormant"),
+    "a rule less": ("ct state established accept", "ct state established,new accept"),
+    "other verdicts": ("203.0.113.1,", "192.0.2.2,"),
+}
+
+
+@pytest.mark.parametrize("difference", MADE_ANEW)
+def test_a_table_that_another_program_made_anew_is_ours_again(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, difference: str
+) -> None:
+    """With everything in it by its name, and one thing another."""
+    host = lab["host"]
+    (installation.config / "policy.yaml").write_text(WITH_MAPS)
+    hostfwctl("apply")
+    before = structure(host)
+    listed = run(host, ["nft", "list", "table", "ip", "hostfw"]).stdout
+    old, new = MADE_ANEW[difference]
+    assert old in listed
+
+    nft(host, f"delete table ip hostfw\n{listed.replace(old, new, 1) if old else listed}")
+    assert ("Drift:" in hostfwctl("status", check=False).stdout) or not old
+    applied = hostfwctl("apply", check=False)
+
+    assert applied.returncode == 0, applied.stderr
+    assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
+    assert structure(host) == before
     assert "Drift:" not in hostfwctl("status").stdout
 
 

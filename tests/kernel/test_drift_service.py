@@ -11,7 +11,7 @@ from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation
 from hostfw.testing.lab_namespace import run
 from tests.kernel.conftest import Hostfwctl
-from tests.kernel.test_drift import TAMPERING, WITH_MAPS, admits, map_and_set, nft, script_of, structure
+from tests.kernel.test_drift import MADE_ANEW, TAMPERING, WITH_MAPS, admits, map_and_set, nft, script_of, structure
 from tests.kernel.test_service import Running, _service
 
 _PATIENCE_S = 20
@@ -51,6 +51,22 @@ def test_the_service_undoes_what_it_hears_of(lab: Lab, service: Running, hostfwc
     assert structure(host) == before
     assert service.told("restored")
     assert not service.told("could not be restored")
+
+
+@pytest.mark.parametrize("difference", MADE_ANEW)
+def test_a_table_that_another_program_made_anew_is_ours_again(
+    lab: Lab, service: Running, hostfwctl: Hostfwctl, difference: str
+) -> None:
+    """With everything in it by its name, and one thing another."""
+    host = lab["host"]
+    before = structure(host)
+    listed = run(host, ["nft", "list", "table", "ip", "hostfw"]).stdout
+
+    nft(host, f"delete table ip hostfw\n{listed.replace(*MADE_ANEW[difference], 1)}")
+    _wait_until_whole(lab, hostfwctl)
+
+    assert structure(host) == before
+    assert service.told("restored")
 
 
 @pytest.mark.parametrize("tampering", ["a dormant table", "another hook", "no hook", "an empty map"])
