@@ -1,6 +1,7 @@
 """Nothing that is garbage is spared from collection for ever."""
 
 import gc
+import warnings
 import weakref
 from collections.abc import Iterator
 
@@ -18,7 +19,14 @@ class Circle:
 
 @pytest.fixture(autouse=True)
 def _thawed() -> Iterator[None]:
-    """Leave the collector as it was: what is frozen here is the whole test process."""
+    """Leave the collector as it was: what is frozen here is the whole test process.
+
+    What other tests have left, event loops among it, is none of these tests' business.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.unfreeze()
+        gc.collect()
     yield
     gc.unfreeze()
     gc.enable()
