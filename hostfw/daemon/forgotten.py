@@ -26,11 +26,16 @@ Find = Callable[[Headers, Direction, str], int | None]
 class Forgotten:
     """Notices connections that were forgotten, and has them made known again. Belongs to the event loop that runs now.
 
-    `relearn` makes known again what may be, and gives the cookies of that; `find` looks for the socket of a packet.
+    `relearn` makes known again what may be, beginning with what was heard of, and gives the cookies of that, or None
+    if it failed. `find` looks for the socket of a packet.
     """
 
     def __init__(
-        self, relearn: Callable[[], Awaitable[frozenset[int]]], find: Find, *, pause_s: float = PAUSE_S
+        self,
+        relearn: Callable[[frozenset[int]], Awaitable[frozenset[int] | None]],
+        find: Find,
+        *,
+        pause_s: float = PAUSE_S,
     ) -> None:
         self._pause_s = pause_s
         self._make_known = relearn
@@ -63,10 +68,11 @@ class Forgotten:
             await self._noted.wait()
             self._noted.clear()
             heard, self._heard = self._heard, set()
-            known = await self._make_known()
+            known = await self._make_known(frozenset(heard))
             if len(self._denied) > MOST_DENIED:
                 self._denied.clear()
-            self._denied |= heard - known
+            if known is not None:
+                self._denied |= heard - known
             await asyncio.sleep(self._pause_s)
             self._heard -= self._denied
             if not self._heard:

@@ -306,16 +306,16 @@ class Service:
             self._hung_up.clear()
             await self._answer(Apply())
 
-    async def _relearn(self) -> frozenset[int]:
-        """Make connections known again that what is in force allows, once it is our turn."""
+    async def _relearn(self, first: frozenset[int]) -> frozenset[int] | None:
+        """Make connections known again that what is in force allows, once it is our turn; None if that failed."""
 
-        def work(engine: Engine) -> frozenset[int]:
+        def work(engine: Engine) -> frozenset[int] | Failed:
             current = self._charge.current
-            return engine.relearn(current) if current is not None else frozenset()
+            return engine.relearn(current, first) if current is not None else frozenset()
 
         known = await self._charge.write(work)
         # What could not be done now is left to the next packet.
-        return frozenset() if isinstance(known, Failed) else known
+        return None if isinstance(known, Failed) else known
 
     async def _live(self) -> None:
         """Tell the watchdog that the loop goes round, twice as often as it asks."""

@@ -150,15 +150,15 @@ class Engine:
         """Give sets and maps that are there the elements again that a generation has in them."""
         return self._write(lambda writer: refill(generation.ruleset, names, writer.nftables))
 
-    def relearn(self, generation: Generation) -> frozenset[int]:
-        """Make connections known again that were forgotten and that a generation allows: their cookies.
+    def relearn(self, generation: Generation, first: Collection[int]) -> frozenset[int] | Failed:
+        """Make connections known again that were forgotten and that a generation allows, and give their cookies.
 
-        What cannot be done now is left to the next packet.
+        Those with a cookie in `first` are looked at before all others, for which there may not be the time.
         """
         try:
-            return frozenset(connection.cookie for connection in relearn(self.host, generation.plan))
-        except HostError:
-            return frozenset()
+            return frozenset(connection.cookie for connection in relearn(self.host, generation.plan, first))
+        except HostError as error:
+            return failed(error)
 
     def protect(self, settings: Settings) -> Generation | Failed:
         """Put base protection into force: failsafes and what was established, and nothing else comes in."""

@@ -4,7 +4,7 @@ Nothing is added to the ruleset for them. Each gets the entry that it would have
 there when it began, so that it passes as established and ends as every other does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -120,13 +120,13 @@ def existing_connections(
     return ExistingConnections(host, plan, which, polices_forwarded)
 
 
-def relearn(host: Host, plan: Plan) -> tuple[Connection, ...]:
+def relearn(host: Host, plan: Plan, first: Collection[int] = ()) -> tuple[Connection, ...]:
     """Make connections known again that were forgotten, as by `conntrack -F`, if the plan lets either side begin them.
 
-    Whoever removes the entry of a connection that policy denies means to end it. Gives those that were made known.
-    Raises HostError.
+    Whoever removes the entry of a connection that policy denies means to end it. Those whose cookies are in `first` are
+    looked at before all others. Gives those that were made known. Raises HostError.
     """
-    forgotten = host.conntrack.unknown(host.conntrack.connections())
+    forgotten = sorted(host.conntrack.unknown(host.conntrack.connections()), key=lambda one: one.cookie not in first)
     deadline_s = host.monotonic() + JUDGE_S
     meant: list[Connection] = []
     for connection in forgotten:

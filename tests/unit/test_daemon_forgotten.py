@@ -33,10 +33,14 @@ class Host:
         self.looks = 0
         self.looked_for: list[int | None] = []
         self.fails = False
+        self.cannot = False
 
-    async def relearn(self) -> frozenset[int]:
+    async def relearn(self, first: frozenset[int]) -> frozenset[int] | None:
         """Make known what is allowed."""
         self.looks += 1
+        assert first <= self.connections
+        if self.cannot:
+            return None
         return frozenset(self.connections & self.allowed)
 
     def find(self, packet: Headers, _direction: Direction, _interface: str) -> int | None:
@@ -135,3 +139,13 @@ def test_a_failure_waits_for_the_next_packet() -> None:
     heard(host, [event(ACK)])
 
     assert (host.looked_for, host.looks) == ([40000], 0)
+
+
+def test_what_could_not_be_done_is_not_taken_for_denied() -> None:
+    """The next packet has it tried again."""
+    host = Host((40000,), (40000,))
+    host.cannot = True
+
+    heard(host, [event(ACK)], [event(ACK)])
+
+    assert host.looks == 2

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.engine.engine import Engine
+from hostfw.engine.existing_connections import relearn
+from hostfw.engine.host import Directories
 from hostfw.host.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
+from hostfw.policy.resolve import resolve
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 ROUTED = WEB.replace("order: 10", "order: 10\n  applyOnForward: true")
@@ -109,3 +113,17 @@ def test_forwarded_flows_are_watched_first(host: Machine, web: str, forwarding: 
 
     assert host.clock.elapsed_s == watched
     assert json.loads(host.hostfwctl("status", "-o", "json").out)["inForce"]
+
+
+def test_what_was_heard_of_is_looked_at_first(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be more connections than there is time for, and of most of them nobody needs anything."""
+    host.hostfwctl("apply")
+    accepted = Engine(Directories(*(host.directory / name for name in ("etc", "var", "run"))), host.host()).accepted()
+    assert accepted is not None
+    plan, _ = resolve(accepted.resources, accepted.settings, host.facts)
+    late = connection(80, 9)
+    host.conntrack.sockets = [HTTP, late]
+    host.conntrack.entries.clear()
+    monkeypatch.setattr("hostfw.engine.existing_connections.JUDGE_S", -1)
+
+    assert relearn(host.host(), plan, {late.cookie}) == (late,)
