@@ -64,7 +64,8 @@ def inspect(
         if last is not None and last.configuration == configuration:
             return last
     resources, feed_problems = filled(decoded.resources, configuration.feeds)
-    checked = check(resources, decoded.settings, memory.checking if memory else None)
+    whole = not errors(decoded.problems)
+    checked = check(resources, decoded.settings, memory.checking if memory else None, whole=whole)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
     inspected = Inspected(configuration, decoded.settings, resources, in_order(problems))
     if memory is not None:

@@ -34,8 +34,13 @@ class Checking:
     linting: Linting = field(default_factory=Linting)
 
 
-def check(resources: Resources, settings: Settings, memory: Checking | None = None) -> tuple[Problem, ...]:
-    """The errors that only show across resources, and what looks unintended, as warnings."""
+def check(
+    resources: Resources, settings: Settings, memory: Checking | None = None, *, whole: bool = True
+) -> tuple[Problem, ...]:
+    """The errors that only show across resources, and what looks unintended, as warnings.
+
+    `whole` is whether everything could be read, so that what a rule does not say is not meant.
+    """
     known = Checking() if memory is None else memory
     return in_order(
         (
@@ -44,7 +49,7 @@ def check(resources: Resources, settings: Settings, memory: Checking | None = No
             *_built_in_profile(resources.profiles),
             *_references(resources),
             *_selectors(resources, known.selectors),
-            *lint(resources, settings, known.linting),
+            *lint(resources, settings, known.linting, whole=whole),
         )
     )
 

@@ -20,6 +20,7 @@ from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.fields import quoted
 from hostfw.policy.lint_exemptions import exempted
 from hostfw.policy.lint_failsafe import opened_by_failsafe
+from hostfw.policy.lint_unreached import unreached, unreached_rules
 from hostfw.policy.memory import ByResource
 from hostfw.policy.selections import Selections, union
 from hostfw.policy.wording import listed
@@ -34,8 +35,10 @@ class Linting:
     selected_from: tuple[object, ...] = ()
 
 
-def lint(resources: Resources, settings: Settings, memory: Linting | None = None) -> tuple[Problem, ...]:
-    """Every warning about a configuration, in no order."""
+def lint(
+    resources: Resources, settings: Settings, memory: Linting | None = None, *, whole: bool = True
+) -> tuple[Problem, ...]:
+    """Every warning about a configuration, in no order; `whole` is whether everything could be read."""
     known = Linting() if memory is None else memory
     entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
     selected_from = (*entities, settings.learn_addresses)
@@ -51,7 +54,15 @@ def lint(resources: Resources, settings: Settings, memory: Linting | None = None
         *_log_only(resources, selections),
         *_without_endpoints(resources, selections),
         *_forward_passes(resources, selections),
+        *(_never_reached(resources, selections) if whole else ()),
     )
+
+
+def _never_reached(resources: Resources, selections: Selections) -> Iterator[Problem]:
+    owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
+    for owner in owners:
+        yield from unreached_rules(owner)
+    yield from unreached(resources, _tiers_in_order(resources.tiers), selections)
 
 
 def _of_each(
@@ -193,9 +204,20 @@ def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[
 def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iterator[Problem]:
     for ports, effect in ((side.ports, "no packet"), (side.not_ports, "every packet")):
         for name in ports:
-            if isinstance(name, str) and name not in selections.port_names:
+            if not isinstance(name, str):
+                continue
+            having = selections.having_port(name)
+            if not having:
                 message = f"no HostEndpoint has a port named {quoted(name)}, so the name matches {effect}"
                 yield _warning(rule.position, message)
+                continue
+            if side.selector is not None and side.selector.text:
+                having &= selections.entities(side.selector.text)
+            if not having & selections.addressed:
+                lacking = "has addresses" if having else "is among those that the selector selects"
+                message = f"no HostEndpoint with a port named {quoted(name)} {lacking}, so the name matches {effect}"
+                hint = "list its expectedIPs, or say learnAddresses: true" if having else "compare it with their labels"
+                yield _warning(rule.position, message, hint)
 
 
 def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ class Selections:
         self._nets += [feed.cidrs for feed in resources.feeds]
         learning = self._endpoints.everything if learn_addresses else 0
         self.addressed = learning | sum(1 << place for place, nets in enumerate(self._nets) if nets)
-        self.port_names = _port_names(resources.endpoints)
+        self._having_port = _bits_by_port_name(resources.endpoints)
         self.every_endpoint = self._endpoints.everything
 
     def endpoints(self, text: str) -> int:
@@ -44,6 +44,10 @@ class Selections:
     def entities(self, text: str) -> int:
         """The HostEndpoints, GlobalNetworkSets and Feeds that a rule's selector selects."""
         return _selected(text, self._entities, self._of_entities)
+
+    def having_port(self, name: str) -> int:
+        """The HostEndpoints that have a port of a name."""
+        return self._having_port.get(name, 0)
 
     def nets(self, text: str) -> tuple[Cidrs, ...]:
         """The addresses that a rule's selector stands for: what is packed one by one, all the rest merged into one."""
@@ -74,5 +78,9 @@ def _selected(text: str, index: LabelIndex, known: dict[str, int]) -> int:
     return bits
 
 
-def _port_names(endpoints: Iterable[HostEndpoint]) -> frozenset[str]:
-    return frozenset(port.name for endpoint in endpoints for port in endpoint.ports)
+def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for place, endpoint in enumerate(endpoints):
+        for port in endpoint.ports:
+            found[port.name] = found.get(port.name, 0) | 1 << place
+    return found

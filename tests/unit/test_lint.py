@@ -8,8 +8,18 @@ from hostfw.model.problems import errors
 from hostfw.policy.check import check
 from tests.unit.policy_texts import decoded, manifest, policy, said
 
-WEB = manifest("HostEndpoint", "{node: a, interfaceName: eth0, expectedIPs: [192.0.2.1]}", "web", "labels: {role: web}")
-DB = manifest("HostEndpoint", "{node: b, interfaceName: eth0}", "db", "labels: {role: db}")
+WEB = manifest(
+    "HostEndpoint",
+    "{node: a, interfaceName: eth0, expectedIPs: [192.0.2.1], profiles: [projectcalico-default-allow]}",
+    "web",
+    "labels: {role: web}",
+)
+DB = manifest(
+    "HostEndpoint",
+    "{node: b, interfaceName: eth0, profiles: [projectcalico-default-allow]}",
+    "db",
+    "labels: {role: db}",
+)
 NO_FAILSAFE = "failsafe: none"
 
 IGNORED = "4:35 warning: the {} rules of this policy are ignored, because types leaves {} out; hint: add {} to types"
@@ -131,6 +141,9 @@ NO_ADDRESS = "has no addresses, so it matches"
 LABELS = "; hint: compare it with their labels"
 ADDRESSES = "; hint: list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet"
 
+WITH_PORT, NO_MATCH = "no HostEndpoint with a port named", "so the name matches no packet"
+LIST_THEM = "list its expectedIPs, or say learnAddresses: true"
+DNS_PORT = "ports: [{name: dns, protocol: UDP, port: 53}]"
 SIDES = [
     ("source: {selector: role == 'web'}", []),
     ("source: {selector: kind == 'office'}", []),
@@ -152,7 +165,12 @@ SIDES = [
         "source: {notPorts: [http]}",
         ['4:18 warning: no HostEndpoint has a port named "http", so the name matches every packet'],
     ),
-    ("source: {ports: [ssh]}", []),
+    ("source: {ports: [ssh]}", [f'4:18 warning: {WITH_PORT} "ssh" has addresses, {NO_MATCH}; hint: {LIST_THEM}']),
+    ("source: {ports: [dns]}", []),
+    (
+        "source: {selector: role == 'web', ports: [dns]}",
+        [f'4:18 warning: {WITH_PORT} "dns" is among those that the selector selects, {NO_MATCH}{LABELS}'],
+    ),
 ]
 
 
@@ -166,6 +184,7 @@ def test_what_a_side_of_a_rule_cannot_match_is_told(side: str, expected: list[st
         manifest("GlobalNetworkSet", "{nets: [10.0.0.0/8]}", "office", "labels: {kind: office}"),
         manifest("GlobalNetworkSet", "{}", "empty", "labels: {kind: empty}"),
         manifest("HostEndpoint", "{node: c, interfaceName: x, ports: [{name: ssh, protocol: TCP, port: 22}]}", "c"),
+        manifest("HostEndpoint", f"{{node: d, interfaceName: x, expectedIPs: [192.0.2.4], {DNS_PORT}}}", "d"),
     )
 
     assert warnings == expected
@@ -332,6 +351,70 @@ def _time_of_check(count: int) -> float:
         check(result.resources, result.settings)
         taken.append(process_time() - start)
     return min(taken)
+
+
+BARE = WEB.replace(", profiles: [projectcalico-default-allow]", "")
+BEHIND_IT = "matches every packet before it; hint: move it further up"
+PASSED = 'denied: tier "default" is the last one for ingress of web, and no profile follows'
+UNREACHED = [
+    (
+        "a rule behind one that matches everything",
+        ["{ingress: [{action: Log}, {action: Deny}, {action: Allow, protocol: TCP}]}"],
+        [f"1:4:49 warning: no packet reaches this rule: the Deny at line 4 {BEHIND_IT}"],
+    ),
+    (
+        "a policy behind one that decides about everything",
+        ["{order: 1, ingress: [{action: Deny}]}", "{order: 2, ingress: [{action: Allow, protocol: TCP}]}"],
+        ['2:1:1 warning: no ingress packet reaches this policy: policy "p0" (line 4) decides about all of them before'],
+    ),
+    (
+        "a policy behind a tier that nothing passes",
+        ["{tier: first, ingress: [{action: Allow, protocol: TCP}]}", "{ingress: [{action: Allow, protocol: UDP}]}"],
+        ['2:1:1 warning: no ingress packet reaches this policy: tier "first", which nothing passes, decides about all'],
+    ),
+    ("what passes", ["{tier: first, ingress: [{action: Pass, protocol: TCP}]}", "{ingress: [{action: Allow}]}"], []),
+    (
+        "other endpoints",
+        ["{order: 1, selector: has(cache), ingress: [{action: Deny}]}", "{order: 2, ingress: [{action: Allow}]}"],
+        [],
+    ),
+    (
+        "forwarded traffic, which the first does not see",
+        ["{order: 1, ingress: [{action: Deny}]}", "{order: 2, applyOnForward: true, ingress: [{action: Deny}]}"],
+        [],
+    ),
+    (
+        "a Pass of everything in the last tier, without a profile",
+        ["{order: 1, ingress: [{action: Deny, protocol: TCP}, {action: Pass}]}"],
+        [
+            f"1:4:59 warning: all that this Pass lets by is {PASSED}; hint: let it Allow, or put the policy",
+        ],
+    ),
+    (
+        "a Pass to a later tier",
+        ["{tier: first, ingress: [{action: Pass}]}", "{ingress: [{action: Allow, protocol: TCP}]}"],
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("specs", "expected"), [case[1:] for case in UNREACHED], ids=[case[0] for case in UNREACHED])
+def test_what_no_packet_reaches_is_told(specs: list[str], expected: list[str]) -> None:
+    """Rules, policies, and the end of what a Pass leads to nowhere."""
+    texts = [policy(spec, f"p{number}") for number, spec in enumerate(specs)]
+    cache = manifest("HostEndpoint", "{node: b, interfaceName: eth0}", "cache", "labels: {cache: x}")
+    beside = [cache] if "has(cache)" in specs[0] else []
+    warnings = _warnings(*texts, BARE, manifest("Tier", "{order: 1}", "first"), *beside, path=True)
+    told = [warning.replace(".yaml", "", 1) for warning in warnings]
+
+    assert [warning[: len(wanted)] for warning, wanted in zip(told, expected, strict=True)] == expected
+
+
+def test_what_could_not_be_read_whole_is_not_said_to_match_everything() -> None:
+    """A criterion with a mistake in it is missing from the rule."""
+    result = decoded(policy("{ingress: [{action: Deny, protocl: TCP}, {action: Allow}]}"), BARE)
+
+    assert [said(problem) for problem in check(result.resources, result.settings, whole=False)] == []
 
 
 def _warnings(*texts: str, settings: str = NO_FAILSAFE, path: bool = False, unknown: int = 0) -> list[str]:

@@ -1,0 +1,125 @@
+"""Warnings about what no packet ever reaches, and about packets that reach nothing which could allow them.
+
+Only rules without any criterion are taken to match everything, so what is said is certain, but for configurations that
+could not be read whole: a criterion with a mistake is missing. Endpoints are the bits of an integer, as in
+`policy.selections`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from hostfw.model.decisions import PolicyClass
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
+from hostfw.model.values import Action, Direction
+from hostfw.policy.fields import quoted
+from hostfw.policy.selections import Selections, union
+from hostfw.policy.wording import listed
+
+_ANYTHING = EntityRule()
+
+
+def unreached_rules(owner: GlobalNetworkPolicy | Profile) -> Iterator[Problem]:
+    """The first rule of each direction behind one that matches every packet."""
+    for direction in Direction:
+        rules = owner.rules(direction)
+        place = next((n for n, rule in enumerate(rules) if _decides_all(rule)), None)
+        if place is not None and place + 1 < len(rules):
+            message = f"no packet reaches this rule: the {rules[place].action} at line {rules[place].position.line}"
+            yield _warning(rules[place + 1].position, f"{message} matches every packet before it", "move it further up")
+
+
+class _Ordered(NamedTuple):
+    """A policy with the endpoints that it selects, and its first rule that matches every packet."""
+
+    policy: GlobalNetworkPolicy
+    endpoints: int
+    decider: Rule | None
+
+
+def unreached(resources: Resources, tiers: Sequence[Tier], selections: Selections) -> Iterator[Problem]:
+    """Policies that no packet reaches, and catch-all Pass rules of which everything is denied, in evaluation order."""
+    by_tier: defaultdict[str, list[GlobalNetworkPolicy]] = defaultdict(list)
+    for policy in resources.policies:
+        if policy.is_of(PolicyClass.NORMAL):
+            by_tier[policy.tier].append(policy)
+    for policies in by_tier.values():
+        policies.sort(key=lambda p: (p.order is None, p.order or 0.0, f"{p.metadata.name}//"))
+    for direction in Direction:
+        ordered = [
+            (tier, [_ordered(p, direction, selections) for p in by_tier[tier.metadata.name] if direction in p.types])
+            for tier in tiers
+        ]
+        yield from _unreached_policies(ordered, direction)
+        yield from _denied_passes(ordered, direction, resources.endpoints)
+
+
+def _ordered(policy: GlobalNetworkPolicy, direction: Direction, selections: Selections) -> _Ordered:
+    decider = next((rule for rule in policy.rules(direction) if _decides_all(rule)), None)
+    return _Ordered(policy, selections.endpoints(policy.selector.text), decider)
+
+
+def _unreached_policies(ordered: Iterable[tuple[Tier, list[_Ordered]]], direction: Direction) -> Iterator[Problem]:
+    closed, closed_by = 0, ""
+    for tier, policies in ordered:
+        ended, ended_by = 0, ""
+        for policy, endpoints, decider in policies:
+            behind = endpoints and not endpoints & ~(closed | ended)
+            # Forwarded traffic passes by the policies that do not apply to it, and comes to this one all the same.
+            if behind and not policy.apply_on_forward and policy.rules(direction):
+                who = ended_by if endpoints & ended else closed_by
+                message = f"no {direction} packet reaches this policy: {who} decides about all of them before"
+                yield _warning(policy.metadata.position, message, "give it an order, or a tier, that comes first")
+            if decider is not None:
+                ended |= endpoints
+                ended_by = f"policy {quoted(policy.metadata.name)} (line {decider.position.line})"
+        passing = union(endpoints for policy, endpoints, _ in policies if _passes(policy, direction))
+        selected = union(policy.endpoints for policy in policies)
+        if tier.default_action is Action.DENY and selected & ~passing:
+            closed |= selected & ~passing
+            closed_by = f"tier {quoted(tier.metadata.name)}, which nothing passes,"
+
+
+def _denied_passes(
+    ordered: Sequence[tuple[Tier, list[_Ordered]]], direction: Direction, endpoints: Sequence[HostEndpoint]
+) -> Iterator[Problem]:
+    """A Pass of everything behind which no tier and no profile is left to allow anything."""
+    profiled = sum(1 << place for place, endpoint in enumerate(endpoints) if endpoint.profiles)
+    later = 0
+    for tier, policies in reversed(ordered):
+        for _, selected, decider in policies:
+            left = selected & ~later & ~profiled
+            if decider is not None and decider.action is Action.PASS and left:
+                names = [e.metadata.name for place, e in enumerate(endpoints) if left >> place & 1]
+                message = (
+                    f"all that this Pass lets by is denied: tier {quoted(tier.metadata.name)} is the last one for "
+                    f"{direction} of {listed(names)}, and no profile follows"
+                )
+                yield _warning(
+                    decider.position, message, "let it Allow, or put the policy into a tier that comes first"
+                )
+        later |= union(policy.endpoints for policy in policies)
+
+
+def _passes(policy: GlobalNetworkPolicy, direction: Direction) -> bool:
+    return any(rule.action is Action.PASS for rule in policy.rules(direction))
+
+
+def _decides_all(rule: Rule) -> bool:
+    """Whether a rule ends the evaluation of every packet."""
+    return (
+        rule.action is not Action.LOG
+        and rule.protocol is None
+        and rule.ip_version is None
+        and rule.not_protocol is None
+        and rule.icmp is None
+        and rule.not_icmp is None
+        and rule.source == _ANYTHING
+        and rule.destination == _ANYTHING
+    )
+
+
+def _warning(position: Position, message: str, hint: str = "") -> Problem:
+    return Problem(position, message, hint=hint, severity=Severity.WARNING)
