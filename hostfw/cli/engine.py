@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document
 from hostfw.cli.options import Options
+from hostfw.cli.text import printable
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
@@ -50,6 +51,8 @@ def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> 
     """Say what failed, and with `in_force` what is enforced nevertheless."""
     outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
     console.complain(f"{failed.message}{outcome}", failed.hint or ("run it as root" if failed.not_permitted else ""))
+    for one in failed.more:
+        console.detail(f"  and {printable(one)}")
     return ExitCode.UNAVAILABLE if failed.not_permitted else ExitCode.FAILED
 
 

@@ -52,8 +52,12 @@ class Judgement:
         if not self.refused:
             return None
         more = len(self.refused) - 1
-        rest = f" (and {more} more)" if more else ""
-        return Failed(f"this would cut the host off: {self.refused[0]}{rest}", f"{self.refused[0].hint}; {ACCEPT}")
+        rest = f" (and {more} more; -v lists them)" if more else ""
+        return Failed(
+            f"this would cut the host off: {self.refused[0]}{rest}",
+            f"{self.refused[0].hint}; {ACCEPT}",
+            more=tuple(map(str, self.refused[1:])),
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:

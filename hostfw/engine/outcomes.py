@@ -43,12 +43,16 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What was asked for could not be done; `in_force` says what is enforced nevertheless."""
+    """What was asked for could not be done; `in_force` says what is enforced nevertheless.
+
+    `more` are further reasons, in sentences, that the message only counts.
+    """
 
     message: str
     hint: str = ""
     in_force: str = UNCHANGED
     not_permitted: bool = False
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,99 @@
+"""The configuration files that the documentation shows do with packets what the text beside them says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hostfw.testing.lab import Lab, laboratory
+from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
+from hostfw.testing.lab_namespace import run
+from hostfw.testing.lab_topology import Link, Node, Route, Topology, assigned
+from tests.kernel.exposed_hosts import Knock, disagreements, listening
+from tests.unit.documentation import Shown, shown
+
+ANYBODY, OFFICE, LISTED = "198.51.100.9", "10.20.0.5", "192.0.2.7"
+ENDPOINT = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: web}}
+spec: {interfaceName: eth0}
+"""
+WEB = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec:
+  selector: role == 'web'
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
+"""
+
+
+@pytest.fixture(name="street")
+def _street(tmp_path: Path) -> Iterator[tuple[Lab, Installation]]:
+    """A host that listens on some ports, and a neighbour with the addresses that the documentation names."""
+    host = Link("eth0", "wire", addresses=assigned("203.0.113.1/24"))
+    outer = Link("eth0", "wire", addresses=assigned("203.0.113.2/24"))
+    topology = Topology(
+        (
+            Node("host", (host,), (Route("default", "203.0.113.2"),)),
+            Node("outer", (outer,)),
+        )
+    )
+    with laboratory(topology) as lab:
+        for address in (ANYBODY, OFFICE, LISTED):
+            run(lab["outer"], ["ip", "address", "add", f"{address}/32", "dev", "lo"])
+        with listening(lab, "host", [("0.0.0.0", port) for port in (22, 25, 80, 443, 9100)]):
+            yield lab, install(lab["host"], tmp_path / "hostfw")
+
+
+def _page(name: str, word: str = "") -> Shown:
+    (found,) = (each for each in shown() if each.page == name and word in each.text)
+    return found
+
+
+def _knocks(expected: dict[tuple[str, int], bool]) -> list[Knock]:
+    return [Knock("eth0", source, "203.0.113.1", port, is_open) for (source, port), is_open in expected.items()]
+
+
+@pytest.mark.parametrize("page", ["README.md", "hostfw-resources.5.scd"])
+def test_the_web_server_is_open_to_all_and_its_metrics_to_one_network(
+    street: tuple[Lab, Installation], page: str
+) -> None:
+    """And everything else is closed, but for ssh."""
+    lab, installation = street
+    (installation.config / "web.yaml").write_text(_page(page).text)
+    hostfwctl(installation, "apply", "--accept-lockout")
+    expected = {
+        (ANYBODY, 80): True,
+        (ANYBODY, 443): True,
+        (ANYBODY, 9100): False,
+        (OFFICE, 9100): True,
+        (OFFICE, 25): False,
+        (ANYBODY, 22): True,
+    }
+
+    assert disagreements(lab, _knocks(expected)) == []
+
+
+def test_the_list_of_the_feed_is_denied_and_others_meet_the_other_policies(street: tuple[Lab, Installation]) -> None:
+    """What is not on the list goes on to the tier `default`."""
+    lab, installation = street
+    (installation.config / "feeds").mkdir(mode=0o755)
+    (installation.config / "feeds/drop.txt").write_text(f"# a list\n{LISTED}\n")
+    (installation.config / "drop.yaml").write_text(_page("feeds.md").text)
+    (installation.config / "web.yaml").write_text(f"{ENDPOINT}---\n{WEB}")
+    hostfwctl(installation, "apply", "--accept-lockout")
+    expected = {(ANYBODY, 80): True, (LISTED, 80): False, (ANYBODY, 25): False}
+
+    assert disagreements(lab, _knocks(expected)) == []
+
+
+def test_the_bastion_of_the_settings_is_the_only_way_to_ssh(street: tuple[Lab, Installation]) -> None:
+    """Under the name that the policies have for the host."""
+    lab, installation = street
+    (installation.config / "hostfw.yaml").write_text(_page("hostfw.yaml.5.scd", "failsafe").text)
+    (installation.config / "web.yaml").write_text(ENDPOINT.replace("{interfaceName", "{node: web-1, interfaceName"))
+    hostfwctl(installation, "apply", "--accept-lockout")
+
+    assert disagreements(lab, _knocks({(OFFICE, 22): True, (ANYBODY, 22): False, (OFFICE, 80): False})) == []
