@@ -140,7 +140,8 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
             yield _line("Node", record.node)
         yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
         counts = dict(record.counts)
-        yield _line("Governs", extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces"))))
+        governs = extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces")))
+        yield _line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):

@@ -19,6 +19,7 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.services import PublishedPort
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
+from hostfw.policy.exposure import target_on
 from hostfw.policy.exposure_text import target_text
 
 
@@ -94,7 +95,11 @@ def _received(question: Question, host: Planned, source: Address, destination: A
     where = f"to {target_text(found)} by the table {found.table}"
     if not found.certain:
         return Way((packet,), (*notes, f"not translated {where}, which may happen"))
-    target, port = found.target or destination.value, found.target_port or packet.destination_port
+    interface = host.facts.interface(into.name or "")
+    target = found.target if interface is None else target_on(found, interface)
+    if target is None:
+        return Way((packet,), tuple(notes))
+    port = found.target_port or packet.destination_port
     out = None if found.local else found.out_interface
     original = Original(packet.destination, packet.destination_port)
     translated = replace(packet, destination=target, destination_port=port, out_interface=out, original=original)

@@ -36,9 +36,9 @@ class PublishedPort:
     """A port that a rule of another program's table translates to another destination (DNAT or redirect).
 
     `address` None is any address of this host. `interfaces` are the only ones that it holds on, where there are any,
-    and `not_interfaces` those that it does not hold on. `target` is the new destination, of this host where `local`;
-    `out_interface` is where the route to it leads otherwise. `certain` is False where the rule has conditions beside
-    these, so that it may translate a packet or may not.
+    and `not_interfaces` those that it does not hold on. `target` is the new destination, of this host where `local`,
+    and 0 for the first address of the interface; `out_interface` is where the route to it leads otherwise. `certain` is
+    False where the rule has conditions beside these, so that it may translate a packet or may not.
     """
 
     family: Family

@@ -149,7 +149,7 @@ def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject,
                 if not any(_translates(port, door) for port in services.published):
                     yield service, door
         for published in services.published:
-            yield from ((published, door) for door in _of_published(published, interface.name, addresses))
+            yield from ((published, door) for door in _of_published(published, interface, addresses))
 
 
 def _arrives(address: Cidr, interface: Interface) -> bool:
@@ -170,16 +170,26 @@ def _of_service(service: Service, interface: str, addresses: Iterable[Cidr]) -> 
                 yield Door(family, service.protocol, address, service.port, interface)
 
 
-def _of_published(published: PublishedPort, interface: str, addresses: Iterable[Cidr]) -> Iterator[Door]:
+def _of_published(published: PublishedPort, interface: Interface, addresses: Iterable[Cidr]) -> Iterator[Door]:
     """The doors of one port; a translation of every port is no service of its own."""
-    if interface == published.out_interface or not published.port or not (published.local or published.out_interface):
+    name = interface.name
+    if name == published.out_interface or not published.port or not (published.local or published.out_interface):
         return
-    if published.holds_on(interface):
+    target = target_on(published, interface)
+    if target is not None and published.holds_on(name):
         out = None if published.local else published.out_interface
+        to = (target, published.target_port)
         for family, address, _ in addresses:
             if family is published.family and published.address in (None, address):
-                target = (published.target or address, published.target_port)
-                yield Door(family, published.protocol, *target, interface, out, (address, published.port))
+                yield Door(family, published.protocol, *to, name, out, (address, published.port))
+
+
+def target_on(published: PublishedPort, interface: Interface) -> int | None:
+    """The address that packets get which come in on an interface: a redirect gives them the interface's first one."""
+    if published.target:
+        return published.target
+    own = [cidr.address for cidr in interface.addresses if cidr.family is published.family]
+    return own[0] if own else None
 
 
 def _translates(port: PublishedPort, door: Door) -> bool:

@@ -38,6 +38,8 @@ def subject_text(subject: Subject) -> str:
 
 def target_text(port: PublishedPort) -> str:
     """The address and port that a published port stands for."""
+    if not port.target:
+        return f"port {port.target_port} of this host"
     address = address_text(port.family, port.target)
     return f"[{address}]:{port.target_port}" if port.family is Family.V6 else f"{address}:{port.target_port}"
 

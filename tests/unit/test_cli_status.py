@@ -11,6 +11,7 @@ import yaml
 from hostfw.cli.status import age
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.tables import KernelTables
+from hostfw.testing.fake_kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 NO_SERVICE = "Service:       not running: nothing follows interfaces, logs or repairs\n"
@@ -161,3 +162,14 @@ def test_an_age_is_said_in_its_largest_unit(seconds: int, expected: str) -> None
     moment = datetime(2030, 1, 1, tzinfo=UTC)
 
     assert age(moment, moment + timedelta(seconds=seconds)) == expected
+
+
+def test_what_is_out_of_force_governs_nothing(host: Machine) -> None:
+    """A record of what was in force is no claim that it still is."""
+    host.hostfwctl("apply", "-q")
+    host.kernel = FakeKernel()
+
+    lines = host.hostfwctl("status").out.splitlines()
+
+    assert lines[0].split() == ["State:", "nothing", "in", "force"]
+    assert "Governs:       nothing: 1 policy, 1 endpoint on 1 interface are out of force" in lines

@@ -133,6 +133,22 @@ def test_a_published_port_is_what_the_forward_path_lets_through(host: Machine) -
     assert host.hostfwctl("apply").err.splitlines()[0] == closed
 
 
+def test_a_redirect_leads_to_the_first_address_of_the_interface(host: Machine) -> None:
+    """Whatever address the packet was sent to, so that a rule for that address alone decides."""
+    redirect = PublishedPort(Family.V4, TCP.number, 8080, 0, 80, "ip nat", local=True)
+    host.services = HostServices(published=(redirect,))
+    other = "destination: {nets: [198.51.100.1/32], ports: [80]}"
+    host.write(web=POLICY.replace("destination: {ports: [80]}", other))
+    host.hostfwctl("apply", "-q")
+    assert "tcp/8080 -> port 80 of this host (table ip nat)   any address   eth0         nobody" in (
+        host.hostfwctl("exposure").out
+    )
+
+    host.write(web=POLICY.replace("destination: {ports: [80]}", other.replace("198.51.100.1", "192.0.2.1")))
+    opened = "opens tcp/8080 -> port 80 of this host (table ip nat) on eth0 to 0.0.0.0/0 (web, etc/web.yaml:7)"
+    assert host.hostfwctl("apply").err.splitlines()[0] == opened
+
+
 # ------------------------------------------------------------------------------------------------ sets of sources
 
 

@@ -327,8 +327,9 @@ def test_a_refusal_says_what_why_and_how_to_go_on() -> None:
     assert refusal.message == (
         "this would cut the host off: another ssh connection like yours from 203.0.113.9 to port 22 on eth0 would be "
         "lost: no ingress rule in tier default allows it, whose end denies it for HostEndpoint web (policy.yaml:3) "
-        "(and 1 more)"
+        "(and 1 more; -v lists them)"
     )
+    assert refusal.more == tuple(map(str, judgement.refused[1:]))
     assert refusal.hint == (
         "allow tcp port 22 in an ingress rule, or in failsafe.inbound of hostfw.yaml; "
         "--accept-lockout says that the loss is meant"
