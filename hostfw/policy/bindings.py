@@ -176,7 +176,8 @@ def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], host: HostInde
                 endpoint,
                 f"{who} cannot govern the interface {claim.interface!r}: nftables cannot match its name",
                 expected='a name of printable ASCII without " and \\ and without * at its end',
-                hint="rename the interface; until then it is treated as one that no HostEndpoint names",
+                hint="rename the interface; until then it has the policy of the HostEndpoint *, or without one what "
+                "unmanagedInterfaces says, which leaves egress open unless it denies it",
             )
     if not host.names:
         return

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from select import select
 from time import monotonic, sleep
 
@@ -184,3 +185,42 @@ def test_a_link_that_leaves_the_namespace_is_gone(events: LinkEvents) -> None:
         found = heard(events).interfaces
 
     assert "right" in found
+
+
+@pytest.fixture
+def by_id_alone(place: Namespace) -> Iterator[LinkEvents]:
+    """A listener where the kernel tells of next hop objects by themselves, and the default route goes by a group."""
+    Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
+    ip(
+        "route del default",
+        "nexthop add id 5 via 192.0.2.2 dev left",
+        "nexthop add id 6 dev right",
+        "nexthop add id 7 group 5",
+        "route add default nhid 7",
+    )
+    with LinkEvents() as listener:
+        heard(listener)
+        assert place.name == "links"
+        yield listener
+
+
+@pytest.mark.parametrize(
+    "command", ["nexthop replace id 7 group 5/6", "nexthop replace id 5 dev right", "nexthop del id 7"]
+)
+def test_a_default_route_that_follows_its_next_hop_object_is_heard(by_id_alone: LinkEvents, command: str) -> None:
+    """The route itself stays what it was, so that nobody tells of it."""
+    ip(command)
+
+    assert heard(by_id_alone).routes
+
+
+@pytest.mark.parametrize("lifetime", ["valid_lft 600 preferred_lft 600", "valid_lft forever preferred_lft forever"])
+def test_an_address_that_begins_to_end_or_no_longer_does_is_heard(events: LinkEvents, lifetime: str) -> None:
+    """It says who set the address; a lifetime that merely grows says nothing."""
+    start = "valid_lft forever preferred_lft forever" if "600" in lifetime else "valid_lft 900 preferred_lft 900"
+    ip(f"addr change 192.0.2.1/24 dev left {start}")
+    heard(events)
+
+    ip(f"addr change 192.0.2.1/24 dev left {lifetime}")
+
+    assert heard(events).interfaces == {"left"}

@@ -7,7 +7,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from hostfw.model.values import FAMILIES, UDP
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation
 from hostfw.testing.lab_namespace import Namespace, run
+from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
@@ -90,3 +94,48 @@ def test_zsh_runs_nothing(odd_host: Namespace, hostfwctl: Hostfwctl, tmp_path: P
     path = script(hostfwctl, tmp_path, "zsh")
 
     assert set(completed(odd_host, tmp_path / "in", "zsh", "-f", "-c", _ZSH, "zsh", path)) >= {"eth0", "lo", *ODD}
+
+
+_GROUP = """\
+apiVersion: hostfw.io/v1
+kind: InterfaceGroup
+metadata: {name: guests}
+spec: {match: [{kind: veth}]}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: guests, labels: {role: guests}}
+spec: {node: host, interfaceGroup: guests}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: open}
+spec: {selector: role == 'guests', types: [Ingress, Egress], ingress: [{action: Allow}], egress: [{action: Allow}]}
+"""
+_IN = tuple(Flow("peer", "host", UDP, 9999, family) for family in FAMILIES)
+_OUT = tuple(Flow("host", "peer", UDP, 9999, family) for family in FAMILIES)
+
+
+@pytest.mark.parametrize("name", ["*", "e*", "eth*", 'a"b', "a\\b", "e\x7f"])
+@pytest.mark.parametrize(
+    ("settings", "outward"), [("{}", Verdict.ALLOWED), ("unmanagedInterfaces: {egress: deny}", Verdict.DROPPED)]
+)
+def test_an_interface_that_nft_cannot_match_is_as_unmanaged_ones_are(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, name: str, settings: str, outward: Verdict
+) -> None:
+    """Whatever its group allows; and no other interface gets that policy by a name such as `*`."""
+    run(lab["host"], ["ip", "link", "set", "eth0", "down"])
+    run(lab["host"], ["ip", "link", "set", "eth0", "name", name])
+    run(lab["host"], ["ip", "link", "set", name, "up"])
+    run(lab["host"], ["ip", "-6", "address", "replace", "2001:db8::1/64", "dev", name, "nodad"])
+    (installation.config / "hostfw.yaml").write_text(settings)
+    (installation.config / "policy.yaml").write_text(_GROUP)
+
+    said = hostfwctl("apply").stderr
+
+    assert "nftables cannot match its name" in said
+    assert {outcome.verdict for outcome in probe(lab, _IN, DENY_PATIENCE_S)} == {Verdict.DROPPED}
+    patience_s = ALLOW_PATIENCE_S if outward is Verdict.ALLOWED else DENY_PATIENCE_S
+    assert {outcome.verdict for outcome in probe(lab, _OUT, patience_s)} == {outward}
+    run(lab["host"], ["ip", "link", "add", "eth9", "type", "bridge"])
+    assert "guests" not in next(line for line in hostfwctl("interfaces").stdout.splitlines() if line.startswith("eth9"))
