@@ -44,7 +44,7 @@ class Lock(Protocol):
 
 
 def _observe(node: str | None) -> HostFacts:
-    # pyroute2 takes 100 ms to import, which `compile --facts` and `diff` of nothing need not pay.
+    # What reads the host is imported by those who do: `compile --facts` and `diff` of nothing need none of it.
     from hostfw.host.links import observe
 
     return observe(node)
