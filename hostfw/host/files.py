@@ -174,8 +174,12 @@ def _temporary(path: Path, mode: int) -> tuple[Path, int]:
 
 
 def _is_held(path: Path, descriptor: int) -> bool:
-    """Take the lock of a file or folder that was just made; False if it was removed before."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    """Take the lock of a file or folder that was just made; False if it was removed before.
+
+    A file system without locks, as some on a network, has no sweep either: that needs the lock as well.
+    """
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     if path.exists():
         return True
     os.close(descriptor)

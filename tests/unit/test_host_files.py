@@ -1,5 +1,6 @@
 """Reading configuration and writing state files."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -537,3 +538,20 @@ def test_what_the_kernel_makes_up_is_not_opened(path: str) -> None:
 
     assert configuration.resources == ()
     assert [problem.message for problem in problems] == ["is made up by the kernel, and not a file on a disk"]
+
+
+def test_a_file_system_without_locks_is_written_to_and_never_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some on a network: what cannot be told apart stays."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("hostfw.host.files.fcntl.flock", refuse)
+    put(tmp_path / ".b.12345678.tmp", "half")
+    write_atomically(tmp_path / "a", b"whole")
+    remove_leftovers(tmp_path)
+
+    assert contents(tmp_path) == [".b.12345678.tmp", "a"]
+    assert (tmp_path / "a").read_text() == "whole"
