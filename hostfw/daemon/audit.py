@@ -30,7 +30,7 @@ SETTLE_S = 0.3
 """How long a record of the generation before may be under way: in the kernel's batch, then in our socket."""
 CHANGE_S = 30.0
 """How long the switch to a generation takes at most, once it was announced."""
-RETRY_S = 10.0
+RETRY_S = 4.0
 """How often a group that could not be read is tried again."""
 
 

@@ -1,0 +1,180 @@
+"""The daemon among failures: everything that it asks of the outside may fail, late or at once, at random.
+
+`python3 -m hostfw.testing.chaos RATE_FILE SEED ARGUMENTS...` runs the daemon with each function and method of each
+module of hostfw.host replaced by one that fails now and then, and with system calls on files that run out of space.
+The first four bytes of the file say how often, in millionths; whoever runs the daemon writes them.
+"""
+
+import errno
+import importlib
+import inspect
+import mmap
+import os
+import pkgutil
+import random
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import hostfw.host
+from hostfw.host.errors import HostError
+from hostfw.host.netlink import NetlinkError
+
+RATE = struct.Struct("=I")
+_PURE = frozenset({"clock", "debounce", "errors", "netlink", "nf_tables", "nftables_worker"})
+"""Modules that ask nothing of anybody, apart from the netlink sockets, which have failures of their own here."""
+_LONGEST_DELAY_S = 0.3
+_ERRNOS = (errno.ENOSPC, errno.EIO, errno.EINTR)
+_CALLS = ("open", "write", "pwrite", "fsync", "rename", "replace", "unlink", "link")
+"""Of os: what writing a file takes."""
+
+
+class Chaos:
+    """Decides which call fails, and how."""
+
+    def __init__(self, rate_file: Path, seed: int) -> None:
+        with rate_file.open("r+b") as file:
+            self._rate = mmap.mmap(file.fileno(), RATE.size)
+        self._random = random.Random(seed)  # noqa: S311  no secret
+        self.failures = 0
+
+    def is_due(self) -> bool:
+        """Whether the next call is to fail."""
+        millionths: int = RATE.unpack_from(self._rate)[0]
+        return millionths > 0 and self._random.randrange(1_000_000) < millionths
+
+    def before(self, name: str) -> None:
+        """Fail in place of a call, or let it wait."""
+        self.failures += 1
+        what = f"injected into {name}"
+        match self._random.randrange(6):
+            case 0 | 1:
+                time.sleep(self._random.random() * _LONGEST_DELAY_S)
+            case 2:
+                raise HostError(what)
+            case 3:
+                raise NetlinkError(errno.ENOBUFS, what)
+            case 4:
+                number = self._random.choice(_ERRNOS)
+                raise OSError(number, f"{os.strerror(number)} {what}")
+            case _:
+                raise RuntimeError(what)
+
+    def wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, which fails now and then."""
+
+        @wraps(function)
+        def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401  what the function gives
+            if self.is_due():
+                self.before(name)
+            return function(*arguments, **named)
+
+        return call
+
+    def system_call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A system call on files, which fails now and then as those do."""
+
+        @wraps(function)
+        def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401  what the function gives
+            if self.is_due():
+                self.failures += 1
+                number = self._random.choice(_ERRNOS)
+                raise OSError(number, os.strerror(number), name)
+            return function(*arguments, **named)
+
+        return call
+
+    def socket_method(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A method of a netlink socket, which fails now and then as the kernel has it."""
+
+        @wraps(function)
+        def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401  what the method gives
+            if self.is_due():
+                self.failures += 1
+                number = self._random.choice((errno.ENOBUFS, errno.EINTR, errno.ENOMEM, errno.ETIMEDOUT))
+                raise NetlinkError(number, "injected into a netlink socket")
+            return function(*arguments, **named)
+
+        return call
+
+
+class _Os(ModuleType):
+    """The module os, some of whose calls fail now and then."""
+
+    def __init__(self, chaos: Chaos) -> None:
+        super().__init__("os")
+        for name in _CALLS:
+            setattr(self, name, chaos.system_call(name, getattr(os, name)))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever os has
+        return getattr(os, name)
+
+
+def install(chaos: Chaos) -> int:
+    """Put failures into every module of hostfw.host, before anything else is imported; gives their number."""
+    places = 0
+    failing_os = _Os(chaos)
+    for found in pkgutil.iter_modules(hostfw.host.__path__):
+        module = importlib.import_module(f"hostfw.host.{found.name}")
+        if getattr(module, "os", None) is os and found.name not in _PURE:
+            vars(module)["os"] = failing_os
+            places += 1
+        if found.name in _PURE:
+            continue
+        for owner, name, function in list(_functions(module)):
+            setattr(owner, name, chaos.wrapped(f"{found.name}.{name}", function))
+            places += 1
+    netlink = importlib.import_module("hostfw.host.netlink")
+    for name in ("dump", "ask", "ask_each", "transact"):
+        if isinstance(method := vars(netlink.NetlinkSocket).get(name), FunctionType):
+            setattr(netlink.NetlinkSocket, name, chaos.socket_method(method))
+            places += 1
+    _spread(importlib.import_module)
+    return places
+
+
+def _functions(module: ModuleType) -> Iterator[tuple[Any, str, FunctionType]]:
+    """The public functions of a module, and the public methods of its classes, that are its own."""
+    for name, item in vars(module).items():
+        if getattr(item, "__module__", None) != module.__name__ or name.startswith("_"):
+            continue
+        if isinstance(item, FunctionType) and not inspect.isgeneratorfunction(item):
+            yield module, name, item
+        elif inspect.isclass(item) and not issubclass(item, Exception):
+            for method, function in vars(item).items():
+                public = isinstance(function, FunctionType) and not method.startswith("_") and method != "close"
+                if public and not inspect.isgeneratorfunction(function):
+                    yield item, method, function
+
+
+def _spread(load: Callable[[str], ModuleType]) -> None:
+    """Let the modules of hostfw.host that have a function of another by its name have the one that fails."""
+    modules = [load(f"hostfw.host.{found.name}") for found in pkgutil.iter_modules(hostfw.host.__path__)]
+    failing = {
+        id(function.__wrapped__): function
+        for module in modules
+        for function in vars(module).values()
+        if isinstance(function, FunctionType) and hasattr(function, "__wrapped__")
+    }
+    for module in modules:
+        for name, item in list(vars(module).items()):
+            if id(item) in failing:
+                setattr(module, name, failing[id(item)])
+
+
+def main() -> int:
+    """Run the daemon."""
+    rate_file, seed, *arguments = sys.argv[1:]
+    install(Chaos(Path(rate_file), int(seed)))
+    daemon = importlib.import_module("hostfw.daemon.main")
+    status: int = daemon.main(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
