@@ -3,6 +3,7 @@
 from dataclasses import replace
 from time import monotonic
 
+from hostfw.cli.added_files import edit, left_out, written
 from hostfw.cli.configuration import read_named, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document, document, json_text, problem_item
@@ -15,10 +16,11 @@ from hostfw.control.client import ask
 from hostfw.control.requests import Apply, Files, InForceNow, Reply
 from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Failed
-from hostfw.host.files import read_configuration
+from hostfw.host.files import WriteError, read_configuration
 from hostfw.host.pending import Pending
 from hostfw.host.told_warnings import remember_told, untold
 from hostfw.model.evidence import Evidence
+from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration
 from hostfw.model.words import counted
 
@@ -32,9 +34,12 @@ def run(options: Options, console: Console) -> ExitCode:
             doing("reading the configuration")
             files = Files(*read_named(options))
         doing("putting it into force")
-        engine = open_engine(options)
-        request = _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0)
-        reply = ask(engine, replace(request, services=services_seen(options)))
+        if files is None or options.replace:
+            reply = _ask(options, files, console)
+        elif options.add:
+            reply, files = _add(options, files, console)
+        else:
+            reply = left_out(options, files.configuration) or _ask(options, files, console)
     took_ms = round((monotonic() - started_s) * 1000)
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
@@ -60,12 +65,44 @@ def run(options: Options, console: Console) -> ExitCode:
             raise AssertionError(f"{type(reply).__name__} does not answer an apply")
 
 
+def _ask(options: Options, files: Files | None, console: Console) -> Reply:
+    engine = open_engine(options)
+    request = _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0)
+    return ask(engine, replace(request, services=services_seen(options)))
+
+
+def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files | None]:
+    """Write files into the configuration directory and apply all of it; what is refused is taken out again."""
+    if errors(files.problems):
+        return Refused(files.problems), files
+    added = edit(options, files.configuration)
+    if isinstance(added, Failed | Refused):
+        own = read_configuration(options.config_dir)[0].resources
+        return added, replace(
+            files, configuration=replace(files.configuration, resources=(*own, *files.configuration.resources))
+        )
+    if not added.inspected.is_valid:
+        return Refused(added.inspected.problems), Files(added.inspected.configuration)
+    try:
+        with written(added.changed) as undo:
+            reply = _ask(options, None, console)
+            if isinstance(reply, Refused | Failed):
+                undo.all()
+    except WriteError as error:
+        return Failed(str(error), "nothing was written"), files
+    if not isinstance(reply, Refused | Failed):
+        for source in added.changed:
+            console.say(f"{source.path} was written")
+    return reply, None
+
+
 def _request(options: Options, files: Files | None, evidence: Evidence, *, verbose: bool) -> Apply:
     return Apply(
         files,
         options.confirm_within_s,
         accept_shrink=options.accept_shrink,
         accept_lockout=options.accept_lockout,
+        accept_loss=options.accept_loss,
         evidence=evidence,
         verbose=verbose,
     )

@@ -26,6 +26,9 @@ class ExitCode(IntEnum):
 DIFFERS = ExitCode.FAILED
 """What `diff` ends with, as diff(1) does, when there is a difference."""
 
+TROUBLE = ExitCode.USAGE
+"""What `diff` ends with, as diff(1) does, when it cannot tell whether there is a difference."""
+
 NO_MATCH = ExitCode.DENIED
 """What `selector` ends with when the labels are not selected."""
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import unified_diff
 from enum import StrEnum
 
+from hostfw.cli.added_files import would_leave
 from hostfw.cli.configuration import read, refuse, warn
-from hostfw.cli.console import DIFFERS, Console, ExitCode, Style, painted
+from hostfw.cli.console import DIFFERS, TROUBLE, Console, ExitCode, Style, painted
 from hostfw.cli.documents import yaml_text
 from hostfw.cli.engine import complain_of, load_accepted_of, observe, open_engine
 from hostfw.cli.exposure_change import changes_between, plan_now
@@ -20,6 +21,7 @@ from hostfw.host.errors import HostError
 from hostfw.model.resources import Feed, Resource, Resources
 from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
+from hostfw.model.words import counted
 from hostfw.policy.encode import manifest
 from hostfw.policy.feeds import content_line
 from hostfw.policy.resolve import resolve
@@ -70,12 +72,12 @@ def run(options: Options, console: Console) -> ExitCode:
             case Refused():
                 return refuse(generation.problems, inspected.configuration, console)
             case Failed():
-                return complain_of(generation, console)
+                return _trouble(generation, console)
             case Generation():
                 warn(generation.warnings, inspected.configuration, console)
         change = engine.change(generation)
         if isinstance(change, Failed):
-            return complain_of(change, console)
+            return _trouble(change, console)
         script = str(change)
         console.out.write(script)
     drift = open_engine(options).drift()
@@ -87,10 +89,22 @@ def run(options: Options, console: Console) -> ExitCode:
         console.say(f"changed by another program: {drift[0]}{more}; `hostfwctl reload` puts it right")
     if found or script:
         console.say(_tally(found))
+    leaving = would_leave(options, inspected.configuration)
+    if leaving:
+        console.warn(
+            f"`apply` of these files alone is refused, as {counted(len(leaving), 'resource')} would go out of force; "
+            "--add adds the files, --replace lets them be all there is"
+        )
     if found or script or drift:
         return DIFFERS
     console.say("no difference")
     return ExitCode.DONE
+
+
+def _trouble(reason: Failed, console: Console) -> ExitCode:
+    """Say why there is no answer: 1 is the answer that there are differences."""
+    status = complain_of(reason, console)
+    return TROUBLE if status is ExitCode.FAILED else status
 
 
 def _exposure(candidate: Inspected, options: Options) -> tuple[ExposureChange, ...]:

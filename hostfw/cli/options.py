@@ -40,6 +40,9 @@ class Options(NamedTuple):
     if_pending: str | None = None
     accept_shrink: bool = False
     accept_lockout: bool = False
+    accept_loss: bool = False
+    add: bool = False
+    replace: bool = False
     source: str = ""
     destination: str = ""
     in_interface: str | None = None

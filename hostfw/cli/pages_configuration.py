@@ -61,7 +61,8 @@ hostfwctl diff
 hostfwctl diff -f staging/ --nft""",
         """\
 0  no difference
-1  there are differences, or the comparison failed
+1  there are differences
+2  the comparison failed, or the command line is wrong
 3  the configuration is invalid
 4  not permitted""",
     ),

@@ -28,6 +28,14 @@ packets in so far, is a warning.
 A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
 content, and a warning says so; --accept-shrink says that the loss is meant.
 
+A configuration without any policy or HostEndpoint of this host, where there were some,
+or without more than half of them, is refused: --accept-loss applies it.
+
+Files of -f that lack resources which are in force are refused as well. --add copies the
+files into the configuration directory, where a resource takes the place of the one of
+its kind and name, and applies all that is there; what is refused is taken out again.
+--replace lets the files be all there is. A directory of -f is all there is by itself.
+
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
 applied, unchanged, refused (with problems) or failed (with message and hint),
 confirmBy until when it must be confirmed, and saved whether it outlives a reboot.""",

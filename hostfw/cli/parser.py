@@ -28,7 +28,7 @@ stand before or after the verb.
 exit status:
   0    done; for diff: no difference
   1    failed; for diff: there are differences
-  2    the command line is wrong
+  2    the command line is wrong; for diff: failed
   3    the configuration is invalid
   4    nothing in force, or not permitted
   5    applied, then taken back

@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
-from hostfw.cli.console import Console, ExitCode, takes_colour
+from hostfw.cli.console import TROUBLE, Console, ExitCode, takes_colour
 from hostfw.cli.options import Options
 from hostfw.cli.parser import UsageError, parse
 from hostfw.host.errors import HostError
@@ -70,14 +70,19 @@ def run_verb(options: Options, console: Console) -> int:
         if package is None:
             raise
         console.complain(f"the Python module {error.name} is missing", f"apt install {package}")
-        return ExitCode.FAILED
+        return _failure(options)
     except (HostError, OSError) as error:
         permitted = not _is_about_permission(error)
         message = error.message if isinstance(error, HostError) else str(error.strerror or error)
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
         hint = error.hint if isinstance(error, HostError) else ""
         console.complain(f"{where}{message}", hint or ("" if permitted else "run it as root"))
-        return ExitCode.FAILED if permitted else ExitCode.UNAVAILABLE
+        return _failure(options) if permitted else ExitCode.UNAVAILABLE
+
+
+def _failure(options: Options) -> ExitCode:
+    """Give the exit status of a verb that failed; `diff` has another meaning for 1."""
+    return TROUBLE if options.verb == "diff" else ExitCode.FAILED
 
 
 def _is_about_permission(error: BaseException | None) -> bool:

@@ -50,6 +50,12 @@ def apply(parser: ArgumentParser) -> None:
         action="store_true",
         help="believe Feeds whose files lost more than their maxShrink of what was accepted",
     )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--add", action="store_true", help="copy the files of -f into the configuration directory, and apply all of it"
+    )
+    how.add_argument("--replace", action="store_true", help="let the files of -f be all there is")
+    _add_accept_loss(parser)
     _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
@@ -84,6 +90,7 @@ def history(parser: ArgumentParser) -> None:
 
 def reload(parser: ArgumentParser) -> None:
     """The arguments of `reload`."""
+    _add_accept_loss(parser)
     _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
@@ -246,6 +253,14 @@ def doctor(parser: ArgumentParser) -> None:
 def version(parser: ArgumentParser) -> None:
     """The arguments of `version`."""
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _add_accept_loss(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="apply a configuration that lost most of its policies or HostEndpoints",
+    )
 
 
 def _add_accept_lockout(parser: ArgumentParser) -> None:

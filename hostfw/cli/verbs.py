@@ -38,7 +38,7 @@ VERBS = (
     Verb(
         "apply",
         "put a configuration into force",
-        "[-f PATH...] [--confirm-within TIME] [OPTION...]",
+        "[--add | --replace] [-f PATH...] [OPTION...]",
         takes.apply,
     ),
     Verb(

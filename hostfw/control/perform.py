@@ -31,6 +31,7 @@ def perform(engine: Engine, request: Request) -> Reply:
                 inspected,
                 request.confirm_within_s,
                 accept_shrink=request.accept_shrink,
+                accept_loss=request.accept_loss,
                 lockout=_lockout(request, inspected.settings),
                 exposure=None if services is None else ExposureQuestion(services, memory.decoding),
             )

@@ -43,6 +43,7 @@ class Apply:
     evidence: Evidence | None = None
     services: HostServices | None = None
     verbose: bool = False
+    accept_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.inspection import Inspected
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout import Judgement
+from hostfw.engine.loss_guard import refusal
 from hostfw.engine.outcomes import Applied, Failed, TakenBack, failed
 from hostfw.engine.rollback import TRIED_AGAIN, end, settle
 from hostfw.engine.trial import left_s, try_out, waits
@@ -27,8 +28,13 @@ def apply(
     confirm_within_s: float | None,
     lockout: LockoutQuestion | None,
     question: ExposureQuestion | None = None,
+    *,
+    accept_loss: bool = False,
 ) -> Applied | Refused | Failed:
-    """Put the generation of a configuration into force, whatever had to be taken back first."""
+    """Put the generation of a configuration into force, whatever had to be taken back first.
+
+    One that lost most of what is accepted is refused, unless `accept_loss`.
+    """
     directories, host = writer.directories, writer.host
     settled = settle(writer)
     pending, problems = load_pending(directories.state)
@@ -48,9 +54,12 @@ def apply(
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
-        judgement = judgement_of(writer, built, lockout)
-        changes = () if judgement.refused else exposure_of(writer, built, last, question)
-        applied: Applied | Failed = judgement.refusal or _enforce(writer, built, confirm_within_s)
+        lost = None if accept_loss else refusal(writer, built)
+        if lost is None:
+            judgement = judgement_of(writer, built, lockout)
+        refused = lost or judgement.refusal
+        changes = () if refused else exposure_of(writer, built, last, question)
+        applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s)
     except HostError as error:
         applied = failed(error)
     if isinstance(applied, Failed):

@@ -101,13 +101,15 @@ class Engine:
         confirm_within_s: float | None = None,
         *,
         accept_shrink: bool = False,
+        accept_loss: bool = False,
         lockout: LockoutQuestion | None = None,
         exposure: ExposureQuestion | None = None,
     ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
 
         It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
-        more than they may keep their accepted content, unless `accept_shrink`. With `lockout` a generation that would
+        more than they may keep their accepted content, unless `accept_shrink`. A configuration that lost most of its
+        policies or endpoints is a failure, unless `accept_loss`. With `lockout` a generation that would
         cut off what the host lives by is a failure. With `exposure` the answer says what it closes and opens.
         """
         if not inspected.is_valid:
@@ -116,7 +118,8 @@ class Engine:
         built = self.memory.building.generation if self.memory else None
         known = built is not None and built.inspected is candidate
         return self._write(
-            lambda writer: apply(writer, candidate, confirm_within_s, lockout, exposure), likely=not known
+            lambda writer: apply(writer, candidate, confirm_within_s, lockout, exposure, accept_loss=accept_loss),
+            likely=not known,
         )
 
     def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:

@@ -5,7 +5,7 @@ value or a document takes up. A staged policy of the name of an enforced one tak
 deletion goes together with it. What comes out is read again, and must say that and nothing else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -13,7 +13,8 @@ import yaml
 from hostfw.model.positions import Position
 from hostfw.model.resources import StagedAction
 from hostfw.model.sources import Source
-from hostfw.policy.yaml_spans import Document, Spot, spots
+from hostfw.policy.yaml_manifests import Manifest, manifests_of, text_of
+from hostfw.policy.yaml_spans import Spot
 
 ENFORCED = "GlobalNetworkPolicy"
 STAGED = f"Staged{ENFORCED}"
@@ -29,44 +30,17 @@ class NotPromoted:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Manifest:
-    """A resource in its file: its own mapping, its document, and of one in a list the kind that the list is of."""
-
-    source: Source
-    body: Spot
-    documents: list[Document]
-    number: int
-    list_of: str | None = None
-
-    @property
-    def position(self) -> Position:
-        """Where it begins."""
-        return Position(self.source.path, self.body.line + 1, self.body.column + 1)
-
-    @property
-    def kind(self) -> str:
-        """What it is."""
-        return _text(self.body, "kind") or self.list_of or ""
-
-    @property
-    def name(self) -> str:
-        """The name that it has."""
-        metadata = self.body.value("metadata")
-        return _text(metadata, "name") if metadata is not None else ""
-
-
 def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPromoted:
     """The sources that change, as they read then, so that the staged policy of that name is enforced.
 
     The sources are those of a valid configuration in which there is one.
     """
-    manifests = [manifest for source in sources for manifest in _manifests(source)]
+    manifests = [manifest for source in sources for manifest in manifests_of(source)]
     found = [manifest for manifest in manifests if manifest.name == name]
     staged = next(manifest for manifest in found if manifest.kind == STAGED)
     enforced = next((manifest for manifest in found if manifest.kind == ENFORCED), None)
     spec = staged.body.value("spec")
-    action = (_text(spec, _ACTION) if spec is not None else "") or StagedAction.SET
+    action = (text_of(spec, _ACTION) if spec is not None else "") or StagedAction.SET
     if action == StagedAction.IGNORE:
         return NotPromoted(staged.position, f'"{name}" has stagedAction: Ignore, which proposes nothing')
     gone = [m for m in (enforced, staged if action == StagedAction.DELETE else None) if m is not None]
@@ -98,7 +72,7 @@ def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPr
 def _says(sources: Sequence[Source], wanted: Sequence[tuple[str, str]]) -> bool:
     """Whether files hold these resources and no others, and nothing of the staged one is left in the enforced one."""
     try:
-        found = [manifest for source in sources for manifest in _manifests(source)]
+        found = [manifest for source in sources for manifest in manifests_of(source)]
     except yaml.YAMLError:
         return False
     specs = (manifest.body.value("spec") for manifest in found if manifest.kind == ENFORCED)
@@ -123,7 +97,7 @@ class _Edits:
             changed.append(Source(source.path, text))
         return tuple(changed)
 
-    def enforce(self, staged: _Manifest) -> None:
+    def enforce(self, staged: Manifest) -> None:
         """Name the other kind, and take out `stagedAction`, which that has not."""
         text = staged.source.text
         kind, spec = staged.body.value("kind"), staged.body.value("spec")
@@ -137,7 +111,7 @@ class _Edits:
                 if key.text == _ACTION:
                     self._add(staged.source, *_pair(text, key, value, is_flow=spec.is_flow), "")
 
-    def delete_document(self, manifest: _Manifest) -> None:
+    def delete_document(self, manifest: Manifest) -> None:
         """Take a document out, with the comments around it and one of its separators."""
         text, documents, number = manifest.source.text, manifest.documents, manifest.number
         document = documents[number]
@@ -187,22 +161,3 @@ def _skip(text: str, at: int, blanks: str = " \t\r\n") -> int:
 def _line_end(text: str, at: int) -> int:
     """Where the line after the one of a character begins."""
     return text.find("\n", at) + 1 or len(text)
-
-
-def _manifests(source: Source) -> Iterator[_Manifest]:
-    """The resources of a file, in lists too."""
-    documents = spots(source.text)
-    for number, document in enumerate(documents):
-        items = document.root.value("items")
-        if items is not None and items.text is None and not items.is_mapping:
-            kind = _text(document.root, "kind").removesuffix("List")
-            for item in items.items:
-                if item.is_mapping:
-                    yield _Manifest(source, item, documents, number, kind)
-        elif document.root.is_mapping:
-            yield _Manifest(source, document.root, documents, number)
-
-
-def _text(mapping: Spot, key: str) -> str:
-    found = mapping.value(key)
-    return (found.text or "") if found is not None else ""

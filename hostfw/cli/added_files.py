@@ -1,0 +1,137 @@
+"""`apply -f FILE`: files that are all there is, or that are added to the configuration directory."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from hostfw.cli.engine import load_accepted_of
+from hostfw.cli.options import Options
+from hostfw.engine.generation import Refused
+from hostfw.engine.inspection import Inspected, inspect
+from hostfw.engine.loss_guard import missing, named
+from hostfw.engine.outcomes import Failed
+from hostfw.host.feed_files import read_own_feeds
+from hostfw.host.files import SETTINGS_FILE, STDIN, WriteError, read_configuration, sync_directory, write_atomically
+from hostfw.model.problems import errors, in_order
+from hostfw.model.settings import Settings
+from hostfw.model.sources import Configuration, Source
+from hostfw.model.words import counted
+from hostfw.policy.add import NotAdded, added
+from hostfw.policy.decode import decode
+
+FROM_STDIN = "added.yaml"
+"""The name in the configuration directory of what came from standard input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The configuration directory as it reads with files added, and the files that change."""
+
+    inspected: Inspected
+    changed: tuple[Source, ...]
+
+
+def is_partial(options: Options) -> bool:
+    """Tell if `-f` names files and no directory: a directory is always the whole."""
+    return bool(options.files) and not any(os.path.isdir(path) for path in options.files)  # noqa: PTH112  as read_paths
+
+
+def would_leave(options: Options, candidate: Configuration) -> tuple[str, ...]:
+    """Name what is accepted and what files alone do not have: it would go out of force if they were the whole."""
+    accepted = load_accepted_of(options)
+    if accepted is None or not is_partial(options):
+        return ()
+    before, after = inspect(accepted.configuration), inspect(candidate)
+    settings = before.settings != Settings() and candidate.settings is None
+    return (*(["the settings"] if settings else []), *missing(before.resources, after.resources))
+
+
+def left_out(options: Options, candidate: Configuration) -> Failed | None:
+    """Refuse files that would take out of force what they do not have; None if they do not."""
+    names = would_leave(options, candidate)
+    if not names:
+        return None
+    return Failed(
+        f"{counted(len(names), 'resource')} would go out of force, which the files of -f do not have: {named(names)}",
+        f"--add adds the files to {options.config_dir} and applies all of it; --replace lets the files be all there is",
+    )
+
+
+def edit(options: Options, files: Configuration) -> Edit | Refused | Failed:
+    """Add files to what the configuration directory holds; nothing is written yet."""
+    if not is_partial(options):
+        return Failed("--add takes files, and one of -f is a directory", "a directory is the whole: leave out --add")
+    own, problems = read_configuration(options.config_dir)
+    unread = decode(replace(files, resources=(*own.resources, *files.resources))).problems
+    if errors((*problems, *unread)):
+        return Refused(in_order((*problems, *unread)))
+    if files.settings is not None and own.settings is not None and files.settings.text != own.settings.text:
+        return Failed(f"{own.settings.path} is there already", "change the settings there")
+    sources = list(own.resources)
+    changed: list[Source] = []
+    for file in files.resources:
+        name = FROM_STDIN if file.path == STDIN else Path(file.path).name
+        if not name.endswith((".yaml", ".yml")):
+            return Failed(f"{file.path} cannot be added by its name", "call it *.yaml")
+        new = added(sources, file, str(options.config_dir / name))
+        if isinstance(new, NotAdded):
+            return Failed(f"{new.position}: {new.message}", new.hint)
+        paths = {source.path for source in new}
+        sources = sorted([*(s for s in sources if s.path not in paths), *new], key=lambda s: os.fsencode(s.path))
+        changed = [*(source for source in changed if source.path not in paths), *new]
+    settings = own.settings
+    if settings is None and files.settings is not None:
+        settings = Source(str(options.config_dir / SETTINGS_FILE), files.settings.text)
+        changed.append(settings)
+    whole = replace(own, settings=settings, resources=tuple(sources))
+    return Edit(inspect(whole, problems, partial(read_own_feeds, options.config_dir)), tuple(changed))
+
+
+@contextmanager
+def written(sources: Sequence[Source]) -> Iterator["Undo"]:
+    """Write files that change, each with the mode it has, and give a way to have them as they were.
+
+    Raises WriteError, with nothing changed.
+    """
+    undo = Undo([])
+    try:
+        for source in sources:
+            undo.write(Path(source.path), source.text.encode())
+        yield undo
+    except BaseException:
+        undo.all()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What files held before: None for one that was not there."""
+
+    before: list[tuple[Path, bytes | None, int]]
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file, and keep what it held. Raises WriteError."""
+        try:
+            old, mode = path.read_bytes(), path.stat().st_mode & 0o777
+        except FileNotFoundError:
+            old, mode = None, 0o644
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(path)) from error
+        # The file that a symbolic link leads to is what changes.
+        path = path.resolve()
+        self.before.append((path, old, mode))
+        write_atomically(path, data, mode)
+
+    def all(self) -> None:
+        """Have every file as it was."""
+        while self.before:
+            path, data, mode = self.before.pop()
+            if data is not None:
+                write_atomically(path, data, mode)
+            else:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    sync_directory(path.parent)
