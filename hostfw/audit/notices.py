@@ -182,6 +182,33 @@ def interface_unbound(interface: str, endpoint: str, generation: str = "") -> Fi
     )
 
 
+def interface_kept(interface: str, endpoint: str, reason: str, generation: str = "") -> Fields:
+    """No HostEndpoint claims an interface any more, and the one that did governs it nevertheless."""
+    return _entry(
+        MessageId.INTERFACE_KEPT,
+        _WARNING,
+        f"no HostEndpoint claims interface {interface}, which keeps the policy of HostEndpoint {endpoint}: {reason}",
+        INTERFACE=interface,
+        ENDPOINT=endpoint,
+        GENERATION=generation,
+        CAUSE=reason,
+        HINT=f"give a HostEndpoint interfaceName: {interface}, or let it go with `hostfwctl apply --accept-loss`",
+    )
+
+
+def node_renamed(node: str, host: str, generation: str = "") -> Fields:
+    """The host has another name than the node whose policy is in force, which stays."""
+    return _entry(
+        MessageId.NODE_RENAMED,
+        _WARNING,
+        f"this host is called {host} now; the policy of node {node}, which was accepted for it, stays in force",
+        NODE=node,
+        HOST_NAME=host,
+        GENERATION=generation,
+        HINT=f"give HostEndpoints the name {host} and run `hostfwctl apply`, or set node: {node} in hostfw.yaml",
+    )
+
+
 def feed_shrunk(problem: Problem, feed: str = "", path: str = "") -> Fields:
     """A feed's file lost more than it may, so its accepted content stays in force; `problem` is the warning of it."""
     return _entry(

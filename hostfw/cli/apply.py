@@ -105,6 +105,7 @@ def _request(options: Options, files: Files | None, evidence: Evidence, *, verbo
         accept_loss=options.accept_loss,
         evidence=evidence,
         verbose=verbose,
+        take_name=options.verb == "apply",
     )
 
 

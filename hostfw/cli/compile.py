@@ -2,7 +2,7 @@
 
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode
-from hostfw.cli.facts import facts_of
+from hostfw.cli.facts import facts_of, governance_of
 from hostfw.cli.options import Options
 from hostfw.engine.generation import Refused, build
 from hostfw.nft.render import render
@@ -16,7 +16,7 @@ def run(options: Options, console: Console) -> ExitCode:
     facts = facts_of(options, inspected.settings, console)
     if isinstance(facts, ExitCode):
         return facts
-    built = build(inspected, facts)
+    built = build(inspected, facts, governance=governance_of(options, inspected, facts))
     if isinstance(built, Refused):
         return refuse(built.problems, inspected.configuration, console)
     warn(built.warnings, inspected.configuration, console)

@@ -114,7 +114,9 @@ def _exposure(candidate: Inspected, options: Options) -> tuple[ExposureChange, .
         facts = observe(options, candidate.settings)
     except (HostError, PermissionError):
         return ()
-    return changes_between(before, resolve(candidate.resources, candidate.settings, facts)[0], options)
+    governance = open_engine(options).governance(candidate, facts)
+    after, _ = resolve(candidate.resources, candidate.settings, facts, governance=governance)
+    return changes_between(before, after, options)
 
 
 def differences(accepted: Inspected | None, candidate: Inspected) -> Iterator[Difference]:

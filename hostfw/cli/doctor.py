@@ -17,6 +17,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed, Status
+from hostfw.engine.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.files import is_full
 from hostfw.host.state import load_accepted
@@ -63,7 +64,7 @@ def _patient(options: Options, engine: Engine, status: Status) -> Patient:
         boots=(options.state_dir / "last-good.nft").exists(),
         full=tuple(path for path in (directories.state, directories.run) if is_full(path)),
         blocked=block_state(Ground(directories, engine.host)),
-        plan=_plan(in_force, facts),
+        plan=_plan(engine, in_force, facts),
         facts=facts,
         evidence=_unless_refused(engine.host.evidence),
         services=_unless_refused(engine.host.services),
@@ -73,11 +74,12 @@ def _patient(options: Options, engine: Engine, status: Status) -> Patient:
     )
 
 
-def _plan(inspected: Inspected | None, facts: HostFacts | None) -> Plan | None:
+def _plan(engine: Engine, inspected: Inspected | None, facts: HostFacts | None) -> Plan | None:
     """What a configuration means on this host; None where it is not known, or means nothing."""
     if inspected is None or facts is None or not inspected.is_valid:
         return None
-    return resolve(inspected.resources, inspected.settings, facts)[0]
+    governance = standing(engine.directories, engine.host)
+    return resolve(inspected.resources, inspected.settings, facts, governance=governance)[0]
 
 
 def _unless_refused(look: Callable[[], Seen]) -> Seen | None:

@@ -12,6 +12,7 @@ from hostfw.engine.inspection import Inspected
 from hostfw.host.files import read_paths
 from hostfw.host.routing import Routed
 from hostfw.model.facts import HostFacts
+from hostfw.model.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
@@ -57,7 +58,9 @@ def planned(options: Options, console: Console) -> Planned | ExitCode:
     facts = facts_of(options, inspected.settings, console)
     if isinstance(facts, ExitCode):
         return facts
-    plan, problems = resolve(inspected.resources, inspected.settings, facts)
+    plan, problems = resolve(
+        inspected.resources, inspected.settings, facts, governance=governance_of(options, inspected, facts)
+    )
     warn(problems, inspected.configuration, console)
     if options.facts is not None:
         return Planned(inspected, facts, plan)
@@ -77,6 +80,15 @@ def facts_of(options: Options, settings: Settings, console: Console) -> HostFact
         return refuse(problems, configuration, console)
     warn(problems, configuration, console)
     return facts
+
+
+def governance_of(options: Options, inspected: Inspected, facts: HostFacts) -> Governance:
+    """What this host governs on record, nothing for another that is known by its facts alone."""
+    if options.facts is not None:
+        return NOTHING_GOVERNED
+    from hostfw.cli.engine import open_engine
+
+    return open_engine(options).governance(inspected, facts)
 
 
 def _read(path: Path) -> tuple[HostFacts | None, tuple[Problem, ...], Configuration]:

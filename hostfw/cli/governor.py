@@ -20,7 +20,7 @@ def governor(interface: str, plan: Plan) -> Governed:
     """Which HostEndpoint governs an interface, and why, or why none does."""
     binding = next((b for b in plan.bindings if b.interface == interface), None)
     if binding is not None:
-        return Governed(binding.endpoint, binding.reason)
+        return Governed(binding.endpoint, f"kept: {binding.reason}" if binding.kept else binding.reason)
     if interface == LOOPBACK:
         return Governed(NOBODY, "no HostEndpoint names lo: everything passes")
     if plan.wildcard is not None:

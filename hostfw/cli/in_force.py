@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from hostfw.cli.engine import load_accepted_of, observe
+from hostfw.cli.engine import load_accepted_of, open_engine
 from hostfw.cli.options import Options
 from hostfw.engine.exposure import stored_in_force
 from hostfw.engine.host import Directories
 from hostfw.engine.inspection import inspect
+from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import accepted_number
 from hostfw.model.plan import Plan
@@ -31,7 +32,11 @@ def plan_in_force(options: Options) -> InForcePlan | None:
     if stored is None:
         return None
     inspected = inspect(stored.configuration)
-    plan, _ = resolve(inspected.resources, inspected.settings, observe(options, inspected.settings))
+    engine = open_engine(options)
+    governance = standing(engine.directories, engine.host)
+    plan, _ = resolve(
+        inspected.resources, inspected.settings, engine.observe(inspected.settings), governance=governance
+    )
     return InForcePlan(stored.id, plan)
 
 

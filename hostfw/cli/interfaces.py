@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode, table
 from hostfw.cli.documents import document_text
-from hostfw.cli.engine import observe
+from hostfw.cli.engine import observe, open_engine
 from hostfw.cli.governor import NOBODY, Governed, governor
 from hostfw.cli.kinds import shortened
 from hostfw.cli.options import Options, Output
@@ -32,7 +32,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.output is Output.NAME:
         console.data(*(interface.name for interface in facts.interfaces))
         return ExitCode.DONE
-    built = build(inspected, facts)
+    built = build(inspected, facts, governance=open_engine(options).governance(inspected, facts))
     plan = None if isinstance(built, Refused) else built.plan
     wide = options.output is Output.WIDE
     headings = (*_HEADINGS, *_WIDE_HEADINGS) if wide else _HEADINGS
@@ -50,7 +50,7 @@ def _rows(facts: HostFacts, inspected: Inspected, plan: Plan | None, *, wide: bo
     for interface in facts.interfaces:
         groups = (g.metadata.name for g in inspected.resources.interface_groups if in_group(g, interface, facts))
         addresses = [address_text(a.family, a.address) for a in interface.addresses]
-        governed = governor(interface.name, plan) if plan else Governed("?", "the configuration is invalid")
+        governed = _governed(interface, plan) if plan else Governed("?", "the configuration is invalid")
         row = (
             interface.name,
             str(interface.index),
@@ -64,6 +64,13 @@ def _rows(facts: HostFacts, inspected: Inspected, plan: Plan | None, *, wide: bo
     for binding in absent:
         row = (binding.interface, *(_NONE,) * 4, binding.endpoint, f"{binding.reason}; not there")
         yield (*row, *(_NONE,) * len(_WIDE_HEADINGS)) if wide else row
+
+
+def _governed(interface: Interface, plan: Plan) -> Governed:
+    """Which HostEndpoint judges packets on an interface: none where it is a port, whatever names it."""
+    if any(binding.interface == interface.name and binding.port_of is not None for binding in plan.bindings):
+        return Governed(NOBODY, f"a port of {interface.master}: packets are judged there")
+    return governor(interface.name, plan)
 
 
 def _wide_cells(interface: Interface, facts: HostFacts) -> tuple[str, ...]:

@@ -138,10 +138,17 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("Generation", record.id)
         if record.node:
             yield _line("Node", record.node)
+        if (name := status.other_name) is not None:
+            step = "`hostfwctl apply` takes that name, if HostEndpoints have it"
+            yield _line("", f"this host is called {name} now; {step}", Style.WARNING if colour else None)
         yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
         counts = dict(record.counts)
         governs = extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces")))
         yield _line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
+        for number, kept in enumerate(status.kept):
+            since = f" since {kept.since:%Y-%m-%d %H:%M:%S %Z}" if kept.since else ""
+            text = f"{kept.name} under HostEndpoint {kept.endpoint}, which claims it no more{since}: {kept.kept}"
+            yield _line("Kept" if number == 0 else "", text, Style.WARNING if colour else None)
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
@@ -211,6 +218,16 @@ def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> 
         "inForce": status.in_force,
         "generation": record.id if record else None,
         "node": record.node if record else None,
+        "hostName": status.host_name,
+        "keptInterfaces": [
+            {
+                "interface": kept.name,
+                "endpoint": kept.endpoint,
+                "since": kept.since.isoformat() if kept.since else None,
+                "reason": kept.kept,
+            }
+            for kept in status.kept
+        ],
         "appliedAt": record.applied_at.isoformat() if record else None,
         "saved": record.saved if record else None,
         "counts": dict(record.counts) if record else {},

@@ -34,6 +34,7 @@ def perform(engine: Engine, request: Request) -> Reply:
                 accept_loss=request.accept_loss,
                 lockout=_lockout(request, inspected.settings),
                 exposure=None if services is None else ExposureQuestion(services, memory.decoding),
+                take_name=request.take_name,
             )
             return in_force_now(outcome, verbose=request.verbose) if isinstance(outcome, Applied) else outcome
         case Confirm():

@@ -33,7 +33,8 @@ class Apply:
 
     `evidence` is what the one who asks sees the host live by; without, whoever carries it out looks for itself.
     `services` are those that the answer is to tell the change of. With
-    `verbose` the answer holds what was sent to nftables.
+    `verbose` the answer holds what was sent to nftables. With `take_name` the node takes the name that the host has
+    now, where HostEndpoints have it, as a person means who says `apply`.
     """
 
     files: Files | None = None
@@ -44,6 +45,7 @@ class Apply:
     services: HostServices | None = None
     verbose: bool = False
     accept_loss: bool = False
+    take_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hostfw.audit.events import IDENTIFIER, plain
 from hostfw.audit.notices import Actor
 from hostfw.daemon.backoff import WINDOW_S
 from hostfw.daemon.untold import Entries
-from hostfw.engine.generation import Generation, Refused
+from hostfw.engine.generation import Generation, Refused, other_name
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.model.problems import Problem, errors
 
@@ -31,6 +31,20 @@ class Announcer:
         for interface, endpoint in new.items():
             if old.get(interface) != endpoint:
                 self._outbox.send(notices.interface_bound(interface, endpoint, now.id))
+
+    def kept(self, before: Generation | None, now: Generation) -> None:
+        """Tell which interfaces keep a HostEndpoint that claims them no longer, once for each and each reason."""
+        old = {(b.interface, b.endpoint, b.reason) for b in before.plan.bindings if b.kept} if before else set()
+        for binding in now.plan.bindings:
+            if binding.kept and (binding.interface, binding.endpoint, binding.reason) not in old:
+                entry = notices.interface_kept(binding.interface, binding.endpoint, binding.reason, now.id)
+                self._outbox.send(entry)
+
+    def name(self, before: Generation | None, now: Generation) -> None:
+        """Tell that the host has another name than the node whose policy is in force, once for each name."""
+        differs = other_name(now)
+        if differs is not None and (before is None or other_name(before) != differs):
+            self._outbox.send(notices.node_renamed(now.plan.node, differs, now.id))
 
     def restored(self, deeds: tuple[str, ...], generation: str, actor: Actor) -> None:
         """Tell that another's hand was undone."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hostfw.daemon.audit import AuditHost
 from hostfw.engine.host import Host
+from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal import Journal
 from hostfw.host.link_events import LinkEvents, LinkListener
 from hostfw.host.nft_events import NftEvents, NftListener
@@ -25,3 +26,4 @@ class Outside:
     audit: AuditHost = field(default_factory=AuditHost)
     listen_nft: Callable[[], NftListener] = NftEvents
     listen_links: Callable[[], LinkListener] = LinkEvents
+    listen_name: Callable[[], HostNameEvents] = HostNameEvents

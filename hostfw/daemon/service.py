@@ -90,6 +90,7 @@ class Service:
         self._server = Server(directories, self._reply, self._announcer.defect)
         self._nft = self._listening(outside.listen_nft, self._keeper.hear, self._keeper.missed, Part.NFT_EVENTS)
         self._links = self._listening(outside.listen_links, self._follower.hear, self._follower.look, Part.LINK_EVENTS)
+        self._name = outside.listen_name()
         self._takeover = Takeover(
             self._charge, self._guard, self._keeper, self._troubles, self._audit.listen, self._announcer.trouble
         )
@@ -126,6 +127,9 @@ class Service:
             # Before anything is put into force, so that nothing goes unheard.
             self._nft.open()
             self._links.open()
+            ends.callback(self._name.close)
+            loop.add_reader(self._name.fileno(), self._renamed)
+            ends.callback(loop.remove_reader, self._name.fileno())
             self._charge.pause, self._charge.written = self._pause, self._nft.read
             await self._server.open()
             try:
@@ -160,6 +164,11 @@ class Service:
             await self._stop()
             for task in tasks:
                 task.cancel()
+
+    def _renamed(self) -> None:
+        """Look at the host again when it has another name: who reads the journal is to know that nothing follows."""
+        if self._name.read():
+            self._follower.look()
 
     async def _lasting(self, name: str, work: Coroutine[object, object, None]) -> None:
         """Run what is never to end before the service does."""
@@ -358,6 +367,8 @@ class Service:
         if generation is None:
             return
         self._announcer.bindings(before, generation)
+        self._announcer.kept(before, generation)
+        self._announcer.name(before, generation)
         self._exporter.follow(generation.inspected.settings.metrics)
         if before is not None and before.id == generation.id:
             return

@@ -6,9 +6,11 @@ from dataclasses import replace
 from hostfw.engine.enforce import Writer, counts
 from hostfw.engine.generation import Generation
 from hostfw.engine.memory import accept, accepted_now
+from hostfw.engine.standing import keep_record
 from hostfw.host.in_force import load_in_force, record_stamp, save_in_force
-from hostfw.host.state import Accepted
+from hostfw.host.state import Accepted, accepted_number
 from hostfw.host.stored import StateError
+from hostfw.model.governance import Governance
 
 
 def accepted_of(generation: Generation, writer: Writer) -> Accepted:
@@ -18,16 +20,20 @@ def accepted_of(generation: Generation, writer: Writer) -> Accepted:
     return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation), limit)
 
 
-def accept_as(writer: Writer, generation: Accepted) -> tuple[str, ...]:
-    """Write down what was accepted. A disk that will not take it does not undo it: gives what is unsaved, and why."""
+def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> tuple[str, ...]:
+    """Write down what was accepted and what it governs.
+
+    A disk that will not take it does not undo it: gives what is unsaved, and why.
+    """
     state = writer.directories.state
     accepted, problems = accepted_now(state, writer.memory)
     known = accepted is not None and not problems and accepted.id == generation.id
     if known and accepted is not None and accepted.configuration == generation.configuration:
         note_saved(writer, saved=True)
-        return ()
+        number = accepted_number(state)
+        return () if number is None else keep_record(writer.directories, number, governance, writer.memory)
     try:
-        accept(state, generation, writer.memory, anew=bool(problems))
+        accept(state, generation, governance, writer.memory, anew=bool(problems))
     except StateError as error:
         note_saved(writer, saved=False)
         then = "the failsafes alone are" if accepted is None and not problems else "an earlier generation is"

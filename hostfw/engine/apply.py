@@ -15,6 +15,7 @@ from hostfw.engine.lockout import Judgement
 from hostfw.engine.loss_guard import refusal
 from hostfw.engine.outcomes import Applied, Failed, TakenBack, failed
 from hostfw.engine.rollback import TRIED_AGAIN, end, settle
+from hostfw.engine.standing import named, record_after, standing
 from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.pending import load_armed, load_pending
@@ -30,6 +31,7 @@ def apply(
     question: ExposureQuestion | None = None,
     *,
     accept_loss: bool = False,
+    take_name: bool = False,
 ) -> Applied | Refused | Failed:
     """Put the generation of a configuration into force, whatever had to be taken back first.
 
@@ -50,7 +52,8 @@ def apply(
     last = writer.memory.building.generation if writer.memory else None
     try:
         facts = host.observe(inspected.settings.node)
-        built = build(inspected, facts, writer.memory.building if writer.memory else None)
+        before = named(standing(directories, host, writer.memory), inspected.resources, facts, take_name=take_name)
+        built = build(inspected, facts, writer.memory.building if writer.memory else None, before)
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
@@ -90,7 +93,8 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         applied = replace(applied, warnings=(*applied.warnings, error.message))
     if applied.pending is not None:
         return applied
-    return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer)))
+    governance = record_after(built, writer.host)
+    return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer), governance))
 
 
 def _settled(settled: TakenBack | Failed | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostfw.engine.block import BlockState
+from hostfw.engine.doctor_governance import governance_findings
 from hostfw.engine.doctor_network import Network, of_network
 from hostfw.engine.doctor_surroundings import around
 from hostfw.engine.host import Directories
@@ -84,6 +85,7 @@ def _findings(patient: Patient) -> Iterator[Finding]:
     yield from _neighbours(patient)
     yield from _node(patient)
     yield from _network(patient)
+    yield from governance_findings(patient.status, patient.plan)
     yield from _lockout(patient)
     yield from _failsafes(patient)
     yield from _state(patient)
@@ -192,7 +194,7 @@ def _node(patient: Patient) -> Iterator[Finding]:
     if patient.facts is None or errors(patient.inspected.problems):
         return
     endpoints = patient.inspected.resources.endpoints
-    node = patient.inspected.settings.node or patient.facts.node
+    node = (patient.inspected.settings.node or patient.status.governance.node or patient.facts.node).lower()
     if not endpoints:
         yield Finding(
             Check.NODE,

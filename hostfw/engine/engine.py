@@ -37,6 +37,7 @@ from hostfw.engine.outcomes import (
 from hostfw.engine.present import installed_by
 from hostfw.engine.refill import refill
 from hostfw.engine.rollback import due, rollback, settle
+from hostfw.engine.standing import named, standing
 from hostfw.engine.trial import confirm, left_s
 from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume
 from hostfw.host.errors import HostError
@@ -49,6 +50,7 @@ from hostfw.host.state import (
 )
 from hostfw.host.tables import KernelTables
 from hostfw.model.facts import HostFacts
+from hostfw.model.governance import Governance
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import SetName
@@ -75,9 +77,15 @@ class Engine:
         if not inspected.is_valid:
             return Refused(inspected.problems)
         try:
-            return build(believed(inspected, self.directories.state, self.memory), self.observe(inspected.settings))
+            candidate = believed(inspected, self.directories.state, self.memory)
+            facts = self.observe(inspected.settings)
+            return build(candidate, facts, governance=self.governance(candidate, facts))
         except HostError as error:
             return failed(error)
+
+    def governance(self, inspected: Inspected, facts: HostFacts) -> Governance:
+        """What this host governs on record, under the node name that `apply` of a configuration would take."""
+        return named(standing(self.directories, self.host), inspected.resources, facts, take_name=True)
 
     def change(self, generation: Generation) -> Change | Failed:
         """What `apply` of the generation would send now."""
@@ -104,13 +112,16 @@ class Engine:
         accept_loss: bool = False,
         lockout: LockoutQuestion | None = None,
         exposure: ExposureQuestion | None = None,
+        take_name: bool = False,
     ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
 
         It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
         more than they may keep their accepted content, unless `accept_shrink`. A configuration that lost most of its
         policies or endpoints is a failure, unless `accept_loss`. With `lockout` a generation that would
-        cut off what the host lives by is a failure. With `exposure` the answer says what it closes and opens.
+        cut off what the host lives by is a failure. With `exposure` the answer says what it closes and opens. With
+        `take_name` the node is what the host is called now, if HostEndpoints have that name; otherwise it is the one
+        on record.
         """
         if not inspected.is_valid:
             return note_refused(self.directories, self.host, Refused(inspected.problems))
@@ -118,7 +129,15 @@ class Engine:
         built = self.memory.building.generation if self.memory else None
         known = built is not None and built.inspected is candidate
         return self._write(
-            lambda writer: apply(writer, candidate, confirm_within_s, lockout, exposure, accept_loss=accept_loss),
+            lambda writer: apply(
+                writer,
+                candidate,
+                confirm_within_s,
+                lockout,
+                exposure,
+                accept_loss=accept_loss,
+                take_name=take_name,
+            ),
             likely=not known,
         )
 
@@ -204,6 +223,8 @@ class Engine:
             (f"what should have been taken back is in force: {settled.message}",)
             if isinstance(settled, Failed)
             else (),
+            standing(self.directories, self.host),
+            self.host.host_name(),
         )
 
     def drift(self) -> tuple[str, ...] | Failed:

@@ -7,6 +7,7 @@ from hostfw.compile.names import failsafe_counter, rule_counter
 from hostfw.engine.enforce import Writer
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories
+from hostfw.engine.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import Accepted, generations, load_accepted, load_generation
@@ -91,7 +92,8 @@ def _plan_in_force(writer: Writer, built: Generation, decoding: Decoding | None)
     known = Decoding(dict(decoding.sources)) if decoding is not None else Decoding()
     decoded = decode(stored.configuration, known)
     resources = filled(decoded.resources, stored.configuration.feeds)[0]
-    return resolve(resources, decoded.settings, built.facts)[0]
+    governance = standing(writer.directories, writer.host, writer.memory)
+    return resolve(resources, decoded.settings, built.facts, governance=governance)[0]
 
 
 def _behind(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:

@@ -8,6 +8,7 @@ from hostfw.compile.memory import Compiled
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
+from hostfw.model.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
@@ -25,7 +26,7 @@ class Generation:
     """Everything about one generation, ready to be put into force.
 
     `script` is what the next boot loads: complete but for big sets beyond `BOOT_ELEMENTS`, of which it has the
-    digests. `id` is its own digest.
+    digests. `id` is its own digest. `governance` is the record that it was resolved with.
     """
 
     id: str
@@ -35,14 +36,26 @@ class Generation:
     ruleset: Ruleset
     script: str
     warnings: tuple[Problem, ...]
+    governance: Governance = NOTHING_GOVERNED
 
     @property
     def governed_interfaces(self) -> int:
         """How many interfaces of the host have a HostEndpoint, their own or the wildcard."""
-        bound = {binding.interface for binding in self.plan.bindings if binding.present}
+        bound = {b.interface for b in self.plan.bindings if b.present and b.port_of is None}
         if self.plan.wildcard is None:
             return len(bound)
         return len(bound | {interface.name for interface in self.facts.interfaces if interface.name != LOOPBACK})
+
+
+def other_name(generation: Generation) -> str | None:
+    """The name that the host has now, where it is not that of the node whose HostEndpoints govern it; None if it is.
+
+    A name that a setting gives, or that no HostEndpoint names, says nothing about the host's own.
+    """
+    plan, host = generation.plan, generation.facts.node.lower()
+    if plan.settings.node is not None or host in ("", plan.node):
+        return None
+    return host if any(endpoint.node == plan.node for endpoint in generation.inspected.resources.endpoints) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +75,24 @@ class Building:
     texts: Texts = field(default_factory=Texts)
 
 
-def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None) -> Generation | Refused:
+def build(
+    inspected: Inspected,
+    facts: HostFacts,
+    memory: Building | None = None,
+    governance: Governance = NOTHING_GOVERNED,
+) -> Generation | Refused:
     """The generation of a configuration on a host, or every reason why there is none.
 
-    With a memory, the very configuration of the last time on a host that is the same gives the very generation.
+    `governance` is what the host was accepted to govern, which no change of its facts takes away. With a memory, the
+    very configuration of the last time on a host that is the same gives the very generation.
     """
     if not inspected.is_valid:
         return Refused(inspected.problems)
     last = memory.generation if memory else None
-    if last is not None and last.inspected is inspected and last.facts == facts:
+    if last is not None and last.inspected is inspected and last.facts == facts and last.governance == governance:
         return last
     resolving = memory.resolving if memory else None
-    plan, found = resolve(inspected.resources, inspected.settings, facts, resolving)
+    plan, found = resolve(inspected.resources, inspected.settings, facts, resolving, governance)
     problems = in_order((*inspected.problems, *found))
     if errors(problems):
         return Refused(problems)
@@ -85,7 +104,7 @@ def build(inspected: Inspected, facts: HostFacts, memory: Building | None = None
             memory.compiled = Compiled()
         return Refused(in_order((*problems, _collision(error))))
     script = render(ruleset, memory.texts if memory else None, BOOT_ELEMENTS)
-    generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems)
+    generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems, governance)
     if memory is not None:
         memory.generation = generation
     return generation

@@ -12,6 +12,7 @@ from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout import Judgement
 from hostfw.engine.outcomes import Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
+from hostfw.engine.standing import record_after, record_of
 from hostfw.engine.trial import left_s, waits
 from hostfw.host.events import Event, EventKind
 from hostfw.host.in_force import load_in_force
@@ -60,12 +61,15 @@ def rollback_to(writer: Writer, number: int, lockout: LockoutQuestion | None) ->
         judgement = judgement_of(writer, built, lockout)
         return judgement.refusal
 
-    restored = restore(writer, stored, objection)
+    restored = restore(writer, stored, number, objection)
     if isinstance(restored, Failed):
         return note_failed(directories, host, restored, stored.id)
     from_sources = restored.generation is not None
     again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
-    unsaved = accept_as(writer, replace(again, applied_at=host.now()))
+    # Built it has a record of now; a script has that of then.
+    built = restored.generation
+    governance = record_after(built, host) if built is not None else record_of(directories, host, number)
+    unsaved = accept_as(writer, replace(again, applied_at=host.now()), governance)
     reason = f"back to generation number {number} by hand"
     event = Event(EventKind.APPLIED, host.now(), again.id, reason)
     note(directories, host, event, generation_applied(again.id, *three(again.counts), reason))

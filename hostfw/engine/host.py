@@ -11,6 +11,7 @@ from typing import Protocol
 from hostfw.host import (
     block_table,
     clock,
+    host_name,
     named_counters,
     pending,
     processes,
@@ -141,3 +142,4 @@ class Host:
     read_digests: Callable[[Iterable[tuple[Family, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests
     conntrack: Conntrack = field(default_factory=KernelConntrack)
     wait: Callable[[float], None] = sleep
+    host_name: Callable[[], str] = host_name.read_host_name

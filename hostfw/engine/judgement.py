@@ -6,6 +6,7 @@ from hostfw.engine.enforce import Writer
 from hostfw.engine.generation import Generation
 from hostfw.engine.inspection import inspect
 from hostfw.engine.lockout import Judgement, judge
+from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import load_accepted
 from hostfw.model.evidence import Evidence
@@ -31,5 +32,6 @@ def judgement_of(writer: Writer, built: Generation, lockout: LockoutQuestion | N
     if before is None:
         return judgement
     present = inspect(before.configuration)
-    plan, _ = resolve(present.resources, present.settings, facts)
+    governance = standing(writer.directories, writer.host, writer.memory)
+    plan, _ = resolve(present.resources, present.settings, facts, governance=governance)
     return judge(built.plan, plan, facts, lockout.evidence, accepted=accepted)

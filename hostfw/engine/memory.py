@@ -14,6 +14,7 @@ from hostfw.engine.generation import Building
 from hostfw.engine.inspection import Inspected, Inspection
 from hostfw.host.in_force import InForce
 from hostfw.host.state import Accepted, accepted_stamp, load_accepted, save_accepted
+from hostfw.model.governance import Governance
 from hostfw.model.problems import Problem
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Ruleset
@@ -42,6 +43,7 @@ class Memory:
     held: Held | None = None
     accepted: tuple[tuple[int, ...], Accepted] | None = None
     believed: tuple[Inspected, Accepted, Inspected] | None = None
+    governance: tuple[int, Governance] | None = None
 
 
 def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
@@ -55,11 +57,11 @@ def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | Non
     return accepted, problems
 
 
-def accept(state_dir: Path, generation: Accepted, memory: Memory | None, *, anew: bool) -> None:
-    """Make a generation the accepted one, and remember it. Raises StateError.
+def accept(state_dir: Path, generation: Accepted, governance: Governance, memory: Memory | None, *, anew: bool) -> None:
+    """Make a generation the accepted one with its record, and remember it. Raises StateError.
 
     With `anew` what is stored is damaged, and nothing of it is used.
     """
-    save_accepted(state_dir, generation, anew=anew)
+    save_accepted(state_dir, generation, governance, anew=anew)
     if memory is not None:
         memory.accepted = accepted_stamp(state_dir), generation

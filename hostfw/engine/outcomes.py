@@ -11,6 +11,7 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.pending import Pending
 from hostfw.host.tables import KernelTables
+from hostfw.model.governance import NOTHING_GOVERNED, Governance, GovernedInterface
 from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange
 from hostfw.nft.change import Change
@@ -100,7 +101,8 @@ class Status:
     """What is in force. `record` is what we remember of it, `drift` what the kernel holds otherwise, in sentences.
 
     `pending` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
-    `warnings` what could not be put right.
+    `warnings` what could not be put right. `governance` is what the host is on record to govern, and `host_name` what
+    it is called now, in lower case.
     """
 
     in_force: bool
@@ -112,6 +114,19 @@ class Status:
     left_s: float = 0
     event: Event | None = None
     warnings: tuple[str, ...] = ()
+    governance: Governance = NOTHING_GOVERNED
+    host_name: str = ""
+
+    @property
+    def other_name(self) -> str | None:
+        """The name of the host where it is not that of the node whose HostEndpoints govern it, None where it is."""
+        differs = self.governance.node_of_host and self.host_name not in ("", self.governance.node)
+        return self.host_name if differs else None
+
+    @property
+    def kept(self) -> tuple[GovernedInterface, ...]:
+        """The interfaces that are there and that no HostEndpoint claims any more."""
+        return tuple(interface for interface in self.governance.kept if interface.index)
 
 
 def failed(error: HostError) -> Failed:

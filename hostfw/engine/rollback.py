@@ -11,6 +11,7 @@ from hostfw.engine.events import note
 from hostfw.engine.generation import Generation, build, script_id
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError
 from hostfw.host.events import Event, EventKind
 from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
@@ -113,18 +114,24 @@ def _nothing_against(_: Generation) -> Failed | None:
 
 
 def restore(
-    writer: Writer, accepted: Accepted, objection: Callable[[Generation], Failed | None] = _nothing_against
+    writer: Writer,
+    accepted: Accepted,
+    number: int | None,
+    objection: Callable[[Generation], Failed | None] = _nothing_against,
 ) -> Restored | Failed:
-    """Put a stored generation into force: from its sources, or if they no longer build its script as it was.
+    """Put the stored generation of a number into force: from its sources, or if they no longer build its script.
 
-    What is built from the sources may meet with an `objection`, and is not put into force then.
+    Built from its sources it governs what is on record of it, whatever has become of the host. What is built from the
+    sources may meet with an `objection`, and is not put into force then.
     """
     enforced: Enforced | Failed
+    memory = writer.memory
     try:
-        memory = writer.memory
         inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
         facts = writer.host.observe(inspected.settings.node)
-        built = build(inspected, facts, memory.building if memory else None)
+        before = record_of(writer.directories, writer.host, number, memory)
+        before = named(before, inspected.resources, facts, take_name=False)
+        built = build(inspected, facts, memory.building if memory else None, before)
     except HostError:
         built = None
     if isinstance(built, Generation):
@@ -133,7 +140,9 @@ def restore(
             return refused
         enforced = enforce(built, writer)
         if isinstance(enforced, Enforced):
-            return Restored(built.id, built, enforced.warnings)
+            governance = record_after(built, writer.host)
+            said = () if number is None else keep_record(writer.directories, number, governance, memory)
+            return Restored(built.id, built, (*enforced.warnings, *said))
         if not accepted.script:
             return enforced
     elif not accepted.script:
@@ -155,12 +164,12 @@ def _restore_accepted(writer: Writer, pending: Pending | None, reason: str) -> R
     if number is not None:
         accepted, problems = load_generation(state, number)
         if accepted is not None:
-            return restore(writer, accepted)
+            return restore(writer, accepted, number)
         return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
     if pending is None:
         return Failed("there is no accepted generation to go back to", "`hostfwctl apply` puts one into force")
     if pending.protected:
-        return restore(writer, Accepted("", pending.deadline, Configuration(), ""))
+        return restore(writer, Accepted("", pending.deadline, Configuration(), ""), None)
     if reason == REBOOT:
         # Whatever is there now was put there by the boot.
         return Restored(None)

@@ -15,6 +15,7 @@ from hostfw.engine.inspection import inspect
 from hostfw.engine.installed import drift, told
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
 from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle
+from hostfw.engine.standing import record_after, standing
 from hostfw.host.errors import HostError
 from hostfw.host.events import EventKind, load_event
 from hostfw.host.in_force import load_in_force
@@ -61,7 +62,9 @@ class _Trial:
         if planned.is_empty and self.before is None:
             return None
         host, directories = self.writer.host, self.writer.directories
-        number = store_generation(directories.state, accepted_of(self.generation, self.writer))
+        number = store_generation(
+            directories.state, accepted_of(self.generation, self.writer), record_after(self.generation, host)
+        )
         token = f"{number:06}-{secrets.token_hex(4)}"
         pending = Pending(
             token,
@@ -174,7 +177,7 @@ def keep_on_trial(writer: Writer, generation: Generation) -> tuple[str, ...]:
     if stored is None or stored.configuration != generation.inspected.configuration:
         return ()
     try:
-        number = store_generation(state, accepted_of(generation, writer))
+        number = store_generation(state, accepted_of(generation, writer), record_after(generation, writer.host))
         save_pending(state, replace(pending, number=number, id=generation.id))
     except StateError as error:
         return (f"{error.message}: what is in force cannot be confirmed; apply it again with --confirm-within",)
@@ -252,7 +255,8 @@ def _plan_of(writer: Writer, pending: Pending) -> tuple[Plan, HostFacts]:
     memory = writer.memory
     inspected = inspect(stored.configuration, memory=memory.inspection if memory else None)
     facts = writer.host.observe(inspected.settings.node)
-    plan, _ = resolve(inspected.resources, inspected.settings, facts)
+    governance = standing(writer.directories, writer.host, memory)
+    plan, _ = resolve(inspected.resources, inspected.settings, facts, governance=governance)
     return plan, facts
 
 

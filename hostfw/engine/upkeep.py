@@ -13,10 +13,11 @@ from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
+from hostfw.engine.standing import keep_record, record_after, standing, standing_number
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import load_pending
-from hostfw.host.state import load_accepted, load_generation
+from hostfw.host.state import accepted_number, load_accepted, load_generation
 from hostfw.model.facts import HostFacts
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
@@ -52,12 +53,13 @@ def resume(writer: Writer) -> Resumed | Failed:
         return Resumed(settled.generation, settled.from_sources, settled, settled.warnings)
     state = writer.directories.state
     pending, _ = load_pending(state)
+    number = accepted_number(state) if pending is None else pending.number
     stored, problems = load_accepted(state) if pending is None else load_generation(state, pending.number)
     if stored is None and problems:
         return Failed(f"what was accepted cannot be read: {problems[0].position.path}: {problems[0].message}")
     if stored is None:
         return Resumed(None, taken_back=settled)
-    restored = restore(writer, stored)
+    restored = restore(writer, stored, number)
     if isinstance(restored, Failed):
         return restored
     note_saved(writer, saved=True)
@@ -74,14 +76,18 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         resumed = resume(writer)
         return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
     facts = writer.host.observe(generation.inspected.settings.node)
-    built = build(generation.inspected, facts, writer.memory.building if writer.memory else None)
+    before = standing(writer.directories, writer.host, writer.memory)
+    built = build(generation.inspected, facts, writer.memory.building if writer.memory else None, before)
     if isinstance(built, Refused):
         return built
+    governance = record_after(built, writer.host)
+    number = standing_number(writer.directories)
     if built.id == generation.id:
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
             writer.hearers.in_force(built)
-        return Applied(built, Change())
+        said = () if number is None else keep_record(writer.directories, number, governance, writer.memory)
+        return Applied(built, Change(), said)
     enforced = enforce(built, writer)
     if isinstance(enforced, Failed):
         return enforced
@@ -91,7 +97,7 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         return Applied(built, enforced.change, enforced.warnings, unsaved=keep_on_trial(writer, built))
     accepted, _ = accepted_now(state, writer.memory)
     is_accepted = accepted is not None and accepted.configuration == built.inspected.configuration
-    unsaved = accept_as(writer, accepted_of(built, writer)) if is_accepted else ()
+    unsaved = accept_as(writer, accepted_of(built, writer), governance) if is_accepted else ()
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
 
 

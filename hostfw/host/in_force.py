@@ -44,7 +44,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
             to_json_of_many(
                 id=record.id,
                 applied_at=record.applied_at.isoformat(),
-                namespace=_namespace(),
+                namespace=network_namespace(),
                 kernel_generation=record.kernel_generation,
                 chains=chains,
                 counts=dict(record.counts),
@@ -72,7 +72,7 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
             "counts": dict(),
             **more,
         } if (when := moment_of(applied_at)) is not None:
-            if namespace != _namespace():
+            if namespace != network_namespace():
                 return None, ()
             chains, saved = _named(ip, ip6), more.get("saved") is not False
             known = (chains, counts_of(data), _node(data), _sets(data), saved)
@@ -121,6 +121,6 @@ def _node(data: object) -> str:
             return ""
 
 
-def _namespace() -> int:
+def network_namespace() -> int:
     """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
     return Path("/proc/thread-self/ns/net").stat().st_ino

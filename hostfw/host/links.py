@@ -100,6 +100,8 @@ def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tu
             addresses=tuple(sorted(addresses.get(link.index, ()))),
             default_route=link.index in routed,
             up=link.up,
+            mac=link.mac,
+            permanent_mac=link.permanent_mac,
             learned=tuple(
                 (cidr, learned[link.index, cidr])
                 for cidr in sorted(addresses.get(link.index, ()))

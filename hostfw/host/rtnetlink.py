@@ -54,7 +54,9 @@ _IFLA_IFNAME, _IFLA_MASTER, _IFLA_WIRELESS, _IFLA_LINKINFO, _IFLA_GROUP, _IFLA_E
     29,
     52,
 )
+_IFLA_ADDRESS, _IFLA_PERM_ADDRESS = 1, 54
 _IFLA_INFO_KIND, _IFLA_ALT_IFNAME = 1, 53
+_SHORTEST_HARDWARE_ADDRESS = 6
 _SKIP_STATISTICS = _U32.pack(1 << 3)
 """RTEXT_FILTER_SKIP_STATS: counters are half of a link's message."""
 
@@ -74,7 +76,10 @@ _NHA_ID, _NHA_GROUP, _NHA_OIF, _NHA_GATEWAY = 1, 2, 5, 6
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface. `kind` is IFLA_INFO_KIND, "loopback" for lo; `master` is the index of one, 0 for none."""
+    """An interface. `kind` is IFLA_INFO_KIND, "loopback" for lo; `master` is the index of one, 0 for none.
+
+    `mac` and `permanent_mac` are hardware addresses (IFLA_ADDRESS, IFLA_PERM_ADDRESS), empty where there is none.
+    """
 
     index: int
     name: str
@@ -83,6 +88,8 @@ class Link:
     group: int = 0
     master: int = 0
     up: bool = False
+    mac: str = ""
+    permanent_mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +224,14 @@ def parse_link(payload: bytes) -> Link | None:
         group=_number(found, _IFLA_GROUP),
         master=_number(found, _IFLA_MASTER),
         up=bool(flags & _IFF_UP),
+        mac=_hardware_address(found.get(_IFLA_ADDRESS, b"")),
+        permanent_mac=_hardware_address(found.get(_IFLA_PERM_ADDRESS, b"")),
     )
+
+
+def _hardware_address(address: bytes) -> str:
+    """As `ip link` writes it; empty for one of zeros, as lo has, and for the IP address that a tunnel has there."""
+    return address.hex(":") if len(address) >= _SHORTEST_HARDWARE_ADDRESS and any(address) else ""
 
 
 def parse_address_message(payload: bytes) -> LinkAddress | None:

@@ -3,6 +3,7 @@
     state_dir/accepted                a link to the accepted generation: the one thing that changes
     state_dir/last-good.nft           a link to its script, which the boot loads without us
     state_dir/generations/000012/     ruleset.nft, generation.json, sources.json and its parts; never edited
+                                      governance.json: what it governs, written anew as the host changes
     state_dir/scripts/                the scripts of late, which those in the generations are links to
 
 What another generation holds as well is a link to the same file, so that only what changed is written. A generation
@@ -28,6 +29,7 @@ from hostfw.host.files import (
     write_atomically,
     write_new,
 )
+from hostfw.host.governance import GOVERNANCE, governance_json
 from hostfw.host.source_parts import link_to, load_parts, parts_of, save_parts, stored_parts
 from hostfw.host.stored import (
     counts_of,
@@ -37,6 +39,7 @@ from hostfw.host.stored import (
     saving,
     to_json,
 )
+from hostfw.model.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import HISTORY_LIMIT
@@ -79,15 +82,21 @@ class Stored:
     counts: tuple[tuple[str, int], ...] = ()
 
 
-def save_accepted(state_dir: Path, generation: Accepted, *, anew: bool = False) -> int:
+def save_accepted(
+    state_dir: Path, generation: Accepted, governance: Governance = NOTHING_GOVERNED, *, anew: bool = False
+) -> int:
     """Make a generation the accepted one, durably, and give its number; otherwise as `store_generation`."""
-    number = store_generation(state_dir, generation, anew=anew)
+    number = store_generation(state_dir, generation, governance, anew=anew)
     accept_generation(state_dir, number)
     return number
 
 
-def store_generation(state_dir: Path, generation: Accepted, *, anew: bool = False) -> int:
-    """Write a generation down, durably, without accepting it, and give its number. Raises StateError.
+def store_generation(
+    state_dir: Path, generation: Accepted, governance: Governance = NOTHING_GOVERNED, *, anew: bool = False
+) -> int:
+    """Write a generation down with its record, durably, without accepting it, and give its number.
+
+    Raises StateError.
 
     With `anew` nothing of what is stored is trusted to be as it was written.
     """
@@ -110,9 +119,12 @@ def store_generation(state_dir: Path, generation: Accepted, *, anew: bool = Fals
         remove_leftovers(folder)
         with folder_aside(folder / "new") as aside:
             _save_script(state_dir / _SCRIPTS / f"{digest}.nft", aside / _RULESET, script)
-            known = {} if anew else stored_parts(_folder(state_dir, number) for number in generations(state_dir))
+            known = (
+                {} if anew else stored_parts(generation_folder(state_dir, number) for number in generations(state_dir))
+            )
             save_parts(aside, parts, known)
             write_new(aside / _GENERATION, about)
+            write_new(aside / GOVERNANCE, governance_json(governance))
             sync_directory(aside)
             number = _number(state_dir, aside)
         sync_directory(folder)
@@ -156,7 +168,9 @@ def forget_accepted(state_dir: Path) -> None:
 
 def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
     """What is known of the stored generations, oldest first; what cannot be read is left out."""
-    found = ((number, load_json(_folder(state_dir, number) / _GENERATION)[0]) for number in generations(state_dir))
+    found = (
+        (number, load_json(generation_folder(state_dir, number) / _GENERATION)[0]) for number in generations(state_dir)
+    )
     return tuple(stored for number, about in found if (stored := _stored(number, about)) is not None)
 
 
@@ -178,7 +192,7 @@ def accepted_stamp(state_dir: Path) -> tuple[int, ...]:
 
 def load_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """A stored generation, or None and the reason."""
-    return _load(_folder(state_dir, number))
+    return _load(generation_folder(state_dir, number))
 
 
 def generations(state_dir: Path) -> tuple[int, ...]:
@@ -232,7 +246,8 @@ def _stored(number: int, about: object) -> Stored | None:
             return None
 
 
-def _folder(state_dir: Path, number: int) -> Path:
+def generation_folder(state_dir: Path, number: int) -> Path:
+    """Where a stored generation lies."""
     return state_dir / _GENERATIONS / f"{number:06}"
 
 
@@ -245,12 +260,12 @@ class _About(NamedTuple):
 
 def _about(state_dir: Path, number: int) -> _About:
     """What is known of a stored generation; of one of before that was kept, its files say it."""
-    data, _ = load_json(_folder(state_dir, number) / _GENERATION)
+    data, _ = load_json(generation_folder(state_dir, number) / _GENERATION)
     match data:
         case {"configuration": str(configuration)}:
             return _About(configuration, _history_limit(data))
         case _:
-            found, _ = load_parts(_folder(state_dir, number))
+            found, _ = load_parts(generation_folder(state_dir, number))
             return _About(parts_of(found).digest if found is not None else "", _history_limit(data))
 
 
@@ -295,7 +310,7 @@ def _number(state_dir: Path, aside: Path) -> int:
     while True:
         number = max(generations(state_dir), default=0) + 1
         try:
-            aside.rename(_folder(state_dir, number))
+            aside.rename(generation_folder(state_dir, number))
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
@@ -314,5 +329,5 @@ def _prune(state_dir: Path, most: int) -> None:
 def _remove(state_dir: Path, number: int) -> None:
     """Remove a stored generation: out of sight first, so that no half of one is ever found. What fails is left."""
     with suppress(OSError):
-        aside = _folder(state_dir, number).rename(state_dir / _GENERATIONS / f".{number:06}.tmp")
+        aside = generation_folder(state_dir, number).rename(state_dir / _GENERATIONS / f".{number:06}.tmp")
         shutil.rmtree(aside)

@@ -13,7 +13,9 @@ class Interface:
     `kind` is IFLA_INFO_KIND ("veth", "bridge", ...; "loopback" for lo, "" for hardware). `link_group` is IFLA_GROUP.
     `addresses` are host prefixes (the assigned addresses themselves, without their network's length). `learned` are
     those of them that a neighbour gave, with how; the others an administrator set. `default_route` is whether a default
-    route leads to the interface, and `default_route_learned` how it came about where no administrator set one.
+    route leads to the interface, and `default_route_learned` how it came about where no administrator set one. `mac` is
+    its hardware address now and `permanent_mac` (IFLA_PERM_ADDRESS) the one that the device was made with, as `ip link`
+    writes them; both are empty where there is none.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Interface:
     up: bool = True
     learned: tuple[tuple[Cidr, Learned], ...] = ()
     default_route_learned: tuple[Learned, ...] = ()
+    mac: str = ""
+    permanent_mac: str = ""
 
     def addresses_of(self, believed: Collection[Learned]) -> tuple[Cidr, ...]:
         """The addresses that an administrator set, and those that came in one of the believed ways."""

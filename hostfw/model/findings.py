@@ -18,6 +18,7 @@ class Check(StrEnum):
     PUBLISHED = "published-port"
     SERVICE = "service"
     BRIDGE = "bridge"
+    GOVERNANCE = "governance"
     LOCKOUT = "lockout"
     FAILSAFE = "failsafe"
     FEED = "feed"

@@ -175,12 +175,18 @@ class PlannedEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One interface and the HostEndpoint that governs it; `reason` says why it does, for people."""
+    """One interface and the HostEndpoint that governs it; `reason` says why it does, for people.
+
+    `kept` is whether the HostEndpoint claims it no longer, and governs it as it did before some fact changed.
+    `port_of` is the bridge, bond or VRF that the interface is a port of: packets come in and go out on that one.
+    """
 
     interface: str
     endpoint: str
     reason: str
     present: bool = True
+    kept: bool = False
+    port_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from hostfw.policy.interface_groups import (
 from hostfw.policy.wording import listed
 
 WILDCARD = "*"
+_VRF = "vrf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,15 @@ def bind(
 
     if wildcards and loopback is Loopback.POLICED and LOOPBACK not in claims:
         claims[LOOPBACK] = [Claim(LOOPBACK, wildcards[0].endpoint, "interfaceName *, loopback: policed")]
+    masters = {interface.name: interface.master for interface in facts.interfaces}
     bindings = tuple(
-        Binding(name, won[0].endpoint.metadata.name, won[0].reason, present=name in host.names)
+        Binding(
+            name,
+            won[0].endpoint.metadata.name,
+            won[0].reason,
+            present=name in host.names,
+            port_of=masters.get(name),
+        )
         for name, won in sorted(claims.items())
     )
     return Bindings(bindings, wildcards[0].endpoint.metadata.name if wildcards else None), tuple(problems)
@@ -195,6 +203,28 @@ def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], host: HostInde
             endpoint,
             f"{who} governs nothing now: no interface of this host has one of its expectedIPs",
             hint="give an interfaceName, which binds whatever the addresses are",
+        )
+
+
+def port_problems(bound: Bindings, endpoints: Iterable[HostEndpoint], facts: HostFacts) -> Iterator[Problem]:
+    """HostEndpoints that govern a port of a bridge or bond, where no packet is judged, and not the bridge or bond."""
+    by_name = {endpoint.metadata.name: endpoint for endpoint in endpoints}
+    governs = {binding.interface: binding.endpoint for binding in bound.bindings}
+    ports: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for binding in bound.bindings:
+        if binding.port_of is not None and governs.get(binding.port_of) != binding.endpoint:
+            ports[binding.endpoint, binding.port_of].append(binding.interface)
+    for (name, master), names in sorted(ports.items()):
+        kind = next((i.kind for i in facts.interfaces if i.name == master), "") or "interface"
+        who = governs.get(master, bound.wildcard)
+        governor = "no HostEndpoint governs" if who is None else f'HostEndpoint "{who}" governs'
+        are = f"is a port of the {kind}" if len(names) == 1 else f"are ports of the {kind}"
+        where = "packets for this host come in" if kind == _VRF else "packets come in and go out"
+        yield _warning(
+            by_name[name],
+            f'HostEndpoint "{name}" is for {listed(names)}, which {are} {master}: {where} on {master}',
+            expected=f"a HostEndpoint for {master}, which {governor} now",
+            hint=f"name {master} instead",
         )
 
 

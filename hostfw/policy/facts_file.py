@@ -49,6 +49,8 @@ _INTERFACE = Shape(
             "defaultRoute",
             "defaultRouteLearned",
             "up",
+            "mac",
+            "permanentMAC",
         )
     ),
 )
@@ -82,6 +84,7 @@ def facts_document(facts: HostFacts) -> dict[str, object]:
 
 
 def _interface_document(interface: Interface) -> dict[str, object]:
+    hardware = {"mac": interface.mac, "permanentMAC": interface.permanent_mac}
     return {
         "name": interface.name,
         "index": interface.index,
@@ -98,6 +101,7 @@ def _interface_document(interface: Interface) -> dict[str, object]:
         "defaultRoute": interface.default_route,
         "defaultRouteLearned": [how.value for how in interface.default_route_learned],
         "up": interface.up,
+        **{name: address for name, address in hardware.items() if address},
     }
 
 
@@ -167,6 +171,8 @@ def _interface(reader: Reader, node: Node) -> Interface:
         up=boolean(reader, found.get("up"), "up") is not False,
         learned=_learned_addresses(reader, found.get("learned"), frozenset(addresses)),
         default_route_learned=_learned_route(reader, found.get("defaultRouteLearned"), default_route=default_route),
+        mac=_text(reader, found, "mac"),
+        permanent_mac=_text(reader, found, "permanentMAC"),
     )
 
 

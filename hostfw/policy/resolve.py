@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy
 from hostfw.model.problems import Problem, Severity, in_order
@@ -17,9 +18,10 @@ from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, R
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction, Family
 from hostfw.policy.address_book import AddressBook
-from hostfw.policy.bindings import Bindings, bind, disbelieved_problems
+from hostfw.policy.bindings import Bindings, bind, disbelieved_problems, port_problems
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.interface_groups import HostIndex, disbelieved_addresses
+from hostfw.policy.kept import keep
 from hostfw.policy.labels import effective_labels
 from hostfw.policy.memory import ByResource
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
@@ -37,16 +39,22 @@ class Resolving:
 
 
 def resolve(
-    resources: Resources, settings: Settings, facts: HostFacts, memory: Resolving | None = None
+    resources: Resources,
+    settings: Settings,
+    facts: HostFacts,
+    memory: Resolving | None = None,
+    governance: Governance = NOTHING_GOVERNED,
 ) -> tuple[Plan, tuple[Problem, ...]]:
     """The Plan of a host, and warnings about what its facts make of the resources.
 
-    With a memory, policies that are the very resources of the last time, and mean the same addresses, are planned as
-    the very same objects.
+    What is on record in `governance` stays: the name of the node unless a setting gives one, and the HostEndpoints of
+    interfaces that no HostEndpoint claims any more. With a memory, policies that are the very resources of the last
+    time, and mean the same addresses, are planned as the very same objects.
     """
-    node = (settings.node or facts.node).lower()
+    node = (settings.node or governance.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.is_of(node))
-    bound, problems = bind(local, resources.interface_groups, settings.loopback, facts)
+    claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts)
+    bound, kept_problems = keep(claimed, governance, local, resources, facts)
     governing = _governing(local, bound, settings.loopback)
 
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
@@ -66,7 +74,10 @@ def resolve(
     plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard)
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (
+        *kept_problems,
+        *port_problems(bound, local, facts),
         *_node_problems(resources, local, node),
+        *_name_problems(local, node, None if settings.node else facts.node.lower()),
         *_untracked_problems(resources, governing, profiles),
         *unlearned,
     )
@@ -177,6 +188,20 @@ def _node_problems(resources: Resources, local: Sequence[HostEndpoint], node: st
         f'no HostEndpoint is of this node, "{node}", so no policy applies to it',
         expected=f"node: {node} (those here are of {listed(e.node for e in resources.endpoints)})",
         hint="give the HostEndpoints the name of this node, or set node in hostfw.yaml to the name that they have",
+        severity=Severity.WARNING,
+    )
+
+
+def _name_problems(local: Sequence[HostEndpoint], node: str, host: str | None) -> Iterator[Problem]:
+    """A host that has another name than the one that its policy was accepted for: nothing changes by that."""
+    named = [endpoint for endpoint in local if endpoint.node == node]
+    if host in (None, "", node) or not named:
+        return
+    yield Problem(
+        min(endpoint.metadata.position for endpoint in named),
+        f'this host is called "{host}" now, and keeps the policy of node "{node}", which was accepted for it',
+        expected=f"node: {host}, or no node at all",
+        hint=f'give HostEndpoints the name "{host}" and run `hostfwctl apply`, or set node: {node} in hostfw.yaml',
         severity=Severity.WARNING,
     )
 

@@ -119,6 +119,7 @@ class Machine:
             sessions_of=self.sessions_of,
             conntrack=self.conntrack,
             wait=self.clock.wait,
+            host_name=lambda: self.facts.node,
         )
 
     def sessions_of(self, inodes: Collection[int]) -> tuple[Session, ...]:

@@ -100,6 +100,8 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "inForce": True,
         "generation": generation,
         "node": "web1",
+        "hostName": "web1",
+        "keptInterfaces": [],
         "appliedAt": "2030-01-01T00:00:00+00:00",
         "saved": True,
         "counts": {"policies": 1, "stagedPolicies": 0, "endpoints": 1, "interfaces": 1},

@@ -37,6 +37,7 @@ from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.evidence import Evidence, Listener
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.findings import Check, Finding, Weight
+from hostfw.model.governance import Governance, GovernedInterface
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.services import BoundAddress, HostServices, PublishedPort
@@ -136,6 +137,11 @@ LEGACY = "they decide about every packet as well, and nft does not show them"
 FLUSH = "its start, stop and reload flush every ruleset of the host, ours among them"
 DIES = "`nft list ruleset` and scripts with table blocks fail, though hostfw itself works"
 PATIENTS = [
+    (
+        "an interface that keeps its policy",
+        status(governance=Governance("web1", (GovernedInterface("wan0", "uplink", "", 2, kept="it was eth0"),))),
+        ["no HostEndpoint claims wan0, which keeps the policy of uplink: it was eth0"],
+    ),
     ("a healthy host", HEALTHY, []),
     (
         "nothing in force",

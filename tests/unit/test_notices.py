@@ -194,6 +194,33 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         {"INTERFACE": "eth0", "ENDPOINT": "uplink"},
     ),
     (
+        "kept",
+        notices.interface_kept("wan0", "uplink", "it was eth0", "0a1b"),
+        MessageId.INTERFACE_KEPT,
+        "4",
+        "no HostEndpoint claims interface wan0, which keeps the policy of HostEndpoint uplink: it was eth0",
+        {
+            "INTERFACE": "wan0",
+            "ENDPOINT": "uplink",
+            "GENERATION": "0a1b",
+            "CAUSE": "it was eth0",
+            "HINT": "give a HostEndpoint interfaceName: wan0, or let it go with `hostfwctl apply --accept-loss`",
+        },
+    ),
+    (
+        "renamed",
+        notices.node_renamed("web-1", "web-2", "0a1b"),
+        MessageId.NODE_RENAMED,
+        "4",
+        "this host is called web-2 now; the policy of node web-1, which was accepted for it, stays in force",
+        {
+            "NODE": "web-1",
+            "HOST_NAME": "web-2",
+            "GENERATION": "0a1b",
+            "HINT": "give HostEndpoints the name web-2 and run `hostfwctl apply`, or set node: web-1 in hostfw.yaml",
+        },
+    ),
+    (
         "shrunk",
         notices.feed_shrunk(problem(4, 'the file of Feed "bad" lost 90%'), "bad", "/var/lib/bad.txt"),
         MessageId.FEED_SHRUNK,

@@ -1,0 +1,35 @@
+"""What the doctor makes of the record: what is governed although no HostEndpoint claims it, and under which name."""
+
+from collections.abc import Iterator
+
+from hostfw.engine.outcomes import Status
+from hostfw.model.findings import Check, Finding
+from hostfw.model.plan import Plan
+
+
+def governance_findings(status: Status, plan: Plan | None) -> Iterator[Finding]:
+    """Findings about the name of the node, kept interfaces, and HostEndpoints on ports of a bridge or bond."""
+    if (name := status.other_name) is not None:
+        node = status.governance.node
+        yield Finding(
+            Check.NODE,
+            f"this host is called {name} now, and keeps the policy of node {node}, which was accepted for it",
+            f"give HostEndpoints the name {name} and run `hostfwctl apply`, or set node: {node} in hostfw.yaml",
+        )
+    for interface in status.kept:
+        since = f" since {interface.since:%Y-%m-%d %H:%M:%S %Z}" if interface.since else ""
+        yield Finding(
+            Check.GOVERNANCE,
+            f"no HostEndpoint claims {interface.name}{since}, which keeps the policy of {interface.endpoint}: "
+            f"{interface.kept}",
+            f"say interfaceName: {interface.name} in a HostEndpoint; `hostfwctl apply --accept-loss` lets it go",
+        )
+    governs = {binding.interface: binding.endpoint for binding in plan.bindings} if plan is not None else {}
+    for binding in plan.bindings if plan is not None else ():
+        if binding.port_of is not None and not binding.kept and governs.get(binding.port_of) != binding.endpoint:
+            yield Finding(
+                Check.GOVERNANCE,
+                f"HostEndpoint {binding.endpoint} is for {binding.interface}, a port of {binding.port_of}, on which "
+                "its packets come in",
+                f"say interfaceName: {binding.port_of} in a HostEndpoint",
+            )

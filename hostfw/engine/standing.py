@@ -1,0 +1,91 @@
+"""The standing record: what this host was accepted to govern, and how a generation is held to it.
+
+The record belongs to a stored generation. What is put into force for the host as it is now is resolved with it, so that
+no change of a fact takes an interface out from under policy, and is recorded anew afterwards.
+"""
+
+from dataclasses import replace
+
+from hostfw.engine.generation import Generation
+from hostfw.engine.host import Directories, Host
+from hostfw.engine.memory import Memory
+from hostfw.host.governance import load_governance, save_governance
+from hostfw.host.in_force import load_in_force, network_namespace
+from hostfw.host.pending import load_pending
+from hostfw.host.state import accepted_number, generation_folder
+from hostfw.host.stored import StateError
+from hostfw.model.facts import HostFacts
+from hostfw.model.governance import Governance
+from hostfw.model.resources import Resources
+from hostfw.policy.kept import recorded
+
+
+def standing_number(directories: Directories) -> int | None:
+    """The number of the generation whose record counts now: the one on trial, or else the accepted one."""
+    pending, _ = load_pending(directories.state)
+    return accepted_number(directories.state) if pending is None else pending.number
+
+
+def standing(directories: Directories, host: Host, memory: Memory | None = None) -> Governance:
+    """The record that counts now; an empty one where nothing was accepted yet."""
+    return record_of(directories, host, standing_number(directories), memory)
+
+
+def record_of(directories: Directories, host: Host, number: int | None, memory: Memory | None = None) -> Governance:
+    """The record of a stored generation, its indices gone if they are of another boot or network namespace.
+
+    A generation of before there were records has the node name that was in force, if that is known.
+    """
+    if number is None:
+        return Governance()
+    if memory is not None and memory.governance is not None and memory.governance[0] == number:
+        governance = memory.governance[1]
+    else:
+        governance, _ = load_governance(generation_folder(directories.state, number))
+    if not governance.node:
+        record, _ = load_in_force(directories.run)
+        governance = replace(governance, node=record.node if record is not None else "")
+    return governance if governance.boot == _boot(host) else governance.without_indices()
+
+
+def named(governance: Governance, resources: Resources, facts: HostFacts, *, take_name: bool) -> Governance:
+    """The record with the node name that a configuration is to be resolved for.
+
+    The recorded name stays while HostEndpoints have it. The name that the host has now is taken where none is
+    recorded, where HostEndpoints have that one alone, or with `take_name` where any has it.
+    """
+    pinned, present = governance.node.lower(), facts.node.lower()
+    nodes = {endpoint.node for endpoint in resources.endpoints}
+    if not pinned or (present in nodes and (take_name or pinned not in nodes)):
+        return replace(governance, node=present)
+    return governance
+
+
+def record_after(generation: Generation, host: Host) -> Governance:
+    """The record of a generation on the host that it was built for."""
+    resources, plan = generation.inspected.resources, generation.plan
+    governance = recorded(plan, resources, generation.facts, generation.governance, host.now())
+    of_host = plan.settings.node is None and any(endpoint.node == plan.node for endpoint in resources.endpoints)
+    return replace(governance, boot=_boot(host), node_of_host=of_host)
+
+
+def keep_record(
+    directories: Directories, number: int, governance: Governance, memory: Memory | None
+) -> tuple[str, ...]:
+    """Write down the record of a stored generation if it has changed; gives what is to be said of a disk that fails."""
+    folder = generation_folder(directories.state, number)
+    known, _ = load_governance(folder)
+    if memory is not None:
+        memory.governance = number, governance
+    if known == governance:
+        return ()
+    try:
+        save_governance(folder, governance)
+    except StateError as error:
+        return (f"{error.message}: after a reboot interfaces are known by their earlier record",)
+    return ()
+
+
+def _boot(host: Host) -> str:
+    """Within which indices of interfaces count: this boot, and this network namespace."""
+    return f"{host.boot_id()}/{network_namespace()}"

@@ -1,0 +1,93 @@
+"""The record of what a generation governs: state_dir/generations/000012/governance.json, written anew as facts change.
+
+It stands beside the generation that it belongs to, so that to accept another generation is to accept its record too.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from hostfw.host.files import write_atomically
+from hostfw.host.stored import garbage, load_json, saving, to_json
+from hostfw.model.governance import Governance, GovernedInterface
+from hostfw.model.moments import moment_of
+from hostfw.model.problems import Problem
+
+GOVERNANCE = "governance.json"
+"""The name of the file in the folder of a generation."""
+
+
+def governance_json(governance: Governance) -> bytes:
+    """What the file of a record holds."""
+    return to_json(
+        node=governance.node,
+        node_of_host=governance.node_of_host,
+        boot=governance.boot,
+        interfaces=[_interface_json(interface) for interface in governance.interfaces],
+    )
+
+
+def save_governance(folder: Path, governance: Governance) -> None:
+    """Write a record durably into the folder of a stored generation, in place of the one there. Raises StateError."""
+    with saving("the record of what is governed"):
+        write_atomically(folder / GOVERNANCE, governance_json(governance))
+
+
+def load_governance(folder: Path) -> tuple[Governance, tuple[Problem, ...]]:
+    """The record of a stored generation: an empty one where it has none, as from before there were records.
+
+    A damaged one is a problem, and as good as none.
+    """
+    path = folder / GOVERNANCE
+    data, problems = load_json(path)
+    match data:
+        case None:
+            return Governance(), problems
+        case {
+            "format": 1,
+            "node": str(node),
+            "node_of_host": bool(node_of_host),
+            "boot": str(boot),
+            "interfaces": list(items),
+        }:
+            found = [_interface(item) for item in items]
+            known = tuple(interface for interface in found if interface is not None)
+            if len(known) == len(found):
+                return Governance(node, known, boot, node_of_host), ()
+    return Governance(), (garbage(path),)
+
+
+def _interface_json(interface: GovernedInterface) -> dict[str, object]:
+    return {
+        "name": interface.name,
+        "endpoint": interface.endpoint,
+        "claim": interface.claim,
+        "index": interface.index,
+        "kind": interface.kind,
+        "mac": interface.mac,
+        "permanent_mac": interface.permanent_mac,
+        "master": interface.master or "",
+        "kept": interface.kept,
+        "since": interface.since.isoformat() if interface.since is not None else "",
+    }
+
+
+def _interface(data: object) -> GovernedInterface | None:
+    match data:
+        case {
+            "name": str(name),
+            "endpoint": str(endpoint),
+            "claim": str(claim),
+            "index": int(index),
+            "kind": str(kind),
+            "mac": str(mac),
+            "permanent_mac": str(permanent),
+            "master": str(master),
+            "kept": str(kept),
+            "since": str(since),
+        } if bool(kept) == bool(since):
+            when: datetime | None = moment_of(since) if since else None
+            if when is None and since:
+                return None
+            return GovernedInterface(name, endpoint, claim, index, kind, mac, permanent, master or None, kept, when)
+        case _:
+            return None
