@@ -259,7 +259,7 @@ def _add_accept_loss(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--accept-loss",
         action="store_true",
-        help="apply a configuration that lost most of its policies or HostEndpoints",
+        help="apply a configuration that lost most of its policies or HostEndpoints; let go what none claims",
     )
 
 

@@ -53,6 +53,9 @@ def apply(
     try:
         facts = host.observe(inspected.settings.node)
         before = named(standing(directories, host, writer.memory), inspected.resources, facts, take_name=take_name)
+        if accept_loss:
+            # The host is taken as it is, and what no HostEndpoint claims is let go.
+            before = replace(before, interfaces=())
         built = build(inspected, facts, writer.memory.building if writer.memory else None, before)
         if isinstance(built, Refused):
             return note_refused(directories, host, built)

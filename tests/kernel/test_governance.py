@@ -1,0 +1,190 @@
+"""What was governed stays governed: real packets before and after a fact of the host has changed under the service."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hostfw.model.values import TCP, Family
+from hostfw.testing.lab import Lab
+from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
+from hostfw.testing.lab_namespace import run
+from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from hostfw.testing.lab_service import Service, service
+
+_POLICY = """\
+apiVersion: hostfw.io/v1
+kind: InterfaceGroup
+metadata: {{name: uplinks}}
+spec: {{match: [{{defaultRoute: true}}]}}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: uplink, labels: {{role: web}}}}
+spec: {{node: host, {claim}}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: web}}
+spec:
+  selector: role == 'web'
+  applyOnForward: true
+  ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [80]}}}}]
+  egress: [{{action: Allow, protocol: TCP, destination: {{ports: [443]}}}}]
+"""
+_ADDRESSES = (
+    "address add 192.0.2.1/24 dev {dev}",
+    "address add 2001:db8::1/64 dev {dev} nodad",
+    "route replace default via 192.0.2.2",
+    "route replace default via 2001:db8::2",
+)
+_RENAME = ("link set wan0 down", "link set wan0 name ens3", "link set ens3 up")
+_ENSLAVE = (
+    "address flush dev wan0",
+    "link add br1 type bridge",
+    "link set br1 up",
+    "link set wan0 master br1",
+)
+
+CHANGES: list[tuple[str, str, tuple[str, ...], str]] = [
+    ("a new name", "interfaceName: wan0", (*_RENAME, *(a.format(dev="ens3") for a in _ADDRESSES[1:])), "ens3"),
+    ("a port of a bridge", "interfaceName: wan0", (*_ENSLAVE, *(a.format(dev="br1") for a in _ADDRESSES)), "br1"),
+    (
+        "no default route",
+        "interfaceGroup: uplinks",
+        ("route del default", "-6 route del default", "route add 198.51.100.0/24 via 192.0.2.2"),
+        "wan0",
+    ),
+    (
+        "no lease",
+        'expectedIPs: [192.0.2.1, "2001:db8::1"]',
+        (
+            "address del 192.0.2.1/24 dev wan0",
+            "address add 192.0.2.9/24 dev wan0",
+            "address del 2001:db8::1/64 dev wan0",
+        ),
+        "wan0",
+    ),
+]
+
+
+def passes(lab: Lab, source: str, destination: str, port: int, address: str | None = None) -> bool:
+    """Whether a new connection over IPv4 gets through."""
+    flow = Flow(source, destination, TCP, port, Family.V4, address)
+    patience_s = ALLOW_PATIENCE_S if port in (80, 443) else DENY_PATIENCE_S
+    return probe(lab, (flow,), patience_s)[0].verdict is Verdict.ALLOWED
+
+
+def holds(lab: Lab, address: str | None = None) -> dict[str, bool]:
+    """What passes of what the policy allows, and of what it denies, in each direction and through the host."""
+    return {
+        "in 80": passes(lab, "outer", "host", 80, address),
+        "in 81": passes(lab, "outer", "host", 81, address),
+        "out 443": passes(lab, "host", "outer", 443),
+        "out 25": passes(lab, "host", "outer", 25),
+        "through 25": passes(lab, "inner", "outer", 25),
+    }
+
+
+EXPECTED = {"in 80": True, "in 81": False, "out 443": True, "out 25": False, "through 25": False}
+
+
+@pytest.fixture(name="place")
+def _place(routed_lab: Lab, tmp_path: Path) -> tuple[Lab, Installation]:
+    return routed_lab, install(routed_lab["host"], tmp_path / "hostfw")
+
+
+def told(kind: str) -> Callable[[list[dict[str, str]]], object]:
+    """Whether entries hold some words."""
+    return lambda entries: any(kind in entry.get("MESSAGE", "") for entry in entries)
+
+
+@pytest.mark.parametrize(("name", "claim", "commands", "kept"), CHANGES, ids=[case[0] for case in CHANGES])
+def test_nothing_passes_that_did_not_and_nothing_is_closed(
+    place: tuple[Lab, Installation], tmp_path: Path, name: str, claim: str, commands: tuple[str, ...], kept: str
+) -> None:
+    """The journal, status and doctor say which interface keeps what; a service that starts again, or a reload, too."""
+    lab, host = place
+    (host.config / "policy.yaml").write_text(_POLICY.format(claim=claim))
+    hostfwctl(host, "apply")
+    assert holds(lab) == EXPECTED, name
+    address = "192.0.2.9" if name == "no lease" else None
+    with service(host, tmp_path / "log") as running:
+        for command in commands:
+            run(lab["host"], ["ip", *command.split()])
+        running.wait_for(told(f"no HostEndpoint claims interface {kept}"))
+        settled(running, host, kept)
+        assert holds(lab, address) == EXPECTED, name
+        status = json.loads(hostfwctl(host, "status", "-o", "json").stdout)
+        assert [(k["interface"], k["endpoint"]) for k in status["keptInterfaces"]] == [(kept, "uplink")]
+        assert f"no HostEndpoint claims {kept}" in hostfwctl(host, "doctor", check=False).stdout
+    with service(host, tmp_path / "second log"):
+        hostfwctl(host, "reload")
+        assert holds(lab, address) == EXPECTED, name
+
+
+def settled(running: Service, host: Installation, kept: str) -> None:
+    """Wait until the service has put what it announced into force, and recorded it."""
+
+    def recorded(_: object) -> bool:
+        status = json.loads(hostfwctl(host, "status", "-o", "json").stdout)
+        return [item["interface"] for item in status["keptInterfaces"]] == [kept]
+
+    running.wait_for(recorded)
+
+
+def test_a_host_that_is_renamed_keeps_its_policy(place: tuple[Lab, Installation], tmp_path: Path) -> None:
+    """At once, at the next link event and after a restart; `apply` takes the name once HostEndpoints have it."""
+    lab, host = place
+    policy = host.config / "policy.yaml"
+    policy.write_text(_POLICY.format(claim="interfaceName: wan0"))
+    hostfwctl(host, "apply")
+    with service(host, tmp_path / "log") as running:
+        run(lab["host"], ["hostname", "host.example.com"])
+        running.wait_for(told("this host is called host.example.com now"))
+        run(lab["host"], ["ip", "link", "add", "extra", "type", "bridge"])
+        assert holds(lab) == EXPECTED
+    with service(host, tmp_path / "second log") as running:
+        running.wait_for(told("this host is called host.example.com now"))
+        assert holds(lab) == EXPECTED
+        assert "host.example.com" in hostfwctl(host, "status").stdout
+        policy.write_text(policy.read_text().replace("node: host,", "node: host.example.com,"))
+        hostfwctl(host, "apply")
+        status = json.loads(hostfwctl(host, "status", "-o", "json").stdout)
+        assert (status["node"], status["hostName"]) == ("host.example.com", "host.example.com")
+        assert holds(lab) == EXPECTED
+
+
+def test_an_empty_directory_opens_nothing(place: tuple[Lab, Installation]) -> None:
+    """A failed mount is refused by name, until somebody says that it is meant."""
+    lab, host = place
+    policy = host.config / "policy.yaml"
+    policy.write_text(_POLICY.format(claim="interfaceName: wan0"))
+    hostfwctl(host, "apply")
+    policy.unlink()
+
+    refused = hostfwctl(host, "reload", check=False)
+
+    assert refused.returncode == 1
+    assert "HostEndpoint/uplink" in refused.stderr
+    assert holds(lab) == EXPECTED
+    hostfwctl(host, "apply", "--accept-loss")
+    assert passes(lab, "inner", "outer", 25)
+
+
+def test_what_is_kept_is_let_go_on_purpose(place: tuple[Lab, Installation]) -> None:
+    """With the flag that says that a loss is meant, and with nothing else."""
+    lab, host = place
+    endpoint = "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: inside}\n"
+    policy = f"{_POLICY.format(claim='interfaceName: wan0')}{endpoint}spec: {{interfaceName: lan0}}\n"
+    (host.config / "policy.yaml").write_text(policy)
+    hostfwctl(host, "apply")
+    for command in (*_RENAME, *(a.format(dev="ens3") for a in _ADDRESSES[1:])):
+        run(lab["host"], ["ip", *command.split()])
+    hostfwctl(host, "reload")
+    assert not passes(lab, "host", "outer", 25)
+
+    hostfwctl(host, "apply", "--accept-loss")
+
+    assert passes(lab, "host", "outer", 25)
