@@ -97,7 +97,9 @@ def _put_into_force(site: Site, stage: Stage) -> Generation:
         patched.setattr(site.wire.nftables, "close", lambda: None)
         engine = Engine(site.directories, host)
         inspected = inspect(*read_configuration(site.directories.config))
-        applied = engine.apply(replace(inspected, settings=replace(inspected.settings, logging=EVERYTHING)))
+        applied = engine.apply(
+            replace(inspected, settings=replace(inspected.settings, logging=EVERYTHING)), accept_loss=True
+        )
     assert isinstance(applied, Applied), applied
     foreign = site.wire.nftables.commit(
         f"table inet foreign\ndelete table inet foreign\ntable inet foreign {{\n{stage.foreign}\n}}\n"

@@ -154,7 +154,7 @@ class _Machine:
         path.write_text(text)
 
     def apply(self) -> Generation:
-        applied = self.engine.apply(inspect(*read_configuration(self.engine.directories.config)))
+        applied = self.engine.apply(inspect(*read_configuration(self.engine.directories.config)), accept_loss=True)
         assert isinstance(applied, Applied), applied
         return applied.generation
 

@@ -115,7 +115,7 @@ class _Place:
             conntrack=FakeConntrack(),
         )
         directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
-        outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_shrink=True)
+        outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_shrink=True, accept_loss=True)
         if isinstance(outcome, Refused):
             return outcome
         assert isinstance(outcome, Applied), outcome
@@ -170,7 +170,8 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
                 assert generation == expected
                 continue
             assert generation.script == expected.script
-            assert replace(generation, inspected=expected.inspected) == expected
+            # What is remembered of the host is not made of the files.
+            assert replace(generation, inspected=expected.inspected, governance=expected.governance) == expected
             assert generation.inspected == expected.inspected
 
             with _place(None) as afresh:
