@@ -23,6 +23,7 @@ from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, 
 from hostfw.control.socket import Answer, Refusal
 from hostfw.daemon.announcements import Announcer, first_error
 from hostfw.daemon.audit import open_audit
+from hostfw.daemon.backoff import Retry
 from hostfw.daemon.charge import Charge
 from hostfw.daemon.exporter import Exporter, Known, with_records
 from hostfw.daemon.follower import Follower, Outcome
@@ -99,6 +100,7 @@ class Service:
         self._refused = ""
         self._repairs = 0
         self._started_at = outside.host.now()
+        self._is_unsaved = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._stopped = asyncio.Event()
         self._broken: asyncio.Future[None] = self._loop.create_future()
@@ -153,6 +155,7 @@ class Service:
                     ("audit", self._audit.run(self._stopped)),
                     ("forgotten connections", self._forgotten.run()),
                     ("metrics", self._exporter.run()),
+                    ("saving", self._save()),
                     ("watchdog", self._live()),
                     ("reload", self._reload()),
                     ("callbacks", self._watch_callbacks()),
@@ -293,8 +296,25 @@ class Service:
         """Keep for as long as it is so that what is in force could not be written down."""
         if unsaved:
             self._troubles.report(Part.STATE, unsaved[0])
+            self._is_unsaved.set()
         else:
             self._troubles.clear(Part.STATE)
+            self._is_unsaved.clear()
+
+    async def _save(self) -> None:
+        """Try again to write down what could not be written down."""
+        retry = Retry()
+        while True:
+            await self._is_unsaved.wait()
+            await asyncio.sleep(retry.failed())
+            current = self._known
+            if current is None or not self._is_unsaved.is_set():
+                continue
+            unsaved = await self._charge.write(partial(Engine.save, generation=current))
+            if unsaved == ():
+                retry.succeeded()
+            if not isinstance(unsaved, Failed):
+                self._note_unsaved(unsaved)
 
     def _note_reload(self, reply: Reply | Refusal) -> None:
         """Keep for `systemctl status` how the last reload ended; that is about the past, and so no trouble."""

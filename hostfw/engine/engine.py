@@ -39,7 +39,7 @@ from hostfw.engine.refill import refill
 from hostfw.engine.rollback import due, rollback, settle
 from hostfw.engine.standing import named, standing
 from hostfw.engine.trial import confirm, left_s
-from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume
+from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume, save
 from hostfw.host.errors import HostError
 from hostfw.host.events import load_event
 from hostfw.host.in_force import InForce, load_in_force
@@ -167,6 +167,10 @@ class Engine:
         What another hostfwctl has put in its place meanwhile is taken over.
         """
         return self._write(lambda writer: repair(writer, generation), likely=True)
+
+    def save(self, generation: Generation) -> tuple[str, ...] | Failed:
+        """Write down again what was accepted and could not be written down; gives what is still unsaved."""
+        return self._write(lambda writer: save(writer, generation))
 
     def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
         """Give sets and maps that are there the elements again that a generation has in them."""

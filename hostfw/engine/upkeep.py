@@ -101,6 +101,17 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
 
 
+def save(writer: Writer, generation: Generation) -> tuple[str, ...]:
+    """Write down again what was accepted and could not be; gives what is still unsaved.
+
+    Nothing is written of what is no longer in force, or is on trial.
+    """
+    pending, _ = load_pending(writer.directories.state)
+    if pending is not None or _is_another_in_force(writer, generation):
+        return ()
+    return accept_as(writer, accepted_of(generation, writer), record_after(generation, writer.host))
+
+
 def repair(writer: Writer, generation: Generation) -> Enforced | Resumed | Failed:
     """Put a generation into force again that another's hand has damaged, in all but the elements of its sets."""
     return resume(writer) if _is_another_in_force(writer, generation) else enforce(generation, writer)

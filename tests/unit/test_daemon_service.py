@@ -27,6 +27,7 @@ from hostfw.daemon.listening import Listening
 from hostfw.daemon.outside import Outside
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import Takeover
+from hostfw.engine import acceptance
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Refused
 from hostfw.engine.host import Directories, Host
@@ -38,6 +39,7 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nflog import NflogRecord
 from hostfw.host.nft_news import NftNews, Touched, Transaction, What
 from hostfw.host.nftables import Nftables
+from hostfw.host.state import load_accepted
 from hostfw.host.stored import StateError
 from hostfw.model.facts import Interface
 from hostfw.model.values import Family
@@ -462,6 +464,29 @@ def test_a_refused_request_is_the_clients_business(world: World) -> None:
     live(story())
 
 
+def test_what_could_not_be_saved_is_saved_in_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anybody who asks for it, and the trouble passes with it."""
+    state = "hostfw.engine.acceptance.accept"
+    accept = world.faults.wrap("accept", getattr(acceptance, "accept"))  # noqa: B009  it is not its own
+    monkeypatch.setattr(state, accept)
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            world.faults.add("accept", *([StateError("the generation could not be saved: the disk is full")] * 20))
+            world.machine.write(web=WEB.replace("80", "81"))
+            answer = await asyncio.to_thread(ask, world.engine(), Apply())
+            assert isinstance(answer, InForceNow)
+            assert answer.unsaved
+            await until(lambda: "the disk is full" in world.report().trouble)
+            await until(world.is_whole)
+            stored, _ = load_accepted(world.directories.state)
+            assert stored is not None
+            assert stored.id == answer.generation
+
+    live(story())
+
+
 TASKS = [
     (Keeper, "run"),
     (Keeper, "protect"),
@@ -472,6 +497,7 @@ TASKS = [
     (Exporter, "run"),
     (Service, "_live"),
     (Service, "_reload"),
+    (Service, "_save"),
     (Takeover, "run"),
 ]
 
