@@ -50,7 +50,7 @@ from hostfw.model.words import counted
 
 _IDLE_S = 3600.0
 """Without a watchdog there is nothing to tell it."""
-READY_PATIENCE_S = 90.0
+READY_PATIENCE_S = 10.0
 """After so long systemd is told that the service is up, whatever stands in the way: others wait for it in the boot."""
 JOURNAL_PATIENCE_S = 3.0
 """A journal that has not taken an entry for so long is trouble."""

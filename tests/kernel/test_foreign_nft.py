@@ -106,7 +106,7 @@ def test_a_program_that_commits_without_pause_does_not_hinder_us(installation: I
         before = _generation(installation.node)
         for number in (1, 2, 1):
             _write(installation, configuration(number, 100))
-            hostfwctl(installation, "apply", timeout_s=TIMEOUT_S)
+            hostfwctl(installation, "apply", "--accept-loss", timeout_s=TIMEOUT_S)
             hostfwctl(installation, "status")
 
         ours = 3 * 3
@@ -120,19 +120,19 @@ def test_sets_of_a_newer_nft_do_not_keep_a_generation_from_taking_effect(
     """Libnftables 1.0.6 dies when it reads them, which no step of ours makes it do."""
     node = installation.node
     _write(installation, configuration(2, 100))
-    hostfwctl(installation, "apply")
+    hostfwctl(installation, "apply", "--accept-loss")
     golden = listed(node)
     run(node, ("nft", "flush", "ruleset"))
     if not first:
         _write(installation, configuration(1, 100))
-        hostfwctl(installation, "apply")
+        hostfwctl(installation, "apply", "--accept-loss")
         _write(installation, configuration(2, 100))
     run(node, (*newer_nft, "-f", "-"), text=NEWER + "add set inet newer churn { type ipv4_addr; }\n")
 
     with _commits(node, newer_nft, "inet newer churn"):
         before = _generation(node)
         started = monotonic()
-        done = hostfwctl(installation, "apply", check=False, timeout_s=2 * TIMEOUT_S)
+        done = hostfwctl(installation, "apply", "--accept-loss", check=False, timeout_s=2 * TIMEOUT_S)
         took_s = monotonic() - started
         status = hostfwctl(installation, "status", check=False)
         assert _generation(node) - before > 10, "somebody did commit all the while"
@@ -154,7 +154,7 @@ def test_whole_scripts_and_the_end_of_it_all_work_beside_sets_of_a_newer_nft(
     scripts, goldens = [], []
     for number in (1, 2):
         _write(installation, configuration(number, 5000))
-        hostfwctl(installation, "apply")
+        hostfwctl(installation, "apply", "--accept-loss")
         scripts.append((installation.state / "last-good.nft").read_text())
         goldens.append(in_force(listed(node)))
     run(node, ("nft", "flush", "ruleset"))

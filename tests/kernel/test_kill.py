@@ -51,7 +51,7 @@ def test_a_killed_apply_leaves_one_generation_or_the_other(
     for each in configurations:
         _write(installation, each)
         started = monotonic()
-        hostfwctl(installation, "apply")
+        hostfwctl(installation, "apply", "--accept-loss")
         turn_s = (monotonic() - started) / 2
         goldens.append(listed(node))
     enforced = [in_force(golden) for golden in goldens]
@@ -68,7 +68,7 @@ def test_a_killed_apply_leaves_one_generation_or_the_other(
         turned += now == enforced[target]
         turn_s *= 1 / FOLLOW if now == enforced[target] else FOLLOW
         assert _after_a_boot(installation) in goldens, f"kill {number}"
-        hostfwctl(installation, "apply")
+        hostfwctl(installation, "apply", "--accept-loss")
         assert listed(node) == goldens[target], f"kill {number}: {_difference(listed(node), goldens[target])}"
 
     assert hostfwctl(installation, "status").returncode == 0
@@ -83,7 +83,8 @@ def _write(installation: Installation, configuration: Configuration) -> None:
 
 def _kill_apply(installation: Installation, after_s: float, *, worker_too: bool) -> None:
     """Start an apply, kill it, and wait until what it left behind has ended, which is when the lock is free."""
-    with process(installation.node, (*installation.arguments, "apply"), environment=environment()) as apply:
+    command = (*installation.arguments, "apply", "--accept-loss")
+    with process(installation.node, command, environment=environment()) as apply:
         sleep(after_s)
         workers = _children(apply.pid)
         os.killpg(apply.pid, signal.SIGKILL)
