@@ -3,6 +3,8 @@
 NO_PROXY = "http needs a proxy; ignoring it would open the port to every path"
 NOTHING_NAMESPACED = "nothing on a host is in a namespace, so the kind or the selector would match nothing"
 
+THIS_HOST = "an endpoint without a node is of every host that reads it"
+
 VALIDATOR: dict[tuple[str, str, str], str] = {
     ("rule", "GlobalNetworkPolicy", "allow HTTP Path with permitted match clauses"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept Allow rule with HTTP clause"): NO_PROXY,
@@ -30,6 +32,12 @@ VALIDATOR: dict[tuple[str, str, str], str] = {
     ): NOTHING_NAMESPACED,
 }
 """Resources that Calico accepts and hostfw refuses, by table, kind and Calico's description of the case."""
+
+ACCEPTED: dict[tuple[str, str, str], str] = {
+    ("hep", "HostEndpoint", "should reject HostEndpointSpec with a missing node"): THIS_HOST,
+    ("hep", "HostEndpoint", "no node fails"): THIS_HOST,
+}
+"""Resources that Calico refuses and hostfw accepts, likewise."""
 
 VALIDATED_LATER = "Calico's decoding accepts it and its validator, which hostfw runs in the same step, does not"
 
