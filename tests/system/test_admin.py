@@ -11,11 +11,27 @@ import pytest
 from hostfw.audit.message_ids import MessageId
 from hostfw.testing.hosts.host import Host
 from hostfw.testing.lab_namespace import run
-from tests.system.street import HOST, OPEN, PEER, SETTINGS, Street, connects, entries, eventually, letting_in, rules
+from tests.system.street import (
+    CLOSED,
+    HOST,
+    OPEN,
+    PEER,
+    SETTINGS,
+    Street,
+    configure,
+    connects,
+    entries,
+    eventually,
+    letting_in,
+    rules,
+)
 
 Ssh = Callable[..., CompletedProcess[str]]
 
 _NO_SSH = letting_in(OPEN)
+# Everything that listens: the doctor notes what listens in vain.
+_UDP = f"    - {{action: Allow, protocol: UDP, destination: {{ports: [{CLOSED}]}}}}\n"
+_ALL_REACHED = letting_in(OPEN, CLOSED, 22) + _UDP
 _CLOSED = f"{SETTINGS}failsafe: none\n"
 _YOURS = f"another ssh connection like yours from {PEER} to port 22 on eth0 would be lost"
 
@@ -92,18 +108,21 @@ def test_a_block_keeps_the_session_and_outlives_a_reboot(host: Host, street: Str
 
 def test_the_doctor_finds_nothing_on_a_sound_host_and_each_thing_on_another(host: Host) -> None:
     """In a line each, with the command that is the next step."""
+    host.write("/etc/hostfw/policy.yaml", _ALL_REACHED)
+    host.run(["hostfwctl", "apply"])
     sound = host.run(["hostfwctl", "doctor"], check=False)
     assert (sound.stdout, sound.returncode) == ("", 0)
 
     host.run(["systemctl", "enable", "nftables.service"])
     host.run(["systemctl", "disable", "hostfw-boot.service"])
     host.run(["systemctl", "start", "ssh"])
+    configure(host)
     host.write("/etc/hostfw/hostfw.yaml", _CLOSED)
     host.run(["hostfwctl", "apply"])
     host.run(["chmod", "777", "/run/hostfw"])
     found = json.loads(host.run(["hostfwctl", "doctor", "-o", "json"], check=False).stdout)["items"]
 
-    assert [item["check"] for item in found] == ["own-service", "other-service", "permissions", "failsafe"]
+    assert [item["check"] for item in found] == ["own-service", "other-service", "permissions", "service", "failsafe"]
     assert [item["next"] for item in found[:3]] == [
         "`systemctl enable hostfw-boot.service`",
         "`systemctl disable nftables.service`, without --now, which would flush everything",

@@ -115,7 +115,8 @@ def test_each_reason_is_in_the_journal_at_once(known: Host, street: Street) -> N
     """With all its fields, over both families, before a fifth of a second has gone."""
     for case in CASES:
         configure(known, case.policy)
-        reload(known)
+        # Some take every policy away, or the endpoint: the service refuses that of a reload.
+        known.run(["hostfwctl", "apply", "--accept-loss"])
         # Until then a record may be of the generation before.
         sleep(0.5)
         for family in FAMILIES:

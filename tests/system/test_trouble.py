@@ -103,12 +103,13 @@ def test_the_watchdog_leaves_a_working_daemon_alone(host: Host) -> None:
 def test_a_full_disk_leaves_what_is_in_force(host: Host, street: Street) -> None:
     """A reload that cannot be written down says so and counts until the next boot; with room again the next lasts."""
     host.run(["sh", "-c", _FULL_DISK])
-    daemon = host.pid_of("hostfw")
+    daemon, before = host.pid_of("hostfw"), rules(host)
     big = POLICY + "".join(f"    - {{action: Deny, protocol: TCP, source: {{ports: [{n}]}}}}\n" for n in range(1, 1000))
 
     with street.knocking(host) as knocks:
         configure(host, big)
-        reload(host)
+        assert host.run(["systemctl", "reload", "hostfw"], check=False).returncode == 1
+        assert rules(host) != before
         assert connects(street.peer, OPEN)
         assert "the disk is full" in host.journal("--boot", "-u", "hostfw")
         host.run(["rm", "/var/lib/hostfw/ballast"])
