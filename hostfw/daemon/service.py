@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -182,14 +182,17 @@ class Service:
     async def _begin(self) -> None:
         """Take over, and tell systemd once that is done."""
         taking_over = asyncio.ensure_future(self._takeover.run())
+        needs_help = asyncio.ensure_future(self._takeover.needs_help.wait())
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(READY_PATIENCE_S):
-                    await asyncio.shield(taking_over)
+            waited_for = (taking_over, needs_help)
+            await asyncio.wait(waited_for, timeout=READY_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            if taking_over.done():
+                taking_over.result()
             self._notifier.ready(self._status())
             await taking_over
         finally:
             taking_over.cancel()
+            needs_help.cancel()
         # What changed while we took over is only heard from here on.
         self._follower.look()
 

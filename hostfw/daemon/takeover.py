@@ -36,14 +36,21 @@ BOOT_RULES = "the rules that were in force before the service started still are"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there was: whether our tables deny what no rule allows, None if the kernel did not say; the settings."""
+    """What there was: whether our tables deny what no rule allows, None if the kernel did not say; the settings.
+
+    `is_damaged` is whether what was accepted is there and cannot be read.
+    """
 
     is_protected: bool | None
     settings: Settings
+    is_damaged: bool = False
 
 
 class Takeover:
-    """Takes over. `attempted` is set after the first attempt, `is_over` when nothing is left to be tried."""
+    """Takes over. `attempted` is set after the first attempt, `is_over` when nothing is left to be tried.
+
+    `needs_help` is set once somebody has to mend what stands in the way: nobody is to wait for it to pass.
+    """
 
     def __init__(
         self,
@@ -67,6 +74,7 @@ class Takeover:
         self._is_base_alone = False
         self.attempted = asyncio.Event()
         self.is_over = asyncio.Event()
+        self.needs_help = asyncio.Event()
 
     async def run(self) -> None:
         """Try until a generation is in force that was accepted, or that a client asked for meanwhile."""
@@ -144,6 +152,8 @@ class Takeover:
         """Say what stands in the way, and what is in force nevertheless."""
         found = await self._charge.write(_look)
         is_protected = None if isinstance(found, Failed) else found.is_protected
+        if isinstance(found, Found) and found.is_damaged:
+            self.needs_help.set()
         if is_protected is False:
             failed = await self._keeper.protect_now()
             self._is_base_alone = failed is None
@@ -168,9 +178,10 @@ def _look(engine: Engine) -> Found:
         is_protected: bool | None = not unprotected(read_base_chains(engine.host.read_some))
     except HostError:
         is_protected = None
-    accepted, _ = load_accepted(engine.directories.state)
+    accepted, problems = load_accepted(engine.directories.state)
     settings = None if accepted is None else accepted.configuration.settings
-    return Found(is_protected, inspect(Configuration(settings=settings)).settings)
+    is_damaged = accepted is None and bool(problems)
+    return Found(is_protected, inspect(Configuration(settings=settings)).settings, is_damaged)
 
 
 def _builds(engine: Engine) -> bool:

@@ -24,9 +24,10 @@ from hostfw.daemon.follower import Follower
 from hostfw.daemon.forgotten import Forgotten
 from hostfw.daemon.keeper import Keeper
 from hostfw.daemon.listening import Listening
+from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.outside import Outside
 from hostfw.daemon.service import Service
-from hostfw.daemon.takeover import Takeover
+from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine import acceptance
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Refused
@@ -335,6 +336,34 @@ def test_a_configuration_that_is_refused_at_the_first_start_leaves_base_protecti
             await until(world.is_whole)
 
     live(story())
+
+
+@pytest.mark.parametrize("text", ["", "["], ids=["empty", "cut off"])
+def test_systemd_does_not_wait_for_what_was_accepted_where_it_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Since that does not pass: the rules of before stay, the trouble says why, and the next reload mends it."""
+    ready: list[str] = []
+
+    async def first() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+
+    async def second() -> None:
+        async with serving(world):
+            await until(lambda: ready)
+            assert "generation.json" in ready[0]
+            assert BOOT_RULES in (await asyncio.to_thread(world.report)).trouble
+            answer = await asyncio.to_thread(ask, world.engine(), Apply())
+            assert isinstance(answer, InForceNow)
+            await until(world.is_whole)
+        assert len(ready) == 1
+
+    live(first())
+    for path in world.directories.state.rglob("generation.json"):
+        path.write_text(text)
+    monkeypatch.setattr(Notifier, "ready", lambda _, status: ready.append(status))
+    live(second())
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=IDS)
