@@ -236,7 +236,8 @@ def test_the_journal_has_every_record_of_a_flood(known: Host, street: Street) ->
         sleep(2)
 
     told = sum(int(entry["HOSTFW_COUNT"]) for entry in of_packets(known)) - told_before
-    assert kernel["records"] >= 1000
+    # 250 first packets at once and 50 a second from there; how many come again depends on how fast the machine floods.
+    assert kernel["records"] >= 700
     assert told == kernel["records"]
     assert "Suppressed" not in known.journal("-t", "systemd-journald")
 

@@ -362,6 +362,7 @@ def test_systemd_does_not_wait_for_what_was_accepted_where_it_cannot_be_read(
     live(first())
     for path in world.directories.state.rglob("generation.json"):
         path.write_text(text)
+    monkeypatch.setattr("hostfw.daemon.service.READY_PATIENCE_S", 3600.0)
     monkeypatch.setattr(Notifier, "ready", lambda _, status: ready.append(status))
     live(second())
 
