@@ -130,9 +130,10 @@ def test_removing_leaves_the_rules_until_the_next_boot(host: Host, street: Stree
     assert knocks.through == ()
     assert chains(host) == before
     assert "hostfw: the firewall rules stay in force until the next boot; the daemon is stopped.\n" in said
-    assert "hostfw: to remove them now: apt purge hostfw, or nft 'delete table ip hostfw; delete" in said
+    advice = "hostfw: to remove them now: apt purge hostfw (which keeps what you wrote in /etc/hostfw), or nft "
+    assert f"{advice}'delete table ip hostfw; delete" in said
     assert states(host, "is-active") == ["inactive", "inactive"]
-    host.run(["sh", "-c", said.partition("apt purge hostfw, or ")[2].splitlines()[0]])
+    host.run(["sh", "-c", said.partition("in /etc/hostfw), or ")[2].splitlines()[0]])
     assert tables(host) == []
 
     host.reboot()
@@ -156,7 +157,7 @@ def test_installing_again_after_removal_takes_up_what_was_accepted(host: Host, s
 
 
 def test_purging_leaves_nothing_of_ours_and_all_of_others(bare_host: Host, street: Street, package: Path) -> None:
-    """No rule, no file, no link of systemd; other tables, which nobody asked to purge, are untouched."""
+    """No rule, no file, no link of systemd; other tables and what a person wrote in /etc/hostfw are untouched."""
     before = files(bare_host)
     bare_host.run(["nft", "--file", "-"], text=OTHER_TABLE)
     configure(bare_host)
@@ -165,9 +166,12 @@ def test_purging_leaves_nothing_of_ours_and_all_of_others(bare_host: Host, stree
     assert files(bare_host) - before
 
     with street.knocking(bare_host) as knocks:
-        apt(bare_host, "purge", "hostfw")
+        said = apt(bare_host, "purge", "hostfw")
 
     assert knocks.through, "protection is expected to end with the purge"
+    assert "hostfw: /etc/hostfw keeps what you wrote there\n" in said
+    assert bare_host.run(["ls", "/etc/hostfw"]).stdout.split() == ["hostfw.yaml", "policy.yaml"]
+    bare_host.run(["rm", "-r", "/etc/hostfw"])
     assert files(bare_host) - before == set()
     assert bare_host.run(["nft", "list", "ruleset"]).stdout == OTHER_TABLE
     assert connects(street.peer, CLOSED)
@@ -184,7 +188,7 @@ def test_purging_what_was_removed_before(host: Host) -> None:
     apt(host, "purge", "hostfw")
 
     assert tables(host) == []
-    assert host.run(["sh", "-c", "ls -d /etc/hostfw /var/lib/hostfw /run/hostfw"], check=False).stdout == ""
+    assert host.run(["sh", "-c", "ls -d /var/lib/hostfw /run/hostfw"], check=False).stdout == ""
 
 
 def test_the_failsafe_script_is_what_an_empty_configuration_compiles_to(host: Host) -> None:
