@@ -141,6 +141,7 @@ def facts_hold(text: str) -> None:
 def feed_holds(text: str) -> None:
     """The file of a Feed: what is read in one go is what each line is when read by itself; no list is shown."""
     cidrs, problems = parse_feed(Source("feed.txt", text))
+    text = text.removeprefix("\ufeff")
     lines = text.split("\n")
     words = [word for line in lines if (word := line.partition("#")[0].strip(" \t\r"))]
     read = [cidr for word in words if (cidr := loose_cidr(word)) is not None and not is_mapped(cidr)]
@@ -244,8 +245,8 @@ _UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-"""What YAML counts as the end of a line."""
+LINE_BREAK = re.compile("\r\n|[\r\n]")
+"""What editors count as the end of a line, and problems with them."""
 
 
 def _inspected(configuration: Configuration) -> Inspected:
