@@ -86,7 +86,8 @@ def _possible(drawn: Packet) -> Packet:
     """The packet as it can be had.
 
     No route leads from outside to `lo`, its state is the kernel's to say, and it is translated only to what it is not,
-    with a second route only if that is another address.
+    with a second route only if that is another address. The kernel takes one hop off before it forwards, which neither
+    the simulation nor `explain` does: what they take for neighbour discovery in the forward hook is none any more.
     """
     forwarded_to_lo = drawn.path is Path.FORWARDED and drawn.out_interface == LOOPBACK
     out_interface = "eth0" if forwarded_to_lo else drawn.out_interface
@@ -94,7 +95,8 @@ def _possible(drawn: Packet) -> Packet:
     if original is not None and original.destination == drawn.destination:
         same = original.destination_port == drawn.destination_port
         original = None if same else replace(original, out_interface=None)
-    return replace(drawn, out_interface=out_interface, state=ConntrackState.NEW, original=original)
+    hop_limit = 254 if drawn.path is Path.FORWARDED and drawn.hop_limit == 255 else drawn.hop_limit
+    return replace(drawn, out_interface=out_interface, state=ConntrackState.NEW, original=original, hop_limit=hop_limit)
 
 
 def _as_tracked(packet: Packet, state: ConntrackState | None) -> Packet:
