@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hostfw.audit.events import IDENTIFIER, plain
 from hostfw.audit.message_ids import MessageId
 from hostfw.model.problems import Problem, errors
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 Fields = dict[str, str]
 """The fields of one journal entry."""

@@ -18,7 +18,7 @@ from hostfw.host.files import SETTINGS_FILE, STDIN, WriteError, read_configurati
 from hostfw.model.problems import errors, in_order
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 from hostfw.policy.add import NotAdded, added
 from hostfw.policy.decode import decode
 

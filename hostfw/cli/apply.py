@@ -19,10 +19,10 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.files import WriteError, read_configuration
 from hostfw.host.pending import Pending
 from hostfw.host.told_warnings import remember_told, untold
-from hostfw.model.evidence import Evidence
+from hostfw.model.baseline import Evidence
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -13,8 +13,8 @@ from hostfw.engine.host import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.journal import SOCKET, open_journal
-from hostfw.model.evidence import Evidence
-from hostfw.model.words import counted
+from hostfw.model.baseline import Evidence
+from hostfw.model.text import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -15,7 +15,7 @@ from hostfw.host.ways import is_below
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 
 def read(options: Options) -> Inspected:

@@ -21,7 +21,7 @@ from hostfw.host.errors import HostError
 from hostfw.model.resources import Feed, Resource, Resources
 from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 from hostfw.policy.encode import manifest
 from hostfw.policy.feeds import content_line
 from hostfw.policy.resolve import resolve

@@ -25,7 +25,7 @@ from hostfw.host.surroundings import look_around, unloadable
 from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Finding, Weight
 from hostfw.model.plan import Plan
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 from hostfw.policy.resolve import resolve
 
 Seen = TypeVar("Seen")

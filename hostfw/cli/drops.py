@@ -22,7 +22,7 @@ from hostfw.host import clock
 from hostfw.host.journal_history import History, open_history
 from hostfw.host.nflog import NflogReader
 from hostfw.model.settings import Logging
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 _NO_HISTORY = "without a journal there is no history: this is what is logged from now on, until Ctrl-C"
 _POLL_S = 0.25

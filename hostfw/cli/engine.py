@@ -13,7 +13,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.state import Accepted, load_accepted
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 
 def open_engine(options: Options) -> Engine:

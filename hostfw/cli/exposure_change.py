@@ -13,7 +13,7 @@ from hostfw.host.errors import HostError
 from hostfw.model.plan import Plan
 from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.settings import Settings
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 _SHOWN = 20
 """How many changes are told one by one without -v."""

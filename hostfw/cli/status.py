@@ -20,7 +20,7 @@ from hostfw.host.feed_files import read_own_feeds
 from hostfw.host.files import read_configuration
 from hostfw.host.state import Accepted
 from hostfw.model.sources import Configuration
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 _LABEL_COLUMNS = 15
 _TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})

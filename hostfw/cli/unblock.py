@@ -7,7 +7,7 @@ from hostfw.cli.engine import complain_of, failure, saved
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 
 def run(options: Options, console: Console) -> ExitCode:

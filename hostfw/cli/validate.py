@@ -13,7 +13,7 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.problems import report, tally
 from hostfw.engine.inspection import Inspected
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 from hostfw.policy.interface_groups import asks_of_addresses
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from heapq import merge
 
 from hostfw.compile.program import Condition, ProgramRule, Segment, with_staged
-from hostfw.model.cidr_set import Cidrs, CidrSet
 from hostfw.model.plan import PlannedSide
+from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import Cidr, Family
 
 

@@ -8,7 +8,7 @@ from hostfw.compile import names
 from hostfw.compile.costs import CostModel
 from hostfw.compile.store import Store
 from hostfw.compile.tails import own_rules
-from hostfw.model.cidr_set import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
+from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
     Accept,

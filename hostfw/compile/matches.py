@@ -11,8 +11,8 @@ from math import prod
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.cells import Cell
 from hostfw.compile.program import Condition
-from hostfw.model.cidr_set import Cidrs, CidrSet
 from hostfw.model.plan import AddressSet, PlannedSide, PortMember, PortSet
+from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr
 from hostfw.nft.objects import Key, Match
 

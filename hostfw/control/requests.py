@@ -7,7 +7,7 @@ from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Applied, Confirmed, Failed, NothingPending, TakenBack, TooLate
 from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor
-from hostfw.model.evidence import Evidence
+from hostfw.model.baseline import Evidence
 from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.sources import Configuration

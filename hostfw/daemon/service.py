@@ -46,7 +46,7 @@ from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBac
 from hostfw.engine.upkeep import base_protection
 from hostfw.host import service_manager
 from hostfw.metrics import AuditFigures, Figures
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 _IDLE_S = 3600.0
 """Without a watchdog there is nothing to tell it."""

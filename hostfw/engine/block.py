@@ -15,7 +15,7 @@ from hostfw.host.blocked import BlockRecord, forget_block, load_block, save_bloc
 from hostfw.host.errors import HostError
 from hostfw.host.nftables import NftFailure
 from hostfw.host.stored import StateError
-from hostfw.model.evidence import Evidence, Session
+from hostfw.model.baseline import Evidence, Session
 from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script, inexpressible
 

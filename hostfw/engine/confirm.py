@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hostfw.engine.lockout import decided_by
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
-from hostfw.model.evidence import SSH_SERVERS, Session
+from hostfw.model.baseline import SSH_SERVERS, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet

@@ -18,7 +18,7 @@ from hostfw.host.nftables import Nftables
 from hostfw.host.set_contents import load_content
 from hostfw.host.set_digests import READ_WHOLE
 from hostfw.host.tables import KernelTable, KernelTables
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents
 from hostfw.nft.objects import ElementType, Ruleset, Set, Table, VerdictMap

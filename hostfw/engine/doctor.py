@@ -16,15 +16,15 @@ from hostfw.engine.inspection import Inspected
 from hostfw.engine.lockout import losses
 from hostfw.engine.outcomes import Status
 from hostfw.host.surroundings import Surroundings
-from hostfw.model.evidence import Evidence
+from hostfw.model.baseline import Evidence
 from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
 from hostfw.model.services import HostServices
 from hostfw.model.settings import FailsafePort, LockoutCheck
+from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
-from hostfw.model.words import counted
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 from hostfw.nft.render import table_name
 from hostfw.policy.resolve import neighbour_problems

@@ -10,13 +10,13 @@ from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP
+from hostfw.model.wording import listed
 from hostfw.policy.exposure import Entry, carriers, exposure
 from hostfw.policy.exposure_text import decision_text, entries_as_lines, sources_text, subject_text
 from hostfw.policy.reach import reach
 from hostfw.policy.reached_rules import Door
 from hostfw.policy.sources import difference_of
 from hostfw.policy.unmanaged import consequence
-from hostfw.policy.wording import listed
 
 _GUESTS_NEED = ((UDP.number, 67, "DHCP"), (UDP.number, 53, "DNS"), (TCP.number, 53, "DNS"))
 """What guests of a bridge ask its host for."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hostfw.engine.conflicts import conflicts, mark_setters
 from hostfw.host.surroundings import Surroundings, Unit
 from hostfw.model.findings import Check, Finding
-from hostfw.policy.wording import listed
+from hostfw.model.wording import listed
 
 OWN_UNITS = {
     "hostfw-boot.service": "nothing protects the host from the boot on until the service runs",

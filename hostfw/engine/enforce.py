@@ -44,8 +44,8 @@ from hostfw.host.in_force import InForce, forget_in_force, load_in_force, record
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.stored import StateError
+from hostfw.model.text import counted as counted_words
 from hostfw.model.values import FAMILIES
-from hostfw.model.words import counted as counted_words
 from hostfw.nft.amendments import Amendment, deletions_after
 from hostfw.nft.change import Change, Fill, change
 from hostfw.nft.declarations import declarations_of

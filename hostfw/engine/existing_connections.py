@@ -15,8 +15,8 @@ from hostfw.host.sockets import Connection
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
+from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, TCP
-from hostfw.model.words import counted
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Hook, Priority, base_chain_name
 from hostfw.policy.explain import explain

@@ -16,8 +16,8 @@ from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.settings import Settings
+from hostfw.model.text import counted
 from hostfw.model.values import address_text
-from hostfw.model.words import counted
 from hostfw.policy.decode import Decoding, decode
 from hostfw.policy.exposure import Change, Kind, changes, exposure
 from hostfw.policy.exposure_text import Line, change_lines, change_text, decision_text

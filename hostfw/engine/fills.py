@@ -14,7 +14,7 @@ from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables
 from hostfw.host.set_contents import load_content, save_contents
 from hostfw.host.tables import KernelTables
-from hostfw.model.cidr_set import PackedAddresses, difference
+from hostfw.model.prefixes import PackedAddresses, difference
 from hostfw.nft.change import Fill
 from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import Ruleset, Set

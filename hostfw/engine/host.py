@@ -30,7 +30,7 @@ from hostfw.host.processes import Ancestor
 from hostfw.host.routing import Routed
 from hostfw.host.sockets import TcpSocket
 from hostfw.host.tables import KernelTables, Names
-from hostfw.model.evidence import Evidence, Session
+from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import Family

@@ -9,7 +9,7 @@ from hostfw.engine.lockout import Judgement, judge
 from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import load_accepted
-from hostfw.model.evidence import Evidence
+from hostfw.model.baseline import Evidence
 from hostfw.policy.resolve import resolve
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from hostfw.engine.lockout_flows import Flow, FlowKind, flows
 from hostfw.engine.outcomes import Failed
+from hostfw.model.baseline import Evidence
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.evidence import Evidence
 from hostfw.model.explanation import Step
 from hostfw.model.facts import HostFacts
 from hostfw.model.packet import ConntrackState, Packet, Path

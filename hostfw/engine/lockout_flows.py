@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
 
-from hostfw.model.evidence import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet

@@ -12,7 +12,7 @@ from hostfw.engine.inspection import inspect
 from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Failed
 from hostfw.model.resources import Resources
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 FEW = 4
 """Of so few resources of a kind more than half may go without a question, but not all."""

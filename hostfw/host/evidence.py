@@ -13,7 +13,7 @@ from hostfw.host.processes import PROC
 from hostfw.host.sockets import TcpEnd
 from hostfw.host.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.systemd import systemctl
-from hostfw.model.evidence import Evidence, Listener, Session
+from hostfw.model.baseline import Evidence, Listener, Session
 from hostfw.model.values import address_text
 
 SSH_PORT = 22

@@ -15,7 +15,7 @@ from hostfw.host import dhcp_leases, rtnetlink
 from hostfw.host.dhcp_leases import DHCLIENT_LEASES, NETWORKD_LEASES
 from hostfw.host.errors import HostError
 from hostfw.host.netlink import NETLINK_ROUTE, NetlinkSocket
-from hostfw.model.evidence import Gateway, Lease, LeaseKind, NameServer
+from hostfw.model.baseline import Gateway, Lease, LeaseKind, NameServer
 from hostfw.model.values import FAMILIES, Family, parse_address
 
 RESOLV_CONF = Path("/etc/resolv.conf")

@@ -11,7 +11,7 @@ from hostfw.host.batch import Request, sealed
 from hostfw.host.elements import LIST_ELEMENTS, NEW, Keys, element_requests, list_head
 from hostfw.host.netlink import NETLINK_NETFILTER, NLM_F_CREATE, NetlinkSocket, attribute, nested, text, u32
 from hostfw.host.nf_tables import DELSETELEM, NEWSETELEM
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.objects import (
     TABLE,

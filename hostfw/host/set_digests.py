@@ -25,7 +25,7 @@ from hostfw.host.netlink import (
     u32_of,
 )
 from hostfw.host.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME, KernelSet
-from hostfw.model.cidr_set import PACKED_FROM, PackedAddresses
+from hostfw.model.prefixes import PACKED_FROM, PackedAddresses
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.declarations import INTERVAL, SetName
 from hostfw.nft.objects import (

@@ -7,8 +7,8 @@ evaluation order. `policy.explain` gives verdicts from it, `compile` gives a rul
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hostfw.model.cidr_set import Cidrs, CidrSet
 from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
 
-from hostfw.model.cidr_set import Cidrs
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.prefixes import Cidrs
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
 
 CALICO_V3 = "projectcalico.org/v3"

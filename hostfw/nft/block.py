@@ -8,7 +8,7 @@ comes and goes in one transaction each.
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from hostfw.model.evidence import Lease, LeaseKind, Session
+from hostfw.model.baseline import Lease, LeaseKind, Session
 from hostfw.model.interface_names import is_safe_name
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.values import ICMPV6, TCP, UDP, Cidr, Family, PortRange, Protocol, host_cidr

@@ -9,7 +9,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
 
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import Cidr, Family, PortRange
 
 TABLE = "hostfw"

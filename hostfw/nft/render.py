@@ -8,7 +8,7 @@ from itertools import accumulate, repeat
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import TypeVar
 
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import Family, PortRange, address_text
 from hostfw.nft.objects import (
     TABLE,

@@ -8,8 +8,8 @@ is in no set, and `all()` means every address that the book knows, not every add
 from collections.abc import Iterable, Mapping
 from itertools import chain, groupby
 
-from hostfw.model.cidr_set import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.plan import AddressSet, PortMember, PortSet
+from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.labels import effective_labels, index_labels, members, selected

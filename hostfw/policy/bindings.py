@@ -24,6 +24,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Cidr, address_text
+from hostfw.model.wording import listed
 from hostfw.policy.interface_groups import (
     Disbelieved,
     HostIndex,
@@ -31,7 +32,6 @@ from hostfw.policy.interface_groups import (
     disbelieved_addresses,
     members_of,
 )
-from hostfw.policy.wording import listed
 
 WILDCARD = "*"
 _VRF = "vrf"

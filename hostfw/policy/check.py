@@ -11,12 +11,12 @@ from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, SelectorText, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
+from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.fields import did_you_mean, quoted
 from hostfw.policy.lint import Linting, lint
 from hostfw.policy.memory import ByResource
 from hostfw.policy.selector import SelectorError, parse
-from hostfw.policy.wording import listed
 
 RESERVED_TIERS = {
     "default": (DEFAULT_TIER.order, Action.DENY),

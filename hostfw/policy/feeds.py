@@ -18,8 +18,8 @@ from dataclasses import replace
 from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
-from hostfw.model.cidr_set import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
 from hostfw.model.positions import Position
+from hostfw.model.prefixes import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Feed, Resources
 from hostfw.model.sources import Source

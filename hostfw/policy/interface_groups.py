@@ -15,7 +15,7 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.resources import InterfaceGroup, InterfaceMatch, Resources
 from hostfw.model.settings import Settings
 from hostfw.model.values import Cidr, Learned, address_text
-from hostfw.policy.wording import listed
+from hostfw.model.wording import listed
 
 _GLOB = re.compile(r"[*?\[]")
 _WORDS = {Learned.DHCP: "by DHCP", Learned.RA: "by a router advertisement"}

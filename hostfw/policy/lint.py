@@ -16,6 +16,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
+from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.fields import quoted
 from hostfw.policy.lint_exemptions import exempted
@@ -23,7 +24,6 @@ from hostfw.policy.lint_failsafe import opened_by_failsafe
 from hostfw.policy.lint_unreached import unreached, unreached_rules
 from hostfw.policy.memory import ByResource
 from hostfw.policy.selections import Selections, union
-from hostfw.policy.wording import listed
 
 
 @dataclass(slots=True)

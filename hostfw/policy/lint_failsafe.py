@@ -6,8 +6,8 @@ port, or denies some peers, says more than that, and its author should know that
 
 from collections.abc import Iterator
 
-from hostfw.model.cidr_set import Cidrs, includes, overlaps
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.prefixes import Cidrs, includes, overlaps
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Settings

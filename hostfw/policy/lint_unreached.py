@@ -14,9 +14,9 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.values import Action, Direction
+from hostfw.model.wording import listed
 from hostfw.policy.fields import quoted
 from hostfw.policy.selections import Selections, union
-from hostfw.policy.wording import listed
 
 _ANYTHING = EntityRule()
 

@@ -4,8 +4,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from hostfw.model.cidr_set import CidrSet
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortSet
+from hostfw.model.prefixes import CidrSet
 from hostfw.model.ranges import difference, every_address, intersection, ranges_of
 from hostfw.model.values import Family, PortRange
 from hostfw.policy.sources import LargeSet, Part

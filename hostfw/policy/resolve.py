@@ -17,6 +17,7 @@ from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction, Family
+from hostfw.model.wording import listed
 from hostfw.policy.address_book import AddressBook
 from hostfw.policy.bindings import Bindings, bind, disbelieved_problems, port_problems
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
@@ -27,7 +28,6 @@ from hostfw.policy.memory import ByResource
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.planned_directions import Governing, plan_directions
 from hostfw.policy.selector import matches, parse
-from hostfw.policy.wording import listed
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 
-from hostfw.model.cidr_set import Cidrs, CidrSet
+from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.labels import LabelIndex, effective_labels, index_labels, members, selected

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from hostfw.model.cidr_set import CidrSet, PackedAddresses
-from hostfw.model.cidr_set import difference as packed_difference
 from hostfw.model.plan import AddressSet
+from hostfw.model.prefixes import CidrSet, PackedAddresses
+from hostfw.model.prefixes import difference as packed_difference
 from hostfw.model.ranges import (
     Ranges,
     bounds,

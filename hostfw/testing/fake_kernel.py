@@ -15,7 +15,7 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nf_tables import DORMANT, BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables, Names
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendments import Amendment
 from hostfw.nft.declarations import SetName, declaration

@@ -16,7 +16,7 @@ from hostfw.host.elements import Keys, add_elements, delete_elements, is_filled
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.set_digests import READ_WHOLE
 from hostfw.host.tables import read_generation, read_tables
-from hostfw.model.cidr_set import APART_FROM, PACKED_FROM
+from hostfw.model.prefixes import APART_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, environment

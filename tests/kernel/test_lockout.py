@@ -17,7 +17,7 @@ from hostfw.host.evidence import collect, collect_by_ports
 from hostfw.host.files import read_paths
 from hostfw.host.links import observe
 from hostfw.host.needs import leases
-from hostfw.model.evidence import Evidence, Gateway, LeaseKind, Listener
+from hostfw.model.baseline import Evidence, Gateway, LeaseKind, Listener
 from hostfw.model.values import Family, parse_address
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import environment

@@ -8,7 +8,7 @@ from hostfw.engine.outcomes import UNCHANGED, Failed
 from hostfw.engine.refill import refill
 from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import read_generation, read_tables
-from hostfw.model.cidr_set import PackedAddresses
+from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family, PortRange
 from hostfw.nft.objects import (
     Accept,

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from hostfw.model.cidr_set import packed_cidrs
 from hostfw.model.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
     AddressSet,
@@ -26,6 +25,7 @@ from hostfw.model.plan import (
     PortSet,
     RuleIdentity,
 )
+from hostfw.model.prefixes import packed_cidrs
 from hostfw.model.settings import (
     DenyAction,
     Failsafe,

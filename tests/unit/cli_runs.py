@@ -16,7 +16,7 @@ from hostfw.host.nftables import Nftables
 from hostfw.host.processes import Ancestor
 from hostfw.host.routing import Routed
 from hostfw.host.sockets import TcpSocket
-from hostfw.model.evidence import Evidence, Session
+from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices
 from hostfw.model.values import Family

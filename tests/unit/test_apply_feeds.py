@@ -10,7 +10,7 @@ import pytest
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftResult
-from hostfw.model.cidr_set import APART_FROM, PACKED_FROM
+from hostfw.model.prefixes import APART_FROM, PACKED_FROM
 from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, Machine, machine
 

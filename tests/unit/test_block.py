@@ -24,7 +24,7 @@ from hostfw.host.blocked import load_block
 from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.stored import StateError
-from hostfw.model.evidence import Evidence, Lease, LeaseKind, Session
+from hostfw.model.baseline import Evidence, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
 from hostfw.testing.fake_kernel import FakeKernel

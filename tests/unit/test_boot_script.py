@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.model.cidr_set import pack
+from hostfw.model.prefixes import pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import ElementType, Ruleset, Set, Table
 from hostfw.nft.render import render

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from hostfw.compile.ruleset import compile_plan
-from hostfw.model.cidr_set import PACKED_FROM, cidr_set, unpacked
 from hostfw.model.plan import (
     AddressSet,
     Binding,
@@ -16,6 +15,7 @@ from hostfw.model.plan import (
     PlannedTier,
     RuleIdentity,
 )
+from hostfw.model.prefixes import PACKED_FROM, cidr_set, unpacked
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
 from hostfw.nft.change import Change, Fill, change

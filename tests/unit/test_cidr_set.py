@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.model.cidr_set import (
+from hostfw.model.prefixes import (
     PACKED_FROM,
     CidrSet,
     PackedAddresses,

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 
 from hostfw.cli.console import Console, table, takes_colour
-from hostfw.model.words import counted
+from hostfw.model.text import counted
 
 
 class Terminal(StringIO):

@@ -14,7 +14,7 @@ from hostfw.engine.outcomes import Confirmed, Failed, NothingPending, TakenBack,
 from hostfw.host.events import Event, EventKind
 from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor
-from hostfw.model.evidence import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source

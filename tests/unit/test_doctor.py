@@ -34,7 +34,7 @@ from hostfw.host.surroundings import (
     unloadable,
 )
 from hostfw.host.tables import KernelTable, KernelTables
-from hostfw.model.evidence import Evidence, Listener
+from hostfw.model.baseline import Evidence, Listener
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.governance import Governance, GovernedInterface

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.model.cidr_set import packed_cidrs
 from hostfw.model.plan import AddressSet
+from hostfw.model.prefixes import packed_cidrs
 from hostfw.model.ranges import Ranges, cidrs_of, difference, intersection, ranges_of, union
 from hostfw.model.services import BoundAddress, HostServices, Peer, PublishedPort, Service
 from hostfw.model.values import FAMILIES, TCP, UDP, Cidr, Family, parse_cidr

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.model.cidr_set import CidrSet, packed_cidrs
 from hostfw.model.positions import Position
+from hostfw.model.prefixes import CidrSet, packed_cidrs
 from hostfw.model.resources import Feed, Metadata, Resources
 from hostfw.model.sources import Source
 from hostfw.model.values import FAMILIES, Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr

@@ -5,7 +5,7 @@ from time import process_time
 
 import pytest
 
-from hostfw.model.cidr_set import CidrSet, Part, cidr_set, includes, overlaps
+from hostfw.model.prefixes import CidrSet, Part, cidr_set, includes, overlaps
 from hostfw.model.resources import Feed, Metadata
 from hostfw.model.values import Family
 from hostfw.policy.check import check

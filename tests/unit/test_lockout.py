@@ -8,7 +8,7 @@ from _pytest.mark import ParameterSet
 
 from hostfw.engine.lockout import Judgement, judge, losses
 from hostfw.engine.lockout_flows import FlowKind
-from hostfw.model.evidence import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.plan import Plan
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources
 from hostfw.model.settings import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.model.evidence import Evidence, Session
+from hostfw.model.baseline import Evidence, Session
 from hostfw.model.values import Family, parse_address
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 

@@ -7,7 +7,7 @@ import pytest
 from hostfw.host import evidence, needs
 from hostfw.host.needs import Route, name_servers
 from hostfw.host.sockets import TcpEnd
-from hostfw.model.evidence import NameServer
+from hostfw.model.baseline import NameServer
 from hostfw.model.values import Family, parse_address
 
 STUB = "# by systemd-resolved\nnameserver 127.0.0.53\noptions edns0\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.model.cidr_set import pack
+from hostfw.model.prefixes import pack
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.objects import Accept, ElementType, Key, Match, Rule, Ruleset, Set, Table
 from hostfw.nft.render import follows, render
