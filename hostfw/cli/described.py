@@ -31,7 +31,7 @@ from hostfw.policy.labels import effective_labels
 from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.planned_directions import PROFILE_KIND
 from hostfw.policy.planned_rules import Owner, plan_rules
-from hostfw.policy.selector import canonical, matches, parse
+from hostfw.selector.evaluate import canonical, matches, parse
 
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
 _CLASSES = {

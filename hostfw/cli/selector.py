@@ -11,7 +11,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.policy.decode_values import SELECTOR_LIMIT
 from hostfw.policy.names import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
-from hostfw.policy.selector import Selector, SelectorError, canonical, matches, parse
+from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 
 _NOWHERE_BUT = "global() is refused in the selector of a policy, and in that of a rule"
 

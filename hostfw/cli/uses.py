@@ -6,7 +6,7 @@ from functools import cache
 from hostfw.cli.description import Entry, Role
 from hostfw.model.resources import Resources, Rule, SelectorText
 from hostfw.model.values import Direction
-from hostfw.policy.selector import matches, parse
+from hostfw.selector.evaluate import matches, parse
 
 
 def uses(labels: Mapping[str, str], resources: Resources) -> Iterator[Entry]:

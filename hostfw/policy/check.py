@@ -16,7 +16,7 @@ from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.fields import did_you_mean, quoted
 from hostfw.policy.lint import Linting, lint
 from hostfw.policy.memory import ByResource
-from hostfw.policy.selector import SelectorError, parse
+from hostfw.selector.evaluate import SelectorError, parse
 
 RESERVED_TIERS = {
     "default": (DEFAULT_TIER.order, Action.DENY),

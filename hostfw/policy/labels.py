@@ -7,8 +7,8 @@ from functools import reduce
 from operator import and_, or_
 
 from hostfw.model.resources import HostEndpoint, Profile
-from hostfw.policy.selector import Selector, matches
-from hostfw.policy.selector_nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
+from hostfw.selector.evaluate import Selector, matches
+from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 
 LabelMap = Mapping[str, str]
 

@@ -14,7 +14,7 @@ from hostfw.policy.labels import effective_labels, index_labels, members, select
 from hostfw.policy.memory import ByResource
 from hostfw.policy.order import EvaluatedPolicy
 from hostfw.policy.planned_rules import Owner, plan_rules
-from hostfw.policy.selector import parse
+from hostfw.selector.evaluate import parse
 
 PROFILE_KIND = "Profile"
 

@@ -27,7 +27,7 @@ from hostfw.policy.labels import effective_labels
 from hostfw.policy.memory import ByResource
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.planned_directions import Governing, plan_directions
-from hostfw.policy.selector import matches, parse
+from hostfw.selector.evaluate import matches, parse
 
 
 @dataclass(slots=True)

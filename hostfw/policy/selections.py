@@ -8,7 +8,7 @@ from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.labels import LabelIndex, effective_labels, index_labels, members, selected
-from hostfw.policy.selector import SelectorError, parse
+from hostfw.selector.evaluate import SelectorError, parse
 
 
 class Selections:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.policy.selector import SelectorError, canonical, matches, parse
+from hostfw.selector.evaluate import SelectorError, canonical, matches, parse
 from tests.conformance.calico_data import table
 
 

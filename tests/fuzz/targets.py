@@ -32,7 +32,7 @@ from hostfw.policy.encode import manifest
 from hostfw.policy.facts_file import decode_facts, facts_document
 from hostfw.policy.feeds import MOST_PROBLEMS, parse_feed
 from hostfw.policy.resolve import resolve
-from hostfw.policy.selector import Selector, SelectorError, canonical, matches, parse
+from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 from tests.fuzz.seeds import (
     SOME_RESOURCES,
     facts_seeds,

@@ -20,7 +20,7 @@ from hostfw.policy.decode import decode
 from hostfw.policy.encode import manifest
 from hostfw.policy.facts_file import decode_facts, facts_document
 from hostfw.policy.schema import schema
-from hostfw.policy.selector import Selector, SelectorError, canonical, matches, parse
+from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 from tests.property.resources import addresses, few, resources, selectors, without_positions, words
 
 SCHEMA = Draft7Validator(schema())

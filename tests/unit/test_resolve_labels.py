@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.policy.labels import effective_labels, index_labels, members, selected
-from hostfw.policy.selector import Selector, canonical, matches, parse
-from hostfw.policy.selector_nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
+from hostfw.selector.evaluate import Selector, canonical, matches, parse
+from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 from tests.unit.policy_builders import hep, profile
 
 _LABELS = st.sampled_from(["a", "b", "c"])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hostfw.policy.selector import SelectorError, canonical, matches, parse
-from hostfw.policy.selector_nodes import (
+from hostfw.selector.evaluate import SelectorError, canonical, matches, parse
+from hostfw.selector.nodes import (
     All,
     And,
     Comparison,

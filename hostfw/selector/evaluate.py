@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hostfw.policy.selector_nodes import (
+from hostfw.selector.nodes import (
     All,
     And,
     Comparison,
@@ -15,7 +15,7 @@ from hostfw.policy.selector_nodes import (
     Or,
     Selector,
 )
-from hostfw.policy.selector_parser import SelectorError, parse
+from hostfw.selector.parser import SelectorError, parse
 
 __all__ = ["Selector", "SelectorError", "canonical", "matches", "parse"]
 

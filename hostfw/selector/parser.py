@@ -18,7 +18,7 @@ import re
 from enum import StrEnum
 from typing import NamedTuple, NoReturn
 
-from hostfw.policy.selector_nodes import (
+from hostfw.selector.nodes import (
     All,
     And,
     Comparison,

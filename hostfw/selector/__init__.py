@@ -1,0 +1,1 @@
+"""Selectors: the expressions over labels that choose HostEndpoints and GlobalNetworkSets, without effects."""
