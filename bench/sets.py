@@ -18,11 +18,11 @@ from time import perf_counter
 from bench.measure import command_s, heading, medians, row
 from hostfw.host.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
 from hostfw.host.netlink import NETLINK_NETFILTER, NetlinkSocket
+from hostfw.manifest.feed_file import parse_feed
 from hostfw.model.prefixes import CidrSet, cidr_set
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
-from hostfw.policy.feeds import parse_feed
 from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
 
 COUNT = 1_000_000

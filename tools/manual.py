@@ -16,10 +16,10 @@ from hostfw.cli.anatomy import Argument, command_line_parts
 from hostfw.cli.kinds import KINDS
 from hostfw.cli.pages import PAGES
 from hostfw.cli.verbs import VERBS
+from hostfw.manifest.refused import API_VERSIONS
+from hostfw.manifest.refused import KINDS as REFUSED_KINDS
+from hostfw.manifest.schema.documents import schema
 from hostfw.model.settings import CALICO_COMPATIBLE, FailsafePort, Settings
-from hostfw.policy.refused import API_VERSIONS
-from hostfw.policy.refused import KINDS as REFUSED_KINDS
-from hostfw.policy.schema import schema
 
 Json = Mapping[str, object]
 

@@ -15,12 +15,12 @@ from hostfw.engine.loss_guard import missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.feed_files import read_own_feeds
 from hostfw.host.files import SETTINGS_FILE, STDIN, WriteError, read_configuration, sync_directory, write_atomically
+from hostfw.manifest.add import NotAdded, added
+from hostfw.manifest.decode import decode
 from hostfw.model.problems import errors, in_order
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.text import counted
-from hostfw.policy.add import NotAdded, added
-from hostfw.policy.decode import decode
 
 FROM_STDIN = "added.yaml"
 """The name in the configuration directory of what came from standard input."""

@@ -18,12 +18,12 @@ from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
+from hostfw.manifest.encode import manifest
+from hostfw.manifest.feed_file import content_line
 from hostfw.model.resources import Feed, Resource, Resources
 from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.model.text import counted
-from hostfw.policy.encode import manifest
-from hostfw.policy.feeds import content_line
 from hostfw.policy.resolve import resolve
 
 _SETTINGS = "Settings"

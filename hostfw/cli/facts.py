@@ -11,6 +11,7 @@ from hostfw.cli.problems import manifests
 from hostfw.engine.inspection import Inspected
 from hostfw.host.files import read_paths
 from hostfw.host.routing import Routed
+from hostfw.manifest.facts_file import decode_facts
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.plan import Plan
@@ -20,7 +21,6 @@ from hostfw.model.services import PublishedPort
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.model.values import Family
-from hostfw.policy.facts_file import decode_facts
 from hostfw.policy.resolve import resolve
 
 

@@ -48,7 +48,7 @@ def _show(kind: Kind, resources: Sequence[Resource], output: Output, console: Co
 
 def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Document:
     """The manifest of the resource that was named, or a list; each can be read back."""
-    from hostfw.policy.encode import manifest
+    from hostfw.manifest.encode import manifest
 
     manifests = [manifest(r) for r in resources]
     if alone:

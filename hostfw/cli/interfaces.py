@@ -11,10 +11,10 @@ from hostfw.cli.kinds import shortened
 from hostfw.cli.options import Options, Output
 from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.inspection import Inspected
+from hostfw.manifest.facts_file import facts_document
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text
-from hostfw.policy.facts_file import facts_document
 from hostfw.policy.interface_groups import in_group
 
 _NONE = NOBODY

@@ -8,9 +8,9 @@ from hostfw.cli.configuration import read, refuse
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.manifest.promote import NotPromoted, promoted
 from hostfw.model.resources import StagedGlobalNetworkPolicy
 from hostfw.model.sources import Source
-from hostfw.policy.promote import NotPromoted, promoted
 
 _CONTEXT_LINES = 3
 

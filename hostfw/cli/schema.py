@@ -5,7 +5,7 @@ from hostfw.cli.documents import json_text
 from hostfw.cli.kinds import KIND_NAMES, find_kind
 from hostfw.cli.options import Options
 from hostfw.cli.parser import closest
-from hostfw.policy.schema import SETTINGS, schema
+from hostfw.manifest.schema.documents import SETTINGS, schema
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -7,10 +7,10 @@ from hostfw.cli.documents import document, json_text, problem_item
 from hostfw.cli.options import Options, Output
 from hostfw.cli.problems import problem_lines
 from hostfw.cli.text import printable
+from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
+from hostfw.manifest.scalars import SELECTOR_LIMIT
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
-from hostfw.policy.decode_values import SELECTOR_LIMIT
-from hostfw.policy.names import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 
 _NOWHERE_BUT = "global() is refused in the selector of a policy, and in that of a rule"

@@ -11,6 +11,8 @@ from hostfw.engine.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import Accepted, generations, load_accepted, load_generation
+from hostfw.manifest.decode import Decoding, decode
+from hostfw.manifest.feed_file import filled
 from hostfw.model.explanation import Step
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
@@ -18,10 +20,8 @@ from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.settings import Settings
 from hostfw.model.text import counted
 from hostfw.model.values import address_text
-from hostfw.policy.decode import Decoding, decode
 from hostfw.policy.exposure import Change, Kind, changes, exposure
 from hostfw.policy.exposure_text import Line, change_lines, change_text, decision_text
-from hostfw.policy.feeds import filled
 from hostfw.policy.resolve import resolve
 
 ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from hostfw.engine.inspection import Inspected
 from hostfw.engine.memory import Memory, accepted_now
+from hostfw.manifest.decode import decode
+from hostfw.manifest.feed_file import lost, parse_feed
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import Feed
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.decode import decode
-from hostfw.policy.feeds import lost, parse_feed
 
 
 def believed(inspected: Inspected, state_dir: Path, memory: Memory | None = None) -> Inspected:

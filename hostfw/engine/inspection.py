@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from hostfw.manifest.decode import Decoding, decode
+from hostfw.manifest.feed_file import filled
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check import Checking, check
-from hostfw.policy.decode import Decoding, decode
-from hostfw.policy.feeds import filled
 
 ReadFeeds = Callable[[Sequence[str]], tuple[tuple[Source, ...], tuple[Problem, ...]]]
 """Reads the files that Feeds name."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
+from hostfw.manifest.fields import did_you_mean, quoted
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, SelectorText, Tier
@@ -13,7 +14,6 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
-from hostfw.policy.fields import did_you_mean, quoted
 from hostfw.policy.lint import Linting, lint
 from hostfw.policy.memory import ByResource
 from hostfw.selector.evaluate import SelectorError, parse

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 
+from hostfw.manifest.encode import manifest
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.governance import Governance, GovernedInterface, found_again, remembered
 from hostfw.model.interface_names import is_safe_name
@@ -21,7 +22,6 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources
 from hostfw.model.values import address_text
 from hostfw.policy.bindings import Bindings
-from hostfw.policy.encode import manifest
 
 
 def keep(

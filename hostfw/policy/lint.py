@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
+from hostfw.manifest.fields import quoted
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
@@ -18,7 +19,6 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_TIER
-from hostfw.policy.fields import quoted
 from hostfw.policy.lint_exemptions import exempted
 from hostfw.policy.lint_failsafe import opened_by_failsafe
 from hostfw.policy.lint_unreached import unreached, unreached_rules

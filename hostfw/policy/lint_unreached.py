@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from hostfw.manifest.fields import quoted
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed
-from hostfw.policy.fields import quoted
 from hostfw.policy.selections import Selections, union
 
 _ANYTHING = EntityRule()

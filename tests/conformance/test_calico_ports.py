@@ -2,12 +2,12 @@
 
 import json
 
+from hostfw.manifest.decode import decode
 from hostfw.model.problems import errors
 from hostfw.model.resources import Rule
 from hostfw.model.settings import FailsafePort
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import PortRange
-from hostfw.policy.decode import decode
 from tests.conformance.calico_data import Json, table
 from tests.conformance.deviations import FAILSAFES, PORTS, PROTOCOLS
 

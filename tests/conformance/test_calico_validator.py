@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from jsonschema import Draft7Validator
 
+from hostfw.manifest.decode import decode
+from hostfw.manifest.schema.documents import schema
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration, Source
 from hostfw.policy.check import check
-from hostfw.policy.decode import decode
-from hostfw.policy.schema import schema
 from tests.conformance.calico_data import Json, table
 from tests.conformance.deviations import ACCEPTED, VALIDATOR
 

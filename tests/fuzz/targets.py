@@ -22,15 +22,15 @@ from hostfw.cli.documents import json_text
 from hostfw.cli.problems import report
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.manifest.encode import manifest
+from hostfw.manifest.facts_file import decode_facts, facts_document
+from hostfw.manifest.feed_file import MOST_PROBLEMS, parse_feed
+from hostfw.manifest.nets import is_mapped, loose_cidr
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Action, Cidr, Family, host_cidr, parse_address
 from hostfw.nft.render import render
-from hostfw.policy.decode_nets import is_mapped, loose_cidr
-from hostfw.policy.encode import manifest
-from hostfw.policy.facts_file import decode_facts, facts_document
-from hostfw.policy.feeds import MOST_PROBLEMS, parse_feed
 from hostfw.policy.resolve import resolve
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 from tests.fuzz.seeds import (

@@ -17,9 +17,9 @@ from hostfw.cli.kinds import KINDS
 from hostfw.engine.generation import Generation, build
 from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_paths
+from hostfw.manifest.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from hostfw.policy.facts_file import decode_facts
 from hostfw.testing.flows import read_story
 from tests.unit.cli_runs import hostfwctl
 from tests.unit.story_questions import question

@@ -22,9 +22,9 @@ from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
 from hostfw.host.nftables import NftablesWorker
+from hostfw.manifest.encode import manifest
 from hostfw.model.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family
-from hostfw.policy.encode import manifest
 from hostfw.testing.lab import Lab, laboratory
 from hostfw.testing.lab_namespace import inside, open_socket
 from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, Flow, Verdict, probe

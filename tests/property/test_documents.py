@@ -9,6 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
+from hostfw.manifest.decode import decode
+from hostfw.manifest.encode import manifest
+from hostfw.manifest.facts_file import decode_facts, facts_document
+from hostfw.manifest.schema.documents import schema
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.problems import Problem
 from hostfw.model.resources import Resource, SelectorText
@@ -16,10 +20,6 @@ from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Learned
 from hostfw.policy.check import check
-from hostfw.policy.decode import decode
-from hostfw.policy.encode import manifest
-from hostfw.policy.facts_file import decode_facts, facts_document
-from hostfw.policy.schema import schema
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 from tests.property.resources import addresses, few, resources, selectors, without_positions, words
 

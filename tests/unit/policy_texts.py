@@ -1,9 +1,9 @@
 """Manifests as text, with only what a case is about, and problems as text."""
 
+from hostfw.manifest.decode import Decoded, decode
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.decode import Decoded, decode
 
 CALICO = "projectcalico.org/v3"
 HOSTFW = "hostfw.io/v1"

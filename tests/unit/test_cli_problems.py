@@ -8,10 +8,10 @@ from hostfw.cli.annotate import annotated
 from hostfw.cli.documents import problem_list
 from hostfw.cli.problems import WIDTH, excerpt, problem_lines, report, tally
 from hostfw.cli.text import cell_width, glyph_width
+from hostfw.manifest.feed_file import parse_feed
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.feeds import parse_feed
 
 AT = Position("web.yaml", 3, 5)
 ON_ONE_LINE = st.characters(codec="utf-8", exclude_characters="\r\n\x85\u2028\u2029")

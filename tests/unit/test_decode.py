@@ -2,6 +2,7 @@
 
 import pytest
 
+from hostfw.manifest.decode import Decoded, decode
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
@@ -32,7 +33,6 @@ from hostfw.model.values import (
     PortRange,
     Protocol,
 )
-from hostfw.policy.decode import Decoded, decode
 from tests.unit.policy_builders import net, nets
 from tests.unit.policy_texts import HOSTFW, decoded, manifest, mistakes, policy, resources, rule
 

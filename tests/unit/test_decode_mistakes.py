@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.manifest.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from hostfw.policy.facts_file import decode_facts
 from tests.unit.policy_texts import CALICO, HOSTFW, decoded, manifest, mistakes, policy, rule
 
 CASES = Path(__file__).parents[1] / "data/mistakes"

@@ -3,10 +3,10 @@
 import pytest
 
 from hostfw.engine.inspection import inspect
+from hostfw.manifest.decode import decode
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import CALICO_COMPATIBLE, Loopback
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.decode import decode
 from hostfw.policy.resolve import resolve
 from tests.unit.documentation import Shown, shown
 

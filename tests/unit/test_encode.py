@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hostfw.policy.encode import manifest
+from hostfw.manifest.encode import manifest
 from tests.unit.policy_texts import CALICO, HOSTFW, resources
 from tests.unit.policy_texts import manifest as text_of
 

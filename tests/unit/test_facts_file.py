@@ -2,10 +2,10 @@
 
 import json
 
+from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.sources import Source
 from hostfw.model.values import Learned
-from hostfw.policy.facts_file import decode_facts, facts_document
 from tests.unit.policy_builders import net, nets
 from tests.unit.policy_texts import said
 

@@ -10,22 +10,22 @@ import pytest
 from hostfw.cli.anatomy import command_line_parts
 from hostfw.cli.console import ExitCode
 from hostfw.cli.verbs import VERBS
-from hostfw.policy.decode import RESOURCE_KINDS
-from hostfw.policy.decode_endpoint import (
+from hostfw.manifest.decode import RESOURCE_KINDS
+from hostfw.manifest.endpoint import (
     ENDPOINT_PORT_SHAPE,
     ENDPOINT_SHAPE,
     GROUP_SHAPE,
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
-from hostfw.policy.decode_failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE
-from hostfw.policy.decode_feed import FEED_SHAPE
-from hostfw.policy.decode_metadata import METADATA_SHAPE
-from hostfw.policy.decode_policy import POLICY_SHAPE, PROFILE_SHAPE, STAGED_POLICY_SHAPE, TIER_SHAPE
-from hostfw.policy.decode_rule import ENTITY_SHAPE, ICMP_SHAPE, RULE_METADATA_SHAPE, RULE_SHAPE
-from hostfw.policy.fields import Shape
-from hostfw.policy.refused import API_VERSIONS, KINDS
-from hostfw.policy.settings import LOGGING_SHAPE, METRICS_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
+from hostfw.manifest.failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE
+from hostfw.manifest.feed import FEED_SHAPE
+from hostfw.manifest.fields import Shape
+from hostfw.manifest.metadata import METADATA_SHAPE
+from hostfw.manifest.policy import POLICY_SHAPE, PROFILE_SHAPE, STAGED_POLICY_SHAPE, TIER_SHAPE
+from hostfw.manifest.refused import API_VERSIONS, KINDS
+from hostfw.manifest.rule import ENTITY_SHAPE, ICMP_SHAPE, RULE_METADATA_SHAPE, RULE_SHAPE
+from hostfw.manifest.settings import LOGGING_SHAPE, METRICS_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
 from tests.unit.cli_runs import hostfwctl
 from tools.manual import default_rows, leaves, page
 

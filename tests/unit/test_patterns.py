@@ -10,8 +10,8 @@ from time import process_time
 import pytest
 
 import hostfw
-from hostfw.policy.schema import schema
-from hostfw.policy.settings import TEXTFILE
+from hostfw.manifest.schema.documents import schema
+from hostfw.manifest.settings import TEXTFILE
 
 MOST_S = 0.25
 LONG, FEW = 20_000, 27

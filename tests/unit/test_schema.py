@@ -14,11 +14,11 @@ from jsonschema import Draft7Validator
 
 import hostfw.policy
 from hostfw.cli.kinds import KINDS
+from hostfw.manifest.decode import RESOURCE_KINDS, decode
+from hostfw.manifest.fields import Refusal, Shape
+from hostfw.manifest.schema.documents import SETTINGS, schema
+from hostfw.manifest.schema.values import STRING, schema_of
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.decode import RESOURCE_KINDS, decode
-from hostfw.policy.fields import Refusal, Shape
-from hostfw.policy.schema import SETTINGS, schema
-from hostfw.policy.schema_values import STRING, schema_of
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hostfw.manifest.settings import decode_settings
 from hostfw.model.settings import (
     CALICO_COMPATIBLE,
     CALICO_FAILSAFE_INBOUND,
@@ -24,7 +25,6 @@ from hostfw.model.settings import (
 )
 from hostfw.model.sources import Source
 from hostfw.model.values import SCTP, TCP, UDP
-from hostfw.policy.settings import decode_settings
 from tests.unit.policy_builders import net
 
 EVERYTHING = """\

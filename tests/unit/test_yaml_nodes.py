@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
+from hostfw.manifest.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, documents, plain_kind
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, documents, plain_kind
 from tests.unit.policy_texts import said
 
 KINDS = [
@@ -164,7 +164,7 @@ def test_aliases_cannot_stand_for_billions_of_nodes() -> None:
 
 def test_a_file_beyond_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no file takes all memory."""
-    monkeypatch.setattr("hostfw.policy.yaml_nodes.TEXT_LIMIT", 5)
+    monkeypatch.setattr("hostfw.manifest.yaml_nodes.TEXT_LIMIT", 5)
 
     assert _read("a: 12")[1] == []
     assert [said(problem) for problem in _read("a: 123")[1]] == ["1:1 the file has 6 characters; expected at most 5"]
@@ -175,7 +175,7 @@ def test_pyyamls_own_parser_gives_the_same_nodes(monkeypatch: pytest.MonkeyPatch
     text = "a: &x [1, '2']\nb:\n  - *x\n  - !!str 3\n  - |\n    c\n"
     (expected,), _ = _read(text)
 
-    monkeypatch.setattr("hostfw.policy.yaml_nodes._LOADER", yaml.SafeLoader)
+    monkeypatch.setattr("hostfw.manifest.yaml_nodes._LOADER", yaml.SafeLoader)
     (root,), problems = _read(text)
 
     assert _shape(root) == _shape(expected)

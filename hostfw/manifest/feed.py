@@ -2,10 +2,10 @@
 
 import re
 
+from hostfw.manifest.fields import Reader, Shape, described, fields, quoted, text
+from hostfw.manifest.yaml_nodes import Node, Scalar
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import Feed, Metadata
-from hostfw.policy.fields import Reader, Shape, described, fields, quoted, text
-from hostfw.policy.yaml_nodes import Node, Scalar
 
 FEED_SHAPE = Shape("the spec of a Feed", frozenset(("path", "maxShrink")))
 PERCENT = re.compile(r"(0|[1-9][0-9]?|100)%\Z")

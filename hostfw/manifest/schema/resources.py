@@ -1,6 +1,6 @@
 """The fields of resources as JSON Schema: for each Shape of their decoders a table, with what each field is for."""
 
-from hostfw.policy.decode_endpoint import (
+from hostfw.manifest.endpoint import (
     ENDPOINT_PORT_SHAPE,
     ENDPOINT_SHAPE,
     GROUP_SHAPE,
@@ -9,9 +9,10 @@ from hostfw.policy.decode_endpoint import (
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
-from hostfw.policy.decode_feed import FEED_SHAPE, PERCENT
-from hostfw.policy.decode_metadata import METADATA_SHAPE
-from hostfw.policy.decode_policy import (
+from hostfw.manifest.feed import FEED_SHAPE, PERCENT
+from hostfw.manifest.metadata import METADATA_SHAPE
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.manifest.policy import (
     DEFAULT_ACTIONS,
     HINTS,
     POLICY_SHAPE,
@@ -21,7 +22,7 @@ from hostfw.policy.decode_policy import (
     TIER_SHAPE,
     TYPES,
 )
-from hostfw.policy.decode_rule import (
+from hostfw.manifest.rule import (
     ACTIONS,
     ENTITY_SHAPE,
     ICMP_SHAPE,
@@ -35,8 +36,7 @@ from hostfw.policy.decode_rule import (
     RULES_LIMIT,
     VERSIONS,
 )
-from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN, TIER_NAME
-from hostfw.policy.schema_values import (
+from hostfw.manifest.schema.values import (
     ADDRESS,
     ANNOTATIONS,
     BOOLEAN,

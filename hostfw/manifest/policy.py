@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, fields, given, is_blank, items, number
+from hostfw.manifest.metadata import formed_name, labels
+from hostfw.manifest.name_forms import TIER_NAME
+from hostfw.manifest.refused import POLICY_FIELDS
+from hostfw.manifest.rule import decode_rules
+from hostfw.manifest.scalars import each, selector_text
+from hostfw.manifest.yaml_nodes import Node
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
@@ -15,13 +22,6 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.values import Action, Direction
-from hostfw.policy.decode_metadata import formed_name, labels
-from hostfw.policy.decode_rule import decode_rules
-from hostfw.policy.decode_values import each, selector_text
-from hostfw.policy.fields import Reader, Shape, boolean, choice, fields, given, is_blank, items, number
-from hostfw.policy.names import TIER_NAME
-from hostfw.policy.refused import POLICY_FIELDS
-from hostfw.policy.yaml_nodes import Node
 
 POLICY_SHAPE = Shape(
     "the spec of a GlobalNetworkPolicy",

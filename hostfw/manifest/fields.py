@@ -11,9 +11,7 @@ from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hostfw.model.positions import Position
-from hostfw.model.problems import Problem
-from hostfw.policy.yaml_nodes import (
+from hostfw.manifest.yaml_nodes import (
     BOOLEANS,
     Mapping,
     Node,
@@ -25,6 +23,8 @@ from hostfw.policy.yaml_nodes import (
     position,
     scalar_kind,
 )
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem
 
 T = TypeVar("T")
 

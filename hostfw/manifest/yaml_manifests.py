@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hostfw.manifest.yaml_spans import Document, Spot, spots
 from hostfw.model.positions import Position
 from hostfw.model.sources import Source
-from hostfw.policy.yaml_spans import Document, Spot, spots
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,10 @@
 
 from enum import StrEnum
 
-from hostfw.model.resources import HOSTFW_V1
-from hostfw.model.settings import DenyAction, InvalidPackets, LockoutCheck, Loopback, NeighbourDiscovery, Unmanaged
-from hostfw.policy.decode_failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
-from hostfw.policy.decode_rule import LAST_PORT
-from hostfw.policy.names import SUBDOMAIN
-from hostfw.policy.schema_values import (
+from hostfw.manifest.failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
+from hostfw.manifest.name_forms import SUBDOMAIN
+from hostfw.manifest.rule import LAST_PORT
+from hostfw.manifest.schema.values import (
     BOOLEAN,
     NET_OR_ADDRESS,
     Fields,
@@ -21,7 +19,7 @@ from hostfw.policy.schema_values import (
     whole,
     words,
 )
-from hostfw.policy.settings import (
+from hostfw.manifest.settings import (
     HISTORY_BOUNDS,
     INTERVAL_BOUNDS,
     LOGGING_BOUNDS,
@@ -31,6 +29,8 @@ from hostfw.policy.settings import (
     TEXTFILE,
     UNMANAGED_SHAPE,
 )
+from hostfw.model.resources import HOSTFW_V1
+from hostfw.model.settings import DenyAction, InvalidPackets, LockoutCheck, Loopback, NeighbourDiscovery, Unmanaged
 
 
 def settings_definitions() -> dict[str, Json]:

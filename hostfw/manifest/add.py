@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import yaml
 
+from hostfw.manifest.yaml_manifests import Manifest, manifests_of
 from hostfw.model.positions import Position
 from hostfw.model.sources import Source
-from hostfw.policy.yaml_manifests import Manifest, manifests_of
 
 Key = tuple[str, str]
 

@@ -2,6 +2,11 @@
 
 import re
 
+from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
+from hostfw.manifest.nets import loose_cidr, net_or_address, unless_mapped
+from hostfw.manifest.rule import LAST_PORT
+from hostfw.manifest.scalars import each
+from hostfw.manifest.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 from hostfw.model.settings import (
     CALICO_FAILSAFE_INBOUND,
     CALICO_FAILSAFE_OUTBOUND,
@@ -10,11 +15,6 @@ from hostfw.model.settings import (
     FailsafePort,
 )
 from hostfw.model.values import TCP, Cidr, Protocol, parse_address
-from hostfw.policy.decode_nets import loose_cidr, net_or_address, unless_mapped
-from hostfw.policy.decode_rule import LAST_PORT
-from hostfw.policy.decode_values import each
-from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 
 FAILSAFE_SHAPE = Shape("failsafe", frozenset(("inbound", "outbound")))
 FAILSAFE_PORT_SHAPE = Shape("a failsafe port", frozenset(("protocol", "port", "net")))

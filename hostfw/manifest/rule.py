@@ -2,21 +2,7 @@
 
 from functools import lru_cache
 
-from hostfw.model.resources import EntityRule, Labels, Rule, SelectorText
-from hostfw.model.values import (
-    ICMP,
-    ICMPV6,
-    Action,
-    Cidr,
-    Family,
-    Icmp,
-    PortRange,
-    Protocol,
-)
-from hostfw.policy.decode_metadata import annotations
-from hostfw.policy.decode_nets import strict_net
-from hostfw.policy.decode_values import each, is_port_scalar, protocol, selector_text
-from hostfw.policy.fields import (
+from hostfw.manifest.fields import (
     Reader,
     Shape,
     choice,
@@ -29,9 +15,23 @@ from hostfw.policy.fields import (
     quoted,
     text,
 )
-from hostfw.policy.names import ENDPOINT_PORT_NAME
-from hostfw.policy.refused import ENTITY_FIELDS, RULE_FIELDS
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar
+from hostfw.manifest.metadata import annotations
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
+from hostfw.manifest.nets import strict_net
+from hostfw.manifest.refused import ENTITY_FIELDS, RULE_FIELDS
+from hostfw.manifest.scalars import each, is_port_scalar, protocol, selector_text
+from hostfw.manifest.yaml_nodes import Mapping, Node, Scalar
+from hostfw.model.resources import EntityRule, Labels, Rule, SelectorText
+from hostfw.model.values import (
+    ICMP,
+    ICMPV6,
+    Action,
+    Cidr,
+    Family,
+    Icmp,
+    PortRange,
+    Protocol,
+)
 
 RULES_LIMIT = 1024
 NETS_LIMIT = 256

@@ -4,6 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hostfw.manifest.endpoint import decode_endpoint, decode_group, decode_network_set
+from hostfw.manifest.feed import decode_feed
+from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
+from hostfw.manifest.metadata import decode_metadata
+from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
+from hostfw.manifest.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
+from hostfw.manifest.refused import API_VERSIONS, KINDS
+from hostfw.manifest.settings import decode_settings
+from hostfw.manifest.yaml_nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
     CALICO_V3,
@@ -22,15 +31,6 @@ from hostfw.model.resources import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.decode_endpoint import decode_endpoint, decode_group, decode_network_set
-from hostfw.policy.decode_feed import decode_feed
-from hostfw.policy.decode_metadata import decode_metadata
-from hostfw.policy.decode_policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
-from hostfw.policy.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
-from hostfw.policy.names import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
-from hostfw.policy.refused import API_VERSIONS, KINDS
-from hostfw.policy.settings import decode_settings
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, documents, is_null
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,11 @@ import re
 from enum import StrEnum
 from typing import TypeVar
 
+from hostfw.manifest.failsafe import decode_failsafe
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, quoted, text
+from hostfw.manifest.metadata import formed_name
+from hostfw.manifest.name_forms import SUBDOMAIN
+from hostfw.manifest.yaml_nodes import Node, Scalar, documents
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.settings import (
@@ -15,11 +20,6 @@ from hostfw.model.settings import (
     UnmanagedInterfaces,
 )
 from hostfw.model.sources import Source
-from hostfw.policy.decode_failsafe import decode_failsafe
-from hostfw.policy.decode_metadata import formed_name
-from hostfw.policy.fields import Reader, Shape, boolean, choice, described, fields, integer, quoted, text
-from hostfw.policy.names import SUBDOMAIN
-from hostfw.policy.yaml_nodes import Node, Scalar, documents
 
 Word = TypeVar("Word", bound=StrEnum)
 

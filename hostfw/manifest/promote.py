@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import yaml
 
+from hostfw.manifest.yaml_manifests import Manifest, manifests_of, text_of
+from hostfw.manifest.yaml_spans import Spot
 from hostfw.model.positions import Position
 from hostfw.model.resources import StagedAction
 from hostfw.model.sources import Source
-from hostfw.policy.yaml_manifests import Manifest, manifests_of, text_of
-from hostfw.policy.yaml_spans import Spot
 
 ENFORCED = "GlobalNetworkPolicy"
 STAGED = f"Staged{ENFORCED}"

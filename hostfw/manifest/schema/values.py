@@ -7,11 +7,11 @@ decoding lets pass. Patterns are in the syntax that ECMA-262 and Python have in 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from hostfw.manifest.fields import Shape
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
+from hostfw.manifest.rule import LAST_PORT
+from hostfw.manifest.scalars import LAST_PROTOCOL, SELECTOR_LIMIT
 from hostfw.model.values import PROTOCOLS
-from hostfw.policy.decode_rule import LAST_PORT
-from hostfw.policy.decode_values import LAST_PROTOCOL, SELECTOR_LIMIT
-from hostfw.policy.fields import Shape
-from hostfw.policy.names import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
 
 Json = Mapping[str, object]
 

@@ -1,8 +1,8 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
+from hostfw.manifest.fields import Reader, quoted, text
+from hostfw.manifest.yaml_nodes import Node, Scalar
 from hostfw.model.values import Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
-from hostfw.policy.fields import Reader, quoted, text
-from hostfw.policy.yaml_nodes import Node, Scalar
 
 
 def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:

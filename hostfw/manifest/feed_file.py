@@ -18,14 +18,14 @@ from dataclasses import replace
 from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
+from hostfw.manifest.fields import quoted
+from hostfw.manifest.nets import ipv4_of, is_mapped, loose_cidr
 from hostfw.model.positions import Position
 from hostfw.model.prefixes import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Feed, Resources
 from hostfw.model.sources import Source
 from hostfw.model.values import Family, mask_of
-from hostfw.policy.decode_nets import ipv4_of, is_mapped, loose_cidr
-from hostfw.policy.fields import quoted
 
 LINES_AT_ONCE = 8192
 MOST_PROBLEMS = 20

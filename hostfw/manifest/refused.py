@@ -4,7 +4,7 @@ A field that only Kubernetes gives a meaning to would match nothing on a host. I
 opens, and the person who wrote it believes otherwise; so it is refused rather than ignored.
 """
 
-from hostfw.policy.fields import Refusal
+from hostfw.manifest.fields import Refusal
 
 _NOT_YET = "it is not supported by this version of hostfw"
 _NO_PODS = "it selects Kubernetes workloads, which a host does not have"

@@ -1,5 +1,25 @@
 """HostEndpoint, GlobalNetworkSet and InterfaceGroup."""
 
+from hostfw.manifest.fields import (
+    Reader,
+    Shape,
+    boolean,
+    choice,
+    described,
+    fields,
+    given,
+    integer,
+    items,
+    quoted,
+    text,
+)
+from hostfw.manifest.metadata import formed_name, required_name
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
+from hostfw.manifest.nets import address, net_or_address, set_net
+from hostfw.manifest.refused import NETWORK_SET_FIELDS
+from hostfw.manifest.rule import LAST_PORT
+from hostfw.manifest.scalars import each, protocol
+from hostfw.manifest.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import (
     ANY_NODE,
@@ -11,14 +31,6 @@ from hostfw.model.resources import (
     Metadata,
 )
 from hostfw.model.values import Learned
-from hostfw.policy.decode_metadata import formed_name, required_name
-from hostfw.policy.decode_nets import address, net_or_address, set_net
-from hostfw.policy.decode_rule import LAST_PORT
-from hostfw.policy.decode_values import each, protocol
-from hostfw.policy.fields import Reader, Shape, boolean, choice, described, fields, given, integer, items, quoted, text
-from hostfw.policy.names import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
-from hostfw.policy.refused import NETWORK_SET_FIELDS
-from hostfw.policy.yaml_nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 
 ENDPOINT_SHAPE = Shape(
     "the spec of a HostEndpoint",

@@ -1,9 +1,9 @@
 """Names, labels and annotations."""
 
+from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, quoted, text
+from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
+from hostfw.manifest.yaml_nodes import Mapping, Node
 from hostfw.model.resources import Labels, Metadata
-from hostfw.policy.fields import Reader, Refusal, Shape, entries, fields, quoted, text
-from hostfw.policy.names import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
-from hostfw.policy.yaml_nodes import Mapping, Node
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from hostfw.manifest.fields import Reader, described, did_you_mean, one_of, text
+from hostfw.manifest.yaml_nodes import Node, Scalar, ScalarKind, plain_kind
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.resources import SelectorText
 from hostfw.model.values import PROTOCOLS, Protocol
-from hostfw.policy.fields import Reader, described, did_you_mean, one_of, text
-from hostfw.policy.yaml_nodes import Node, Scalar, ScalarKind, plain_kind
 from hostfw.selector import evaluate as selector
 
 T = TypeVar("T")

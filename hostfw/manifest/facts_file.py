@@ -17,17 +17,17 @@ interfaces:
 - {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
 """
 
+from hostfw.manifest.endpoint import LEARNED, learned
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
+from hostfw.manifest.nets import any_address
+from hostfw.manifest.scalars import each
+from hostfw.manifest.yaml_nodes import Mapping, Node, documents
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.sources import Source
 from hostfw.model.values import Cidr, Learned, address_text
-from hostfw.policy.decode_endpoint import LEARNED, learned
-from hostfw.policy.decode_nets import any_address
-from hostfw.policy.decode_values import each
-from hostfw.policy.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
-from hostfw.policy.yaml_nodes import Mapping, Node, documents
 
 _KIND = "HostFacts"
 _FACTS = Shape(

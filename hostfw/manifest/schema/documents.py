@@ -6,11 +6,11 @@ addresses, whether a selector parses) only `decode` and `check` do.
 
 from collections.abc import Iterator, Mapping
 
-from hostfw.policy.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
-from hostfw.policy.names import POLICY_NAME, SUBDOMAIN, TIER_NAME
-from hostfw.policy.schema_fields import definitions, metadata
-from hostfw.policy.schema_settings import settings_definitions
-from hostfw.policy.schema_values import Fields, Json, listed, name, ref, schema_of, words
+from hostfw.manifest.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
+from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.manifest.schema.resources import definitions, metadata
+from hostfw.manifest.schema.settings import settings_definitions
+from hostfw.manifest.schema.values import Fields, Json, listed, name, ref, schema_of, words
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 SETTINGS = "Settings"
