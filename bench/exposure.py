@@ -16,7 +16,7 @@ from hostfw.model.services import BoundAddress, HostServices, Service
 from hostfw.model.values import FAMILIES, TCP, Cidr, Family
 from hostfw.policy.exposure import changes, exposure
 from hostfw.policy.exposure_text import change_lines, change_text
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 SIZES = (10, 100, 1000, 10_000)
 SERVICES = 20

@@ -24,13 +24,13 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.values import Direction, merge
-from hostfw.policy.address_book import AddressBook
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.interface_groups import in_group
-from hostfw.policy.labels import effective_labels
+from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
-from hostfw.policy.planned_directions import PROFILE_KIND
-from hostfw.policy.planned_rules import Owner, plan_rules
+from hostfw.policy.resolve.address_book import AddressBook
+from hostfw.policy.resolve.directions import PROFILE_KIND
+from hostfw.policy.resolve.interface_groups import in_group
+from hostfw.policy.resolve.rules import Owner, plan_rules
 from hostfw.selector.evaluate import canonical, matches, parse
 
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}

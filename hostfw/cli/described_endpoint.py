@@ -13,7 +13,7 @@ from hostfw.model.resources import ANY_NODE, HostEndpoint
 from hostfw.model.settings import InvalidPackets, NeighbourDiscovery, Settings
 from hostfw.model.values import Direction, address_text
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.labels import effective_labels
+from hostfw.policy.effective_labels import effective_labels
 
 _TITLES = {
     PolicyClass.UNTRACKED: "before connection tracking (doNotTrack)",

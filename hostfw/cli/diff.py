@@ -24,7 +24,7 @@ from hostfw.model.resources import Feed, Resource, Resources
 from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.model.text import counted
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 _SETTINGS = "Settings"
 _SETTING_NAMES = {"marks": "packet_marks"}

@@ -26,7 +26,7 @@ from hostfw.model.facts import HostFacts
 from hostfw.model.findings import Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.text import counted
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 Seen = TypeVar("Seen")
 

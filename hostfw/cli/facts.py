@@ -21,7 +21,7 @@ from hostfw.model.services import PublishedPort
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.model.values import Family
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 
 class Routing(Protocol):

@@ -11,7 +11,7 @@ from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import accepted_number
 from hostfw.model.plan import Plan
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 
 @dataclass(frozen=True, slots=True)

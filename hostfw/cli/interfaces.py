@@ -15,7 +15,7 @@ from hostfw.manifest.facts_file import facts_document
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text
-from hostfw.policy.interface_groups import in_group
+from hostfw.policy.resolve.interface_groups import in_group
 
 _NONE = NOBODY
 _HEADINGS = ("NAME", "INDEX", "KIND", "GROUPS", "ADDRESSES", "ENDPOINT", "WHY")

@@ -14,7 +14,7 @@ from hostfw.cli.problems import report, tally
 from hostfw.engine.inspection import Inspected
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.text import counted
-from hostfw.policy.interface_groups import asks_of_addresses
+from hostfw.policy.resolve.interface_groups import asks_of_addresses
 
 
 def run(options: Options, console: Console) -> ExitCode:
@@ -47,7 +47,7 @@ def _on_the_host(options: Options, inspected: Inspected, console: Console) -> Se
     resources, settings = inspected.resources, inspected.settings
     if options.facts is not None:
         from hostfw.cli.facts import facts_of
-        from hostfw.policy.resolve import resolve
+        from hostfw.policy.resolve.plan import resolve
 
         facts = facts_of(options, settings, console)
         return facts if isinstance(facts, ExitCode) else resolve(resources, settings, facts)[1]
@@ -55,7 +55,7 @@ def _on_the_host(options: Options, inspected: Inspected, console: Console) -> Se
         return ()
     from hostfw.cli.engine import observe
     from hostfw.host.errors import HostError
-    from hostfw.policy.resolve import neighbour_problems
+    from hostfw.policy.resolve.plan import neighbour_problems
 
     try:
         return neighbour_problems(resources, settings, observe(options, settings))

@@ -27,7 +27,7 @@ from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 from hostfw.nft.render import table_name
-from hostfw.policy.resolve import neighbour_problems
+from hostfw.policy.resolve.plan import neighbour_problems
 
 _LOOPBACK = {Family.V4: 127, Family.V6: 1}
 """The first byte of an IPv4 loopback address, and the one of IPv6."""

@@ -22,7 +22,7 @@ from hostfw.model.text import counted
 from hostfw.model.values import address_text
 from hostfw.policy.exposure import Change, Kind, changes, exposure
 from hostfw.policy.exposure_text import Line, change_lines, change_text, decision_text
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]
 """Gives what counters of the ruleset have seen, by name."""

@@ -15,7 +15,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.render import Texts, render
-from hostfw.policy.resolve import Resolving, resolve
+from hostfw.policy.resolve.plan import Resolving, resolve
 
 BOOT_ELEMENTS = 250_000
 """How many elements of big sets the boot loads itself: 2 s with nft 1.0.6, where a million take up to 17 s and 2 GB."""

@@ -9,7 +9,7 @@ from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.check import Checking, check
+from hostfw.policy.check.references import Checking, check
 
 ReadFeeds = Callable[[Sequence[str]], tuple[tuple[Source, ...], tuple[Problem, ...]]]
 """Reads the files that Feeds name."""

@@ -10,7 +10,7 @@ from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import load_accepted
 from hostfw.model.baseline import Evidence
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from hostfw.host.stored import StateError
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.nft.change import Change
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from hostfw.model.plan import Binding, Plan
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources
 from hostfw.model.values import address_text
-from hostfw.policy.bindings import Bindings
+from hostfw.policy.resolve.bindings import Bindings
 
 
 def keep(

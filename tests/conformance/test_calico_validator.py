@@ -9,7 +9,7 @@ from hostfw.manifest.decode import decode
 from hostfw.manifest.schema.documents import schema
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.check import check
+from hostfw.policy.check.references import check
 from tests.conformance.calico_data import Json, table
 from tests.conformance.deviations import ACCEPTED, VALIDATOR
 

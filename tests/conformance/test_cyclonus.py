@@ -11,7 +11,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe, Settings
 from hostfw.model.values import PROTOCOLS, Family, parse_address
 from hostfw.policy.explain import explain
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.conformance.cyclonus import Json, cyclonus_cases, pods, resources
 
 NODE = "node"

@@ -19,7 +19,7 @@ from hostfw.model.resources import Resource, SelectorText
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Learned
-from hostfw.policy.check import check
+from hostfw.policy.check.references import check
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 from tests.property.resources import addresses, few, resources, selectors, without_positions, words
 

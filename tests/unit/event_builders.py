@@ -12,7 +12,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.values import TCP, Action, Direction, Family
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import ALLOW, BOTH, DENY, facts, gnp, hep, net, profile, rule, staged, tier
 
 LONG_TIER = "t" * 60

@@ -16,7 +16,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import TCP, Protocol
 from hostfw.nft.simulate import simulate
 from hostfw.policy.explain import explain
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import facts, gns, hep, net
 
 PEER, HOST = "10.9.0.1", "10.0.0.1"

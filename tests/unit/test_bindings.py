@@ -11,8 +11,8 @@ from hostfw.model.problems import Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Learned
-from hostfw.policy.bindings import bind
-from hostfw.policy.interface_groups import in_group
+from hostfw.policy.resolve.bindings import bind
+from hostfw.policy.resolve.interface_groups import in_group
 from tests.unit.policy_builders import ETH0, ETH1, LO, at, facts, group, hep, link, net
 
 UPLINKS = group("uplinks", InterfaceMatch(name="eth*"))

@@ -19,7 +19,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
-from hostfw.policy.check import check
+from hostfw.policy.check.references import check
 from tests.unit.policy_texts import HOSTFW, decoded, manifest, policy, said
 
 

@@ -10,7 +10,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources
 from hostfw.model.settings import Failsafe, Settings
 from hostfw.model.values import TCP, Action
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import LO, facts, gnp, hep, link, net, rule, side
 
 SHELL = Ancestor(90, "bash", frozenset({7}))

@@ -45,7 +45,7 @@ from hostfw.model.services import Service as Listening
 from hostfw.model.settings import Failsafe, LockoutCheck, Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, TCP, UDP, Family, Learned
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.cli_runs import WEB, Machine, machine
 from tests.unit.policy_builders import link, net
 

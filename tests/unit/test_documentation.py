@@ -7,7 +7,7 @@ from hostfw.manifest.decode import decode
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import CALICO_COMPATIBLE, Loopback
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.documentation import Shown, shown
 
 ALL = shown()

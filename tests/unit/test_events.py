@@ -18,7 +18,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction, Family
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.event_builders import DENIED, GENERATION, LONG_POLICY, LONG_TIER, MOMENT, SYN, event, known, plan
 from tests.unit.policy_builders import facts, hep, net
 

@@ -10,7 +10,7 @@ from hostfw.engine.existing_connections import relearn
 from hostfw.engine.host import Directories
 from hostfw.host.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 ROUTED = WEB.replace("order: 10", "order: 10\n  applyOnForward: true")

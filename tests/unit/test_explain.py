@@ -24,7 +24,7 @@ from hostfw.model.settings import (
 )
 from hostfw.model.values import ICMP, ICMPV6, SCTP, TCP, UDP, Action, Direction, Family, Icmp, Protocol, merge
 from hostfw.policy.matching import _is_member, first_mismatch
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.packet_builders import (
     HOST,
     HOST6,

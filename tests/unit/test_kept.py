@@ -11,7 +11,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.resources import HostEndpoint, InterfaceMatch, Resources
 from hostfw.model.settings import Settings
 from hostfw.policy.kept import recorded
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import ETH0, LO, facts, group, hep, link, nets
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from time import process_time
 import pytest
 
 from hostfw.model.problems import errors
-from hostfw.policy.check import check
+from hostfw.policy.check.references import check
 from tests.unit.policy_texts import decoded, manifest, policy, said
 
 WEB = manifest(

@@ -8,7 +8,7 @@ import pytest
 from hostfw.model.prefixes import CidrSet, Part, cidr_set, includes, overlaps
 from hostfw.model.resources import Feed, Metadata
 from hostfw.model.values import Family
-from hostfw.policy.check import check
+from hostfw.policy.check.references import check
 from tests.unit.policy_builders import net
 from tests.unit.policy_texts import decoded, manifest, policy
 

@@ -22,7 +22,7 @@ from hostfw.model.settings import (
     UnmanagedInterfaces,
 )
 from hostfw.model.values import TCP, Action, Family
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import (
     ALLOW,
     BOTH,

@@ -13,7 +13,7 @@ from hostfw.nft.change import change
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Ruleset, Table
 from hostfw.nft.render import render
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import facts, gnp, hep, rule
 
 V4, V6 = FAMILIES

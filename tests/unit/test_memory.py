@@ -30,7 +30,7 @@ from hostfw.model.sources import Configuration
 from hostfw.model.values import TCP, PortRange
 from hostfw.nft.change import Change
 from hostfw.nft.objects import Ruleset
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeClock, FakeConntrack
 

@@ -7,7 +7,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, Resources, StagedAction
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import TCP, Action, Direction, address_text
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import (
     ALLOW,
     BOTH,

@@ -9,7 +9,7 @@ import pytest
 from hostfw.cli.parser import parse
 from hostfw.manifest.decode import decode
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.check import check
+from hostfw.policy.check.references import check
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -20,7 +20,7 @@ from hostfw.model.values import (
     PortRange,
     Protocol,
 )
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import (
     ALLOW,
     BOTH,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.policy.labels import effective_labels, index_labels, members, selected
+from hostfw.policy.effective_labels import effective_labels, index_labels, members, selected
 from hostfw.selector.evaluate import Selector, canonical, matches, parse
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 from tests.unit.policy_builders import hep, profile

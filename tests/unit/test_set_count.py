@@ -13,7 +13,7 @@ from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.sources import Configuration, Source
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.render import render
-from hostfw.policy.resolve import resolve
+from hostfw.policy.resolve.plan import resolve
 
 SETS = 512
 """Sets and maps of one table: at 500 a transaction spends 4 ms on them, at 8,000 a second (nft 1.0.6, kernel 6.18)."""

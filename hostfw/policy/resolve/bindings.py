@@ -25,7 +25,7 @@ from hostfw.model.resources import HostEndpoint, InterfaceGroup
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import listed
-from hostfw.policy.interface_groups import (
+from hostfw.policy.resolve.interface_groups import (
     Disbelieved,
     HostIndex,
     disbelieved,

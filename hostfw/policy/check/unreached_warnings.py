@@ -16,7 +16,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed
-from hostfw.policy.selections import Selections, union
+from hostfw.policy.check.selections import Selections, union
 
 _ANYTHING = EntityRule()
 

@@ -12,7 +12,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Settings
 from hostfw.model.values import Action, Cidr, Direction, PortRange
-from hostfw.policy.selections import Selections
+from hostfw.policy.check.selections import Selections
 
 
 def opened_by_failsafe(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from operator import or_
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
 from hostfw.model.values import merge
-from hostfw.policy.labels import LabelIndex, effective_labels, index_labels, members, selected
+from hostfw.policy.effective_labels import LabelIndex, effective_labels, index_labels, members, selected
 from hostfw.selector.evaluate import SelectorError, parse
 
 

@@ -18,15 +18,15 @@ from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, R
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction, Family
 from hostfw.model.wording import listed
-from hostfw.policy.address_book import AddressBook
-from hostfw.policy.bindings import Bindings, bind, disbelieved_problems, port_problems
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.interface_groups import HostIndex, disbelieved_addresses
+from hostfw.policy.cache import ByResource
+from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.kept import keep
-from hostfw.policy.labels import effective_labels
-from hostfw.policy.memory import ByResource
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
-from hostfw.policy.planned_directions import Governing, plan_directions
+from hostfw.policy.resolve.address_book import AddressBook
+from hostfw.policy.resolve.bindings import Bindings, bind, disbelieved_problems, port_problems
+from hostfw.policy.resolve.directions import Governing, plan_directions
+from hostfw.policy.resolve.interface_groups import HostIndex, disbelieved_addresses
 from hostfw.selector.evaluate import matches, parse
 
 

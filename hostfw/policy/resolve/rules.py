@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hostfw.model.plan import PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.resources import EntityRule, Rule
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Direction, Family, PortRange, Protocol, merge
-from hostfw.policy.address_book import AddressBook
+from hostfw.policy.resolve.address_book import AddressBook
 
 _DIGEST_LENGTH = 12
 _NO_RESTRICTION = EntityRule()

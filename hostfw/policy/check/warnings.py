@@ -19,11 +19,11 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_TIER
-from hostfw.policy.lint_exemptions import exempted
-from hostfw.policy.lint_failsafe import opened_by_failsafe
-from hostfw.policy.lint_unreached import unreached, unreached_rules
-from hostfw.policy.memory import ByResource
-from hostfw.policy.selections import Selections, union
+from hostfw.policy.cache import ByResource
+from hostfw.policy.check.exemption_warnings import exempted
+from hostfw.policy.check.failsafe_warnings import opened_by_failsafe
+from hostfw.policy.check.selections import Selections, union
+from hostfw.policy.check.unreached_warnings import unreached, unreached_rules
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
-from hostfw.policy.lint import Linting, lint
-from hostfw.policy.memory import ByResource
+from hostfw.policy.cache import ByResource
+from hostfw.policy.check.warnings import Linting, lint
 from hostfw.selector.evaluate import SelectorError, parse
 
 RESERVED_TIERS = {

@@ -10,8 +10,8 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, NeighbourDiscovery, Settings
 from hostfw.model.values import ICMP, ICMPV6, Action, Cidr, Direction, Family, PortRange
-from hostfw.policy.lint_failsafe import is_of_protocol, meets
-from hostfw.policy.selections import Selections
+from hostfw.policy.check.failsafe_warnings import is_of_protocol, meets
+from hostfw.policy.check.selections import Selections
 
 _DISCOVERY_TYPES = range(133, 137)
 _LISTENER_TYPES = (130, 131, 132, 143)

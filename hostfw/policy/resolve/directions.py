@@ -9,11 +9,11 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
 from hostfw.model.values import Direction
-from hostfw.policy.address_book import AddressBook
-from hostfw.policy.labels import effective_labels, index_labels, members, selected
-from hostfw.policy.memory import ByResource
+from hostfw.policy.cache import ByResource
+from hostfw.policy.effective_labels import effective_labels, index_labels, members, selected
 from hostfw.policy.order import EvaluatedPolicy
-from hostfw.policy.planned_rules import Owner, plan_rules
+from hostfw.policy.resolve.address_book import AddressBook
+from hostfw.policy.resolve.rules import Owner, plan_rules
 from hostfw.selector.evaluate import parse
 
 PROFILE_KIND = "Profile"

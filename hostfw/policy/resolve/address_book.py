@@ -12,7 +12,7 @@ from hostfw.model.plan import AddressSet, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
 from hostfw.model.values import Cidr, Protocol, merge
-from hostfw.policy.labels import effective_labels, index_labels, members, selected
+from hostfw.policy.effective_labels import effective_labels, index_labels, members, selected
 from hostfw.selector.evaluate import Selector, canonical, parse
 
 

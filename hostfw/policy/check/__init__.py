@@ -1,0 +1,1 @@
+"""Checks across resources: references, selections and warnings."""

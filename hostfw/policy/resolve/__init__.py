@@ -1,0 +1,1 @@
+"""From resources and facts to a Plan: bindings, addresses, rules and their order."""
