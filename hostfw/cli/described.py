@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from hostfw.cli.description import Description, Entry, Role, Section
 from hostfw.cli.facts import Planned
-from hostfw.cli.governor import NOBODY, governor
 from hostfw.cli.kinds import cells, pairs, shortened
 from hostfw.cli.rules import addresses_text, rule_text, rules_by_identity
 from hostfw.cli.uses import uses
+from hostfw.explain.governing import NOBODY, governor
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 from hostfw.cli.description import Description, Entry, Role, Section
 from hostfw.cli.facts import Planned
-from hostfw.cli.governor import governor
 from hostfw.cli.rules import rule_text
 from hostfw.cli.uses import uses
+from hostfw.explain.governing import governor
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import ANY_NODE, HostEndpoint

@@ -12,13 +12,13 @@ from hostfw.cli.rules import icmp_text, rules_by_identity
 from hostfw.cli.text import printable
 from hostfw.cli.trace import step_document, step_text, trace
 from hostfw.cli.way import Way, find_way
+from hostfw.explain.verdict import explain
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Explanation, Step, Verdict
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe
 from hostfw.model.values import PROTOCOLS, Icmp, address_text
-from hostfw.policy.explain import explain
 
 _LABEL_COLUMNS = 11
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hostfw.cli.facts import Planned
-from hostfw.cli.governor import NOBODY, governor
 from hostfw.cli.parser import closest
 from hostfw.cli.question import HOST, Address, Party, Question, QuestionError
+from hostfw.explain.governing import NOBODY, governor
 from hostfw.host.routing import Routed, RouteKind
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK

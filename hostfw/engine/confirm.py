@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from hostfw.engine.lockout import decided_by
+from hostfw.explain.verdict import explain
 from hostfw.host.processes import Ancestor
 from hostfw.host.sockets import TcpSocket
 from hostfw.model.baseline import SSH_SERVERS, Session
@@ -18,7 +19,6 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import TCP, address_text, host_cidr
-from hostfw.policy.explain import explain
 
 _ON_PURPOSE = "`hostfwctl confirm --console` confirms nevertheless"
 _FROM_OUTSIDE = (

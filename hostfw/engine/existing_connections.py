@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hostfw.engine.host import Host
+from hostfw.explain.verdict import explain
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import InForce
 from hostfw.host.sockets import Connection
@@ -19,7 +20,6 @@ from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, TCP
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Hook, Priority, base_chain_name
-from hostfw.policy.explain import explain
 
 WATCH_S = 2.0
 """How long connection tracking watches forwarded flows before the first generation denies any: several round trips."""

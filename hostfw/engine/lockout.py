@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from hostfw.engine.lockout_flows import Flow, FlowKind, flows
 from hostfw.engine.outcomes import Failed
+from hostfw.explain.verdict import explain
 from hostfw.model.baseline import Evidence
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step
@@ -16,7 +17,6 @@ from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
 from hostfw.model.values import ICMPV6, TCP, Family, address_text
-from hostfw.policy.explain import explain
 
 ACCEPT = "--accept-lockout says that the loss is meant"
 

@@ -5,12 +5,12 @@ Each pod is on an interface of its own of one node, so that all are judged by on
 
 from collections.abc import Iterator
 
+from hostfw.explain.verdict import explain
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe, Settings
 from hostfw.model.values import PROTOCOLS, Family, parse_address
-from hostfw.policy.explain import explain
 from hostfw.policy.resolve.plan import resolve
 from tests.conformance.cyclonus import Json, cyclonus_cases, pods, resources
 

@@ -13,12 +13,12 @@ import pytest
 
 from hostfw.audit.message_ids import MessageId
 from hostfw.engine.generation import Generation
+from hostfw.explain.verdict import explain
 from hostfw.host.nflog import NflogReader
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protocol, parse_address
-from hostfw.policy.explain import explain
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_evidence import generation_of
 from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install

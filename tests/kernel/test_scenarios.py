@@ -19,6 +19,7 @@ from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
+from hostfw.explain.verdict import explain
 from hostfw.host.clock import now
 from hostfw.host.files import read_configuration
 from hostfw.host.links import observe
@@ -29,7 +30,6 @@ from hostfw.model.packet import Packet
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP, UDP, Action, Family
 from hostfw.nft.simulate import Fate, simulate
-from hostfw.policy.explain import explain
 from hostfw.testing.lab_namespace import inside
 from tests.kernel.frames import datagrams
 from tests.kernel.scenario import ADDRESSES, INTERFACES, Scenario, Stage, Trial, scenarios

@@ -8,6 +8,7 @@ from hostfw.compile import names
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
+from hostfw.explain.verdict import explain
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step
 from hostfw.model.packet import Packet, Path
@@ -15,7 +16,6 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction
 from hostfw.model.values import Action
 from hostfw.nft.simulate import Fate, Outcome, simulate
-from hostfw.policy.explain import explain
 from tests.property.plans import burst, plans, seeds, tall_plans
 
 LOOKUPS_EVERYWHERE = CostModel(

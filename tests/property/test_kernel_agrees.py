@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 
 from hostfw.compile.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
+from hostfw.explain.verdict import explain
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.values import TCP
 from hostfw.nft.render import render
 from hostfw.nft.simulate import Fate, simulate
-from hostfw.policy.explain import explain
 from hostfw.testing.lab_namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
 from tests.property.plans import INTERFACES, burst, plans, seeds, tall_plans

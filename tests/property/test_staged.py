@@ -6,10 +6,10 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.explain.verdict import explain
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import Direction
-from hostfw.policy.explain import explain
 from tests.property.plans import packets, plans, tiers
 
 Change = Callable[[PlannedPolicy], PlannedPolicy | None]

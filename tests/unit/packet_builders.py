@@ -1,6 +1,7 @@
 """Small builders of packets, and their verdict under resources of this host."""
 
 from hostfw.compile.ruleset import compile_plan
+from hostfw.explain.verdict import explain
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Explanation
 from hostfw.model.packet import Packet
@@ -15,7 +16,6 @@ from hostfw.model.resources import (
 from hostfw.model.settings import Settings
 from hostfw.model.values import TCP, Protocol
 from hostfw.nft.simulate import simulate
-from hostfw.policy.explain import explain
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import facts, gns, hep, net
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostfw.explain.rule_match import _is_member, first_mismatch
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import ConntrackState, Packet, Path
@@ -23,7 +24,6 @@ from hostfw.model.settings import (
     UnmanagedInterfaces,
 )
 from hostfw.model.values import ICMP, ICMPV6, SCTP, TCP, UDP, Action, Direction, Family, Icmp, Protocol, merge
-from hostfw.policy.matching import _is_member, first_mismatch
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.packet_builders import (
     HOST,

@@ -4,12 +4,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from hostfw.explain.rule_match import first_mismatch
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import Packet
 from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.values import Action, Direction
-from hostfw.policy.matching import first_mismatch
 
 _RULE_VERDICTS = {
     Action.ALLOW: Verdict.ALLOW,

@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from hostfw.explain.tiers import Place, policy_steps, tier_steps
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, Verdict
 from hostfw.model.loopback import LOOPBACK
@@ -22,7 +23,6 @@ from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, NeighbourDiscovery, Settings, Unmanaged
 from hostfw.model.values import Cidr, Direction, Family
-from hostfw.policy.evaluation import Place, policy_steps, tier_steps
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
 """Router and neighbour solicitation and advertisement (RFC 4861); a hop limit of 255 proves a sender on the link."""
