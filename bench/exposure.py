@@ -9,13 +9,13 @@ from time import perf_counter
 from bench import configurations
 from bench.measure import medians
 from hostfw.engine.inspection import inspect
+from hostfw.exposure.services import changes, exposure
+from hostfw.exposure.wording import change_lines, change_text
 from hostfw.host.files import read_paths
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.services import BoundAddress, HostServices, Service
 from hostfw.model.values import FAMILIES, TCP, Cidr, Family
-from hostfw.policy.exposure import changes, exposure
-from hostfw.policy.exposure_text import change_lines, change_text
 from hostfw.policy.resolve.plan import resolve
 
 SIZES = (10, 100, 1000, 10_000)

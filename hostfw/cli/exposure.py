@@ -8,6 +8,9 @@ from hostfw.cli.engine import observe, open_engine
 from hostfw.cli.exposure_change import plan_now
 from hostfw.cli.facts import planned
 from hostfw.cli.options import Options, Output
+from hostfw.exposure.services import Entry, Subject, exposure
+from hostfw.exposure.sources import Part
+from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text, target_text
 from hostfw.model.explanation import Verdict
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
@@ -15,9 +18,6 @@ from hostfw.model.ranges import cidrs_of
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.settings import Settings
 from hostfw.model.values import PROTOCOLS, Family, address_text
-from hostfw.policy.exposure import Entry, Subject, exposure
-from hostfw.policy.exposure_text import decision_text, entries_as_lines, sources_text, subject_text, target_text
-from hostfw.policy.sources import Part
 
 _HEADINGS = ("SERVICE", "LISTENS ON", "INTERFACES", "REACHABLE FROM", "BY")
 _NONE = "-"

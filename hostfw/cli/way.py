@@ -13,14 +13,14 @@ from hostfw.cli.facts import Planned
 from hostfw.cli.parser import closest
 from hostfw.cli.question import HOST, Address, Party, Question, QuestionError
 from hostfw.explain.governing import NOBODY, governor
+from hostfw.exposure.services import target_on
+from hostfw.exposure.wording import target_text
 from hostfw.host.routing import Routed, RouteKind
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.services import PublishedPort
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
-from hostfw.policy.exposure import target_on
-from hostfw.policy.exposure_text import target_text
 
 
 def _nets(*texts: str) -> tuple[Cidr, ...]:

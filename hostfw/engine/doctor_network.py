@@ -4,6 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hostfw.engine.inspection import Inspected
+from hostfw.exposure.reach import reach
+from hostfw.exposure.rules import Door
+from hostfw.exposure.services import Entry, carriers, exposure
+from hostfw.exposure.sources import difference_of
+from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.findings import Check, Finding, Weight
@@ -11,11 +16,6 @@ from hostfw.model.plan import Plan
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP
 from hostfw.model.wording import listed
-from hostfw.policy.exposure import Entry, carriers, exposure
-from hostfw.policy.exposure_text import decision_text, entries_as_lines, sources_text, subject_text
-from hostfw.policy.reach import reach
-from hostfw.policy.reached_rules import Door
-from hostfw.policy.sources import difference_of
 from hostfw.policy.unmanaged import consequence
 
 _GUESTS_NEED = ((UDP.number, 67, "DHCP"), (UDP.number, 53, "DNS"), (TCP.number, 53, "DNS"))

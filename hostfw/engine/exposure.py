@@ -8,6 +8,8 @@ from hostfw.engine.enforce import Writer
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories
 from hostfw.engine.standing import standing
+from hostfw.exposure.services import Change, Kind, changes, exposure
+from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import Accepted, generations, load_accepted, load_generation
@@ -20,8 +22,6 @@ from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.settings import Settings
 from hostfw.model.text import counted
 from hostfw.model.values import address_text
-from hostfw.policy.exposure import Change, Kind, changes, exposure
-from hostfw.policy.exposure_text import Line, change_lines, change_text, decision_text
 from hostfw.policy.resolve.plan import resolve
 
 ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]

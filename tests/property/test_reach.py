@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostfw.explain.verdict import explain
+from hostfw.exposure.reach import Reach, reach
+from hostfw.exposure.rules import DYNAMIC_PORT, Door
 from hostfw.model.packet import Original, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
-from hostfw.policy.reach import Reach, reach
-from hostfw.policy.reached_rules import DYNAMIC_PORT, Door
 from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, PORTS, WITH_PORTS, plans
 
 LINKS = [name for name in INTERFACES if name != "lo"]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.exposure.sources import LargeSet, Part, everybody, without
 from hostfw.model.plan import AddressSet
 from hostfw.model.prefixes import packed_cidrs
 from hostfw.model.ranges import Ranges, cidrs_of, difference, intersection, ranges_of, union
 from hostfw.model.services import BoundAddress, HostServices, Peer, PublishedPort, Service
 from hostfw.model.values import FAMILIES, TCP, UDP, Cidr, Family, parse_cidr
-from hostfw.policy.sources import LargeSet, Part, everybody, without
 from tests.unit.cli_runs import Machine, machine
 
 ANY = tuple(BoundAddress(family) for family in FAMILIES)

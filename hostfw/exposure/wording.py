@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from hostfw.exposure.services import Change, Entry, Subject
+from hostfw.exposure.sources import Part, Sources, joined
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.ranges import Ranges, cidrs_of, difference, every_address
 from hostfw.model.services import PublishedPort, Service, port_text
 from hostfw.model.values import Family, address_text
 from hostfw.model.wording import listed
-from hostfw.policy.exposure import Change, Entry, Subject
-from hostfw.policy.sources import Part, Sources, joined
 
 NOBODY = "nobody"
 _SHOWN = 8

@@ -4,11 +4,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from hostfw.exposure.sources import LargeSet, Part
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortSet
 from hostfw.model.prefixes import CidrSet
 from hostfw.model.ranges import difference, every_address, intersection, ranges_of
 from hostfw.model.values import Family, PortRange
-from hostfw.policy.sources import LargeSet, Part
 
 DYNAMIC_PORT = 49_152
 """The port that new connections are taken to come from: the first of the dynamic ones (RFC 6335)."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from hostfw.exposure.reach import Decision, Reach, reach
+from hostfw.exposure.rules import Door
+from hostfw.exposure.sources import Sources, common, difference_of, everybody
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.facts import HostFacts, Interface
@@ -16,9 +19,6 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import FAMILIES, Cidr, Direction, Family, parse_cidr
-from hostfw.policy.reach import Decision, Reach, reach
-from hostfw.policy.reached_rules import Door
-from hostfw.policy.sources import Sources, common, difference_of, everybody
 
 _MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
 """Kinds of masters that take the packets of their members for their own before policy sees them."""

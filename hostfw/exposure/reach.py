@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hostfw.explain.tiers import Place
+from hostfw.exposure.rules import DYNAMIC_PORT, Door, RuleIndex, numbers_of
+from hostfw.exposure.sources import Part, Sources, common, difference_of, everybody, without
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.ranges import ranges_of
 from hostfw.model.settings import FailsafePort, Settings, Unmanaged
 from hostfw.model.values import Action, Direction
-from hostfw.policy.reached_rules import DYNAMIC_PORT, Door, RuleIndex, numbers_of
-from hostfw.policy.sources import Part, Sources, common, difference_of, everybody, without
 
 
 class Decision(NamedTuple):

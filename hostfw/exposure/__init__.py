@@ -1,0 +1,1 @@
+"""Exposure: who can reach each service of a host, as exact sets of sources, without effects."""
