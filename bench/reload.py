@@ -26,7 +26,7 @@ from hostfw.engine.outcomes import Applied
 from hostfw.host.feed_files import read_own_feeds
 from hostfw.host.files import read_configuration
 from hostfw.host.nftables import NftablesWorker
-from hostfw.nft.deletions import Deletion
+from hostfw.nft.deletion import Deletion
 from hostfw.testing.lab_namespace import inside, namespace
 
 SIZES = (100, 1000, 10_000)

@@ -5,7 +5,7 @@ from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.facts import facts_of, governance_of
 from hostfw.cli.options import Options
 from hostfw.engine.generation import Refused, build
-from hostfw.nft.render import render
+from hostfw.nft.object_text import render
 
 
 def run(options: Options, console: Console) -> ExitCode:

@@ -12,8 +12,8 @@ from hostfw.audit.prefix import LogTag, shorten
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
+from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
 from hostfw.nft.objects import Chain, Rule, Set, VerdictMap
-from hostfw.nft.render import elements_digest, purpose_digest, rules_digest
 
 _MAX_NAME = 120
 _KINDS = {"GlobalNetworkPolicy": "gnp", "StagedGlobalNetworkPolicy": "staged", "Profile": "profile"}

@@ -12,7 +12,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
-from hostfw.nft.deletions import Deleted
+from hostfw.nft.deletion import Deleted
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import Nftables
 from hostfw.host.tables import KernelTables, Names, read_some
 from hostfw.model.values import FAMILIES, Family
-from hostfw.nft.amendments import deletions_after
+from hostfw.nft.amendment import deletions_after
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 TIMEOUT_S = 5.0

@@ -21,8 +21,8 @@ from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents
+from hostfw.nft.object_text import elements_digest
 from hostfw.nft.objects import ElementType, Ruleset, Set, Table, VerdictMap
-from hostfw.nft.render import elements_digest
 
 _DIGEST = re.compile(r"\.([0-9a-f]{12})$")
 

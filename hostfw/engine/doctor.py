@@ -25,8 +25,8 @@ from hostfw.model.services import HostServices
 from hostfw.model.settings import FailsafePort, LockoutCheck
 from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
+from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES
-from hostfw.nft.render import table_name
 from hostfw.policy.resolve.plan import neighbour_problems
 
 _LOOPBACK = {Family.V4: 127, Family.V6: 1}

@@ -46,12 +46,12 @@ from hostfw.host.nftables import Nftables, NftFailure, NftResult
 from hostfw.host.stored import StateError
 from hostfw.model.text import counted as counted_words
 from hostfw.model.values import FAMILIES
-from hostfw.nft.amendments import Amendment, deletions_after
+from hostfw.nft.amendment import Amendment, deletions_after
 from hostfw.nft.change import Change, Fill, change
 from hostfw.nft.declarations import declarations_of
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.object_text import follows
 from hostfw.nft.objects import Hook
-from hostfw.nft.render import follows
 
 Counts = tuple[tuple[str, int], ...]
 

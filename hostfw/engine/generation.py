@@ -13,8 +13,8 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, errors, in_order
+from hostfw.nft.object_text import Texts, render
 from hostfw.nft.objects import Ruleset
-from hostfw.nft.render import Texts, render
 from hostfw.policy.resolve.plan import Resolving, resolve
 
 BOOT_ELEMENTS = 250_000

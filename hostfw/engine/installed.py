@@ -7,12 +7,12 @@ from hostfw.host.in_force import InForce
 from hostfw.host.nf_tables import DORMANT, KernelChain
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.values import FAMILIES, Family
-from hostfw.nft.amendments import Renaming, Waking
+from hostfw.nft.amendment import Renaming, Waking
 from hostfw.nft.change import renamings_of
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
+from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BASE_CHAIN_PLACES, DROPPING_CHAINS, Place, Ruleset, Table
-from hostfw.nft.render import table_name
 
 Digests = tuple[tuple[Family, str, str], ...]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from hostfw.host.elements import Edit, Keys
 from hostfw.host.nftables import Nftables, NftResult
 from hostfw.model.values import Family
-from hostfw.nft.amendments import Amendment
-from hostfw.nft.deletions import Deletion
+from hostfw.nft.amendment import Amendment
+from hostfw.nft.deletion import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
 

@@ -17,7 +17,7 @@ from hostfw.host.nf_tables import (
     TABLE_FLAGS,
     TABLE_NAME,
 )
-from hostfw.nft.amendments import Amendment, Renaming, Waking
+from hostfw.nft.amendment import Amendment, Renaming, Waking
 from hostfw.nft.objects import TABLE
 
 TIMEOUT_S = 60.0

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from hostfw.host.batch import Request, sealed
 from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkError, NetlinkSocket, text, u32, u64
 from hostfw.host.nf_tables import FIRST_SEQUENCE, NFPROTO, OBJ_TYPE, OBJECT_TYPES, SUBSYSTEM, TABLE_NAME
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.objects import TABLE
 
 TIMEOUT_S = 60.0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hostfw.host.netlink import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
 from hostfw.model.values import Family
 from hostfw.nft.declarations import DYNAMIC, INTERVAL, MAP, Declaration
-from hostfw.nft.deletions import Deleted
+from hostfw.nft.deletion import Deleted
 
 SUBSYSTEM = 10 << 8
 """NFNL_SUBSYS_NFTABLES, where a message type has it."""

@@ -27,8 +27,8 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables_worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.host.refill import refill
 from hostfw.model.values import Family
-from hostfw.nft.amendments import Amendment
-from hostfw.nft.deletions import Deletion
+from hostfw.nft.amendment import Amendment
+from hostfw.nft.deletion import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
 TIMEOUT_S = 30.0

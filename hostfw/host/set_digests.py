@@ -28,6 +28,7 @@ from hostfw.host.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME, KernelSet
 from hostfw.model.prefixes import PACKED_FROM, PackedAddresses
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.declarations import INTERVAL, SetName
+from hostfw.nft.object_text import elements_digest
 from hostfw.nft.objects import (
     TABLE,
     Accept,
@@ -41,7 +42,6 @@ from hostfw.nft.objects import (
     Verdict,
     VerdictMap,
 )
-from hostfw.nft.render import elements_digest
 
 READ_WHOLE = 131_072
 """The most elements of a set that are read: 0.2 s."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hostfw.model.values import Family
-from hostfw.nft.amendments import Renaming, Waking
+from hostfw.nft.amendment import Renaming, Waking
 from hostfw.nft.declarations import fixed_contents
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.installed import InstalledTable
+from hostfw.nft.object_text import Texts, additions, table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table, VerdictMap
-from hostfw.nft.render import Texts, additions, table_name
 from hostfw.nft.switch import Switch, looked_up
 
 

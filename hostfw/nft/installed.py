@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hostfw.model.values import Family
-from hostfw.nft.deletions import Deleted
+from hostfw.nft.deletion import Deleted
 from hostfw.nft.objects import BaseChain
 
 

@@ -10,10 +10,10 @@ what another's hand has put there, the switch is a script that writes it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.installed import InstalledTable, as_installed
+from hostfw.nft.object_text import base_chain_declaration, declarations, rules_text, table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Forget, OverLimit, Remember, SetRef, Table, Vmap
-from hostfw.nft.render import base_chain_declaration, declarations, rules_text, table_name
 
 
 @dataclass(slots=True)

@@ -17,11 +17,11 @@ from hostfw.host.nftables import NftFailure, NftResult
 from hostfw.host.tables import KernelTable, KernelTables, Names
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
-from hostfw.nft.amendments import Amendment
+from hostfw.nft.amendment import Amendment
 from hostfw.nft.declarations import SetName, declaration
-from hostfw.nft.deletions import Deletion
+from hostfw.nft.deletion import Deletion
+from hostfw.nft.object_text import DIGEST_CHARACTERS, additions, type_text
 from hostfw.nft.objects import TABLE, Dynamic, ElementType, Set, Table, VerdictMap
-from hostfw.nft.render import DIGEST_CHARACTERS, additions, type_text
 
 _BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
 _COMMAND = re.compile(

@@ -30,7 +30,7 @@ from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Action, Cidr, Family, host_cidr, parse_address
-from hostfw.nft.render import render
+from hostfw.nft.object_text import render
 from hostfw.policy.resolve.plan import resolve
 from hostfw.selector.evaluate import Selector, SelectorError, canonical, matches, parse
 from tests.fuzz.seeds import (

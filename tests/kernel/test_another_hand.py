@@ -16,7 +16,7 @@ from hostfw.host.files import read_configuration
 from hostfw.host.nftables import NftablesWorker, NftResult
 from hostfw.host.tables import read_tables
 from hostfw.model.values import FAMILIES
-from hostfw.nft.deletions import Deletion
+from hostfw.nft.deletion import Deletion
 from hostfw.testing.lab_namespace import inside, namespace
 from tests.kernel.web_policy import web_policy
 

@@ -10,7 +10,7 @@ from hostfw.host.netlink import NetlinkError
 from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import read_generation, read_tables
 from hostfw.model.values import Family
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.testing.lab_namespace import Namespace, inside, namespace
 
 V4, V6 = Family.V4, Family.V6

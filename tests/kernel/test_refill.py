@@ -10,6 +10,7 @@ from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import read_generation, read_tables
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family, PortRange
+from hostfw.nft.object_text import render
 from hostfw.nft.objects import (
     Accept,
     Chain,
@@ -25,7 +26,6 @@ from hostfw.nft.objects import (
     Table,
     VerdictMap,
 )
-from hostfw.nft.render import render
 from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
 
 V4, V6 = Family.V4, Family.V6

@@ -18,7 +18,7 @@ from hostfw.explain.verdict import explain
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.values import TCP
-from hostfw.nft.render import render
+from hostfw.nft.object_text import render
 from hostfw.nft.simulate import Fate, simulate
 from hostfw.testing.lab_namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host

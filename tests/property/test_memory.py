@@ -30,7 +30,7 @@ from hostfw.host.lock import WriterLock
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
-from hostfw.nft.render import render
+from hostfw.nft.object_text import render
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeConntrack
 from tests.property.plans import plans, seeds

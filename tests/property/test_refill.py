@@ -15,8 +15,8 @@ from hostfw.host.nftables import NftablesWorker
 from hostfw.host.tables import read_tables
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
+from hostfw.nft.object_text import render
 from hostfw.nft.objects import TABLE
-from hostfw.nft.render import render
 from hostfw.testing.lab_namespace import LabError, inside, namespace
 from tests.property.plans import plans
 from tests.property.test_agreement import LOOKUPS_EVERYWHERE

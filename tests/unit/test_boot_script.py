@@ -11,8 +11,8 @@ import pytest
 
 from hostfw.model.prefixes import pack
 from hostfw.model.values import Family
+from hostfw.nft.object_text import render
 from hostfw.nft.objects import ElementType, Ruleset, Set, Table
-from hostfw.nft.render import render
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]

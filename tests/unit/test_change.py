@@ -19,10 +19,10 @@ from hostfw.model.prefixes import PACKED_FROM, cidr_set, unpacked
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
 from hostfw.nft.change import Change, Fill, change
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
+from hostfw.nft.object_text import render
 from hostfw.nft.objects import Ruleset, Set, SetRef
-from hostfw.nft.render import render
 
 
 def _plan(*ports: int) -> Plan:

@@ -8,7 +8,7 @@ import pytest
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.counted import OtherCounter, Value, counters_of, values_of
 from hostfw.model.values import FAMILIES
-from hostfw.nft.render import render
+from hostfw.nft.object_text import render
 from hostfw.testing.fake_kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.event_builders import plan

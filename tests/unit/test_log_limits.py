@@ -11,8 +11,8 @@ from hostfw.model.settings import DenyAction, Logging, Settings
 from hostfw.model.values import FAMILIES, Action, Direction, Family
 from hostfw.nft.change import change
 from hostfw.nft.installed import InstalledTable
+from hostfw.nft.object_text import render
 from hostfw.nft.objects import Ruleset, Table
-from hostfw.nft.render import render
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import facts, gnp, hep, rule
 

@@ -13,7 +13,7 @@ from hostfw.engine.counted import Counter, OtherCounter, RuleCounter, Value, Val
 from hostfw.metrics import AuditFigures, Figures, metrics_text
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.values import FAMILIES, Action, Direction
-from hostfw.nft.render import render
+from hostfw.nft.object_text import render
 from hostfw.testing.fake_kernel import FakeKernel
 from tests.unit.event_builders import plan
 

@@ -11,8 +11,8 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import inspect
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.sources import Configuration, Source
+from hostfw.nft.object_text import render
 from hostfw.nft.objects import Ruleset
-from hostfw.nft.render import render
 from hostfw.policy.resolve.plan import resolve
 
 SETS = 512

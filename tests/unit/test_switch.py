@@ -8,7 +8,7 @@ import pytest
 from hostfw.engine.installed import installed_tables
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.change import Change, change
-from hostfw.nft.deletions import Deleted
+from hostfw.nft.deletion import Deleted
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import (
     Accept,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hostfw.model.values import Family
-from hostfw.nft.deletions import Deleted, Deletion
+from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.objects import TABLE
 
 
