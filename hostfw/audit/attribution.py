@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, TypeVar
 
-from hostfw.audit.prefix import LogTag, names_as_decoded
+from hostfw.audit.log_prefix import LogTag, names_as_decoded
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
 from hostfw.model.values import Direction

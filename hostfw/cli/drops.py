@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
-from hostfw.audit.entries import event_of
-from hostfw.audit.events import IDENTIFIER, PacketEvent
-from hostfw.audit.fold import Fold
-from hostfw.audit.message_ids import PACKETS
+from hostfw.audit.aggregate import Fold
+from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.drops_report import JsonLines, Report, Table, Top
 from hostfw.cli.engine import open_engine
@@ -21,6 +19,8 @@ from hostfw.control.client import report as ask_for_a_report
 from hostfw.host import clock
 from hostfw.host.journal_history import History, open_history
 from hostfw.host.nflog import NflogReader
+from hostfw.journal.message_ids import PACKETS
+from hostfw.journal.packet_entry import event_of
 from hostfw.model.settings import Logging
 from hostfw.model.text import counted
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hostfw.audit.events import PacketEvent, json_line
+from hostfw.audit.packet_event import PacketEvent, json_line
 from hostfw.cli.console import Console, Style, painted, table
 from hostfw.cli.documents import document, json_text
 from hostfw.cli.text import cell_width, printable

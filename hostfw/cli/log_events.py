@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from hostfw.audit.attribution import Attribution, attribution
-from hostfw.audit.events import PacketEvent, packet_event
-from hostfw.audit.headers import headers
+from hostfw.audit.packet_event import PacketEvent, packet_event
+from hostfw.audit.packet_headers import headers
 from hostfw.cli.in_force import InForcePlan, mark_of, plan_in_force
 from hostfw.cli.options import Options
 from hostfw.host import clock

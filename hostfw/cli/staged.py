@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hostfw.audit.attribution import origin_of, policies_of
-from hostfw.audit.entries import event_of
-from hostfw.audit.events import IDENTIFIER, PacketEvent, fields
-from hostfw.audit.message_ids import MessageId
+from hostfw.audit.packet_event import IDENTIFIER, PacketEvent, fields
 from hostfw.cli.console import Console, ExitCode, table
 from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.drops_report import Table
@@ -17,6 +15,8 @@ from hostfw.cli.options import Options, Output
 from hostfw.compile.names import rule_counter
 from hostfw.engine.counted import RuleCounter, Value, Values, values_of
 from hostfw.host.journal_history import open_history
+from hostfw.journal.message_ids import MessageId
+from hostfw.journal.packet_entry import event_of
 from hostfw.model.values import FAMILIES, Action
 
 SAMPLES = 10

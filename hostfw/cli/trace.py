@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from hostfw.audit.prefix import LogTag
+from hostfw.audit.log_prefix import LogTag
 from hostfw.cli.documents import Document
 from hostfw.cli.rules import criterion_text
 from hostfw.model.decisions import PolicyClass, Reason

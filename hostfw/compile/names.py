@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hostfw.audit.prefix import LogTag, shorten
+from hostfw.audit.log_prefix import LogTag, shorten
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family

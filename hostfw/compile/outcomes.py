@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hostfw.audit.prefix import LogTag, encode
+from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.compile.builder import TableBuilder
 from hostfw.compile.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
 from hostfw.compile.matches import Tests

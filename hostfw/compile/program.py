@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from hostfw.audit.prefix import LogTag
+from hostfw.audit.log_prefix import LogTag
 from hostfw.compile import names
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import ANY_SIDE, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier

@@ -3,13 +3,13 @@
 import traceback
 from collections.abc import Mapping
 
-from hostfw.audit import notices
-from hostfw.audit.events import IDENTIFIER, plain
-from hostfw.audit.notices import Actor
+from hostfw.audit.packet_event import IDENTIFIER, plain
 from hostfw.daemon.backoff import WINDOW_S
 from hostfw.daemon.untold import Entries
 from hostfw.engine.generation import Generation, Refused, other_name
 from hostfw.engine.outcomes import Applied, Failed
+from hostfw.journal import notices
+from hostfw.journal.notices import Actor
 from hostfw.model.problems import Problem, errors
 
 _WARNING = "4"

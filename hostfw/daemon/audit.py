@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from hostfw.audit.aggregate import Fold
 from hostfw.audit.attribution import Attribution
-from hostfw.audit.events import PacketEvent, certain_event, fields
-from hostfw.audit.fold import Fold
-from hostfw.audit.headers import headers
-from hostfw.audit.notices import log_readable, log_unreadable
+from hostfw.audit.packet_event import PacketEvent, certain_event, fields
+from hostfw.audit.packet_headers import headers
 from hostfw.daemon.untold import Entries, Untold, open_untold
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock
 from hostfw.host.errors import HostError
 from hostfw.host.nflog import Nflog, NflogReader, NflogRecord, interface_name
+from hostfw.journal.notices import log_readable, log_unreadable
 from hostfw.model.settings import Logging
 
 DATAGRAMS_AT_A_TIME = 16

@@ -7,8 +7,8 @@ are looked at, and those that the policies in force allow are made known again.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from hostfw.audit.events import EventAction, PacketEvent
-from hostfw.audit.headers import Headers
+from hostfw.audit.packet_event import EventAction, PacketEvent
+from hostfw.audit.packet_headers import Headers
 from hostfw.host.errors import HostError
 from hostfw.host.sockets import find_connection
 from hostfw.model.values import TCP, UDP, Direction, Family

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from hostfw.audit.notices import UNKNOWN_ACTOR, Actor
 from hostfw.daemon.backoff import Backoff, Retry
 from hostfw.daemon.charge import Charge, defect
 from hostfw.daemon.guard import Guard
@@ -22,6 +21,7 @@ from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.clock import monotonic
 from hostfw.host.nft_news import NftNews, Transaction, What
+from hostfw.journal.notices import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import Family
 
 GUARD_PAUSE_S = 0.05

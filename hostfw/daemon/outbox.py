@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from threading import Condition, Thread
 from time import monotonic
 
-from hostfw.audit.notices import entries_unwritten
 from hostfw.host.errors import HostError
 from hostfw.host.journal import Journal
+from hostfw.journal.notices import entries_unwritten
 
 MOST_WAITING = 4096
 """Some megabytes of entries."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from hostfw.audit.notices import records_lost, records_missed
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
 from hostfw.host.heard import Heard, HeardFile
+from hostfw.journal.notices import records_lost, records_missed
 
 LOSSES_EVERY_S = 1.0
 """How often at most it is said that records were lost."""

@@ -7,7 +7,6 @@ at once, whoever is writing at that moment, and whatever is applied, taken back 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hostfw.audit.notices import host_blocked, host_unblocked
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.host.block_table import BlockTable
@@ -15,6 +14,7 @@ from hostfw.host.blocked import BlockRecord, forget_block, load_block, save_bloc
 from hostfw.host.errors import HostError
 from hostfw.host.nftables import NftFailure
 from hostfw.host.stored import StateError
+from hostfw.journal.notices import host_blocked, host_unblocked
 from hostfw.model.baseline import Evidence, Session
 from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script, inexpressible

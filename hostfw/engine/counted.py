@@ -5,7 +5,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from hostfw.audit.attribution import origin_of, policies_of
-from hostfw.audit.prefix import LogTag
+from hostfw.audit.log_prefix import LogTag
 from hostfw.compile.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.names import drop_counter, failsafe_counter, rule_counter
 from hostfw.host.tables import KernelTables

@@ -6,7 +6,6 @@ What would put the rules back goes first and the rules last, so that whatever en
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hostfw.audit.notices import rules_removed
 from hostfw.engine.block import Ground, Unblocked, unblock
 from hostfw.engine.enforce import Writer, enforce_nothing
 from hostfw.engine.events import note
@@ -19,6 +18,7 @@ from hostfw.host.events import Event, EventKind
 from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import load_armed
 from hostfw.host.state import accepted_number, forget_accepted
+from hostfw.journal.notices import rules_removed
 
 UNITS = ("hostfw.service", "hostfw-boot.service")
 

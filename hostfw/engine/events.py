@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from hostfw.audit.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
 from hostfw.engine.enforce import counts
 from hostfw.engine.generation import Refused
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.events import Event, EventKind, load_event, save_event
 from hostfw.host.stored import StateError
+from hostfw.journal.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
 from hostfw.model.problems import errors
 
 Counts = tuple[tuple[str, int], ...]

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from hostfw.audit.notices import generation_applied
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.enforce import Writer
 from hostfw.engine.events import note, note_failed, three
@@ -18,6 +17,7 @@ from hostfw.host.events import Event, EventKind
 from hostfw.host.in_force import load_in_force
 from hostfw.host.pending import load_pending
 from hostfw.host.state import Stored, accepted_number, load_generation, stored_generations
+from hostfw.journal.notices import generation_applied
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hostfw.audit.notices import generation_confirmed, generation_rolled_back
 from hostfw.engine.acceptance import note_saved
 from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
@@ -17,6 +16,7 @@ from hostfw.host.events import Event, EventKind
 from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
 from hostfw.host.state import Accepted, accepted_number, load_generation
 from hostfw.host.stored import StateError
+from hostfw.journal.notices import generation_confirmed, generation_rolled_back
 from hostfw.model.sources import Configuration
 
 DEADLINE = "it was not confirmed in time"

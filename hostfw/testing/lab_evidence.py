@@ -5,9 +5,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from hostfw.audit.attribution import attribution
-from hostfw.audit.events import EventAction, PacketEvent, packet_event
-from hostfw.audit.headers import Headers, headers
-from hostfw.audit.prefix import LogTag
+from hostfw.audit.log_prefix import LogTag
+from hostfw.audit.packet_event import EventAction, PacketEvent, packet_event
+from hostfw.audit.packet_headers import Headers, headers
 from hostfw.compile.names import failsafe_counter, rule_counter
 from hostfw.engine.generation import Generation, build
 from hostfw.engine.inspection import inspect

@@ -8,7 +8,7 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TextIO
 
-from hostfw.audit.events import json_line
+from hostfw.audit.packet_event import json_line
 from hostfw.testing.flows import Story
 from hostfw.testing.lab_story import Shown
 

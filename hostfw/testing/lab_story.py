@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostfw.audit.events import PacketEvent
+from hostfw.audit.packet_event import PacketEvent
 from hostfw.testing.flows import ExpectedFlow, Story
 from hostfw.testing.lab import Lab, laboratory
 from hostfw.testing.lab_evidence import DropLog, counters, counters_that_decide, drop_log, moved

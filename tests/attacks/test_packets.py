@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.audit.headers import headers
+from hostfw.audit.packet_headers import headers
 from hostfw.model.values import FAMILIES, TCP, UDP, Family
 from tests.attacks.probes import GROUPS, OPEN_TCP, OPEN_UDP, PEER, Probe
 from tests.attacks.target import Target

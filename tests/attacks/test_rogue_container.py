@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.headers import headers
+from hostfw.audit.packet_headers import headers
 from hostfw.model.values import FAMILIES, Family
 from hostfw.testing.lab import laboratory
 from hostfw.testing.lab_hostfwctl import hostfwctl, install

@@ -13,15 +13,15 @@ from unicodedata import category
 
 import yaml
 
-from hostfw.audit import prefix
-from hostfw.audit.entries import event_of
-from hostfw.audit.events import fields, packet_event
-from hostfw.audit.headers import Headers, headers
+from hostfw.audit import log_prefix as prefix
+from hostfw.audit.packet_event import fields, packet_event
+from hostfw.audit.packet_headers import Headers, headers
 from hostfw.cli.annotate import annotated
 from hostfw.cli.documents import json_text
 from hostfw.cli.problems import report
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.inspection import Inspected, inspect
+from hostfw.journal.packet_entry import event_of
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.manifest.feed_file import MOST_PROBLEMS, parse_feed

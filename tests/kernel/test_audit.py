@@ -11,10 +11,10 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.audit.message_ids import MessageId
 from hostfw.engine.generation import Generation
 from hostfw.explain.verdict import explain
 from hostfw.host.nflog import NflogReader
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import Packet

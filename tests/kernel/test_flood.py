@@ -8,7 +8,6 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.audit.message_ids import MessageId
 from hostfw.compile.log_limits import LOG_SOURCES
 from hostfw.daemon.audit import SETTLE_S
 from hostfw.engine.engine import Engine
@@ -16,6 +15,7 @@ from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family
 from hostfw.testing.flood import checksum, flood, received, spoofed, udp_frame
 from hostfw.testing.lab import Lab

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from hostfw.audit.attribution import attribution
-from hostfw.audit.events import packet_event
-from hostfw.audit.headers import headers
-from hostfw.audit.prefix import decode
+from hostfw.audit.log_prefix import decode
+from hostfw.audit.packet_event import packet_event
+from hostfw.audit.packet_headers import headers
 from hostfw.compile import names
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from hostfw.audit.prefix import LogTag, decode, encode
+from hostfw.audit.log_prefix import LogTag, decode, encode
 from hostfw.compile import names
 from hostfw.compile.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.log_limits import LOG_RECORDS

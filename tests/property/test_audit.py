@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 
 from hostfw.audit.attribution import attribution
-from hostfw.audit.events import packet_event
-from hostfw.audit.headers import Headers
-from hostfw.audit.prefix import decode
+from hostfw.audit.log_prefix import decode
+from hostfw.audit.packet_event import packet_event
+from hostfw.audit.packet_headers import Headers
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.counted import OtherCounter, Value, counters_of
 from hostfw.model.decisions import Reason

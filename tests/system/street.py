@@ -10,7 +10,7 @@ from ipaddress import ip_interface
 from pathlib import Path
 from time import monotonic, sleep
 
-from hostfw.audit.message_ids import MessageId
+from hostfw.journal.message_ids import MessageId
 from hostfw.testing.hosts.host import Host
 from hostfw.testing.hosts.wire import Uplink, Wire, hardware_address
 from hostfw.testing.lab_namespace import LabError, Namespace, process, run

@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.audit.message_ids import MessageId
+from hostfw.journal.message_ids import MessageId
 from hostfw.testing.hosts.host import Host
 from hostfw.testing.lab_namespace import run
 from tests.system.street import (

@@ -5,7 +5,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.audit.message_ids import MessageId
+from hostfw.journal.message_ids import MessageId
 from hostfw.testing.hosts.host import Host
 from hostfw.testing.hosts.image import Release
 from tests.system.street import OPEN, POLICY, Knocking, Street, configure, connects, entries, eventually, reload, rules

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hostfw.audit.attribution import Attribution, attribution
-from hostfw.audit.events import PacketEvent, packet_event
-from hostfw.audit.headers import Headers
-from hostfw.audit.prefix import LogTag, encode
+from hostfw.audit.log_prefix import LogTag, encode
+from hostfw.audit.packet_event import PacketEvent, packet_event
+from hostfw.audit.packet_headers import Headers
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources

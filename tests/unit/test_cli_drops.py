@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.events import fields
-from hostfw.audit.prefix import LogTag, encode
+from hostfw.audit.log_prefix import LogTag, encode
+from hostfw.audit.packet_event import fields
 from hostfw.cli.in_force import mark_of
 from hostfw.cli.options import Options
 from hostfw.control.client import DaemonError

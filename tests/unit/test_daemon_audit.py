@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.attribution import Attribution, RuleSource
-from hostfw.audit.events import PacketEvent
-from hostfw.audit.message_ids import MessageId
-from hostfw.audit.prefix import LogTag, encode
+from hostfw.audit.log_prefix import LogTag, encode
+from hostfw.audit.packet_event import PacketEvent
 from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
 from hostfw.daemon.untold import Untold
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
 from hostfw.host.heard import Heard
 from hostfw.host.nflog import Nflog, NflogRecord
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import Reason
 from hostfw.model.settings import Logging
 from hostfw.model.values import Action, Direction, Family

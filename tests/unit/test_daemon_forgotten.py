@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.audit.events import EventAction, PacketEvent, packet_event
-from hostfw.audit.headers import Headers
-from hostfw.audit.prefix import encode
+from hostfw.audit.log_prefix import encode
+from hostfw.audit.packet_event import EventAction, PacketEvent, packet_event
+from hostfw.audit.packet_headers import Headers
 from hostfw.daemon.forgotten import Forgotten
 from hostfw.host.errors import HostError
 from hostfw.model.values import UDP, Direction

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Event
 
-from hostfw.audit.message_ids import MessageId
 from hostfw.daemon.outbox import Outbox
 from hostfw.host.errors import HostError
+from hostfw.journal.message_ids import MessageId
 from hostfw.testing.fakes import FakeJournal
 
 PATIENCE_S = 10

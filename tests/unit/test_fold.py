@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.audit.events import PacketEvent
-from hostfw.audit.fold import Fold
-from hostfw.audit.headers import Headers
-from hostfw.audit.prefix import LogTag
+from hostfw.audit.aggregate import Fold
+from hostfw.audit.log_prefix import LogTag
+from hostfw.audit.packet_event import PacketEvent
+from hostfw.audit.packet_headers import Headers
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction
 from tests.unit.event_builders import DENIED, MOMENT, SYN, event, from_port, known

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.audit.headers import Headers, headers
+from hostfw.audit.packet_headers import Headers, headers
 from hostfw.model.values import FAMILIES, Family, parse_address
 
 SYN = bytes.fromhex("9c40 0016 00000001 00000000 a002 faf0 0000 0000 020405b4 0402080a 00000001 00000000 01030307")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.events import fields
+from hostfw.audit.packet_event import fields
 from hostfw.host.errors import HostError
 from hostfw.host.journal import Journal, JsonLines, SystemdJournal, open_journal
 from hostfw.testing.fakes import FakeJournal

@@ -9,12 +9,12 @@ from types import ModuleType
 
 import pytest
 
-from hostfw.audit.events import IDENTIFIER
-from hostfw.audit.message_ids import PACKETS
+from hostfw.audit.packet_event import IDENTIFIER
 from hostfw.cli.console import ExitCode
 from hostfw.host import journal_history
 from hostfw.host.errors import HostError
 from hostfw.host.journal_history import JournalHistory
+from hostfw.journal.message_ids import PACKETS
 from tests.unit.cli_runs import Machine, machine
 
 OURS = {"SYSLOG_IDENTIFIER": IDENTIFIER, "_UID": "0", "_SYSTEMD_UNIT": "hostfw.service", "MESSAGE_ID": PACKETS[0]}

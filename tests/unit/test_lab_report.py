@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.events import fields
-from hostfw.audit.prefix import LogTag
+from hostfw.audit.log_prefix import LogTag
+from hostfw.audit.packet_event import fields
 from hostfw.model.decisions import Reason
 from hostfw.model.values import FAMILIES, TCP, UDP, Action, Direction, Family
 from hostfw.testing.flows import ExpectedFlow, Story, stories

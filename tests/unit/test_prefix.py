@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.audit.prefix import MAX_PREFIX_BYTES, LogTag, decode, encode, stands_for
+from hostfw.audit.log_prefix import MAX_PREFIX_BYTES, LogTag, decode, encode, stands_for
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction
 

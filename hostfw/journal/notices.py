@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hostfw.audit.events import IDENTIFIER, plain
-from hostfw.audit.message_ids import MessageId
+from hostfw.audit.packet_event import IDENTIFIER, plain
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.problems import Problem, errors
 from hostfw.model.text import counted
 

@@ -6,8 +6,8 @@ Whoever may write to the journal may write anything under our names, so nothing 
 from collections.abc import Mapping
 from datetime import datetime
 
-from hostfw.audit.events import EventAction, PacketEvent
-from hostfw.audit.headers import Headers, protocol_number, tcp_flags_of
+from hostfw.audit.packet_event import EventAction, PacketEvent
+from hostfw.audit.packet_headers import Headers, protocol_number, tcp_flags_of
 from hostfw.model.decisions import Reason
 from hostfw.model.moments import moment_of
 from hostfw.model.values import Direction, Family, parse_address

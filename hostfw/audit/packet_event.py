@@ -11,9 +11,9 @@ from enum import StrEnum
 from functools import reduce
 
 from hostfw.audit.attribution import Attribution, writers
-from hostfw.audit.headers import Headers
-from hostfw.audit.message_ids import MessageId
-from hostfw.audit.prefix import SHORTENED, LogTag, decode
+from hostfw.audit.log_prefix import SHORTENED, LogTag, decode
+from hostfw.audit.packet_headers import Headers
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from hostfw.audit.events import PacketEvent
+from hostfw.audit.packet_event import PacketEvent
 
 WINDOW_S = 1.0
 """How long an event waits for others like it: short enough for a person who looks on."""

@@ -1,0 +1,1 @@
+"""Journal entries: their message ids, and the fields of events and notices."""
