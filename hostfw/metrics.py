@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from hostfw.compile.log_limits import LOG_RECORDS
+from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.engine.counted import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
 from hostfw.model.values import FAMILIES, Family
 

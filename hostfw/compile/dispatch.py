@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.layout import Layout
-from hostfw.compile.linear import Linear
-from hostfw.compile.memory import Compiled
-from hostfw.compile.outcomes import Outcomes
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout.cut import Layout
+from hostfw.compile.layout.rule_list import Linear
+from hostfw.compile.layout.statements import Outcomes
 from hostfw.compile.program import Program, Programs
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery

@@ -11,14 +11,14 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from hostfw.audit.log_prefix import LogTag
-from hostfw.compile import names
+from hostfw.compile import object_names as names
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import ANY_SIDE, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
 from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
 from hostfw.model.values import FAMILIES, Action, Direction, Family, Icmp, PortRange, Protocol
 
 if TYPE_CHECKING:
-    from hostfw.compile.memory import Compiled
+    from hostfw.compile.incremental.memo import Compiled
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ Docker, libvirt and firewalld stand at filter too, Tailscale and iptables-nft at
 only our chain, and a drop of any of them still counts.
 """
 
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.dispatch import Dispatch
-from hostfw.compile.log_limits import LOG_RECORDS, SUPPRESSED
-from hostfw.compile.memory import Compiled
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
+from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction, Unmanaged
 from hostfw.model.values import FAMILIES, ICMP, Direction, Family

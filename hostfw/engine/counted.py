@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.log_prefix import LogTag
-from hostfw.compile.log_limits import LOG_RECORDS, SUPPRESSED
-from hostfw.compile.names import drop_counter, failsafe_counter, rule_counter
+from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.object_names import drop_counter, failsafe_counter, rule_counter
 from hostfw.host.tables import KernelTables
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, RuleIdentity

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from hostfw.compile.names import failsafe_counter, rule_counter
+from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.enforce import Writer
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from hostfw.compile.builder import DigestCollisionError
-from hostfw.compile.memory import Compiled
+from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.ruleset import compile_plan
+from hostfw.compile.table_builder import DigestCollisionError
 from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import NOTHING_GOVERNED, Governance

@@ -8,7 +8,7 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.log_prefix import LogTag
 from hostfw.audit.packet_event import EventAction, PacketEvent, packet_event
 from hostfw.audit.packet_headers import Headers, headers
-from hostfw.compile.names import failsafe_counter, rule_counter
+from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.generation import Generation, build
 from hostfw.engine.inspection import inspect
 from hostfw.host.clock import now

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.compile.log_limits import LOG_SOURCES
+from hostfw.compile.layout.log_limits import LOG_SOURCES
 from hostfw.daemon.audit import SETTLE_S
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host

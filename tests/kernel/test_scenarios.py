@@ -13,7 +13,7 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.log_prefix import decode
 from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import headers
-from hostfw.compile import names
+from hostfw.compile import object_names as names
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host

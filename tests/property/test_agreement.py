@@ -4,9 +4,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from hostfw.audit.log_prefix import LogTag, decode, encode
-from hostfw.compile import names
-from hostfw.compile.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.log_limits import LOG_RECORDS
+from hostfw.compile import object_names as names
+from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
+from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
 from hostfw.model.decisions import PolicyClass, Reason

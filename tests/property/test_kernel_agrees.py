@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from hostfw.compile.costs import DEFAULT_COSTS
+from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
 from hostfw.model.packet import ConntrackState, Packet, Path

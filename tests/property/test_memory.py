@@ -13,9 +13,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostfw.compile import builder
-from hostfw.compile.costs import DEFAULT_COSTS
-from hostfw.compile.memory import Compiled
+from hostfw.compile import table_builder as builder
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.engine import Engine
 from hostfw.engine.generation import Generation, Refused, build

@@ -11,12 +11,17 @@ from itertools import chain
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from hostfw.compile import addresses, builder, dispatch, layout, matches, ports, program, ruleset
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.cells import port_runs
-from hostfw.compile.costs import DEFAULT_COSTS
-from hostfw.compile.memory import Compiled
+from hostfw.compile import dispatch, program, ruleset
+from hostfw.compile import table_builder as builder
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout import by_address as addresses
+from hostfw.compile.layout import by_port as ports
+from hostfw.compile.layout import cut as layout
+from hostfw.compile.layout import matches
+from hostfw.compile.layout.cells import port_runs
+from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, Direction, PortRange

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.compile.log_limits import LOG_RECORDS
+from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.journal.message_ids import PACKETS, MessageId
 from hostfw.model.values import FAMILIES, Family, parse_address
 from hostfw.testing.flood import flood, spoofed

@@ -70,7 +70,7 @@ def test_what_nft_refuses_has_failed(host: Machine) -> None:
 def test_a_name_that_two_things_come_to_is_a_refusal(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are digests; whoever finds two contents of one is told, and nothing is changed."""
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.compile.names.rules_digest", lambda *_: "0123456789abcdef")
+        patch.setattr("hostfw.compile.object_names.rules_digest", lambda *_: "0123456789abcdef")
         host.write(web=WEB, uplink=UPLINK)
         status, _, err = host.hostfwctl("apply")
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.layout import Layout
-from hostfw.compile.memory import Compiled
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout.cut import Layout
 from hostfw.compile.ruleset import compile_plan
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import (
     Binding,
     Plan,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.compile.costs import DEFAULT_COSTS, CostModel
-from hostfw.compile.log_limits import LOG_RECORDS
-from hostfw.compile.memory import Compiled
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
+from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packet import Packet
 from hostfw.model.plan import (

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import configurations
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.memory import Compiled
-from hostfw.compile.ports import changed_cut, cut_by_port
+from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.layout.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.inspection import inspect
@@ -297,7 +297,7 @@ def test_a_plan_with_one_other_policy_makes_a_handful_of_chains(living: Living, 
 
 def test_what_no_plan_uses_any_more_is_forgotten(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many plans have passed, there are not many more objects than the last one has."""
-    monkeypatch.setattr("hostfw.compile.memory._LITTER_OF_FEW", 10)
+    monkeypatch.setattr("hostfw.compile.incremental.memo._LITTER_OF_FEW", 10)
     memory = Compiled()
     ruleset = Ruleset(())
     for number in range(12):

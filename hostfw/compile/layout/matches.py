@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, product
 from math import prod
 
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.cells import Cell
+from hostfw.compile.layout.cells import Cell
 from hostfw.compile.program import Condition
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import AddressSet, PlannedSide, PortMember, PortSet
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from hostfw.compile.builder import TableBuilder
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging
 from hostfw.model.values import ICMP, ICMPV6, Direction, Family
 from hostfw.nft.objects import (

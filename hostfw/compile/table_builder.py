@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from hostfw.compile import names
-from hostfw.compile.costs import CostModel
-from hostfw.compile.store import Store
-from hostfw.compile.tails import own_rules
+from hostfw.compile import object_names as names
+from hostfw.compile.incremental.objects_in_use import Store
+from hostfw.compile.layout.costs import CostModel
+from hostfw.compile.layout.shared_suffix import own_rules
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (

@@ -1,6 +1,6 @@
 """What differs between the rules of two plans: the very rules that are gone and those that have come."""
 
-from hostfw.compile.cells import needs_protocol, protocols_named
+from hostfw.compile.layout.cells import needs_protocol, protocols_named
 from hostfw.compile.program import ProgramRule, Segment, Staged, conditions_of, with_staged
 from hostfw.model.values import FAMILIES, Family
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, cast
 
-from hostfw.compile.costs import CostModel
+from hostfw.compile.incremental.objects_in_use import Store
+from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.program import Condition, Outcome, Program, ProgramRule, Segment
-from hostfw.compile.store import Store
 from hostfw.model.plan import PlannedPolicy
 from hostfw.model.values import FAMILIES, Direction, Family
 from hostfw.nft.objects import Rule

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 
-from hostfw.compile.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
-from hostfw.compile.differences import FEW, changes
+from hostfw.compile.incremental.rule_changes import FEW, changes
+from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
 from hostfw.compile.program import ProgramRule, Segment, conditions_of
 from hostfw.model.values import PortRange
 

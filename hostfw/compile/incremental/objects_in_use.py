@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hostfw.compile.tails import Returning
+from hostfw.compile.layout.shared_suffix import Returning
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
     BaseChain,

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.cells import Cell
-from hostfw.compile.matches import Tests, tests_of
-from hostfw.compile.outcomes import Outcomes
+from hostfw.compile.layout.cells import Cell
+from hostfw.compile.layout.matches import Tests, tests_of
+from hostfw.compile.layout.statements import Outcomes
 from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Pass, ProgramRule, Segment, Staged
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Direction
 from hostfw.nft.objects import Jump, Return, Rule
 

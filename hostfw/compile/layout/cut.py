@@ -12,19 +12,19 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from hostfw.compile.addresses import Region, prefixes_of, regions
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.cells import (
+from hostfw.compile.incremental.memo import Compiled, Piece
+from hostfw.compile.incremental.rule_changes import Changes, changes, counters_of, protocols_of, whether_needs_protocol
+from hostfw.compile.layout.by_address import Region, prefixes_of, regions
+from hostfw.compile.layout.by_port import PortCut, changed_cut, cut_by_port, joined, label
+from hostfw.compile.layout.cells import (
     EVERYTHING,
     Cell,
     applies,
     names_ports,
 )
-from hostfw.compile.differences import Changes, changes, counters_of, protocols_of, whether_needs_protocol
-from hostfw.compile.linear import Linear
-from hostfw.compile.memory import Compiled, Piece
-from hostfw.compile.ports import PortCut, changed_cut, cut_by_port, joined, label
+from hostfw.compile.layout.rule_list import Linear
 from hostfw.compile.program import Program, Segment, conditions_of
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange
 from hostfw.nft.objects import (
     Accept,

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from hostfw.audit.log_prefix import LogTag, encode
-from hostfw.compile.builder import TableBuilder
-from hostfw.compile.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
-from hostfw.compile.matches import Tests
+from hostfw.compile.layout.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
+from hostfw.compile.layout.matches import Tests
 from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Outcome, Pass, Staged, WouldDecide
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP
 from hostfw.nft.objects import (
