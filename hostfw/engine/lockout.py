@@ -6,9 +6,9 @@ connections pass every change, so what counts is the next one: can whoever is he
 
 from dataclasses import dataclass, replace
 
-from hostfw.engine.lockout_flows import Flow, FlowKind, flows
 from hostfw.engine.outcomes import Failed
 from hostfw.explain.verdict import explain
+from hostfw.lockout.flows import Flow, FlowKind, flows
 from hostfw.model.baseline import Evidence
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step

@@ -7,7 +7,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from hostfw.engine.lockout import Judgement, judge, losses
-from hostfw.engine.lockout_flows import FlowKind
+from hostfw.lockout.flows import FlowKind
 from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.plan import Plan
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources
