@@ -10,9 +10,10 @@ from hostfw.cli.engine import complain_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
 from hostfw.control.client import DaemonError, report
+from hostfw.doctor.environment import UNIT_NAMES
+from hostfw.doctor.findings import Finding, Weight
+from hostfw.doctor.host import Patient, Service, examine
 from hostfw.engine.block import Ground, block_state
-from hostfw.engine.doctor import Patient, Service, examine
-from hostfw.engine.doctor_surroundings import UNIT_NAMES
 from hostfw.engine.engine import Engine
 from hostfw.engine.feed_guard import believed
 from hostfw.engine.inspection import Inspected, inspect
@@ -23,7 +24,6 @@ from hostfw.host.files import is_full
 from hostfw.host.state import load_accepted
 from hostfw.host.surroundings import look_around, unloadable
 from hostfw.model.facts import HostFacts
-from hostfw.model.findings import Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.text import counted
 from hostfw.policy.resolve.plan import resolve

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.doctor.environment import UNIT_NAMES
+from hostfw.doctor.findings import Check, Finding, Weight
+from hostfw.doctor.host import Patient, Service, examine
+from hostfw.doctor.other_firewalls import conflicts
 from hostfw.engine.block import BlockState
-from hostfw.engine.conflicts import conflicts
-from hostfw.engine.doctor import Patient, Service, examine
-from hostfw.engine.doctor_surroundings import UNIT_NAMES
 from hostfw.engine.host import Directories
 from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Status
@@ -36,7 +37,6 @@ from hostfw.host.surroundings import (
 from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.baseline import Evidence, Listener
 from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.governance import Governance, GovernedInterface
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.engine.inspection import Inspected
 from hostfw.exposure.reach import reach
 from hostfw.exposure.rules import Door
@@ -11,7 +12,6 @@ from hostfw.exposure.sources import difference_of
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP

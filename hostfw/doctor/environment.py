@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from hostfw.engine.conflicts import conflicts, mark_setters
+from hostfw.doctor.findings import Check, Finding
+from hostfw.doctor.other_firewalls import conflicts, mark_setters
 from hostfw.host.surroundings import Surroundings, Unit
-from hostfw.model.findings import Check, Finding
 from hostfw.model.wording import listed
 
 OWN_UNITS = {

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from hostfw.doctor.findings import Check, Finding
 from hostfw.engine.outcomes import Status
-from hostfw.model.findings import Check, Finding
 from hostfw.model.plan import Plan
 
 

@@ -8,9 +8,9 @@ conflict, whoever they belong to.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.host.base_chains import OtherChain, OtherTable
 from hostfw.host.nf_tables import BaseHook
-from hostfw.model.findings import Check, Finding, Weight
 
 _BEFORE_US = frozenset(("ingress", "prerouting"))
 """Hooks that a packet passes before it comes to the filters, whatever the priority."""

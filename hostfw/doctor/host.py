@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hostfw.doctor.environment import around
+from hostfw.doctor.findings import Check, Finding, Weight
+from hostfw.doctor.governance import governance_findings
+from hostfw.doctor.network import Network, of_network
 from hostfw.engine.block import BlockState
-from hostfw.engine.doctor_governance import governance_findings
-from hostfw.engine.doctor_network import Network, of_network
-from hostfw.engine.doctor_surroundings import around
 from hostfw.engine.host import Directories
 from hostfw.engine.inspection import Inspected
 from hostfw.engine.lockout import losses
@@ -18,7 +19,6 @@ from hostfw.engine.outcomes import Status
 from hostfw.host.surroundings import Surroundings
 from hostfw.model.baseline import Evidence
 from hostfw.model.facts import HostFacts
-from hostfw.model.findings import Check, Finding, Weight
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
 from hostfw.model.services import HostServices

@@ -1,0 +1,1 @@
+"""The findings of `hostfwctl doctor`: this host, its environment and other firewalls."""
