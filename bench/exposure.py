@@ -8,7 +8,7 @@ from time import perf_counter
 
 from bench import configurations
 from bench.measure import medians
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
 from hostfw.exposure.services import changes, exposure
 from hostfw.exposure.wording import change_lines, change_text
 from hostfw.host.files import read_paths

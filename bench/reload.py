@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from bench import configurations
 from bench.measure import ROUNDS, heading, row
+from hostfw.build.cache import Memory
+from hostfw.build.candidate import inspect
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import inspect
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
 from hostfw.host.feed_files import read_own_feeds
 from hostfw.host.files import read_configuration

@@ -11,7 +11,7 @@ import yaml
 
 from bench import configurations
 from bench.measure import command_s, heading, medians, row
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
 from hostfw.host.files import read_paths
 
 SIZES = (10, 100, 1000, 10_000)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.generation import Refused
 from hostfw.cli.engine import load_accepted_of
 from hostfw.cli.options import Options
-from hostfw.engine.generation import Refused
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.loss_guard import missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.feed_files import read_own_feeds

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from time import monotonic
 
+from hostfw.build.generation import Refused
 from hostfw.cli.added_files import edit, left_out, written
 from hostfw.cli.configuration import read_named, refuse, warn
 from hostfw.cli.console import Console, ExitCode
@@ -14,7 +15,6 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.progress import progress
 from hostfw.control.client import ask
 from hostfw.control.requests import Apply, Files, InForceNow, Reply
-from hostfw.engine.generation import Refused
 from hostfw.engine.outcomes import Failed
 from hostfw.host.files import WriteError, read_configuration
 from hostfw.host.pending import Pending

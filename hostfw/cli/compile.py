@@ -1,10 +1,10 @@
 """`hostfwctl compile`: the nft script of a configuration, for this host or for one that is known by its facts."""
 
+from hostfw.build.generation import Refused, build
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.facts import facts_of, governance_of
 from hostfw.cli.options import Options
-from hostfw.engine.generation import Refused, build
 from hostfw.nft.object_text import render
 
 

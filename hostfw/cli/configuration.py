@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from hostfw.build.candidate import Inspected, inspect
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.cli.problems import report, tally
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.host.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.files import folders_of, read_configuration, read_paths
 from hostfw.host.ways import is_below

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import unified_diff
 from enum import StrEnum
 
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.generation import Generation, Refused
 from hostfw.cli.added_files import would_leave
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import DIFFERS, TROUBLE, Console, ExitCode, Style, painted
@@ -14,8 +16,6 @@ from hostfw.cli.exposure_change import changes_between, plan_now
 from hostfw.cli.exposure_change import lines as exposure_lines
 from hostfw.cli.options import Options
 from hostfw.cli.text import printable
-from hostfw.engine.generation import Generation, Refused
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.manifest.encode import manifest

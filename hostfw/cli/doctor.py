@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.feed_shrink import believed
 from hostfw.cli.configuration import read
 from hostfw.cli.console import Console, ExitCode, Style, painted
 from hostfw.cli.documents import Document, document, json_text
@@ -15,8 +17,6 @@ from hostfw.doctor.findings import Finding, Weight
 from hostfw.doctor.host import Patient, Service, examine
 from hostfw.engine.block import Ground, block_state
 from hostfw.engine.engine import Engine
-from hostfw.engine.feed_guard import believed
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.standing import standing
 from hostfw.host.errors import HostError

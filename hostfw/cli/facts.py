@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hostfw.build.candidate import Inspected
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.cli.problems import manifests
-from hostfw.engine.inspection import Inspected
 from hostfw.host.files import read_paths
 from hostfw.host.routing import Routed
 from hostfw.manifest.facts_file import decode_facts

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from hostfw.build.candidate import inspect
 from hostfw.cli.engine import load_accepted_of, open_engine
 from hostfw.cli.options import Options
 from hostfw.engine.exposure import stored_in_force
 from hostfw.engine.host import Directories
-from hostfw.engine.inspection import inspect
 from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force
 from hostfw.host.state import accepted_number

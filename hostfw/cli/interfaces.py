@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
+from hostfw.build.candidate import Inspected
+from hostfw.build.generation import Generation, Refused, build
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode, table
 from hostfw.cli.documents import document_text
 from hostfw.cli.engine import observe, open_engine
 from hostfw.cli.kinds import shortened
 from hostfw.cli.options import Options, Output
-from hostfw.engine.generation import Generation, Refused, build
-from hostfw.engine.inspection import Inspected
 from hostfw.explain.governing import NOBODY, Governed, governor
 from hostfw.manifest.facts_file import facts_document
 from hostfw.model.facts import HostFacts, Interface

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import unified_diff
 
+from hostfw.build.candidate import Inspected, inspect
 from hostfw.cli.configuration import read, refuse
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.manifest.promote import NotPromoted, promoted
 from hostfw.model.resources import StagedGlobalNetworkPolicy
 from hostfw.model.sources import Source

@@ -6,12 +6,12 @@ count for nothing because a neighbour said them. With facts it tells everything 
 
 from collections.abc import Sequence
 
+from hostfw.build.candidate import Inspected
 from hostfw.cli.configuration import contents, read
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import json_text, problem_list
 from hostfw.cli.options import Options, Output
 from hostfw.cli.problems import report, tally
-from hostfw.engine.inspection import Inspected
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.text import counted
 from hostfw.policy.resolve.interface_groups import asks_of_addresses

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from functools import partial
 
+from hostfw.build.candidate import Inspected, Inspection, inspect
 from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
 from hostfw.engine.engine import Engine
 from hostfw.engine.exposure import ExposureQuestion
-from hostfw.engine.inspection import Inspected, Inspection, inspect
 from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.feed_files import read_feeds_within, read_own_feeds

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hostfw.engine.generation import Refused
+from hostfw.build.generation import Refused
 from hostfw.engine.outcomes import Applied, Confirmed, Failed, NothingPending, TakenBack, TooLate
 from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor

@@ -11,14 +11,14 @@ from functools import partial
 from typing import TypeVar
 
 from hostfw.audit.attribution import Attribution, attribution
+from hostfw.build.cache import Memory
+from hostfw.build.generation import Generation
 from hostfw.daemon.collector import Collector
 from hostfw.daemon.quiet import Pause, Quiet
 from hostfw.daemon.witness import Witness
 from hostfw.engine.enforce import Hearers
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables import Nftables, NftablesWorker

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from hostfw.build.generation import Generation, Refused
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.charge import Charge
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce

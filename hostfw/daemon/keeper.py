@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+from hostfw.build.generation import Generation
 from hostfw.daemon.backoff import Backoff, Retry
 from hostfw.daemon.charge import Charge, defect
 from hostfw.daemon.guard import Guard
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.clock import monotonic

@@ -18,6 +18,7 @@ from functools import partial
 
 from hostfw import __version__
 from hostfw.audit.attribution import Attribution
+from hostfw.build.generation import Generation, Refused
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
 from hostfw.control.socket import Answer, Refusal
@@ -40,7 +41,6 @@ from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.engine.enforce import counts
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation, Refused
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBack
 from hostfw.engine.upkeep import base_protection

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation, Refused, build
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, InForceNow
 from hostfw.daemon.announcements import first_error
@@ -19,8 +21,6 @@ from hostfw.daemon.guard import Guard, read_base_chains
 from hostfw.daemon.keeper import Keeper
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation, Refused, build
-from hostfw.engine.inspection import inspect
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.upkeep import Resumed, base_protection

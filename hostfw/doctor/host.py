@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hostfw.build.candidate import Inspected
 from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
 from hostfw.doctor.network import Network, of_network
 from hostfw.engine.block import BlockState
 from hostfw.engine.host import Directories
-from hostfw.engine.inspection import Inspected
 from hostfw.engine.lockout import losses
 from hostfw.engine.outcomes import Status
 from hostfw.host.surroundings import Surroundings

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from hostfw.build.candidate import Inspected
 from hostfw.doctor.findings import Check, Finding, Weight
-from hostfw.engine.inspection import Inspected
 from hostfw.exposure.reach import reach
 from hostfw.exposure.rules import Door
 from hostfw.exposure.services import Entry, carriers, exposure

@@ -3,9 +3,9 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from hostfw.build.cache import accept, accepted_now
+from hostfw.build.generation import Generation
 from hostfw.engine.enforce import Writer, counts
-from hostfw.engine.generation import Generation
-from hostfw.engine.memory import accept, accepted_now
 from hostfw.engine.standing import keep_record
 from hostfw.host.in_force import load_in_force, record_stamp, save_in_force
 from hostfw.host.state import Accepted, accepted_number

@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hostfw.build.cache import Held, Memory
+from hostfw.build.generation import Generation, script_id
 from hostfw.engine.contents import altered
 from hostfw.engine.existing_connections import existing_connections
 from hostfw.engine.fills import fill, remember_contents
-from hostfw.engine.generation import Generation, script_id
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import (
     Digests,
@@ -26,7 +27,6 @@ from hostfw.engine.installed import (
     told,
     unprotected,
 )
-from hostfw.engine.memory import Held, Memory
 from hostfw.engine.outcomes import (
     CLEARED,
     FEEDS_CHANGED,

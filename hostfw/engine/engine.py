@@ -9,20 +9,20 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from hostfw.build.cache import Memory
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.feed_shrink import believed
+from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.apply import apply
 from hostfw.engine.contents import altered_by_name, is_heard
 from hostfw.engine.enforce import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
 from hostfw.engine.exposure import ExposureQuestion
-from hostfw.engine.feed_guard import believed
-from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.history import History, history, rollback_to
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.installed import drift, told
 from hostfw.engine.judgement import LockoutQuestion
-from hostfw.engine.memory import Memory
 from hostfw.engine.on_demand import OnDemand
 from hostfw.engine.outcomes import (
     Applied,

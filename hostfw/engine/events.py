@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
+from hostfw.build.generation import Refused
 from hostfw.engine.enforce import counts
-from hostfw.engine.generation import Refused
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.events import Event, EventKind, load_event, save_event

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from hostfw.build.generation import Generation
 from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.enforce import Writer
-from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories
 from hostfw.engine.standing import standing
 from hostfw.exposure.services import Change, Kind, changes, exposure

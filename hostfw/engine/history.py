@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.enforce import Writer
 from hostfw.engine.events import note, note_failed, three
-from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout import Judgement

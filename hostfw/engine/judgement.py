@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation
 from hostfw.engine.enforce import Writer
-from hostfw.engine.generation import Generation
-from hostfw.engine.inspection import inspect
 from hostfw.engine.lockout import Judgement, judge
 from hostfw.engine.standing import standing
 from hostfw.host.in_force import load_in_force

@@ -6,10 +6,10 @@ kind, or without more than half of them, is refused until a person says that the
 
 from collections.abc import Iterable, Iterator
 
+from hostfw.build.cache import accepted_now
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation
 from hostfw.engine.enforce import Writer, counts
-from hostfw.engine.generation import Generation
-from hostfw.engine.inspection import inspect
-from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Failed
 from hostfw.model.resources import Resources
 from hostfw.model.text import counted

@@ -3,7 +3,7 @@
 import errno
 from dataclasses import dataclass
 
-from hostfw.engine.generation import Generation
+from hostfw.build.generation import Generation
 from hostfw.host.errors import HostError
 from hostfw.host.events import Event
 from hostfw.host.in_force import InForce

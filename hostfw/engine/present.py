@@ -9,11 +9,11 @@ touch our tables. In any other case everything is read.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from hostfw.build.cache import Memory
 from hostfw.engine.contents import altered, is_heard, misdeclared
 from hostfw.engine.fills import unfilled
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing, told
-from hostfw.engine.memory import Memory
 from hostfw.host.in_force import InForce, load_in_force, record_stamp
 from hostfw.host.nftables import Nftables
 from hostfw.host.tables import KernelTables, Names

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation, build, script_id
 from hostfw.engine.acceptance import note_saved
 from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
-from hostfw.engine.generation import Generation, build, script_id
-from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
 from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError

@@ -6,9 +6,9 @@ no change of a fact takes an interface out from under policy, and is recorded an
 
 from dataclasses import replace
 
-from hostfw.engine.generation import Generation
+from hostfw.build.cache import Memory
+from hostfw.build.generation import Generation
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.memory import Memory
 from hostfw.host.governance import load_governance, save_governance
 from hostfw.host.in_force import load_in_force, network_namespace
 from hostfw.host.pending import load_pending

@@ -5,12 +5,12 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
+from hostfw.build.cache import accepted_now
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of, note_saved
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.enforce import Enforced, Writer, enforce
-from hostfw.engine.generation import Generation, Refused, build
-from hostfw.engine.inspection import Inspected, inspect
-from hostfw.engine.memory import accepted_now
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number

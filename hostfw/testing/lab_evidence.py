@@ -8,9 +8,9 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.log_prefix import LogTag
 from hostfw.audit.packet_event import EventAction, PacketEvent, packet_event
 from hostfw.audit.packet_headers import Headers, headers
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation, build
 from hostfw.compile.object_names import failsafe_counter, rule_counter
-from hostfw.engine.generation import Generation, build
-from hostfw.engine.inspection import inspect
 from hostfw.host.clock import now
 from hostfw.host.files import read_configuration
 from hostfw.host.links import observe

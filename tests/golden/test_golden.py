@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation, build
 from hostfw.cli.kinds import KINDS
-from hostfw.engine.generation import Generation, build
-from hostfw.engine.inspection import inspect
 from hostfw.host.files import read_paths
 from hostfw.manifest.facts_file import decode_facts
 from hostfw.model.problems import Problem

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.build.cache import Memory
+from hostfw.build.candidate import inspect
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import inspect
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied, Failed, Status
 from hostfw.host.files import read_configuration
 from hostfw.host.nftables import NftablesWorker, NftResult

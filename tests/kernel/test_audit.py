@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.engine.generation import Generation
+from hostfw.build.generation import Generation
 from hostfw.explain.verdict import explain
 from hostfw.host.nflog import NflogReader
 from hostfw.journal.message_ids import MessageId

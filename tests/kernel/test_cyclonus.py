@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hostfw.build.candidate import Inspected, inspect
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
 from hostfw.host.nftables import NftablesWorker

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from hostfw.engine.generation import Generation, build
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation, build
 from hostfw.engine.lockout import judge, losses
 from hostfw.host.evidence import collect, collect_by_ports
 from hostfw.host.files import read_paths

@@ -13,11 +13,11 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.log_prefix import decode
 from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import headers
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation
 from hostfw.compile import object_names as names
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.explain.verdict import explain
 from hostfw.host.clock import now

@@ -10,10 +10,10 @@ from time import monotonic, sleep
 import pytest
 
 import hostfw.engine.engine as engine_module
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.host import Directories
-from hostfw.engine.inspection import Inspected, inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.tables import read_names
 from hostfw.model.facts import HostFacts

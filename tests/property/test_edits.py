@@ -15,10 +15,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Applied
 from hostfw.host.files import read_configuration
 from hostfw.host.lock import WriterLock

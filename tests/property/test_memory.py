@@ -13,16 +13,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.build.cache import Memory
+from hostfw.build.candidate import inspect
+from hostfw.build.generation import Generation, Refused, build
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation, Refused, build
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import inspect
 from hostfw.engine.installed import digests
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
 from hostfw.host.feed_files import read_own_feeds
 from hostfw.host.files import read_configuration

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
 from hostfw.model.sources import Configuration, Source
 
 _PATH = Path(__file__).parents[2] / "ansible/plugins/module_utils/inventory.py"

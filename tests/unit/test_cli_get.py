@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
 from hostfw.host.files import read_paths
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, machine
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 
+from hostfw.build.generation import Refused
 from hostfw.control.client import ask, report
 from hostfw.control.requests import Apply, InForceNow, ServiceReport
 from hostfw.daemon import backoff
@@ -30,7 +31,6 @@ from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine import acceptance
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Refused
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
@@ -625,7 +625,7 @@ def test_what_is_not_saved_is_trouble_until_it_is(world: World, monkeypatch: pyt
             await until(world.is_whole)
             world.machine.write(web=WEB.replace("80", "443"))
             with monkeypatch.context() as patch:
-                patch.setattr("hostfw.engine.memory.save_accepted", _no_room)
+                patch.setattr("hostfw.build.cache.save_accepted", _no_room)
                 reply = await asyncio.to_thread(ask, world.engine(), Apply())
                 assert isinstance(reply, InForceNow)
                 (unsaved,) = reply.unsaved

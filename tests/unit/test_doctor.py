@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.build.candidate import inspect
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.host import Patient, Service, examine
 from hostfw.doctor.other_firewalls import conflicts
 from hostfw.engine.block import BlockState
 from hostfw.engine.host import Directories
-from hostfw.engine.inspection import inspect
 from hostfw.engine.outcomes import Status
 from hostfw.host.base_chains import OtherChain, OtherTable
 from hostfw.host.block_table import BlockTable

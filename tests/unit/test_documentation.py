@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
 from hostfw.manifest.decode import decode
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import CALICO_COMPATIBLE, Loopback

@@ -13,6 +13,8 @@ from typing import Self
 
 import pytest
 
+from hostfw.build.cache import Memory
+from hostfw.build.candidate import inspect
 from hostfw.cli.console import ExitCode
 from hostfw.control import client
 from hostfw.control.perform import perform
@@ -20,8 +22,6 @@ from hostfw.control.requests import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories
-from hostfw.engine.inspection import inspect
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied, Failed, NothingPending
 from hostfw.host import files
 from hostfw.host.block_table import BlockTable

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import configurations
+from hostfw.build.cache import Memory
+from hostfw.build.candidate import inspect
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.layout.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
@@ -16,8 +18,6 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
-from hostfw.engine.inspection import inspect
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
 from hostfw.host.files import read_configuration
 from hostfw.host.lock import WriterLock

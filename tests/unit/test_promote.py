@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.inspection import inspect
+from hostfw.build.candidate import inspect
 from hostfw.host.files import read_configuration
 from tests.unit.cli_runs import Machine, hostfwctl, machine
 

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from bench.configurations import policies
+from hostfw.build.candidate import inspect
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.inspection import inspect
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.sources import Configuration, Source
 from hostfw.nft.object_text import render

@@ -355,7 +355,7 @@ def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, mon
 
 def _broken(configuration: object, **_memory: object) -> object:
     """What an upgrade that refuses more than before would say."""
-    from hostfw.engine.inspection import inspect
+    from hostfw.build.candidate import inspect
     from hostfw.model.positions import Position
     from hostfw.model.problems import Problem
     from hostfw.model.sources import Configuration

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.build.cache import Memory
+from hostfw.build.generation import Generation
 from hostfw.engine.engine import Engine
-from hostfw.engine.generation import Generation
 from hostfw.engine.host import Directories
-from hostfw.engine.memory import Memory
 from hostfw.engine.outcomes import Applied
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.in_force import load_in_force

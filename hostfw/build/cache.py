@@ -10,8 +10,8 @@ of anyone moves.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hostfw.engine.generation import Building
-from hostfw.engine.inspection import Inspected, Inspection
+from hostfw.build.candidate import Inspected, Inspection
+from hostfw.build.generation import Building
 from hostfw.host.in_force import InForce
 from hostfw.host.state import Accepted, accepted_stamp, load_accepted, save_accepted
 from hostfw.model.governance import Governance

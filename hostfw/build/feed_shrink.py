@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hostfw.engine.inspection import Inspected
-from hostfw.engine.memory import Memory, accepted_now
+from hostfw.build.cache import Memory, accepted_now
+from hostfw.build.candidate import Inspected
 from hostfw.manifest.decode import decode
 from hostfw.manifest.feed_file import lost, parse_feed
 from hostfw.model.problems import Problem, Severity, in_order

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from hostfw.build.candidate import Inspected
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import DigestCollisionError
-from hostfw.engine.inspection import Inspected
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.loopback import LOOPBACK
