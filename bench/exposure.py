@@ -11,7 +11,7 @@ from bench.measure import medians
 from hostfw.build.candidate import inspect
 from hostfw.exposure.services import changes, exposure
 from hostfw.exposure.wording import change_lines, change_text
-from hostfw.host.files import read_paths
+from hostfw.host.store.files import read_paths
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.services import BoundAddress, HostServices, Service

@@ -23,9 +23,9 @@ from hostfw.build.candidate import inspect
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
-from hostfw.host.feed_files import read_own_feeds
-from hostfw.host.files import read_configuration
-from hostfw.host.nftables import NftablesWorker
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.store.feed_files import read_own_feeds
+from hostfw.host.store.files import read_configuration
 from hostfw.nft.deletion import Deletion
 from hostfw.testing.lab_namespace import inside, namespace
 

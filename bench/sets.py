@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench.measure import command_s, heading, medians, row
-from hostfw.host.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
-from hostfw.host.netlink import NETLINK_NETFILTER, NetlinkSocket
+from hostfw.host.netlink.messages import NETLINK_NETFILTER, NetlinkSocket
+from hostfw.host.nftables.elements import BATCH_ELEMENTS, NEW, Keys, add_elements, batches
 from hostfw.manifest.feed_file import parse_feed
 from hostfw.model.prefixes import CidrSet, cidr_set
 from hostfw.model.sources import Source

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hostfw.build.candidate import Inspected, Inspection
 from hostfw.build.generation import Building
-from hostfw.host.in_force import InForce
-from hostfw.host.state import Accepted, accepted_stamp, load_accepted, save_accepted
+from hostfw.host.store.active import InForce
+from hostfw.host.store.generations import Accepted, accepted_stamp, load_accepted, save_accepted
 from hostfw.model.governance import Governance
 from hostfw.model.problems import Problem
 from hostfw.nft.installed import InstalledTable

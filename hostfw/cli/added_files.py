@@ -13,8 +13,15 @@ from hostfw.cli.engine import load_accepted_of
 from hostfw.cli.options import Options
 from hostfw.engine.loss_guard import missing, named
 from hostfw.engine.outcomes import Failed
-from hostfw.host.feed_files import read_own_feeds
-from hostfw.host.files import SETTINGS_FILE, STDIN, WriteError, read_configuration, sync_directory, write_atomically
+from hostfw.host.store.feed_files import read_own_feeds
+from hostfw.host.store.files import (
+    SETTINGS_FILE,
+    STDIN,
+    WriteError,
+    read_configuration,
+    sync_directory,
+    write_atomically,
+)
 from hostfw.manifest.add import NotAdded, added
 from hostfw.manifest.decode import decode
 from hostfw.model.problems import errors, in_order

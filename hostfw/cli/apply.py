@@ -16,9 +16,9 @@ from hostfw.cli.progress import progress
 from hostfw.control.client import ask
 from hostfw.control.requests import Apply, Files, InForceNow, Reply
 from hostfw.engine.outcomes import Failed
-from hostfw.host.files import WriteError, read_configuration
-from hostfw.host.pending import Pending
-from hostfw.host.told_warnings import remember_told, untold
+from hostfw.host.store.files import WriteError, read_configuration
+from hostfw.host.store.told_warnings import remember_told, untold
+from hostfw.host.store.trial import Pending
 from hostfw.model.baseline import Evidence
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration

@@ -12,7 +12,7 @@ from hostfw.engine.block import Blocked, Ground, block, session_text
 from hostfw.engine.host import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.journal import SOCKET, open_journal
+from hostfw.host.journal.writer import SOCKET, open_journal
 from hostfw.model.baseline import Evidence
 from hostfw.model.text import counted
 

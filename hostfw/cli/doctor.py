@@ -20,9 +20,9 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.standing import standing
 from hostfw.host.errors import HostError
-from hostfw.host.files import is_full
-from hostfw.host.state import load_accepted
-from hostfw.host.surroundings import look_around, unloadable
+from hostfw.host.store.files import is_full
+from hostfw.host.store.generations import load_accepted
+from hostfw.host.systemd.surroundings import look_around, unloadable
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.text import counted

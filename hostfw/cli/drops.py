@@ -17,8 +17,8 @@ from hostfw.cli.options import Options, Output
 from hostfw.control.client import DaemonError
 from hostfw.control.client import report as ask_for_a_report
 from hostfw.host import clock
-from hostfw.host.journal_history import History, open_history
-from hostfw.host.nflog import NflogReader
+from hostfw.host.journal.reader import History, open_history
+from hostfw.host.nftables.nflog import NflogReader
 from hostfw.journal.message_ids import PACKETS
 from hostfw.journal.packet_entry import event_of
 from hostfw.model.settings import Logging

@@ -10,7 +10,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.state import Accepted, load_accepted
+from hostfw.host.store.generations import Accepted, load_accepted
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings
 from hostfw.model.text import counted

@@ -9,8 +9,8 @@ from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
 from hostfw.cli.problems import manifests
-from hostfw.host.files import read_paths
-from hostfw.host.routing import Routed
+from hostfw.host.network.routing import Routed
+from hostfw.host.store.files import read_paths
 from hostfw.manifest.facts_file import decode_facts
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import NOTHING_GOVERNED, Governance

@@ -5,7 +5,7 @@ from hostfw.cli.documents import Document, document, document_text
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.engine.history import History
-from hostfw.host.state import Stored
+from hostfw.host.store.generations import Stored
 
 _HEADINGS = ("NUMBER", "GENERATION", "APPLIED", "POLICIES", "ENDPOINTS", "STATE")
 

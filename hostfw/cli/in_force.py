@@ -8,8 +8,8 @@ from hostfw.cli.options import Options
 from hostfw.engine.exposure import stored_in_force
 from hostfw.engine.host import Directories
 from hostfw.engine.standing import standing
-from hostfw.host.in_force import load_in_force
-from hostfw.host.state import accepted_number
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.generations import accepted_number
 from hostfw.model.plan import Plan
 from hostfw.policy.resolve.plan import resolve
 

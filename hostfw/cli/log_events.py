@@ -10,7 +10,7 @@ from hostfw.audit.packet_headers import headers
 from hostfw.cli.in_force import InForcePlan, mark_of, plan_in_force
 from hostfw.cli.options import Options
 from hostfw.host import clock
-from hostfw.host.nflog import Nflog, NflogRecord, interface_name
+from hostfw.host.nftables.nflog import Nflog, NflogRecord, interface_name
 
 _RECHECK_S = 1.0
 """How often it is asked whether another generation is in force, as long as records come."""

@@ -15,10 +15,10 @@ from hostfw.control.requests import ServiceReport
 from hostfw.engine.block import BlockState, Ground, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
-from hostfw.host.events import Event, EventKind
-from hostfw.host.feed_files import read_own_feeds
-from hostfw.host.files import read_configuration
-from hostfw.host.state import Accepted
+from hostfw.host.store.feed_files import read_own_feeds
+from hostfw.host.store.files import read_configuration
+from hostfw.host.store.generations import Accepted
+from hostfw.host.store.refused import Event, EventKind
 from hostfw.model.sources import Configuration
 from hostfw.model.text import counted
 

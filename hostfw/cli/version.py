@@ -7,7 +7,7 @@ from hostfw import __version__
 from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import document, json_text
 from hostfw.cli.options import Options, Output
-from hostfw.host.nftables import nft_version
+from hostfw.host.nftables.script_runner import nft_version
 
 
 def run(options: Options, console: Console) -> ExitCode:

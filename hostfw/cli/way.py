@@ -15,7 +15,7 @@ from hostfw.cli.question import HOST, Address, Party, Question, QuestionError
 from hostfw.explain.governing import NOBODY, governor
 from hostfw.exposure.services import target_on
 from hostfw.exposure.wording import target_text
-from hostfw.host.routing import Routed, RouteKind
+from hostfw.host.network.routing import Routed, RouteKind
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Original, Packet

@@ -9,8 +9,8 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.exposure import ExposureQuestion
 from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.outcomes import Applied, Failed
-from hostfw.host.feed_files import read_feeds_within, read_own_feeds
-from hostfw.host.files import read_configuration
+from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
+from hostfw.host.store.files import read_configuration
 from hostfw.model.settings import LockoutCheck, Settings
 from hostfw.model.values import TCP
 
@@ -53,7 +53,7 @@ def _lockout(request: Apply | RollbackTo, settings: Settings) -> LockoutQuestion
     if request.evidence is not None:
         return LockoutQuestion(request.evidence, request.accept_lockout)
     # Not for nothing: it looks at sockets, routes and addresses.
-    from hostfw.host.evidence import SSH_PORT, collect_by_ports
+    from hostfw.host.network.baseline import SSH_PORT, collect_by_ports
 
     ports = {SSH_PORT, *(port.port for port in settings.failsafe.inbound if port.protocol == TCP)}
     return LockoutQuestion(collect_by_ports(ports), request.accept_lockout)

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from hostfw.build.generation import Refused
 from hostfw.engine.outcomes import Applied, Confirmed, Failed, NothingPending, TakenBack, TooLate
-from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor
+from hostfw.host.store.trial import Pending
 from hostfw.model.baseline import Evidence
 from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange, HostServices

@@ -20,7 +20,7 @@ from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock
 from hostfw.host.errors import HostError
-from hostfw.host.nflog import Nflog, NflogReader, NflogRecord, interface_name
+from hostfw.host.nftables.nflog import Nflog, NflogReader, NflogRecord, interface_name
 from hostfw.journal.notices import log_readable, log_unreadable
 from hostfw.model.settings import Logging
 

@@ -21,7 +21,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.clock import monotonic
-from hostfw.host.nftables import Nftables, NftablesWorker
+from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.model.plan import Plan
 
 KNOWN_WORKERS = 64

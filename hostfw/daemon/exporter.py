@@ -12,12 +12,12 @@ from hostfw.daemon.backoff import Retry
 from hostfw.engine.counted import Value, counters_of
 from hostfw.engine.host import Directories
 from hostfw.host.errors import HostError
-from hostfw.host.events import load_event
-from hostfw.host.files import WriteError, write_atomically
-from hostfw.host.in_force import load_in_force
-from hostfw.host.named_counters import read_counters
-from hostfw.host.nf_tables import KernelCounter
-from hostfw.host.pending import load_pending
+from hostfw.host.nftables.named_counters import read_counters
+from hostfw.host.nftables.nf_tables import KernelCounter
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.files import WriteError, write_atomically
+from hostfw.host.store.refused import load_event
+from hostfw.host.store.trial import load_pending
 from hostfw.metrics import Figures, metrics_text
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Metrics

@@ -11,7 +11,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
-from hostfw.host.link_events import LinkNews
+from hostfw.host.network.link_events import LinkNews
 
 QUIET_S = 0.01
 """An interface that comes up is told in several messages: wait for the last."""

@@ -12,9 +12,9 @@ from contextlib import suppress
 from hostfw.engine.installed import amendments, unprotected
 from hostfw.engine.outcomes import UNKNOWN, Failed, refusal
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import Nftables
-from hostfw.host.tables import KernelTables, Names, read_some
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.tables import KernelTables, Names, read_some
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendment import deletions_after
 from hostfw.nft.objects import BASE_CHAIN_NAMES

@@ -20,7 +20,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.engine.upkeep import Resumed
 from hostfw.host.clock import monotonic
-from hostfw.host.nft_news import NftNews, Transaction, What
+from hostfw.host.nftables.transactions import NftNews, Transaction, What
 from hostfw.journal.notices import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import Family
 

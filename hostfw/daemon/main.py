@@ -15,7 +15,7 @@ from hostfw.daemon.outside import Outside
 from hostfw.daemon.service import Service
 from hostfw.engine.host import Directories
 from hostfw.host.errors import HostError
-from hostfw.host.journal import open_journal
+from hostfw.host.journal.writer import open_journal
 
 _LAST_WORDS_S = 2.0
 _DESCRIPTION = """\

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from threading import Condition, Thread
 
-from hostfw.host import service_manager
+from hostfw.host.systemd import notify as service_manager
 
 _RETRY_S = 1.0
 _CLOSING_S = 2.0

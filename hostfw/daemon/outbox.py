@@ -10,7 +10,7 @@ from threading import Condition, Thread
 from time import monotonic
 
 from hostfw.host.errors import HostError
-from hostfw.host.journal import Journal
+from hostfw.host.journal.writer import Journal
 from hostfw.journal.notices import entries_unwritten
 
 MOST_WAITING = 4096

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from hostfw.daemon.audit import AuditHost
 from hostfw.engine.host import Host
 from hostfw.host.host_name import HostNameEvents
-from hostfw.host.journal import Journal
-from hostfw.host.link_events import LinkEvents, LinkListener
-from hostfw.host.nft_events import NftEvents, NftListener
-from hostfw.host.nftables import Nftables, NftablesWorker
+from hostfw.host.journal.writer import Journal
+from hostfw.host.network.link_events import LinkEvents, LinkListener
+from hostfw.host.nftables.events import NftEvents, NftListener
+from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from hostfw.host.elements import Edit, Keys
-from hostfw.host.nftables import Nftables, NftResult
+from hostfw.host.nftables.elements import Edit, Keys
+from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion

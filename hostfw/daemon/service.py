@@ -44,7 +44,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBack
 from hostfw.engine.upkeep import base_protection
-from hostfw.host import service_manager
+from hostfw.host.systemd import notify as service_manager
 from hostfw.metrics import AuditFigures, Figures
 from hostfw.model.text import counted
 

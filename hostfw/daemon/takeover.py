@@ -25,7 +25,7 @@ from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.upkeep import Resumed, base_protection
 from hostfw.host.errors import HostError
-from hostfw.host.state import load_accepted
+from hostfw.host.store.generations import load_accepted
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Logging, Settings
 from hostfw.model.sources import Configuration

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
-from hostfw.host.heard import Heard, HeardFile
+from hostfw.host.store.audit_checkpoint import Heard, HeardFile
 from hostfw.journal.notices import records_lost, records_missed
 
 LOSSES_EVERY_S = 1.0

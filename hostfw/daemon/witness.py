@@ -7,7 +7,7 @@ one, a second at 40,000 rules. What the service hears of transactions in any cas
 from collections.abc import Collection
 from threading import Condition
 
-from hostfw.host.nft_news import NftNews
+from hostfw.host.nftables.transactions import NftNews
 
 PATIENCE_S = 0.2
 """How long whoever asks waits for what has happened to be heard of, which takes a turn of the event loop."""

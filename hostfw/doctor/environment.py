@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hostfw.doctor.findings import Check, Finding
 from hostfw.doctor.other_firewalls import conflicts, mark_setters
-from hostfw.host.surroundings import Surroundings, Unit
+from hostfw.host.systemd.surroundings import Surroundings, Unit
 from hostfw.model.wording import listed
 
 OWN_UNITS = {

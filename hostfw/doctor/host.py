@@ -16,7 +16,7 @@ from hostfw.engine.block import BlockState
 from hostfw.engine.host import Directories
 from hostfw.engine.lockout import losses
 from hostfw.engine.outcomes import Status
-from hostfw.host.surroundings import Surroundings
+from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.baseline import Evidence
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hostfw.doctor.findings import Check, Finding, Weight
-from hostfw.host.base_chains import OtherChain, OtherTable
-from hostfw.host.nf_tables import BaseHook
+from hostfw.host.nftables.base_chains import OtherChain, OtherTable
+from hostfw.host.nftables.nf_tables import BaseHook
 
 _BEFORE_US = frozenset(("ingress", "prerouting"))
 """Hooks that a packet passes before it comes to the filters, whatever the priority."""

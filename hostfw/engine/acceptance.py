@@ -7,9 +7,9 @@ from hostfw.build.cache import accept, accepted_now
 from hostfw.build.generation import Generation
 from hostfw.engine.enforce import Writer, counts
 from hostfw.engine.standing import keep_record
-from hostfw.host.in_force import load_in_force, record_stamp, save_in_force
-from hostfw.host.state import Accepted, accepted_number
-from hostfw.host.stored import StateError
+from hostfw.host.store.active import load_in_force, record_stamp, save_in_force
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import Accepted, accepted_number
 from hostfw.model.governance import Governance
 
 

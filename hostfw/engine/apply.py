@@ -18,8 +18,8 @@ from hostfw.engine.rollback import TRIED_AGAIN, end, settle
 from hostfw.engine.standing import named, record_after, standing
 from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
-from hostfw.host.pending import load_armed, load_pending
-from hostfw.host.stored import StateError
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.trial import load_armed, load_pending
 from hostfw.model.services import ExposureChange
 
 

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
-from hostfw.host.block_table import BlockTable
-from hostfw.host.blocked import BlockRecord, forget_block, load_block, save_block
 from hostfw.host.errors import HostError
-from hostfw.host.nftables import NftFailure
-from hostfw.host.stored import StateError
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.store.block import BlockRecord, forget_block, load_block, save_block
+from hostfw.host.store.codec import StateError
 from hostfw.journal.notices import host_blocked, host_unblocked
 from hostfw.model.baseline import Evidence, Session
 from hostfw.model.values import address_text

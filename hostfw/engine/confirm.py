@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from hostfw.engine.lockout import decided_by
 from hostfw.explain.verdict import explain
+from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.processes import Ancestor
-from hostfw.host.sockets import TcpSocket
 from hostfw.model.baseline import SSH_SERVERS, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.loopback import LOOPBACK

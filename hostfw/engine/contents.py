@@ -12,12 +12,12 @@ from pathlib import Path
 
 from hostfw.engine.fills import keys_of
 from hostfw.engine.host import Host
-from hostfw.host.in_force import InForce
-from hostfw.host.nf_tables import KernelSet
-from hostfw.host.nftables import Nftables
-from hostfw.host.set_contents import load_content
-from hostfw.host.set_digests import READ_WHOLE
-from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.host.nftables.nf_tables import KernelSet
+from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.set_digests import READ_WHOLE
+from hostfw.host.nftables.tables import KernelTable, KernelTables
+from hostfw.host.store.active import InForce
+from hostfw.host.store.set_contents import load_content
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents

@@ -8,7 +8,7 @@ from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.log_prefix import LogTag
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.object_names import drop_counter, failsafe_counter, rule_counter
-from hostfw.host.tables import KernelTables
+from hostfw.host.nftables.tables import KernelTables
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, RuleIdentity
 from hostfw.model.settings import FailsafePort

@@ -12,12 +12,12 @@ from hostfw.engine.events import note
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.rollback import end
-from hostfw.host import systemd
 from hostfw.host.errors import HostError
-from hostfw.host.events import Event, EventKind
-from hostfw.host.in_force import load_in_force
-from hostfw.host.pending import load_armed
-from hostfw.host.state import accepted_number, forget_accepted
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.generations import accepted_number, forget_accepted
+from hostfw.host.store.refused import Event, EventKind
+from hostfw.host.store.trial import load_armed
+from hostfw.host.systemd import units as systemd
 from hostfw.journal.notices import rules_removed
 
 UNITS = ("hostfw.service", "hostfw-boot.service")

@@ -40,10 +40,10 @@ from hostfw.engine.outcomes import (
 )
 from hostfw.engine.present import Present, read_back, what_is_there
 from hostfw.host.errors import HostError
-from hostfw.host.in_force import InForce, forget_in_force, load_in_force, record_stamp, save_in_force
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import Nftables, NftFailure, NftResult
-from hostfw.host.stored import StateError
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
+from hostfw.host.store.active import InForce, forget_in_force, load_in_force, record_stamp, save_in_force
+from hostfw.host.store.codec import StateError
 from hostfw.model.text import counted as counted_words
 from hostfw.model.values import FAMILIES
 from hostfw.nft.amendment import Amendment, deletions_after

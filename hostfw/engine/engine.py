@@ -41,14 +41,14 @@ from hostfw.engine.standing import named, standing
 from hostfw.engine.trial import confirm, left_s
 from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume, save
 from hostfw.host.errors import HostError
-from hostfw.host.events import load_event
-from hostfw.host.in_force import InForce, load_in_force
-from hostfw.host.pending import load_armed, load_pending
-from hostfw.host.state import (
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.active import InForce, load_in_force
+from hostfw.host.store.generations import (
     accepted_number,
     load_accepted,
 )
-from hostfw.host.tables import KernelTables
+from hostfw.host.store.refused import load_event
+from hostfw.host.store.trial import load_armed, load_pending
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import Governance
 from hostfw.model.settings import Settings

@@ -7,8 +7,8 @@ from hostfw.build.generation import Refused
 from hostfw.engine.enforce import counts
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied, Failed
-from hostfw.host.events import Event, EventKind, load_event, save_event
-from hostfw.host.stored import StateError
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.refused import Event, EventKind, load_event, save_event
 from hostfw.journal.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
 from hostfw.model.problems import errors
 

@@ -11,8 +11,8 @@ from enum import Enum
 from hostfw.engine.host import Host
 from hostfw.explain.verdict import explain
 from hostfw.host.errors import HostError
-from hostfw.host.in_force import InForce
-from hostfw.host.sockets import Connection
+from hostfw.host.network.sockets import Connection
+from hostfw.host.store.active import InForce
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan

@@ -11,8 +11,8 @@ from hostfw.engine.standing import standing
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
-from hostfw.host.in_force import load_in_force
-from hostfw.host.state import Accepted, generations, load_accepted, load_generation
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
 from hostfw.manifest.decode import Decoding, decode
 from hostfw.manifest.feed_file import filled
 from hostfw.model.explanation import Step

@@ -10,10 +10,10 @@ that is; the content itself is kept in the run directory, so that the next one g
 from collections.abc import Iterable
 from pathlib import Path
 
-from hostfw.host.elements import Edit, Keys
-from hostfw.host.nftables import Nftables
-from hostfw.host.set_contents import load_content, save_contents
-from hostfw.host.tables import KernelTables
+from hostfw.host.nftables.elements import Edit, Keys
+from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.set_contents import load_content, save_contents
 from hostfw.model.prefixes import PackedAddresses, difference
 from hostfw.nft.change import Fill
 from hostfw.nft.declarations import SetName

@@ -13,10 +13,10 @@ from hostfw.engine.outcomes import Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import record_after, record_of
 from hostfw.engine.trial import left_s, waits
-from hostfw.host.events import Event, EventKind
-from hostfw.host.in_force import load_in_force
-from hostfw.host.pending import load_pending
-from hostfw.host.state import Stored, accepted_number, load_generation, stored_generations
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.generations import Stored, accepted_number, load_generation, stored_generations
+from hostfw.host.store.refused import Event, EventKind
+from hostfw.host.store.trial import load_pending
 from hostfw.journal.notices import generation_applied
 
 

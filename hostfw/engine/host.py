@@ -8,28 +8,20 @@ from pathlib import Path
 from time import sleep
 from typing import Protocol
 
-from hostfw.host import (
-    block_table,
-    clock,
-    host_name,
-    named_counters,
-    pending,
-    processes,
-    routing,
-    set_digests,
-    sockets,
-    tables,
-    watchdog,
-)
-from hostfw.host.block_table import BlockTable
-from hostfw.host.conntrack import Conntrack, KernelConntrack
+from hostfw.host import clock, host_name, processes
 from hostfw.host.lock import writer_lock
-from hostfw.host.nf_tables import KernelSet
-from hostfw.host.nftables import Nftables, NftablesWorker
+from hostfw.host.network import routing, sockets
+from hostfw.host.network.conntrack import Conntrack, KernelConntrack
+from hostfw.host.network.routing import Routed
+from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.nftables import block_table, named_counters, set_digests, tables
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.nf_tables import KernelSet
+from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.processes import Ancestor
-from hostfw.host.routing import Routed
-from hostfw.host.sockets import TcpSocket
-from hostfw.host.tables import KernelTables, Names
+from hostfw.host.store import trial as pending
+from hostfw.host.systemd import rollback_timer as watchdog
 from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.services import HostServices, PublishedPort
@@ -46,33 +38,33 @@ class Lock(Protocol):
 
 def _observe(node: str | None) -> HostFacts:
     # What reads the host is imported by those who do: `compile --facts` and `diff` of nothing need none of it.
-    from hostfw.host.links import observe
+    from hostfw.host.network.links import observe
 
     return observe(node)
 
 
 def _evidence() -> Evidence:
     # A look at every process, for the verbs that change what is in force.
-    from hostfw.host.evidence import collect
+    from hostfw.host.network.baseline import collect
 
     return collect()
 
 
 def _services() -> HostServices:
     # Another look at every process, and at the tables of other programs.
-    from hostfw.host.services import collect
+    from hostfw.host.network.services import collect
 
     return collect()
 
 
 def _published() -> tuple[PublishedPort, ...]:
-    from hostfw.host.published_ports import read_published
+    from hostfw.host.nftables.published_ports import read_published
 
     return read_published()
 
 
 def _sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
-    from hostfw.host.evidence import sessions_of
+    from hostfw.host.network.baseline import sessions_of
 
     return sessions_of(inodes)
 

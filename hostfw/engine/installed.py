@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from hostfw.host.in_force import InForce
-from hostfw.host.nf_tables import DORMANT, KernelChain
-from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.host.nftables.nf_tables import DORMANT, KernelChain
+from hostfw.host.nftables.tables import KernelTable, KernelTables
+from hostfw.host.store.active import InForce
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendment import Renaming, Waking
 from hostfw.nft.change import renamings_of

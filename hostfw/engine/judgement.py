@@ -7,8 +7,8 @@ from hostfw.build.generation import Generation
 from hostfw.engine.enforce import Writer
 from hostfw.engine.lockout import Judgement, judge
 from hostfw.engine.standing import standing
-from hostfw.host.in_force import load_in_force
-from hostfw.host.state import load_accepted
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.generations import load_accepted
 from hostfw.model.baseline import Evidence
 from hostfw.policy.resolve.plan import resolve
 

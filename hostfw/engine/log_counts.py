@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
-from hostfw.host.named_counters import read_packets
+from hostfw.host.nftables.named_counters import read_packets
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from hostfw.host.elements import Edit, Keys
-from hostfw.host.nftables import Nftables, NftResult
+from hostfw.host.nftables.elements import Edit, Keys
+from hostfw.host.nftables.script_runner import Nftables, NftResult
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion

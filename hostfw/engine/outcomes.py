@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from hostfw.build.generation import Generation
 from hostfw.host.errors import HostError
-from hostfw.host.events import Event
-from hostfw.host.in_force import InForce
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.pending import Pending
-from hostfw.host.tables import KernelTables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.active import InForce
+from hostfw.host.store.refused import Event
+from hostfw.host.store.trial import Pending
 from hostfw.model.governance import NOTHING_GOVERNED, Governance, GovernedInterface
 from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange

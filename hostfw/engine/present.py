@@ -14,9 +14,9 @@ from hostfw.engine.contents import altered, is_heard, misdeclared
 from hostfw.engine.fills import unfilled
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing, told
-from hostfw.host.in_force import InForce, load_in_force, record_stamp
-from hostfw.host.nftables import Nftables
-from hostfw.host.tables import KernelTables, Names
+from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.tables import KernelTables, Names
+from hostfw.host.store.active import InForce, load_in_force, record_stamp
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table

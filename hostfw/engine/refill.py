@@ -4,8 +4,8 @@ from collections.abc import Collection
 from errno import ETIMEDOUT
 
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import Nftables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.script_runner import Nftables
 from hostfw.nft.declarations import SetName, fixed_contents
 from hostfw.nft.objects import Ruleset
 

@@ -12,10 +12,10 @@ from hostfw.engine.events import note
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
 from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError
-from hostfw.host.events import Event, EventKind
-from hostfw.host.pending import Armed, Pending, forget_pending, load_armed, load_pending
-from hostfw.host.state import Accepted, accepted_number, load_generation
-from hostfw.host.stored import StateError
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import Accepted, accepted_number, load_generation
+from hostfw.host.store.refused import Event, EventKind
+from hostfw.host.store.trial import Armed, Pending, forget_pending, load_armed, load_pending
 from hostfw.journal.notices import generation_confirmed, generation_rolled_back
 from hostfw.model.sources import Configuration
 

@@ -10,10 +10,10 @@ from hostfw.build.cache import Memory
 from hostfw.build.generation import Generation
 from hostfw.engine.host import Directories, Host
 from hostfw.host.governance import load_governance, save_governance
-from hostfw.host.in_force import load_in_force, network_namespace
-from hostfw.host.pending import load_pending
-from hostfw.host.state import accepted_number, generation_folder
-from hostfw.host.stored import StateError
+from hostfw.host.store.active import load_in_force, network_namespace
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import accepted_number, generation_folder
+from hostfw.host.store.trial import load_pending
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import Governance
 from hostfw.model.resources import Resources

@@ -17,9 +17,18 @@ from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenB
 from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle
 from hostfw.engine.standing import record_after, standing
 from hostfw.host.errors import HostError
-from hostfw.host.events import EventKind, load_event
-from hostfw.host.in_force import load_in_force
-from hostfw.host.pending import (
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import (
+    accept_generation,
+    accepted_number,
+    forget_generation,
+    load_accepted,
+    load_generation,
+    store_generation,
+)
+from hostfw.host.store.refused import EventKind, load_event
+from hostfw.host.store.trial import (
     Armed,
     Pending,
     forget_pending,
@@ -28,15 +37,6 @@ from hostfw.host.pending import (
     save_armed,
     save_pending,
 )
-from hostfw.host.state import (
-    accept_generation,
-    accepted_number,
-    forget_generation,
-    load_accepted,
-    load_generation,
-    store_generation,
-)
-from hostfw.host.stored import StateError
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.nft.change import Change

@@ -15,9 +15,9 @@ from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number
 from hostfw.engine.trial import keep_on_trial
-from hostfw.host.in_force import load_in_force
-from hostfw.host.pending import load_pending
-from hostfw.host.state import accepted_number, load_accepted, load_generation
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.generations import accepted_number, load_accepted, load_generation
+from hostfw.host.store.trial import load_pending
 from hostfw.model.facts import HostFacts
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings

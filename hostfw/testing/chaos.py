@@ -23,7 +23,7 @@ from typing import Any
 
 import hostfw.host
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import NetlinkError
+from hostfw.host.netlink.messages import NetlinkError
 
 RATE = struct.Struct("=I")
 _PURE = frozenset({"clock", "debounce", "errors", "netlink", "nf_tables", "nftables_worker"})
@@ -129,7 +129,7 @@ def install(chaos: Chaos) -> int:
         for owner, name, function in list(_functions(module)):
             setattr(owner, name, chaos.wrapped(f"{found.name}.{name}", function))
             places += 1
-    netlink = importlib.import_module("hostfw.host.netlink")
+    netlink = importlib.import_module("hostfw.host.netlink.messages")
     for name in ("dump", "ask", "ask_each", "transact"):
         if isinstance(method := vars(netlink.NetlinkSocket).get(name), FunctionType):
             setattr(netlink.NetlinkSocket, name, chaos.socket_method(method))

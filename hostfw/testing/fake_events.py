@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hostfw.host.link_events import LinkNews
-from hostfw.host.nft_news import NftNews
+from hostfw.host.network.link_events import LinkNews
+from hostfw.host.nftables.transactions import NftNews
 
 
 class FakeNftEvents:

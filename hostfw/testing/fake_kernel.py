@@ -10,11 +10,11 @@ from hashlib import sha256
 from itertools import count
 from typing import Self
 
-from hostfw.host.elements import Edit, Keys
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nf_tables import DORMANT, BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
-from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.tables import KernelTable, KernelTables, Names
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.elements import Edit, Keys
+from hostfw.host.nftables.nf_tables import DORMANT, BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.tables import KernelTable, KernelTables, Names
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendment import Amendment

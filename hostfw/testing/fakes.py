@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from hostfw.host.conntrack import Learnt
 from hostfw.host.errors import HostError
-from hostfw.host.nflog import NflogRecord
-from hostfw.host.sockets import Connection
+from hostfw.host.network.conntrack import Learnt
+from hostfw.host.network.sockets import Connection
+from hostfw.host.nftables.nflog import NflogRecord
 
 
 @dataclass(slots=True)

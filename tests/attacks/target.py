@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from hostfw.host.nflog import NflogReader
+from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.values import Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_namespace import inside, run

@@ -16,7 +16,7 @@ import pytest
 
 from hostfw.control.requests import Apply, Confirm, Report, Request, Rollback, RollbackTo
 from hostfw.control.socket import MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace
-from hostfw.host.nflog import NflogReader
+from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.settings import Settings
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl

@@ -12,9 +12,9 @@ from hostfw.build.candidate import inspect
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied, Failed, Status
-from hostfw.host.files import read_configuration
-from hostfw.host.nftables import NftablesWorker, NftResult
-from hostfw.host.tables import read_tables
+from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
+from hostfw.host.nftables.tables import read_tables
+from hostfw.host.store.files import read_configuration
 from hostfw.model.values import FAMILIES
 from hostfw.nft.deletion import Deletion
 from hostfw.testing.lab_namespace import inside, namespace

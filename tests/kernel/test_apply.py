@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.host.tables import read_generation
+from hostfw.host.nftables.tables import read_generation
 from hostfw.model.values import UDP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation

@@ -13,7 +13,7 @@ import pytest
 
 from hostfw.build.generation import Generation
 from hostfw.explain.verdict import explain
-from hostfw.host.nflog import NflogReader
+from hostfw.host.nftables.nflog import NflogReader
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.explanation import Step, Verdict

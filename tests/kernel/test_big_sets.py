@@ -11,11 +11,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.host import elements
-from hostfw.host.elements import Keys, add_elements, delete_elements, is_filled
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.set_digests import READ_WHOLE
-from hostfw.host.tables import read_generation, read_tables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables import elements
+from hostfw.host.nftables.elements import Keys, add_elements, delete_elements, is_filled
+from hostfw.host.nftables.set_digests import READ_WHOLE
+from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
 from hostfw.testing.lab import Lab

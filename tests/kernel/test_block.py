@@ -13,8 +13,8 @@ import pytest
 
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.host import Directories
-from hostfw.host.block_table import read_block
-from hostfw.host.pending import load_armed
+from hostfw.host.nftables.block_table import read_block
+from hostfw.host.store.trial import load_armed
 from hostfw.model.values import ICMP, TCP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, install

@@ -20,8 +20,8 @@ from hostfw.build.candidate import Inspected, inspect
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
-from hostfw.host.files import read_configuration
-from hostfw.host.nftables import NftablesWorker
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.store.files import read_configuration
 from hostfw.manifest.encode import manifest
 from hostfw.model.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family

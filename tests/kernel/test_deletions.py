@@ -5,10 +5,10 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.deletions import Deleter
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import NftablesWorker
-from hostfw.host.tables import read_generation, read_tables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.deletions import Deleter
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.values import Family
 from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.testing.lab_namespace import Namespace, inside, namespace

@@ -6,8 +6,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.host.base_chains import read_others
-from hostfw.host.nflog import NflogReader
+from hostfw.host.nftables.base_chains import read_others
+from hostfw.host.nftables.nflog import NflogReader
 from hostfw.testing.lab_hostfwctl import Installation
 from hostfw.testing.lab_namespace import Namespace, inside, process, run
 from tests.kernel.other_firewalls import (

@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.host.tables import read_tables
+from hostfw.host.nftables.tables import read_tables
 from hostfw.model.values import FAMILIES
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation

@@ -15,9 +15,9 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.conntrack import KernelConntrack
-from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket
-from hostfw.host.sockets import read_connections
+from hostfw.host.netlink.messages import NETLINK_NETFILTER, NFGENMSG, NetlinkSocket
+from hostfw.host.network.conntrack import KernelConntrack
+from hostfw.host.network.sockets import read_connections
 from hostfw.model.values import FAMILIES, TCP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install

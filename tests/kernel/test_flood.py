@@ -14,7 +14,7 @@ from hostfw.daemon.audit import SETTLE_S
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
-from hostfw.host.files import read_configuration
+from hostfw.host.store.files import read_configuration
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family
 from hostfw.testing.flood import checksum, flood, received, spoofed, udp_frame

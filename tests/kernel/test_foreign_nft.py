@@ -12,8 +12,8 @@ import pytest
 
 from hostfw.engine.enforce import Enforced, Writer, enforce_nothing, enforce_script
 from hostfw.engine.host import Directories, Host
-from hostfw.host.nftables import TIMEOUT_S, NftablesWorker, nft_version
-from hostfw.host.tables import read_generation
+from hostfw.host.nftables.script_runner import TIMEOUT_S, NftablesWorker, nft_version
+from hostfw.host.nftables.tables import read_generation
 from hostfw.model.sources import Configuration
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install

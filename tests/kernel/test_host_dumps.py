@@ -7,12 +7,20 @@ from itertools import cycle
 
 import pytest
 
-from hostfw.host.base_chains import read_noted_sets, read_others
-from hostfw.host.block_table import read_block
-from hostfw.host.named_counters import read_counters
-from hostfw.host.netlink import NETLINK_NETFILTER, NFGENMSG, NLM_F_ACK, NLM_F_REQUEST, NetlinkSocket, message, text
-from hostfw.host.nf_tables import FIRST_SEQUENCE, SUBSYSTEM, TABLE_NAME
-from hostfw.host.tables import KernelTables, read_names, read_tables
+from hostfw.host.netlink.messages import (
+    NETLINK_NETFILTER,
+    NFGENMSG,
+    NLM_F_ACK,
+    NLM_F_REQUEST,
+    NetlinkSocket,
+    message,
+    text,
+)
+from hostfw.host.nftables.base_chains import read_noted_sets, read_others
+from hostfw.host.nftables.block_table import read_block
+from hostfw.host.nftables.named_counters import read_counters
+from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE, SUBSYSTEM, TABLE_NAME
+from hostfw.host.nftables.tables import KernelTables, read_names, read_tables
 from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
 
 OBJECTS = 400

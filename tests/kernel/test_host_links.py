@@ -11,8 +11,8 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.links import observe
-from hostfw.host.second_reader import differences
+from hostfw.host.network.links import observe
+from hostfw.host.network.second_reader import differences
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.testing.lab_namespace import Namespace, inside, namespace
 
@@ -282,5 +282,5 @@ def test_the_doctor_is_told_where_a_second_reader_sees_something_else(monkeypatc
     pytest.importorskip("pyroute2")
 
     assert differences() == ()
-    monkeypatch.setattr("hostfw.host.rtnetlink._IFLA_GROUP", 27 + 1000)
+    monkeypatch.setattr("hostfw.host.netlink.rtnetlink._IFLA_GROUP", 27 + 1000)
     assert differences() == ("wan0",)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.clock import now
-from hostfw.host.in_force import InForce, load_in_force, save_in_force
 from hostfw.host.lock import LockHeld, WriterLock, writer_lock
+from hostfw.host.store.active import InForce, load_in_force, save_in_force
 from hostfw.testing.lab_namespace import inside, namespace
 
 

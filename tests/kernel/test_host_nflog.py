@@ -10,8 +10,8 @@ from time import time
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.nflog import NflogReader, NflogRecord
-from hostfw.host.nftables import NftablesWorker
+from hostfw.host.nftables.nflog import NflogReader, NflogRecord
+from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.model.values import Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_namespace import inside, open_socket, run
@@ -195,7 +195,7 @@ def test_reading_without_the_right_is_an_error(lab: Lab) -> None:
     script = """
 import os
 from hostfw.host.errors import HostError
-from hostfw.host.nflog import NflogReader, NflogRecord
+from hostfw.host.nftables.nflog import NflogReader, NflogRecord
 os.setuid(65534)
 try:
     NflogReader(100, 64)

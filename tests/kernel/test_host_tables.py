@@ -16,9 +16,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostfw.host.nf_tables import BaseHook
-from hostfw.host.nftables import NftablesWorker
-from hostfw.host.tables import KernelTable, KernelTables, Names, read_generation, read_names, read_some, read_tables
+from hostfw.host.nftables.nf_tables import BaseHook
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.tables import (
+    KernelTable,
+    KernelTables,
+    Names,
+    read_generation,
+    read_names,
+    read_some,
+    read_tables,
+)
 from hostfw.model.values import Family
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
@@ -362,8 +370,8 @@ def test_reading_without_the_right_is_an_error(place: Namespace) -> None:
     """With what is missing; an unreadable ruleset is no absent one."""
     script = """
 import os
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.tables import read_tables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.tables import read_tables
 os.setuid(65534)
 try:
     read_tables()

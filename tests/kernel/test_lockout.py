@@ -13,10 +13,10 @@ import pytest
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, build
 from hostfw.engine.lockout import judge, losses
-from hostfw.host.evidence import collect, collect_by_ports
-from hostfw.host.files import read_paths
-from hostfw.host.links import observe
-from hostfw.host.needs import leases
+from hostfw.host.network.baseline import collect, collect_by_ports
+from hostfw.host.network.links import observe
+from hostfw.host.network.needs import leases
+from hostfw.host.store.files import read_paths
 from hostfw.model.baseline import Evidence, Gateway, LeaseKind, Listener
 from hostfw.model.values import Family, parse_address
 from hostfw.testing.lab import Lab
@@ -54,7 +54,7 @@ Whoever connects is logged in, as pam_loginuid has it, unless the name says othe
 SEE = """\
 import json
 from dataclasses import asdict
-from hostfw.host.evidence import collect
+from hostfw.host.network.baseline import collect
 print(json.dumps(asdict(collect())))
 """
 
@@ -198,7 +198,7 @@ def test_without_processes_a_server_is_what_is_at_its_ports(lab: Lab, monkeypatc
     host, peer = lab["host"], lab["peer"]
     with ssh_server(host, "sshd", "::", 22), session(peer, "192.0.2.1", 22), inside(host):
         nobody = collect_by_ports({22, 2222})
-        monkeypatch.setattr("hostfw.host.evidence.remote_hosts", lambda: frozenset({"192.0.2.2"}))
+        monkeypatch.setattr("hostfw.host.network.baseline.remote_hosts", lambda: frozenset({"192.0.2.2"}))
         somebody = collect_by_ports({22, 2222})
 
     assert nobody.sessions == ()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hostfw.host.named_counters import read_counters
-from hostfw.host.nf_tables import KernelCounter
+from hostfw.host.nftables.named_counters import read_counters
+from hostfw.host.nftables.nf_tables import KernelCounter
 from hostfw.model.values import Family
 from hostfw.testing.lab_namespace import inside, namespace, run
 

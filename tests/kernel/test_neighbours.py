@@ -17,8 +17,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.host.dhcp_leases import EndlessLease, endless_leases
-from hostfw.host.links import observe
+from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.network.links import observe
 from hostfw.model.facts import Interface
 from hostfw.model.values import UDP, Family, Learned
 from hostfw.testing.lab import Lab
@@ -164,7 +164,7 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: atta
 def _eth0(host: Namespace, leases: Path) -> Interface:
     """What the host observes of eth0, as in the mount namespace of its DHCP client."""
     with inside(host), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hostfw.host.links.endless_leases", lambda: _leases_in(leases))
+        patch.setattr("hostfw.host.network.links.endless_leases", lambda: _leases_in(leases))
         found = observe("host", nft="").interface("eth0")
     assert found is not None
     return found

@@ -10,12 +10,12 @@ from time import monotonic
 
 import pytest
 
-from hostfw.host.elements import Keys, add_elements
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nft_events import NAMES, NftEvents
-from hostfw.host.nft_news import NftNews, Touched, Transaction, What
-from hostfw.host.nftables import NftablesWorker
-from hostfw.host.tables import read_generation
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.elements import Keys, add_elements
+from hostfw.host.nftables.events import NAMES, NftEvents
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.tables import read_generation
+from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
 from hostfw.model.values import Family
 from hostfw.testing.lab_namespace import inside, namespace, run
 
@@ -309,8 +309,8 @@ def test_listening_needs_the_right_to_it() -> None:
 
 
 _LISTEN = f"""
-from hostfw.host.nft_events import NftEvents
-from hostfw.host.netlink import {NetlinkError.__name__}
+from hostfw.host.nftables.events import NftEvents
+from hostfw.host.netlink.messages import {NetlinkError.__name__}
 try:
     NftEvents()
 except NetlinkError as error:

@@ -6,8 +6,8 @@ import pytest
 
 from hostfw.engine.outcomes import UNCHANGED, Failed
 from hostfw.engine.refill import refill
-from hostfw.host.nftables import NftablesWorker
-from hostfw.host.tables import read_generation, read_tables
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family, PortRange
 from hostfw.nft.object_text import render

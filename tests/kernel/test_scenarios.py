@@ -21,9 +21,9 @@ from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
 from hostfw.explain.verdict import explain
 from hostfw.host.clock import now
-from hostfw.host.files import read_configuration
-from hostfw.host.links import observe
-from hostfw.host.nflog import NflogRecord
+from hostfw.host.network.links import observe
+from hostfw.host.nftables.nflog import NflogRecord
+from hostfw.host.store.files import read_configuration
 from hostfw.model.explanation import Explanation, Step, Verdict
 from hostfw.model.facts import HostFacts
 from hostfw.model.packet import Packet

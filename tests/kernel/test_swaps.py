@@ -15,7 +15,7 @@ from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Applied
-from hostfw.host.tables import read_names
+from hostfw.host.nftables.tables import read_names
 from hostfw.model.facts import HostFacts
 from hostfw.model.values import FAMILIES
 from hostfw.testing.lab import Lab

@@ -12,9 +12,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.host.pending import load_armed
-from hostfw.host.tables import read_generation
-from hostfw.host.watchdog import disarm
+from hostfw.host.nftables.tables import read_generation
+from hostfw.host.store.trial import load_armed
+from hostfw.host.systemd.rollback_timer import disarm
 from hostfw.model.values import TCP, Family
 from hostfw.testing.lab import Lab
 from hostfw.testing.lab_hostfwctl import Installation, environment

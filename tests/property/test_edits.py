@@ -20,10 +20,10 @@ from hostfw.build.generation import Generation
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
-from hostfw.host.files import read_configuration
 from hostfw.host.lock import WriterLock
-from hostfw.host.nftables import Nftables, NftablesWorker
-from hostfw.host.tables import KernelTables
+from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.files import read_configuration
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
 from hostfw.testing.fake_kernel import FakeKernel

@@ -24,9 +24,9 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import digests
 from hostfw.engine.outcomes import Applied
-from hostfw.host.feed_files import read_own_feeds
-from hostfw.host.files import read_configuration
 from hostfw.host.lock import WriterLock
+from hostfw.host.store.feed_files import read_own_feeds
+from hostfw.host.store.files import read_configuration
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES

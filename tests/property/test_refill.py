@@ -11,8 +11,8 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.contents import altered, altered_by_name, misdeclared
 from hostfw.engine.host import Host
 from hostfw.engine.refill import refill
-from hostfw.host.nftables import NftablesWorker
-from hostfw.host.tables import read_tables
+from hostfw.host.nftables.script_runner import NftablesWorker
+from hostfw.host.nftables.tables import read_tables
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render

@@ -10,12 +10,12 @@ import pytest
 
 from hostfw.cli.process import run
 from hostfw.engine.host import Host
-from hostfw.host.block_table import BlockTable
 from hostfw.host.lock import WriterLock
-from hostfw.host.nftables import Nftables
+from hostfw.host.network.routing import Routed
+from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.processes import Ancestor
-from hostfw.host.routing import Routed
-from hostfw.host.sockets import TcpSocket
 from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices

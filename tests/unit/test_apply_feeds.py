@@ -7,9 +7,9 @@ from shutil import rmtree
 
 import pytest
 
-from hostfw.host.elements import Edit, Keys
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import NftResult
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.elements import Edit, Keys
+from hostfw.host.nftables.script_runner import NftResult
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM
 from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, Machine, machine

@@ -19,11 +19,11 @@ from hostfw.engine.block import (
 )
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
-from hostfw.host.block_table import BlockTable
-from hostfw.host.blocked import load_block
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.stored import StateError
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.store.block import load_block
+from hostfw.host.store.codec import StateError
 from hostfw.model.baseline import Evidence, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script

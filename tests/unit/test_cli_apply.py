@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import NftResult
-from hostfw.host.tables import KernelTables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.nftables.tables import KernelTables
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 

@@ -17,7 +17,7 @@ from hostfw.cli.in_force import mark_of
 from hostfw.cli.options import Options
 from hostfw.control.client import DaemonError
 from hostfw.host.errors import HostError
-from hostfw.host.nflog import NflogRecord, interface_name
+from hostfw.host.nftables.nflog import NflogRecord, interface_name
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 from hostfw.testing.fakes import FakeClock, FakeNflog

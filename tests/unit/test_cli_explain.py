@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.host.routing import Routed, RouteKind
+from hostfw.host.network.routing import Routed, RouteKind
 from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import TCP, Family, parse_address
 from hostfw.testing.flows import ExpectedFlow, Story, stories

@@ -7,9 +7,9 @@ import pytest
 
 from hostfw.cli.in_force import mark_of, plan_in_force
 from hostfw.cli.options import Options
-from hostfw.host.files import read_configuration
-from hostfw.host.in_force import InForce, forget_in_force, save_in_force
-from hostfw.host.state import load_accepted, store_generation
+from hostfw.host.store.active import InForce, forget_in_force, save_in_force
+from hostfw.host.store.files import read_configuration
+from hostfw.host.store.generations import load_accepted, store_generation
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from hostfw.cli.process import run
 from hostfw.host.errors import HostError
-from hostfw.host.netlink import NetlinkError
+from hostfw.host.netlink.messages import NetlinkError
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]

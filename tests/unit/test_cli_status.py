@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from hostfw.cli.status import age
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.tables import KernelTables
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.tables import KernelTables
 from hostfw.testing.fake_kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 

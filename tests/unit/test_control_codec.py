@@ -11,9 +11,9 @@ from hostfw.control.codec import CodecError, Json, decode, encode
 from hostfw.control.requests import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
 from hostfw.control.socket import END, Letter, Refusal, answer_bytes, answer_of, letter_bytes, letter_of
 from hostfw.engine.outcomes import Confirmed, Failed, NothingPending, TakenBack, TooLate
-from hostfw.host.events import Event, EventKind
-from hostfw.host.pending import Pending
 from hostfw.host.processes import Ancestor
+from hostfw.host.store.refused import Event, EventKind
+from hostfw.host.store.trial import Pending
 from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity

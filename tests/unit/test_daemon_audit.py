@@ -18,8 +18,8 @@ from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S
 from hostfw.daemon.untold import Untold
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
-from hostfw.host.heard import Heard
-from hostfw.host.nflog import Nflog, NflogRecord
+from hostfw.host.nftables.nflog import Nflog, NflogRecord
+from hostfw.host.store.audit_checkpoint import Heard
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import Reason
 from hostfw.model.settings import Logging

@@ -10,10 +10,10 @@ import pytest
 from hostfw.daemon.exporter import Exporter, Known, with_records
 from hostfw.engine.host import Directories
 from hostfw.host.errors import HostError
-from hostfw.host.events import Event, EventKind, save_event
-from hostfw.host.in_force import InForce, save_in_force
-from hostfw.host.nf_tables import KernelCounter
-from hostfw.host.pending import Pending, save_pending
+from hostfw.host.nftables.nf_tables import KernelCounter
+from hostfw.host.store.active import InForce, save_in_force
+from hostfw.host.store.refused import Event, EventKind, save_event
+from hostfw.host.store.trial import Pending, save_pending
 from hostfw.metrics import Figures
 from hostfw.model.settings import Metrics
 from hostfw.model.values import Family

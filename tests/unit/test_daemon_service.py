@@ -34,14 +34,14 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.host.link_events import LinkNews
 from hostfw.host.lock import LockHeld
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nflog import NflogRecord
-from hostfw.host.nft_news import NftNews, Touched, Transaction, What
-from hostfw.host.nftables import Nftables
-from hostfw.host.state import load_accepted
-from hostfw.host.stored import StateError
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.network.link_events import LinkNews
+from hostfw.host.nftables.nflog import NflogRecord
+from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import load_accepted
 from hostfw.model.facts import Interface
 from hostfw.model.values import Family
 from hostfw.testing.fake_events import FakeLinkEvents, FakeNftEvents

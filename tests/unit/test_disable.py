@@ -10,11 +10,11 @@ from hostfw.engine.block import Ground
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Failed
-from hostfw.host.block_table import BlockTable
-from hostfw.host.blocked import BlockRecord, save_block
-from hostfw.host.events import EventKind, load_event
-from hostfw.host.nftables import NftFailure
-from hostfw.host.state import accepted_number, generations
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.store.block import BlockRecord, save_block
+from hostfw.host.store.generations import accepted_number, generations
+from hostfw.host.store.refused import EventKind, load_event
 from tests.unit.cli_runs import WEB, Machine, machine
 
 

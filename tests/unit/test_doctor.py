@@ -15,13 +15,14 @@ from hostfw.doctor.other_firewalls import conflicts
 from hostfw.engine.block import BlockState
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Status
-from hostfw.host.base_chains import OtherChain, OtherTable
-from hostfw.host.block_table import BlockTable
 from hostfw.host.errors import HostError
-from hostfw.host.in_force import InForce
-from hostfw.host.nf_tables import BaseHook
-from hostfw.host.pending import Pending
-from hostfw.host.surroundings import (
+from hostfw.host.nftables.base_chains import OtherChain, OtherTable
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.nf_tables import BaseHook
+from hostfw.host.nftables.tables import KernelTable, KernelTables
+from hostfw.host.store.active import InForce
+from hostfw.host.store.trial import Pending
+from hostfw.host.systemd.surroundings import (
     Mode,
     Surroundings,
     Tracking,
@@ -34,7 +35,6 @@ from hostfw.host.surroundings import (
     units_of,
     unloadable,
 )
-from hostfw.host.tables import KernelTable, KernelTables
 from hostfw.model.baseline import Evidence, Listener
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.governance import Governance, GovernedInterface

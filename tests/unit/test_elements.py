@@ -11,20 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.host import elements, netlink
-from hostfw.host.elements import (
-    BATCH_ELEMENTS,
-    DELETE,
-    NEW,
-    Edit,
-    Keys,
-    add_elements,
-    batches,
-    delete_elements,
-    is_filled,
-    replace_elements,
-)
-from hostfw.host.netlink import (
+from hostfw.host.netlink import messages as netlink
+from hostfw.host.netlink.messages import (
     HEADER,
     Message,
     NetlinkError,
@@ -37,7 +25,20 @@ from hostfw.host.netlink import (
     text,
     u32,
 )
-from hostfw.host.nf_tables import FIRST_SEQUENCE
+from hostfw.host.nftables import elements
+from hostfw.host.nftables.elements import (
+    BATCH_ELEMENTS,
+    DELETE,
+    NEW,
+    Edit,
+    Keys,
+    add_elements,
+    batches,
+    delete_elements,
+    is_filled,
+    replace_elements,
+)
+from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE
 from hostfw.model.values import Family
 
 BEGIN, END, NEW_ELEMENTS, DELETE_ELEMENTS = 0x10, 0x11, 10 << 8 | 12, 10 << 8 | 14

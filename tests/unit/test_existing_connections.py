@@ -8,7 +8,7 @@ import pytest
 from hostfw.engine.engine import Engine
 from hostfw.engine.existing_connections import relearn
 from hostfw.engine.host import Directories
-from hostfw.host.sockets import Connection, ConnectionState
+from hostfw.host.network.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

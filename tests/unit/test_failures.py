@@ -23,15 +23,15 @@ from hostfw.control.socket import Refusal, answer_bytes
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Applied, Failed, NothingPending
-from hostfw.host import files
-from hostfw.host.block_table import BlockTable
-from hostfw.host.events import load_event
-from hostfw.host.files import read_configuration
 from hostfw.host.lock import LockHeld
-from hostfw.host.netlink import NetlinkError
-from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.tables import KernelTables
-from hostfw.host.watchdog import WatchdogError
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.block_table import BlockTable
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store import files
+from hostfw.host.store.files import read_configuration
+from hostfw.host.store.refused import load_event
+from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.facts import Interface
 from hostfw.testing.fakes import FakeClock
 from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
@@ -275,7 +275,7 @@ def test_what_is_taken_back_is_so_although_its_record_stays(host: Machine, monke
     command = deadline_command(host)
     host.clock.wait(91)
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.host.pending.sync_directory", _refuse)
+        patch.setattr("hostfw.host.store.trial.sync_directory", _refuse)
         done = host.hostfwctl(*command)
 
     assert done.status == 1
@@ -290,7 +290,7 @@ def test_what_cannot_be_accepted_goes_on_waiting(host: Machine, monkeypatch: pyt
     host.hostfwctl(*TRIAL)
     session(host, NEW)
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.host.state.link_atomically", _refuse)
+        patch.setattr("hostfw.host.store.generations.link_atomically", _refuse)
         done = host.hostfwctl("confirm")
 
     assert done.status == 1
@@ -305,7 +305,7 @@ def test_an_apply_that_ends_a_lost_trial_says_what_is_in_force(host: Machine, mo
     _damaged(host, monkeypatch)
     host.clock.wait(91)
     with monkeypatch.context() as patch:
-        patch.setattr("hostfw.host.pending.sync_directory", _refuse)
+        patch.setattr("hostfw.host.store.trial.sync_directory", _refuse)
         done = host.hostfwctl("apply")
 
     assert done.status == 1
@@ -455,8 +455,8 @@ def test_a_block_is_ended_although_it_cannot_be_forgotten(host: Machine, monkeyp
     host.kernel.failures.extend([OK, OK])
     assert host.hostfwctl("block").status == 0
     host.blocked = BlockTable(())
-    monkeypatch.setattr("hostfw.host.blocked.sync_directory", _refuse)
-    monkeypatch.setattr("hostfw.host.block_table.delete_block", lambda: True)
+    monkeypatch.setattr("hostfw.host.store.block.sync_directory", _refuse)
+    monkeypatch.setattr("hostfw.host.nftables.block_table.delete_block", lambda: True)
     done = host.hostfwctl("unblock")
 
     assert done.status == 1

@@ -7,8 +7,8 @@ import pytest
 
 from hostfw.host import clock
 from hostfw.host.clock import Clock
-from hostfw.host.nftables import Nftables, NftFailure, NftResult
-from hostfw.host.tables import Tables
+from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
+from hostfw.host.nftables.tables import Tables
 from hostfw.model.values import Family
 from hostfw.testing.fake_kernel import FakeKernel
 from hostfw.testing.fakes import FakeClock

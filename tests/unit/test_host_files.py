@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host import files
-from hostfw.host.files import (
+from hostfw.host.store import files
+from hostfw.host.store.files import (
     WriteError,
     folder_aside,
     link_atomically,
@@ -445,7 +445,7 @@ def test_a_killed_writer_leaves_a_file_that_is_told_apart(tmp_path: Path) -> Non
     script = f"""
 import os
 from pathlib import Path
-from hostfw.host.files import write_atomically
+from hostfw.host.store.files import write_atomically
 os.fsync = lambda _: os.kill(os.getpid(), 9)
 write_atomically(Path({str(path)!r}), b"half")
 """
@@ -548,7 +548,7 @@ def test_a_file_system_without_locks_is_written_to_and_never_swept(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("hostfw.host.files.fcntl.flock", refuse)
+    monkeypatch.setattr("hostfw.host.store.files.fcntl.flock", refuse)
     put(tmp_path / ".b.12345678.tmp", "half")
     write_atomically(tmp_path / "a", b"whole")
     remove_leftovers(tmp_path)

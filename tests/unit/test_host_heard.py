@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.heard import Heard, HeardFile
+from hostfw.host.store.audit_checkpoint import Heard, HeardFile
 
 
 @pytest.fixture(name="file")
@@ -31,7 +31,7 @@ def test_what_was_kept_is_there_for_the_next(file: HeardFile, tmp_path: Path) ->
 def test_what_is_of_another_network_namespace_says_nothing(file: HeardFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its counters are others."""
     file.save(Heard(5, 100))
-    monkeypatch.setattr("hostfw.host.heard._namespace", lambda: 1)
+    monkeypatch.setattr("hostfw.host.store.audit_checkpoint._namespace", lambda: 1)
 
     assert file.load() is None
 

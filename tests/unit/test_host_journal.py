@@ -13,7 +13,7 @@ import pytest
 
 from hostfw.audit.packet_event import fields
 from hostfw.host.errors import HostError
-from hostfw.host.journal import Journal, JsonLines, SystemdJournal, open_journal
+from hostfw.host.journal.writer import Journal, JsonLines, SystemdJournal, open_journal
 from hostfw.testing.fakes import FakeJournal
 from tests.unit.event_builders import event
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.host import netlink, nf_tables, tables
-from hostfw.host.netlink import (
+from hostfw.host.netlink import messages as netlink
+from hostfw.host.netlink.messages import (
     NLMSG_DONE,
     NLMSG_ERROR,
     Message,
@@ -31,8 +31,9 @@ from hostfw.host.netlink import (
     u32,
     u32_of,
 )
-from hostfw.host.nf_tables import KernelChain, KernelCounter
-from hostfw.host.tables import KernelTable, KernelTables
+from hostfw.host.nftables import nf_tables, tables
+from hostfw.host.nftables.nf_tables import KernelChain, KernelCounter
+from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.model.values import Family
 
 kinds = st.integers(0, 0x3FFF)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.events import Event, EventKind, load_event, save_event
-from hostfw.host.pending import (
+from hostfw.host.store.refused import Event, EventKind, load_event, save_event
+from hostfw.host.store.trial import (
     Armed,
     Pending,
     boot_id,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.in_force import InForce, forget_in_force, load_in_force, save_in_force
-from hostfw.host.set_contents import save_contents
-from hostfw.host.state import (
+from hostfw.host.store.active import InForce, forget_in_force, load_in_force, save_in_force
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import (
     Accepted,
     Stored,
     accept_generation,
@@ -28,7 +28,7 @@ from hostfw.host.state import (
     store_generation,
     stored_generations,
 )
-from hostfw.host.stored import StateError
+from hostfw.host.store.set_contents import save_contents
 from hostfw.model.problems import Severity
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Family
@@ -292,7 +292,7 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from datetime import UTC, datetime
-from hostfw.host.state import Accepted, save_accepted
+from hostfw.host.store.generations import Accepted, save_accepted
 from hostfw.model.sources import Configuration, Source
 directory, survive = Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
@@ -337,11 +337,11 @@ import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from hostfw.host.in_force import *
-from hostfw.host.state import *
-from hostfw.host.in_force import InForce
-from hostfw.host.state import Accepted
-from hostfw.host.stored import StateError
+from hostfw.host.store.active import *
+from hostfw.host.store.generations import *
+from hostfw.host.store.active import InForce
+from hostfw.host.store.generations import Accepted
+from hostfw.host.store.codec import StateError
 from hostfw.model.sources import Configuration, Source
 directory = Path({str(tmp_path)!r})
 def generation(name, size):

@@ -8,8 +8,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.host import watchdog
-from hostfw.host.watchdog import WatchdogError, arm, by_systemd, disarm
+from hostfw.host.systemd import rollback_timer as watchdog
+from hostfw.host.systemd.rollback_timer import WatchdogError, arm, by_systemd, disarm
 
 PATIENCE_S = 10
 
@@ -24,7 +24,7 @@ def wait_for(what: Callable[[], bool]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _without_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostfw.host.watchdog.by_systemd", lambda: False)
+    monkeypatch.setattr("hostfw.host.systemd.rollback_timer.by_systemd", lambda: False)
 
 
 def test_the_command_runs_after_the_time_and_not_before(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_the_command_runs_after_the_time_and_not_before(tmp_path: Path) -> None:
 
 def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it ends with 0."""
-    monkeypatch.setattr("hostfw.host.watchdog._WAIT", watchdog._WAIT.replace("sleep 5", "sleep 0.05"))
+    monkeypatch.setattr("hostfw.host.systemd.rollback_timer._WAIT", watchdog._WAIT.replace("sleep 5", "sleep 0.05"))
     tries = tmp_path / "tries"
 
     arm("hostfw-test-2", 0, ("sh", "-c", 'echo >>"$1"; [ $(wc -l <"$1") = 3 ]', "sh", str(tries)))
@@ -77,7 +77,7 @@ def tool(folder: Path, name: str, script: str) -> None:
 
 def test_systemd_gets_a_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That goes off to the tenth of a second, tries again, and finds this very source; it is stopped by its name."""
-    monkeypatch.setattr("hostfw.host.watchdog.by_systemd", lambda: True)
+    monkeypatch.setattr("hostfw.host.systemd.rollback_timer.by_systemd", lambda: True)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for name in ("systemd-run", "systemctl"):
         tool(tmp_path, name, f"printf '%s\\n' \"$@\" >{tmp_path}/{name}.arguments")
@@ -96,7 +96,7 @@ def test_systemd_gets_a_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_timer_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With systemd's own words: without it nothing may be switched."""
-    monkeypatch.setattr("hostfw.host.watchdog.by_systemd", lambda: True)
+    monkeypatch.setattr("hostfw.host.systemd.rollback_timer.by_systemd", lambda: True)
     monkeypatch.setenv("PATH", str(tmp_path))
     tool(tmp_path, "systemd-run", "echo 'Failed to connect to bus' >&2; exit 1")
 

@@ -11,9 +11,9 @@ import pytest
 
 from hostfw.audit.packet_event import IDENTIFIER
 from hostfw.cli.console import ExitCode
-from hostfw.host import journal_history
 from hostfw.host.errors import HostError
-from hostfw.host.journal_history import JournalHistory
+from hostfw.host.journal import reader as journal_history
+from hostfw.host.journal.reader import JournalHistory
 from hostfw.journal.message_ids import PACKETS
 from tests.unit.cli_runs import Machine, machine
 

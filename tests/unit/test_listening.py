@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.link_events import LinkEvents
-from hostfw.host.nflog import NflogReader
-from hostfw.host.nft_events import NftEvents
+from hostfw.host.network.link_events import LinkEvents
+from hostfw.host.nftables.events import NftEvents
+from hostfw.host.nftables.nflog import NflogReader
 
 
 @pytest.mark.parametrize("listen", [LinkEvents, NftEvents, lambda: NflogReader(100, 64)])

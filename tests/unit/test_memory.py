@@ -19,11 +19,11 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
-from hostfw.host.files import read_configuration
 from hostfw.host.lock import WriterLock
-from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.state import Accepted, save_accepted
-from hostfw.host.tables import KernelTables
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.files import read_configuration
+from hostfw.host.store.generations import Accepted, save_accepted
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedSide
 from hostfw.model.sources import Configuration

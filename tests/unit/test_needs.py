@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host import evidence, needs
-from hostfw.host.needs import Route, name_servers
-from hostfw.host.sockets import TcpEnd
+from hostfw.host.network import baseline as evidence
+from hostfw.host.network import needs
+from hostfw.host.network.needs import Route, name_servers
+from hostfw.host.network.sockets import TcpEnd
 from hostfw.model.baseline import NameServer
 from hostfw.model.values import Family, parse_address
 

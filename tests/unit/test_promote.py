@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.build.candidate import inspect
-from hostfw.host.files import read_configuration
+from hostfw.host.store.files import read_configuration
 from tests.unit.cli_runs import Machine, hostfwctl, machine
 
 STAGED = """\

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.nftables import NftFailure, NftResult
-from hostfw.host.pending import load_armed, load_pending
+from hostfw.host.network.sockets import TcpSocket
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.processes import Ancestor
-from hostfw.host.sockets import TcpSocket
-from hostfw.host.state import accepted_number, generations, load_accepted
-from hostfw.host.stored import StateError
-from hostfw.host.watchdog import WatchdogError
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import accepted_number, generations, load_accepted
+from hostfw.host.store.trial import load_armed, load_pending
+from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine

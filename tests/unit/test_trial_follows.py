@@ -11,10 +11,10 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Applied
 from hostfw.engine.upkeep import Resumed
-from hostfw.host.in_force import load_in_force
-from hostfw.host.pending import load_armed, load_pending
-from hostfw.host.state import accepted_number, generations, load_accepted
-from hostfw.host.stored import StateError
+from hostfw.host.store.active import load_in_force
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import accepted_number, generations, load_accepted
+from hostfw.host.store.trial import load_armed, load_pending
 from hostfw.model.facts import HostFacts, Interface
 from tests.unit.cli_runs import WEB, Machine, machine
 from tests.unit.test_trial import NEW, OLD, WITHIN, lets_in, session, state

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.nftables import NftResult
-from hostfw.host.pending import load_pending
-from hostfw.host.state import load_accepted
+from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.store.generations import load_accepted
+from hostfw.host.store.trial import load_pending
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.test_trial import WITHIN, lets_in, state
 

@@ -6,8 +6,8 @@ import pytest
 
 from hostfw.daemon import witness as module
 from hostfw.daemon.witness import Witness
-from hostfw.host.nft_news import NftNews, Touched, Transaction, What
-from hostfw.host.nftables_worker import NAME
+from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
+from hostfw.host.nftables.worker import NAME
 from hostfw.model.values import Family
 
 OURS, GUARD = 100, 101

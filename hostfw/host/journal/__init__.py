@@ -1,0 +1,1 @@
+"""The journal of this host: written and read."""

@@ -1,0 +1,1 @@
+"""Netlink: messages, batches and sockets that listen, with the standard library."""

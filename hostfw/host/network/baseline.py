@@ -1,0 +1,117 @@
+"""What this host is seen to live by, for the check before a change: its ssh, its gateways, leases and name servers.
+
+`collect` looks at the processes and tells ssh by who serves it. Who may not, as the sandboxed daemon, tells it by its
+ports with `collect_by_ports`.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from hostfw.host import processes
+from hostfw.host.network import needs, sockets
+from hostfw.host.network.sockets import TcpEnd
+from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
+from hostfw.host.processes import PROC
+from hostfw.host.systemd.units import systemctl
+from hostfw.model.baseline import Evidence, Listener, Session
+from hostfw.model.values import address_text
+
+SSH_PORT = 22
+
+_SOCKET_UNITS = ("ssh.socket", "sshd.socket", "dropbear.socket")
+_STREAM = re.compile(r":(\d+) \(Stream\)")
+_SYSTEMD = "systemd"
+_ROOT = 0
+
+
+def collect(proc: Path = PROC) -> Evidence:
+    """What the host lives by, as far as this process may see. Raises HostError."""
+    ends = sockets.read_tcp_ends()
+    servers, seen = read_ssh_servers(proc)
+    if not seen:
+        return collect_by_ports()
+    connected = frozenset(end.inode for end in ends if end.peer is not None)
+    mine = connections_of_caller(processes.ancestors(), connected)
+    held = mine.union(*(server.sockets & connected for server in servers if server.logged_in))
+    # A session that forwards ports listens too.
+    forwards = frozenset(inode for server in servers if server.serves_one for inode in server.sockets)
+    waiting = {inode: server.name for server in servers for inode in server.sockets - forwards}
+    waiting |= dict.fromkeys(_activated(ends, proc), "sshd")
+    # A session holds what it forwards as well: its own connection is at a port that somebody else listens on.
+    ports = {end.local_port for end in ends if end.peer is None and end.inode not in forwards}
+    sessions = [end for end in ends if end.peer is not None and end.inode in held and end.local_port in ports]
+    listeners = (_listener(end, waiting[end.inode]) for end in ends if end.peer is None and end.inode in waiting)
+    return _evidence((_session(end, own=end.inode in mine) for end in sessions), listeners, sees_processes=True)
+
+
+def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Evidence:
+    """The same without a look at the sockets of any process: a server is what root listens with at these ports.
+
+    A session is a connection to one of them from where somebody is logged in. Raises HostError.
+    """
+    at_ports = [end for end in sockets.read_tcp_ends() if end.local_port in ssh_ports and end.user == _ROOT]
+    taken = {end.local_port for end in at_ports if end.peer is None}
+    logged_in = remote_hosts()
+    sessions = (
+        _session(end, own=False)
+        for end in at_ports
+        if end.peer is not None and end.local_port in taken and address_text(end.family, end.peer) in logged_in
+    )
+    listeners = (_listener(end, "the ssh server") for end in at_ports if end.peer is None)
+    return _evidence(sessions, listeners, sees_processes=False)
+
+
+def sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
+    """The connections that these sockets of an ssh server are. Raises HostError.
+
+    What the session forwards is left out where it can be told: its own connection is at a port that others listen on.
+    """
+    ends = sockets.read_tcp_ends()
+    taken = {end.local_port for end in ends if end.peer is None and end.inode not in inodes}
+    held = [end for end in ends if end.peer is not None and end.inode in inodes]
+    own = [end for end in held if end.local_port in taken] or held
+    return tuple(sorted((_session(end, own=True) for end in own), key=_session_order))
+
+
+def _evidence(sessions: Iterable[Session], listeners: Iterable[Listener], *, sees_processes: bool) -> Evidence:
+    return Evidence(
+        sessions=tuple(sorted(set(sessions), key=_session_order)),
+        listeners=tuple(sorted(set(listeners), key=_listener_order)),
+        gateways=needs.gateways(),
+        leases=needs.leases(),
+        name_servers=needs.name_servers(),
+        sees_processes=sees_processes,
+    )
+
+
+def _session(end: TcpEnd, *, own: bool) -> Session:
+    peer = end.peer or 0
+    way = None if end.interface else needs.route_to(end.family, peer, end.local)
+    interface = needs.interface_name(end.interface) if end.interface else way.interface if way else ""
+    return Session(end.family, peer, end.peer_port, end.local, end.local_port, interface, own)
+
+
+def _listener(end: TcpEnd, server: str) -> Listener:
+    return Listener(end.family, end.local_port, end.local or None, server)
+
+
+def _activated(ends: Iterable[TcpEnd], proc: Path) -> frozenset[int]:
+    """The sockets that systemd holds for an ssh server which it starts with the first connection."""
+    first = processes.process(1, frozenset({_SYSTEMD}), proc)
+    waiting = [end for end in ends if end.peer is None and first is not None and end.inode in (first.sockets or ())]
+    ports = _ports_of_units() if waiting else frozenset()
+    return frozenset(end.inode for end in waiting if end.local_port in ports)
+
+
+def _ports_of_units() -> frozenset[int]:
+    shown = systemctl("show", "--property=Listen", *_SOCKET_UNITS)
+    return frozenset(int(port) for port in _STREAM.findall(shown))
+
+
+def _session_order(session: Session) -> tuple[bool, int, int, int, int]:
+    return not session.own, session.family, session.peer, session.peer_port, session.local_port
+
+
+def _listener_order(listener: Listener) -> tuple[int, int, int]:
+    return listener.family, listener.port, listener.address or 0

@@ -1,0 +1,204 @@
+"""The facts of this host's network: interfaces, addresses and default routes, of the namespace we are in.
+
+A neighbour can write some of them. An address or a default route is an administrator's unless there is evidence that
+DHCP or a router advertisement made it:
+
+* an address that ends (no IFA_F_PERMANENT): DHCP's for IPv4, and for IPv6 where it has the whole length, as DHCPv6
+  gives single addresses (RFC 8415, 18.2.10.1); otherwise a router's. So is one that the kernel marks as of a router
+  advertisement (IFA_PROTO, Linux 5.18);
+* an address without an end that a DHCP client has leased for ever, which its lease file or a route of RTPROT_DHCP from
+  that address says;
+* an IPv6 address without an end whose prefix is on the link by a route of RTPROT_RA alone: networkd and NetworkManager
+  take advertisements themselves, and a router may advertise a prefix for ever;
+* a default route of RTPROT_DHCP or RTPROT_RA;
+* an IPv4 default route on a link with an address by DHCP whose protocol says nothing: dhclient's script and `ip route`
+  both write RTPROT_BOOT.
+
+Everything is read raw (`host.rtnetlink`), by one reader.
+"""
+
+import os
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
+from hostfw.host.netlink.rtnetlink import (
+    IFA_F_NOPREFIXROUTE,
+    IFAPROT_KERNEL_RA,
+    RTPROT_DHCP,
+    RTPROT_RA,
+    RTPROT_STATIC,
+    Link,
+    LinkAddress,
+    Route,
+    read_addresses,
+    read_links,
+    read_routes,
+    with_hops,
+)
+from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
+from hostfw.host.nftables.script_runner import nft_version
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
+
+LINK_GROUP_FILES = (Path("/etc/iproute2/group"), Path("/usr/share/iproute2/group"))
+"""Where iproute2 names link groups: the first that exists (Debian 13 ships the second)."""
+
+
+def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
+    """The host as it is now, interfaces by name. Raises HostError if the kernel does not tell.
+
+    `node` is what the settings call it, otherwise its own name in lower case, as in Calico. `nft` is nft's version
+    where it is known already; asking takes 5 ms. An interface that comes or goes meanwhile is in or out, whole.
+    """
+    return HostFacts(
+        node=socket.gethostname().lower() if node is None else node,
+        interfaces=interfaces_of(_read(), endless_leases()),
+        link_groups=link_groups(),
+        kernel=os.uname().release,
+        nft=nft_version() if nft is None else nft,
+    )
+
+
+def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, int], ...]:
+    """The names of link groups with their numbers, by name; lines that iproute2 would not take are left out."""
+    for file in files:
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        return tuple(sorted(dict(_group_lines(text)).items()))
+    return ()
+
+
+class Network(NamedTuple):
+    """One reading of a namespace's network. `routes` are those that lead everywhere, and those of DHCP and RA."""
+
+    links: Sequence[Link] = ()
+    addresses: Sequence[LinkAddress] = ()
+    routes: Sequence[Route] = ()
+
+
+def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tuple[Interface, ...]:
+    """The interfaces of a reading, by name, with what a neighbour gave told apart."""
+    names = {link.index: link.name for link in network.links}
+    learned = _learned_addresses(network, names, leases)
+    addresses: dict[int, set[Cidr]] = {}
+    for one in network.addresses:
+        addresses.setdefault(one.index, set()).add(host_cidr(one.family, one.address))
+    routed = _default_route_links(network, {(index, cidr.family) for index, cidr in learned})
+    found = (
+        Interface(
+            name=link.name,
+            index=link.index,
+            altnames=link.altnames,
+            kind=link.kind,
+            link_group=link.group,
+            master=names.get(link.master),
+            addresses=tuple(sorted(addresses.get(link.index, ()))),
+            default_route=link.index in routed,
+            up=link.up,
+            mac=link.mac,
+            permanent_mac=link.permanent_mac,
+            learned=tuple(
+                (cidr, learned[link.index, cidr])
+                for cidr in sorted(addresses.get(link.index, ()))
+                if (link.index, cidr) in learned
+            ),
+            default_route_learned=_unless_set(routed.get(link.index, frozenset())),
+        )
+        for link in network.links
+    )
+    return tuple(sorted(found, key=lambda interface: interface.name))
+
+
+def _read() -> Network:
+    with NetlinkSocket(NETLINK_ROUTE) as sock:
+        routes = (route for family in FAMILIES for route in read_routes(sock, family, (RTPROT_DHCP, RTPROT_RA)))
+        return Network(read_links(sock), read_addresses(sock), with_hops(sock, routes))
+
+
+def _learned_addresses(
+    network: Network, names: dict[int, str], leases: Collection[EndlessLease]
+) -> dict[tuple[int, Cidr], Learned]:
+    """The addresses that a neighbour gave, by link and address, with how they came."""
+    by_dhcp_route = {
+        (hop.index, route.family, route.source)
+        for route in network.routes
+        if route.protocol == RTPROT_DHCP and route.source is not None
+        for hop in route.hops
+    }
+    advertised = [
+        (hop.index, Cidr(route.family, route.destination, route.prefix_length))
+        for route in network.routes
+        if route.protocol == RTPROT_RA and route.prefix_length
+        for hop in route.hops
+    ]
+    leased = {(lease.link, lease.family, lease.address) for lease in leases}
+    found: dict[tuple[int, Cidr], Learned] = {}
+    for one in network.addresses:
+        links = (one.index, names.get(one.index, ""))
+        if not one.is_permanent or one.protocol == IFAPROT_KERNEL_RA:
+            single = one.prefix_length == one.family.bits and one.protocol != IFAPROT_KERNEL_RA
+            how = Learned.DHCP if one.family is Family.V4 or single else Learned.RA
+        elif (one.index, one.family, one.address) in by_dhcp_route or any(
+            (link, one.family, one.address) in leased for link in links
+        ):
+            how = Learned.DHCP
+        elif one.flags & IFA_F_NOPREFIXROUTE and (one.index, _network(one)) in advertised:
+            how = Learned.RA
+        else:
+            continue
+        found[one.index, host_cidr(one.family, one.address)] = how
+    return found
+
+
+def _network(address: LinkAddress) -> Cidr:
+    return Cidr(address.family, address.address & mask_of(address.family, address.prefix_length), address.prefix_length)
+
+
+_Makers = frozenset[Learned | None]
+"""How the default routes to a link came about; None for an administrator."""
+
+
+def _default_route_links(network: Network, with_learned: set[tuple[int, Family]]) -> dict[int, _Makers]:
+    """The links that a default route of the main table leads to, in either family, with who made these routes."""
+    found: dict[int, _Makers] = {}
+    for route in network.routes:
+        if not route.is_default:
+            continue
+        for hop in route.hops:
+            maker = _maker(route, by_dhcp=(hop.index, Family.V4) in with_learned)
+            found[hop.index] = found.get(hop.index, frozenset()) | {maker}
+    return found
+
+
+def _maker(route: Route, *, by_dhcp: bool) -> Learned | None:
+    """How a default route came about; `by_dhcp` is whether its link has an IPv4 address by DHCP."""
+    match route.protocol:
+        case protocol if protocol == RTPROT_RA:
+            return Learned.RA
+        case protocol if protocol == RTPROT_DHCP:
+            return Learned.DHCP
+        case protocol if protocol < RTPROT_STATIC and route.family is Family.V4 and by_dhcp:
+            return Learned.DHCP
+        case _:
+            return None
+
+
+def _unless_set(makers: _Makers) -> tuple[Learned, ...]:
+    """How default routes came about, where no administrator made one of them."""
+    return () if None in makers else tuple(sorted(maker for maker in makers if maker is not None))
+
+
+def _group_lines(text: str) -> Iterator[tuple[str, int]]:
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if len(words) == 2:
+            number, name = words
+            try:
+                yield name, int(number, 0)
+            except ValueError:
+                continue

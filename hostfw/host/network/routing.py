@@ -1,0 +1,79 @@
+"""What the kernel's routing makes of an address: for this host, a broadcast, or on by an interface (rtnetlink(7)).
+
+The kernel is asked, so every table, rule and route type counts, as that of an AnyIP prefix (`ip route add local`).
+"""
+
+import errno
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from hostfw.host.netlink import rtnetlink
+from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkError, NetlinkSocket
+from hostfw.host.network.needs import interface_name
+from hostfw.model.values import Family
+
+_SYSCTL = Path("/proc/sys/net")
+_NO_ROUTE = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES))
+"""What the kernel answers for no route, and for those of the types unreachable, blackhole and prohibit."""
+
+
+class RouteKind(StrEnum):
+    """What becomes of a packet to an address (RTN_*): other kinds throw it away."""
+
+    UNICAST = "unicast"
+    LOCAL = "local"
+    BROADCAST = "broadcast"
+    ANYCAST = "anycast"
+    MULTICAST = "multicast"
+
+
+_KINDS = dict(enumerate(RouteKind, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The route to an address: its kind, and the interface that it leads to, of a local one lo."""
+
+    kind: RouteKind
+    interface: str
+
+    @property
+    def is_for_the_host(self) -> bool:
+        """Whether a packet that comes in with this destination is for the host itself."""
+        return self.kind is not RouteKind.UNICAST
+
+
+def routed(family: Family, address: int) -> Routed | None:
+    """The route that a packet of this host to an address takes now; None where there is none. Raises HostError."""
+    try:
+        with NetlinkSocket(NETLINK_ROUTE) as sock:
+            found = rtnetlink.look_up(sock, family, address, None)
+    except NetlinkError as error:
+        if error.errno in _NO_ROUTE:
+            return None
+        raise
+    kind = None if found is None else _KINDS.get(found.kind)
+    if found is None or kind is None or not found.hops:
+        return None
+    return Routed(kind, interface_name(found.hops[0].index))
+
+
+def forwards(family: Family, interface: str, sysctl: Path = _SYSCTL) -> bool:
+    """Whether the host forwards what comes in on an interface and is for somebody else."""
+    names = {Family.V4: "ipv4", Family.V6: "ipv6"}
+    try:
+        return (sysctl / names[family] / "conf" / interface / "forwarding").read_text().strip() != "0"
+    except OSError:
+        return True
+
+
+def forwards_anything(sysctl: Path = _SYSCTL) -> bool:
+    """Tell if the host forwards packets of either family on any interface; what cannot be read forwards nothing."""
+    for switch in (path for name in ("ipv4", "ipv6") for path in sysctl.glob(f"{name}/conf/*/forwarding")):
+        try:
+            if switch.read_text().strip() != "0":
+                return True
+        except OSError:
+            continue
+    return False

@@ -1,0 +1,149 @@
+"""A set or map emptied and filled again in one transaction, whatever another hand has put into it or taken out.
+
+Its name says what it holds, so it can be given that back without a look at what it holds now. A packet meets the
+content of before or that of after.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from hostfw.host.netlink.batch import Request, sealed
+from hostfw.host.netlink.messages import NETLINK_NETFILTER, NLM_F_CREATE, NetlinkSocket, attribute, nested, text, u32
+from hostfw.host.nftables.elements import LIST_ELEMENTS, NEW, Keys, element_requests, list_head
+from hostfw.host.nftables.nf_tables import DELSETELEM, NEWSETELEM
+from hostfw.model.prefixes import PackedAddresses
+from hostfw.model.values import Family, PortRange
+from hostfw.nft.objects import (
+    TABLE,
+    Accept,
+    Drop,
+    Element,
+    ElementType,
+    Goto,
+    Jump,
+    Return,
+    Set,
+    Verdict,
+    VerdictMap,
+)
+
+TIMEOUT_S = 60.0
+"""How long the kernel may take."""
+
+_LIST_ELEM = 1
+_KEY, _DATA, _FLAGS, _USERDATA = 1, 2, 3, 6
+_VALUE, _VERDICT = 1, 2
+_CODE, _CHAIN = 1, 2
+_INTERVAL_END = 1
+_DROP, _ACCEPT, _JUMP, _GOTO, _RETURN = 0, 1, 0xFFFFFFFD, 0xFFFFFFFC, 0xFFFFFFFB
+_LAST_PORT = 0xFFFF
+_OPEN = struct.pack("=BBI", 1, 4, 1)
+"""libnftnl's note that a range has no end (udata.h; NFTNL_SET_ELEM_F_INTERVAL_OPEN)."""
+_IFNAME_BYTES = 16
+_MESSAGE_BYTES = 32 * 1024
+_U16 = struct.Struct("!H")
+
+
+def refill(family: Family, contents: Set | VerdictMap) -> None:
+    """Let a set or map of ours that is there hold exactly this. Raises NetlinkError, which names it."""
+    requests = [Request(DELSETELEM, 0, [list_head(family, contents.name)])]
+    if isinstance(contents, Set) and isinstance(contents.elements, PackedAddresses):
+        keys = Keys(contents.elements.data, contents.elements.width)
+        requests += element_requests(NEW, family, contents.name, keys)
+    else:
+        requests += _requests(family, contents.name, _elements(family, contents))
+    batch, last = sealed(requests)
+    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
+        sock.make_room(len(batch))
+        sock.transact(batch, last, f"filling {contents.name} of {family.nft} {TABLE} again")
+
+
+def _requests(family: Family, name: str, elements: Iterable[bytes]) -> Iterator[Request]:
+    """Messages of a size that the 16 bits of an attribute's length can say."""
+    parts: list[bytes] = []
+    size = 0
+    for element in elements:
+        if size + len(element) > _MESSAGE_BYTES:
+            yield Request(NEWSETELEM, NLM_F_CREATE, [list_head(family, name), nested(LIST_ELEMENTS, *parts)])
+            parts, size = [], 0
+        parts.append(element)
+        size += len(element)
+    if parts:
+        yield Request(NEWSETELEM, NLM_F_CREATE, [list_head(family, name), nested(LIST_ELEMENTS, *parts)])
+
+
+def _elements(family: Family, contents: Set | VerdictMap) -> Iterator[bytes]:
+    if isinstance(contents, VerdictMap):
+        entries = [(key, _verdict(verdict)) for key, verdict in contents.elements]
+    else:
+        entries = [(key, b"") for key in contents.elements]
+    if contents.interval:
+        yield from _ranges(entries)
+        return
+    for key, data in entries:
+        yield nested(_LIST_ELEM, _key(_packed(family, contents.type, key)), data)
+
+
+def _ranges(entries: Iterable[tuple[Element, bytes]]) -> Iterator[bytes]:
+    """Ranges of ports as nft sends them: where each begins and where it has ended, and that zero is in none."""
+    bounds: list[tuple[int, int, bytes]] = [(*_bounds(key), data) for key, data in entries]
+    if bounds and all(first for first, _, _ in bounds):
+        yield _end_of_range(0)
+    for first, last, data in bounds:
+        if last == _LAST_PORT:
+            yield nested(_LIST_ELEM, _key(_U16.pack(first)), data, attribute(_USERDATA, _OPEN))
+        else:
+            yield nested(_LIST_ELEM, _key(_U16.pack(first)), data)
+            yield _end_of_range(last + 1)
+
+
+def _bounds(key: Element) -> tuple[int, int]:
+    match key:
+        case PortRange(first=first, last=last):
+            return first, last
+        case int():
+            return key, key
+        case _:
+            raise ValueError(f"{key} is no range of ports")
+
+
+def _end_of_range(port: int) -> bytes:
+    return nested(_LIST_ELEM, u32(_FLAGS, _INTERVAL_END), _key(_U16.pack(port)))
+
+
+def _key(value: bytes) -> bytes:
+    return nested(_KEY, attribute(_VALUE, value))
+
+
+def _packed(family: Family, element_type: ElementType, element: Element) -> bytes:
+    """A key as the kernel holds it; the fields of a concatenation are padded to four bytes."""
+    width = 4 if family is Family.V4 else 16
+    match element:
+        case str():
+            return element.encode().ljust(_IFNAME_BYTES, b"\0")
+        case (address, protocol, port):
+            return address.to_bytes(width, "big") + struct.pack("!B3xH2x", protocol, port)
+        case int() if element_type is ElementType.ADDRESS:
+            return element.to_bytes(width, "big")
+        case int():
+            return _U16.pack(element)
+        case PortRange():
+            raise ValueError(f"{element} in a set without ranges")
+
+
+def _verdict(verdict: Verdict) -> bytes:
+    match verdict:
+        case Accept():
+            return _data(_ACCEPT)
+        case Drop():
+            return _data(_DROP)
+        case Return():
+            return _data(_RETURN)
+        case Jump(chain=chain):
+            return _data(_JUMP, text(_CHAIN, chain))
+        case Goto(chain=chain):
+            return _data(_GOTO, text(_CHAIN, chain))
+
+
+def _data(code: int, target: bytes = b"") -> bytes:
+    return nested(_DATA, nested(_VERDICT, u32(_CODE, code), target))

@@ -1,0 +1,207 @@
+"""Elements read back: the digest that the name of a set or map would carry if it held what it holds.
+
+A name carries the digest of a content, so a set that another program has emptied, filled or given other verdicts is
+told by its own name, without a record. A dump takes 0.5 us an element of a small set, and as long again to read here.
+It grows with the square of their number (a million: 6 to 13 s, 6.18), so beyond `READ_WHOLE` it is the caller's to ask
+for single ones.
+"""
+
+import errno
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from operator import itemgetter
+
+from hostfw.host.netlink.messages import (
+    ATTRIBUTE,
+    NETLINK_NETFILTER,
+    NFGENMSG,
+    NetlinkError,
+    NetlinkSocket,
+    attribute_list,
+    attributes,
+    text,
+    text_of,
+    u32_of,
+)
+from hostfw.host.nftables import nf_tables
+from hostfw.host.nftables.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME, KernelSet
+from hostfw.model.prefixes import PACKED_FROM, PackedAddresses
+from hostfw.model.values import Family, PortRange
+from hostfw.nft.declarations import INTERVAL, SetName
+from hostfw.nft.object_text import elements_digest
+from hostfw.nft.objects import (
+    TABLE,
+    Accept,
+    Drop,
+    Element,
+    ElementType,
+    Goto,
+    Jump,
+    Return,
+    Set,
+    Verdict,
+    VerdictMap,
+)
+
+READ_WHOLE = 131_072
+"""The most elements of a set that are read: 0.2 s."""
+UNREADABLE = "unreadable"
+"""The digest of what no set or map of ours ever holds."""
+
+_LIST_SET, _LIST_ELEMENTS = 2, 3
+_ELEMENT, _TYPE_MASK = 1, 0x3FFF
+_KEY, _DATA, _FLAGS = 1, 2, 3
+_VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
+_INTERVAL_END = 0x1
+_USERDATA, _PAD = 6, 8
+_HARMLESS = frozenset((_KEY, _DATA, _FLAGS, _USERDATA, _PAD))
+"""Attributes of an element that ours may have; no timeout, counter, quota or catch-all is ours."""
+_LAST_PORT = 0xFFFF
+_TYPES = {
+    (7, 4): ElementType.ADDRESS,
+    (8, 16): ElementType.ADDRESS,
+    (13, 2): ElementType.PORT,
+    (41, 16): ElementType.IFNAME,
+    (0x730D, 12): ElementType.SOCKET,
+    (0x830D, 24): ElementType.SOCKET,
+}
+"""nft's numbers of the datatypes that ours have, with the bytes of a key."""
+
+
+class _Foreign(Exception):
+    """The set holds something that none of ours ever holds."""
+
+
+def read_digests(sets: Iterable[tuple[Family, KernelSet]]) -> Mapping[SetName, str]:
+    """The digest of what each of these holds now; of one that is gone, none. Raises NetlinkError."""
+    found: dict[SetName, str] = {}
+    with NetlinkSocket(NETLINK_NETFILTER) as sock:
+        for family, one in sets:
+            head = NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, one.name)
+            try:
+                messages = sock.dump(GETSETELEM, head, f"reading {one.name} of {family.nft} {TABLE}")
+            except NetlinkError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            found[family, one.name] = digest_of(family, one, messages)
+    return found
+
+
+def digest_of(family: Family, one: KernelSet, messages: Iterable[bytes]) -> str:
+    """The digest of what a dump of elements says that a set or map holds."""
+    try:
+        return elements_digest(_contents(family, one, messages), family)
+    except _Foreign:
+        return UNREADABLE
+
+
+def _contents(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set | VerdictMap:
+    element_type = _TYPES.get((one.key_type, one.key_bytes))
+    if element_type is None or (one.flags & nf_tables.SET_FLAGS_OF_CONTENT) != one.flags:
+        raise _Foreign
+    interval = bool(one.flags & INTERVAL)
+    if element_type is ElementType.ADDRESS and not one.is_map:
+        return _addresses(family, one, messages)
+    raw = [entry for message in messages for entry in _entries(message, one.key_bytes)]
+    if interval:
+        entries = list(_ranges(raw))
+    elif any(ends for _, ends, _ in raw):
+        raise _Foreign
+    else:
+        # Keys of one width: their bytes are in the order of their values, interface names among them.
+        raw.sort(key=itemgetter(0))
+        entries = [(_element(element_type, key), verdict) for key, _, verdict in raw]
+    if one.is_map:
+        pairs = tuple((key, verdict) for key, verdict in entries if verdict is not None)
+        if len(pairs) != len(entries):
+            raise _Foreign
+        return VerdictMap("", element_type, pairs, interval)
+    return Set("", element_type, tuple(key for key, _ in entries), interval, one.comment)
+
+
+def _addresses(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set:
+    """A set of addresses, of which there are many: every element is the same three headers and its key."""
+    keys: list[bytes] = []
+    width = one.key_bytes
+    head = b"".join(
+        ATTRIBUTE.pack(ATTRIBUTE.size * (3 - depth) + width, kind)
+        for depth, kind in enumerate((_ELEMENT, _KEY, _VALUE))
+    )
+    size = len(head) + width
+    for message in messages:
+        elements = attributes(message, NFGENMSG.size).get(_LIST_ELEMENTS, b"")
+        # Nested attributes may be flagged as such.
+        starts = range(0, len(elements), size)
+        if len(elements) % size or any(_unflagged(elements[start : start + len(head)]) != head for start in starts):
+            raise _Foreign
+        keys.extend(elements[start + len(head) : start + size] for start in starts)
+    keys.sort()
+    if len(keys) < PACKED_FROM:
+        return Set("", ElementType.ADDRESS, tuple(int.from_bytes(key, "big") for key in keys), comment=one.comment)
+    return Set("", ElementType.ADDRESS, PackedAddresses(family, b"".join(keys)), comment=one.comment)
+
+
+@lru_cache(maxsize=16)
+def _unflagged(headers: bytes) -> bytes:
+    """Headers of attributes without the flag of nested ones, NLA_F_NESTED."""
+    words = (ATTRIBUTE.unpack_from(headers, start) for start in range(0, len(headers), ATTRIBUTE.size))
+    return b"".join(ATTRIBUTE.pack(length, kind & _TYPE_MASK) for length, kind in words)
+
+
+def _entries(message: bytes, width: int) -> Iterator[tuple[bytes, bool, Verdict | None]]:
+    """Each element's key, whether it is only the end of a range, and its verdict."""
+    elements = attributes(message, NFGENMSG.size).get(_LIST_ELEMENTS, b"")
+    for _, element in attribute_list(elements):
+        fields = attributes(element)
+        if not _HARMLESS.issuperset(fields) or _KEY not in fields:
+            raise _Foreign
+        key = attributes(fields[_KEY]).get(_VALUE, b"")
+        if len(key) != width:
+            raise _Foreign
+        flags = u32_of(fields[_FLAGS]) if _FLAGS in fields else 0
+        if flags & ~_INTERVAL_END:
+            raise _Foreign
+        yield key, bool(flags), _verdict(fields[_DATA]) if _DATA in fields else None
+
+
+@lru_cache(maxsize=4096)
+def _verdict(data: bytes) -> Verdict:
+    fields = attributes(attributes(data).get(_VERDICT, b""))
+    target = text_of(fields[_CHAIN]) if _CHAIN in fields else ""
+    match u32_of(fields[_CODE]) if _CODE in fields else None:
+        case 0:
+            return Drop()
+        case 1:
+            return Accept()
+        case 0xFFFFFFFD:
+            return Jump(target)
+        case 0xFFFFFFFC:
+            return Goto(target)
+        case 0xFFFFFFFB:
+            return Return()
+        case _:
+            raise _Foreign
+
+
+def _element(element_type: ElementType, key: bytes) -> Element:
+    match element_type:
+        case ElementType.IFNAME:
+            return text_of(key)
+        case ElementType.SOCKET:
+            return int.from_bytes(key[:-8], "big"), key[-8], int.from_bytes(key[-4:-2], "big")
+        case _:
+            return int.from_bytes(key, "big")
+
+
+def _ranges(entries: Iterable[tuple[bytes, bool, Verdict | None]]) -> Iterator[tuple[Element, Verdict | None]]:
+    """Ranges of ports from where each begins and where it has ended, or the next begins."""
+    bounds = sorted(((int.from_bytes(key, "big"), not ends, verdict) for key, ends, verdict in entries), key=_bound)
+    for place, (first, begins, verdict) in enumerate(bounds):
+        if begins:
+            following = bounds[place + 1][0] - 1 if place + 1 < len(bounds) else _LAST_PORT
+            yield PortRange(first, following), verdict
+
+
+def _bound(entry: tuple[int, bool, Verdict | None]) -> tuple[int, bool]:
+    return entry[:2]

@@ -1,0 +1,131 @@
+"""What is told of nftables transactions that touched our tables, as data and in words."""
+
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from hostfw.host.nftables.worker import NAME
+from hostfw.model.values import FAMILIES, Family
+from hostfw.nft.objects import TABLE
+
+_WORKER_NAMES = frozenset({NAME, Path(sys.executable).name[:15]})
+"""That of a worker, and where it could not give itself that name, that of its interpreter."""
+_DEEDS = 5
+"""How many things one transaction did are told; the rest is counted."""
+
+
+class What(StrEnum):
+    """The kinds of object that a transaction touches."""
+
+    TABLE = "table"
+    CHAIN = "chain"
+    RULE = "rule"
+    SET = "set"
+    COUNTER = "counter"
+    ELEMENT = "element"
+    FLOWTABLE = "flowtable"
+    OBJECT = "object"
+
+
+class Touched(NamedTuple):
+    """Objects of ours that a transaction touched.
+
+    `name` is theirs, of rules that of their chain, of elements that of their set or map. `came` counts those that are
+    new or changed, which the kernel tells alike, and `went` those that are gone.
+    """
+
+    family: Family
+    what: What
+    name: str
+    came: int
+    went: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction that touched our tables.
+
+    `port` is the netlink port of whoever sent it, which for a process with one socket is its id in its own PID
+    namespace; `pid` is the thread's id in the initial one, and `process` its name. `is_batch` marks the batches of
+    `host.elements` and `host.deletions`, of whatever process of ours. `more` counts the messages about objects beyond
+    the first `nft_events.NAMES`, and `others_gone` the tables of others that went along, as in a flushed ruleset.
+    """
+
+    generation: int
+    port: int
+    pid: int
+    process: str
+    is_batch: bool
+    touched: tuple[Touched, ...]
+    more: int = 0
+    others_gone: int = 0
+
+    @property
+    def tables_gone(self) -> frozenset[Family]:
+        """The families whose table of ours was deleted, whether or not it came back in the same transaction."""
+        return frozenset(item.family for item in self.touched if item.what is What.TABLE and item.went)
+
+    def is_ours(self, worker_pids: Collection[int]) -> bool:
+        """Whether we sent it ourselves: as a batch, or through one of the nft workers, given by process id.
+
+        A worker's id may be another process's later, which has another name.
+        """
+        return self.is_batch or (self.port in worker_pids and self.process in _WORKER_NAMES)
+
+    def __str__(self) -> str:
+        return f"{self.process or 'a process'} (pid {self.pid}) {_deeds(self)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NftNews:
+    """What has been heard: the transactions that touched our tables, in order, and how many touched only others'.
+
+    `generation` is the newest one heard of, None where there was none. With `missed` the kernel had to throw something
+    away, and our tables may be other than this tells: they are to be read.
+    """
+
+    generation: int | None = None
+    transactions: tuple[Transaction, ...] = ()
+    others: int = 0
+    missed: bool = False
+
+
+def _deeds(transaction: Transaction) -> str:
+    """What a transaction did, for people: a deleted table says enough of what was in it."""
+    gone = transaction.tables_gone
+    deeds = [_table_deed(transaction)] if gone else []
+    rest = [item for item in transaction.touched if item.family not in gone and item.what is not What.TABLE]
+    deeds += [_deed(item) for item in rest[:_DEEDS]]
+    more = len(rest[_DEEDS:]) + (0 if gone else transaction.more)
+    if more:
+        deeds.append(f"touched {more} more")
+    return "; ".join(deeds) or "declared our tables"
+
+
+def _table_deed(transaction: Transaction) -> str:
+    ours = [f"{family.nft} {TABLE}" for family in FAMILIES if family in transaction.tables_gone]
+    others = [f"{transaction.others_gone} of others"] if transaction.others_gone else []
+    return f"deleted the tables {' and '.join((*ours, *others))}"
+
+
+def _deed(item: Touched) -> str:
+    table = f"{item.family.nft} {TABLE}"
+    holder = {What.RULE: "chain", What.ELEMENT: "set"}.get(item.what)
+    number = item.came + item.went
+    if holder:
+        what = f"{number} {item.what}{'' if number == 1 else 's'} of the {holder} {item.name}"
+    else:
+        what = f"the {item.what} {item.name}"
+    verbs = _verbs(item, ("added", "deleted") if holder else ("made or changed", "deleted"))
+    return f"{' and '.join(verbs)} {what} of {table}"
+
+
+def _verbs(item: Touched, words: tuple[str, str]) -> Iterator[str]:
+    came, went = words
+    if item.came:
+        yield came
+    if item.went:
+        yield went

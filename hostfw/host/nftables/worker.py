@@ -1,0 +1,129 @@
+"""The process in which libnftables runs: `python3 -m hostfw.host.nftables.worker`, requests on standard input.
+
+libnftables stays out of every other process: 1.0.6 dies (SIGSEGV) on sets that a newer nft wrote into any table of
+the host, and can hang while others commit. Standard input is a socket: a request is a verb, the seconds after which
+nobody waits for the answer any more, a length and the script; the answer is a flag, a length and the error text.
+End of input ends the process. Imports are few, because `hostfwctl` waits for them.
+"""
+
+import os
+import select
+import signal
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nftables import Nftables
+
+CHECK = b"c"
+COMMIT = b"!"
+REQUEST = struct.Struct("!cdI")
+"""Verb, seconds that the parent waits, and the length in bytes of the script that follows."""
+ANSWER = struct.Struct("!?I")
+"""Whether nft took the script, and the length in bytes of the error text that follows."""
+NAME = "hostfw-nft"
+"""What the worker calls itself in `ps`, and the kernel whoever commits: 15 bytes at most."""
+READY = b"r"
+"""What the worker says once libnftables is loaded."""
+
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356, "i686": 375, "armv7l": 389}
+"""The number of membarrier(2), for which the C library has no function, by architecture."""
+_MEMBARRIER_GLOBAL = 1
+
+_CHANNEL = 0
+_GRACE_S = 5.0
+_IDLE_S = 0.3
+"""How long after a request what it used is kept."""
+_MAX_ERROR_BYTES = 256 * 1024
+
+
+def main() -> None:
+    """Serve until the input ends.
+
+    SIGTERM is left to the parent, whose end is ours too: a commit that has begun is finished rather than left in doubt.
+    SIGALRM, at its default, ends a request that hangs after its parent is gone.
+    """
+    # Here and not above: the parent imports this module for the framing, and never libnftables.
+    from nftables import Nftables
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:  # noqa: PTH123  pathlib takes 3 ms
+        file.write(NAME)
+    _write(READY)
+    # A context closes its socket only once the kernel has freed what its commit replaced, and until then, 15 ms, nobody
+    # else can commit: what was prepared could not be switched to. So it is kept until the next request, or a quiet
+    # moment. There is one at a time, because only a process's first socket has its process id for a netlink port.
+    nft: Nftables | None = None
+    while True:
+        if nft is not None and not select.select([_CHANNEL], [], [], _IDLE_S)[0]:
+            nft = None
+        request = _read(REQUEST.size)
+        if not request:
+            return
+        verb, seconds, length = REQUEST.unpack(request)
+        script = _read(length)
+        if len(script) != length:
+            return
+        signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE_S)
+        nft = None
+        nft = Nftables()
+        ok, error = _run(nft, script, check=verb == CHECK)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _write(ANSWER.pack(ok, len(error)) + error)
+
+
+def _run(nft: "Nftables", script: bytes, *, check: bool) -> tuple[bool, bytes]:
+    """Run a script as one transaction, or only see whether it would pass; the errors with their line and column.
+
+    A file rather than a buffer, because libnftables (1.0.6) gives positions for files alone. The context is a fresh
+    one, because a context keeps what it learnt of the kernel and of interfaces.
+    """
+    descriptor = os.memfd_create("ruleset", os.MFD_CLOEXEC)
+    name = b"/proc/self/fd/%d" % descriptor
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(script)
+        if not check and b"\ndelete " in b"\n" + script:
+            let_packets_leave()
+        nft.set_dry_run(check)
+        code, _, error = nft.cmd_from_file(name)
+    finally:
+        os.close(descriptor)
+    return code == 0, error.replace(name + b":", b"")[:_MAX_ERROR_BYTES]
+
+
+def let_packets_leave() -> None:
+    """Wait until no packet is left in what rules led to before the last commit; 10 ms.
+
+    A packet keeps to the rules of the moment at which it entered a base chain, but only for one commit: if it is held
+    up, as by a processor that the hypervisor took away, until what it is in is deleted as well, it falls through. It
+    holds an RCU read lock, and membarrier(2) waits for all of these to be released. Where the kernel cannot, time
+    alone has to do.
+    """
+    # Here and not above: every command imports this module, and few delete anything.
+    import ctypes
+
+    number = _MEMBARRIER.get(os.uname().machine)
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, _MEMBARRIER_GLOBAL, 0, 0)
+
+
+def _read(length: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        part = os.read(_CHANNEL, min(length - len(parts), 1 << 20))
+        if not part:
+            break
+        parts += part
+    return bytes(parts) if len(parts) == length else b""
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(_CHANNEL, view) :]
+
+
+if __name__ == "__main__":
+    main()

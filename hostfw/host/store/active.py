@@ -1,0 +1,126 @@
+"""What we put into this network namespace: run_dir/generation.json, which is gone with the boot."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hostfw.host.store.codec import counts_of, garbage, load_json, saving, to_json_of_many
+from hostfw.host.store.files import write_atomically
+from hostfw.model.moments import moment_of
+from hostfw.model.problems import Problem
+from hostfw.model.values import FAMILIES, Family
+
+_GENERATION = "generation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The generation that we put into this network namespace.
+
+    `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
+    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `sets` have what each set and map
+    is declared as, None in a record of before that was kept. `counts` and `node` are for people. `saved` is False where
+    it was to be accepted and could not be written down, so that the next boot enforces another.
+    """
+
+    id: str
+    applied_at: datetime
+    kernel_generation: int
+    chains: tuple[tuple[Family, str, str], ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()
+    node: str = ""
+    sets: tuple[tuple[Family, str, str], ...] | None = None
+    saved: bool = True
+
+
+def save_in_force(run_dir: Path, record: InForce) -> None:
+    """Remember what is in force in the network namespace that we are in. Raises StateError."""
+    chains = _by_family(record.chains)
+    sets = {} if record.sets is None else {"sets": _by_family(record.sets)}
+    with saving("the record of the generation in force"):
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_atomically(
+            run_dir / _GENERATION,
+            to_json_of_many(
+                id=record.id,
+                applied_at=record.applied_at.isoformat(),
+                namespace=network_namespace(),
+                kernel_generation=record.kernel_generation,
+                chains=chains,
+                counts=dict(record.counts),
+                node=record.node,
+                **sets,
+                saved=record.saved,
+            ),
+        )
+
+
+def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
+    """What we put into this network namespace, or None if nothing is known of it."""
+    path = run_dir / _GENERATION
+    data, problems = load_json(path)
+    match data:
+        case None:
+            return None, problems
+        case {
+            "format": 1,
+            "id": str(id_),
+            "applied_at": str(applied_at),
+            "namespace": int(namespace),
+            "kernel_generation": int(kernel_generation),
+            "chains": {"ip": dict(ip), "ip6": dict(ip6)},
+            "counts": dict(),
+            **more,
+        } if (when := moment_of(applied_at)) is not None:
+            if namespace != network_namespace():
+                return None, ()
+            chains, saved = _named(ip, ip6), more.get("saved") is not False
+            known = (chains, counts_of(data), _node(data), _sets(data), saved)
+            return InForce(id_, when, kernel_generation, *known), ()
+        case _:
+            return None, (garbage(path),)
+
+
+def record_stamp(run_dir: Path) -> tuple[int, ...]:
+    """What changes whenever somebody writes the record, or none where there is no record."""
+    try:
+        info = (run_dir / _GENERATION).stat()
+    except OSError:
+        return ()
+    return info.st_ino, info.st_mtime_ns, info.st_size
+
+
+def forget_in_force(run_dir: Path) -> None:
+    """Remember that nothing of ours is in force. Raises StateError."""
+    with saving("the record of the generation in force"):
+        (run_dir / _GENERATION).unlink(missing_ok=True)
+
+
+def _by_family(named: tuple[tuple[Family, str, str], ...]) -> dict[str, dict[str, str]]:
+    return {family.nft: {name: text for of, name, text in named if of is family} for family in FAMILIES}
+
+
+def _named(ip: dict[object, object], ip6: dict[object, object]) -> tuple[tuple[Family, str, str], ...]:
+    by_family = ((Family.V4, ip), (Family.V6, ip6))
+    return tuple((family, str(name), str(text)) for family, of in by_family for name, text in of.items())
+
+
+def _sets(data: object) -> tuple[tuple[Family, str, str], ...] | None:
+    match data:
+        case {"sets": {"ip": dict(ip), "ip6": dict(ip6)}}:
+            return _named(ip, ip6)
+        case _:
+            return None
+
+
+def _node(data: object) -> str:
+    match data:
+        case {"node": str(node)}:
+            return node
+        case _:
+            return ""
+
+
+def network_namespace() -> int:
+    """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino

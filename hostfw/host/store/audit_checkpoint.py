@@ -1,0 +1,60 @@
+"""How much of the log was told of, kept in the run directory so that whoever reads it next knows what was missed.
+
+It is written as often as events are, into a few bytes of a file in memory (/run): one system call, which no crash of
+ours cuts in two.
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from hostfw.host.store.codec import saving
+
+_FILE = "audit.heard"
+_LAYOUT = struct.Struct("=8sQQQ")
+_MAGIC = b"hostfw/1"
+
+
+class Heard(NamedTuple):
+    """How many records of the kernel's count were told of, or said to be lost, and how many packets were suppressed."""
+
+    records: int
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeardFile:
+    """The file, open for as long as somebody reads the log."""
+
+    descriptor: int
+
+    @classmethod
+    def open(cls, run_dir: Path) -> Self:
+        """Open the file or make it. Raises StateError."""
+        with saving("how much of the log was read"):
+            run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+            return cls(os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+    def load(self) -> Heard | None:
+        """What was kept in this network namespace, or None for nothing, or nothing that can be believed."""
+        data = os.pread(self.descriptor, _LAYOUT.size + 1, 0)
+        if len(data) != _LAYOUT.size:
+            return None
+        magic, namespace, records, suppressed = _LAYOUT.unpack(data)
+        return Heard(records, suppressed) if (magic, namespace) == (_MAGIC, _namespace()) else None
+
+    def save(self, heard: Heard) -> None:
+        """Keep it. Raises StateError."""
+        with saving("how much of the log was read"):
+            os.pwrite(self.descriptor, _LAYOUT.pack(_MAGIC, _namespace(), *heard), 0)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.descriptor)
+
+
+def _namespace() -> int:
+    """The inode of our network namespace: another's tables have other counters."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino

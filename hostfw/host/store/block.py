@@ -1,0 +1,79 @@
+"""What is remembered of a block, so that it outlives a repair and a reboot.
+
+    state_dir/block.json    since when, what was kept, and the script of this boot
+    state_dir/block.nft     the script that the boot loads: no session survives it, so its peers may begin anew
+
+What is in force is the kernel's to say; both are only the way back to it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hostfw.host.store.codec import load_json, load_text, saving, to_json
+from hostfw.host.store.files import sync_directory, write_atomically
+from hostfw.model.moments import moment_of
+
+_RECORD = "block.json"
+_BOOT_SCRIPT = "block.nft"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRecord:
+    """A block: `kept` are the ssh sessions that go on, as `peer to port`; `everything` is whether none was to."""
+
+    at: datetime
+    everything: bool
+    kept: tuple[str, ...]
+    boot_id: str
+    script: str
+    boot_script: str
+
+    def script_of(self, boot_id: str) -> str:
+        """What blocks the host in a boot: in another one sessions of the first are gone."""
+        return self.script if boot_id == self.boot_id else self.boot_script
+
+
+def save_block(state_dir: Path, record: BlockRecord) -> None:
+    """Remember a block, durably. Raises StateError."""
+    with saving("the block"):
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(state_dir / _BOOT_SCRIPT, record.boot_script.encode())
+        write_atomically(
+            state_dir / _RECORD,
+            to_json(
+                at=record.at.isoformat(),
+                everything=record.everything,
+                kept=list(record.kept),
+                boot_id=record.boot_id,
+                script=record.script,
+            ),
+        )
+
+
+def load_block(state_dir: Path) -> BlockRecord | None:
+    """The block that is remembered, or None if none is that can be read."""
+    boot_script, _ = load_text(state_dir / _BOOT_SCRIPT, required=False)
+    data, _ = load_json(state_dir / _RECORD)
+    match data:
+        case {
+            "format": 1,
+            "at": str(at),
+            "everything": bool(everything),
+            "kept": list(kept),
+            "boot_id": str(boot_id),
+            "script": str(script),
+        } if boot_script is not None and (when := moment_of(at)) is not None:
+            return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script)
+        case _:
+            return None
+
+
+def forget_block(state_dir: Path) -> None:
+    """Let no boot block the host again, durably. Raises StateError."""
+    with saving("that the host is not blocked"):
+        there = [path for path in (state_dir / _BOOT_SCRIPT, state_dir / _RECORD) if path.exists()]
+        for path in there:
+            path.unlink(missing_ok=True)
+        if there:
+            sync_directory(state_dir)

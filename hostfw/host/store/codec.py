@@ -1,0 +1,94 @@
+"""State files as JSON and text: written by us, so that anything unexpected in them is damage, which is said."""
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hostfw.host.errors import HostError
+from hostfw.host.store.files import reason
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem
+
+FORMAT = 1
+"""Rises when an older hostfw could not read the files any more."""
+
+
+class StateError(HostError):
+    """What must survive a crash could not be written; what was there before still is."""
+
+
+@contextmanager
+def saving(what: str, where: Path | None = None) -> Iterator[None]:
+    """Turn what the operating system refuses while `what` is written into a StateError.
+
+    `where` it is written is said in place of the name of a file that is none yet.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space, then run it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StateError(f"{what} could not be saved: {where or error.filename}: {reason(error)}", hint) from error
+
+
+def load_json(path: Path, *, required: bool = False) -> tuple[object, tuple[Problem, ...]]:
+    """What a JSON file holds; None without a problem where it may be absent and is."""
+    text, problems = load_text(path, required=required)
+    if text is None:
+        return None, problems
+    try:
+        return json.loads(text), ()
+    except json.JSONDecodeError as error:
+        return None, (garbage(path, error.lineno, error.colno),)
+    except (ValueError, RecursionError):
+        return None, (garbage(path),)
+
+
+def load_text(path: Path, *, required: bool) -> tuple[str | None, tuple[Problem, ...]]:
+    """What a text file holds, line ends as they are; None without a problem where it may be absent and is."""
+    try:
+        return path.read_bytes().decode(), ()
+    except UnicodeDecodeError:
+        return None, (garbage(path),)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not required:
+            return None, ()
+        return None, (Problem(Position(str(path), 1, 1), f"cannot be read: {reason(error)}"),)
+
+
+def garbage(path: Path, line: int = 1, column: int = 1) -> Problem:
+    """What is said of a file that nobody but hostfw should have written."""
+    return Problem(
+        Position(str(path), line, column),
+        "is not what hostfw wrote",
+        hint="`hostfwctl apply` writes it anew",
+    )
+
+
+def to_json(**fields: object) -> bytes:
+    """The content of a JSON file with these fields; `format` may be another than FORMAT."""
+    return json.dumps({"format": FORMAT, **fields}, indent=1).encode() + b"\n"
+
+
+def to_json_of_many(**fields: object) -> bytes:
+    """The same on one line: what is long is not read by people, and is written four times as fast."""
+    return json.dumps({"format": FORMAT, **fields}).encode() + b"\n"
+
+
+def is_text(text: str) -> bool:
+    """Whether a JSON string is text that can be encoded: JSON allows halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def counts_of(data: object) -> tuple[tuple[str, int], ...]:
+    """The counts of a record; one of before they were kept has none."""
+    match data:
+        case {"counts": dict(counts)}:
+            return tuple((str(name), number) for name, number in counts.items() if isinstance(number, int))
+        case _:
+            return ()

@@ -1,0 +1,444 @@
+"""Configuration files in, state files out.
+
+Reading gives texts and problems and never raises or blocks; what cannot be read says why. Writing is atomic: a
+reader, or a boot after a crash, finds the old content or the new and nothing between.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from hostfw.host.store.ways import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity, in_order
+from hostfw.model.sources import Configuration, Source
+
+SETTINGS_FILE = "hostfw.yaml"
+STDIN = "<stdin>"
+"""The path of what came through standard input."""
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""Far above a network set of a million prefixes (25 MB), far below what would hurt a host."""
+MAX_FOLDERS_DEEP = 32
+"""How many folders may lead to a file."""
+
+_ENDINGS = (".yaml", ".yml")
+_ROOM_BYTES, _ROOM_FILES = 64 * 1024, 8
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class WriteError(OSError):
+    """A file could not be written; what it held before is still there."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written: {reason(self)}"
+
+
+def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, ...]]:
+    """Everything below the configuration directory, in byte order of the paths.
+
+    `hostfw.yaml` is the settings, every other `*.yaml` and `*.yml` in any folder a resource file. Read as root, files
+    and folders must belong to root and be writable by nobody else, since root's power enforces what they say.
+    """
+    owner = 0 if os.geteuid() == 0 else None
+    return _read_all(_walk(config_dir, owner), owner)
+
+
+def read_paths(
+    paths: Sequence[Path], stdin: BinaryIO | None = None, *, anywhere: bool = True
+) -> tuple[Configuration, tuple[Problem, ...]]:
+    """The files and directories that a person named, in that order; `-` is standard input.
+
+    A file named here is read whatever its name ends in, and may belong to anyone. Settings come from a file called
+    `hostfw.yaml`, named itself or at the top of a directory. Unless `anywhere`, symbolic links below a directory must
+    not lead out of the folders that were named: whoever wrote them could show the files of whoever reads.
+    """
+    return _read_all(_named(paths, stdin, None if anywhere else folders_of(paths)), owner=None)
+
+
+def folders_of(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The folders that a person named, or named a file in, their symbolic links followed; for `-` the current one."""
+    # Path.is_dir raises where a directory above cannot be searched.
+    folders = (Path() if str(path) == "-" else path if os.path.isdir(path) else path.parent for path in paths)  # noqa: PTH112
+    return tuple(dict.fromkeys(os.path.realpath(folder) for folder in folders))
+
+
+def read_file(path: Path, owner: int | None) -> Source | Problem:
+    """The text of one file; a problem says where it is not UTF-8, and nothing else of what it holds."""
+    return _read(_File(path), owner, quote=False)
+
+
+def leads_out(path: Path, within: Sequence[str]) -> Problem:
+    """The problem of a file or link that is outside of the folders that a configuration must keep to."""
+    return file_problem(
+        path,
+        f"is outside of {', '.join(within)}, which the configuration is read from",
+        expected="a file below it",
+        hint="--feeds-anywhere reads it nevertheless, if you trust whoever wrote this configuration",
+    )
+
+
+def file_problem(
+    path: Path, message: str, *, expected: str = "", hint: str = "", severity: Severity = Severity.ERROR
+) -> Problem:
+    """What is wrong with a file as a whole."""
+    return Problem(Position(_printable(str(path)), 1, 1), message, expected, hint, severity)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file so that it holds `data` durably, or what it held before. Raises WriteError.
+
+    A kill between the steps leaves a temporary file behind, which `remove_leftovers` removes. It is locked while it
+    is written, so that this needs no other agreement between those who write and those who remove.
+    """
+    try:
+        temporary, descriptor = _temporary(path, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+                temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, str(path)) from error
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that nobody looks for yet, as in `folder_aside`; its folder is to be synced once. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def link_atomically(path: Path, target: str) -> None:
+    """Let a symbolic link lead to `target` from one moment to the next; durable once its folder is. Raises OSError."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+        temporary.symlink_to(target)
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            # Taken for a leftover of a killed writer, since nothing can hold a link.
+            continue
+        return
+
+
+@contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """A new folder beside the one that it is to become once it is complete, and gone unless it was renamed by then.
+
+    It is locked like what `write_atomically` writes. Raises OSError.
+    """
+    while True:
+        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+        aside.mkdir(mode=0o700)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if _is_held(aside, descriptor):
+                break
+    try:
+        yield aside
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder, and nothing that is being written. Raises OSError."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            with suppress(OSError):
+                _remove_leftover(path)
+
+
+def _temporary(path: Path, mode: int) -> tuple[Path, int]:
+    """A new file beside a path, and a descriptor that holds it."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        if _is_held(temporary, descriptor):
+            return temporary, descriptor
+
+
+def _is_held(path: Path, descriptor: int) -> bool:
+    """Take the lock of a file or folder that was just made; False if it was removed before.
+
+    A file system without locks, as some on a network, has no sweep either: that needs the lock as well.
+    """
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if path.exists():
+        return True
+    os.close(descriptor)
+    return False
+
+
+def _remove_leftover(path: Path) -> None:
+    """Remove a temporary file, folder or link unless somebody writes it."""
+    if path.is_symlink():
+        # `link_atomically` makes another.
+        path.unlink(missing_ok=True)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def is_full(path: Path) -> bool:
+    """Whether a file system has no room for a small file of ours; False where that cannot be told."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM_BYTES or (found.f_files > 0 and found.f_favail < _ROOM_FILES)
+
+
+def reason(error: OSError) -> str:
+    """What the operating system refused, in words that fit behind a colon."""
+    match error.errno:
+        case errno.ELOOP:
+            return "symbolic links that lead round in a circle"
+        case errno.ENOENT:
+            return "there is no such file or directory"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full"
+        case errno.EROFS:
+            return "the file system is mounted read-only"
+        case _:
+            return (error.strerror or "input/output error").lower()
+
+
+class _File(NamedTuple):
+    """A file to read, or with `stream` standard input."""
+
+    path: Path
+    settings: bool = False
+    stream: BinaryIO | None = None
+
+
+def _read_all(files: Iterator[_File | Problem], owner: int | None) -> tuple[Configuration, tuple[Problem, ...]]:
+    settings: Source | None = None
+    resources: list[Source] = []
+    problems: list[Problem] = []
+    for file in files:
+        content = file if isinstance(file, Problem) else _read(file, owner)
+        if isinstance(content, Problem):
+            problems.append(content)
+        elif isinstance(file, _File) and file.settings:
+            if settings:
+                problems.append(file_problem(file.path, f"second settings file; the first is {settings.path}"))
+            settings = settings or content
+        else:
+            resources.append(content)
+    return Configuration(settings, tuple(resources)), in_order(problems)
+
+
+def _named(paths: Sequence[Path], stdin: BinaryIO | None, within: Sequence[str] | None) -> Iterator[_File | Problem]:
+    """What a list of paths names, each file once."""
+    seen: set[_File | Problem] = set()
+    for path in paths:
+        found: Iterator[_File | Problem]
+        if str(path) == "-":
+            found = iter((_File(Path(STDIN), stream=stdin or sys.stdin.buffer),))
+        elif os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
+            found = _walk(path, None, within)
+        else:
+            found = iter((_File(path, settings=path.name == SETTINGS_FILE),))
+        for file in found:
+            if file not in seen:
+                seen.add(file)
+                yield file
+
+
+class _Walk(NamedTuple):
+    """A look at a directory: who everything must belong to, where links must stay, and the folders seen so far."""
+
+    top: Path
+    owner: int | None
+    within: Sequence[str] | None
+    seen: dict[tuple[int, int], Path]
+
+
+def _walk(top: Path, owner: int | None, within: Sequence[str] | None = None) -> Iterator[_File | Problem]:
+    """The configuration files below a directory, in byte order of their paths, and what is wrong with folders."""
+    found = tuple(_walk_folder(top, _Walk(top, owner, within, {})))
+    yield from (item for item in found if isinstance(item, Problem))
+    yield from sorted((item for item in found if isinstance(item, _File)), key=lambda file: os.fsencode(file.path))
+
+
+def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
+    if len(folder.parts) - len(walk.top.parts) > MAX_FOLDERS_DEEP:
+        yield file_problem(folder, f"folders nest deeper than {MAX_FOLDERS_DEEP}", hint="move them further up")
+        return
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_symlink()) for entry in entries if not _left_out(entry.name)]
+        info = folder.stat()
+    except OSError as error:
+        is_top = folder == walk.top and error.errno == errno.ENOENT
+        hint = "make it, or name another directory with --config-dir" if is_top else ""
+        yield file_problem(folder, f"directory cannot be read: {reason(error)}", hint=hint)
+        return
+    first = walk.seen.setdefault((info.st_dev, info.st_ino), folder)
+    if first != folder:
+        yield file_problem(folder, f"leads to a directory that is read already, as {first}", hint="remove the link")
+    elif distrust := _distrust(folder, info, walk.owner):
+        yield distrust
+    else:
+        for name, is_link in found:
+            yield from _entry(folder / name, walk, is_link=is_link)
+
+
+def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Problem]:
+    wanted = path.name.endswith(_ENDINGS)
+    try:
+        info = path.stat()
+        is_folder = stat.S_ISDIR(info.st_mode)
+        if is_link and (wanted or is_folder) and (problem := _bad_link(path, info, walk)):
+            yield problem
+            return
+    except OSError as error:
+        # An editor's passing file may vanish; a link that leads nowhere may have been a folder of policies.
+        if wanted or path.is_symlink() or error.errno != errno.ENOENT:
+            yield file_problem(path, f"cannot be read: {reason(error)}")
+        return
+    if is_folder:
+        yield from _walk_folder(path, walk)
+    elif wanted:
+        yield _File(path, settings=path.parent == walk.top and path.name == SETTINGS_FILE)
+    elif path.name.lower().endswith(_ENDINGS):
+        yield file_problem(
+            path,
+            "left out, because its name ends in capitals",
+            expected="a name that ends in .yaml or .yml",
+            severity=Severity.WARNING,
+        )
+
+
+def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
+    """Why a symbolic link must not be followed. Raises OSError."""
+    if walk.within is not None and not is_below(path, walk.within):
+        return leads_out(path, walk.within)
+    if walk.owner is not None and (found := suspicion(path, walk.owner, walk.top)):
+        return file_problem(found.path, found.message, expected=found.expected, hint=found.hint)
+    return file_problem(path, "leads to what the kernel makes up") if is_made_up(info) else None
+
+
+def _left_out(name: str) -> bool:
+    """Whether a name is that of an editor's or a package manager's file."""
+    return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
+
+
+def _read(file: _File, owner: int | None, *, quote: bool = True) -> Source | Problem:
+    path = str(file.path)
+    if not path.isprintable():
+        return file_problem(file.path, "name holds characters that cannot be printed", hint="rename the file")
+    try:
+        data = file.stream.read(MAX_FILE_BYTES + 1) if file.stream else _read_regular(file.path, owner)
+    except OSError as error:
+        return file_problem(file.path, f"cannot be read: {reason(error)}")
+    if isinstance(data, Problem):
+        return data
+    if len(data) > MAX_FILE_BYTES:
+        return file_problem(file.path, "is too big", expected=f"at most {MAX_FILE_BYTES >> 20} MiB")
+    try:
+        return Source(path, data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return _not_utf8(path, data, error, quote=quote)
+
+
+def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
+    # Looked at before it is opened, since opening a device may act; and again after, since it may have been replaced.
+    seen = path.stat()
+    if kind := _special(seen):
+        return file_problem(path, f"is {kind}, not a file")
+    # What is on a disk takes up blocks, unless it is very small; to look at every mount takes a while.
+    if seen.st_blocks == 0 and is_made_up(seen):
+        return file_problem(path, "is made up by the kernel, and not a file on a disk")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        info = os.fstat(descriptor)
+        if kind := _special(info):
+            return file_problem(path, f"is {kind}, not a file")
+        return _distrust(path, info, owner) or _all_of(file, info.st_size)
+
+
+def _all_of(file: BinaryIO, size: int) -> bytes:
+    """What a file holds, as far as files may go. To ask for that much at once would make room for it each time."""
+    data = file.read(min(size, MAX_FILE_BYTES) + 1)
+    if len(data) <= size:
+        return data
+    # It has grown since its size was told.
+    return data + file.read(MAX_FILE_BYTES + 1 - len(data))
+
+
+def _special(info: os.stat_result) -> str:
+    match stat.S_IFMT(info.st_mode):
+        case stat.S_IFREG:
+            return ""
+        case stat.S_IFDIR:
+            return "a directory"
+        case stat.S_IFIFO:
+            return "a pipe"
+        case stat.S_IFSOCK:
+            return "a socket"
+        case _:
+            return "a device"
+
+
+def _distrust(path: Path, info: os.stat_result, owner: int | None) -> Problem | None:
+    """Why what a file or folder says must not be enforced, where it has to belong to `owner`."""
+    if owner is None:
+        return None
+    if info.st_uid != owner:
+        return file_problem(path, f"belongs to user {info.st_uid}, who is not root", hint=f"chown root: {path}")
+    if info.st_mode & OTHERS_MAY_WRITE:
+        who = "everyone" if info.st_mode & stat.S_IWOTH else "its group"
+        return file_problem(path, f"is writable by {who}", expected="writable by root alone", hint=f"chmod go-w {path}")
+    return None
+
+
+def _not_utf8(path: str, data: bytes, error: UnicodeDecodeError, *, quote: bool) -> Problem:
+    before = data[: error.start]
+    line_start = before.rfind(b"\n") + 1
+    position = Position(path, before.count(b"\n") + 1, len(before[line_start:].decode("utf-8-sig")) + 1)
+    if data.startswith(_UTF16_MARKS):
+        return Problem(position, "is UTF-16 text", "UTF-8 text", f"iconv -f UTF-16 -t UTF-8 {path}")
+    byte = f"byte 0x{data[error.start]:02x}" if quote else "a byte"
+    return Problem(position, f"{byte} is not UTF-8", "UTF-8 text")
+
+
+def _printable(text: str) -> str:
+    """A text of one line without control characters, whatever bytes a file's name has."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -1,0 +1,37 @@
+"""The warnings that somebody has been told, so that a reload by a timer does not repeat them every time.
+
+    run_dir/told-warnings.json    a digest of each, until the next boot
+
+It decides what is printed and nothing else: what cannot be read or written means that a warning is told again.
+"""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from hostfw.host.store.codec import load_json, to_json
+from hostfw.host.store.files import write_atomically
+from hostfw.model.problems import Problem
+
+_FILE = "told-warnings.json"
+
+
+def untold(run_dir: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The problems that have not been told since the boot, or have gone and come back since."""
+    match load_json(run_dir / _FILE)[0]:
+        case {"format": 1, "told": list(digests)}:
+            return tuple(problem for problem in problems if _digest(problem) not in digests)
+        case _:
+            return tuple(problems)
+
+
+def remember_told(run_dir: Path, problems: Collection[Problem]) -> None:
+    """Note that these have been told, and no others."""
+    with suppress(OSError):
+        write_atomically(run_dir / _FILE, to_json(told=sorted({_digest(problem) for problem in problems})))
+
+
+def _digest(problem: Problem) -> str:
+    """A problem without its line, which moves with everything above it."""
+    return sha256(f"{problem.position.path}\0{problem.message}".encode(errors="replace")).hexdigest()[:32]

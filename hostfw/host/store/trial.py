@@ -1,0 +1,136 @@
+"""A generation in force that nobody has confirmed yet, and the way back from it.
+
+    state_dir/pending.json    which generation, what to go back to, and until when; outlives a reboot
+    run_dir/pending.json      what belongs to this boot: what will take it back, and the connections before it
+
+Both are written before the switch, so whatever happens afterwards finds the way back. Only the connections follow
+it: they are those that were there when the generation came into force.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hostfw.host.store.codec import garbage, load_json, saving, to_json
+from hostfw.host.store.files import sync_directory, write_atomically
+from hostfw.model.moments import moment_of
+from hostfw.model.problems import Problem
+
+_PENDING = "pending.json"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A generation that is taken back unless it is confirmed in time.
+
+    `number` is that of the stored generation, `previous` that of the accepted one to go back to. Without one, the way
+    back is no ruleset at all, or if there was one (`protected`) that of an empty configuration. `deadline` is for
+    people; what counts is `deadline_monotonic_s`, in the boot of that id.
+    """
+
+    token: str
+    number: int
+    id: str
+    previous: int | None
+    protected: bool
+    deadline: datetime
+    deadline_monotonic_s: float
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """What belongs to this boot of a pending generation.
+
+    `watchdog` is what takes it back at the deadline. `cookies` are the TCP sockets that were there when it came into
+    force, None as long as it has not, or where that was not noted.
+    """
+
+    token: str
+    watchdog: str
+    cookies: frozenset[int] | None = None
+
+
+def save_pending(state_dir: Path, pending: Pending) -> None:
+    """Write down the way back, durably. Raises StateError."""
+    with saving("the way back"):
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(
+            state_dir / _PENDING,
+            to_json(
+                token=pending.token,
+                number=pending.number,
+                id=pending.id,
+                previous=pending.previous,
+                protected=pending.protected,
+                deadline=pending.deadline.isoformat(),
+                deadline_monotonic_s=pending.deadline_monotonic_s,
+                boot_id=pending.boot_id,
+            ),
+        )
+
+
+def load_pending(state_dir: Path) -> tuple[Pending | None, tuple[Problem, ...]]:
+    """What waits to be confirmed; None with problems if something does that cannot be read."""
+    path = state_dir / _PENDING
+    if not os.path.lexists(path):
+        return None, ()
+    data, problems = load_json(path)
+    match data:
+        case None:
+            return None, problems
+        case {
+            "format": 1,
+            "token": str(token),
+            "number": int(number),
+            "id": str(id_),
+            "previous": int() | None as previous,
+            "protected": bool(protected),
+            "deadline": str(deadline),
+            "deadline_monotonic_s": float() | int() as monotonic_s,
+            "boot_id": str(boot_id),
+        } if (when := moment_of(deadline)) is not None:
+            return Pending(token, number, id_, previous, protected, when, float(monotonic_s), boot_id), ()
+        case _:
+            return None, (garbage(path),)
+
+
+def save_armed(run_dir: Path, armed: Armed) -> None:
+    """Write down what belongs to this boot. Raises StateError."""
+    with saving("the way back"):
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        cookies = None if armed.cookies is None else sorted(armed.cookies)
+        write_atomically(
+            run_dir / _PENDING, to_json(token=armed.token, watchdog=armed.watchdog, tcp_socket_cookies=cookies)
+        )
+
+
+def load_armed(run_dir: Path) -> Armed | None:
+    """What belongs to this boot, or None if nothing does that can be read."""
+    data, _ = load_json(run_dir / _PENDING)
+    match data:
+        case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": None}:
+            return Armed(token, watchdog)
+        case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": list(cookies)}:
+            return Armed(token, watchdog, frozenset(cookie for cookie in cookies if isinstance(cookie, int)))
+        case _:
+            return None
+
+
+def forget_pending(state_dir: Path, run_dir: Path) -> None:
+    """Let nothing be pending, durably: what is in force now is what was accepted. Raises StateError."""
+    with saving("that nothing is pending"):
+        if os.path.lexists(state_dir / _PENDING):
+            (state_dir / _PENDING).unlink(missing_ok=True)
+            sync_directory(state_dir)
+        (run_dir / _PENDING).unlink(missing_ok=True)
+
+
+def boot_id() -> str:
+    """What tells this boot from every other: 32 hexadecimal digits.
+
+    hostfw.service is told by systemd. In a container its sandbox may show that of the machine around it (systemd 252).
+    """
+    return (os.environ.get("HOSTFW_BOOT_ID") or _BOOT_ID.read_text(encoding="ascii").strip()).replace("-", "")

@@ -1,0 +1,1 @@
+"""systemd of this host: units, notifications, timers."""
