@@ -20,8 +20,8 @@ from bench import configurations
 from bench.measure import ROUNDS, heading, row
 from hostfw.build.cache import Memory
 from hostfw.build.candidate import inspect
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.store.feed_files import read_own_feeds

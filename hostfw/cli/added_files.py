@@ -11,7 +11,7 @@ from hostfw.build.candidate import Inspected, inspect
 from hostfw.build.generation import Refused
 from hostfw.cli.engine import load_accepted_of
 from hostfw.cli.options import Options
-from hostfw.engine.loss_guard import missing, named
+from hostfw.engine.loss_check import missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import (

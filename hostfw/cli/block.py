@@ -9,7 +9,7 @@ from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
 from hostfw.engine.block import Blocked, Ground, block, session_text
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import SOCKET, open_journal

@@ -9,7 +9,7 @@ from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
-from hostfw.engine.counted import (
+from hostfw.engine.counters import (
     Counter,
     LogCounter,
     OtherCounter,

@@ -6,8 +6,8 @@ from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.documents import Document
 from hostfw.cli.options import Options
 from hostfw.cli.text import printable
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import Accepted, load_accepted

@@ -13,7 +13,7 @@ from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
 from hostfw.compile.object_names import rule_counter
-from hostfw.engine.counted import RuleCounter, Value, Values, values_of
+from hostfw.engine.counters import RuleCounter, Value, Values, values_of
 from hostfw.host.journal.reader import open_history
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.packet_entry import event_of

@@ -16,9 +16,9 @@ from hostfw.build.generation import Generation
 from hostfw.daemon.collector import Collector
 from hostfw.daemon.quiet import Pause, Quiet
 from hostfw.daemon.witness import Witness
-from hostfw.engine.enforce import Hearers
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.deploy import Hearers
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from hostfw.daemon.backoff import Retry
-from hostfw.engine.counted import Value, counters_of
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
+from hostfw.engine.counters import Value, counters_of
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import KernelCounter

@@ -15,10 +15,10 @@ from hostfw.daemon.backoff import Backoff, Retry
 from hostfw.daemon.charge import Charge, defect
 from hostfw.daemon.guard import Guard
 from hostfw.engine.block import Ground, restore_block
-from hostfw.engine.enforce import Enforced
+from hostfw.engine.deploy import Enforced
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Failed
-from hostfw.engine.upkeep import Resumed
+from hostfw.engine.reconcile import Resumed
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What
 from hostfw.journal.notices import UNKNOWN_ACTOR, Actor

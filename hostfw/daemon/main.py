@@ -13,7 +13,7 @@ from threading import Thread
 from hostfw.daemon import collector
 from hostfw.daemon.outside import Outside
 from hostfw.daemon.service import Service
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import open_journal
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hostfw.daemon.audit import AuditHost
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
 from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal.writer import Journal
 from hostfw.host.network.link_events import LinkEvents, LinkListener

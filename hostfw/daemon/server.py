@@ -20,7 +20,7 @@ from hostfw.control.socket import (
     peer_uid,
     socket_path,
 )
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 
 READ_TIMEOUT_S = 60.0

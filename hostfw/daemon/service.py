@@ -39,11 +39,11 @@ from hostfw.daemon.outside import Outside
 from hostfw.daemon.server import Server
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
-from hostfw.engine.enforce import counts
+from hostfw.engine.context import Directories
+from hostfw.engine.deploy import counts
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBack
-from hostfw.engine.upkeep import base_protection
+from hostfw.engine.reconcile import base_protection
 from hostfw.host.systemd import notify as service_manager
 from hostfw.metrics import AuditFigures, Figures
 from hostfw.model.text import counted

@@ -23,7 +23,7 @@ from hostfw.daemon.troubles import Part, Troubles
 from hostfw.engine.engine import Engine
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
-from hostfw.engine.upkeep import Resumed, base_protection
+from hostfw.engine.reconcile import Resumed, base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.facts import HostFacts

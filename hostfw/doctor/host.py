@@ -13,8 +13,8 @@ from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
 from hostfw.doctor.network import Network, of_network
 from hostfw.engine.block import BlockState
-from hostfw.engine.host import Directories
-from hostfw.engine.lockout import losses
+from hostfw.engine.context import Directories
+from hostfw.engine.lockout_check import losses
 from hostfw.engine.outcomes import Status
 from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.baseline import Evidence

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hostfw.build.cache import accept, accepted_now
 from hostfw.build.generation import Generation
-from hostfw.engine.enforce import Writer, counts
+from hostfw.engine.deploy import Writer, counts
 from hostfw.engine.standing import keep_record
 from hostfw.host.store.active import load_in_force, record_stamp, save_in_force
 from hostfw.host.store.codec import StateError

@@ -6,13 +6,13 @@ from hostfw.build.candidate import Inspected
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
-from hostfw.engine.enforce import Writer, enforce
+from hostfw.engine.deploy import Writer, enforce
 from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.existing_connections import relearn
 from hostfw.engine.exposure import ExposureQuestion, exposure_of
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
-from hostfw.engine.lockout import Judgement
-from hostfw.engine.loss_guard import refusal
+from hostfw.engine.lockout_check import Judgement
+from hostfw.engine.loss_check import refusal
 from hostfw.engine.outcomes import Applied, Failed, TakenBack, failed
 from hostfw.engine.rollback import TRIED_AGAIN, end, settle
 from hostfw.engine.standing import named, record_after, standing

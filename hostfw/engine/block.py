@@ -7,7 +7,7 @@ at once, whoever is writing at that moment, and whatever is applied, taken back 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hostfw.engine.host import Directories, Host
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.block_table import BlockTable

@@ -9,7 +9,7 @@ comes in over lo, and what comes out of a tunnel shows nothing of the packets th
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from hostfw.engine.lockout import decided_by
+from hostfw.engine.lockout_check import decided_by
 from hostfw.explain.verdict import explain
 from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.processes import Ancestor

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hostfw.engine.fills import keys_of
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
+from hostfw.engine.set_loading import keys_of
 from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.set_digests import READ_WHOLE

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hostfw.engine.block import Ground, Unblocked, unblock
-from hostfw.engine.enforce import Writer, enforce_nothing
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.deploy import Writer, enforce_nothing
 from hostfw.engine.events import note
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.rollback import end
 from hostfw.host.errors import HostError

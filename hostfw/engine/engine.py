@@ -15,14 +15,15 @@ from hostfw.build.feed_shrink import believed
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.apply import apply
 from hostfw.engine.contents import altered_by_name, is_heard
-from hostfw.engine.enforce import Enforced, Hearers, Writer
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.deploy import Enforced, Hearers, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
 from hostfw.engine.exposure import ExposureQuestion
 from hostfw.engine.history import History, history, rollback_to
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import drift, told
 from hostfw.engine.judgement import LockoutQuestion
+from hostfw.engine.kernel_state import installed_by
 from hostfw.engine.on_demand import OnDemand
 from hostfw.engine.outcomes import (
     Applied,
@@ -34,12 +35,11 @@ from hostfw.engine.outcomes import (
     TooLate,
     failed,
 )
-from hostfw.engine.present import installed_by
+from hostfw.engine.reconcile import Resumed, follow, protect, repair, resume, save
 from hostfw.engine.refill import refill
 from hostfw.engine.rollback import due, rollback, settle
 from hostfw.engine.standing import named, standing
 from hostfw.engine.trial import confirm, left_s
-from hostfw.engine.upkeep import Resumed, follow, protect, repair, resume, save
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import InForce, load_in_force

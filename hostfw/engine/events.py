@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from hostfw.build.generation import Refused
-from hostfw.engine.enforce import counts
-from hostfw.engine.host import Directories, Host
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.deploy import counts
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.refused import Event, EventKind, load_event, save_event

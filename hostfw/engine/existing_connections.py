@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
 from hostfw.explain.verdict import explain
 from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import Connection

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from hostfw.build.generation import Generation
 from hostfw.compile.object_names import failsafe_counter, rule_counter
-from hostfw.engine.enforce import Writer
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
+from hostfw.engine.deploy import Writer
 from hostfw.engine.standing import standing
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accept_as, accepted_of
-from hostfw.engine.enforce import Writer
+from hostfw.engine.context import Directories
+from hostfw.engine.deploy import Writer
 from hostfw.engine.events import note, note_failed, three
-from hostfw.engine.host import Directories
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
-from hostfw.engine.lockout import Judgement
+from hostfw.engine.lockout_check import Judgement
 from hostfw.engine.outcomes import Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import record_after, record_of

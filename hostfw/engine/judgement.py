@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation
-from hostfw.engine.enforce import Writer
-from hostfw.engine.lockout import Judgement, judge
+from hostfw.engine.deploy import Writer
+from hostfw.engine.lockout_check import Judgement, judge
 from hostfw.engine.standing import standing
 from hostfw.host.store.active import load_in_force
 from hostfw.host.store.generations import load_accepted

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.engine.acceptance import note_saved
-from hostfw.engine.enforce import Enforced, Writer, enforce, enforce_nothing, enforce_script
+from hostfw.engine.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
 from hostfw.engine.standing import keep_record, named, record_after, record_of

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hostfw.build.cache import Memory
 from hostfw.build.generation import Generation
-from hostfw.engine.host import Directories, Host
+from hostfw.engine.context import Directories, Host
 from hostfw.host.governance import load_governance, save_governance
 from hostfw.host.store.active import load_in_force, network_namespace
 from hostfw.host.store.codec import StateError

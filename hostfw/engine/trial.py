@@ -10,8 +10,8 @@ from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accepted_of, note_saved
 from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.engine.contents import altered_by_name, is_heard
-from hostfw.engine.enforce import Writer, enforce
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
+from hostfw.engine.deploy import Writer, enforce
 from hostfw.engine.installed import drift, told
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
 from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle

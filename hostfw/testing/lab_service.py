@@ -12,8 +12,8 @@ from time import monotonic, sleep
 
 from hostfw.control.client import send
 from hostfw.control.requests import Apply, InForceNow
+from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories
 from hostfw.testing.lab_hostfwctl import Installation, environment
 from hostfw.testing.lab_namespace import LabError, inside, process
 

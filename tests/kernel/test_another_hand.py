@@ -9,8 +9,8 @@ import pytest
 
 from hostfw.build.cache import Memory
 from hostfw.build.candidate import inspect
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied, Failed, Status
 from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables

@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.engine.block import Ground, restore_block
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
 from hostfw.host.nftables.block_table import read_block
 from hostfw.host.store.trial import load_armed
 from hostfw.model.values import ICMP, TCP, Family

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from hostfw.build.candidate import Inspected, inspect
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.store.files import read_configuration

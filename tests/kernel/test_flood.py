@@ -11,8 +11,8 @@ import pytest
 from hostfw.build.candidate import inspect
 from hostfw.compile.layout.log_limits import LOG_SOURCES
 from hostfw.daemon.audit import SETTLE_S
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
 from hostfw.host.store.files import read_configuration
 from hostfw.journal.message_ids import MessageId

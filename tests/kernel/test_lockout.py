@@ -12,7 +12,7 @@ import pytest
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, build
-from hostfw.engine.lockout import judge, losses
+from hostfw.engine.lockout_check import judge, losses
 from hostfw.host.network.baseline import collect, collect_by_ports
 from hostfw.host.network.links import observe
 from hostfw.host.network.needs import leases

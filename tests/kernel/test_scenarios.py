@@ -16,8 +16,8 @@ from hostfw.audit.packet_headers import headers
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation
 from hostfw.compile import object_names as names
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
 from hostfw.explain.verdict import explain
 from hostfw.host.clock import now

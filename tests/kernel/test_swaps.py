@@ -12,8 +12,8 @@ import pytest
 import hostfw.engine.engine as engine_module
 from hostfw.build.candidate import Inspected, inspect
 from hostfw.build.generation import Generation, Refused, build
+from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.tables import read_names
 from hostfw.model.facts import HostFacts

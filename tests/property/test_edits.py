@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Applied
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker

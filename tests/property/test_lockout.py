@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hostfw.cli.parser import parse
 from hostfw.cli.question import asked
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.lockout import judge, losses
+from hostfw.engine.lockout_check import judge, losses
 from hostfw.lockout.flows import FlowKind, flows
 from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.facts import HostFacts, Interface

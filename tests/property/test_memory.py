@@ -20,8 +20,8 @@ from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import digests
 from hostfw.engine.outcomes import Applied
 from hostfw.host.lock import WriterLock

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.contents import altered, altered_by_name, misdeclared
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
 from hostfw.engine.refill import refill
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_tables

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from hostfw.cli.process import run
-from hostfw.engine.host import Host
+from hostfw.engine.context import Host
 from hostfw.host.lock import WriterLock
 from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket

@@ -17,7 +17,7 @@ from hostfw.engine.block import (
     session_text,
     unblock,
 )
-from hostfw.engine.host import Directories, Host
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.block_table import BlockTable

@@ -26,7 +26,7 @@ from hostfw.control.socket import (
     socket_path,
 )
 from hostfw.daemon import server
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import NothingPending
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.daemon.exporter import Exporter, Known, with_records
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nf_tables import KernelCounter
 from hostfw.host.store.active import InForce, save_in_force

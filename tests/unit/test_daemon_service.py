@@ -30,8 +30,8 @@ from hostfw.daemon.outside import Outside
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine import acceptance
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.lock import LockHeld

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.engine.block import Ground
+from hostfw.engine.context import Directories
 from hostfw.engine.disable import Disabled, Units, disable
-from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Failed
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure

@@ -13,7 +13,7 @@ from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.host import Patient, Service, examine
 from hostfw.doctor.other_firewalls import conflicts
 from hostfw.engine.block import BlockState
-from hostfw.engine.host import Directories
+from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Status
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.base_chains import OtherChain, OtherTable

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.existing_connections import relearn
-from hostfw.engine.host import Directories
 from hostfw.host.network.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
 from hostfw.policy.resolve.plan import resolve

@@ -20,8 +20,8 @@ from hostfw.control import client
 from hostfw.control.perform import perform
 from hostfw.control.requests import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes
+from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Applied, Failed, NothingPending
 from hostfw.host.lock import LockHeld
 from hostfw.host.netlink.messages import NetlinkError

@@ -5,7 +5,7 @@ import pytest
 from hostfw.daemon.guard import Guard
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
-from hostfw.engine.upkeep import base_protection
+from hostfw.engine.reconcile import base_protection
 from hostfw.host.nftables.script_runner import NftResult
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings

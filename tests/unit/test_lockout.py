@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from hostfw.engine.lockout import Judgement, judge, losses
+from hostfw.engine.lockout_check import Judgement, judge, losses
 from hostfw.lockout.flows import FlowKind
 from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.plan import Plan

@@ -16,8 +16,8 @@ from hostfw.compile.layout.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import NftFailure, NftResult

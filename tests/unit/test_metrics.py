@@ -9,7 +9,7 @@ from prometheus_client.samples import Sample
 
 from hostfw import metrics
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.counted import Counter, OtherCounter, RuleCounter, Value, Values, counters_of, values_of
+from hostfw.engine.counters import Counter, OtherCounter, RuleCounter, Value, Values, counters_of, values_of
 from hostfw.metrics import AuditFigures, Figures, metrics_text
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.values import FAMILIES, Action, Direction

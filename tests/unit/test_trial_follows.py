@@ -7,10 +7,10 @@ import pytest
 
 from hostfw.build.cache import Memory
 from hostfw.build.generation import Generation
+from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.host import Directories
 from hostfw.engine.outcomes import Applied
-from hostfw.engine.upkeep import Resumed
+from hostfw.engine.reconcile import Resumed
 from hostfw.host.store.active import load_in_force
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generations, load_accepted

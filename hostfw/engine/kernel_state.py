@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.cache import Memory
 from hostfw.engine.contents import altered, is_heard, misdeclared
-from hostfw.engine.fills import unfilled
-from hostfw.engine.host import Directories, Host
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing, told
+from hostfw.engine.set_loading import unfilled
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.store.active import InForce, load_in_force, record_stamp

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from hostfw.build.cache import accepted_now
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation
-from hostfw.engine.enforce import Writer, counts
+from hostfw.engine.deploy import Writer, counts
 from hostfw.engine.outcomes import Failed
 from hostfw.model.resources import Resources
 from hostfw.model.text import counted

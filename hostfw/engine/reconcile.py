@@ -10,7 +10,7 @@ from hostfw.build.candidate import Inspected, inspect
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of, note_saved
 from hostfw.engine.block import Ground, restore_block
-from hostfw.engine.enforce import Enforced, Writer, enforce
+from hostfw.engine.deploy import Enforced, Writer, enforce
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number

@@ -15,9 +15,8 @@ from pathlib import Path
 from hostfw.build.cache import Held, Memory
 from hostfw.build.generation import Generation, script_id
 from hostfw.engine.contents import altered
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.existing_connections import existing_connections
-from hostfw.engine.fills import fill, remember_contents
-from hostfw.engine.host import Directories, Host
 from hostfw.engine.installed import (
     Digests,
     amendments,
@@ -27,6 +26,7 @@ from hostfw.engine.installed import (
     told,
     unprotected,
 )
+from hostfw.engine.kernel_state import Present, read_back, what_is_there
 from hostfw.engine.outcomes import (
     CLEARED,
     FEEDS_CHANGED,
@@ -38,7 +38,7 @@ from hostfw.engine.outcomes import (
     refusal,
     shortened,
 )
-from hostfw.engine.present import Present, read_back, what_is_there
+from hostfw.engine.set_loading import fill, remember_contents
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
