@@ -14,7 +14,7 @@ from hostfw.cli.exposure_change import items, services_seen, tell
 from hostfw.cli.options import Options, Output
 from hostfw.cli.progress import progress
 from hostfw.control.client import ask
-from hostfw.control.requests import Apply, Files, InForceNow, Reply
+from hostfw.control.messages import Apply, Files, InForceNow, Reply
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.files import WriteError, read_configuration
 from hostfw.host.store.told_warnings import remember_told, untold

@@ -5,7 +5,7 @@ from hostfw.cli.documents import Document, document, json_text
 from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import ask
-from hostfw.control.requests import Confirm, Reply
+from hostfw.control.messages import Confirm, Reply
 from hostfw.engine.outcomes import Confirmed, Failed, TooLate
 
 

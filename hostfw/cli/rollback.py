@@ -6,7 +6,7 @@ from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.exposure_change import changes_between, plan_now, tell
 from hostfw.cli.options import Options, Output
 from hostfw.control.client import TIMEOUT_S, ask
-from hostfw.control.requests import Reply, Request, Rollback, RollbackTo
+from hostfw.control.messages import Reply, Request, Rollback, RollbackTo
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
 from hostfw.host.errors import HostError

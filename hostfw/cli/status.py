@@ -11,7 +11,7 @@ from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.text import printable
 from hostfw.control.client import DaemonError, report
-from hostfw.control.requests import ServiceReport
+from hostfw.control.messages import ServiceReport
 from hostfw.engine.block import BlockState, Ground, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status

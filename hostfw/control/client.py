@@ -9,8 +9,8 @@ from dataclasses import replace
 from time import monotonic
 
 from hostfw.control.codec import CodecError
-from hostfw.control.perform import perform, read
-from hostfw.control.requests import Apply, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.handlers import perform, read
+from hostfw.control.messages import Apply, Question, Reply, Report, Request, ServiceReport
 from hostfw.control.socket import (
     MOST_BYTES,
     Answer,

@@ -16,7 +16,7 @@ from json import dumps, loads
 from pathlib import Path
 
 from hostfw.control.codec import CodecError, Json, brief, decode, encode
-from hostfw.control.requests import Question, Reply, ServiceReport
+from hostfw.control.messages import Question, Reply, ServiceReport
 
 VERSION = 1
 END = b"\0"

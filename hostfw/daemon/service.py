@@ -19,8 +19,9 @@ from functools import partial
 from hostfw import __version__
 from hostfw.audit.attribution import Attribution
 from hostfw.build.generation import Generation, Refused
-from hostfw.control.perform import perform
-from hostfw.control.requests import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.handlers import perform
+from hostfw.control.messages import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
 from hostfw.daemon.announcements import Announcer, first_error
 from hostfw.daemon.audit import open_audit
@@ -36,7 +37,6 @@ from hostfw.daemon.listening import L, Listening, News
 from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.outbox import Outbox
 from hostfw.daemon.outside import Outside
-from hostfw.daemon.server import Server
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.engine.context import Directories

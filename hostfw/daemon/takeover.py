@@ -12,8 +12,8 @@ from functools import partial
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, Refused, build
-from hostfw.control.perform import perform
-from hostfw.control.requests import Apply, InForceNow
+from hostfw.control.handlers import perform
+from hostfw.control.messages import Apply, InForceNow
 from hostfw.daemon.announcements import first_error
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.charge import Charge

@@ -11,7 +11,7 @@ from subprocess import Popen
 from time import monotonic, sleep
 
 from hostfw.control.client import send
-from hostfw.control.requests import Apply, InForceNow
+from hostfw.control.messages import Apply, InForceNow
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.testing.lab_hostfwctl import Installation, environment

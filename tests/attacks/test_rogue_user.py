@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.control.requests import Apply, Confirm, Report, Request, Rollback, RollbackTo
+from hostfw.control.messages import Apply, Confirm, Report, Request, Rollback, RollbackTo
 from hostfw.control.socket import MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.settings import Settings

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hostfw.build.generation import Refused
 from hostfw.control.codec import CodecError, Json, decode, encode
-from hostfw.control.requests import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
+from hostfw.control.messages import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
 from hostfw.control.socket import END, Letter, Refusal, answer_bytes, answer_of, letter_bytes, letter_of
 from hostfw.engine.outcomes import Confirmed, Failed, NothingPending, TakenBack, TooLate
 from hostfw.host.processes import Ancestor

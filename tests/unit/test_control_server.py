@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hostfw.control import server
 from hostfw.control.codec import CodecError
-from hostfw.control.requests import Question, Rollback
+from hostfw.control.messages import Question, Rollback
 from hostfw.control.socket import (
     END,
     MOST_LEVELS,
@@ -25,7 +26,6 @@ from hostfw.control.socket import (
     our_namespace,
     socket_path,
 )
-from hostfw.daemon import server
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import NothingPending
 

@@ -17,7 +17,7 @@ import pytest
 
 from hostfw.build.generation import Refused
 from hostfw.control.client import ask, report
-from hostfw.control.requests import Apply, InForceNow, ServiceReport
+from hostfw.control.messages import Apply, InForceNow, ServiceReport
 from hostfw.daemon import backoff
 from hostfw.daemon.audit import Audit, AuditHost
 from hostfw.daemon.exporter import Exporter

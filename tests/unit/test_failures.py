@@ -17,8 +17,8 @@ from hostfw.build.cache import Memory
 from hostfw.build.candidate import inspect
 from hostfw.cli.console import ExitCode
 from hostfw.control import client
-from hostfw.control.perform import perform
-from hostfw.control.requests import Apply, Report, ServiceReport
+from hostfw.control.handlers import perform
+from hostfw.control.messages import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.build.candidate import Inspected, Inspection, inspect
-from hostfw.control.requests import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
+from hostfw.control.messages import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
 from hostfw.engine.engine import Engine
 from hostfw.engine.exposure import ExposureQuestion
 from hostfw.engine.judgement import LockoutQuestion

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from hostfw.control.codec import CodecError
-from hostfw.control.requests import Question
+from hostfw.control.messages import Question
 from hostfw.control.socket import (
     Answer,
     Incoming,
