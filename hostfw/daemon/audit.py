@@ -15,7 +15,7 @@ from hostfw.audit.aggregate import Fold
 from hostfw.audit.attribution import Attribution
 from hostfw.audit.packet_event import PacketEvent, certain_event, fields
 from hostfw.audit.packet_headers import headers
-from hostfw.daemon.untold import Entries, Untold, open_untold
+from hostfw.daemon.audit_losses import Entries, Untold, open_untold
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock

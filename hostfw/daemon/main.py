@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 from hostfw.daemon import collector
-from hostfw.daemon.outside import Outside
+from hostfw.daemon.dependencies import Outside
 from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError

@@ -23,29 +23,29 @@ from hostfw.control.handlers import perform
 from hostfw.control.messages import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
 from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
-from hostfw.daemon.announcements import Announcer, first_error
+from hostfw.daemon.announcer import Announcer, first_error
 from hostfw.daemon.audit import open_audit
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.charge import Charge
-from hostfw.daemon.exporter import Exporter, Known, with_records
-from hostfw.daemon.follower import Follower, Outcome
+from hostfw.daemon.base_protection import TIMEOUT_S as GUARD_TIMEOUT_S
+from hostfw.daemon.base_protection import Guard, read_base_chains
+from hostfw.daemon.dependencies import Outside
 from hostfw.daemon.forgotten import Forgotten, find_socket
-from hostfw.daemon.guard import TIMEOUT_S as GUARD_TIMEOUT_S
-from hostfw.daemon.guard import Guard, read_base_chains
-from hostfw.daemon.keeper import Keeper, Repair
+from hostfw.daemon.journal_queue import Outbox
 from hostfw.daemon.listening import L, Listening, News
+from hostfw.daemon.metrics.exporter import Exporter, Known, with_records
+from hostfw.daemon.metrics.text import AuditFigures, Figures
 from hostfw.daemon.notifier import Notifier
-from hostfw.daemon.outbox import Outbox
-from hostfw.daemon.outside import Outside
+from hostfw.daemon.repair import Keeper, Repair
+from hostfw.daemon.resync import Follower, Outcome
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.writer import Charge
 from hostfw.engine.context import Directories
 from hostfw.engine.deploy import counts
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBack
 from hostfw.engine.reconcile import base_protection
 from hostfw.host.systemd import notify as service_manager
-from hostfw.metrics import AuditFigures, Figures
 from hostfw.model.text import counted
 
 _IDLE_S = 3600.0

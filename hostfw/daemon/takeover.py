@@ -14,12 +14,12 @@ from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.control.handlers import perform
 from hostfw.control.messages import Apply, InForceNow
-from hostfw.daemon.announcements import first_error
+from hostfw.daemon.announcer import first_error
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.charge import Charge
-from hostfw.daemon.guard import Guard, read_base_chains
-from hostfw.daemon.keeper import Keeper
+from hostfw.daemon.base_protection import Guard, read_base_chains
+from hostfw.daemon.repair import Keeper
 from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.writer import Charge
 from hostfw.engine.engine import Engine
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed

@@ -15,7 +15,7 @@ from hostfw.audit.attribution import Attribution, RuleSource
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.audit.packet_event import PacketEvent
 from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
-from hostfw.daemon.untold import Untold
+from hostfw.daemon.audit_losses import Untold
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord

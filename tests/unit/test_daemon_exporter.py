@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.daemon.exporter import Exporter, Known, with_records
+from hostfw.daemon.metrics.exporter import Exporter, Known, with_records
+from hostfw.daemon.metrics.text import Figures
 from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nf_tables import KernelCounter
 from hostfw.host.store.active import InForce, save_in_force
 from hostfw.host.store.refused import Event, EventKind, save_event
 from hostfw.host.store.trial import Pending, save_pending
-from hostfw.metrics import Figures
 from hostfw.model.settings import Metrics
 from hostfw.model.values import Family
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Event
 
-from hostfw.daemon.outbox import Outbox
+from hostfw.daemon.journal_queue import Outbox
 from hostfw.host.errors import HostError
 from hostfw.journal.message_ids import MessageId
 from hostfw.testing.fakes import FakeJournal

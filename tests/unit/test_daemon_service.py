@@ -20,13 +20,13 @@ from hostfw.control.client import ask, report
 from hostfw.control.messages import Apply, InForceNow, ServiceReport
 from hostfw.daemon import backoff
 from hostfw.daemon.audit import Audit, AuditHost
-from hostfw.daemon.exporter import Exporter
-from hostfw.daemon.follower import Follower
+from hostfw.daemon.dependencies import Outside
 from hostfw.daemon.forgotten import Forgotten
-from hostfw.daemon.keeper import Keeper
 from hostfw.daemon.listening import Listening
+from hostfw.daemon.metrics.exporter import Exporter
 from hostfw.daemon.notifier import Notifier
-from hostfw.daemon.outside import Outside
+from hostfw.daemon.repair import Keeper
+from hostfw.daemon.resync import Follower
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine import acceptance
@@ -231,7 +231,7 @@ class World:
 def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(backoff, "RETRY_FIRST_S", 0.02)
     monkeypatch.setattr(backoff, "RETRY_LONGEST_S", 0.05)
-    monkeypatch.setattr("hostfw.daemon.witness.PATIENCE_S", 0.001)
+    monkeypatch.setattr("hostfw.daemon.change_tracker.PATIENCE_S", 0.001)
     return World(tmp_path)
 
 
@@ -451,7 +451,7 @@ def test_figures_that_cannot_be_written_are_trouble_until_they_can(
     """Whatever is raised."""
     world.machine.write(hostfw=f"metrics: {{textfile: {world.directories.run}/figures.prom, intervalSeconds: 3600}}\n")
     world.faults.add("write", ValueError("nobody thought of this"), HostError("no"))
-    monkeypatch.setattr("hostfw.daemon.exporter._write", world.faults.wrap("write", lambda *_: ""))
+    monkeypatch.setattr("hostfw.daemon.metrics.exporter._write", world.faults.wrap("write", lambda *_: ""))
 
     async def story() -> None:
         async with serving(world):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.daemon.guard import Guard
+from hostfw.daemon.base_protection import Guard
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reconcile import base_protection

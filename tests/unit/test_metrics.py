@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from hostfw import metrics
 from hostfw.compile.ruleset import compile_plan
+from hostfw.daemon.metrics import text as metrics
+from hostfw.daemon.metrics.text import AuditFigures, Figures, metrics_text
 from hostfw.engine.counters import Counter, OtherCounter, RuleCounter, Value, Values, counters_of, values_of
-from hostfw.metrics import AuditFigures, Figures, metrics_text
 from hostfw.model.plan import RuleIdentity
 from hostfw.model.values import FAMILIES, Action, Direction
 from hostfw.nft.object_text import render

@@ -4,8 +4,8 @@ from threading import Timer
 
 import pytest
 
-from hostfw.daemon import witness as module
-from hostfw.daemon.witness import Witness
+from hostfw.daemon import change_tracker as module
+from hostfw.daemon.change_tracker import Witness
 from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
 from hostfw.host.nftables.worker import NAME
 from hostfw.model.values import Family

@@ -13,9 +13,9 @@ from typing import TypeVar
 from hostfw.audit.attribution import Attribution, attribution
 from hostfw.build.cache import Memory
 from hostfw.build.generation import Generation
+from hostfw.daemon.change_tracker import Witness
 from hostfw.daemon.collector import Collector
 from hostfw.daemon.quiet import Pause, Quiet
-from hostfw.daemon.witness import Witness
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import Hearers
 from hostfw.engine.engine import Engine

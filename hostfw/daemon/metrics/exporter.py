@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hostfw.daemon.backoff import Retry
+from hostfw.daemon.metrics.text import Figures, metrics_text
 from hostfw.engine.context import Directories
 from hostfw.engine.counters import Value, counters_of
 from hostfw.host.errors import HostError
@@ -18,7 +19,6 @@ from hostfw.host.store.active import load_in_force
 from hostfw.host.store.files import WriteError, write_atomically
 from hostfw.host.store.refused import load_event
 from hostfw.host.store.trial import load_pending
-from hostfw.metrics import Figures, metrics_text
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Metrics
 from hostfw.model.values import Family

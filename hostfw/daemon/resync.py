@@ -6,7 +6,7 @@ from functools import partial
 
 from hostfw.build.generation import Generation, Refused
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.charge import Charge
+from hostfw.daemon.writer import Charge
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.clock import monotonic

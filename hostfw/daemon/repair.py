@@ -12,8 +12,8 @@ from functools import partial
 
 from hostfw.build.generation import Generation
 from hostfw.daemon.backoff import Backoff, Retry
-from hostfw.daemon.charge import Charge, defect
-from hostfw.daemon.guard import Guard
+from hostfw.daemon.base_protection import Guard
+from hostfw.daemon.writer import Charge, defect
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.deploy import Enforced
 from hostfw.engine.engine import Engine
