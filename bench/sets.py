@@ -195,7 +195,7 @@ def _apply(texts: list[str]) -> tuple[float, float, float]:
 _MEASURED = """
 import sys
 from pathlib import Path
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 if run(sys.argv[1:], sys.stderr, sys.stderr):
     sys.exit(1)
 print(*[line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")])

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
 
-from hostfw.cli.anatomy import Argument, command_line_parts
+from hostfw.cli.grammar import Argument, command_line_parts
+from hostfw.cli.help.pages import PAGES
 from hostfw.cli.kinds import KINDS
-from hostfw.cli.pages import PAGES
-from hostfw.cli.verbs import VERBS
+from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.refused import API_VERSIONS
 from hostfw.manifest.refused import KINDS as REFUSED_KINDS
 from hostfw.manifest.schema.documents import schema

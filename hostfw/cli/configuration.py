@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from hostfw.build.candidate import Inspected, inspect
-from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
-from hostfw.cli.problems import report, tally
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.problems import report, tally
 from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.store.files import folders_of, read_configuration, read_paths
 from hostfw.host.store.ways import is_below

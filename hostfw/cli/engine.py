@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from hostfw.cli.console import Console, ExitCode
-from hostfw.cli.documents import Document
 from hostfw.cli.options import Options
-from hostfw.cli.text import printable
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import Document
+from hostfw.cli.output.terminal import printable
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed

@@ -6,9 +6,9 @@ from typing import Protocol
 
 from hostfw.build.candidate import Inspected
 from hostfw.cli.configuration import read, refuse, warn
-from hostfw.cli.console import Console, ExitCode
 from hostfw.cli.options import Options
-from hostfw.cli.problems import manifests
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.problems import manifests
 from hostfw.host.network.routing import Routed
 from hostfw.host.store.files import read_paths
 from hostfw.manifest.facts_file import decode_facts

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
-from hostfw.cli.verbs import VERBS, Verb
+from hostfw.cli.verb_table import VERBS, Verb
 
 CONFIG_DIR = Path("/etc/hostfw")
 STATE_DIR = Path("/var/lib/hostfw")
@@ -147,7 +147,7 @@ class _Parser(ArgumentParser):
     def format_help(self) -> str:
         """The help, with the page of a verb, which is loaded only now."""
         if self.verb:
-            from hostfw.cli.pages import PAGES
+            from hostfw.cli.help.pages import PAGES
 
             page = PAGES[self.verb]
             self.description, self.epilog = page.description, page.epilog

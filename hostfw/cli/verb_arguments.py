@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hostfw.cli.arguments import LOGGED_REASONS, cidr, positive
-from hostfw.cli.durations import duration_s, since
 from hostfw.cli.options import Output
+from hostfw.cli.output.durations import duration_s, since
 
 
 def validate(parser: ArgumentParser) -> None:

@@ -201,7 +201,7 @@ def test_packets_meet_what_the_feed_says(
 
 KILLED = """\
 import os, signal, sys
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 from hostfw.host import elements
 
 add = elements.add_elements
@@ -346,7 +346,7 @@ def test_the_accepted_script_gives_a_set_apart_its_content(
 
 REPLACED = """\
 import os, signal, sys
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 from hostfw.host import elements
 
 replace = elements.replace_elements

@@ -5,8 +5,8 @@ import shlex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hostfw.cli.explain.packet_query import asked
 from hostfw.cli.parser import parse
-from hostfw.cli.question import asked
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.lockout_check import judge, losses
 from hostfw.lockout.flows import FlowKind, flows

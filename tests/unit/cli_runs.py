@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 from hostfw.engine.context import Host
 from hostfw.host.lock import WriterLock
 from hostfw.host.network.routing import Routed

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.packet_event import fields
-from hostfw.cli.verbs import VERBS
+from hostfw.cli.verb_table import VERBS
 from hostfw.journal.message_ids import MessageId
 from tests.unit.event_builders import event
 from tests.unit.test_notices import NOTICES

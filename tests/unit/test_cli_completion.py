@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.anatomy import Argument, command_line_parts
-from hostfw.cli.completion_values import flags_with_values
-from hostfw.cli.verbs import VERBS
+from hostfw.cli.completion.values import flags_with_values
+from hostfw.cli.grammar import Argument, command_line_parts
+from hostfw.cli.verb_table import VERBS
 from tests.unit.cli_runs import hostfwctl
 
 SHELLS = ("bash", "fish", "zsh")

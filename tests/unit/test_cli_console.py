@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 
-from hostfw.cli.console import Console, table, takes_colour
+from hostfw.cli.output.console import Console, table, takes_colour
 from hostfw.model.text import counted
 
 

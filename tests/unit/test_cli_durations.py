@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from hostfw.cli.durations import duration_s, duration_text
+from hostfw.cli.output.durations import duration_s, duration_text
 
 
 @pytest.mark.parametrize(

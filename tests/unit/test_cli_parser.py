@@ -10,10 +10,10 @@ from resource import RUSAGE_CHILDREN, getrusage
 import pytest
 
 from hostfw import __version__
+from hostfw.cli.help.pages import PAGES
 from hostfw.cli.options import Options, Output
-from hostfw.cli.pages import PAGES
 from hostfw.cli.parser import CONFIG_DIR, RUN_DIR, STATE_DIR, parse
-from hostfw.cli.verbs import VERBS, Verb
+from hostfw.cli.verb_table import VERBS, Verb
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,17 @@ def test_every_verb_has_a_page() -> None:
     assert PAGES.keys() == {verb.name for verb in VERBS}
 
 
-SLOW = {"yaml", "pyroute2", "nftables", "json", "subprocess", "hashlib", "difflib", "hostfw.engine", "hostfw.cli.pages"}
+SLOW = {
+    "yaml",
+    "pyroute2",
+    "nftables",
+    "json",
+    "subprocess",
+    "hashlib",
+    "difflib",
+    "hostfw.engine",
+    "hostfw.cli.help.pages",
+}
 NOT_FOR_JUDGING = (SLOW | {"hostfw.compile", "hostfw.nft", "hostfw.model.plan"}) - {"yaml", "hostfw.engine"}
 
 LOADED = [
@@ -173,7 +183,7 @@ def test_nothing_is_loaded_that_a_verb_does_not_use(arguments: list[str], unused
     code = f"""
 import sys
 from io import StringIO
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 assert run({arguments!r}, StringIO(), StringIO()) == 0
 print(sorted(set(sys.modules) & {unused!r}))
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from tests.unit.cli_runs import hostfwctl
@@ -60,7 +60,7 @@ def test_a_failure_is_a_message(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, message: str
 ) -> None:
     """What the machine gets wrong ends with a message, the next step where there is one, and a status."""
-    monkeypatch.setattr("hostfw.cli.version.run", raising(error))
+    monkeypatch.setattr("hostfw.cli.verbs.version.run", raising(error))
 
     assert hostfwctl("version") == (status, "", f"hostfwctl: {message}")
 
@@ -74,7 +74,7 @@ DEFECTS = [
 @pytest.mark.parametrize("error", [c[1] for c in DEFECTS], ids=[c[0] for c in DEFECTS])
 def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """What nobody but we can get wrong is not dressed up."""
-    monkeypatch.setattr("hostfw.cli.version.run", raising(error))
+    monkeypatch.setattr("hostfw.cli.verbs.version.run", raising(error))
 
     with pytest.raises(type(error)):
         run(["version"], StringIO(), StringIO())

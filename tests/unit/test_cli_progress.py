@@ -6,8 +6,8 @@ from time import sleep
 
 import pytest
 
-from hostfw.cli.console import Console
-from hostfw.cli.progress import progress
+from hostfw.cli.output.console import Console
+from hostfw.cli.output.progress import progress
 
 
 class Terminal(StringIO):

@@ -50,7 +50,7 @@ class Journal:
 @pytest.fixture(name="journal")
 def _journal(monkeypatch: pytest.MonkeyPatch) -> Journal:
     journal = Journal()
-    monkeypatch.setattr("hostfw.cli.staged.open_history", journal.open)
+    monkeypatch.setattr("hostfw.cli.verbs.staged.open_history", journal.open)
     return journal
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.cli.status import age
+from hostfw.cli.verbs.status import age
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.testing.fake_kernel import FakeKernel

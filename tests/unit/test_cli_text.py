@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.cli.text import cell_width, printable
+from hostfw.cli.output.terminal import cell_width, printable
 
 PRINTABLE = [
     ("plain text stays", "selector: all()", "selector: all()"),

@@ -15,7 +15,7 @@ import pytest
 
 from hostfw.build.cache import Memory
 from hostfw.build.candidate import inspect
-from hostfw.cli.console import ExitCode
+from hostfw.cli.output.console import ExitCode
 from hostfw.control import client
 from hostfw.control.handlers import perform
 from hostfw.control.messages import Apply, Report, ServiceReport
@@ -395,7 +395,7 @@ UNDERSTOOD = ("a refusal", "a failure")
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Nothing is done here, since the daemon may be at it; what is in force is not known, unless it says so."""
-    monkeypatch.setattr("hostfw.cli.apply.ask", lambda engine, request: client.ask(engine, request, 0.3))
+    monkeypatch.setattr("hostfw.cli.verbs.apply.ask", lambda engine, request: client.ask(engine, request, 0.3))
     with daemon(host, ANSWERS[name]) as there:
         done = host.hostfwctl("apply")
 
@@ -409,7 +409,7 @@ def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: py
 @pytest.mark.parametrize("name", ANSWERS)
 def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whatever it says or does not say: what was not confirmed is taken back here."""
-    monkeypatch.setattr("hostfw.cli.rollback._DEADLINE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("hostfw.cli.verbs.rollback._DEADLINE_TIMEOUT_S", 0.3)
     host.hostfwctl(*TRIAL)
     command = deadline_command(host)
     host.clock.wait(91)

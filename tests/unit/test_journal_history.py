@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from hostfw.audit.packet_event import IDENTIFIER
-from hostfw.cli.console import ExitCode
+from hostfw.cli.output.console import ExitCode
 from hostfw.host.errors import HostError
 from hostfw.host.journal import reader as journal_history
 from hostfw.host.journal.reader import JournalHistory

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.anatomy import command_line_parts
-from hostfw.cli.console import ExitCode
-from hostfw.cli.verbs import VERBS
+from hostfw.cli.grammar import command_line_parts
+from hostfw.cli.output.console import ExitCode
+from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.decode import RESOURCE_KINDS
 from hostfw.manifest.endpoint import (
     ENDPOINT_PORT_SHAPE,

@@ -36,7 +36,7 @@ asyncio.run(main(json.loads(sys.argv[1])))
 """
 _EXPLANATIONS = """
 import io, json, sys
-from hostfw.cli.process import run
+from hostfw.cli.main import run
 def allowed(source, destination, port):
     said = io.StringIO()
     where = f"[{destination}]" if ":" in destination else destination

@@ -1,0 +1,1 @@
+"""Shell completion for bash, fish and zsh."""

@@ -1,0 +1,1 @@
+"""Descriptions of resources, as `hostfwctl describe` prints them."""

@@ -1,0 +1,224 @@
+"""What `describe` says of policies, sets of addresses, tiers, profiles and groups of interfaces."""
+
+from collections.abc import Iterator, Mapping
+
+from hostfw.cli.describe.description import Description, Entry, Role, Section
+from hostfw.cli.describe.references import uses
+from hostfw.cli.describe.rules import addresses_text, rule_text, rules_by_identity
+from hostfw.cli.facts import Planned
+from hostfw.cli.kinds import cells, pairs, shortened
+from hostfw.explain.governing import NOBODY, governor
+from hostfw.model.decisions import PolicyClass
+from hostfw.model.plan import PlannedRule
+from hostfw.model.resources import (
+    Feed,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    Labels,
+    Profile,
+    Resources,
+    Rule,
+    StagedGlobalNetworkPolicy,
+    Tier,
+)
+from hostfw.model.values import Direction, merge
+from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
+from hostfw.policy.effective_labels import effective_labels
+from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
+from hostfw.policy.resolve.address_book import AddressBook
+from hostfw.policy.resolve.directions import PROFILE_KIND
+from hostfw.policy.resolve.interface_groups import in_group
+from hostfw.policy.resolve.rules import Owner, plan_rules
+from hostfw.selector.evaluate import canonical, matches, parse
+
+_ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
+_CLASSES = {
+    PolicyClass.UNTRACKED: "doNotTrack",
+    PolicyClass.PRE_DNAT: "preDNAT",
+    PolicyClass.NORMAL: "normal",
+    PolicyClass.FORWARD: "applyOnForward",
+}
+
+
+def describe_policy(policy: GlobalNetworkPolicy, host: Planned) -> Description:
+    """A GlobalNetworkPolicy."""
+    return _policy(EvaluatedPolicy(POLICY_KIND, policy), host, ())
+
+
+def describe_staged_policy(staged: StagedGlobalNetworkPolicy, host: Planned) -> Description:
+    """A StagedGlobalNetworkPolicy; what it would do is counted and logged, and decides nothing."""
+    action = staged.staged_action.value
+    text = action if staged.is_evaluated else f"{action}, so it is not evaluated"
+    return _policy(EvaluatedPolicy(STAGED_KIND, staged.policy), host, (("stagedAction", (text,)),))
+
+
+def _policy(policy: EvaluatedPolicy, host: Planned, more: tuple[tuple[str, tuple[str, ...]], ...]) -> Description:
+    spec, resources = policy.spec, host.inspected.resources
+    selecting = list(_selected(spec, resources))
+    here = [e for e in selecting if e.is_of(host.plan.node)]
+    elsewhere = [f"{e.metadata.name} ({e.node})" for e in selecting if not e.is_of(host.plan.node)]
+    properties = (
+        *more,
+        ("tier", (spec.tier,)),
+        ("order", ("none, so after those that have one" if spec.order is None else f"{spec.order:.15g}",)),
+        ("place", tuple(_places(policy, resources)) or ("not evaluated",)),
+        ("selector", (canonical(parse(spec.selector.text)),)),
+        ("types", (", ".join(direction.value.capitalize() for direction in spec.types),)),
+        ("classes", (", ".join(text for policy_class, text in _CLASSES.items() if spec.is_of(policy_class)),)),
+        ("elsewhere", (shortened(elsewhere),) if elsewhere else ()),
+    )
+    sections = (
+        Section("selects on this host", tuple(_endpoint(e, host) for e in here), "no HostEndpoint"),
+        *_rule_sections({d: spec.rules(d) for d in spec.types}, (policy.kind, spec.tier, spec.metadata.name), host),
+    )
+    return Description(policy.kind, spec.metadata.name, spec.metadata.position, properties, sections)
+
+
+def describe_network_set(network_set: GlobalNetworkSet, host: Planned) -> Description:
+    """A GlobalNetworkSet."""
+    labels = network_set.metadata.labels
+    properties = (
+        ("labels", (pairs(labels),)),
+        ("addresses", (addresses_text(merge(network_set.nets)),)),
+        ("nets", (shortened(map(str, network_set.nets)),)),
+    )
+    return Description(
+        "GlobalNetworkSet", network_set.metadata.name, network_set.metadata.position, properties, _used(labels, host)
+    )
+
+
+def describe_feed(feed: Feed, host: Planned) -> Description:
+    """A Feed, with what its file holds now."""
+    labels = feed.metadata.labels
+    properties = (
+        ("labels", (pairs(labels),)),
+        ("file", (feed.file,)),
+        ("maxShrink", (f"{feed.max_shrink}%",)),
+        ("addresses", (addresses_text(feed.cidrs),)),
+    )
+    return Description("Feed", feed.metadata.name, feed.metadata.position, properties, _used(labels, host))
+
+
+def _used(labels: Labels, host: Planned) -> tuple[Section]:
+    return (Section("rules that its addresses are in", tuple(uses(dict(labels), host.inspected.resources))),)
+
+
+def describe_tier(tier: Tier, host: Planned) -> Description:
+    """A Tier, declared or built in."""
+    resources = host.inspected.resources
+    name = tier.metadata.name
+    order = list(tiers_in_order(resources.tiers))
+    place = _nth(order.index(name), len(order), "tier")
+    properties = (
+        ("order", (f"{'none' if tier.order is None else f'{tier.order:.15g}'}, {place}",)),
+        ("defaultAction", (tier.default_action.value,)),
+    )
+    return Description("Tier", name, tier.metadata.position, properties, tuple(_tier_sections(name, host)))
+
+
+def _tier_sections(tier: str, host: Planned) -> Iterator[Section]:
+    """The policies of a tier in evaluation order, in each direction."""
+    resources = host.inspected.resources
+    for direction in Direction:
+        entries = []
+        for policy in policies_in_order(resources, tiers_in_order(resources.tiers), direction):
+            spec = policy.spec
+            if spec.tier != tier:
+                continue
+            here = sum(endpoint.is_of(host.plan.node) for endpoint in _selected(spec, resources))
+            order = "" if spec.order is None else f"order {spec.order:.15g}, "
+            role = Role.STAGED_POLICY if policy.staged else Role.POLICY
+            text = f"{order}selects {here} here" if here else f"{order}selects nothing here"
+            entries.append(Entry(role, spec.metadata.name, text, spec.metadata.position))
+        yield Section(str(direction), tuple(entries), "no policy")
+
+
+def describe_profile(profile: Profile, host: Planned) -> Description:
+    """A Profile, declared or built in."""
+    resources = host.inspected.resources
+    name = profile.metadata.name
+    listing = tuple(_endpoint(e, host) for e in resources.endpoints if name in e.profiles)
+    rules = {direction: profile.rules(direction) for direction in Direction}
+    properties = (("labelsToApply", (pairs(profile.labels_to_apply),)),)
+    sections = (
+        Section("HostEndpoints that list it", listing),
+        *_rule_sections(rules, (PROFILE_KIND, "", name), host),
+    )
+    return Description("Profile", name, profile.metadata.position, properties, sections)
+
+
+def describe_group(group: InterfaceGroup, host: Planned) -> Description:
+    """An InterfaceGroup."""
+    name = group.metadata.name
+    (match,), (but,) = cells(group)
+    members = tuple(
+        Entry(Role.INTERFACE, interface.name, _governed(interface.name, host))
+        for interface in host.facts.interfaces
+        if in_group(group, interface, host.facts)
+    )
+    naming = tuple(_endpoint(e, host) for e in host.inspected.resources.endpoints if e.interface_group == name)
+    sections = (
+        Section("interfaces of this host", members),
+        Section("HostEndpoints that name it", naming),
+    )
+    return Description(
+        "InterfaceGroup", name, group.metadata.position, (("match", (match,)), ("except", (but,))), sections
+    )
+
+
+def _governed(interface: str, host: Planned) -> str:
+    endpoint, reason = governor(interface, host.plan)
+    return f"governed by {endpoint} ({reason})" if endpoint != NOBODY else reason
+
+
+def _selected(policy: GlobalNetworkPolicy, resources: Resources) -> Iterator[HostEndpoint]:
+    """The HostEndpoints of all nodes that a policy selects."""
+    selector = parse(policy.selector.text)
+    profiles = {profile.metadata.name: profile for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
+    return (e for e in resources.endpoints if matches(selector, effective_labels(e, profiles)))
+
+
+def _endpoint(endpoint: HostEndpoint, host: Planned) -> Entry:
+    """A HostEndpoint, and where it is or what it governs here."""
+    name = endpoint.metadata.name
+    if not endpoint.is_of(host.plan.node):
+        return Entry(Role.ENDPOINT, name, f"of {endpoint.node}", endpoint.metadata.position)
+    governed = [i.name for i in host.facts.interfaces if governor(i.name, host.plan).endpoint == name]
+    text = f"governs {', '.join(governed)}" if governed else "governs no interface now"
+    return Entry(Role.ENDPOINT, name, text, endpoint.metadata.position)
+
+
+def _places(policy: EvaluatedPolicy, resources: Resources) -> Iterator[str]:
+    """The place of a policy among those of its tier, in each direction that it has."""
+    spec = policy.spec
+    tiers = tiers_in_order(resources.tiers)
+    for direction in spec.types:
+        of_tier = [p for p in policies_in_order(resources, tiers, direction) if p.spec.tier == spec.tier]
+        if policy in of_tier:
+            yield f"{direction}: {_nth(of_tier.index(policy), len(of_tier), 'policy', 'policies')} of the tier"
+
+
+def _nth(place: int, number: int, noun: str, plural: str = "") -> str:
+    """A place, from 0, among so many."""
+    nth = _ORDINALS.get(place + 1, f"{place + 1}th")
+    return f"the only {noun}" if number == 1 else f"the {nth} of {number} {plural or noun + 's'}"
+
+
+def _rule_sections(
+    rules: Mapping[Direction, tuple[Rule, ...]], owner: tuple[str, str, str], host: Planned
+) -> Iterator[Section]:
+    """The rules of each direction, with what their selectors stand for, whether or not anything here is selected."""
+    resources = host.inspected.resources
+    profiles = {profile.metadata.name: profile for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
+    book = AddressBook(resources, profiles)
+    # The Plan knows more where addresses are learned, and only of what governs something here.
+    known = rules_by_identity(host.plan)
+    for direction, of_direction in rules.items():
+        planned = plan_rules(of_direction, Owner(*owner, direction), book)
+        yield Section(f"{direction}", tuple(_rule(known.get(rule.identity, rule)) for rule in planned), "no rules")
+
+
+def _rule(rule: PlannedRule) -> Entry:
+    return Entry(Role.RULE, f"[{rule.identity.index}]", rule_text(rule), rule.position)

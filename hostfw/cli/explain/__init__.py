@@ -1,0 +1,1 @@
+"""Explanations of packets, as `hostfwctl explain` prints them."""

@@ -1,0 +1,329 @@
+"""The way of a packet through a host: addresses for names, what is for the host itself, and interfaces.
+
+On this host the kernel's routing says what an address is and where it leads, and its tables what other programs
+translate; a packet is taken to come in where the route back to its source leads. The facts of another host hold no
+routes but the default one, so what they do not tell is asked for, unless every answer comes to the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from hostfw.cli.explain.packet_query import HOST, Address, Party, Question, QuestionError
+from hostfw.cli.facts import Planned
+from hostfw.cli.parser import closest
+from hostfw.explain.governing import NOBODY, governor
+from hostfw.exposure.services import target_on
+from hostfw.exposure.wording import target_text
+from hostfw.host.network.routing import Routed, RouteKind
+from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.loopback import LOOPBACK
+from hostfw.model.packet import ConntrackState, Original, Packet
+from hostfw.model.services import PublishedPort
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
+
+
+def _nets(*texts: str) -> tuple[Cidr, ...]:
+    return tuple(cidr for text in texts if (cidr := parse_cidr(text)) is not None)
+
+
+_LINK_LOCAL = _nets("169.254.0.0/16", "fe80::/10")
+_LOOPBACK_NETS = _nets("127.0.0.0/8", "::1/128")
+_TO_MANY = _nets("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")
+"""Multicast, and the broadcast of a link: what comes in with such a destination is for the host."""
+
+_MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
+"""Kinds of masters that take the packets of their members for their own before policy sees them."""
+
+_NEIGHBOUR_DISCOVERY_TYPES = range(133, 138)
+_NEIGHBOUR_DISCOVERY_HOPS = 255
+"""What neighbour discovery is sent with, and must have on arrival (RFC 4861)."""
+_HOPS = 64
+
+
+class Way(NamedTuple):
+    """The packets of a question in the order in which policy meets them, and what was taken for granted.
+
+    There are two for what the host says to itself: one is sent on `lo`, the other received there.
+    """
+
+    packets: tuple[Packet, ...]
+    notes: tuple[str, ...] = ()
+
+
+class _Chosen(NamedTuple):
+    """An interface, if there is one, and why it is this one where nobody said so."""
+
+    name: str | None = None
+    note: str = ""
+
+
+def find_way(question: Question, host: Planned) -> Way:
+    """The packets that a question is about. Raises QuestionError, which says what has to be given."""
+    source, destination = _addresses(question, host)
+    from_here = _is_local(source, host)
+    to_here = _is_local(destination, host)
+    if from_here and to_here and not {question.in_interface, question.out_interface} - {None, LOOPBACK}:
+        sent = _packet(question, source, destination, None, LOOPBACK)
+        received = _packet(question, source, destination, LOOPBACK, None)
+        return Way((sent, received), ("what the host says to itself is sent on lo and received there",))
+    broadcast = _broadcast_on(destination, host)
+    to_all = broadcast is not None or _is_any(_TO_MANY, destination)
+    if to_here or (to_all and not from_here and question.out_interface is None):
+        what = "an address of this host" if to_here else "received by the host itself"
+        out = _none_but(question.out_interface, "--out", f"{_text(destination)} is {what}")
+        into = _way_in(question, host, source, broadcast)
+        return _received(question, host, source, destination, into)
+    if from_here:
+        into = _none_but(question.in_interface, "--in", f"{_text(source)} is an address of this host")
+        out = _way_out(question, host, destination)
+    else:
+        into, out = _way_through(question, host, source, destination)
+    notes = tuple(chosen.note for chosen in (into, out) if chosen.note)
+    return Way(
+        (_packet(question, source, destination, into.name, out.name),), (*notes, *_forwarding(into, out, host, source))
+    )
+
+
+def _received(question: Question, host: Planned, source: Address, destination: Address, into: _Chosen) -> Way:
+    """The way of what is for the host, or for the target of a port that another program publishes."""
+    packet = _packet(question, source, destination, into.name, None)
+    notes = [into.note] if into.note else []
+    found = _published(packet, host)
+    if found is None:
+        return Way((packet,), tuple(notes))
+    where = f"to {target_text(found)} by the table {found.table}"
+    if not found.certain:
+        return Way((packet,), (*notes, f"not translated {where}, which may happen"))
+    interface = host.facts.interface(into.name or "")
+    target = found.target if interface is None else target_on(found, interface)
+    if target is None:
+        return Way((packet,), tuple(notes))
+    port = found.target_port or packet.destination_port
+    out = None if found.local else found.out_interface
+    original = Original(packet.destination, packet.destination_port)
+    translated = replace(packet, destination=target, destination_port=port, out_interface=out, original=original)
+    return Way((translated,), (*notes, f"translated {where}; what that program denies is not looked at"))
+
+
+def _published(packet: Packet, host: Planned) -> PublishedPort | None:
+    """The port of another program that a packet to this host is for, what is certain first."""
+    if host.host is None or packet.state is not ConntrackState.NEW or not packet.has_ports:
+        return None
+    found = [
+        port
+        for port in host.host.published()
+        if (port.family, port.protocol) == (packet.family, packet.protocol)
+        and port.port in (0, packet.destination_port)
+        and port.address in (None, packet.destination)
+        and port.holds_on(packet.in_interface or "")
+        and (port.local or port.out_interface)
+    ]
+    return min(found, key=lambda port: not port.certain, default=None)
+
+
+def _forwarding(into: _Chosen, out: _Chosen, host: Planned, source: Address) -> tuple[str, ...]:
+    """A note that this host does not forward at all, whatever policy says."""
+    if host.host is None or into.name is None or out.name is None or host.host.forwards(source.family, into.name):
+        return ()
+    return (f"this host does not forward what comes in on {into.name} (sysctl forwarding is 0), whatever policy says",)
+
+
+def _packet(question: Question, source: Address, destination: Address, into: str | None, out: str | None) -> Packet:
+    family = source.family
+    number = question.protocol_of(family).number
+    is_icmp = number == (ICMP if family is Family.V4 else ICMPV6).number
+    icmp_type, icmp_code = question.icmp_of(family) if is_icmp else (None, None)
+    on_link = family is Family.V6 and icmp_type in _NEIGHBOUR_DISCOVERY_TYPES
+    return Packet(
+        family,
+        number,
+        source.value,
+        destination.value,
+        question.source_port,
+        question.destination_port,
+        icmp_type,
+        icmp_code,
+        _NEIGHBOUR_DISCOVERY_HOPS if on_link else _HOPS,
+        into,
+        out,
+        question.state,
+    )
+
+
+def _none_but(given: str | None, option: str, why: str) -> _Chosen:
+    if given is not None:
+        raise QuestionError(f"{why}, so {option} means nothing", f"leave out {option}")
+    return _Chosen()
+
+
+# ------------------------------------------------------------------------------------------------------ addresses
+
+
+def _addresses(question: Question, host: Planned) -> tuple[Address, Address]:
+    """Both addresses; a name stands for an address of the family that the rest of the question has."""
+    families = FAMILIES if question.family is None else (question.family,)
+    for family in families:
+        source = _address(question.source, family, question.out_interface, host)
+        destination = _address(question.destination, family, question.in_interface, host)
+        if source is not None and destination is not None:
+            return source, destination
+    for party, interface in ((question.source, question.out_interface), (question.destination, question.in_interface)):
+        if all(_address(party, family, interface, host) is None for family in families):
+            which = f"IPv{families[0]:d} address" if len(families) == 1 else "address"
+            where = f" on {interface}" if party == HOST and interface is not None else ""
+            raise QuestionError(f"{party} has no {which}{where}", "write the address")
+    raise QuestionError("SRC and DST have no IP version in common", "write the addresses")
+
+
+def _address(party: Party, family: Family, interface: str | None, host: Planned) -> Address | None:
+    """The address that a party stands for in a family; that of an interface, if one is given and it is this host's."""
+    if isinstance(party, Address):
+        return party if party.family is family else None
+    if party == HOST:
+        usable = [i for i in host.facts.interfaces if interface in (None, i.name)]
+        return _best([i for i in usable if i.name == interface or i.name != LOOPBACK], family)
+    endpoint = next((e for e in host.inspected.resources.endpoints if e.metadata.name == party), None)
+    if endpoint is None:
+        names = [e.metadata.name for e in host.inspected.resources.endpoints]
+        known = closest(party, (HOST, *names))
+        raise QuestionError(
+            f'there is no HostEndpoint "{party}"',
+            known or f"SRC and DST are addresses, names of HostEndpoints, or {HOST} for this host",
+        )
+    governed = [i for i in host.facts.interfaces if governor(i.name, host.plan).endpoint == party]
+    expected = next((Address(c.family, c.address) for c in endpoint.expected_ips if c.family is family), None)
+    return _best(governed, family) or expected
+
+
+def _best(interfaces: Iterable[Interface], family: Family) -> Address | None:
+    """The address that others would use: one with the default route first, one of the link alone last."""
+    candidates = [
+        (not interface.default_route, address)
+        for interface in interfaces
+        for address in (Address(cidr.family, cidr.address) for cidr in interface.addresses)
+        if address.family is family
+    ]
+    ranked = sorted(candidates, key=lambda candidate: (_is_any(_LINK_LOCAL, candidate[1]), candidate[0]))
+    return ranked[0][1] if ranked else None
+
+
+def _is_local(address: Address, host: Planned) -> bool:
+    """Whether an address is one of the host, by its routing where that can be asked."""
+    held = {(cidr.family, cidr.address) for interface in host.facts.interfaces for cidr in interface.addresses}
+    if address in held or _is_any(_LOOPBACK_NETS, address):
+        return True
+    found = _routed(address, host)
+    return found is not None and found.kind in (RouteKind.LOCAL, RouteKind.ANYCAST)
+
+
+def _broadcast_on(address: Address, host: Planned) -> str | None:
+    """The interface whose network an address is the broadcast of, if it is any."""
+    found = _routed(address, host)
+    return found.interface if found is not None and found.kind is RouteKind.BROADCAST else None
+
+
+def _routed(address: Address, host: Planned) -> Routed | None:
+    """The route to an address, None where there is none, or none is known but the default one of the facts."""
+    return None if host.host is None else host.host.routed(address.family, address.value)
+
+
+def _is_any(nets: Iterable[Cidr], address: Address) -> bool:
+    return any(net.family is address.family and net.contains(address.value) for net in nets)
+
+
+def _text(address: Address) -> str:
+    return address_text(address.family, address.value)
+
+
+# ----------------------------------------------------------------------------------------------------- interfaces
+
+
+def _way_in(question: Question, host: Planned, source: Address, broadcast: str | None = None) -> _Chosen:
+    if question.in_interface is not None:
+        return _Chosen(question.in_interface)
+    if broadcast is not None:
+        return _Chosen(broadcast, f"in on {broadcast}, whose broadcast it is")
+    chosen = _by_route(source, host, "where the route back to its source leads")
+    if chosen is not None:
+        return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
+    candidates = _carriers(host.facts)
+    chosen = _indifferent(candidates, host)
+    if chosen is None:
+        raise QuestionError(
+            f"the facts of the host do not tell where a packet from {_text(source)} comes in",
+            f"give --in: {_listed(candidates, host)}",
+        )
+    return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
+
+
+def _way_out(question: Question, host: Planned, destination: Address, after: str | None = None) -> _Chosen:
+    if question.out_interface is not None:
+        return _Chosen(question.out_interface)
+    chosen = _by_route(destination, host, "where the route to its destination leads", after)
+    if chosen is not None:
+        return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
+    candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
+    chosen = _indifferent(candidates, host)
+    if chosen is None:
+        raise QuestionError(
+            f"the facts of the host do not tell where a packet to {_text(destination)} goes out",
+            f"give --out: {_listed(candidates, host)}",
+        )
+    return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
+
+
+def _way_through(question: Question, host: Planned, source: Address, destination: Address) -> tuple[_Chosen, _Chosen]:
+    """Both interfaces of a forwarded packet; a question that names neither is often about another host."""
+    into = _Chosen(question.in_interface)
+    if question.in_interface is None:
+        found = _by_route(source, host, "where the route back to its source leads")
+        out = _by_route(destination, host, "") if question.out_interface is None else _Chosen(question.out_interface)
+        if found is None or out is None or found.name == out.name:
+            raise QuestionError(
+                "neither SRC nor DST is an address of this host, and what it forwards comes in somewhere",
+                f"write {HOST} for this host, or give --in: {_listed(_carriers(host.facts), host)}",
+            )
+        into = found._replace(note=f"in on {found.name}, {found.note}")
+    return into, _way_out(question, host, destination, into.name)
+
+
+def _by_route(address: Address, host: Planned, why: str, after: str | None = None) -> _Chosen | None:
+    """The interface that the route to an address leads to; where that is not known, that of the only default route.
+
+    An address of the link alone is on every link.
+    """
+    if _is_any((*_LINK_LOCAL, *_TO_MANY), address):
+        return None
+    candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
+    found = _routed(address, host)
+    if found is not None and found.interface in {interface.name for interface in _carriers(host.facts)}:
+        return _Chosen(found.interface, why)
+    defaults = [interface for interface in candidates if interface.default_route]
+    return _Chosen(defaults[0].name, "which has the default route") if len(defaults) == 1 else None
+
+
+def _carriers(facts: HostFacts) -> list[Interface]:
+    """The interfaces that packets of others come in on and go out on."""
+    kinds = {interface.name: interface.kind for interface in facts.interfaces}
+    return [
+        interface
+        for interface in facts.interfaces
+        if interface.name != LOOPBACK and kinds.get(interface.master or "") not in _MASTERS_THAT_RECEIVE
+    ]
+
+
+def _indifferent(interfaces: Sequence[Interface], host: Planned) -> _Chosen | None:
+    """An interface where it makes no difference which: there is but one, or the same policy governs all of them."""
+    if len(interfaces) == 1:
+        return _Chosen(interfaces[0].name, "the only interface that it can be")
+    if len({governor(interface.name, host.plan).endpoint for interface in interfaces}) != 1:
+        return None
+    first = min(interfaces, key=lambda interface: (not interface.default_route, interface.name))
+    return _Chosen(first.name, "all interfaces being governed alike")
+
+
+def _listed(interfaces: Iterable[Interface], host: Planned) -> str:
+    """The interfaces with what governs them, for people who choose one."""
+    governors = ((interface.name, governor(interface.name, host.plan).endpoint) for interface in interfaces)
+    return ", ".join(f"{name} ({'unmanaged' if who == NOBODY else who})" for name, who in governors) or "there is none"

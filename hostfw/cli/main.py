@@ -1,0 +1,105 @@
+"""One run of hostfwctl: from a command line to an exit status, with a message for whatever can go wrong."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+from hostfw.cli.options import Options
+from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
+from hostfw.cli.parser import UsageError, parse
+from hostfw.host.errors import HostError
+
+_DEBIAN_PACKAGES = {"nftables": "python3-nftables", "pyroute2": "python3-pyroute2", "yaml": "python3-yaml"}
+
+
+def run_process() -> int:
+    """Run the command line of this process on its own streams."""
+    out, err = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    if isinstance(out, TextIOWrapper):
+        # Data has the same bytes whatever the locale; file names that are not UTF-8 leave as they came.
+        out.reconfigure(encoding="utf-8", errors="surrogateescape")
+    status = 0
+    try:
+        status = run(sys.argv[1:], out, err)
+        out.flush()
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, as with `| head`. What is still buffered must not be tried again at exit.
+        _silence(out)
+        return ExitCode.BROKEN_PIPE
+    except OSError as error:
+        _silence(out)
+        Console(out, err).complain(f"the output cannot be written: {error.strerror}")
+        return status or ExitCode.FAILED
+    return status
+
+
+def run(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
+    """Run a command line on two streams; gives its exit status.
+
+    Raises nothing that a user or the machine can get wrong, apart from what becomes of the streams.
+    """
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            options = parse(arguments)
+    except UsageError as error:
+        Console(out, err).complain(error.message, error.hint)
+        err.write(f"{error.usage}\n")
+        return ExitCode.USAGE
+    except SystemExit as done:
+        return int(done.code or 0)
+    console = Console(out, err, takes_colour(out, options.colour), takes_colour(err, options.colour), options.verbosity)
+    return run_verb(options, console)
+
+
+def run_verb(options: Options, console: Console) -> int:
+    """Run one verb, and say what the user or the machine got wrong without a traceback."""
+    try:
+        return int(import_module(f"hostfw.cli.{options.verb}").run(options, console))
+    except BrokenPipeError:
+        raise
+    except ImportError as error:
+        package = _DEBIAN_PACKAGES.get((error.name or "").partition(".")[0])
+        if package is None:
+            raise
+        console.complain(f"the Python module {error.name} is missing", f"apt install {package}")
+        return _failure(options)
+    except (HostError, OSError) as error:
+        permitted = not _is_about_permission(error)
+        message = error.message if isinstance(error, HostError) else str(error.strerror or error)
+        where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        hint = error.hint if isinstance(error, HostError) else ""
+        console.complain(f"{where}{message}", hint or ("" if permitted else "run it as root"))
+        return _failure(options) if permitted else ExitCode.UNAVAILABLE
+
+
+def _failure(options: Options) -> ExitCode:
+    """Give the exit status of a verb that failed; `diff` has another meaning for 1."""
+    return TROUBLE if options.verb == "diff" else ExitCode.FAILED
+
+
+def _is_about_permission(error: BaseException | None) -> bool:
+    """Whether the kernel said no to who is asking, here or further down."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.EPERM, errno.EACCES):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _nowhere() -> TextIO:
+    """A stream in the place of one that was closed, as by `>&-`."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is still buffered vanish, so that Python does not complain at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,1 @@
+"""Output of verbs: the console, tables, problems, documents, times."""

@@ -1,0 +1,157 @@
+"""How events are shown: a table as they come, lines of JSON, or at the end what there was most of."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hostfw.audit.packet_event import PacketEvent, json_line
+from hostfw.cli.output.console import Console, Style, painted, table
+from hostfw.cli.output.documents import document, json_text
+from hostfw.cli.output.terminal import cell_width, printable
+
+_NONE = "-"
+_TOP = 10
+_HEADINGS = ("TIME", "ACTION", "COUNT", "INTERFACE", "PROTOCOL", "SOURCE", "DESTINATION", "BY", "ORIGIN")
+_WIDTHS = (8, 6, 5, 9, 8, 21, 21, 28, 0)
+"""What most rows need; a wider one widens what follows."""
+
+_QUESTIONS = {"sources": "source", "destinations": "destination", "ports": "port", "policies": "by"}
+"""What is counted, and what one of it is called."""
+
+
+class Report(Protocol):
+    """What takes events. `packets` and `events` are those that it has taken."""
+
+    packets: int
+    events: int
+
+    def begin(self) -> None:
+        """Before the first event."""
+
+    def take(self, event: PacketEvent) -> None:
+        """One event."""
+
+    def end(self) -> None:
+        """After the last."""
+
+
+@dataclass(slots=True)
+class JsonLines:
+    """A line of JSON an event, with the fields of docs/audit.md."""
+
+    console: Console
+    packets: int = 0
+    events: int = 0
+
+    def begin(self) -> None:
+        """Nothing precedes the first line."""
+
+    def take(self, event: PacketEvent) -> None:
+        """Print the event at once."""
+        _count(self, event)
+        self.console.data(json_line(event))
+        self.console.out.flush()
+
+    def end(self) -> None:
+        """Nothing follows the last line."""
+
+
+@dataclass(slots=True)
+class Table:
+    """A row an event, below headings that are there from the start; with `dated` each time has its date."""
+
+    console: Console
+    dated: bool = False
+    packets: int = 0
+    events: int = 0
+    _widths: list[int] = field(default_factory=lambda: list(_WIDTHS))
+
+    def begin(self) -> None:
+        """Print the headings."""
+        self._print(painted(self._line(_HEADINGS), Style.HEADING, on=self.console.colour_out))
+
+    def take(self, event: PacketEvent) -> None:
+        """Print the event at once."""
+        _count(self, event)
+        self._print(self._line(_cells(event, "%Y-%m-%d %H:%M:%S" if self.dated else "%H:%M:%S")))
+
+    def end(self) -> None:
+        """Nothing follows the last row."""
+
+    def _print(self, line: str) -> None:
+        self.console.data(line)
+        self.console.out.flush()
+
+    def _line(self, cells: Sequence[str]) -> str:
+        shown = [printable(cell) for cell in cells]
+        self._widths = [max(width, cell_width(cell)) for width, cell in zip(self._widths, shown, strict=True)]
+        padded = (cell + " " * (width - cell_width(cell)) for width, cell in zip(self._widths, shown, strict=True))
+        return "  ".join(padded).rstrip()
+
+
+@dataclass(slots=True)
+class Top:
+    """Who is denied most, where to, and by what: nothing until the end."""
+
+    console: Console
+    as_json: bool = False
+    packets: int = 0
+    events: int = 0
+    _counts: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in _QUESTIONS})
+
+    def begin(self) -> None:
+        """Nothing is known yet."""
+
+    def take(self, event: PacketEvent) -> None:
+        """Count the event."""
+        _count(self, event)
+        for name, answer in zip(_QUESTIONS, _answers(event), strict=True):
+            self._counts[name][answer] += event.count
+
+    def end(self) -> None:
+        """Print the most frequent of each."""
+        most = {name: _most(counts) for name, counts in self._counts.items()}
+        if self.as_json:
+            lists = {
+                name: [{_QUESTIONS[name]: answer, "packets": packets} for answer, packets in answers]
+                for name, answers in most.items()
+            }
+            self.console.data(json_text(document("TopDrops", {"packets": self.packets, **lists})))
+            return
+        for number, (name, answers) in enumerate(most.items()):
+            rows = [(str(packets), answer) for answer, packets in answers]
+            lines = table(("PACKETS", _QUESTIONS[name].upper()), rows, colour=self.console.colour_out)
+            self.console.data(*([""] if number else []), *lines)
+
+
+def _answers(event: PacketEvent) -> tuple[str, ...]:
+    packet = event.packet
+    port = "" if packet.destination_port is None else f" {packet.destination_port}"
+    what = f"{event.protocol or _NONE}{port}"
+    by = event.by if event.action == "deny" else f"{event.by} ({event.action})"
+    return packet.source_text or _NONE, packet.destination_text or _NONE, what, by
+
+
+def _most(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent, equal ones by name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_TOP]
+
+
+def _cells(event: PacketEvent, time_format: str) -> tuple[str, ...]:
+    return (
+        event.first.astimezone().strftime(time_format),
+        event.action,
+        str(event.count),
+        event.interface or _NONE,
+        event.protocol or _NONE,
+        event.source or _NONE,
+        event.destination or _NONE,
+        event.by,
+        event.origin or _NONE,
+    )
+
+
+def _count(report: Report, event: PacketEvent) -> None:
+    report.packets += event.count
+    report.events += 1

@@ -1,0 +1,78 @@
+"""What a change closes and opens of this host's services, as the verbs that make or show it say it."""
+
+from collections.abc import Iterable
+
+from hostfw.cli.engine import open_engine
+from hostfw.cli.in_force import plan_in_force
+from hostfw.cli.options import Options
+from hostfw.cli.output.console import Console
+from hostfw.cli.output.documents import Document
+from hostfw.engine.exposure import BASE_PROTECTION, exposure_changes
+from hostfw.engine.outcomes import Failed
+from hostfw.host.errors import HostError
+from hostfw.model.plan import Plan
+from hostfw.model.services import ExposureChange, HostServices
+from hostfw.model.settings import Settings
+from hostfw.model.text import counted
+
+_SHOWN = 20
+"""How many changes are told one by one without -v."""
+
+
+def services_seen(options: Options) -> HostServices | None:
+    """The services of this host, or None where they cannot be listed: then nothing is said of them."""
+    try:
+        return open_engine(options).host.services()
+    except (HostError, OSError):
+        return None
+
+
+def plan_now(options: Options) -> Plan | None:
+    """The plan of what is in force, None where no rules are. Raises HostError and PermissionError."""
+    status = open_engine(options).status()
+    if isinstance(status, Failed):
+        raise HostError(status.message, status.hint)
+    if not status.in_force:
+        return None
+    found = plan_in_force(options)
+    return found.plan if found is not None else BASE_PROTECTION
+
+
+def changes_between(before: Plan | None, after: Plan | None, options: Options) -> tuple[ExposureChange, ...]:
+    """What the way from one plan to another closes and opens; nothing where that cannot be seen."""
+    services = services_seen(options)
+    if services is None:
+        return ()
+    engine = open_engine(options)
+    try:
+        facts = engine.observe(after.settings if after is not None else Settings())
+    except HostError:
+        return ()
+    return exposure_changes(before, after, facts, services, engine.host.read_packets)
+
+
+def lines(changes: Iterable[ExposureChange], *, whole: bool) -> tuple[str, ...]:
+    """The changes for people, what somebody uses first; without `whole` the first few of many."""
+    found = sorted(changes, key=lambda change: not change.answered)
+    shown = found if whole else found[:_SHOWN]
+    more = len(found) - len(shown)
+    rest = (f"and {counted(more, 'more change', 'more changes')} of services; -v lists them",) if more else ()
+    return (*map(str, shown), *rest)
+
+
+def tell(changes: Iterable[ExposureChange], console: Console) -> None:
+    """Say what is closed and opened; to close what somebody is known to use is worth a warning."""
+    found = tuple(changes)
+    for change in found:
+        if change.answered:
+            console.warn(str(change))
+    for line in lines((change for change in found if not change.answered), whole=console.verbosity > 0):
+        console.say(line)
+
+
+def items(changes: Iterable[ExposureChange]) -> list[Document]:
+    """The changes for programs."""
+    return [
+        {"change": "closes" if change.closes else "opens", "text": change.text, "answered": change.answered or None}
+        for change in changes
+    ]

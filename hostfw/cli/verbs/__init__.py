@@ -1,0 +1,1 @@
+"""The verbs of hostfwctl, one module each; `run` carries a verb out."""

@@ -1,0 +1,158 @@
+"""`hostfwctl apply`: put a configuration into force, and say what that took."""
+
+from dataclasses import replace
+from time import monotonic
+
+from hostfw.build.generation import Refused
+from hostfw.cli.added_files import edit, left_out, written
+from hostfw.cli.configuration import read_named, refuse, warn
+from hostfw.cli.engine import complain_of, extent, failure, open_engine, saved
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import Document, document, json_text, problem_item
+from hostfw.cli.output.durations import duration_text
+from hostfw.cli.output.exposure_change import items, services_seen, tell
+from hostfw.cli.output.progress import progress
+from hostfw.control.client import ask
+from hostfw.control.messages import Apply, Files, InForceNow, Reply
+from hostfw.engine.outcomes import Failed
+from hostfw.host.store.files import WriteError, read_configuration
+from hostfw.host.store.told_warnings import remember_told, untold
+from hostfw.host.store.trial import Pending
+from hostfw.model.baseline import Evidence
+from hostfw.model.problems import errors
+from hostfw.model.sources import Configuration
+from hostfw.model.text import counted
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Apply, and report to a person on stderr or to a program on stdout."""
+    started_s = monotonic()
+    files = None
+    with progress(console) as doing:
+        if options.files:
+            doing("reading the configuration")
+            files = Files(*read_named(options))
+        doing("putting it into force")
+        if files is None or options.replace:
+            reply = _ask(options, files, console)
+        elif options.add:
+            reply, files = _add(options, files, console)
+        else:
+            reply = left_out(options, files.configuration) or _ask(options, files, console)
+    took_ms = round((monotonic() - started_s) * 1000)
+    if options.output is Output.JSON:
+        console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
+    match reply:
+        case InForceNow():
+            problems = untold(options.run_dir, reply.problems) if options.verb == "reload" else reply.problems
+            if problems:
+                warn(problems, _configuration(options, files), console)
+            remember_told(options.run_dir, reply.problems)
+            for warning in reply.warnings:
+                console.warn(warning)
+            tell(reply.exposure, console)
+            console.detail(reply.sent.rstrip("\n"))
+            console.say(_sentence(reply, took_ms))
+            if reply.pending is not None:
+                console.say(_condition(reply.pending, options.confirm_within_s or 0))
+            return saved(reply.unsaved, console)
+        case Refused(problems):
+            return refuse(problems, _configuration(options, files), console, "nothing was changed")
+        case Failed():
+            return complain_of(reply, console, in_force=True)
+        case _:
+            raise AssertionError(f"{type(reply).__name__} does not answer an apply")
+
+
+def _ask(options: Options, files: Files | None, console: Console) -> Reply:
+    engine = open_engine(options)
+    request = _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0)
+    return ask(engine, replace(request, services=services_seen(options)))
+
+
+def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files | None]:
+    """Write files into the configuration directory and apply all of it; what is refused is taken out again."""
+    if errors(files.problems):
+        return Refused(files.problems), files
+    added = edit(options, files.configuration)
+    if isinstance(added, Failed | Refused):
+        own = read_configuration(options.config_dir)[0].resources
+        return added, replace(
+            files, configuration=replace(files.configuration, resources=(*own, *files.configuration.resources))
+        )
+    if not added.inspected.is_valid:
+        return Refused(added.inspected.problems), Files(added.inspected.configuration)
+    try:
+        with written(added.changed) as undo:
+            reply = _ask(options, None, console)
+            if isinstance(reply, Refused | Failed):
+                undo.all()
+    except WriteError as error:
+        return Failed(str(error), "nothing was written"), files
+    if not isinstance(reply, Refused | Failed):
+        for source in added.changed:
+            console.say(f"{source.path} was written")
+    return reply, None
+
+
+def _request(options: Options, files: Files | None, evidence: Evidence, *, verbose: bool) -> Apply:
+    return Apply(
+        files,
+        options.confirm_within_s,
+        accept_shrink=options.accept_shrink,
+        accept_lockout=options.accept_lockout,
+        accept_loss=options.accept_loss,
+        evidence=evidence,
+        verbose=verbose,
+        take_name=options.verb == "apply",
+    )
+
+
+def _configuration(options: Options, files: Files | None) -> Configuration:
+    """The texts that problems point into."""
+    return files.configuration if files is not None else read_configuration(options.config_dir)[0]
+
+
+def _sentence(now: InForceNow, took_ms: int) -> str:
+    """What is in force now, and what it took."""
+    state = f"generation {now.generation} in force: {extent(now.policies, now.endpoints, now.interfaces)}"
+    if now.unchanged:
+        return f"no change: {state}"
+    return f"{state}; {counted(now.chains_new, 'chain')} new, {now.chains_swept} swept, {took_ms} ms"
+
+
+def _condition(pending: Pending, within_s: int) -> str:
+    """Until when it is in force, and what keeps it so."""
+    return (
+        f"taken back in {duration_text(within_s)}, at {pending.deadline:%H:%M:%S %Z}, "
+        "unless `hostfwctl confirm` is run in a new ssh connection before"
+    )
+
+
+def _result(reply: Reply, took_ms: int) -> Document:
+    """An ApplyResult: `result` says which of the other fields there are."""
+    match reply:
+        case InForceNow():
+            return {
+                "result": "unchanged" if reply.unchanged else "applied",
+                "generation": reply.generation,
+                "node": reply.node,
+                "policies": reply.policies,
+                "endpoints": reply.endpoints,
+                "interfaces": reply.interfaces,
+                "chainsNew": reply.chains_new,
+                "chainsSwept": reply.chains_swept,
+                "milliseconds": took_ms,
+                "problems": [problem_item(problem) for problem in reply.problems],
+                "warnings": [*reply.warnings, *reply.unsaved],
+                "saved": not reply.unsaved,
+                "exposure": items(reply.exposure),
+                "confirmBy": reply.pending.deadline.isoformat() if reply.pending is not None else None,
+            }
+        case Refused(problems):
+            return {"result": "refused", "problems": [problem_item(problem) for problem in problems]}
+        case Failed():
+            return failure(reply)
+        case _:
+            return {}

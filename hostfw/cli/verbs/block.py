@@ -1,0 +1,80 @@
+"""`hostfwctl block`: let nothing pass but what holds on to the host."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from hostfw.cli.engine import complain_of, failure, open_engine, saved
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import Document, document, json_text
+from hostfw.engine.block import Blocked, Ground, block, session_text
+from hostfw.engine.context import Host
+from hostfw.engine.outcomes import Failed
+from hostfw.host.errors import HostError
+from hostfw.host.journal.writer import SOCKET, open_journal
+from hostfw.model.baseline import Evidence
+from hostfw.model.text import counted
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Block, and say what still passes."""
+    on = ground(options)
+    outcome = block(on, Evidence() if options.all else on.host.evidence(), everything=options.all)
+    if options.output is Output.JSON:
+        console.data(json_text(document("BlockResult", _result(outcome))))
+    match outcome:
+        case Blocked():
+            for warning in outcome.warnings:
+                console.warn(warning)
+            console.say(f"blocked: {_extent(outcome)}")
+            for session in outcome.kept:
+                console.say(f"  kept: ssh from {session_text(session)}")
+            ends = "`hostfwctl unblock` ends it"
+            console.say(ends if outcome.unsaved else f"{ends}; a reboot does not")
+            return saved(outcome.unsaved, console)
+        case Failed():
+            return complain_of(outcome, console, in_force=True)
+
+
+def ground(options: Options) -> Ground:
+    """What a block stands on, for the directories of a command line."""
+    engine = open_engine(options)
+    return Ground(engine.directories, announcing(engine.host))
+
+
+def announcing(host: Host) -> Host:
+    """The same host, with a journal for what nobody else tells of: no service takes part in it."""
+    return replace(host, announce=_to_journal)
+
+
+def _to_journal(entry: Mapping[str, str]) -> None:
+    # Without journald there is nobody to tell but the person who asks, and they are told anyway.
+    if SOCKET.is_socket():
+        with suppress(HostError):
+            open_journal().send(entry)
+
+
+def _extent(blocked: Blocked) -> str:
+    if blocked.record.everything:
+        return "nothing passes but lo"
+    sessions = counted(len(blocked.kept), "ssh session")
+    return (
+        f"nothing passes but lo and {sessions}" if blocked.kept else "nothing passes but lo: no ssh session was found"
+    )
+
+
+def _result(outcome: Blocked | Failed) -> Document:
+    """A BlockResult: `result` says which of the other fields there are."""
+    match outcome:
+        case Blocked(record, _, warnings, unsaved):
+            return {
+                "result": "blocked",
+                "at": record.at.isoformat(),
+                "everything": record.everything,
+                "kept": list(record.kept),
+                "warnings": [*warnings, *unsaved],
+                "saved": not unsaved,
+            }
+        case Failed():
+            return failure(outcome)
