@@ -31,7 +31,7 @@ help: ## list the targets
 
 try: ## (sudo) put the examples in force on a throw-away host and send packets through them
 	@tools/bootstrap try
-	@$(PYTHON) -m hostfw.testing.tryout; $(GIVE_BACK)
+	@$(PYTHON) -m lab.tryout; $(GIVE_BACK)
 
 test: ## (sudo) everything: the linters and every tier of tests
 	@tools/bootstrap test
@@ -84,7 +84,7 @@ deb: ## (sudo, for what it installs to build with) a Debian package in dist/, fo
 
 install: data install-data ## install below DESTDIR without a package manager
 	install -d $(LIB)/python3/dist-packages
-	tar --create --exclude=__pycache__ --exclude=hostfw/testing hostfw | tar --extract --no-same-owner -C $(LIB)/python3/dist-packages
+	tar --create --exclude=__pycache__ --exclude=lab hostfw | tar --extract --no-same-owner -C $(LIB)/python3/dist-packages
 
 data: $(DATA)
 

@@ -16,13 +16,13 @@ from time import monotonic, sleep
 from hostfw.compile.layout.log_limits import LOG_RECORDS, LOG_SOURCES, SUPPRESSED
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family, parse_address
-from hostfw.testing.flood import flood, received, spoofed, udp_frame
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_evidence import counters
-from hostfw.testing.lab_hostfwctl import install
-from hostfw.testing.lab_namespace import open_socket
-from hostfw.testing.lab_service import Service, service
-from hostfw.testing.lab_topology import pair
+from lab.evidence import counters
+from lab.flood import flood, received, spoofed, udp_frame
+from lab.hostfwctl import install
+from lab.laboratory import Lab, laboratory
+from lab.namespace import open_socket
+from lab.service import Service, service
+from lab.topology import pair
 
 SECONDS = 5.0
 _HOST = "02:00:00:00:00:00"

@@ -27,7 +27,7 @@ from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.nft.deletion import Deletion
-from hostfw.testing.lab_namespace import inside, namespace
+from lab.namespace import inside, namespace
 
 SIZES = (100, 1000, 10_000)
 FEED = 1_000_000

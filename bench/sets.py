@@ -23,7 +23,7 @@ from hostfw.model.prefixes import CidrSet, cidr_set
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
-from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
+from lab.namespace import Namespace, inside, namespace, run
 
 COUNT = 1_000_000
 ROUNDS = 3

@@ -157,7 +157,7 @@ def inside() -> Callable[..., str]:
 
 
 def _inside(name: str, *argv: str) -> str:
-    call = [PYTHON, "-m", "hostfw.testing.hosts", "exec", name, "--", *argv]
+    call = [PYTHON, "-m", "lab.hosts", "exec", name, "--", *argv]
     return subprocess.run(call, check=False, cwd=TREE, capture_output=True, text=True, timeout=60).stdout
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hostfw.testing.hosts.image import why_no_hosts
+from lab.hosts.image import why_no_hosts
 
 TESTS = Path(__file__).parent
 TIERS = ("lint", "unit", "golden", "property", "conformance", "kernel", "attacks", "system")

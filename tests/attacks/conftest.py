@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_topology import pair
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.topology import pair
 from tests.attacks.target import POLICY, Target, target
 
 

@@ -9,8 +9,8 @@ from itertools import count
 
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.values import Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import inside, run
+from lab.laboratory import Lab
+from lab.namespace import inside, run
 from tests.attacks.probes import OPEN_TCP, OPEN_UDP, Probe, allowed
 from tests.kernel.frames import number_of
 

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 import pytest
 
 from hostfw.model.values import FAMILIES, Family
-from hostfw.testing.lab import laboratory
-from hostfw.testing.lab_hostfwctl import hostfwctl, install
-from hostfw.testing.lab_namespace import run
-from hostfw.testing.lab_topology import pair
+from lab.hostfwctl import hostfwctl, install
+from lab.laboratory import laboratory
+from lab.namespace import run
+from lab.topology import pair
 from tests.attacks.probes import GROUPS, Probe
 from tests.attacks.target import POLICY, Target, target, wire
 

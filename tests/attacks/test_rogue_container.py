@@ -8,10 +8,10 @@ import pytest
 
 from hostfw.audit.packet_headers import headers
 from hostfw.model.values import FAMILIES, Family
-from hostfw.testing.lab import laboratory
-from hostfw.testing.lab_hostfwctl import hostfwctl, install
-from hostfw.testing.lab_namespace import run, set_sysctl
-from hostfw.testing.lab_topology import pair
+from lab.hostfwctl import hostfwctl, install
+from lab.laboratory import laboratory
+from lab.namespace import run, set_sysctl
+from lab.topology import pair
 from tests.attacks.probes import CLOSED, OPEN_TCP, OPEN_UDP, Probe, ethernet, icmp, packet, tcp, udp
 from tests.attacks.target import Target, target, wire
 

@@ -18,10 +18,10 @@ from hostfw.control.messages import Apply, Confirm, Report, Request, Rollback, R
 from hostfw.control.socket import MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.settings import Settings
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl
-from hostfw.testing.lab_namespace import Namespace, inside, process, run
-from hostfw.testing.lab_service import Service, service
+from lab.hostfwctl import Installation, environment, hostfwctl
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, process, run
+from lab.service import Service, service
 
 POLICY = """\
 apiVersion: projectcalico.org/v3

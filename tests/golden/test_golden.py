@@ -20,7 +20,7 @@ from hostfw.host.store.files import read_paths
 from hostfw.manifest.facts_file import decode_facts
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
-from hostfw.testing.flows import read_story
+from lab.flows import read_story
 from tests.unit.cli_runs import hostfwctl
 from tests.unit.story_questions import question
 

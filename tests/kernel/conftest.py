@@ -1,7 +1,7 @@
 """Fixtures of the kernel tier: a host with a neighbour, in network namespaces, and the real hostfwctl on the host.
 
 A test that wants another topology opens `laboratory(...)` itself. All of it ends with the test; see
-`hostfw.testing.lab` for running commands on a node and `hostfw.testing.lab_probe` for sending packets.
+`lab.laboratory` for running commands on a node and `lab.probe` for sending packets.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_namespace import LabError, Namespace, namespace
-from hostfw.testing.lab_topology import line, pair
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.namespace import LabError, Namespace, namespace
+from lab.topology import line, pair
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

@@ -8,9 +8,9 @@ from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.settings import Logging
 from hostfw.model.values import Family, parse_address
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_evidence import counters
-from hostfw.testing.lab_namespace import open_socket
+from lab.evidence import counters
+from lab.laboratory import Lab
+from lab.namespace import open_socket
 
 HOST = "02:00:00:00:00:00"
 """The hardware address of the host's eth0."""

@@ -13,10 +13,10 @@ from time import monotonic
 
 import yaml
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl
-from hostfw.testing.lab_namespace import open_socket, run
-from hostfw.testing.lab_topology import Link, Node, Route, Topology, assigned
+from lab.hostfwctl import Installation, hostfwctl
+from lab.laboratory import Lab
+from lab.namespace import open_socket, run
+from lab.topology import Link, Node, Route, Topology, assigned
 
 Net = IPv4Network | IPv6Network
 

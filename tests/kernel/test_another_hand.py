@@ -17,7 +17,7 @@ from hostfw.host.nftables.tables import read_tables
 from hostfw.host.store.files import read_configuration
 from hostfw.model.values import FAMILIES
 from hostfw.nft.deletion import Deletion
-from hostfw.testing.lab_namespace import inside, namespace
+from lab.namespace import inside, namespace
 from tests.kernel.web_policy import web_policy
 
 _MANY_PORTS = web_policy(80) + "".join(

@@ -10,10 +10,10 @@ import pytest
 
 from hostfw.host.nftables.tables import read_generation
 from hostfw.model.values import UDP, Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, inside, run
-from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, probe
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, run
+from lab.probe import DENY_PATIENCE_S, Flow, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

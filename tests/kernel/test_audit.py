@@ -19,12 +19,12 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protocol, parse_address
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_evidence import generation_of
-from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
-from hostfw.testing.lab_namespace import inside, open_socket, process
-from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Sent, probe
-from hostfw.testing.lab_service import Entry, service
+from lab.evidence import generation_of
+from lab.hostfwctl import Installation, environment, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import inside, open_socket, process
+from lab.probe import DENY_PATIENCE_S, Flow, Sent, probe
+from lab.service import Entry, service
 
 POLICY = """\
 apiVersion: projectcalico.org/v3

@@ -18,10 +18,10 @@ from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM
 from hostfw.model.values import TCP, Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
+from lab.hostfwctl import Installation, environment
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, namespace, run
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

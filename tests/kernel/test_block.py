@@ -16,11 +16,11 @@ from hostfw.engine.context import Directories
 from hostfw.host.nftables.block_table import read_block
 from hostfw.host.store.trial import load_armed
 from hostfw.model.values import ICMP, TCP, Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, install
-from hostfw.testing.lab_hostfwctl import hostfwctl as run_hostfwctl
-from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process, run
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.hostfwctl import Installation, install
+from lab.hostfwctl import hostfwctl as run_hostfwctl
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, open_socket, process, run
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.chaos import RATE
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl
-from hostfw.testing.lab_namespace import inside, run
+from lab.chaos import RATE
+from lab.hostfwctl import Installation, environment, hostfwctl
+from lab.laboratory import Lab
+from lab.namespace import inside, run
 
 WHOLE_WITHIN_S = 10.0
 RESTART_S = 1.0
@@ -90,7 +90,7 @@ class Daemon:
         if self.process is None and time.monotonic() >= self.ended_s + RESTART_S:
             self.starts += 1
             seed = str(self.seed * 1000 + self.starts)
-            command = [sys.executable, "-m", "hostfw.testing.chaos", str(self.rate_file), seed]
+            command = [sys.executable, "-m", "lab.chaos", str(self.rate_file), seed]
             with inside(self.installation.node):
                 self.process = subprocess.Popen(
                     [*command, *self.installation.arguments[3:]],

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import Namespace, run
+from lab.hostfwctl import Installation, environment
+from lab.namespace import Namespace, run
 from tests.kernel.web_policy import web_policy
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

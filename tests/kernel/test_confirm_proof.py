@@ -8,9 +8,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, open_socket, run
-from hostfw.testing.lab_service import service
+from lab.hostfwctl import Installation
+from lab.namespace import Namespace, open_socket, run
+from lab.service import service
 from tests.kernel.test_trial import SLACK_S, confirm, policy, sshd, stop_watchdog, write
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

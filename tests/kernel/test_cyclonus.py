@@ -25,10 +25,10 @@ from hostfw.host.store.files import read_configuration
 from hostfw.manifest.encode import manifest
 from hostfw.model.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_namespace import inside, open_socket
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, Flow, Verdict, probe
-from hostfw.testing.lab_topology import Link, Node, Topology, assigned
+from lab.laboratory import Lab, laboratory
+from lab.namespace import inside, open_socket
+from lab.probe import ALLOW_PATIENCE_S, Flow, Verdict, probe
+from lab.topology import Link, Node, Topology, assigned
 from tests.conformance.cyclonus import Json, cyclonus_cases, pods, resources
 from tests.kernel.frames import datagrams
 

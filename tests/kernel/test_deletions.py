@@ -11,7 +11,7 @@ from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.values import Family
 from hostfw.nft.deletion import Deleted, Deletion
-from hostfw.testing.lab_namespace import Namespace, inside, namespace
+from lab.namespace import Namespace, inside, namespace
 
 V4, V6 = Family.V4, Family.V6
 SCRIPT = """\

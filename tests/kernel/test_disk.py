@@ -8,11 +8,11 @@ import pytest
 
 from hostfw.host.lock import writer_lock
 from hostfw.model.sources import Configuration
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
-from hostfw.testing.lab_namespace import inside, process, run
-from hostfw.testing.lab_ruleset import Blocks, listed
-from hostfw.testing.lab_topology import line
+from lab.hostfwctl import Installation, environment, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.namespace import inside, process, run
+from lab.ruleset import Blocks, listed
+from lab.topology import line
 from tests.kernel.changing_policies import configuration
 
 SMALL, BIG = configuration(1, 1), configuration(2, 4000)

@@ -8,8 +8,8 @@ import pytest
 
 from hostfw.host.nftables.base_chains import read_others
 from hostfw.host.nftables.nflog import NflogReader
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, inside, process, run
+from lab.hostfwctl import Installation
+from lab.namespace import Namespace, inside, process, run
 from tests.kernel.other_firewalls import (
     DOCKER,
     FAIL2BAN,

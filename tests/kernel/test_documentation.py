@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_namespace import run
-from hostfw.testing.lab_topology import Link, Node, Route, Topology, assigned
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.namespace import run
+from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.exposed_hosts import Knock, disagreements, listening
 from tests.unit.documentation import Shown, shown
 

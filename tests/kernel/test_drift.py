@@ -11,9 +11,9 @@ import pytest
 
 from hostfw.host.nftables.tables import read_tables
 from hostfw.model.values import FAMILIES
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, inside, run
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, run
 from tests.kernel.conftest import Hostfwctl
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import run
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import run
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_drift import MADE_ANEW, TAMPERING, WITH_MAPS, admits, map_and_set, nft, script_of, structure
 from tests.kernel.test_service import Running, _service

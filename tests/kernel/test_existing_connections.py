@@ -19,11 +19,11 @@ from hostfw.host.netlink.messages import NETLINK_NETFILTER, NFGENMSG, NetlinkSoc
 from hostfw.host.network.conntrack import KernelConntrack
 from hostfw.host.network.sockets import read_connections
 from hostfw.model.values import FAMILIES, TCP, Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_namespace import Namespace, inside, open_socket
-from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Verdict, probe
-from hostfw.testing.lab_service import service
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, open_socket
+from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.service import service
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

@@ -9,12 +9,12 @@ from typing import cast
 import pytest
 
 from hostfw.model.values import TCP
-from hostfw.testing.flows import Story, stories
-from hostfw.testing.lab import laboratory
-from hostfw.testing.lab_hostfwctl import hostfwctl, install
-from hostfw.testing.lab_namespace import run
-from hostfw.testing.lab_probe import Sent, Verdict, probe
-from hostfw.testing.lab_story import in_force
+from lab.flows import Story, stories
+from lab.hostfwctl import hostfwctl, install
+from lab.laboratory import laboratory
+from lab.namespace import run
+from lab.probe import Sent, Verdict, probe
+from lab.story import in_force
 from tests.kernel.exposed_hosts import (
     PORTS,
     disagreements,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import process, run
-from hostfw.testing.lab_service import Service, reload_in_turn, service
+from lab.hostfwctl import Installation, environment
+from lab.laboratory import Lab
+from lab.namespace import process, run
+from lab.service import Service, reload_in_turn, service
 
 _MOST_GROWTH = 1.05
 """What the memory may come to, as a share of what it was when everything had happened once."""

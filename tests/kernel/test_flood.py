@@ -17,11 +17,11 @@ from hostfw.engine.outcomes import Applied
 from hostfw.host.store.files import read_configuration
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family
-from hostfw.testing.flood import checksum, flood, received, spoofed, udp_frame
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import inside, run
-from hostfw.testing.lab_service import Service, service
+from lab.flood import checksum, flood, received, spoofed, udp_frame
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import inside, run
+from lab.service import Service, service
 from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, Quiet, log_counters, number, told, told_of
 from tests.kernel.web_policy import web_policy
 

@@ -13,11 +13,11 @@ import pytest
 from hostfw.compile.layout.log_limits import LOG_FIRSTS
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Direction, Family
-from hostfw.testing.flood import flood, spoofed, udp_frame
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import process, run
-from hostfw.testing.lab_service import Service, service
+from lab.flood import flood, spoofed, udp_frame
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import process, run
+from lab.service import Service, service
 from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, Quiet, number, told_of
 
 POLICY = """\

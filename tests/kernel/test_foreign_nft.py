@@ -15,10 +15,10 @@ from hostfw.engine.deploy import Enforced, Writer, enforce_nothing, enforce_scri
 from hostfw.host.nftables.script_runner import TIMEOUT_S, NftablesWorker, nft_version
 from hostfw.host.nftables.tables import read_generation
 from hostfw.model.sources import Configuration
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_namespace import Namespace, inside, process, run
-from hostfw.testing.lab_ruleset import in_force, listed
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, process, run
+from lab.ruleset import in_force, listed
 from tests.kernel.changing_policies import configuration
 
 ROOTS = (Path("/var/cache/hostfw-clean-room/trixie-nft"), Path("/var/tmp/roots/d13"))

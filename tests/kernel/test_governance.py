@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from hostfw.model.values import TCP, Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_namespace import run
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
-from hostfw.testing.lab_service import Service, service
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import run
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.service import Service, service
 
 _POLICY = """\
 apiVersion: hostfw.io/v1

@@ -21,7 +21,7 @@ from hostfw.host.nftables.block_table import read_block
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE, SUBSYSTEM, TABLE_NAME
 from hostfw.host.nftables.tables import KernelTables, read_names, read_tables
-from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
+from lab.namespace import Namespace, inside, namespace, run
 
 OBJECTS = 400
 """More than one part of a dump has room for, so that a commit can come between two."""

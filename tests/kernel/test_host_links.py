@@ -14,7 +14,7 @@ import pytest
 from hostfw.host.network.links import observe
 from hostfw.host.network.second_reader import differences
 from hostfw.model.facts import HostFacts, Interface
-from hostfw.testing.lab_namespace import Namespace, inside, namespace
+from lab.namespace import Namespace, inside, namespace
 
 SETUP = """\
 link set lo up

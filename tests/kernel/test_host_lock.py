@@ -7,7 +7,7 @@ import pytest
 from hostfw.host.clock import now
 from hostfw.host.lock import LockHeld, WriterLock, writer_lock
 from hostfw.host.store.active import InForce, load_in_force, save_in_force
-from hostfw.testing.lab_namespace import inside, namespace
+from lab.namespace import inside, namespace
 
 
 def test_writers_of_two_namespaces_do_not_wait_for_each_other(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogReader, NflogRecord
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.model.values import Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import inside, open_socket, run
+from lab.laboratory import Lab
+from lab.namespace import inside, open_socket, run
 
 ROOT = Path(__file__).parents[2]
 GROUP = 100

@@ -11,7 +11,7 @@ import pytest
 
 from hostfw.host.nftables.script_runner import NftablesWorker, NftFailure, NftResult, nft_version
 from hostfw.host.nftables.tables import read_generation, read_tables
-from hostfw.testing.lab_namespace import Namespace, inside, namespace
+from lab.namespace import Namespace, inside, namespace
 
 ROOT = Path(__file__).parents[2]
 

@@ -28,8 +28,8 @@ from hostfw.host.nftables.tables import (
     read_tables,
 )
 from hostfw.model.values import Family
-from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
+from lab.fake_kernel import FakeKernel
+from lab.namespace import Namespace, inside, namespace, run
 
 ROOT = Path(__file__).parents[2]
 

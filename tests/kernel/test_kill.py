@@ -11,10 +11,10 @@ import pytest
 
 from hostfw.host.lock import writer_lock
 from hostfw.model.sources import Configuration
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment, hostfwctl, install
-from hostfw.testing.lab_namespace import inside, namespace, process, run
-from hostfw.testing.lab_ruleset import Blocks, in_force, listed
+from lab.hostfwctl import Installation, environment, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import inside, namespace, process, run
+from lab.ruleset import Blocks, in_force, listed
 from tests.kernel.changing_policies import configuration
 
 KILLS = {500: (20, 450), 5_000: (5, 0), 70_000: (0, 50)}

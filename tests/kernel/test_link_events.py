@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.network.link_events import LinkEvents, LinkNews
-from hostfw.testing.lab_namespace import Namespace, inside, namespace
+from lab.namespace import Namespace, inside, namespace
 
 
 @pytest.fixture

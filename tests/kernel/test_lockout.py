@@ -19,9 +19,9 @@ from hostfw.host.network.needs import leases
 from hostfw.host.store.files import read_paths
 from hostfw.model.baseline import Evidence, Gateway, LeaseKind, Listener
 from hostfw.model.values import Family, parse_address
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import environment
-from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process, run
+from lab.hostfwctl import environment
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, open_socket, process, run
 
 SERVER = """\
 import ctypes, os, socket, subprocess, sys

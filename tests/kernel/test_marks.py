@@ -5,9 +5,9 @@ from contextlib import closing
 
 import pytest
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, inside, run
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, run
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_drift import admits
 

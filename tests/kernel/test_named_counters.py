@@ -5,7 +5,7 @@ import pytest
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import KernelCounter
 from hostfw.model.values import Family
-from hostfw.testing.lab_namespace import inside, namespace, run
+from lab.namespace import inside, namespace, run
 
 SCRIPT = """\
 table ip hostfw {

@@ -21,11 +21,11 @@ from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.network.links import observe
 from hostfw.model.facts import Interface
 from hostfw.model.values import UDP, Family, Learned
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process, run, set_sysctl
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
-from hostfw.testing.lab_service import service
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, open_socket, process, run, set_sysctl
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.service import service
 from tests.kernel.frames import checksum
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

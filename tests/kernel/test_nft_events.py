@@ -17,7 +17,7 @@ from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation
 from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
 from hostfw.model.values import Family
-from hostfw.testing.lab_namespace import inside, namespace, run
+from lab.namespace import inside, namespace, run
 
 V4, V6 = Family.V4, Family.V6
 OURS = """\

@@ -26,7 +26,7 @@ from hostfw.nft.objects import (
     Table,
     VerdictMap,
 )
-from hostfw.testing.lab_namespace import Namespace, inside, namespace, run
+from lab.namespace import Namespace, inside, namespace, run
 
 V4, V6 = Family.V4, Family.V6
 RANGES = (PortRange(0, 0), PortRange(5, 5), PortRange(80, 90), PortRange(91, 100), PortRange(65000, 65535))

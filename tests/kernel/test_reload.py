@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import reload
-from hostfw.testing.lab_namespace import LabError
+from lab.namespace import LabError
 
 POLICIES = 600
 ROUNDS = 3

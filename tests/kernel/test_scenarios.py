@@ -30,7 +30,7 @@ from hostfw.model.packet import Packet
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP, UDP, Action, Family
 from hostfw.nft.simulate import Fate, simulate
-from hostfw.testing.lab_namespace import inside
+from lab.namespace import inside
 from tests.kernel.frames import datagrams
 from tests.kernel.scenario import ADDRESSES, INTERFACES, Scenario, Stage, Trial, scenarios
 from tests.kernel.wire import Observed, Wire, wired_host

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from hostfw.control.socket import socket_path
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import Namespace, inside, process, run
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, process, run
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

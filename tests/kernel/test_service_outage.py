@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from subprocess import CompletedProcess
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import inside, run
+from lab.hostfwctl import Installation, environment
+from lab.laboratory import Lab
+from lab.namespace import inside, run
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 

@@ -18,9 +18,9 @@ from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.tables import read_names
 from hostfw.model.facts import HostFacts
 from hostfw.model.values import FAMILIES
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import Namespace, inside, run, set_sysctl
-from hostfw.testing.lab_traffic import conversation, counted, counted_conversation, flood, gates
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, run, set_sysctl
+from lab.traffic import conversation, counted, counted_conversation, flood, gates
 from tests.kernel.changing_policies import (
     ALLOWED,
     COUNTERS,

@@ -8,11 +8,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Family, Protocol
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_evidence import drop_log
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_namespace import open_socket, run
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
+from lab.evidence import drop_log
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import open_socket, run
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 FAILSAFES = ((TCP, 22), (UDP, 68), (UDP, 546))
 CLOSED = ((TCP, 80), (TCP, 179), (TCP, 5432), (TCP, 6443), (UDP, 53), (UDP, 123), (UDP, 161), (ICMP, None))

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import LabError, inside, run
-from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Verdict, control, probe
+from lab.laboratory import Lab
+from lab.namespace import LabError, inside, run
+from lab.probe import DENY_PATIENCE_S, Flow, Verdict, control, probe
 
 INWARD = tuple(Flow("peer", "host", p, n, f) for p, n in ((TCP, 80), (UDP, 53), (ICMP, None)) for f in FAMILIES)
 OUTWARD = tuple(Flow("host", "peer", p, n, f) for p, n in ((TCP, 80), (UDP, 53), (ICMP, None)) for f in FAMILIES)
@@ -81,7 +81,7 @@ def test_a_killed_laboratory_leaves_no_namespace_and_no_process() -> None:
     """Even kill -9 leaves neither the namespace nor a process that was started in it."""
     script = (
         "import os, sys, time\n"
-        "from hostfw.testing.lab_namespace import namespace, process\n"
+        "from lab.namespace import namespace, process\n"
         "with namespace('doomed') as node, process(node, ['sleep', '600']) as sleeper:\n"
         "    print(os.fstat(node.network).st_ino, sleeper.pid, flush=True)\n"
         "    time.sleep(600)\n"

@@ -16,10 +16,10 @@ from hostfw.host.nftables.tables import read_generation
 from hostfw.host.store.trial import load_armed
 from hostfw.host.systemd.rollback_timer import disarm
 from hostfw.model.values import TCP, Family
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import Namespace, inside, open_socket, process, run
-from hostfw.testing.lab_probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.hostfwctl import Installation, environment
+from lab.laboratory import Lab
+from lab.namespace import Namespace, inside, open_socket, process, run
+from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from tests.kernel.web_policy import web_policy
 
 Hostfwctl = Callable[..., CompletedProcess[str]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import inside, run
+from lab.laboratory import Lab
+from lab.namespace import inside, run
 from tests.kernel.test_foreign_nft import ROOTS
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*/ruleset.nft"))

@@ -35,7 +35,7 @@ from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.settings import Logging
 from hostfw.model.values import FAMILIES, Family, address_text
 from hostfw.nft.objects import TABLE
-from hostfw.testing.lab_namespace import Namespace, inside, namespace, open_socket, run, set_sysctl
+from lab.namespace import Namespace, inside, namespace, open_socket, run, set_sysctl
 from tests.kernel.frames import PLAIN, Form, datagrams, number_of
 
 LOOPBACK = "lo"

@@ -26,9 +26,9 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.files import read_configuration
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
-from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.fakes import FakeConntrack
-from hostfw.testing.lab_namespace import LabError, Namespace, inside, namespace, run
+from lab.fake_kernel import FakeKernel
+from lab.fakes import FakeConntrack
+from lab.namespace import LabError, Namespace, inside, namespace, run
 
 FACTS = HostFacts("host", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2), Interface("eth1", 3)))
 _REAL = 6

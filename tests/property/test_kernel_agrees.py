@@ -20,7 +20,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.values import TCP
 from hostfw.nft.object_text import render
 from hostfw.nft.simulate import Fate, simulate
-from hostfw.testing.lab_namespace import LabError
+from lab.namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
 from tests.property.plans import INTERFACES, burst, plans, seeds, tall_plans
 from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE

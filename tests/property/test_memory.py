@@ -31,8 +31,8 @@ from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
-from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.fakes import FakeConntrack
+from lab.fake_kernel import FakeKernel
+from lab.fakes import FakeConntrack
 from tests.property.plans import plans, seeds
 from tests.property.test_edits import ENDPOINTS, SETS, SETTINGS, Edit, edits
 

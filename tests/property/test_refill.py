@@ -17,7 +17,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render
 from hostfw.nft.objects import TABLE
-from hostfw.testing.lab_namespace import LabError, inside, namespace
+from lab.namespace import LabError, inside, namespace
 from tests.property.plans import plans
 from tests.property.test_agreement import LOOKUPS_EVERYWHERE
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.hosts.host import Host, debian
-from hostfw.testing.hosts.image import Release, root_image
-from hostfw.testing.hosts.package import build_package, install_package
-from hostfw.testing.hosts.wire import Uplink, neighbour, wire
-from hostfw.testing.lab_namespace import LabError
+from lab.hosts.host import Host, debian
+from lab.hosts.image import Release, root_image
+from lab.hosts.package import build_package, install_package
+from lab.hosts.wire import Uplink, neighbour, wire
+from lab.namespace import LabError
 from tests.system.street import PEER, PEER6, Street, configure, listen, start_service
 
 _ID_OF_OLDER = f"debian{Release.BOOKWORM.number}"

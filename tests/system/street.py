@@ -11,9 +11,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from hostfw.journal.message_ids import MessageId
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.hosts.wire import Uplink, Wire, hardware_address
-from hostfw.testing.lab_namespace import LabError, Namespace, process, run
+from lab.hosts.host import Host
+from lab.hosts.wire import Uplink, Wire, hardware_address
+from lab.namespace import LabError, Namespace, process, run
 
 HOST, HOST6 = "10.77.0.2", "fd77::2"
 PEER, PEER6 = "10.77.0.1", "fd77::1"

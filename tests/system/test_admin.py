@@ -9,8 +9,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.journal.message_ids import MessageId
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.lab_namespace import run
+from lab.hosts.host import Host
+from lab.namespace import run
 from tests.system.street import (
     CLOSED,
     HOST,

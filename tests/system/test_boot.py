@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.testing.hosts.host import Host
+from lab.hosts.host import Host
 from tests.system.street import CLOSED, HOST, HOST6, OPEN, Street, connects, eventually, was_reached
 
 SPOILT = [

@@ -1,6 +1,6 @@
 """What else a boot does: another firewall's service, and a /var that comes from the network."""
 
-from hostfw.testing.hosts.host import Host
+from lab.hosts.host import Host
 from tests.system.street import OPEN, Street, connects, eventually
 
 # What Debian ships as /etc/nftables.conf.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.hosts.host import Host, debian
-from hostfw.testing.hosts.image import Release
-from hostfw.testing.hosts.package import install_package
-from hostfw.testing.hosts.virtual import EXTRA, booted, why_no_emulator
+from lab.hosts.host import Host, debian
+from lab.hosts.image import Release
+from lab.hosts.package import install_package
+from lab.hosts.virtual import EXTRA, booted, why_no_emulator
 from tests.system.street import (
     HOST6,
     OPEN,

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.hosts.host import Host, debian
-from hostfw.testing.hosts.image import Release
-from hostfw.testing.hosts.machine import TREES, sweep
+from lab.hosts.host import Host, debian
+from lab.hosts.image import Release
+from lab.hosts.machine import TREES, sweep
 from tests.system.street import CLOSED, Street, connects, eventually
 
 _STAND = """
 import sys, time
-from hostfw.testing.hosts.host import debian
-from hostfw.testing.hosts.image import release
+from lab.hosts.host import debian
+from lab.hosts.image import release
 with debian(release(sys.argv[1]), "victim") as host:
     print(host.name, host.leader, flush=True)
     time.sleep(60)
@@ -74,7 +74,7 @@ def test_nothing_is_left_of_a_host(release: Release, number: signal.Signals) -> 
 
 
 def test_hosts_stand_without_a_process_of_ours(release: Release) -> None:
-    """`python3 -m hostfw.testing.hosts` puts a host up, runs commands in it, restarts it and takes it down."""
+    """`python3 -m lab.hosts` puts a host up, runs commands in it, restarts it and takes it down."""
     name, netns = f"h{os.getpid()}-{release.number}", f"hf-test-{os.getpid()}"
     up = json.loads(
         _hosts("up", name, "--release", release.number, "--netns", netns, "--address", "10.78.0.9/24").stdout
@@ -105,5 +105,5 @@ def _lives(pid: str) -> bool:
 
 
 def _hosts(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-m", "hostfw.testing.hosts", *arguments]
+    argv = [sys.executable, "-m", "lab.hosts", *arguments]
     return subprocess.run(argv, capture_output=True, text=True, check=check, cwd=ROOT)

@@ -10,9 +10,9 @@ from itertools import count
 
 import pytest
 
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.hosts.wire import Uplink, plug
-from hostfw.testing.lab_namespace import Namespace
+from lab.hosts.host import Host
+from lab.hosts.wire import Uplink, plug
+from lab.namespace import Namespace
 from tests.system.street import (
     CLOSED,
     HOST,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.testing.hosts.host import Host, debian
-from hostfw.testing.hosts.image import Release, root_image
-from hostfw.testing.hosts.package import install_package
-from hostfw.testing.lab_namespace import LabError
+from lab.hosts.host import Host, debian
+from lab.hosts.image import Release, root_image
+from lab.hosts.package import install_package
+from lab.namespace import LabError
 from tests.system.street import (
     CLOSED,
     OPEN,

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from hostfw.testing.hosts.host import Host
+from lab.hosts.host import Host
 from tests.system.street import CLOSED, OPEN, POLICY, Street, configure, connects, eventually
 
 CAP_NET_ADMIN = 1 << 12

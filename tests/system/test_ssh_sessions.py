@@ -9,8 +9,8 @@ from time import sleep
 
 import pytest
 
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.lab_namespace import open_socket, process, run
+from lab.hosts.host import Host
+from lab.namespace import open_socket, process, run
 from tests.system.street import HOST, OPEN, PEER, POLICY, SETTINGS, Street, eventually
 
 _CLOSED = f"{SETTINGS}failsafe: {{inbound: []}}\n"

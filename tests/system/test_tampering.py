@@ -6,8 +6,8 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.journal.message_ids import MessageId
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.hosts.image import Release
+from lab.hosts.host import Host
+from lab.hosts.image import Release
 from tests.system.street import OPEN, POLICY, Knocking, Street, configure, connects, entries, eventually, reload, rules
 
 UNHEARD = 7777

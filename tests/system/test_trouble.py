@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.testing.hosts.host import Host
+from lab.hosts.host import Host
 from tests.system.street import CLOSED, OPEN, POLICY, Street, configure, connects, eventually, reload, rules
 
 BACK_S = 10

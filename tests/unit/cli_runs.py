@@ -20,8 +20,8 @@ from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices
 from hostfw.model.values import Family
-from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.fakes import FakeClock, FakeConntrack
+from lab.fake_kernel import FakeKernel
+from lab.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
 
 NEIGHBOURS = Session(Family.V4, 0xCB007109, 0, 0xC0000201, 22, "eth0", own=True)

@@ -2,8 +2,8 @@
 
 from ipaddress import ip_address
 
-from hostfw.testing.flows import Story
-from hostfw.testing.lab_probe import Flow
+from lab.flows import Story
+from lab.probe import Flow
 
 
 def question(story: Story, flow: Flow) -> list[str]:

@@ -27,7 +27,7 @@ from hostfw.host.store.codec import StateError
 from hostfw.model.baseline import Evidence, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
-from hostfw.testing.fake_kernel import FakeKernel
+from lab.fake_kernel import FakeKernel
 from tests.unit.policy_builders import net
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

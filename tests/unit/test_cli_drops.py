@@ -20,7 +20,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogRecord, interface_name
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
-from hostfw.testing.fakes import FakeClock, FakeNflog
+from lab.fakes import FakeClock, FakeNflog
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.event_builders import event
 from tests.unit.test_headers import PING6, SYN, UDP, v4, v6

@@ -10,7 +10,7 @@ import yaml
 from hostfw.host.network.routing import Routed, RouteKind
 from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import TCP, Family, parse_address
-from hostfw.testing.flows import ExpectedFlow, Story, stories
+from lab.flows import ExpectedFlow, Story, stories
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, hostfwctl, machine
 from tests.unit.story_questions import question
 

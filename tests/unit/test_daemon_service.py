@@ -44,8 +44,8 @@ from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.facts import Interface
 from hostfw.model.values import Family
-from hostfw.testing.fake_events import FakeLinkEvents, FakeNftEvents
-from hostfw.testing.fakes import FakeJournal
+from lab.fake_events import FakeLinkEvents, FakeNftEvents
+from lab.fakes import FakeJournal
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
 
 PATIENCE_S = 10

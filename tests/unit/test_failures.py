@@ -33,7 +33,7 @@ from hostfw.host.store.files import read_configuration
 from hostfw.host.store.refused import load_event
 from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.facts import Interface
-from hostfw.testing.fakes import FakeClock
+from lab.fakes import FakeClock
 from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
 from tests.unit.test_trial import NEW, OLD, deadline_command, lets_in, session, state
 

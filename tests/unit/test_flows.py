@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.model.values import ICMP, TCP, Family
-from hostfw.testing.flows import ExpectedFlow, Story, StoryError, read_story, stories
-from hostfw.testing.lab_probe import Flow
+from lab.flows import ExpectedFlow, Story, StoryError, read_story, stories
+from lab.probe import Flow
 
 NODES = """\
 host: h

@@ -9,7 +9,7 @@ from hostfw.engine.reconcile import base_protection
 from hostfw.host.nftables.script_runner import NftResult
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings
-from hostfw.testing.fake_kernel import FakeKernel
+from lab.fake_kernel import FakeKernel
 
 SCRIPT = base_protection(Settings(), HostFacts("host")).script
 

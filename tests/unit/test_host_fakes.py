@@ -10,8 +10,8 @@ from hostfw.host.clock import Clock
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.host.nftables.tables import Tables
 from hostfw.model.values import Family
-from hostfw.testing.fake_kernel import FakeKernel
-from hostfw.testing.fakes import FakeClock
+from lab.fake_kernel import FakeKernel
+from lab.fakes import FakeClock
 
 TABLE = """\
 #!/usr/sbin/nft -f

@@ -10,11 +10,11 @@ from hostfw.audit.log_prefix import LogTag
 from hostfw.audit.packet_event import fields
 from hostfw.model.decisions import Reason
 from hostfw.model.values import FAMILIES, TCP, UDP, Action, Direction, Family
-from hostfw.testing.flows import ExpectedFlow, Story, stories
-from hostfw.testing.lab_probe import Flow, Verdict
-from hostfw.testing.lab_report import WIDTH, Style, audit_record, heading, rows, style_of, summary, total
-from hostfw.testing.lab_story import Shown
-from hostfw.testing.lab_topology import Node, Topology
+from lab.flows import ExpectedFlow, Story, stories
+from lab.probe import Flow, Verdict
+from lab.report import WIDTH, Style, audit_record, heading, rows, style_of, summary, total
+from lab.story import Shown
+from lab.topology import Node, Topology
 from tests.unit.event_builders import event
 
 PLAIN = Style(colour=False, unicode=True)

@@ -24,7 +24,7 @@ from hostfw.nft.objects import (
     Ruleset,
     Table,
 )
-from hostfw.testing.fake_kernel import FakeKernel
+from lab.fake_kernel import FakeKernel
 
 _FIRST = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
 

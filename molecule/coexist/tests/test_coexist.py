@@ -49,7 +49,7 @@ def test_the_tables_of_containers_stay_as_they_were(machines, name):
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_boot_brings_back_ours_and_the_containers_alone(machines, connects, name):
     """The masked unit does not come back, ours protects again, and nothing has drifted."""
-    again = [PYTHON, "-m", "hostfw.testing.hosts", "restart", name]
+    again = [PYTHON, "-m", "lab.hosts", "restart", name]
     subprocess.run(again, check=True, cwd=TREE, capture_output=True, timeout=120)
     wait_until(lambda: connects(None, machines.address(name), 22), 60)
     host = machines.host(name)

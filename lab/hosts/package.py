@@ -4,8 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.lab_namespace import LabError
+from lab.hosts.host import Host
+from lab.namespace import LabError
 
 _HERE = "/root/hostfw.deb"
 _BUILD_S = 300

@@ -14,8 +14,8 @@ from hostfw.control.client import send
 from hostfw.control.messages import Apply, InForceNow
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.testing.lab_hostfwctl import Installation, environment
-from hostfw.testing.lab_namespace import LabError, inside, process
+from lab.hostfwctl import Installation, environment
+from lab.namespace import LabError, inside, process
 
 _PATIENCE_S = 20.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
 """The daemon among failures: everything that it asks of the outside may fail, late or at once, at random.
 
-`python3 -m hostfw.testing.chaos RATE_FILE SEED ARGUMENTS...` runs the daemon with each function and method of each
+`python3 -m lab.chaos RATE_FILE SEED ARGUMENTS...` runs the daemon with each function and method of each
 module of hostfw.host replaced by one that fails now and then, and with system calls on files that run out of space.
 The first four bytes of the file say how often, in millionths; whoever runs the daemon writes them.
 """

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
-from hostfw.testing.lab_namespace import Namespace, namespace, run, set_sysctl
-from hostfw.testing.lab_topology import Assigned
+from lab.namespace import Namespace, namespace, run, set_sysctl
+from lab.topology import Assigned
 
 BRIDGE = "wire"
 _NO_DAD = ("net.ipv6.conf.all.accept_dad", "net.ipv6.conf.default.accept_dad")

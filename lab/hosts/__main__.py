@@ -1,8 +1,8 @@
 """The command line of the hosts: up, down, exec, restart, list.
 
-    sudo python3 -m hostfw.testing.hosts up web1 --release 12 --authorized-key ~/.ssh/id_ed25519.pub
+    sudo python3 -m lab.hosts up web1 --release 12 --authorized-key ~/.ssh/id_ed25519.pub
     sudo ip netns exec hf-hosts ssh root@10.77.0.11
-    sudo python3 -m hostfw.testing.hosts down web1
+    sudo python3 -m lab.hosts down web1
 
 Exit status: 0 done, 1 failed, 2 for a command line that is wrong; `exec` ends with what the command ended with.
 """
@@ -13,8 +13,8 @@ import sys
 from ipaddress import ip_interface
 from pathlib import Path
 
-from hostfw.testing.hosts.image import release, root_image, why_no_hosts
-from hostfw.testing.hosts.standing import (
+from lab.hosts.image import release, root_image, why_no_hosts
+from lab.hosts.standing import (
     NETNS,
     Standing,
     authorize,
@@ -26,7 +26,7 @@ from hostfw.testing.hosts.standing import (
     standing_hosts,
     take_down,
 )
-from hostfw.testing.lab_namespace import LabError
+from lab.namespace import LabError
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def _told(host: Standing) -> dict[str, str | int | list[str] | None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python3 -m hostfw.testing.hosts", description="Debian hosts for tests.")
+    parser = argparse.ArgumentParser(prog="python3 -m lab.hosts", description="Debian hosts for tests.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", help="put a host up; prints how to reach it, as JSON")
     up.add_argument("name")

@@ -21,8 +21,8 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from time import sleep
 
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import LabError, Namespace, open_socket, run
+from lab.laboratory import Lab
+from lab.namespace import LabError, Namespace, open_socket, run
 
 SOURCE_PORTS = range(20_000, 24_000)
 """The source ports of a stream, which take turns: few enough for connection tracking, whose entries last a second."""

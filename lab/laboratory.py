@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from hostfw.testing.lab_namespace import Namespace, namespace, run, set_sysctl
-from hostfw.testing.lab_topology import Link, Node, Topology, TopologyError
+from lab.namespace import Namespace, namespace, run, set_sysctl
+from lab.topology import Link, Node, Topology, TopologyError
 
 _WIRES = "wires"
 _NO_DAD = ("net.ipv6.conf.all.accept_dad", "net.ipv6.conf.default.accept_dad")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hostfw
-from hostfw.testing.lab_namespace import Namespace, run
+from lab.namespace import Namespace, run
 
 _SOURCE = Path(hostfw.__file__).parents[1]
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR")

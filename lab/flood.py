@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 from hostfw.model.values import Family
-from hostfw.testing.lab_namespace import LabError, Namespace, inside, open_socket
+from lab.namespace import LabError, Namespace, inside, open_socket
 
 _SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20
 _ETH_P = {Family.V4: 0x0800, Family.V6: 0x86DD}

@@ -20,8 +20,8 @@ from enum import StrEnum
 from functools import partial
 
 from hostfw.model.values import ICMP, ICMPV6, TCP, UDP, Family, Protocol
-from hostfw.testing.lab import Lab
-from hostfw.testing.lab_namespace import LabError, Namespace, open_socket
+from lab.laboratory import Lab
+from lab.namespace import LabError, Namespace, open_socket
 
 ALLOW_PATIENCE_S = 3.0
 """How long to wait for what should pass: ample, as it is spent in failing cases alone."""

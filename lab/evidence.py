@@ -19,9 +19,9 @@ from hostfw.host.store.files import read_configuration
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.values import FAMILIES, Action, Direction, Family
-from hostfw.testing.lab_hostfwctl import Installation
-from hostfw.testing.lab_namespace import LabError, Namespace, inside
-from hostfw.testing.lab_probe import Sent
+from lab.hostfwctl import Installation
+from lab.namespace import LabError, Namespace, inside
+from lab.probe import Sent
 
 _RECORD_WAIT_S = 0.25
 """The kernel keeps a record for at most a tenth of a second to send it with others."""

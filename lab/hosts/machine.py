@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from hostfw.testing.hosts.cgroups import known_groups, make_groups, remove_groups
-from hostfw.testing.hosts.image import DISK, Release, root_image
-from hostfw.testing.hosts.wire import Uplink, plug
-from hostfw.testing.lab_namespace import LabError, inside, namespace
+from lab.hosts.cgroups import known_groups, make_groups, remove_groups
+from lab.hosts.image import DISK, Release, root_image
+from lab.hosts.wire import Uplink, plug
+from lab.namespace import LabError, inside, namespace
 
 TREES = DISK / "hostfw-hosts"
 _PR_SET_PDEATHSIG = 1

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from hostfw.testing.hosts.host import Host
-from hostfw.testing.hosts.machine import offline_mounted
-from hostfw.testing.hosts.wire import Uplink, hardware_address
-from hostfw.testing.lab_namespace import LabError, process, run
+from lab.hosts.host import Host
+from lab.hosts.machine import offline_mounted
+from lab.hosts.wire import Uplink, hardware_address
+from lab.namespace import LabError, process, run
 
 EXTRA = ("initramfs-tools", "linux-image-cloud-amd64")
 """Packages that a host needs before it can be booted here."""

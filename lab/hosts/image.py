@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from hostfw.testing.hosts.cgroups import make_groups, remove_groups
-from hostfw.testing.lab_namespace import LabError
+from lab.hosts.cgroups import make_groups, remove_groups
+from lab.namespace import LabError
 
 CACHE = Path("/var/cache/hostfw-hosts")
 DISK = Path("/var/tmp")  # noqa: S108 - a disk rather than memory

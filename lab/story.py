@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.audit.packet_event import PacketEvent
-from hostfw.testing.flows import ExpectedFlow, Story
-from hostfw.testing.lab import Lab, laboratory
-from hostfw.testing.lab_evidence import DropLog, counters, counters_that_decide, drop_log, moved
-from hostfw.testing.lab_hostfwctl import Installation, hostfwctl, install
-from hostfw.testing.lab_probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
+from lab.evidence import DropLog, counters, counters_that_decide, drop_log, moved
+from lab.flows import ExpectedFlow, Story
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
 
 UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")
 """What lets packets through without a counter of its own."""

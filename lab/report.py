@@ -9,8 +9,8 @@ from textwrap import wrap
 from typing import TextIO
 
 from hostfw.audit.packet_event import json_line
-from hostfw.testing.flows import Story
-from hostfw.testing.lab_story import Shown
+from lab.flows import Story
+from lab.story import Shown
 
 WIDTH = 100
 _ROUTE, _WHAT, _FAMILY, _EXPECTED, _SEEN = 21, 9, 6, 7, 9

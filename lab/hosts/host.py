@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from hostfw.testing.hosts.image import Release
-from hostfw.testing.hosts.machine import (
+from lab.hosts.image import Release
+from lab.hosts.machine import (
     Running,
     Tree,
     console,
@@ -26,8 +26,8 @@ from hostfw.testing.hosts.machine import (
     sweep,
     wait_ready,
 )
-from hostfw.testing.hosts.wire import Uplink
-from hostfw.testing.lab_namespace import LabError
+from lab.hosts.wire import Uplink
+from lab.namespace import LabError
 
 Completed = subprocess.CompletedProcess[str]
 _NUMBERS = count(1)

@@ -11,9 +11,9 @@ from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from time import monotonic, sleep
 
-from hostfw.testing.hosts.host import Completed, enter
-from hostfw.testing.hosts.image import Release
-from hostfw.testing.hosts.machine import (
+from lab.hosts.host import Completed, enter
+from lab.hosts.image import Release
+from lab.hosts.machine import (
     TREES,
     Tree,
     console,
@@ -25,9 +25,9 @@ from hostfw.testing.hosts.machine import (
     start,
     wait_ready,
 )
-from hostfw.testing.hosts.wire import BRIDGE, Uplink, Wire, lay_wire
-from hostfw.testing.lab_namespace import LabError, Namespace, run
-from hostfw.testing.lab_topology import Assigned
+from lab.hosts.wire import BRIDGE, Uplink, Wire, lay_wire
+from lab.namespace import LabError, Namespace, run
+from lab.topology import Assigned
 
 NETNS = "hf-hosts"
 _NAMED = Path("/run/netns")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from hostfw.model.values import FAMILIES
-from hostfw.testing.lab_namespace import Namespace, run
+from lab.namespace import Namespace, run
 
 _BLOCK = re.compile(r"^\t(?P<kind>chain|set|map|counter) (?P<name>\S+) \{.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _ELEMENTS = re.compile(r"elements = \{(?P<elements>[^}]*)\}", re.DOTALL)

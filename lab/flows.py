@@ -20,8 +20,8 @@ from typing import TypeVar
 import yaml
 
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Family
-from hostfw.testing.lab_probe import Flow
-from hostfw.testing.lab_topology import Link, Node, Route, Topology
+from lab.probe import Flow
+from lab.topology import Link, Node, Route, Topology
 
 T = TypeVar("T")
 

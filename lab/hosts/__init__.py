@@ -5,6 +5,6 @@
         host.reboot()
 
 Each is a systemd-nspawn container over a root image that is made once. A host has a network namespace of its own, made
-anew at each start, so that nothing of a ruleset outlives a reboot. `python3 -m hostfw.testing.hosts` has the same hosts
+anew at each start, so that nothing of a ruleset outlives a reboot. `python3 -m lab.hosts` has the same hosts
 for those who do not write Python.
 """

@@ -1,6 +1,6 @@
 """`make try`: the examples put in force on a throw-away host, one after the other, and packets sent through them.
 
-    python3 -m hostfw.testing.tryout [EXAMPLE...]
+    python3 -m lab.tryout [EXAMPLE...]
 
 The host and its neighbours are network namespaces that end with this program, however it ends. Exit status: 0 if every
 flow went as its example says, 1 if not, 2 for an example that does not exist, 4 without root, 130 after Ctrl-C.
@@ -17,10 +17,10 @@ from textwrap import indent
 from time import monotonic
 from types import FrameType
 
-from hostfw.testing.flows import Story, stories
-from hostfw.testing.lab_namespace import LabError
-from hostfw.testing.lab_report import Style, audit_record, heading, rows, style_of, summary, total
-from hostfw.testing.lab_story import Shown, in_force, show
+from lab.flows import Story, stories
+from lab.namespace import LabError
+from lab.report import Style, audit_record, heading, rows, style_of, summary, total
+from lab.story import Shown, in_force, show
 
 _PREFIX = "hostfw-try-"
 _NOT_PERMITTED = 4
@@ -45,7 +45,7 @@ def main() -> int:
 def _try(arguments: list[str]) -> int:
     every = {story.name: story for story in stories()}
     parser = argparse.ArgumentParser(
-        prog="python3 -m hostfw.testing.tryout",
+        prog="python3 -m lab.tryout",
         description="Put the examples in force on a throw-away host and send packets through them.",
     )
     parser.add_argument("examples", metavar="EXAMPLE", nargs="*", help=f"{', '.join(every)} (default: all)")
