@@ -84,7 +84,7 @@ deb: ## (sudo, for what it installs to build with) a Debian package in dist/, fo
 
 install: data install-data ## install below DESTDIR without a package manager
 	install -d $(LIB)/python3/dist-packages
-	tar --create --exclude=__pycache__ --exclude=lab hostfw | tar --extract --no-same-owner -C $(LIB)/python3/dist-packages
+	tar --create --exclude=__pycache__ hostfw | tar --extract --no-same-owner -C $(LIB)/python3/dist-packages
 
 data: $(DATA)
 
@@ -173,4 +173,4 @@ $(ANSIBLE)/stamp: requirements-ansible.txt
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(ANSIBLE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
-	find hostfw tests bench -name __pycache__ -prune -exec rm -r {} +
+	find hostfw lab tests bench -name __pycache__ -prune -exec rm -r {} +

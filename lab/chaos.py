@@ -25,8 +25,9 @@ import hostfw.host
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 
+_HOST = "hostfw.host."
 RATE = struct.Struct("=I")
-_PURE = frozenset({"clock", "debounce", "errors", "netlink", "nf_tables", "nftables_worker"})
+_PURE = frozenset({"clock", "debounce", "errors", "netlink.messages", "nftables.nf_tables", "nftables.worker"})
 """Modules that ask nothing of anybody, apart from the netlink sockets, which have failures of their own here."""
 _LONGEST_DELAY_S = 0.3
 _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EINTR)
@@ -119,15 +120,15 @@ def install(chaos: Chaos) -> int:
     """Put failures into every module of hostfw.host, before anything else is imported; gives their number."""
     places = 0
     failing_os = _Os(chaos)
-    for found in pkgutil.iter_modules(hostfw.host.__path__):
-        module = importlib.import_module(f"hostfw.host.{found.name}")
-        if getattr(module, "os", None) is os and found.name not in _PURE:
+    for module in _modules(importlib.import_module):
+        place = module.__name__.removeprefix(_HOST)
+        if place in _PURE:
+            continue
+        if getattr(module, "os", None) is os:
             vars(module)["os"] = failing_os
             places += 1
-        if found.name in _PURE:
-            continue
         for owner, name, function in list(_functions(module)):
-            setattr(owner, name, chaos.wrapped(f"{found.name}.{name}", function))
+            setattr(owner, name, chaos.wrapped(f"{place}.{name}", function))
             places += 1
     netlink = importlib.import_module("hostfw.host.netlink.messages")
     for name in ("dump", "ask", "ask_each", "transact"):
@@ -136,6 +137,12 @@ def install(chaos: Chaos) -> int:
             places += 1
     _spread(importlib.import_module)
     return places
+
+
+def _modules(load: Callable[[str], ModuleType]) -> list[ModuleType]:
+    """Load the modules of hostfw.host, those of its packages too."""
+    found = pkgutil.walk_packages(hostfw.host.__path__, _HOST)
+    return [load(module.name) for module in found if not module.ispkg]
 
 
 def _functions(module: ModuleType) -> Iterator[tuple[Any, str, FunctionType]]:
@@ -154,7 +161,7 @@ def _functions(module: ModuleType) -> Iterator[tuple[Any, str, FunctionType]]:
 
 def _spread(load: Callable[[str], ModuleType]) -> None:
     """Let the modules of hostfw.host that have a function of another by its name have the one that fails."""
-    modules = [load(f"hostfw.host.{found.name}") for found in pkgutil.iter_modules(hostfw.host.__path__)]
+    modules = _modules(load)
     failing = {
         id(function.__wrapped__): function
         for module in modules

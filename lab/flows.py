@@ -25,7 +25,7 @@ from lab.topology import Link, Node, Route, Topology
 
 T = TypeVar("T")
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 _PROTOCOLS = {protocol.name: protocol for protocol in (TCP, UDP, ICMP)}
 _VERDICTS = {"allow": True, "deny": False}
 

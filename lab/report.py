@@ -8,7 +8,7 @@ from itertools import groupby
 from textwrap import wrap
 from typing import TextIO
 
-from hostfw.audit.packet_event import json_line
+from hostfw.journal.packet_entry import json_line
 from lab.flows import Story
 from lab.story import Shown
 

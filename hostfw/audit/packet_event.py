@@ -1,26 +1,19 @@
-"""Packet events: what a log record says, in full, as the fields of a journal entry.
+"""Packet events: what a log record says, in full."""
 
-The field names are an interface (docs/audit.md). A field that is not known, or does not apply, is left out.
-"""
-
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 
 from hostfw.audit.attribution import Attribution, writers
 from hostfw.audit.log_prefix import SHORTENED, LogTag, decode
 from hostfw.audit.packet_headers import Headers
-from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 
 IDENTIFIER = "hostfw"
 """SYSLOG_IDENTIFIER: `journalctl -t hostfw`."""
-
-_NOTICE, _INFORMATIONAL = "5", "6"
 
 
 class EventAction(StrEnum):
@@ -164,52 +157,6 @@ def _agreed(one: PacketEvent, other: PacketEvent) -> PacketEvent:
     )
 
 
-def fields(event: PacketEvent) -> dict[str, str]:
-    """The fields of the event's journal entry, without those that are not known.
-
-    `journalctl -x` puts them into the catalog's text as they are, so none holds what would steer a terminal.
-    """
-    packet = event.packet
-    found: Mapping[str, object] = {
-        "MESSAGE": message(event),
-        "MESSAGE_ID": _message_id(event.action),
-        "PRIORITY": _NOTICE if event.action is EventAction.DENY else _INFORMATIONAL,
-        "SYSLOG_IDENTIFIER": IDENTIFIER,
-        "HOSTFW_ACTION": event.action,
-        "HOSTFW_DIRECTION": event.direction,
-        "HOSTFW_REASON": event.reason,
-        "HOSTFW_KIND": event.kind,
-        "HOSTFW_TIER": event.tier,
-        "HOSTFW_POLICY": event.policy,
-        "HOSTFW_RULE": event.rule,
-        "HOSTFW_ORIGIN": event.origin,
-        "HOSTFW_ENDPOINT": event.endpoint,
-        "HOSTFW_INTERFACE": event.interface,
-        "HOSTFW_IN_INTERFACE": event.in_interface,
-        "HOSTFW_OUT_INTERFACE": event.out_interface,
-        "HOSTFW_PROTOCOL": packet.protocol_text,
-        "HOSTFW_SRC_ADDR": packet.source_text,
-        "HOSTFW_SRC_PORT": packet.source_port,
-        "HOSTFW_DST_ADDR": packet.destination_text,
-        "HOSTFW_DST_PORT": packet.destination_port,
-        "HOSTFW_ICMP_TYPE": packet.icmp_type,
-        "HOSTFW_ICMP_CODE": packet.icmp_code,
-        "HOSTFW_TCP_FLAGS": packet.tcp_flags_text,
-        "HOSTFW_FRAGMENT": packet.fragment,
-        "HOSTFW_LENGTH": packet.length,
-        "HOSTFW_GENERATION": event.generation,
-        "HOSTFW_COUNT": event.count,
-        "HOSTFW_FIRST": _moment(event.first),
-        "HOSTFW_LAST": _moment(event.last),
-    }
-    return {name: plain(str(value)) for name, value in found.items() if value is not None and value != ""}
-
-
-def json_line(event: PacketEvent) -> str:
-    """The event as one line of JSON: the fields as `journalctl -o json` prints them, every value a text."""
-    return json.dumps(fields(event))
-
-
 def message(event: PacketEvent) -> str:
     """The event as one line for people and grep."""
     word = _WORDS.get(event.action) or event.action.replace("-", " ")
@@ -225,21 +172,7 @@ def plain(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _message_id(action: EventAction) -> MessageId:
-    match action:
-        case EventAction.DENY:
-            return MessageId.PACKET_DENIED
-        case EventAction.LOG:
-            return MessageId.PACKET_LOGGED
-        case _:
-            return MessageId.PACKET_STAGED
-
-
 def _end(family: Family | None, address: str, port: int | None) -> str:
     if port is None:
         return address
     return f"[{address}]:{port}" if family is Family.V6 else f"{address}:{port}"
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
 def run_verb(options: Options, console: Console) -> int:
     """Run one verb, and say what the user or the machine got wrong without a traceback."""
     try:
-        return int(import_module(f"hostfw.cli.{options.verb}").run(options, console))
+        return int(import_module(f"hostfw.cli.verbs.{options.verb}").run(options, console))
     except BrokenPipeError:
         raise
     except ImportError as error:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hostfw.audit.aggregate import Fold
 from hostfw.audit.attribution import Attribution
-from hostfw.audit.packet_event import PacketEvent, certain_event, fields
+from hostfw.audit.packet_event import PacketEvent, certain_event
 from hostfw.audit.packet_headers import headers
 from hostfw.daemon.audit_losses import Entries, Untold, open_untold
 from hostfw.engine.log_counts import LogCounts, read_log_counts
@@ -22,6 +22,7 @@ from hostfw.host.clock import Clock
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogReader, NflogRecord, interface_name
 from hostfw.journal.notices import log_readable, log_unreadable
+from hostfw.journal.packet_entry import fields
 from hostfw.model.settings import Logging
 
 DATAGRAMS_AT_A_TIME = 16

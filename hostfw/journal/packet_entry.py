@@ -1,16 +1,67 @@
-"""Packet events out of the fields of their journal entries: the way back from `events.fields`.
+"""Packet events as the fields of journal entries, and back.
 
-Whoever may write to the journal may write anything under our names, so nothing is taken for granted.
+The field names are an interface (docs/audit.md). A field that is not known, or does not apply, is left out. Whoever may
+write to the journal may write anything under our names, so nothing that is read is taken for granted.
 """
 
+import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
-from hostfw.audit.packet_event import EventAction, PacketEvent
+from hostfw.audit.packet_event import IDENTIFIER, EventAction, PacketEvent, message, plain
 from hostfw.audit.packet_headers import Headers, protocol_number, tcp_flags_of
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import Reason
 from hostfw.model.moments import moment_of
 from hostfw.model.values import Direction, Family, parse_address
+
+_NOTICE, _INFORMATIONAL = "5", "6"
+
+
+def fields(event: PacketEvent) -> dict[str, str]:
+    """The fields of the event's journal entry, without those that are not known.
+
+    `journalctl -x` puts them into the catalog's text as they are, so none holds what would steer a terminal.
+    """
+    packet = event.packet
+    found: Mapping[str, object] = {
+        "MESSAGE": message(event),
+        "MESSAGE_ID": _message_id(event.action),
+        "PRIORITY": _NOTICE if event.action is EventAction.DENY else _INFORMATIONAL,
+        "SYSLOG_IDENTIFIER": IDENTIFIER,
+        "HOSTFW_ACTION": event.action,
+        "HOSTFW_DIRECTION": event.direction,
+        "HOSTFW_REASON": event.reason,
+        "HOSTFW_KIND": event.kind,
+        "HOSTFW_TIER": event.tier,
+        "HOSTFW_POLICY": event.policy,
+        "HOSTFW_RULE": event.rule,
+        "HOSTFW_ORIGIN": event.origin,
+        "HOSTFW_ENDPOINT": event.endpoint,
+        "HOSTFW_INTERFACE": event.interface,
+        "HOSTFW_IN_INTERFACE": event.in_interface,
+        "HOSTFW_OUT_INTERFACE": event.out_interface,
+        "HOSTFW_PROTOCOL": packet.protocol_text,
+        "HOSTFW_SRC_ADDR": packet.source_text,
+        "HOSTFW_SRC_PORT": packet.source_port,
+        "HOSTFW_DST_ADDR": packet.destination_text,
+        "HOSTFW_DST_PORT": packet.destination_port,
+        "HOSTFW_ICMP_TYPE": packet.icmp_type,
+        "HOSTFW_ICMP_CODE": packet.icmp_code,
+        "HOSTFW_TCP_FLAGS": packet.tcp_flags_text,
+        "HOSTFW_FRAGMENT": packet.fragment,
+        "HOSTFW_LENGTH": packet.length,
+        "HOSTFW_GENERATION": event.generation,
+        "HOSTFW_COUNT": event.count,
+        "HOSTFW_FIRST": _moment_text(event.first),
+        "HOSTFW_LAST": _moment_text(event.last),
+    }
+    return {name: plain(str(value)) for name, value in found.items() if value is not None and value != ""}
+
+
+def json_line(event: PacketEvent) -> str:
+    """The event as one line of JSON: the fields as `journalctl -o json` prints them, every value a text."""
+    return json.dumps(fields(event))
 
 
 def event_of(entry: Mapping[str, object]) -> PacketEvent | None:
@@ -68,3 +119,17 @@ def _whole(texts: Mapping[str, str], name: str) -> int | None:
 
 def _moment(texts: Mapping[str, str], name: str) -> datetime | None:
     return moment_of(texts.get(f"HOSTFW_{name}", ""))
+
+
+def _message_id(action: EventAction) -> MessageId:
+    match action:
+        case EventAction.DENY:
+            return MessageId.PACKET_DENIED
+        case EventAction.LOG:
+            return MessageId.PACKET_LOGGED
+        case _:
+            return MessageId.PACKET_STAGED
+
+
+def _moment_text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

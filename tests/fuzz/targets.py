@@ -14,14 +14,14 @@ from unicodedata import category
 import yaml
 
 from hostfw.audit import log_prefix as prefix
-from hostfw.audit.packet_event import fields, packet_event
+from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import Headers, headers
 from hostfw.build.candidate import Inspected, inspect
 from hostfw.cli.output.annotate import annotated
 from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.problems import report
 from hostfw.compile.ruleset import compile_plan
-from hostfw.journal.packet_entry import event_of
+from hostfw.journal.packet_entry import event_of, fields
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.manifest.feed_file import MOST_PROBLEMS, parse_feed

@@ -202,7 +202,7 @@ def test_packets_meet_what_the_feed_says(
 KILLED = """\
 import os, signal, sys
 from hostfw.cli.main import run
-from hostfw.host import elements
+from hostfw.host.nftables import elements
 
 add = elements.add_elements
 
@@ -347,7 +347,7 @@ def test_the_accepted_script_gives_a_set_apart_its_content(
 REPLACED = """\
 import os, signal, sys
 from hostfw.cli.main import run
-from hostfw.host import elements
+from hostfw.host.nftables import elements
 
 replace = elements.replace_elements
 

@@ -4,9 +4,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from hostfw.audit.packet_event import EventAction, fields
+from hostfw.audit.packet_event import EventAction
 from hostfw.cli.arguments import LOGGED_REASONS
 from hostfw.journal.message_ids import MessageId
+from hostfw.journal.packet_entry import fields
 from tests.unit.event_builders import SYN, event
 from tests.unit.test_notices import NOTICES
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.packet_event import fields
 from hostfw.cli.verb_table import VERBS
 from hostfw.journal.message_ids import MessageId
+from hostfw.journal.packet_entry import fields
 from tests.unit.event_builders import event
 from tests.unit.test_notices import NOTICES
 

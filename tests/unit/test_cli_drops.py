@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.log_prefix import LogTag, encode
-from hostfw.audit.packet_event import fields
 from hostfw.cli.in_force import mark_of
 from hostfw.cli.options import Options
 from hostfw.control.client import DaemonError
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogRecord, interface_name
+from hostfw.journal.packet_entry import fields
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 from lab.fakes import FakeClock, FakeNflog

@@ -148,7 +148,7 @@ def test_every_verb_explains_itself(verb: Verb, monkeypatch: pytest.MonkeyPatch)
 def test_every_verb_has_a_module_that_runs_it() -> None:
     """The table of verbs and the modules agree."""
     for verb in VERBS:
-        assert callable(import_module(f"hostfw.cli.{verb.name}").run)
+        assert callable(import_module(f"hostfw.cli.verbs.{verb.name}").run)
 
 
 def test_every_verb_has_a_page() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.packet_event import EventAction, fields
+from hostfw.audit.packet_event import EventAction
+from hostfw.journal.packet_entry import fields
 from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, Machine, machine
 from tests.unit.event_builders import event

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.audit.packet_event import EventAction, PacketEvent, fields
+from hostfw.audit.packet_event import EventAction, PacketEvent
 from hostfw.audit.packet_headers import Headers, headers
-from hostfw.journal.packet_entry import event_of
+from hostfw.journal.packet_entry import event_of, fields
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Direction, Family
 from tests.unit.event_builders import SYN, event

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from hostfw.audit.attribution import Attribution, RuleSource, attribution, policies_of
 from hostfw.audit.log_prefix import LogTag, decode, encode, stands_for
-from hostfw.audit.packet_event import EventAction, fields, json_line, message, packet_event
+from hostfw.audit.packet_event import EventAction, message, packet_event
 from hostfw.audit.packet_headers import Headers, headers
 from hostfw.journal.message_ids import MessageId
+from hostfw.journal.packet_entry import fields, json_line
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources

@@ -431,7 +431,7 @@ def test_looking_at_the_host_outlasts_a_bad_daemon(
     host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, verb: str
 ) -> None:
     """What is in force is shown all the same, and what is wrong with the daemon."""
-    monkeypatch.setattr(f"hostfw.cli.{verb}.report", lambda engine: client.report(engine, 0.3))
+    monkeypatch.setattr(f"hostfw.cli.verbs.{verb}.report", lambda engine: client.report(engine, 0.3))
     with daemon(host, ANSWERS[name]):
         done = host.hostfwctl(verb, "-o", "json")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.audit.packet_event import fields
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import Journal, JsonLines, SystemdJournal, open_journal
+from hostfw.journal.packet_entry import fields
 from lab.fakes import FakeJournal
 from tests.unit.event_builders import event
 

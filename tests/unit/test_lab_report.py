@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.log_prefix import LogTag
-from hostfw.audit.packet_event import fields
+from hostfw.journal.packet_entry import fields
 from hostfw.model.decisions import Reason
 from hostfw.model.values import FAMILIES, TCP, UDP, Action, Direction, Family
 from lab.flows import ExpectedFlow, Story, stories

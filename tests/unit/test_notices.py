@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hostfw.audit.packet_event import fields
 from hostfw.journal import notices
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.notices import Actor, Fields
+from hostfw.journal.packet_entry import fields
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from tests.unit.event_builders import event

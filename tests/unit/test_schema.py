@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-import hostfw.policy
+import hostfw.manifest
 from hostfw.cli.kinds import KINDS
 from hostfw.manifest.decode import RESOURCE_KINDS, decode
 from hostfw.manifest.fields import Refusal, Shape
@@ -43,10 +43,10 @@ def test_the_published_schema_is_that_of_the_decoders(*, update_golden: bool) ->
 
 def shapes() -> Iterator[Shape]:
     """Every Shape of a configuration file; facts are none."""
-    for module in pkgutil.iter_modules(hostfw.policy.__path__):
+    for module in pkgutil.iter_modules(hostfw.manifest.__path__):
         if module.name != "facts_file":
             yield from (
-                v for v in vars(importlib.import_module(f"hostfw.policy.{module.name}")).values() if type(v) is Shape
+                v for v in vars(importlib.import_module(f"hostfw.manifest.{module.name}")).values() if type(v) is Shape
             )
 
 

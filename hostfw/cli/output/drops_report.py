@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hostfw.audit.packet_event import PacketEvent, json_line
+from hostfw.audit.packet_event import PacketEvent
 from hostfw.cli.output.console import Console, Style, painted, table
 from hostfw.cli.output.documents import document, json_text
 from hostfw.cli.output.terminal import cell_width, printable
+from hostfw.journal.packet_entry import json_line
 
 _NONE = "-"
 _TOP = 10

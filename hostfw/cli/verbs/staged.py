@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hostfw.audit.attribution import origin_of, policies_of
-from hostfw.audit.packet_event import IDENTIFIER, PacketEvent, fields
+from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
 from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
@@ -16,7 +16,7 @@ from hostfw.compile.object_names import rule_counter
 from hostfw.engine.counters import RuleCounter, Value, Values, values_of
 from hostfw.host.journal.reader import open_history
 from hostfw.journal.message_ids import MessageId
-from hostfw.journal.packet_entry import event_of
+from hostfw.journal.packet_entry import event_of, fields
 from hostfw.model.values import FAMILIES, Action
 
 SAMPLES = 10

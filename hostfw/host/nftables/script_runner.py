@@ -35,7 +35,7 @@ TIMEOUT_S = 30.0
 """How long a request may take; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
 
 _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
-_PACKAGE_DIRECTORY = str(Path(__file__).parents[2])
+_PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
 _END_S = 2.0
 _LAST_WORDS_BYTES = 2000
 _NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft")

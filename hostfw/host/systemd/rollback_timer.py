@@ -21,7 +21,7 @@ SYSTEMD = Path("/run/systemd/system")
 _RETRY_S = 5
 _STARTING_TIMEOUT_S = 20
 _UNIT, _PROCESS = "unit", "process"
-_PACKAGE_DIRECTORY = str(Path(__file__).parents[2])
+_PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
 _START = 'exec 2>/dev/null; "$@" </dev/null >/dev/null & echo $!'
 _WAIT = f'sleep "$1"; shift; until "$@"; do sleep {_RETRY_S}; done'
 
