@@ -1,7 +1,9 @@
 """When the host gets another name: the kernel tells who polls /proc/sys/kernel/hostname (kernel 3.3 and later).
 
 The file is always readable, so that an event loop could not wait for it; a change is told as urgent data, which an
-epoll of its own waits for and passes on.
+epoll of its own waits for and passes on. The kernel tells each opened file of a change once: a loop that asks our epoll
+whether it is readable has used that up, and the name itself has to say whether it changed (fs/proc/proc_sysctl.c,
+proc_sys_poll).
 """
 
 import select
@@ -26,6 +28,7 @@ class HostNameEvents:
     def __init__(self) -> None:
         self._poll = select.epoll()
         self._file = None
+        self._last = socket.gethostname()
         with suppress(OSError):
             self._file = _NAME.open("rb", buffering=0)
             self._poll.register(self._file, select.EPOLLPRI | select.EPOLLET)
@@ -37,7 +40,9 @@ class HostNameEvents:
 
     def read(self) -> bool:
         """Whether the name has changed since the last time; never waits."""
-        return bool(self._poll.poll(0))
+        self._poll.poll(0)
+        before, self._last = self._last, socket.gethostname()
+        return self._last != before
 
     def close(self) -> None:
         """Stop listening."""

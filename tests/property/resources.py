@@ -131,15 +131,17 @@ def entities(draw: st.DrawFn, family: Family, *, numbers: bool, port_name: bool)
 
 protocols = st.sampled_from(tuple(PROTOCOLS.values())) | st.integers(1, 255).map(Protocol)
 
+_FAMILY_OF = {ICMP.number: Family.V4, ICMPV6.number: Family.V6}
+"""The IP version of a protocol; one that is given by its number alone has no name to tell it by."""
+
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """A rule whose fields agree."""
     protocol = draw(st.none() | protocols)
     not_protocol = draw(st.none() | protocols)
-    families = {p.family for p in (protocol, not_protocol) if p is not None} - {None}
+    families = {_FAMILY_OF[p.number] for p in (protocol, not_protocol) if p is not None and p.number in _FAMILY_OF}
     family = draw(st.sampled_from(Family)) if len(families) != 1 else families.pop()
-    assert family is not None
     version = None if len(families) > 1 else draw(st.none() | st.just(family))
     numbers = protocol is not None and protocol.has_ports
     named = protocol is None or protocol.has_ports
