@@ -16,6 +16,7 @@ from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.object_text import Texts, render
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve.plan import Resolving, resolve
+from hostfw.policy.unmanaged import ungoverned_problems
 
 BOOT_ELEMENTS = 250_000
 """How many elements of big sets the boot loads itself: 2 s with nft 1.0.6, where a million take up to 17 s and 2 GB."""
@@ -93,7 +94,7 @@ def build(
         return last
     resolving = memory.resolving if memory else None
     plan, found = resolve(inspected.resources, inspected.settings, facts, resolving, governance)
-    problems = in_order((*inspected.problems, *found))
+    problems = in_order((*inspected.problems, *found, *ungoverned_problems(plan, facts)))
     if errors(problems):
         return Refused(problems)
     try:

@@ -6,7 +6,7 @@ from hostfw.build.candidate import inspect
 from hostfw.cli.engine import load_accepted_of, open_engine
 from hostfw.cli.options import Options
 from hostfw.engine.context import Directories
-from hostfw.engine.exposure import stored_in_force
+from hostfw.engine.plan_before import stored_in_force
 from hostfw.engine.standing import standing
 from hostfw.host.store.active import load_in_force
 from hostfw.host.store.generations import accepted_number

@@ -79,6 +79,7 @@ def rollback(parser: ArgumentParser) -> None:
         metavar="TOKEN",
         help="only if what has this token still waits to be confirmed; what runs at the deadline",
     )
+    _add_accept_loss(parser)
     _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
@@ -259,7 +260,8 @@ def _add_accept_loss(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--accept-loss",
         action="store_true",
-        help="apply a configuration that lost most of its policies or HostEndpoints; let go what none claims",
+        help="do it even if most policies or HostEndpoints are lost, or no interface is governed any more; let go what "
+        "no HostEndpoint claims",
     )
 
 

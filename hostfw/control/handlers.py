@@ -41,12 +41,14 @@ def perform(engine: Engine, request: Request) -> Reply:
             host = replace(engine.host, ancestors=lambda: request.ancestors)
             return replace(engine, host=host).confirm(console=request.console)
         case Rollback():
-            return engine.rollback(request.if_pending)
+            lockout = _lockout(request, Settings()) if request.if_pending is None else None
+            return engine.rollback(request.if_pending, lockout, accept_loss=request.accept_loss)
         case RollbackTo():
-            return engine.rollback_to(request.number, _lockout(request, Settings()))
+            lockout = _lockout(request, Settings())
+            return engine.rollback_to(request.number, lockout, accept_loss=request.accept_loss)
 
 
-def _lockout(request: Apply | RollbackTo, settings: Settings) -> LockoutQuestion | None:
+def _lockout(request: Apply | Rollback | RollbackTo, settings: Settings) -> LockoutQuestion | None:
     """What the host is seen to live by; from within a sandbox ssh is told by its ports alone."""
     if settings.lockout_check is LockoutCheck.IGNORE:
         return None

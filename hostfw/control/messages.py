@@ -58,18 +58,25 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """Take back what is pending; with `if_pending` only if it has that token."""
+    """Take back what is pending; with `if_pending` only if it has that token, and then whatever is lost by it.
+
+    `evidence` and what is accepted are as in `Apply`.
+    """
 
     if_pending: str | None = None
+    accept_lockout: bool = False
+    evidence: Evidence | None = None
+    accept_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackTo:
-    """Put the stored generation of a number into force; `evidence` is as in `Apply`."""
+    """Put the stored generation of a number into force; `evidence` and what is accepted are as in `Apply`."""
 
     number: int
     accept_lockout: bool = False
     evidence: Evidence | None = None
+    accept_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)

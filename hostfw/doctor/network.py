@@ -7,7 +7,7 @@ from hostfw.build.candidate import Inspected
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.exposure.reach import reach
 from hostfw.exposure.rules import Door
-from hostfw.exposure.services import Entry, carriers, exposure
+from hostfw.exposure.services import Entry, exposure
 from hostfw.exposure.sources import difference_of
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text
 from hostfw.model.explanation import Step, Verdict
@@ -16,7 +16,7 @@ from hostfw.model.plan import Plan
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP
 from hostfw.model.wording import listed
-from hostfw.policy.unmanaged import consequence
+from hostfw.policy.unmanaged import consequence, ungoverned
 
 _GUESTS_NEED = ((UDP.number, 67, "DHCP"), (UDP.number, 53, "DNS"), (TCP.number, 53, "DNS"))
 """What guests of a bridge ask its host for."""
@@ -35,9 +35,9 @@ class Network:
 
 def of_network(network: Network) -> Iterator[Finding]:
     """Every finding about interfaces and services."""
-    ungoverned = tuple(_ungoverned(network))
-    yield from _absent(network, ungoverned)
-    yield from _uplinks(network, ungoverned)
+    bare = ungoverned(network.plan, network.facts)
+    yield from _absent(network, bare)
+    yield from _uplinks(network, bare)
     yield from _bridge_filter(network)
     if network.services is not None:
         entries = exposure(network.plan, network.facts, network.services)
@@ -46,14 +46,7 @@ def of_network(network: Network) -> Iterator[Finding]:
         yield from _unreached(entries)
 
 
-def _ungoverned(network: Network) -> Iterator[Interface]:
-    """The interfaces that others' packets come in on and no HostEndpoint governs."""
-    bound = {binding.interface for binding in network.plan.bindings}
-    if network.plan.wildcard is None:
-        yield from (interface for interface in carriers(network.facts) if interface.name not in bound)
-
-
-def _absent(network: Network, ungoverned: tuple[Interface, ...]) -> Iterator[Finding]:
+def _absent(network: Network, bare: tuple[Interface, ...]) -> Iterator[Finding]:
     """HostEndpoints of this host that govern no interface which is there: after a rename it is the wrong name."""
     if not network.facts.interfaces:
         return
@@ -68,7 +61,7 @@ def _absent(network: Network, ungoverned: tuple[Interface, ...]) -> Iterator[Fin
             if name in absent
             else ("governs no interface: none of this host is in its group or has one of its expectedIPs")
         )
-        others = [interface.name for interface in ungoverned]
+        others = [interface.name for interface in bare]
         so = f", and no HostEndpoint governs {listed(others)}: {consequence(network.plan.settings)}" if others else ""
         yield Finding(
             Check.ENDPOINT,
@@ -79,11 +72,11 @@ def _absent(network: Network, ungoverned: tuple[Interface, ...]) -> Iterator[Fin
         )
 
 
-def _uplinks(network: Network, ungoverned: Iterable[Interface]) -> Iterator[Finding]:
+def _uplinks(network: Network, bare: Iterable[Interface]) -> Iterator[Finding]:
     """The way to everybody, without a policy."""
     if not network.plan.endpoints:
         return
-    for interface in ungoverned:
+    for interface in bare:
         if interface.default_route:
             yield Finding(
                 Check.INTERFACES,

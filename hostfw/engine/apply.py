@@ -14,6 +14,7 @@ from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout_check import Judgement
 from hostfw.engine.loss_check import refusal
 from hostfw.engine.outcomes import Applied, Failed, TakenBack, failed
+from hostfw.engine.plan_before import Before
 from hostfw.engine.rollback import TRIED_AGAIN, end, settle
 from hostfw.engine.standing import named, record_after, standing
 from hostfw.engine.trial import left_s, try_out, waits
@@ -52,19 +53,20 @@ def apply(
     last = writer.memory.building.generation if writer.memory else None
     try:
         facts = host.observe(inspected.settings.node)
-        before = named(standing(directories, host, writer.memory), inspected.resources, facts, take_name=take_name)
+        record = named(standing(directories, host, writer.memory), inspected.resources, facts, take_name=take_name)
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
-            before = replace(before, interfaces=())
-        built = build(inspected, facts, writer.memory.building if writer.memory else None, before)
+            record = replace(record, interfaces=())
+        built = build(inspected, facts, writer.memory.building if writer.memory else None, record)
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
-        lost = None if accept_loss else refusal(writer, built)
+        before = Before(writer, facts, last, question.decoding if question is not None else None)
+        lost = None if accept_loss else refusal(before, built, verb="apply" if take_name else "reload")
         if lost is None:
-            judgement = judgement_of(writer, built, lockout)
+            judgement = judgement_of(before, built, lockout)
         refused = lost or judgement.refusal
-        changes = () if refused else exposure_of(writer, built, last, question)
+        changes = () if refused else exposure_of(before, built, question)
         applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s)
     except HostError as error:
         applied = failed(error)

@@ -118,10 +118,10 @@ class Engine:
 
         It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
         more than they may keep their accepted content, unless `accept_shrink`. A configuration that lost most of its
-        policies or endpoints is a failure, unless `accept_loss`. With `lockout` a generation that would
-        cut off what the host lives by is a failure. With `exposure` the answer says what it closes and opens. With
-        `take_name` the node is what the host is called now, if HostEndpoints have that name; otherwise it is the one
-        on record.
+        policies or endpoints, or all interfaces that they govern, is a failure, unless `accept_loss`. With `lockout` a
+        generation that would cut off what the host lives by is a failure. With `exposure` the answer says what it
+        closes and opens. With `take_name` the node is what the host is called now, if HostEndpoints have that name;
+        otherwise it is the one on record.
         """
         if not inspected.is_valid:
             return note_refused(self.directories, self.host, Refused(inspected.problems))
@@ -145,13 +145,24 @@ class Engine:
         """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""
         return self._write(lambda writer: confirm(writer, console=console))
 
-    def rollback(self, if_pending: str | None = None) -> TakenBack | NothingPending | Failed:
-        """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come."""
-        return self._write(lambda writer: rollback(writer, if_pending))
+    def rollback(
+        self,
+        if_pending: str | None = None,
+        lockout: LockoutQuestion | None = None,
+        *,
+        accept_loss: bool = False,
+    ) -> TakenBack | NothingPending | Failed:
+        """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
-    def rollback_to(self, number: int, lockout: LockoutQuestion | None = None) -> TakenBack | Failed:
-        """Put a stored generation into force and accept it; with `lockout` not one that would cut the host off."""
-        return self._write(lambda writer: rollback_to(writer, number, lockout))
+        By hand `lockout` and `accept_loss` are as of `apply`.
+        """
+        return self._write(lambda writer: rollback(writer, if_pending, lockout, accept_loss=accept_loss))
+
+    def rollback_to(
+        self, number: int, lockout: LockoutQuestion | None = None, *, accept_loss: bool = False
+    ) -> TakenBack | Failed:
+        """Put a stored generation into force and accept it; `lockout` and `accept_loss` are as of `apply`."""
+        return self._write(lambda writer: rollback_to(writer, number, lockout, accept_loss=accept_loss))
 
     def resume(self) -> Resumed | Failed:
         """Take over at the start of the service: what was accepted, or still waits, is put into force and known."""

@@ -5,31 +5,21 @@ from dataclasses import dataclass
 
 from hostfw.build.generation import Generation
 from hostfw.compile.object_names import failsafe_counter, rule_counter
-from hostfw.engine.context import Directories
-from hostfw.engine.deploy import Writer
-from hostfw.engine.standing import standing
+from hostfw.engine.plan_before import Before
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_in_force
-from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
-from hostfw.manifest.decode import Decoding, decode
-from hostfw.manifest.feed_file import filled
+from hostfw.manifest.decode import Decoding
 from hostfw.model.explanation import Step
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.services import ExposureChange, HostServices
-from hostfw.model.settings import Settings
 from hostfw.model.text import counted
 from hostfw.model.values import address_text
-from hostfw.policy.resolve.plan import resolve
 
 ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]
 """Gives what counters of the ruleset have seen, by name."""
-
-
-BASE_PROTECTION = Plan("", Settings())
-"""What is in force where no generation was accepted: failsafes alone, as an empty configuration compiles to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +30,13 @@ class ExposureQuestion:
     decoding: Decoding | None = None
 
 
-def exposure_of(
-    writer: Writer, built: Generation, last: Generation | None, question: ExposureQuestion | None
-) -> tuple[ExposureChange, ...]:
-    """What putting a generation into force closes and opens; `last` is the one that was built before, if any was."""
-    record, _ = load_in_force(writer.directories.run)
+def exposure_of(before: Before, built: Generation, question: ExposureQuestion | None) -> tuple[ExposureChange, ...]:
+    """What putting a generation into force closes and opens."""
+    record, _ = load_in_force(before.writer.directories.run)
     if question is None or (record is not None and record.id == built.id):
         return ()
-    if record is not None and last is not None and record.id == last.id:
-        before: Plan | None = last.plan
-    else:
-        before = _plan_in_force(writer, built, question.decoding)
-    return exposure_changes(before, built.plan, built.facts, question.services, writer.host.read_packets)
+    read_packets = before.writer.host.read_packets
+    return exposure_changes(before.in_force(), built.plan, built.facts, question.services, read_packets)
 
 
 def exposure_changes(
@@ -69,31 +54,6 @@ def exposure_changes(
         ExposureChange(line.kind == Kind.CLOSES, change_text(line), _answered(_behind(line, found), services, packets))
         for line in lines
     )
-
-
-def stored_in_force(directories: Directories) -> Accepted | None:
-    """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
-    record, _ = load_in_force(directories.run)
-    accepted, _ = load_accepted(directories.state)
-    if record is None or (accepted is not None and accepted.id == record.id):
-        return accepted
-    # It waits for its confirmation, or is one that somebody went back to.
-    stored = (load_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
-    return next((generation for generation in stored if generation and generation.id == record.id), None)
-
-
-def _plan_in_force(writer: Writer, built: Generation, decoding: Decoding | None) -> Plan | None:
-    """The plan of what is in force; None where nothing is."""
-    if not writer.host.read_tables().ip.exists:
-        return None
-    stored = stored_in_force(writer.directories)
-    if stored is None:
-        return BASE_PROTECTION
-    known = Decoding(dict(decoding.sources)) if decoding is not None else Decoding()
-    decoded = decode(stored.configuration, known)
-    resources = filled(decoded.resources, stored.configuration.feeds)[0]
-    governance = standing(writer.directories, writer.host, writer.memory)
-    return resolve(resources, decoded.settings, built.facts, governance=governance)[0]
 
 
 def _behind(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:

@@ -9,7 +9,9 @@ from hostfw.engine.deploy import Writer
 from hostfw.engine.events import note, note_failed, three
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout_check import Judgement
+from hostfw.engine.loss_check import refusal
 from hostfw.engine.outcomes import Failed, TakenBack
+from hostfw.engine.plan_before import Before
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import record_after, record_of
 from hostfw.engine.trial import left_s, waits
@@ -42,8 +44,10 @@ def history(directories: Directories) -> History:
     return History(stored, accepted, in_force, pending.number if pending else None)
 
 
-def rollback_to(writer: Writer, number: int, lockout: LockoutQuestion | None) -> TakenBack | Failed:
-    """Put a stored generation into force and accept it, unless it would cut the host off."""
+def rollback_to(
+    writer: Writer, number: int, lockout: LockoutQuestion | None, *, accept_loss: bool = False
+) -> TakenBack | Failed:
+    """Put a stored generation into force and accept it, unless it would cut the host off or lose most of policy."""
     directories, host = writer.directories, writer.host
     settle(writer)
     pending, _ = load_pending(directories.state)
@@ -54,11 +58,16 @@ def rollback_to(writer: Writer, number: int, lockout: LockoutQuestion | None) ->
         known = any(item.number == number for item in stored_generations(directories.state))
         why = f"cannot be read: {problems[0].position.path}: {problems[0].message}" if known else "is not stored"
         return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
+    last = writer.memory.building.generation if writer.memory else None
     judgement = Judgement()
 
     def objection(built: Generation) -> Failed | None:
         nonlocal judgement
-        judgement = judgement_of(writer, built, lockout)
+        before = Before(writer, built.facts, last)
+        lost = None if accept_loss else refusal(before, built, f"rollback --to {number}")
+        if lost is not None:
+            return lost
+        judgement = judgement_of(before, built, lockout)
         return judgement.refusal
 
     restored = restore(writer, stored, number, objection)

@@ -1,43 +1,87 @@
 """A configuration that lost most of itself: a wrong checkout or an emptied directory must not take policy away.
 
 What is accepted says how many policies and HostEndpoints of this host there were. A configuration without any of a
-kind, or without more than half of them, is refused until a person says that the loss is meant.
+kind, or without more than half of them, is refused until a person says that the loss is meant. So is one whose
+HostEndpoints govern no interface any more, or no way to everybody, whatever they are called.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from hostfw.build.cache import accepted_now
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation
-from hostfw.engine.deploy import Writer, counts
+from hostfw.engine.deploy import counts
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.plan_before import Before
+from hostfw.model.facts import Interface
 from hostfw.model.resources import Resources
 from hostfw.model.text import counted
+from hostfw.model.wording import listed
+from hostfw.policy.unmanaged import bare_consequence, governed, lost_governance, ungoverned
 
 FEW = 4
 """Of so few resources of a kind more than half may go without a question, but not all."""
 MOST_NAMES = 5
 """How many of the resources that would go are named in a message."""
 
+_CHECK = dict.fromkeys(("apply", "reload"), "check the directory and the node's name")
+_CHECK_HISTORY = "`hostfwctl history` lists what each generation has"
 _NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of this host", "HostEndpoints of this host")}
 
 
-def refusal(writer: Writer, built: Generation) -> Failed | None:
-    """Say that a generation has lost most of what is accepted; None if it has not, or nothing is accepted."""
+def refusal(before: Before, built: Generation, verb: str = "apply") -> Failed | None:
+    """Say that a generation has lost most of what is accepted, or leaves bare what is governed; None if not.
+
+    `verb` is what a person types to do it anyway.
+    """
+    lost, bare = _lost_resources(before, built, verb), lost_interfaces(before, built, verb)
+    if lost is not None and bare is not None:
+        return replace(lost, message=f"{lost.message}; {bare.message}")
+    return lost or bare
+
+
+def lost_interfaces(before: Before, built: Generation, verb: str = "apply") -> Failed | None:
+    """Say that no interface of the host, or none that leads to everybody, would be governed any more; None if not."""
+    some, bare = governed(built.plan, built.facts), ungoverned(built.plan, built.facts)
+    if not bare or (some and (_leads_out(some) or not _leads_out(bare))):
+        # Whatever was governed before: there is no need to look.
+        return None
+    lost = lost_governance(before.in_force(), built.plan, built.facts)
+    if not lost:
+        return None
+    them = "it" if len(lost) == 1 else "them"
+    names = listed(interface.name for interface in lost)
+    return Failed(
+        f"this would leave {names} without a HostEndpoint: {bare_consequence(built.plan.settings, them)}",
+        f"`hostfwctl interfaces` lists what HostEndpoints may name; {_anyway(verb)}",
+    )
+
+
+def _lost_resources(before: Before, built: Generation, verb: str) -> Failed | None:
+    writer = before.writer
     accepted, _ = accepted_now(writer.directories.state, writer.memory)
     if accepted is None:
         return None
-    before, after = dict(accepted.counts), dict(counts(built))
-    lost = [kind for kind in _NOUNS if _is_lost(before.get(kind, 0), after[kind])]
+    had, has = dict(accepted.counts), dict(counts(built))
+    lost = [kind for kind in _NOUNS if _is_lost(had.get(kind, 0), has[kind])]
     if not lost:
         return None
-    tallies = (_tally(kind, before[kind], after[kind]) for kind in lost)
+    tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
     accepted_resources = inspect(accepted.configuration).resources
     names = tuple(missing(accepted_resources, built.inspected.resources))
     return Failed(
         f"this would lose {' and '.join(tallies)}: {named(names)}",
-        "check the directory and the node's name; to do it anyway: hostfwctl apply --accept-loss",
+        f"{_CHECK.get(verb, _CHECK_HISTORY)}; {_anyway(verb)}",
     )
+
+
+def _anyway(verb: str) -> str:
+    return f"to do it anyway: hostfwctl {verb} --accept-loss"
+
+
+def _leads_out(interfaces: Iterable[Interface]) -> bool:
+    return any(interface.default_route for interface in interfaces)
 
 
 def missing(before: Resources, after: Resources) -> Iterator[str]:
@@ -53,7 +97,7 @@ def named(names: Iterable[str]) -> str:
     """The first names of a list, and how many more there are."""
     first = tuple(names)
     more = f" and {len(first) - MOST_NAMES} more" if len(first) > MOST_NAMES else ""
-    return f"{', '.join(first[:MOST_NAMES]) or 'their resources do not apply to this host any more'}{more}"
+    return f"{', '.join(first[:MOST_NAMES]) or 'those that are left do not apply to this host'}{more}"
 
 
 def _is_lost(before: int, after: int) -> bool:

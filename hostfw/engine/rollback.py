@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.engine.acceptance import note_saved
 from hostfw.engine.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
+from hostfw.engine.judgement import LockoutQuestion, judgement_of
+from hostfw.engine.lockout_check import Judgement
+from hostfw.engine.loss_check import lost_interfaces
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+from hostfw.engine.plan_before import Before
 from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
@@ -23,6 +27,7 @@ DEADLINE = "it was not confirmed in time"
 REBOOT = "the host was started again before it was confirmed"
 BY_HAND = "by hand"
 DAMAGED = "the record of what was to be confirmed was damaged"
+NO_RULES = "nothing was accepted before: no rules of hostfw are in force, and every packet passes that no other denies"
 TRIED_AGAIN = "the next hostfwctl tries again"
 
 
@@ -62,24 +67,59 @@ def settle(writer: Writer) -> TakenBack | Failed | None:
     return None if reason is None else take_back(writer, pending, reason)
 
 
-def rollback(writer: Writer, if_pending: str | None) -> TakenBack | NothingPending | Failed:
-    """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come."""
+def rollback(
+    writer: Writer,
+    if_pending: str | None,
+    lockout: LockoutQuestion | None = None,
+    *,
+    accept_loss: bool = False,
+) -> TakenBack | NothingPending | Failed:
+    """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
+
+    By hand it is refused if what was accepted would cut the host off, or would leave bare what is governed now. At the
+    deadline nothing stands in its way, since nobody has said that they could still get in.
+    """
     settled = settle(writer)
     if settled is not None:
         return settled
     pending, _ = load_pending(writer.directories.state)
     if pending is None or if_pending not in (None, pending.token):
         return NothingPending()
-    return take_back(writer, pending, BY_HAND if if_pending is None else DEADLINE)
+    if if_pending is not None:
+        return take_back(writer, pending, DEADLINE)
+    last = writer.memory.building.generation if writer.memory else None
+    judgement = Judgement()
+
+    def objection(built: Generation) -> Failed | None:
+        nonlocal judgement
+        before = Before(writer, built.facts, last)
+        lost = None if accept_loss else lost_interfaces(before, built, "rollback")
+        if lost is not None:
+            return lost
+        judgement = judgement_of(before, built, lockout, on_trial=True)
+        return judgement.refusal
+
+    taken = take_back(writer, pending, BY_HAND, objection)
+    return taken if isinstance(taken, Failed) else replace(taken, warnings=(*taken.warnings, *judgement.warnings))
 
 
-def take_back(writer: Writer, pending: Pending | None, reason: str) -> TakenBack | Failed:
+def _nothing_against(_: Generation) -> Failed | None:
+    return None
+
+
+def take_back(
+    writer: Writer,
+    pending: Pending | None,
+    reason: str,
+    objection: Callable[[Generation], Failed | None] = _nothing_against,
+) -> TakenBack | Failed:
     """Put what was accepted into force again and let nothing be pending; a failure leaves the way back as it is.
 
+    What was accepted may meet with an `objection`, and what is pending stays then.
     A record that cannot be removed does not undo that: it is taken back once more by whoever comes next.
     """
     armed = load_armed(writer.directories.run)
-    restored = _restore_accepted(writer, pending, reason)
+    restored = _restore_accepted(writer, pending, reason, objection)
     if isinstance(restored, Failed):
         return restored
     note_saved(writer, saved=True)
@@ -107,10 +147,6 @@ def end(writer: Writer, armed: Armed | None) -> None:
     forget_pending(writer.directories.state, writer.directories.run)
     if armed is not None:
         writer.host.disarm(armed.watchdog)
-
-
-def _nothing_against(_: Generation) -> Failed | None:
-    return None
 
 
 def restore(
@@ -156,7 +192,9 @@ def restore(
     return Restored(script_id(accepted.script), None, enforced.warnings)
 
 
-def _restore_accepted(writer: Writer, pending: Pending | None, reason: str) -> Restored | Failed:
+def _restore_accepted(
+    writer: Writer, pending: Pending | None, reason: str, objection: Callable[[Generation], Failed | None]
+) -> Restored | Failed:
     state = writer.directories.state
     number = accepted_number(state)
     if number is None and pending is not None:
@@ -164,7 +202,7 @@ def _restore_accepted(writer: Writer, pending: Pending | None, reason: str) -> R
     if number is not None:
         accepted, problems = load_generation(state, number)
         if accepted is not None:
-            return restore(writer, accepted, number)
+            return restore(writer, accepted, number, objection)
         return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
     if pending is None:
         return Failed("there is no accepted generation to go back to", "`hostfwctl apply` puts one into force")
@@ -174,4 +212,4 @@ def _restore_accepted(writer: Writer, pending: Pending | None, reason: str) -> R
         # Whatever is there now was put there by the boot.
         return Restored(None)
     enforced = enforce_nothing(writer)
-    return enforced if isinstance(enforced, Failed) else Restored(None, warnings=enforced.warnings)
+    return enforced if isinstance(enforced, Failed) else Restored(None, warnings=(NO_RULES, *enforced.warnings))

@@ -15,13 +15,10 @@ from hostfw.exposure.sources import Sources, common, difference_of, everybody
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
 from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import FAMILIES, Cidr, Direction, Family, parse_cidr
-
-_MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
-"""Kinds of masters that take the packets of their members for their own before policy sees them."""
+from hostfw.policy.unmanaged import carriers
 
 _LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
 _LOOPBACK_NETS = tuple(filter(None, map(parse_cidr, ("127.0.0.0/8", "::1/128"))))
@@ -62,16 +59,6 @@ class Change:
 
 _OPEN = Step(Verdict.ALLOW, Reason.UNMANAGED, "", Direction.INGRESS)
 """What lets everybody in where no rules are in force."""
-
-
-def carriers(facts: HostFacts) -> tuple[Interface, ...]:
-    """The interfaces that packets of others come in on and go out on."""
-    kinds = {interface.name: interface.kind for interface in facts.interfaces}
-    return tuple(
-        interface
-        for interface in facts.interfaces
-        if interface.name != LOOPBACK and kinds.get(interface.master or "") not in _MASTERS_THAT_RECEIVE
-    )
 
 
 def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tuple[Entry, ...]:

@@ -26,7 +26,7 @@ class Problem:
 
     def __str__(self) -> str:
         kind = "" if self.severity is Severity.ERROR else "warning: "
-        return f"{self.position}: {kind}{self.message}"
+        return f"{self.position if self.position.path else 'hostfw'}: {kind}{self.message}"
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

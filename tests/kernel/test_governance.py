@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -187,4 +189,69 @@ def test_what_is_kept_is_let_go_on_purpose(place: tuple[Lab, Installation]) -> N
 
     hostfwctl(host, "apply", "--accept-loss")
 
+    assert passes(lab, "host", "outer", 25)
+
+
+_OF_PORTS = """\
+apiVersion: hostfw.io/v1
+kind: InterfaceGroup
+metadata: {name: ports}
+spec: {match: [{master: br1}]}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: web}}
+spec: {node: host, interfaceGroup: ports}
+"""
+
+
+@pytest.mark.parametrize("verb", [("apply",), ("reload",), ("apply", "--confirm-within", "60s")])
+@pytest.mark.parametrize("served", [True, False], ids=["service", "alone"])
+def test_endpoints_of_ports_alone_open_nothing(
+    place: tuple[Lab, Installation], tmp_path: Path, verb: tuple[str, ...], *, served: bool
+) -> None:
+    """A bridge that is governed, and a configuration that names its port instead: refused, with the bridge's name."""
+    lab, host = place
+    for command in (*_ENSLAVE, *(a.format(dev="br1") for a in _ADDRESSES)):
+        run(lab["host"], ["ip", *command.split()])
+    policy = _POLICY.format(claim="interfaceName: br1")
+    (host.config / "policy.yaml").write_text(policy)
+    hostfwctl(host, "apply")
+    assert holds(lab) == EXPECTED
+    _, _, rules = policy.split("---\n")
+    for change in (policy.replace("interfaceName: br1", "interfaceName: wan0"), f"{_OF_PORTS}---\n{rules}"):
+        (host.config / "policy.yaml").write_text(change)
+
+        with service(host, tmp_path / "log") if served else nullcontext():
+            refused = hostfwctl(host, *verb, check=False)
+
+        assert refused.returncode == 1
+        assert "this would leave br1 without a HostEndpoint: new connections to it are denied" in refused.stderr
+        assert holds(lab) == EXPECTED
+    hostfwctl(host, "apply", "--accept-loss")
+    assert passes(lab, "host", "outer", 25)
+
+
+def test_the_way_back_opens_nothing_unsaid(place: tuple[Lab, Installation]) -> None:
+    """To a generation that governs nothing: by number, and by hand from a trial. The deadline goes it all the same."""
+    lab, host = place
+    policy = host.config / "policy.yaml"
+    policy.write_text(_POLICY.format(claim="interfaceName: wan9"))
+    hostfwctl(host, "apply")
+    assert passes(lab, "host", "outer", 25)
+    policy.write_text(_POLICY.format(claim="interfaceName: wan0"))
+    hostfwctl(host, "apply", "--confirm-within", "4s")
+    refused = hostfwctl(host, "rollback", check=False)
+    assert "this would leave wan0 without a HostEndpoint" in refused.stderr
+    assert not passes(lab, "host", "outer", 25)
+    deadline = monotonic() + 20
+    while not passes(lab, "host", "outer", 25):
+        assert monotonic() < deadline
+    hostfwctl(host, "apply")
+
+    refused = hostfwctl(host, "rollback", "--to", "1", check=False)
+
+    assert "this would leave wan0 without a HostEndpoint" in refused.stderr
+    assert holds(lab) == EXPECTED
+    hostfwctl(host, "rollback", "--to", "1", "--accept-loss")
     assert passes(lab, "host", "outer", 25)

@@ -220,11 +220,14 @@ def test_a_loss_is_data_with_json(host: Machine) -> None:
     assert "GlobalNetworkPolicy/web" in result["message"]
 
 
-def test_what_is_taken_back_is_no_loss(host: Machine) -> None:
-    """A rollback to fewer resources is what was asked for."""
-    for number in range(8):
-        host.write(**{f"tier{number}": TIER.replace("NAME", f"t{number}")})
+def test_the_way_back_to_few_resources_is_to_be_meant(host: Machine) -> None:
+    """A rollback to a generation without most of what is accepted is refused as an apply of it is."""
     host.write(more="---\n".join(WEB.replace("name: web", f"name: more-{number}") for number in range(9)))
     assert host.hostfwctl("apply").status == 0
 
-    assert host.hostfwctl("rollback", "--to", "1").status == 0
+    refused = host.hostfwctl("rollback", "--to", "1")
+
+    assert refused.status == 1
+    assert "this would lose 9 of 10 policies: GlobalNetworkPolicy/more-0" in refused.err
+    assert "hostfwctl rollback --to 1 --accept-loss" in refused.err
+    assert host.hostfwctl("rollback", "--to", "1", "--accept-loss").status == 0

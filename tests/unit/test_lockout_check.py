@@ -72,3 +72,24 @@ def test_back_to_what_cuts_nobody_off_needs_no_word(host: Machine) -> None:
     host.evidence = Evidence(sessions=(replace(OWN, local_port=80),))
 
     assert host.hostfwctl("rollback", "--to", "1").status == 0
+
+
+def test_a_trial_is_not_taken_back_by_hand_to_what_cuts_the_host_off(host: Machine) -> None:
+    """What is accepted closes ssh, what is on trial does not; at the deadline it is taken back all the same."""
+    assert host.hostfwctl("rollback", "--to", "1", "--accept-lockout").status == 0
+    assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0
+    before = host.kernel.read_tables()
+
+    refused = host.hostfwctl("rollback")
+
+    assert refused.status == 1
+    assert "this would cut the host off: another ssh connection like yours from 203.0.113.9" in refused.err
+    assert host.kernel.read_tables() == before
+    done = host.hostfwctl("rollback", "--accept-lockout")
+    assert done.status == 0
+    assert "would be lost" in done.err
+    assert host.kernel.read_tables() != before
+    assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0
+    token = next(iter(host.armed.values()))[1][-1]
+    host.clock.wait(91)
+    assert host.hostfwctl("rollback", token).status == 0

@@ -29,7 +29,8 @@ A Feed whose file lost more than its maxShrink of what was accepted keeps the ac
 content, and a warning says so; --accept-shrink says that the loss is meant.
 
 A configuration without any policy or HostEndpoint of this host, where there were some,
-or without more than half of them, is refused: --accept-loss applies it.
+or without more than half of them, is refused, and so is one whose HostEndpoints govern
+no interface, or no default route, where they did: --accept-loss applies it.
 
 Files of -f that lack resources which are in force are refused as well. --add copies the
 files into the configuration directory, where a resource takes the place of the one of
@@ -80,9 +81,14 @@ Put what was accepted into force again in the place of what waits to be confirme
 
 With --to put a stored generation into force and accept it: its configuration is
 compiled anew for the host as it is now, or if that is no longer possible its script is
-loaded as it was stored. What would cut this host off is refused as by `apply`, unless
---accept-lockout says that it is meant. The configuration directory stays as it is;
+loaded as it was stored. What would lose most of policy is refused as by `apply`, unless
+--accept-loss says that it is meant. The configuration directory stays as it is;
 `hostfwctl diff` shows how it differs.
+
+Either way, what would cut this host off is refused as by `apply`, unless --accept-lockout
+says that it is meant, and so is what would leave no interface with a HostEndpoint, or no
+default route, where there were some, unless --accept-loss does. At its deadline a trial
+is taken back whatever is lost by it.
 
 With -o json the outcome is a document of kind RollbackResult (hostfw.io/v1): result is
 rolled-back, unchanged or failed (with message and hint).""",

@@ -7,8 +7,9 @@ from hostfw.cli.in_force import plan_in_force
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document
-from hostfw.engine.exposure import BASE_PROTECTION, exposure_changes
+from hostfw.engine.exposure import exposure_changes
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.plan_before import BASE_PROTECTION
 from hostfw.host.errors import HostError
 from hostfw.model.plan import Plan
 from hostfw.model.services import ExposureChange, HostServices

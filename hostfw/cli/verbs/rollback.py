@@ -19,10 +19,11 @@ _DEADLINE_TIMEOUT_S = 20.0
 def run(options: Options, console: Console) -> ExitCode:
     """Roll back, and say what is in force now."""
     engine = open_engine(options)
-    request: Request = Rollback(options.if_pending)
-    if options.to is not None:
-        request = RollbackTo(options.to, options.accept_lockout, engine.host.evidence())
     at_deadline = options.if_pending is not None
+    evidence = None if at_deadline else engine.host.evidence()
+    request: Request = Rollback(options.if_pending, options.accept_lockout, evidence, options.accept_loss)
+    if options.to is not None:
+        request = RollbackTo(options.to, options.accept_lockout, evidence, options.accept_loss)
     before = () if at_deadline else _plans(options)
     outcome = ask(engine, request, _DEADLINE_TIMEOUT_S if at_deadline else TIMEOUT_S, insist=at_deadline)
     if options.output is Output.JSON:
