@@ -233,8 +233,10 @@ def test_forwarded_traffic_that_passes_the_last_tier_is_told(specs: list[str], e
 OPEN = "open before any policy, so"
 IN_HINT = "; hint: in hostfw.yaml, narrow failsafe.inbound with net, or leave the port out of it"
 OUT_HINT = "; hint: in hostfw.yaml, narrow failsafe.outbound with net, or leave the port out of it"
-SSH = f"4:18 warning: the failsafe tcp 22 is {OPEN} the peers of this Allow do not limit it{IN_HINT}"
-DENIED = f"4:18 warning: the failsafe tcp 22 is {OPEN} this Deny does not close it{IN_HINT}"
+SSH = (
+    f"4:18 warning: the failsafe tcp 22 (inbound) is {OPEN} the rules of policy case do not close or limit it{IN_HINT}"
+)
+DENIED = SSH
 OFFICE = "failsafe: {inbound: ['tcp:10.0.0.0/8:22']}"
 
 FAILSAFES = [
@@ -291,7 +293,10 @@ def test_failsafes_of_the_other_direction_are_told_by_their_own_key() -> None:
     rule = "{action: Deny, destination: {nets: [203.0.113.0/24]}}"
 
     assert _warnings(policy(f"{{egress: [{rule}]}}"), WEB, settings="failsafe: {outbound: ['udp:53', 53]}") == [
-        f"4:17 warning: the failsafes udp 53, tcp 53 are {OPEN} this Deny does not close them{OUT_HINT}"
+        (
+            f"4:17 warning: the failsafes udp 53, tcp 53 (outbound) are {OPEN} the rules of policy case do not close "
+            f"or limit them{OUT_HINT.replace('port out', 'ports out')}"
+        )
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hostfw.model.prefixes import CidrSet, Part, cidr_set, includes, overlaps
 from hostfw.model.resources import Feed, Metadata
 from hostfw.model.values import Family
-from hostfw.policy.check.references import check
+from hostfw.policy.check.references import Checking, check
 from tests.unit.policy_builders import net
 from tests.unit.policy_texts import decoded, manifest, policy
 
@@ -45,8 +45,8 @@ def test_source_ports_that_get_past_an_untracked_deny_are_named(
 
     key = "outbound" if direction == "ingress" else "inbound"
     expected = (
-        f"packets from the source ports {ports} get past this Deny: before connection tracking they pass as replies to "
-        f"{key} failsafes, and the sender chooses the port"
+        f"packets from the source ports {ports} get past the doNotTrack Deny rules of policy case: before connection "
+        f"tracking they pass as replies to {key} failsafes, and the sender chooses the port"
     )
     assert told == ([] if ports is None else [expected])
 
@@ -77,7 +77,8 @@ def test_neighbour_discovery_that_a_deny_does_not_meet_is_named(form: str, field
     told = [one for one in warned(text) if "neighbour discovery" in one]
 
     assert told == (
-        [f"neighbour discovery is accepted before any policy, so this Deny does not meet {what}"] * bool(what)
+        [f"neighbour discovery is accepted before any policy, so the Deny rules of policy case do not meet {what}"]
+        * bool(what)
     )
     for settings in ("neighbourDiscovery: policed", "compatibility: calico"):
         assert [one for one in warned(text, settings) if "neighbour discovery" in one] == []
@@ -89,27 +90,150 @@ def test_compatibility_with_calico_warns_of_its_own_failsafes() -> None:
 
     (told,) = warned(text, "compatibility: calico")
 
-    assert told.startswith("packets from the source ports udp 53, udp 67 get past this Deny")
+    assert told.startswith("packets from the source ports udp 53, udp 67 get past the doNotTrack Deny rules")
 
 
-@pytest.mark.parametrize(
-    ("fields", "what"),
-    [
-        ("protocol: ICMP, icmp: {type: 3}", "ICMP type 3"),
-        ("protocol: ICMP, icmp: {type: 0}", "ICMP type 0"),
-        ("protocol: 58, icmp: {type: 2}", "58 type 2"),
-        ("protocol: ICMP, icmp: {type: 8}", ""),
-        ("protocol: ICMP, icmp: {type: 5}", ""),
-        ("protocol: ICMP", ""),
-    ],
-)
-def test_a_deny_of_what_a_known_connection_brings_is_told(fields: str, what: str) -> None:
-    """Answers and errors; not before connection tracking, where nothing is known."""
+def test_with_compatibility_a_plain_deny_is_held_against_its_failsafes_as_well() -> None:
+    """Etcd and the API server stay open to whom a Deny names, until the settings say otherwise."""
+    text = policy("{ingress: [{action: Deny, source: {nets: [203.0.113.0/24]}}]}")
+
+    ssh, others = warned(text, "compatibility: calico")
+
+    assert ssh.startswith("the failsafe tcp 22 (inbound) is open before any policy")
+    assert others.startswith(
+        "the failsafes udp 68, tcp 179, tcp 2379, tcp 2380, tcp 5473, tcp 6443, tcp 6666, tcp 6667"
+    )
+    assert warned(text, "compatibility: calico\nfailsafe: none") == []
+
+
+KNOWN: list[tuple[str, str, str]] = [
+    ("ingress", "protocol: ICMP, icmp: {type: 3}", "no ICMP type 3"),
+    ("ingress", "protocol: ICMP, icmp: {type: 0}", "no ICMP type 0"),
+    ("ingress", "protocol: 58, icmp: {type: 2}", "no 58 type 2"),
+    (
+        "egress",
+        "protocol: TCP, source: {ports: [443, '8000:8002']}",
+        "no TCP from port 443, no TCP from port 8000:8002",
+    ),
+    ("egress", "protocol: TCP, source: {ports: [443]}, destination: {ports: [80]}", ""),
+    ("ingress", "protocol: UDP, source: {ports: [11211]}", ""),
+    ("ingress", "protocol: ICMP, icmp: {type: 8}", ""),
+    ("ingress", "protocol: ICMP, icmp: {type: 5}", ""),
+    ("ingress", "protocol: ICMP", ""),
+]
+
+
+@pytest.mark.parametrize(("direction", "fields", "what"), KNOWN)
+def test_a_deny_of_what_a_known_connection_brings_is_told(direction: str, fields: str, what: str) -> None:
+    """Answers and errors; not before connection tracking, where nothing is known.
+
+    What comes in from a source port may be new, as in a reflected flood, and then the Deny does meet it.
+    """
     rule = f"{{action: Deny, {fields}}}"
-    told = [one for one in warned(policy(f"{{ingress: [{rule}]}}")) if "known connection" in one]
+    told = [one for one in warned(policy(f"{{{direction}: [{rule}]}}")) if "known connection" in one]
 
-    assert [one.partition(" that belongs")[0] for one in told] == ([what] if what else [])
-    assert not [one for one in warned(policy(UNTRACKED.format("Ingress", "ingress", rule))) if "known" in one]
+    assert [one.partition(" meet ")[2] for one in told] == ([f"{what} that does"] if what else [])
+    assert not [one for one in warned(policy(UNTRACKED.format(direction.title(), direction, rule))) if "known" in one]
+
+
+ANY = manifest("HostEndpoint", "{node: a, interfaceName: '*'}", "any", "labels: {role: any}")
+LO = manifest("HostEndpoint", "{node: a, interfaceName: lo}", "lo", "labels: {role: lo}")
+LO_GROUP = manifest("InterfaceGroup", "{match: [{kind: loopback}]}", "loopbacks", version="hostfw.io/v1")
+IN_LO_GROUP = manifest("HostEndpoint", "{node: a, interfaceGroup: loopbacks}", "lo", "labels: {role: lo}")
+OWN = manifest("GlobalNetworkSet", "{nets: ['127.0.0.53/32', '::1/128']}", "own", "labels: {kind: own}")
+LOOPBACKS: list[tuple[str, str, str]] = [
+    ("ingress", "destination: {nets: [127.0.0.1/32]}", "to 127.0.0.1/32"),
+    ("egress", "destination: {nets: [127.0.0.0/8, 127.9.0.0/16]}, protocol: TCP", "to 127.0.0.0/8, to 127.9.0.0/16"),
+    ("egress", "destination: {selector: kind == 'own'}", "to 127.0.0.53/32, to ::1/128"),
+    ("egress", "source: {nets: [127.0.0.2/32]}", "from 127.0.0.2/32"),
+    ("ingress", "source: {nets: [127.0.0.0/8, 10.0.0.0/8]}", ""),
+    ("ingress", "destination: {nets: [0.0.0.0/0]}", ""),
+    ("ingress", "destination: {ports: [5432]}, protocol: TCP", ""),
+]
+
+
+@pytest.mark.parametrize("untracked", [False, True])
+@pytest.mark.parametrize(("direction", "fields", "what"), LOOPBACKS)
+def test_loopback_that_a_deny_does_not_meet_is_named(
+    direction: str, fields: str, what: str, *, untracked: bool
+) -> None:
+    """While nobody governs lo; a policy of a HostEndpoint that does meets it."""
+    rule = f"{{action: Deny, {fields}}}"
+    form = UNTRACKED if untracked else "{{types: [{}], {}: [{}]}}"
+    text = policy(form.format(direction.title(), direction, rule))
+
+    assert _over_lo(text, WEB, OWN) == ([what] if what else [])
+    assert _over_lo(text, WEB, LO, OWN) == []
+    assert _over_lo(text, WEB, LO_GROUP, IN_LO_GROUP, OWN) == []
+    assert _over_lo(text, ANY, OWN, settings="loopback: policed") == []
+    assert _over_lo(text, ANY, OWN, settings="compatibility: calico") == []
+
+
+def test_a_forged_source_is_met_where_the_policy_is_not_for_every_interface() -> None:
+    """There a Deny of loopback sources is one of what comes in from outside."""
+    text = policy("{ingress: [{action: Deny, source: {nets: [127.0.0.0/8]}}]}")
+
+    assert _over_lo(text, WEB) == []
+    assert _over_lo(text, ANY) == ["from 127.0.0.0/8"]
+
+
+def _over_lo(*texts: str, settings: str = "") -> list[str]:
+    result = decoded(*texts, settings=settings)
+    assert result.problems == ()
+    told = [problem.message for problem in check(result.resources, result.settings)]
+    return [one.partition("says to itself ")[2] for one in told if one.startswith("lo is exempt")]
+
+
+def test_each_exemption_is_told_once_for_the_whole_configuration() -> None:
+    """At the first rule, with the policies and the parts of all of them; ssh apart from the other failsafes."""
+    rules = "{{ingress: [{{action: Deny, source: {{nets: [203.0.113.{}/32]}}}}, {{action: Deny, protocol: ICMPv6}}]}}"
+    texts = [policy(rules.format(number), f"p{number:02}") for number in range(12)]
+    profile = manifest("Profile", "{ingress: [{action: Deny, protocol: ICMPv6, icmp: {type: 134}}]}", "no-ra")
+    endpoint = manifest(
+        "HostEndpoint", "{node: a, interfaceName: eth0, profiles: [no-ra]}", "web", "labels: {role: web}"
+    )
+    out = policy("{types: [Egress], egress: [{action: Deny, destination: {nets: [203.0.113.0/24]}}]}", "q")
+    result = decoded(*texts, out, profile, endpoint, settings="failsafe: {outbound: ['udp:53']}")
+    assert result.problems == ()
+
+    problems = check(result.resources, result.settings)
+
+    names = "p00, p01, p02, p03, p04, p05, p06, p07 and"
+    expected = [
+        f"""the failsafe tcp 22 (inbound) is open before any policy, so the rules of policies {names} 4 more do not
+        close or limit it""",
+        f"""the failsafes udp 68, udp 546 (inbound) and udp 53 (outbound) are open before any policy, so the rules of
+        policies {names} 5 more do not close or limit them""",
+        f"""neighbour discovery is accepted before any policy, so the Deny rules of policies {names} 4 more and of
+        profile no-ra do not meet ICMPv6 types 133 to 136 with a hop limit of 255, nor 130 to 132 and 143 from the
+        link, nor ICMPv6 type 134 with a hop limit of 255""",
+    ]
+    assert [problem.message for problem in problems] == [" ".join(message.split()) for message in expected]
+    assert {problem.position.file_line for problem in problems} == {"1.yaml:4"}
+
+
+def test_a_profile_that_nobody_lists_denies_nothing() -> None:
+    """So nothing gets past it."""
+    profile = manifest("Profile", "{ingress: [{action: Deny, protocol: ICMPv6}]}", "unused")
+
+    assert warned(profile) == []
+
+
+def test_what_was_found_of_policies_is_found_again_when_the_settings_or_lo_change() -> None:
+    """For a service that remembers what it found the last time."""
+    deny = policy("{egress: [{action: Deny, destination: {nets: [127.0.0.1/32]}}]}")
+    memory = Checking()
+
+    def number(*texts: str, settings: str = "failsafe: none") -> int:
+        result = decoded(*texts, settings=settings)
+        return len(check(result.resources, result.settings, memory))
+
+    assert [number(deny, ANY), number(deny, ANY, LO), number(deny, ANY)] == [1, 0, 1]
+    assert [number(deny, ANY, settings="failsafe: none\nloopback: policed"), number(deny, ANY)] == [0, 1]
+    assert [number(deny, LO_GROUP, IN_LO_GROUP), number(deny, IN_LO_GROUP, LO_GROUP.replace("loopback}", "veth}"))] == [
+        0,
+        1,
+    ]
 
 
 def warned(text: str, settings: str = "") -> list[str]:
@@ -133,7 +257,7 @@ def test_many_rules_over_a_big_feed_take_no_time_for_each_address() -> None:
     problems = check(resources, result.settings)
 
     assert process_time() - started < 0.5
-    assert sum("failsafe" in problem.message for problem in problems) == 8
+    assert sum("failsafe" in problem.message for problem in problems) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,61 @@
-"""Warnings about a Deny that packets get past because something before any policy accepts them.
+"""Deny rules that packets get past because something before any policy accepts them.
 
 Failsafes have a module of their own. Here are the replies to them, which pass before connection tracking by their
-source port alone; neighbour discovery; and what belongs to a known connection.
+source port alone; neighbour discovery; what belongs to a known connection; and what the host says to itself over `lo`.
+DHCP passes by failsafes.
 """
 
 from collections.abc import Iterator
 
-from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import GlobalNetworkPolicy, Rule
-from hostfw.model.settings import FailsafePort, NeighbourDiscovery, Settings
-from hostfw.model.values import ICMP, ICMPV6, Action, Cidr, Direction, Family, PortRange
+from hostfw.model.prefixes import includes
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
+from hostfw.model.settings import FailsafePort, Loopback, NeighbourDiscovery, Settings
+from hostfw.model.values import ICMP, ICMPV6, Action, Cidr, Direction, Family, PortRange, host_cidr
 from hostfw.policy.check.failsafe_warnings import is_of_protocol, meets
 from hostfw.policy.check.selections import Selections
+from hostfw.policy.check.voided import Exemption, Owner, Voided
 
 _DISCOVERY_TYPES = range(133, 137)
 _LISTENER_TYPES = (130, 131, 132, 143)
 _LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+_LOOPBACKS = (Cidr(Family.V4, 127 << 24, 8), host_cidr(Family.V6, 1))
+_FEW = 16
 
 _ONLY_KNOWN = {ICMP.number: (0, 3, 4, 11, 12), ICMPV6.number: (1, 2, 3, 4, 129)}
 """Answers and errors: connection tracking has them established or related, or else invalid, and never new."""
 
 
-def exempted(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> Iterator[Problem]:
-    """The Deny rules of a policy that replies to failsafes, neighbours or known connections get past."""
-    if not selections.endpoints(policy.selector.text):
-        return
-    for direction in policy.types:
-        for rule in policy.rules(direction):
+def exempted(owner: Owner, endpoints: int, settings: Settings, selections: Selections) -> Iterator[Voided]:
+    """The Deny rules of a policy or profile of some endpoints that packets get past, failsafes apart."""
+    untracked = isinstance(owner, GlobalNetworkPolicy) and owner.do_not_track
+    governs_lo = endpoints & selections.of_loopback or (
+        settings.loopback is Loopback.POLICED and endpoints & (selections.wildcards | selections.by_address)
+    )
+    for direction in Direction:
+        for rule in owner.rules(direction):
             if rule.action is not Action.DENY:
                 continue
-            if policy.do_not_track:
-                yield from _replies(rule, direction, settings, selections)
+            if untracked:
+                replies, parts = Exemption.REPLIES, _replies(rule, direction, settings, selections)
             else:
-                yield from _known(rule)
-            if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT:
-                yield from _neighbours(rule, direction, selections)
+                replies, parts = Exemption.ESTABLISHED, _known(rule, direction)
+            if parts:
+                yield Voided(replies, owner, direction, rule.position, parts)
+            discovery = _exempt_types(rule, direction, selections)
+            if discovery and settings.neighbour_discovery is NeighbourDiscovery.ACCEPT:
+                yield Voided(Exemption.NEIGHBOURS, owner, direction, rule.position, (discovery,))
+            if not governs_lo:
+                over_any = bool(endpoints & selections.wildcards)
+                parts = _over_loopback(rule, direction, selections, over_any=over_any)
+                if parts:
+                    yield Voided(Exemption.LOOPBACK, owner, direction, rule.position, parts)
 
 
-def _replies(rule: Rule, direction: Direction, settings: Settings, selections: Selections) -> Iterator[Problem]:
-    """A doNotTrack Deny of what has the source port of an answer to a failsafe of the other direction."""
+def _replies(rule: Rule, direction: Direction, settings: Settings, selections: Selections) -> tuple[str, ...]:
+    """The source ports of answers to a failsafe of the other direction, which a doNotTrack Deny does not meet."""
     inward = direction is Direction.INGRESS
     ports = settings.failsafe.outbound if inward else settings.failsafe.inbound
-    passing = [port for port in ports if _meets_replies(rule, direction, port, selections)]
-    if passing:
-        key = "outbound" if inward else "inbound"
-        message = (
-            f"packets from the source ports {', '.join(map(str, passing))} get past this Deny: "
-            f"before connection tracking they pass as replies to {key} failsafes, and the sender chooses the port"
-        )
-        hint = f"deny the same without doNotTrack as well, or narrow failsafe.{key} of hostfw.yaml with net"
-        yield _warning(rule, message, hint)
+    return tuple(str(port) for port in ports if _meets_replies(rule, direction, port, selections))
 
 
 def _meets_replies(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
@@ -62,15 +68,6 @@ def _meets_replies(rule: Rule, direction: Direction, failsafe: FailsafePort, sel
         isinstance(port, PortRange) and port.first <= failsafe.port <= port.last for port in rule.source.not_ports
     )
     return (named or not ports) and not spared and meets(peers, failsafe.net, selections)
-
-
-def _neighbours(rule: Rule, direction: Direction, selections: Selections) -> Iterator[Problem]:
-    """A Deny of ICMPv6, or of peers on the link, that neighbour discovery and multicast listeners get past."""
-    what = _exempt_types(rule, direction, selections)
-    if what:
-        message = f"neighbour discovery is accepted before any policy, so this Deny does not meet {what}"
-        hint = "to decide about it, say neighbourDiscovery: policed in hostfw.yaml, and allow the other types in policy"
-        yield _warning(rule, message, hint)
 
 
 def _exempt_types(rule: Rule, direction: Direction, selections: Selections) -> str:
@@ -98,16 +95,36 @@ def _is_everything(rule: Rule, direction: Direction) -> bool:
     return any(net.length == 0 for net in peers.nets)
 
 
-def _known(rule: Rule) -> Iterator[Problem]:
-    """A Deny of ICMP answers or errors, which are let through with the connection that they belong to."""
-    kinds = _ONLY_KNOWN.get(rule.protocol.number, ()) if rule.protocol is not None else ()
-    if rule.icmp is not None and rule.icmp.type in kinds:
-        message = (
-            f"{rule.protocol} type {rule.icmp.type} that belongs to a known connection is accepted before any policy, "
-            "so this Deny meets none of it"
-        )
-        yield _warning(rule, message, "deny the requests that it answers, or what the errors are about")
+def _known(rule: Rule, direction: Direction) -> tuple[str, ...]:
+    """Answers and errors that a Deny means, which are let through with the connection that they belong to.
+
+    What a host sends from a port of its own, with no port of the peer named, are the answers of a service.
+    """
+    if rule.protocol is None:
+        return ()
+    if rule.icmp is not None:
+        known = rule.icmp.type in _ONLY_KNOWN.get(rule.protocol.number, ())
+        return (f"{rule.protocol} type {rule.icmp.type}",) if known else ()
+    if direction is Direction.EGRESS and rule.source.ports and not rule.destination.ports:
+        return tuple(f"{rule.protocol} from port {port}" for port in rule.source.ports)
+    return ()
 
 
-def _warning(rule: Rule, message: str, hint: str) -> Problem:
-    return Problem(rule.position, message, hint=hint, severity=Severity.WARNING)
+def _over_loopback(rule: Rule, direction: Direction, selections: Selections, *, over_any: bool) -> tuple[str, ...]:
+    """The loopback addresses of a Deny that can come up on `lo` alone.
+
+    A source of those in what comes in may be a forged one, which the Deny does meet. Where it is meant for every
+    interface (`over_any`) it may mean `lo` as well.
+    """
+    to = _loopbacks(rule.destination, selections)
+    source = _loopbacks(rule.source, selections) if over_any or direction is Direction.EGRESS else ()
+    return tuple([f"from {net}" for net in source] + [f"to {net}" for net in to])
+
+
+def _loopbacks(side: EntityRule, selections: Selections) -> tuple[Cidr, ...]:
+    """The addresses that one side of a rule is limited to, if all of them are loopback addresses."""
+    nets = side.nets
+    if not nets and side.selector is not None:
+        (*packed, few) = selections.nets(side.selector.text)
+        nets = () if packed or len(few) > _FEW else tuple(few)
+    return nets if all(includes(_LOOPBACKS, net) for net in nets) else ()

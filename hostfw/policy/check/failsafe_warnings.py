@@ -1,4 +1,4 @@
-"""Warnings about failsafe ports that stay open although a policy says otherwise.
+"""Failsafe ports that stay open although a policy says otherwise.
 
 Rules that deny everything are left alone: that failsafes survive them is what failsafes are for. A rule that names the
 port, or denies some peers, says more than that, and its author should know that it has no effect on the failsafe.
@@ -8,37 +8,33 @@ from collections.abc import Iterator
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.prefixes import Cidrs, includes, overlaps
-from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
+from hostfw.model.resources import EntityRule, Profile, Rule
 from hostfw.model.settings import FailsafePort, Settings
-from hostfw.model.values import Action, Cidr, Direction, PortRange
+from hostfw.model.values import TCP, Action, Cidr, Direction, PortRange
 from hostfw.policy.check.selections import Selections
+from hostfw.policy.check.voided import Exemption, Owner, Voided
+
+_SSH = 22
 
 
-def opened_by_failsafe(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> Iterator[Problem]:
-    """The rules of a policy that restrict a port which a failsafe opens."""
-    if not selections.endpoints(policy.selector.text):
-        return
+def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections) -> Iterator[Voided]:
+    """The rules of a policy or profile that restrict a port which a failsafe opens."""
     failsafes = {Direction.INGRESS: settings.failsafe.inbound, Direction.EGRESS: settings.failsafe.outbound}
-    for direction in policy.types:
-        for rule in policy.rules(direction):
-            if rule.action is Action.ALLOW and not policy.is_of(PolicyClass.NORMAL):
+    for direction in Direction:
+        for rule in owner.rules(direction):
+            if rule.action is Action.ALLOW and not (isinstance(owner, Profile) or owner.is_of(PolicyClass.NORMAL)):
                 # Without an end of their tier, Allow rules limit nothing.
                 continue
             opened = [port for port in failsafes[direction] if _restricts(rule, direction, port, selections)]
-            if opened:
-                yield _problem(rule, direction, opened)
+            for exemption in (Exemption.SSH, Exemption.FAILSAFES):
+                parts = tuple(str(port) for port in opened if _exemption(port, direction) is exemption)
+                if parts:
+                    yield Voided(exemption, owner, direction, rule.position, parts)
 
 
-def _problem(rule: Rule, direction: Direction, opened: list[FailsafePort]) -> Problem:
-    ports = ", ".join(map(str, opened))
-    one = len(opened) == 1
-    what = f"the failsafe {ports} is" if one else f"the failsafes {ports} are"
-    effect = "this Deny does not close" if rule.action is Action.DENY else "the peers of this Allow do not limit"
-    message = f"{what} open before any policy, so {effect} {'it' if one else 'them'}"
-    key = "inbound" if direction is Direction.INGRESS else "outbound"
-    hint = f"in hostfw.yaml, narrow failsafe.{key} with net, or leave the port out of it"
-    return Problem(rule.position, message, hint=hint, severity=Severity.WARNING)
+def _exemption(port: FailsafePort, direction: Direction) -> Exemption:
+    is_ssh = direction is Direction.INGRESS and port.protocol == TCP and port.port == _SSH
+    return Exemption.SSH if is_ssh else Exemption.FAILSAFES
 
 
 def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:

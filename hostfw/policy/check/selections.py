@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 
+from hostfw.model.loopback import LOOPBACK
 from hostfw.model.prefixes import Cidrs, CidrSet
-from hostfw.model.resources import HostEndpoint, Metadata, Profile, Resources
+from hostfw.model.resources import HostEndpoint, InterfaceGroup, Metadata, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.effective_labels import LabelIndex, effective_labels, index_labels, members, selected
+from hostfw.policy.resolve.bindings import WILDCARD
 from hostfw.selector.evaluate import SelectorError, parse
 
 
@@ -35,7 +37,14 @@ class Selections:
         learning = self._endpoints.everything if learn_addresses else 0
         self.addressed = learning | sum(1 << place for place, nets in enumerate(self._nets) if nets)
         self._having_port = _bits_by_port_name(resources.endpoints)
+        self._listing = _bits_by_profile(resources.endpoints)
         self.every_endpoint = self._endpoints.everything
+        naming_lo = {group.metadata.name for group in resources.interface_groups if _names_loopback(group)}
+        self.wildcards = _bits(e.interface_name == WILDCARD for e in resources.endpoints)
+        self.of_loopback = _bits(
+            e.interface_name == LOOPBACK or e.interface_group in naming_lo for e in resources.endpoints
+        )
+        self.by_address = _bits(e.interface_name is None and e.interface_group is None for e in resources.endpoints)
 
     def endpoints(self, text: str) -> int:
         """The HostEndpoints that a policy's selector selects."""
@@ -48,6 +57,10 @@ class Selections:
     def having_port(self, name: str) -> int:
         """The HostEndpoints that have a port of a name."""
         return self._having_port.get(name, 0)
+
+    def listing(self, profile: str) -> int:
+        """The HostEndpoints that list a profile."""
+        return self._listing.get(profile, 0)
 
     def nets(self, text: str) -> tuple[Cidrs, ...]:
         """The addresses that a rule's selector stands for: what is packed one by one, all the rest merged into one."""
@@ -84,3 +97,20 @@ def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
         for port in endpoint.ports:
             found[port.name] = found.get(port.name, 0) | 1 << place
     return found
+
+
+def _bits_by_profile(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for place, endpoint in enumerate(endpoints):
+        for name in endpoint.profiles:
+            found[name] = found.get(name, 0) | 1 << place
+    return found
+
+
+def _names_loopback(group: InterfaceGroup) -> bool:
+    """Whether a group may have `lo`, which no glob and no address brings in."""
+    return any(entry.name == LOOPBACK or entry.kind == "loopback" for entry in group.match)
+
+
+def _bits(of_each: Iterable[bool]) -> int:
+    return sum(1 << place for place, holds in enumerate(of_each) if holds)

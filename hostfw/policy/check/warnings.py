@@ -24,6 +24,7 @@ from hostfw.policy.check.exemption_warnings import exempted
 from hostfw.policy.check.failsafe_warnings import opened_by_failsafe
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import unreached, unreached_rules
+from hostfw.policy.check.voided import Voided, warnings_of
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Linting:
     """What looked unintended in each policy and profile the last time, and what their selectors selected."""
 
     found: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
+    voided: ByResource[tuple[Voided, ...]] = field(default_factory=ByResource)
     selections: Selections | None = None
     selected_from: tuple[object, ...] = ()
 
@@ -41,15 +43,17 @@ def lint(
     """Every warning about a configuration, in no order; `whole` is whether everything could be read."""
     known = Linting() if memory is None else memory
     entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
-    selected_from = (*entities, settings.learn_addresses)
+    selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
     # While nothing else can be selected than the last time, what is found of a policy is its own affair.
     if known.selections is None or known.selected_from != selected_from:
         known.selections = Selections(resources, learn_addresses=settings.learn_addresses)
         known.selected_from = selected_from
     selections = known.selections
-    known.found.turn((*selected_from, settings.failsafe, settings.neighbour_discovery))
+    known.found.turn(selected_from)
+    known.voided.turn((*selected_from, settings.failsafe, settings.neighbour_discovery, settings.loopback))
     return (
-        *_of_each(resources, settings, selections, known.found),
+        *_of_each(resources, selections, known.found),
+        *warnings_of(_voided(resources, settings, selections, known.voided)),
         *_equal_orders(resources.policies, selections),
         *_log_only(resources, selections),
         *_without_endpoints(resources, selections),
@@ -65,15 +69,33 @@ def _never_reached(resources: Resources, selections: Selections) -> Iterator[Pro
     yield from unreached(resources, _tiers_in_order(resources.tiers), selections)
 
 
-def _of_each(
-    resources: Resources, settings: Settings, selections: Selections, known: ByResource[tuple[Problem, ...]]
-) -> Iterator[Problem]:
+def _of_each(resources: Resources, selections: Selections, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:
     """What shows in each policy and profile by itself."""
     yield from chain.from_iterable(known.of_each(resources.every_policy, partial(_of_policy, selections)))
-    yield from chain.from_iterable(
-        known.of_each(resources.policies, partial(_of_enforced_policy, settings, selections), "enforced")
-    )
     yield from chain.from_iterable(known.of_each(resources.profiles, partial(_of_profile, selections), "profiles"))
+
+
+def _voided(
+    resources: Resources, settings: Settings, selections: Selections, known: ByResource[tuple[Voided, ...]]
+) -> Iterator[Voided]:
+    """The rules that are void for some packets, of what is enforced on any endpoint."""
+
+    def of_policy(policy: GlobalNetworkPolicy) -> tuple[Voided, ...]:
+        return _voided_of(policy, selections.endpoints(policy.selector.text), settings, selections)
+
+    def of_profile(profile: Profile) -> tuple[Voided, ...]:
+        return _voided_of(profile, selections.listing(profile.metadata.name), settings, selections)
+
+    yield from chain.from_iterable(known.of_each(resources.policies, of_policy))
+    yield from chain.from_iterable(known.of_each(resources.profiles, of_profile, "profiles"))
+
+
+def _voided_of(
+    owner: GlobalNetworkPolicy | Profile, endpoints: int, settings: Settings, selections: Selections
+) -> tuple[Voided, ...]:
+    if not endpoints:
+        return ()
+    return (*opened_by_failsafe(owner, settings, selections), *exempted(owner, endpoints, settings, selections))
 
 
 def _of_policy(selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Problem, ...]:
@@ -82,10 +104,6 @@ def _of_policy(selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Pro
         *_unselecting_policy(policy, selections),
         *_unmatching_rules(policy, selections),
     )
-
-
-def _of_enforced_policy(settings: Settings, selections: Selections, policy: GlobalNetworkPolicy) -> tuple[Problem, ...]:
-    return (*opened_by_failsafe(policy, settings, selections), *exempted(policy, settings, selections))
 
 
 def _of_profile(selections: Selections, profile: Profile) -> tuple[Problem, ...]:

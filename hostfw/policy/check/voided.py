@@ -1,0 +1,133 @@
+"""Rules that something before any policy voids for some packets, and the warnings about them.
+
+What is exempt is exempt for the whole configuration. So each exemption is said once, with the policies that it concerns
+and the place of the first rule, however many rules there are.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem, Severity
+from hostfw.model.resources import GlobalNetworkPolicy, Profile
+from hostfw.model.values import Direction
+from hostfw.model.wording import listed
+
+Owner = GlobalNetworkPolicy | Profile
+
+
+class Exemption(StrEnum):
+    """An exemption from policy. Failsafes are two: that of ssh is said apart from the others, as it matters most."""
+
+    SSH = "ssh"
+    FAILSAFES = "failsafes"
+    REPLIES = "replies to failsafes"
+    NEIGHBOURS = "neighbour discovery"
+    ESTABLISHED = "established connections"
+    LOOPBACK = "loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """A rule that does not decide about some packets; `parts` says about which, in the words of the warning."""
+
+    exemption: Exemption
+    owner: Owner
+    direction: Direction
+    position: Position
+    parts: tuple[str, ...]
+
+
+def warnings_of(found: Iterable[Voided]) -> Iterator[Problem]:
+    """One warning for each exemption that voids any rule, at the first of them."""
+    groups: dict[Exemption, list[Voided]] = {}
+    for one in found:
+        groups.setdefault(one.exemption, []).append(one)
+    for exemption, group in groups.items():
+        group.sort(key=lambda one: one.position)
+        message, hint = _TEXTS[exemption](group)
+        yield Problem(group[0].position, message, hint=hint, severity=Severity.WARNING)
+
+
+def _failsafes(group: list[Voided]) -> tuple[str, str]:
+    opened = _by_direction(group)
+    one = sum(map(len, opened.values())) == 1
+    listing = " and ".join(f"{', '.join(parts)} ({_KEYS[direction]})" for direction, parts in opened.items())
+    message = (
+        f"the failsafe{'' if one else 's'} {listing} {'is' if one else 'are'} open before any policy, "
+        f"so the rules of {_owners(group)} do not close or limit {'it' if one else 'them'}"
+    )
+    keys = " and ".join(f"failsafe.{_KEYS[direction]}" for direction in opened)
+    return message, f"in hostfw.yaml, narrow {keys} with net, or leave the port{'' if one else 's'} out of it"
+
+
+def _replies(group: list[Voided]) -> tuple[str, str]:
+    passing = _by_direction(group)
+    # What comes in as a reply answers what a failsafe lets out, and the reverse.
+    keys = {direction: _KEYS[_OPPOSITE[direction]] for direction in passing}
+    only = len(passing) == 1
+    listing = " and ".join(
+        ", ".join(parts) if only else f"{', '.join(parts)} ({direction})" for direction, parts in passing.items()
+    )
+    message = (
+        f"packets from the source ports {listing} get past the doNotTrack Deny rules of {_owners(group)}: before "
+        f"connection tracking they pass as replies to {' and '.join(keys.values())} failsafes, and the sender chooses "
+        "the port"
+    )
+    narrowed = " and ".join(f"failsafe.{key}" for key in keys.values())
+    return message, f"deny the same without doNotTrack as well, or narrow {narrowed} of hostfw.yaml with net"
+
+
+def _neighbours(group: list[Voided]) -> tuple[str, str]:
+    hint = "to decide about it, say neighbourDiscovery: policed in hostfw.yaml, and allow the other types in policy"
+    message = (
+        f"neighbour discovery is accepted before any policy, so the Deny rules of {_owners(group)} do not meet "
+        f"{', nor '.join(_parts(group))}"
+    )
+    return message, hint
+
+
+def _established(group: list[Voided]) -> tuple[str, str]:
+    message = (
+        f"what belongs to a known connection is accepted before any policy, so the Deny rules of {_owners(group)} meet "
+        f"no {', no '.join(_parts(group))} that does"
+    )
+    return message, "deny the packets that begin those connections, in the direction in which they begin"
+
+
+def _loopback(group: list[Voided]) -> tuple[str, str]:
+    message = (
+        f"lo is exempt from policy unless a HostEndpoint governs it, so the Deny rules of {_owners(group)} do not meet "
+        f"what the host says to itself {', '.join(_parts(group))}"
+    )
+    return message, "write a HostEndpoint with interfaceName: lo that they select, and allow what the host needs there"
+
+
+_TEXTS: dict[Exemption, Callable[[list[Voided]], tuple[str, str]]] = {
+    Exemption.SSH: _failsafes,
+    Exemption.FAILSAFES: _failsafes,
+    Exemption.REPLIES: _replies,
+    Exemption.NEIGHBOURS: _neighbours,
+    Exemption.ESTABLISHED: _established,
+    Exemption.LOOPBACK: _loopback,
+}
+_KEYS = {Direction.INGRESS: "inbound", Direction.EGRESS: "outbound"}
+_OPPOSITE = {Direction.INGRESS: Direction.EGRESS, Direction.EGRESS: Direction.INGRESS}
+
+
+def _by_direction(group: list[Voided]) -> dict[Direction, list[str]]:
+    found = {direction: _parts(one for one in group if one.direction is direction) for direction in Direction}
+    return {direction: parts for direction, parts in found.items() if parts}
+
+
+def _parts(group: Iterable[Voided]) -> list[str]:
+    return list(dict.fromkeys(part for one in group for part in one.parts))
+
+
+def _owners(group: Iterable[Voided]) -> str:
+    policies = {one.owner.metadata.name for one in group if isinstance(one.owner, GlobalNetworkPolicy)}
+    profiles = {one.owner.metadata.name for one in group if isinstance(one.owner, Profile)}
+    of_policies = f"{'policy' if len(policies) == 1 else 'policies'} {listed(policies)}" if policies else ""
+    of_profiles = f"{'profile' if len(profiles) == 1 else 'profiles'} {listed(profiles)}" if profiles else ""
+    return " and of ".join(filter(None, (of_policies, of_profiles)))
