@@ -20,6 +20,9 @@ HOSTFW_V1 = "hostfw.io/v1"
 ANY_NODE = "*"
 """The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
 
+WILDCARD = "*"
+"""The interfaceName of a HostEndpoint for all interfaces that no other one claims."""
+
 Labels = tuple[tuple[str, str], ...]
 """Label keys and values, sorted by key."""
 

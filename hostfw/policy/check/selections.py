@@ -6,10 +6,9 @@ from operator import or_
 
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.prefixes import Cidrs, CidrSet
-from hostfw.model.resources import HostEndpoint, InterfaceGroup, Metadata, Profile, Resources
+from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Metadata, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.effective_labels import LabelIndex, effective_labels, index_labels, members, selected
-from hostfw.policy.resolve.bindings import WILDCARD
 from hostfw.selector.evaluate import SelectorError, parse
 
 

@@ -21,7 +21,7 @@ from hostfw.model.interface_names import is_safe_name
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Binding
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import HostEndpoint, InterfaceGroup
+from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import listed
@@ -33,7 +33,6 @@ from hostfw.policy.resolve.interface_groups import (
     members_of,
 )
 
-WILDCARD = "*"
 _VRF = "vrf"
 
 
