@@ -201,7 +201,7 @@ def apply(installation: Installation, engine: Engine, turn: int) -> None:
 def sources_of(lab: Lab) -> dict[str, int]:
     """The sources that the log remembers, with the seconds after which it forgets them."""
     listed = json.loads(run(lab["host"], ["nft", "-j", "list", "sets", "ip"]).stdout)["nftables"]
-    sets = [item["set"] for item in listed if "set" in item and item["set"]["name"].startswith("log/source")]
-    (name,) = [one["name"] for one in sets]
+    sets = [item["set"] for item in listed if "set" in item and item["set"]["name"].startswith("log/source.")]
+    (name,) = [one["name"] for one in sets if not one["name"].startswith("log/source.near.")]
     one = json.loads(run(lab["host"], ["nft", "-j", "list", "set", "ip", "hostfw", name]).stdout)["nftables"][1]["set"]
     return {element["elem"]["val"]: element["elem"]["expires"] for element in one["elem"]}

@@ -16,9 +16,9 @@ from hostfw.model.values import FAMILIES, Direction, Family
 from lab.flood import flood, spoofed, udp_frame
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
-from lab.namespace import process, run
+from lab.namespace import process, run, set_sysctl
 from lab.service import Service, service
-from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, Quiet, number, told_of
+from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, Quiet, log_counters, number, told, told_of
 
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -40,6 +40,9 @@ spec:
 """
 PEER = {Family.V4: "192.0.2.2", Family.V6: "2001:db8::2"}
 NEW = {Family.V4: "203.0.113.77", Family.V6: "2001:db8:77::77"}
+NEW_FAR = {Family.V4: "203.0.113.{}", Family.V6: "2001:db8:77:{:x}::77"}
+BAD_NEIGHBOUR = {Family.V4: "192.0.2.66", Family.V6: "2001:db8::bad:0"}
+NEW_NEIGHBOUR = {Family.V4: "192.0.2.222", Family.V6: "2001:db8::222"}
 NOBODY = "65534"
 SPOOFED = 40_000
 
@@ -141,10 +144,11 @@ def test_a_flood_of_one_reason_leaves_room_for_the_others(lab: Lab, running: Ser
     assert told_of_port(running.entries(), 7778, to=PEER[family]) == 1
 
 
-def test_a_neighbour_cannot_hide_the_others_of_its_network(lab: Lab, running: Service) -> None:
-    """In the host's own networks each address of IPv6 is a source of its own."""
-    quiet = Quiet(lab, Family.V6)
-    with flooded(lab, [frame(Family.V6, "2001:db8::bad", 7)], seconds=5), quiet:
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_a_neighbour_cannot_hide_the_others_of_its_network(lab: Lab, running: Service, family: Family) -> None:
+    """In the host's own networks each address is a source of its own, of IPv6 as well."""
+    quiet = Quiet(lab, family)
+    with flooded(lab, [frame(family, BAD_NEIGHBOUR[family], 7)], seconds=5), quiet:
         sleep(4)
     sleep(1.5)
 
@@ -152,17 +156,64 @@ def test_a_neighbour_cannot_hide_the_others_of_its_network(lab: Lab, running: Se
     assert told_of(running.entries(), quiet.address) == quiet.sent
 
 
-def test_a_neighbour_with_many_addresses_takes_no_room_of_those_farther_away(lab: Lab, running: Service) -> None:
-    """It fills what there is for neighbours."""
-    first, count = number("2001:db8::1:0:0"), LOG_FIRSTS[Direction.INGRESS] + 1000
-    host = number(HOST_ADDRESS[Family.V6])
-    with flooded(lab, [udp_frame(HOST, first + n, host, Family.V6, 9) for n in range(count)], seconds=5):
+@pytest.mark.parametrize("sources", [SPOOFED, 2 * LOG_FIRSTS[Direction.INGRESS]])
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_spoofed_sources_from_beyond_the_network_hide_no_neighbour(
+    lab: Lab, running: Service, family: Family, sources: int
+) -> None:
+    """Neither one that is known, every time, nor a new one: though there are more than can be remembered."""
+    frames = spoofed(HOST, number(HOST_ADDRESS[family]), family, 9, sources)
+    flood(lab["peer"], "eth0", [frame(family, BAD_NEIGHBOUR[family], 9)], count=1)
+    with flooded(lab, frames, seconds=7):
+        sleep(1)
+        for _ in range(5):
+            flood(lab["peer"], "eth0", [frame(family, BAD_NEIGHBOUR[family], 9)], count=1)
+            sleep(1)
+        flood(lab["peer"], "eth0", [frame(family, NEW_NEIGHBOUR[family], 9)], count=1)
+    sleep(1.5)
+
+    assert told_of(running.entries(), BAD_NEIGHBOUR[family]) == 6
+    assert told_of(running.entries(), NEW_NEIGHBOUR[family]) == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_what_spoofed_sources_hide_is_counted_and_they_do_not_fill_the_journal(
+    lab: Lab, running: Service, family: Family
+) -> None:
+    """The limit of what can be told: beyond 65,536 sources a minute new ones from afar are told of by chance."""
+    frames = spoofed(HOST, number(HOST_ADDRESS[family]), family, 9, 2 * LOG_FIRSTS[Direction.INGRESS])
+    began_s = monotonic()
+    sent = flood(lab["peer"], "eth0", frames, seconds=4)
+    new = [frame(family, NEW_FAR[family].format(n), 9) for n in range(200)]
+    sent_new = flood(lab["peer"], "eth0", new, count=200)
+    rest = flood(lab["peer"], "eth0", frames, seconds=2)
+    took_s = monotonic() - began_s
+    sleep(1.5)
+
+    counted, log = log_counters(lab, family)
+    assert counted == log.total() == sent.packets + sent_new.packets + rest.packets
+    assert log["no-room"] > 0
+    most = LIMITS.shared_burst_packets + LIMITS.shared_rate_per_second * (took_s + 1)
+    assert log["records"] <= most + 2 * (LIMITS.burst_packets + LIMITS.rate_per_second * (took_s + 1))
+    assert told(running.entries()) == log["records"]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_a_neighbour_with_many_addresses_takes_no_room_of_those_farther_away(
+    lab: Lab, running: Service, family: Family
+) -> None:
+    """It fills what there is for neighbours: with addresses, or where there are few of them with ports."""
+    first, many = number(BAD_NEIGHBOUR[family]), LOG_FIRSTS[Direction.INGRESS] + 1000
+    addresses = 100 if family is Family.V4 else many
+    host = number(HOST_ADDRESS[family])
+    frames = [udp_frame(HOST, first + n % addresses, host, family, 9 + n // addresses) for n in range(many)]
+    with flooded(lab, frames, seconds=5):
         for _ in range(4):
-            flood(lab["peer"], "eth0", [frame(Family.V6, NEW[Family.V6], 9)], count=1)
+            flood(lab["peer"], "eth0", [frame(family, NEW[family], 9)], count=1)
             sleep(0.5)
     sleep(1.5)
 
-    assert told_of(running.entries(), NEW[Family.V6]) == 4
+    assert told_of(running.entries(), NEW[family]) == 4
 
 
 def test_addresses_of_one_network_far_away_are_one_source(lab: Lab, running: Service) -> None:
@@ -177,6 +228,47 @@ def test_addresses_of_one_network_far_away_are_one_source(lab: Lab, running: Ser
 
     entries = [entry for entry in running.entries() if entry["MESSAGE_ID"] == MessageId.PACKET_DENIED]
     assert 50 <= sum(int(entry["HOSTFW_COUNT"]) for entry in entries) <= 51 + 10 * (took_s + 1)
+
+
+BEYOND = {Family.V4: "198.51.100.9", Family.V6: "2001:db8:51::9"}
+
+
+def through(family: Family, source: str) -> bytes:
+    """A datagram through the host to another network."""
+    return udp_frame(HOST, number(source), number(BEYOND[family]), family, 9)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known network", "unknown network"])
+def test_neighbours_are_told_apart_in_what_is_forwarded_once_their_network_is_known(
+    lab: Lab, installation: Installation, tmp_path: Path, *, known: bool
+) -> None:
+    """By a packet that was denied at the host itself. Until then a /64 is one source, as any other is."""
+    family = Family.V6
+    set_sysctl(lab["host"], "net.ipv6.conf.all.forwarding", "1")
+    run(lab["host"], ["ip", "-6", "route", "add", "2001:db8:51::/64", "via", PEER[family]])
+    text = POLICY.replace("  types: [Ingress, Egress]", "  types: [Ingress, Egress]\n  applyOnForward: true")
+    (installation.config / "policy.yaml").write_text(text)
+    sent = 0
+    with service(installation, tmp_path / "log") as started:
+        if known:
+            flood(lab["peer"], "eth0", [frame(family, NEW_NEIGHBOUR[family], 9)], count=1)
+        flood(lab["peer"], "eth0", [through(family, PEER[family])], count=1)
+        sleep(1.5)
+        began_s = monotonic()
+        with flooded(lab, [through(family, BAD_NEIGHBOUR[family])], seconds=6):
+            for _ in range(5):
+                sent += flood(lab["peer"], "eth0", [through(family, PEER[family])], count=1).packets
+                sleep(1)
+        took_s = monotonic() - began_s
+        sleep(1.5)
+        entries = started.entries()
+
+    both = told_of(entries, BAD_NEIGHBOUR[family]) + told_of(entries, PEER[family])
+    one_source = 2 + LIMITS.burst_packets + LIMITS.rate_per_second * (took_s + 1)
+    if known:
+        assert told_of(entries, PEER[family]) == 1 + sent
+    else:
+        assert LIMITS.burst_packets <= both <= one_source
 
 
 FLOODS_OUT: list[tuple[str, list[str], Callable[[Family], list[str]], int]] = [

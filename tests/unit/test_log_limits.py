@@ -12,7 +12,7 @@ from hostfw.model.values import FAMILIES, Action, Direction, Family
 from hostfw.nft.change import change
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import Ruleset, Table
+from hostfw.nft.objects import Dynamic, Ruleset, Table
 from hostfw.policy.resolve.plan import resolve
 from tests.unit.policy_builders import facts, gnp, hep, rule
 
@@ -46,7 +46,8 @@ OWN, HALF, QUARTER = (
     "limit rate over 25/second burst 125",
 )
 NO_ROOM = 'counter name "log/suppressed/no-room"'
-V6_NET = "ffff:ffff:ffff:ffff::"
+NET = {V4: "255.255.255.0", V6: "ffff:ffff:ffff:ffff::"}
+V6_NET = NET[V6]
 
 
 def test_first_packets_of_a_source_and_port_go_another_way_than_those_after_them() -> None:
@@ -54,7 +55,7 @@ def test_first_packets_of_a_source_and_port_go_another_way_than_those_after_them
     (limits,) = chains(ruleset(), "log/limits/in.rule")
     seen, echo, port = "@log/seen/in.rule", "ip saddr . meta l4proto . th sport", "ip saddr . meta l4proto . th dport"
 
-    assert limits == [
+    assert limits[2:] == [
         f"ip protocol icmp {echo} {seen} update {seen} {{ {echo} }} goto log/repeat/in.rule",
         f"ip protocol != icmp {port} {seen} update {seen} {{ {port} }} goto log/repeat/in.rule",
         f"ip protocol icmp update {seen} {{ {echo} }} goto log/first/in.rule",
@@ -76,16 +77,32 @@ def test_first_packets_of_a_source_and_port_go_another_way_than_those_after_them
     ]
 
 
-def test_neighbours_of_ipv6_have_room_of_their_own_each_address_of_them() -> None:
-    """A source farther away is a /64. What is near is learned from where denied packets go to."""
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_neighbours_have_room_of_their_own_in_all_that_is_limited(family: Family) -> None:
+    """What is near is learned from where denied packets go to, and remembered for a day."""
+    (limits,) = chains(ruleset(), "log/limits/in.rule", family)
+    sets = {s.name: s.dynamic for t in ruleset().tables if t.family is family for s in t.sets}
+
+    assert limits[:2] == [
+        f"fib daddr type local update @log/networks {{ {family.nft} daddr & {NET[family]} }}",
+        f"{family.nft} saddr & {NET[family]} @log/networks goto log/limits/in.rule.near",
+    ]
+    assert sets["log/networks.1024-86400s"] == Dynamic(1024, 86_400)
+    assert {
+        "log/seen/in.rule.near.65536-60s",
+        "log/source.near.10-50.16384-60s",
+        "log/first/in.rule.near.50-250",
+        "log/repeat/in.rule.near.50-250",
+        "log/no-room/in.rule.near.10-50",
+    } <= sets.keys()
+
+
+def test_neighbours_of_ipv6_are_told_apart_by_the_whole_address() -> None:
+    """A source farther away is a /64."""
     (limits,) = chains(ruleset(), "log/limits/in.rule", V6)
     (near,) = chains(ruleset(), "log/limits/in.rule.near", V6)
     far = f"ip6 saddr & {V6_NET}"
 
-    assert limits[:2] == [
-        f"fib daddr type local update @log/networks {{ ip6 daddr & {V6_NET} }}",
-        f"{far} @log/networks goto log/limits/in.rule.near",
-    ]
     assert limits[5] == (
         f"meta l4proto != icmpv6 update @log/seen/in.rule {{ {far} . meta l4proto . th dport }} goto log/first/in.rule"
     )
@@ -167,12 +184,20 @@ def test_what_is_only_logged_comes_back_in_any_case() -> None:
         if chain[-1].endswith('"hostfw:LI|rule|default|web|0" group 100 snaplen 128')
     )
 
-    assert [re.sub(r'^counter name "gnp/\S+" ', "", log[0]), *log[1:3]] == [
-        f'update @log/source {{ ip saddr {OWN} }} counter name "log/suppressed/source" return',
-        f"ip saddr != @log/source update @log/no-room/in.log {{ ip saddr & 0.0.0.0 {OWN} }} {NO_ROOM} return",
+    near, far = (f"ip saddr & {NET[V4]} {operator}@log/networks" for operator in ("", "!= "))
+    assert log[0].startswith('counter name "gnp/')
+    assert log[1:7] == [
+        f"fib daddr type local update @log/networks {{ ip daddr & {NET[V4]} }}",
+        f'{near} update @log/source.near {{ ip saddr {OWN} }} counter name "log/suppressed/source" return',
+        (
+            f"{near} ip saddr != @log/source.near update @log/no-room/in.log.near {{ ip saddr & 0.0.0.0 {OWN} }} "
+            f"{NO_ROOM} return"
+        ),
+        f'{far} update @log/source {{ ip saddr {OWN} }} counter name "log/suppressed/source" return',
+        f"{far} ip saddr != @log/source update @log/no-room/in.log {{ ip saddr & 0.0.0.0 {OWN} }} {NO_ROOM} return",
         f'update @log/repeat/in.log {{ ip saddr & 0.0.0.0 {HALF} }} counter name "log/suppressed/shared" return',
     ]
-    assert log[3].startswith('counter name "log/records" log prefix "hostfw:LI|')
+    assert log[7].startswith('counter name "log/records" log prefix "hostfw:LI|')
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
@@ -222,7 +247,7 @@ def test_a_reload_leaves_the_sets_alone() -> None:
     assert "elements" not in scripts
     assert "flush set" not in scripts
     assert not [deletion for deletion in made.sweep if "log/" in str(deletion) and "set" in str(deletion)]
-    assert scripts.count("add set ip hostfw log/source.") == 1
+    assert scripts.count("add set ip hostfw log/source.10-50") == 1
 
 
 def test_other_limits_take_the_place_of_those_before() -> None:
@@ -233,7 +258,7 @@ def test_other_limits_take_the_place_of_those_before() -> None:
 
     assert "add set ip hostfw log/source.20-50.16384-60s {\n" in made.prepare
     swept = [str(deletion) for deletion in made.sweep if "log/source" in str(deletion)]
-    assert len(swept) == 3
+    assert len(swept) == 4
 
 
 def test_the_whole_script_keeps_what_sets_have_learnt() -> None:

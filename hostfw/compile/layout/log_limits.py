@@ -13,8 +13,9 @@ What is over a limit leaves before the log rule, counted. What decides, in this 
 Of what the host itself sends each user has half of either limit for all, so that no user can hide the others.
 
 A source of IPv6 is a /64, of which its owner has as many addresses as it likes. In the networks of the host itself each
-address is a host of its own, and these have room of their own, so that a neighbour takes none from those farther away.
-What the host's own networks are is learned from the destinations of what is denied.
+address is a host of its own, and these have room of their own, so that a neighbour takes none from those farther away,
+nor those from a neighbour. The host's own networks are the /24 (IPv6: the /64) around each address of the host at which
+anything was denied for a day: what is forwarded does not say which addresses the host has.
 
 A shared limit is a dynamic set with one element, the prefix of no bits, so that there is one mechanism for all.
 """
@@ -54,7 +55,10 @@ _NETWORKS = 1024
 _TIMEOUT_S = 60
 """How long room is kept after the last packet: longer than a client waits before it tries again."""
 _LONGEST_TIMEOUT_S = 3600
-_NETWORK_BITS = 64
+_NETWORK_TIMEOUT_S = 86_400
+_NETWORK_BITS = {Family.V4: 24, Family.V6: 64}
+_SOURCE_BITS = {Family.V4: 32, Family.V6: 64}
+"""How much of an address tells sources from beyond the host's own networks apart."""
 _NO_BITS = 0
 
 
@@ -87,22 +91,22 @@ class _Limits:
     end: Verdict
 
     def chain(self) -> str:
-        far = self._of_firsts("", self._source_bits)
-        if not self._has_neighbours:
-            return self.builder.chain(f"log/limits/{self.kind}", far)
-        near = self.builder.chain(f"log/limits/{self.kind}.near", self._of_firsts(".near", self.builder.family.bits))
+        if not self._is_ingress:
+            return self.builder.chain(f"log/limits/{self.kind}", self._of_firsts("", self._bits))
+        near = self.builder.chain(f"log/limits/{self.kind}.near", self._of_firsts(".near", self._bits))
+        far = self._of_firsts("", _SOURCE_BITS[self.builder.family])
         learned, is_near = self._neighbours()
         return self.builder.chain(f"log/limits/{self.kind}", (learned, Rule((is_near,), (Goto(near),)), *far))
 
     def inline(self) -> Iterator[Rule]:
-        if not self._has_neighbours:
-            yield from self._of_addresses("", self._source_bits)
+        if not self._is_ingress:
+            yield from self._of_addresses("", self._bits)
         else:
             learned, is_near = self._neighbours()
             is_far = Match(is_near.key, is_near.value, negated=True)
             yield learned
-            yield from self._of_addresses(".near", self.builder.family.bits, (is_near,))
-            yield from self._of_addresses("", self._source_bits, (is_far,))
+            yield from self._of_addresses(".near", self._bits, (is_near,))
+            yield from self._of_addresses("", _SOURCE_BITS[self.builder.family], (is_far,))
         yield from self._of_repeats("")
 
     @property
@@ -110,19 +114,16 @@ class _Limits:
         return self.kind.direction is Direction.INGRESS
 
     @property
-    def _has_neighbours(self) -> bool:
-        return self._is_ingress and self.builder.family is Family.V6
-
-    @property
-    def _source_bits(self) -> int:
-        return _NETWORK_BITS if self._has_neighbours else self.builder.family.bits
+    def _bits(self) -> int:
+        return self.builder.family.bits
 
     def _neighbours(self) -> tuple[Rule, Match]:
         """The rule that learns what the host's own networks are, and the test for being in one of them."""
-        networks = self._set("networks", ElementType.ADDRESS, _NETWORKS, _TIMEOUT_S)
+        bits = _NETWORK_BITS[self.builder.family]
+        networks = self._set("networks", ElementType.ADDRESS, _NETWORKS, _NETWORK_TIMEOUT_S)
         is_ours = Match(Key.DADDR_TYPE, "local")
-        learned = Rule((is_ours,), (Remember(networks, Key.DADDR, _NETWORK_BITS),))
-        return learned, Match(Key.SADDR, SetRef(networks, _NETWORK_BITS))
+        learned = Rule((is_ours,), (Remember(networks, Key.DADDR, bits),))
+        return learned, Match(Key.SADDR, SetRef(networks, bits))
 
     def _of_firsts(self, place: str, bits: int) -> Iterator[Rule]:
         """First packets go one way, and what is known another, or has no room or no ports."""
