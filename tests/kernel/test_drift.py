@@ -268,20 +268,65 @@ def test_the_boot_script_puts_base_chains_and_flags_right(
     """It is run again by whoever restarts its unit."""
     host = lab["host"]
     nft(host, script_of(host, tampering))
-    environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOSTFW_STATE": str(installation.state),
-    }
-    failsafe = installation.config.parent / "failsafe.nft"
-    empty = installation.config.parent / "empty"
-    empty.mkdir()
-    failsafe.write_text(hostfwctl("compile", "-f", str(empty)).stdout)
-    environment["HOSTFW_FAILSAFE"] = str(failsafe)
-
-    run(host, ["sh", str(ROOT / "units" / "hostfw-boot")], environment=environment)
+    boot(host, installation, hostfwctl)
 
     if tampering == "no rules":
         # Its drop policy still denies everything: that it is not as it should be is for the service to see.
         assert not admits(lab, 443)
         return
     assert (admits(lab, 80), admits(lab, 443)) == (True, False)
+
+
+def boot(host: Namespace, installation: Installation, hostfwctl: Hostfwctl) -> str:
+    """What the boot script says when its unit is restarted."""
+    failsafe, empty = installation.config.parent / "failsafe.nft", installation.config.parent / "empty"
+    empty.mkdir()
+    failsafe.write_text(hostfwctl("compile", "-f", str(empty)).stdout)
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTFW_STATE": str(installation.state),
+        "HOSTFW_FAILSAFE": str(failsafe),
+    }
+    return run(host, ["sh", str(ROOT / "units" / "hostfw-boot")], environment=environment).stderr
+
+
+@pytest.mark.parametrize("beside", ["", "add table ip hostfw {{ flags dormant; }}", "{moved}"], ids=str)
+@pytest.mark.parametrize("tampering", _ELEMENTS)
+def test_the_boot_script_puts_elements_right(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tampering: str, beside: str
+) -> None:
+    """Whatever else has been changed; it says that something was."""
+    host = lab["host"]
+    (installation.config / "policy.yaml").write_text(WITH_MAPS)
+    hostfwctl("apply")
+    before = structure(host)
+    mapped, trusted = map_and_set(host)
+    remade = _remade(host, mapped) if "{remade}" in _ELEMENTS[tampering] else ""
+    elsewhere = moved(host, "output", "{ type filter hook output priority 7; policy drop; }") if beside else ""
+    nft(host, _ELEMENTS[tampering].format(map=mapped, set=trusted, remade=remade))
+    nft(host, beside.format(moved=elsewhere))
+
+    said = boot(host, installation, hostfwctl)
+
+    assert (admits(lab, 80), admits(lab, 443), admits(lab, 8080)) == (True, False, False)
+    assert "Another program has changed the" in said
+    assert ("the rules stay" in said) is ("moved" not in beside)
+    if "the rules stay" in said and not remade:
+        assert structure(host) == before
+        assert "Drift:" not in hostfwctl("status").stdout
+
+
+def test_the_boot_script_finds_nothing_where_nothing_was_changed(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """Nor does a generation on trial, which is not the last good one, lose anything."""
+    (installation.config / "policy.yaml").write_text(WITH_MAPS)
+    hostfwctl("apply")
+    (installation.config / "policy.yaml").write_text(WITH_MAPS.replace("10.9.0.0/16", "192.0.3.0/24"))
+    hostfwctl("apply", "--confirm-within", "90s", "--accept-lockout")
+    before = structure(lab["host"])
+
+    said = boot(lab["host"], installation, hostfwctl)
+
+    assert said == "<6>Rules of hostfw are in force already, and stay as they are.\n"
+    assert structure(lab["host"]) == before

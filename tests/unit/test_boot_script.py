@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hostfw.model.prefixes import pack
-from hostfw.model.values import Family
+from hostfw.model.values import Family, PortRange
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import ElementType, Ruleset, Set, Table
+from hostfw.nft.objects import Accept, Dynamic, ElementType, Ruleset, Set, Table, VerdictMap
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[2]
@@ -48,17 +48,26 @@ class Booted:
     loaded: tuple[str, ...]
 
 
-def boot(folder: Path, *, chains: str = "", refuses: Sequence[str] = (), hangs: Sequence[str] = ()) -> Booted:
-    """Run it with an nft that notes what it is given, refuses some scripts and never comes back from others."""
+def boot(
+    folder: Path, *, chains: str = "", sets: str = "", refuses: Sequence[str] = (), hangs: Sequence[str] = ()
+) -> Booted:
+    """Run it with an nft that notes what it is given, refuses some scripts and never comes back from others.
+
+    `chains` and `sets` are what it lists; what came through a pipe last is in the file `piped`.
+    """
     (folder / "chains").write_text(chains)
+    (folder / "sets").write_text(sets)
     nft = folder / "nft"
     refused = "".join(
-        f"*/{name}) echo '{name}:3:1-4: Error: syntax error' >&2; echo more >&2; exit 1 ;;\n" for name in refuses
+        f"{name} | */{name}) echo '{name}:3:1-4: Error: syntax error' >&2; echo more >&2; exit 1 ;;\n"
+        for name in refuses
     )
     hanging = "".join(f"*/{name}) exec sleep 60 ;;\n" for name in hangs)
     nft.write_text(
         f'#!/bin/sh\nif [ "$*" = "list chains" ]; then cat {folder}/chains; exit; fi\n'
-        f'echo "${{2##*/}}" >>{folder}/loaded\ncase $2 in\n{refused}{hanging}esac\n'
+        f"case $* in *list*) cat {folder}/sets; exit ;; esac\n"
+        f'echo "${{2##*/}}" >>{folder}/loaded\n[ "$2" != - ] || cat >{folder}/piped\n'
+        f"case $2 in\n{refused}{hanging}esac\n"
     )
     nft.chmod(0o755)
     (folder / "failsafe.nft").write_text("# failsafe\n")
@@ -181,7 +190,7 @@ def test_a_host_that_nothing_protects_fails_the_unit(tmp_path: Path) -> None:
     assert boot(tmp_path, refuses=["failsafe.nft"]) == Booted(1, said, BOTH[:1])
 
 
-WOKEN, ANEW = ("-",), ("failsafe.nft", "-")
+WOKEN, ANEW = ("-",), ("-", "-")
 BLOCKED = "This host is BLOCKED, which hostfwctl unblock ends. "
 
 
@@ -236,7 +245,72 @@ def test_rules_in_force_are_left_alone(tmp_path: Path, name: str, chains: str, l
     found = boot(tmp_path, chains=chains)
 
     assert found.loaded == loaded, name
-    assert (found.said == ("<6>Rules of hostfw are in force already, and stay as they are.",)) is (loaded == WOKEN)
+    stays = f"<5>Rules of hostfw are in force already, and stay as they are, unchecked: {NEVER}"
+    assert (found.said == (stays,)) is (loaded == WOKEN)
+
+
+def _script(*addresses: int, most_elements: int | None = None) -> str:
+    """A ruleset with a set that is edited in place, one that its name is the digest of, and one that fills itself."""
+    feed = Set("feed", ElementType.ADDRESS, pack(Family.V4, addresses), apart=True)
+    nets = Set("nets/32.x", ElementType.ADDRESS, (1, 2))
+    seen = Set("seen", ElementType.ADDRESS, (), dynamic=Dynamic(9, 60))
+    ports = VerdictMap("ports.x", ElementType.PORT, ((PortRange(80, 90), Accept()),), interval=True)
+    table = Table(Family.V4, sets=(feed, nets, seen), maps=(ports,))
+    return render(Ruleset((table,)), most_elements=most_elements)
+
+
+_FILLED = """\
+add set ip hostfw nets/32.x {
+\ttype ipv4_addr
+\tsize 2
+}
+flush set ip hostfw nets/32.x
+add set ip hostfw nets/32.x {
+\ttype ipv4_addr
+\tsize 2
+\telements = { 0.0.0.1, 0.0.0.2 }
+}
+add map ip hostfw ports.x {
+\ttype inet_service : verdict
+\tflags interval
+}
+flush map ip hostfw ports.x
+add map ip hostfw ports.x {
+\ttype inet_service : verdict
+\tflags interval
+\telements = { 80-90 : accept }
+}
+"""
+
+
+@pytest.mark.parametrize("content", ["that of the script", "another", "left to the service"])
+def test_sets_in_force_are_filled_with_what_their_names_say(tmp_path: Path, content: str) -> None:
+    """One that is edited in place only if the mark beside it says so; no other set of a trial or of another program."""
+    script = _script(7, 9, most_elements=1 if "service" in content else None)
+    marks = [line.split()[4] for line in _script(7, 9).splitlines() if line.startswith("add set ip hostfw feed/")]
+    assert len(marks) == 1
+    there = ["feed", "nets/32.x", "seen", "more", *(marks if "script" in content else ["feed/0123"])]
+    listed = "".join(f"\tset {name} {{\n\t\ttype ipv4_addr\n\t}}\n" for name in there)
+    listed = f"table ip hostfw {{\n{listed}\tmap ports.x {{\n\t}}\n}}\ntable ip theirs {{\n\tset feed {{\n\t}}\n}}\n"
+    accept(tmp_path, script=script)
+
+    found = boot(tmp_path, chains=PROTECTED, sets=listed)
+
+    assert found == Booted(0, ("<6>Rules of hostfw are in force already, and stay as they are.",), ("-", "-"))
+    piped = (tmp_path / "piped").read_text()
+    assert piped.endswith(_FILLED)
+    assert ("flush set ip hostfw feed\n" in piped) is ("script" in content)
+    assert "seen" not in piped
+
+
+def test_sets_that_cannot_be_filled_again_are_made_anew(tmp_path: Path) -> None:
+    """Another program has declared them otherwise, or taken away the chain that an element leads to."""
+    accept(tmp_path, script=_script())
+
+    found = boot(tmp_path, chains=PROTECTED, refuses=["-"])
+
+    assert "<4>Another program has changed the tables of hostfw, which are made anew." in found.said
+    assert found.loaded == (*WOKEN, "-", *ANEW, *ANEW)
 
 
 def test_the_failsafe_script_is_what_no_configuration_compiles_to(tmp_path: Path) -> None:
