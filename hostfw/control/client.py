@@ -16,6 +16,7 @@ from hostfw.control.socket import (
     Answer,
     Incoming,
     Letter,
+    OtherReleaseError,
     Refusal,
     answer_of,
     letter_bytes,
@@ -137,6 +138,9 @@ def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Ans
             raise DaemonError(f"the daemon gave no answer within {timeout_s:g} s", _RESTART) from None
         except OSError as error:
             raise DaemonError(f"the daemon went away before it answered: {error.strerror or error}", _LOOK) from error
+        except OtherReleaseError as error:
+            # Whoever speaks another version has refused what was asked.
+            return Refusal(str(error), error.hint)
         except CodecError as error:
             raise DaemonError(f"the daemon's answer cannot be read: {error}", _RESTART) from error
 
@@ -159,5 +163,5 @@ def _receive(channel: socket.socket, deadline: float) -> bytes:
         part = channel.recv(_RECEIVE_BYTES)
         if not part:
             raise ConnectionResetError(errno.ECONNRESET, "end of the connection")
-        if incoming.feed(part) or incoming.refused:
+        if incoming.feed(part) or incoming.refused is not None:
             return incoming.message()

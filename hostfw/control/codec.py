@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
+from hashlib import sha256
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -56,6 +57,43 @@ def encode(value: object) -> Json:
 def decode(expected: type[T] | UnionType, data: Json, where: str = "$") -> T:
     """The value of a type, or of one of a union of types, that some JSON stands for. Raises CodecError."""
     return cast("T", _decode(expected, data, where))
+
+
+def shape_digest(*expected: object) -> str:
+    """A digest of everything that may be in values of these types: names of fields, their types, values of enums.
+
+    Two programs with the same digest understand each other.
+    """
+    found: dict[type, str] = {}
+    for one in expected:
+        _note_shape(one, found)
+    lines = sorted(f"{kind.__name__}: {shape}\n" for kind, shape in found.items())
+    return sha256("".join((*map(_type_name, expected), *lines)).encode()).hexdigest()[:16]
+
+
+def _note_shape(expected: object, found: dict[type, str]) -> None:
+    for argument in get_args(expected):
+        _note_shape(argument, found)
+    if not get_args(expected) and isinstance(expected, type) and expected not in found:
+        _note_class(expected, found)
+
+
+def _note_class(expected: type, found: dict[type, str]) -> None:
+    names = _field_names(expected)
+    if names is not None:
+        hints, optional = _hints(expected), _optional(expected)
+        found[expected] = ", ".join(f"{name}{'?' * (name in optional)} {_type_name(hints[name])}" for name in names)
+        for name in names:
+            _note_shape(hints[name], found)
+    elif issubclass(expected, Enum):
+        found[expected] = repr([member.value for member in expected])
+
+
+def _type_name(expected: object) -> str:
+    """A type in words that do not hang on where it is defined."""
+    if arguments := get_args(expected):
+        return f"{getattr(get_origin(expected), '__name__', 'Union')}[{', '.join(map(_type_name, arguments))}]"
+    return getattr(expected, "__name__", repr(expected))
 
 
 def _decode(expected: object, data: Json, where: str) -> object:

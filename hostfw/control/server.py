@@ -13,11 +13,13 @@ from hostfw.control.socket import (
     Answer,
     Incoming,
     Letter,
+    OtherReleaseError,
     Refusal,
     answer_bytes,
     letter_of,
     our_namespace,
     peer_uid,
+    refusal_bytes,
     socket_path,
 )
 from hostfw.engine.context import Directories
@@ -93,7 +95,7 @@ class Server:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request and its answer; whatever the other side does, only this conversation ends."""
         try:
-            writer.write(answer_bytes(await self._answer(reader, writer)))
+            writer.write(await self._answer_bytes(reader, writer))
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await writer.drain()
         except (OSError, TimeoutError):
@@ -106,13 +108,22 @@ class Server:
             with suppress(Exception):
                 await writer.wait_closed()
 
+    async def _answer_bytes(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        try:
+            return answer_bytes(await self._answer(reader, writer))
+        except OtherReleaseError as error:
+            return refusal_bytes(Refusal(str(error), error.hint), error.version)
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Answer:
+        """Answer one request. Raises OtherReleaseError."""
         if peer_uid(writer.get_extra_info("socket")) != _ROOT:
             return Refusal("only root may ask the daemon", "run it as root")
         try:
             letter = await asyncio.wait_for(_letter(reader, self._room), READ_TIMEOUT_S)
         except TimeoutError:
             return Refusal(f"the request did not come within {READ_TIMEOUT_S:g} s")
+        except OtherReleaseError:
+            raise
         except CodecError as error:
             return Refusal(f"the daemon does not understand the request: {error}", "`systemctl restart hostfw`")
         except Exception as error:  # noqa: BLE001  whatever is sent, there is an answer
@@ -136,7 +147,7 @@ async def _letter(reader: asyncio.StreamReader, room: asyncio.Lock) -> Letter:
                 has_room = True
             if ended:
                 return letter_of(incoming.message())
-        raise CodecError(incoming.refused or "it ended before it was complete")
+        raise incoming.refused or CodecError("it ended before it was complete")
 
 
 def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:

@@ -1,8 +1,12 @@
 """The control socket: where it is, and how requests and answers travel.
 
 A unix stream socket in the run directory, for root alone. A message is one JSON object and a NUL byte, as in varlink:
-a request has `version`, `namespace` (the inode of the network namespace that it is about), `directories` and
-`request`; an answer has `version` and either `reply` or `error` with `message` and `hint`. One request a connection.
+`version` and `content`, a `Letter` on the way there and an `Answer` on the way back. One request a connection.
+
+The version is the digest of everything that a content may be. So a release with another field anywhere speaks another
+version, and neither side ever meets what it does not know: the service refuses a request of another release, in the
+version of the one who asks, and `hostfwctl` takes no answer of another. Every release understands a `Refusal`, which
+must stay as it is.
 
 Either side may send anything. A message that does not begin as ours do is not kept, and before one is parsed it is
 known to be of no more than so many values, levels and digits: what it costs is bounded by `MOST_BYTES`.
@@ -12,13 +16,13 @@ import re
 import socket
 import struct
 from dataclasses import dataclass
+from functools import cache
 from json import dumps, loads
 from pathlib import Path
 
-from hostfw.control.codec import CodecError, Json, brief, decode, encode
+from hostfw.control.codec import CodecError, Json, brief, decode, encode, shape_digest
 from hostfw.control.messages import Question, Reply, ServiceReport
 
-VERSION = 1
 END = b"\0"
 MOST_BYTES = 96 * 1024 * 1024
 """More than the files of any configuration and its Feeds take: a million addresses are 20 MB."""
@@ -31,11 +35,24 @@ START = b'{"version":'
 """What every message begins with, of whatever release."""
 LONG_BYTES = 64 * 1024
 """What is longer than this must begin as a message of this release does, and have a room of its own."""
-_LONG_START = f'{{"version":{VERSION},"content":{{"type":"'.encode()
+_CONTENT_START = b',"content":{"type":"'
+_VERSION = re.compile(rb'\{"version": ?("[0-9a-z.]{0,64}"|[0-9]{1,9})[,}]')
+"""How a message of any release begins; the first one's version was the number 1."""
 
 _UCRED = struct.Struct("=iII")
 """struct ucred: pid, uid, gid (unix(7))."""
 _OUR_NAMESPACE = Path("/proc/self/ns/net")
+
+
+class OtherReleaseError(CodecError):
+    """A message is of another release, and nothing is done about it. Its `version` is JSON, as in the message."""
+
+    def __init__(self, version: str) -> None:
+        """The version as JSON."""
+        super().__init__("hostfwctl and the running hostfw.service are of different releases")
+        self.version = version
+
+    hint = "`systemctl restart hostfw` starts the installed release; the rules in force stay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,12 @@ class Refusal:
 Answer = Reply | ServiceReport | Refusal
 
 
+@cache
+def our_version() -> str:
+    """The version that this release speaks, as JSON."""
+    return dumps(shape_digest(Letter, Answer))
+
+
 def socket_path(run_dir: Path) -> Path:
     """Where the daemon of a run directory listens."""
     return run_dir / "control.sock"
@@ -79,7 +102,7 @@ def our_namespace() -> int:
 
 def letter_bytes(letter: Letter) -> bytes:
     """A request as it travels."""
-    return _bytes(encode(letter))
+    return _bytes(encode(letter), our_version())
 
 
 def letter_of(data: bytes) -> Letter:
@@ -89,7 +112,12 @@ def letter_of(data: bytes) -> Letter:
 
 def answer_bytes(answer: Answer) -> bytes:
     """An answer as it travels."""
-    return _bytes(encode(answer))
+    return _bytes(encode(answer), our_version())
+
+
+def refusal_bytes(refusal: Refusal, version: str) -> bytes:
+    """A refusal as it travels to one who speaks another version, which is given as JSON."""
+    return _bytes(encode(refusal), version)
 
 
 def answer_of(data: bytes) -> Answer:
@@ -104,7 +132,8 @@ class Incoming:
     def __init__(self) -> None:
         """Nothing has come yet."""
         self._data = bytearray()
-        self.refused = ""
+        self._long_start = b'{"version":' + our_version().encode() + _CONTENT_START
+        self.refused: CodecError | None = None
 
     @property
     def is_long(self) -> bool:
@@ -116,42 +145,49 @@ class Incoming:
         end = part.find(END)
         if not self.refused:
             self._data += part if end < 0 else part[:end]
-            start = _LONG_START if self.is_long else START[: len(self._data)]
+            start = self._long_start if self.is_long else START[: len(self._data)]
             if not self._data.startswith(start):
-                self._refuse("this is no message of hostfw")
+                version = _version_of(self._data)
+                is_other = version not in ("", our_version())
+                self._refuse(OtherReleaseError(version) if is_other else CodecError("this is no message of hostfw"))
             elif len(self._data) > MOST_BYTES:
-                self._refuse(f"it is longer than {MOST_BYTES >> 20} MiB")
+                self._refuse(CodecError(f"it is longer than {MOST_BYTES >> 20} MiB"))
         return end >= 0
 
     def message(self) -> bytes:
         """What has come. Raises CodecError for what is refused."""
-        if self.refused:
-            raise CodecError(self.refused)
+        if self.refused is not None:
+            raise self.refused
         return bytes(self._data)
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: CodecError) -> None:
         self.refused = why
         self._data = bytearray()
 
 
-def _bytes(content: Json) -> bytes:
-    return dumps({"version": VERSION, "content": content}, separators=(",", ":")).encode() + END
+def _bytes(content: Json, version: str) -> bytes:
+    return f'{{"version":{version},"content":{dumps(content, separators=(",", ":"))}}}'.encode() + END
+
+
+def _version_of(data: bytes | bytearray) -> str:
+    """The version of a message, as JSON; empty if it does not begin as messages of hostfw do."""
+    found = _VERSION.match(data)
+    return "" if found is None else found[1].decode()
 
 
 def _content(data: bytes) -> Json:
+    version = _version_of(data)
+    if version not in ("", our_version()):
+        raise OtherReleaseError(version)
     _measure(data)
     try:
         envelope = loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise CodecError(f"this is not JSON: {brief(error)}") from error
     match envelope:
-        case {"version": 1, "content": content}:
+        case {"version": str(spoken), "content": content} if dumps(spoken) == our_version():
             found: Json = content
             return found
-        case {"version": version}:
-            raise CodecError(
-                f"version {VERSION} is spoken here, not {brief(version)}: are hostfwctl and the daemon of one release?"
-            )
         case _:
             raise CodecError("a version and a content are expected")
 

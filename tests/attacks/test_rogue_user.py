@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.control.messages import Apply, Confirm, Report, Request, Rollback, RollbackTo
-from hostfw.control.socket import MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace
+from hostfw.control.socket import MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace, our_version
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.settings import Settings
 from lab.hostfwctl import Installation, environment, hostfwctl
@@ -169,7 +169,7 @@ def _hostile_messages() -> Iterator[tuple[str, bytes]]:
     yield "a request without its end", whole.rstrip(b"\0")
     yield "a request twice", whole + whole
     yield "a request and more", whole + b"x" * 100_000
-    yield "another version", whole.replace(b'"version": 1', b'"version": 2').replace(b'"version":1', b'"version":2')
+    yield "another version", whole.replace(our_version().encode(), b"1")
     yield "no JSON", start + b"!\0"
     yield "a list", b"[1, 2]\0"
     yield "deep lists", start + b"[" * 100_000 + b"\0"

@@ -1,15 +1,26 @@
 """Values that travel over the control socket come out as they went in, and what does not fit is refused."""
 
+from dataclasses import fields, make_dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.build.generation import Refused
-from hostfw.control.codec import CodecError, Json, decode, encode
+from hostfw.control.codec import CodecError, Json, decode, encode, shape_digest
 from hostfw.control.messages import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
-from hostfw.control.socket import END, Letter, Refusal, answer_bytes, answer_of, letter_bytes, letter_of
+from hostfw.control.socket import (
+    END,
+    Letter,
+    Refusal,
+    answer_bytes,
+    answer_of,
+    letter_bytes,
+    letter_of,
+    our_version,
+)
 from hostfw.engine.outcomes import Confirmed, Failed, NothingPending, TakenBack, TooLate
 from hostfw.host.processes import Ancestor
 from hostfw.host.store.refused import Event, EventKind
@@ -20,6 +31,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Family
 
+VERSION = our_version().encode()
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 EVENT = Event(EventKind.ROLLED_BACK, NOON, "abc", "by hand")
 PENDING = Pending("t", 3, "abc", None, True, NOON, 1.5, "boot")
@@ -81,10 +93,14 @@ def test_an_answer_arrives_as_it_was_sent(reply: Reply | Refusal) -> None:
         (b"", "this is not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"\xff", "this is not JSON: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
         (b"[]", "a version and a content are expected"),
-        (b'{"version":2}', "version 1 is spoken here, not 2: are hostfwctl and the daemon of one release?"),
-        (b'{"version":1,"content":[]}', "request: Letter is expected, not list"),
-        (b'{"version":1,"content":{"type":"Apply"}}', "request: Letter is expected, not Apply"),
-        (b'{"version":1,"content":{"type":"Letter"}}', "request.namespace: is missing"),
+        (b'{"version":2}', "hostfwctl and the running hostfw.service are of different releases"),
+        (b'{"version":1,"content":[]}', "hostfwctl and the running hostfw.service are of different releases"),
+        (b'{"version":"x","content":[]}', "hostfwctl and the running hostfw.service are of different releases"),
+        (b'{"version":[],"content":[]}', "a version and a content are expected"),
+        (b'{"version":' + VERSION + b"}", "a version and a content are expected"),
+        (b'{"version":' + VERSION + b',"content":[]}', "request: Letter is expected, not list"),
+        (b'{"version":' + VERSION + b',"content":{"type":"Apply"}}', "request: Letter is expected, not Apply"),
+        (b'{"version":' + VERSION + b',"content":{"type":"Letter"}}', "request.namespace: is missing"),
     ],
 )
 def test_what_is_no_request_is_refused_with_the_place(data: bytes, message: str) -> None:
@@ -140,3 +156,33 @@ def test_what_has_no_form_in_json_is_refused_when_sent() -> None:
     """A defect shows where it is, and not with who receives it."""
     with pytest.raises(CodecError, match="a object has no form in JSON"):
         encode((object(),))
+
+
+def _changed(**changes: object) -> type:
+    """A `Pending` of another release: its fields but those that are None, and others."""
+    kept = {field.name: field.type for field in fields(Pending)} | changes
+    return make_dataclass("Pending", [(name, kind) for name, kind in kept.items() if kind is not None])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"more": int}, {"token": None}, {"number": str}, {"deadline": datetime | None}], ids=str
+)
+def test_another_field_anywhere_is_another_version(changes: dict[str, object]) -> None:
+    """Nobody has to remember to raise it."""
+    assert shape_digest(tuple[_changed(), ...]) == shape_digest(tuple[Pending, ...])  # type: ignore[misc]
+    assert shape_digest(tuple[_changed(**changes), ...]) != shape_digest(tuple[Pending, ...])  # type: ignore[misc]
+
+
+def test_another_value_of_an_enum_is_another_version() -> None:
+    """Whoever does not know it could not read it."""
+    now = StrEnum("now", [("A", "a"), ("B", "b")])
+    later = StrEnum("now", [("A", "a"), ("B", "b"), ("C", "c")])  # type: ignore[misc]
+
+    assert shape_digest(later | None) != shape_digest(now | None)
+
+
+def test_a_refusal_stays_as_it_is() -> None:
+    """Every release reads it, whatever its version: so an old hostfwctl says why it is refused."""
+    refusal = {"type": "Refusal", "message": "m", "hint": "h", "elsewhere": True}
+
+    assert encode(Refusal("m", "h", elsewhere=True)) == refusal

@@ -24,6 +24,7 @@ from hostfw.control.socket import (
     letter_bytes,
     letter_of,
     our_namespace,
+    our_version,
     socket_path,
 )
 from hostfw.engine.context import Directories
@@ -34,6 +35,11 @@ MIB = 1 << 20
 
 def converse(run_dir: Path, say: Callable[[socket.socket], None]) -> Answer:
     """What a daemon answers to somebody who says something."""
+    return answer_of(answered(run_dir, say))
+
+
+def answered(run_dir: Path, say: Callable[[socket.socket], None]) -> bytes:
+    """The very bytes of an answer, without its end."""
     directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), run_dir)
 
     async def reply(_: Question) -> Answer:
@@ -60,7 +66,7 @@ def converse(run_dir: Path, say: Callable[[socket.socket], None]) -> Answer:
             await listening.drain(5)
             listening.close()
 
-    answer = answer_of(asyncio.run(both()).removesuffix(END))
+    answer = asyncio.run(both()).removesuffix(END)
     assert failures == []
     return answer
 
@@ -74,7 +80,7 @@ def refused(answer: Answer) -> str:
 
 def message(content: str) -> bytes:
     """A message with this content, whatever it is."""
-    return f'{{"version":1,"content":{content}}}'.encode() + END
+    return f'{{"version":{our_version()},"content":{content}}}'.encode() + END
 
 
 @pytest.mark.parametrize(
@@ -91,10 +97,9 @@ def message(content: str) -> bytes:
             f"it has more than {MOST_TOKENS} parts",
         ),
         ("a constant", message("NaN"), "this is not JSON: NaN is no number"),
-        ("half a string", b'{"version":1,"content":"' + b"a" * 5000 + END, "this is not JSON: Unterminated string"),
+        ("half a string", message('"' + "a" * 5000)[:-2] + END, "this is not JSON: Unterminated string"),
         ("nothing", END, "this is not JSON: Expecting value"),
-        ("another release", b'{"version":2}' + END, "version 1 is spoken here, not 2"),
-        ("a very long version", b'{"version":"' + b"2" * 9999 + b'"}' + END, "version 1 is spoken here, not 22222"),
+        ("a very long version", b'{"version":"' + b"2" * 9999 + b'"}' + END, "a version and a content are expected"),
         ("half a character", message('{"type":"\\ud800"}'), "request: Letter is expected"),
     ],
 )
@@ -105,6 +110,22 @@ def test_what_is_no_request_is_answered(tmp_path: Path, name: str, data: bytes, 
     assert refused(answer).startswith(why), name
     assert isinstance(answer, Refusal)
     assert len(answer.message) < 300
+
+
+OTHER_RELEASE = "hostfwctl and the running hostfw.service are of different releases"
+RESTART = "`systemctl restart hostfw` starts the installed release; the rules in force stay"
+
+
+@pytest.mark.parametrize("length", [0, 1 << 17])
+@pytest.mark.parametrize("version", ["1", "2", '"0123456789abcdef"'])
+def test_a_request_of_another_release_is_refused_in_its_words(tmp_path: Path, version: str, length: int) -> None:
+    """So that whoever asks can read why, short or long as the request is; what it asks for is never looked at."""
+    data = message(f'{{"type":"Letter","padding":"{"a" * length}"}}').replace(our_version().encode(), version.encode())
+    answer = answered(tmp_path, lambda channel: channel.sendall(data))
+
+    content = {"type": "Refusal", "message": OTHER_RELEASE, "hint": RESTART, "elsewhere": False}
+    assert answer.startswith(b'{"version":' + version.encode() + b",")
+    assert json.loads(answer) == {"version": json.loads(version), "content": content}
 
 
 def test_what_ends_too_early_is_answered(tmp_path: Path) -> None:
@@ -129,9 +150,9 @@ def test_what_does_not_come_is_answered(tmp_path: Path, monkeypatch: pytest.Monk
     ("start", "most_mib"),
     [
         (b"garbage", 16),
-        (b'{"version":1,"content":"', 16),
-        (b'{"version":2,"content":{"type":"Letter","namespace":"', 16),
-        (b'{"version":1,"content":{"type":"Letter","namespace":"', 128),
+        (message('"')[:-2], 16),
+        (b'{"version":"' + b"2" * 99 + b'","content":{"type":"Letter","namespace":"', 16),
+        (message('{"type":"Letter","namespace":"')[:-2], 128),
     ],
 )
 def test_180_megabytes_cost_no_more_than_a_request_may(tmp_path: Path, start: bytes, most_mib: int) -> None:
@@ -154,7 +175,7 @@ def test_180_megabytes_cost_no_more_than_a_request_may(tmp_path: Path, start: by
 
 def test_long_requests_take_turns(tmp_path: Path) -> None:
     """There is room for one of them; short ones are answered meanwhile."""
-    head = b'{"version":1,"content":{"type":"Letter","namespace":"'
+    head = message('{"type":"Letter","namespace":"')[:-2]
     directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), tmp_path)
     short = letter_bytes(Letter(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
 
@@ -226,6 +247,6 @@ def test_a_large_request_is_read() -> None:
     request = {"type": "Apply", "files": {"type": "Files", "configuration": configuration, "problems": []}}
     letter = {"type": "Letter", "namespace": 1, "config_dir": "a", "state_dir": "b", "request": request}
 
-    found = letter_of(json.dumps({"version": 1, "content": letter}, separators=(",", ":")).encode())
+    found = letter_of(message(json.dumps(letter, separators=(",", ":"))).removesuffix(END))
 
     assert len(found.request.files.configuration.resources) == 10_001  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +19,7 @@ from hostfw.cli.output.console import ExitCode
 from hostfw.control import client
 from hostfw.control.handlers import perform
 from hostfw.control.messages import Apply, Report, ServiceReport
-from hostfw.control.socket import Refusal, answer_bytes
+from hostfw.control.socket import Refusal, answer_bytes, our_version
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied, Failed, NothingPending
@@ -39,6 +39,8 @@ from tests.unit.test_trial import NEW, OLD, deadline_command, lets_in, session, 
 
 NOW = FakeClock().now()
 OK = NftResult(ok=True)
+OTHER_RELEASE = "hostfwctl and the running hostfw.service are of different releases"
+RESTART = "`systemctl restart hostfw` starts the installed release; the rules in force stay"
 UNCHANGED = "; the ruleset in force is unchanged\n"
 NOT_KNOWN = "; what is in force is not known: `hostfwctl status` tells\n"
 NFT_ERRORS = "".join(f"/dev/stdin:{n}:1-9: Error: No such file or directory\nadd rule {n}\n^^^^\n" for n in range(60))
@@ -373,6 +375,13 @@ def envelope(version: object, content: object = None) -> bytes:
     return dumps({"version": version, "content": content}).encode() + b"\0"
 
 
+OURS = loads(our_version())
+REFUSED_BY_THE_FIRST = {
+    "type": "Refusal",
+    "message": "the daemon does not understand the request: version 1 is spoken here, not abc",
+    "hint": "`systemctl restart hostfw`",
+    "elsewhere": False,
+}
 REPORT = ServiceReport(1, NOW, "abc", "", 0, 0, 0, 0, 0, 0, listening=True)
 ANSWERS = {
     "nothing": b"",
@@ -381,15 +390,17 @@ ANSWERS = {
     "garbage": b"\xff\xfe{\0",
     "no JSON object": b"[]\0",
     "deep garbage": b"[" * 100_000 + b"\0",
-    "a long integer": b'{"version":1,"content":{"type":"TakenBack","generation":' + b"9" * 5000 + b"}}\0",
-    "another release": envelope(2),
+    "a long integer": envelope(OURS, {"type": "TakenBack"})[:-3] + b',"generation":' + b"9" * 5000 + b"}}\0",
+    "another release": envelope(2, {"type": "NothingPending", "more": 1}),
+    "the first release": envelope(1, REFUSED_BY_THE_FIRST),
     "a version that is none": envelope({"a": []}),
-    "another kind of value": envelope(1, {"type": "Reply"}),
+    "another kind of value": envelope(OURS, {"type": "Reply"}),
+    "an unknown field": envelope(OURS, {"type": "NothingPending", "more": 1}),
     "a report": answer_bytes(REPORT),
     "a refusal": answer_bytes(Refusal("the daemon does not understand the request: version 2 is spoken here")),
     "a failure": answer_bytes(Failed("this is a defect of hostfw: KeyError: 1")),
 }
-UNDERSTOOD = ("a refusal", "a failure")
+UNDERSTOOD = ("a refusal", "a failure", "another release", "the first release")
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -403,6 +414,32 @@ def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: py
     assert done.status == 1, done
     assert done.err.rstrip().count("\n") <= 1
     assert ("what is in force is not known" in done.err) == (name not in UNDERSTOOD)
+    assert lets_in(host, 80)
+
+
+@pytest.mark.parametrize("name", ["another release", "the first release"])
+@pytest.mark.parametrize(
+    ("verb", "status", "said"),
+    [
+        (("apply",), 1, f"hostfwctl: {OTHER_RELEASE}{UNCHANGED}  hint: {RESTART}\n"),
+        (("reload",), 1, f"hostfwctl: {OTHER_RELEASE}{UNCHANGED}  hint: {RESTART}\n"),
+        (("confirm",), 1, f"hostfwctl: {OTHER_RELEASE}{UNCHANGED}  hint: {RESTART}\n"),
+        (("rollback",), 1, f"hostfwctl: {OTHER_RELEASE}{UNCHANGED}  hint: {RESTART}\n"),
+        (("rollback", "--to", "1"), 1, f"hostfwctl: {OTHER_RELEASE}{UNCHANGED}  hint: {RESTART}\n"),
+        (("status",), 0, OTHER_RELEASE),
+        (("doctor",), 1, OTHER_RELEASE),
+    ],
+    ids=str,
+)
+def test_a_daemon_of_another_release_is_named_as_that(
+    host: Machine, name: str, verb: tuple[str, ...], status: int, said: str
+) -> None:
+    """Every verb says what is the matter and what to do; nothing is changed."""
+    with daemon(host, ANSWERS[name]):
+        done = host.hostfwctl(*verb)
+
+    assert done.status == status, done
+    assert said in done.out + done.err, done
     assert lets_in(host, 80)
 
 
