@@ -10,7 +10,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +20,10 @@ from pathlib import Path
 import pytest
 
 from lab.chaos import RATE
-from lab.hostfwctl import Installation, environment, hostfwctl
+from lab.hostfwctl import Installation, hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import inside, run
+from lab.service import start
 
 WHOLE_WITHIN_S = 10.0
 RESTART_S = 1.0
@@ -90,14 +90,7 @@ class Daemon:
         if self.process is None and time.monotonic() >= self.ended_s + RESTART_S:
             self.starts += 1
             seed = str(self.seed * 1000 + self.starts)
-            command = [sys.executable, "-m", "lab.chaos", str(self.rate_file), seed]
-            with inside(self.installation.node):
-                self.process = subprocess.Popen(
-                    [*command, *self.installation.arguments[3:]],
-                    stderr=subprocess.PIPE,
-                    env=environment(),
-                    start_new_session=True,
-                )
+            self.process = start(self.installation, "lab.chaos", str(self.rate_file), seed)
             self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
             self.reader.start()
 

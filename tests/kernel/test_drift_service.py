@@ -10,15 +10,16 @@ import pytest
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import run
+from lab.service import Service
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_drift import MADE_ANEW, TAMPERING, WITH_MAPS, admits, map_and_set, nft, script_of, structure
-from tests.kernel.test_service import Running, _service
+from tests.kernel.test_service import _service
 
 _PATIENCE_S = 20
 
 
 @pytest.fixture(name="service")
-def _running(installation: Installation, tmp_path: Path) -> Iterator[Running]:
+def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
     (installation.config / "policy.yaml").write_text(WITH_MAPS)
     with _service(installation, tmp_path / "log") as running:
         yield running
@@ -40,7 +41,7 @@ def _wait_until_whole(lab: Lab, hostfwctl: Hostfwctl) -> None:
 
 
 @pytest.mark.parametrize("tampering", TAMPERING)
-def test_the_service_undoes_what_it_hears_of(lab: Lab, service: Running, hostfwctl: Hostfwctl, tampering: str) -> None:
+def test_the_service_undoes_what_it_hears_of(lab: Lab, service: Service, hostfwctl: Hostfwctl, tampering: str) -> None:
     """And says so once what it restored has been read back."""
     host = lab["host"]
     before = structure(host)
@@ -55,7 +56,7 @@ def test_the_service_undoes_what_it_hears_of(lab: Lab, service: Running, hostfwc
 
 @pytest.mark.parametrize("difference", MADE_ANEW)
 def test_a_table_that_another_program_made_anew_is_ours_again(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl, difference: str
+    lab: Lab, service: Service, hostfwctl: Hostfwctl, difference: str
 ) -> None:
     """With everything in it by its name, and one thing another."""
     host = lab["host"]
@@ -71,21 +72,21 @@ def test_a_table_that_another_program_made_anew_is_ours_again(
 
 @pytest.mark.parametrize("tampering", ["a dormant table", "another hook", "no hook", "an empty map"])
 def test_a_service_that_was_stopped_undoes_what_it_did_not_hear_of(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl, tampering: str
+    lab: Lab, service: Service, hostfwctl: Hostfwctl, tampering: str
 ) -> None:
     """It hangs, and more is told to it meanwhile than its socket has room for."""
     host = lab["host"]
     mapped, _ = map_and_set(host)
     flush = f"flush map ip hostfw {mapped}"
     script = flush if tampering == "an empty map" else script_of(host, tampering)
-    service.daemon.send_signal(signal.SIGSTOP)
+    service.process.send_signal(signal.SIGSTOP)
 
     nft(host, script)
     elements = ", ".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(150_000))
     flood = f"add table ip theirs\nadd set ip theirs s {{ type ipv4_addr; elements = {{ {elements} }}; }}\n"
     for _ in range(6):
         run(host, ["nft", "-f", "-"], text=f"{flood}delete table ip theirs\n")
-    service.daemon.send_signal(signal.SIGCONT)
+    service.process.send_signal(signal.SIGCONT)
 
     _wait_until_whole(lab, hostfwctl)
 

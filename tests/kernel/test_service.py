@@ -1,25 +1,22 @@
 """The service in a network namespace: what it takes over, keeps, follows and answers."""
 
 import json
-import os
 import re
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from subprocess import CompletedProcess, Popen
-from typing import Any
+from subprocess import CompletedProcess
 
 import pytest
 
 from hostfw.control.socket import socket_path
-from lab.hostfwctl import Installation
+from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
-from lab.namespace import Namespace, inside, process, run
+from lab.namespace import Namespace, inside, run
+from lab.service import Service, command, service
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
@@ -47,47 +44,7 @@ spec:
 """
 
 
-class Running:
-    """The service as a process, with its journal entries as JSON lines in a file."""
-
-    def __init__(self, installation: Installation, daemon: "Popen[str]", log: Path) -> None:
-        self.installation = installation
-        self.daemon = daemon
-        self._log = log
-
-    def entries(self) -> list[dict[str, Any]]:
-        """What it has told so far."""
-        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
-
-    def told(self, words: str) -> list[str]:
-        """The messages so far that hold some words."""
-        return [entry["MESSAGE"] for entry in self.entries() if words in entry["MESSAGE"]]
-
-
-@contextmanager
-def _service(installation: Installation, log: Path) -> Iterator[Running]:
-    """The service, from the moment at which it answers."""
-    directories = [argument for argument in installation.arguments if argument.startswith("-") or "/" in argument][-6:]
-    command = [sys.executable, "-m", "hostfw.daemon", *directories]
-    shell = ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", str(log), *command]
-    log.touch()
-    socket_path(installation.run).unlink(missing_ok=True)
-    with process(installation.node, shell, environment=_environment()) as daemon:
-        running = Running(installation, daemon, log)
-        _wait(lambda: _listens(installation) or daemon.poll() is not None)
-        assert daemon.poll() is None, log.read_text()
-        # An answer comes when everything is taken over, even if there is nothing to do.
-        run(installation.node, [*installation.arguments, "rollback", "--if-pending=none"], environment=_environment())
-        yield running
-
-
-def _environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-def _listens(installation: Installation) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(socket_path(installation.run))) == 0
+_service = partial(service, takes_over=False)
 
 
 def _wait(condition: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
@@ -119,19 +76,19 @@ def _rules(node: Namespace) -> list[str]:
     return sorted(run(node, ["nft", "-s", "list", "ruleset"]).stdout.splitlines())
 
 
-def _told_times(service: Running, words: str, times: int) -> bool:
+def _told_times(service: Service, words: str, times: int) -> bool:
     return len(service.told(words)) == times
 
 
 @pytest.fixture(name="service")
-def _running(installation: Installation, tmp_path: Path) -> Iterator[Running]:
+def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
     _configure(installation, 80)
     with _service(installation, tmp_path / "log") as running:
         yield running
 
 
 def test_the_first_start_puts_the_configuration_directory_into_force(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl
+    lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
     """Where nothing was ever accepted; every start after that uses what was."""
     status = json.loads(hostfwctl("status", "-o", "json").stdout)
@@ -167,7 +124,7 @@ def test_a_broken_configuration_at_the_first_start_leaves_base_protection(
 
 
 def test_reload_goes_through_the_service_and_fails_when_the_policy_is_bad(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl
+    lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
     """As `systemctl reload` needs it: synchronous, with the exit status and the words of the outcome."""
     _configure(service.installation, 81)
@@ -183,7 +140,7 @@ def test_reload_goes_through_the_service_and_fails_when_the_policy_is_bad(
 
 
 def test_apply_of_named_files_goes_through_the_service(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl, tmp_path: Path
+    lab: Lab, service: Service, hostfwctl: Hostfwctl, tmp_path: Path
 ) -> None:
     """The client reads them, which the service in its sandbox could not, and the feeds that they name."""
     staging = tmp_path / "staging"
@@ -196,7 +153,7 @@ def test_apply_of_named_files_goes_through_the_service(
 
 
 def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl
+    lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
     """Taken back unless confirmed, and the service knows what is in force afterwards."""
     _configure(service.installation, 82)
@@ -212,7 +169,7 @@ def test_a_trial_goes_through_the_service_and_ends_at_its_deadline(
 
 
 def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl
+    lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
     """As when a container starts: what is accepted then is what is in force, with the interface in it."""
     group = (
@@ -250,7 +207,7 @@ def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
         "add chain ip hostfw theirs { type filter hook input priority -300; policy drop; }",
     ],
 )
-def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Running, hostfwctl: Hostfwctl, command: str) -> None:
+def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Service, hostfwctl: Hostfwctl, command: str) -> None:
     """Base protection within milliseconds, the whole soon after, and who it was."""
     before = _rules(lab["host"])
     run(lab["host"], ["nft", command])
@@ -263,7 +220,7 @@ def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Running, hostfw
 
 
 def test_elements_that_another_hand_took_out_of_a_set_come_back(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl
+    lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
     """A set that is there by its name is not taken for granted where its elements were touched."""
     blocked = [f"198.51.{number}.1/32" for number in range(200)]
@@ -285,7 +242,7 @@ def test_elements_that_another_hand_took_out_of_a_set_come_back(
     assert service.told(f"deleted 1 element of the set {name}")
 
 
-def test_tampering_without_end_is_backed_off_and_base_protection_stays(lab: Lab, service: Running) -> None:
+def test_tampering_without_end_is_backed_off_and_base_protection_stays(lab: Lab, service: Service) -> None:
     """A flood of it is never a busy loop: a handful of repairs, told as such."""
     for _ in range(60):
         run(lab["host"], ["nft", "flush", "ruleset"])
@@ -296,7 +253,7 @@ def test_tampering_without_end_is_backed_off_and_base_protection_stays(lab: Lab,
     _wait(lambda: _reaches(lab, 80))
 
 
-def test_anothers_tables_are_none_of_the_services_business(lab: Lab, service: Running) -> None:
+def test_anothers_tables_are_none_of_the_services_business(lab: Lab, service: Service) -> None:
     """Nothing is repaired, and nothing of theirs is touched."""
     run(lab["host"], ["nft", "add table inet other; add chain inet other c { type filter hook input priority 10; }"])
     time.sleep(0.3)
@@ -304,7 +261,7 @@ def test_anothers_tables_are_none_of_the_services_business(lab: Lab, service: Ru
     assert "table inet other {" in _rules(lab["host"])
 
 
-def test_an_interface_that_appears_meets_its_policy_at_once(lab: Lab, service: Running, hostfwctl: Hostfwctl) -> None:
+def test_an_interface_that_appears_meets_its_policy_at_once(lab: Lab, service: Service, hostfwctl: Hostfwctl) -> None:
     """Within a tenth of a second on a machine that has nothing else to do; nothing restarts."""
     for number in range(3):
         run(lab["host"], ["ip", "link", "add", "lan0", "type", "veth", "peer", "name", "other0"])
@@ -322,35 +279,33 @@ def test_a_stopped_or_killed_service_leaves_the_rules_in_force(
     for number in (signal.SIGTERM, signal.SIGKILL):
         with _service(installation, tmp_path / "log") as running:
             before = _rules(lab["host"])
-            running.daemon.send_signal(number)
-            assert running.daemon.wait(10) == (0 if number is signal.SIGTERM else -signal.SIGKILL)
+            running.process.send_signal(number)
+            assert running.process.wait(10) == (0 if number is signal.SIGTERM else -signal.SIGKILL)
         assert _rules(lab["host"]) == before
         assert "no change" in hostfwctl("apply").stderr
 
 
-def test_who_is_not_root_is_not_answered(service: Running) -> None:
+def test_who_is_not_root_is_not_answered(service: Service) -> None:
     """The socket lets nobody in, and says so."""
     path = socket_path(service.installation.run)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_service_does_not_begin(lab: Lab, service: Running) -> None:
+def test_a_second_service_does_not_begin(lab: Lab, service: Service) -> None:
     """There is one writer in a network namespace."""
-    directories = ["--state-dir", str(service.installation.state), "--run-dir", str(service.installation.run)]
-    command = [sys.executable, "-m", "hostfw.daemon", "--config-dir", str(service.installation.config), *directories]
-    second = run(lab["host"], command, environment=_environment(), check=False)
+    second = run(lab["host"], command(service.installation), environment=environment(), check=False)
     assert second.returncode == 1
     assert "another daemon listens at" in second.stderr
 
 
-def test_hangup_reloads(lab: Lab, service: Running) -> None:
+def test_hangup_reloads(lab: Lab, service: Service) -> None:
     """For who has no hostfwctl at hand."""
     _configure(service.installation, 83)
-    service.daemon.send_signal(signal.SIGHUP)
+    service.process.send_signal(signal.SIGHUP)
     _wait(lambda: _reaches(lab, 83))
 
 
-def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Running, hostfwctl: Hostfwctl) -> None:
+def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Service, hostfwctl: Hostfwctl) -> None:
     """With the tables below it, which count again once it is let go."""
     host = lab["host"]
     hostfwctl("block", "--all")
@@ -365,7 +320,7 @@ def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Runni
 
 
 def test_figures_for_prometheus_are_written_where_the_settings_say(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl, tmp_path: Path
+    lab: Lab, service: Service, hostfwctl: Hostfwctl, tmp_path: Path
 ) -> None:
     """With what the kernel counted, at once when the setting comes; and not any more when it goes."""
     path = tmp_path / "hostfw.prom"
@@ -389,17 +344,17 @@ def test_figures_for_prometheus_are_written_where_the_settings_say(
 
 
 def test_what_another_hostfwctl_did_to_a_hanging_service_is_taken_over(
-    lab: Lab, service: Running, hostfwctl: Hostfwctl
+    lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
     """A trial that its deadline takes back past a service that hangs is not put back once that goes on."""
     _configure(service.installation, 82)
     hostfwctl("apply", "--confirm-within", "2s")
     assert _reaches(lab, 82)
-    service.daemon.send_signal(signal.SIGSTOP)
+    service.process.send_signal(signal.SIGSTOP)
     try:
         _wait(lambda: not _reaches(lab, 82), 60)
     finally:
-        service.daemon.send_signal(signal.SIGCONT)
+        service.process.send_signal(signal.SIGCONT)
     time.sleep(1)
     assert not _reaches(lab, 82)
     assert _reaches(lab, 80)

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,8 @@ from subprocess import CompletedProcess
 
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
-from lab.namespace import inside, run
+from lab.namespace import process, run
+from lab.service import command, start
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
@@ -47,10 +47,8 @@ def test_a_standard_error_that_nobody_reads_stops_nothing(
     """A flushed ruleset is restored, status says what is the matter, and the service ends when it is told to."""
     policy = installation.config / "policy.yaml"
     policy.write_text(_POLICY.format(port=80))
-    command = [sys.executable, "-m", "hostfw.daemon", *installation.arguments[3:]]
     with ExitStack() as ends:
-        with inside(lab["host"]):
-            daemon = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment(), start_new_session=True)
+        daemon = start(installation)
         ends.callback(daemon.wait)
         ends.callback(daemon.kill)
         assert daemon.stderr is not None
@@ -84,18 +82,11 @@ def _trouble(hostfwctl: Hostfwctl) -> str:
 def test_words_that_nobody_reads_do_not_keep_the_process_from_ending(lab: Lab, installation: Installation) -> None:
     """As when another daemon listens already, and standard error is full."""
     (installation.run / "control.sock").mkdir()
-    command = [sys.executable, "-m", "hostfw.daemon", *installation.arguments[3:]]
     fill = (
         "import fcntl, os, sys; fcntl.fcntl(2, 1031, 4096); os.write(2, bytes(4096)); "
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    with inside(lab["host"]):
-        daemon = subprocess.Popen(
-            [sys.executable, "-c", fill, *command], stderr=subprocess.PIPE, env=environment(), start_new_session=True
-        )
-    try:
+    with process(
+        lab["host"], [sys.executable, "-c", fill, *command(installation)], environment=environment()
+    ) as daemon:
         assert daemon.wait(_PATIENCE_S) == 1
-    finally:
-        daemon.kill()
-        assert daemon.stderr is not None
-        daemon.stderr.close()

@@ -48,7 +48,7 @@ from lab.fake_events import FakeLinkEvents, FakeNftEvents
 from lab.fakes import FakeJournal
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
 
-PATIENCE_S = 10
+PATIENCE_S = 60.0
 UPLINKS = "---\n".join((UPLINK, UPLINK.replace("name: uplink", "name: other").replace("eth0", "eth7")))
 """An endpoint beside it whose interface is not there yet."""
 
