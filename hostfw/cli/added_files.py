@@ -98,8 +98,8 @@ def edit(options: Options, files: Configuration) -> Edit | Refused | Failed:
 
 
 @contextmanager
-def written(sources: Sequence[Source]) -> Iterator["Undo"]:
-    """Write files that change, each with the mode it has, and give a way to have them as they were.
+def written(sources: Sequence[Source], removed: Sequence[str] = ()) -> Iterator["Undo"]:
+    """Write files that change, each with the mode it has, remove others, and give a way to have them as they were.
 
     Raises WriteError, with nothing changed.
     """
@@ -107,6 +107,8 @@ def written(sources: Sequence[Source]) -> Iterator["Undo"]:
     try:
         for source in sources:
             undo.write(Path(source.path), source.text.encode())
+        for path in removed:
+            undo.remove(Path(path))
         yield undo
     except BaseException:
         undo.all()
@@ -121,16 +123,29 @@ class Undo:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file, and keep what it held. Raises WriteError."""
+        # The file that a symbolic link leads to is what changes.
+        path = path.resolve()
+        write_atomically(path, data, self._keep(path))
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, and keep what it held. Raises WriteError."""
+        self._keep(path)
+        try:
+            path.unlink()
+            sync_directory(path.parent)
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(path)) from error
+
+    def _keep(self, path: Path) -> int:
+        """Keep what a file holds, and give its mode."""
         try:
             old, mode = path.read_bytes(), path.stat().st_mode & 0o777
         except FileNotFoundError:
             old, mode = None, 0o644
         except OSError as error:
             raise WriteError(error.errno, error.strerror, str(path)) from error
-        # The file that a symbolic link leads to is what changes.
-        path = path.resolve()
         self.before.append((path, old, mode))
-        write_atomically(path, data, mode)
+        return mode
 
     def all(self) -> None:
         """Have every file as it was."""

@@ -41,7 +41,7 @@ KINDS = (
     Kind(
         CALICO_V3,
         "GlobalNetworkPolicy",
-        ("gnp", "gnps", "globalnetworkpolicy", "globalnetworkpolicies"),
+        ("gnp", "gnps", "globalnetworkpolicy", "globalnetworkpolicies", "policy", "policies"),
         ("TIER", "ORDER", "SELECTOR"),
         ("TYPES",),
         lambda resources: resources.policies,
@@ -57,7 +57,7 @@ KINDS = (
     Kind(
         CALICO_V3,
         "HostEndpoint",
-        ("hep", "heps", "hostendpoint", "hostendpoints"),
+        ("hep", "heps", "hostendpoint", "hostendpoints", "endpoint", "endpoints"),
         ("NODE", "INTERFACE"),
         ("IPS", "PROFILES", "LABELS"),
         lambda resources: resources.endpoints,
@@ -65,7 +65,7 @@ KINDS = (
     Kind(
         CALICO_V3,
         "GlobalNetworkSet",
-        ("gns", "globalnetworkset", "globalnetworksets"),
+        ("gns", "globalnetworkset", "globalnetworksets", "set", "sets"),
         ("NETS",),
         ("LABELS",),
         lambda resources: resources.network_sets,
@@ -83,7 +83,7 @@ KINDS = (
     Kind(
         HOSTFW_V1,
         "InterfaceGroup",
-        ("ig", "igs", "interfacegroup", "interfacegroups"),
+        ("ig", "igs", "interfacegroup", "interfacegroups", "group", "groups"),
         ("MATCH",),
         ("EXCEPT",),
         lambda resources: resources.interface_groups,

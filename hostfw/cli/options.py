@@ -67,3 +67,7 @@ class Options(NamedTuple):
     all: bool = False
     remove_rules: bool = False
     shell: str = ""
+    words: tuple[str, ...] = ()
+    why: str = ""
+    dry_run: bool = False
+    cut: bool = False

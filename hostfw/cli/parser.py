@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
+from hostfw.cli.other_words import VERBS_ELSEWHERE, meant
 from hostfw.cli.verb_table import VERBS, Verb
 
 CONFIG_DIR = Path("/etc/hostfw")
@@ -42,8 +43,8 @@ files:
   /var/lib/hostfw/    the accepted configuration, for the next boot
   /run/hostfw/        what is in force"""
 
+_USAGE = f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]"
 _MISSING = "the following arguments are required: "
-_UNKNOWN = "unrecognized arguments: "
 _INVALID_CHOICE = re.compile(
     r"argument (?P<argument>\S+): invalid choice: (?P<given>.+?) \(choose from (?P<choices>.+)\)"
 )
@@ -61,20 +62,29 @@ class UsageError(Exception):
 
 def parse(arguments: Sequence[str]) -> Options:
     """What a command line says. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
+    if arguments and arguments[0] == "help":
+        arguments = (*arguments[1:], "--help")
+    elsewhere = VERBS_ELSEWHERE.get(arguments[0].partition("=")[0]) if arguments else None
+    if elsewhere is not None:
+        raise UsageError(f"there is no {arguments[0]} here", elsewhere, f"usage: {_USAGE}")
     # A verb as the first word leaves no other in question, and to lay out all of them takes as long as ten files.
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
-    values = vars(command_line(asked or VERBS).parse_args(arguments))
+    found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
+    if unknown:
+        verb = next(verb for verb in VERBS if verb.name == found.verb)
+        raise UsageError(f"unknown: {' '.join(unknown)}", meant(verb.name, unknown), f"usage: {_usage(verb)}")
+    values = vars(found)
     verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
-    files, labels = (tuple(values.pop(name, ())) for name in ("files", "labels"))
+    files, labels, words = (tuple(values.pop(name, ())) for name in ("files", "labels", "words"))
     output = Output(values.pop("output", Output.TEXT))
-    return Options(verbosity=verbosity, files=files, labels=labels, output=output, **values)
+    return Options(verbosity=verbosity, files=files, labels=labels, words=words, output=output, **values)
 
 
 def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
     """The parser of the whole command line, or of as much of it as some verbs need."""
     parser = _Parser(
         prog=_PROGRAM,
-        usage=f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]",
+        usage=_USAGE,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=RawDescriptionHelpFormatter,
@@ -89,7 +99,7 @@ def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
         page = verbs.add_parser(
             verb.name,
             help=verb.summary,
-            usage=f"{_PROGRAM} [OPTION...] {verb.name} {verb.usage}",
+            usage=_usage(verb),
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -105,6 +115,10 @@ def closest(word: str, words: Iterable[str]) -> str:
 
     near = get_close_matches(word.lower(), list(words), n=1)
     return f'did you mean "{near[0]}"?' if near else ""
+
+
+def _usage(verb: Verb) -> str:
+    return f"{_PROGRAM} [OPTION...] {verb.name} {verb.usage}"
 
 
 def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
@@ -166,6 +180,4 @@ class _Parser(ArgumentParser):
         elif message.startswith(_MISSING):
             message = f"{message.removeprefix(_MISSING)} is missing"
             hint = f"`{self.prog} --help` explains it"
-        elif message.startswith(_UNKNOWN):
-            message = f"unknown: {message.removeprefix(_UNKNOWN)}"
         raise UsageError(message, hint, self.format_usage().strip())

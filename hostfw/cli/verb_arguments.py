@@ -60,6 +60,35 @@ def apply(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
+def allow(parser: ArgumentParser) -> None:
+    """The arguments of `allow`."""
+    _add_words(parser, "what to allow, and to whom: tcp/8080 from 10.0.0.0/8")
+    _add_quick(parser)
+
+
+def deny(parser: ArgumentParser) -> None:
+    """The arguments of `deny`."""
+    _add_words(parser, "whom to deny everything, or what to deny to whom: 198.51.100.7, tcp/25 from 10.0.0.0/8")
+    parser.add_argument(
+        "--cut", action="store_true", help="end the open connections of the address or prefix that is denied as well"
+    )
+    _add_quick(parser)
+
+
+def remove(parser: ArgumentParser) -> None:
+    """The arguments of `remove`."""
+    _add_words(parser, "the names of quick rules, or the words that one was made with")
+    _add_dry_run(parser)
+    _add_accept_loss(parser)
+    _add_accept_lockout(parser)
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def rules(parser: ArgumentParser) -> None:
+    """The arguments of `rules`."""
+    _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
+
+
 def confirm(parser: ArgumentParser) -> None:
     """The arguments of `confirm`."""
     parser.add_argument(
@@ -254,6 +283,22 @@ def doctor(parser: ArgumentParser) -> None:
 def version(parser: ArgumentParser) -> None:
     """The arguments of `version`."""
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _add_words(parser: ArgumentParser, what: str) -> None:
+    parser.add_argument("words", nargs="+", metavar="WORD", help=what)
+
+
+def _add_quick(parser: ArgumentParser) -> None:
+    """Add what `allow` and `deny` have in common."""
+    parser.add_argument("--reason", dest="why", default="", metavar="TEXT", help="why; it is kept with the rule")
+    _add_dry_run(parser)
+    _add_accept_lockout(parser)
+    _add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def _add_dry_run(parser: ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written, and change nothing")
 
 
 def _add_accept_loss(parser: ArgumentParser) -> None:

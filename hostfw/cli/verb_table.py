@@ -42,6 +42,30 @@ VERBS = (
         takes.apply,
     ),
     Verb(
+        "allow",
+        "let packets in (or out) to a service, from now on",
+        "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [OPTION...]",
+        takes.allow,
+    ),
+    Verb(
+        "deny",
+        "deny an address everything, or a service to somebody, from now on",
+        "PEER | [in|out] WHAT... [from|to PEER] [on ENDPOINT] [OPTION...]",
+        takes.deny,
+    ),
+    Verb(
+        "remove",
+        "take away what allow or deny put into force",
+        "NAME... | allow WHAT... | deny WHAT... [OPTION...]",
+        takes.remove,
+    ),
+    Verb(
+        "rules",
+        "list the rules in force in the order of evaluation, with counters",
+        "[-o table|wide|json]",
+        takes.rules,
+    ),
+    Verb(
         "confirm",
         "accept what is in force until it is confirmed",
         "[--console] [-o text|json]",

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hostfw.host import clock, host_name, processes
 from hostfw.host.lock import writer_lock
-from hostfw.host.network import routing, sockets
+from hostfw.host.network import connection_cut, routing, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
 from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket
@@ -25,7 +25,7 @@ from hostfw.host.systemd import rollback_timer as watchdog
 from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.services import HostServices, PublishedPort
-from hostfw.model.values import Family
+from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
 
 
@@ -103,7 +103,7 @@ class Host:
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps
-    hold.
+    hold. `cut_connections` ends the connections with an end in some prefixes, and gives how many there were.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -133,5 +133,6 @@ class Host:
     delete_block: Callable[[], bool] = block_table.delete_block
     read_digests: Callable[[Iterable[tuple[Family, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests
     conntrack: Conntrack = field(default_factory=KernelConntrack)
+    cut_connections: Callable[[Sequence[Cidr]], int] = connection_cut.cut_connections
     wait: Callable[[float], None] = sleep
     host_name: Callable[[], str] = host_name.read_host_name

@@ -19,7 +19,7 @@ from hostfw.host.processes import Ancestor
 from hostfw.model.baseline import Evidence, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices
-from hostfw.model.values import Family
+from hostfw.model.values import Cidr, Family
 from lab.fake_kernel import FakeKernel
 from lab.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
@@ -75,6 +75,7 @@ class Machine:
     packets: dict[str, int] = field(default_factory=dict)
     routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
     armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+    cut: list[str] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -118,6 +119,7 @@ class Machine:
             read_packets=lambda names: {name: self.packets[name] for name in names if name in self.packets},
             sessions_of=self.sessions_of,
             conntrack=self.conntrack,
+            cut_connections=self.cut_connections,
             wait=self.clock.wait,
             host_name=lambda: self.facts.node,
         )
@@ -134,6 +136,11 @@ class Machine:
     def disarm(self, armed: str) -> None:
         """Let it be."""
         del self.armed[armed]
+
+    def cut_connections(self, nets: Sequence[Cidr]) -> int:
+        """Note whose connections are to end."""
+        self.cut += map(str, nets)
+        return len(nets)
 
     def observed(self, node: str | None) -> HostFacts:
         """What is true of this host."""

@@ -102,7 +102,7 @@ REFUSED = [
         'hostfwctl: unknown value of -o/--output "name"\n  hint: one of table, json, yaml\n',
     ),
     ("no kind", ["get"], "hostfwctl: KIND is missing\n  hint: `hostfwctl get --help` explains it\n"),
-    ("an unknown option", ["apply", "--force"], "hostfwctl: unknown: --force\n"),
+    ("an unknown option", ["apply", "--fast"], "hostfwctl: unknown: --fast\n"),
     ("an option cut short", ["apply", "--config", "x"], "hostfwctl: unknown: --config x\n"),
     (
         "two forms at once",

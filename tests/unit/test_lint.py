@@ -214,8 +214,9 @@ FORWARDS = [
     (["{ingress: [{action: Pass}]}"], []),
     ([f"{{doNotTrack: true, {FORWARD}}}"], []),
     (["{applyOnForward: true, ingress: [{action: Deny}]}"], []),
+    (["{tier: passing, applyOnForward: true, ingress: [{action: Deny}]}"], []),
     (
-        ["{tier: passing, applyOnForward: true, ingress: [{action: Deny}]}"],
+        ["{tier: passing, applyOnForward: true, ingress: [{action: Allow, protocol: TCP}]}"],
         [f"1:1 warning: forwarded traffic that defaultAction: Pass lets by for ingress is allowed: {ALLOWED}"],
     ),
 ]

@@ -65,26 +65,34 @@ def _policies(direction: PlannedDirection) -> Iterator[PlannedPolicy]:
 
 def _side(side: PlannedSide) -> Iterator[Criterion]:
     if side.nets is not None:
-        yield "nets", _nets(side.nets)
+        yield "nets", nets_text(side.nets)
     if side.not_nets:
-        yield "notNets", _nets(side.not_nets)
+        yield "notNets", nets_text(side.not_nets)
     if side.address_set is not None:
-        yield "selector", _selected(side.address_set)
+        yield "selector", selected_text(side.address_set)
     if side.not_address_set is not None:
-        yield "notSelector", _selected(side.not_address_set)
-    if side.restricts_ports:
-        named = (f"{ports.name} ({counted(len(ports.members), 'member')})" for ports in side.port_sets)
-        yield "ports", shortened((*map(str, side.ports or ()), *named))
-    if side.not_ports or side.not_port_sets:
-        named = (f"{ports.name} ({counted(len(ports.members), 'member')})" for ports in side.not_port_sets)
-        yield "notPorts", shortened((*map(str, side.not_ports), *named))
+        yield "notSelector", selected_text(side.not_address_set)
+    for name, negated in (("ports", False), ("notPorts", True)):
+        ports = ports_text(side, negated=negated)
+        if ports:
+            yield name, ports
 
 
-def _nets(nets: Iterable[Cidr]) -> str:
+def ports_text(side: PlannedSide, *, negated: bool = False) -> str:
+    """The ports that a side names, or with `negated` those that it must not have; empty where it names none."""
+    ranges, sets = (side.not_ports, side.not_port_sets) if negated else (side.ports or (), side.port_sets)
+    named = (f"{ports.name} ({counted(len(ports.members), 'member')})" for ports in sets)
+    restricted = bool(ranges or sets) if negated else side.restricts_ports
+    return shortened((*map(str, ranges), *named)) if restricted else ""
+
+
+def nets_text(nets: Iterable[Cidr]) -> str:
+    """Prefixes and addresses, the first of many."""
     return shortened(address_text(net.family, net.address) if net.is_host else str(net) for net in nets)
 
 
-def _selected(addresses: AddressSet) -> str:
+def selected_text(addresses: AddressSet) -> str:
+    """A selector, and how many addresses it stands for."""
     return f"{addresses.selector} ({addresses_text(addresses.cidrs)})"
 
 

@@ -4,10 +4,12 @@ import re
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
+from hostfw.host import clock
 from hostfw.model.trial import LONGEST_TRIAL_S, SHORTEST_TRIAL_S
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 _AGO_UNITS_S = {**_UNITS_S, "d": 86_400}
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 _AGO = re.compile(r"(\d{1,7})([smhd])(?: ago)?", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9})([smh])", re.ASCII)
 
@@ -24,7 +26,13 @@ def duration_s(text: str) -> int:
 
 
 def since(text: str) -> timedelta | datetime:
-    """How long ago, as `90s`, `5m`, `1h` or `7d`, or since when, as `2030-01-31 12:00`. Raises ArgumentTypeError."""
+    """How long ago, as `90s`, `5m`, `1h` or `7d`, or since when, as `2030-01-31 12:00`, `today` or `yesterday`.
+
+    Days begin at midnight of the host's own time zone. Raises ArgumentTypeError.
+    """
+    if text in _DAYS_AGO:
+        midnight = clock.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight - timedelta(days=_DAYS_AGO[text])).replace(tzinfo=None).astimezone()
     found = _AGO.fullmatch(text)
     if found is not None:
         return timedelta(seconds=int(found[1]) * _AGO_UNITS_S[found[2]])

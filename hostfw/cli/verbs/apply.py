@@ -35,17 +35,21 @@ def run(options: Options, console: Console) -> ExitCode:
             files = Files(*read_named(options))
         doing("putting it into force")
         if files is None or options.replace:
-            reply = _ask(options, files, console)
+            reply = ask_for(options, files, console)
         elif options.add:
             reply, files = _add(options, files, console)
         else:
-            reply = left_out(options, files.configuration) or _ask(options, files, console)
-    took_ms = round((monotonic() - started_s) * 1000)
+            reply = left_out(options, files.configuration) or ask_for(options, files, console)
+    return report(reply, files, options, console, round((monotonic() - started_s) * 1000))
+
+
+def report(reply: Reply, files: Files | None, options: Options, console: Console, took_ms: int) -> ExitCode:
+    """Say what came of an apply; `files` are what problems point into, None for the configuration directory."""
     if options.output is Output.JSON:
         console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
     match reply:
         case InForceNow():
-            problems = untold(options.run_dir, reply.problems) if options.verb == "reload" else reply.problems
+            problems = reply.problems if options.verb == "apply" else untold(options.run_dir, reply.problems)
             if problems:
                 warn(problems, _configuration(options, files), console)
             remember_told(options.run_dir, reply.problems)
@@ -65,7 +69,8 @@ def run(options: Options, console: Console) -> ExitCode:
             raise AssertionError(f"{type(reply).__name__} does not answer an apply")
 
 
-def _ask(options: Options, files: Files | None, console: Console) -> Reply:
+def ask_for(options: Options, files: Files | None, console: Console) -> Reply:
+    """Ask for the configuration directory, or files, to be put into force."""
     engine = open_engine(options)
     request = _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0)
     return ask(engine, replace(request, services=services_seen(options)))
@@ -85,7 +90,7 @@ def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files
         return Refused(added.inspected.problems), Files(added.inspected.configuration)
     try:
         with written(added.changed) as undo:
-            reply = _ask(options, None, console)
+            reply = ask_for(options, None, console)
             if isinstance(reply, Refused | Failed):
                 undo.all()
     except WriteError as error:

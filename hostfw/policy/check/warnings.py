@@ -132,8 +132,10 @@ def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selection
                 key = (policy.tier, policy.order, direction, policy.do_not_track, policy.pre_dnat)
                 groups[key].append(policy)
     said: set[str] = set()
-    for (tier, order, *_), group in groups.items():
+    for (tier, order, direction, *_), group in groups.items():
         met = _met(selections.endpoints(policy.selector.text) for policy in group) if len(group) > 1 else 0
+        if met and _all_agree(rule for policy in group for rule in policy.rules(direction)):
+            continue
         names = [p.metadata.name for p in group if selections.endpoints(p.selector.text) & met]
         if not names or said.issuperset(names):
             continue
@@ -141,6 +143,12 @@ def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selection
         first = next(p for p in group if p.metadata.name == names[0])
         message = f"policies {listed(names)} of tier {quoted(tier)} have the same order {order:g}, so names decide"
         yield _warning(first.metadata.position, message, "give each an order of its own")
+
+
+def _all_agree(rules: Iterable[Rule]) -> bool:
+    """True for rules that all allow, or all deny: in whatever order they stand, a packet meets the same fate."""
+    actions = {rule.action for rule in rules}
+    return len(actions) == 1 and actions <= {Action.ALLOW, Action.DENY}
 
 
 def _met(bit_sets: Iterable[int]) -> int:
@@ -251,13 +259,18 @@ def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Pr
         for tier in reversed(tiers):
             policies = forward[tier.metadata.name, direction]
             here = union(selections.endpoints(policy.selector.text) for policy in policies)
-            if here & ~later and tier.default_action is Action.PASS:
+            if here & ~later and tier.default_action is Action.PASS and _allows(policies, direction):
                 yield _forward_warning(tier.metadata.position, f"defaultAction: Pass lets by for {direction}")
             for policy in policies:
                 passed = next((rule for rule in policy.rules(direction) if rule.action is Action.PASS), None)
                 if passed is not None and selections.endpoints(policy.selector.text) & ~later:
                     yield _forward_warning(passed.position, "this Pass lets by")
             later |= here
+
+
+def _allows(policies: Iterable[GlobalNetworkPolicy], direction: Direction) -> bool:
+    """True if any rule allows something: a tier that only denies some peers means to let by the others."""
+    return any(rule.action is Action.ALLOW for policy in policies for rule in policy.rules(direction))
 
 
 def _forward_warning(position: Position, what: str) -> Problem:

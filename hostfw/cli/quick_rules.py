@@ -1,0 +1,115 @@
+"""What `allow`, `deny` and `remove` have in common: files of quick rules are written, and all of it is applied."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.generation import Refused
+from hostfw.cli.added_files import written
+from hostfw.cli.configuration import refuse
+from hostfw.cli.engine import complain_of, load_accepted_of
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.progress import progress
+from hostfw.cli.verbs.apply import ask_for, report
+from hostfw.engine.outcomes import Failed
+from hostfw.host.store.feed_files import read_own_feeds
+from hostfw.host.store.files import WriteError, read_configuration
+from hostfw.manifest.add import NotAdded, added
+from hostfw.model.problems import Problem, errors
+from hostfw.model.sources import Configuration, Source
+from hostfw.quick.manifests import FOLDER, QuickFile
+from hostfw.quick.requests import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The configuration directory as it is."""
+
+    configuration: Configuration
+    problems: tuple[Problem, ...]
+    inspected: Inspected
+
+
+def read_directory(options: Options) -> Directory:
+    """Read it. Raises RequestError where it holds what is not in force: a quick rule is not to put that into force."""
+    configuration, problems = read_configuration(options.config_dir)
+    accepted = load_accepted_of(options)
+    if accepted is not None and _texts(accepted.configuration) != _texts(configuration):
+        raise RequestError(
+            f"{options.config_dir} has changes that are not in force",
+            "`hostfwctl diff` shows them, `hostfwctl apply` puts them into force",
+        )
+    own_feeds = partial(read_own_feeds, options.config_dir)
+    return Directory(configuration, problems, inspect(configuration, problems, own_feeds))
+
+
+def add(files: Sequence[QuickFile], directory: Directory, options: Options, console: Console) -> ExitCode:
+    """Write files of quick rules, show them, and have the directory in force; what is refused is not written."""
+    sources = list(directory.configuration.resources)
+    changed: list[Source] = []
+    for file in files:
+        path = str(options.config_dir / FOLDER / file.name)
+        new = added(sources, Source(path, file.text), path)
+        if isinstance(new, NotAdded):
+            return complain_of(Failed(f"{new.position}: {new.message}", new.hint), console)
+        paths = {source.path for source in new}
+        sources = [*(source for source in sources if source.path not in paths), *new]
+        changed = [*(source for source in changed if source.path not in paths), *new]
+    return _put(changed, (), directory, options, console)
+
+
+def take_away(paths: Sequence[str], directory: Directory, options: Options, console: Console) -> ExitCode:
+    """Remove files of quick rules, and have the directory in force; what is refused stays."""
+    return _put((), paths, directory, options, console)
+
+
+def _put(
+    changed: Sequence[Source], removed: Sequence[str], directory: Directory, options: Options, console: Console
+) -> ExitCode:
+    started_s = monotonic()
+    gone = {*removed, *(source.path for source in changed)}
+    kept = (source for source in directory.configuration.resources if source.path not in gone)
+    whole = replace(directory.configuration, resources=tuple(sorted((*kept, *changed), key=lambda source: source.path)))
+    candidate = inspect(whole, directory.problems, partial(read_own_feeds, options.config_dir))
+    if errors(candidate.problems):
+        return refuse(candidate.problems, whole, console, "nothing was changed")
+    if options.dry_run:
+        _show(changed, removed, console)
+        return ExitCode.DONE
+    folder = options.config_dir / FOLDER
+    is_new = bool(changed) and not folder.exists()
+    try:
+        if is_new:
+            folder.mkdir(mode=0o755)
+        with written(changed, removed) as undo, progress(console) as doing:
+            doing("putting it into force")
+            reply = ask_for(options, None, console)
+            is_refused = isinstance(reply, Refused | Failed)
+            if is_refused:
+                undo.all()
+    except WriteError as error:
+        return complain_of(Failed(str(error), "nothing was written"), console)
+    finally:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+    if not is_refused and options.output is not Output.JSON:
+        _show(changed, removed, console)
+    return report(reply, None, options, console, round((monotonic() - started_s) * 1000))
+
+
+def _show(changed: Sequence[Source], removed: Sequence[str], console: Console) -> None:
+    for source in changed:
+        console.say(f"{source.path}:")
+        console.data(source.text.rstrip("\n"))
+    for path in removed:
+        console.say(f"{path} was removed")
+
+
+def _texts(configuration: Configuration) -> tuple[tuple[str, str], ...]:
+    """What a configuration says, apart from where its directory stands."""
+    sources = (*configuration.resources, *([configuration.settings] if configuration.settings is not None else []))
+    return tuple(sorted((Path(source.path).name, source.text) for source in sources))

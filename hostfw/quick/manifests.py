@@ -1,0 +1,216 @@
+"""The files that say a quick rule at length: a policy of tier `quick`, and what it stands on where that is missing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import yaml
+
+from hostfw.manifest.encode import manifest
+from hostfw.model.resources import (
+    ANY_NODE,
+    EntityRule,
+    Feed,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    Metadata,
+    Profile,
+    Resource,
+    Resources,
+    Rule,
+    SelectorText,
+    Tier,
+)
+from hostfw.model.values import FAMILIES, Action, Direction, Family
+from hostfw.policy.effective_labels import effective_labels
+from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service
+from hostfw.quick.words import rule_words
+from hostfw.selector.evaluate import matches
+from hostfw.selector.parser import parse
+
+FOLDER = "quick"
+"""The folder of quick rules in the configuration directory."""
+TIER = "quick"
+QUICK_TIER = Tier(Metadata(TIER), -1000.0, Action.PASS)
+"""Comes first, and passes on what it does not decide."""
+REASON = "hostfw.io/reason"
+"""The annotation that says why a resource is there."""
+
+_ORDERS = {"deny-peer": 100.0, "allow": 200.0, "deny-service": 300.0}
+"""A peer that is denied gets nothing; what is allowed to somebody comes before what is denied to everybody."""
+_ENDPOINT, _PROFILE = "this-host", "outward"
+_NAME_LIMIT, _DIGEST_DIGITS = 100, 8
+
+
+@dataclass(frozen=True, slots=True)
+class QuickFile:
+    """A file of the folder, by its name there, and what it is to hold."""
+
+    name: str
+    text: str
+
+
+def policy_name(rule: QuickRule) -> str:
+    """The name of the policy, which is the same for the same rule: of two equal ones the second changes nothing."""
+    words = rule_words(rule).replace("/", "-").replace(",", "-").replace(".", "-").replace(":", "-").replace(" ", "-")
+    if len(words) > _NAME_LIMIT:
+        digest = sha256(rule_words(rule).encode()).hexdigest()[:_DIGEST_DIGITS]
+        words = f"{words[: _NAME_LIMIT - _DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
+    return f"{TIER}.{words.strip('-')}"
+
+
+def file_name(policy: str) -> str:
+    """The name of the file that a quick rule's policy is written to."""
+    return f"{policy.removeprefix(f'{TIER}.')}.yaml"
+
+
+def quick_files(rule: QuickRule, reason: str, resources: Resources) -> tuple[QuickFile, ...]:
+    """The files that put a rule into the configuration that holds `resources`. Raises RequestError.
+
+    The tier comes with the first rule; a HostEndpoint of every interface where nobody wrote any, since no policy would
+    mean anything without.
+    """
+    policy = quick_policy(rule, reason, resources)
+    command = f"hostfwctl {rule_words(rule)}"
+    name = policy.metadata.name.removeprefix(f"{TIER}.")
+    needed: list[tuple[str, list[Resource]]] = []
+    if not _has_tier(resources):
+        needed.append(("The tier of quick rules: they come first, and pass on what they do not decide.", [QUICK_TIER]))
+    if not resources.endpoints:
+        text = "No HostEndpoint was there. This one governs every interface as hostfw did without: in closed, out open."
+        needed.append((text, _endpoint()))
+    return (
+        *(QuickFile(f"{_file_of(content)}.yaml", _text(comment, content)) for comment, content in needed),
+        QuickFile(
+            file_name(policy.metadata.name),
+            _text(f"Written by `{command}`; `hostfwctl remove {name}` takes it away.", [policy]),
+        ),
+    )
+
+
+def quick_policy(rule: QuickRule, reason: str, resources: Resources) -> GlobalNetworkPolicy:
+    """The policy that a rule comes to. Raises RequestError if it names what is not there or cannot be selected."""
+    peers = EntityRule()
+    if isinstance(rule.peers, Named):
+        peers = EntityRule(selector=SelectorText(_selector_of_set(rule.peers.name, resources)))
+    rules = {direction: tuple(_rules(rule, direction, peers)) for direction in rule.directions}
+    annotations = ((REASON, reason),) if reason else ()
+    return GlobalNetworkPolicy(
+        Metadata(policy_name(rule), annotations=annotations),
+        tier=TIER,
+        order=_ORDERS[_place(rule)],
+        selector=SelectorText("all()" if rule.endpoint is None else _selector_of_endpoint(rule.endpoint, resources)),
+        types=rule.directions,
+        ingress=rules.get(Direction.INGRESS, ()),
+        egress=rules.get(Direction.EGRESS, ()),
+        # Whoever is denied altogether is not to reach what stands behind this host either.
+        apply_on_forward=not rule.services,
+    )
+
+
+def is_quick(policy: GlobalNetworkPolicy) -> bool:
+    """True for a policy that quick rules made, or one that stands among them."""
+    return policy.tier == TIER
+
+
+def _place(rule: QuickRule) -> str:
+    if rule.action is Action.ALLOW:
+        return "allow"
+    return "deny-service" if rule.peers == ANYBODY else "deny-peer"
+
+
+def _rules(rule: QuickRule, direction: Direction, selected: EntityRule) -> Iterator[Rule]:
+    """A rule for each service and IP version that differ."""
+    services = rule.services or (None,)
+    nets = rule.peers if isinstance(rule.peers, tuple) else ()
+    for service in services:
+        families: Iterable[Family | None] = FAMILIES if nets else (None,)
+        for family in families:
+            of_family = tuple(cidr for cidr in nets if cidr.family is family)
+            if family is not None and (not of_family or _is_of_other(service, family)):
+                continue
+            yield _one_rule(rule.action, service, direction, EntityRule(nets=of_family, selector=selected.selector))
+
+
+def _one_rule(action: Action, service: Service | None, direction: Direction, peer: EntityRule) -> Rule:
+    ports = service.ports if service is not None else ()
+    source, destination = (peer, EntityRule(ports=ports)) if direction is Direction.INGRESS else (EntityRule(), peer)
+    if direction is Direction.EGRESS:
+        destination = EntityRule(nets=peer.nets, selector=peer.selector, ports=ports)
+    return Rule(
+        action,
+        protocol=service.protocol if service is not None else None,
+        icmp=service.icmp if service is not None else None,
+        source=source,
+        destination=destination,
+    )
+
+
+def _is_of_other(service: Service | None, family: Family) -> bool:
+    return service is not None and service.protocol.family not in (None, family)
+
+
+def _selector_of_endpoint(name: str, resources: Resources) -> str:
+    """A selector of one HostEndpoint alone."""
+    profiles = {profile.metadata.name: profile for profile in resources.profiles}
+    labels = {endpoint.metadata.name: effective_labels(endpoint, profiles) for endpoint in resources.endpoints}
+    return _selector_of("HostEndpoint", name, labels)
+
+
+def _selector_of_set(name: str, resources: Resources) -> str:
+    """A selector of one GlobalNetworkSet or Feed alone."""
+    sets: tuple[GlobalNetworkSet | Feed, ...] = (*resources.network_sets, *resources.feeds)
+    labels = {one.metadata.name: dict(one.metadata.labels) for one in sets}
+    text = _selector_of("GlobalNetworkSet or Feed", name, labels)
+    if any(matches(parse(text), dict(endpoint.metadata.labels)) for endpoint in resources.endpoints):
+        raise RequestError(
+            f'the labels of "{name}" are those of a HostEndpoint too',
+            f"give it a label of its own, such as set: {name}",
+        )
+    return text
+
+
+def _selector_of(kind: str, name: str, labels: Mapping[str, Mapping[str, str]]) -> str:
+    own = labels.get(name)
+    if own is None:
+        known = ", ".join(sorted(labels))
+        raise RequestError(f'there is no {kind} "{name}"', f"there are: {known}" if known else "none is written yet")
+    text = " && ".join(f"{key} == '{value}'" for key, value in sorted(own.items()))
+    others = [other for other, of in labels.items() if other != name and text and matches(parse(text), of)]
+    if not text or others:
+        why = f'has the labels of "{others[0]}"' if others else "has no labels, by which policy selects"
+        key = "endpoint" if kind == "HostEndpoint" else "set"
+        raise RequestError(f'"{name}" {why}', f"give it a label of its own, such as {key}: {name}")
+    return text
+
+
+def _has_tier(resources: Resources) -> bool:
+    tier = next((tier for tier in resources.tiers if tier.metadata.name == TIER), None)
+    if tier is not None and tier.default_action is not Action.PASS:
+        raise RequestError(
+            f'tier "{TIER}" ({tier.metadata.position}) denies what it does not decide: no policy after it would count',
+            "set its defaultAction to Pass",
+        )
+    return tier is not None
+
+
+def _endpoint() -> list[Resource]:
+    """What governs every interface as an ungoverned one is by default: closed inward, open outward."""
+    anything = Rule(Action.ALLOW)
+    return [
+        HostEndpoint(Metadata(_ENDPOINT), ANY_NODE, interface_name="*", profiles=(_PROFILE,)),
+        Profile(Metadata(_PROFILE), egress=(anything,)),
+    ]
+
+
+def _file_of(content: Iterable[Resource]) -> str:
+    first = next(iter(content))
+    return "tier" if isinstance(first, Tier) else first.metadata.name
+
+
+def _text(comment: str, resources: Iterable[Resource]) -> str:
+    documents = "---\n".join(
+        yaml.safe_dump(manifest(resource), sort_keys=False, allow_unicode=True, width=120) for resource in resources
+    )
+    return f"# {comment}\n{documents}"

@@ -1,0 +1,56 @@
+"""What a quick rule asks for, as values: an action, services, the other side, and a HostEndpoint."""
+
+from dataclasses import dataclass
+
+from hostfw.model.values import Action, Cidr, Direction, Icmp, PortRange, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The address that the caller's own ssh session comes from, not looked up yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A GlobalNetworkSet or a Feed, by its name."""
+
+    name: str
+
+
+Peers = tuple[Cidr, ...] | Named | Here
+"""The other side: prefixes of both families, of which none stands for anybody."""
+
+ANYBODY: tuple[Cidr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Service:
+    """A protocol, with ports where it has any (none: all of them), or with a type of ICMP."""
+
+    protocol: Protocol
+    ports: tuple[PortRange, ...] = ()
+    icmp: Icmp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuickRule:
+    """One `hostfwctl allow` or `deny`.
+
+    `services` empty stands for every packet, `endpoint` None for every HostEndpoint. `directions` are both for a peer
+    that is denied altogether, one otherwise.
+    """
+
+    action: Action
+    directions: tuple[Direction, ...]
+    services: tuple[Service, ...] = ()
+    peers: Peers = ANYBODY
+    endpoint: str | None = None
+
+
+class RequestError(Exception):
+    """Words that are no quick rule: what is wrong, and the next step."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

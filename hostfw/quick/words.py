@@ -1,0 +1,150 @@
+"""The words behind `hostfwctl allow` and `deny`, in any order; ufw's long form is understood too."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from hostfw.model.values import Action, Cidr, Direction, address_text, host_cidr, parse_address, parse_cidr
+from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
+from hostfw.quick.services import EXPECTED, Lookup, is_service, parse_services, services_text
+
+_EVERYBODY = ("any", "anywhere", "all", "everybody")
+_BOTH = (Direction.INGRESS, Direction.EGRESS)
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
+_LIKE_ADDRESS = re.compile(r"[0-9.]+\Z")
+_EXPECTED_BEHIND = {"on": "the name of a HostEndpoint, or all", "proto": EXPECTED, "port": EXPECTED}
+_PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet or Feed, `here` or `any`"
+
+
+@dataclass(slots=True)
+class _Found:
+    """The words by what they are about."""
+
+    services: list[str] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)
+    ports: list[str] = field(default_factory=list)
+    protocol: str = ""
+    endpoint: str | None = None
+    direction: Direction | None = None
+
+
+def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRule:
+    """The rule that some words ask for: `[in|out] [WHAT...] [from|to PEER,...] [on ENDPOINT] [proto P] [port P]`.
+
+    `deny PEER` denies a peer altogether, in both directions. Raises RequestError.
+    """
+    found = _sorted_out(action, list(words), lookup)
+    services = [*found.services, *_of_ufw(found)]
+    peers = _peers(found.peers)
+    if not services and not found.peers:
+        raise RequestError(
+            f"{_VERBS[action]} what?", EXPECTED if action is Action.ALLOW else f"{_PEER_EXPECTED}; or {EXPECTED}"
+        )
+    if not services and peers == ANYBODY:
+        raise RequestError(
+            f"{_VERBS[action]} everything, of everybody, is not a quick rule",
+            "`hostfwctl block` blocks all traffic except current ssh sessions" if action is Action.DENY else EXPECTED,
+        )
+    if not services and action is Action.DENY and found.direction is None:
+        directions: tuple[Direction, ...] = _BOTH
+    else:
+        directions = (found.direction or Direction.INGRESS,)
+    return QuickRule(action, directions, parse_services(services, lookup), peers, found.endpoint)
+
+
+def rule_words(rule: QuickRule) -> str:
+    """The rule in the words that give it again, without the name of the program."""
+    is_out = rule.directions == (Direction.EGRESS,)
+    is_in_alone = not rule.services and rule.action is Action.DENY and rule.directions == (Direction.INGRESS,)
+    bare = rule.directions == _BOTH
+    way = ["out"] if is_out else (["in"] if is_in_alone else [])
+    peers = peers_text(rule.peers)
+    towards = [] if rule.peers == ANYBODY else ([peers] if bare else ["to" if is_out else "from", peers])
+    on = ["on", rule.endpoint] if rule.endpoint is not None else []
+    return " ".join([_VERBS[rule.action], *way, *filter(None, [services_text(rule.services)]), *towards, *on])
+
+
+def peers_text(peers: Peers) -> str:
+    """The other side in words."""
+    match peers:
+        case Here():
+            return "here"
+        case Named(name):
+            return name
+        case _:
+            return ",".join(_cidr_text(cidr) for cidr in peers) or "any"
+
+
+_VERBS = {Action.ALLOW: "allow", Action.DENY: "deny"}
+
+
+def _sorted_out(action: Action, words: list[str], lookup: Lookup) -> _Found:
+    found = _Found()
+    takes: dict[str, Callable[[str], None]] = {
+        "from": lambda word: found.peers.extend(word.split(",")),
+        "to": lambda word: _add_target(found, word),
+        "proto": lambda word: setattr(found, "protocol", word),
+        "port": found.ports.append,
+        "on": lambda word: setattr(found, "endpoint", None if word == "all" else word),
+    }
+    while words:
+        word = words.pop(0)
+        if word in ("in", "out"):
+            found.direction = Direction.INGRESS if word == "in" else Direction.EGRESS
+        elif word in takes:
+            if not words:
+                raise RequestError(f"{word} what?", _EXPECTED_BEHIND.get(word, _PEER_EXPECTED))
+            takes[word](words.pop(0))
+        elif action is Action.DENY and _is_peer(word, lookup):
+            found.peers.extend(word.split(","))
+        else:
+            found.services.append(word)
+    return found
+
+
+def _add_target(found: _Found, word: str) -> None:
+    """Take a word behind `to`: where packets go out to, or ufw's `to any`, which says nothing."""
+    if found.direction is Direction.EGRESS:
+        found.peers.extend(word.split(","))
+    elif word not in _EVERYBODY:
+        raise RequestError(
+            f"to {word}: a quick rule lets packets in to this host, whatever its address",
+            "`out` stands before: hostfwctl allow out tcp/443 to 192.0.2.0/24",
+        )
+
+
+def _of_ufw(found: _Found) -> list[str]:
+    """The services of `port 22 proto tcp`."""
+    if not found.ports:
+        return [found.protocol] if found.protocol else []
+    return [f"{port}/{found.protocol}" if found.protocol else port for port in found.ports]
+
+
+def _is_peer(word: str, lookup: Lookup) -> bool:
+    if all(_cidr(part) is not None for part in word.split(",")):
+        return True
+    return word == "here" or (_NAME.match(word) is not None and not is_service(word, lookup))
+
+
+def _peers(words: list[str]) -> Peers:
+    if words and all(word in _EVERYBODY for word in words):
+        return ANYBODY
+    if words == ["here"]:
+        return Here()
+    cidrs = [(word, _cidr(word)) for word in words]
+    wrong = [word for word, cidr in cidrs if cidr is None]
+    if wrong and len(words) == 1 and _NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0]):
+        return Named(wrong[0])
+    if wrong:
+        raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', _PEER_EXPECTED)
+    found = tuple(sorted({cidr for _, cidr in cidrs if cidr is not None}))
+    return ANYBODY if found and all(cidr.length == 0 for cidr in found) and len(found) == 2 else found
+
+
+def _cidr(word: str) -> Cidr | None:
+    address = parse_address(word)
+    return host_cidr(*address) if address else parse_cidr(word)
+
+
+def _cidr_text(cidr: Cidr) -> str:
+    return address_text(cidr.family, cidr.address) if cidr.is_host else str(cidr)

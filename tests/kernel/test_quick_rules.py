@@ -1,0 +1,92 @@
+"""Policy in a few words: real packets before and after, the files that it leaves, and the way back."""
+
+from contextlib import suppress
+from pathlib import Path
+from socket import AF_INET, SOCK_STREAM, socket
+
+import pytest
+
+from hostfw.model.values import TCP, Family
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab
+from lab.namespace import open_socket
+from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+
+
+@pytest.fixture(name="host")
+def _host(routed_lab: Lab, tmp_path: Path) -> Installation:
+    host = install(routed_lab["host"], tmp_path / "hostfw")
+    hostfwctl(host, "apply")
+    return host
+
+
+def passing(lab: Lab, *flows: tuple[str, str, int]) -> list[bool]:
+    """Whether each flow of TCP arrives, from one node to a port of another, over IPv4 and IPv6 alike."""
+    asked = [Flow(source, destination, TCP, port, family) for source, destination, port in flows for family in Family]
+    verdicts = [result.verdict is Verdict.ALLOWED for result in probe(lab, asked, DENY_PATIENCE_S)]
+    both = list(zip(verdicts[::2], verdicts[1::2], strict=True))
+    assert all(first == second for first, second in both), both
+    return [first for first, _ in both]
+
+
+def test_a_port_is_opened_on_a_host_without_any_policy(routed_lab: Lab, host: Installation) -> None:
+    """And nothing else: what goes out or through stays as it was, since a HostEndpoint that does so comes with it."""
+    flows = (("outer", "host", 80), ("outer", "host", 81), ("host", "outer", 25), ("inner", "outer", 25))
+    assert passing(routed_lab, *flows) == [False, False, True, True]
+
+    said = hostfwctl(host, "allow", "http")
+
+    assert passing(routed_lab, *flows) == [True, False, True, True]
+    assert sorted(path.name for path in (host.config / "quick").iterdir()) == [
+        "allow-tcp-80.yaml",
+        "this-host.yaml",
+        "tier.yaml",
+    ]
+    assert "kind: GlobalNetworkPolicy" in said.stdout
+    assert "no change" in hostfwctl(host, "allow", "80/tcp").stderr
+    assert hostfwctl(host, "diff").stdout == ""
+
+
+def test_an_address_is_denied_everything_until_it_is_removed(routed_lab: Lab, host: Installation) -> None:
+    """In, out and through, whatever else is allowed."""
+    flows = (("outer", "host", 80), ("host", "outer", 25), ("inner", "outer", 25), ("inner", "host", 80))
+    hostfwctl(host, "allow", "tcp/80")
+    assert passing(routed_lab, *flows) == [True, True, True, True]
+
+    hostfwctl(host, "deny", "192.0.2.2,2001:db8::2", "--reason", "scans")
+
+    assert passing(routed_lab, *flows) == [False, False, False, True]
+    hostfwctl(host, "remove", "deny", "192.0.2.2,2001:db8::2")
+    assert passing(routed_lab, *flows) == [True, True, True, True]
+
+
+def test_an_open_connection_is_cut_where_that_is_asked_for(routed_lab: Lab, host: Installation) -> None:
+    """Without --cut it goes on; with it the next packet meets the rule that denies."""
+    hostfwctl(host, "allow", "tcp/7007")
+    listener = open_socket(routed_lab["host"], AF_INET, SOCK_STREAM)
+    client = open_socket(routed_lab["outer"], AF_INET, SOCK_STREAM)
+    with listener, client:
+        listener.bind(("192.0.2.1", 7007))
+        listener.listen()
+        client.settimeout(DENY_PATIENCE_S)
+        client.connect(("192.0.2.1", 7007))
+        server, _ = listener.accept()
+        with server:
+            assert arrives(client, server)
+            hostfwctl(host, "deny", "192.0.2.2")
+            assert arrives(client, server)
+            hostfwctl(host, "remove", "deny", "192.0.2.2")
+
+            said = hostfwctl(host, "deny", "192.0.2.2", "--cut")
+
+            assert "1 connection ended" in said.stderr
+            assert not arrives(client, server)
+
+
+def arrives(client: socket, server: socket) -> bool:
+    """Whether what one end sends comes to the other."""
+    server.settimeout(DENY_PATIENCE_S)
+    client.sendall(b"x")
+    with suppress(TimeoutError):
+        return server.recv(1) == b"x"
+    return False

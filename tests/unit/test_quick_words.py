@@ -1,0 +1,134 @@
+"""The words of `allow` and `deny`: what they mean, and that a rule's own words give it again."""
+
+import pytest
+
+from hostfw.model.values import SCTP, TCP, UDP, Action, Direction, PortRange, Protocol
+from hostfw.quick.manifests import policy_name
+from hostfw.quick.requests import Here, Named, QuickRule, RequestError, Service
+from hostfw.quick.services import PING
+from hostfw.quick.words import parse_words, rule_words
+from tests.unit.policy_builders import nets
+
+_BOTH = (Direction.INGRESS, Direction.EGRESS)
+_IN, _OUT = (Direction.INGRESS,), (Direction.EGRESS,)
+_KNOWN = {"http": ((TCP, 80),), "https": ((TCP, 443), (UDP, 443)), "diameter": ((TCP, 3868), (SCTP, 3868))}
+
+
+def _lookup(name: str) -> tuple[tuple[Protocol, int], ...]:
+    return _KNOWN.get(name, ())
+
+
+def _parsed(action: Action, words: str) -> QuickRule:
+    return parse_words(action, words.split(), _lookup)
+
+
+def _ports(protocol: Protocol, *ports: int | tuple[int, int]) -> Service:
+    return Service(protocol, tuple(PortRange(*(p if isinstance(p, tuple) else (p, p))) for p in ports))
+
+
+@pytest.mark.parametrize(
+    ("words", "services"),
+    [
+        ("tcp/8080", [_ports(TCP, 8080)]),
+        ("8080/tcp", [_ports(TCP, 8080)]),
+        ("TCP/80,443", [_ports(TCP, 80, 443)]),
+        ("udp/5000-5100", [_ports(UDP, (5000, 5100))]),
+        ("5000:5100/udp", [_ports(UDP, (5000, 5100))]),
+        ("53", [_ports(TCP, 53), _ports(UDP, 53)]),
+        ("http https", [_ports(TCP, 80, 443), _ports(UDP, 443)]),
+        ("https/tcp", [_ports(TCP, 443)]),
+        ("diameter", [_ports(TCP, 3868), _ports(SCTP, 3868)]),
+        ("tcp", [_ports(TCP)]),
+        ("tcp tcp/80", [_ports(TCP)]),
+        ("esp vrrp", [Service(Protocol(50)), Service(Protocol(112))]),
+        ("ping", list(PING)),
+        ("proto tcp port 22", [_ports(TCP, 22)]),
+        ("in port 53", [_ports(TCP, 53), _ports(UDP, 53)]),
+    ],
+)
+def test_services(words: str, services: list[Service]) -> None:
+    """By protocol and port in either order, by name, by protocol alone, and as ufw has them."""
+    rule = _parsed(Action.ALLOW, words)
+
+    assert rule == QuickRule(Action.ALLOW, _IN, tuple(services))
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "expected"),
+    [
+        (Action.ALLOW, "tcp/1 from 10.1.2.3/8", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), nets("10.0.0.0/8"))),
+        (Action.ALLOW, "tcp/1 from any", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),))),
+        (Action.ALLOW, "tcp/1 from 0.0.0.0/0,::/0", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),))),
+        (Action.ALLOW, "tcp/1 from here", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), Here())),
+        (Action.ALLOW, "tcp/1 from office on w", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), Named("office"), "w")),
+        (Action.ALLOW, "tcp/1 on all", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),))),
+        (Action.ALLOW, "from 10.0.0.1", QuickRule(Action.ALLOW, _IN, (), nets("10.0.0.1"))),
+        (Action.ALLOW, "from ::1 to any port 1/tcp", QuickRule(Action.ALLOW, _IN, (_ports(TCP, 1),), nets("::1"))),
+        (Action.ALLOW, "out tcp/1 to 10.0.0.1", QuickRule(Action.ALLOW, _OUT, (_ports(TCP, 1),), nets("10.0.0.1"))),
+        (Action.DENY, "10.0.0.1", QuickRule(Action.DENY, _BOTH, (), nets("10.0.0.1"))),
+        (Action.DENY, "from 10.0.0.1", QuickRule(Action.DENY, _BOTH, (), nets("10.0.0.1"))),
+        (Action.DENY, "2001:db8::/32,10.0.0.1", QuickRule(Action.DENY, _BOTH, (), nets("10.0.0.1", "2001:db8::/32"))),
+        (Action.DENY, "in 10.0.0.1", QuickRule(Action.DENY, _IN, (), nets("10.0.0.1"))),
+        (Action.DENY, "scanners", QuickRule(Action.DENY, _BOTH, (), Named("scanners"))),
+        (Action.DENY, "http", QuickRule(Action.DENY, _IN, (_ports(TCP, 80),))),
+        (Action.DENY, "tcp/1 10.0.0.1", QuickRule(Action.DENY, _IN, (_ports(TCP, 1),), nets("10.0.0.1"))),
+        (Action.DENY, "out tcp/25", QuickRule(Action.DENY, _OUT, (_ports(TCP, 25),))),
+    ],
+)  # fmt: skip
+def test_rules(action: Action, words: str, expected: QuickRule) -> None:
+    """Who, whereto and on what; the words of a rule give it again, and another rule has another name."""
+    rule = _parsed(action, words)
+
+    assert rule == expected
+    if not isinstance(rule.peers, Here):
+        assert parse_words(action, rule_words(rule).split()[1:], _lookup) == rule
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "message"),
+    [
+        (Action.ALLOW, "htpp", '"htpp" is no service that is known'),
+        (Action.ALLOW, "http/udp", '"http/udp" is no service that is known; it is tcp/80'),
+        (Action.ALLOW, "tcp/0", "ports are from 1 to 65535"),
+        (Action.ALLOW, "tcp/80-22", "ports are from 1 to 65535"),
+        (Action.ALLOW, "tcp/65536", "ports are from 1 to 65535"),
+        (Action.ALLOW, "tpc/80", "names no protocol"),
+        (Action.ALLOW, "esp/80", "has a port where there is none"),
+        (Action.ALLOW, "tcp/", "has a port where there is none"),
+        (Action.ALLOW, "tcp/80 from", "from what?"),
+        (Action.ALLOW, "tcp/80 from 10.0.0.300", '"10.0.0.300" is neither an address nor a prefix'),
+        (Action.ALLOW, "tcp/80 from 10.0.0.0/33", "neither an address nor a prefix"),
+        (Action.ALLOW, "tcp/80 from 10.0.0.1,office", '"office" is neither'),
+        (Action.ALLOW, "tcp/80 to 10.0.0.1", "to 10.0.0.1: a quick rule lets packets in to this host"),
+        (Action.ALLOW, "on wan", "allow what?"),
+        (Action.ALLOW, "from any", "allow everything, of everybody"),
+        (Action.DENY, "any", "deny everything, of everybody"),
+        (Action.DENY, "in", "deny what?"),
+    ],
+)
+def test_words_that_mean_nothing(action: Action, words: str, message: str) -> None:
+    """Say what is wrong and what was expected; nothing is guessed."""
+    with pytest.raises(RequestError) as error:
+        _parsed(action, words)
+
+    assert message in error.value.message
+    assert error.value.hint
+
+
+def test_names_tell_rules_apart_and_stay_within_bounds() -> None:
+    """A long rule has a digest in its name, so that no two share one."""
+    addresses = ",".join(f"2001:db8::{number:x}" for number in range(40))
+    rules = [
+        _parsed(Action.ALLOW, "tcp/80"),
+        _parsed(Action.DENY, "tcp/80"),
+        _parsed(Action.ALLOW, "out tcp/80"),
+        _parsed(Action.ALLOW, "tcp/80 from 10.0.0.1"),
+        _parsed(Action.DENY, addresses),
+        _parsed(Action.DENY, addresses.removesuffix(",2001:db8::27")),
+    ]
+
+    names = [policy_name(rule) for rule in rules]
+
+    assert len(set(names)) == len(rules)
+    assert names[0] == "quick.allow-tcp-80"
+    assert max(map(len, names)) <= 120
