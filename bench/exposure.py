@@ -1,4 +1,4 @@
-"""Who reaches each service, worked out for a host of twenty services: the whole verb's share beside reading policy."""
+"""Time to compute the exposure of twenty services: the whole verb's share beside reading policy."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -149,7 +149,7 @@ def _render_s(room: Path, etc: Path) -> float:
 
 
 def _write_endpoints(etc: Path) -> None:
-    """What Ansible would have rendered, by the code that it does it with."""
+    """Write the files that Ansible would have rendered, by the same code."""
     etc.mkdir(parents=True)
     for policies in (etc.parents[1] / "policies").iterdir():
         (etc / policies.name).write_text(policies.read_text())

@@ -34,7 +34,7 @@ _SETTLE_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a flood came to. `told` of `quiet` packets of the neighbour are in the journal."""
+    """Results of a flood. `told` of `quiet` packets of the neighbour are in the journal."""
 
     per_second: float
     sent: int
@@ -49,7 +49,7 @@ class Figures:
 
     @property
     def exact(self) -> bool:
-        """Whether each packet was counted, and either logged or counted as suppressed."""
+        """True if each packet was counted, and either logged or counted as suppressed."""
         return self.counted == self.sent - self.dropped == self.records + sum(self.suppressed)
 
 

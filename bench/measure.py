@@ -9,7 +9,7 @@ ROUNDS = 5
 
 
 def command_s(command: Sequence[str]) -> float:
-    """How long a command takes, in seconds; it must succeed."""
+    """The time that a command takes, in seconds; it must succeed."""
     started = perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return perf_counter() - started

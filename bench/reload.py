@@ -50,7 +50,7 @@ spec:
 
 
 class Switch(NamedTuple):
-    """When a switch began and ended, in seconds of the performance counter."""
+    """The begin and the end of a switch, in seconds of the performance counter."""
 
     began_s: float
     ended_s: float
@@ -79,7 +79,7 @@ class Living:
     began_s: float = 0.0
 
     def reload_s(self, *, changes: bool = True) -> float:
-        """How long a reload takes, in seconds, sending something or nothing; the collector rests as in the service."""
+        """The time of a reload, in seconds, with or without changes; the collector is off, as in the service."""
         gc.disable()
         try:
             return self._reload_s(changes=changes)
@@ -138,7 +138,7 @@ def lines() -> Iterator[str]:
 
 
 class Changed(NamedTuple):
-    """How long a reload takes, and of that until the change is in force, and the switch alone, in seconds."""
+    """Times of a reload, until the change is in force, and of the switch alone, in seconds."""
 
     whole_s: float
     in_force_s: float

@@ -45,7 +45,7 @@ class Chaos:
         self.failures = 0
 
     def is_due(self) -> bool:
-        """Whether the next call is to fail."""
+        """True if the next call is to fail."""
         millionths: int = RATE.unpack_from(self._rate)[0]
         return millionths > 0 and self._random.randrange(1_000_000) < millionths
 

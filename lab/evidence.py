@@ -1,4 +1,4 @@
-"""What the host itself says of a packet: log records of those it denied, counters for those it let through."""
+"""Evidence of the host itself about a packet: log records of denied ones, counters of those that passed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -38,14 +38,14 @@ def counters(node: Namespace) -> Counters:
 
 
 def moved(before: Counters, after: Counters, deciders: Mapping[str, str], family: Family) -> str:
-    """What let a packet of the family through in the meantime: ingress first, where a forwarded one met two rules."""
+    """The counter that let a packet of the family pass: ingress first, where a forwarded one met two rules."""
     names = [name for (of, name), count in after.items() if of is family and count > before.get((of, name), 0)]
     texts = sorted({deciders[name] for name in names if name in deciders}, key=lambda text: "ingress" not in text)
     return ", ".join(texts)
 
 
 def generation_of(installation: Installation) -> Generation:
-    """What the configuration of an installation comes to on its node, as hostfwctl would have it."""
+    """The generation of an installation's configuration on its node, as hostfwctl would build it."""
     inspected = inspect(*read_configuration(installation.config))
     with inside(installation.node):
         facts = observe(inspected.settings.node)
@@ -96,7 +96,7 @@ class DropLog:
         self._records: dict[Sent, PacketEvent] = {}
 
     def denier(self, sent: Sent) -> str:
-        """What denied the packet, in the words of its log record, or nothing if no record tells of it."""
+        """The decision that denied the packet, in the words of its log record; empty without a record."""
         event = self.record(sent)
         return event.by if event else ""
 

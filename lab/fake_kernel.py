@@ -99,7 +99,7 @@ class FakeKernel:
         self._tables: dict[Family, _Table] = {}
 
     def check(self, script: str) -> NftResult:
-        """Whether the script would take effect now."""
+        """Check that the script would take effect now."""
         self.checked.append(script)
         return self._failure() or self._run(script)[0]
 
@@ -127,7 +127,7 @@ class FakeKernel:
         self.elements[family, set_name] = keys
 
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
-        """Whether the set was given these elements since it was declared."""
+        """True if the set was given these elements since it was declared."""
         there = set_name in self._tables.get(family, _empty())["set"]
         return there and self.elements.get((family, set_name)) == keys
 
@@ -375,7 +375,7 @@ def _object(table: _Table, kind: str, name: str) -> _Object:
 
 
 def _references(table: _Table) -> set[tuple[str, str]]:
-    """What rules and map elements refer to; a lookup refers to a set or a map of the name, whichever there is."""
+    """The references of rules and map elements; a lookup refers to a set or a map of the name, whichever exists."""
     lines = [line for kind in ("chain", "map") for item in table[kind].values() for line in item.lines]
     found = {("chain", name) for line in lines for name in _TARGET.findall(line)}
     found |= {("counter", name) for line in lines for name in _COUNTER.findall(line)}
@@ -419,7 +419,7 @@ def _kernel_chain(name: str, chain: _Object, *, regular: bool) -> KernelChain:
 
 
 def _place(base: str) -> tuple[str, ...]:
-    """Where a base chain is attached, of the line that declares it."""
+    """The attachment of a base chain, from the line that declares it."""
     found = _BASE.search(base)
     return () if found is None else found.group("type", "hook", "priority")
 

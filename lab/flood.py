@@ -44,7 +44,7 @@ class _Message(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Flooded:
-    """How many packets went out, and in how many seconds."""
+    """The number of packets that went out, and the seconds that it took."""
 
     packets: int
     seconds: float
@@ -104,7 +104,7 @@ def flood(
 
 
 def received(node: Namespace, interface: str) -> tuple[int, int]:
-    """How many packets an interface of a node has received, and dropped for want of room in the kernel's backlog."""
+    """The numbers of packets that an interface received, and dropped for lack of room in the kernel's backlog."""
     with inside(node):
         devices = Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
     line = next(line for line in devices.splitlines() if line.lstrip().startswith(f"{interface}:"))
@@ -131,7 +131,7 @@ def _send(sock: socket.socket, messages: "ctypes.Array[_Message]", wanted: int) 
 
 
 def _messages(frames: Sequence[bytes]) -> "tuple[ctypes.Array[_Message], list[object]]":
-    """What sendmmsg takes, and what must live as long."""
+    """The argument of sendmmsg, and objects that must live as long."""
     buffers = [ctypes.create_string_buffer(frame, len(frame)) for frame in frames]
     vectors = (_IoVec * len(frames))(
         *(

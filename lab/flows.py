@@ -56,7 +56,7 @@ class Story:
 
     @property
     def configuration(self) -> Path:
-        """What would lie in /etc/hostfw. It may be absent."""
+        """The configuration, as it would be in /etc/hostfw. It may be absent."""
         return self.directory / "etc"
 
     @property

@@ -24,15 +24,15 @@ from lab.laboratory import Lab
 from lab.namespace import LabError, Namespace, open_socket
 
 ALLOW_PATIENCE_S = 3.0
-"""How long to wait for what should pass: ample, as it is spent in failing cases alone."""
+"""Time to wait for packets that should pass: ample, as it is spent in failing cases alone."""
 DENY_PATIENCE_S = 0.3
-"""How long to wait for what should not pass; a passing flow takes a few milliseconds."""
+"""Time to wait for packets that should not pass; a passing flow takes a few milliseconds."""
 
 _NONCE_BYTES = 16
 _ECHO = {Family.V4: (8, 0), Family.V6: (128, 129)}
 """The types of ICMP echo request and reply."""
 _UNREACHABLE = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES, errno.ECONNRESET))
-"""What a TCP reset or an ICMP "unreachable" of any kind turns into."""
+"""Errors that a TCP reset or an ICMP "unreachable" of any kind turns into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Flow:
 
 
 class Verdict(StrEnum):
-    """What became of a flow. `ONE_WAY`: the packet arrived, and its answer did not."""
+    """The fate of a flow. `ONE_WAY`: the packet arrived, and its answer did not."""
 
     ALLOWED = "allowed"
     DROPPED = "dropped"
@@ -150,7 +150,7 @@ async def _converse(client: socket.socket, flow: Flow, target: str, nonce: bytes
 
 
 def _verdict_of(error: OSError, flow: Flow, client: socket.socket) -> Verdict:
-    """What an error says of the packet.
+    """The verdict that an error stands for.
 
     What the output hook denies, the socket hears of as EPERM; if it was rejected, an ICMP error waits behind that.
     """
@@ -225,7 +225,7 @@ def _echo_request(family: Family, nonce: bytes) -> bytes:
 
 
 def _is_reply(packet: bytes, family: Family, nonce: bytes) -> bool:
-    """Whether a packet is the reply; raw IPv4 sockets include the IP header, and get every ICMP packet."""
+    """True if a packet is the reply; raw IPv4 sockets include the IP header, and get every ICMP packet."""
     header_bytes = (packet[0] & 0x0F) * 4 if family is Family.V4 else 0
     message = packet[header_bytes:]
     _, reply = _ECHO[family]

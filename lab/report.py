@@ -1,4 +1,4 @@
-"""What `make try` prints: a table of flows for a terminal of 100 columns, or plain text for a pipe."""
+"""The output of `make try`: a table of flows for a terminal of 100 columns, or plain text for a pipe."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ _BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Whether to colour, and whether the terminal knows more than ASCII."""
+    """Style of the output: colour, and characters beyond ASCII."""
 
     colour: bool
     unicode: bool
@@ -31,7 +31,7 @@ class Style:
 
     @property
     def arrow(self) -> str:
-        """What stands between the two ends of a flow."""
+        """The sign between the two ends of a flow."""
         return "→" if self.unicode else "->"
 
 

@@ -1,4 +1,4 @@
-"""What a node's kernel enforces of ours, as text that can be compared: whole, or only what packets can meet."""
+"""The ruleset of a node's kernel, as text that can be compared: in full, or only the parts that packets can meet."""
 
 import re
 from collections.abc import Mapping

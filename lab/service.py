@@ -36,7 +36,7 @@ class Service:
     log: Path
 
     def entries(self) -> list[Entry]:
-        """What it has told so far."""
+        """The entries so far."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def told(self, words: str) -> list[str]:

@@ -19,7 +19,7 @@ from lab.laboratory import Lab, laboratory
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
 
 UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")
-"""What lets packets through without a counter of its own."""
+"""Reasons that let packets through without a counter of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Shown:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the verdict is the expected one and nothing else than expected decided it."""
+        """True if the verdict is the expected one and nothing else than expected decided it."""
         if self.expected.allowed:
             silent = not self.decided and self.expected.by.startswith(UNCOUNTED)
             return self.verdict is Verdict.ALLOWED and (silent or self.decided == self.expected.by)

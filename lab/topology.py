@@ -1,4 +1,4 @@
-"""What a laboratory looks like: nodes, the links of each, and the networks that join them. Plain data."""
+"""The topology of a laboratory: nodes, the links of each, and the networks that join them. Plain data."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface

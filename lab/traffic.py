@@ -79,13 +79,13 @@ def gates(streams: Iterable[Stream], conversations: Iterable[int] = ()) -> str:
 
 
 def counted(node: Namespace, streams: Iterable[Stream]) -> dict[str, Counted]:
-    """What the gates of a node saw of each stream."""
+    """The counts of each stream at the gates of a node."""
     values = _counters(node)
     return {s.name: Counted(values[f"came.{s.port}"], values[f"passed.{s.port}"]) for s in streams}
 
 
 def counted_conversation(node: Namespace, port: int) -> tuple[Counted, Counted]:
-    """What the gates saw of a conversation: to the port, and from it."""
+    """The counts of a conversation at the gates: to the port, and from it."""
     values = _counters(node)
     to, back = (Counted(values[f"came.{way}.{port}"], values[f"passed.{way}.{port}"]) for way in ("to", "from"))
     return to, back

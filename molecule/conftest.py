@@ -1,4 +1,4 @@
-"""What the tests of all scenarios use: hosts by name, packets between them, and Ansible as a person runs it."""
+"""Fixtures of all scenarios: hosts by name, packets between them, and Ansible as a person runs it."""
 
 import json
 import os
@@ -60,11 +60,11 @@ class Play(NamedTuple):
     text: str
 
     def changed(self, host: str) -> int:
-        """How many tasks changed something on a host, as the recap counts."""
+        """The number of tasks that changed a host, as the recap counts."""
         return self._counted(host, "changed")
 
     def failed(self, host: str) -> int:
-        """How many tasks failed on a host."""
+        """The number of tasks that failed on a host."""
         return self._counted(host, "failed")
 
     def _counted(self, host: str, what: str) -> int:
@@ -94,7 +94,7 @@ def machines(scenario: Path) -> Machines:
 
 @pytest.fixture
 def connects() -> Callable[[Host | None, str, int], bool]:
-    """Whether a TCP connection from a host, or from the controller, to an address and port can be made."""
+    """A check for a TCP connection from a host, or from the controller, to an address and port."""
     return _connects
 
 

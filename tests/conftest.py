@@ -1,4 +1,4 @@
-"""What every tier shares: how often a property is tried, what a tier needs, and the table at the end."""
+"""Shared by every tier: the number of examples, the requirements of a tier, and the table at the end."""
 
 import os
 import shutil
@@ -38,13 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
-    """Whether golden files are to be written (`make golden`) rather than compared."""
+    """True if golden files are to be written (`make golden`) rather than compared."""
     return bool(request.config.getoption("--update-golden"))
 
 
 @pytest.fixture
 def soak(request: pytest.FixtureRequest) -> bool:
-    """Whether there is time for full counts (`make soak`)."""
+    """True if there is time for full counts (`make soak`)."""
     return bool(request.config.getoption("--soak"))
 
 

@@ -127,7 +127,7 @@ def refused() -> str:
 
 
 def form(value: Json) -> str:
-    """What a value looks like, in a few words."""
+    """The form of a value, in a few words."""
     return either(_forms(value))
 
 
@@ -187,7 +187,7 @@ _NAMES = {
     "rules": "list: mappings, see RULES",
     "unmanagedInterfaces": "mapping, see below",
 }
-"""How pages call what has a section of its own."""
+"""Names of fields that have a section of their own."""
 
 
 def _definitions() -> Mapping[str, Json]:

@@ -1,1 +1,1 @@
-"""What is said of packets: the log prefix codec, packet headers and drop events, without effects."""
+"""Audit of packets: the log prefix codec, packet headers and drop events, without effects."""

@@ -14,9 +14,9 @@ from typing import TypeVar
 from hostfw.audit.packet_event import PacketEvent
 
 WINDOW_S = 1.0
-"""How long an event waits for others like it: short enough for a person who looks on."""
+"""Time that an event waits for others like it: short enough for a person who watches."""
 MOST_OPEN = 4096
-"""How many events wait at a time: some megabytes."""
+"""Most events that wait at a time: some megabytes."""
 
 _NO_MOMENT = datetime.fromtimestamp(0, UTC)
 
@@ -39,7 +39,7 @@ class Fold:
 
     @property
     def packets(self) -> int:
-        """How many packets are in the events that wait."""
+        """The number of packets in the events that wait."""
         return sum(event.count for _, event in self._open.values() if event is not None)
 
     def add(self, event: PacketEvent, now_s: float) -> tuple[PacketEvent, ...]:
@@ -70,7 +70,7 @@ class Fold:
         return tuple(out)
 
     def wait_s(self, now_s: float) -> float | None:
-        """How long until the next window ends; None if none is open."""
+        """Time until the next window ends; None if none is open."""
         if not self._open:
             return None
         since_s, _ = next(iter(self._open.values()))

@@ -1,4 +1,4 @@
-"""Whose doing a log record is: its names spelled out, its endpoint, and the file and line of its rule.
+"""Attribution of log records: full names, the endpoint, and the file and line of the rule.
 
 A log prefix has room for 127 bytes, so long names come shortened, and nothing in it says where a rule is written. A
 Plan knows both. What a Plan does not account for is left as the record has it: a record of an earlier generation must
@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 
 class RuleSource(NamedTuple):
-    """Where a policy rule comes from: the kind of its resource and `path:line`, empty for what hostfw supplies."""
+    """The source of a policy rule: the kind of its resource and `path:line`, empty for what hostfw supplies."""
 
     kind: str
     origin: str
@@ -34,17 +34,17 @@ class PolicyNames(NamedTuple):
 
 
 _PolicyKey = tuple[bool, str, str]
-"""Whether a policy is staged, and the names of its tier and its own as they come out of a prefix."""
+"""True for a staged policy, then the names of its tier and of the policy as they are decoded from a prefix."""
 
 
 class Rules(Protocol):
     """Policy rules by what comes out of the prefix of a log record."""
 
     def get(self, tag: LogTag, /) -> RuleSource | None:
-        """Where the rule comes from that writes such records, if it is one alone."""
+        """The source of the rule that writes such records, if it is only one."""
 
     def __contains__(self, tag: LogTag, /) -> bool:
-        """Whether there is such a rule."""
+        """True if there is such a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PlannedRules:
     by_policy: Mapping[_PolicyKey, Sequence[PlannedPolicy]]
 
     def get(self, tag: LogTag, /) -> RuleSource | None:
-        """Where the rule comes from that writes such records, if it is one alone."""
+        """The source of the rule that writes such records, if it is only one."""
         if tag.reason is not Reason.RULE or tag.index is None:
             return None
         planned = self.by_policy.get((tag.staged, tag.tier, tag.policy), ())
@@ -71,7 +71,7 @@ class PlannedRules:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What a generation lets us say of a log record. An empty one leaves every record as it is.
+    """Data of a generation that completes log records. An empty one leaves every record as it is.
 
     The keys of `rules`, `policies` and `tiers` are what comes out of a log prefix, names shortened where they are
     there; what two names would be shortened to is in none of them.
@@ -100,7 +100,7 @@ class Attribution:
 
 
 def attribution(plan: Plan, generation: str = "") -> Attribution:
-    """What a plan, enforced as the generation of that id, lets us say of log records.
+    """The attribution data of a plan that is enforced as the generation of that id.
 
     It takes a microsecond a policy, so that it holds up no reload.
     """
@@ -173,7 +173,7 @@ def _lists_of(plan: Plan) -> Iterator[tuple[PlannedPolicy, ...]]:
 
 
 def origin_of(rule: PlannedRule) -> str:
-    """Where a rule is written, as `path:line`; empty for one that hostfw supplies."""
+    """The place where a rule is written, as `path:line`; empty for one that hostfw supplies."""
     return rule.position.file_line if rule.position.path else ""
 
 

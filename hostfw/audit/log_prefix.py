@@ -18,7 +18,7 @@ from hostfw.model.values import Action, Direction
 
 MAX_PREFIX_BYTES = 127
 SHORTENED = "~"
-"""What a shortened name holds and no resource name may."""
+"""A character that marks a shortened name and is in no resource name."""
 _MARK = "hostfw:"
 _TIER_BYTES = 24
 _POLICY_BYTES = 56
@@ -32,7 +32,7 @@ _LETTERS = {value: letter for letter, value in (*_ACTIONS.items(), *_DIRECTIONS.
 
 @dataclass(frozen=True, slots=True)
 class LogTag:
-    """What a log record says of its rule.
+    """The content of a log prefix: the rule, and what it did.
 
     `tier` and `policy` are empty where the reason has none; decoded ones that hold a `~` are shortened (see
     `stands_for`). `index` is the rule's place in its list, from 0, or None.
@@ -84,7 +84,7 @@ def names_as_decoded(tier: str, policy: str) -> tuple[str, str]:
 
 
 def stands_for(decoded: str, name: str) -> bool:
-    """Whether a decoded name field stands for this tier or policy, shortened or not."""
+    """True if a decoded name field stands for this tier or policy, shortened or not."""
     return decoded in (name, shorten(name, _TIER_BYTES), shorten(name, _POLICY_BYTES))
 
 

@@ -17,7 +17,7 @@ IDENTIFIER = "hostfw"
 
 
 class EventAction(StrEnum):
-    """What befell a packet: it was denied, a Log rule noted it, or a staged policy would have done something."""
+    """The fate of a packet: denied, logged by a Log rule, or something that a staged policy would have done."""
 
     DENY = "deny"
     LOG = "log"
@@ -61,22 +61,22 @@ class PacketEvent:
 
     @property
     def interface(self) -> str:
-        """Where the packet met what decided."""
+        """The interface at which the packet was decided."""
         return self.in_interface if self.direction is Direction.INGRESS else self.out_interface
 
     @property
     def by(self) -> str:
-        """What decided, in the words that `make try` and log tags use: `default/web ingress[0]`."""
+        """The decision, in the words of `make try` and log prefixes: `default/web ingress[0]`."""
         return plain(str(LogTag(Action.DENY, self.direction, self.reason, self.tier, self.policy, self.rule)))
 
     @property
     def source(self) -> str:
-        """Where the packet came from, with the port if it is known."""
+        """The source of the packet, with the port if it is known."""
         return _end(self.packet.family, self.packet.source_text, self.packet.source_port)
 
     @property
     def destination(self) -> str:
-        """Where it was to go, with the port if it is known."""
+        """The destination of the packet, with the port if it is known."""
         return _end(self.packet.family, self.packet.destination_text, self.packet.destination_port)
 
     @property
@@ -94,7 +94,7 @@ def packet_event(
     moment: datetime,
     attribution: Attribution,
 ) -> PacketEvent | None:
-    """What a log record says; None if its prefix is not hostfw's.
+    """The event of a log record; None if its prefix is not hostfw's.
 
     `interfaces` are the names of the ways in and out, each empty where there is none or none is known.
     """
@@ -135,7 +135,7 @@ def certain_event(
     moment: datetime,
     generations: Sequence[Attribution],
 ) -> PacketEvent | None:
-    """What is certain of a log record that one of several generations wrote, as `packet_event` has it."""
+    """The event of a record of one of several generations: the parts on which all of them agree."""
     tag = decode(prefix)
     if tag is None:
         return None
@@ -145,7 +145,7 @@ def certain_event(
 
 
 def _agreed(one: PacketEvent, other: PacketEvent) -> PacketEvent:
-    """What two readings of a record agree on. Names differ only where one of them is not spelled out."""
+    """The parts on which two readings of a record agree. Names differ only where one of them is shortened."""
     return replace(
         one,
         tier=other.tier if SHORTENED in one.tier else one.tier,

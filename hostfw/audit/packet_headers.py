@@ -26,7 +26,7 @@ _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION_OPTIONS = 0, 43, 44, 60
 _EXTENSIONS = frozenset((_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION_OPTIONS))
 """Those that nftables looks behind; the authentication header (51) is a protocol to it, in both families."""
 _NOT_A_PROTOCOL = frozenset((*_EXTENSIONS, 51, 59))
-"""Where a later fragment has one of these next, its protocol stands in the first fragment alone."""
+"""Next headers after which only the first fragment names the protocol."""
 
 _PORTS = PORT_PROTOCOLS | {UDPLITE.number}
 _ECHOES = {Family.V4: (0, 8), Family.V6: (128, 129)}
@@ -38,7 +38,7 @@ _PROTOCOL_NUMBERS = {name: number for number, name in _PROTOCOL_NAMES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What is known of a packet; None is what is not.
+    """Header fields of a packet; None is what is not known.
 
     Addresses are integers of `family`. `length` is that of the whole packet in bytes as its IP header states it, and
     `fragment` the offset in bytes of a fragment's payload, 0 for the first. `icmp_id` is the identifier of an echo
@@ -84,7 +84,7 @@ class Headers:
 
 
 def headers(payload: bytes, family: Family | None = None) -> Headers:
-    """What the bytes from the IP header on say of a packet; never raises.
+    """The header fields of a packet, from its bytes from the IP header on; never raises.
 
     With `family`, that of the hook which logged it, a packet that calls itself otherwise is not looked into.
     """

@@ -1,4 +1,4 @@
-"""What an engine that lives on remembers, so that a reload costs what changed and not what there is.
+"""Caches of a long-lived engine, so that a reload costs only what changed.
 
 One-shot commands have no memory and do everything afresh; with a memory everything comes out the same, byte for byte.
 It is owned by whoever keeps the engine and used by one thread. It holds what the last generation was made of: what
@@ -22,7 +22,7 @@ from hostfw.nft.objects import Ruleset
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the kernel held of ours after our last commit, when nftables was at `kernel_generation`.
+    """Our tables in the kernel after our last commit, when nftables was at `kernel_generation`.
 
     `record` is what was written down of it; `stamp` tells whether that file is still the one that we wrote.
     """
@@ -36,7 +36,7 @@ class Held:
 
 @dataclass(slots=True)
 class Memory:
-    """What was read, built, sent and accepted the last time."""
+    """The last results: what was read, built, sent and accepted."""
 
     inspection: Inspection = field(default_factory=Inspection)
     building: Building = field(default_factory=Building)

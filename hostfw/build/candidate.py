@@ -1,4 +1,4 @@
-"""What a configuration says and what is wrong with it, as far as that can be judged without a host."""
+"""A configuration and its problems, as far as it can be checked without a host."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,13 +26,13 @@ class Inspected:
 
     @property
     def is_valid(self) -> bool:
-        """Whether a generation may be built from it; warnings do not stand in the way."""
+        """True if a generation may be built from it; warnings do not stand in the way."""
         return not errors(self.problems)
 
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found the last time, so that the next costs what changed since; kept by who asks again and again."""
+    """Results of the last check, so that the next costs only what changed; kept by repeated callers."""
 
     decoding: Decoding = field(default_factory=Decoding)
     checking: Checking = field(default_factory=Checking)
@@ -47,7 +47,7 @@ def inspect(
     read_feeds: ReadFeeds | None = None,
     memory: Inspection | None = None,
 ) -> Inspected:
-    """What a configuration says and everything that is wrong with it, offline.
+    """Decode and check a configuration, offline.
 
     Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
     a memory, the same files give the very object of the last time.

@@ -19,7 +19,7 @@ from hostfw.policy.resolve.plan import Resolving, resolve
 from hostfw.policy.unmanaged import ungoverned_problems
 
 BOOT_ELEMENTS = 250_000
-"""How many elements of big sets the boot loads itself: 2 s with nft 1.0.6, where a million take up to 17 s and 2 GB."""
+"""Most elements of big sets that the boot loads itself: 2 s with nft 1.0.6; a million take up to 17 s and 2 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Generation:
 
     @property
     def governed_interfaces(self) -> int:
-        """How many interfaces of the host have a HostEndpoint, their own or the wildcard."""
+        """The number of interfaces that have a HostEndpoint, their own or the wildcard."""
         bound = {b.interface for b in self.plan.bindings if b.present and b.port_of is None}
         if self.plan.wildcard is None:
             return len(bound)
@@ -68,7 +68,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Building:
-    """What the last generation was built from, so that the next costs what changed since."""
+    """Results of the last build, so that the next costs only what changed."""
 
     generation: Generation | None = None
     resolving: Resolving = field(default_factory=Resolving)

@@ -31,7 +31,7 @@ class Routing(Protocol):
         """The route to an address, None where there is none."""
 
     def forwards(self, family: Family, interface: str, /) -> bool:
-        """Whether what comes in on an interface and is for somebody else is forwarded."""
+        """True if what comes in on an interface and is for somebody else is forwarded."""
 
     def published(self) -> tuple[PublishedPort, ...]:
         """The ports that other programs' tables translate to another destination."""

@@ -23,7 +23,7 @@ class Argument:
 
     @property
     def takes_value(self) -> bool:
-        """Whether a value follows."""
+        """True if a value follows."""
         return bool(self.metavar)
 
 

@@ -86,7 +86,7 @@ def _failure(options: Options) -> ExitCode:
 
 
 def _is_about_permission(error: BaseException | None) -> bool:
-    """Whether the kernel said no to who is asking, here or further down."""
+    """True if the kernel said no to who is asking, here or further down."""
     while error is not None:
         if getattr(error, "errno", None) in (errno.EPERM, errno.EACCES):
             return True

@@ -74,11 +74,11 @@ class Dispatch:
         ]
 
     def forward(self, direction: Direction) -> list[Rule]:
-        """What forwarded packets meet on their way in or out; nothing where no policy applies to them."""
+        """The rules for forwarded packets on their way in or out; none where no policy applies to them."""
         return self._class(direction, f"forward-{direction.short}", self._programs.forward, (Accept(),))
 
     def untracked(self, direction: Direction, *, again: bool = False) -> list[Rule]:
-        """What every packet meets before connection tracking; nothing where no policy is doNotTrack.
+        """The rules before connection tracking; none where no policy is doNotTrack.
 
         At the hooks after it a packet that is not tracked meets it `again`: what is allowed there skips them.
         """
@@ -87,7 +87,7 @@ class Dispatch:
         return self._early(direction, purpose, self._programs_that_drop.untracked, allow, again=again)
 
     def pre_dnat(self, allow: tuple[Statement, ...], *, again: bool = False) -> list[Rule]:
-        """What new packets meet before destination NAT; nothing where no policy is preDNAT. `again` as in untracked."""
+        """The rules for new packets before destination NAT; empty without a preDNAT policy; `again` as in untracked."""
         return self._early(Direction.INGRESS, "pre-dnat", self._programs_that_drop.pre_dnat, allow, again=again)
 
     def _early(

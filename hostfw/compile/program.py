@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a packet must be for a rule to match it; everything present must hold."""
+    """Criteria of a rule; a packet must meet all that are present."""
 
     families: tuple[Family, ...] = FAMILIES
     protocol: Protocol | None = None
@@ -146,7 +146,7 @@ class Programs:
     memory: "Compiled"
 
     def local(self, planned: PlannedDirection, direction: Direction) -> Program:
-        """What local traffic of an endpoint meets: invalid, failsafes, tiers, profiles, the final drop."""
+        """The program for local traffic of an endpoint: invalid packets, failsafes, tiers, profiles, the final drop."""
         selected = _enforced(planned.tiers) or planned.profiles
         reason = Reason.NO_PROFILE_MATCH if selected else Reason.NO_POLICY
         return Program(
@@ -160,7 +160,7 @@ class Programs:
         )
 
     def forward(self, planned: PlannedDirection, direction: Direction) -> Program | None:
-        """What forwarded traffic meets at an endpoint, or None where no applyOnForward policy governs it.
+        """The program for traffic forwarded through an endpoint, or None without an applyOnForward policy.
 
         There are no failsafes and no profiles, and what the last tier passes on is allowed (the opposite of local
         traffic), as in the Calico documentation on forwarded traffic.
@@ -171,7 +171,7 @@ class Programs:
         return Program(direction, (preamble, *self._tiers(planned.forward_tiers, direction)))
 
     def untracked(self, planned: PlannedDirection, direction: Direction) -> Program | None:
-        """What every packet meets before connection tracking, or None where no doNotTrack policy governs it.
+        """The program before connection tracking, or None without a doNotTrack policy.
 
         Failsafes of both directions come first: the replies of one, told by their source port, are packets of the
         other, and have no established state yet that would let them through.
@@ -182,7 +182,7 @@ class Programs:
         return Program(direction, (preamble, *self._tiers(planned.untracked_tiers, direction, ends=False)))
 
     def pre_dnat(self, planned: PlannedDirection, direction: Direction) -> Program | None:
-        """What new packets meet before destination NAT, or None where no preDNAT policy governs them."""
+        """The program for new packets before destination NAT, or None without a preDNAT policy."""
         if not planned.pre_dnat_tiers:
             return None
         invalid = self._invalid(direction) if _enforced(planned.pre_dnat_tiers) else ()
@@ -190,7 +190,7 @@ class Programs:
         return Program(direction, (preamble, *self._tiers(planned.pre_dnat_tiers, direction, ends=False)))
 
     def unmanaged(self, direction: Direction) -> Program | None:
-        """What an interface without a HostEndpoint meets, or None where the direction is open."""
+        """The program of an interface without a HostEndpoint, or None where the direction is open."""
         unmanaged = self.settings.unmanaged_interfaces
         verdict = unmanaged.ingress if direction is Direction.INGRESS else unmanaged.egress
         if verdict is Unmanaged.ALLOW:
@@ -260,7 +260,7 @@ class Programs:
 
 
 def _enforced(tiers: Iterable[PlannedTier]) -> bool:
-    """Whether any policy of the tiers is not staged; where all are, nothing but they may come of it."""
+    """True if a policy of the tiers is enforced; staged ones alone decide nothing."""
     return any(tier.is_enforced for tier in tiers)
 
 

@@ -56,7 +56,7 @@ _WITHOUT_CONNECTION = Match(Key.CT_STATE, "invalid,untracked")
 _TRANSLATED = Match(Key.CT_STATUS, "dnat")
 
 ALLOWED_ROOM = Dynamic(65_536, 5)
-"""How many connections may be on their way from preDNAT policy to the next hook, and for how many seconds.
+"""Most connections between preDNAT policy and the next hook, and the seconds that each is kept.
 
 An element goes as soon as it is looked up; what is left is what others drop in between. Without room a connection is
 not noted, and normal policy decides.
@@ -69,7 +69,7 @@ _ICMP_REDIRECT = 5
 
 
 def _follows(family: Family) -> list[Rule]:
-    """What is part of a known connection, or an error about one, and so met policy when it began.
+    """Rules for packets of a known connection, or errors about one, which met policy when it began.
 
     An ICMP redirect counts as related as well, but changes where the host sends a connection's packets to: it meets
     policy.
@@ -168,7 +168,7 @@ def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rul
 
 
 def _output(dispatch: Dispatch, builder: TableBuilder, plan: Plan) -> None:
-    """What destination NAT has sent elsewhere has a new route, which is known in postrouting alone."""
+    """The output hook; packets that destination NAT rerouted are decided in postrouting, where the route is known."""
     untracked = _untracked(dispatch, builder, Hook.OUTPUT, Direction.EGRESS)
     translated = [Rule((_TRANSLATED,), (Accept(),))] if _polices_output(plan) else []
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
@@ -188,5 +188,5 @@ def _postrouting(dispatch: Dispatch, builder: TableBuilder) -> None:
 
 
 def _polices_output(plan: Plan) -> bool:
-    """Whether output can deny anything."""
+    """True if output can deny anything."""
     return bool(plan.endpoints) or plan.settings.unmanaged_interfaces.egress is Unmanaged.DENY

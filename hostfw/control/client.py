@@ -29,16 +29,16 @@ from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.errors import HostError
 
 TIMEOUT_S = 300.0
-"""How long an answer may take: a first generation of ten thousand policies and a million addresses takes seconds."""
+"""Time limit for an answer: a first generation of ten thousand policies and a million addresses takes seconds."""
 
 REPORT_TIMEOUT_S = 5.0
-"""How long it may take the daemon to tell of itself, which does not wait for what is being written."""
+"""Time limit for the service's report on itself, which does not wait for writing."""
 
 _ABSENT = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
 _RECEIVE_BYTES = 1 << 20
 _SHORTEST_S = 0.001
 _LONGEST_PATH_BYTES = 107
-"""What a socket's address has room for (unix(7))."""
+"""Longest path that fits into a socket's address (unix(7))."""
 
 _RESTART = "`systemctl restart hostfw` starts it anew; the rules in force stay"
 _LOOK = "`systemctl status hostfw` says why; `hostfwctl status` what is in force"
@@ -89,7 +89,7 @@ def ask(
 
 
 def report(engine: Engine, timeout_s: float = REPORT_TIMEOUT_S) -> ServiceReport | None:
-    """How the service of a run directory does, None where none runs. Raises DaemonError and PermissionError."""
+    """The report of the service of a run directory, None where none runs. Raises DaemonError and PermissionError."""
     answer = send(engine, Report(), timeout_s)
     match answer:
         case ServiceReport():

@@ -172,7 +172,7 @@ def _object(expected: type, data: Json, where: str) -> object:
 
 
 def _is_text(text: str) -> bool:
-    """Whether a string can be encoded, as a path at least: JSON allows halves of characters."""
+    """True if a string can be encoded, as a path at least: JSON allows halves of characters."""
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

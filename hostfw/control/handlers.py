@@ -49,7 +49,7 @@ def perform(engine: Engine, request: Request) -> Reply:
 
 
 def _lockout(request: Apply | Rollback | RollbackTo, settings: Settings) -> LockoutQuestion | None:
-    """What the host is seen to live by; from within a sandbox ssh is told by its ports alone."""
+    """The lockout request with the baseline; within a sandbox ssh servers are only known by their ports."""
     if settings.lockout_check is LockoutCheck.IGNORE:
         return None
     if request.evidence is not None:

@@ -1,4 +1,4 @@
-"""What is asked of the one who writes, and what comes of it: one pair of values a verb, whoever carries it out."""
+"""Requests to change the host and their replies, whoever carries them out."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,7 +110,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """How the service does, since it was started.
+    """State of the service since it was started.
 
     `trouble` is what is wrong at this moment, `repairs` how often another program's hand in our tables was
     undone. Of the audit: `records` are the log records that were read, `lost` those that came too fast, `missed` those
@@ -133,12 +133,12 @@ class ServiceReport:
 
 Request = Apply | Confirm | Rollback | RollbackTo
 Question = Request | Report
-"""What the daemon is asked: to do something, or to tell of itself."""
+"""Any message to the service: a request, or a question about itself."""
 Reply = InForceNow | Refused | Confirmed | TooLate | TakenBack | NothingPending | Failed
 
 
 def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
-    """What the engine says of an apply, as an answer."""
+    """The reply to an apply."""
     generation, change = applied.generation, applied.change
     new, swept = chain_counts(change)
     return InForceNow(
@@ -160,6 +160,6 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
 
 
 def chain_counts(change: Change) -> tuple[int, int]:
-    """How many chains a change adds, and how many it sweeps away."""
+    """The numbers of chains that a change adds and deletes."""
     new = sum(line.startswith("add chain ") and not line.endswith("{") for line in change.prepare.splitlines())
     return new, sum(deletion.what is Deleted.CHAIN for deletion in change.sweep)

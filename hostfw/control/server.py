@@ -26,12 +26,12 @@ from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 
 READ_TIMEOUT_S = 60.0
-"""How long a request may take to come in."""
+"""Time limit for a request to arrive."""
 
 WRITE_TIMEOUT_S = 60.0
-"""How long whoever asked may take to read the answer."""
+"""Time limit for a client to read its answer."""
 ACCEPTING_S = 0.05
-"""How long it takes at most until who knocked is let in."""
+"""Longest time until a new connection is accepted."""
 
 _PART_BYTES = 256 * 1024
 _ROOT = 0
@@ -133,7 +133,7 @@ class Server:
 
 
 async def _letter(reader: asyncio.StreamReader, room: asyncio.Lock) -> Letter:
-    """What the other side asks, to its end. What is refused is read and not kept, so that it can hear the answer.
+    """Read a message to its end. A refused one is read and not kept, so that the client can read the answer.
 
     There is `room` for one long message at a time. Raises CodecError.
     """
@@ -151,7 +151,7 @@ async def _letter(reader: asyncio.StreamReader, room: asyncio.Lock) -> Letter:
 
 
 def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:
-    """Why a request is not for this daemon."""
+    """The refusal of a request that is meant for another daemon."""
     if letter.namespace != our_namespace():
         return Refusal("this daemon is of another network namespace", elsewhere=True)
     ours = (str(directories.config.absolute()), str(directories.state.absolute()))

@@ -32,9 +32,9 @@ MOST_LEVELS = 32
 MOST_DIGITS = 64
 """An IPv6 address as a number has 39."""
 START = b'{"version":'
-"""What every message begins with, of whatever release."""
+"""The first bytes of every message, of any release."""
 LONG_BYTES = 64 * 1024
-"""What is longer than this must begin as a message of this release does, and have a room of its own."""
+"""Messages that are longer must begin as those of this release do, and are limited in number."""
 _CONTENT_START = b',"content":{"type":"'
 _VERSION = re.compile(rb'\{"version": ?("[0-9a-z.]{0,64}"|[0-9]{1,9})[,}]')
 """How a message of any release begins; the first one's version was the number 1."""
@@ -84,12 +84,12 @@ def our_version() -> str:
 
 
 def socket_path(run_dir: Path) -> Path:
-    """Where the daemon of a run directory listens."""
+    """The path of the control socket of a run directory."""
     return run_dir / "control.sock"
 
 
 def peer_uid(channel: socket.socket) -> int:
-    """Who is at the other end of a connection: the user who connected, or who listens, by the kernel's word."""
+    """The user at the other end of a connection, as the kernel knows it."""
     credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     uid: int = _UCRED.unpack(credentials)[1]
     return uid
@@ -137,7 +137,7 @@ class Incoming:
 
     @property
     def is_long(self) -> bool:
-        """Whether so much is kept of it that not many may be at a time."""
+        """True if so much is kept of it that not many may be at a time."""
         return len(self._data) > LONG_BYTES
 
     def feed(self, part: bytes) -> bool:
@@ -155,7 +155,7 @@ class Incoming:
         return end >= 0
 
     def message(self) -> bytes:
-        """What has come. Raises CodecError for what is refused."""
+        """The message. Raises CodecError if it was refused."""
         if self.refused is not None:
             raise self.refused
         return bytes(self._data)

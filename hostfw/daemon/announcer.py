@@ -1,4 +1,4 @@
-"""What the service tells the journal of of its own accord: repairs, interfaces, troubles."""
+"""Journal entries of the service's own: repairs, interfaces, troubles."""
 
 import traceback
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _WARNING = "4"
 
 
 class Announcer:
-    """Who tells. Nothing here waits or raises."""
+    """Writes the service's own journal entries. Nothing here waits or raises."""
 
     def __init__(self, outbox: Entries) -> None:
         """Tells through an outbox."""

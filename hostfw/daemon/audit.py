@@ -28,11 +28,11 @@ from hostfw.model.settings import Logging
 DATAGRAMS_AT_A_TIME = 16
 """Of 64 records each: some 30 ms of work between two looks at everything else."""
 SETTLE_S = 0.3
-"""How long a record of the generation before may be under way: in the kernel's batch, then in our socket."""
+"""Time that a record of the previous generation may be under way: in the kernel's batch, then in our socket."""
 CHANGE_S = 30.0
-"""How long the switch to a generation takes at most, once it was announced."""
+"""Longest time that the switch to a generation takes, once it was announced."""
 RETRY_S = 4.0
-"""How often a group that could not be read is tried again."""
+"""Interval between tries to read a group that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class AuditHost:
 
 
 class Figures(NamedTuple):
-    """What status and metrics tell of the audit, since the service began.
+    """Figures of the audit since the service started, for status and metrics.
 
     `records` are those of ours that were read, `events` the entries that came of them, `foreign` the records of other
     programs in our group. `lost` records found our buffer full, `overruns` is how often it was; `missed` ones went by
@@ -67,7 +67,7 @@ class Figures(NamedTuple):
 
 @dataclass(slots=True)
 class Audit:
-    """What turns NFLOG records into journal entries. It reads nothing before `listen`.
+    """Turns NFLOG records into journal entries. It reads nothing before `listen`.
 
     `defect` hears of the first record that could not be made sense of.
 
@@ -147,7 +147,7 @@ class Audit:
         return taken
 
     def wait_s(self) -> float | None:
-        """How long until `due` has something to do; None until something comes."""
+        """Time until `due` has something to do; None until something comes."""
         now_s = self.host.clock.monotonic()
         retry_s = None if self._retry_s is None else max(self._retry_s - now_s, 0.0)
         waits = (self._fold.wait_s(now_s), retry_s, self.untold.wait_s(now_s))
@@ -203,7 +203,7 @@ class Audit:
         self.untold.close()
 
     def figures(self) -> Figures:
-        """What there is to tell of the audit itself."""
+        """The figures of the audit itself."""
         counts = self.untold.counts()
         return Figures(
             records=self._records,

@@ -1,4 +1,4 @@
-"""What of the log was told of, and what never will be: the records that were lost, missed or not even made.
+"""Account of the log: packets that were logged, and records that were lost, missed or never made.
 
 The kernel counts its records and what was beyond its limits; what was told of is held against that, and kept in the
 run directory, so that the next start knows what went by while nobody listened.
@@ -15,21 +15,21 @@ from hostfw.host.store.audit_checkpoint import Heard, HeardFile
 from hostfw.journal.notices import records_lost, records_missed
 
 LOSSES_EVERY_S = 1.0
-"""How often at most it is said that records were lost."""
+"""Shortest interval between two reports of lost records."""
 
 
 class Entries(Protocol):
-    """What takes journal entries without waiting; `daemon.outbox.Outbox` is one."""
+    """A sink for journal entries that never waits, such as `daemon.journal_queue.Outbox`."""
 
     def send(self, fields: Mapping[str, str]) -> None:
         """Have one entry written."""
 
 
 class Memory(Protocol):
-    """What outlives us in the run directory; `host.heard.HeardFile` is one."""
+    """Storage in the run directory that outlives the service, such as `AuditCheckpointFile`."""
 
     def load(self) -> Heard | None:
-        """What was kept."""
+        """The checkpoint that was kept."""
 
     def save(self, heard: Heard) -> None:
         """Keep it. Raises HostError."""
@@ -40,7 +40,7 @@ class Memory(Protocol):
 
 @dataclass(slots=True)
 class NoMemory:
-    """Where nothing can be kept, every start is the first."""
+    """Storage that keeps nothing, so that every start is the first."""
 
     def load(self) -> Heard | None:
         """Nothing."""
@@ -55,7 +55,7 @@ class NoMemory:
 
 @dataclass(slots=True)
 class Untold:
-    """What was told of, and what has to be said of the rest; it never raises.
+    """Counts what was logged and reports what was not; it never raises.
 
     `lost` records found our buffer full, `overruns` is how often it was, and `missed` records went by while nobody
     listened: all since the service began. Moments are seconds of one monotonic clock, from the caller.
@@ -74,7 +74,7 @@ class Untold:
     _losses_said_s: float = float("-inf")
 
     def counts(self) -> LogCounts | None:
-        """What the kernel says of its log, or None where it cannot be asked."""
+        """The kernel's counts of its log, or None where they cannot be read."""
         try:
             return self.read_counts()
         except HostError:
@@ -90,7 +90,7 @@ class Untold:
         self.overruns += overruns
 
     def wait_s(self, now_s: float) -> float | None:
-        """How long until `due` has losses to say; None if there are none."""
+        """Time until `due` has losses to report; None if there are none."""
         return max(self._losses_said_s + LOSSES_EVERY_S - now_s, 0.0) if self.lost > self._said_lost else None
 
     def due(self, now_s: float) -> None:
@@ -141,7 +141,7 @@ class Untold:
 
 
 def open_untold(run_dir: Path, outbox: Entries, read_counts: Callable[[], LogCounts | None]) -> Untold:
-    """What remembers in `run_dir` what was told of; where it cannot, every start is the first."""
+    """The account that is kept in `run_dir`; where nothing can be kept, every start is the first."""
     memory: Memory
     try:
         memory = HeardFile.open(run_dir)

@@ -1,4 +1,4 @@
-"""How long to wait: before another repair of what keeps being damaged, and before another try of what failed."""
+"""Waiting times: before another repair of what keeps being changed, and before another try of what failed."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _FIRST_S = 0.5
 
 RETRY_FIRST_S = 0.25
 RETRY_LONGEST_S = 4.0
-"""What failed is whole again so soon after its cause has passed."""
+"""Longest wait before another try, so that recovery follows soon after the cause has passed."""
 RETRY_PATIENT_S = 30.0
 RETRY_IMPATIENT_TIMES = 30
 """After so many failures in a row, some two minutes of them, the cause is nothing that passes quickly."""
@@ -27,14 +27,14 @@ class Backoff:
     _moments: deque[float] = field(default_factory=deque)
 
     def wait_s(self, now_s: float) -> float:
-        """How many seconds the next repair has to wait."""
+        """Seconds that the next repair has to wait."""
         self._forget(now_s)
         over = len(self._moments) - self.free
         return 0.0 if over < 0 else min(_FIRST_S * 2**over, self.longest_s)
 
     @property
     def recent(self) -> int:
-        """How many repairs there were of late."""
+        """The number of recent repairs."""
         return len(self._moments)
 
     def note(self, now_s: float) -> None:

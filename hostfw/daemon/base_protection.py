@@ -29,7 +29,7 @@ def read_base_chains(read: Callable[[Mapping[Family, Names]], KernelTables] = re
 
 
 class Guard:
-    """Who restores base protection, on a thread of its own."""
+    """Restores base protection, on a thread of its own."""
 
     def __init__(self, worker: Nftables, read: Callable[[], KernelTables] = read_base_chains) -> None:
         """The worker must be able to answer within `TIMEOUT_S`; `read` reads our base chains back."""

@@ -1,4 +1,4 @@
-"""Who knows that nobody else was at our tables, so that what other programs commit in theirs costs us nothing.
+"""Tracks commits of other programs to our tables, so that their commits to other tables cost us nothing.
 
 Every commit of anyone moves nftables' generation, and without a witness an engine has to read its tables whole after
 one, a second at 40,000 rules. What the service hears of transactions in any case tells whether it has to.
@@ -10,7 +10,7 @@ from threading import Condition
 from hostfw.host.nftables.transactions import NftNews
 
 PATIENCE_S = 0.2
-"""How long whoever asks waits for what has happened to be heard of, which takes a turn of the event loop."""
+"""Longest wait for the event loop to read the events of a commit that is asked about."""
 
 
 class Witness:
@@ -39,7 +39,7 @@ class Witness:
             self._changed.notify_all()
 
     def undisturbed(self, since: int, until: int) -> bool:
-        """Whether nobody but who asks touched our tables after one generation of nftables and up to another.
+        """True if no other program touched our tables between two generations of nftables.
 
         Nobody knows what was before we began to listen, so `since` has to be a generation that was read later.
         """

@@ -1,4 +1,4 @@
-"""What the service meets beyond the engine's world: who tells it of events, and whom it tells."""
+"""Effects that the service needs beyond those of the engine: sources of events, and sinks for what it reports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

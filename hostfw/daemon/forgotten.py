@@ -14,9 +14,9 @@ from hostfw.host.network.sockets import find_connection
 from hostfw.model.values import TCP, UDP, Direction, Family
 
 MOST_DENIED = 4096
-"""How many connections that policy denies are remembered, so that their packets are not looked into again."""
+"""Most connections denied by policy that are remembered, so that their packets are not looked into again."""
 PAUSE_S = 0.5
-"""How long until the connections are looked at again: one flush is met by the packets of many."""
+"""Pause before connections are looked at again: one flush affects packets of many."""
 _RST_OR_SYN = 0x06
 
 Find = Callable[[Headers, Direction, str], int | None]

@@ -16,9 +16,9 @@ from hostfw.journal.notices import entries_unwritten
 MOST_WAITING = 4096
 """Some megabytes of entries."""
 RETRY_S = 0.5
-"""How often a journal that took nothing is asked again."""
+"""Interval between tries to write to a journal that accepted nothing."""
 CLOSING_S = 2.0
-"""How long the end waits for the journal to take what is left."""
+"""Time that the journal has at the end to take what is left."""
 
 
 class Outbox:
@@ -50,7 +50,7 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """How many entries wait for the journal."""
+        """The number of entries that wait for the journal."""
         return len(self._waiting)
 
     @property
@@ -61,7 +61,7 @@ class Outbox:
 
     @property
     def reason(self) -> str:
-        """What the journal last said when it took nothing."""
+        """The journal's last error when it accepted nothing."""
         return self._reason
 
     def send(self, fields: Mapping[str, str]) -> None:

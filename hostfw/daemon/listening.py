@@ -15,13 +15,13 @@ News_co = TypeVar("News_co", covariant=True)
 
 
 class Listener(Protocol[News_co]):
-    """What hears of events of the kernel: `host.nft_events.NftEvents` and `host.link_events.LinkEvents` are two."""
+    """A source of kernel events, such as `NftEvents` and `LinkEvents`."""
 
     def fileno(self) -> int:
         """The descriptor that is readable while there is something to hear."""
 
     def read(self) -> News_co:
-        """What has been heard since the last time, or a bounded part of it; never waits."""
+        """The events since the last call, or a bounded part of them; never waits."""
 
     def close(self) -> None:
         """Stop listening."""

@@ -1,4 +1,4 @@
-"""What systemd is told of the service, on a thread: a manager that is slow to listen holds nobody up."""
+"""Notifications to systemd, sent on a thread, so that a slow service manager holds nothing up."""
 
 from collections.abc import Callable
 from threading import Condition, Thread

@@ -25,7 +25,7 @@ class Quiet:
         self._pause = pause
 
     def check(self, script: str) -> NftResult:
-        """Whether the kernel would take the script now; changes nothing."""
+        """Check with the kernel that it would take the script now; changes nothing."""
         return self._nftables.check(script)
 
     def commit(self, script: str) -> NftResult:
@@ -38,7 +38,7 @@ class Quiet:
             self._nftables.add_elements(family, set_name, keys)
 
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
-        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
+        """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return self._nftables.is_filled(family, set_name, keys)
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:

@@ -25,7 +25,7 @@ from hostfw.journal.notices import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import Family
 
 GUARD_PAUSE_S = 0.05
-"""How soon base protection may be restored again under a flood of tampering."""
+"""Shortest interval between two restorations of base protection under a flood of tampering."""
 MOST_DEEDS = 20
 """So many transactions are told of at a time."""
 MOST_EMPTIED = 1000
@@ -54,7 +54,7 @@ BackedOff = Callable[[int, float, tuple[str, ...], Actor], None]
 
 @dataclass(slots=True)
 class Damage:
-    """What has been done to our tables and is not yet made good.
+    """Changes by other programs to our tables that are not yet repaired.
 
     `emptied` are the sets and maps whose elements were touched, or may have been all of them with `everything`. With
     `doubt` something was missed.

@@ -16,7 +16,7 @@ from hostfw.host.network.link_events import LinkNews
 QUIET_S = 0.01
 """An interface that comes up is told in several messages: wait for the last."""
 AT_MOST_S = 0.05
-"""How long a storm of them may keep us waiting."""
+"""Longest wait for the end of a storm of messages."""
 
 Outcome = Applied | Refused | Failed
 

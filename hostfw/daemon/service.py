@@ -59,7 +59,7 @@ WRITING_PATIENCE_S = 60.0
 WRITING_LIMIT_S = 900.0
 """Nothing takes so long that is ever to end: the watchdog hears no more, and systemd starts the service anew."""
 ENDING_S = 5.0
-"""How long who asked has to take the answer once the service is to stop."""
+"""Time that clients have to read their answers once the service is to stop."""
 
 
 class Service:
@@ -222,7 +222,7 @@ class Service:
         return self._report() if isinstance(question, Report) else await self._answer(question)
 
     def _trouble(self) -> str:
-        """What is wrong at this moment, empty if nothing is."""
+        """Everything that is wrong at this moment, empty if nothing is."""
         found = [str(self._troubles)] if self._troubles else []
         if self._outbox.stuck_s >= JOURNAL_PATIENCE_S:
             found.append(
@@ -249,7 +249,7 @@ class Service:
         )
 
     def _know(self) -> Known:
-        """What there is for Prometheus."""
+        """Data for the Prometheus file."""
         known, audit = self._known, self._audit.figures()
         figures = Figures(
             version=__version__,

@@ -36,7 +36,7 @@ BOOT_RULES = "the rules that were in force before the service started still are"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there was: whether our tables deny what no rule allows, None if the kernel did not say; the settings.
+    """State at the start: `is_protected` is True where our tables deny by default, None if the kernel did not answer.
 
     `is_damaged` is whether what was accepted is there and cannot be read.
     """
@@ -96,7 +96,7 @@ class Takeover:
         self.is_over.set()
 
     def _is_known(self) -> bool:
-        """Whether something other than base protection has come into force by a repair."""
+        """True if something other than base protection has come into force by a repair."""
         current = self._charge.current
         known = current is not None and current is not self._base
         if known:
@@ -173,7 +173,7 @@ class Takeover:
 
 
 def _look(engine: Engine) -> Found:
-    """What there is, without the lock and without building anything."""
+    """Read the state, without the lock and without building anything."""
     try:
         is_protected: bool | None = not unprotected(read_base_chains(engine.host.read_some))
     except HostError:
@@ -185,7 +185,7 @@ def _look(engine: Engine) -> Found:
 
 
 def _builds(engine: Engine) -> bool:
-    """Whether what was accepted builds on this host now; its script is not to be sent again and again before."""
+    """True if what was accepted builds on this host now; its script is not to be sent again and again before."""
     accepted, _ = load_accepted(engine.directories.state)
     if accepted is None:
         return True

@@ -1,4 +1,4 @@
-"""What is wrong at this moment, by the part of the service that it is about.
+"""Current troubles, by the part of the service that they are about.
 
 Trouble is a fact about now: a part reports its own, and takes it back when it has succeeded. A request that was refused
 is the business of the client that made it and leaves no trouble.
@@ -40,7 +40,7 @@ class Troubles:
             self._changed()
 
     def of(self, part: Part) -> str:
-        """What is wrong with a part, empty if nothing is."""
+        """The trouble of a part, empty if there is none."""
         return self._found.get(part, "")
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the service is in charge of: the generation in force, and the one thread on which anything is written."""
+"""The one thread on which the service writes, and the generation that it has made active."""
 
 import asyncio
 import threading
@@ -25,10 +25,10 @@ from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.model.plan import Plan
 
 KNOWN_WORKERS = 64
-"""How many nft workers of ours are remembered, to tell their transactions from others'."""
+"""Most nft workers of ours that are remembered, to tell their transactions from those of others."""
 
 _HEARING_S = 1.0
-"""How long the loop may keep a change waiting: a change counts for more than who records are put down to."""
+"""Longest time that the event loop may hold up a change: the change counts for more than exact attribution."""
 
 T = TypeVar("T")
 Hear = Callable[[Generation, Attribution], None]

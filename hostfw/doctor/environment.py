@@ -1,4 +1,4 @@
-"""What the doctor makes of a host's surroundings: other firewalls, our own units, versions, permissions, limits."""
+"""Findings about a host's environment: other firewalls, our units, versions, permissions, limits."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ OWN_UNITS = {
     "hostfw-boot.service": "nothing protects the host from the boot on until the service runs",
     "hostfw.service": "nobody follows the interfaces, logs what is denied, or repairs what others change",
 }
-"""What is missing while a unit of ours is not started by boots."""
+"""Consequences of a unit of ours that is not enabled."""
 
 OTHER_UNITS = {
     "nftables.service": "its start, stop and reload flush every ruleset of the host, ours among them",
@@ -19,14 +19,14 @@ OTHER_UNITS = {
     "ufw.service": "two firewalls decide about every packet, and both must let it pass",
     "netfilter-persistent.service": "what it loads decides about every packet as well, and its flush may open the host",
 }
-"""What other firewalls' units do to ours."""
+"""Effects of other firewalls' units on ours."""
 
 _OFF = {
     # Its stop is what flushes the ruleset.
     "nftables.service": "`systemctl disable nftables.service`, without --now, which would flush everything",
     "ufw.service": "`ufw disable`",
 }
-"""How a unit is turned off, where that is not as usual."""
+"""Commands that disable a unit, where they are not the usual ones."""
 
 UNIT_NAMES = (*OWN_UNITS, *OTHER_UNITS)
 

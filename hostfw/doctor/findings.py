@@ -1,11 +1,11 @@
-"""What is not as it should be with a host and its firewall, as `doctor` says it."""
+"""Findings of `doctor`: things that are wrong with a host and its firewall."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Check(StrEnum):
-    """What was looked at. Programs tell findings apart by it."""
+    """The subject of a check. Programs tell findings apart by it."""
 
     IN_FORCE = "in-force"
     DRIFT = "drift"
@@ -35,7 +35,7 @@ class Check(StrEnum):
 
 
 class Weight(StrEnum):
-    """Whether something should be put right, or is only to be known: it may be just what somebody wants."""
+    """The severity: a problem should be fixed, and a note may be intended."""
 
     PROBLEM = "problem"
     NOTE = "note"

@@ -1,4 +1,4 @@
-"""What the doctor makes of the record: what is governed although no HostEndpoint claims it, and under which name."""
+"""Findings about the record: interfaces that are governed although no HostEndpoint claims them, and the node's name."""
 
 from collections.abc import Iterator
 

@@ -220,7 +220,7 @@ def _network(patient: Patient) -> Iterator[Finding]:
 
 
 def _lockout(patient: Patient) -> Iterator[Finding]:
-    """What the host lives by and the policy in force does not let pass: the next connection will tell."""
+    """Connections of the baseline that the active policy blocks as soon as they are opened again."""
     if patient.plan is None or patient.facts is None or patient.evidence is None or not patient.status.in_force:
         return
     if patient.plan.settings.lockout_check is not LockoutCheck.IGNORE:

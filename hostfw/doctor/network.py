@@ -1,4 +1,4 @@
-"""What the doctor makes of a host's interfaces and services: what no policy governs, and who reaches what."""
+"""Findings about interfaces and services: which have no policy, and who can reach them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from hostfw.model.wording import listed
 from hostfw.policy.unmanaged import consequence, ungoverned
 
 _GUESTS_NEED = ((UDP.number, 67, "DHCP"), (UDP.number, 53, "DNS"), (TCP.number, 53, "DNS"))
-"""What guests of a bridge ask its host for."""
+"""Services that guests of a bridge need from its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _bridge_filter(network: Network) -> Iterator[Finding]:
 
 
 def _published(plan: Plan, entries: Iterable[Entry]) -> Iterator[Finding]:
-    """Who reaches each published port; a problem where ingress policy denies what passes all the same."""
+    """The sources that reach each published port; a problem where they pass although ingress policy denies them."""
     of_ports = [entry for entry in entries if isinstance(entry.subject, PublishedPort)]
     past = _past_policy(plan, of_ports)
     for line in entries_as_lines(of_ports):
@@ -118,7 +118,7 @@ def _published(plan: Plan, entries: Iterable[Entry]) -> Iterator[Finding]:
 
 
 def _past_policy(plan: Plan, entries: Iterable[Entry]) -> dict[tuple[object, str], Step]:
-    """Where sources get through to a published port that they could not reach if the service were on the host."""
+    """Sources that reach a published port, and could not if the service ran on the host."""
     governed = {binding.interface for binding in plan.bindings}
     asked = [entry for entry in entries if plan.wildcard is not None or entry.interface in governed]
     doors = [Door(e.family, e.subject.protocol, e.address, e.subject.port, e.interface) for e in asked]

@@ -146,7 +146,7 @@ def _at(base: BaseHook | None) -> str:
 
 
 def _denying(table: OtherTable) -> Iterator[tuple[BaseHook, tuple[OtherChain, ...]]]:
-    """Where a table may deny: the base chains that do, or lead to a chain that does, with all that they lead to."""
+    """The base chains of a table that may deny, with the chains that they lead to."""
     by_name = {chain.name: chain for chain in table.chains}
     for chain in table.chains:
         if chain.base is None or chain.base.hook not in _ORDER or chain.base.type == "nat" or table.family == "bridge":
@@ -171,7 +171,7 @@ def _reached(chain: OtherChain, by_name: dict[str, OtherChain]) -> Iterator[Othe
 
 
 def _programs(table: OtherTable, reached: Iterable[OtherChain]) -> tuple[Program, ...]:
-    """Who denies behind a base chain: by the table's name, or in one that iptables shares out by the chains."""
+    """The programs that deny in a base chain: by the table's name, or in a table of iptables by the chains."""
     title = str(table)
     named = tuple(program for program in PROGRAMS if any(_is_of(title, name) for name in program.tables))
     if named:

@@ -103,7 +103,7 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
 
 
 def _settled(settled: TakenBack | Failed | None) -> tuple[str, ...]:
-    """What happened before, to be said beside what was asked for."""
+    """The warning about a trial that expired before this request, if one did."""
     if isinstance(settled, TakenBack):
         return (f"generation {settled.event.generation} had been taken back: {settled.event.reason}",)
     return ()

@@ -24,12 +24,12 @@ UNCONFIRMABLE = Failed(
     "the host is blocked, so that no new connection could confirm it",
     "`hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before",
 )
-"""What comes of a change with a deadline beneath a block."""
+"""The answer to a change with a deadline while the host is blocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What a block stands on: where it is remembered, and the effects on the host."""
+    """Dependencies of a block: its directories, and the effects on the host."""
 
     directories: Directories = field(default_factory=Directories)
     host: Host = field(default_factory=Host)

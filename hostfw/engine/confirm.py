@@ -37,7 +37,7 @@ _ELSEWHERE = f"run it in a new ssh connection, outside of tmux and screen; on a 
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Why a confirmation does not count, and what to do."""
+    """The reason why a confirmation does not count, and what to do."""
 
     message: str
     hint: str
@@ -46,7 +46,7 @@ class Objection:
 def objection(
     ancestors: Iterable[Ancestor], sockets: Iterable[TcpSocket], noted: Collection[int] | None
 ) -> Objection | None:
-    """What speaks against a confirmation; None if it comes through a connection that is newer than the switch.
+    """Find a reason against a confirmation; None if it comes through a connection that is newer than the switch.
 
     `noted` are the cookies of the connections that were there at the switch, None if that is not known. What cannot
     be told is an objection.
@@ -83,7 +83,7 @@ def proving_sockets(ancestors: Iterable[Ancestor], sockets: Iterable[TcpSocket])
 
 
 def unproven(sessions: Collection[Session], plan: Plan, facts: HostFacts) -> Objection | None:
-    """What speaks against connections as a proof; None if a plan has judged each as a new one, and let it in."""
+    """Find a reason why connections prove nothing; None if the plan allows each of them as a new connection."""
     if not sessions:
         return Objection("it cannot be told how the ssh connection of this process came in", _FROM_OUTSIDE)
     found = (_doubt(session, plan, facts) for session in sessions)
@@ -92,7 +92,7 @@ def unproven(sessions: Collection[Session], plan: Plan, facts: HostFacts) -> Obj
 
 
 def _doubt(session: Session, plan: Plan, facts: HostFacts) -> str:
-    """Why a connection proves nothing, or nothing if it does."""
+    """The reason why a connection proves nothing, empty if it does prove something."""
     peer, interface = address_text(session.family, session.peer), session.interface
     own = host_cidr(session.family, session.peer)
     if interface == LOOPBACK or any(own in one.addresses for one in facts.interfaces):

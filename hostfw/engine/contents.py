@@ -28,7 +28,7 @@ _DIGEST = re.compile(r"\.([0-9a-f]{12})$")
 
 
 def is_heard(tables: KernelTables, record: InForce | None) -> bool:
-    """Whether nobody has committed anything since the commit on record."""
+    """True if nobody has committed anything since the commit on record."""
     return record is not None and record.kernel_generation == tables.generation
 
 
@@ -107,7 +107,7 @@ def _digest_of(family: Family, addresses: PackedAddresses, comment: str) -> str:
 
 
 def _differs(family: Family, wanted: Set, one: KernelSet, there: dict[str, KernelSet], nftables: Nftables) -> bool:
-    """Whether a big set has other elements than it should; one with the mark of another content is yet to be edited."""
+    """True if a big set has other elements than it should; one with the mark of another content is yet to be edited."""
     if wanted.apart and wanted.mark not in there:
         return False
     if one.count is None and not wanted.apart:

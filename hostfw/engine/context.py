@@ -83,7 +83,7 @@ def _nobody_knows(_since: int, _until: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """Where configuration is read, where accepted generations outlive a reboot, and what belongs to this boot."""
+    """The directories of the configuration, of accepted generations (kept across reboots), and of this boot."""
 
     config: Path = Path("/etc/hostfw")
     state: Path = Path("/var/lib/hostfw")

@@ -1,4 +1,4 @@
-"""What the counters of the ruleset stand for: policy rules, the reasons that decide without one, and the log."""
+"""Meaning of the ruleset's counters: policy rules, reasons that decide without a rule, and the log."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -20,7 +20,7 @@ _PLACES = ("", _UNTRACKED, "pre-dnat")
 
 
 class Value(NamedTuple):
-    """What a counter has seen."""
+    """The packets and bytes of a counter."""
 
     packets: int = 0
     bytes: int = 0
@@ -30,14 +30,14 @@ class Value(NamedTuple):
         return Value(self.packets + other.packets, self.bytes + other.bytes)
 
     def since(self, before: "Value") -> "Value":
-        """What came after; a counter that has begun anew has seen all of it since."""
+        """The growth since an earlier value; a counter that started again counts from zero."""
         if self.packets < before.packets or self.bytes < before.bytes:
             return self
         return Value(self.packets - before.packets, self.bytes - before.bytes)
 
 
 Values = dict[tuple[Family, str], Value]
-"""What the kernel holds, by family and counter."""
+"""Values of the kernel's counters, by family and name."""
 
 
 class RuleCounter(NamedTuple):
@@ -71,7 +71,7 @@ class ReasonCounter(NamedTuple):
 
     @property
     def action(self) -> Action:
-        """What it does."""
+        """The action of the rule."""
         return Action.DENY if self.failsafe is None else Action.ALLOW
 
     @property
@@ -89,12 +89,12 @@ class LogCounter(NamedTuple):
 
     @property
     def action(self) -> Action:
-        """What it is about."""
+        """The action of the reason."""
         return Action.LOG
 
     @property
     def by(self) -> str:
-        """What it counts."""
+        """The description of the counter."""
         return _LOG_WORDS[self.name]
 
 

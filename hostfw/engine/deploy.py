@@ -62,7 +62,7 @@ def _nobody(_: Generation | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Hearers:
-    """Who hears of generations, on the writing thread: of one `about` to be switched to, and of what is `in_force`.
+    """Callbacks on the writing thread: before a switch to a generation, and once one is active.
 
     What is in force is None for a script that no generation is known of, and for nothing at all.
     """
@@ -84,7 +84,7 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Enforced:
-    """What was sent, and what did not go as it should without standing in the way."""
+    """The change that was sent, and warnings about parts that failed without blocking it."""
 
     change: Change
     warnings: tuple[str, ...] = ()
@@ -299,7 +299,7 @@ def _switch(planned: Change, present: Present, writer: Writer) -> Failed | None:
 
 
 _ANOTHER_HAND = Failed("another program was at our tables since they were read")
-"""What keeps base chains from turning: they may hold what nobody has looked at, and the script does not ask."""
+"""The reason against activation by deletion: base chains may hold unknown rules, and a script overwrites them."""
 
 
 def _turn(planned: Change, present: Present, writer: Writer) -> Failed | None:
@@ -364,7 +364,7 @@ def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | Non
 
 
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
-    """How much a generation holds and governs, for people."""
+    """The numbers of resources in a generation and of interfaces that it governs, for people."""
     resources = generation.inspected.resources
     return (
         ("policies", len(resources.policies)),
@@ -375,7 +375,7 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
 
 
 def _commits(sent: Change) -> int | None:
-    """How many commits of ours a change took, None where big sets were filled, which takes as many as it takes."""
+    """The number of commits that a change took; None where big sets were loaded, which takes any number."""
     if sent.fills:
         return None
     switching = (sent.renamings, sent.switch, sent.wakings)

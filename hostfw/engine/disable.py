@@ -25,7 +25,7 @@ UNITS = ("hostfw.service", "hostfw-boot.service")
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What systemd does for us, where it runs the host: the units are taken out of every boot, and stopped."""
+    """Operations on our systemd units: disable them for every boot, and stop them."""
 
     run_here: Callable[[], bool] = systemd.runs_here
     change: Callable[..., str] = systemd.change

@@ -84,11 +84,11 @@ class Engine:
             return failed(error)
 
     def governance(self, inspected: Inspected, facts: HostFacts) -> Governance:
-        """What this host governs on record, under the node name that `apply` of a configuration would take."""
+        """The governed interfaces on record, under the node name that `apply` of a configuration would take."""
         return named(standing(self.directories, self.host), inspected.resources, facts, take_name=True)
 
     def change(self, generation: Generation) -> Change | Failed:
-        """What `apply` of the generation would send now."""
+        """The change that `apply` of the generation would send now."""
         try:
             tables = self.host.read_tables()
         except HostError as error:
@@ -211,7 +211,7 @@ class Engine:
         return history(self.directories)
 
     def status(self) -> Status | Failed:
-        """What is in force, read from the kernel and held against the record.
+        """The active generation, read from the kernel and compared with the record.
 
         What should have been taken back by now is taken back first.
         """
@@ -243,7 +243,7 @@ class Engine:
         )
 
     def drift(self) -> tuple[str, ...] | Failed:
-        """What another program did to our tables since they were written, in sentences; empty where none are."""
+        """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
         try:
             tables = self.host.read_tables()
             record, _ = load_in_force(self.directories.run)
@@ -276,7 +276,7 @@ class Engine:
             return failed(error)
 
     def _is_due(self) -> bool:
-        """Whether something is to be taken back, or its end was not written down; without the lock, so perhaps not."""
+        """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely."""
         pending, problems = load_pending(self.directories.state)
         if pending is None:
             return bool(problems)

@@ -1,4 +1,4 @@
-"""What became of a generation: the one place where that becomes an event, remembered and announced."""
+"""Events of generations: the one place that records and announces them."""
 
 from collections.abc import Mapping
 from contextlib import suppress

@@ -22,9 +22,9 @@ from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Hook, Priority, base_chain_name
 
 WATCH_S = 2.0
-"""How long connection tracking watches forwarded flows before the first generation denies any: several round trips."""
+"""Time that connection tracking watches forwarded flows before the first generation denies any: several round trips."""
 JUDGE_S = 2.0
-"""How long forgotten connections are held against the policies at a time; what is left waits for the next."""
+"""Longest time spent on checking forgotten connections at once; the rest waits for the next run."""
 
 _INPUT = base_chain_name(Hook.INPUT, Priority.FILTER)
 
@@ -111,7 +111,7 @@ def existing_connections(
     *,
     polices_forwarded: bool = True,
 ) -> ExistingConnections:
-    """What to do about existing connections at a switch away from what is installed.
+    """The treatment of existing connections at a switch away from what is installed.
 
     A ruleset of ours that is on record has had every connection tracked since it came into force.
     """
@@ -146,7 +146,7 @@ def _may_begin(plan: Plan, connection: Connection, interface: str) -> bool:
 
 
 def _first_packets(connection: Connection, interface: str) -> tuple[Packet, Packet]:
-    """What comes in from the peer, and what leaves for it; on lo one packet does both."""
+    """The packet that comes in from the peer, and the one that leaves for it; on lo one packet does both."""
     peer, local = (connection.peer, connection.peer_port), (connection.local, connection.local_port)
     begun = (peer, local) if connection.inbound else (local, peer)
     comes, leaves = (begun, begun) if interface == LOOPBACK else ((peer, local), (local, peer))

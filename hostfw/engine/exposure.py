@@ -1,4 +1,4 @@
-"""What a change closes and opens for the services of a host, as whoever makes it has to know."""
+"""Exposure of a change: the services that it closes and opens."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class ExposureQuestion:
 
 
 def exposure_of(before: Before, built: Generation, question: ExposureQuestion | None) -> tuple[ExposureChange, ...]:
-    """What putting a generation into force closes and opens."""
+    """The exposure changes of putting a generation into force."""
     record, _ = load_in_force(before.writer.directories.run)
     if question is None or (record is not None and record.id == built.id):
         return ()
@@ -42,7 +42,7 @@ def exposure_of(before: Before, built: Generation, question: ExposureQuestion | 
 def exposure_changes(
     before: Plan | None, after: Plan | None, facts: HostFacts, services: HostServices, read_packets: ReadPackets
 ) -> tuple[ExposureChange, ...]:
-    """What closes and what opens between two plans, None where no rules are in force; what closes comes first."""
+    """The exposure changes between two plans, None where no rules are in force; closed services come first."""
     if before is after or not (services.services or services.published):
         return ()
     new = exposure(after, facts, services)
@@ -67,7 +67,7 @@ def _behind(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:
 
 
 def _answered(behind: Iterable[Change], services: HostServices, packets: Mapping[str, int]) -> str:
-    """Who used what is closed: peers that are connected now, otherwise the packets that let them in."""
+    """The users of a closed service: peers that are connected now, otherwise the packets that let them in."""
     known = [change for change in behind if change.kind is Kind.CLOSES]
     peers = {
         peer

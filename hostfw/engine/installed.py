@@ -1,4 +1,4 @@
-"""What the kernel holds of ours, held against what we remember of it."""
+"""Comparison of the tables in the kernel with the record."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -57,7 +57,7 @@ def digests(tables: KernelTables) -> Digests:
 
 
 def declarations(tables: KernelTables) -> Digests:
-    """What every set and map of ours is declared as, to be remembered."""
+    """The declarations of all our sets and maps, to be recorded."""
     return tuple(
         (family, one.name, str(one.declaration))
         for family in FAMILIES
@@ -75,19 +75,19 @@ def told(altered: Iterable[SetName]) -> tuple[str, ...]:
 
 
 def has_foreign_hooks(installed: Iterable[InstalledTable]) -> bool:
-    """Whether our tables have a base chain that is none of ours, and decides beside them."""
+    """True if our tables have a base chain that is none of ours, and decides beside them."""
     return any(table.base_chains.keys() - BASE_CHAIN_NAMES for table in installed)
 
 
 def missing(tables: KernelTables, ruleset: Ruleset) -> tuple[str, ...]:
-    """What a ruleset holds and the kernel does not, in sentences: empty after a commit that took."""
+    """Objects of a ruleset that the kernel lacks, in sentences: empty after a successful commit."""
     return tuple(
         sentence for table in ruleset.tables for sentence in _missing(_installed(tables.of(table.family), None), table)
     )
 
 
 def amendments(tables: KernelTables) -> tuple[tuple[Renaming, ...], tuple[Waking, ...]]:
-    """What no script changes: base chains that are to make way for others, and tables that are to be woken."""
+    """Changes that no script can make: base chains to be renamed, and dormant tables to be woken."""
     found = installed_tables(tables, None)
     renamings = tuple(renaming for table in found for renaming in renamings_of(table))
     return renamings, tuple(Waking(table.family) for table in found if table.dormant)
@@ -112,7 +112,7 @@ def unprotected(tables: KernelTables) -> tuple[str, ...]:
 
 
 def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
-    """What another's hand did to our tables since we wrote them, in sentences."""
+    """Changes of other programs to our tables since we wrote them, in sentences."""
     remembered = {(family, name): digest for family, name, digest in record.chains}
     sentences: list[str] = []
     for family in FAMILIES:
@@ -163,7 +163,7 @@ def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:
 
 
 def _is_base(chain: KernelChain) -> bool:
-    """Whether it is a base chain, or should be one by its name."""
+    """True if it is a base chain, or should be one by its name."""
     return chain.base is not None or chain.name in BASE_CHAIN_PLACES
 
 
@@ -185,7 +185,7 @@ def _base_chain(chain: KernelChain) -> InstalledBaseChain:
 
 
 def _misplaced(chain: KernelChain) -> str | None:
-    """Where a chain with the name of a base chain of ours is attached, in words, if that is not where it should be."""
+    """The wrong place where a base chain of ours is attached, in words; None if it is at the right one."""
     if chain.base is None:
         return "is attached to no hook any more"
     place = Place(chain.base.type, chain.base.hook, chain.base.priority)

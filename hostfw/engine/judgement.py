@@ -1,4 +1,4 @@
-"""What a host would lose by a generation, as whoever is about to put it into force has to know."""
+"""The lockout check of a generation that is about to be put into force."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from hostfw.model.baseline import Evidence
 
 @dataclass(frozen=True, slots=True)
 class LockoutQuestion:
-    """What the host is seen to live by, and whether it is `accepted` that some of it is lost."""
+    """The host's baseline, and whether its loss is `accepted`."""
 
     evidence: Evidence
     accepted: bool = False
@@ -20,7 +20,7 @@ class LockoutQuestion:
 def judgement_of(
     before: Before, built: Generation, lockout: LockoutQuestion | None, *, on_trial: bool = False
 ) -> Judgement:
-    """What the host would lose by a change: what is lost already is no reason to refuse it.
+    """Check what the host would lose by a change; connections that are blocked already do not count.
 
     What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
     """

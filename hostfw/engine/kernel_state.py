@@ -1,4 +1,4 @@
-"""What the kernel holds of ours at this moment: read whole, or known from our own last commit and what was sent since.
+"""Our tables as the kernel holds them now: read in full, or known from our last commit and what was sent since.
 
 Every commit of anyone, in any table, moves nftables' generation of the network namespace. While it is where our last
 commit left it, the kernel holds what was read back then; and if our own commits alone have moved it, it holds that
@@ -22,12 +22,12 @@ from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
 
 READ_ONE_BY_ONE = 500
-"""How many objects are read back by their names, at 0.1 ms each, rather than with all others."""
+"""Most objects that are read back by name, at 0.1 ms each; beyond that everything is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What the kernel holds of ours, and what is written down of it.
+    """Our tables in the kernel, and the record of them.
 
     `ruleset` is what the memory knows it to be, None where it was read; `lacking` is what a ruleset that was sent has
     and the kernel has not, in sentences. `meddled` is whether another's hand edited a chain while we were at work.
@@ -45,7 +45,7 @@ class Present:
 def what_is_there(
     wanted: Ruleset, directories: Directories, host: Host, nftables: Nftables, memory: Memory | None
 ) -> Present:
-    """What the kernel holds, of which a ruleset is wanted next. Raises HostError."""
+    """Read the state of the kernel that a ruleset is to replace. Raises HostError."""
     known = None if memory is None else _remembered(memory, directories, host)
     if known is not None:
         return known
@@ -58,7 +58,7 @@ def what_is_there(
 def installed_by(
     wanted: Ruleset, tables: KernelTables, record: InForce | None, host: Host, nftables: Nftables
 ) -> tuple[InstalledTable, ...]:
-    """What was read, held against the record and, as far as names do not say it, against a ruleset. Raises HostError.
+    """The installed tables, compared with the record and, where names do not suffice, with a ruleset. Raises HostError.
 
     Elements are looked at where somebody may have changed them since the commit on record.
     """
@@ -70,7 +70,7 @@ def installed_by(
 
 
 def read_back(before: Present, wanted: Ruleset, host: Host, nftables: Nftables, commits: int | None) -> Present:
-    """What the kernel holds after so many commits of ours, None where they cannot be counted. Raises HostError.
+    """Read the kernel after so many commits of ours, None where they cannot be counted. Raises HostError.
 
     Elements are looked at where others have committed in between: nobody would ask for those of before any more.
     """
@@ -109,7 +109,7 @@ def _as_written(found: Digests, before: Present) -> Digests:
 
 
 def _remembered(memory: Memory, directories: Directories, host: Host) -> Present | None:
-    """What the memory has, if nobody has committed anything or written the record since."""
+    """The cached state, if nothing has been committed and the record has not been written since."""
     held, memory.held = memory.held, None
     if held is None or not held.stamp or record_stamp(directories.run) != held.stamp:
         return None
@@ -120,7 +120,7 @@ def _remembered(memory: Memory, directories: Directories, host: Host) -> Present
 
 
 def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, commits: int) -> Present | None:
-    """What is there after so many commits, if nobody but us has touched our tables; None if that must be read."""
+    """Read back only what was sent, if no other program touched our tables; None if everything must be read."""
     there = {table.family: table for table in before.installed}
     new = tuple(_new(table, there.get(table.family)) for table in wanted.tables)
     if sum(len(table.chains) + len(table.sets) + len(table.maps) + len(table.counters) for table in new) > (
@@ -138,7 +138,7 @@ def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, commits: i
 
 
 def _new(wanted: Table, there: InstalledTable | None) -> Table:
-    """What a table has that was not there before, and its base chains."""
+    """The objects of a table that are new, and its base chains."""
     if there is None:
         return wanted
     return Table(

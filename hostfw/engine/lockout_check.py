@@ -41,14 +41,14 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What comes of the check: `refused` stands in the way of the plan, `warned` is only said."""
+    """The result of the check: `refused` stands in the way of the plan, `warned` does not."""
 
     refused: tuple[Loss, ...] = ()
     warned: tuple[Loss, ...] = ()
 
     @property
     def refusal(self) -> Failed | None:
-        """Why the plan may not come into force, and what to do about it; None if it may."""
+        """The refusal of the plan, with its reasons and the next step; None if it may come into force."""
         if not self.refused:
             return None
         more = len(self.refused) - 1
@@ -61,12 +61,12 @@ class Judgement:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is only said, one sentence each."""
+        """The warnings, one sentence each."""
         return tuple(f"{loss}; {loss.hint}" for loss in self.warned)
 
 
 def losses(plan: Plan, facts: HostFacts, evidence: Evidence) -> tuple[Loss, ...]:
-    """What of the evidence a plan does not let pass, the most precious first."""
+    """Connections of the baseline that a plan blocks, the most important first."""
     found = ((flow, _decision_against(plan, flow)) for flow in flows(evidence, facts, plan))
     return tuple(_loss(plan, flow, *decision) for flow, decision in found if decision is not None)
 
@@ -74,7 +74,7 @@ def losses(plan: Plan, facts: HostFacts, evidence: Evidence) -> tuple[Loss, ...]
 def judge(
     candidate: Plan, present: Plan | None, facts: HostFacts, evidence: Evidence, *, accepted: bool = False
 ) -> Judgement:
-    """Whether a candidate may come into force in the place of the plan that is, None for none.
+    """Check the plan of a candidate against the plan that it replaces, None for none.
 
     Only what the change cuts is refused: what is lost already is worth a warning, and so is everything with
     `lockoutCheck: warn` or if the loss is `accepted`.
@@ -135,7 +135,7 @@ def _loss(plan: Plan, flow: Flow, packet: Packet, step: Step) -> Loss:
 
 
 def decided_by(plan: Plan, step: Step) -> str:
-    """What denies a packet, in words: the rule with its file and line, or what else did."""
+    """Describe the decision that denies a packet: the rule with its file and line, or the reason."""
     if step.rule is not None:
         name = f"{step.tier}/{step.policy}" if step.tier else f"profile {step.policy}"
         return f"rule {step.rule.index} ({step.action}) of {name} denies it ({step.position.file_line})"
@@ -174,7 +174,7 @@ def _command(packet: Packet) -> str:
 
 
 def _hint(kind: FlowKind, packet: Packet, step: Step) -> str:
-    """How to keep it: by the policy that came too early, a setting, a failsafe, or a rule."""
+    """A hint on how to keep it: by an earlier rule, a setting, a failsafe, or a new rule."""
     if step.policy_class is PolicyClass.UNTRACKED:
         return "let the doNotTrack policy allow it, or name what it denies more narrowly"
     if packet.state is ConntrackState.INVALID:

@@ -1,4 +1,4 @@
-"""What the kernel says of our log: how many records it made, and how many packets were beyond the limits."""
+"""The kernel's counts of our log: records that it made, and packets beyond the limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class LogCounts:
 
 
 def read_log_counts() -> LogCounts | None:
-    """What the kernel says now, or None where our tables are not there. Raises NetlinkError."""
+    """Read the counts; None where our tables do not exist. Raises NetlinkError."""
     packets = read_packets((LOG_RECORDS, *SUPPRESSED))
     if LOG_RECORDS not in packets:
         return None

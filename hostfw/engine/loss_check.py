@@ -23,7 +23,7 @@ from hostfw.policy.unmanaged import bare_consequence, governed, lost_governance,
 FEW = 4
 """Of so few resources of a kind more than half may go without a question, but not all."""
 MOST_NAMES = 5
-"""How many of the resources that would go are named in a message."""
+"""Most resources that a message names."""
 
 _CHECK = dict.fromkeys(("apply", "reload"), "check the directory and the node's name")
 _CHECK_HISTORY = "`hostfwctl history` lists what each generation has"

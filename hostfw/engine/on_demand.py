@@ -18,13 +18,13 @@ class OnDemand:
         self._made: Nftables | None = None
 
     def start(self) -> Nftables:
-        """What is made, now if it is not yet, so that its start overlaps with the work before the first request."""
+        """Make it if it is not yet made, so that its start overlaps with the work before the first request."""
         if self._made is None:
             self._made = self._make()
         return self._made
 
     def check(self, script: str) -> NftResult:
-        """Whether the kernel would take the script now; changes nothing."""
+        """Check with the kernel that it would take the script now; changes nothing."""
         return self.start().check(script)
 
     def commit(self, script: str) -> NftResult:
@@ -36,7 +36,7 @@ class OnDemand:
         self.start().add_elements(family, set_name, keys)
 
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
-        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
+        """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return self.start().is_filled(family, set_name, keys)
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:

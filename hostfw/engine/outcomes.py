@@ -1,4 +1,4 @@
-"""What comes of asking the engine for something: each a value, which says what is in force now."""
+"""Results of the engine: each is a value that says what is in force now."""
 
 import errno
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What was asked for could not be done; `in_force` says what is enforced nevertheless.
+    """The request failed; `in_force` describes what is enforced now.
 
     `more` are further reasons, in sentences, that the message only counts.
     """
@@ -58,7 +58,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What was in force for a time is accepted; with `pending` None there was nothing to confirm.
+    """The trial was accepted; with `pending` None there was nothing to confirm.
 
     `unsaved` is as in `Applied`.
     """
@@ -71,7 +71,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class TooLate:
-    """What was to be confirmed had been taken back; `event` says when and why."""
+    """The trial had been rolled back before it was confirmed; `event` has the time and the reason."""
 
     event: Event
 
@@ -98,7 +98,7 @@ class NothingPending:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is in force. `record` is what we remember of it, `drift` what the kernel holds otherwise, in sentences.
+    """The state: `record` is what was written down, `drift` are the differences in the kernel, in sentences.
 
     `pending` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
     `warnings` what could not be put right. `governance` is what the host is on record to govern, and `host_name` what
@@ -142,7 +142,7 @@ def failed(error: HostError) -> Failed:
 
 
 def refusal(result: NftResult) -> str:
-    """What nft refused a script for, on one line: its first error, of which it gives up to one a line and a caret."""
+    """The reason of a refusal by nft, on one line: the first error, without the marker line below it."""
     lines = [line.strip() for line in result.error.splitlines() if line.strip()]
     found = next((line for line in lines if "Error:" in line), lines[0] if lines else "it gave no reason")
     return shortened(found.partition("Error:")[2].strip() or found)

@@ -16,12 +16,12 @@ from hostfw.model.settings import Settings
 from hostfw.policy.resolve.plan import resolve
 
 BASE_PROTECTION = Plan("", Settings())
-"""What is in force where no generation was accepted: failsafes alone, as an empty configuration compiles to."""
+"""The plan that is active where no generation was accepted: failsafes alone, as an empty configuration has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is known of the time before a change: `last` is what was built then, `decoding` what files said.
+    """The state before a change: `last` is the generation that was built then, `decoding` the cache of files.
 
     Both may save to read and decode what is stored.
     """

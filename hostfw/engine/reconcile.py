@@ -1,4 +1,4 @@
-"""What the service does of its own accord: taking over, following the host, and base protection.
+"""Work that the service starts by itself: takeover, resync with the host's interfaces, and base protection.
 
 Nothing here reads the configuration directory: starts, link events and repairs use what was accepted.
 """
@@ -27,7 +27,7 @@ from hostfw.nft.change import Change
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What the service has taken over: the id of the generation in force, None if none was ever accepted.
+    """The generation that the service has taken over: its id, None if none was ever accepted.
 
     `from_sources` is False where the stored script had to do; `taken_back` is what had to be taken back first.
     """
@@ -118,7 +118,7 @@ def repair(writer: Writer, generation: Generation) -> Enforced | Resumed | Faile
 
 
 def _is_another_in_force(writer: Writer, generation: Generation) -> bool:
-    """Whether another hostfwctl has changed what is in force, as one does that finds the service hanging.
+    """True if another hostfwctl has changed what is in force, as it may when the service does not answer.
 
     To be asked by who holds the lock: what it did is not done before it is written down.
     """

@@ -41,7 +41,7 @@ class Restored:
 
 
 def due(pending: Pending, armed: Armed | None, boot_id: str, monotonic_s: float) -> str | None:
-    """Why a pending generation is to be taken back now, or None while it may still be confirmed.
+    """The reason to roll back a trial now, or None while it may still be confirmed.
 
     What belongs to this boot is lost with it, and with the restart of a container, which has the boot id of before.
     """

@@ -186,12 +186,12 @@ def keep_on_trial(writer: Writer, generation: Generation) -> tuple[str, ...]:
 
 
 def left_s(pending: Pending, host: Host) -> float:
-    """How many seconds what is pending may still be confirmed."""
+    """The seconds that are left to confirm the trial."""
     return max(pending.deadline_monotonic_s - host.monotonic(), 0)
 
 
 def waits(pending: Pending, seconds: float) -> Failed:
-    """Why nothing else may be put into force or accepted now."""
+    """The refusal of another change while a trial is running."""
     return Failed(
         f"generation {pending.id} is in force for {seconds:.0f} more seconds, unless it is confirmed",
         "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back, `apply --confirm-within` replaces it",
@@ -219,7 +219,7 @@ def _begin(writer: Writer, generation: Generation, within_s: float) -> _Trial | 
 
 
 def _unknown(writer: Writer, pending: Pending) -> Failed | None:
-    """Whether what is in force is another thing than what waits to be confirmed."""
+    """Refuse where the active generation is not the one on trial."""
     record, _ = load_in_force(writer.directories.run)
     tables = writer.host.read_tables()
     found: tuple[str, ...] = ("it was not recorded",)
@@ -248,7 +248,7 @@ def _objection(writer: Writer, pending: Pending) -> Failed | None:
 
 
 def _plan_of(writer: Writer, pending: Pending) -> tuple[Plan, HostFacts]:
-    """What is on trial, on the host as it is now. Raises HostError."""
+    """The plan on trial, on the host as it is now. Raises HostError."""
     stored, problems = load_generation(writer.directories.state, pending.number)
     if stored is None:
         raise HostError(f"what is to be confirmed cannot be read: {problems[0].position.path}: {problems[0].message}")
@@ -265,7 +265,7 @@ def _fate(writer: Writer, pending: Pending) -> str:
 
 
 def _nothing_to_confirm(writer: Writer) -> Confirmed | TooLate | Failed:
-    """What became of it says whether that is well: it may have been accepted at once, or have been taken back."""
+    """The answer where no trial is running: it may have been accepted at once, or rolled back."""
     event = load_event(writer.directories.state)
     if event is not None and event.kind is EventKind.ROLLED_BACK:
         return TooLate(event)

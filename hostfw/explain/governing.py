@@ -1,4 +1,4 @@
-"""Which HostEndpoint governs an interface, in words."""
+"""The HostEndpoint that governs an interface, in words."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Governed(NamedTuple):
 
 
 def governor(interface: str, plan: Plan) -> Governed:
-    """Which HostEndpoint governs an interface, and why, or why none does."""
+    """The HostEndpoint that governs an interface, with the reason, or the reason why there is none."""
     binding = next((b for b in plan.bindings if b.interface == interface), None)
     if binding is not None:
         return Governed(binding.endpoint, f"kept: {binding.reason}" if binding.kept else binding.reason)

@@ -61,7 +61,7 @@ def _within(net: Cidr, family: Family, address: int) -> bool:
 
 
 def _is_member(addresses: AddressSet, family: Family, address: int) -> bool:
-    """Whether an address is in a set. Its prefixes are sorted and disjoint, so only the last before it can hold it."""
+    """True if an address is in a set. Its prefixes are sorted and disjoint, so only the last before it can hold it."""
     if isinstance(addresses.cidrs, CidrSet):
         return addresses.cidrs.covers(family, address)
     place = bisect_right(addresses.cidrs, Cidr(family, address, family.bits))

@@ -22,7 +22,7 @@ _CLASSES_WITH_AN_END = (PolicyClass.NORMAL, PolicyClass.FORWARD)
 
 
 class Place(NamedTuple):
-    """Where a packet meets policy: an interface, the endpoint that governs it, if one does, a direction and a class."""
+    """A place of evaluation: an interface, its endpoint if it has one, a direction and a class of policy."""
 
     interface: str
     direction: Direction
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     @property
     def planned(self) -> PlannedDirection:
-        """What governs it; nothing without an endpoint."""
+        """The policies of this place; none without an endpoint."""
         return PlannedDirection() if self.endpoint is None else self.endpoint.direction(self.direction)
 
     def step(self, verdict: Verdict, reason: Reason) -> Step:

@@ -77,14 +77,14 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
 
 
 def _is_established(packet: Packet) -> bool:
-    """Whether a packet is of a known connection, or related to one; an ICMP redirect is never so."""
+    """True if a packet is of a known connection, or related to one; an ICMP redirect is never so."""
     if packet.state is ConntrackState.RELATED:
         return not (packet.family is Family.V4 and packet.is_icmp and packet.icmp_type == _ICMP_REDIRECT)
     return packet.state is ConntrackState.ESTABLISHED
 
 
 def _first(plan: Plan, packet: Packet, policy_class: PolicyClass) -> Place:
-    """Where a packet meets a class of policy first."""
+    """The first place at which a packet is evaluated by a class of policy."""
     interface, direction = packet.hops[0]
     return _place(plan, interface, direction, policy_class)
 
@@ -153,7 +153,7 @@ def _before_steps(
 
 
 def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
-    """What local traffic meets, in order; the last step always decides.
+    """The steps of local traffic, in order; the last one always decides.
 
     What the host sends meets it with the destination and on the interface that destination NAT has given it.
     """
@@ -204,7 +204,7 @@ def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterato
 
 
 def _is_enforced(tiers: Iterable[PlannedTier]) -> bool:
-    """Whether there is more than staged policies, which change nothing about a packet."""
+    """True if there is more than staged policies, which change nothing about a packet."""
     return any(tier.is_enforced for tier in tiers)
 
 

@@ -169,7 +169,7 @@ def _peers(failsafe: FailsafePort, door: Door) -> Iterator[Part]:
 
 
 def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
-    """What is for the host itself, in the order of `explain`."""
+    """Traffic for the host itself, in the order of `explain`."""
     unmanaged = place.endpoint is None
     for visit in group:
         if unmanaged and settings.unmanaged_interfaces.ingress is Unmanaged.ALLOW:

@@ -17,7 +17,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class Door(NamedTuple):
-    """Where new connections come in: an interface, and the destination that they have there once they are routed.
+    """An entry for new connections: an interface, and their destination there after routing.
 
     What is destination-NATed has `original`, the address and port that the sender knows, and if it is then forwarded
     `out_interface`.

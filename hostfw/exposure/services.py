@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 class Kind(StrEnum):
-    """What a change does to a service."""
+    """Kinds of changes to a service."""
 
     CLOSES = "closes"
     OPENS = "opens"
@@ -58,7 +58,7 @@ class Change:
 
 
 _OPEN = Step(Verdict.ALLOW, Reason.UNMANAGED, "", Direction.INGRESS)
-"""What lets everybody in where no rules are in force."""
+"""The step that lets everybody in where no rules are in force."""
 
 
 def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tuple[Entry, ...]:
@@ -86,7 +86,7 @@ def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tup
 
 
 def changes(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[Change]:
-    """What closes and what opens between the exposures of two plans to the same services on the same host."""
+    """The differences between two exposures of the same services on the same host."""
     known: dict[tuple[int, int], tuple[_Change, ...]] = {}
     for old, new in zip(before, after, strict=True):
         key = id(old.reach), id(new.reach)
@@ -140,7 +140,7 @@ def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject,
 
 
 def _arrives(address: Cidr, interface: Interface) -> bool:
-    """Whether packets to a local address may come in on an interface: one of the link alone only on its own."""
+    """True if packets to a local address may come in on an interface: one of the link alone only on its own."""
     if address in interface.addresses or address.family is Family.V4:
         return True
     return not _LINK_LOCAL.contains(address.address) and any(a.family is Family.V6 for a in interface.addresses)
@@ -190,7 +190,7 @@ def _translates(port: PublishedPort, door: Door) -> bool:
 
 
 def _tells_addresses_apart(direction: PlannedDirection) -> bool:
-    """Whether a rule says anything about destinations beside their ports."""
+    """True if a rule says anything about destinations beside their ports."""
     tiers = (*direction.tiers, *direction.untracked_tiers, *direction.pre_dnat_tiers)
     policies = (*(policy for tier in tiers for policy in tier.policies), *direction.profiles)
     return any(_names_addresses(rule.destination) for policy in policies for rule in policy.rules)

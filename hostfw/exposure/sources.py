@@ -25,7 +25,7 @@ from hostfw.model.ranges import (
 from hostfw.model.values import Cidr, Family, mask_of
 
 _TRIED = 64
-"""How many members of a large set are tried before all of them are looked at."""
+"""Most members of a large set that are tried before all of them are compared."""
 
 
 class LargeSet:
@@ -52,7 +52,7 @@ class LargeSet:
         return self.addresses.selector
 
     def holds(self, family: Family, address: int) -> bool:
-        """Whether an address is in the set."""
+        """True if an address is in the set."""
         return self.packed.covers(family, address)
 
     def some(self, family: Family) -> Iterator[Cidr]:
@@ -60,7 +60,7 @@ class LargeSet:
         return islice((cidr for cidr in self.packed if cidr.family is family), _TRIED)
 
     def size(self, family: Family) -> int:
-        """How many addresses of a family there are."""
+        """The number of addresses of a family."""
         parts = (part for part in self.packed.parts if part.family is family)
         return sum(len(part.addresses) << family.bits - part.length for part in parts)
 
@@ -102,7 +102,7 @@ class Part:
     outside: frozenset[LargeSet] = frozenset()
 
     def holds(self, family: Family, address: int) -> bool:
-        """Whether an address is in the part."""
+        """True if an address is in the part."""
         return (
             holds(self.ranges, address)
             and all(large.holds(family, address) for large in self.inside)
@@ -120,7 +120,7 @@ class Part:
         return left
 
     def is_empty(self, family: Family) -> bool:
-        """Whether no address is in the part."""
+        """True if no address is in the part."""
         if not self.ranges:
             return True
         if not self.inside and size(self.ranges) > sum(large.size(family) for large in self.outside):
@@ -139,24 +139,24 @@ def everybody(family: Family) -> Part:
 
 
 def both(part: Part, other: Part) -> Part | None:
-    """What is in both, or None where it is plain that nothing is."""
+    """The intersection, or None where it is obviously empty."""
     ranges = intersection(part.ranges, other.ranges)
     inside, outside = part.inside | other.inside, part.outside | other.outside
     return Part(ranges, inside, outside) if ranges and not inside & outside else None
 
 
 def common(sources: Sources, part: Part) -> Sources:
-    """What of a set is in a part."""
+    """The intersection of a set with a part."""
     return tuple(met for one in sources if (met := both(one, part)) is not None)
 
 
 def without(sources: Sources, part: Part) -> Sources:
-    """What of a set is not in a part."""
+    """A set without a part."""
     return tuple(left for one in sources for left in _without(one, part))
 
 
 def difference_of(sources: Sources, others: Iterable[Part]) -> Sources:
-    """What is in a set and in none of some parts."""
+    """A set without some parts."""
     for part in others:
         sources = without(sources, part)
     return sources

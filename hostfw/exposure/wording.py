@@ -14,7 +14,7 @@ from hostfw.model.wording import listed
 
 NOBODY = "nobody"
 _SHOWN = 8
-"""How many prefixes of a set are listed for people."""
+"""Most prefixes of a set that are listed for people."""
 
 
 class Line(NamedTuple):
@@ -45,7 +45,7 @@ def target_text(port: PublishedPort) -> str:
 
 
 def decision_text(step: Step) -> str:
-    """What decided, as briefly as a person needs to find it."""
+    """The decision, as briefly as a person needs to find it."""
     if step.rule is not None:
         name = step.policy if step.tier else f"profile {step.policy}"
         return f"{name}, {step.position.file_line}" if step.position.line else name
@@ -98,7 +98,7 @@ def sources_text(texts: Iterable[str], *, whole: bool = False) -> str:
 
 
 def change_lines(changes: Iterable[Change], entries: Iterable[Entry]) -> tuple[Line, ...]:
-    """What a change of the exposure `entries` comes to: a line for each service, direction and decision."""
+    """The lines of a change of exposure: one for each service, direction and decision."""
     items = ((change.kind.value, change.entry, change.sources, decision_text(change.step)) for change in changes)
     return _lines_of(items, entries)
 
@@ -141,7 +141,7 @@ def _lines_of(found: Iterable[tuple[str, Entry, Sources, str]], entries: Iterabl
 
 
 def entries_as_lines(entries: Iterable[Entry]) -> tuple[Line, ...]:
-    """Who reaches what: a line for each set of sources that something lets in, and one for what nobody reaches."""
+    """The lines of an exposure: one for each set of sources that is let in, and one for unreachable services."""
     items: list[tuple[str, Entry, Sources, str]] = []
     known = tuple(entries)
     for entry in known:

@@ -8,7 +8,7 @@ __all__ = ["Clock", "monotonic", "now"]
 
 
 class Clock(Protocol):
-    """What tells the time; this module is one."""
+    """A clock; this module is one."""
 
     def now(self) -> datetime:
         """The date and time in UTC, which may be set back."""

@@ -1,4 +1,4 @@
-"""What the outside world refuses, as exceptions that a person can read.
+"""Errors of the outside world, as exceptions that a person can read.
 
     HostError
      |- NetlinkError      host/netlink   the kernel refused a request

@@ -17,7 +17,7 @@ GOVERNANCE = "governance.json"
 
 
 def governance_json(governance: Governance) -> bytes:
-    """What the file of a record holds."""
+    """The content of a record's file."""
     return to_json(
         node=governance.node,
         node_of_host=governance.node_of_host,

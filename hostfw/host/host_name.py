@@ -1,4 +1,4 @@
-"""When the host gets another name: the kernel tells who polls /proc/sys/kernel/hostname (kernel 3.3 and later).
+"""Changes of the host name: the kernel wakes pollers of /proc/sys/kernel/hostname (kernel 3.3 and later).
 
 The file is always readable, so that an event loop could not wait for it; a change is told as urgent data, which an
 epoll of its own waits for and passes on. The kernel tells each opened file of a change once: a loop that asks our epoll
@@ -39,7 +39,7 @@ class HostNameEvents:
         return self._poll.fileno()
 
     def read(self) -> bool:
-        """Whether the name has changed since the last time; never waits."""
+        """True if the name has changed since the last time; never waits."""
         self._poll.poll(0)
         before, self._last = self._last, socket.gethostname()
         return self._last != before

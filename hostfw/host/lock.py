@@ -11,10 +11,10 @@ from typing import Self
 from hostfw.host.errors import HostError
 
 TIMEOUT_S = 30.0
-"""How long to wait for another writer: as long as its slowest request may take."""
+"""Time to wait for another writer: as long as its slowest request may take."""
 
 LOCKS = Path("/run/hostfw")
-"""Where the locks of this host's network namespaces are, whatever run directory a writer works with."""
+"""The locks of this host's network namespaces, whatever run directory a writer uses."""
 
 _POLL_S = 0.05
 

@@ -36,4 +36,4 @@ class MessageId(StrEnum):
 
 
 PACKETS = (MessageId.PACKET_DENIED, MessageId.PACKET_LOGGED, MessageId.PACKET_STAGED)
-"""What is said of packets."""
+"""The ids of entries about packets."""

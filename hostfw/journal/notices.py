@@ -105,7 +105,7 @@ def generation_awaiting(generation: str, within_s: float, deadline: datetime, ac
 
 
 def generation_confirmed(generation: str, actor: Actor = UNKNOWN_ACTOR) -> Fields:
-    """What was in force for a time is accepted."""
+    """The trial was confirmed and is accepted."""
     message = f"generation {generation} was confirmed"
     return _entry(MessageId.GENERATION_CONFIRMED, _NOTICE, message, GENERATION=generation, **_by(actor))
 
@@ -265,7 +265,7 @@ def log_unreadable(message: str, hint: str = "") -> Fields:
 
 
 def log_readable(group: int) -> Fields:
-    """What the kernel logs is read again."""
+    """The kernel's log is read again."""
     return _entry(MessageId.LOG_READABLE, _NOTICE, f"NFLOG group {group} is read again")
 
 

@@ -36,11 +36,11 @@ _ANYBODY = {Family.V4: 0xC6336401, Family.V6: 0x20010DB8 << 96 | 0xBEEF}
 """Some peer that no policy has a reason to name: 198.51.100.1 and 2001:db8::beef, of documentation (RFC 5737, 3849)."""
 
 _OF_ONE_LIST, _MOST_PEERS = 32, 128
-"""How many peers of an interface are tried before an ssh server counts as closed to everybody there."""
+"""Most peers of an interface that are tried before an ssh server counts as closed there."""
 
 
 class FlowKind(StrEnum):
-    """What a flow is to the host."""
+    """The purpose of a flow for the host."""
 
     OWN_SESSION = "own-session"
     SSH_SESSION = "ssh-session"
@@ -266,7 +266,7 @@ def _icmp6(
 
 
 def _router(interface: str, evidence: Evidence) -> int:
-    """Who speaks for the network on a link: its gateway, otherwise somebody on it."""
+    """The router on a link: its gateway, otherwise some address on it."""
     gateways = (g for g in evidence.gateways if g.interface == interface and g.family is Family.V6)
     return next((gateway.address for gateway in gateways if gateway.address is not None), _A_ROUTER)
 

@@ -46,7 +46,7 @@ class Decoded:
 
 
 class DecodedSource(NamedTuple):
-    """What one file says, and what is wrong with it."""
+    """The content of one file, and its problems."""
 
     source: Source
     resources: tuple[Resource, ...]
@@ -55,7 +55,7 @@ class DecodedSource(NamedTuple):
 
 @dataclass(slots=True)
 class Decoding:
-    """What the files of the last time said, by path, and what all of them came to."""
+    """Results of the last decoding, by path, and of all files together."""
 
     sources: dict[str, DecodedSource] = field(default_factory=dict)
     configuration: Configuration = field(default_factory=Configuration)
@@ -98,7 +98,7 @@ def _decode(configuration: Configuration, memory: Decoding) -> Decoded:
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """How a kind is decoded; `reserved` is a label that it may not carry."""
+    """The decoder of a kind; `reserved` is a label that it may not carry."""
 
     api_version: str
     name_form: NameForm

@@ -29,9 +29,9 @@ from hostfw.model.values import Family, mask_of
 
 LINES_AT_ONCE = 8192
 MOST_PROBLEMS = 20
-"""How many wrong lines of one file are told: a file of another form is wrong in every line."""
+"""Most problems that are reported of one file: a file of another form is wrong in every line."""
 SHOWN_CHARACTERS = 16
-"""How much of a wrong word of a list a problem repeats: an address of IPv4 and a little."""
+"""Characters of a wrong word that a problem repeats: an IPv4 address and a little more."""
 
 _EXPECTED = "an address or prefix a line, such as 192.0.2.7 or 2001:db8::/32"
 _NOT_SHOWN = "look at the file yourself: what is not a list is not shown"
@@ -40,7 +40,7 @@ _MASKS = {family: [mask_of(family, length) for length in range(family.bits + 1)]
 _MAPPED = 0xFFFF
 _BLANKS = " \t\r"
 _CONTROLS = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f\x80-\x9f]")
-"""What no list of addresses in plain text has."""
+"""Characters that no list of addresses in plain text has."""
 
 _Found = defaultdict[tuple[Family, int], list[Collection[int]]]
 
@@ -90,7 +90,7 @@ def parse_feed(source: Source) -> tuple[Cidrs, tuple[Problem, ...]]:
 
 
 def lost(old: Source, feed: Feed) -> int:
-    """How many percent of what a feed's file held are gone from it, if more than it may lose; otherwise 0."""
+    """The percentage of a feed's content that is gone, if it is more than the feed may lose; otherwise 0."""
     kept = 100 * len(feed.cidrs)
     # A text holds no more than its lines, and to read the old one takes as long as the new.
     if kept >= (100 - feed.max_shrink) * (old.text.count("\n") + 1):
@@ -100,7 +100,7 @@ def lost(old: Source, feed: Feed) -> int:
 
 
 def content_line(feed: Feed) -> str:
-    """What a feed's file holds, on one line that is another for another content."""
+    """A summary of a feed's file, on one line that differs for every content."""
     from hashlib import sha256  # OpenSSL takes 3 ms to load, and most verbs compare nothing
 
     digest = sha256()

@@ -1,4 +1,4 @@
-"""What every decoder is made of: a node to a value, or to a problem that names the place and what belongs there.
+"""Building blocks of decoders: a node becomes a value, or a problem with its position and the expected form.
 
 Each function takes the node, None for an absent field, and `what`, the name of the field in messages. It gives None
 (or an empty collection) where the field is absent, and where it has reported a problem.
@@ -29,7 +29,7 @@ from hostfw.model.problems import Problem
 T = TypeVar("T")
 
 SHOWN_CHARACTERS = 60
-"""How much of a wrong value a message repeats."""
+"""Characters of a wrong value that a message repeats."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Reader:
     selectors: set[str] = field(default_factory=set)
 
     def at(self, node: Node) -> Position:
-        """Where a node begins."""
+        """The position of a node's begin."""
         return position(self.path, node)
 
     def report(self, node: Node, message: str, expected: str = "", hint: str = "") -> None:
@@ -52,7 +52,7 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why hostfw refuses a field or kind that Calico knows, and what to write instead."""
+    """The reason why hostfw refuses a field or kind that Calico has, and what to write instead."""
 
     reason: str
     instead: str = ""
@@ -209,7 +209,7 @@ _NUMERIC = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][
 
 
 def is_blank(node: Node) -> bool:
-    """Whether a value is what leaving the field out would mean: null, false, or an empty string or list.
+    """True if a value is what leaving the field out would mean: null, false, or an empty string or list.
 
     An empty mapping is none: in Calico it is a field that is there, and some of them mean something by that alone.
     """

@@ -23,7 +23,7 @@ _SERVER_FIELDS = frozenset(
         "uid",
     )
 )
-"""What an API server adds to the metadata of an exported manifest; accepted and ignored."""
+"""Metadata that an API server adds to exported manifests; accepted and ignored."""
 
 METADATA_SHAPE = Shape(
     "metadata",

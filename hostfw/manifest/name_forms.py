@@ -17,7 +17,7 @@ class NameForm:
     expected: str
 
     def fits(self, name: str) -> bool:
-        """Whether a name has the form."""
+        """True if a name has the form."""
         return len(name) <= self.limit and self.pattern.match(name) is not None
 
 
@@ -60,7 +60,7 @@ _LABEL_NAME_LIMIT = 63
 
 @lru_cache(maxsize=4096)
 def is_label_key(key: str) -> bool:
-    """Whether a text is a Kubernetes qualified name, the form of label and annotation keys."""
+    """True if a text is a Kubernetes qualified name, the form of label and annotation keys."""
     domain, slash, name = key.rpartition("/")
     if slash and not SUBDOMAIN.fits(domain):
         return False

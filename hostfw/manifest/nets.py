@@ -92,7 +92,7 @@ _MAPPED_LENGTH = 96
 
 
 def is_mapped(cidr: Cidr) -> bool:
-    """Whether a prefix is of IPv4 addresses in IPv6's clothes (::ffff:0:0/96), which no packet carries."""
+    """True if a prefix is of IPv4 addresses in IPv6's clothes (::ffff:0:0/96), which no packet carries."""
     return cidr.family is Family.V6 and cidr.length >= _MAPPED_LENGTH and cidr.address >> 32 == _MAPPED_PREFIX
 
 

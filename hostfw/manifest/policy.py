@@ -134,7 +134,7 @@ def _types(
 
 
 def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str, Node]) -> None:
-    """What doNotTrack and preDNAT need, as Calico has it."""
+    """Check the conditions of doNotTrack and preDNAT, as Calico does."""
     if policy.do_not_track and policy.pre_dnat:
         reader.report(found["preDNAT"], "preDNAT: true is given beside doNotTrack: true", "one of the two")
     for name, is_set in (("doNotTrack", policy.do_not_track), ("preDNAT", policy.pre_dnat)):

@@ -23,7 +23,7 @@ _ACTION = "stagedAction"
 
 @dataclass(frozen=True, slots=True)
 class NotPromoted:
-    """Why there is no such change."""
+    """The reason why there is no such change."""
 
     position: Position
     message: str
@@ -70,7 +70,7 @@ def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPr
 
 
 def _says(sources: Sequence[Source], wanted: Sequence[tuple[str, str]]) -> bool:
-    """Whether files hold these resources and no others, and nothing of the staged one is left in the enforced one."""
+    """True if files hold these resources and no others, and nothing of the staged one is left in the enforced one."""
     try:
         found = [manifest for source in sources for manifest in manifests_of(source)]
     except yaml.YAMLError:
@@ -159,5 +159,5 @@ def _skip(text: str, at: int, blanks: str = " \t\r\n") -> int:
 
 
 def _line_end(text: str, at: int) -> int:
-    """Where the line after the one of a character begins."""
+    """The begin of the next line."""
     return text.find("\n", at) + 1 or len(text)

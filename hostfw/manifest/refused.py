@@ -1,4 +1,4 @@
-"""What Calico knows and hostfw refuses: why, and what to write instead.
+"""Fields and kinds that Calico has and hostfw refuses: the reason, and what to write instead.
 
 A field that only Kubernetes gives a meaning to would match nothing on a host. In an Allow that closes, in a Deny it
 opens, and the person who wrote it believes otherwise; so it is refused rather than ignored.

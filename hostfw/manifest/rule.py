@@ -204,7 +204,7 @@ def _port_number(value: str) -> int | None:
 
 
 def _check_rule(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
-    """What must hold between the fields of a rule."""
+    """Check the conditions between the fields of a rule."""
     _check_ports(reader, rule, node, found)
     if "icmp" in found and (rule.protocol is None or rule.protocol.number not in (ICMP.number, ICMPV6.number)):
         reader.report(found["icmp"], "icmp without an ICMP protocol", "protocol: ICMP or ICMPv6")

@@ -71,7 +71,7 @@ LAST_PROTOCOL = 255
 
 
 def is_port_scalar(node: Scalar) -> bool:
-    """Whether a scalar is what a port may be: a string, or a whole number in decimal."""
+    """True if a scalar is what a port may be: a string, or a whole number in decimal."""
     if not node.plain:
         return True
     kind = plain_kind(node.text)

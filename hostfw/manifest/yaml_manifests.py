@@ -20,12 +20,12 @@ class Manifest:
 
     @property
     def position(self) -> Position:
-        """Where it begins."""
+        """The position of its begin."""
         return Position(self.source.path, self.body.line + 1, self.body.column + 1)
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """Its kind."""
         return text_of(self.body, "kind") or self.list_of or ""
 
     @property

@@ -22,7 +22,7 @@ TEXT_LIMIT = 128 * 1024 * 1024
 """The characters that one file may have; a network set of a million prefixes takes 20 million."""
 
 DEPTH_LIMIT = 64
-"""How deep collections may nest; no resource needs more than twelve. libyaml takes quadratic time on deep ones."""
+"""Deepest nesting of collections; no resource needs more than twelve. libyaml takes quadratic time on deep ones."""
 
 ALIAS_LIMIT = 100_000
 """The nodes that the aliases of one file may repeat, so that a few lines cannot stand for billions."""
@@ -62,7 +62,7 @@ Node = Scalar | Sequence | Mapping
 
 
 class ScalarKind(StrEnum):
-    """What a scalar is, in the words of messages."""
+    """Kinds of scalars, in the words of messages."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -95,17 +95,17 @@ def documents(source: Source, problems: list[Problem]) -> Iterator[Node]:
 
 
 def position(path: str, node: Node) -> Position:
-    """Where a node begins."""
+    """The position of a node's begin."""
     return Position(path, node.mark.line + 1, node.mark.column + 1)
 
 
 def is_null(node: Node) -> bool:
-    """Whether a value was left out or written as null, which is the same as not giving the field."""
+    """True if a value was left out or written as null, which is the same as not giving the field."""
     return isinstance(node, Scalar) and node.plain and node.text in _NULLS
 
 
 def scalar_kind(node: Scalar) -> ScalarKind:
-    """What a scalar is: anything in quotes is a string."""
+    """The kind of a scalar: anything in quotes is a string."""
     return plain_kind(node.text) if node.plain else ScalarKind.STRING
 
 
@@ -122,7 +122,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 
 @lru_cache(maxsize=16_384)
 def plain_kind(text: str) -> ScalarKind:
-    """What a scalar without quotes is.
+    """The kind of a scalar without quotes.
 
     As in calicoctl and unlike PyYAML's own resolver there are no base-60 numbers (`20:25` is a string, hence a port
     range) and no timestamps. What calicoctl reads as a number and PyYAML writes as a string, such as `1e3`, is a
@@ -141,7 +141,7 @@ def plain_kind(text: str) -> ScalarKind:
 
 
 _LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""What editors and people count as the end of a line; libyaml takes U+0085, U+2028 and U+2029 for more of them."""
+"""Line ends as editors and people count them; libyaml counts U+0085, U+2028 and U+2029 as well."""
 _MORE_LINE_BREAKS = "\x85\u2028\u2029"
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
@@ -191,7 +191,7 @@ class _Places:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text is JSON documents, between which there may be the separators of YAML.
+    """True if a text is JSON documents, between which there may be the separators of YAML.
 
     Only there backslashes are known to be escapes without reading the text as YAML.
     """

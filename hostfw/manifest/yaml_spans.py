@@ -1,4 +1,4 @@
-"""Where things stand in a YAML text: the documents, and the nodes of each, by the characters that they take up.
+"""Spans of a YAML text: the documents, and the nodes of each, as ranges of characters.
 
 For edits that touch nothing else. The marks are libyaml's own, so that quotes, block scalars, comments and whatever
 ends a line are where the parser saw them. The text has been read before: it is YAML, and nests no deeper than

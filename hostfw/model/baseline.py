@@ -1,4 +1,4 @@
-"""What a host is seen to live by at one moment: who is connected to it, and what it needs of its network.
+"""The connections that a host depends on at one moment: ssh sessions, and its needs of the network.
 
 It is plain data that crosses the control socket: who may look sends it to who decides. Addresses are integers of their
 family, and `interface` is the one that a route says packets come and go by, empty where none is known.
@@ -10,11 +10,11 @@ from enum import StrEnum
 from hostfw.model.values import Family
 
 SSH_SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
-"""What a session of ssh runs below: OpenSSH up to 9.7, from 9.8 on (Debian 13), and Dropbear."""
+"""Names of ssh servers: OpenSSH up to 9.7, from 9.8 on (Debian 13), and Dropbear."""
 
 
 class LeaseKind(StrEnum):
-    """How an address that ends was come by."""
+    """The origin of an address that ends."""
 
     DHCP = "dhcp"
     ROUTER_ADVERTISEMENT = "router-advertisement"
@@ -45,7 +45,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Where a default route leads; a point-to-point link has no gateway address."""
+    """The gateway of a default route; a point-to-point link has no gateway address."""
 
     family: Family
     interface: str

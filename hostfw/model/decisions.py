@@ -1,4 +1,4 @@
-"""Why a packet got its verdict, in the words that counters, log records, `explain` and people share."""
+"""Reasons of verdicts, in the words that counters, log records, `explain` and people share."""
 
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ class PolicyClass(StrEnum):
 
 
 class Reason(StrEnum):
-    """What decided a packet. Only `RULE` has a policy rule behind it; the others are decisions of their own."""
+    """The reason of a decision. Only `RULE` has a policy rule behind it; the others decide by themselves."""
 
     RULE = "rule"
     ESTABLISHED = "established"

@@ -1,4 +1,4 @@
-"""Why a packet gets its verdict: every step that was taken, and the one that decided."""
+"""The explanation of a packet's verdict: every step that was taken, and the one that decided."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +12,7 @@ from hostfw.model.values import Action, Direction
 
 
 class Verdict(StrEnum):
-    """What a step says: the packet is let through, it is not, or what comes next has the word."""
+    """The result of a step: the packet is allowed, it is denied, or evaluation goes on."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def matched(self) -> bool:
-        """Whether a policy rule held; true of every other step."""
+        """True if a policy rule held; true of every other step."""
         return not self.missed
 
 
@@ -69,7 +69,7 @@ class Explanation:
 
     @property
     def allowed(self) -> bool:
-        """Whether the packet passes."""
+        """True if the packet passes."""
         return self.decided_by.verdict is Verdict.ALLOW
 
     @property
@@ -79,5 +79,5 @@ class Explanation:
 
     @property
     def staged(self) -> tuple[Step, ...]:
-        """What staged policies would have decided, each by the first rule that matched and is no Log."""
+        """The decisions of staged policies, each by the first rule that matched and is no Log."""
         return tuple(s for s in self.steps if s.staged and s.matched and s.action is not Action.LOG)

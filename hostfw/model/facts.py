@@ -1,4 +1,4 @@
-"""What is true of one host: the only input of a ruleset besides what a person wrote."""
+"""Facts of one host: the only input of a ruleset besides what a person wrote."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Interface:
         return tuple(cidr for cidr in self.addresses if cidr not in doubted) if doubted else self.addresses
 
     def has_default_route(self, believed: Collection[Learned]) -> bool:
-        """Whether an administrator set a default route to it, or one came about in one of the believed ways."""
+        """True if an administrator set a default route to it, or one came about in one of the believed ways."""
         how = self.default_route_learned
         return self.default_route and (not how or any(one in believed for one in how))
 

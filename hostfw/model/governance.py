@@ -1,4 +1,4 @@
-"""What governs the interfaces of a host, as it was recorded: a fact that changes later takes none of it away.
+"""The recorded governance of a host's interfaces, which later changes of facts do not take away.
 
 A record knows an interface again under another name, on this boot by its index and on the next by its hardware address.
 """
@@ -13,7 +13,7 @@ _BORROWING = frozenset(("vlan", "macvlan", "ipvlan", "bridge", "bond", "team"))
 """Kinds of interfaces that have the hardware address of another one."""
 
 MOST_ABSENT = 32
-"""How many virtual interfaces that are gone are remembered: containers and tunnels come under new names without end."""
+"""Most virtual interfaces that are remembered after they are gone: containers come under new names without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def found_again(record: GovernedInterface, facts: HostFacts) -> Interface | None
 
 
 def _may_be(interface: Interface, record: GovernedInterface) -> bool:
-    """Whether a device may be the recorded one: two of which both have a permanent address differ by it."""
+    """True if a device may be the recorded one: two of which both have a permanent address differ by it."""
     return not (record.permanent_mac and interface.permanent_mac) or record.permanent_mac == interface.permanent_mac
 
 

@@ -2,7 +2,7 @@
 
 
 def is_safe_name(interface: str) -> bool:
-    """Whether an interface name means itself, and itself alone, as a quoted string of nftables.
+    """True if an interface name means itself, and itself alone, as a quoted string of nftables.
 
     The kernel takes nearly any byte. Between double quotes nft 1.0.6 takes printable ASCII as it stands, apart from
     the double quote itself, the backslash (an escape before `*`), and a `*` at the end (any name that begins so).

@@ -73,7 +73,7 @@ class Packet:
 
     @property
     def path(self) -> Path:
-        """Whether the packet is for the host, from it, or neither."""
+        """The path of the packet: to the host, from it, or through it."""
         if self.out_interface is None:
             return Path.LOCAL_IN
         return Path.LOCAL_OUT if self.in_interface is None else Path.FORWARDED
@@ -101,10 +101,10 @@ class Packet:
 
     @property
     def has_ports(self) -> bool:
-        """Whether the protocol has ports that rules can match: TCP, UDP and SCTP."""
+        """True if the protocol has ports that rules can match: TCP, UDP and SCTP."""
         return self.protocol in PORT_PROTOCOLS
 
     @property
     def is_icmp(self) -> bool:
-        """Whether this is ICMP over IPv4, or ICMPv6 over IPv6; across the families the numbers mean nothing."""
+        """True if this is ICMP over IPv4, or ICMPv6 over IPv6; across the families the numbers mean nothing."""
         return self.protocol == (ICMP if self.family is Family.V4 else ICMPV6).number

@@ -71,7 +71,7 @@ class PlannedSide:
 
     @property
     def restricts_ports(self) -> bool:
-        """Whether the side names ports at all, numeric or by name."""
+        """True if the side names ports at all, numeric or by name."""
         return self.ports is not None or bool(self.port_sets)
 
 
@@ -81,7 +81,7 @@ ANY_SIDE = PlannedSide()
 
 @dataclass(frozen=True, slots=True)
 class RuleIdentity:
-    """What stays the same of a policy rule through edits around it; named counters are keyed by it.
+    """The identity of a policy rule, which edits around it do not change; named counters are keyed by it.
 
     `digest` is of the rule's own content; `number` tells equal rules of one policy and direction apart. `index` is
     its place in the list (from 0), for people; it is no part of the key.
@@ -138,13 +138,13 @@ class PlannedTier:
 
     @property
     def is_enforced(self) -> bool:
-        """Whether it holds a policy that is not staged; only then does its end decide anything."""
+        """True if it holds a policy that is not staged; only then does its end decide anything."""
         return any(not policy.staged for policy in self.policies)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDirection:
-    """What governs one direction of an endpoint, by class of policy.
+    """The policies of one direction of an endpoint, by class.
 
     `tiers` decide local traffic, then `profiles` in order, then a drop. `forward_tiers` hold only the policies with
     applyOnForward; forwarded traffic that they leave undecided passes. `untracked_tiers` (doNotTrack) see every packet

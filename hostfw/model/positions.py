@@ -1,4 +1,4 @@
-"""Where something stands in a file that a person wrote."""
+"""Positions in a file that a person wrote."""
 
 from typing import NamedTuple
 

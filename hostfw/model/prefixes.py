@@ -17,14 +17,14 @@ from typing import NamedTuple
 from hostfw.model.values import FAMILIES, Cidr, Family, mask_of
 
 PACKED_FROM = 4096
-"""How many prefixes are packed and loaded by `host.elements`; fewer are tuples, and go to the kernel as nft text.
+"""Fewest prefixes that are packed and loaded by `host.elements`; fewer are tuples, sent as nft text.
 
 At 4,096 libnftables takes 26 ms to check and commit the text, and the kernel 2 ms for the packed batch; at 512 it is 14
 and 0.4 (kernel 6.18, nft 1.0.6). Below, a readable script is worth the milliseconds.
 """
 
 APART_FROM = 65_536
-"""How many prefixes of one length, a Feed's among them, are a set that is edited in place by its difference."""
+"""Fewest prefixes of one length, a Feed's among them, that make a set which is edited in place."""
 
 _LENGTH_BITS = 8
 _LENGTH_MASK = 0xFF
@@ -60,7 +60,7 @@ class PackedAddresses:
         return iter(PackedAddresses(self.family, self.data[low * self.width : high * self.width]))
 
     def has_between(self, first: int, last: int) -> bool:
-        """Whether there is an address from `first` to `last`, both included."""
+        """True if there is an address from `first` to `last`, both included."""
         low = bisect_left(range(len(self)), first.to_bytes(self.width, "big"), key=self.packed)
         return low < len(self) and self.packed(low) <= last.to_bytes(self.width, "big")
 
@@ -103,7 +103,7 @@ class CidrSet:
             yield from merged_in_order(*parts)
 
     def covers(self, family: Family, address: int) -> bool:
-        """Whether a prefix holds the address."""
+        """True if a prefix holds the address."""
         return any(
             part.family is family and Cidr(family, address, part.length).mask & address in part.addresses
             for part in self.parts
@@ -119,7 +119,7 @@ Cidrs = tuple[Cidr, ...] | CidrSet
 
 
 def includes(cidrs: Cidrs, net: Cidr) -> bool:
-    """Whether one of the prefixes holds all of a prefix."""
+    """True if one of the prefixes holds all of a prefix."""
     if isinstance(cidrs, CidrSet):
         return any(
             part.family is net.family
@@ -131,7 +131,7 @@ def includes(cidrs: Cidrs, net: Cidr) -> bool:
 
 
 def overlaps(cidrs: Cidrs, net: Cidr) -> bool:
-    """Whether one of the prefixes and a prefix have an address in common."""
+    """True if one of the prefixes and a prefix have an address in common."""
     if isinstance(cidrs, CidrSet):
         last = net.address | (1 << net.family.bits - net.length) - 1
         within = (p for p in cidrs.parts if p.family is net.family and p.length > net.length)
@@ -168,7 +168,7 @@ def packed_cidrs(cidrs: Iterable[Cidr]) -> CidrSet:
 
 
 def union(sets: Iterable[Cidrs]) -> CidrSet:
-    """What is in any of them."""
+    """The union of sets."""
     found: defaultdict[tuple[Family, int], list[Iterable[int]]] = defaultdict(list)
     for one in sets:
         for family, length, addresses in (one if isinstance(one, CidrSet) else packed_cidrs(one)).parts:
@@ -187,7 +187,7 @@ def pack(family: Family, addresses: Iterable[int]) -> PackedAddresses:
 
 
 def difference(old: bytes, new: bytes, width: int) -> tuple[bytes, bytes] | None:
-    """What came and what went between two contents of keys in ascending order; None where it is most of it.
+    """The added and the deleted keys between two sorted contents; None where that is most of them.
 
     Stretches that are alike are compared by memory, twice as long each time, so ten keys in a million take no time.
     """
@@ -213,7 +213,7 @@ def difference(old: bytes, new: bytes, width: int) -> tuple[bytes, bytes] | None
 
 
 def _alike(old: bytes, at_old: int, new: bytes, at_new: int, width: int) -> int:
-    """How many bytes in whole keys are the same from two places on."""
+    """The number of bytes in whole keys that are the same from two places on."""
     alike, step = 0, width
     longest = min(len(old) - at_old, len(new) - at_new)
     while step >= width:

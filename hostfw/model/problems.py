@@ -1,4 +1,4 @@
-"""What a person can get wrong, as values: collected, sorted, and never raised past a stage."""
+"""Mistakes of a person, as values: collected, sorted, and never raised past a stage."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

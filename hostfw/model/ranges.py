@@ -12,7 +12,7 @@ from hostfw.model.values import Cidr, Family
 Ranges = tuple[int, ...]
 
 _CUT_ONE_BY_ONE = 64
-"""How many edges are cut out one range at a time, each of which copies all others."""
+"""Most edges that are cut out one range at a time, each of which copies all others."""
 
 
 def every_address(family: Family) -> Ranges:
@@ -33,12 +33,12 @@ def ranges_of(cidrs: Iterable[Cidr], family: Family) -> Ranges:
 
 
 def holds(ranges: Ranges, address: int) -> bool:
-    """Whether an address is in one of the ranges."""
+    """True if an address is in one of the ranges."""
     return bisect_right(ranges, address) % 2 == 1
 
 
 def difference(ranges: Ranges, without: Ranges) -> Ranges:
-    """What is in the first and not in the second."""
+    """The ranges of the first that are not in the second."""
     if len(without) > _CUT_ONE_BY_ONE:
         return intersection(ranges, _complement(without))
     for start, end in _pairs(without):
@@ -50,7 +50,7 @@ def difference(ranges: Ranges, without: Ranges) -> Ranges:
 
 
 def intersection(one: Ranges, other: Ranges) -> Ranges:
-    """What is in both."""
+    """The ranges that are in both."""
     few, many = (one, other) if len(one) <= len(other) else (other, one)
     edges: list[int] = []
     for start, end in _pairs(few):
@@ -60,7 +60,7 @@ def intersection(one: Ranges, other: Ranges) -> Ranges:
 
 
 def union(one: Ranges, other: Ranges) -> Ranges:
-    """What is in either."""
+    """The ranges that are in either."""
     few, many = (one, other) if len(one) <= len(other) else (other, one)
     for start, end in _pairs(few):
         low, high = bisect_left(many, start), bisect_right(many, end)
@@ -86,7 +86,7 @@ def bounds(ranges: Ranges) -> Iterator[tuple[int, int]]:
 
 
 def size(ranges: Ranges) -> int:
-    """How many addresses there are."""
+    """The number of addresses."""
     return sum(end - start for start, end in _pairs(ranges))
 
 

@@ -94,7 +94,7 @@ class GlobalNetworkPolicy:
     pre_dnat: bool = False
 
     def is_of(self, policy_class: PolicyClass) -> bool:
-        """Whether it belongs to a class; with applyOnForward a normal policy is of two."""
+        """True if it belongs to a class; with applyOnForward a normal policy is of two."""
         match policy_class:
             case PolicyClass.UNTRACKED:
                 return self.do_not_track
@@ -113,7 +113,7 @@ class GlobalNetworkPolicy:
 
 
 class StagedAction(StrEnum):
-    """What a staged policy proposes, spelled as in `projectcalico.org/v3`."""
+    """The proposal of a staged policy, spelled as in `projectcalico.org/v3`."""
 
     SET = "Set"
     DELETE = "Delete"
@@ -135,7 +135,7 @@ class StagedGlobalNetworkPolicy:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether it proposes rules; Delete and Ignore are as good as absent."""
+        """True if it proposes rules; Delete and Ignore are as good as absent."""
         return self.staged_action in (StagedAction.SET, StagedAction.LEARN)
 
 
@@ -168,7 +168,7 @@ class HostEndpoint:
     learned: tuple[Learned, ...] = ()
 
     def is_of(self, node: str) -> bool:
-        """Whether the endpoint governs interfaces of a host of that name."""
+        """True if the endpoint governs interfaces of a host of that name."""
         return self.node in (ANY_NODE, node)
 
 

@@ -1,4 +1,4 @@
-"""What a host offers to others at one moment: the ports that programs listen on, and those that others publish.
+"""The services that a host offers at one moment: ports that programs listen on, and published ports.
 
 Plain data that crosses the control socket: the program that may look at processes sends it to the one that decides.
 """
@@ -55,7 +55,7 @@ class PublishedPort:
     certain: bool = True
 
     def holds_on(self, interface: str) -> bool:
-        """Whether packets that come in on an interface are translated."""
+        """True if packets that come in on an interface are translated."""
         return (not self.interfaces or interface in self.interfaces) and interface not in self.not_interfaces
 
 
@@ -80,7 +80,7 @@ class HostServices:
 
 @dataclass(frozen=True, slots=True)
 class ExposureChange:
-    """What a change of policy closes or opens of one service, in a sentence without its end.
+    """A change of a service's exposure, as a sentence without its end.
 
     `answered` says in words who used what is closed; it is empty where nobody is known to.
     """

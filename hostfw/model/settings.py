@@ -6,46 +6,46 @@ from enum import StrEnum
 from hostfw.model.values import SCTP, TCP, UDP, Cidr, Protocol
 
 HISTORY_LIMIT = 10
-"""How many generations are kept by default."""
+"""Number of generations that are kept by default."""
 
 
 class Loopback(StrEnum):
-    """What a HostEndpoint `*` means for `lo`. One that names `lo` always governs it."""
+    """The meaning of a HostEndpoint `*` for `lo`. One that names `lo` always governs it."""
 
     EXEMPT = "exempt"
     POLICED = "policed"
 
 
 class NeighbourDiscovery(StrEnum):
-    """Whether ICMPv6 neighbour discovery and MLD bypass policy; without them IPv6 dies under default deny."""
+    """The treatment of ICMPv6 neighbour discovery and MLD; without them IPv6 fails under default deny."""
 
     ACCEPT = "accept"
     POLICED = "policed"
 
 
 class InvalidPackets(StrEnum):
-    """What happens to packets that conntrack calls INVALID, on governed interfaces."""
+    """The treatment of packets that conntrack calls INVALID, on governed interfaces."""
 
     DROP = "drop"
     POLICED = "policed"
 
 
 class DenyAction(StrEnum):
-    """What a denied packet's sender notices."""
+    """The sender's view of a denied packet."""
 
     DROP = "drop"
     REJECT = "reject"
 
 
 class Unmanaged(StrEnum):
-    """What an interface that no HostEndpoint governs does in one direction."""
+    """The treatment of traffic in one direction on an interface that no HostEndpoint governs."""
 
     ALLOW = "allow"
     DENY = "deny"
 
 
 class LockoutCheck(StrEnum):
-    """What comes of a change that would cut off a connection or a service that the host is seen to live by."""
+    """The treatment of a change that would block a connection or a service that the host depends on."""
 
     REFUSE = "refuse"
     WARN = "warn"
@@ -101,7 +101,7 @@ class UnmanagedInterfaces:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """Where log records go, the NFLOG group and how much of a packet, and how many there may be.
+    """Settings of the log: the NFLOG group, the bytes of a packet, and the limits.
 
     The rate and the burst are those of each source, or of each destination and port of what is sent; the shared ones
     are those of all together, for each family, direction and reason (`compile.log_limits`).
@@ -172,4 +172,4 @@ CALICO_COMPATIBLE = Settings(
     loopback=Loopback.POLICED,
     neighbour_discovery=NeighbourDiscovery.POLICED,
 )
-"""What `compatibility: calico` starts from; each setting may still be given and then wins."""
+"""The base of `compatibility: calico`; each setting may still be given and then wins."""

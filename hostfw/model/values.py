@@ -39,7 +39,7 @@ class Direction(StrEnum):
 
 
 class Learned(StrEnum):
-    """How a host comes by a fact that its neighbours say: a DHCP server, or a router advertisement."""
+    """The origin of a fact that neighbours supply: a DHCP server, or a router advertisement."""
 
     DHCP = "dhcp"
     RA = "ra"
@@ -70,7 +70,7 @@ class Cidr(NamedTuple):
 
     @property
     def is_host(self) -> bool:
-        """Whether the prefix holds exactly one address."""
+        """True if the prefix holds exactly one address."""
         return self.length == self.family.bits
 
     @property
@@ -79,7 +79,7 @@ class Cidr(NamedTuple):
         return mask_of(self.family, self.length)
 
     def contains(self, address: int) -> bool:
-        """Whether an address of the same family lies within."""
+        """True if an address of the same family lies within."""
         return address & self.mask == self.address
 
 
@@ -172,7 +172,7 @@ class Protocol(NamedTuple):
 
     @property
     def has_ports(self) -> bool:
-        """Whether rules may match its ports: TCP, UDP and SCTP, as in Calico."""
+        """True if rules may match its ports: TCP, UDP and SCTP, as in Calico."""
         return self.number in PORT_PROTOCOLS
 
 

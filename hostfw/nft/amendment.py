@@ -40,7 +40,7 @@ Amendment = Renaming | Waking
 
 
 def deletions_after(renamings: Iterable[Renaming]) -> tuple[Deletion, ...]:
-    """What takes away the chains that have made way."""
+    """The deletions of chains that have been renamed out of the way."""
     return tuple(
         Deletion(renaming.family, what, renaming.new)
         for what in (Deleted.RULES, Deleted.CHAIN)

@@ -105,7 +105,7 @@ def _of_peer(family: Family, peer: int, port: int) -> Iterator[_PlacedRule]:
 
 
 def _needed(leases: Iterable[Lease]) -> Iterator[_PlacedRule]:
-    """What a session would die of in time, were it dropped."""
+    """The packets without which a session would end in time."""
     for name in ("in", "out"):
         yield _accept(name, Family.V6, *_NEIGHBOURS)
     related = Match(Key.CT_STATE, "related")

@@ -54,7 +54,7 @@ class Refill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What leads to a ruleset: scripts, sets to fill and deletions; what is empty has nothing to do.
+    """The steps to a ruleset: scripts, sets to load, and deletions; an empty one has nothing to do.
 
     Each script is one transaction, and so are the deletions. `fills` are of sets that nothing refers to yet;
     `edits` are of sets apart that packets may meet, and `refills` of any set or map. Where the prepare could add the
@@ -75,7 +75,7 @@ class Change:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the kernel already holds exactly the ruleset."""
+        """True if the kernel already holds exactly the ruleset."""
         return not any(
             (
                 *(self.prepare, self.fills, self.edits, self.refills, self.renamings),
@@ -118,7 +118,7 @@ def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts |
 
 
 def renamings_of(installed: InstalledTable) -> Iterator[Renaming]:
-    """What makes way for the base chains: those of their names that are not what these are."""
+    """The renamings of chains that have the name of a base chain and are not as it should be."""
     for name, chain in sorted(installed.base_chains.items()):
         if chain.misplaced:
             yield Renaming(installed.family, chain.handle, name, f"{name}/misplaced.{chain.handle}")
@@ -162,7 +162,7 @@ def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
 
 
 def _refills(desired: Table, installed: InstalledTable) -> Iterator[Refill]:
-    """What is to be filled again; a set apart that is to be edited gets all of its content by that."""
+    """The sets to reload; a set edited in place that is to be edited gets all of its content by that."""
     for contents in fixed_contents(desired):
         edited = isinstance(contents, Set) and contents.apart and _marks(contents, installed) != {contents.mark}
         if contents.name in installed.altered and not edited:
@@ -170,7 +170,7 @@ def _refills(desired: Table, installed: InstalledTable) -> Iterator[Refill]:
 
 
 def _marks(contents: Set, installed: InstalledTable) -> set[str]:
-    """What tells which content a set apart has: one mark, or as many as another hand left."""
+    """The marks of a set edited in place, which name its content: one, or as many as another program left."""
     return {name for name in installed.sets if name.startswith(f"{contents.name}/")}
 
 

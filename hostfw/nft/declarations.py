@@ -36,7 +36,7 @@ class Declaration:
 
 
 def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
-    """What the kernel tells of a set or map that our script declares."""
+    """The kernel's view of a set or map that our script declares."""
     key_type, key_bytes = _key(contents.type, family)
     if isinstance(contents, VerdictMap):
         size = None if contents.interval else len(contents.elements)
@@ -57,7 +57,7 @@ def fixed_contents(table: Table) -> Iterator[Set | VerdictMap]:
 
 
 def declarations_of(table: Table) -> Iterator[tuple[str, Declaration]]:
-    """What each set and map of a table is declared as, the marks of sets apart among them."""
+    """The declarations of the sets and maps of a table, with the marks of sets that are edited in place."""
     for contents in table.sets:
         yield contents.name, declaration(contents, table.family)
         if contents.apart:
@@ -67,7 +67,7 @@ def declarations_of(table: Table) -> Iterator[tuple[str, Declaration]]:
 
 
 def mark_declaration() -> Declaration:
-    """What the kernel tells of the mark of a set apart."""
+    """The declaration of the mark of a set that is edited in place."""
     return Declaration(0, *_PORT)
 
 

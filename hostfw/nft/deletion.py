@@ -1,4 +1,4 @@
-"""What is to be deleted of our tables, as data: the kernel is told by netlink, and people in nft's words."""
+"""Deletions of objects of our tables, as data: sent to the kernel by netlink, and shown in nft's words."""
 
 from enum import StrEnum
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What the kernel holds of our tables, as far as a change needs to know it."""
+"""Our tables in the kernel, as far as a change needs to know them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class InstalledBaseChain:
 
 @dataclass(frozen=True, slots=True)
 class InstalledTable:
-    """What the kernel holds of one of our tables, by name.
+    """One of our tables in the kernel, by the names of its objects.
 
     `suspect` are the chains, base chains among them, that may not hold what their names or comments say: changed by
     another program, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
@@ -55,7 +55,7 @@ class InstalledTable:
 
 
 def as_installed(chain: BaseChain) -> InstalledBaseChain:
-    """What the kernel shows of a base chain once it is in force."""
+    """The kernel's view of a base chain once it is in force."""
     if not chain.rules:
         return InstalledBaseChain(chain.policy_drop, 0, "", final=False)
     last = chain.rules[-1]

@@ -31,7 +31,7 @@ DIGEST_CHARACTERS = 12
 
 _INDENT = "\t"
 _FOLLOWS = "follow once hostfw.service runs"
-"""What the boot script looks for as well, to say so."""
+"""The words that the boot script looks for."""
 _FOLLOWING_LINE = re.compile(rf"^# [0-9]+ elements of \S+ {TABLE} \S+ {re.escape(_FOLLOWS)}: ", re.MULTILINE)
 """A line of its own: the comment of a set has the text of a selector, which may hold any words."""
 _Named = TypeVar("_Named", Chain, VerdictMap)
@@ -94,14 +94,14 @@ def table_name(family: Family) -> str:
 
 
 def additions(table: Table, existing: Table, texts: Texts | None = None) -> str:
-    """What adds the objects of a table, beside those that exist: the sets that `host.elements` fills stay empty."""
+    """The commands that add a table's objects to those that exist: sets that `host.elements` loads stay empty."""
     empty = frozenset(s.name for s in table.sets if s.is_big)
     blocks = _blocks(table, existing, Texts() if texts is None else texts, empty, marked=False)
     return f"add table {table_name(table.family)}\n{''.join(blocks)}"
 
 
 def follows(script: str) -> int:
-    """How many sets a script only declares, because they are big; their elements follow from elsewhere."""
+    """The number of sets that a script only declares, because they are big; their elements are loaded later."""
     return len(_FOLLOWING_LINE.findall(script))
 
 
@@ -269,7 +269,7 @@ def _dynamic_lines(dynamic: Dynamic) -> Iterator[str]:
 
 
 def type_text(element_type: ElementType, family: Family) -> str:
-    """What nft calls the type of a key."""
+    """The type of a key, by nft's name."""
     address = "ipv4_addr" if family is Family.V4 else "ipv6_addr"
     match element_type:
         case ElementType.ADDRESS:

@@ -17,7 +17,7 @@ TABLE = "hostfw"
 
 
 class Key(StrEnum):
-    """What a match looks at. The `*_SOCKET` keys are the concatenation address . protocol . port.
+    """The part of a packet that a match tests. The `*_SOCKET` keys are the concatenation address . protocol . port.
 
     `SOURCE_TO_PORT` and `DESTINATION_FROM_PORT` are those of an address and the port of the other end. As ports, nft
     reads the first two pairs of bytes behind the IP header, which in ICMP are type and code, and the checksum.
@@ -193,7 +193,7 @@ class Rule:
 
     @property
     def is_final(self) -> bool:
-        """Whether it is a verdict and no more, so that no packet gets past it in a base chain."""
+        """True if it is a verdict and no more, so that no packet gets past it in a base chain."""
         return not self.matches and isinstance(self.statements[0], Accept | Drop | Return | Goto)
 
 
@@ -216,7 +216,7 @@ class Hook(StrEnum):
 
 
 class Priority(StrEnum):
-    """Where in a hook a base chain stands, by nft's names: raw -300, (conntrack -200,) mangle -150, filter 0."""
+    """The place of a base chain in a hook, by nft's names: raw -300, (conntrack -200,) mangle -150, filter 0."""
 
     RAW = "raw"
     MANGLE = "mangle"
@@ -234,7 +234,7 @@ class BaseChain:
 
     @property
     def name(self) -> str:
-        """What nft calls it."""
+        """The name in nft."""
         return base_chain_name(self.hook, self.priority)
 
 
@@ -248,7 +248,7 @@ PRIORITY_NUMBERS = {Priority.RAW: -300, Priority.MANGLE: -150, Priority.FILTER: 
 
 
 class Place(NamedTuple):
-    """Where a base chain is attached: its type, its hook and its priority, as the kernel tells of them."""
+    """The attachment of a base chain: its type, its hook and its priority, as the kernel shows them."""
 
     type: str
     hook: str
@@ -289,7 +289,7 @@ Element = int | str | PortRange | tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """What rules fill: room for `size` elements, which are gone after so many seconds without a packet."""
+    """A set that rules fill: room for `size` elements, which expire after so many seconds without a packet."""
 
     size: int
     timeout_s: int | None = None
@@ -317,7 +317,7 @@ class Set:
 
     @property
     def size(self) -> int:
-        """How many elements it has room for; in one that may grow, at least a tenth more than it has."""
+        """The number of elements that fit; in a set that may grow, at least a tenth more than it has."""
         if self.dynamic is not None:
             return self.dynamic.size
         size = 3
@@ -335,7 +335,7 @@ class Set:
 
     @property
     def is_big(self) -> bool:
-        """Whether its elements go to the kernel by `host.elements`, apart from the script that declares it."""
+        """True if its elements go to the kernel by `host.elements`, apart from the script that declares it."""
         return isinstance(self.elements, PackedAddresses)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel would do with a packet: our own ruleset, walked as nf_tables walks it.
+"""A simulation of the kernel: our ruleset, evaluated for a packet as nf_tables does it.
 
 Only the expressions that hostfw writes are known, and only for whole packets: conntrack puts fragments together
 before any rule here sees them. Limits are never reached and dynamic sets have room for all, so every log is made.
@@ -62,7 +62,7 @@ _HOOKS = {
 
 
 class Fate(StrEnum):
-    """What becomes of a packet."""
+    """The fate of a packet."""
 
     ACCEPT = "accept"
     DROP = "drop"
@@ -79,7 +79,7 @@ class Outcome:
 
     @property
     def accepted(self) -> bool:
-        """Whether the packet goes on."""
+        """True if the packet goes on."""
         return self.fate is Fate.ACCEPT
 
 
@@ -187,7 +187,7 @@ class _Walk:
                 return
 
     def _holds(self, match: Match) -> bool:
-        """Whether a test holds; a rule that cannot load what it tests does not match, negated or not."""
+        """True if a test holds; a rule that cannot load what it tests does not match, negated or not."""
         if match.key is Key.CT_ID:
             noted = isinstance(match.value, SetRef) and match.value.name in self.noted
             return self._has_connection and noted is not match.negated

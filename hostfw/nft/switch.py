@@ -48,7 +48,7 @@ class Switch:
         self.turns = not self._suspects and all(map(self._turns, self._changed))
 
     def behind(self) -> str:
-        """What the prepare adds for a turn: the new rules, behind the final ones that are in force."""
+        """The commands of the prepare for a switch by deletion: new rules, appended behind the final ones in force."""
         declared = declarations(looked_up(self._changed, self.desired, Table(self.desired.family)))
         return f"{declared}{''.join(map(self._rules, self._changed))}"
 

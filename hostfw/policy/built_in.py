@@ -1,4 +1,4 @@
-"""What exists without being declared: Calico's tier `default`, and its profile that allows everything."""
+"""Resources that exist without being declared: Calico's tier `default`, and its profile that allows everything."""
 
 from hostfw.model.resources import Metadata, Profile, Rule, Tier
 from hostfw.model.values import Action

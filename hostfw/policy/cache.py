@@ -1,4 +1,4 @@
-"""What was found out about resources, for as long as they are the very ones and what it rests on is the same."""
+"""Findings about resources, valid while the resources and everything that they rest on stay the same."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class ByResource(Generic[_T]):
-    """What was found out about each resource; what is not asked for between two turns is forgotten.
+    """Findings about each resource; those that are not used between two rounds are forgotten.
 
     Resources are told by their identity, which is why they are kept beside what was found.
     """
@@ -30,7 +30,7 @@ class ByResource(Generic[_T]):
             self.rests_on = rests_on
 
     def of_each(self, resources: Sequence[_R], make: Callable[[_R], _T], aspect: Hashable = None) -> list[_T]:
-        """What was found out about an aspect of resources, found out now of those where it is the first time.
+        """The findings about an aspect of resources; made now for those that have none yet.
 
         An aspect is asked for once in a round.
         """

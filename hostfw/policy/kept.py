@@ -61,7 +61,7 @@ def keep(
 
 
 def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governance, now: datetime) -> Governance:
-    """What is to be recorded of a plan in force on a host, `before` being the record that it was resolved with."""
+    """The record of a plan in force on a host; `before` is the record that it was resolved with."""
     claims = _claims(resources.endpoints, resources.interface_groups)
     since = {
         (interface.name, record.endpoint): record.since
@@ -83,7 +83,7 @@ def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governa
 
 
 def _claims(endpoints: Iterable[HostEndpoint], groups: Iterable[InterfaceGroup]) -> dict[str, str]:
-    """What each HostEndpoint says of its interfaces: equal texts claim alike on equal hosts."""
+    """The claims of each HostEndpoint to interfaces: equal texts claim alike on equal hosts."""
     entries = {group.metadata.name: json.dumps(manifest(group)["spec"], sort_keys=True) for group in groups}
     return {endpoint.metadata.name: _claim(endpoint, entries) for endpoint in endpoints}
 
@@ -118,7 +118,7 @@ def _masters(port: Interface, record: GovernedInterface, facts: HostFacts) -> It
 
 
 def _why(record: GovernedInterface, interface: Interface, endpoint: HostEndpoint) -> str:
-    """Why the HostEndpoint of a record does not claim the interface any more."""
+    """The reason why the HostEndpoint of a record does not claim the interface any more."""
     if record.kept:
         return record.kept
     if interface.name != record.name and endpoint.interface_name is not None:

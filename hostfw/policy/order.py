@@ -19,7 +19,7 @@ class EvaluatedPolicy(NamedTuple):
 
     @property
     def staged(self) -> bool:
-        """Whether it decides nothing."""
+        """True if it decides nothing."""
         return self.kind == STAGED_KIND
 
 

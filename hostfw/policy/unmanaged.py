@@ -20,7 +20,7 @@ _OF_A_MACHINE = frozenset(("", "bond", "team", "vlan"))
 
 
 def consequence(settings: Settings, it: str = "it") -> str:
-    """What new connections by such an interface meet, as the rest of a sentence about it."""
+    """The fate of new connections over such an interface, as the rest of a sentence about it."""
     unmanaged, failsafe = settings.unmanaged_interfaces, settings.failsafe
     # Failsafes of UDP let in answers to the host, and no service of it.
     inward = _meets(f"to {it}", unmanaged.ingress, [str(port) for port in failsafe.inbound if port.protocol == TCP])

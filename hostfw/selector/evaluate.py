@@ -21,7 +21,7 @@ __all__ = ["Selector", "SelectorError", "canonical", "matches", "parse"]
 
 
 def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
-    """Whether a label set is selected."""
+    """True if a label set is selected."""
     match selector:
         case Comparison(label, operator, value):
             actual = labels.get(label)

@@ -1,4 +1,4 @@
-"""What a selector says, as a tree of frozen nodes."""
+"""Selectors as a tree of frozen nodes."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -33,7 +33,7 @@ from hostfw.selector.nodes import (
 )
 
 DEPTH_LIMIT = 64
-"""How deep parentheses may nest, those of the canonical text too, which has a pair around each `&&` and `||`.
+"""Deepest nesting of parentheses, counted in the canonical text, which has a pair around each `&&` and `||`.
 
 Calico has no limit; this one keeps the recursion far from Python's.
 """
@@ -287,7 +287,7 @@ class _Parser:
 
 
 def _nesting(selector: Selector) -> int:
-    """How many pairs of parentheses the canonical text has around its innermost operand."""
+    """The number of parentheses around the innermost operand in the canonical text."""
     match selector:
         case And(operands) | Or(operands):
             return 1 + max(map(_nesting, operands))

@@ -69,7 +69,7 @@ def _do(options: argparse.Namespace) -> int:
 
 
 def _told(host: Standing) -> dict[str, str | int | list[str] | None]:
-    """What others need to reach a host. `leader` is null when it is off."""
+    """The data that others need to reach a host. `leader` is null when it is off."""
     return {
         "name": host.name,
         "release": host.release.number,

@@ -29,7 +29,7 @@ def known_groups() -> frozenset[str]:
 
 
 def _hierarchies() -> tuple[Path, ...]:
-    """Where the unified hierarchy is mounted, and beside controllers of version 1 systemd's own one."""
+    """The mount points of the unified hierarchy, and beside controllers of version 1 of systemd's own one."""
     mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
     found: list[Path] = []
     for fields in mounts:

@@ -146,7 +146,7 @@ class Host:
             raise LabError(f"{self.name}: cannot copy {source} to {target}: {done.stderr}")
 
     def journal(self, *arguments: str) -> str:
-        """What `journalctl` says with these arguments; without the times, unless `-o` asks for another form."""
+        """The output of `journalctl` with these arguments; without times, unless `-o` asks for another form."""
         return self.run(["journalctl", "--no-pager", "--quiet", "-o", "cat", *arguments]).stdout
 
     def pid_of(self, unit: str) -> int:

@@ -16,7 +16,7 @@ from lab.namespace import LabError
 
 CACHE = Path("/var/cache/hostfw-hosts")
 DISK = Path("/var/tmp")  # noqa: S108 - a disk rather than memory
-"""Where hosts keep what they write."""
+"""The directory for files that hosts write."""
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter", "unshare", "ip")
 HINT = "apt-get install mmdebstrap systemd-container util-linux iproute2"
 

@@ -69,17 +69,17 @@ class Tree:
 
     @property
     def lower(self) -> str:
-        """What lies below it, the uppermost first, as overlayfs wants it."""
+        """The layers below, the uppermost first, as overlayfs wants them."""
         return ":".join(map(str, self.layers))
 
     @property
     def notices(self) -> Path:
-        """Where nspawn says which process leads the host, and that its boot is over."""
+        """The file in which nspawn notes the leader of the host, and the end of its boot."""
         return self.directory / "notices"
 
     @property
     def console(self) -> Path:
-        """What the host wrote to its console, over all its starts."""
+        """The output on the host's console, over all its starts."""
         return self.directory / "console"
 
 
@@ -285,7 +285,7 @@ def _children(pid: int) -> tuple[int, ...]:
 
 
 def _is_first(pid: int, above: str) -> bool:
-    """Whether a process is the first of a process namespace below the one of the process above it."""
+    """True if a process is the first of a process namespace below the one of the process above it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         deeper = Path(f"/proc/{pid}/ns/pid").readlink() != Path(f"{above}/ns/pid").readlink()

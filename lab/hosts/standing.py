@@ -225,7 +225,7 @@ def _cut_power(standing: Standing) -> None:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, empty if it is gone: a number alone may be another's by now."""
+    """The start time of a process, empty if it is gone: a pid alone may be another's by now."""
     with suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]

@@ -43,7 +43,7 @@ class Virtual:
         return self.first_line.read_text(errors="replace")
 
     def told(self, last_word: str, timeout_s: float) -> str:
-        """What is on the second line once it has this word. Raises LabError if that takes too long."""
+        """The text on the second line once it has this word. Raises LabError if that takes too long."""
         deadline = monotonic() + timeout_s
         while last_word not in (said := self.second_line.read_text(errors="replace")):
             if monotonic() > deadline or self.process.poll() is not None:

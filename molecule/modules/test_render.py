@@ -1,4 +1,4 @@
-"""What the role makes on the controller, without any host."""
+"""Results of the role on the controller, without any host."""
 
 import json
 import subprocess
@@ -123,7 +123,7 @@ def test_a_mistake_ends_the_run_on_the_controller(render, tmp_path):
 
 
 def test_a_host_without_an_address_ends_the_run(render):
-    """Who it is, and what to do."""
+    """The message has the name of the host, and the next step."""
     status, said, _ = render(hostfw_addresses=[])
 
     assert status == 2

@@ -1,4 +1,4 @@
-"""What the rollout playbook does before it touches any host."""
+"""Steps of the rollout playbook before it touches any host."""
 
 import json
 import subprocess

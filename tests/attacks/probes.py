@@ -162,7 +162,7 @@ def _plain(family: Family, protocol: int, payload: bytes, *, source: str = "") -
 
 
 def allowed(family: Family) -> Iterator[Probe]:
-    """What policy lets in: the host is there, and hears."""
+    """Packets that policy allows: they show that the host is there and answers."""
     yield Probe("TCP 80", family, _plain(family, _TCP, tcp(family, OPEN_TCP)), passes=True)
     yield Probe("UDP 53", family, _plain(family, _UDP, udp(family, OPEN_UDP)), passes=True)
 
@@ -235,7 +235,7 @@ _ODD_SOURCES = {
 
 
 def sources(family: Family) -> Iterator[Probe]:
-    """Who a packet may pretend to come from; port 53 is open for one neighbour alone."""
+    """Sources that a packet may claim; port 53 is open for one neighbour alone."""
     for source in _ODD_SOURCES[family]:
         for port in (OPEN_UDP, CLOSED):
             payload = udp(family, port, source=source)
@@ -500,7 +500,7 @@ def malformed(family: Family) -> Iterator[Probe]:
 
 
 def tunnels(family: Family) -> Iterator[Probe]:
-    """What is allowed, within what is not."""
+    """Packets that policy allows, with packets that it denies inside."""
     inner4, inner6 = ip4(9, _TCP, tcp(Family.V4, OPEN_TCP)), ip6(9, _TCP, tcp(Family.V6, OPEN_TCP))
     for name, protocol, data in (
         ("IPv4", 4, inner4),

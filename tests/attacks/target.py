@@ -112,7 +112,7 @@ def target(lab: Lab) -> Iterator[Target]:
 
 @contextmanager
 def wire(lab: Lab, interface: str) -> Iterator[socket.socket]:
-    """What puts frames on a wire of the neighbour's."""
+    """A socket that sends frames on a wire of the neighbour."""
     with inside(lab["peer"]):
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with sock:

@@ -42,7 +42,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def probes(family: Family) -> list[Probe]:
-    """What gets in at eth0, and what does not."""
+    """Packets that pass at eth0, and packets that do not."""
     return [*GROUPS["allowed"](family), *list(GROUPS["sources"](family))[:6]]
 
 

@@ -16,7 +16,7 @@ SUITE: dict[tuple[str, Family], list[Probe]] = {
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("group", GROUPS)
 def test_nothing_gets_past_but_what_policy_allows(guarded: Target, group: str, family: Family) -> None:
-    """What is allowed does, in the same forms."""
+    """Allowed packets pass, in the same forms."""
     probes = SUITE[group, family]
 
     passed = guarded.judge(probes)
@@ -29,7 +29,7 @@ def test_nothing_gets_past_but_what_policy_allows(guarded: Target, group: str, f
 
 
 def _flow(data: bytes) -> tuple[str, int | None, int | None]:
-    """Where a packet that got past came from, and which port it is to."""
+    """The source of a packet that got past, and its destination port."""
     found = headers(data)
     return found.source_text, found.protocol, found.destination_port
 

@@ -65,7 +65,7 @@ spec:
     - {{action: Allow, protocol: TCP, source: {{nets: ["fd17::/64"]}},
        destination: {{nets: ["2001:db8:9::/64"], ports: [443]}}}}
 """
-"""What a container may: ask the host's resolver, and go to one network outside by https."""
+"""Policy of a container: it may use the host's resolver, and reach one network outside by https."""
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ class Tries:
 
 
 def tries(family: Family) -> list[Probe]:
-    """What a container tries."""
+    """Attempts of a container."""
     made = Tries(family)
     box, bridge = BOX[family], BRIDGE[family]
     loopback, any_address = ("127.0.0.1", "0.0.0.0") if family is Family.V4 else ("::1", "::")

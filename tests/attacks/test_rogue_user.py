@@ -75,7 +75,7 @@ def ruleset(lab: Lab) -> str:
 
 
 def ask(path: Path, message: bytes, patience_s: float = 5) -> bytes:
-    """What the daemon answers to some bytes, as root."""
+    """The daemon's answer to some bytes, as root."""
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(patience_s)
         channel.connect(str(path))
@@ -280,7 +280,7 @@ print(len(channel.recv(1 << 20)), flush=True)
     ids=" ".join,
 )
 def test_they_change_no_ruleset_but_in_namespaces_of_their_own(lab: Lab, running: Service, command: list[str]) -> None:
-    """Where the host's packets do not pass."""
+    """The attempts go to namespaces that the host's packets do not pass."""
     before = ruleset(lab), run(lab["host"], ["ip", "-o", "link"]).stdout
     for _ in range(20):
         run(lab["host"], [*ROGUE, *command], check=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 Json = Any
-"""What Calico's own JSON holds."""
+"""The content of Calico's own JSON."""
 
 DATA = Path(os.environ.get("HOSTFW_CONFORMANCE", Path(__file__).parents[2].parent / "shared/conformance"))
 

@@ -27,7 +27,7 @@ from hostfw.model.resources import (
 from hostfw.model.values import PROTOCOLS, SCTP, TCP, UDP, Action, Direction, PortRange, parse_cidr
 
 Json = Any
-"""What Kubernetes' own JSON holds."""
+"""The content of Kubernetes' own JSON."""
 
 ALLOW_THE_REST = "projectcalico-default-allow"
 NAMESPACE = "namespace"

@@ -1,4 +1,4 @@
-"""Where hostfw answers otherwise than Calico's own tests, and why: every deviation, and nothing else."""
+"""Every deviation from Calico's own tests, with its reason, and nothing else."""
 
 NO_PROXY = "http needs a proxy; ignoring it would open the port to every path"
 NOTHING_NAMESPACED = "nothing on a host is in a namespace, so the kind or the selector would match nothing"

@@ -54,7 +54,7 @@ def _key(name: str, case: Json) -> tuple[str, str, str]:
 
 
 def _is_accepted(resource: Json) -> bool:
-    """Whether a resource has no errors, what it names being there, as Calico's validator assumes."""
+    """True if a resource has no errors, what it names being there, as Calico's validator assumes."""
     spec = resource.get("spec") or {}
     named = [("Profile", name) for name in spec.get("profiles", ())]
     named += [("Tier", spec["tier"])] if spec.get("tier", "default") != "default" else []

@@ -1,4 +1,4 @@
-"""What must hold for every text that hostfw reads: one function a reader, which raises where something does not hold.
+"""Properties of every reader: one function for each, which raises where a property does not hold.
 
 A text may be anything that bytes can be: what is no UTF-8 arrives as lone surrogates.
 """
@@ -88,7 +88,7 @@ LABEL_SETS: tuple[dict[str, str], ...] = ({}, {"a": "b"}, {"a": "", "b": "a"}, {
 
 
 def selector_holds(text: str) -> None:
-    """What does not parse says where; what parses has a canonical text that selects the same and is its own."""
+    """A refused text has a position; a parsed one has a canonical text that selects the same and is its own."""
     selector = _parsed(text)
     if isinstance(selector, SelectorError):
         assert 0 <= selector.offset <= len(text)
@@ -241,12 +241,12 @@ def _key(tag: prefix.LogTag) -> tuple[bool, str, str]:
 _MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 _KNOWN = known()
 _UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What would steer a terminal, or turn the direction of what it shows."""
+"""Characters that steer a terminal, or change the direction of its text."""
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""What editors count as the end of a line, and problems with them."""
+"""Line ends as editors and positions count them."""
 
 
 def _inspected(configuration: Configuration) -> Inspected:

@@ -13,7 +13,7 @@ from hostfw.model.sources import Configuration, Source
 from lab.traffic import Stream
 
 TCP_PORT, UDP_PORT = 7100, 7101
-"""Where conversations go on the host."""
+"""Ports of the conversations on the host."""
 
 _INNER, _HOST, _HOST6, _OUTER = "10.0.0.2", "10.0.0.1", "fd00::1", "192.0.2.2"
 

@@ -35,13 +35,13 @@ def log_counters(lab: Lab, family: Family) -> tuple[int, Counter[str]]:
 
 
 def told_of(entries: list[dict[str, str]], source: str) -> int:
-    """How many denied packets of a source the entries stand for."""
+    """The number of denied packets of a source that the entries stand for."""
     denied = (entry for entry in entries if entry["MESSAGE_ID"] == MessageId.PACKET_DENIED)
     return sum(int(entry["HOSTFW_COUNT"]) for entry in denied if entry["HOSTFW_SRC_ADDR"] == source)
 
 
 def told(entries: list[dict[str, str]]) -> int:
-    """How many denied packets the entries stand for."""
+    """The number of denied packets that the entries stand for."""
     return sum(int(e["HOSTFW_COUNT"]) for e in entries if e["MESSAGE_ID"] == MessageId.PACKET_DENIED)
 
 

@@ -93,7 +93,7 @@ def own_all_addresses(lab: Lab) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RandomHost:
-    """What is drawn: manifests and settings, the ports that are listened on, and those that are published."""
+    """A random host: manifests and settings, the ports that are listened on, and those that are published."""
 
     manifests: str
     settings: str
@@ -253,7 +253,7 @@ def _sources(mine: Net, nets: Sequence[Net], chance: Random) -> set[int]:
 
 
 def open_for(lab: Lab, tried: Sequence[Knock], patience_s: float) -> list[bool]:
-    """Which of the connections get an answer within so many seconds; all are tried at the same time."""
+    """The connections that get an answer within so many seconds; all are tried at the same time."""
     with ExitStack() as stack:
         poll = select.poll()
         waiting: dict[int, tuple[int, socket.socket]] = {}

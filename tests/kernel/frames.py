@@ -14,7 +14,7 @@ _HOP_BY_HOP, _FRAGMENT = 0, 44
 _ROUTER_ALERT = bytes((5, 2, 0, 0, 1, 0))
 """The option that MLD travels with (RFC 2711), padded."""
 _CUT_BYTES = 16
-"""Where a packet is cut in two: a multiple of eight that leaves something of every transport header but UDP's."""
+"""The place at which a packet is cut: a multiple of eight inside every transport header but UDP's."""
 _CRC32C = 0x82F63B78
 """The reversed polynomial of SCTP's checksum (RFC 9260, appendix A)."""
 
@@ -32,7 +32,7 @@ class Tcp(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the model does not know of a packet.
+    """Properties of a packet that the model does not have.
 
     `quoted` is the packet that an ICMP error is about. A packet that is `fragmented` travels in two; one with a
     `hop_by_hop` header (IPv6) says "router alert" there.

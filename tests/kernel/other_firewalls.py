@@ -127,7 +127,7 @@ table inet filter {
 	chain output { type filter hook output priority filter; policy accept; }
 }
 """
-"""What Debian's /etc/nftables.conf holds as it is shipped: hooks, and nothing that denies."""
+"""Debian's /etc/nftables.conf as it is shipped: hooks, and nothing that denies."""
 
 MAPPED = """\
 table inet custom {

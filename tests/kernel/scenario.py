@@ -68,7 +68,7 @@ ADDRESSES = (
     *((f"{address}/{length}", "eth2") for address, length in zip(PLACES["host-eth2"], (24, 64), strict=True)),
 )
 WAYS = {(True, False): ("client", "host"), (False, True): ("host", "server"), (True, True): ("client", "server")}
-"""Where a packet comes from and goes to by default: one that comes in, goes out, or does both."""
+"""The default ends of a packet: one that comes in, goes out, or does both."""
 
 ICMP_NAMES = {
     "echo": ((8, 0), (128, 0)),

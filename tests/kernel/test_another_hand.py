@@ -93,7 +93,7 @@ class _Place:
 
 @pytest.fixture(params=[False, True], ids=["without a memory", "with a memory"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Place]:
-    """Where port 80 is allowed."""
+    """A host that allows port 80."""
     with namespace("host") as node, inside(node):
         made = _Place(tmp_path, Memory() if request.param else None)
         assert isinstance(made.apply(80), Applied)
@@ -149,7 +149,7 @@ def test_what_another_program_does_in_its_own_table_hinders_nobody(place: _Place
 
 @pytest.mark.parametrize("moment", ["prepare", "turn"])
 def test_elements_that_are_changed_in_the_midst_of_an_apply_are_told_of(place: _Place, moment: str) -> None:
-    """What is on record afterwards would hide them: nobody looks at elements while nftables stands still."""
+    """The record must not hide them: nobody looks at elements while nftables stands still."""
     place.write(_MANY_PORTS)
     (name,) = {one.name for one in read_tables().ip.sets if "/ports." in one.name}
     place.write(f"{_MANY_PORTS}---\n{_MORE}", apply=False)

@@ -154,7 +154,7 @@ spec:
   ingress:
     - {action: Deny, protocol: TCP, destination: {ports: [7101]}}
 """
-"""What is denied before anything else is looked at, and after everything was."""
+"""A policy that denies before and after everything else."""
 
 EARLY_CONVERSATIONS: tuple[tuple[str, str, Protocol, int | None], ...] = (
     ("outer", "host", UDP, 7100),
@@ -169,7 +169,7 @@ EARLY_CONVERSATIONS: tuple[tuple[str, str, Protocol, int | None], ...] = (
 )
 
 LINE = next(number for number, line in enumerate(POLICY.splitlines(), 1) if "7000" in line)
-"""Where the rule stands that denies UDP 7000."""
+"""The line of the rule that denies UDP 7000."""
 
 INTERFACES = {"outer": "wan0", "inner": "lan0", "host": None}
 
@@ -429,7 +429,7 @@ def test_counters_are_the_packets_that_were_sent(routed_lab: Lab, router: Instal
 
 
 def test_counters_have_rates(routed_lab: Lab, router: Installation) -> None:
-    """What came within the interval, and not before it."""
+    """Only packets of the interval count."""
     send(routed_lab, 7000, 100)
     command = (*router.arguments, "counters", "--rate", "2s", "-o", "json", "--policy", LONG)
     with process(router.node, command, environment=environment()) as running:

@@ -170,7 +170,7 @@ def bad(installation: Installation) -> Path:
 
 
 def verdicts(lab: Lab) -> list[bool]:
-    """Whether the peer gets through, over IPv4 and over IPv6."""
+    """The results for the peer over IPv4 and over IPv6: True where it gets through."""
     patience_s = ALLOW_PATIENCE_S / 3
     return [outcome.verdict is Verdict.ALLOWED for outcome in probe(lab, FLOWS, patience_s)]
 
@@ -292,7 +292,7 @@ def test_what_another_program_did_to_a_big_set_is_told_of_and_undone(
 
 
 def _count(node: Namespace) -> int | None:
-    """How many elements the one set of policy has, None where the kernel does not tell."""
+    """The number of elements of policy's only set, None where the kernel does not say."""
     (name,), _ = sets_of(node)
     with inside(node):
         return next(item.count for item in read_tables().ip.sets if item.name == name)
@@ -366,7 +366,7 @@ run(sys.argv[1:], sys.stdout, sys.stderr)
 def test_a_kill_around_an_edit_is_made_good(
     installation: Installation, bad: Path, hostfwctl: Hostfwctl, done: bool, first: bool
 ) -> None:
-    """Whether the kernel took it or not, its mark says what a set holds."""
+    """The mark of the set names its content, however the kill ended."""
     node = installation.node
     bad.write_text("\n".join(MORE[1:]))
     if not first:

@@ -95,7 +95,7 @@ def session(peer: Namespace, address: str = "192.0.2.1") -> Iterator[socket.sock
 
 
 def answers(connection: socket.socket) -> bool:
-    """Whether a session is alive."""
+    """True if a session is alive."""
     connection.settimeout(2)
     try:
         connection.sendall(b"hello")
@@ -115,12 +115,12 @@ def ruleset(node: Namespace, *table: str) -> str:
 
 
 def verdicts(lab: Lab, *flows: Flow, patience_s: float = DENY_PATIENCE_S) -> list[Verdict]:
-    """What becomes of flows."""
+    """The verdicts on flows."""
     return [found.verdict for found in probe(lab, flows, patience_s)]
 
 
 def passes(lab: Lab, flow: Flow) -> bool:
-    """Whether a flow gets through, with the patience that this deserves."""
+    """True if a flow gets through, with the patience that this deserves."""
     return verdicts(lab, flow, patience_s=ALLOW_PATIENCE_S) == [Verdict.ALLOWED]
 
 

@@ -30,7 +30,7 @@ RESTART_S = 1.0
 """As RestartSec= of the unit has it."""
 LONG_S = 3600.0
 RATES = (200, 1_000, 5_000, 20_000)
-"""How many calls of a million fail."""
+"""Failing calls in a million."""
 OLD, NEW = 80, 81
 NEVER = 82
 """A port that no generation lets in."""
@@ -119,7 +119,7 @@ class Daemon:
             self.reader.join()
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        """What stands for journald: it reads unless it is stopped."""
+        """A stand-in for journald: it reads unless it is stopped."""
         assert process.stderr is not None
         with process.stderr as stream:
             while True:
@@ -138,7 +138,7 @@ def _text(file: Path) -> str:
 
 
 class Model:
-    """What may be in force, and what is."""
+    """The generations that may be in force, and the one that is."""
 
     def __init__(self, lab: Lab, installation: Installation, daemon: Daemon, seed: int) -> None:
         self.lab, self.installation, self.daemon = lab, installation, daemon
@@ -234,7 +234,7 @@ class Model:
         assert open_ports <= self.may, self.finding(f"{open_ports} may be reached, {self.may} may be in force")
 
     def was_flushed(self) -> bool:
-        """Whether there was tampering since everything was whole."""
+        """True if there was tampering since everything was whole."""
         return self.flushed_s > self.whole_s
 
     whole_s = 0.0
@@ -254,12 +254,12 @@ class Model:
         raise AssertionError(self.finding(f"not whole within {WHOLE_WITHIN_S} s of the last failure: {why}"))
 
     def finding(self, what: str) -> str:
-        """What is wrong, in which round, and what the daemon told last."""
+        """A defect, with its round and the daemon's last messages."""
         told = self.daemon.log[-6000:].decode(errors="replace")
         return f"round {self.rounds} with seed {self.daemon.seed}, after {self.latest}: {what}\n{told}"
 
     def why_not_whole(self) -> str:
-        """What is not as it should be."""
+        """A description of everything that is wrong."""
         said = hostfwctl(self.installation, "status", "-o", "json", check=False)
         if said.returncode:
             return f"status ended with {said.returncode}: {said.stderr}"
@@ -292,14 +292,14 @@ class Model:
         return ""
 
     def trouble(self) -> str:
-        """What the service says is wrong now."""
+        """The service's current trouble."""
         said = hostfwctl(self.installation, "status", "-o", "json", check=False)
         service = json.loads(said.stdout)["service"] if said.returncode == 0 else None
         return str(service["trouble"]) if service else ""
 
 
 def _reaches(lab: Lab, port: int) -> bool:
-    """Whether a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
+    """True if a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
     with inside(lab["peer"]), socket.socket() as client:
         client.settimeout(0.25)
         try:

@@ -62,7 +62,7 @@ def test_from_the_host_itself(
 def test_over_an_interface_that_nobody_governs(
     installation: Installation, peer: Namespace, hostfwctl: Hostfwctl
 ) -> None:
-    """What is on trial has no policy for it, so that it shows nothing of the interface that it is about."""
+    """The trial has no policy for it, so a connection over it proves nothing."""
     files = policy(80)
     files["policy.yaml"] = files["policy.yaml"].replace("interfaceName: eth0", "interfaceName: eth9")
     write(installation, files)

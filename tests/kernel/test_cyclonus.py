@@ -144,7 +144,7 @@ def _expected(nodes: Sequence[str], step: Json) -> Iterator[tuple[Flow, bool]]:
 
 
 def _reached(lab: Lab, expected: dict[Flow, bool]) -> dict[Flow, bool]:
-    """Which flows came through: those that are to, waited for with patience, apart from the others."""
+    """The flows that came through: expected ones are awaited with patience, apart from the others."""
     seen: dict[Flow, bool] = {}
     for wanted, patience_s in ((True, ALLOW_PATIENCE_S), (False, _DENY_PATIENCE_S)):
         flows = [flow for flow, allowed in expected.items() if allowed is wanted and flow.protocol != SCTP]
@@ -155,7 +155,7 @@ def _reached(lab: Lab, expected: dict[Flow, bool]) -> dict[Flow, bool]:
 
 
 def _arrived(lab: Lab, flows: Sequence[Flow]) -> set[Flow]:
-    """Which SCTP associations' first packets arrived. The source port says of which one a packet is."""
+    """The SCTP associations whose first packets arrived, told apart by source port."""
     numbered = dict(zip(count(10_000), flows, strict=False))
     arrived: set[Flow] = set()
     with ExitStack() as stack:

@@ -76,7 +76,7 @@ def test_every_kind_of_object_goes_in_one_transaction(deleter: Deleter) -> None:
 
 
 def test_a_rule_goes_by_its_handle(deleter: Deleter) -> None:
-    """What stands behind it is met then; a handle that is gone is refused, and the next deletion does as it should."""
+    """Packets meet the rules behind it; a missing handle is refused, and the next deletion works."""
     load("add rule ip hostfw input accept\nadd rule ip hostfw input drop\n")
     chain = read_tables().ip.chain("input")
     assert chain is not None

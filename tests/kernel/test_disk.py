@@ -31,7 +31,7 @@ DOCTOR = '"$@" doctor >&2; [ $? = 1 ]'
 
 @pytest.fixture(scope="module")
 def goldens(tmp_path_factory: pytest.TempPathFactory) -> tuple[Blocks, Blocks]:
-    """What the kernel holds of either configuration."""
+    """The kernel's content for either configuration."""
     with laboratory(line()) as lab:
         made = install(lab["host"], tmp_path_factory.mktemp("goldens"))
         found = []

@@ -107,7 +107,7 @@ def test_other_firewalls_are_named_in_a_line_each(
 
 
 def test_a_healthy_host_has_no_findings(installation: Installation, hostfwctl: Hostfwctl) -> None:
-    """Where systemd does not run, nobody misses its units."""
+    """Units are not missed where systemd does not run."""
     (installation.config / "host.yaml").write_text(POLICY)
     installation.state.chmod(0o700)
     hostfwctl("apply")

@@ -77,7 +77,7 @@ def test_the_web_server_is_open_to_all_and_its_metrics_to_one_network(
 
 
 def test_the_list_of_the_feed_is_denied_and_others_meet_the_other_policies(street: tuple[Lab, Installation]) -> None:
-    """What is not on the list goes on to the tier `default`."""
+    """Addresses that are not on the list go on to the tier `default`."""
     lab, installation = street
     (installation.config / "feeds").mkdir(mode=0o755)
     (installation.config / "feeds/drop.txt").write_text(f"# a list\n{LISTED}\n")

@@ -40,7 +40,7 @@ def nft(node: Namespace, script: str) -> None:
 
 
 def admits(lab: Lab, port: int) -> bool:
-    """Whether a new connection of the neighbour is let in, to a port on which nobody listens."""
+    """True if a new connection of the neighbour is let in, to a port on which nobody listens."""
     with inside(lab["peer"]), socket.socket() as client:
         client.settimeout(0.3)
         try:
@@ -68,7 +68,7 @@ def structure(node: Namespace) -> object:
 
 
 def moved(node: Namespace, chain: str, spec: str) -> str:
-    """What makes the input chain anew, with the rules that it has, as what `spec` says."""
+    """A script that makes the input chain again as `spec` says, with its rules."""
     listed = run(node, ["nft", "list", "chain", "ip", "hostfw", chain]).stdout
     rules = [line.strip() for line in listed.splitlines()[2:] if line.strip() not in ("}", "") and "hook" not in line]
     return "".join(
@@ -174,7 +174,7 @@ def map_and_set(host: Namespace) -> tuple[str, str]:
 
 
 def _remade(host: Namespace, name: str) -> str:
-    """What makes a map anew with another size and nothing in it, and the rules that look it up as they were."""
+    """A script that replaces a map by an empty one of another size, with the rules that look it up."""
     listed = run(host, ["nft", "list", "table", "ip", "hostfw"]).stdout
     block = next(block for block in listed.split("\n\n") if f"vmap @{name}" in block)
     head, *lines = [line.strip() for line in block.splitlines() if line.strip() != "}"]

@@ -26,7 +26,7 @@ def test_every_flow_goes_as_its_story_says(story: Story, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("story", stories(), ids=lambda story: story.name)
 def test_the_facts_file_is_the_host_of_the_laboratory(story: Story, tmp_path: Path) -> None:
-    """What is compiled from the file is what the laboratory's host enforces."""
+    """The ruleset that is compiled from the file is the one that the laboratory's host enforces."""
     with laboratory(story.topology) as lab:
         installation = install(lab[story.host], tmp_path)
         observed = _facts(hostfwctl(installation, "interfaces", "-o", "json").stdout)

@@ -28,10 +28,10 @@ from lab.service import service
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
 AT_ONCE_S = 1.0
-"""How long a packet may take, sent again by TCP included; the first that is sent again comes after 0.2 s."""
+"""Time limit for a packet, retransmitted by TCP included; the first retransmission comes after 0.2 s."""
 
 AFTER_A_FLUSH_S = 3.0
-"""How long until the service has noticed, from the first packet that is denied."""
+"""Time limit for the service to notice, from the first denied packet."""
 
 ADDRESSES = {
     Family.V4: (socket.AF_INET, "192.0.2.1", "192.0.2.2"),
@@ -161,7 +161,7 @@ def _speaking(conversation: Conversation) -> Iterator[None]:
 
 
 def _flush(node: Namespace) -> None:
-    """What `conntrack -F` does: delete every entry."""
+    """Delete every entry, as `conntrack -F` does."""
     with inside(node), NetlinkSocket(NETLINK_NETFILTER) as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             assert netlink.ask_each(1 << 8 | 2, 0, [NFGENMSG.pack(family, 0, 0)], "flushing") == [0]
@@ -186,7 +186,7 @@ def test_the_first_apply_cuts_nobody_off(talk: list[Conversation], hostfwctl: Ho
 
 
 def test_nobody_else_comes_in_with_them(lab: Lab, talk: list[Conversation], hostfwctl: Hostfwctl) -> None:
-    """What is known is what there are sockets of, and another connection like one of these is denied."""
+    """Only connections that have sockets are known; another connection like one of these is denied."""
     with inside(lab["host"]):
         before = read_connections()
 
@@ -222,7 +222,7 @@ def test_it_ends_with_the_connection(lab: Lab, talk: list[Conversation], hostfwc
 
 
 def test_after_removed_rules(talk: list[Conversation], hostfwctl: Hostfwctl, host: Namespace, peer: Namespace) -> None:
-    """What began while no rules were in force goes on as well when they come back."""
+    """Connections that began while no rules were in force go on when the rules come back."""
     hostfwctl("apply")
     hostfwctl("disable", "--remove-rules")
     with ExitStack() as ends:

@@ -26,7 +26,7 @@ from tests.kernel.exposed_hosts import (
 )
 
 HOSTS = 4
-"""How many random hosts a batch is of."""
+"""Random hosts in a batch."""
 BATCHES = 50
 PATIENCE_S = 1.0
 
@@ -77,7 +77,7 @@ def test_the_flows_of_the_examples_are_as_exposed(story: Story, tmp_path: Path) 
 
 
 def _is_exposed(document: dict[str, list[dict[str, object]]], sent: Sent) -> bool:
-    """Whether a table has the source of a packet among those that reach its destination, on any interface."""
+    """True if a table has the source of a packet among those that reach its destination, on any interface."""
     source = ip_address(sent.source)
     decisions = [
         decision

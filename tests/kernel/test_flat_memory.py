@@ -12,7 +12,7 @@ from lab.namespace import process, run
 from lab.service import Service, reload_in_turn, service
 
 _MOST_GROWTH = 1.05
-"""What the memory may come to, as a share of what it was when everything had happened once."""
+"""The limit of memory, as a share of its use after every operation has run once."""
 
 _POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -67,7 +67,7 @@ def _flap(lab: Lab, times: int, pause_s: float) -> None:
 
 @pytest.mark.timeout(300)
 def test_writes_leave_nothing_behind(installation: Installation, running: Service) -> None:
-    """What a write made and does not keep is given back, in whatever circles it hangs together."""
+    """A write frees everything that it does not keep, reference cycles included."""
     _write(installation, 100)
     before = running.resident_bytes
     _write(installation, 200)

@@ -1,4 +1,4 @@
-"""What a flood of denied packets must not hide: others, other reasons, other directions, and what is new of itself."""
+"""Packets that a flood must not hide: other sources, reasons and directions, and new ones of its own source."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def frame(family: Family, source: str, port: int) -> bytes:
 
 
 def told_of_port(entries: list[dict[str, str]], port: int, *, to: str) -> int:
-    """How many denied packets to an address and port the entries stand for."""
+    """The number of denied packets to an address and port that the entries stand for."""
     return sum(
         int(entry["HOSTFW_COUNT"])
         for entry in entries
@@ -217,7 +217,7 @@ def test_a_neighbour_with_many_addresses_takes_no_room_of_those_farther_away(
 
 
 def test_addresses_of_one_network_far_away_are_one_source(lab: Lab, running: Service) -> None:
-    """Who is given a /64 gets no more than who is given an address of IPv4."""
+    """The owner of a /64 gets no more than the owner of one IPv4 address."""
     first, host = number("2001:db8:bad::"), number(HOST_ADDRESS[Family.V6])
     random = Random(3)
     frames = [udp_frame(HOST, first + random.randrange(1 << 64), host, Family.V6, 9) for _ in range(5000)]

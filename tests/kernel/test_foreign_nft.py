@@ -22,7 +22,7 @@ from lab.ruleset import in_force, listed
 from tests.kernel.changing_policies import configuration
 
 ROOTS = (Path("/var/cache/hostfw-clean-room/trixie-nft"), Path("/var/tmp/roots/d13"))
-"""Where a root of Debian 13 with its nft (1.1.3) may be."""
+"""Places of a root of Debian 13 with its nft (1.1.3)."""
 
 RECIPE = (
     "mmdebstrap --variant=extract --include=nftables --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "
@@ -149,7 +149,7 @@ def test_sets_of_a_newer_nft_do_not_keep_a_generation_from_taking_effect(
 def test_whole_scripts_and_the_end_of_it_all_work_beside_sets_of_a_newer_nft(
     installation: Installation, newer_nft: tuple[str, ...]
 ) -> None:
-    """What a boot and a rollback load, over nothing, over itself and over another generation; and our tables go."""
+    """Scripts of a boot and a rollback load over nothing, themselves and another generation; our tables go."""
     node = installation.node
     scripts, goldens = [], []
     for number in (1, 2):

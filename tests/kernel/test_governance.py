@@ -1,4 +1,4 @@
-"""What was governed stays governed: real packets before and after a fact of the host has changed under the service."""
+"""Governance stays: real packets before and after a fact of the host has changed under the service."""
 
 import json
 from collections.abc import Callable
@@ -72,14 +72,14 @@ CHANGES: list[tuple[str, str, tuple[str, ...], str]] = [
 
 
 def passes(lab: Lab, source: str, destination: str, port: int, address: str | None = None) -> bool:
-    """Whether a new connection over IPv4 gets through."""
+    """True if a new connection over IPv4 gets through."""
     flow = Flow(source, destination, TCP, port, Family.V4, address)
     patience_s = ALLOW_PATIENCE_S if port in (80, 443) else DENY_PATIENCE_S
     return probe(lab, (flow,), patience_s)[0].verdict is Verdict.ALLOWED
 
 
 def holds(lab: Lab, address: str | None = None) -> dict[str, bool]:
-    """What passes of what the policy allows, and of what it denies, in each direction and through the host."""
+    """The packets that pass, allowed and denied ones, in each direction and through the host."""
     return {
         "in 80": passes(lab, "outer", "host", 80, address),
         "in 81": passes(lab, "outer", "host", 81, address),
@@ -98,7 +98,7 @@ def _place(routed_lab: Lab, tmp_path: Path) -> tuple[Lab, Installation]:
 
 
 def told(kind: str) -> Callable[[list[dict[str, str]]], object]:
-    """Whether entries hold some words."""
+    """A check that entries contain some words."""
     return lambda entries: any(kind in entry.get("MESSAGE", "") for entry in entries)
 
 

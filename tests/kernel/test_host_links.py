@@ -1,4 +1,4 @@
-"""What is observed of real interfaces."""
+"""Observation of real interfaces."""
 
 import gc
 import os

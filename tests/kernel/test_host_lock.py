@@ -31,7 +31,7 @@ def test_writers_with_two_run_directories_exclude_each_other(tmp_path: Path) -> 
 
 
 def test_a_namespace_does_not_believe_the_record_of_another(tmp_path: Path) -> None:
-    """What the one has in force, the other does not."""
+    """The generation of one namespace is not in force in the other."""
     record = InForce("a", now(), 3)
     with namespace("one") as one, namespace("two") as two:
         with inside(one):

@@ -238,7 +238,7 @@ table ip hostfw {
 
 
 def run_nft(*words: str) -> str:
-    """What nft says in the namespace that we are in."""
+    """The output of nft in the current namespace."""
     return subprocess.run(["nft", *words], capture_output=True, text=True, check=True).stdout
 
 
@@ -411,7 +411,7 @@ transactions = st.lists(st.lists(st.sampled_from(COMMANDS), min_size=1, max_size
 
 
 def known(tables: KernelTables) -> list[tuple[object, ...]]:
-    """What the fake knows of tables as well."""
+    """The part of the tables that the fake knows as well."""
 
     def of(table: KernelTable) -> tuple[object, ...]:
         chains = sorted((c.name, c.rules, c.base, tuple(r[1:] for r in c.base_rules)) for c in table.chains)

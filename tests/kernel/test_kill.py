@@ -18,15 +18,15 @@ from lab.ruleset import Blocks, in_force, listed
 from tests.kernel.changing_policies import configuration
 
 KILLS = {500: (20, 450), 5_000: (5, 0), 70_000: (0, 50)}
-"""How often to kill, normally and under soak, with so many addresses in the blocklist.
+"""Numbers of kills, normally and under soak, for so many addresses in the blocklist.
 
 More than 4,096 are filled in by a batch of their own, between the declaration of the set and the switch.
 """
 
 SPREAD = (0.4, 1.6)
-"""When to kill, as shares of the time after which the generations have turned out to change."""
+"""Times of kills, as shares of the time after which the generations have been seen to change."""
 FOLLOW = 1.15
-"""How fast that time follows what is found, for the machine is not always as fast."""
+"""Adaptation of that time to the measurements, since the machine's speed varies."""
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _after_a_boot(installation: Installation) -> Blocks:
-    """What the accepted script comes to in a kernel that holds nothing."""
+    """The result of the accepted script in an empty kernel."""
     with namespace("boot") as empty:
         run(empty, ("nft", "-f", str(installation.state / "last-good.nft")))
         return listed(empty)

@@ -1,4 +1,4 @@
-"""What the kernel tells of links, addresses and routes, and what of it wakes whoever listens."""
+"""The kernel's messages about links, addresses and routes, and those that wake a listener."""
 
 import subprocess
 from collections.abc import Iterator
@@ -136,7 +136,7 @@ def test_a_lost_carrier_is_of_no_concern(events: LinkEvents) -> None:
 
 
 def test_an_overflow_is_told_and_forgets(place: Namespace) -> None:
-    """What comes after it is new again, whatever was known: it may be a change back of a change that was missed."""
+    """Later messages are all new, whatever was known: one may be the reverse of a change that was missed."""
     assert place.name == "links"
     with LinkEvents(receive_buffer_bytes=4096) as small:
         ip("link set left group 1")
@@ -165,7 +165,7 @@ def test_a_hundred_links_at_once_are_read_in_short_pieces(events: LinkEvents) ->
 
 
 def test_a_bridge_port_says_it_once(events: LinkEvents) -> None:
-    """What a bridge tells of its ports in its own family is not counted as a change of a link."""
+    """A bridge's messages about its ports in its own family are not counted as changes of a link."""
     ip("link set left master bridge")
     heard(events)
     run_bridge("link", "set", "dev", "left", "learning", "off")

@@ -1,4 +1,4 @@
-"""What a host lives by, seen on real sockets, and a policy that would cut it off held against what it does."""
+"""The baseline of real sockets, and the effect of policies on it compared with the lockout check."""
 
 import json
 import socket

@@ -91,7 +91,7 @@ def test_what_is_translated_meets_its_egress_policy_whatever_its_mark(
 
 
 def _sends(lab: Lab, address: str, port: int) -> bool:
-    """Whether a new connection of the host gets out, to a port on which nobody listens."""
+    """True if a new connection of the host gets out, to a port on which nobody listens."""
     with inside(lab["host"]), closing(socket.socket()) as client:
         client.settimeout(0.3)
         try:

@@ -1,4 +1,4 @@
-"""What a neighbour on the link says, with the real thing: it moves no interface into another policy.
+"""Messages of neighbours, from real daemons: they move no interface into another policy.
 
 An advertisement in raw bytes, radvd, and a DHCP server that nobody asked for (dnsmasq, with dhclient on the host). Each
 gives the host an address of 10/8 or fd00::/8, or a default route, which is what the group `internal` asks for.
@@ -144,7 +144,7 @@ def _tool(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """What a neighbour does, and the way in which the host learns of it."""
+    """An attack by a neighbour, and how the host learns of it."""
 
     name: str
     begin: Callable[[Lab, Path], AbstractContextManager[None]]
@@ -162,7 +162,7 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: atta
 
 
 def _eth0(host: Namespace, leases: Path) -> Interface:
-    """What the host observes of eth0, as in the mount namespace of its DHCP client."""
+    """The observation of eth0, as in the mount namespace of its DHCP client."""
     with inside(host), pytest.MonkeyPatch.context() as patch:
         patch.setattr("hostfw.host.network.links.endless_leases", lambda: _leases_in(leases))
         found = observe("host", nft="").interface("eth0")

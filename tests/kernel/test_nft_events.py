@@ -1,4 +1,4 @@
-"""What the kernel tells of transactions, by whoever sent them, and what of it is made of it for our tables."""
+"""The kernel's messages about transactions, by any sender, and their meaning for our tables."""
 
 import os
 import subprocess
@@ -161,7 +161,7 @@ def test_another_hand_in_our_tables_shows(listener: NftEvents, script: str, touc
     ],
 )
 def test_a_table_gone_shows(listener: NftEvents, script: str, gone: set[Family], others: int, words: str) -> None:
-    """Whether it was deleted by name or with everything, and with those of others that went along."""
+    """It may be deleted by name or with everything, and with tables of others."""
     nft(script)
 
     transaction = only(heard(listener))
@@ -272,7 +272,7 @@ def test_names_beyond_a_bound_are_only_counted(listener: NftEvents) -> None:
 
 
 def test_an_overflow_is_told(listener: NftEvents) -> None:
-    """What does not fit the buffer is said to be missed, and what follows is heard again."""
+    """Events beyond the buffer are reported as missed, and later ones are read again."""
     with NftEvents(receive_buffer_bytes=4096) as small:
         nft("".join(f"add chain ip hostfw c{number}\n" for number in range(1000)))
         flooded = heard(small)

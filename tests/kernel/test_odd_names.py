@@ -54,7 +54,7 @@ def odd_host(host: Namespace) -> Namespace:
 
 
 def completed(host: Namespace, folder: Path, *command: str) -> list[str]:
-    """What a shell prints, in a folder that is empty before and after; it sees the interfaces of the host."""
+    """The output of a shell in a folder that is empty before and after; it sees the host's interfaces."""
     folder.mkdir()
     see = 'cd "$1" && mount -t sysfs sysfs /sys && shift && exec "$@"'
     done = run(host, ["unshare", "--mount", "sh", "-c", see, "sh", str(folder), *command])

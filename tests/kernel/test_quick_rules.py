@@ -84,7 +84,7 @@ def test_an_open_connection_is_cut_where_that_is_asked_for(routed_lab: Lab, host
 
 
 def arrives(client: socket, server: socket) -> bool:
-    """Whether what one end sends comes to the other."""
+    """True if what one end sends comes to the other."""
     server.settimeout(DENY_PATIENCE_S)
     client.sendall(b"x")
     with suppress(TimeoutError):

@@ -141,7 +141,7 @@ def _try(site: Site, generation: Generation, trial: Trial, last: dict[Family, by
 
 
 def _unproved(trial: Trial, explanation: Explanation, observed: Observed, prefixes: tuple[str, ...]) -> Iterator[str]:
-    """What the kernel itself says of the step that decided: its log record, or the counter that moved."""
+    """Contradictions of the kernel about the deciding step: its log record, or the counter that moved."""
     step = explanation.decided_by
     if not trial.allowed:
         denials = [
@@ -156,7 +156,7 @@ def _unproved(trial: Trial, explanation: Explanation, observed: Observed, prefix
 
 
 def _attributed(site: Site, generation: Generation, records: Iterable[NflogRecord]) -> list[tuple[object, ...]]:
-    """What the audit says of log records: who did what where, and by which file and line."""
+    """The audit's attribution of log records: the packet, the rule, its file and line."""
     known = attribution(generation.plan, generation.id)
     names_of = {interface.index: interface.name for interface in site.facts.interfaces} | {0: ""}
     found: list[tuple[object, ...]] = []

@@ -59,7 +59,7 @@ def _configure(installation: Installation, port: int) -> None:
 
 
 def _reaches(lab: Lab, port: int) -> bool:
-    """Whether a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
+    """True if a new connection of the neighbour is let in; a refusal by a port on which nobody listens is an answer."""
     with inside(lab["peer"]), socket.socket() as client:
         client.settimeout(0.3)
         try:
@@ -90,7 +90,7 @@ def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
 def test_the_first_start_puts_the_configuration_directory_into_force(
     lab: Lab, service: Service, hostfwctl: Hostfwctl
 ) -> None:
-    """Where nothing was ever accepted; every start after that uses what was."""
+    """Nothing was accepted before; later starts use the accepted generation."""
     status = json.loads(hostfwctl("status", "-o", "json").stdout)
     assert status["inForce"]
     assert status["accepted"] == status["generation"]

@@ -33,7 +33,7 @@ from tests.kernel.changing_policies import (
 )
 
 SETTLE_S = 0.3
-"""How long packets may be on their way once nobody sends any more."""
+"""Time that packets may be on their way once nobody sends any more."""
 
 SOAK_PACKETS = 1_000_000
 
@@ -88,7 +88,7 @@ def test_a_swap_loses_lets_through_and_forgets_nothing(
     soak: bool,
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
-    """What both generations allow passes, what both deny does not, and the counters are those of all packets sent.
+    """Packets that both generations allow pass, those that both deny do not, and counters count every packet.
 
     At every hook, over both families, for new flows and for conversations by TCP and UDP.
     """

@@ -106,7 +106,7 @@ def test_a_process_and_its_children_end_with_the_block(lab: Lab) -> None:
 
 
 def _soon(condition: Callable[[], bool]) -> bool:
-    """Whether the condition comes true within five seconds: the killed take a moment to go."""
+    """True if the condition comes true within five seconds: the killed take a moment to go."""
     deadline = time.monotonic() + 5
     while not condition():
         if time.monotonic() > deadline:

@@ -26,7 +26,7 @@ Hostfwctl = Callable[..., CompletedProcess[str]]
 
 WITHIN_S = 3
 SLACK_S = 20
-"""What a busy machine may take beyond the deadline to start Python and commit."""
+"""Time beyond the deadline that a busy machine may take to start Python and commit."""
 
 _BLOCK = re.compile(r"^\t\w.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _LEARNT = re.compile(r"(?<=\d)\t# count \d+|(?<=flags dynamic)([^}]*?)\n\s*elements = \{[^}]*\}")
@@ -74,7 +74,7 @@ def accepted(installation: Installation, hostfwctl: Hostfwctl) -> Iterator[str]:
 
 
 def stop_watchdog(installation: Installation) -> None:
-    """What becomes of it when the host goes down."""
+    """Stop it, as a shutdown of the host does."""
     armed = load_armed(installation.run)
     if armed is not None:
         disarm(armed.watchdog)
@@ -249,7 +249,7 @@ def test_only_a_new_session_confirms(
 
 
 def test_no_session_does_not_confirm(installation: Installation, accepted: str, hostfwctl: Hostfwctl) -> None:
-    """What runs the tests is no ssh server: that cannot be told, so it is refused; the console may."""
+    """The test's own process is no ssh server, so it is refused; the console is accepted."""
     hostfwctl("apply", "--confirm-within", "30s")
 
     refused = hostfwctl("confirm", check=False)

@@ -62,7 +62,7 @@ _REJECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What became of a packet.
+    """The observed fate of a packet.
 
     `state` is what conntrack found, or None where the packet did not come so far; `rejected` says that its sender was
     told. `counters` are those of hostfw, each as often as the packet moved it, in the order of their names.
@@ -378,7 +378,7 @@ def _link(node: Namespace, interface: str) -> Iterator[socket.socket]:
 
 @contextmanager
 def _raw(node: Namespace, family: Family) -> Iterator[socket.socket]:
-    """What the host sends from: headers and all."""
+    """A raw socket of the host, which sends complete headers."""
     kind = socket.AF_INET if family is Family.V4 else socket.AF_INET6
     with open_socket(node, kind, socket.SOCK_RAW, socket.IPPROTO_RAW) as made:
         if family is Family.V4:

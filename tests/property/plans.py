@@ -135,7 +135,7 @@ def _disjoint(ranges: list[PortRange]) -> tuple[PortRange, ...]:
 
 
 def _criteria(family: Family | None, protocol: Protocol | None) -> dict[str, st.SearchStrategy[object]]:
-    """What a side of a rule can ask for."""
+    """Criteria for a side of a rule."""
     found: dict[str, st.SearchStrategy[object]] = {
         "address_set": address_sets,
         "not_address_set": address_sets,
@@ -208,7 +208,7 @@ def tiers(draw: st.DrawFn, direction: Direction, prefix: str) -> tuple[PlannedTi
 
 @st.composite
 def directions(draw: st.DrawFn, direction: Direction) -> PlannedDirection:
-    """What governs one direction of an endpoint."""
+    """The policies of one direction of an endpoint."""
     profiles = tuple(draw(policies("", f"profile{k}", direction)) for k in range(draw(st.integers(0, 2))))
     early = st.integers(0, 3).flatmap(lambda n: tiers(direction, "e") if n == 0 else st.just(()))
     return PlannedDirection(

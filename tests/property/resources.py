@@ -82,7 +82,7 @@ def few(elements: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[A
 
 
 ways = st.sets(st.sampled_from(Learned)).map(lambda found: tuple(sorted(found)))
-"""What a `learned` field says."""
+"""Values of a `learned` field."""
 
 
 def label_maps(values: st.SearchStrategy[str]) -> st.SearchStrategy[Labels]:

@@ -1,4 +1,4 @@
-"""What `explain` says, the compiled ruleset does: verdict, counter and log record, on every packet."""
+"""Agreement of `explain` and the compiled ruleset: verdict, counter and log record, for every packet."""
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings

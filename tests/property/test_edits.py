@@ -32,7 +32,7 @@ from lab.namespace import LabError, Namespace, inside, namespace, run
 
 FACTS = HostFacts("host", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2), Interface("eth1", 3)))
 _REAL = 6
-"""How many examples go to a real kernel, at half a second each."""
+"""Examples that go to a real kernel, at half a second each."""
 _EMPTY = "table ip hostfw\ndelete table ip hostfw\ntable ip6 hostfw\ndelete table ip6 hostfw\n"
 _BLOCK = re.compile(r"^\t\w.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _UNUSED = re.compile(r"chain \S+ \{\n[^\n]*hook[^\n]*\n\t\}\Z")
@@ -197,7 +197,7 @@ def _final(made: Sequence[Edit]) -> tuple[Edit, ...]:
 
 
 def _content(tables: KernelTables) -> object:
-    """What a packet can meet and what counts it; a base chain that is not used any more stays, empty."""
+    """Everything that a packet can meet and its counters; an unused base chain stays, empty."""
     return [
         (
             table.exists,

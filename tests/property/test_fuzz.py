@@ -1,4 +1,4 @@
-"""What tests/fuzz holds for every text: for the corpus that fuzzing left, and for texts that hypothesis makes."""
+"""The properties of tests/fuzz for texts: the corpus that fuzzing left, and texts that hypothesis makes."""
 
 import json
 import subprocess

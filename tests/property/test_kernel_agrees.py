@@ -1,4 +1,4 @@
-"""What the simulation says, the kernel does: random rulesets in a network namespace, and random packets through them.
+"""Agreement of the simulation and the kernel: random rulesets in a network namespace, and random packets.
 
 Verdict, counters and log records of each packet are the kernel's own, and the state that conntrack gives it is part of
 what is asked of the simulation and of `explain`.

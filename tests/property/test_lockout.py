@@ -1,4 +1,4 @@
-"""What is said to be lost, and what is not, holds for the compiled ruleset of any plan."""
+"""Agreement of the lockout check and the compiled ruleset, for any plan."""
 
 import shlex
 
@@ -30,7 +30,7 @@ FACTS = HostFacts(
 
 @st.composite
 def evidence(draw: st.DrawFn) -> Evidence:
-    """What a host may live by, over both families and at any interface, lo among them."""
+    """A random baseline, over both families and at any interface, lo among them."""
     family = draw(st.sampled_from(FAMILIES))
     address = st.sampled_from(ADDRESSES[family])
     interface, port = st.sampled_from(INTERFACES), st.sampled_from(PORTS)
@@ -61,7 +61,7 @@ def test_the_ruleset_lets_pass_what_is_not_lost(plan: Plan, seen: Evidence) -> N
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(plans(), plans(), evidence())
 def test_a_change_is_judged_by_what_it_cuts(plan: Plan, present: Plan, seen: Evidence) -> None:
-    """What is refused and what is warned of are all that is lost; nothing is refused for staying as it is."""
+    """Refused and warned losses are all losses; nothing is refused for staying as it is."""
     found = losses(plan, FACTS, seen)
     judgement = judge(plan, present, FACTS, seen)
 

@@ -135,7 +135,7 @@ def _place(memory: Memory | None) -> Iterator[_Place]:
 
 
 def _fresh(place: _Place) -> Generation | Refused:
-    """What an engine that has never seen anything makes of the files."""
+    """The generation of an engine without a cache."""
     configuration, problems = read_configuration(place.root / "etc")
     return build(inspect(configuration, problems, partial(read_own_feeds, place.root / "etc")), place.facts)
 

@@ -32,7 +32,7 @@ from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE, 
 
 PLANS = 100
 PACKETS_A_PLAN = 200
-"""What a mutant must be caught with; nearly all are by the first few plans."""
+"""Packets to catch a mutant; the first few plans catch nearly all of them."""
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -249,7 +249,7 @@ def test_a_mistake_of_the_compiler_is_caught(
 
 
 def test_the_compiler_as_it_is_passes(drawn: list[tuple[Plan, list[Packet]]]) -> None:
-    """What catches the mutants is their mistake and nothing else."""
+    """Mutants are caught by their mistake and nothing else."""
     _compare(drawn[:5])
 
 

@@ -1,4 +1,4 @@
-"""What we pack into netlink is what nft packs: sets and maps of random rulesets, filled again by us."""
+"""Agreement of our netlink packing with nft's: sets and maps of random rulesets, loaded again by us."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the tests of the system tier share: the host that they know, its policy, and the neighbour who knocks."""
+"""Shared by the system tier: the host, its policy, and the neighbour who knocks."""
 
 import json
 import subprocess
@@ -68,13 +68,13 @@ ExecStart=/bin/sh -c 'touch /var/tmp/knocked-{port}; exec sleep infinity'
 
 @dataclass(slots=True)
 class Knocking:
-    """What a neighbour did at one port of the host: how often it knocked, and what got through and when (monotonic)."""
+    """The neighbour's attempts at one port: how many there were, and which got through and when (monotonic)."""
 
     sent: int = 0
     through: tuple[tuple[str, float], ...] = ()
 
     def of(self, *kinds: str) -> tuple[float, ...]:
-        """When something of these kinds got through (`tcp 10.77.0.2`, or only `tcp`)."""
+        """The times at which packets of these kinds got through (`tcp 10.77.0.2`, or only `tcp`)."""
         return tuple(at for kind, at in self.through if kind.startswith(kinds))
 
 
@@ -86,7 +86,7 @@ class Street:
     peer: Namespace
 
     def uplink(self, interface: str = "eth0") -> Uplink:
-        """Where a host has the addresses that the tests know it by."""
+        """The uplink at which a host has the addresses of the tests."""
         return Uplink(self.wire, interface, (ip_interface(f"{HOST}/24"), ip_interface(f"{HOST6}/64")))
 
     @contextmanager
@@ -138,12 +138,12 @@ def reload(host: Host) -> None:
 
 
 def was_reached(host: Host, port: int = CLOSED) -> bool:
-    """Whether a packet has reached who listens at a port, since the host was made."""
+    """True if a packet has reached who listens at a port, since the host was made."""
     return host.run(["test", "-e", f"/var/tmp/knocked-{port}"], check=False).returncode == 0
 
 
 def entries(host: Host, kind: MessageId) -> list[tuple[float, str]]:
-    """What the journal has of one kind of event: when (monotonic), and the message, oldest first."""
+    """The journal's entries of one kind: time (monotonic) and message, oldest first."""
     text = host.run(["journalctl", "--no-pager", "--quiet", "-o", "json", f"MESSAGE_ID={kind}"]).stdout
     found = [json.loads(line) for line in text.splitlines()]
     return [(int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6, str(entry["MESSAGE"])) for entry in found]
@@ -160,7 +160,7 @@ def rules(host: Host) -> str:
 
 
 def _lasting(fields: dict[str, object]) -> dict[str, object]:
-    """What of an object is the same until somebody changes it."""
+    """The part of an object that stays until somebody changes it."""
     hidden = {"handle", "packets", "bytes"}
     if str(fields.get("name", "")).startswith("log/"):
         # Who has been logged of late; nft has no word in JSON for sets that packets fill.
@@ -169,14 +169,14 @@ def _lasting(fields: dict[str, object]) -> dict[str, object]:
 
 
 def connects(peer: Namespace, port: int, address: str = HOST, timeout_s: float = 1) -> bool:
-    """Whether the neighbour gets a TCP connection."""
+    """True if the neighbour gets a TCP connection."""
     script = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3])).close()"
     argv = [sys.executable, "-c", script, address, str(port), str(timeout_s)]
     return run(peer, argv, check=False).returncode == 0
 
 
 def eventually(holds: Callable[[], bool], within_s: float, every_s: float = 0.02) -> float | None:
-    """How many seconds it took until something held; None if it did not within the time."""
+    """The seconds until something held; None if it did not in time."""
     began = monotonic()
     while not holds():
         if monotonic() - began > within_s:

@@ -1,4 +1,4 @@
-"""Who administers a host, over real ssh: what would lock them out, the panic button, the doctor, and turning it off."""
+"""Administration over real ssh: refused lockouts, the panic button, the doctor, and turning hostfw off."""
 
 import json
 import subprocess
@@ -56,7 +56,7 @@ def ssh(host: Host, street: Street, tmp_path: Path) -> Ssh:
 
 @pytest.mark.parametrize("unit", ["ssh.service", "ssh.socket"])
 def test_a_change_that_would_lock_the_caller_out_is_refused(host: Host, ssh: Ssh, unit: str) -> None:
-    """Whether sshd listens or systemd does for it; what is in force stays, and the flag says that it is meant."""
+    """With sshd or systemd listening; the active generation stays, and the flag overrides the refusal."""
     if unit == "ssh.socket":
         host.run(["systemctl", "stop", "ssh.service"])
         host.run(["systemctl", "start", "ssh.socket"])
@@ -87,7 +87,7 @@ def test_a_reload_by_systemd_knows_ssh_by_its_port(host: Host, ssh: Ssh) -> None
 
 
 def test_a_block_keeps_the_session_and_outlives_a_reboot(host: Host, street: Street, ssh: Ssh) -> None:
-    """Which ends every session: after it the same address may come back by ssh, and nothing else passes."""
+    """The reboot ends every session; after it the same address may come back by ssh, and nothing else passes."""
     there = ssh("hostfwctl block && sleep 1 && echo still here")
     assert there.stdout == "still here\n"
     assert f"kept: ssh from {PEER} port " in there.stderr

@@ -79,13 +79,13 @@ CASES = (
 
 
 def entries(host: Host, *matches: str) -> list[Entry]:
-    """What the journal has of hostfw, oldest first."""
+    """The journal's entries of hostfw, oldest first."""
     command = ["journalctl", "--no-pager", "--quiet", "-o", "json", "-t", "hostfw", *matches]
     return [json.loads(line) for line in host.run(command).stdout.splitlines()]
 
 
 def of_packets(host: Host, *matches: str) -> list[Entry]:
-    """What it has of packets."""
+    """The entries about packets."""
     return [entry for entry in entries(host, *matches) if entry["MESSAGE_ID"] in PACKETS]
 
 
@@ -212,7 +212,7 @@ def test_a_service_that_starts_says_what_it_missed(known: Host, street: Street) 
 
 @contextmanager
 def counted(host: Host) -> Iterator[dict[str, int]]:
-    """How many log records the kernel makes within the block, by the end of it."""
+    """The number of log records that the kernel makes within the block, known at its end."""
     before = _records(host)
     found: dict[str, int] = {}
     yield found

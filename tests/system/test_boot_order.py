@@ -1,4 +1,4 @@
-"""What else a boot does: another firewall's service, and a /var that comes from the network."""
+"""Boots with another firewall's service, and with a /var that comes from the network."""
 
 from lab.hosts.host import Host
 from tests.system.street import OPEN, Street, connects, eventually

@@ -100,6 +100,6 @@ def test_nothing_gets_in_while_a_kernel_boots(machine: Host, street: Street, spo
 
 
 def _told(report: str) -> dict[str, str]:
-    """What the report says, by its first words."""
+    """The lines of the report, by their first words."""
     lines = (line.partition(":") for line in report.splitlines())
     return {name: text.strip() for name, _, text in lines}

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_restart_keeps_the_disk_and_loses_the_ruleset(bare_host: Host, street: Street) -> None:
-    """What is written stays, in order or not, and what is in the kernel goes; the journal knows of every boot."""
+    """Written files stay after any kind of stop, the kernel's content goes; the journal knows every boot."""
     bare_host.run(["nft", "add", "table", "ip", "trial"])
     bare_host.write("/etc/kept", "kept\n", 0o600)
     boots = len(json.loads(bare_host.run(["journalctl", "--list-boots", "-o", "json"]).stdout))
@@ -97,7 +97,7 @@ def test_hosts_stand_without_a_process_of_ours(release: Release) -> None:
 
 
 def _lives(pid: str) -> bool:
-    """Whether a process is neither gone nor a zombie, which a machine without an init keeps."""
+    """True if a process is neither gone nor a zombie, which a machine without an init keeps."""
     try:
         return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

@@ -27,7 +27,7 @@ from tests.system.street import (
 )
 
 JOINED_S = 0.1
-"""How soon an interface that comes or changes has its policy."""
+"""Time within which a new or changed interface has its policy."""
 MANY = 100
 
 _MAKE_AND_WAIT = """
@@ -95,7 +95,7 @@ def grouped(host: Host) -> Host:
 
 
 def test_an_interface_moves_from_group_to_group(grouped: Host, street: Street) -> None:
-    """What the kernel says of an interface decides, at once: link group, name, and both again."""
+    """The kernel's properties of an interface decide at once: link group, name, and both again."""
     steps = [
         ("ip link set eth0 group 9", "eth0", CLOSED, OPEN),
         ("ip link set eth0 group 0", "eth0", OPEN, CLOSED),
@@ -225,7 +225,7 @@ def _storm() -> str:
 
 
 def _dispatched(host: Host, family: str) -> dict[str, str]:
-    """Which HostEndpoint's chain the kernel sends each incoming interface to."""
+    """The HostEndpoint to whose chain the kernel sends each incoming interface."""
     listed = host.run(["nft", "list", "table", family, "hostfw"]).stdout
     return dict(re.findall(r'"([^"]+)" (?:: )?goto in/([\w-]+)\.', listed))
 

@@ -90,7 +90,7 @@ def test_ufw_is_named_and_left_alone(shared_host: Host, street: Street) -> None:
 
 
 def _findings(host: Host) -> list[tuple[str, str]]:
-    """What the doctor says: of what, and the message; that something listens in vain here is left out."""
+    """The doctor's findings: subject and message, without unused services."""
     done = host.run(["hostfwctl", "doctor", "-o", "json"], check=False)
     items = json.loads(done.stdout)["items"]
     assert done.returncode == (1 if any(item["weight"] == "problem" for item in items) else 0)

@@ -17,7 +17,7 @@ OTHER_TABLE = "table inet others {\n\tcounter kept {\n\t\tpackets 0 bytes 0\n\t}
 # What a package manager, the journal and the host itself write, whatever the package; paths of hostfw are never here.
 _NOT_OURS = re.compile(r"/(dev|proc|sys|run|tmp|root|var/(cache|log|tmp|lib/(apt|dpkg|systemd|private)))(/|$)")
 _DEBIANS = re.compile(r"/usr/share/(doc|lintian)/|/dist-packages/hostfw-|/dist-packages/hostfw/.*\.py/|__pycache__")
-"""What the package has beyond `make install`, and modules, which either takes as they are."""
+"""Paths of the package beyond `make install`, and modules, which both take as they are."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def version(host: Host) -> str:
 
 
 def states(host: Host, question: str) -> list[str]:
-    """What systemctl says of both units."""
+    """The output of systemctl about both units."""
     return host.run(["systemctl", question, *UNITS], check=False).stdout.split()
 
 
@@ -61,7 +61,7 @@ def chains(host: Host) -> str:
 
 
 def apt(host: Host, *arguments: str) -> str:
-    """What apt-get does without asking; gives what it printed."""
+    """The output of apt-get without questions."""
     return host.run(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", "--quiet", *arguments]).stdout
 
 
@@ -111,7 +111,7 @@ def test_an_upgrade_never_drops_protection(host: Host, street: Street, next_pack
 
 
 def test_an_upgrade_leaves_disabled_units_disabled(host: Host, street: Street, next_package: Path) -> None:
-    """What an administrator has switched off stays off."""
+    """Units that an administrator has disabled stay disabled."""
     host.run(["systemctl", "disable", "--quiet", "--now", "hostfw", "hostfw-boot"])
 
     install_package(host, next_package)

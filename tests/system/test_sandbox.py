@@ -11,7 +11,7 @@ _TRIAL_S = 6
 
 
 def status(host: Host) -> dict[str, str]:
-    """What the kernel says of the daemon."""
+    """The kernel's status of the daemon."""
     text = host.read(f"/proc/{host.pid_of('hostfw')}/status")
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
 
@@ -34,7 +34,7 @@ def test_the_daemon_may_write_its_own_directories_only(host: Host) -> None:
 
 
 def test_the_way_back_outlives_the_service(host: Host, street: Street) -> None:
-    """What nobody confirms is taken back by a timer of systemd, although the service was stopped meanwhile."""
+    """An unconfirmed change is rolled back by a timer of systemd, although the service was stopped."""
     configure(host, POLICY.replace(str(OPEN), str(CLOSED)))
 
     host.run(["hostfwctl", "apply", "--confirm-within", f"{_TRIAL_S}s", "--accept-lockout"])
@@ -48,7 +48,7 @@ def test_the_way_back_outlives_the_service(host: Host, street: Street) -> None:
 
 
 def test_a_restart_of_the_service_is_no_boot(host: Host, street: Street) -> None:
-    """What waits to be confirmed goes on waiting while the daemon is replaced, and can be confirmed after that."""
+    """A trial goes on while the daemon is replaced, and can be confirmed after that."""
     configure(host, POLICY.replace(str(OPEN), str(CLOSED)))
     host.run(["hostfwctl", "apply", "--confirm-within", "60s", "--accept-lockout"])
 

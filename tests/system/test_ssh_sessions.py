@@ -1,4 +1,4 @@
-"""Who is logged in over real ssh, and which of their connections prove that the host can be reached: both OpenSSH."""
+"""Logins over real ssh, and the connections that prove that the host can be reached: both OpenSSH versions."""
 
 import socket
 import subprocess

@@ -125,7 +125,7 @@ def test_a_thousand_policies_are_back_within_two_seconds(
 
 
 def _state(host: Host, before: str) -> str:
-    """What differs from before, and what the service has said."""
+    """The differences from before, and the service's messages."""
     lines = unified_diff(before.splitlines(), rules(host).splitlines(), lineterm="", n=1)
     return "\n".join((*lines, host.journal("--boot", "-u", "hostfw")))
 
@@ -150,7 +150,7 @@ spec:
 
 
 def _longest(knocks: Knocking, pause_s: float = 0.1) -> float:
-    """How long the longest time was during which knocks got through, pauses up to `pause_s` counted in."""
+    """The longest time during which knocks got through, including pauses up to `pause_s`."""
     longest, began, last = 0.0, None, 0.0
     for at in sorted(at for _, at in knocks.through):
         if began is None or at - last > pause_s:

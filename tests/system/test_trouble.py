@@ -1,4 +1,4 @@
-"""What goes wrong on a host: the rules stay in force, the service comes back, and the journal says what happened."""
+"""Failures of a host: the rules stay in force, the service comes back, and the journal has the cause."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from lab.hosts.host import Host
 from tests.system.street import CLOSED, OPEN, POLICY, Street, configure, connects, eventually, reload, rules
 
 BACK_S = 10
-"""How soon the service is ready again; systemd waits a second before it starts it."""
+"""Time until the service is ready again; systemd waits a second before it starts it."""
 
 _WATCHDOG = "[Service]\nWatchdogSec=2s\n"
 
@@ -220,5 +220,5 @@ def test_a_journal_that_is_down_stops_nobody(host: Host, street: Street) -> None
 
 
 def _is_ready(host: Host, before: int) -> bool:
-    """Whether another daemon than the one of before is ready."""
+    """True if another daemon than the one of before is ready."""
     return host.property_of("hostfw", "SubState") == "running" and host.pid_of("hostfw") not in (0, before)

@@ -79,7 +79,7 @@ class Machine:
 
     @property
     def config(self) -> Path:
-        """What is /etc/hostfw elsewhere."""
+        """The stand-in for /etc/hostfw."""
         return self.directory / "etc"
 
     def write(self, **files: str) -> None:
@@ -143,11 +143,11 @@ class Machine:
         return len(nets)
 
     def observed(self, node: str | None) -> HostFacts:
-        """What is true of this host."""
+        """The facts of this host."""
         return self.facts if node is None else HostFacts(node, self.facts.interfaces, self.facts.link_groups)
 
     def nftables(self, _: Sequence[int]) -> Nftables:
-        """What commits here."""
+        """The fake that commits here."""
         return self.kernel
 
 

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _SETTINGS_PAGE = "hostfw.yaml.5.scd"
 _FRAGMENT = "[...]"
-"""What stands for more in a block that shows a form, and is no file."""
+"""The mark of an omission in a block that shows a form, and is no file."""
 
 
 class Shown(NamedTuple):

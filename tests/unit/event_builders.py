@@ -55,7 +55,7 @@ DENIED = LogTag(Action.DENY, Direction.INGRESS, Reason.RULE, "default", "web", 1
 
 
 def known(*, wildcard: bool = False) -> Attribution:
-    """What the plan says of log records."""
+    """The attribution data of the plan."""
     return attribution(plan(wildcard=wildcard), GENERATION)
 
 

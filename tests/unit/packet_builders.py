@@ -78,7 +78,7 @@ def explained(
     profiles: tuple[Profile, ...] = (),
     sets: tuple[str, ...] = (),
 ) -> Explanation:
-    """What a host with these resources makes of a packet, and that the compiled ruleset makes the same of it.
+    """The explanation of a packet on a host with these resources; checks that the compiled ruleset agrees.
 
     The n-th of `sets` is a GlobalNetworkSet of 10.n.0.0/16.
     """

@@ -48,5 +48,5 @@ def said(problem: Problem, *, path: bool = False) -> str:
 
 
 def mistakes(*texts: str) -> list[str]:
-    """What is wrong with manifests, in order."""
+    """The problems of manifests, in order."""
     return [said(problem, path=len(texts) > 1) for problem in decoded(*texts).problems]

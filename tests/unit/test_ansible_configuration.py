@@ -1,4 +1,4 @@
-"""How the Ansible collection makes one configuration directory what another is."""
+"""The Ansible collection makes one configuration directory equal to another."""
 
 import os
 from importlib.util import module_from_spec, spec_from_file_location
@@ -127,7 +127,7 @@ def test_symbolic_links_are_followed_as_hostfw_follows_them(shared: Path) -> Non
 
 @pytest.mark.parametrize("target", [".", "..", "nowhere", "round"])
 def test_links_that_hostfw_refuses_are_refused(tmp_path: Path, target: str) -> None:
-    """What leads round, to what is read already or to nowhere."""
+    """Links in circles, to files that are read already, and to nowhere."""
     _lay_out(tmp_path, {"all/etc/web.yaml": "web\n"})
     (tmp_path / "all/etc/round").symlink_to(target)
 
@@ -186,7 +186,7 @@ def _modes(folder: Path) -> dict[str, int]:
 @pytest.mark.usefixtures("_exchange")
 @pytest.mark.parametrize(("mode", "new_folder", "new_file"), [(0o700, 0o700, 0o600), (0o750, 0o750, 0o640)])
 def test_modes_are_kept_and_what_is_new_is_no_wider(folder: Path, mode: int, new_folder: int, new_file: int) -> None:
-    """Who may not look into the directory may not look into its files, wherever these came from."""
+    """Users who may not read the directory may not read its files, wherever these came from."""
     folder.chmod(mode)
     (folder / "policies").chmod(0o711)
     (folder / "policies/web.yaml").chmod(0o600)

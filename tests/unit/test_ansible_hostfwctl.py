@@ -1,4 +1,4 @@
-"""What the modules of the Ansible collection make of hostfwctl's documents."""
+"""The Ansible collection's modules on hostfwctl's documents."""
 
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path

@@ -48,7 +48,7 @@ def feed(host: Machine, count: int, first: int = 0) -> None:
 
 
 def held(host: Machine) -> list[int]:
-    """How many elements each big set of IPv4 got."""
+    """The number of elements of each big set of IPv4."""
     there = {item.name for item in host.kernel.read_tables().ip.sets}
     return [len(keys) for (_, name), keys in host.kernel.elements.items() if name in there]
 
@@ -140,7 +140,7 @@ def test_a_feed_that_shrank_under_another_file_name_keeps_its_content(host: Mach
 
 
 def test_a_feed_that_recovered_is_believed_again(host: Machine) -> None:
-    """What was accepted meanwhile is what was in force."""
+    """The content that was in force is accepted in between."""
     feed(host, 10_000)
     host.hostfwctl("apply")
     feed(host, 10)

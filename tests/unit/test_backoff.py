@@ -1,4 +1,4 @@
-"""How long repairs wait: not at all at first, longer and longer while tampering goes on, and not at all again after."""
+"""Waits before repairs: none at first, longer and longer while tampering goes on, and none again afterwards."""
 
 from hostfw.daemon.backoff import Backoff
 

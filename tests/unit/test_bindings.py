@@ -1,4 +1,4 @@
-"""Which HostEndpoint governs which interface."""
+"""The HostEndpoints that govern interfaces."""
 
 from dataclasses import replace
 from time import process_time

@@ -60,7 +60,7 @@ class FakeBlocking(FakeKernel):
         return NftResult(ok=True)
 
     def read_block(self) -> BlockTable | None:
-        """What was dropped, while there is a table."""
+        """The dropped packets, while there is a table."""
         return DROPPED if self.blocked else None
 
     def delete_block(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the boot unit runs: which script it loads, and the one line that says what is in force."""
+"""The boot unit's script: the ruleset that it loads, and the one line that says what is in force."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ UNHOOKED = PROTECTED.replace("\t\ttype filter hook input priority filter; policy
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """How the script ended, what it said with the priority in front, and the scripts that nft was given."""
+    """The end of the script, its output with priorities, and the scripts that nft was given."""
 
     status: int
     said: tuple[str, ...]

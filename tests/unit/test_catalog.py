@@ -40,7 +40,7 @@ def test_an_entry_has_what_journalctl_shows(message_id: MessageId) -> None:
 
 
 def test_verbs_that_it_names_are_there() -> None:
-    """What is to be typed next can be."""
+    """The commands that it names exist."""
     named = {verb for entry in ENTRIES.values() for verb in re.findall(r"hostfwctl (\w+)", entry)}
 
     assert named <= {verb.name for verb in VERBS}

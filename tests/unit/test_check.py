@@ -1,4 +1,4 @@
-"""What must hold across resources: each rule of `check`, told with both places where there are two."""
+"""Checks across resources: each rule of `check`, reported with both places where there are two."""
 
 from time import process_time
 

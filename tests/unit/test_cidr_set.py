@@ -110,7 +110,7 @@ def test_few_prefixes_are_a_tuple() -> None:
 
 @given(st.sets(st.integers(0, 300)), st.sets(st.integers(0, 300)), st.sampled_from((4, 16)))
 def test_a_difference_leads_from_one_content_to_the_other(one: set[int], other: set[int], width: int) -> None:
-    """What came and what went, or nothing where that is more than a quarter of the longer content."""
+    """Added and deleted keys, or nothing where they are more than a quarter of the longer content."""
     old, new = (b"".join(n.to_bytes(width, "big") for n in sorted(numbers)) for numbers in (one, other))
     found = difference(old, new, width)
 

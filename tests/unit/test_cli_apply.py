@@ -33,7 +33,7 @@ def test_one_line_says_what_is_in_force(host: Machine, verb: str) -> None:
 
 
 def test_a_second_apply_changes_nothing(host: Machine) -> None:
-    """What is in force already is said to be so, and nothing is committed."""
+    """The active generation is reported as unchanged, and nothing is committed."""
     host.hostfwctl("apply")
     committed = len(host.kernel.committed)
 
@@ -81,7 +81,7 @@ def test_a_name_that_two_things_come_to_is_a_refusal(host: Machine, monkeypatch:
 
 
 def test_without_privileges_it_is_not_permitted(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only root may do is told apart from what failed."""
+    """Missing permissions are told apart from failures."""
 
     def refused() -> KernelTables:
         raise NetlinkError(errno.EPERM, "reading the table ip hostfw")

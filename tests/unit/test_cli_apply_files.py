@@ -53,7 +53,7 @@ def test_settings_that_are_not_among_the_files_would_go_as_well(host: Machine) -
 
 
 def test_diff_says_beforehand_that_it_would_be_refused(host: Machine, new: Path) -> None:
-    """What goes is listed, and the next step is said."""
+    """Removed resources are listed, with the next step."""
     status, out, err = host.hostfwctl("diff", "-f", new)
 
     assert status == 1
@@ -79,7 +79,7 @@ def test_files_of_everything_are_no_question(host: Machine) -> None:
 
 
 def test_add_puts_the_file_beside_the_others_and_applies_all(host: Machine, new: Path) -> None:
-    """What was in force still is, and the directory says what is in force."""
+    """The active resources stay, and the directory holds what is in force."""
     status, _, err = host.hostfwctl("apply", "--add", "-f", new)
 
     assert status == 0, err
@@ -152,7 +152,7 @@ def test_add_takes_no_directory(host: Machine) -> None:
 
 
 def test_replace_lets_the_files_be_all_there_is(host: Machine) -> None:
-    """What they lack goes out of force, on purpose."""
+    """Resources that the files lack are removed, on purpose."""
     host.write(tier=TIER.replace("NAME", "front"))
     host.hostfwctl("apply")
 

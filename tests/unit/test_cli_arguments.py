@@ -1,4 +1,4 @@
-"""What the arguments of the audit's verbs may say."""
+"""Arguments of the audit's verbs."""
 
 import pytest
 

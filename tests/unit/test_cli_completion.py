@@ -33,7 +33,7 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def run(script: Path, *command: str) -> str:
-    """What a shell prints."""
+    """The output of a shell."""
     environment = {"PATH": f"{script.parent / 'bin'}:/usr/bin:/bin", "HOME": str(script.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")

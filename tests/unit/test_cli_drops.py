@@ -125,7 +125,7 @@ FILTERS = [
 
 @pytest.mark.parametrize(("options", "expected"), FILTERS)
 def test_filters_leave_out(host: Machine, log: Log, options: list[str], expected: int) -> None:
-    """What does not pass all of them."""
+    """Packets that fail any of them."""
     profile = encode(LogTag(Action.DENY, IN, Reason.RULE, "", "office", 0))
     records = (
         record(),
@@ -283,7 +283,7 @@ class Journal:
     since: list[datetime | None] = field(default_factory=list)
 
     def entries(self) -> Iterator[dict[str, object]]:
-        """What has come."""
+        """The entries so far."""
         while self.coming and self.coming[0][0] <= self.clock.elapsed_s:
             self.there.append(self.coming.popleft()[1])
         given, self.there = self.there, []
@@ -311,7 +311,7 @@ def _journal(host: Machine, monkeypatch: pytest.MonkeyPatch) -> Journal:
 
 
 def entry(after_s: float = 0, **changes: object) -> dict[str, object]:
-    """What the journal has of a denied SYN."""
+    """The journal entry of a denied SYN."""
     return {**fields(replace(event(after_s=after_s), **changes)), "_UID": 0}  # type: ignore[arg-type]
 
 
@@ -339,7 +339,7 @@ SINCE = [
 
 @pytest.mark.parametrize(("text", "expected"), SINCE)
 def test_a_time_says_since_when(host: Machine, journal: Journal, text: str, expected: datetime) -> None:
-    """How long ago, or which moment."""
+    """A duration before now, or a moment."""
     host.clock.elapsed_s = 0
 
     assert host.hostfwctl("drops", "--since", text).status == 0
@@ -384,7 +384,7 @@ def test_what_the_service_reads_is_followed_in_the_journal(
 def test_a_service_that_tells_us_nothing_is_one(
     host: Machine, journal: Journal, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Who may read the journal need not be root."""
+    """The journal may be readable for users other than root."""
 
     def ask(_: object) -> object:
         raise error

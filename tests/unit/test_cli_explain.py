@@ -401,7 +401,7 @@ ROUTED = [
 def test_the_way_is_that_of_the_routing(
     host: Machine, arguments: list[str], routes: dict[str, Routed], way: str, assumed: str
 ) -> None:
-    """What is for the host, and the interfaces, as the kernel routes; what was assumed is said."""
+    """Local packets and interfaces follow the kernel's routing; assumptions are reported."""
     host.routes = {_address(text): route for text, route in routes.items()}
 
     first, _, *others = host.hostfwctl("explain", *arguments).out.splitlines()
@@ -434,7 +434,7 @@ def test_a_published_port_is_answered_for_its_target(host: Machine) -> None:
 
 
 def test_ports_of_a_bond_are_not_asked_for(host: Machine) -> None:
-    """What comes in on a port of a bridge or bond is the master's; that of a VRF device is not."""
+    """Packets on a port of a bridge or bond belong to the master; those of a VRF device do not."""
     bond = replace(FACTS.interfaces[1], name="bond0", kind="bond", master=None, index=9)
     host.facts = replace(
         FACTS,
@@ -521,7 +521,7 @@ def test_many_policies_that_say_nothing_are_counted(host: Machine) -> None:
 
 
 def test_nothing_is_explained_of_an_invalid_configuration(host: Machine) -> None:
-    """What is wrong is said instead."""
+    """The problems are printed instead."""
     host.write(web=WEB.replace("selector", "selectr"))
 
     status, out, err = host.hostfwctl("explain", "192.0.2.9", "host:80", "--in", "eth0")

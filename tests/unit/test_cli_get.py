@@ -163,7 +163,7 @@ def test_one_resource_is_its_manifest(host: Machine) -> None:
 @pytest.mark.parametrize("form", ["yaml", "json"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists_can_be_read_back(host: Machine, tmp_path: Path, kind: str, form: str) -> None:
-    """What `get` prints of all kinds together is the configuration."""
+    """The output of `get` for all kinds together is the configuration."""
     again = tmp_path / "again.yaml"
 
     _, out, _ = host.hostfwctl("get", kind, "-o", form)
@@ -176,7 +176,7 @@ def test_lists_can_be_read_back(host: Machine, tmp_path: Path, kind: str, form: 
 
 
 def test_a_broken_configuration_is_not_listed_in_silence(host: Machine) -> None:
-    """What could be read is listed, and that it is not all is said."""
+    """Readable resources are listed, with a message that others are missing."""
     host.write(more=MORE.replace("selector: all()", "selectr: all()"))
 
     status, out, err = host.hostfwctl("get", "hep")

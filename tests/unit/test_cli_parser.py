@@ -179,7 +179,7 @@ LOADED = [
 
 @pytest.mark.parametrize(("arguments", "unused"), [c[1:] for c in LOADED], ids=[c[0] for c in LOADED])
 def test_nothing_is_loaded_that_a_verb_does_not_use(arguments: list[str], unused: set[str]) -> None:
-    """What takes milliseconds to load is loaded where it is used."""
+    """Modules that take milliseconds to load are loaded where they are used."""
     code = f"""
 import sys
 from io import StringIO

@@ -1,4 +1,4 @@
-"""What can go wrong around a verb, and how hostfwctl ends then: with a message, a status, and no traceback."""
+"""Failures around a verb: hostfwctl ends with a message and a status, without a traceback."""
 
 import errno
 import signal
@@ -59,7 +59,7 @@ FAILURES: list[tuple[str, BaseException, int, str]] = [
 def test_a_failure_is_a_message(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, message: str
 ) -> None:
-    """What the machine gets wrong ends with a message, the next step where there is one, and a status."""
+    """Errors of the machine end with a message, the next step where there is one, and a status."""
     monkeypatch.setattr("hostfw.cli.verbs.version.run", raising(error))
 
     assert hostfwctl("version") == (status, "", f"hostfwctl: {message}")
@@ -73,7 +73,7 @@ DEFECTS = [
 
 @pytest.mark.parametrize("error", [c[1] for c in DEFECTS], ids=[c[0] for c in DEFECTS])
 def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """What nobody but we can get wrong is not dressed up."""
+    """Defects of hostfw are shown with their traceback."""
     monkeypatch.setattr("hostfw.cli.verbs.version.run", raising(error))
 
     with pytest.raises(type(error)):

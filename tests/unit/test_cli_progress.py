@@ -1,4 +1,4 @@
-"""What takes long says so, to people and to nobody else."""
+"""Progress of long work is shown to people on a terminal only."""
 
 from contextlib import suppress
 from io import StringIO
@@ -19,7 +19,7 @@ class Terminal(StringIO):
 
 
 def told(err: StringIO, *, patience_s: float, takes_s: float, verbosity: int = 0) -> str:
-    """What appears on a stream while something takes its time."""
+    """The output on a stream while something takes its time."""
     with progress(Console(StringIO(), err, verbosity=verbosity), patience_s) as doing:
         doing("reading")
         sleep(takes_s)

@@ -35,7 +35,7 @@ class Journal:
         self.there: deque[dict[str, str]] = deque()
 
     def entries(self) -> deque[dict[str, str]]:
-        """What there is."""
+        """The entries so far."""
         return self.there
 
     def wait(self, _: float | None) -> None:
@@ -71,7 +71,7 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: Journal) -> 
 
 
 def sample(policy: str, port: int) -> dict[str, str]:
-    """What the journal has of a packet that a staged policy would have denied."""
+    """The journal entry of a packet that a staged policy would have denied."""
     packet = replace(event().packet, destination_port=port)
     made = replace(event(), action=EventAction.WOULD_DENY, tier="default", policy=policy, rule=0, packet=packet)
     return fields(made)

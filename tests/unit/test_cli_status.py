@@ -30,7 +30,7 @@ def test_before_the_first_apply_nothing_is_in_force(host: Machine) -> None:
 
 
 def test_the_generation_in_force_is_shown(host: Machine) -> None:
-    """Which generation, since when, and how much it governs."""
+    """The generation, its time, and how much it governs."""
     _, out, _ = host.hostfwctl("apply", "-o", "json")
     generation = json.loads(out)["generation"]
     host.clock.wait(7200)
@@ -61,7 +61,7 @@ def test_files_that_were_not_applied_are_pending(host: Machine) -> None:
 
 
 def test_another_hand_is_drift(host: Machine) -> None:
-    """What another program did to our tables is said in sentences."""
+    """Changes of another program to our tables are listed in sentences."""
     host.hostfwctl("apply")
     host.kernel.meddle("flush chain ip hostfw input\n")
 
@@ -123,7 +123,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
 
 
 def test_nothing_in_force_is_a_document_too(host: Machine) -> None:
-    """What is not known is null."""
+    """Unknown values are null."""
     status, out, _ = host.hostfwctl("status", "-o", "json")
 
     document = json.loads(out)

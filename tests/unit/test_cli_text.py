@@ -20,7 +20,7 @@ PRINTABLE = [
 
 @pytest.mark.parametrize(("text", "expected"), [c[1:] for c in PRINTABLE], ids=[c[0] for c in PRINTABLE])
 def test_a_terminal_gets_printable_text(text: str, expected: str) -> None:
-    """What would steer a terminal is replaced by something to see."""
+    """Characters that steer a terminal are replaced by visible ones."""
     assert printable(text) == expected
 
 

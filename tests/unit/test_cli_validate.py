@@ -49,7 +49,7 @@ def test_twenty_mistakes_are_twenty_items(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_valid_configuration_is_counted(host: Machine) -> None:
-    """What is valid prints nothing as data and says what there is."""
+    """A valid configuration prints no data, and a message with its counts."""
     host.write(web=WEB, uplink=UPLINK)
 
     assert host.hostfwctl("validate") == (0, "", "ok: 1 policy, 1 endpoint\n")

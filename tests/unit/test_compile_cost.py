@@ -1,4 +1,4 @@
-"""What a compile costs that remembers the last one: what changed, and not what there is.
+"""Cost of a compilation with a cache: it depends on the change, not on the size.
 
 In calls, which are the same on every machine: of chains that were written, and of leaves that were laid out.
 """
@@ -65,7 +65,7 @@ def _with_another_port(plan: Plan) -> Plan:
 
 
 class _Cost:
-    """What compiles cost, by the number of calls of what they do most."""
+    """The cost of compilations, as numbers of calls of their most frequent operations."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._calls: Counter[str] = Counter()

@@ -59,7 +59,7 @@ CASES = [
 def test_only_a_newer_connection_counts(
     ancestors: tuple[Ancestor, ...], noted: set[int] | None, expected: str | None
 ) -> None:
-    """What is older or cannot be told is an objection, with what to do about it."""
+    """Older and unknown connections are objections, with the next step."""
     found = objection(ancestors, SOCKETS, noted)
 
     if expected is None:

@@ -34,7 +34,7 @@ MIB = 1 << 20
 
 
 def converse(run_dir: Path, say: Callable[[socket.socket], None]) -> Answer:
-    """What a daemon answers to somebody who says something."""
+    """The daemon's answer to a client."""
     return answer_of(answered(run_dir, say))
 
 
@@ -72,7 +72,7 @@ def answered(run_dir: Path, say: Callable[[socket.socket], None]) -> bytes:
 
 
 def refused(answer: Answer) -> str:
-    """Why a request was not understood."""
+    """The reason why a request was not understood."""
     assert isinstance(answer, Refusal)
     assert answer.message.startswith("the daemon does not understand the request: ")
     return answer.message.partition(": ")[2]

@@ -40,12 +40,12 @@ def record(tag: LogTag = DENIED, port: int = 22, source: str = "192.0.2.2", pref
 
 @dataclass
 class Remembering:
-    """What outlives the audit."""
+    """A checkpoint that outlives the audit."""
 
     heard: Heard | None = None
 
     def load(self) -> Heard | None:
-        """What was kept."""
+        """The checkpoint that was kept."""
         return self.heard
 
     def save(self, heard: Heard) -> None:
@@ -92,12 +92,12 @@ class Setup:
         return [tuple(entry.get(f"HOSTFW_{name}", "") for name in names) for entry in self.journal.sent]
 
     def messages(self) -> list[str]:
-        """What the entries say."""
+        """The messages of the entries."""
         return [entry["MESSAGE"] for entry in self.journal.sent]
 
 
 def counts(records: int, suppressed: int = 0) -> LogCounts:
-    """What the kernel says of its log."""
+    """The kernel's counts of its log."""
     return LogCounts(records, {"source": suppressed})
 
 
@@ -178,7 +178,7 @@ class These:
     sources: dict[LogTag, RuleSource]
 
     def get(self, tag: LogTag, /) -> RuleSource | None:
-        """Where it is written."""
+        """The place where it is written."""
         return self.sources.get(tag)
 
     def __contains__(self, tag: LogTag, /) -> bool:
@@ -306,7 +306,7 @@ def test_what_was_told_of_is_not_missed_by_the_next() -> None:
 
 
 def test_after_an_orderly_end_nothing_was_missed() -> None:
-    """What was still folded is told of first."""
+    """Events that are still aggregated are logged first."""
     here = Setup(counts=counts(0))
     audit = here.audit()
     here.arrive(*(record() for _ in range(10)))
@@ -485,7 +485,7 @@ class Woken:
         self.theirs.close()
 
     def read(self) -> tuple[NflogRecord, ...]:
-        """What has come."""
+        """The records so far."""
         try:
             return tuple(record() for _ in self.sock.recv(10, socket.MSG_DONTWAIT))
         except BlockingIOError:

@@ -24,7 +24,7 @@ PATIENCE_S = 10
 
 
 class Outside:
-    """What the exporter meets: figures, counters that may not be readable, and a journal."""
+    """Dependencies of the exporter: figures, counters that may not be readable, and a journal."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

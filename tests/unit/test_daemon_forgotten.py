@@ -1,4 +1,4 @@
-"""Which denied packets show that a connection was forgotten, and what is done about it."""
+"""Denied packets that show that a connection was forgotten, and the reaction to them."""
 
 import asyncio
 from collections.abc import Iterable

@@ -32,7 +32,7 @@ class Stubborn:
 
     @property
     def messages(self) -> list[str]:
-        """What has been written."""
+        """The messages that were written."""
         return [entry["MESSAGE"] for entry in self.taken]
 
 

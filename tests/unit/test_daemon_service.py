@@ -54,7 +54,7 @@ UPLINKS = "---\n".join((UPLINK, UPLINK.replace("name: uplink", "name: other").re
 
 
 class Faults:
-    """What is to fail: by a name, the failures that are still to come."""
+    """Failures to inject, by a name: those that are still to come."""
 
     def __init__(self) -> None:
         self.due: dict[str, list[Exception]] = {}
@@ -130,7 +130,7 @@ class World:
         return replace(host, **wrapped)
 
     def worker(self, *_: object, **__: object) -> Nftables:
-        """What commits, for the engine and for base protection alike."""
+        """The fake that commits, for the engine and for base protection alike."""
         world = self
 
         class Worker:
@@ -150,7 +150,7 @@ class World:
         return cast("Nftables", Worker())
 
     def outside(self) -> Outside:
-        """What the service is given."""
+        """The dependencies of the service."""
 
         def listen_nft() -> FakeNftEvents:
             self.faults.meet("listen nft")
@@ -205,7 +205,7 @@ class World:
         return Engine(self.directories, self.machine.host())
 
     def report(self) -> ServiceReport:
-        """How the service says that it does, once it listens."""
+        """The service's report, once it listens."""
         deadline = time.monotonic() + PATIENCE_S
         while (found := report(self.engine())) is None:
             assert time.monotonic() < deadline, "nobody listens"
@@ -213,7 +213,7 @@ class World:
         return found
 
     def is_whole(self) -> bool:
-        """Whether the kernel holds what was accepted, nothing else, and the service says so."""
+        """True if the kernel holds what was accepted, nothing else, and the service says so."""
         engine = self.engine()
         status = engine.status()
         assert not isinstance(status, Failed)
@@ -404,7 +404,7 @@ def test_an_interface_is_followed_in_the_end(world: World, name: str, failure: E
 
 @pytest.mark.parametrize("failure", FAILURES, ids=IDS)
 def test_a_listener_that_fails_is_replaced(world: World, failure: Exception) -> None:
-    """What was done to the tables or the host in between is found."""
+    """Changes to tables and host in between are found."""
     world.machine.write(uplink=UPLINKS)
 
     async def story() -> None:

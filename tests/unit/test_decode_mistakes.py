@@ -1,4 +1,4 @@
-"""What people get wrong in manifests, settings and facts, and every word that they are told.
+"""Mistakes in manifests, settings and facts, with the full text of their problems.
 
 The cases are text files: `### ` and the form that wraps the text, the text, and behind `> ` the problems. To add one,
 write the form and the text, run with --update-golden, and read what it says.

@@ -1,4 +1,4 @@
-"""What the doctor finds, of what it is given to see."""
+"""The doctor's findings, from given data."""
 
 import json
 from dataclasses import replace
@@ -568,7 +568,7 @@ def test_findings_are_lines_with_the_next_step(host: Machine) -> None:
 def test_a_note_alone_is_no_failure(
     host: Machine, monkeypatch: pytest.MonkeyPatch, blocked: bool, status: int, said: str
 ) -> None:
-    """What goes well beside policy, and may be just what somebody wants, stands behind the problems."""
+    """Notes, which may be intended, are listed behind the problems."""
     host.hostfwctl("apply")
     note = Finding(Check.OTHER_TABLE, "fail2ban denies packets as well", "nothing", Weight.NOTE)
     problem = Finding(Check.BLOCK, "the host is blocked", "`hostfwctl unblock`")
@@ -629,7 +629,7 @@ DATABASE = Listening(TCP.number, 5432, ANY, unit="postgresql.service")
 
 
 def network(text: str, facts: HostFacts, services: HostServices | None = None, **around: object) -> list[Finding]:
-    """What is found of interfaces and services where a configuration is in force on a host."""
+    """The findings about interfaces and services where a configuration is in force on a host."""
     inspected = inspect(configuration(text))
     plan, _ = resolve(inspected.resources, inspected.settings, facts)
     surroundings = replace(AROUND, **around)  # type: ignore[arg-type]

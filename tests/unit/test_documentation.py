@@ -21,7 +21,7 @@ def test_every_page_with_files_is_looked_at() -> None:
 
 @pytest.mark.parametrize("each", ALL, ids=str)
 def test_what_is_shown_has_no_problems(each: Shown) -> None:
-    """Who copies it gets neither an error nor a warning, apart from a list that is not there yet."""
+    """Copies of it get neither an error nor a warning, apart from a missing list."""
     source = Source(each.page, each.text)
     settings, resources = (source, ()) if each.settings else (None, (source,))
     inspected = inspect(

@@ -101,7 +101,7 @@ class Sent:
 
 
 def read_back(batch: bytes) -> Sent:
-    """What a batch says, by the reader that reads the kernel's own messages."""
+    """The content of a batch, by the reader of the kernel's own messages."""
     sent = Sent()
     for sequence, (kind, flags, payload) in messages(batch):
         assert sequence == FIRST_SEQUENCE or kind in (NEW_ELEMENTS, END)
@@ -244,7 +244,7 @@ def test_nothing_follows_a_refused_batch(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_small_socket_gets_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system grants no more, as in a user namespace."""
+    """The system grants no more, as in a user namespace."""
     told = kernel(monkeypatch, granted=10_000)
     data = keys(*(f"10.0.{n >> 8}.{n & 255}" for n in range(2000)))
     add_elements(Family.V4, "nets/32.0123456789ab", data)
@@ -305,7 +305,7 @@ def test_a_batch_is_done_when_its_last_message_is_acknowledged(
 
 
 def test_an_edit_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes, what comes, and the marks that say so, in this order; the last message asks for an ACK."""
+    """Deletions, additions, and the marks that name the content, in this order; the last message asks for an ACK."""
     told = kernel(monkeypatch)
     edit = Edit(keys("192.0.2.2"), keys("192.0.2.1"), ("s/old",), "s/new")
     replace_elements(Family.V4, "s", edit)

@@ -110,7 +110,7 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("kind", "spec"), DEFAULTS)
 def test_defaults_are_left_out_but_for_types(kind: str, spec: dict[str, object]) -> None:
-    """What an author did not write is not there, except the directions that a policy exists in."""
+    """Fields that the author left out are absent, except the directions of a policy."""
     (resource,) = resources(text_of(kind)).all()
 
     assert manifest(resource) == {"apiVersion": CALICO, "kind": kind, "metadata": {"name": "case"}, "spec": spec}

@@ -136,7 +136,7 @@ MESSAGES = [
 def test_the_message_is_one_line_that_says_it_all(
     tag: LogTag, packet: Headers, interfaces: tuple[str, str], expected: str
 ) -> None:
-    """What happened to which packet, where, and by what rule of which file."""
+    """The packet, the interface, and the rule with its file and line."""
     assert message(event(tag, packet, interfaces)) == expected
 
 
@@ -146,7 +146,7 @@ def test_a_count_is_said() -> None:
 
 
 def test_long_names_are_spelled_out() -> None:
-    """What the prefix had no room for is taken from the plan, for rules and for ends of tiers."""
+    """Names that the prefix had no room for are taken from the plan, for rules and for ends of tiers."""
     by_rule = event(LogTag(Action.DENY, IN, Reason.RULE, LONG_TIER, LONG_POLICY, 0))
     by_end = event(LogTag(Action.DENY, IN, Reason.END_OF_TIER, LONG_TIER))
 
@@ -281,7 +281,7 @@ def test_what_hostfw_supplies_itself_is_written_nowhere() -> None:
 
 
 def tags_of(of: Plan) -> list[LogTag]:
-    """What every rule of a plan logs with, as it comes out of a prefix."""
+    """The tags of a plan's rules, as they come out of a prefix."""
     tags = (
         LogTag(
             rule.action,

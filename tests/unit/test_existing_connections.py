@@ -49,7 +49,7 @@ def test_the_first_generation_makes_all_of_them_known(host: Machine) -> None:
 
 
 def test_a_later_generation_makes_known_what_policy_allows(host: Machine) -> None:
-    """What was forgotten meanwhile, by a flush or by an administrator who means to end what policy denies."""
+    """Connections that were forgotten, by a flush or on purpose, are made known again."""
     host.hostfwctl("apply")
     host.conntrack.entries.clear()
 
@@ -104,7 +104,7 @@ def test_a_full_table_is_told(host: Machine) -> None:
 
 @pytest.mark.parametrize(("web", "forwarding", "watched"), [(WEB, True, 0), (ROUTED, False, 0), (ROUTED, True, 2)])
 def test_forwarded_flows_are_watched_first(host: Machine, web: str, forwarding: bool, watched: float) -> None:
-    """Where the host forwards and the policy judges what is forwarded, and only before the first generation."""
+    """Only where the host forwards and policy judges forwarded packets, and before the first generation."""
     host.conntrack.forwarding = forwarding
     host.write(web=web)
 

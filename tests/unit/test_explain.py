@@ -1,4 +1,4 @@
-"""What happens to a packet, and why: the reference semantics."""
+"""The fate of a packet and its reason: the reference semantics."""
 
 from dataclasses import replace
 
@@ -435,7 +435,7 @@ def test_an_unmanaged_interface_does_what_the_settings_say(
 
 
 def test_no_resources_at_all_is_closed_inward_reachable_and_open_outward() -> None:
-    """What an installed and enabled host has before anyone wrote policy."""
+    """The state of a host that is installed and enabled before anyone wrote policy."""
     packets = (arriving(), arriving(22), leaving(), through(), arriving(interface="lo"))
 
     assert [explained(p, endpoints=()).allowed for p in packets] == [False, True, True, True, True]

@@ -52,7 +52,7 @@ SOFT = tier("soft", 1, Action.PASS)
 HARD = tier("hard", 2)
 
 A_AND_B = (hep("a", "eth0", labels={"on": "a"}), hep("b", "eth1", labels={"on": "b"}))
-"""Where `through()` comes in, and where it goes out."""
+"""The interfaces at which `through()` comes in and goes out."""
 
 
 def _to(port: int, action: Action = Action.ALLOW) -> Rule:
@@ -91,7 +91,7 @@ def _fate(explanation: Explanation) -> str:
 
 
 def _classes(explanation: Explanation) -> list[tuple[PolicyClass, str, Verdict]]:
-    """Where the packet was, and what was said there."""
+    """The places of the packet, and the verdicts there."""
     return [(s.policy_class, s.policy or s.reason.value, s.verdict) for s in explanation.steps]
 
 
@@ -328,7 +328,7 @@ WILDCARD = hep("all", "*", labels={"wild": ""})
 def test_the_wildcards_pre_dnat_policy_applies_to_an_interface(
     name: str, packet: Packet, own: tuple[HostEndpoint, ...], settings: Settings, expected: str
 ) -> None:
-    """Where the endpoint of the interface has none itself."""
+    """The endpoint of the interface has no preDNAT policy itself."""
     policies = (_pre(DENY, name="wild", selector="has(wild)"), _pre(ALLOW, name="own", selector="has(own)"))
 
     assert _fate(explained(packet, *policies, endpoints=(*own, WILDCARD), settings=settings)) == expected, name
@@ -399,7 +399,7 @@ FORWARD_CASES: list[tuple[str, Packet, tuple[GlobalNetworkPolicy, ...], str]] = 
 def test_forwarded_traffic_meets_the_classes_before_it_is_routed(
     name: str, packet: Packet, policies: tuple[GlobalNetworkPolicy, ...], expected: str
 ) -> None:
-    """What is allowed there has met the way in, and still meets the way out."""
+    """Allowed packets have met the policy on the way in, and still meet the one on the way out."""
     assert _fate(explained(packet, *policies, endpoints=A_AND_B)) == expected, name
 
 

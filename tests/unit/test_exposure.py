@@ -1,4 +1,4 @@
-"""Who reaches a host's services and published ports, what a change says of them, and what is warned of."""
+"""The exposure of a host's services and published ports, its changes, and the warnings about them."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What every verb says, and ends with, when the host or the daemon fails in the middle of it."""
+"""Messages and exit statuses of every verb when the host or the daemon fails in the middle of it."""
 
 import errno
 import json
@@ -238,7 +238,7 @@ def test_what_was_not_saved_is_known_to_the_doctor(host: Machine, monkeypatch: p
 
 
 def test_an_interface_that_comes_does_not_make_it_saved(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What follows the host accepts nothing that was not accepted; taking it back or confirming a trial does."""
+    """A resync accepts nothing that was not accepted; a rollback or a confirmation does."""
     host.write(uplink=UPLINK.replace("interfaceName: eth0", 'interfaceName: "*"'))
     with monkeypatch.context() as patch:
         FULL_STATE(host, patch)
@@ -467,7 +467,7 @@ def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch:
 def test_looking_at_the_host_outlasts_a_bad_daemon(
     host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, verb: str
 ) -> None:
-    """What is in force is shown all the same, and what is wrong with the daemon."""
+    """The active generation is shown nevertheless, with the trouble of the daemon."""
     monkeypatch.setattr(f"hostfw.cli.verbs.{verb}.report", lambda engine: client.report(engine, 0.3))
     with daemon(host, ANSWERS[name]):
         done = host.hostfwctl(verb, "-o", "json")

@@ -1,4 +1,4 @@
-"""Which files a Feed, or a symbolic link below a folder, may name: who could have put them there, and who reads."""
+"""Files that a Feed, or a symbolic link below a folder, may name, by their owners and readers."""
 
 import os
 import threading
@@ -133,7 +133,7 @@ def test_folders_above_the_configuration_are_as_they_are(etc: Path) -> None:
 @pytest.mark.parametrize("path", ["/proc/self/environ", "/proc/kmsg", "/proc/1/environ", "/sys/kernel/mm/ksm/run"])
 @pytest.mark.parametrize("trusted", [True, False], ids=["own", "of a proposal"])
 def test_what_the_kernel_makes_up_is_no_feed(etc: Path, path: str, *, trusted: bool) -> None:
-    """Whether it can be read, has nothing to read now, or would act when it is read."""
+    """Files of the kernel, whether they can be read, are empty now, or act when they are read."""
     if not Path(path).exists():
         pytest.skip(f"there is no {path} here")
     found = read_own_feeds(etc, [path]) if trusted else read_feeds_within(None, [path])

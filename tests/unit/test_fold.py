@@ -102,7 +102,7 @@ def test_where_nothing_must_wait_the_first_is_given_out_at_once() -> None:
 
 
 def test_a_kind_that_had_nothing_more_to_tell_makes_room_in_silence() -> None:
-    """What was told of at once is not told of again."""
+    """Packets that were logged at once are not logged again."""
     fold = Fold(window_s=1, most=1, at_once=True)
 
     assert [e.count for e in fold.add(event(), 0)] == [1]

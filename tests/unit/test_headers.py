@@ -59,7 +59,7 @@ def fragment6(following: int, offset_bytes: int, payload: bytes, *, more: bool) 
 
 
 def known(family: Family, protocol: int | None, length: int | None, **more: object) -> Headers:
-    """What is expected of a packet of v4() or v6()."""
+    """The expected headers of a packet of v4() or v6()."""
     ends = ("192.0.2.2", "192.0.2.1") if family is Family.V4 else ("2001:db8::2", "2001:db8::1")
     hops = 64 if family is Family.V4 else 255
     source, destination = map(address, ends)
@@ -159,7 +159,7 @@ CUTS = [
 
 @pytest.mark.parametrize(("packet", "expected"), [case[1:] for case in CUTS], ids=[case[0] for case in CUTS])
 def test_a_cut_is_said(packet: bytes, expected: Headers) -> None:
-    """What is missing is told apart from what was never there."""
+    """Truncated fields are told apart from absent ones."""
     assert headers(packet) == expected
 
 

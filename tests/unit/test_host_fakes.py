@@ -158,7 +158,7 @@ def test_another_hand_shows_in_the_digest(kernel: FakeKernel) -> None:
 
 
 def test_failures_are_given_out_one_a_request(kernel: FakeKernel) -> None:
-    """What a worker may do, without a worker."""
+    """The fake fails as a worker may, without a worker."""
     kernel.failures.extend((NftResult(ok=False, error="busy"), NftFailure("the worker died", unchanged=False)))
 
     assert kernel.check("").error == "busy"

@@ -294,7 +294,7 @@ def test_a_file_that_is_too_big_is_refused(etc: Path, monkeypatch: pytest.Monkey
 def test_root_takes_no_policy_that_others_may_write(
     etc: Path, mode: int, expected: list[str], hint: str | None
 ) -> None:
-    """What a file says is enforced with root's power."""
+    """The content of a file is enforced with root's power."""
     put(etc / "a.yaml", "x", mode)
 
     configuration, problems = read_configuration(etc)
@@ -440,7 +440,7 @@ def test_writing_into_a_missing_folder_says_so(tmp_path: Path) -> None:
 
 
 def test_a_killed_writer_leaves_a_file_that_is_told_apart(tmp_path: Path) -> None:
-    """What is left in the middle of a write never has the name of a real file."""
+    """An interrupted write never leaves the name of a real file."""
     path = put(tmp_path / "a", "old")
     script = f"""
 import os

@@ -1,4 +1,4 @@
-"""How much of the log was told of, across restarts."""
+"""The audit checkpoint across restarts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_what_is_not_ours_is_not_believed(file: HeardFile, tmp_path: Path, conte
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """Which its caller may do without."""
+    """The caller may go on without."""
     (tmp_path / "file").write_text("")
 
     with pytest.raises(HostError, match="how much of the log was read could not be saved"):

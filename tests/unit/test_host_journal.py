@@ -69,7 +69,7 @@ def test_without_journald_there_are_lines_of_json(tmp_path: Path) -> None:
 def test_the_stream_is_standard_error_unless_another_is_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Which a service manager writes down."""
+    """A service manager writes it down."""
     open_journal(path=tmp_path / "no-socket").send({"MESSAGE": "x"})
 
     assert capsys.readouterr().err == '{"MESSAGE": "x"}\n'

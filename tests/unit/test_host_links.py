@@ -1,4 +1,4 @@
-"""What is read of links without asking the kernel."""
+"""Reading of links without the kernel."""
 
 import os
 from pathlib import Path

@@ -139,7 +139,7 @@ DONE = message(NLMSG_DONE, 0, 1, bytes(4))
 
 
 def test_a_dump_comes_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What belongs to another request is no part of it."""
+    """Messages of another request are no part of it."""
     parts = (
         message(16, 2, 1, b"aaaa") + message(16, 2, 1, b"bbbb"),
         message(16, 2, 7, b"xxxx"),
@@ -378,7 +378,7 @@ COUNTED = KernelTable(Family.V4, exists=True, counters=(KernelCounter("k", 9, 54
 
 
 def read_with(monkeypatch: pytest.MonkeyPatch, generations: Iterable[int], readings: Iterable[Reading]) -> KernelTables:
-    """What comes of a kernel with these generations, one a look, and these tables `ip`, one a read."""
+    """The tables as read from a kernel with these generations, one a look, and these tables `ip`, one a read."""
     looks, reads = iter(generations), iter(readings)
 
     def read(_: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTable | None:

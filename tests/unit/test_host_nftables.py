@@ -69,7 +69,7 @@ def worker() -> Iterator[NftablesWorker]:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within ten seconds."""
+    """True if a process ends within ten seconds."""
     deadline = monotonic() + 10
     while monotonic() < deadline:
         if not Path(f"/proc/{pid}").exists():

@@ -1,4 +1,4 @@
-"""What the worker does around a script; the rest of it is `test_host_nftables`."""
+"""The worker's behaviour around a script; the rest of it is `test_host_nftables`."""
 
 from pathlib import Path
 

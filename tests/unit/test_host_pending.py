@@ -1,4 +1,4 @@
-"""What waits to be confirmed, and the last event, on disk."""
+"""The trial that waits to be confirmed, and the last event, on disk."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -13,7 +13,7 @@ _SO_COOKIE = 57
 
 
 def tcp_socket(of: socket.socket) -> TcpSocket:
-    """What a socket says of itself."""
+    """The data of a socket."""
     (cookie,) = struct.unpack("=Q", of.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, 8))
     return TcpSocket(cookie, os.fstat(of.fileno()).st_ino)
 

@@ -1,4 +1,4 @@
-"""What outlives a crash: the generation in force and the accepted ones."""
+"""State that outlives a crash: the active generation and the accepted ones."""
 
 import errno
 import fcntl
@@ -106,7 +106,7 @@ def test_a_record_of_another_network_namespace_says_nothing_of_ours(tmp_path: Pa
     ],
 )
 def test_garbage_in_the_record_is_said_and_tolerated(tmp_path: Path, name: str, content: bytes, line: int) -> None:
-    """What is in force is then unknown, not wrong."""
+    """The active generation is then unknown, not wrong."""
     path = tmp_path / "generation.json"
     path.write_bytes(content)
 
@@ -474,7 +474,7 @@ def many(*texts: str, feeds: tuple[str, ...] = (), history_limit: int = 10) -> A
 
 @pytest.fixture(name="written")
 def _written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes each file that is written from now on has."""
+    """The sizes of all files that are written from now on."""
     sizes: list[int] = []
     real = os.fsync
 

@@ -15,7 +15,7 @@ PATIENCE_S = 10
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
-    """Whether it comes true in time."""
+    """True if it comes true in time."""
     until = monotonic() + PATIENCE_S
     while not what() and monotonic() < until:
         sleep(0.02)

@@ -1,4 +1,4 @@
-"""What `drops` believes of the journal: our own service, and no more than who asks may read."""
+"""Entries of the journal that `drops` trusts: those of our own service, as far as the caller may read them."""
 
 import errno
 import sys

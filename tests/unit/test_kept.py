@@ -1,4 +1,4 @@
-"""What was governed stays governed, whatever becomes of the facts."""
+"""Governance stays, whatever the facts become."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ def configuration(*endpoints: HostEndpoint) -> Resources:
 
 
 def on_record(resources: Resources, host: HostFacts, before: Governance = NOTHING_GOVERNED) -> Governance:
-    """What is recorded of a configuration on a host."""
+    """The record of a configuration on a host."""
     return recorded(planned(resources, host, before)[0], resources, host, before, NOW)
 
 
@@ -120,7 +120,7 @@ def test_the_forward_path_keeps_it_too() -> None:
 
 
 def test_another_endpoint_that_claims_it_has_it() -> None:
-    """What policy says now comes before what it was."""
+    """Current policy comes before the record."""
     resources = configuration(hep("other", "wan0"), hep("uplink", "eth0"))
 
     plan, _ = planned(resources, facts(LO, RENAMED), on_record(resources, facts(LO, WAN)))
@@ -129,7 +129,7 @@ def test_another_endpoint_that_claims_it_has_it() -> None:
 
 
 def test_it_stays_with_its_endpoint_rather_than_fall_to_the_wildcard() -> None:
-    """Whose policies may let more pass."""
+    """The wildcard's policies may let more pass."""
     resources = configuration(hep("all", "*"), hep("uplink", "eth0"))
 
     plan, _ = planned(resources, facts(LO, RENAMED), on_record(resources, facts(LO, WAN)))

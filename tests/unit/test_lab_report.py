@@ -1,4 +1,4 @@
-"""What `make try` prints."""
+"""The output of `make try`."""
 
 import io
 import json

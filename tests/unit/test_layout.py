@@ -99,7 +99,7 @@ def test_a_named_port_brings_its_own_protocol(costs: CostModel) -> None:
 
 @BOTH_MODELS
 def test_a_negated_named_port_lets_other_protocols_match(costs: CostModel) -> None:
-    """What has no ports is not in the set: ICMP and GRE match, the members do not."""
+    """Protocols without ports are not in the set: ICMP and GRE match, the members do not."""
     rule = _rule(Action.ALLOW, 0, destination=PlannedSide(not_port_sets=(HTTP,)))
     ruleset = compile_plan(_plan(rule), costs)
     ping = Packet(Family.V4, 1, PEER, HERE, icmp_type=8, icmp_code=0, in_interface="eth0")

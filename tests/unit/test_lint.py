@@ -274,14 +274,14 @@ FAILSAFES = [
 
 @pytest.mark.parametrize(("settings", "rule", "expected"), FAILSAFES)
 def test_a_failsafe_that_opens_what_a_rule_restricts_is_told(settings: str, rule: str, expected: list[str]) -> None:
-    """Where the rule names the port, or denies some peers; a plain Deny of everything is left alone."""
+    """The rule names the port, or denies some peers; a plain Deny of everything is left alone."""
     wide = manifest("GlobalNetworkSet", "{nets: [10.0.0.0/7]}", "wide", "labels: {kind: wide}")
 
     assert _warnings(policy(f"{{ingress: [{rule}]}}"), WEB, wide, settings=settings) == expected
 
 
 def test_an_allow_before_the_normal_class_limits_nothing() -> None:
-    """What it does not match goes on; a Deny there does mean the port."""
+    """Packets that it does not match go on; a Deny there does restrict the port."""
     spec = "{{applyOnForward: true, preDNAT: true, ingress: [{{action: {}, protocol: TCP, {}}}]}}"
     narrow = "source: {nets: [10.0.0.0/8]}, destination: {ports: [22]}"
 
@@ -309,7 +309,7 @@ def test_a_policy_that_selects_nothing_restricts_nothing() -> None:
 
 
 def test_staged_policies_are_looked_at_as_well() -> None:
-    """What they would not do once enforced; and they have no order that others could share with them."""
+    """Their effects once enforced; and they have no order that others could share with them."""
     hidden = manifest(STAGED, "{order: 1, types: [Egress], ingress: [{action: Allow}]}", "a")
     unmatching = manifest(STAGED, "{ingress: [{action: Allow, source: {selector: has(x)}}]}", "b")
     unselecting = manifest(STAGED, "{selector: has(x)}", "c")

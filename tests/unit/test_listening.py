@@ -16,7 +16,7 @@ from hostfw.host.nftables.nflog import NflogReader
 def test_no_descriptor_left_is_an_error_of_the_host(
     listen: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which the service expects, and goes on without or says."""
+    """The service expects it, and goes on without or reports it."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")

@@ -1,4 +1,4 @@
-"""What a host would lose of what it lives by, and what comes of it."""
+"""Connections of the baseline that a host would lose, and the reaction."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What would cut a host off is not put into force, whichever way it comes, unless that is meant."""
+"""Changes that would cut a host off are refused on every way into force, unless they are accepted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_back_to_what_cuts_nobody_off_needs_no_word(host: Machine) -> None:
 
 
 def test_a_trial_is_not_taken_back_by_hand_to_what_cuts_the_host_off(host: Machine) -> None:
-    """What is accepted closes ssh, what is on trial does not; at the deadline it is taken back all the same."""
+    """The accepted generation closes ssh, the trial does not; at the deadline it is rolled back all the same."""
     assert host.hostfwctl("rollback", "--to", "1", "--accept-lockout").status == 0
     assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0
     before = host.kernel.read_tables()

@@ -51,7 +51,7 @@ V6_NET = NET[V6]
 
 
 def test_first_packets_of_a_source_and_port_go_another_way_than_those_after_them() -> None:
-    """What is remembered is refreshed; what finds no room, or has no port, counts as known."""
+    """Known pairs are refreshed; those without room, or without a port, count as known."""
     (limits,) = chains(ruleset(), "log/limits/in.rule")
     seen, echo, port = "@log/seen/in.rule", "ip saddr . meta l4proto . th sport", "ip saddr . meta l4proto . th dport"
 
@@ -226,7 +226,7 @@ def test_settings_name_their_own_sets() -> None:
 
 
 def installed(table: Table) -> InstalledTable:
-    """What the kernel holds once a table is in force."""
+    """The kernel's view of a table that is in force."""
     return InstalledTable(
         table.family,
         frozenset(table.counters),
@@ -251,7 +251,7 @@ def test_a_reload_leaves_the_sets_alone() -> None:
 
 
 def test_other_limits_take_the_place_of_those_before() -> None:
-    """Which nothing refers to any more."""
+    """Nothing refers to the earlier ones any more."""
     before, after = ruleset(), ruleset(Logging(rate_per_second=20))
 
     made = change(after, [installed(table) for table in before.tables])

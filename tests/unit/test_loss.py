@@ -1,4 +1,4 @@
-"""What would leave the host's interfaces without policy is refused, whichever way it comes, unless that is meant."""
+"""Changes that leave the host's interfaces without policy are refused on every way, unless that is meant."""
 
 from dataclasses import replace
 from pathlib import Path

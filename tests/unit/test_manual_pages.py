@@ -103,7 +103,7 @@ def test_every_setting_has_its_default() -> None:
 
 
 def test_hostfwctl_has_every_verb_option_and_exit_status() -> None:
-    """What `--help` says, all in one page."""
+    """The content of `--help`, all in one page."""
     text = PAGES["hostfwctl.1"]
     plain, line = text.replace("\\", ""), command_line_parts()
     options = (*line.common, *line.alone, *(option for verb in line.verbs for option in verb.options))

@@ -51,7 +51,7 @@ class Living:
         configurations.write(root / "etc", POLICIES)
 
     def reload(self) -> Change:
-        """What a reload sends."""
+        """The change that a reload sends."""
         outcome = self.engine().apply(inspect(*read_configuration(self.root / "etc"), memory=self.memory.inspection))
         assert isinstance(outcome, Applied), outcome
         assert outcome.warnings == ()
@@ -153,7 +153,7 @@ def test_a_commit_of_another_between_ours_makes_it_read_everything(
 
 
 def test_a_switch_without_an_answer_leaves_nothing_for_known(living: Living) -> None:
-    """What is in force is not known then, so the next reload reads everything."""
+    """The active generation is unknown then, so the next reload reads everything."""
     living.edit("10.0.33.7/32", "10.9.33.7/32")
     living.kernel.failures.extend((NftResult(ok=True), NftFailure("the kernel does not answer", unchanged=False)))
 
@@ -167,7 +167,7 @@ def test_a_switch_without_an_answer_leaves_nothing_for_known(living: Living) -> 
 
 
 def test_a_commit_that_did_not_take_is_noticed(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was sent is read back, with a memory as without."""
+    """The sent rules are read back, with and without a cache."""
     some = living.kernel.read_some
     monkeypatch.setattr(
         living.kernel, "read_some", lambda names: replace(some(names), ip=replace(some(names).ip, chains=()))

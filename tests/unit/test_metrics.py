@@ -43,7 +43,7 @@ def rule(policy: str, index: int = 0, *, staged: bool = False) -> RuleCounter:
 
 
 def samples(figures: Figures, counters: tuple[Counter, ...] = (), values: Values | None = None) -> list[Sample]:
-    """What Prometheus reads in the text, which has each series once, with a type and a help each."""
+    """The samples that Prometheus reads in the text, which has each series once, with a type and a help each."""
     text = metrics_text(figures, counters, values or {})
     families = list(text_string_to_metric_families(text))
     found = [sample for family in families for sample in family.samples]

@@ -338,7 +338,7 @@ def test_every_kind_of_event_is_one_of_them_or_of_packets() -> None:
 
 
 STEERS = "\x1b[2J\x9b31m\u202eand\rmore"
-"""What a process may call itself, an interface may be called, or a cause may hold."""
+"""Characters that a process, an interface or a cause may have in its name."""
 STEERING = [
     notices.generation_applied(STEERS, 1, 1, 1, STEERS, Actor(STEERS, 1, 0)),
     notices.generation_refused([problem(1, STEERS)], Actor(STEERS)),

@@ -328,7 +328,7 @@ def test_named_ports_know_learned_addresses() -> None:
 
 
 def test_learned_addresses_bind_nothing() -> None:
-    """What a HostEndpoint governs is settled before; its addresses follow from that."""
+    """Interfaces are bound before; their addresses follow from that."""
     endpoints = (hep("by-address", ips=("10.0.0.1",)), hep("named", "eth1"))
 
     without, with_learned = (

@@ -1,4 +1,4 @@
-"""What the README shows is true: its policy is valid and its commands exist."""
+"""The README's examples are true: the policy is valid and the commands exist."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ TARGETS = re.findall(r"(?:^|`|sudo )make ([a-z]+)", README + (ROOT / "CONTRIBUTI
 
 
 def test_the_policies_that_are_shown_have_no_problems() -> None:
-    """Who copies the example into /etc/hostfw gets neither an error nor a warning."""
+    """Copies of the example in /etc/hostfw get neither an error nor a warning."""
     texts = [match["text"] for match in FENCE.finditer(README) if match["language"] == "yaml"]
     sources = tuple(Source(f"README.md block {number}", text) for number, text in enumerate(texts, 1))
     decoded = decode(Configuration(resources=sources))

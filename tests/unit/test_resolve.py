@@ -1,4 +1,4 @@
-"""What resources mean on one host."""
+"""The meaning of resources on one host."""
 
 from dataclasses import replace
 
@@ -111,7 +111,7 @@ def test_endpoints_of_other_nodes_alone_are_a_warning() -> None:
 
 
 def test_nothing_at_all_is_an_empty_plan_without_problems() -> None:
-    """What an installed and unconfigured host has."""
+    """The state of a host that is installed and unconfigured."""
     assert resolve(Resources(), Settings(), facts()) == (Plan("web1", Settings()), ())
 
 
@@ -572,7 +572,7 @@ def test_equal_rules_of_a_policy_are_numbered() -> None:
 
 
 def test_criteria_and_positions_are_carried_over() -> None:
-    """What needs no looking up is as it was written."""
+    """Criteria that need no look-up are as they were written."""
     written = Rule(
         Action.LOG,
         protocol=Protocol(47),

@@ -102,7 +102,7 @@ def test_every_kind_may_stand_in_a_file() -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_example_names_the_schema_and_keeps_it(path: Path) -> None:
-    """Who opens it in an editor sees fields completed and nothing marked."""
+    """An editor completes its fields and marks nothing."""
     first = path.read_text().partition("\n")[0]
     documents = list(yaml.safe_load_all(path.read_text()))
 
@@ -211,7 +211,7 @@ def test_what_decodes_is_not_refused(document: Json) -> None:
 
 
 def problems(document: Json) -> tuple[str, ...]:
-    """What the decoders say of a document, which is the settings if it has no kind."""
+    """The decoders' problems of a document, which is the settings if it has no kind."""
     source = Source("case.yaml", json.dumps(document))
     is_settings = "kind" not in document
     configuration = Configuration(settings=source) if is_settings else Configuration(resources=(source,))

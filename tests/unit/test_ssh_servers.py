@@ -40,7 +40,7 @@ def test_a_session_of_audit_is_a_login(tmp_path: Path) -> None:
 
 
 def test_a_scope_of_logind_is_a_login(tmp_path: Path) -> None:
-    """Where the kernel's audit has nothing to say, as in some containers."""
+    """The kernel's audit may have no session, as in some containers."""
     debian12(tmp_path, session=NOBODY, cgroup=SCOPE)
 
     assert [server.logged_in for server in by_socket(read_ssh_servers(tmp_path)[0])] == [False, True]
@@ -54,7 +54,7 @@ def test_before_a_login_there_is_none(tmp_path: Path) -> None:
 
 
 def test_a_server_that_somebody_started_by_hand_logs_nobody_in(tmp_path: Path) -> None:
-    """Whom it serves has the session of whoever started it, until they have one of their own."""
+    """Its connections belong to the session of whoever started it, until they have their own."""
     debian12(tmp_path, session=5, listener=5)
 
     assert [server.logged_in for server in read_ssh_servers(tmp_path)[0] if server.serves_one] == [False]

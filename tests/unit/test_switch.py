@@ -36,7 +36,7 @@ def _ruleset(leaf: str, *more: BaseChain) -> Ruleset:
 
 
 def _installed(kernel: FakeKernel) -> tuple[InstalledTable, ...]:
-    """What the kernel holds, none of it suspect."""
+    """The kernel's tables, none of them suspect."""
     return tuple(replace(table, suspect=frozenset()) for table in installed_tables(kernel.read_tables(), None))
 
 
@@ -52,7 +52,7 @@ def kernel() -> FakeKernel:
 
 
 def _met(kernel: FakeKernel) -> list[str]:
-    """What packets meet of the base chain of input, in IPv4."""
+    """The rules that packets meet in the base chain of input, in IPv4."""
     chain = kernel.read_tables().ip.chain("input")
     assert chain is not None
     return [target for rule in chain.base_rules[: chain.rules] for target in rule.targets]
@@ -129,7 +129,7 @@ def test_where_deletions_will_not_do_a_script_writes_all(kernel: FakeKernel, wan
 
 @pytest.mark.parametrize("suspects", [("input",), ("old",)])
 def test_what_another_hand_changed_is_written_by_script(kernel: FakeKernel, suspects: Sequence[str]) -> None:
-    """What it put there is not for us to count."""
+    """The number of its rules is unknown."""
     installed = _installed(kernel)
     suspicious = (replace(installed[0], suspect=frozenset(suspects)), *installed[1:])
 

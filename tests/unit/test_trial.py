@@ -47,7 +47,7 @@ def session(host: Machine, connection: TcpSocket) -> None:
 
 
 def lets_in(host: Machine, port: int) -> bool:
-    """Whether an IPv4 packet that comes in may meet anything about a port: what is built aside does not count."""
+    """True if an IPv4 packet that comes in may meet anything about a port: what is built aside does not count."""
     table = host.kernel.read_tables().of(Family.V4)
     maps = {item.name for item in table.sets if item.is_map}
     reached, waiting = set[tuple[str, str]](), [("chain", "input")]
@@ -65,7 +65,7 @@ def lets_in(host: Machine, port: int) -> bool:
 
 
 def state(host: Machine) -> Path:
-    """What is /var/lib/hostfw elsewhere."""
+    """The stand-in for /var/lib/hostfw."""
     return host.directory / "var"
 
 
@@ -76,7 +76,7 @@ def status(host: Machine) -> dict[str, object]:
 
 
 def deadline_command(host: Machine) -> tuple[str, ...]:
-    """What the one armed watchdog runs, from the verb on."""
+    """The command of the one rollback timer, from the verb on."""
     ((_, command),) = host.armed.values()
     return command[command.index("rollback") :]
 
@@ -104,7 +104,7 @@ def test_what_is_accepted_stays_until_it_is_confirmed(host: Machine) -> None:
 
 
 def test_a_new_connection_confirms(host: Machine) -> None:
-    """What was in force is accepted, and nothing takes it back any more."""
+    """The generation on trial is accepted, and nothing rolls it back any more."""
     host.hostfwctl(*WITHIN)
     session(host, NEW)
 
@@ -163,7 +163,7 @@ def test_the_watchdog_of_what_was_confirmed_does_nothing(host: Machine) -> None:
 
 
 def test_too_late_is_told_apart(host: Machine) -> None:
-    """Whether the watchdog was there first or the confirmation itself finds that it is too late: exit status 5."""
+    """The timer or the confirmation itself may notice that it is too late: exit status 5."""
     host.hostfwctl(*WITHIN)
     session(host, NEW)
     host.clock.wait(91)
@@ -193,7 +193,7 @@ def test_status_takes_back_what_is_overdue(host: Machine) -> None:
 
 @pytest.mark.parametrize("how", ["another boot", "a run directory that was cleared"])
 def test_a_reboot_ends_it(host: Machine, how: str) -> None:
-    """What was accepted is in force, however long the deadline."""
+    """The accepted generation is in force, however long the deadline."""
     host.hostfwctl(*WITHIN)
     if how == "another boot":
         host.boot = "boot-2"
@@ -293,7 +293,7 @@ def test_what_nft_refuses_leaves_nothing_behind(host: Machine, answers: Sequence
 
 
 def test_a_trial_that_fails_leaves_the_one_before(host: Machine) -> None:
-    """What waited goes on waiting, with its watchdog and its connections."""
+    """The earlier trial goes on, with its timer and its connections."""
     host.hostfwctl(*WITHIN)
     before = (load_pending(state(host)), load_armed(host.directory / "run"), dict(host.armed))
     host.write(web=WEB.replace("80", "8443"))
@@ -354,7 +354,7 @@ def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, mon
 
 
 def _broken(configuration: object, **_memory: object) -> object:
-    """What an upgrade that refuses more than before would say."""
+    """A refusal by an upgraded version that refuses more than before."""
     from hostfw.build.candidate import inspect
     from hostfw.model.positions import Position
     from hostfw.model.problems import Problem
@@ -464,7 +464,7 @@ def test_an_apply_ends_what_can_no_longer_be_taken_back(host: Machine) -> None:
 
 
 def test_the_last_refusal_is_shown(host: Machine) -> None:
-    """Where, what, and how many more; until the next generation is in force."""
+    """The place, the problem, and how many more; until the next generation is in force."""
     host.write(web=WEB.replace("selector", "selectr").replace("Allow", "Alow"))
     host.hostfwctl("apply")
     refused = host.hostfwctl("status").out
@@ -477,7 +477,7 @@ def test_the_last_refusal_is_shown(host: Machine) -> None:
 
 
 def test_without_a_watchdog_nothing_is_switched(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who would take it back? The failure is said and remembered, and what was built aside lets nobody in."""
+    """Nothing would roll it back: the failure is reported and remembered, and prepared rules let nobody in."""
 
     def refuse(*_: object) -> str:
         raise WatchdogError("`systemd-run` failed: no bus")

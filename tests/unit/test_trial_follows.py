@@ -70,7 +70,7 @@ def recorded(host: Machine) -> str:
 
 @pytest.mark.parametrize("how", ["the service follows", "the service starts again"])
 def test_an_interface_that_comes_does_not_keep_anyone_from_confirming(host: Machine, how: str) -> None:
-    """What is accepted then is what is in force, for the host as it is; deadline, watchdog and proof are as before."""
+    """The accepted generation is the active one, for the host as it is; deadline, timer and proof are as before."""
     before, _ = load_pending(state(host))
     armed = load_armed(host.directory / "run")
     engine, current = service(host)

@@ -1,4 +1,4 @@
-"""Whether it is known that nobody else touched our tables."""
+"""Knowledge of whether other programs touched our tables."""
 
 from threading import Timer
 

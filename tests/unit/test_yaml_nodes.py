@@ -171,7 +171,7 @@ def test_a_file_beyond_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_pyyamls_own_parser_gives_the_same_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where PyYAML was built without libyaml."""
+    """PyYAML may be built without libyaml."""
     text = "a: &x [1, '2']\nb:\n  - *x\n  - !!str 3\n  - |\n    c\n"
     (expected,), _ = _read(text)
 

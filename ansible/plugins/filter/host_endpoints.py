@@ -63,7 +63,7 @@ def _host_endpoints(hostvars, hosts, group_label_prefix="group/"):
 
 
 class FilterModule:
-    """What Ansible asks a file of filters for."""
+    """The filters of this file."""
 
     def filters(self):
         """The filters by name."""

@@ -54,7 +54,7 @@ def _read(path):
 
 
 def why_not_read(relative):
-    """Why hostfw would read no manifest at a path below its directory, or nothing. A policy may have named it."""
+    """The reason why hostfw would read no manifest at a path below its directory, or nothing."""
     if os.path.isabs(relative) or relative.split(os.sep)[0] == ".." or not relative.endswith((".yaml", ".yml")):
         return f"path is to be that of a .yaml file below config_dir, not {relative}"
     if any(left_out(part) for part in relative.split(os.sep)):
@@ -63,7 +63,7 @@ def why_not_read(relative):
 
 
 def left_out(name):
-    """Whether a name is that of an editor's or a package manager's file."""
+    """True if a name is that of an editor's or a package manager's file."""
     return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
 
 
@@ -145,7 +145,7 @@ def _write_as(path, data, as_what):
 
 
 def _modes(path, folder, like):
-    """What a file is to be like: the one that is there, or else a mode that is no wider than that of the others."""
+    """The mode of a file: that of the existing one, or one that is no wider than those of the others."""
     there = _info(os.path.join(folder, path))
     if there is not None:
         return there, FILE_MODE

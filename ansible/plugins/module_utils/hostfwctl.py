@@ -35,7 +35,7 @@ def parse(text):
 
 
 def complaint(document, err):
-    """What went wrong, in the words of hostfwctl: problems with their places, or a message and what to do."""
+    """The error, in the words of hostfwctl: problems with their places, or a message and the next step."""
     if document.get("saved") is False:
         # It was done; what is wrong is what a reboot leads to.
         return "\n".join(document["warnings"])

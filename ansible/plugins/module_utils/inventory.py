@@ -14,7 +14,7 @@ _ENDPOINT_FIELDS = frozenset(("name", "interface", "interface_group", "addresses
 
 
 class InventoryError(Exception):
-    """What an inventory says that cannot become HostEndpoints."""
+    """A part of an inventory that cannot become HostEndpoints."""
 
 
 def host_endpoints(hosts, variables, group_label_prefix="group/"):
@@ -101,7 +101,7 @@ def _named(text):
 
 
 def _addresses(variables, interface):
-    """What the inventory says; or else the facts, of the interface or of those with a default route.
+    """The addresses in the inventory, or else in the facts: of the interface, or of those with a default route.
 
     The address that Ansible connects to is one of them in the latter case, or where facts say nothing.
     """

@@ -169,7 +169,7 @@ def _anywhere(params):
 
 
 def _differences(module):
-    """What differs from the accepted configuration, as a person reads it."""
+    """The differences from the accepted configuration, for people."""
     return _diff(module)
 
 

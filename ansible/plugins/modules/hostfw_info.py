@@ -139,7 +139,7 @@ def main():
 
 
 def digest(files):
-    """What tells one configuration from another, whoever's node it is for."""
+    """A digest that differs between configurations, whichever node they are for."""
     found = hashlib.sha256()
     for path in sorted(files):
         if path != "hostfw.yaml":

@@ -209,7 +209,7 @@ def _best(interfaces: Iterable[Interface], family: Family) -> Address | None:
 
 
 def _is_local(address: Address, host: Planned) -> bool:
-    """Whether an address is one of the host, by its routing where that can be asked."""
+    """True if an address is one of the host, by its routing where that can be asked."""
     held = {(cidr.family, cidr.address) for interface in host.facts.interfaces for cidr in interface.addresses}
     if address in held or _is_any(_LOOPBACK_NETS, address):
         return True

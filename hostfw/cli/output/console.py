@@ -89,7 +89,7 @@ class Console:
 
 
 def takes_colour(stream: TextIO, wish: str) -> bool:
-    """Whether a stream gets colour: `always`, `never`, or with `auto` the terminal of a person who does not mind.
+    """True if a stream gets colour: `always`, `never`, or with `auto` the terminal of a person who does not mind.
 
     NO_COLOR is that of no-color.org: set and not empty, it asks for none.
     """

@@ -49,7 +49,7 @@ def run(options: Options, console: Console) -> ExitCode:
 
 
 def _is_serviced(options: Options) -> bool:
-    """Whether a service runs that reads the log: also one that tells us nothing, or nothing any more."""
+    """True if a service runs that reads the log: also one that tells us nothing, or nothing any more."""
     try:
         return ask_for_a_report(open_engine(options)) is not None
     except (DaemonError, PermissionError):
@@ -159,7 +159,7 @@ def _is_enough(report: Report, options: Options) -> bool:
 
 
 def _is_wanted(event: PacketEvent, options: Options) -> bool:
-    """Whether the event passes every filter."""
+    """True if the event passes every filter."""
     packet = event.packet
     ends = ((options.source_net, packet.source), (options.destination_net, packet.destination))
     names = (event.policy, f"{event.tier or 'profile'}/{event.policy}")

@@ -266,17 +266,17 @@ def _event_item(event: Event | None) -> Document | None:
 
 
 def _differ(accepted: Configuration, read: Configuration) -> bool:
-    """Whether the files say something else; where they are does not matter."""
+    """True if the files say something else; where they are does not matter."""
     return _digests(accepted) != _digests(read)
 
 
 def _is_what_is_in_force(accepted: Accepted, status: Status) -> bool:
-    """Whether what is in force is of the accepted files: not if a full disk kept it from being accepted."""
+    """True if what is in force is of the accepted files: not if a full disk kept it from being accepted."""
     return status.record is None or status.record.id == accepted.id or status.pending is not None
 
 
 def _is_pending(accepted: Configuration, config_dir: Path) -> bool:
-    """Whether the directory, or a file that an accepted Feed names, is another than what was accepted."""
+    """True if the directory, or a file that an accepted Feed names, is another than what was accepted."""
     configuration, _ = read_configuration(config_dir)
     feeds, _ = read_own_feeds(config_dir, [source.path for source in accepted.feeds])
     return feeds != accepted.feeds or _differ(accepted, configuration)

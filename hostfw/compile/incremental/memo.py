@@ -1,4 +1,4 @@
-"""What compiling remembers from one plan to the next, so that it costs what changed.
+"""Results of the last compilation, kept so that the next one costs only what changed.
 
 A layout is made of pieces: a program's chain of the chains of its protocols, these of the leaves for ports and
 addresses. Each piece has a place within the piece that it belongs to, and a cause: the very rules that it is the
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 _P = TypeVar("_P", bound=Hashable)
 _C = TypeVar("_C")
 _LITTER = 2
-"""How many objects there may be for each that is in use before all is forgotten and made anew."""
+"""Most objects for each one in use before everything is forgotten and compiled again."""
 _LITTER_OF_FEW = 20_000
 
 
@@ -44,7 +44,7 @@ class Piece:
     was: object = None
 
     def recall(self, place: Hashable, cause: object, make: "Callable[[Piece], _T]") -> _T:
-        """What the part at a place comes to; made only if it has another cause than the last time."""
+        """The value of the part at a place; made only if its key is another than the last time."""
         part = self.parts.get(place) or self.before.get(place)
         if part is None or part.cause != cause:
             part = Piece(cause) if part is None else Piece(cause, before=part.parts, was=part.came_to)
@@ -85,7 +85,7 @@ class _Policy:
 
 @dataclass(slots=True)
 class Compiled:
-    """What the last plan was compiled to. `layout` is by table, `shared` is what both tables have in common."""
+    """Results of the last compilation. `layout` is by table, `shared` is what both tables have in common."""
 
     layout: Piece = field(default_factory=Piece)
     shared: Piece = field(default_factory=Piece)
@@ -121,7 +121,7 @@ class Compiled:
             self._others.clear()
 
     def shared_part(self, place: Hashable, segments: tuple[Segment, ...]) -> Piece:
-        """What both tables have in common of the layout of a program."""
+        """The part of a program's layout that both tables have in common."""
         shared = self.shared
         part = shared.parts.get(place) or shared.before.get(place)
         if part is None:
@@ -199,7 +199,7 @@ def same_rules(before: tuple[ProgramRule, ...], now: tuple[ProgramRule, ...]) ->
 
 
 def _counter(outcome: Outcome) -> str:
-    """What tells a rule from the others of its policy; a staged policy is one rule."""
+    """The name that tells a rule from the others of its policy; a staged policy is one rule."""
     return getattr(outcome, "counter", "")
 
 

@@ -61,12 +61,12 @@ class Store:
 
     @property
     def made(self) -> int:
-        """How many objects there are, in use or not."""
+        """The number of objects, in use or not."""
         return len(self.sets) + len(self.maps) + len(self.chains)
 
     @property
     def used(self) -> int:
-        """How many objects are in use."""
+        """The number of objects in use."""
         return sum(len(names) for kind, names in self._in_order.items() if kind is not Kind.COUNTER)
 
     def table(self, declared: frozenset[str], base_chains: tuple[BaseChain, ...]) -> Table:
@@ -147,7 +147,7 @@ def _of_base_chains(base_chains: Iterable[BaseChain]) -> Iterator[Reference]:
 
 
 def _of_rules(rules: Iterable[Rule]) -> list[Reference]:
-    """What rules refer to, once for each time."""
+    """The references of rules, once for each time."""
     found: list[Reference] = []
     for rule in rules:
         found.extend((Kind.SET, match.value.name) for match in rule.matches if isinstance(match.value, SetRef))

@@ -1,4 +1,4 @@
-"""What differs between the rules of two plans: the very rules that are gone and those that have come."""
+"""Differences between the rules of two plans: rules that are gone, and rules that are new."""
 
 from hostfw.compile.layout.cells import needs_protocol, protocols_named
 from hostfw.compile.program import ProgramRule, Segment, Staged, conditions_of, with_staged
@@ -8,7 +8,7 @@ Changes = tuple[list[ProgramRule], list[ProgramRule]]
 """The rules that are gone, and those that have come."""
 
 FEW = 64
-"""How many rules may have come and gone for what was worked out of the others to be worth changing."""
+"""Most changed rules for which earlier results are changed rather than computed again."""
 
 
 def changes(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> Changes | None:
@@ -37,7 +37,7 @@ def changes(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> Changes 
 
 
 def _alike(old: Segment, new: Segment) -> int:
-    """How many rules are the same from the first on."""
+    """The number of rules that are the same, from the first on."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
@@ -73,7 +73,7 @@ def counters_of(
 
 
 def whether_needs_protocol(segments: tuple[Segment, ...], changed: Changes | None = None, was: object = None) -> bool:
-    """Whether any rule looks at ports by name without saying of which protocol."""
+    """True if any rule looks at ports by name without saying of which protocol."""
     if changed is not None and was is False:
         return any(map(needs_protocol, conditions_of((tuple(changed[1]),))))
     return any(map(needs_protocol, conditions_of(segments)))

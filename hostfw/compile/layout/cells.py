@@ -15,7 +15,7 @@ FIRST_PORT, LAST_PORT = 0, 65535
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is known of every packet of the cell.
+    """Criteria that hold for every packet of the cell.
 
     `protocol` None means unknown, apart from `other_than`, the protocols that have cells of their own. `ports` is a
     run of destination ports that no rule of the cell cuts, or None where ports are not told apart. `source` and
@@ -45,7 +45,7 @@ def protocols_named(conditions: Iterable[Condition]) -> tuple[int, ...]:
 
 
 def needs_protocol(condition: Condition) -> bool:
-    """Whether the condition looks at ports by name without saying of which protocol.
+    """True if the condition looks at ports by name without saying of which protocol.
 
     The transport header of a packet without ports cannot be loaded, and nftables ends a rule that cannot load, even
     a negated one; only where the protocol is known can the test be left out instead.
@@ -73,14 +73,14 @@ def cut_points(conditions: Iterable[Condition], protocol: int) -> Iterator[int]:
 
 
 def applies(condition: Condition, protocol: int) -> bool:
-    """Whether a packet of the protocol can match the condition's protocol criteria."""
+    """True if a packet of the protocol can match the condition's protocol criteria."""
     if condition.protocol is not None and condition.protocol.number != protocol:
         return False
     return condition.not_protocol is None or condition.not_protocol.number != protocol
 
 
 def names_ports(condition: Condition) -> bool:
-    """Whether the condition has numeric destination ports, positive or negated."""
+    """True if the condition has numeric destination ports, positive or negated."""
     return bool(condition.destination.ports) or bool(condition.destination.not_ports)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """How many of a thing stay a list of compares, inclusive.
+    """The numbers, inclusive, up to which something stays a list of compares.
 
     `linear_rules`: nft rules of a program before it is cut into cells, and of a cell before it is cut again.
     `linear_interfaces`: interfaces in a dispatch. `linear_ports`: runs of destination ports in a dispatch.

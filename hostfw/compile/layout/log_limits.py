@@ -48,12 +48,12 @@ SUPPRESSED = tuple(f"log/suppressed/{limit}" for limit in ("source", "destinatio
 _BY_SOURCE, _BY_DESTINATION, _BY_USER, _BY_NO_ROOM, _BY_SHARED = map(CounterRef, SUPPRESSED)
 
 LOG_SOURCES = 16_384
-"""How many addresses have a limit of their own at a time, in each direction and family: some 4 MB of the kernel's."""
+"""Most addresses with a limit of their own, in each direction and family: some 4 MB of the kernel's memory."""
 LOG_FIRSTS = {Direction.INGRESS: 65_536, Direction.EGRESS: 16_384}
-"""How many pairs of address and port are known to have been logged, for each reason: some 7 MB at most."""
+"""Most pairs of address and port that are known to have been logged, for each reason: some 7 MB."""
 _NETWORKS = 1024
 _TIMEOUT_S = 60
-"""How long room is kept after the last packet: longer than a client waits before it tries again."""
+"""Time that an entry is kept after the last packet: longer than a client waits before it tries again."""
 _LONGEST_TIMEOUT_S = 3600
 _NETWORK_TIMEOUT_S = 86_400
 _NETWORK_BITS = {Family.V4: 24, Family.V6: 64}
@@ -147,7 +147,7 @@ class _Limits:
         yield Rule((), (repeat,))
 
     def _pairs(self) -> Iterator[tuple[tuple[Match, ...], Key]]:
-        """What an address and a port are, by protocol: of ICMP type and code are what a port is of others."""
+        """The pairs of address and port by protocol; for ICMP, type and code take the place of the port."""
         icmp = (ICMP if self.builder.family is Family.V4 else ICMPV6).number
         others = Match(Key.PROTOCOL, icmp, negated=True)
         if self._is_ingress:

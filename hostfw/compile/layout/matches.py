@@ -22,13 +22,13 @@ Choice = tuple[Alternative, ...]
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """What remains to be tested of a condition: one alternative of each choice must hold, in this order."""
+    """Tests of a condition that remain: one alternative of each choice must hold, in this order."""
 
     choices: tuple[Choice, ...] = ()
 
     @property
     def unconditional(self) -> bool:
-        """Whether every packet of the cell matches."""
+        """True if every packet of the cell matches."""
         return not self.choices
 
     @property
@@ -177,7 +177,7 @@ def _socket_alternatives(port_set: PortSet, keys: _Side, cell: Cell, builder: Ta
 
 
 def _is_possible(member: PortMember, keys: _Side, cell: Cell) -> bool:
-    """Whether a packet of the cell can be to (or from) a member of a named port."""
+    """True if a packet of the cell can be to (or from) a member of a named port."""
     if cell.protocol is not None and member.protocol != cell.protocol:
         return False
     of_other_cell = member.protocol in cell.other_than
@@ -258,7 +258,7 @@ def _lists(
 
 
 def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool | None:
-    """Whether a list holds every address of the region (True), none (False), or a test must tell (None)."""
+    """True if a list holds every address of the region, False if none, None if a packet must be tested."""
     if not cidrs:
         return False
     # What covers everything covers all else, so it is alone: never in what is packed, since that is many.

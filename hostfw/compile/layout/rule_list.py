@@ -75,7 +75,7 @@ def _reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[Prog
 
 
 def _decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
-    """Whether no packet leaves the segment undecided, apart from those that a Pass sends on."""
+    """True if no packet leaves the segment undecided, apart from those that a Pass sends on."""
     return any(
         tests.unconditional and isinstance(rule.outcome, Allow | Exempt | Deny) for rule, tests in _reached(tested)
     )

@@ -39,7 +39,7 @@ def own_rules(rules: Sequence[Rule], tail: Sequence[Rule], returning: "Returning
 
 @dataclass(slots=True)
 class Returning:
-    """Which chains and maps a packet may come back from that is sent there by goto."""
+    """Chains and maps from which a packet that was sent there by goto may return."""
 
     chains: Mapping[str, Chain]
     maps: Mapping[str, VerdictMap]
@@ -47,7 +47,7 @@ class Returning:
     _maps: dict[str, bool] = field(default_factory=dict)
 
     def of_rule(self, rule: Rule) -> bool:
-        """Whether a packet that matches may return from the chain of the rule."""
+        """True if a packet that matches may return from the chain of the rule."""
         return any(map(self._of_statement, rule.statements))
 
     def _of_statement(self, statement: Statement) -> bool:
@@ -77,7 +77,7 @@ class Returning:
 
 
 def _ends(rules: Sequence[Rule]) -> bool:
-    """Whether no packet gets past the last rule."""
+    """True if no packet gets past the last rule."""
     return bool(rules) and not rules[-1].matches and _decides(rules[-1].statements)
 
 

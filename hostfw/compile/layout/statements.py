@@ -1,4 +1,4 @@
-"""What the outcomes of rules are in nftables: statements, and the chains that deny and log."""
+"""Effects of rules in nftables: statements, and the chains that deny and log."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Outcomes:
     again: bool = False
 
     def statements(self, outcome: Outcome, on_pass: tuple[Verdict, ...]) -> tuple[Statement, ...]:
-        """What a rule does once its tests hold; `on_pass` is where a Pass goes, nowhere if the next rule will do.
+        """The statements of a rule; `on_pass` is the target of a Pass, None where the next rule is.
 
         Nothing at all where the next rule will do and nothing is to be counted or logged.
         """

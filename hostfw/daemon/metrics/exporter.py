@@ -29,7 +29,7 @@ _MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the service knows: its figures, of which the rest is read elsewhere, and the plan in force."""
+    """Data that the service has for metrics: its own figures, and the active plan."""
 
     figures: Callable[[], Figures]
     plan: Plan | None

@@ -21,7 +21,7 @@ _FAMILY_WORDS = {Family.V4: "ipv4", Family.V6: "ipv6"}
 
 @dataclass(frozen=True, slots=True)
 class AuditFigures:
-    """What became of log records since the service began; `is_listening` is whether it can read the log at all."""
+    """Figures of log records since the service started; `is_listening` is True while the log can be read."""
 
     records: int = 0
     entries: int = 0
@@ -33,7 +33,7 @@ class AuditFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the service knows beside counters.
+    """Figures of the service, without counters of the kernel.
 
     `generation` and `applied_at` are those of what is in force, `counts` how much it holds and governs. `repairs` is
     how often another program's hand in our tables was made good since `started_at`. `is_troubled` is whether something

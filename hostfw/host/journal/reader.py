@@ -1,4 +1,4 @@
-"""What the journal has of an identifier's events: those of the past, and those to come."""
+"""The journal's entries of an identifier, past and new ones."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ Entry = Mapping[str, object]
 
 
 class History(Protocol):
-    """What gives entries in their order; `JournalHistory` is one."""
+    """A source of entries in order, such as `JournalHistory`."""
 
     def entries(self) -> Iterator[Entry]:
         """Those that are there and were not given yet. Raises HostError."""
@@ -69,7 +69,7 @@ class JournalHistory:
 
 
 def _may_read() -> bool:
-    """Whether we may read the system's journal: to who may not, libsystemd shows one without an entry."""
+    """True if we may read the system's journal: to who may not, libsystemd shows one without an entry."""
     if os.geteuid() == 0:
         return True
     files = (file for folder in _FOLDERS for file in folder.glob("*/system*.journal"))

@@ -22,7 +22,7 @@ SOCKET = Path("/run/systemd/journal/socket")
 """There while journald runs (systemd-journald.service(8))."""
 
 PATIENCE_S = 0.05
-"""How long an entry waits for a journald that is busy: its socket holds 512 of them (net.unix.max_dgram_qlen)."""
+"""Time that an entry waits for a busy journald: its socket holds 512 of them (net.unix.max_dgram_qlen)."""
 
 _DATAGRAMS = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
 _MOST_BYTES = 6 * 1024
@@ -32,7 +32,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Journal(Protocol):
-    """What takes events."""
+    """A sink for journal entries."""
 
     def send(self, fields: Mapping[str, str]) -> None:
         """Write one entry. Raises HostError."""

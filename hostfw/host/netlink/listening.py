@@ -43,7 +43,7 @@ class ListeningSocket:
         self._socket.close()
 
     def _datagrams(self, most: int, what: str) -> Iterator[bytes | None]:
-        """What has come, at most so many datagrams; None where the kernel had to throw something away.
+        """The datagrams that have arrived, at most so many; None where the kernel had to drop some.
 
         Raises NetlinkError, in which `what` names what was done.
         """

@@ -43,9 +43,9 @@ _TYPE_MASK = 0x3FFF
 _NESTED = 0x8000
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _OVERHEAD_BYTES = 1024
-"""What a socket's buffer needs beside the message; af_netlink.c takes 32 bytes off."""
+"""Room in a socket's buffer beside the message; af_netlink.c takes 32 bytes off."""
 _PATIENCE_S = 5.0
-"""How long an interrupted dump is repeated. A hundred interfaces that come at once break into many."""
+"""Time during which an interrupted dump is repeated. A hundred interfaces that come at once interrupt many."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 _RECEIVE_BYTES = 256 * 1024
 """More than a kernel puts into one part of a dump: at most 32 KiB up to 6.18 (af_netlink.c, max_recvmsg_len)."""

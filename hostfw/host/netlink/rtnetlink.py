@@ -106,7 +106,7 @@ class LinkAddress:
 
     @property
     def is_permanent(self) -> bool:
-        """Whether it has no end of life (IFA_F_PERMANENT)."""
+        """True if it has no end of life (IFA_F_PERMANENT)."""
         return bool(self.flags & IFA_F_PERMANENT)
 
 
@@ -134,7 +134,7 @@ class Route:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is a way to everywhere, in the main table."""
+        """True if it is a way to everywhere, in the main table."""
         return self.prefix_length == 0 and self.table == RT_TABLE_MAIN and self.kind == RTN_UNICAST
 
 

@@ -1,4 +1,4 @@
-"""What this host is seen to live by, for the check before a change: its ssh, its gateways, leases and name servers.
+"""The host's baseline for the check before a change: its ssh sessions, gateways, leases and name servers.
 
 `collect` looks at the processes and tells ssh by who serves it. Who may not, as the sandboxed daemon, tells it by its
 ports with `collect_by_ports`.
@@ -26,7 +26,7 @@ _ROOT = 0
 
 
 def collect(proc: Path = PROC) -> Evidence:
-    """What the host lives by, as far as this process may see. Raises HostError."""
+    """Collect the baseline, as far as this process may see it. Raises HostError."""
     ends = sockets.read_tcp_ends()
     servers, seen = read_ssh_servers(proc)
     if not seen:

@@ -63,12 +63,12 @@ _PORT = struct.Struct("!H2x")
 """A port with the padding behind it."""
 
 _AT_A_TIME = 64
-"""How many requests are under way: as many answers as a socket's buffer has room for in any case."""
+"""Most requests under way: as many answers fit into a socket's buffer in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What became of connections: `added` have got an entry, and `refused` could not have one, for a `reason`."""
+    """The result for connections: `added` ones have an entry, and `refused` ones could not get one, for a `reason`."""
 
     added: tuple[Connection, ...] = ()
     refused: int = 0
@@ -187,7 +187,7 @@ def _established(connection: Connection, *, turned: bool = False) -> bytes:
 
 
 def _original(connection: Connection, *, turned: bool = False) -> bytes:
-    """What names an entry: its family and the addresses and ports of a packet of the side that began."""
+    """The key of an entry: its family, and the addresses and ports of a packet of the initiator."""
     number = socket.AF_INET if connection.family is Family.V4 else socket.AF_INET6
     return NFGENMSG.pack(number, 0, 0) + _tuple(_TUPLE_ORIGINAL, connection, from_peer=connection.inbound != turned)
 

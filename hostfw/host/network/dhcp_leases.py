@@ -85,7 +85,7 @@ def _of_network_manager(folder: Path, proc: Path) -> Iterator[tuple[str, str]]:
 
 
 def _boot_time(proc: Path) -> float:
-    """When the kernel was started, in seconds since the epoch; 0 if it does not say."""
+    """The time of boot, in seconds since the epoch; 0 if it is unknown."""
     with suppress(OSError, ValueError):
         for line in (proc / "stat").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("btime "):

@@ -1,4 +1,4 @@
-"""When interfaces, addresses or default routes change: what may change `HostFacts`, and nothing else.
+"""Events of interfaces, addresses and default routes: whatever may change `HostFacts`, and nothing else.
 
 The kernel filters routes for us (a socket filter), so that a router's full table may flap without a wake-up. It tells
 links and addresses again for reasons of no concern here, such as a carrier or the lifetime of an address; these are
@@ -38,7 +38,7 @@ from hostfw.model.values import Family
 RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 """Room for some 5,000 links that change at once."""
 READ_DATAGRAMS = 256
-"""How much one read takes: 5 ms of work, after which an event loop sees to others."""
+"""Most datagrams of one read: 5 ms of work, after which an event loop gets its turn."""
 
 _WHAT = "listening to links"
 _GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
@@ -53,7 +53,7 @@ _SO_ATTACH_FILTER = 26
 
 @dataclass(frozen=True, slots=True)
 class LinkNews:
-    """What has changed: these interfaces or their addresses, by name, or a default route of the main table.
+    """Changes: interfaces that changed, or whose addresses did, by name, or a default route of the main table.
 
     With `missed` the kernel had to throw something away, and anything may have changed.
     """
@@ -63,18 +63,18 @@ class LinkNews:
     missed: bool = False
 
     def __bool__(self) -> bool:
-        """Whether the host is to be observed again."""
+        """True if the host is to be observed again."""
         return bool(self.interfaces) or self.routes or self.missed
 
 
 class LinkListener(Protocol):
-    """What hears of changes; `LinkEvents` is one."""
+    """A source of changes, such as `LinkEvents`."""
 
     def fileno(self) -> int:
         """The descriptor that is readable while there is something to hear."""
 
     def read(self) -> LinkNews:
-        """What has been heard since the last time, or a bounded part of it; never waits."""
+        """The changes since the last call, or a bounded part of them; never waits."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -83,7 +83,7 @@ class LinkListener(Protocol):
 _Address = tuple[int, Family, int]
 """Of an address: the index of its link, its family, and itself."""
 _Known = tuple[bool, int, int]
-"""What tells how an address came about: whether it has no end, its protocol, and the length of its network."""
+"""The origin of an address: True if it has no end, its protocol, and the length of its network."""
 
 
 class LinkEvents(ListeningSocket):
@@ -101,7 +101,7 @@ class LinkEvents(ListeningSocket):
             raise NetlinkError(error.errno or errno.EIO, _WHAT) from error
 
     def read(self) -> LinkNews:
-        """What has been heard, of at most `READ_DATAGRAMS` datagrams; what is left keeps the descriptor readable."""
+        """The changes of at most `READ_DATAGRAMS` datagrams; the descriptor stays readable while more are left."""
         interfaces: set[str] = set()
         routes = missed = False
         for data in self._datagrams(READ_DATAGRAMS, _WHAT):
@@ -157,7 +157,7 @@ def _join(sock: socket.socket) -> None:
 
 
 def _routes_follow_next_hops() -> bool:
-    """Whether a next hop object that changes is told as a change of its routes."""
+    """True if a next hop object that changes is told as a change of its routes."""
     try:
         return _COMPAT_MODE.read_text(encoding="ascii").strip() != "0"
     except OSError:

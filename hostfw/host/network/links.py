@@ -44,7 +44,7 @@ from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
 
 LINK_GROUP_FILES = (Path("/etc/iproute2/group"), Path("/usr/share/iproute2/group"))
-"""Where iproute2 names link groups: the first that exists (Debian 13 ships the second)."""
+"""The files in which iproute2 names link groups: the first that exists (Debian 13 ships the second)."""
 
 
 def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
@@ -160,7 +160,7 @@ def _network(address: LinkAddress) -> Cidr:
 
 
 _Makers = frozenset[Learned | None]
-"""How the default routes to a link came about; None for an administrator."""
+"""Origins of the default routes of a link; None for an administrator."""
 
 
 def _default_route_links(network: Network, with_learned: set[tuple[int, Family]]) -> dict[int, _Makers]:
@@ -176,7 +176,7 @@ def _default_route_links(network: Network, with_learned: set[tuple[int, Family]]
 
 
 def _maker(route: Route, *, by_dhcp: bool) -> Learned | None:
-    """How a default route came about; `by_dhcp` is whether its link has an IPv4 address by DHCP."""
+    """The origin of a default route; `by_dhcp` is True where its link has an IPv4 address by DHCP."""
     match route.protocol:
         case protocol if protocol == RTPROT_RA:
             return Learned.RA
@@ -189,7 +189,7 @@ def _maker(route: Route, *, by_dhcp: bool) -> Learned | None:
 
 
 def _unless_set(makers: _Makers) -> tuple[Learned, ...]:
-    """How default routes came about, where no administrator made one of them."""
+    """The origins of default routes, where no administrator made one of them."""
     return () if None in makers else tuple(sorted(maker for maker in makers if maker is not None))
 
 

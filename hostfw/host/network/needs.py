@@ -1,4 +1,4 @@
-"""What this host needs of its network: its gateways, the addresses that end unless renewed, and its name servers.
+"""The host's needs of its network: gateways, addresses that end unless they are renewed, and name servers.
 
 Read from rtnetlink (rtnetlink(7)), from the lease files of the usual DHCP clients, and from resolv.conf(5). Whatever
 cannot be read is left out: it is for a check before a change, which must not fail where a host has another resolver.
@@ -54,7 +54,7 @@ def interface_name(index: int) -> str:
 
 
 def gateways() -> tuple[Gateway, ...]:
-    """Where the default routes of the main table lead. Raises HostError."""
+    """The gateways of the main table's default routes. Raises HostError."""
     with NetlinkSocket(NETLINK_ROUTE) as sock:
         routes = rtnetlink.with_hops(sock, (route for f in FAMILIES for route in rtnetlink.read_routes(sock, f)))
     found = {gateway for route in routes if route.is_default for gateway in _gateways(route)}

@@ -1,4 +1,4 @@
-"""What the kernel's routing makes of an address: for this host, a broadcast, or on by an interface (rtnetlink(7)).
+"""The kernel's routing decision for an address: local, broadcast, or on by an interface (rtnetlink(7)).
 
 The kernel is asked, so every table, rule and route type counts, as that of an AnyIP prefix (`ip route add local`).
 """
@@ -15,11 +15,11 @@ from hostfw.model.values import Family
 
 _SYSCTL = Path("/proc/sys/net")
 _NO_ROUTE = frozenset((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.EACCES))
-"""What the kernel answers for no route, and for those of the types unreachable, blackhole and prohibit."""
+"""Errors of the kernel for no route, and for routes of the types unreachable, blackhole and prohibit."""
 
 
 class RouteKind(StrEnum):
-    """What becomes of a packet to an address (RTN_*): other kinds throw it away."""
+    """Kinds of routes (RTN_*) that deliver packets; other kinds drop them."""
 
     UNICAST = "unicast"
     LOCAL = "local"
@@ -40,7 +40,7 @@ class Routed:
 
     @property
     def is_for_the_host(self) -> bool:
-        """Whether a packet that comes in with this destination is for the host itself."""
+        """True if a packet that comes in with this destination is for the host itself."""
         return self.kind is not RouteKind.UNICAST
 
 
@@ -60,7 +60,7 @@ def routed(family: Family, address: int) -> Routed | None:
 
 
 def forwards(family: Family, interface: str, sysctl: Path = _SYSCTL) -> bool:
-    """Whether the host forwards what comes in on an interface and is for somebody else."""
+    """True if the host forwards what comes in on an interface and is for somebody else."""
     names = {Family.V4: "ipv4", Family.V6: "ipv6"}
     try:
         return (sysctl / names[family] / "conf" / interface / "forwarding").read_text().strip() != "0"

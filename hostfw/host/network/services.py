@@ -25,11 +25,11 @@ _INIT = 1
 _UNIT_SUFFIXES = (".service", ".socket", ".scope")
 _LISTEN = re.compile(r":(\d+) \((?:Stream|Datagram)\)")
 _MOST_PEERS = 10_000
-"""How many peers are looked at: they decide nothing, and only add to what is said."""
+"""Most peers that are read: they decide nothing, and only add to messages."""
 
 
 class Owner(NamedTuple):
-    """Who holds a socket: the name of the process, and its systemd unit or ""."""
+    """The owner of a socket: the name of the process, and its systemd unit or ""."""
 
     process: str
     unit: str

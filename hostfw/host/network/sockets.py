@@ -36,7 +36,7 @@ expiry, queues, user and inode. A cookie is two words of 32 bits; as the name of
 _V6_ONLY = 11
 """INET_DIAG_SKV6ONLY, of listening IPv6 sockets."""
 _MAPPED = bytes(10) + b"\xff\xff"
-"""What an IPv4 address begins with that an IPv6 socket has (RFC 4291)."""
+"""The first bytes of an IPv4 address that an IPv6 socket has (RFC 4291)."""
 
 
 class TcpEnd(NamedTuple):
@@ -57,7 +57,7 @@ class TcpEnd(NamedTuple):
 
 
 class ConnectionState(Enum):
-    """How far a connection has come, as far as its socket tells. UDP knows but the first.
+    """Stages of a connection that its socket shows. UDP only has the first.
 
     FIN_SENT is a connection that this host has ended, and the peer has not taken note; HALF_CLOSED one that either side
     has ended, and the other took note; CLOSING one that both have ended.
@@ -77,7 +77,7 @@ _STATES: Mapping[int, ConnectionState] = {
     _TCP_LAST_ACK: ConnectionState.CLOSING,
     _TCP_CLOSING: ConnectionState.CLOSING,
 }
-"""What the peer has answered: neither one whose beginning it has yet to take note of, nor one that has ended."""
+"""States in which the peer has answered: neither still beginning nor ended."""
 
 
 class Connection(NamedTuple):

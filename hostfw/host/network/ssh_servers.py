@@ -1,4 +1,4 @@
-"""Who serves ssh on this host, and which connections somebody has logged in over.
+"""The ssh servers of this host, and the connections over which somebody has logged in.
 
 Anybody who reaches the port has a connection; a session is one over which somebody was let in. That shows in the
 process that serves it: PAM puts it into an audit session of its own (pam_loginuid(8)), and into a scope of
@@ -15,7 +15,7 @@ from hostfw.host.processes import NO_LOGIN, PROC, Ancestor
 from hostfw.model.baseline import SSH_SERVERS
 
 LOGIND_SESSIONS = Path("/run/systemd/sessions")
-"""Where systemd-logind keeps what sd_session_get_remote_host(3) tells."""
+"""The directory of systemd-logind's sessions, which sd_session_get_remote_host(3) reads."""
 
 _WITHOUT_PAM = "dropbear"
 

@@ -21,7 +21,7 @@ from hostfw.nft.amendment import Amendment, Renaming, Waking
 from hostfw.nft.objects import TABLE
 
 TIMEOUT_S = 60.0
-"""How long the kernel may take."""
+"""Time limit for the kernel."""
 
 
 def amend(amendments: Iterable[Amendment]) -> None:

@@ -169,7 +169,7 @@ def _chain(message: bytes, rules: Mapping[str, list[bytes]]) -> OtherChain:
 
 
 def _sets_mark(expressions: bytes) -> bool:
-    """Whether a rule sets the mark to something that it did not make of the mark itself, bit by bit."""
+    """True if a rule sets the mark to something that it did not make of the mark itself, bit by bit."""
     of_mark: set[int] = set()
     for kind, data in _expressions(expressions):
         fields = attributes(data)
@@ -192,7 +192,7 @@ def _sets_mark(expressions: bytes) -> bool:
 
 
 def _sets_mark_by_target(fields: Mapping[int, bytes]) -> bool:
-    """Whether a target of xtables sets all bits of the mark (xt_mark.h, xt_connmark.h)."""
+    """True if a target of xtables sets all bits of the mark (xt_mark.h, xt_connmark.h)."""
     name, info = fields.get(_TARGET_NAME, b"").rstrip(b"\0"), fields.get(_TARGET_INFO, b"")
     if name == b"MARK" and len(info) >= _MARK_INFO.size:
         _, mask = _MARK_INFO.unpack_from(info)

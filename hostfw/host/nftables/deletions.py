@@ -14,7 +14,7 @@ from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.objects import TABLE
 
 TIMEOUT_S = 60.0
-"""How long the kernel may take."""
+"""Time limit for the kernel."""
 
 _RULE_HANDLE = 3
 
@@ -93,4 +93,4 @@ _REASONS = {
     errno.ENOENT: ("it is gone", "another program changes our tables"),
     errno.EBUSY: ("it is in use", "another program changes our tables"),
 }
-"""What the kernel means by an error here, and what to do."""
+"""Meaning of the kernel's errors here, and the next step."""

@@ -42,7 +42,7 @@ BATCH_ELEMENTS = 250_000
 """The most elements in one transaction: 4 MB of IPv4 addresses, and 0.2 s in which nobody else can commit."""
 
 TIMEOUT_S = 60.0
-"""How long the kernel may take for one batch."""
+"""Time limit for the kernel for one batch."""
 
 _NESTED = 0x8000
 _LIST_SET = 2
@@ -56,7 +56,7 @@ _ATTRIBUTE_BYTES = 0xFFFF
 """The most that the 16 bits of an attribute's length can say: 4,095 IPv4 addresses, or 2,340 of IPv6."""
 _WORD = 4
 _LOOKS = 32
-"""How many elements of a big set are asked for beside the last."""
+"""Number of elements of a big set that are looked up beside the last."""
 _HEADERS = 3
 """Headers, of a word each, before the key of an element: list element, key, value."""
 
@@ -86,7 +86,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What becomes of the content of a set: elements that come and go, or with `deleted` None come in place of all.
+    """An edit of a set: elements to delete and to add; `deleted` None replaces all.
 
     Empty sets beside it say which content it has: `unmark` are those that go, `mark` is the one that comes.
     """
@@ -130,7 +130,7 @@ def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
 
 
 def is_filled(family: Family, set_name: str, keys: Keys) -> bool:
-    """Whether the last element is in a set, and so all that went in before; False where there is no such set.
+    """True if the last element is in a set, and so all that went in before; False where there is no such set.
 
     Of those some are asked for as well, 0.1 ms each: any of them may have been taken out since.
     """
@@ -156,7 +156,7 @@ def _looked_at(count: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What is done with elements: the type and flags of the messages, and the word for it in errors."""
+    """An operation on elements: the type and flags of the messages, and the word for it in errors."""
 
     kind: int
     flags: int
@@ -213,7 +213,7 @@ def _mark(family: Family, name: str) -> bytes:
 
 
 def list_head(family: Family, set_name: str) -> bytes:
-    """What comes before the elements of a message."""
+    """The part of a message before its elements."""
     return NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, set_name)
 
 
@@ -244,4 +244,4 @@ _REASONS = {
     errno.ERESTART: ("another program has committed to nftables meanwhile", "run it again"),
     errno.EINVAL: ("the set is of another type", "another program has made a set of this name"),
 }
-"""What the kernel means by an error here, where errno's own words mislead, and what to do."""
+"""Meaning of the kernel's errors here, where errno's own words mislead, and the next step."""

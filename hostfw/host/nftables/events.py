@@ -1,4 +1,4 @@
-"""What others do to our tables, as nftables tells it: one record for each transaction that touched them.
+"""Transactions of nftables that touched our tables, as the kernel reports them.
 
 The kernel tells a transaction object by object and closes it with its generation and who committed it (NEWGEN).
 Elements, of which there may be a million, are only counted. While anybody listens a commit takes longer, since the
@@ -33,9 +33,9 @@ from hostfw.nft.objects import TABLE
 RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024
 """Room for a transaction of some 400,000 elements, of which the kernel puts 62 into a datagram (6.18)."""
 READ_DATAGRAMS = 128
-"""How much one read takes: 10 ms of work, after which an event loop sees to others."""
+"""Most datagrams of one read: 10 ms of work, after which an event loop gets its turn."""
 NAMES = 256
-"""How many objects of one transaction are told apart; of a flushed ruleset of 20,000 nobody reads more."""
+"""Most objects of one transaction that are told apart; nobody reads more of a flushed ruleset of 20,000."""
 
 _WHAT = "listening to nftables"
 _GROUP = 7
@@ -46,17 +46,17 @@ _GEN_PID, _GEN_NAME = 2, 3
 _FAMILIES = {number: family for family, number in NFPROTO.items()}
 _OUR_TABLE = text(TABLE_NAME, TABLE)
 _MARK = slice(2, 4)
-"""Where struct nfgenmsg has its resource id: the last 16 bits of the generation."""
+"""The resource id in struct nfgenmsg: the last 16 bits of the generation."""
 
 
 class NftListener(Protocol):
-    """What hears of transactions; `NftEvents` is one."""
+    """A source of transactions, such as `NftEvents`."""
 
     def fileno(self) -> int:
         """The descriptor that is readable while there is something to hear."""
 
     def read(self) -> NftNews:
-        """What has been heard since the last time, or a bounded part of it; never waits."""
+        """The transactions since the last call, or a bounded part of them; never waits."""
 
     def paused(self) -> AbstractContextManager[None]:
         """Hear nothing for the length of the block; the next read says that something was missed."""
@@ -97,7 +97,7 @@ class NftEvents(ListeningSocket):
                 self._deaf = error
 
     def read(self) -> NftNews:
-        """What has been heard, of at most `READ_DATAGRAMS` datagrams; never waits.
+        """The transactions of at most `READ_DATAGRAMS` datagrams; never waits.
 
         What is left keeps the descriptor readable, and a transaction that has not ended is told with its end. Raises
         NetlinkError.
@@ -121,7 +121,7 @@ def _join(sock: socket.socket) -> None:
 
 
 class _Heard:
-    """What one read gathers."""
+    """The results of one read."""
 
     __slots__ = ("generation", "missed", "others", "transactions")
 
@@ -149,7 +149,7 @@ class _Open:
 
 
 class _Kind(NamedTuple):
-    """What a message is about, the attribute that names it, and whether it goes (1) or comes (0)."""
+    """The object of a message, the attribute that names it, and whether it is deleted (1) or added (0)."""
 
     what: What
     name: int
@@ -226,7 +226,7 @@ def _count(data: bytes, start: int, end: int, kind: _Kind, transaction: _Open) -
 
 
 def _is_counter(data: bytes) -> bool:
-    """Whether a stateful object is a counter; hostfw makes no other."""
+    """True if a stateful object is a counter; hostfw makes no other."""
     kinds = [u32_of(payload) for kind, payload in attribute_list(data) if kind == nf_tables.OBJ_TYPE]
     return kinds in ([], [nf_tables.OBJECT_COUNTER])
 

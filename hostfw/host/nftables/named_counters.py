@@ -20,7 +20,7 @@ _OBJ_NAME = 2
 
 
 def read_packets(names: Iterable[str]) -> dict[str, int]:
-    """What the counters of these names have seen in both tables together, without those that are in neither.
+    """The packets of the counters of these names in both tables together; absent names are left out.
 
     Raises NetlinkError without CAP_NET_ADMIN.
     """

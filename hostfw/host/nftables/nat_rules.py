@@ -1,4 +1,4 @@
-"""What the rules of other programs' nftables tables translate the destinations of: the DNAT and redirect rules.
+"""Destination NAT by other programs' nftables rules: their dnat and redirect statements.
 
 Rules are read by raw netlink, expression by expression (<linux/netfilter/nf_tables.h>), with the matches and targets
 that iptables-nft keeps from xtables. A condition that is not understood leaves a translation uncertain.
@@ -55,7 +55,7 @@ class Translation:
 
     @property
     def is_impossible(self) -> bool:
-        """Whether no packet meets all of the conditions."""
+        """True if no packet meets all of the conditions."""
         return not self.families or self.ports == () or self.protocols == ()
 
 

@@ -99,7 +99,7 @@ A limit's dump is its rate and burst, never its tokens (nft_limit.c).
 
 @dataclass(frozen=True, slots=True)
 class BaseHook:
-    """Where a base chain is attached, and what happens to a packet that it leaves undecided."""
+    """The hook of a base chain, and its policy for packets that it leaves undecided."""
 
     type: str
     hook: str
@@ -159,22 +159,22 @@ class KernelSet:
 
     @property
     def declaration(self) -> Declaration:
-        """What can only be changed by making it anew."""
+        """Properties that can only be changed by making it again."""
         return Declaration(self.flags, self.key_type, self.key_bytes, self.data_type, self.size, self.timeout_ms)
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether rules fill it."""
+        """True if rules fill it."""
         return bool(self.flags & DYNAMIC)
 
     @property
     def is_map(self) -> bool:
-        """Whether its elements carry data, a verdict or an object."""
+        """True if its elements carry data, a verdict or an object."""
         return bool(self.flags & (_FLAG_MAP | _FLAG_OBJECT))
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether it is part of a rule, with a name that the kernel chose."""
+        """True if it is part of a rule, with a name that the kernel chose."""
         return bool(self.flags & _FLAG_ANONYMOUS)
 
 
@@ -239,7 +239,7 @@ def counter_of(message: bytes) -> KernelCounter:
 
 
 def is_counter(message: bytes) -> bool:
-    """Whether a stateful object is a counter."""
+    """True if a stateful object is a counter."""
     return u32_of(attributes(message, 4)[OBJ_TYPE]) == OBJECT_COUNTER
 
 

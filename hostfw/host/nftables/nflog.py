@@ -1,4 +1,4 @@
-"""What the kernel logs to an NFLOG group, packet by packet, with the standard library.
+"""Packets that the kernel logs to an NFLOG group, read with the standard library.
 
 Formats are those of <linux/netfilter/nfnetlink_log.h>. Every record carries the kernel's running number, so records
 that found our buffer full are counted, not just missed.
@@ -44,7 +44,7 @@ _BATCH_BYTES = 64 * 1024
 """One datagram at most (NFULA_CFG_NLBUFSIZ; the kernel allows 128 KiB)."""
 _BATCH_RECORDS = 64
 _BATCH_WAIT_CS = 5
-"""How long a record may wait for others in the kernel, in hundredths of a second; the kernel's own default is 100.
+"""Time that a record waits for others in the kernel, in hundredths of a second; the kernel's default is 100.
 
 A denied packet is to be in the journal before whoever sent it looks there, and a flood wakes us twenty times a second.
 """
@@ -77,7 +77,7 @@ class NflogRecord:
 
 
 class Nflog(Protocol):
-    """What reads a group; `NflogReader` is one."""
+    """A reader of a group, such as `NflogReader`."""
 
     lost: int
     overruns: int

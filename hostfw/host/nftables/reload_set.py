@@ -28,7 +28,7 @@ from hostfw.nft.objects import (
 )
 
 TIMEOUT_S = 60.0
-"""How long the kernel may take."""
+"""Time limit for the kernel."""
 
 _LIST_ELEM = 1
 _KEY, _DATA, _FLAGS, _USERDATA = 1, 2, 3, 6

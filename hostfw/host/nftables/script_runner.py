@@ -32,7 +32,7 @@ from hostfw.nft.deletion import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
 TIMEOUT_S = 30.0
-"""How long a request may take; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
+"""Time limit for a request; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
 
 _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
 _PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
@@ -43,7 +43,7 @@ _NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft")
 
 @dataclass(frozen=True, slots=True)
 class NftResult:
-    """What nft said of a script. `line` and `column` are those of its first error, from 1, or None if it gave none."""
+    """The answer of nft to a script. `line` and `column` are those of its first error, from 1, or None."""
 
     ok: bool
     error: str = ""
@@ -60,10 +60,10 @@ class NftFailure(HostError):
 
 
 class Nftables(Protocol):
-    """What puts scripts, and the elements of big sets, into the kernel."""
+    """Access to the kernel's nftables: scripts, and the elements of big sets."""
 
     def check(self, script: str) -> NftResult:
-        """Whether the kernel would take the script now; changes nothing."""
+        """Check with the kernel that it would take the script now; changes nothing."""
 
     def commit(self, script: str) -> NftResult:
         """Put the script into force as one transaction."""
@@ -72,7 +72,7 @@ class Nftables(Protocol):
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
 
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
-        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
+        """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
@@ -128,7 +128,7 @@ class NftablesWorker:
         return self._worker.process.pid if self._worker else None
 
     def check(self, script: str) -> NftResult:
-        """Whether the kernel would take the script now; changes nothing."""
+        """Check with the kernel that it would take the script now; changes nothing."""
         return self._request(CHECK, script, "checking a script")
 
     def commit(self, script: str) -> NftResult:
@@ -140,7 +140,7 @@ class NftablesWorker:
         elements.add_elements(family, set_name, keys)
 
     def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
-        """Whether the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
+        """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
         return elements.is_filled(family, set_name, keys)
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:

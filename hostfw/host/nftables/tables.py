@@ -1,4 +1,4 @@
-"""What the kernel holds in `ip hostfw` and `ip6 hostfw`, read by raw netlink dumps.
+"""The kernel's content of `ip hostfw` and `ip6 hostfw`, read by raw netlink dumps.
 
 Never through libnftables, whose listings read every set and end badly on tables of others (1.0.6), and never the
 elements of a set: a dump of a million takes seconds to a minute. Names, rules and counters of 20,000 rules take a
@@ -47,7 +47,7 @@ class KernelTable:
 
     @property
     def is_dormant(self) -> bool:
-        """Whether its base chains are attached nowhere, so that no packet meets any of it."""
+        """True if its base chains are attached nowhere, so that no packet meets any of it."""
         return bool(self.flags & nf_tables.DORMANT)
 
     @property
@@ -83,7 +83,7 @@ class Names:
 
 
 class Tables(Protocol):
-    """What reads our tables; this module is one."""
+    """A reader of our tables; this module is one."""
 
     def read_tables(self) -> KernelTables:
         """Everything but elements."""

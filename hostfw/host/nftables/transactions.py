@@ -1,4 +1,4 @@
-"""What is told of nftables transactions that touched our tables, as data and in words."""
+"""Transactions of nftables that touched our tables, as data and in words."""
 
 import sys
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ from hostfw.nft.objects import TABLE
 _WORKER_NAMES = frozenset({NAME, Path(sys.executable).name[:15]})
 """That of a worker, and where it could not give itself that name, that of its interpreter."""
 _DEEDS = 5
-"""How many things one transaction did are told; the rest is counted."""
+"""Most changes of a transaction that are named; the rest is counted."""
 
 
 class What(StrEnum):
@@ -69,7 +69,7 @@ class Transaction:
         return frozenset(item.family for item in self.touched if item.what is What.TABLE and item.went)
 
     def is_ours(self, worker_pids: Collection[int]) -> bool:
-        """Whether we sent it ourselves: as a batch, or through one of the nft workers, given by process id.
+        """True if we sent it ourselves: as a batch, or through one of the nft workers, given by process id.
 
         A worker's id may be another process's later, which has another name.
         """
@@ -81,7 +81,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class NftNews:
-    """What has been heard: the transactions that touched our tables, in order, and how many touched only others'.
+    """News of nftables: transactions that touched our tables, in order, and the number of those that did not.
 
     `generation` is the newest one heard of, None where there was none. With `missed` the kernel had to throw something
     away, and our tables may be other than this tells: they are to be read.
@@ -94,7 +94,7 @@ class NftNews:
 
 
 def _deeds(transaction: Transaction) -> str:
-    """What a transaction did, for people: a deleted table says enough of what was in it."""
+    """The changes of a transaction, for people: of a deleted table the table alone."""
     gone = transaction.tables_gone
     deeds = [_table_deed(transaction)] if gone else []
     rest = [item for item in transaction.touched if item.family not in gone and item.what is not What.TABLE]

@@ -21,11 +21,11 @@ COMMIT = b"!"
 REQUEST = struct.Struct("!cdI")
 """Verb, seconds that the parent waits, and the length in bytes of the script that follows."""
 ANSWER = struct.Struct("!?I")
-"""Whether nft took the script, and the length in bytes of the error text that follows."""
+"""True if nft took the script, and the length in bytes of the error text that follows."""
 NAME = "hostfw-nft"
-"""What the worker calls itself in `ps`, and the kernel whoever commits: 15 bytes at most."""
+"""The name of the worker in `ps`, and of the committer in the kernel: at most 15 bytes."""
 READY = b"r"
-"""What the worker says once libnftables is loaded."""
+"""The worker's first byte, sent once libnftables is loaded."""
 
 _MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356, "i686": 375, "armv7l": 389}
 """The number of membarrier(2), for which the C library has no function, by architecture."""
@@ -34,7 +34,7 @@ _MEMBARRIER_GLOBAL = 1
 _CHANNEL = 0
 _GRACE_S = 5.0
 _IDLE_S = 0.3
-"""How long after a request what it used is kept."""
+"""Time after a request during which its resources are kept."""
 _MAX_ERROR_BYTES = 256 * 1024
 
 

@@ -1,4 +1,4 @@
-"""What we put into this network namespace: run_dir/generation.json, which is gone with the boot."""
+"""The record of the active generation in this network namespace: run_dir/generation.json, which ends with the boot."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,7 +56,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
 
 
 def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
-    """What we put into this network namespace, or None if nothing is known of it."""
+    """The record of this network namespace, or None if there is none."""
     path = run_dir / _GENERATION
     data, problems = load_json(path)
     match data:
@@ -82,7 +82,7 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
 
 
 def record_stamp(run_dir: Path) -> tuple[int, ...]:
-    """What changes whenever somebody writes the record, or none where there is no record."""
+    """A stamp that changes whenever the record is written; empty where there is no record."""
     try:
         info = (run_dir / _GENERATION).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""How much of the log was told of, kept in the run directory so that whoever reads it next knows what was missed.
+"""The position in the log that was reported, kept in the run directory for the next reader.
 
 It is written as often as events are, into a few bytes of a file in memory (/run): one system call, which no crash of
 ours cuts in two.
@@ -18,7 +18,7 @@ _MAGIC = b"hostfw/1"
 
 
 class Heard(NamedTuple):
-    """How many records of the kernel's count were told of, or said to be lost, and how many packets were suppressed."""
+    """The numbers of records that were reported or lost, and of packets that were suppressed, by the kernel's count."""
 
     records: int
     suppressed: int
@@ -38,7 +38,7 @@ class HeardFile:
             return cls(os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def load(self) -> Heard | None:
-        """What was kept in this network namespace, or None for nothing, or nothing that can be believed."""
+        """The checkpoint of this network namespace, or None if there is none that can be trusted."""
         data = os.pread(self.descriptor, _LAYOUT.size + 1, 0)
         if len(data) != _LAYOUT.size:
             return None

@@ -1,4 +1,4 @@
-"""What is remembered of a block, so that it outlives a repair and a reboot.
+"""The record of a block, so that it outlives a repair and a reboot.
 
     state_dir/block.json    since when, what was kept, and the script of this boot
     state_dir/block.nft     the script that the boot loads: no session survives it, so its peers may begin anew
@@ -30,7 +30,7 @@ class BlockRecord:
     boot_script: str
 
     def script_of(self, boot_id: str) -> str:
-        """What blocks the host in a boot: in another one sessions of the first are gone."""
+        """The script that blocks the host in a boot: in another boot the sessions of the first are gone."""
         return self.script if boot_id == self.boot_id else self.boot_script
 
 

@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 class StateError(HostError):
-    """What must survive a crash could not be written; what was there before still is."""
+    """A state file could not be written; its earlier content is still there."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def saving(what: str, where: Path | None = None) -> Iterator[None]:
 
 
 def load_json(path: Path, *, required: bool = False) -> tuple[object, tuple[Problem, ...]]:
-    """What a JSON file holds; None without a problem where it may be absent and is."""
+    """The content of a JSON file; None without a problem where it is absent and may be."""
     text, problems = load_text(path, required=required)
     if text is None:
         return None, problems
@@ -46,7 +46,7 @@ def load_json(path: Path, *, required: bool = False) -> tuple[object, tuple[Prob
 
 
 def load_text(path: Path, *, required: bool) -> tuple[str | None, tuple[Problem, ...]]:
-    """What a text file holds, line ends as they are; None without a problem where it may be absent and is."""
+    """The content of a text file, with its line ends; None without a problem where it is absent and may be."""
     try:
         return path.read_bytes().decode(), ()
     except UnicodeDecodeError:
@@ -58,7 +58,7 @@ def load_text(path: Path, *, required: bool) -> tuple[str | None, tuple[Problem,
 
 
 def garbage(path: Path, line: int = 1, column: int = 1) -> Problem:
-    """What is said of a file that nobody but hostfw should have written."""
+    """The problem of a state file that hostfw did not write."""
     return Problem(
         Position(str(path), line, column),
         "is not what hostfw wrote",
@@ -77,7 +77,7 @@ def to_json_of_many(**fields: object) -> bytes:
 
 
 def is_text(text: str) -> bool:
-    """Whether a JSON string is text that can be encoded: JSON allows halves of characters."""
+    """True if a JSON string is text that can be encoded: JSON allows halves of characters."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -26,7 +26,7 @@ STDIN = "<stdin>"
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Far above a network set of a million prefixes (25 MB), far below what would hurt a host."""
 MAX_FOLDERS_DEEP = 32
-"""How many folders may lead to a file."""
+"""Deepest nesting of folders above a file."""
 
 _ENDINGS = (".yaml", ".yml")
 _ROOM_BYTES, _ROOM_FILES = 64 * 1024, 8
@@ -87,7 +87,7 @@ def leads_out(path: Path, within: Sequence[str]) -> Problem:
 def file_problem(
     path: Path, message: str, *, expected: str = "", hint: str = "", severity: Severity = Severity.ERROR
 ) -> Problem:
-    """What is wrong with a file as a whole."""
+    """A problem of a file as a whole."""
     return Problem(Position(_printable(str(path)), 1, 1), message, expected, hint, severity)
 
 
@@ -216,7 +216,7 @@ def sync_directory(path: Path) -> None:
 
 
 def is_full(path: Path) -> bool:
-    """Whether a file system has no room for a small file of ours; False where that cannot be told."""
+    """True if a file system has no room for a small file of ours; False where that cannot be told."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -225,7 +225,7 @@ def is_full(path: Path) -> bool:
 
 
 def reason(error: OSError) -> str:
-    """What the operating system refused, in words that fit behind a colon."""
+    """The operating system's error, in words that fit behind a colon."""
     match error.errno:
         case errno.ELOOP:
             return "symbolic links that lead round in a circle"
@@ -265,7 +265,7 @@ def _read_all(files: Iterator[_File | Problem], owner: int | None) -> tuple[Conf
 
 
 def _named(paths: Sequence[Path], stdin: BinaryIO | None, within: Sequence[str] | None) -> Iterator[_File | Problem]:
-    """What a list of paths names, each file once."""
+    """The files of a list of paths, each once."""
     seen: set[_File | Problem] = set()
     for path in paths:
         found: Iterator[_File | Problem]
@@ -347,7 +347,7 @@ def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Proble
 
 
 def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
-    """Why a symbolic link must not be followed. Raises OSError."""
+    """The reason why a symbolic link must not be followed. Raises OSError."""
     if walk.within is not None and not is_below(path, walk.within):
         return leads_out(path, walk.within)
     if walk.owner is not None and (found := suspicion(path, walk.owner, walk.top)):
@@ -356,7 +356,7 @@ def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
 
 
 def _left_out(name: str) -> bool:
-    """Whether a name is that of an editor's or a package manager's file."""
+    """True if a name is that of an editor's or a package manager's file."""
     return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
 
 
@@ -395,7 +395,7 @@ def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
 
 
 def _all_of(file: BinaryIO, size: int) -> bytes:
-    """What a file holds, as far as files may go. To ask for that much at once would make room for it each time."""
+    """The content of a file, up to the size limit. To read that much at once would allocate it each time."""
     data = file.read(min(size, MAX_FILE_BYTES) + 1)
     if len(data) <= size:
         return data
@@ -418,7 +418,7 @@ def _special(info: os.stat_result) -> str:
 
 
 def _distrust(path: Path, info: os.stat_result, owner: int | None) -> Problem | None:
-    """Why what a file or folder says must not be enforced, where it has to belong to `owner`."""
+    """The reason why a file or folder is not trusted, where it has to belong to `owner`."""
     if owner is None:
         return None
     if info.st_uid != owner:

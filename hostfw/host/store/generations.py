@@ -1,4 +1,4 @@
-"""What outlives a reboot: the accepted generation, and those before it.
+"""Generations that outlive a reboot: the accepted one, and those before it.
 
     state_dir/accepted                a link to the accepted generation: the one thing that changes
     state_dir/last-good.nft           a link to its script, which the boot loads without us
@@ -46,7 +46,7 @@ from hostfw.model.settings import HISTORY_LIMIT
 from hostfw.model.sources import Configuration
 
 MOST_SCRIPTS = 4
-"""How many scripts of late are kept: an interface that comes and goes leads back to one of them."""
+"""Most recent scripts that are kept: an interface that comes and goes leads back to one of them."""
 
 _ACCEPTED = "accepted"
 _LAST_GOOD = "last-good.nft"
@@ -167,7 +167,7 @@ def forget_accepted(state_dir: Path) -> None:
 
 
 def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
-    """What is known of the stored generations, oldest first; what cannot be read is left out."""
+    """The stored generations, oldest first; unreadable ones are left out."""
     found = (
         (number, load_json(generation_folder(state_dir, number) / _GENERATION)[0]) for number in generations(state_dir)
     )
@@ -182,7 +182,7 @@ def load_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]
 
 
 def accepted_stamp(state_dir: Path) -> tuple[int, ...]:
-    """What is another whenever another generation is accepted, or none where there is none."""
+    """A stamp that changes whenever another generation is accepted; empty where there is none."""
     try:
         info = (state_dir / _ACCEPTED / _GENERATION).stat()
     except OSError:
@@ -247,19 +247,19 @@ def _stored(number: int, about: object) -> Stored | None:
 
 
 def generation_folder(state_dir: Path, number: int) -> Path:
-    """Where a stored generation lies."""
+    """The folder of a stored generation."""
     return state_dir / _GENERATIONS / f"{number:06}"
 
 
 class _About(NamedTuple):
-    """What decides on the place of a generation in the history: a digest of its files, and how many are kept."""
+    """Data for the history: a digest of a generation's files, and the number of generations to keep."""
 
     configuration: str
     history_limit: int
 
 
 def _about(state_dir: Path, number: int) -> _About:
-    """What is known of a stored generation; of one of before that was kept, its files say it."""
+    """The data of a stored generation; older ones have it in their files."""
     data, _ = load_json(generation_folder(state_dir, number) / _GENERATION)
     match data:
         case {"configuration": str(configuration)}:

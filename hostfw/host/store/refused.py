@@ -13,7 +13,7 @@ _EVENT = "event.json"
 
 
 class EventKind(StrEnum):
-    """What became of a generation. `AWAITING` is in force until it is confirmed or taken back."""
+    """The fate of a generation. `AWAITING` is in force until it is confirmed or rolled back."""
 
     APPLIED = "applied"
     AWAITING = "awaiting-confirmation"
@@ -26,7 +26,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, when, to which generation (empty where there is none yet), and why if there is more to say."""
+    """An event: its kind, time, generation (empty where there is none yet), and reason if there is one."""
 
     kind: EventKind
     at: datetime

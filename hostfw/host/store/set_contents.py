@@ -1,4 +1,4 @@
-"""What sets apart hold, kept in the run directory under the digest of the content: run_dir/sets/0123456789abcdef.
+"""Contents of sets that are edited in place, kept in the run directory by their digest: run_dir/sets/0123456789abcdef.
 
 Nothing depends on it: what is missing or damaged is as if it were not there, and a set is then loaded anew.
 """

@@ -26,7 +26,7 @@ FORMAT = 2
 _SOURCES = "sources.json"
 _PARTS = "parts"
 _FILES_A_PART = 128
-"""How many files a part has on average."""
+"""Average number of files in a part."""
 _PART_BYTES = 256 * 1024
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.ENOENT})
 

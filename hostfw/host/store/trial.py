@@ -42,7 +42,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """What belongs to this boot of a pending generation.
+    """The part of a trial that belongs to this boot.
 
     `watchdog` is what takes it back at the deadline. `cookies` are the TCP sockets that were there when it came into
     force, None as long as it has not, or where that was not noted.
@@ -73,7 +73,7 @@ def save_pending(state_dir: Path, pending: Pending) -> None:
 
 
 def load_pending(state_dir: Path) -> tuple[Pending | None, tuple[Problem, ...]]:
-    """What waits to be confirmed; None with problems if something does that cannot be read."""
+    """The trial that waits for confirmation; None with problems if there is one that cannot be read."""
     path = state_dir / _PENDING
     if not os.path.lexists(path):
         return None, ()
@@ -108,7 +108,7 @@ def save_armed(run_dir: Path, armed: Armed) -> None:
 
 
 def load_armed(run_dir: Path) -> Armed | None:
-    """What belongs to this boot, or None if nothing does that can be read."""
+    """The part of this boot, or None if there is none that can be read."""
     data, _ = load_json(run_dir / _PENDING)
     match data:
         case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": None}:
@@ -129,7 +129,7 @@ def forget_pending(state_dir: Path, run_dir: Path) -> None:
 
 
 def boot_id() -> str:
-    """What tells this boot from every other: 32 hexadecimal digits.
+    """The id of this boot: 32 hexadecimal digits.
 
     hostfw.service is told by systemd. In a container its sandbox may show that of the machine around it (systemd 252).
     """

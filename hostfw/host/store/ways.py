@@ -46,7 +46,7 @@ class Step(NamedTuple):
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
+        """True if it is a symbolic link."""
         return stat.S_ISLNK(self.info.st_mode)
 
 
@@ -111,13 +111,13 @@ def steps(path: Path) -> Iterator[Step]:
 
 
 def is_below(path: Path, folders: Iterable[str]) -> bool:
-    """Whether a path, its symbolic links followed, is one of these folders or below one; they hold no links."""
+    """True if a path, its symbolic links followed, is one of these folders or below one; they hold no links."""
     real = os.path.realpath(path)
     return any(os.path.commonpath((real, folder)) == folder for folder in folders)
 
 
 def is_made_up(info: os.stat_result) -> bool:
-    """Whether a file or folder is on a file system of the kernel's own, such as /proc: nobody has written it."""
+    """True if a file or folder is on a file system of the kernel's own, such as /proc: nobody has written it."""
     if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
         return False
     try:

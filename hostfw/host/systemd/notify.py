@@ -1,4 +1,4 @@
-"""What systemd is told of a service, and how often it wants to hear of it (sd_notify(3), sd_watchdog_enabled(3))."""
+"""Notifications of a service to systemd, and the interval of its watchdog (sd_notify(3), sd_watchdog_enabled(3))."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ _STATUS_CHARACTERS = 400
 
 
 def is_there() -> bool:
-    """Whether a service manager listens; where there is none, as in a terminal, nobody does."""
+    """True if a service manager listens; where there is none, as in a terminal, nobody does."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
@@ -26,12 +26,12 @@ def notify(state: str) -> None:
 
 
 def status_line(text: str) -> str:
-    """What a service does, as one line of bounded length."""
+    """The status of a service, as one line of bounded length."""
     return " ".join(text.split())[:_STATUS_CHARACTERS]
 
 
 def watchdog_s(environment: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
-    """How many seconds the watchdog waits for a sign of life from this process; None if there is none."""
+    """The watchdog's timeout for this process, in seconds; None if there is no watchdog."""
     try:
         microseconds = int(environment.get("WATCHDOG_USEC", ""))
         meant = int(environment.get("WATCHDOG_PID", pid or os.getpid()))

@@ -63,7 +63,7 @@ def disarm(armed: str) -> None:
 
 
 def by_systemd(systemd: Path = SYSTEMD, proc: Path = Path("/proc")) -> bool:
-    """Whether a timer of systemd would run the command where we are: same network, same files.
+    """True if a timer of systemd would run the command where we are: same network, same files.
 
     A service in a sandbox may not look at the first process. If systemd itself started it, as it does hostfw.service,
     it is in the same network, and has mounts of its own of the same files.

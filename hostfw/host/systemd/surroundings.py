@@ -1,4 +1,4 @@
-"""What is around hostfw on a host, for `doctor`: units, legacy iptables, nft, connection tracking, versions.
+"""The environment of hostfw on a host, for `doctor`: units, legacy iptables, nft, connection tracking, versions.
 
 Each reader looks at one thing and says what it saw; none changes anything, and what is not there is said as such.
 """
@@ -22,7 +22,7 @@ from hostfw.host.systemd import units as systemd
 PROC = Path("/proc")
 
 UFW_CONF = Path("/etc/ufw/ufw.conf")
-"""Where ufw notes whether it is to do anything: its unit is started by boots either way."""
+"""The file in which ufw notes whether it is enabled: its unit is started by boots either way."""
 
 _LEGACY = (("ip", "ip_tables_names"), ("ip6", "ip6_tables_names"))
 UFW_UNIT = "ufw.service"
@@ -45,13 +45,13 @@ class Unit:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is such a unit that can be started; a masked one cannot."""
+        """True if there is such a unit that can be started; a masked one cannot."""
         return self.load == "loaded"
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What hostfw stands on; empty where it is not installed."""
+    """Versions of hostfw's dependencies; empty where one is not installed."""
 
     nft: str
     kernel: str
@@ -61,7 +61,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """How many connections are tracked, and how many can be."""
+    """The number of tracked connections, and its limit."""
 
     count: int
     most: int
@@ -69,7 +69,7 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """Who may do what with a directory of ours."""
+    """The permissions of a directory of ours."""
 
     path: Path
     owner: int
@@ -99,7 +99,7 @@ class Surroundings:
 
 
 def look_around(unit_names: Sequence[str], directories: Iterable[Path]) -> Surroundings:
-    """What is around hostfw now."""
+    """The environment of hostfw now."""
     others: tuple[OtherTable, ...] = ()
     noted: tuple[str, ...] = ()
     unseen: list[str] = []
@@ -137,7 +137,7 @@ def read_units(names: Sequence[str]) -> tuple[Unit, ...]:
 
 
 def ufw_is_on(conf: Path = UFW_CONF) -> bool:
-    """Whether ufw is enabled, whatever systemd says of its unit."""
+    """True if ufw is enabled, whatever systemd says of its unit."""
     try:
         return _UFW_ON.search(conf.read_text(encoding="utf-8", errors="replace")) is not None
     except OSError:
@@ -169,7 +169,7 @@ def legacy_tables(proc: Path = PROC) -> tuple[str, ...]:
 
 
 def tracking(proc: Path = PROC) -> Tracking | None:
-    """How full the table of connection tracking is; None where nothing is tracked."""
+    """The use of the connection tracking table; None where nothing is tracked."""
     try:
         count, most = (int((proc / _SYSCTL / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
     except (OSError, ValueError):
@@ -178,7 +178,7 @@ def tracking(proc: Path = PROC) -> Tracking | None:
 
 
 def nft_dies() -> bool:
-    """Whether nft ends by a signal over the sets of this network: 1.0.6 does over what a newer one noted there."""
+    """True if nft ends by a signal over the sets of this network: 1.0.6 does over what a newer one noted there."""
     try:
         done = subprocess.run(
             (_NFT, "--terse", "list", "sets"),
@@ -194,7 +194,7 @@ def nft_dies() -> bool:
 
 
 def bridge_filter(proc: Path = PROC) -> bool:
-    """Whether br_netfilter has the packets of every bridge pass the rules of IPv4 or IPv6 in this network."""
+    """True if br_netfilter has the packets of every bridge pass the rules of IPv4 or IPv6 in this network."""
     for name in ("iptables", "ip6tables"):
         with suppress(OSError):
             if (proc / "sys/net/bridge" / f"bridge-nf-call-{name}").read_text().strip() == "1":
@@ -203,7 +203,7 @@ def bridge_filter(proc: Path = PROC) -> bool:
 
 
 def unloadable(script: Path) -> str:
-    """Why nft would not load a script as the boot does; empty if it would, or if there is none to try."""
+    """The reason why nft would not load a script as the boot does; empty if it would, or without a script."""
     if not script.exists():
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What systemd says of its units, asked of systemctl(1); nothing where it does not run the host."""
+"""The state of systemd units, read by systemctl(1); nothing where systemd does not run the host."""
 
 import subprocess
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ _PROGRAM = "systemctl"
 
 
 def runs_here() -> bool:
-    """Whether systemd runs the host, and we are in its network and see its files."""
+    """True if systemd runs the host, and we are in its network and see its files."""
     return by_systemd()
 
 
 def systemctl(*arguments: str) -> str:
-    """What systemctl prints, whatever it ends with; nothing where it cannot be run."""
+    """The output of systemctl, whatever its exit status; empty where it cannot be run."""
     return _run(arguments)[1]
 
 

@@ -42,7 +42,7 @@ def schema(kind: str | None = None) -> Json:
 
 
 def _documents() -> dict[str, Json]:
-    """What a document may be: a resource, a list of resources of one kind, or the settings."""
+    """The documents that are allowed: a resource, a list of resources of one kind, or the settings."""
     documents: dict[str, Json] = {}
     for kind, decoded in RESOURCE_KINDS.items():
         documents[kind] = {"allOf": [ref(_item(kind))], "required": ["apiVersion", "kind"]}
@@ -51,7 +51,7 @@ def _documents() -> dict[str, Json]:
 
 
 def _parts() -> dict[str, Json]:
-    """What documents are made of."""
+    """The parts of documents."""
     items = {_item(kind): _resource(kind, decoded) for kind, decoded in RESOURCE_KINDS.items()}
     forms = {_metadata(decoded): metadata(name(decoded.name_form)) for decoded in RESOURCE_KINDS.values()}
     return {**items, **forms, **definitions(), **settings_definitions()}

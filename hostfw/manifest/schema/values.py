@@ -54,12 +54,12 @@ def listed(item: Json, most: int | None = None) -> Json:
 
 
 def any_of(*choices: Json) -> Json:
-    """What any of the choices allows."""
+    """A schema that allows any of the choices."""
     return {"anyOf": list(choices)}
 
 
 def ref(definition: str) -> Json:
-    """What a definition allows."""
+    """A reference to a definition."""
     return {"$ref": f"#/definitions/{definition}"}
 
 

@@ -38,7 +38,7 @@ def _exemption(port: FailsafePort, direction: Direction) -> Exemption:
 
 
 def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
-    """Whether a rule means to deny a failsafe port, or to allow it to some peers only."""
+    """True if a rule means to deny a failsafe port, or to allow it to some peers only."""
     if rule.action not in (Action.ALLOW, Action.DENY) or not is_of_protocol(rule, failsafe):
         return False
     peers = rule.source if direction is Direction.INGRESS else rule.destination
@@ -54,7 +54,7 @@ def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selecti
 
 
 def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
-    """Whether a rule may match packets of a failsafe's protocol."""
+    """True if a rule may match packets of a failsafe's protocol."""
     if rule.protocol is not None:
         return rule.protocol.number == failsafe.protocol.number
     return rule.not_protocol is None or rule.not_protocol.number != failsafe.protocol.number
@@ -66,12 +66,12 @@ def _limits_peers(peers: EntityRule) -> bool:
 
 
 def meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
-    """Whether some peers of a rule are in a prefix, such as that of a failsafe; None is every address."""
+    """True if some peers of a rule are in a prefix, such as that of a failsafe; None is every address."""
     return net is None or all(any(overlaps(nets, net) for nets in parts) for parts in _limits(peers, selections))
 
 
 def _covers(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
-    """Whether the peers of a rule include all that a failsafe is open to."""
+    """True if the peers of a rule include all that a failsafe is open to."""
     if net is None or peers.not_selector is not None or overlaps(peers.not_nets, net):
         return False
     return all(any(includes(nets, net) for nets in parts) for parts in _limits(peers, selections))

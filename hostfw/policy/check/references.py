@@ -1,4 +1,4 @@
-"""What must hold across resources: names that are given once, references that lead somewhere, selectors that parse."""
+"""Checks across resources: unique names, references that exist, selectors that parse."""
 
 from bisect import bisect
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ RESERVED_TIERS = {
 
 @dataclass(slots=True)
 class Checking:
-    """What was found wrong with each resource the last time."""
+    """Problems of each resource at the last check."""
 
     selectors: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
     linting: Linting = field(default_factory=Linting)

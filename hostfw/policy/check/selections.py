@@ -1,4 +1,4 @@
-"""What the selectors of a configuration select, worked out once for each text."""
+"""Selections of a configuration's selectors, computed once for each text."""
 
 from collections.abc import Iterable
 from functools import reduce
@@ -75,7 +75,7 @@ class Selections:
 
 
 def union(bits: Iterable[int]) -> int:
-    """What any of them has."""
+    """The union of bit sets."""
     return reduce(or_, bits, 0)
 
 
@@ -107,7 +107,7 @@ def _bits_by_profile(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
 
 
 def _names_loopback(group: InterfaceGroup) -> bool:
-    """Whether a group may have `lo`, which no glob and no address brings in."""
+    """True if a group may have `lo`, which no glob and no address brings in."""
     return any(entry.name == LOOPBACK or entry.kind == "loopback" for entry in group.match)
 
 

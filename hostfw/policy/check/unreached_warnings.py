@@ -108,7 +108,7 @@ def _passes(policy: GlobalNetworkPolicy, direction: Direction) -> bool:
 
 
 def _decides_all(rule: Rule) -> bool:
-    """Whether a rule ends the evaluation of every packet."""
+    """True if a rule ends the evaluation of every packet."""
     return (
         rule.action is not Action.LOG
         and rule.protocol is None

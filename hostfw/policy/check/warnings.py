@@ -29,7 +29,7 @@ from hostfw.policy.check.voided import Voided, warnings_of
 
 @dataclass(slots=True)
 class Linting:
-    """What looked unintended in each policy and profile the last time, and what their selectors selected."""
+    """Warnings about each policy and profile at the last check, and the selections of their selectors."""
 
     found: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
     voided: ByResource[tuple[Voided, ...]] = field(default_factory=ByResource)
@@ -70,7 +70,7 @@ def _never_reached(resources: Resources, selections: Selections) -> Iterator[Pro
 
 
 def _of_each(resources: Resources, selections: Selections, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:
-    """What shows in each policy and profile by itself."""
+    """The warnings about each policy and profile by itself."""
     yield from chain.from_iterable(known.of_each(resources.every_policy, partial(_of_policy, selections)))
     yield from chain.from_iterable(known.of_each(resources.profiles, partial(_of_profile, selections), "profiles"))
 
@@ -247,7 +247,7 @@ def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iter
 
 
 def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Problem]:
-    """Where forwarded traffic leaves the last tier undecided, which lets it through."""
+    """The places where forwarded traffic leaves the last tier undecided, and is let through."""
     tiers = _tiers_in_order(resources.tiers)
     forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in resources.policies:

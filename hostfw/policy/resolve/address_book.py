@@ -63,7 +63,7 @@ class AddressBook:
         return known
 
     def port_set(self, name: str, text: SelectorText | None, protocol: Protocol | None) -> PortSet:
-        """What a port name stands for on the endpoints of a selector (all of them without one), for a protocol."""
+        """The members of a port name on the endpoints of a selector (all of them without one), for a protocol."""
         key = (name, self.canonical(text), None if protocol is None else protocol.number)
         known = self._port_sets.get(key)
         if known is None:

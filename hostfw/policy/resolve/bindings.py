@@ -137,7 +137,7 @@ def disbelieved_problems(
 
 
 def _disbelieved_expectation(endpoint: HostEndpoint, host: HostIndex) -> Disbelieved | None:
-    """Why no interface has an expected address of an endpoint that is bound by them: a neighbour gave it."""
+    """The reason why no interface has a trusted expected address of an endpoint: a neighbour supplied it."""
     if not _is_bound_by_address(endpoint):
         return None
     wanted = frozenset(endpoint.expected_ips)
@@ -170,7 +170,7 @@ def _claims(endpoint: HostEndpoint, matched: Mapping[str, tuple[str, ...]], host
 
 
 def _may_govern(claim: Claim, loopback: Loopback) -> bool:
-    """Whether a claim stands: an address on `lo` says nothing about `lo`, unless Calico's ways are asked for."""
+    """True if a claim stands: an address on `lo` says nothing about `lo`, unless Calico's ways are asked for."""
     by_address = _is_bound_by_address(claim.endpoint)
     return claim.interface != LOOPBACK or loopback is Loopback.POLICED or not by_address
 

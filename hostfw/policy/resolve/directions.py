@@ -1,4 +1,4 @@
-"""What governs one direction of HostEndpoints: the policies that select them, class by class, in evaluation order."""
+"""The policies of one direction of HostEndpoints: those that select them, by class, in evaluation order."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def plan_directions(
     direction: Direction,
     known: ByResource[PlannedPolicy],
 ) -> list[PlannedDirection]:
-    """What governs one direction of each endpoint; equal parts are the same object in all of them.
+    """The policies of one direction of each endpoint; equal parts are the same object in all of them.
 
     `policies` are those of the direction and `tiers` those that they may be in, in evaluation order; `known` are
     policies and profiles as the book made them earlier.

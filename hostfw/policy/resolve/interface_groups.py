@@ -50,7 +50,7 @@ class HostIndex:
 
 
 def asks_of_addresses(resources: Resources, settings: Settings) -> bool:
-    """Whether addresses or default routes of a host decide anything in a configuration."""
+    """True if addresses or default routes of a host decide anything in a configuration."""
     return (
         settings.learn_addresses
         or any(e.interface_name is None and e.interface_group is None for e in resources.endpoints)
@@ -59,7 +59,7 @@ def asks_of_addresses(resources: Resources, settings: Settings) -> bool:
 
 
 def in_group(group: InterfaceGroup, interface: Interface, facts: HostFacts) -> bool:
-    """Whether an interface is in an InterfaceGroup: any entry of `match` holds and none of `except`.
+    """True if an interface is in an InterfaceGroup: any entry of `match` holds and none of `except`.
 
     Of the entries of `match` only those that say so count for `lo`.
     """
@@ -74,7 +74,7 @@ def members_of(group: InterfaceGroup, host: HostIndex) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Disbelieved:
-    """What would make an entry hold for interfaces, or an address an expected one, had nobody else said it."""
+    """Facts that would make an entry or an expected address hold, but came from a neighbour and are not trusted."""
 
     interfaces: tuple[str, ...]
     facts: tuple[str, ...]
@@ -87,7 +87,7 @@ class Disbelieved:
 
 
 def disbelieved(entry: InterfaceMatch, host: HostIndex) -> Disbelieved | None:
-    """Why an entry holds for no interface: what it asks for is there, but came from a neighbour. None otherwise."""
+    """The untrusted facts because of which an entry holds for no interface. None otherwise."""
     if not entry.address_in and not entry.default_route:
         return None
     candidates = [one for one in host.candidates(entry) if _may_count(entry, one)]

@@ -103,7 +103,7 @@ def _address_book(resources: Resources, profiles: Mapping[str, Profile], memory:
 
 
 def _asks_no_book(owner: object) -> bool:
-    """Whether a policy or profile names nothing that an address book would have to look up."""
+    """True if a policy or profile names nothing that an address book would have to look up."""
     if not isinstance(owner, GlobalNetworkPolicy | Profile):
         return False
     return not any(

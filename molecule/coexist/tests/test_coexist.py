@@ -22,7 +22,7 @@ def _chains(host):
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_the_other_firewall_is_masked_and_its_rules_are_gone(machines, connects, name):
-    """What it kept out and our policy lets in gets in; what neither lets in stays out."""
+    """Packets that it blocked and our policy allows get in; those that neither allows stay out."""
     host = machines.host(name)
 
     assert host.check_output("systemctl show --property=LoadState %s", HOSTS[name]) == "LoadState=masked"

@@ -84,7 +84,7 @@ def test_the_units_are_there_and_go_on_after_a_boot(machines, name):
 
 
 def test_a_dropped_packet_is_in_the_journal(machines, connects):
-    """Who was denied what, by which decision, as fields that journalctl finds."""
+    """The source, destination and decision of a denied packet are fields that journalctl finds."""
     database = machines.host("hfm-db")
     cursor = database.check_output("journalctl --no-pager -n 1 --show-cursor | sed -n 's/^-- cursor: //p'")
     assert not connects(None, machines.address("hfm-db"), 5432)

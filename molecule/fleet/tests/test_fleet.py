@@ -60,7 +60,7 @@ def everywhere(machines):
 
 @pytest.fixture
 def states(machines, everywhere):
-    """What every host enforces and has in its files."""
+    """The enforced rules and the files of every host."""
 
     def look() -> Mapping[str, str]:
         found = everywhere(lambda name: machines.host(name).check_output(_STATE))

@@ -19,7 +19,7 @@ SLACK_S = 6
 
 @pytest.fixture
 def state(inside):
-    """What a host enforces and has in /etc, seen without its network."""
+    """The enforced rules and the files in /etc of a host, read without its network."""
 
     def look(name):
         status = json.loads(inside(name, "hostfwctl", "status", "-o", "json"))
@@ -39,7 +39,7 @@ def before(state):
 
 @pytest.fixture
 def came_back(inside):
-    """Whether the last thing that happened on a host is that something was in force, and was taken back."""
+    """True if the last event of a host is that a generation was in force and was rolled back."""
 
     def look(name):
         event = json.loads(inside(name, "hostfwctl", "status", "-o", "json"))["lastEvent"]
