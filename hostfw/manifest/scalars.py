@@ -61,10 +61,30 @@ def protocol(reader: Reader, node: Node | None, what: str) -> Protocol | None:
         if _PROTOCOL_NUMBER.match(node.text) and int(node.text) <= LAST_PROTOCOL:
             return Protocol(int(node.text))
     expected = f"{one_of(PROTOCOLS)}, or a number from 1 to {LAST_PROTOCOL}"
-    hint = did_you_mean(node.text, PROTOCOLS) if isinstance(node, Scalar) else ""
-    reader.report(node, f"{what} is {described(node)}", expected, hint)
+    reader.report(node, f"{what} is {described(node)}", expected, _hint(node.text) if isinstance(node, Scalar) else "")
     return None
 
+
+def _hint(name: str) -> str:
+    number = _NUMBERS.get(name.upper())
+    return f"write its number, {number}" if number else did_you_mean(name, PROTOCOLS)
+
+
+_NUMBERS = {
+    "IGMP": 2,
+    "IPIP": 4,
+    "IPV6": 41,
+    "GRE": 47,
+    "ESP": 50,
+    "AH": 51,
+    "EIGRP": 88,
+    "OSPF": 89,
+    "PIM": 103,
+    "VRRP": 112,
+    "CARP": 112,
+    "L2TP": 115,
+}
+"""Protocols that Calico has no name for, by the IANA registry of protocol numbers, and CARP, which shares one."""
 
 _PROTOCOL_NUMBER = re.compile(r"[1-9][0-9]{0,2}\Z")
 LAST_PROTOCOL = 255

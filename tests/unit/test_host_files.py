@@ -329,6 +329,38 @@ def test_root_takes_nothing_from_a_folder_that_others_may_write(etc: Path) -> No
 
 
 @as_root
+@pytest.mark.parametrize("through_link", [False, True], ids=["as it is", "through a link of root's"])
+def test_root_takes_nothing_from_below_a_folder_of_another(tmp_path: Path, *, through_link: bool) -> None:
+    """Its owner could put another directory of root's in the place of the configuration."""
+    home = tmp_path / "home"
+    put(home / "etc/a.yaml", "x")
+    os.chown(home, 1000, 1000)
+    (tmp_path / "link").symlink_to(home / "etc")
+    etc = tmp_path / "link" if through_link else home / "etc"
+
+    configuration, problems = read_configuration(etc)
+
+    assert configuration == Configuration(None, ())
+    assert said(problems, tmp_path) == ["home:1:1: folder belongs to user 1000, who is not root"]
+
+
+@as_root
+def test_root_follows_no_link_of_another_to_the_configuration(tmp_path: Path) -> None:
+    """Whoever owns it can lead it elsewhere; one of root's own is followed."""
+    put(tmp_path / "real/a.yaml", "x")
+    etc = tmp_path / "etc"
+    etc.symlink_to(tmp_path / "real")
+    assert names(read_configuration(etc)[0], etc) == ["a.yaml"]
+
+    os.lchown(etc, 1000, 1000)
+    configuration, problems = read_configuration(etc)
+
+    assert configuration == Configuration(None, ())
+    assert said(problems, tmp_path) == ["etc:1:1: symbolic link belongs to user 1000, who is not root"]
+    assert problems[0].hint == f"chown -h root: {etc}"
+
+
+@as_root
 def test_files_that_a_person_names_may_be_anyones(tmp_path: Path) -> None:
     """`sudo hostfwctl validate -f .` in one's own checkout works."""
     path = put(tmp_path / "a.yaml", "x", 0o666)

@@ -44,9 +44,12 @@ def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, 
     """Everything below the configuration directory, in byte order of the paths.
 
     `hostfw.yaml` is the settings, every other `*.yaml` and `*.yml` in any folder a resource file. Read as root, files
-    and folders must belong to root and be writable by nobody else, since root's power enforces what they say.
+    and folders must belong to root and be writable by nobody else, since root's power enforces what they say; so must
+    every folder and symbolic link on the way to the directory, as whoever has one of them decides what is read.
     """
     owner = 0 if os.geteuid() == 0 else None
+    if owner is not None and (problem := _bad_way(config_dir, owner)):
+        return Configuration(None, ()), (problem,)
     return _read_all(_walk(config_dir, owner), owner)
 
 
@@ -344,6 +347,17 @@ def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Proble
             expected="a name that ends in .yaml or .yml",
             severity=Severity.WARNING,
         )
+
+
+def _bad_way(config_dir: Path, owner: int) -> Problem | None:
+    """Why the way to the configuration directory must not be taken; the directory itself is judged with its files."""
+    try:
+        found = suspicion(config_dir, owner, Path("/"))
+    except OSError:
+        return None
+    if found is None or found.path == config_dir.resolve():
+        return None
+    return file_problem(found.path, found.message, expected=found.expected, hint=found.hint)
 
 
 def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
