@@ -71,3 +71,4 @@ class Options(NamedTuple):
     why: str = ""
     dry_run: bool = False
     cut: bool = False
+    write: bool = False

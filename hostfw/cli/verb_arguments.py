@@ -60,6 +60,15 @@ def apply(parser: ArgumentParser) -> None:
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
+def init(parser: ArgumentParser) -> None:
+    """The arguments of `init`."""
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write it to the configuration directory, which must be empty; nothing is put into force",
+    )
+
+
 def allow(parser: ArgumentParser) -> None:
     """The arguments of `allow`."""
     _add_words(parser, "what to allow, and to whom: tcp/8080 from 10.0.0.0/8")

@@ -42,6 +42,12 @@ VERBS = (
         takes.apply,
     ),
     Verb(
+        "init",
+        "propose a first configuration that closes nothing of what is reachable",
+        "[--write]",
+        takes.init,
+    ),
+    Verb(
         "allow",
         "let packets in (or out) to a service, from now on",
         "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [OPTION...]",

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
-from socket import AF_INET, SOCK_STREAM, socket
+from socket import AF_INET, AF_INET6, SOCK_STREAM, socket
 
 import pytest
 
@@ -90,3 +90,27 @@ def arrives(client: socket, server: socket) -> bool:
     with suppress(TimeoutError):
         return server.recv(1) == b"x"
     return False
+
+
+def test_the_first_configuration_closes_nothing_that_listens(routed_lab: Lab, host: Installation) -> None:
+    """What listens on every address or on one of them is reachable as before; all other ports are closed."""
+    listeners = [
+        open_socket(routed_lab["host"], AF_INET6, SOCK_STREAM),
+        open_socket(routed_lab["host"], AF_INET, SOCK_STREAM),
+    ]
+    with listeners[0], listeners[1]:
+        listeners[0].bind(("::", 8080))
+        listeners[1].bind(("192.0.2.1", 8081))
+        for listener in listeners:
+            listener.listen()
+
+        hostfwctl(host, "init", "--write")
+        hostfwctl(host, "apply")
+
+    assert passing(routed_lab, ("outer", "host", 8080), ("inner", "host", 8080)) == [True, True]
+    assert passing(routed_lab, ("outer", "host", 82), ("host", "outer", 25)) == [False, True]
+    flows = [Flow("outer", "host", TCP, 8081, family) for family in Family]
+    assert [result.verdict for result in probe(routed_lab, flows, DENY_PATIENCE_S)] == [
+        Verdict.ALLOWED,
+        Verdict.DROPPED,
+    ]

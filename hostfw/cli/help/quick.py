@@ -3,6 +3,24 @@
 from hostfw.cli.help.page import Page
 
 QUICK = {
+    "init": Page(
+        """\
+Look at this host, and propose a configuration to begin with: a HostEndpoint for
+each interface, a policy that lets in what reaches the programs which listen now
+and the ports that others publish, and one that lets everything out. Each line
+says why it is there. What listens on loopback alone stays there.
+
+Nothing is put into force. Read it and take out what nobody should reach; then
+`hostfwctl apply --confirm-within 2m` puts it into force for two minutes, and
+`hostfwctl confirm`, over a new ssh connection, for good.""",
+        """\
+hostfwctl init
+sudo hostfwctl init --write""",
+        """\
+0  done
+1  the configuration directory is not empty, or cannot be written
+4  not permitted""",
+    ),
     "allow": Page(
         """\
 Let packets in to a service of this host. The rule is written to a file of its
