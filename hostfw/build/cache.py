@@ -35,6 +35,21 @@ class Held:
 
 
 @dataclass(slots=True)
+class Done:
+    """What is known of what was done, whatever becomes of the work that did it.
+
+    `stamp` is that of the record of what is in force after it was written, or could not be, None where it never was;
+    `owed` is the record that could not be. `unsaved` is whether what is in force was accepted and could not be written
+    down as that. `begun` is whether a change of the kernel was begun and did not end, so that it holds parts of it.
+    """
+
+    stamp: tuple[int, ...] | None = None
+    owed: InForce | None = None
+    unsaved: bool = False
+    begun: bool = False
+
+
+@dataclass(slots=True)
 class Memory:
     """The last results: what was read, built, sent and accepted."""
 
@@ -44,6 +59,7 @@ class Memory:
     accepted: tuple[tuple[int, ...], Accepted] | None = None
     believed: tuple[Inspected, Accepted, Inspected] | None = None
     governance: tuple[int, Governance] | None = None
+    done: Done = field(default_factory=Done)
 
 
 def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | None, tuple[Problem, ...]]:

@@ -62,13 +62,20 @@ class Announcer:
         """Tell what came of following the host."""
         match outcome:
             case Applied(generation):
-                policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
-                counts = (policies, endpoints, generation.governed_interfaces)
-                self._outbox.send(notices.generation_applied(generation.id, *counts, "as interfaces changed"))
+                self._applied(generation, "as interfaces changed")
             case Refused(problems):
                 self._outbox.send(notices.generation_refused(problems))
             case Failed():
                 self._outbox.send(notices.generation_failed("", outcome.message, outcome.in_force, outcome.hint))
+
+    def recovered(self, generation: Generation, why: str) -> None:
+        """Tell that a generation is in force again after something of our own, and why it had to be seen to."""
+        self._applied(generation, f"again, as {why}")
+
+    def _applied(self, generation: Generation, why: str) -> None:
+        policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
+        counts = (policies, endpoints, generation.governed_interfaces)
+        self._outbox.send(notices.generation_applied(generation.id, *counts, why))
 
     def trouble(self, message: str, in_force: str) -> None:
         """Tell what went wrong at the start."""

@@ -17,8 +17,8 @@ from hostfw.daemon.writer import Charge, defect
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.deploy import Enforced
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import UNKNOWN, Failed
-from hostfw.engine.reconcile import Resumed
+from hostfw.engine.outcomes import UNKNOWN, Failed, Status
+from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What
 from hostfw.journal.notices import UNKNOWN_ACTOR, Actor
@@ -32,6 +32,11 @@ MOST_EMPTIED = 1000
 """Of more sets than that nobody keeps account: all of them are filled again."""
 TELLING_S = 1.0
 """A repair that waits for less is not held back in any way that a person would notice."""
+SCRIPT_ALONE = Failed(
+    "what was accepted does not build on this host as it is now",
+    "`hostfwctl apply` of a configuration that does ends this",
+    in_force="its stored script is in force",
+)
 _HARMLESS = frozenset({What.COUNTER})
 
 
@@ -39,12 +44,14 @@ _HARMLESS = frozenset({What.COUNTER})
 class Repair:
     """One time that our tables were looked at: what had been done to them, in sentences, by whom, and how it ended.
 
-    Without `deeds` there was nothing to repair.
+    Without `deeds` there was nothing to repair; with `ours` it was work of our own that had stopped midway, and no
+    other program.
     """
 
     deeds: tuple[str, ...]
     actor: Actor = UNKNOWN_ACTOR
     failed: Failed | None = None
+    ours: str = ""
 
 
 NOTHING_TO_REPAIR = Repair(())
@@ -57,7 +64,8 @@ class Damage:
     """Changes by other programs to our tables that are not yet repaired.
 
     `emptied` are the sets and maps whose elements were touched, or may have been all of them with `everything`. With
-    `doubt` something was missed.
+    `doubt` something was missed. `midway` is how work of ours failed in the midst of it, `guarded` whether base
+    protection was put into force, and `is_script` whether a stored script stands in for what was accepted.
     """
 
     deeds: list[str] = field(default_factory=list)
@@ -65,6 +73,9 @@ class Damage:
     emptied: set[tuple[Family, str]] = field(default_factory=set)
     everything: bool = False
     doubt: bool = False
+    midway: str = ""
+    guarded: bool = False
+    is_script: bool = False
 
     def note(self, transaction: Transaction) -> None:
         """Add what a transaction did; of a flood the first of it is enough."""
@@ -81,6 +92,20 @@ class Damage:
         self._empty(later.emptied)
         self.everything |= later.everything
         self.doubt |= later.doubt
+        self.midway = self.midway or later.midway
+        self.guarded |= later.guarded
+        self.is_script |= later.is_script
+
+    @property
+    def ours(self) -> str:
+        """What of our own is to be made good where no other program was at it, empty where that is not known."""
+        if self.deeds:
+            return ""
+        if self.midway:
+            return f"a change had failed midway: {self.midway}"
+        if self.is_script:
+            return "its stored script alone was in force"
+        return "base protection had been restored" if self.guarded else ""
 
     def _empty(self, names: Iterable[tuple[Family, str]]) -> None:
         self.emptied.update(names)
@@ -145,6 +170,21 @@ class Keeper:
         self._is_fresh = True
         self._is_damaged.set()
 
+    def failed(self, message: str) -> None:
+        """Have what was accepted put into force again after work of ours that failed in the midst of it."""
+        self._damage.midway = message
+        self.doubt()
+
+    def begun(self) -> None:
+        """Have what a change of ours left in the kernel that did not end be removed, unless that is about to be."""
+        if not self._damage and not self._is_repairing:
+            self.failed("it did not end")
+
+    def scripted(self) -> None:
+        """Have what was accepted put into force, once it builds, in place of the script that stands in for it."""
+        self._damage.is_script = True
+        self.doubt()
+
     async def run(self) -> None:
         """Repair whatever is damaged, until that succeeds."""
         retry = Retry()
@@ -166,10 +206,9 @@ class Keeper:
             self._is_exposed.clear()
             failed = await self.protect_now()
             self._unprotected(failed)
-            if failed is not None:
-                # What was not read back is not protected: the repair looks at everything.
-                self._damage.doubt = True
-                self._is_damaged.set()
+            # What was not read back is not protected; and a repair that has just ended is below what was sent now.
+            self._damage.doubt = self._damage.guarded = True
+            self._is_damaged.set()
             if not self._is_exposed.is_set():
                 self._is_calm.set()
             if failed is None:
@@ -218,7 +257,7 @@ class Keeper:
         damage, self._damage = self._damage, Damage()
         self._is_repairing, is_whole = True, False
         try:
-            outcome = await self._charge.write(partial(_repair, current=self._charge.current, damage=damage))
+            outcome = await self._charge.write(partial(_repair, charge=self._charge, damage=damage))
             is_whole = not isinstance(outcome, Failed)
         finally:
             self._is_repairing = False
@@ -232,16 +271,17 @@ class Keeper:
             self._repaired(Repair(deeds, damage.actor, outcome))
             return False
         if damage.deeds or outcome is not None:
-            self._repaired(Repair(deeds, damage.actor))
+            self._repaired(Repair(deeds, damage.actor, ours=damage.ours))
         else:
             self._repaired(NOTHING_TO_REPAIR)
         return True
 
 
-def _repair(engine: Engine, current: Generation | None, damage: Damage) -> Failed | Enforced | Resumed | None:
+def _repair(engine: Engine, charge: Charge, damage: Damage) -> Failed | Enforced | Resumed | None:
     """Make good what was done to our tables, and to a block above them; None if there was nothing to do."""
     blocked = restore_block(Ground(engine.directories, engine.host))
-    repaired = _repair_tables(engine, current, damage)
+    # Of what is in force at the moment at which it is our turn.
+    repaired = _repair_tables(engine, charge.current, damage)
     return blocked if isinstance(blocked, Failed) and not isinstance(repaired, Failed) else repaired
 
 
@@ -250,11 +290,17 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
         status = engine.status()
         if isinstance(status, Failed):
             return status
-        if status.in_force and not status.drift:
+        if status.in_force and not status.drift and _is_known(engine, current, status, damage):
             return None
+        if current is None and damage.is_script and not builds(engine.directories, engine.host, engine.memory):
+            return SCRIPT_ALONE
+    repaired = engine.resume() if current is None else engine.repair(current, midway=bool(damage.midway))
+    if isinstance(repaired, Resumed) and not repaired.from_sources:
+        damage.deeds.clear()
+        damage.doubt = damage.is_script = True
+        return SCRIPT_ALONE
     if current is None:
-        return engine.resume()
-    repaired = engine.repair(current)
+        return repaired
     if not isinstance(repaired, Enforced) or not (damage.emptied or damage.everything):
         return repaired
     # A set that is there by its name is taken for what the name says, unless we know better.
@@ -266,6 +312,16 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
         return left
     hint = "another program changes our tables without pause; `nft monitor` shows which"
     return Failed(f"what was sent does not last: {left[0]}", hint, in_force=UNKNOWN) if left else repaired
+
+
+def _is_known(engine: Engine, current: Generation | None, status: Status, damage: Damage) -> bool:
+    """Whether what is in force, as far as the kernel shows it, is what is to be."""
+    if current is None:
+        return not damage.is_script
+    known = status.record is not None and status.record.id == current.id
+    if engine.memory is not None and engine.memory.done.begun:
+        return False
+    return known and (not damage.midway or is_as_accepted(engine.directories, engine.memory, current))
 
 
 def _named(generation: Generation) -> set[tuple[Family, str]]:

@@ -132,7 +132,7 @@ class Service:
             ends.callback(self._name.close)
             loop.add_reader(self._name.fileno(), self._renamed)
             ends.callback(loop.remove_reader, self._name.fileno())
-            self._charge.pause, self._charge.written = self._pause, self._nft.read
+            self._charge.pause, self._charge.written = self._pause, self._written
             await self._server.open()
             try:
                 await self._serve()
@@ -282,7 +282,7 @@ class Service:
             case Confirmed(unsaved=unsaved) | TakenBack(unsaved=unsaved):
                 self._note_unsaved(unsaved)
             case Failed(in_force=in_force) if in_force == UNKNOWN:
-                self._keeper.doubt()
+                self._keeper.failed(reply.message)
             case _:
                 pass
         if isinstance(request, Apply) and request.files is None:
@@ -302,7 +302,19 @@ class Service:
             self._is_unsaved.set()
         else:
             self._troubles.clear(Part.STATE)
-            self._is_unsaved.clear()
+            if self._charge.done.owed is None:
+                self._is_unsaved.clear()
+
+    def _written(self) -> None:
+        """After whatever was written: hear what came of it, and see to what could not be written down."""
+        self._nft.read()
+        if self._charge.done.owed is None:
+            self._troubles.clear(Part.RECORD)
+        else:
+            self._troubles.report(Part.RECORD, "what is in force could not be noted in the run directory")
+            self._is_unsaved.set()
+        if self._charge.done.begun:
+            self._keeper.begun()
 
     async def _save(self) -> None:
         """Try again to write down what could not be written down."""
@@ -310,10 +322,9 @@ class Service:
         while True:
             await self._is_unsaved.wait()
             await asyncio.sleep(retry.failed())
-            current = self._known
-            if current is None or not self._is_unsaved.is_set():
+            if not self._is_unsaved.is_set():
                 continue
-            unsaved = await self._charge.write(partial(Engine.save, generation=current))
+            unsaved = await self._charge.write(lambda engine: engine.save(self._charge.current))
             if unsaved == ():
                 retry.succeeded()
             if not isinstance(unsaved, Failed):
@@ -384,6 +395,8 @@ class Service:
         before, self._known = self._known, generation
         if generation is None:
             self._attribution = Attribution()
+            if self._takeover.is_over.is_set():
+                self._keeper.scripted()
         # The same rules may have moved to other lines.
         if self._attribution is not self._audit.attribution:
             self._audit.attribute(self._attribution)
@@ -410,7 +423,10 @@ class Service:
         self._troubles.clear(Part.REPAIR)
         if repair.deeds:
             self._repairs += 1
-            self._announcer.restored(repair.deeds, known, repair.actor)
+            if repair.ours and self._known is not None:
+                self._announcer.recovered(self._known, repair.ours)
+            else:
+                self._announcer.restored(repair.deeds, known, repair.actor)
 
     def _unprotected(self, failed: Failed | None) -> None:
         if failed is None:
@@ -431,7 +447,7 @@ class Service:
                 self._announcer.followed(outcome)
             return
         if isinstance(outcome, Failed) and outcome.in_force == UNKNOWN:
-            self._keeper.doubt()
+            self._keeper.failed(outcome.message)
         why = first_error(outcome.problems) if isinstance(outcome, Refused) else outcome.message
         self._troubles.report(Part.INTERFACES, f"interfaces could not be followed: {why}")
         if before != self._troubles.of(Part.INTERFACES):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hostfw.build.candidate import inspect
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, Refused
 from hostfw.control.handlers import perform
 from hostfw.control.messages import Apply, InForceNow
 from hostfw.daemon.announcer import first_error
@@ -23,7 +23,7 @@ from hostfw.daemon.writer import Charge
 from hostfw.engine.engine import Engine
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
-from hostfw.engine.reconcile import Resumed, base_protection
+from hostfw.engine.reconcile import Resumed, base_protection, builds
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.facts import HostFacts
@@ -185,17 +185,7 @@ def _look(engine: Engine) -> Found:
 
 
 def _builds(engine: Engine) -> bool:
-    """True if what was accepted builds on this host now; its script is not to be sent again and again before."""
-    accepted, _ = load_accepted(engine.directories.state)
-    if accepted is None:
-        return True
-    memory = engine.memory
-    inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
-    try:
-        facts = engine.observe(inspected.settings)
-    except HostError:
-        return False
-    return isinstance(build(inspected, facts, memory.building if memory else None), Generation)
+    return builds(engine.directories, engine.host, engine.memory)
 
 
 def _protect_unless_recorded(engine: Engine) -> Generation | Failed | None:

@@ -18,6 +18,7 @@ class Part(StrEnum):
     NFT_EVENTS = "nftables events"
     LINK_EVENTS = "link events"
     STATE = "state"
+    RECORD = "record"
     METRICS = "metrics"
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from hostfw.audit.attribution import Attribution, attribution
-from hostfw.build.cache import Memory
+from hostfw.build.cache import Done, Memory
 from hostfw.build.generation import Generation
 from hostfw.daemon.change_tracker import Witness
 from hostfw.daemon.collector import Collector
@@ -93,6 +93,12 @@ class Charge:
         since = self._since
         return 0.0 if since is None else max(monotonic() - since, 0.0)
 
+    @property
+    def done(self) -> Done:
+        """What is known of the files of what is in force."""
+        memory = self.engine.memory
+        return Done() if memory is None else memory.done
+
     async def drain(self) -> None:
         """Wait until everything that was begun or waits for its turn is done."""
         while self._waiting:
@@ -109,8 +115,8 @@ class Charge:
             with self._collector.off():
                 return work(self.engine)
         except Exception:
-            # It may have stopped anywhere: nothing that it left half done is to be taken for known.
-            self.engine = replace(self.engine, memory=Memory())
+            # It may have stopped anywhere: nothing that it left half done is to be taken for known, but for files.
+            self.engine = replace(self.engine, memory=Memory(done=self.done))
             raise
         finally:
             self._since = None

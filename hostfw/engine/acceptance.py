@@ -1,16 +1,14 @@
 """Accepting a generation: what is written down of it, so that the next boot enforces it."""
 
-from contextlib import suppress
-from dataclasses import replace
-
 from hostfw.build.cache import accept, accepted_now
 from hostfw.build.generation import Generation
 from hostfw.engine.deploy import Writer, counts
+from hostfw.engine.record import note_saved
 from hostfw.engine.standing import keep_record
-from hostfw.host.store.active import load_in_force, record_stamp, save_in_force
-from hostfw.host.store.codec import StateError
-from hostfw.host.store.generations import Accepted, accepted_number
+from hostfw.host.errors import HostError
+from hostfw.host.store.generations import Accepted, accepted_number, finish_accepting
 from hostfw.model.governance import Governance
+from hostfw.model.problems import Problem
 
 
 def accepted_of(generation: Generation, writer: Writer) -> Accepted:
@@ -25,35 +23,25 @@ def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> t
 
     A disk that will not take it does not undo it: gives what is unsaved, and why.
     """
-    state = writer.directories.state
-    accepted, problems = accepted_now(state, writer.memory)
-    known = accepted is not None and not problems and accepted.id == generation.id
-    if known and accepted is not None and accepted.configuration == generation.configuration:
-        note_saved(writer, saved=True)
-        number = accepted_number(state)
-        return () if number is None else keep_record(writer.directories, number, governance, writer.memory)
+    directories, memory = writer.directories, writer.memory
+    state, run = directories.state, directories.run
+    accepted: Accepted | None = None
+    problems: tuple[Problem, ...] = ()
     try:
-        accept(state, generation, governance, writer.memory, anew=bool(problems))
-    except StateError as error:
-        note_saved(writer, saved=False)
+        accepted, problems = accepted_now(state, memory)
+        if accepted is None or problems or not _is_same(accepted, generation):
+            accept(state, generation, governance, memory, anew=bool(problems))
+            note_saved(run, memory, saved=True)
+            return ()
+        finish_accepting(state, sync=memory is None or memory.done.unsaved)
+        number = accepted_number(state)
+    except HostError as error:
+        note_saved(run, memory, saved=False)
         then = "the failsafes alone are" if accepted is None and not problems else "an earlier generation is"
         return (f"{error.message}: after a reboot {then} in force",)
-    note_saved(writer, saved=True)
-    return ()
+    note_saved(run, memory, saved=True)
+    return () if number is None else keep_record(directories, number, governance, memory)
 
 
-def note_saved(writer: Writer, *, saved: bool) -> None:
-    """Let the record of what is in force say whether a reboot leads to it.
-
-    The record is in the run directory, which has a disk of its own. Where that takes nothing either, none is kept.
-    """
-    run, memory = writer.directories.run, writer.memory
-    held = memory.held if memory is not None else None
-    record = held.record if held is not None else load_in_force(run)[0]
-    if record is None or record.saved == saved:
-        return
-    with suppress(StateError):
-        now = replace(record, saved=saved)
-        save_in_force(run, now)
-        if memory is not None and held is not None:
-            memory.held = replace(held, record=now, stamp=record_stamp(run))
+def _is_same(accepted: Accepted, generation: Accepted) -> bool:
+    return accepted.id == generation.id and accepted.configuration == generation.configuration

@@ -13,13 +13,12 @@ from hostfw.engine.exposure import ExposureQuestion, exposure_of
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
 from hostfw.engine.lockout_check import Judgement
 from hostfw.engine.loss_check import refusal
-from hostfw.engine.outcomes import Applied, Failed, TakenBack, failed
+from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.plan_before import Before
 from hostfw.engine.rollback import TRIED_AGAIN, end, settle
 from hostfw.engine.standing import named, record_after, standing
 from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
-from hostfw.host.store.codec import StateError
 from hostfw.host.store.trial import load_armed, load_pending
 from hostfw.model.services import ExposureChange
 
@@ -69,13 +68,13 @@ def apply(
         changes = () if refused else exposure_of(before, built, question)
         applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s)
     except HostError as error:
-        applied = failed(error)
+        applied = writer.sent.failed(error)
     if isinstance(applied, Failed):
         return note_failed(directories, host, applied, generation_id)
     if applied.pending is None and (pending is not None or problems):
         try:
             end(writer, load_armed(directories.run))
-        except StateError as error:
+        except HostError as error:
             applied = replace(applied, unsaved=(*applied.unsaved, f"{error.message}: {TRIED_AGAIN}"))
     note_applied(directories, host, applied, confirm_within_s or 0)
     below = (BELOW_A_BLOCK,) if blocked else ()

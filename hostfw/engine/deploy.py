@@ -8,8 +8,7 @@ are there, in words that have never killed a worker.
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hostfw.build.cache import Held, Memory
@@ -38,12 +37,12 @@ from hostfw.engine.outcomes import (
     refusal,
     shortened,
 )
+from hostfw.engine.record import forget_record, write_record
 from hostfw.engine.set_loading import fill, remember_contents
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
-from hostfw.host.store.active import InForce, forget_in_force, load_in_force, record_stamp, save_in_force
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.active import InForce, load_in_force, record_stamp
 from hostfw.model.text import counted as counted_words
 from hostfw.model.values import FAMILIES
 from hostfw.nft.amendment import Amendment, deletions_after
@@ -71,6 +70,26 @@ class Hearers:
     in_force: Callable[[Generation | None], None] = _nobody
 
 
+@dataclass(slots=True)
+class Sent:
+    """How far a piece of work got: whether packets may meet anything else than before it."""
+
+    may_differ: bool = False
+
+    def after(self, send: Callable[[], Failed | None]) -> Failed | None:
+        """Send something that packets may meet; nothing that is raised meanwhile says that they do not."""
+        before, self.may_differ = self.may_differ, True
+        stopped = send()
+        if stopped is not None and stopped.in_force == UNCHANGED:
+            self.may_differ = before
+        return stopped
+
+    def failed(self, error: HostError) -> Failed:
+        """What an error that ended the work leaves in force."""
+        found = failed(error)
+        return replace(found, in_force=UNKNOWN) if self.may_differ and found.in_force == UNCHANGED else found
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
     """The one who may write at this moment: who holds the lock, and a worker that sends what is written."""
@@ -80,6 +99,7 @@ class Writer:
     nftables: Nftables
     hearers: Hearers = Hearers()
     memory: Memory | None = None
+    sent: Sent = field(default_factory=Sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +132,11 @@ def enforce(
     present = what_is_there(ruleset, directories, writer.host, nftables, writer.memory)
     texts = writer.memory.building.texts if writer.memory else None
     planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed, texts)
+    if writer.memory is not None and not planned.is_empty:
+        writer.memory.done.begun = True
     if any(table.misdeclared for table in present.installed):
-        return before_switch(planned) or _clear(present, nftables) or _from_nothing(generation, writer, after_switch)
+        stopped = before_switch(planned) or writer.sent.after(lambda: _clear(present, nftables))
+        return stopped or _from_nothing(generation, writer, after_switch)
     stopped = _prepare(planned.prepare, nftables)
     if stopped is not None:
         return stopped
@@ -133,18 +156,9 @@ def enforce(
     if stopped is not None:
         return stopped
     writer.hearers.about(generation)
-    stopped = _edit_feeds(planned.edits, nftables, directories.run)
+    stopped = writer.sent.after(lambda: _send(planned, present, writer))
     if stopped is not None:
         return stopped
-    stopped = _refill(planned, nftables)
-    if stopped is not None:
-        return stopped
-    stopped = _amend(planned.renamings, nftables) or _switch(planned, present, writer)
-    if stopped is None and planned.wakings:
-        stopped = _amend(planned.wakings, nftables)
-    if stopped is not None:
-        edited = planned.edits and stopped.in_force == UNCHANGED
-        return replace(stopped, in_force=FEEDS_CHANGED) if edited else stopped
     noted = (*after_switch(), *existing.after_switch())
     left = _delete(planned.sweep, nftables)
     swept = _say(left, "what is no longer used could not be removed")
@@ -164,10 +178,25 @@ def enforce(
             in_force=UNKNOWN,
         )
     writer.hearers.in_force(generation)
+    if writer.memory is not None:
+        writer.memory.done.begun = False
     if not planned.is_empty or present.ruleset is None:
         remember_contents(ruleset, directories.run)
     remembered = tuple(_remember(writer, generation, present, now))
     return Enforced(planned, (*noted, *swept, *remembered))
+
+
+def _send(planned: Change, present: Present, writer: Writer) -> Failed | None:
+    """Send everything that packets may meet; None if they meet all of it."""
+    nftables = writer.nftables
+    stopped = _edit_feeds(planned.edits, nftables, writer.directories.run) or _refill(planned, nftables)
+    if stopped is not None:
+        return stopped
+    stopped = _amend(planned.renamings, nftables) or _switch(planned, present, writer)
+    if stopped is None and planned.wakings:
+        stopped = _amend(planned.wakings, nftables)
+    edited = stopped is not None and planned.edits and stopped.in_force == UNCHANGED
+    return replace(stopped, in_force=FEEDS_CHANGED) if stopped is not None and edited else stopped
 
 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
@@ -177,7 +206,9 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     existing = existing_connections(writer.host, None, record, installed_tables(tables, record))
     existing.before_switch()
     renamings, wakings = amendments(tables)
-    stopped = _amend(renamings, writer.nftables) or send(script, writer.nftables)
+    if writer.memory is not None:
+        writer.memory.held = None
+    stopped = writer.sent.after(lambda: _amend(renamings, writer.nftables) or send(script, writer.nftables))
     if stopped is not None:
         return stopped
     stopped = _amend(wakings, writer.nftables) or _delete(deletions_after(renamings), writer.nftables)
@@ -206,14 +237,14 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     """Remove our tables, and with them every rule of ours."""
     tables = writer.host.read_tables()
     deletions = tuple(Deletion(family, Deleted.TABLE) for family in FAMILIES if tables.of(family).exists)
-    stopped = _delete(deletions, writer.nftables)
+    if writer.memory is not None:
+        writer.memory.held = None
+    stopped = writer.sent.after(lambda: _delete(deletions, writer.nftables))
     if stopped is not None:
         return stopped
     writer.hearers.in_force(None)
-    try:
-        forget_in_force(writer.directories.run)
-    except StateError as error:
-        return Enforced(Change(sweep=deletions), (error.message,))
+    if said := forget_record(writer.directories.run, writer.memory):
+        return Enforced(Change(sweep=deletions), (said,))
     return Enforced(Change(sweep=deletions))
 
 
@@ -241,7 +272,7 @@ def _from_nothing(
     try:
         enforced = enforce(generation, writer, after_switch=after_switch)
     except HostError as error:
-        enforced = failed(error)
+        enforced = writer.sent.failed(error)
     if isinstance(enforced, Failed) and enforced.in_force == UNCHANGED:
         return replace(enforced, in_force=CLEARED)
     return enforced
@@ -312,7 +343,10 @@ def _turn(planned: Change, present: Present, writer: Writer) -> Failed | None:
     generation = None if planned.fills else since + ours
     for _ in range(2):
         if generation is None:
-            generation = writer.host.read_generation()
+            try:
+                generation = writer.host.read_generation()
+            except HostError:
+                break
             if not writer.host.undisturbed(since, generation):
                 break
         try:
@@ -411,18 +445,14 @@ def _record(
 ) -> InForce:
     known = before is not None and before.id == generation_id and before.chains == chains
     applied_at = before.applied_at if known and before is not None else writer.host.now()
-    saved = before is None or before.saved
+    saved = (before is None or before.saved) and not (writer.memory is not None and writer.memory.done.unsaved)
     return InForce(generation_id, applied_at, kernel_generation, chains, counted, node, saved=saved)
 
 
 def _save(writer: Writer, record: InForce) -> Iterator[str]:
     """A disk that will not take it does not undo it; a record of what was in force before would say what is not so."""
-    try:
-        save_in_force(writer.directories.run, record)
-    except StateError as error:
-        with suppress(StateError):
-            forget_in_force(writer.directories.run)
-        yield f"{error.message}: the next apply writes every chain again"
+    if said := write_record(writer.directories.run, writer.memory, record):
+        yield f"{said}: the next apply writes every chain again"
 
 
 def _say(stopped: Failed | None, what: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.apply import apply
 from hostfw.engine.contents import altered_by_name, is_heard
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Enforced, Hearers, Writer
+from hostfw.engine.deploy import Enforced, Hearers, Sent, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
 from hostfw.engine.exposure import ExposureQuestion
@@ -172,15 +172,19 @@ class Engine:
         """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
         return self._write(lambda writer: follow(writer, generation), likely=True)
 
-    def repair(self, generation: Generation) -> Enforced | Resumed | Failed:
+    def repair(self, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
         """Put a generation into force again that another's hand has damaged, in all but the elements of its sets.
 
-        What another hostfwctl has put in its place meanwhile is taken over.
+        What another hostfwctl has put in its place meanwhile is taken over. `midway` is after work of ours that failed
+        in the midst of it, which leads back to what was accepted.
         """
-        return self._write(lambda writer: repair(writer, generation), likely=True)
+        return self._write(lambda writer: repair(writer, generation, midway=midway), likely=True)
 
-    def save(self, generation: Generation) -> tuple[str, ...] | Failed:
-        """Write down again what was accepted and could not be written down; gives what is still unsaved."""
+    def save(self, generation: Generation | None) -> tuple[str, ...] | Failed:
+        """Write down again what is in force or was accepted and could not be written down; gives what still is not.
+
+        `generation` is what is in force, None for a script that nothing else is known of.
+        """
         return self._write(lambda writer: save(writer, generation))
 
     def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
@@ -263,17 +267,18 @@ class Engine:
 
         What will `likely` commit something has the nft worker start while it makes up its mind.
         """
+        sent = Sent()
         try:
             with self.host.lock(self.directories.run) as lock:
                 nftables = OnDemand(lambda: self.host.nftables((lock.fileno(),)))
                 if likely or self.memory is None:
                     nftables.start()
                 try:
-                    return work(Writer(self.directories, self.host, nftables, self.hearers, self.memory))
+                    return work(Writer(self.directories, self.host, nftables, self.hearers, self.memory, sent))
                 finally:
                     nftables.close()
         except HostError as error:
-            return failed(error)
+            return sent.failed(error)
 
     def _is_due(self) -> bool:
         """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely."""

@@ -5,17 +5,19 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
-from hostfw.build.cache import accepted_now
+from hostfw.build.cache import Memory, accepted_now
 from hostfw.build.candidate import Inspected, inspect
 from hostfw.build.generation import Generation, Refused, build
-from hostfw.engine.acceptance import accept_as, accepted_of, note_saved
+from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import Ground, restore_block
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import Enforced, Writer, enforce
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
+from hostfw.engine.record import is_of_another, note_saved, write_owed
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number
 from hostfw.engine.trial import keep_on_trial
-from hostfw.host.store.active import load_in_force
+from hostfw.host.errors import HostError
 from hostfw.host.store.generations import accepted_number, load_accepted, load_generation
 from hostfw.host.store.trial import load_pending
 from hostfw.model.facts import HostFacts
@@ -62,9 +64,33 @@ def resume(writer: Writer) -> Resumed | Failed:
     restored = restore(writer, stored, number)
     if isinstance(restored, Failed):
         return restored
-    note_saved(writer, saved=True)
+    note_saved(writer.directories.run, writer.memory, saved=True)
     on_trial = keep_on_trial(writer, restored.generation) if restored.generation is not None else ()
     return Resumed(restored.id, restored.generation is not None, settled, (*restored.warnings, *on_trial))
+
+
+def is_as_accepted(directories: Directories, memory: Memory | None, generation: Generation) -> bool:
+    """Whether a generation is what was accepted, or is on trial, or was accepted and could not be written down."""
+    if memory is not None and memory.done.unsaved:
+        return True
+    pending, _ = load_pending(directories.state)
+    if pending is not None:
+        return pending.id == generation.id
+    accepted, _ = accepted_now(directories.state, memory)
+    return accepted is not None and accepted.id == generation.id
+
+
+def builds(directories: Directories, host: Host, memory: Memory | None = None) -> bool:
+    """Whether what was accepted builds on this host now; its script is not to be sent again and again before."""
+    accepted, _ = load_accepted(directories.state)
+    if accepted is None:
+        return True
+    inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
+    try:
+        facts = host.observe(inspected.settings.node)
+    except HostError:
+        return False
+    return isinstance(build(inspected, facts, memory.building if memory else None), Generation)
 
 
 def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
@@ -72,7 +98,7 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
 
     It is the same generation if nothing differs, or if it turns out that another one is in force.
     """
-    if _is_another_in_force(writer, generation):
+    if is_of_another(writer.directories.run, writer.memory, generation.id):
         resumed = resume(writer)
         return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
     facts = writer.host.observe(generation.inspected.settings.node)
@@ -101,29 +127,36 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
 
 
-def save(writer: Writer, generation: Generation) -> tuple[str, ...]:
-    """Write down again what was accepted and could not be; gives what is still unsaved.
+def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:
+    """Write down again what is in force or accepted and could not be; gives what is still unsaved.
 
     Nothing is written of what is no longer in force, or is on trial.
     """
-    pending, _ = load_pending(writer.directories.state)
-    if pending is not None or _is_another_in_force(writer, generation):
-        return ()
-    return accept_as(writer, accepted_of(generation, writer), record_after(generation, writer.host))
+    directories, memory = writer.directories, writer.memory
+    owed = write_owed(directories.run, memory)
+    said = (owed,) if owed else ()
+    pending, _ = load_pending(directories.state)
+    another = generation is not None and is_of_another(directories.run, memory, generation.id)
+    if generation is None or pending is not None or another:
+        return said
+    if memory is not None and not memory.done.unsaved:
+        return said
+    return (*said, *accept_as(writer, accepted_of(generation, writer), record_after(generation, writer.host)))
 
 
-def repair(writer: Writer, generation: Generation) -> Enforced | Resumed | Failed:
-    """Put a generation into force again that another's hand has damaged, in all but the elements of its sets."""
-    return resume(writer) if _is_another_in_force(writer, generation) else enforce(generation, writer)
+def repair(writer: Writer, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
+    """Put a generation into force again that another's hand has damaged, in all but the elements of its sets.
 
-
-def _is_another_in_force(writer: Writer, generation: Generation) -> bool:
-    """True if another hostfwctl has changed what is in force, as it may when the service does not answer.
-
-    To be asked by who holds the lock: what it did is not done before it is written down.
+    `midway` is after work of ours that failed in the midst of it: then what was accepted is put into force, if all that
+    was accepted could be written down.
     """
-    record, _ = load_in_force(writer.directories.run)
-    return record is not None and record.id != generation.id
+    back = midway and (writer.memory is None or not writer.memory.done.unsaved)
+    if not back and not is_of_another(writer.directories.run, writer.memory, generation.id):
+        return enforce(generation, writer)
+    resumed = resume(writer)
+    # Nothing was ever accepted: what was in force was base protection, or is all that is known.
+    nothing = isinstance(resumed, Resumed) and resumed.id is None
+    return enforce(generation, writer) if nothing else resumed
 
 
 def protect(writer: Writer, settings: Settings) -> Generation | Failed:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation, build, script_id
-from hostfw.engine.acceptance import note_saved
 from hostfw.engine.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
 from hostfw.engine.judgement import LockoutQuestion, judgement_of
@@ -14,6 +13,7 @@ from hostfw.engine.lockout_check import Judgement
 from hostfw.engine.loss_check import lost_interfaces
 from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
 from hostfw.engine.plan_before import Before
+from hostfw.engine.record import note_saved
 from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
@@ -122,7 +122,7 @@ def take_back(
     restored = _restore_accepted(writer, pending, reason, objection)
     if isinstance(restored, Failed):
         return restored
-    note_saved(writer, saved=True)
+    note_saved(writer.directories.run, writer.memory, saved=True)
     taken_back = pending.id if pending is not None else ""
     event = Event(EventKind.ROLLED_BACK, writer.host.now(), taken_back, reason)
     note(writer.directories, writer.host, event, generation_rolled_back(taken_back, restored.id or "", reason))
@@ -130,7 +130,7 @@ def take_back(
     try:
         # The deadline has its watchdog running, which ends by itself.
         end(writer, None if reason == DEADLINE else armed)
-    except StateError as error:
+    except HostError as error:
         unsaved = (f"{error.message}: {TRIED_AGAIN}",)
     from_sources = restored.id is None or restored.generation is not None
     return TakenBack(restored.id, event, from_sources, restored.warnings, unsaved)

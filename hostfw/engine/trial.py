@@ -7,13 +7,14 @@ from datetime import timedelta
 
 from hostfw.build.candidate import inspect
 from hostfw.build.generation import Generation
-from hostfw.engine.acceptance import accepted_of, note_saved
+from hostfw.engine.acceptance import accepted_of
 from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.engine.contents import altered_by_name, is_heard
 from hostfw.engine.context import Host
 from hostfw.engine.deploy import Writer, enforce
 from hostfw.engine.installed import drift, told
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, TakenBack, TooLate
+from hostfw.engine.record import note_saved
 from hostfw.engine.rollback import TRIED_AGAIN, end, note_confirmed, settle
 from hostfw.engine.standing import record_after, standing
 from hostfw.host.errors import HostError
@@ -121,7 +122,7 @@ def try_out(writer: Writer, generation: Generation, within_s: float) -> Applied 
     try:
         enforced = enforce(generation, writer, trial.before_switch, trial.after_switch)
     except HostError:
-        if trial.armed is not None:
+        if trial.armed is not None and not writer.sent.may_differ:
             trial.give_up()
         raise
     if isinstance(enforced, Failed):
@@ -155,7 +156,7 @@ def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
         if accepted_number(state) != pending.number:
             return Failed(error.message, error.hint, in_force=_fate(writer, pending))
         unsaved = (f"{error.message}: a crash of this host may undo it",)
-    note_saved(writer, saved=True)
+    note_saved(writer.directories.run, writer.memory, saved=not unsaved)
     note_confirmed(writer, pending.id)
     try:
         end(writer, armed)

@@ -150,6 +150,20 @@ def accept_generation(state_dir: Path, number: int) -> None:
     _prune(state_dir, about.history_limit)
 
 
+def finish_accepting(state_dir: Path, *, sync: bool) -> None:
+    """Do what a failure of `accept_generation` may have left undone, and with `sync` have it durable in any case.
+
+    Raises StateError.
+    """
+    way = f"{_ACCEPTED}/{_RULESET}"
+    with saving("the accepted generation", state_dir):
+        leads_there = os.path.islink(state_dir / _LAST_GOOD) and str((state_dir / _LAST_GOOD).readlink()) == way  # noqa: PTH114  as `lexists` here
+        if not leads_there:
+            link_atomically(state_dir / _LAST_GOOD, way)
+        if sync or not leads_there:
+            sync_directory(state_dir)
+
+
 def forget_generation(state_dir: Path, number: int) -> None:
     """Let a stored generation go that another has taken the place of, unless it is accepted. What fails is left."""
     if accepted_number(state_dir) != number:
