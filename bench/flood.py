@@ -1,4 +1,4 @@
-"""A flood of denied packets: whether every one is counted, whether a quiet neighbour is told of, and what it costs.
+"""A flood of denied packets: whether every one is counted, whether a quiet neighbour is logged, and what it costs.
 
 The service is the real one, with its journal in a file; the sender is a neighbour on the same machine, so what it sends
 in a second is what this machine can send and deny.

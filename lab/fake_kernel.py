@@ -113,7 +113,7 @@ class FakeKernel:
         return result
 
     def meddle(self, script: str) -> NftResult:
-        """Let a script take effect by another's hand: it counts as a change and not among `committed`."""
+        """Let a script take effect as by another program: it counts as a change and not among `committed`."""
         result, tables = self._run(script)
         if result.ok:
             self._tables = tables

@@ -1,6 +1,6 @@
 """Network namespaces that end with the process that made them.
 
-A namespace here has no name in /run/netns and no mount: it lives by descriptors of this process, by the sockets opened
+A namespace here has no name in /run/netns and no mount: it exists by descriptors of this process, by the sockets opened
 in it and by the processes started in it. Whatever ends this process, kill -9 included, ends the namespace with its
 interfaces and its ruleset, so no run leaves anything for the next. It also needs nothing of the machine but
 CAP_SYS_ADMIN and CAP_NET_ADMIN: a chroot with /proc, systemd-nspawn and containers will do.

@@ -1,4 +1,4 @@
-"""Folding: packets that fared alike within a window become one event, with the first, the last and their number.
+"""Folding: similar packets within a window become one event, with the first, the last and their number.
 
 A flood must not bury what else happens, nor fill memory: at most `most` events are open at a time, and the oldest is
 given out early for a new one. Nothing is ever lost: the counts of all events that come out are those that went in.

@@ -35,7 +35,7 @@ _WORDS = {EventAction.DENY: "denied", EventAction.LOG: "logged"}
 
 @dataclass(frozen=True, slots=True)
 class PacketEvent:
-    """One packet, or several that fared alike (`count`), and what decided.
+    """One packet, or several similar ones (`count`), and what decided.
 
     Names are empty where there is none or none is known. `interface` is the one at which the packet met the policy of
     `direction`; a forwarded packet has both of the others. `kind` and `origin` (`path:line`) are those of the policy
@@ -168,7 +168,7 @@ def message(event: PacketEvent) -> str:
 
 
 def plain(text: str) -> str:
-    """The text on one line: a log prefix may come from another's rule, or a name from a process, and hold anything."""
+    """The text on one line: a log prefix may be another program's, or a name from a process, and hold anything."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 

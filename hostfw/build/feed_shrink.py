@@ -74,6 +74,6 @@ def _warning(feed: Feed, percent: int) -> Problem:
         feed.path_position,
         f'the file of Feed "{feed.metadata.name}" lost {percent}% of what was accepted, which stays in force',
         expected=f"a loss of at most {feed.max_shrink}% (maxShrink)",
-        hint="if the loss is meant: hostfwctl apply --accept-shrink",
+        hint="to accept the loss: hostfwctl apply --accept-shrink",
         severity=Severity.WARNING,
     )

@@ -63,7 +63,7 @@ def left_out(options: Options, candidate: Configuration) -> Failed | None:
         return None
     return Failed(
         f"{counted(len(names), 'resource')} would go out of force, which the files of -f do not have: {named(names)}",
-        f"--add adds the files to {options.config_dir} and applies all of it; --replace lets the files be all there is",
+        f"--add adds the files to {options.config_dir} and applies all of it; --replace uses only these files",
     )
 
 

@@ -48,7 +48,7 @@ def extent(policies: int, endpoints: int, interfaces: int) -> str:
 
 
 def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> ExitCode:
-    """Say what failed, and with `in_force` what is enforced nevertheless."""
+    """Say what failed, and with `in_force` the rules that are enforced now."""
     outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
     console.complain(f"{failed.message}{outcome}", failed.hint or ("run it as root" if failed.not_permitted else ""))
     for one in failed.more:

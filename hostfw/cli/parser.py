@@ -146,7 +146,7 @@ def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
         metavar="WHEN",
         help="auto, always or never (default: auto, on a terminal)",
     )
-    group.add_argument("-q", "--quiet", action="store_true", default=off, help="say nothing but what went wrong")
+    group.add_argument("-q", "--quiet", action="store_true", default=off, help="print only errors")
     group.add_argument("-v", "--verbose", action="store_true", default=off, help="say more")
 
 

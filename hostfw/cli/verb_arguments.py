@@ -16,7 +16,7 @@ def validate(parser: ArgumentParser) -> None:
         "--facts",
         type=Path,
         metavar="FILE",
-        help="say what it means on the host that `hostfwctl interfaces -o json` described (default: its text alone)",
+        help="check it for the host described by `hostfwctl interfaces -o json` (default: without a host)",
     )
     how = parser.add_mutually_exclusive_group()
     _add_output(how.add_argument, Output.TEXT, Output.JSON)
@@ -43,18 +43,18 @@ def apply(parser: ArgumentParser) -> None:
         dest="confirm_within_s",
         type=duration_s,
         metavar="TIME",
-        help="take it back unless it is confirmed within TIME, such as 90s, 5m or 1h",
+        help="roll back unless confirmed within TIME, such as 90s, 5m or 1h",
     )
     parser.add_argument(
         "--accept-shrink",
         action="store_true",
-        help="believe Feeds whose files lost more than their maxShrink of what was accepted",
+        help="accept Feeds whose files lost more than their maxShrink",
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--add", action="store_true", help="copy the files of -f into the configuration directory, and apply all of it"
     )
-    how.add_argument("--replace", action="store_true", help="let the files of -f be all there is")
+    how.add_argument("--replace", action="store_true", help="use the files of -f as the whole configuration")
     _add_accept_loss(parser)
     _add_accept_lockout(parser)
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
@@ -103,7 +103,7 @@ def confirm(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--console",
         action="store_true",
-        help="confirm without a new ssh connection: from a console, or knowing that one can be made",
+        help="confirm without a new ssh connection, such as on a console",
     )
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
@@ -115,7 +115,7 @@ def rollback(parser: ArgumentParser) -> None:
     which.add_argument(
         "--if-pending",
         metavar="TOKEN",
-        help="only if what has this token still waits to be confirmed; what runs at the deadline",
+        help="only if the trial with this token still waits to be confirmed; used at the deadline",
     )
     _add_accept_loss(parser)
     _add_accept_lockout(parser)
@@ -173,7 +173,7 @@ def explain(parser: ArgumentParser) -> None:
         choices=[state.value for state in ConntrackState],
         default=ConntrackState.NEW.value,
         metavar="STATE",
-        help=f"{', '.join(ConntrackState)}: what connection tracking says of it (default: {ConntrackState.NEW})",
+        help=f"{', '.join(ConntrackState)}: the state in connection tracking (default: {ConntrackState.NEW})",
     )
     _add_each_file(parser)
     _add_facts(parser, "the host that the packet meets")
@@ -195,7 +195,7 @@ def selector(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a label of what might be selected; repeatable",
+        help="a label to match; repeatable",
     )
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
@@ -216,14 +216,14 @@ def interfaces(parser: ArgumentParser) -> None:
 def drops(parser: ArgumentParser) -> None:
     """The arguments of `drops`."""
     parser.add_argument(
-        "--since", type=since, metavar="TIME", help="what was so long ago or later: 1h, 7d or '2030-01-31 12:00'"
+        "--since", type=since, metavar="TIME", help="show events since TIME: 1h, 7d or '2030-01-31 12:00'"
     )
-    parser.add_argument("--follow", action="store_true", help="what comes from now on, until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="show new events until Ctrl-C")
     parser.add_argument(
-        "--for", dest="for_s", type=duration_s, metavar="TIME", help="what comes for so long, such as 10s or 5m"
+        "--for", dest="for_s", type=duration_s, metavar="TIME", help="show new events for TIME, such as 10s or 5m"
     )
     parser.add_argument(
-        "--count", dest="most", type=positive, metavar="N", help="the last so many events, or the first that come"
+        "--count", dest="most", type=positive, metavar="N", help="show only the last N events, or the first N new ones"
     )
     parser.add_argument("--policy", metavar="NAME", help="only by this policy: NAME, TIER/NAME or profile/NAME")
     for end, where in (("src", "source"), ("dst", "destination")):
@@ -233,9 +233,7 @@ def drops(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reason", choices=reasons, metavar="REASON", help=f"only for this reason: {', '.join(reasons)}"
     )
-    parser.add_argument(
-        "--top", action="store_true", help="print at the end what there was most of, and nothing before"
-    )
+    parser.add_argument("--top", action="store_true", help="print only a summary of the most frequent at the end")
     _add_output(parser.add_argument, Output.TABLE, Output.JSON)
 
 
@@ -243,7 +241,7 @@ def counters(parser: ArgumentParser) -> None:
     """The arguments of `counters`."""
     parser.add_argument("--policy", metavar="NAME", help="only of this policy: NAME, TIER/NAME or profile/NAME")
     parser.add_argument(
-        "--rate", dest="rate_s", type=duration_s, metavar="TIME", help="also what came per second, over so long"
+        "--rate", dest="rate_s", type=duration_s, metavar="TIME", help="also measure packets per second over TIME"
     )
     _add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
 
@@ -267,7 +265,7 @@ def completion(parser: ArgumentParser) -> None:
 
 def block(parser: ArgumentParser) -> None:
     """The arguments of `block`."""
-    parser.add_argument("--all", action="store_true", help="keep nothing: the ssh sessions that there are end, too")
+    parser.add_argument("--all", action="store_true", help="block current ssh sessions too")
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -278,9 +276,7 @@ def unblock(parser: ArgumentParser) -> None:
 
 def disable(parser: ArgumentParser) -> None:
     """The arguments of `disable`."""
-    parser.add_argument(
-        "--remove-rules", action="store_true", help="say that this is meant: nothing is denied any more"
-    )
+    parser.add_argument("--remove-rules", action="store_true", help="required, since nothing is denied afterwards")
     _add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -347,7 +343,7 @@ def _add_feeds_anywhere(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--feeds-anywhere",
         action="store_true",
-        help="with -f: let Feeds and symbolic links there lead to files elsewhere; whoever wrote them chooses which",
+        help="with -f: allow Feeds and symbolic links to files elsewhere; their author chooses which files are read",
     )
 
 

@@ -1,4 +1,4 @@
-"""The one who asks: the daemon where it runs, and otherwise an engine of our own, under the lock of the namespace."""
+"""The client: it asks the daemon where it runs, otherwise an engine of its own under the namespace's lock."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ _SHORTEST_S = 0.001
 _LONGEST_PATH_BYTES = 107
 """Longest path that fits into a socket's address (unix(7))."""
 
-_RESTART = "`systemctl restart hostfw` starts it anew; the rules in force stay"
+_RESTART = "`systemctl restart hostfw` restarts it; the rules in force stay"
 _LOOK = "`systemctl status hostfw` says why; `hostfwctl status` what is in force"
 
 _LOOK_WHO = "nobody but root should be able to write to the run directory"
@@ -83,7 +83,7 @@ def ask(
         case Refusal():
             return Failed(answer.message, answer.hint)
         case ServiceReport():
-            return Failed("the daemon answered something else than what it was asked", _RESTART, in_force=UNKNOWN)
+            return Failed("the daemon's answer does not match the request", _RESTART, in_force=UNKNOWN)
         case _:
             return answer
 
@@ -99,7 +99,7 @@ def report(engine: Engine, timeout_s: float = REPORT_TIMEOUT_S) -> ServiceReport
         case Refusal() | Failed():
             raise DaemonError(f"the daemon does not tell how it does: {answer.message}", answer.hint)
         case _:
-            raise DaemonError("the daemon answered something else than what it was asked", _RESTART)
+            raise DaemonError("the daemon's answer does not match the request", _RESTART)
 
 
 def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Answer | None:

@@ -17,7 +17,7 @@ from hostfw.nft.deletion import Deleted
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A configuration that the one who asks has read, with what was wrong about reading it.
+    """A configuration that the caller has read, and the problems of reading it.
 
     Its Feeds may name files below these `folders`, whose symbolic links are followed; None is anywhere.
     """
@@ -31,7 +31,7 @@ class Files:
 class Apply:
     """Put a configuration into force: these `files`, or None for what the configuration directory holds.
 
-    `evidence` is what the one who asks sees the host live by; without, whoever carries it out looks for itself.
+    `evidence` is the baseline as the caller sees it; without it, the engine collects it.
     `services` are those that the answer is to tell the change of. With
     `verbose` the answer holds what was sent to nftables. With `take_name` the node takes the name that the host has
     now, where HostEndpoints have it, as a person means who says `apply`.
@@ -50,7 +50,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """Accept what is pending. `ancestors` are the processes above the one who asks, nearest first."""
+    """Accept what is pending. `ancestors` are the processes above the caller, nearest first."""
 
     ancestors: tuple[Ancestor, ...]
     console: bool = False
@@ -112,7 +112,7 @@ class Report:
 class ServiceReport:
     """State of the service since it was started.
 
-    `trouble` is what is wrong at this moment, `repairs` how often another program's hand in our tables was
+    `trouble` is what is wrong at this moment, `repairs` how often changes by other programs to our tables were
     undone. Of the audit: `records` are the log records that were read, `lost` those that came too fast, `missed` those
     that went by while nobody listened, and `suppressed` the packets beyond the kernel's limits since the tables were
     made; `entries_unwritten` were refused by the journal. `listening` is whether the log can be read at all.

@@ -5,7 +5,7 @@ A unix stream socket in the run directory, for root alone. A message is one JSON
 
 The version is the digest of everything that a content may be. So a release with another field anywhere speaks another
 version, and neither side ever meets what it does not know: the service refuses a request of another release, in the
-version of the one who asks, and `hostfwctl` takes no answer of another. Every release understands a `Refusal`, which
+version of the client, and `hostfwctl` takes no answer of another. Every release understands a `Refusal`, which
 must stay as it is.
 
 Either side may send anything. A message that does not begin as ours do is not kept, and before one is parsed it is

@@ -1,1 +1,1 @@
-"""The service: one event loop that keeps a generation in force, and answers who asks for another."""
+"""The service: one event loop that keeps a generation in force, and answers requests."""

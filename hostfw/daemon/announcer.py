@@ -47,7 +47,7 @@ class Announcer:
             self._outbox.send(notices.node_renamed(now.plan.node, differs, now.id))
 
     def restored(self, deeds: tuple[str, ...], generation: str, actor: Actor) -> None:
-        """Tell that another's hand was undone."""
+        """Report that changes by another program were repaired."""
         self._outbox.send(notices.tables_restored(deeds, generation, actor))
 
     def backed_off(self, times: int, retry_s: float, deeds: tuple[str, ...], actor: Actor) -> None:
@@ -55,7 +55,7 @@ class Announcer:
         self._outbox.send(notices.tampering_backed_off(times, WINDOW_S, retry_s, deeds, actor))
 
     def not_restored(self, generation: str, failed: Failed) -> None:
-        """Tell that another's hand could not be undone."""
+        """Report that changes by another program could not be repaired."""
         self._outbox.send(notices.generation_failed(generation, failed.message, failed.in_force, failed.hint))
 
     def followed(self, outcome: Applied | Refused | Failed) -> None:

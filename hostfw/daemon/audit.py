@@ -1,6 +1,6 @@
 """The audit of the service: NFLOG records become journal entries, and what went untold is said.
 
-Nothing here waits or raises: a journal that hangs, a group that another program reads and a flood are each told of,
+Nothing here waits or raises: a journal that hangs, a group that another program reads and a flood are each reported,
 and the service goes on. What is read at a time is bounded, so that a flood cannot keep the loop from anything else.
 """
 
@@ -37,7 +37,7 @@ RETRY_S = 4.0
 
 @dataclass(frozen=True, slots=True)
 class AuditHost:
-    """The effects of the audit beside its journal: tests hand in their own."""
+    """The effects of the audit beside its journal: tests pass their own."""
 
     open_reader: Callable[[int, int], Nflog] = NflogReader
     read_counts: Callable[[], LogCounts | None] = read_log_counts
@@ -94,7 +94,7 @@ class Audit:
     _seen_lost: tuple[int, int] = (0, 0)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    # ------------------------------------------------------------------------------------------ what it is told of
+    # ------------------------------------------------------------------------------------------ what it is told
 
     def listen(self, logging: Logging) -> None:
         """Read the NFLOG group of these settings from now on; what went by since somebody last did is said."""
@@ -313,6 +313,6 @@ class Audit:
 
 
 def open_audit(run_dir: Path, outbox: Entries, host: AuditHost | None = None) -> Audit:
-    """The audit of the network namespace that we are in, which remembers in `run_dir` what it told of."""
+    """The audit of the network namespace that we are in, with its checkpoint in `run_dir`."""
     host = host or AuditHost()
     return Audit(outbox, open_untold(run_dir, outbox, host.read_counts), host)

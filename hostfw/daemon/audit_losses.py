@@ -1,6 +1,6 @@
 """Account of the log: packets that were logged, and records that were lost, missed or never made.
 
-The kernel counts its records and what was beyond its limits; what was told of is held against that, and kept in the
+The kernel counts its records and what was beyond its limits; the reported number is compared with that, and kept in the
 run directory, so that the next start knows what went by while nobody listened.
 """
 
@@ -106,7 +106,7 @@ class Untold:
         self.keep()
 
     def say_missed(self, counts: LogCounts) -> None:
-        """Say what the kernel had counted, when we began to listen, beyond what was told of."""
+        """Report the records that the kernel had counted before we began to listen, beyond those reported."""
         kept = self.memory.load() or Heard(0, 0)
         # Counters that are lower than they were have begun anew, with their tables.
         missed = counts.records - kept.records if counts.records >= kept.records else counts.records
@@ -119,7 +119,7 @@ class Untold:
         self.keep()
 
     def recount(self) -> None:
-        """Hold what was told of against the kernel's counters, which begin anew with their tables."""
+        """Compare the reported numbers with the kernel's counters, which start again with their tables."""
         counts = self.counts()
         if counts is None:
             return
@@ -127,7 +127,7 @@ class Untold:
         self._told = min(self._told, counts.records)
 
     def keep(self) -> None:
-        """Keep what was told of for the next start."""
+        """Keep the reported numbers for the next start."""
         try:
             self.memory.save(Heard(self._told, self._suppressed))
         except HostError:

@@ -14,7 +14,7 @@ from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The world of a service; tests hand in their own.
+    """The dependencies of a service; tests pass their own.
 
     `worker` makes what sends scripts to nftables, for the engine and for base protection each; with `started` it
     tells its process ids.

@@ -1,4 +1,4 @@
-"""Keeping in force what is in force: another program's hand in our tables is noticed, and made good.
+"""Keeping in force what is in force: changes by another program to our tables are noticed and repaired.
 
 Base protection comes first, within milliseconds; then the whole generation, at once for the first few times and ever
 more slowly under tampering that does not end.
@@ -27,13 +27,13 @@ from hostfw.model.values import Family
 GUARD_PAUSE_S = 0.05
 """Shortest interval between two restorations of base protection under a flood of tampering."""
 MOST_DEEDS = 20
-"""So many transactions are told of at a time."""
+"""Most transactions that are reported at a time."""
 MOST_EMPTIED = 1000
 """Of more sets than that nobody keeps account: all of them are filled again."""
 TELLING_S = 1.0
 """A repair that waits for less is not held back in any way that a person would notice."""
 SCRIPT_ALONE = Failed(
-    "what was accepted does not build on this host as it is now",
+    "the accepted configuration does not compile on this host as it is now",
     "`hostfwctl apply` of a configuration that does ends this",
     in_force="its stored script is in force",
 )
@@ -160,7 +160,7 @@ class Keeper:
             self._is_damaged.set()
 
     def missed(self) -> None:
-        """Take into account that anything may have been done unheard."""
+        """Take into account that any change may have been missed."""
         self._charge.witness.hear(NftNews(missed=True))
         self.doubt()
 
@@ -266,7 +266,7 @@ class Keeper:
                 self._damage = damage
         if is_fresh and (damage.deeds or outcome is not None):
             self._backoff.note(monotonic())
-        deeds = tuple(damage.deeds) or ("what was done is not known: too much happened at once",)
+        deeds = tuple(damage.deeds) or ("the changes are unknown: too many at once",)
         if isinstance(outcome, Failed):
             self._repaired(Repair(deeds, damage.actor, outcome))
             return False
@@ -311,7 +311,7 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
     if isinstance(left, Failed):
         return left
     hint = "another program changes our tables without pause; `nft monitor` shows which"
-    return Failed(f"what was sent does not last: {left[0]}", hint, in_force=UNKNOWN) if left else repaired
+    return Failed(f"the repair did not last: {left[0]}", hint, in_force=UNKNOWN) if left else repaired
 
 
 def _is_known(engine: Engine, current: Generation | None, status: Status, damage: Damage) -> bool:

@@ -33,7 +33,7 @@ class Follower:
         self._has_failed = False
 
     def hear(self, news: LinkNews) -> None:
-        """Take in what the kernel tells of links, addresses and routes."""
+        """Take in the kernel's messages about links, addresses and routes."""
         if news:
             self.look()
 

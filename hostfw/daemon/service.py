@@ -1,4 +1,4 @@
-"""The service: takes over what is in force, keeps it so, and answers who asks for another.
+"""The service: takes over the active generation, keeps it in force, and answers requests for another.
 
 One event loop, and no polling: it wakes for the control socket, for links, for nftables, for the audit and for
 systemd. Whatever writes does so on one thread, in turn, so that the loop goes on meanwhile; base protection alone has
@@ -126,7 +126,7 @@ class Service:
                 self._server,
             ):
                 ends.callback(work.close)
-            # Before anything is put into force, so that nothing goes unheard.
+            # Before anything is put into force, so that no event is missed.
             self._nft.open()
             self._links.open()
             ends.callback(self._name.close)
@@ -218,7 +218,7 @@ class Service:
         await self._broken
 
     async def _reply(self, question: Question) -> Answer:
-        """Answer who asks at the control socket."""
+        """Answer a request at the control socket."""
         return self._report() if isinstance(question, Report) else await self._answer(question)
 
     def _trouble(self) -> str:
@@ -229,7 +229,7 @@ class Service:
                 f"the journal takes no entries: {self._outbox.waiting} wait, {self._outbox.unwritten} are lost"
             )
         if (busy_s := self._charge.busy_s) >= WRITING_PATIENCE_S:
-            found.append(f"what is being written has taken {busy_s:.0f} seconds so far")
+            found.append(f"the current change has taken {busy_s:.0f} seconds so far")
         return "; ".join(found)
 
     def _report(self) -> ServiceReport:
@@ -415,7 +415,7 @@ class Service:
     def _repaired(self, repair: Repair) -> None:
         known = self._known.id if self._known is not None else ""
         if repair.failed is not None:
-            trouble = f"what another program changed could not be restored: {repair.failed.message}"
+            trouble = f"changes of another program could not be repaired: {repair.failed.message}"
             if trouble != self._troubles.of(Part.REPAIR):
                 self._announcer.not_restored(known, repair.failed)
             self._troubles.report(Part.REPAIR, trouble)

@@ -78,7 +78,7 @@ class Takeover:
 
     async def run(self) -> None:
         """Try until a generation is in force that was accepted, or that a client asked for meanwhile."""
-        self._troubles.report(Part.TAKEOVER, "what was accepted is not in force yet: the service is about to see to it")
+        self._troubles.report(Part.TAKEOVER, "the accepted generation is not in force yet: the service is starting")
         retry = Retry()
         while not self._is_known() and not await self._attempt():
             self.attempted.set()
@@ -111,13 +111,15 @@ class Takeover:
         resumed = await self._charge.write(Engine.resume)
         match resumed:
             case Failed():
-                await self._fail(f"what was accepted could not be put into force: {resumed.message}")
+                await self._fail(f"the accepted generation could not be put into force: {resumed.message}")
                 return False
             case Resumed(id=None):
                 return await self._begin()
         self._is_script = not resumed.from_sources
         if self._is_script:
-            self._say("what was accepted does not build on this host as it is now", "its stored script is in force")
+            self._say(
+                "the accepted configuration does not compile on this host as it is now", "its stored script is in force"
+            )
             return False
         self._troubles.clear(Part.TAKEOVER)
         return True
@@ -159,7 +161,7 @@ class Takeover:
             self._is_base_alone = failed is None
             in_force = BASE_ALONE if failed is None else f"nothing is in force: {failed.message}"
         elif is_protected is None:
-            in_force = "what is in force cannot be read"
+            in_force = "the rules in force cannot be read"
         else:
             in_force = BASE_ALONE if self._is_base_alone else BOOT_RULES
         self._say(message, in_force)

@@ -41,7 +41,7 @@ class Charge:
     In the event loop `about` hears of each generation that is about to be switched to, and `in_force` of what has come
     into force: None of a script that nothing else is known of, or of nothing at all. `workers` are all nft workers of
     the service, and `witness` is to hear what nftables tells, so that the engine need not read what nobody touched.
-    `pause` is how who listens to nftables is not told of big sets, and `written` is called after whatever was done.
+    `pause` pauses the listener while big sets are loaded, and `written` is called after whatever was done.
     `defect` hears of what was raised that nobody thought of.
     """
 

@@ -9,7 +9,7 @@ from hostfw.model.wording import listed
 
 OWN_UNITS = {
     "hostfw-boot.service": "nothing protects the host from the boot on until the service runs",
-    "hostfw.service": "nobody follows the interfaces, logs what is denied, or repairs what others change",
+    "hostfw.service": "interfaces are not followed, denied packets not logged, and changes by others not repaired",
 }
 """Consequences of a unit of ours that is not enabled."""
 
@@ -17,7 +17,7 @@ OTHER_UNITS = {
     "nftables.service": "its start, stop and reload flush every ruleset of the host, ours among them",
     "firewalld.service": "two firewalls decide about every packet, and both must let it pass",
     "ufw.service": "two firewalls decide about every packet, and both must let it pass",
-    "netfilter-persistent.service": "what it loads decides about every packet as well, and its flush may open the host",
+    "netfilter-persistent.service": "its rules apply to every packet as well, and its flush may open the host",
 }
 """Effects of other firewalls' units on ours."""
 
@@ -49,7 +49,7 @@ def around(seen: Surroundings, log_group: int, *, service_reads: bool) -> Iterat
     if log_group in seen.readers and not service_reads:
         yield Finding(
             Check.LOG,
-            f"another program reads NFLOG group {log_group}, so that nothing that is denied gets into the journal",
+            f"another program reads NFLOG group {log_group}, so denied packets are not in the journal",
             "say logging.group in hostfw.yaml: a group that /proc/net/netfilter/nfnetlink_log does not list",
         )
     yield from _tracking(seen)
@@ -131,7 +131,7 @@ def _versions(seen: Surroundings) -> Iterator[Finding]:
 def _permissions(seen: Surroundings) -> Iterator[Finding]:
     for mode in seen.modes:
         if mode.owner != 0:
-            message = f"{mode.path} belongs to user {mode.owner}, who may decide what this host lets pass"
+            message = f"{mode.path} belongs to user {mode.owner}, who can change the policy of this host"
             yield Finding(Check.PERMISSIONS, message, f"`chown root:root {mode.path}`")
         if mode.bits & 0o022:
             message = f"{mode.path} is writable by others than root (mode {mode.bits:04o})"

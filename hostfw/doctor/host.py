@@ -35,7 +35,7 @@ _LOOPBACK = {Family.V4: 127, Family.V6: 1}
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The service as it tells of itself; `trouble` is what is wrong with it now, or why it does not answer."""
+    """The service's report on itself; `trouble` is what is wrong with it now, or why it does not answer."""
 
     listening: bool
     trouble: str = ""
@@ -101,12 +101,12 @@ def _in_force(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             Check.IN_FORCE,
             "no rules of hostfw are in force: every packet passes that no other program denies",
-            "`systemctl restart hostfw` puts what was accepted into force" if known else "`hostfwctl apply`",
+            "`systemctl restart hostfw` puts the accepted generation into force" if known else "`hostfwctl apply`",
         )
     elif patient.status.record is None:
         yield Finding(
             Check.IN_FORCE,
-            "what is in force is not on record, as after a boot without the service",
+            "the active generation is not on record, as after a boot without the service",
             "`systemctl start hostfw`, or `hostfwctl apply`",
         )
 
@@ -115,7 +115,9 @@ def _blocked(patient: Patient) -> Iterator[Finding]:
     if patient.blocked is None:
         return
     if patient.blocked.table is not None:
-        yield Finding(Check.BLOCK, "the host is blocked: nothing passes, whatever policy says", "`hostfwctl unblock`")
+        yield Finding(
+            Check.BLOCK, "the host is blocked: no packet passes, whatever policy allows", "`hostfwctl unblock`"
+        )
     else:
         yield Finding(
             Check.BLOCK,
@@ -150,7 +152,7 @@ def _unmet(patient: Patient) -> Iterator[Finding]:
                     Check.DRIFT,
                     f"no packet gets past rule {chain.rules} of chain {chain.name} of {table_name(family)} to "
                     f"{counted(behind, 'rule')} that no policy has put there",
-                    "say in policy what is meant; `hostfwctl reload` takes the rest away",
+                    "write it as policy; `hostfwctl reload` removes the rest",
                     Weight.NOTE,
                 )
 
@@ -171,7 +173,7 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         yield Finding(
             Check.CONFIGURATION,
-            f"the configuration is invalid, so that no reload takes it: {wrong[0]}{more}",
+            f"the configuration is invalid, so a reload would fail: {wrong[0]}{more}",
             wrong[0].hint if wrong[0].hint and not more else "`hostfwctl validate` shows all of it",
         )
     yield from (
@@ -198,8 +200,8 @@ def _node(patient: Patient) -> Iterator[Finding]:
     if not endpoints:
         yield Finding(
             Check.NODE,
-            "there is no HostEndpoint, so that no policy governs any interface",
-            "write one for this host: `hostfwctl interfaces` lists what it may name",
+            "there is no HostEndpoint, so no policy governs any interface",
+            "write one for this host: `hostfwctl interfaces` lists the interfaces",
         )
     elif not any(endpoint.is_of(node) for endpoint in endpoints):
         names = sorted({endpoint.node for endpoint in endpoints})
@@ -268,7 +270,7 @@ def _state(patient: Patient) -> Iterator[Finding]:
         message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
         yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")
     for directory in patient.full:
-        message = f"the disk that holds {directory} is full: what is applied now is not saved"
+        message = f"the disk that holds {directory} is full: changes are not saved"
         yield Finding(Check.STATE, message, f"`df -h {directory}` and `df -i {directory}` show it: free some space")
     if patient.accepted is not None and not patient.boots:
         message = f"{patient.directories.state}/last-good.nft is missing: the next boot enforces the failsafes alone"
@@ -278,7 +280,7 @@ def _state(patient: Patient) -> Iterator[Finding]:
             Check.STATE,
             f"the next boot would enforce the failsafes alone, since it cannot load {state}/last-good.nft: "
             f"{patient.unloadable}",
-            "`hostfwctl apply` writes it anew",
+            "`hostfwctl apply` writes it again",
         )
 
 

@@ -1,7 +1,7 @@
 """Other programs at our hooks, and what they do to our verdicts.
 
 Every base chain at a hook is met in the order of priorities, and only a drop is final: what another drops before us
-never comes to policy, and what policy allows another may still drop behind us. Chains that deny nothing are no
+never reaches policy, and what policy allows another may still drop behind us. Chains that deny nothing are no
 conflict, whoever they belong to.
 """
 
@@ -60,7 +60,7 @@ PROGRAMS = (
         "fail2ban",
         tables=("inet f2b-", "ip f2b-", "ip6 f2b-"),
         chains=("f2b-",),
-        next="nothing, if its bans are to count beside policy; `fail2ban-client status` shows them",
+        next="nothing, if its bans are to apply in addition to policy; `fail2ban-client status` shows them",
         guest=True,
     ),
     Program(
@@ -98,7 +98,7 @@ PROGRAMS = (
     Program(
         "CrowdSec",
         tables=("ip crowdsec", "ip6 crowdsec6"),
-        next="nothing, if its bans are to count beside policy",
+        next="nothing, if its bans are to apply in addition to policy",
         guest=True,
     ),
     Program("Foomuuri", tables=("inet foomuuri",), next="let one of the two go: `systemctl disable --now foomuuri`"),
@@ -194,7 +194,7 @@ def _finding(program: Program, found: list[tuple[OtherTable, BaseHook]]) -> Find
     where = "" if tables[0] in program.name else f" ({', '.join(tables)})"
     before = _hooks(base for _, base in found if _is_before(base))
     behind = _hooks(base for _, base in found if not _is_before(base))
-    effects = [f"what it denies at {before} never comes to policy"] if before else []
+    effects = [f"what it denies at {before} never reaches policy"] if before else []
     effects += [f"what policy allows it may still deny at {behind}"] if behind else []
     return Finding(
         Check.OTHER_TABLE,

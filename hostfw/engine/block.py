@@ -21,7 +21,7 @@ from hostfw.nft.block import block_script, boot_block_script, inexpressible
 
 BELOW_A_BLOCK = "the host is blocked: this counts once `hostfwctl unblock` is run"
 UNCONFIRMABLE = Failed(
-    "the host is blocked, so that no new connection could confirm it",
+    "the host is blocked, so no new connection could confirm it",
     "`hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before",
 )
 """The answer to a change with a deadline while the host is blocked."""

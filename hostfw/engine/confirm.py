@@ -20,7 +20,7 @@ from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import TCP, address_text, host_cidr
 
-_ON_PURPOSE = "`hostfwctl confirm --console` confirms nevertheless"
+_ON_PURPOSE = "to confirm anyway, run `hostfwctl confirm --console`"
 _FROM_OUTSIDE = (
     "run it in an ssh connection that comes straight from another host, over an interface that policy governs; "
     f"if you know that one can be made, {_ON_PURPOSE}"
@@ -72,7 +72,7 @@ def objection(
             return None
     if servers:
         return Objection("the ssh server above this process holds no TCP connection in this network", _ELSEWHERE)
-    return Objection("this is no ssh session, so that nothing shows that the host can still be reached", _ELSEWHERE)
+    return Objection("this is no ssh session, so it does not prove that the host can still be reached", _ELSEWHERE)
 
 
 def proving_sockets(ancestors: Iterable[Ancestor], sockets: Iterable[TcpSocket]) -> frozenset[int]:
@@ -85,7 +85,7 @@ def proving_sockets(ancestors: Iterable[Ancestor], sockets: Iterable[TcpSocket])
 def unproven(sessions: Collection[Session], plan: Plan, facts: HostFacts) -> Objection | None:
     """Find a reason why connections prove nothing; None if the plan allows each of them as a new connection."""
     if not sessions:
-        return Objection("it cannot be told how the ssh connection of this process came in", _FROM_OUTSIDE)
+        return Objection("it is unknown how the ssh connection of this process came in", _FROM_OUTSIDE)
     found = (_doubt(session, plan, facts) for session in sessions)
     doubt = next((doubt for doubt in found if doubt), None)
     return None if doubt is None else Objection(doubt, _FROM_OUTSIDE)
@@ -96,9 +96,9 @@ def _doubt(session: Session, plan: Plan, facts: HostFacts) -> str:
     peer, interface = address_text(session.family, session.peer), session.interface
     own = host_cidr(session.family, session.peer)
     if interface == LOOPBACK or any(own in one.addresses for one in facts.interfaces):
-        return f"this ssh connection comes from the host itself ({peer}), so that no policy has judged it"
+        return f"this ssh connection comes from the host itself ({peer}), so no policy was applied to it"
     if not interface:
-        return f"there is no route to {peer}, so that it cannot be told how this ssh connection came in"
+        return f"there is no route to {peer}, so it is unknown how this ssh connection came in"
     known = facts.interface(interface)
     if known is not None and known.kind in _TUNNELS:
         return (

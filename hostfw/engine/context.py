@@ -1,4 +1,4 @@
-"""The outside world as the engine sees it: every effect is one of these, and tests hand in their own."""
+"""The outside world as the engine sees it: every effect is one of these, and tests pass their own."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -95,9 +95,9 @@ class Host:
     """The effects of one generation on the host and network namespace that we are in.
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
-    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above whoever asks,
+    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above the caller,
     `sessions_of` the connections that sockets of an ssh server are, `evidence` what can be seen of what the host
-    lives by, and `services` what it offers to others.
+    depends on, and `services` what it offers to others.
     `published` are the ports that other programs' tables translate, `routed` is what routing makes of an address, and
     `forwards` whether what comes in on an interface is forwarded. `announce`
     takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us

@@ -161,7 +161,7 @@ def enforce(
         return stopped
     noted = (*after_switch(), *existing.after_switch())
     left = _delete(planned.sweep, nftables)
-    swept = _say(left, "what is no longer used could not be removed")
+    swept = _say(left, "unused objects could not be removed")
     try:
         now = read_back(present, ruleset, writer.host, nftables, None if left is not None else _commits(planned))
         if planned.refills:
@@ -173,7 +173,7 @@ def enforce(
         return Failed(message, error.hint, in_force=UNKNOWN)
     if now.lacking:
         return Failed(
-            f"the kernel does not hold what was committed: {', '.join(now.lacking[:3])}",
+            f"the kernel does not have the committed rules: {', '.join(now.lacking[:3])}",
             "another program changes our tables; `nft monitor` shows which",
             in_force=UNKNOWN,
         )
@@ -460,7 +460,7 @@ def _say(stopped: Failed | None, what: str) -> tuple[str, ...]:
 
 
 def _refused_by_nft(script: str, result: NftResult) -> Failed:
-    """Nft refuses only what a defect of ours or another's hand in our tables leads to: show the line that it names."""
+    """Nft refuses a script only by our defect or another program's change: show the line that it names."""
     lines = script.splitlines()
     known = result.line is not None and 0 < result.line <= len(lines)
     line = f": {shortened(lines[result.line - 1].strip())}" if known and result.line is not None else ""

@@ -102,7 +102,7 @@ def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
     armed = load_armed(directories.run)
     end(writer, armed)
     if armed is not None:
-        steps.append("what waited to be confirmed waits no more")
+        steps.append("the unconfirmed change is no longer on trial")
     if number is not None:
         forget_accepted(directories.state)
         steps.append("no boot loads a generation any more")

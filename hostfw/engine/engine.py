@@ -119,9 +119,9 @@ class Engine:
         It is accepted at once, or with `confirm_within_s` only by `confirm` within so many seconds. Feeds that lost
         more than they may keep their accepted content, unless `accept_shrink`. A configuration that lost most of its
         policies or endpoints, or all interfaces that they govern, is a failure, unless `accept_loss`. With `lockout` a
-        generation that would cut off what the host lives by is a failure. With `exposure` the answer says what it
-        closes and opens. With `take_name` the node is what the host is called now, if HostEndpoints have that name;
-        otherwise it is the one on record.
+        generation that would block connections that the host depends on is a failure. With `exposure` the answer says
+        what it closes and opens. With `take_name` the node is what the host is called now, if HostEndpoints have that
+        name; otherwise it is the one on record.
         """
         if not inspected.is_valid:
             return note_refused(self.directories, self.host, Refused(inspected.problems))
@@ -173,7 +173,7 @@ class Engine:
         return self._write(lambda writer: follow(writer, generation), likely=True)
 
     def repair(self, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
-        """Put a generation into force again that another's hand has damaged, in all but the elements of its sets.
+        """Put a generation into force again that another program has changed, in all but the elements of its sets.
 
         What another hostfwctl has put in its place meanwhile is taken over. `midway` is after work of ours that failed
         in the midst of it, which leads back to what was accepted.
@@ -239,7 +239,7 @@ class Engine:
             pending,
             left_s(pending, self.host) if pending else 0,
             load_event(self.directories.state),
-            (f"what should have been taken back is in force: {settled.message}",)
+            (f"a change that should have been rolled back is still in force: {settled.message}",)
             if isinstance(settled, Failed)
             else (),
             standing(self.directories, self.host),

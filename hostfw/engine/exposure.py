@@ -83,7 +83,7 @@ def _answered(behind: Iterable[Change], services: HostServices, packets: Mapping
         return f"{address_text(first.family, first.address)}{more} {verb} connected to it now"
     counters = {_counter(step) for change in known for step in change.before}
     seen = sum(packets.get(name, 0) for name in counters)
-    return f"what let it in has counted {counted(seen, 'packet')}" if seen else ""
+    return f"the rule that allowed it has counted {counted(seen, 'packet')}" if seen else ""
 
 
 def _port(change: Change) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def _of(family: Family, names: frozenset[SetName]) -> frozenset[str]:
 
 
 def digests(tables: KernelTables) -> Digests:
-    """The digest of every chain of ours, to be remembered; a base chain that is none of ours is another's doing."""
+    """The digest of every chain of ours, to be remembered; a base chain that is none of ours is by another program."""
     found: list[tuple[Family, str, str]] = []
     for family in FAMILIES:
         table = tables.of(family)
@@ -143,7 +143,7 @@ def _redeclared(table: KernelTable, declared: Mapping[str, str]) -> Iterator[str
     yield from (f"{kinds[name]} {name} is not ours" for name in sorted(there.keys() - declared.keys()))
     for name in sorted(declared.keys() & there.keys()):
         if str(there[name].declaration) != declared[name]:
-            yield f"{kinds[name]} {name} was made anew by another program, as something else"
+            yield f"{kinds[name]} {name} was replaced by another program with something else"
 
 
 def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:

@@ -30,7 +30,7 @@ class Present:
     """Our tables in the kernel, and the record of them.
 
     `ruleset` is what the memory knows it to be, None where it was read; `lacking` is what a ruleset that was sent has
-    and the kernel has not, in sentences. `meddled` is whether another's hand edited a chain while we were at work.
+    and the kernel has not, in sentences. `meddled` is True if another program edited a chain meanwhile.
     """
 
     kernel_generation: int

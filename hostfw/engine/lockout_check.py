@@ -1,4 +1,4 @@
-"""The lock-out check: what a host would lose of what it lives by, if a plan came into force.
+"""The lockout check: connections that a host depends on and would lose by a plan.
 
 It runs the packets of what was seen through `explain` of the candidate, the reference semantics of policy. Established
 connections pass every change, so what counts is the next one: can whoever is here come back?
@@ -18,12 +18,12 @@ from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
 from hostfw.model.values import ICMPV6, TCP, Family, address_text
 
-ACCEPT = "--accept-lockout says that the loss is meant"
+ACCEPT = "to do it anyway, add --accept-lockout"
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that a host lives by and a plan does not let pass.
+    """A connection that a host depends on and a plan does not allow.
 
     `what` names it, `decided_by` the policy rule or other decision that denies it with its file and line, `explain` is
     the command that shows the whole way there, `hint` how to keep it.
@@ -176,7 +176,7 @@ def _command(packet: Packet) -> str:
 def _hint(kind: FlowKind, packet: Packet, step: Step) -> str:
     """A hint on how to keep it: by an earlier rule, a setting, a failsafe, or a new rule."""
     if step.policy_class is PolicyClass.UNTRACKED:
-        return "let the doNotTrack policy allow it, or name what it denies more narrowly"
+        return "allow it in the doNotTrack policy, or make its Deny rule narrower"
     if packet.state is ConntrackState.INVALID:
         return "let a doNotTrack policy allow the answers too (types: [Ingress, Egress]), or track what they answer"
     if kind is FlowKind.GATEWAY or packet.protocol == ICMPV6.number:

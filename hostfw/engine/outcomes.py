@@ -19,8 +19,8 @@ from hostfw.nft.change import Change
 UNCHANGED = "the ruleset in force is unchanged"
 FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big Feeds"
 SOME_FEEDS_CHANGED = "the rules in force are unchanged, with the new content of some big Feeds and the old of others"
-CLEARED = "every rule of ours was deleted first, as sets were not what their names say: input and output pass nothing"
-UNKNOWN = "what is in force is not known: `hostfwctl status` tells"
+CLEARED = "every rule of hostfw was deleted first, as sets had been replaced: input and output are blocked"
+UNKNOWN = "the active rules are unknown: run `hostfwctl status`"
 
 _MOST_TEXT = 200
 

@@ -58,7 +58,7 @@ def resume(writer: Writer) -> Resumed | Failed:
     number = accepted_number(state) if pending is None else pending.number
     stored, problems = load_accepted(state) if pending is None else load_generation(state, pending.number)
     if stored is None and problems:
-        return Failed(f"what was accepted cannot be read: {problems[0].position.path}: {problems[0].message}")
+        return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
     if stored is None:
         return Resumed(None, taken_back=settled)
     restored = restore(writer, stored, number)
@@ -145,7 +145,7 @@ def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:
 
 
 def repair(writer: Writer, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
-    """Put a generation into force again that another's hand has damaged, in all but the elements of its sets.
+    """Put a generation into force again that another program has changed, in all but the elements of its sets.
 
     `midway` is after work of ours that failed in the midst of it: then what was accepted is put into force, if all that
     was accepted could be written down.

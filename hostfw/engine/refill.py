@@ -1,4 +1,4 @@
-"""Repair of what sets and maps hold, where another hand has touched their elements and nothing else."""
+"""Repair of sets and maps of which another program has changed the elements and nothing else."""
 
 from collections.abc import Collection
 from errno import ETIMEDOUT

@@ -26,7 +26,7 @@ from hostfw.model.sources import Configuration
 DEADLINE = "it was not confirmed in time"
 REBOOT = "the host was started again before it was confirmed"
 BY_HAND = "by hand"
-DAMAGED = "the record of what was to be confirmed was damaged"
+DAMAGED = "the record of the unconfirmed change was damaged"
 NO_RULES = "nothing was accepted before: no rules of hostfw are in force, and every packet passes that no other denies"
 TRIED_AGAIN = "the next hostfwctl tries again"
 

@@ -135,7 +135,7 @@ def try_out(writer: Writer, generation: Generation, within_s: float) -> Applied 
 
 
 def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
-    """Accept what is pending, if the one who asks came through it; with `console` they say that they know."""
+    """Accept the trial if the caller's connection came through it, or with `console` on the caller's word."""
     settled = settle(writer)
     if isinstance(settled, TakenBack):
         return TooLate(settled.event)
@@ -252,7 +252,7 @@ def _plan_of(writer: Writer, pending: Pending) -> tuple[Plan, HostFacts]:
     """The plan on trial, on the host as it is now. Raises HostError."""
     stored, problems = load_generation(writer.directories.state, pending.number)
     if stored is None:
-        raise HostError(f"what is to be confirmed cannot be read: {problems[0].position.path}: {problems[0].message}")
+        raise HostError(f"the generation on trial cannot be read: {problems[0].position.path}: {problems[0].message}")
     memory = writer.memory
     inspected = inspect(stored.configuration, memory=memory.inspection if memory else None)
     facts = writer.host.observe(inspected.settings.node)
@@ -272,5 +272,5 @@ def _nothing_to_confirm(writer: Writer) -> Confirmed | TooLate | Failed:
         return TooLate(event)
     accepted, _ = load_accepted(writer.directories.state)
     if accepted is None or (event is not None and event.kind not in (EventKind.APPLIED, EventKind.CONFIRMED)):
-        return Failed("there is nothing to confirm", "`hostfwctl status` tells what is in force", in_force="")
+        return Failed("there is nothing to confirm", "`hostfwctl status` shows what is in force", in_force="")
     return Confirmed(None, accepted.id)

@@ -28,7 +28,7 @@ def governance_json(governance: Governance) -> bytes:
 
 def save_governance(folder: Path, governance: Governance) -> None:
     """Write a record durably into the folder of a stored generation, in place of the one there. Raises StateError."""
-    with saving("the record of what is governed"):
+    with saving("the record of governed interfaces"):
         write_atomically(folder / GOVERNANCE, governance_json(governance))
 
 

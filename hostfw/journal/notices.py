@@ -76,7 +76,7 @@ def generation_refused(problems: Sequence[Problem], actor: Actor = UNKNOWN_ACTOR
 def generation_failed(
     generation: str, message: str, in_force: str = "", hint: str = "", actor: Actor = UNKNOWN_ACTOR
 ) -> Fields:
-    """A generation could not be put into force; `in_force` says what is enforced nevertheless."""
+    """A generation could not be put into force; `in_force` says the rules that are enforced now."""
     nevertheless = f"; {in_force}" if in_force else ""
     which = f"generation {generation}" if generation else "the generation"
     return _entry(
@@ -126,7 +126,7 @@ def generation_rolled_back(taken_back: str, back_to: str, reason: str, actor: Ac
 
 
 def tables_restored(what: Sequence[str], generation: str = "", actor: Actor = UNKNOWN_ACTOR) -> Fields:
-    """Another's hand was in our tables and was undone; `what` are sentences (`engine.installed.drift`)."""
+    """Changes by another program to our tables were repaired; `what` are sentences (`engine.installed.drift`)."""
     by = f" by {actor}" if str(actor) else ""
     first = f": {what[0]}" if what else ""
     more = f", and {len(what) - 1} more" if len(what) > 1 else ""
@@ -192,7 +192,7 @@ def interface_kept(interface: str, endpoint: str, reason: str, generation: str =
         ENDPOINT=endpoint,
         GENERATION=generation,
         CAUSE=reason,
-        HINT=f"give a HostEndpoint interfaceName: {interface}, or let it go with `hostfwctl apply --accept-loss`",
+        HINT=f"give a HostEndpoint interfaceName: {interface}, or release it with `hostfwctl apply --accept-loss`",
     )
 
 
@@ -228,7 +228,7 @@ def records_missed(records: int, suppressed: int) -> Fields:
     return _entry(
         MessageId.RECORDS_MISSED,
         _WARNING,
-        f"{counted(records, 'log record')} went by while nothing read the log{beyond}; "
+        f"{counted(records, 'log record')} were missed while the service was not running{beyond}; "
         "`hostfwctl counters` has every packet",
         RECORDS=records,
         SUPPRESSED=suppressed,
@@ -259,9 +259,7 @@ def entries_unwritten(entries: int, reason: str) -> Fields:
 
 def log_unreadable(message: str, hint: str = "") -> Fields:
     """Nothing can be read of what the kernel logs; it is tried again."""
-    return _entry(
-        MessageId.LOG_UNREADABLE, _ERROR, f"denied packets are counted, but not told of: {message}", HINT=hint
-    )
+    return _entry(MessageId.LOG_UNREADABLE, _ERROR, f"denied packets are counted, but not logged: {message}", HINT=hint)
 
 
 def log_readable(group: int) -> Fields:

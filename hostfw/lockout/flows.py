@@ -1,4 +1,4 @@
-"""The flows that a host lives by: for each piece of evidence, the packets that must pass.
+"""The flows that a host depends on: for each entry of the baseline, the packets that must pass.
 
 Two things are left out on purpose. An IPv4 gateway is found by ARP, which no table of ours sees, and a DHCP client's
 first messages with their answers go past netfilter over packet sockets; what remains are the renewals, which do not.

@@ -139,7 +139,7 @@ def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
             reader.report(node, "this entry has no condition, so it would hold for every interface", expected)
         elif match.learned and not match.address_in and match.default_route is None:
             message = "learned is given in an entry that asks for no address and no default route"
-            reader.report(found["learned"], message, "addressIn or defaultRoute beside it", "leave it out")
+            reader.report(found["learned"], message, "addressIn or defaultRoute together with it", "leave it out")
     return match
 
 

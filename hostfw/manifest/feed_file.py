@@ -34,7 +34,7 @@ SHOWN_CHARACTERS = 16
 """Characters of a wrong word that a problem repeats: an IPv4 address and a little more."""
 
 _EXPECTED = "an address or prefix a line, such as 192.0.2.7 or 2001:db8::/32"
-_NOT_SHOWN = "look at the file yourself: what is not a list is not shown"
+_NOT_SHOWN = "look at the file yourself: content that is not a list is not shown"
 _LENGTHS = {family: {str(length): length for length in range(family.bits + 1)} for family in Family}
 _MASKS = {family: [mask_of(family, length) for length in range(family.bits + 1)] for family in Family}
 _MAPPED = 0xFFFF

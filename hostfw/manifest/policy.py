@@ -69,7 +69,7 @@ def decode_staged_policy(reader: Reader, metadata: Metadata, spec: Node) -> Stag
         policy = replace(policy, types=())
         for name, node in found.items():
             if name not in ("stagedAction", "tier") and not is_blank(node):
-                message = f"{name} is given beside stagedAction: Delete"
+                message = f"{name} is given together with stagedAction: Delete"
                 reader.report(node, message, "tier and nothing else", "leave it out, as Delete proposes no rules")
     return StagedGlobalNetworkPolicy(policy, action)
 
@@ -136,7 +136,7 @@ def _types(
 def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str, Node]) -> None:
     """Check the conditions of doNotTrack and preDNAT, as Calico does."""
     if policy.do_not_track and policy.pre_dnat:
-        reader.report(found["preDNAT"], "preDNAT: true is given beside doNotTrack: true", "one of the two")
+        reader.report(found["preDNAT"], "preDNAT: true is given together with doNotTrack: true", "one of the two")
     for name, is_set in (("doNotTrack", policy.do_not_track), ("preDNAT", policy.pre_dnat)):
         if is_set and not policy.apply_on_forward:
             hint = "it is met before a packet is routed, so by forwarded traffic as well"
@@ -145,9 +145,11 @@ def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str
         return
     if policy.egress:
         hint = "write them into a policy without preDNAT"
-        reader.report(found["egress"], "egress rules are given beside preDNAT: true", "ingress rules alone", hint)
+        reader.report(
+            found["egress"], "egress rules are given together with preDNAT: true", "ingress rules alone", hint
+        )
     elif Direction.EGRESS in policy.types:
-        reader.report(found["types"], "types has Egress beside preDNAT: true", "Ingress alone")
+        reader.report(found["types"], "types has Egress together with preDNAT: true", "Ingress alone")
 
 
 def _check_hints(reader: Reader, node: Node | None) -> None:

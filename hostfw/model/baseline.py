@@ -22,7 +22,7 @@ class LeaseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An established ssh connection to this host; `own` is the one that whoever asks came by."""
+    """An established ssh connection to this host; `own` is True for the caller's own session."""
 
     family: Family
     peer: int
@@ -78,7 +78,7 @@ class Evidence:
     """All of it, each kind sorted.
 
     `sees_processes` is whether the processes were looked at: without, ssh is told by its ports alone, and no session
-    is known to be that of whoever asks.
+    is known to be the caller's.
     """
 
     sessions: tuple[Session, ...] = ()

@@ -176,7 +176,7 @@ def _marks(contents: Set, installed: InstalledTable) -> set[str]:
 
 def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:
     """Deletions in an order that leaves nothing referred to: rules first, then maps, and only then chains."""
-    # A base chain that is none of ours was put there by another's hand, and decides beside ours.
+    # A base chain that is none of ours was put there by another program, and decides in addition to ours.
     foreign = installed.base_chains.keys() - BASE_CHAIN_NAMES
     chains = sorted((installed.chains - {chain.name for chain in desired.chains}) | foreign)
     maps = sorted(installed.maps - {m.name for m in desired.maps})

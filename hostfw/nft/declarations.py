@@ -1,4 +1,4 @@
-"""Declarations of sets and maps as the kernel tells of them: what another program changes only by making one anew."""
+"""Declarations of sets and maps in the kernel: another program changes them only by replacing the object."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

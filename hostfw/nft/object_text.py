@@ -121,7 +121,7 @@ def _blocks(table: Table, existing: Table, texts: Texts, empty: frozenset[str], 
 
     No `table` block and no `add rule`: before these libnftables (1.0.6) reads the sets of every table on the host, dies
     of what a newer nft noted there (a comment will do), and starts again whenever somebody commits. Instead it has to
-    be told of `existing` sets and maps that new rules look up.
+    be reported `existing` sets and maps that new rules look up.
     """
     name, family = table_name(table.family), table.family
     yield "".join(f"add counter {name} {counter}\n" for counter in table.counters)

@@ -4,7 +4,7 @@ Mostly by deletion alone. A base chain ends in a rule that no packet gets past, 
 nobody: the prepare puts the new rules there, and the switch deletes those in front of them. Nothing has to be parsed,
 and the kernel, which walks through the whole table whenever a rule or an element with a verdict comes, has nothing to
 check: 0.2 ms with 31,000 chains, where rules that are written take 20 ms (6.18). Where a base chain is new, or holds
-what another's hand has put there, the switch is a script that writes it.
+rules that another program has put there, the switch is a script that writes it.
 """
 
 from collections.abc import Iterable, Iterator

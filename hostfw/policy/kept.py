@@ -150,6 +150,6 @@ def _problem(binding: Binding, endpoint: HostEndpoint) -> Problem:
         endpoint.metadata.position,
         f'no HostEndpoint claims the interface {binding.interface}, which keeps "{binding.endpoint}": {binding.reason}',
         expected=f"a HostEndpoint that claims {binding.interface}",
-        hint=f"say interfaceName: {binding.interface}, or let it go with `hostfwctl apply --accept-loss`",
+        hint=f"say interfaceName: {binding.interface}, or release it with `hostfwctl apply --accept-loss`",
         severity=Severity.WARNING,
     )

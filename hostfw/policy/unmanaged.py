@@ -75,7 +75,7 @@ def ungoverned_problems(plan: Plan, facts: HostFacts) -> Iterator[Problem]:
         yield _problem(
             f"no HostEndpoint governs an interface of this host, so that no policy applies to {all_of_them}: "
             f"{bare_consequence(settings, them)}",
-            "write a HostEndpoint for this host: `hostfwctl interfaces` lists what it may name",
+            "write a HostEndpoint for this host: `hostfwctl interfaces` lists the interfaces",
         )
         return
     of_kinds: defaultdict[str, list[str]] = defaultdict(list)

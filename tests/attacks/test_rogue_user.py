@@ -112,7 +112,7 @@ REQUESTS: list[Request | Report] = [Apply(), Confirm((), console=True), Rollback
 def test_a_socket_that_lets_everybody_in_still_listens_to_root_alone(
     lab: Lab, running: Service, installation: Installation, request_: Request | Report
 ) -> None:
-    """Whatever became of its permissions: the kernel says who asks."""
+    """Whatever became of its permissions: the kernel knows the caller."""
     path = installation.run / "control.sock"
     path.chmod(0o666)
     with inside(lab["host"]):

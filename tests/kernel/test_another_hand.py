@@ -174,7 +174,7 @@ def test_where_the_tables_are_gone_it_is_said_and_the_next_apply_makes_them_anew
 
 
 def test_a_base_chain_of_another_hand_is_never_taken_for_ours(place: _Place) -> None:
-    """It decides beside ours, so it is told of, and the next apply takes it away."""
+    """It decides beside ours, so it is reported, and the next apply takes it away."""
     chain = "add chain ip hostfw theirs { type filter hook input priority -5; policy accept; }"
     before = _base_chains()
 

@@ -1,4 +1,4 @@
-"""Generations put into force on a real kernel: what changes, what stays, and what another's hand does to it."""
+"""Generations put into force on a real kernel: what changes, what stays, and what another program does to it."""
 
 import json
 import re

@@ -325,7 +325,7 @@ def send(lab: Lab, port: int, count: int, family: Family = Family.V4, source: st
 
 
 def test_drops_folds_and_filters(routed_lab: Lab, router: Installation) -> None:
-    """Packets that fared alike are one event with their number; what was not asked for is left out."""
+    """Similar packets are one event with their number; what was not asked for is left out."""
     with drops(
         router, "--count", "1", "--dst", "192.0.2.0/24", "--reason", "rule", "--policy", "default.local"
     ) as running:

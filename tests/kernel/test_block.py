@@ -231,7 +231,7 @@ def test_disabled_there_is_no_trace_in_the_kernel(lab: Lab, installation: Instal
 
     assert run(host, ["nft", "list", "ruleset"]).stdout == theirs
     assert said["steps"] == [
-        "what waited to be confirmed waits no more",
+        "the unconfirmed change is no longer on trial",
         "no boot loads a generation any more",
         "the block is taken away",
         "the tables ip hostfw and ip6 hostfw are removed",

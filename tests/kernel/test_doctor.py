@@ -42,7 +42,7 @@ CASES = [
     (
         "firewalld",
         FIREWALLD,
-        [f"firewalld (inet firewalld){DENIES} what it denies at prerouting (10) never comes to policy, and {BEHIND}"],
+        [f"firewalld (inet firewalld){DENIES} what it denies at prerouting (10) never reaches policy, and {BEHIND}"],
     ),
     (
         "ufw by iptables-nft",
@@ -70,7 +70,7 @@ CASES = [
     (
         "fail2ban",
         FAIL2BAN,
-        ["fail2ban (inet f2b-table) denies packets as well: what it denies at input (-1) never comes to policy"],
+        ["fail2ban (inet f2b-table) denies packets as well: what it denies at input (-1) never reaches policy"],
     ),
     ("hooks that deny nothing", NFTABLES_SERVICE, []),
     (
@@ -78,8 +78,8 @@ CASES = [
         MAPPED,
         [
             f"the table inet custom{DENIES} {STILL} input (5)",
-            "iptables (ip6 raw) denies packets as well: what it denies at prerouting (-300) never comes to policy",
-            "the table netdev early denies packets as well: what it denies at ingress (-500) never comes to policy",
+            "iptables (ip6 raw) denies packets as well: what it denies at prerouting (-300) never reaches policy",
+            "the table netdev early denies packets as well: what it denies at ingress (-500) never reaches policy",
         ],
     ),
 ]
@@ -113,7 +113,7 @@ def test_a_healthy_host_has_no_findings(installation: Installation, hostfwctl: H
     hostfwctl("apply")
     examined = hostfwctl("doctor")
 
-    assert (examined.stdout, examined.stderr) == ("", "nothing found: all is as it should be\n")
+    assert (examined.stdout, examined.stderr) == ("", "no problems found\n")
 
 
 def test_drift_a_block_and_wrong_permissions_are_found(
@@ -132,7 +132,7 @@ def test_drift_a_block_and_wrong_permissions_are_found(
     directory, script = installation.run, installation.state / "last-good.nft"
     assert examined.returncode == 1
     assert [line.partition(". Next: ")[0] for line in examined.stdout.splitlines()] == [
-        "block: the host is blocked: nothing passes, whatever policy says",
+        "block: the host is blocked: no packet passes, whatever policy allows",
         f"drift: another program changed our tables: {changed}",
         f"state: {script} is missing: the next boot enforces the failsafes alone",
         f"permissions: {directory} is writable by others than root (mode 0777)",
@@ -154,7 +154,7 @@ def test_a_log_that_another_reads_is_found(host: Namespace, installation: Instal
     with reader:
         examined = hostfwctl("doctor", check=False)
 
-    assert examined.stdout.startswith("log: another program reads NFLOG group 100, so that nothing that is denied gets")
+    assert examined.stdout.startswith("log: another program reads NFLOG group 100, so denied packets are")
 
 
 def test_tables_that_come_and_go_do_not_disturb(host: Namespace) -> None:

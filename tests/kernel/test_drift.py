@@ -1,4 +1,4 @@
-"""Changes of another program to our tables while nobody listens: told of, and put right by the next apply.
+"""Changes of another program to our tables while nobody listens: reported, and put right by the next apply.
 
 Without a daemon; `test_drift_service` has those that the running service answers to.
 """
@@ -116,7 +116,7 @@ def applied(installation: Installation, hostfwctl: Hostfwctl) -> CompletedProces
 
 @pytest.mark.parametrize("tampering", TAMPERING)
 @pytest.mark.usefixtures("applied")
-def test_what_another_program_did_unheard_is_told_of_and_put_right(
+def test_unnoticed_changes_by_another_program_are_reported_and_repaired(
     lab: Lab, hostfwctl: Hostfwctl, tampering: str
 ) -> None:
     """By `status` and `doctor`, and by the next apply although it changes nothing."""
@@ -190,7 +190,7 @@ def _remade(host: Namespace, name: str) -> str:
 
 
 @pytest.mark.parametrize("tampering", _ELEMENTS)
-def test_elements_that_another_program_changed_unheard_are_told_of_and_put_right(
+def test_unnoticed_changes_of_elements_are_reported_and_repaired(
     lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tampering: str
 ) -> None:
     """No rule of ours shows them: they are read where nftables has moved on."""

@@ -71,7 +71,7 @@ def test_a_table_that_another_program_made_anew_is_ours_again(
 
 
 @pytest.mark.parametrize("tampering", ["a dormant table", "another hook", "no hook", "an empty map"])
-def test_a_service_that_was_stopped_undoes_what_it_did_not_hear_of(
+def test_a_service_undoes_changes_made_while_it_was_stopped(
     lab: Lab, service: Service, hostfwctl: Hostfwctl, tampering: str
 ) -> None:
     """It hangs, and more is told to it meanwhile than its socket has room for."""

@@ -38,7 +38,7 @@ def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
 def test_a_flood_of_one_source_hides_no_other_and_costs_next_to_nothing(
     lab: Lab, running: Service, family: Family
 ) -> None:
-    """Every packet is counted, and either logged or counted as suppressed; another source is told of every time."""
+    """Every packet is counted, and either logged or counted as suppressed; another source is reported every time."""
     frames = [udp_frame(HOST, number(FLOODER[family]), number(HOST_ADDRESS[family]), family, 9)]
     before, dropped_before = received(lab["host"], "eth0")
     quiet = Quiet(lab, family)
@@ -107,7 +107,7 @@ def test_who_has_room_is_told_of_though_spoofed_sources_have_taken_the_rest(lab:
 
 
 def test_garbage_is_told_of_as_what_it_is(lab: Lab, running: Service) -> None:
-    """Whatever a neighbour puts into its packets: each record is told of once, and put down to what denied it."""
+    """Whatever a neighbour puts into its packets: each record is reported once, and put down to what denied it."""
     random = Random(6)
     frames = [garbage(family, random) for _ in range(1500) for family in FAMILIES]
     # Until then a record may be of what was in force before the service.
@@ -161,7 +161,9 @@ def test_a_restart_says_what_nobody_heard(lab: Lab, installation: Installation, 
     flood(lab["peer"], "eth0", frames, count=10)
 
     with service(installation, tmp_path / "second") as running:
-        entries = running.wait_for(lambda entries: [e for e in entries if "nothing read the log" in e["MESSAGE"]])
+        entries = running.wait_for(
+            lambda entries: [e for e in entries if "while the service was not running" in e["MESSAGE"]]
+        )
 
     (missed,) = [entry for entry in entries if entry["MESSAGE_ID"] == MessageId.RECORDS_MISSED]
     assert (missed["HOSTFW_RECORDS"], missed["HOSTFW_SUPPRESSED"]) == ("10", "0")

@@ -109,7 +109,7 @@ def send_out(lab: Lab, to: str, port: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
 def test_a_source_that_floods_cannot_hide_what_else_it_tries(lab: Lab, running: Service, family: Family) -> None:
-    """The first packet to each port is told of, whatever else the source has sent."""
+    """The first packet to each port is reported, whatever else the source has sent."""
     with flooded(lab, [frame(family, FLOODER[family], 9)], seconds=2):
         for port in range(20, 60):
             flood(lab["peer"], "eth0", [frame(family, FLOODER[family], port)], count=1)
@@ -180,7 +180,7 @@ def test_spoofed_sources_from_beyond_the_network_hide_no_neighbour(
 def test_what_spoofed_sources_hide_is_counted_and_they_do_not_fill_the_journal(
     lab: Lab, running: Service, family: Family
 ) -> None:
-    """The limit of what can be told: beyond 65,536 sources a minute new ones from afar are told of by chance."""
+    """The limit of what can be told: beyond 65,536 sources a minute new ones from afar are reported by chance."""
     frames = spoofed(HOST, number(HOST_ADDRESS[family]), family, 9, 2 * LOG_FIRSTS[Direction.INGRESS])
     began_s = monotonic()
     sent = flood(lab["peer"], "eth0", frames, seconds=4)

@@ -182,7 +182,7 @@ def test_an_observation_leaves_nothing_behind() -> None:
 
 @pytest.mark.usefixtures("place")
 def test_a_second_reader_sees_the_same() -> None:
-    """pyroute2, which has every message's layout from another hand."""
+    """pyroute2, which has every message's layout from another program."""
     iproute = pytest.importorskip("pyroute2").IPRoute
     with iproute() as route:
         links = {link.get_attr("IFLA_IFNAME"): link for link in route.get_links()}

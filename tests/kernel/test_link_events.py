@@ -189,7 +189,7 @@ def test_a_link_that_leaves_the_namespace_is_gone(events: LinkEvents) -> None:
 
 @pytest.fixture
 def by_id_alone(place: Namespace) -> Iterator[LinkEvents]:
-    """A listener where the kernel tells of next hop objects by themselves, and the default route goes by a group."""
+    """A listener where the kernel reports next hop objects by themselves, and the default route goes by a group."""
     Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
     ip(
         "route del default",
@@ -208,7 +208,7 @@ def by_id_alone(place: Namespace) -> Iterator[LinkEvents]:
     "command", ["nexthop replace id 7 group 5/6", "nexthop replace id 5 dev right", "nexthop del id 7"]
 )
 def test_a_default_route_that_follows_its_next_hop_object_is_heard(by_id_alone: LinkEvents, command: str) -> None:
-    """The route itself stays what it was, so that nobody tells of it."""
+    """The route itself stays what it was, so that nobody reports it."""
     ip(command)
 
     assert heard(by_id_alone).routes

@@ -90,7 +90,7 @@ def raw(lab: Lab, _: Path) -> Iterator[None]:
 
 @contextmanager
 def raw_for_ever(lab: Lab, _: Path) -> Iterator[None]:
-    """One whose prefix never ends: the kernel tells of the address all the same."""
+    """One whose prefix never ends: the kernel reports the address all the same."""
     advertise(lab["peer"], valid_s=2**32 - 1)
     yield
 

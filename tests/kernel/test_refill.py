@@ -1,4 +1,4 @@
-"""Sets and maps that another hand has emptied or stuffed are given back what they should hold."""
+"""Sets and maps that another program has emptied or stuffed are given back what they should hold."""
 
 from collections.abc import Iterator
 
@@ -98,7 +98,7 @@ def contents(place: Namespace, family: Family, name: str, kind: str) -> str:
 def test_a_set_is_as_nft_would_have_made_it(
     place: Namespace, nftables: NftablesWorker, family: Family, fixed: Set | VerdictMap
 ) -> None:
-    """Emptied by another hand and filled again, in one transaction: every element and bound as it was."""
+    """Emptied by another program and filled again, in one transaction: every element and bound as it was."""
     kind = "set" if isinstance(fixed, Set) else "map"
     before = contents(place, family, fixed.name, kind)
     run(place, ("nft", "flush", kind, family.nft, "hostfw", fixed.name))

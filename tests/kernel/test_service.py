@@ -207,7 +207,7 @@ def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
         "add chain ip hostfw theirs { type filter hook input priority -300; policy drop; }",
     ],
 )
-def test_another_hand_in_our_tables_is_undone(lab: Lab, service: Service, hostfwctl: Hostfwctl, command: str) -> None:
+def test_changes_by_another_program_are_undone(lab: Lab, service: Service, hostfwctl: Hostfwctl, command: str) -> None:
     """Base protection within milliseconds, the whole soon after, and who it was."""
     before = _rules(lab["host"])
     run(lab["host"], ["nft", command])
@@ -299,7 +299,7 @@ def test_a_second_service_does_not_begin(lab: Lab, service: Service) -> None:
 
 
 def test_hangup_reloads(lab: Lab, service: Service) -> None:
-    """For who has no hostfwctl at hand."""
+    """For hosts without hostfwctl."""
     _configure(service.installation, 83)
     service.process.send_signal(signal.SIGHUP)
     _wait(lambda: _reaches(lab, 83))

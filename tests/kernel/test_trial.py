@@ -1,4 +1,4 @@
-"""Changes that take themselves back, on a real kernel: at the deadline, after a kill, after a reboot, or not at all."""
+"""Changes that roll themselves back, on a real kernel: at the deadline, after a kill, after a reboot, or not at all."""
 
 import json
 import re

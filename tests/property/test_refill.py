@@ -35,7 +35,7 @@ def nftables() -> Iterator[NftablesWorker]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=plans())
 def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, plan: Plan) -> None:
-    """Every key, verdict and bound of a range, after another hand has emptied every set and map.
+    """Every key, verdict and bound of a range, after another program has emptied every set and map.
 
     Each of them is told by its name before, and none of them otherwise.
     """
@@ -65,7 +65,7 @@ def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, p
 
 
 def _listed() -> list[str]:
-    """Our tables as the kernel tells of them, elements one a line."""
+    """Our tables as the kernel shows them, elements one a line."""
     done = [_run("--debug=netlink", "list", "table", family.nft, TABLE) for family in FAMILIES]
     return sorted("".join(done).replace("\telement", "\n\telement").splitlines())
 

@@ -67,7 +67,7 @@ def test_a_change_that_would_lock_the_caller_out_is_refused(host: Host, ssh: Ssh
     assert refused.returncode == 1
     assert f"this would cut the host off: {_YOURS}" in refused.stderr
     assert "policy.yaml:1)" in refused.stderr
-    assert "--accept-lockout says that the loss is meant" in refused.stderr
+    assert "to do it anyway, add --accept-lockout" in refused.stderr
     assert rules(host) == before
 
     accepted = ssh("hostfwctl apply --accept-lockout", check=False)

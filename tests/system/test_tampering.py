@@ -1,4 +1,4 @@
-"""Another program's hand in our tables: how soon it is made good, and what gets in until then."""
+"""Changes by another program to our tables: the time until they are repaired, and packets that get in before."""
 
 from difflib import unified_diff
 from time import monotonic, sleep
@@ -119,7 +119,7 @@ def test_a_thousand_policies_are_back_within_two_seconds(
         assert connects(street.peer, OPEN)
 
     said = f"base protection after {_figures(base)}, the whole after {_figures(whole)} of {trials} trials"
-    print(said)  # noqa: T201 - figures for whoever asks with `-rP`
+    print(said)  # noqa: T201 - figures for runs with `-rP`
     assert sorted(base)[int(trials * 0.99) - 1 if trials >= 100 else -1] <= BASE_S, said
     assert max(whole) <= WHOLE_S, said
 

@@ -115,7 +115,7 @@ def test_a_feed_that_shrank_keeps_its_accepted_content(host: Machine) -> None:
         status, _, err = host.hostfwctl("apply")
         assert (status, held(host)) == (0, [10_000])
         assert 'warning: the file of Feed "bad" lost 51% of what was accepted, which stays in force\n' in err
-        assert "hint: if the loss is meant: hostfwctl apply --accept-shrink\n" in err
+        assert "hint: to accept the loss: hostfwctl apply --accept-shrink\n" in err
     status, _, err = host.hostfwctl("apply", "--accept-shrink")
 
     assert (status, held(host)) == (0, [4999])
@@ -216,7 +216,7 @@ def test_a_feed_that_is_apart_is_edited_in_place(host: Machine) -> None:
 
 @pytest.mark.parametrize("loss", ["content", "mark", "both marks"])
 def test_a_content_that_is_not_known_is_replaced_as_a_whole(host: Machine, loss: str) -> None:
-    """The run directory was cleared, or another hand was in our tables."""
+    """The run directory was cleared, or another program was in our tables."""
     feed(host, MANY)
     host.hostfwctl("apply")
     ((family, name),) = host.kernel.elements
@@ -302,7 +302,7 @@ def test_status_notices_that_the_file_of_a_feed_changed(host: Machine) -> None:
             errno.ENOMEM,
             "the rules in force are unchanged, with the new content of some big Feeds and the old of others",
         ),
-        (2, errno.ETIMEDOUT, "what is in force is not known: `hostfwctl status` tells"),
+        (2, errno.ETIMEDOUT, "the active rules are unknown: run `hostfwctl status`"),
     ],
 )
 def test_what_a_failing_edit_leaves_is_said(host: Machine, failing: int, number: int, said: str) -> None:

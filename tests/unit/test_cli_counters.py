@@ -163,7 +163,7 @@ def test_without_a_record_of_what_is_in_force_counters_have_their_own_names(host
     _, out, err = host.hostfwctl("counters")
 
     assert f"      0       0   -        {name}" in out
-    assert err == "warning: what is in force is not on record: counters are not put down to their rules\n"
+    assert err == "warning: the active generation is not on record: counters are not attributed to rules\n"
 
 
 @pytest.mark.parametrize("wildcard", [False, True])

@@ -239,7 +239,7 @@ ingress
 StagedGlobalNetworkPolicy gone   etc/more.yaml:47
 stagedAction    Delete, so it is not evaluated
 tier            default
-order           none, so after those that have one
+order           none (evaluated last)
 place           not evaluated
 selector        all()
 types           -

@@ -35,7 +35,7 @@ HEADINGS = (
     "BY                            ORIGIN\n"
 )
 ENDS, ENDS6 = ("192.0.2.2:40000", "192.0.2.1:22"), ("2001:db8::2", "2001:db8::1")
-NO_HISTORY = "without a journal there is no history: this is what is logged from now on, until Ctrl-C\n"
+NO_HISTORY = "without a journal there is no history: showing new events until Ctrl-C\n"
 
 
 def record(
@@ -237,7 +237,7 @@ def test_without_a_record_of_what_is_in_force_names_are_as_they_are(host: Machin
 
     event = json.loads(out)
     assert (event["HOSTFW_POLICY"], event.get("HOSTFW_ORIGIN"), event.get("HOSTFW_ENDPOINT")) == ("web", None, None)
-    assert err.startswith("warning: what is in force is not on record: names are as the log has them")
+    assert err.startswith("warning: the active generation is not on record: names are as in the log")
 
 
 def test_a_log_that_cannot_be_read_is_an_error(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -416,7 +416,7 @@ def test_another_host_of_the_default_route_on_both_sides_is_asked_about(host: Ma
 
 
 def test_a_published_port_is_answered_for_its_target(host: Machine) -> None:
-    """With both destinations and the interface of the target; a rule with unknown conditions is told of."""
+    """With both destinations and the interface of the target; a rule with unknown conditions is reported."""
     port = PublishedPort(Family.V4, TCP.number, 5432, 0xAC110002, 5432, "ip nat", out_interface="eth1")
     host.services = HostServices(published=(port,))
     question = ("explain", "10.0.0.1", "192.0.2.1:5432", "--in", "eth0")

@@ -60,7 +60,7 @@ def test_files_that_were_not_applied_are_pending(host: Machine) -> None:
     assert changed.endswith("Pending:       etc has changes that are not in force; `hostfwctl diff` shows them\n")
 
 
-def test_another_hand_is_drift(host: Machine) -> None:
+def test_changes_by_another_program_are_drift(host: Machine) -> None:
     """Changes of another program to our tables are listed in sentences."""
     host.hostfwctl("apply")
     host.kernel.meddle("flush chain ip hostfw input\n")

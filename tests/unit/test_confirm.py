@@ -20,7 +20,7 @@ SOCKETS = (TcpSocket(100, 20), TcpSocket(101, 21), TcpSocket(102, 22))
 
 _NOT_NOTED = "which connections were there before the change was not noted, so yours proves nothing"
 _OLD = "this ssh connection was there before the change, which does not touch established connections"
-_NO_SSH = "this is no ssh session, so that nothing shows that the host can still be reached"
+_NO_SSH = "this is no ssh session, so it does not prove that the host can still be reached"
 _NO_CONNECTION = "the ssh server above this process holds no TCP connection in this network"
 _NOT_SEEN = "the connection of sshd (pid 50) cannot be looked at"
 
@@ -67,7 +67,7 @@ def test_only_a_newer_connection_counts(
     else:
         assert found is not None
         assert found.message.startswith(expected)
-        assert "`hostfwctl confirm --console` confirms nevertheless" in found.hint
+        assert "to confirm anyway, run `hostfwctl confirm --console`" in found.hint
 
 
 PEER, HERE, AWAY = "203.0.113.9", "192.0.2.1", "198.51.100.1"
@@ -118,7 +118,7 @@ PROOFS = [
         (came(PEER), came("127.0.0.1", "lo")),
         "this ssh connection comes from the host itself",
     ),
-    ("unknown", ONE, (), "it cannot be told how the ssh connection of this process came in"),
+    ("unknown", ONE, (), "it is unknown how the ssh connection of this process came in"),
 ]
 
 
@@ -134,7 +134,7 @@ def test_only_what_policy_has_judged_as_new_is_a_proof(
     else:
         assert found is not None
         assert found.message.startswith(expected)
-        assert "`hostfwctl confirm --console` confirms nevertheless" in found.hint
+        assert "to confirm anyway, run `hostfwctl confirm --console`" in found.hint
 
 
 def test_the_proof_is_the_connection_of_the_nearest_server() -> None:

@@ -119,7 +119,7 @@ RESTART = "`systemctl restart hostfw` starts the installed release; the rules in
 @pytest.mark.parametrize("length", [0, 1 << 17])
 @pytest.mark.parametrize("version", ["1", "2", '"0123456789abcdef"'])
 def test_a_request_of_another_release_is_refused_in_its_words(tmp_path: Path, version: str, length: int) -> None:
-    """So that whoever asks can read why, short or long as the request is; what it asks for is never looked at."""
+    """So that the client can read why, short or long as the request is; what it asks for is never looked at."""
     data = message(f'{{"type":"Letter","padding":"{"a" * length}"}}').replace(our_version().encode(), version.encode())
     answer = answered(tmp_path, lambda channel: channel.sendall(data))
 

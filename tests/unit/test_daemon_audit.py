@@ -135,7 +135,7 @@ def test_those_like_it_follow_folded() -> None:
     assert len(numbers) <= 5
 
 
-def test_two_sources_are_told_of_apart_and_at_once() -> None:
+def test_two_sources_are_logged_separately_and_at_once() -> None:
     """One that floods hides no other."""
     here = Setup()
     audit = here.audit()
@@ -293,7 +293,7 @@ def test_what_went_by_while_nobody_listened_is_said(
 
 
 def test_what_was_told_of_is_not_missed_by_the_next() -> None:
-    """Even if the last one was killed, with records that it had read and not yet told of."""
+    """Even if the last one was killed, with records that it had read and not yet reported."""
     here = Setup(counts=counts(100))
     audit = here.audit()
     here.journal.sent.clear()
@@ -385,9 +385,9 @@ def test_a_group_that_cannot_be_read_is_said_once_and_tried_again() -> None:
     audit.due()
 
     assert here.messages() == [
-        "denied packets are counted, but not told of: NFLOG group 100 has a reader already",
+        "denied packets are counted, but not logged: NFLOG group 100 has a reader already",
         "NFLOG group 100 is read again",
-        "4 log records went by while nothing read the log; `hostfwctl counters` has every packet",
+        "4 log records were missed while the service was not running; `hostfwctl counters` has every packet",
     ]
     assert audit.figures().listening
     assert audit.wait_s() is None

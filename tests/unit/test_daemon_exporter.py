@@ -1,4 +1,4 @@
-"""The file for node_exporter is written, replaced, given up and told of."""
+"""The file for node_exporter is written, replaced, given up and reported."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

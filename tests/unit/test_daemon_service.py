@@ -178,7 +178,7 @@ class World:
     # ------------------------------------------------------------------------------------------- what happens to it
 
     def flush(self) -> None:
-        """Another program removes every rule, and nftables tells of it."""
+        """Another program removes every rule, and nftables reports it."""
         kernel = self.machine.kernel
         kernel.meddle("delete table ip hostfw\ndelete table ip6 hostfw")
         touched = tuple(Touched(family, What.TABLE, "hostfw", 0, 1) for family in Family)
@@ -495,7 +495,7 @@ def test_a_refused_request_is_the_clients_business(world: World) -> None:
 
 
 def test_what_could_not_be_saved_is_saved_in_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without anybody who asks for it, and the trouble passes with it."""
+    """Without anybody who requests it, and the trouble passes with it."""
     state = "hostfw.engine.acceptance.accept"
     accept = world.faults.wrap("accept", getattr(acceptance, "accept"))  # noqa: B009  it is not its own
     monkeypatch.setattr(state, accept)

@@ -93,7 +93,7 @@ def test_what_waits_to_be_confirmed_and_a_block_go_too(host: Machine) -> None:
 
     assert isinstance(done, Disabled)
     assert done.steps == (
-        "what waited to be confirmed waits no more",
+        "the unconfirmed change is no longer on trial",
         "no boot loads a generation any more",
         "the block is taken away",
         "the tables ip hostfw and ip6 hostfw are removed",
@@ -166,7 +166,7 @@ def test_disable_asks_for_its_option(host: Machine) -> None:
 
     assert (status, out) == (2, "")
     assert err == (
-        "hostfwctl: this removes every rule of hostfw, so that nothing is denied any more\n"
+        "hostfwctl: this removes every rule of hostfw: nothing is denied afterwards\n"
         "  hint: `hostfwctl disable --remove-rules` does it; "
         "`systemctl stop hostfw` stops the service and keeps the rules\n"
     )
@@ -216,7 +216,7 @@ def test_an_apply_beneath_a_block_says_that_it_waits(host: Machine) -> None:
 
     assert refused.status == 1
     assert refused.err == (
-        "hostfwctl: the host is blocked, so that no new connection could confirm it; "
+        "hostfwctl: the host is blocked, so no new connection could confirm it; "
         "the ruleset in force is unchanged\n"
         "  hint: `hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before\n"
     )

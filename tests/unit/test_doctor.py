@@ -123,15 +123,15 @@ NOTHING = "no rules of hostfw are in force: every packet passes that no other pr
 BAD = inspect(configuration(ENDPOINT.replace("interfaceName", "interfaceNam")))
 OTHERS = inspect(configuration(ENDPOINT.replace("web1", "web2")))
 NONE = inspect(Configuration())
-GARBAGE = Problem(Position("/var/lib/hostfw/accepted", 1, 1), "is not what hostfw wrote", hint="`hostfwctl apply`")
+GARBAGE = Problem(Position("/var/lib/hostfw/accepted", 1, 1), "was not written by hostfw", hint="`hostfwctl apply`")
 LOST = "the file of Feed lost 90%"
 SHRUNK = Problem(Position("feeds.yaml", 4, 3), LOST, hint="--accept-shrink", severity=Severity.WARNING)
 OPEN = inspect(configuration(settings="failsafe: {inbound: [2222]}\n"))
 LOG = inspect(configuration(settings="logging: {group: 7}\n"))
-NOBODY = "nobody follows the interfaces, logs what is denied, or repairs what others change"
+NOBODY = "interfaces are not followed, denied packets not logged, and changes by others not repaired"
 TWO = "two firewalls decide about every packet, and both must let it pass"
 UNTIL = "nothing protects the host from the boot on until the service runs"
-INVALID = "the configuration is invalid, so that no reload takes it:"
+INVALID = "the configuration is invalid, so a reload would fail:"
 FULL = "when it is full the kernel drops new connections, whatever policy says"
 LEGACY = "they decide about every packet as well, and nft does not show them"
 FLUSH = "its start, stop and reload flush every ruleset of the host, ours among them"
@@ -151,12 +151,12 @@ PATIENTS = [
     (
         "no record of what is in force",
         status(record=None),
-        ["what is in force is not on record, as after a boot without the service"],
+        ["the active generation is not on record, as after a boot without the service"],
     ),
     (
         "a block",
         replace(HEALTHY, blocked=BlockState(BlockTable(()), None)),
-        ["the host is blocked: nothing passes, whatever policy says"],
+        ["the host is blocked: no packet passes, whatever policy allows"],
     ),
     (
         "a block that another took away",
@@ -188,7 +188,7 @@ PATIENTS = [
     (
         "no HostEndpoint",
         replace(HEALTHY, inspected=NONE),
-        ["there is no HostEndpoint, so that no policy governs any interface"],
+        ["there is no HostEndpoint, so no policy governs any interface"],
     ),
     ("a host that does not tell its name", replace(HEALTHY, inspected=OTHERS, facts=None), []),
     (
@@ -224,7 +224,7 @@ PATIENTS = [
     (
         "a state that is damaged",
         replace(HEALTHY, accepted=None, accepted_problems=(GARBAGE,)),
-        ["/var/lib/hostfw/accepted: is not what hostfw wrote"],
+        ["/var/lib/hostfw/accepted: was not written by hostfw"],
     ),
     (
         "a script that the boot misses",
@@ -286,7 +286,7 @@ PATIENTS = [
     (
         "a state of somebody else's",
         around(modes=(Mode(Path("/var/lib/hostfw"), 1000, 0o700),)),
-        ["/var/lib/hostfw belongs to user 1000, who may decide what this host lets pass"],
+        ["/var/lib/hostfw belongs to user 1000, who can change the policy of this host"],
     ),
     (
         "a run directory for all",
@@ -297,7 +297,7 @@ PATIENTS = [
     (
         "another's reader",
         replace(around(readers=frozenset((100,))), service=None),
-        ["another program reads NFLOG group 100, so that nothing that is denied gets into the journal"],
+        ["another program reads NFLOG group 100, so denied packets are not in the journal"],
     ),
     ("another's reader of another group", replace(around(readers=frozenset((100,))), service=None, accepted=LOG), []),
     (
@@ -387,7 +387,7 @@ CONFLICTS = [
     (
         "before and behind",
         [table("inet x", base("a", "input", -5, denies=True), base("b", "postrouting", -9, denies=True))],
-        [f"the table inet x{DENIES} what it denies at input (-5) never comes to policy, and {STILL} postrouting (-9)"],
+        [f"the table inet x{DENIES} what it denies at input (-5) never reaches policy, and {STILL} postrouting (-9)"],
     ),
     (
         "one program in both families",
@@ -400,7 +400,7 @@ CONFLICTS = [
     (
         "a ban of fail2ban's own name",
         [table("ip f2b-table", base("f", "input", -1, denies=True))],
-        ["fail2ban (ip f2b-table) denies packets as well: what it denies at input (-1) never comes to policy"],
+        ["fail2ban (ip f2b-table) denies packets as well: what it denies at input (-1) never reaches policy"],
     ),
     (
         "one program by the chains that it has in iptables",
@@ -528,7 +528,7 @@ def test_a_sound_host_is_told_so(host: Machine) -> None:
     assert host.hostfwctl("apply").status == 0
     status, out, err = host.hostfwctl("doctor")
 
-    assert (status, out, err) == (0, "", "nothing found: all is as it should be\n")
+    assert (status, out, err) == (0, "", "no problems found\n")
 
 
 def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Machine) -> None:
@@ -539,7 +539,7 @@ def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Ma
     assert (examined.status, examined.err) == (0, "no problems, 1 note\n")
     assert examined.out == (
         "drift (note): no packet gets past rule 4 of chain input of ip hostfw to 1 rule that no policy has put there. "
-        "Next: say in policy what is meant; `hostfwctl reload` takes the rest away\n"
+        "Next: write it as policy; `hostfwctl reload` removes the rest\n"
     )
 
     host.hostfwctl("reload")
@@ -617,7 +617,7 @@ def test_what_a_host_does_not_tell_is_left_out(host: Machine, monkeypatch: pytes
 
 
 def test_the_units_that_are_asked_for_are_known() -> None:
-    """Ours, and those of every other firewall that is told of."""
+    """Ours, and those of every other firewall that is reported."""
     ours, others = {"hostfw.service", "hostfw-boot.service"}, {"nftables.service", "firewalld.service", "ufw.service"}
     assert ours | others < set(UNIT_NAMES)
 

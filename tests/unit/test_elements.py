@@ -212,7 +212,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, *answers: int, granted: int = 1 << 3
 ERRORS = [
     (errno.ENOENT, "the set, or an element of it, is gone", "another program changes our tables"),
     (errno.ENFILE, "the set is full", "another program has put elements into it"),
-    (errno.ERESTART, "another program has committed to nftables meanwhile", "run it again"),
+    (errno.ERESTART, "another program has committed to nftables in between", "run it again"),
     (errno.EINVAL, "the set is of another type", "another program has made a set of this name"),
     (errno.ENOMEM, "Cannot allocate memory", ""),
 ]

@@ -145,7 +145,7 @@ def test_a_count_is_said() -> None:
     assert message(replace(event(), count=17)).endswith(" (policy.yaml:12), 17 times")
 
 
-def test_long_names_are_spelled_out() -> None:
+def test_long_names_are_completed() -> None:
     """Names that the prefix had no room for are taken from the plan, for rules and for ends of tiers."""
     by_rule = event(LogTag(Action.DENY, IN, Reason.RULE, LONG_TIER, LONG_POLICY, 0))
     by_end = event(LogTag(Action.DENY, IN, Reason.END_OF_TIER, LONG_TIER))
@@ -259,7 +259,7 @@ PLAN, KNOWN = plan(), known()
     interfaces=st.tuples(st.sampled_from(("", "eth0", "lo")), texts),
 )
 def test_no_record_is_too_strange(prefix: str, payload: bytes, interfaces: tuple[str, str]) -> None:
-    """Whatever another's rule logs to our group: one line comes of it, and an origin only where a rule writes so."""
+    """Whatever another program logs to our group: one line comes of it, and an origin only where a rule writes so."""
     found = packet_event(prefix, headers(payload), interfaces, MOMENT, KNOWN)
 
     if found is None:

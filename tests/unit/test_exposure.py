@@ -101,7 +101,7 @@ def test_to_close_what_somebody_uses_is_a_warning(host: Machine) -> None:
     host.services = replace(host.services, peers=())
     host.packets = {counter.name: 7 for counter in host.kernel.read_tables().ip.counters}
 
-    assert f"{closed}what let it in has counted 7 packets" in host.hostfwctl("apply").err
+    assert f"{closed}the rule that allowed it has counted 7 packets" in host.hostfwctl("apply").err
 
 
 def test_the_table_tells_who_reaches_what(host: Machine) -> None:

@@ -42,7 +42,7 @@ OK = NftResult(ok=True)
 OTHER_RELEASE = "hostfwctl and the running hostfw.service are of different releases"
 RESTART = "`systemctl restart hostfw` starts the installed release; the rules in force stay"
 UNCHANGED = "; the ruleset in force is unchanged\n"
-NOT_KNOWN = "; what is in force is not known: `hostfwctl status` tells\n"
+NOT_KNOWN = "; the active rules are unknown: run `hostfwctl status`\n"
 NFT_ERRORS = "".join(f"/dev/stdin:{n}:1-9: Error: No such file or directory\nadd rule {n}\n^^^^\n" for n in range(60))
 
 Injection = Callable[[Machine, pytest.MonkeyPatch], None]
@@ -189,7 +189,7 @@ TABLE: tuple[tuple[str, tuple[str, ...], Injection, int, str, int], ...] = (
     ("a damaged state", ("apply",), _damaged, 0, "ms\n", 443),
     ("a damaged state", TRIAL, _damaged, 1, "", 80),
     ("nothing pending", ("confirm",), _nothing, 0, "there is nothing to confirm\n", 80),
-    ("nothing pending", ("rollback",), _nothing, 1, "what is in force is accepted\n", 80),
+    ("nothing pending", ("rollback",), _nothing, 1, "the active generation is accepted\n", 80),
     ("no such generation", ("rollback", "--to", "99"), _nothing, 1, "", 80),
 )
 
@@ -405,7 +405,7 @@ UNDERSTOOD = ("a refusal", "a failure", "another release", "the first release")
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Nothing is done here, since the daemon may be at it; what is in force is not known, unless it says so."""
+    """Nothing is done here, since the daemon may be at it; the active rules are unknown, unless it says so."""
     monkeypatch.setattr("hostfw.cli.verbs.apply.ask", lambda engine, request: client.ask(engine, request, 0.3))
     with daemon(host, ANSWERS[name]) as there:
         done = host.hostfwctl("apply")
@@ -413,7 +413,7 @@ def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: py
     assert there.asked == 1
     assert done.status == 1, done
     assert done.err.rstrip().count("\n") <= 1
-    assert ("what is in force is not known" in done.err) == (name not in UNDERSTOOD)
+    assert ("the active rules are unknown" in done.err) == (name not in UNDERSTOOD)
     assert lets_in(host, 80)
 
 

@@ -1,4 +1,4 @@
-"""Folding: packets that fared alike become one event."""
+"""Folding: similar packets become one event."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -66,7 +66,7 @@ def test_a_packet_alone_keeps_everything() -> None:
 
 
 def test_a_window_begins_with_its_first_packet() -> None:
-    """So a flood without end is told of once a window, and not when it ends."""
+    """So a flood without end is reported once a window, and not when it ends."""
     fold = Fold(window_s=1)
 
     out = [e.count for tenth in range(35) for e in fold.add(event(), tenth / 10)]

@@ -101,7 +101,7 @@ def test_a_journald_that_hangs_holds_nobody_up(journald: Journald) -> None:
         except HostError as error:
             refusals.append(error.message)
 
-    assert refusals == ["the journal cannot be written: it takes no more for now"]
+    assert refusals == ["the journal cannot be written: it accepts no more entries at the moment"]
     assert [journald.received()[:15] for _ in range(sent)] == [b"MESSAGE=denied\n"] * sent
     journal.send(ENTRY)
     assert journald.received().startswith(b"MESSAGE=denied\n")

@@ -299,7 +299,7 @@ def digest(*rules: bytes) -> str | None:
     ],
 )
 def test_what_traffic_changes_is_not_in_the_digest(name: str, before: list[bytes], after: list[bytes]) -> None:
-    """Drift is another's hand, not packets."""
+    """Drift is changes by other programs, not packets."""
     assert digest(*before) == digest(*after), name
 
 

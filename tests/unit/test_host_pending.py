@@ -69,7 +69,7 @@ def test_garbage_is_said(tmp_path: Path, content: bytes) -> None:
     pending, problems = load_pending(tmp_path)
 
     assert pending is None
-    assert [problem.message for problem in problems] == ["is not what hostfw wrote"]
+    assert [problem.message for problem in problems] == ["was not written by hostfw"]
     assert load_armed(tmp_path) is None
 
 

@@ -114,7 +114,7 @@ def test_garbage_in_the_record_is_said_and_tolerated(tmp_path: Path, name: str, 
 
     assert record is None, name
     assert [(str(p.position.path), p.position.line, p.message) for p in problems] == [
-        (str(path), line, "is not what hostfw wrote")
+        (str(path), line, "was not written by hostfw")
     ]
 
 
@@ -125,7 +125,7 @@ def test_a_time_that_is_none_is_garbage(tmp_path: Path, when: str) -> None:
     path = tmp_path / "generation.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"applied_at": when}))
 
-    assert [p.message for p in load_in_force(tmp_path)[1]] == ["is not what hostfw wrote"]
+    assert [p.message for p in load_in_force(tmp_path)[1]] == ["was not written by hostfw"]
 
 
 def test_an_accepted_generation_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_damaged_generation_is_said_and_not_used(tmp_path: Path, name: str, co
 
     assert found is None
     expected = (
-        "is not what hostfw wrote" if content is not None else "cannot be read: there is no such file or directory"
+        "was not written by hostfw" if content is not None else "cannot be read: there is no such file or directory"
     )
     assert [(p.position.path, p.message) for p in problems] == [(str(path), expected)]
 
@@ -520,7 +520,7 @@ def test_what_is_damaged_is_not_linked_to_any_more(tmp_path: Path) -> None:
     save_accepted(tmp_path, many())
     (part, *_) = (tmp_path / "accepted" / "parts").iterdir()
     part.write_bytes(b"{}")
-    assert [p.message for p in load_accepted(tmp_path)[1]] == ["is not what hostfw wrote"]
+    assert [p.message for p in load_accepted(tmp_path)[1]] == ["was not written by hostfw"]
 
     save_accepted(tmp_path, many(), anew=True)
 
@@ -588,7 +588,7 @@ def test_a_part_is_in_its_folder(tmp_path: Path, name: object) -> None:
     path = tmp_path / "accepted" / "sources.json"
     path.write_text(json.dumps({"format": 2, "settings": [], "resources": [name], "feeds": []}))
 
-    assert [p.message for p in load_accepted(tmp_path)[1]] == ["is not what hostfw wrote"]
+    assert [p.message for p in load_accepted(tmp_path)[1]] == ["was not written by hostfw"]
 
 
 def test_the_sets_of_one_namespace_leave_what_another_is_writing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sockets on which the kernel tells of things, where none can be had."""
+"""Sockets for the kernel's events, where none can be opened."""
 
 import errno
 import socket

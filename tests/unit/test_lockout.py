@@ -332,7 +332,7 @@ def test_a_refusal_says_what_why_and_how_to_go_on() -> None:
     assert refusal.more == tuple(map(str, judgement.refused[1:]))
     assert refusal.hint == (
         "allow tcp port 22 in an ingress rule, or in failsafe.inbound of hostfw.yaml; "
-        "--accept-lockout says that the loss is meant"
+        "to do it anyway, add --accept-lockout"
     )
     assert Judgement().refusal is None
 
@@ -379,7 +379,7 @@ HINTS = [
         Evidence(name_servers=(RESOLVER,)),
         "allow udp port 53 in an egress rule, or in failsafe.outbound of hostfw.yaml",
     ),
-    (plan(DENY_ESTABLISHED), OWN, "let the doNotTrack policy allow it, or name what it denies more narrowly"),
+    (plan(DENY_ESTABLISHED), OWN, "allow it in the doNotTrack policy, or make its Deny rule narrower"),
     (
         plan(RAW_SSH, SSH),
         OWN,

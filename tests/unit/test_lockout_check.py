@@ -39,7 +39,7 @@ VERBS = (("apply",), ("reload",), ("rollback", "--to", "1"))
 
 @pytest.mark.parametrize("verb", [*VERBS, ("apply", "--confirm-within", "90s")])
 def test_what_would_cut_the_host_off_is_refused(host: Machine, verb: tuple[str, ...]) -> None:
-    """With what would be lost and why; the ruleset in force is the same, and `status` tells of it."""
+    """With what would be lost and why; the ruleset in force is the same, and `status` reports it."""
     host.write(web=WEB)
     before = host.kernel.read_tables()
 
@@ -51,7 +51,7 @@ def test_what_would_cut_the_host_off_is_refused(host: Machine, verb: tuple[str, 
         "hostfwctl: this would cut the host off: another ssh connection like yours from 203.0.113.9"
     )
     assert first.endswith("; the ruleset in force is unchanged")
-    assert "--accept-lockout says that the loss is meant" in " ".join(line.strip() for line in rest)
+    assert "to do it anyway, add --accept-lockout" in " ".join(line.strip() for line in rest)
     assert host.kernel.read_tables() == before
     assert "could not be put into force: this would cut the host off" in host.hostfwctl("status").out
 

@@ -174,7 +174,7 @@ def test_that_it_is_meant_is_said(went: Machine) -> None:
     assert went.hostfwctl("apply", "--confirm-within", "90s").status == 0
 
     assert went.hostfwctl("rollback", "--accept-loss").status == 0
-    assert "there is nothing to take back" in went.hostfwctl("rollback").err
+    assert "there is nothing to roll back" in went.hostfwctl("rollback").err
 
 
 def test_back_to_nothing_is_never_silent(host: Machine) -> None:

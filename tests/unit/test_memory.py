@@ -132,7 +132,7 @@ def test_a_commit_of_another_makes_it_read_everything(living: Living) -> None:
 def test_a_commit_of_another_between_ours_makes_it_read_everything(
     living: Living, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only our own commits are known to have left the rest alone; what another's did is put right the next time."""
+    """Only our own commits are known to have left the rest alone; what others did is put right the next time."""
     commit = living.kernel.commit
 
     def disturbed(script: str) -> object:
@@ -177,7 +177,7 @@ def test_a_commit_that_did_not_take_is_noticed(living: Living, monkeypatch: pyte
     outcome = living.engine().apply(inspect(*read_configuration(living.root / "etc")))
 
     assert isinstance(outcome, Failed)
-    assert "the kernel does not hold what was committed" in outcome.message
+    assert "the kernel does not have the committed rules" in outcome.message
 
 
 def test_a_commit_of_another_program_makes_the_next_reload_read_everything(living: Living) -> None:
@@ -227,7 +227,7 @@ def test_without_its_record_nothing_is_taken_for_known(living: Living) -> None:
 
 
 def test_what_another_accepted_is_not_taken_for_ours(living: Living) -> None:
-    """A generation that was accepted by another hand is replaced, although nothing in the files has changed."""
+    """A generation that was accepted by another program is replaced, although nothing in the files has changed."""
     accepted = living.memory.accepted
     assert accepted is not None
     save_accepted(living.root / "var", replace(accepted[1], id="", configuration=Configuration(), script=""))

@@ -204,7 +204,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
             "ENDPOINT": "uplink",
             "GENERATION": "0a1b",
             "CAUSE": "it was eth0",
-            "HINT": "give a HostEndpoint interfaceName: wan0, or let it go with `hostfwctl apply --accept-loss`",
+            "HINT": "give a HostEndpoint interfaceName: wan0, or release it with `hostfwctl apply --accept-loss`",
         },
     ),
     (
@@ -234,7 +234,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         MessageId.RECORDS_MISSED,
         "4",
         (
-            "1 log record went by while nothing read the log, and 1 packet beyond the limits of the log; "
+            "1 log record were missed while the service was not running, and 1 packet beyond the limits of the log; "
             "`hostfwctl counters` has every packet"
         ),
         {"RECORDS": "1", "SUPPRESSED": "1"},
@@ -260,7 +260,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         notices.log_unreadable("NFLOG group 100 has a reader already", "move it"),
         MessageId.LOG_UNREADABLE,
         "3",
-        "denied packets are counted, but not told of: NFLOG group 100 has a reader already",
+        "denied packets are counted, but not logged: NFLOG group 100 has a reader already",
         {"HINT": "move it"},
     ),
     (

@@ -257,7 +257,7 @@ def test_rollback_by_hand_is_at_once(host: Machine) -> None:
     assert host.armed == {}
     assert not lets_in(host, 443)
     assert again.status == 1
-    assert again.err.startswith("hostfwctl: there is nothing to take back: what is in force is accepted\n")
+    assert again.err.startswith("hostfwctl: there is nothing to roll back: the active generation is accepted\n")
 
 
 def test_what_changes_nothing_needs_no_confirmation(host: Machine) -> None:
@@ -426,7 +426,7 @@ def test_a_kill_after_the_acceptance_leaves_it_accepted(host: Machine) -> None:
 
 
 def test_what_is_in_force_must_be_what_waits(host: Machine) -> None:
-    """After another hand, or a kill before it was recorded, a connection proves nothing about the generation."""
+    """After another program, or a kill before it was recorded, a connection proves nothing about the generation."""
     host.hostfwctl(*WITHIN)
     session(host, NEW)
     host.kernel.meddle("flush chain ip hostfw input\n")
@@ -446,7 +446,7 @@ def test_a_damaged_record_is_taken_back(host: Machine, damage: bytes) -> None:
     shown = status(host)
 
     assert isinstance(shown["lastEvent"], dict)
-    assert shown["lastEvent"]["reason"] == "the record of what was to be confirmed was damaged"
+    assert shown["lastEvent"]["reason"] == "the record of the unconfirmed change was damaged"
     assert not lets_in(host, 443)
 
 
@@ -457,7 +457,7 @@ def test_an_apply_ends_what_can_no_longer_be_taken_back(host: Machine) -> None:
         (state(host) / f"generations/{number:06}/sources.json").write_bytes(b"")
     host.clock.wait(100)
 
-    assert "is not what hostfw wrote" in host.hostfwctl("rollback").err
+    assert "was not written by hostfw" in host.hostfwctl("rollback").err
     assert host.hostfwctl("apply").status == 0
     assert load_pending(state(host)) == (None, ())
     assert lets_in(host, 443)

@@ -82,7 +82,7 @@ def main():
     if module.check_mode or state == "taken-back":
         _, before, err = hostfwctl.run_json(module, "status")
         if not before:
-            module.fail_json(msg=f"hostfw does not say what is in force:\n{err.strip()}")
+            module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
         if module.check_mode or before["confirmation"] is None:
             waits = before["confirmation"] is not None
             module.exit_json(

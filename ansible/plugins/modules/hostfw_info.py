@@ -119,7 +119,7 @@ def main():
         module.exit_json(changed=False, **_NOTHING)
     _, status, err = hostfwctl.run_json(module, "status")
     if not status:
-        module.fail_json(msg=f"hostfw does not say what is in force:\n{err.strip()}")
+        module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
     _, history, _ = hostfwctl.run_json(module, "history")
     _, version, _ = hostfwctl.run_json(module, "version")
     folder = module.params["config_dir"]

@@ -62,7 +62,7 @@ def _policy(policy: EvaluatedPolicy, host: Planned, more: tuple[tuple[str, tuple
     properties = (
         *more,
         ("tier", (spec.tier,)),
-        ("order", ("none, so after those that have one" if spec.order is None else f"{spec.order:.15g}",)),
+        ("order", ("none (evaluated last)" if spec.order is None else f"{spec.order:.15g}",)),
         ("place", tuple(_places(policy, resources)) or ("not evaluated",)),
         ("selector", (canonical(parse(spec.selector.text)),)),
         ("types", (", ".join(direction.value.capitalize() for direction in spec.types),)),

@@ -1,4 +1,4 @@
-"""What puts a configuration into force, takes it back and tells of it: the pages of help of these verbs."""
+"""What puts a configuration into force, takes it back and reports it: the pages of help of these verbs."""
 
 from hostfw.cli.help.page import Page
 
@@ -16,9 +16,9 @@ before comes up with what was accepted. Until then `reload` and `apply` are refu
 `apply --confirm-within` replaces what waits. A change that does not touch the ruleset
 is accepted at once.
 
-A configuration that would cut off what this host is seen to live by, such as your own
+A configuration that would block connections that this host depends on, such as your own
 ssh connection (the next one like it), is refused with what would be lost and why, unless
-it is lost already; --accept-lockout says that the loss is meant. lockoutCheck in
+it is lost already; to do it anyway, add --accept-lockout. lockoutCheck in
 hostfw.yaml turns that into a warning, or off.
 
 What the change closes and opens of the services of this host, which `exposure` lists, is
@@ -26,7 +26,7 @@ said with the rule that decides; to close what somebody is connected to, or what
 packets in so far, is a warning.
 
 A Feed whose file lost more than its maxShrink of what was accepted keeps the accepted
-content, and a warning says so; --accept-shrink says that the loss is meant.
+content, and a warning says so; to accept the loss, add --accept-shrink.
 
 A configuration without any policy or HostEndpoint of this host, where there were some,
 or without more than half of them, is refused, and so is one whose HostEndpoints govern
@@ -35,7 +35,7 @@ no interface, or no default route, where they did: --accept-loss applies it.
 Files of -f that lack resources which are in force are refused as well. --add copies the
 files into the configuration directory, where a resource takes the place of the one of
 its kind and name, and applies all that is there; what is refused is taken out again.
---replace lets the files be all there is. A directory of -f is all there is by itself.
+--replace uses only these files. A directory of -f is all there is by itself.
 
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
 applied, unchanged, refused (with problems) or failed (with message and hint),
@@ -98,7 +98,7 @@ hostfwctl history
 hostfwctl rollback --to 12""",
         """\
 0  done
-1  failed, or there was nothing to take back
+1  failed, or there was nothing to roll back
 4  not permitted""",
     ),
     "history": Page(

@@ -78,7 +78,7 @@ hostfwctl exposure -f staging/
 hostfwctl exposure -o json | jq -r '.items[].service'""",
         """\
 0  listed
-1  failed, or what is in force is not on record
+1  failed, or the active generation is not on record
 3  the configuration is invalid
 4  not permitted""",
     ),

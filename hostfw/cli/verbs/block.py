@@ -44,12 +44,12 @@ def ground(options: Options) -> Ground:
 
 
 def announcing(host: Host) -> Host:
-    """The same host, with a journal for what nobody else tells of: no service takes part in it."""
+    """The same host, with a journal of its own, since no service takes part in it."""
     return replace(host, announce=_to_journal)
 
 
 def _to_journal(entry: Mapping[str, str]) -> None:
-    # Without journald there is nobody to tell but the person who asks, and they are told anyway.
+    # Without journald there is nobody to tell but the caller, who is told anyway.
     if SOCKET.is_socket():
         with suppress(HostError):
             open_journal().send(entry)

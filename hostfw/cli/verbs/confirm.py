@@ -26,7 +26,7 @@ def run(options: Options, console: Console) -> ExitCode:
             what = f"generation {event.generation}" if event.generation else "what was to be confirmed"
             console.complain(
                 f"{what} was taken back at {event.at:%Y-%m-%d %H:%M:%S %Z}: {event.reason}",
-                "`hostfwctl status` tells what is in force",
+                "`hostfwctl status` shows what is in force",
             )
             return ExitCode.TAKEN_BACK
         case Failed():

@@ -43,7 +43,7 @@ def run(options: Options, console: Console) -> ExitCode:
         console.complain("nothing is in force", "`hostfwctl apply` puts the configuration into force")
         return ExitCode.UNAVAILABLE
     if known is None:
-        console.warn("what is in force is not on record: counters are not put down to their rules")
+        console.warn("the active generation is not on record: counters are not attributed to rules")
     found = counters_of(known.plan if known else None, reading.values)
     wanted = [counter for counter in found if _is_wanted(counter, options.policy)]
     if options.policy is not None and not wanted:

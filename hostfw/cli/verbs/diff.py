@@ -93,7 +93,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if leaving:
         console.warn(
             f"`apply` of these files alone is refused, as {counted(len(leaving), 'resource')} would go out of force; "
-            "--add adds the files, --replace lets them be all there is"
+            "--add adds the files, --replace uses only them"
         )
     if found or script or drift:
         return DIFFERS

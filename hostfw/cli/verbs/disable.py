@@ -14,7 +14,7 @@ def run(options: Options, console: Console) -> ExitCode:
     """Disable, and say what that took and how it is undone."""
     if not options.remove_rules:
         console.complain(
-            "this removes every rule of hostfw, so that nothing is denied any more",
+            "this removes every rule of hostfw: nothing is denied afterwards",
             "`hostfwctl disable --remove-rules` does it; `systemctl stop hostfw` stops the service and keeps the rules",
         )
         return ExitCode.USAGE

@@ -102,7 +102,7 @@ def _service(engine: Engine) -> Service | None:
 
 def _summary(problems: int, notes: int) -> str:
     if not problems and not notes:
-        return "nothing found: all is as it should be"
+        return "no problems found"
     found = [counted(problems, "problem") if problems else "no problems"]
     found += [counted(notes, "note")] if notes else []
     return ", ".join(found)

@@ -24,7 +24,7 @@ from hostfw.journal.packet_entry import event_of
 from hostfw.model.settings import Logging
 from hostfw.model.text import counted
 
-_NO_HISTORY = "without a journal there is no history: this is what is logged from now on, until Ctrl-C"
+_NO_HISTORY = "without a journal there is no history: showing new events until Ctrl-C"
 _POLL_S = 0.25
 """How long a look at the journal lasts at most, since its own waiting hears no signal."""
 
@@ -110,7 +110,7 @@ def _from_log(options: Options, console: Console) -> ExitCode:
     known = plan_in_force(options)
     logging = known.plan.settings.logging if known else Logging()
     if known is None:
-        console.warn("what is in force is not on record: names are as the log has them, without file and line")
+        console.warn("the active generation is not on record: names are as in the log, without file and line")
     with NflogReader(logging.group, logging.snaplen_bytes) as reader, _ended_by_signals():
         if not (options.follow or options.for_s or options.most):
             console.say(_NO_HISTORY)

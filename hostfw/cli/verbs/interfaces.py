@@ -69,7 +69,7 @@ def _rows(facts: HostFacts, inspected: Inspected, plan: Plan | None, *, wide: bo
 def _governed(interface: Interface, plan: Plan) -> Governed:
     """Which HostEndpoint judges packets on an interface: none where it is a port, whatever names it."""
     if any(binding.interface == interface.name and binding.port_of is not None for binding in plan.bindings):
-        return Governed(NOBODY, f"a port of {interface.master}: packets are judged there")
+        return Governed(NOBODY, f"a port of {interface.master}: policy applies there")
     return governor(interface.name, plan)
 
 

@@ -17,7 +17,7 @@ _DEADLINE_TIMEOUT_S = 20.0
 
 
 def run(options: Options, console: Console) -> ExitCode:
-    """Roll back, and say what is in force now."""
+    """Roll back, and show the active generation and its state now."""
     engine = open_engine(options)
     at_deadline = options.if_pending is not None
     evidence = None if at_deadline else engine.host.evidence()
@@ -43,7 +43,7 @@ def run(options: Options, console: Console) -> ExitCode:
             console.detail("nothing to take back")
             return ExitCode.DONE
         case NothingPending():
-            console.complain("there is nothing to take back: what is in force is accepted", _earlier(engine))
+            console.complain("there is nothing to roll back: the active generation is accepted", _earlier(engine))
             return ExitCode.FAILED
         case Failed():
             return complain_of(outcome, console, in_force=True)

@@ -21,7 +21,7 @@ def run(options: Options, console: Console) -> ExitCode:
     known = plan_in_force(options)
     values = values_of(open_engine(options).host.read_tables())
     if not values or known is None:
-        why = "what is in force is not on record" if values else "nothing is in force"
+        why = "the active generation is not on record" if values else "nothing is in force"
         console.complain(why, "`hostfwctl apply` puts the configuration into force")
         return ExitCode.UNAVAILABLE
     lines = tuple(rules_in_order(known.plan))

@@ -35,7 +35,9 @@ def run(options: Options, console: Console) -> ExitCode:
     """Print the counters of the policy's rules, and its last packets out of the journal."""
     known = plan_in_force(options)
     if known is None:
-        console.complain("what is in force is not on record", "`hostfwctl apply` puts the configuration into force")
+        console.complain(
+            "the active generation is not on record", "`hostfwctl apply` puts the configuration into force"
+        )
         return ExitCode.UNAVAILABLE
     wanted = [rule for rule in _staged(known) if options.name in _names(rule)]
     if not wanted:

@@ -86,12 +86,12 @@ def _service_lines(service: ServiceReport | DaemonError | None, now: datetime, *
 
 
 def _untold(service: ServiceReport) -> str:
-    """What denied packets were not told of, if any."""
+    """What denied packets were not logged, if any."""
     if not service.listening:
-        return "the log cannot be read: packets are counted, and not told of"
+        return "the log cannot be read: packets are counted, but not logged"
     found = (
         (service.lost, "came too fast"),
-        (service.missed, "went by unheard"),
+        (service.missed, "were missed while the service was not running"),
         (service.entries_unwritten, "were refused by the journal"),
     )
     return ", ".join(f"{number} log records {what}" for number, what in found if number)
@@ -147,7 +147,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
         yield _line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
         for number, kept in enumerate(status.kept):
             since = f" since {kept.since:%Y-%m-%d %H:%M:%S %Z}" if kept.since else ""
-            text = f"{kept.name} under HostEndpoint {kept.endpoint}, which claims it no more{since}: {kept.kept}"
+            text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
             yield _line("Kept" if number == 0 else "", text, Style.WARNING if colour else None)
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")

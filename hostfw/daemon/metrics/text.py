@@ -36,7 +36,7 @@ class Figures:
     """Figures of the service, without counters of the kernel.
 
     `generation` and `applied_at` are those of what is in force, `counts` how much it holds and governs. `repairs` is
-    how often another program's hand in our tables was made good since `started_at`. `is_troubled` is whether something
+    how often changes by other programs were repaired since `started_at`. `is_troubled` is whether something
     keeps what should be in force from being so; `changed` and `changed_at` are the outcome of the last change and its
     moment, and `deadline` is when an unconfirmed one is taken back.
     """
@@ -84,19 +84,21 @@ def _service(figures: Figures) -> Iterator[_Metric]:
     yield _moment("generation_applied_timestamp_seconds", "When it was put into force.", figures.applied_at)
     held = tuple(_Sample((("kind", kind),), number) for kind, number in figures.counts.items())
     yield _Metric("hostfw_generation_objects", "gauge", "How much of each kind it holds and governs.", held)
-    yield _gauge("trouble", "Whether something keeps what should be in force from being so.", figures.is_troubled)
-    yield _info("last_change_info", "What became of the last change.", outcome=figures.changed)
+    yield _gauge("trouble", "Whether something keeps the accepted generation from being active.", figures.is_troubled)
+    yield _info("last_change_info", "The result of the last change.", outcome=figures.changed)
     yield _moment("last_change_timestamp_seconds", "When that was.", figures.changed_at)
     yield _gauge("confirmation_pending", "Whether a change waits to be confirmed.", figures.deadline is not None)
     yield _moment("confirmation_deadline_timestamp_seconds", "When it is taken back.", figures.deadline)
-    yield _total("repairs_total", "Times that another program's hand was made good.", figures.repairs)
+    yield _total("repairs_total", "Repairs of changes by other programs.", figures.repairs)
 
 
 def _audit(audit: AuditFigures) -> Iterator[_Metric]:
     yield _gauge("audit_listening", "Whether log records can be read.", audit.is_listening)
     yield _total("audit_records_total", "Log records that were read.", audit.records)
     yield _total("audit_records_lost_total", "Log records that found the buffer full.", audit.lost)
-    yield _total("audit_records_missed_total", "Log records that came while nobody listened.", audit.missed)
+    yield _total(
+        "audit_records_missed_total", "Log records that were missed while the service was not running.", audit.missed
+    )
     yield _total("audit_entries_total", "Journal entries that came of log records.", audit.entries)
     yield _total("audit_entries_unwritten_total", "Journal entries that the journal refused.", audit.unwritten)
 

@@ -57,7 +57,7 @@ class SystemdJournal:
                     self._wait(sock)
                     sock.send(entry)
         except OSError as error:
-            why = "it takes no more for now" if error.errno == errno.EAGAIN else reason(error)
+            why = "it accepts no more entries at the moment" if error.errno == errno.EAGAIN else reason(error)
             raise HostError(f"the journal cannot be written: {why}") from error
 
     def _wait(self, sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""A netlink socket on which the kernel tells of things unasked: what listeners to links, nftables and logs share."""
+"""A netlink socket for the kernel's events, shared by the listeners to links, nftables and logs."""
 
 import errno
 import socket

@@ -111,7 +111,7 @@ class NetlinkSocket:
                 raise NetlinkError(
                     errno.EAGAIN,
                     what,
-                    "`nft monitor` and `ip monitor` show what changes without pause",
+                    "`nft monitor` and `ip monitor` show the constant changes",
                     "it kept changing while it was read",
                 )
             sleep(pause_s)

@@ -205,7 +205,7 @@ def look_up(sock: NetlinkSocket, family: Family, destination: int, source: int |
 
 
 def parse_link(payload: bytes) -> Link | None:
-    """A link; None for what tells of something else: a bridge's port, or a search for wireless networks."""
+    """A link; None for other messages: a bridge's port, or a search for wireless networks."""
     if len(payload) < IFINFOMSG.size:
         return None
     family, _, index, flags, _ = IFINFOMSG.unpack_from(payload)

@@ -47,7 +47,7 @@ _NEXT_HOPS = 1 << 31
 """RTNLGRP_NEXTHOP."""
 _ROUTE_CHANGES = (RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP)
 _COMPAT_MODE = Path("/proc/sys/net/ipv4/nexthop_compat_mode")
-"""Unless it is 0, the kernel tells of the routes whose next hop object changes (Linux 5.8, ip-sysctl)."""
+"""Unless it is 0, the kernel reports the routes whose next hop object changes (Linux 5.8, ip-sysctl)."""
 _SO_ATTACH_FILTER = 26
 
 

@@ -45,7 +45,7 @@ class Deleter:
     def delete(
         self,
         deletions: Iterable[Deletion],
-        doing: str = "deleting what is no longer used",
+        doing: str = "deleting unused objects",
         generation: int | None = None,
     ) -> None:
         """Delete objects of our tables in order, all or none, if nftables is at this generation, or at any.

@@ -241,7 +241,7 @@ def _element_words(keys: Keys) -> "array[int]":
 _REASONS = {
     errno.ENOENT: ("the set, or an element of it, is gone", "another program changes our tables"),
     errno.ENFILE: ("the set is full", "another program has put elements into it"),
-    errno.ERESTART: ("another program has committed to nftables meanwhile", "run it again"),
+    errno.ERESTART: ("another program has committed to nftables in between", "run it again"),
     errno.EINVAL: ("the set is of another type", "another program has made a set of this name"),
 }
 """Meaning of the kernel's errors here, where errno's own words mislead, and the next step."""

@@ -1,4 +1,4 @@
-"""nf_tables messages, decoded: the chains, rules, sets and counters of a table as the kernel tells of them.
+"""nf_tables messages, decoded: the chains, rules, sets and counters of a table as the kernel shows them.
 
 Numbers and layouts are those of <linux/netfilter/nf_tables.h>, where no value has ever changed its meaning, and for
 comments those of libnftnl's udata.h.
@@ -125,7 +125,7 @@ class KernelChain:
     """A chain. `use` counts its rules and what refers to it; `base` is None for a regular chain.
 
     `rules` is their number and `digest` of their expressions, without anything that traffic changes, so that
-    another's hand in the chain shows; both are None where rules were not read. `base_rules` are those of a base
+    changes by another program show; both are None where rules were not read. `base_rules` are those of a base
     chain, of which `rules` and `digest` are those that packets meet, up to the first final one.
     """
 

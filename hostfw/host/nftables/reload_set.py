@@ -1,4 +1,4 @@
-"""A set or map emptied and filled again in one transaction, whatever another hand has put into it or taken out.
+"""A set or map emptied and filled again in one transaction, whatever another program has added to it or deleted.
 
 Its name says what it holds, so it can be given that back without a look at what it holds now. A packet meets the
 content of before or that of after.

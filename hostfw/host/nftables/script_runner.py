@@ -160,7 +160,7 @@ class NftablesWorker:
 
         Raises NetlinkError, ERESTART if nftables is at another generation.
         """
-        self._deleter.delete(deletions, "switching to what was prepared", generation)
+        self._deleter.delete(deletions, "switching to the new rules", generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""

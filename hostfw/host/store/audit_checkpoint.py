@@ -18,7 +18,7 @@ _MAGIC = b"hostfw/1"
 
 
 class Heard(NamedTuple):
-    """The numbers of records that were reported or lost, and of packets that were suppressed, by the kernel's count."""
+    """The numbers of reported or lost records, and of suppressed packets, by the kernel's count."""
 
     records: int
     suppressed: int
@@ -56,5 +56,5 @@ class HeardFile:
 
 
 def _namespace() -> int:
-    """The inode of our network namespace: another's tables have other counters."""
+    """The inode of our network namespace: the tables of another namespace have other counters."""
     return Path("/proc/thread-self/ns/net").stat().st_ino

@@ -61,8 +61,8 @@ def garbage(path: Path, line: int = 1, column: int = 1) -> Problem:
     """The problem of a state file that hostfw did not write."""
     return Problem(
         Position(str(path), line, column),
-        "is not what hostfw wrote",
-        hint="`hostfwctl apply` writes it anew",
+        "was not written by hostfw",
+        hint="`hostfwctl apply` writes it again",
     )
 
 

@@ -83,7 +83,7 @@ def leads_out(path: Path, within: Sequence[str]) -> Problem:
         path,
         f"is outside of {', '.join(within)}, which the configuration is read from",
         expected="a file below it",
-        hint="--feeds-anywhere reads it nevertheless, if you trust whoever wrote this configuration",
+        hint="if you trust the author of this configuration, add --feeds-anywhere",
     )
 
 
@@ -366,7 +366,7 @@ def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
         return leads_out(path, walk.within)
     if walk.owner is not None and (found := suspicion(path, walk.owner, walk.top)):
         return file_problem(found.path, found.message, expected=found.expected, hint=found.hint)
-    return file_problem(path, "leads to what the kernel makes up") if is_made_up(info) else None
+    return file_problem(path, "leads to a file of a kernel file system") if is_made_up(info) else None
 
 
 def _left_out(name: str) -> bool:

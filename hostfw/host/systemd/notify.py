@@ -18,11 +18,11 @@ def notify(state: str) -> None:
     try:
         from systemd.daemon import notify as sd_notify
     except ImportError as error:
-        raise HostError("systemd cannot be told anything", "install the package python3-systemd") from error
+        raise HostError("systemd cannot be notified", "install the package python3-systemd") from error
     try:
         sd_notify(state)
     except OSError as error:
-        raise HostError(f"systemd cannot be told anything: {error.strerror}") from error
+        raise HostError(f"systemd cannot be notified: {error.strerror}") from error
 
 
 def status_line(text: str) -> str:
