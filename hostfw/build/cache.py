@@ -16,6 +16,7 @@ from hostfw.host.store.active import InForce
 from hostfw.host.store.generations import Accepted, accepted_stamp, load_accepted, save_accepted
 from hostfw.model.governance import Governance
 from hostfw.model.problems import Problem
+from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import Ruleset
 
@@ -60,6 +61,7 @@ class Memory:
     believed: tuple[Inspected, Accepted, Inspected] | None = None
     governance: tuple[int, Governance] | None = None
     done: Done = field(default_factory=Done)
+    links: dict[SetName, tuple[int, ...]] | None = None
 
 
 def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | None, tuple[Problem, ...]]:

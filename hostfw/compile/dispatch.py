@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from hostfw.compile import object_names as names
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import Linear
@@ -14,6 +15,7 @@ from hostfw.model.settings import NeighbourDiscovery
 from hostfw.model.values import Cidr, Direction, Family, PortRange, host_cidr
 from hostfw.nft.objects import (
     Accept,
+    Dynamic,
     ElementType,
     Goto,
     Key,
@@ -21,6 +23,7 @@ from hostfw.nft.objects import (
     Notrack,
     Return,
     Rule,
+    SetRef,
     Statement,
     Verdict,
     Vmap,
@@ -36,6 +39,9 @@ HOP_LIMIT_OF_A_NEIGHBOUR = 255
 HOP_LIMIT_OF_A_LISTENER = 1
 SOURCES_OF_A_LISTENER = (Cidr(Family.V6, 0xFE80 << 112, 10), host_cidr(Family.V6, 0))
 """Link-local, or unspecified before there is such an address (RFC 3590): no router passes either on."""
+
+ROOM_FOR_LINKS = Dynamic(65_536)
+"""How many interfaces of a HostEndpoint are known by their index as well."""
 
 ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
 
@@ -70,12 +76,14 @@ class Dispatch:
             *self._loopback(direction),
             *self._neighbours(),
             *self._interfaces(direction, direction.short, verdicts),
+            *self._renamed(direction, direction.short, verdicts, may_close=True),
             Rule((), (default,)),
         ]
 
     def forward(self, direction: Direction) -> list[Rule]:
         """The rules for forwarded packets on their way in or out; none where no policy applies to them."""
-        return self._class(direction, f"forward-{direction.short}", self._programs.forward, (Accept(),))
+        purpose = f"forward-{direction.short}"
+        return self._class(direction, purpose, self._programs.forward, (Accept(),), may_close=True)
 
     def untracked(self, direction: Direction, *, again: bool = False) -> list[Rule]:
         """The rules before connection tracking; none where no policy is doNotTrack.
@@ -114,6 +122,7 @@ class Dispatch:
         allow: tuple[Statement, ...],
         *,
         again: bool = False,
+        may_close: bool = False,
     ) -> list[Rule]:
         """Interfaces whose endpoint has policies of a class, then all others.
 
@@ -122,7 +131,10 @@ class Dispatch:
         default = self._wildcard(direction, purpose, program_of, allow, again=again) or Return()
         verdicts = self._verdicts(direction, purpose, program_of, allow, again=again)
         verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default}
-        rules = list(self._interfaces(direction, purpose, verdicts))
+        rules = [
+            *self._interfaces(direction, purpose, verdicts),
+            *self._renamed(direction, purpose, verdicts, may_close=may_close),
+        ]
         return rules if default == Return() else [*rules, Rule((), (default,))]
 
     def _loopback(self, direction: Direction) -> Iterator[Rule]:
@@ -149,6 +161,31 @@ class Dispatch:
         else:
             name = self._builder.verdict_map(f"{purpose}/interfaces", ElementType.IFNAME, elements)
             yield Rule((), (Vmap(key, name),))
+
+    def _renamed(
+        self, direction: Direction, purpose: str, verdicts: dict[str, Verdict], *, may_close: bool
+    ) -> Iterator[Rule]:
+        """Interfaces that have another name than the one that was governed, known by their index.
+
+        It is the policy that they had until names are compiled anew, which takes as long as it takes. Where there are
+        too many HostEndpoints to ask for each, such an interface is closed until then.
+        """
+        key = Key.IIF if direction is Direction.INGRESS else Key.OIF
+        of = {
+            binding.endpoint: verdicts[binding.interface]
+            for binding in self._plan.bindings
+            if binding.interface in verdicts and binding.interface != LOOPBACK
+        }
+        if len(of) <= self._builder.costs.linear_rules:
+            for endpoint, verdict in sorted(of.items()):
+                links = self._links(names.governed_links(endpoint))
+                yield Rule((Match(key, links),), (verdict,))
+        elif may_close:
+            closed = self._goto(f"{purpose}/renamed", self._programs.renamed(direction), (Accept(),))
+            yield Rule((Match(key, self._links(names.governed_links())),), (closed,))
+
+    def _links(self, name: str) -> SetRef:
+        return SetRef(self._builder.dynamic_set(name, ElementType.IFINDEX, ROOM_FOR_LINKS))
 
     def _verdicts(
         self,

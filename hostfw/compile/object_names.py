@@ -73,6 +73,11 @@ def signed(rules: Iterable[Rule], family: Family) -> tuple[Rule, ...]:
     return (*content[:-1], Rule(last.matches, last.statements, rules_digest(content, family)))
 
 
+def governed_links(endpoint: str = "") -> str:
+    """The set of the indices of the interfaces that a HostEndpoint governs, or that any does."""
+    return f"links/{_plain(endpoint)}" if endpoint else "links"
+
+
 def set_comment(text: str) -> str:
     """Text fit for an nft comment: one line, no quotes, at most 120 bytes."""
     plain = re.sub(r"[^ -~]|[\\]", "?", text).replace('"', "'")

@@ -198,6 +198,10 @@ class Programs:
         preamble = (*self._invalid(direction), *self._failsafes(direction))
         return Program(direction, (preamble, (self._final(direction, Reason.UNMANAGED),)))
 
+    def renamed(self, direction: Direction) -> Program:
+        """What an interface meets that is governed, and that no rule knows by its name: every packet is denied."""
+        return Program(direction, ((self._final(direction, Reason.UNMANAGED),),))
+
     def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:
         if self.settings.invalid_packets is InvalidPackets.DROP:
             tag = LogTag(Action.DENY, direction, Reason.INVALID)

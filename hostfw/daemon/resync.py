@@ -8,6 +8,7 @@ from hostfw.build.generation import Generation, Refused
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.writer import Charge
 from hostfw.engine.engine import Engine
+from hostfw.engine.governed_links import Port, governed_masters
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
@@ -31,9 +32,14 @@ class Follower:
         self._debounce = Debounce(QUIET_S, AT_MOST_S)
         self._noted = asyncio.Event()
         self._has_failed = False
+        self._ports: set[Port] = set()
+        self._ports_noted = asyncio.Event()
 
     def hear(self, news: LinkNews) -> None:
         """Take in the kernel's messages about links, addresses and routes."""
+        if news.ports:
+            self._ports |= news.ports
+            self._ports_noted.set()
         if news:
             self.look()
 
@@ -41,6 +47,14 @@ class Follower:
         """Compare with the host as it is, soon."""
         self._debounce = self._debounce.noted(monotonic())
         self._noted.set()
+
+    async def note_masters(self) -> None:
+        """Have the master of a governed interface governed like its port at once, and not once rules are compiled."""
+        while True:
+            await self._ports_noted.wait()
+            self._ports_noted.clear()
+            ports, self._ports = self._ports, set()
+            await self._charge.write(partial(_note_masters, charge=self._charge, ports=frozenset(ports)))
 
     async def run(self) -> None:
         """Act when it is due; what failed is tried again until it succeeds."""
@@ -77,3 +91,10 @@ def _follow(engine: Engine, charge: Charge) -> Outcome | None:
     """Of what is in force at the moment at which it is our turn, not of what was when the interface came."""
     current: Generation | None = charge.current
     return None if current is None else engine.follow(current)
+
+
+def _note_masters(engine: Engine, charge: Charge, ports: frozenset[Port]) -> None:
+    """Whatever goes wrong, the compiling of rules that follows makes up for it."""
+    current = charge.current
+    if current is not None and governed_masters(current, ports):
+        engine.note_masters(current, ports)

@@ -150,6 +150,7 @@ class Service:
                     ("repair", self._keeper.run()),
                     ("base protection", self._keeper.protect()),
                     ("interfaces", self._follower.run()),
+                    ("masters of interfaces", self._follower.note_masters()),
                     ("nftables events", self._nft.run()),
                     ("link events", self._links.run()),
                     ("audit", self._audit.run(self._stopped)),

@@ -16,6 +16,7 @@ from hostfw.build.generation import Generation, script_id
 from hostfw.engine.contents import altered
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.existing_connections import existing_connections
+from hostfw.engine.governed_links import note_links
 from hostfw.engine.installed import (
     Digests,
     amendments,
@@ -160,10 +161,12 @@ def enforce(
     if stopped is not None:
         return stopped
     noted = (*after_switch(), *existing.after_switch())
+    link_commits, unnoted = note_links(generation, nftables, writer.memory, is_known=present.ruleset is not None)
     left = _delete(planned.sweep, nftables)
     swept = _say(left, "unused objects could not be removed")
     try:
-        now = read_back(present, ruleset, writer.host, nftables, None if left is not None else _commits(planned))
+        commits = None if left is not None or planned.fills else _commits(planned) + link_commits
+        now = read_back(present, ruleset, writer.host, nftables, commits)
         if planned.refills:
             refilled = {(family, contents.name) for family, contents in planned.refills}
             lacking = told(refilled & altered(writer.host.read_tables(), ruleset, writer.host, nftables))
@@ -183,7 +186,7 @@ def enforce(
     if not planned.is_empty or present.ruleset is None:
         remember_contents(ruleset, directories.run)
     remembered = tuple(_remember(writer, generation, present, now))
-    return Enforced(planned, (*noted, *swept, *remembered))
+    return Enforced(planned, (*noted, *unnoted, *swept, *remembered))
 
 
 def _send(planned: Change, present: Present, writer: Writer) -> Failed | None:
@@ -408,10 +411,8 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _commits(sent: Change) -> int | None:
-    """The number of commits that a change took; None where big sets were loaded, which takes any number."""
-    if sent.fills:
-        return None
+def _commits(sent: Change) -> int:
+    """The number of commits that a change took, but for the loading of big sets, which takes any number."""
     switching = (sent.renamings, sent.switch, sent.wakings)
     return len(sent.edits) + len(sent.refills) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
 

@@ -20,6 +20,7 @@ from hostfw.engine.deploy import Enforced, Hearers, Sent, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
 from hostfw.engine.exposure import ExposureQuestion
+from hostfw.engine.governed_links import Port, note_masters
 from hostfw.engine.history import History, history, rollback_to
 from hostfw.engine.installed import drift, told
 from hostfw.engine.judgement import LockoutQuestion
@@ -172,6 +173,10 @@ class Engine:
         """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
         return self._write(lambda writer: follow(writer, generation), likely=True)
 
+    def note_masters(self, generation: Generation, ports: frozenset[Port]) -> Failed | None:
+        """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""
+        return self._write(lambda writer: note_masters(generation, ports, writer.host.refill, writer.memory))
+
     def repair(self, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
         """Put a generation into force again that another program has changed, in all but the elements of its sets.
 
@@ -196,8 +201,14 @@ class Engine:
 
         Those with a cookie in `first` are looked at before all others, for which there may not be the time.
         """
+
+        def is_current() -> bool:
+            now = self.observe(generation.inspected.settings)
+            return _links(now) == _links(generation.facts)
+
         try:
-            return frozenset(connection.cookie for connection in relearn(self.host, generation.plan, first))
+            relearnt = relearn(self.host, generation.plan, first, is_current)
+            return frozenset(connection.cookie for connection in relearnt)
         except HostError as error:
             return failed(error)
 
@@ -289,3 +300,8 @@ class Engine:
             return True
         armed = load_armed(self.directories.run)
         return due(pending, armed, self.host.boot_id(), self.host.monotonic()) is not None
+
+
+def _links(facts: HostFacts) -> set[tuple[str, int, str | None]]:
+    """What tells which interface is which, and what is a port of what."""
+    return {(interface.name, interface.index, interface.master) for interface in facts.interfaces}

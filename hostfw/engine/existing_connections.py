@@ -4,7 +4,7 @@ Nothing is added to the ruleset for them. Each gets the entry that it would have
 there when it began, so that it passes as established and ends as every other does.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -120,11 +120,14 @@ def existing_connections(
     return ExistingConnections(host, plan, which, polices_forwarded)
 
 
-def relearn(host: Host, plan: Plan, first: Collection[int] = ()) -> tuple[Connection, ...]:
+def relearn(
+    host: Host, plan: Plan, first: Collection[int] = (), is_current: Callable[[], bool] = lambda: True
+) -> tuple[Connection, ...]:
     """Make connections known again that were forgotten, as by `conntrack -F`, if the plan lets either side begin them.
 
     Whoever removes the entry of a connection that policy denies means to end it. Those whose cookies are in `first` are
-    looked at before all others. Gives those that were made known. Raises HostError.
+    looked at before all others. Gives those that were made known. Raises HostError, too where the plan is not
+    `is_current` any more once they are judged: an interface that it does not know yet is not one that it leaves open.
     """
     forgotten = sorted(host.conntrack.unknown(host.conntrack.connections()), key=lambda one: one.cookie not in first)
     deadline_s = host.monotonic() + JUDGE_S
@@ -134,6 +137,8 @@ def relearn(host: Host, plan: Plan, first: Collection[int] = ()) -> tuple[Connec
             meant.append(connection)
         if host.monotonic() > deadline_s:
             break
+    if meant and not is_current():
+        raise HostError("interfaces have changed since rules were compiled for them")
     return host.conntrack.learn(meant).added
 
 

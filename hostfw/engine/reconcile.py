@@ -12,6 +12,7 @@ from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import Ground, restore_block
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import Enforced, Writer, enforce
+from hostfw.engine.governed_links import note_links
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
 from hostfw.engine.record import is_of_another, note_saved, write_owed
 from hostfw.engine.rollback import restore, settle
@@ -112,8 +113,9 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
             writer.hearers.in_force(built)
+        _, unnoted = note_links(built, writer.nftables, writer.memory, is_known=True)
         said = () if number is None else keep_record(writer.directories, number, governance, writer.memory)
-        return Applied(built, Change(), said)
+        return Applied(built, Change(), (*unnoted, *said))
     enforced = enforce(built, writer)
     if isinstance(enforced, Failed):
         return enforced

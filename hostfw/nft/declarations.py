@@ -15,7 +15,7 @@ SetName = tuple[Family, str]
 """A set or map of ours: the table that it is in, and its name."""
 
 _ADDRESS = {Family.V4: (7, 4), Family.V6: (8, 16)}
-_PROTOCOL, _PORT, _IFNAME, _USER, _INTEGER = 12, (13, 2), (41, 16), (24, 4), (4, 4)
+_PROTOCOL, _PORT, _IFNAME, _IFINDEX, _USER, _INTEGER = 12, (13, 2), (41, 16), (20, 4), (24, 4), (4, 4)
 _BITS = 6
 """nft's numbers of its datatypes (datatype.h), a concatenation's six bits each, and the bytes of a key."""
 
@@ -51,7 +51,7 @@ def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
 
 
 def fixed_contents(table: Table) -> Iterator[Set | VerdictMap]:
-    """The sets and maps of a table that no rule fills."""
+    """The sets and maps of a table whose content a generation says."""
     yield from (contents for contents in table.sets if contents.dynamic is None)
     yield from table.maps
 
@@ -80,6 +80,8 @@ def _key(element_type: ElementType, family: Family) -> tuple[int, int]:
             return _PORT
         case ElementType.IFNAME:
             return _IFNAME
+        case ElementType.IFINDEX:
+            return _IFINDEX
         case ElementType.USER:
             return _USER
         case ElementType.CT_ID:

@@ -21,12 +21,14 @@ class Key(StrEnum):
 
     `SOURCE_TO_PORT` and `DESTINATION_FROM_PORT` are those of an address and the port of the other end. As ports, nft
     reads the first two pairs of bytes behind the IP header, which in ICMP are type and code, and the checksum.
-    `DADDR_TYPE` is what the routes say of the destination, and `USER` is who owns the socket that sends. `IIF` is the
-    number of the interface, 0 for what the host itself sends. `CT_ID` is the kernel's own id of a connection, made with
-    a secret and the same at every hook (nf_conntrack_core.c, nf_ct_get_id); what is not tracked has none.
+    `DADDR_TYPE` is what the routes say of the destination, and `USER` is who owns the socket that sends. `IIF` and
+    `OIF` are the index of an interface, which a rename leaves as it is; `IIF` is 0 for what the host itself sends.
+    `CT_ID` is the kernel's own id of a connection, made with a secret and the same at every hook (nf_conntrack_core.c,
+    nf_ct_get_id); what is not tracked has none.
     """
 
     IIF = "iif"
+    OIF = "oif"
     IIFNAME = "iifname"
     OIFNAME = "oifname"
     PROTOCOL = "l4proto"
@@ -278,6 +280,7 @@ class ElementType(StrEnum):
     ADDRESS = "address"
     PORT = "inet_service"
     IFNAME = "ifname"
+    IFINDEX = "iface_index"
     SOCKET = "socket"
     USER = "uid"
     CT_ID = "ct id"
@@ -303,8 +306,9 @@ class Set:
     not what it holds, it has room to grow, and its content is edited in place. A mark tells which content it has, an
     empty set that is made and removed in the very transaction that changes the content.
 
-    A `dynamic` set belongs to no generation either: rules fill it, no script does, its name stands for its type and
-    its size, and it lives with its elements for as long as any generation wants one of that name.
+    A `dynamic` set belongs to no generation either: rules fill it, or the engine by what the host is like, and no
+    script does. Its name stands for its type and its size, and it lives with its elements for as long as any generation
+    wants one of that name.
     """
 
     name: str

@@ -129,7 +129,7 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} code"
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value
-        case Key.DADDR_TYPE | Key.USER | Key.IIF | Key.CT_ID:
+        case Key.DADDR_TYPE | Key.USER | Key.IIF | Key.OIF | Key.CT_ID:
             return key.value
 
 

@@ -2,6 +2,7 @@
 
 Only the expressions that hostfw writes are known, and only for whole packets: conntrack puts fragments together
 before any rule here sees them. Limits are never reached and dynamic sets have room for all, so every log is made.
+No interface is renamed, so none is known by its index alone.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from hostfw.nft.objects import (
     CounterRef,
     Drop,
     Element,
+    ElementType,
     Forget,
     Goto,
     Hook,
@@ -218,7 +220,7 @@ class _Walk:
     def _in_set(self, name: str, value: Element) -> bool:
         contents = next(item for item in self.table.sets if item.name == name)
         if contents.dynamic is not None:
-            return True
+            return contents.type is not ElementType.IFINDEX
         if contents.interval:
             return any(_element_holds(element, value) for element in contents.elements)
         if name not in self._elements:
@@ -231,6 +233,8 @@ class _Walk:
         match key:
             case Key.IIF:
                 return 0 if packet.path is Path.LOCAL_OUT else 1
+            case Key.OIF:
+                return 1
             case Key.IIFNAME:
                 return packet.in_interface or ""
             case Key.OIFNAME:

@@ -1,10 +1,11 @@
 """Knock at ports of a host all the time, and say whenever somebody answered: a program that tests start in a namespace.
 
-    python3 knocker.py PORT ADDRESS...      until standard input ends
+    python3 knocker.py PORT ADDRESS... [every=SECONDS]      until standard input ends
 
-Every millisecond one TCP connection and one UDP datagram go to each address. What gets past a firewall shows: a
-connection, a reset (the host's own stack refused) or an unreachable port. Ends with one JSON object: `sent` counts, and
-`through` lists the kind and the moment, in seconds of the monotonic clock, of everything that got through.
+Every millisecond, or as often as told, one TCP connection and one UDP datagram go to each address. What gets past a
+firewall shows: a connection, a reset (the host's own stack refused) or an unreachable port. Ends with one JSON object:
+`sent` counts, and `through` lists the kind and the moment, in seconds of the monotonic clock, of everything that got
+through.
 """
 
 import errno
@@ -22,21 +23,24 @@ _MOST = 20_000
 
 def main() -> None:
     """Knock until told to stop."""
-    port, addresses = int(sys.argv[1]), sys.argv[2:]
+    words = sys.argv[1:]
+    period_s = next((float(word.removeprefix("every=")) for word in words if word.startswith("every=")), _PERIOD_S)
+    port, *addresses = (word for word in words if not word.startswith("every="))
+    number = int(port)
     through: list[tuple[str, float]] = []
     waiting: deque[tuple[str, socket.socket]] = deque()
-    datagrams = [(f"udp {address}", _connected(address, port)) for address in addresses]
+    datagrams = [(f"udp {address}", _connected(address, number)) for address in addresses]
     sent = 0
     sys.stdout.write("knocking\n")
     sys.stdout.flush()
     while not select.select([sys.stdin], [], [], 0)[0]:
         for address in addresses:
-            _open(address, port, waiting, through)
+            _open(address, number, waiting, through)
         for name, sock in datagrams:
             _knock(name, sock, through)
         sent += 1
         _look(waiting, through)
-        sleep(_PERIOD_S)
+        sleep(period_s)
     # The last ones may be on their way.
     sleep(0.1)
     _look(waiting, through)

@@ -122,6 +122,7 @@ class Machine:
             cut_connections=self.cut_connections,
             wait=self.clock.wait,
             host_name=lambda: self.facts.node,
+            refill=self.kernel.refill,
         )
 
     def sessions_of(self, inodes: Collection[int]) -> tuple[Session, ...]:

@@ -8,6 +8,7 @@ import pytest
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.existing_connections import relearn
+from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import Connection, ConnectionState
 from hostfw.model.values import TCP, UDP, Family, parse_address
 from hostfw.policy.resolve.plan import resolve
@@ -127,3 +128,18 @@ def test_what_was_heard_of_is_looked_at_first(host: Machine, monkeypatch: pytest
     monkeypatch.setattr("hostfw.engine.existing_connections.JUDGE_S", -1)
 
     assert relearn(host.host(), plan, {late.cookie}) == (late,)
+
+
+def test_nothing_is_made_known_by_a_plan_of_before(host: Machine) -> None:
+    """An interface that the plan does not know yet is not one that it leaves open."""
+    host.hostfwctl("apply")
+    accepted = Engine(Directories(*(host.directory / name for name in ("etc", "var", "run"))), host.host()).accepted()
+    assert accepted is not None
+    plan, _ = resolve(accepted.resources, accepted.settings, host.facts)
+    host.conntrack.sockets = [HTTP]
+    host.conntrack.entries.clear()
+
+    with pytest.raises(HostError, match="interfaces have changed"):
+        relearn(host.host(), plan, is_current=lambda: False)
+    assert not host.conntrack.entries
+    assert relearn(host.host(), plan, is_current=lambda: True) == (HTTP,)

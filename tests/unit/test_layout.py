@@ -25,7 +25,7 @@ from hostfw.model.plan import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Cidr, Direction, Family, Icmp, PortRange, parse_cidr
-from hostfw.nft.objects import Chain, Jump, Ruleset
+from hostfw.nft.objects import Chain, ElementType, Goto, Jump, Key, Ruleset, SetRef
 from hostfw.nft.simulate import simulate
 
 LOOKUPS = CostModel(
@@ -300,3 +300,25 @@ def _net(text: str) -> PlannedSide:
 
 
 _NETS = PlannedSide(nets=(_cidr("10.0.0.0/16"), _cidr("10.2.0.0/16")))
+
+
+@pytest.mark.parametrize(("number", "matched"), [(2, ["links/e0", "links/e1"]), (25, ["links"])])
+def test_interfaces_are_known_by_their_index_where_no_name_matches(number: int, matched: list[str]) -> None:
+    """Each HostEndpoint by a set of its own, up to so many; all by one set that closes them beyond."""
+    endpoints = tuple(
+        replace(_plan(_rule(Action.ALLOW, index, protocol=TCP)).endpoints[0], name=f"e{index}")
+        for index in range(number)
+    )
+    bindings = tuple(Binding(f"eth{index}", f"e{index}", "named") for index in range(number))
+    table = compile_plan(Plan("host", Settings(), endpoints, bindings)).tables[0]
+    chains = [chain for chain in table.chains if chain.name.startswith(("input.", "output."))]
+
+    assert [s.name for s in table.sets if s.type is ElementType.IFINDEX] == matched
+    assert len(chains) == 2
+    for chain, key in zip(chains, (Key.IIF, Key.OIF), strict=True):
+        rules = [rule for rule in chain.rules if any(match.key is key for match in rule.matches)]
+        assert [match.value for rule in rules for match in rule.matches] == [SetRef(name) for name in matched]
+        # Behind every name, and before what is said of all other interfaces.
+        assert chain.rules[-1 - len(rules) : -1] == tuple(rules)
+        closing = {verdict.chain for rule in rules for verdict in rule.statements if isinstance(verdict, Goto)}
+        assert all(("/renamed" in name) == (number > 24) for name in closing)

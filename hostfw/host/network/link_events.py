@@ -55,12 +55,14 @@ _SO_ATTACH_FILTER = 26
 class LinkNews:
     """Changes: interfaces that changed, or whose addresses did, by name, or a default route of the main table.
 
-    With `missed` the kernel had to throw something away, and anything may have changed.
+    `ports` are the interfaces that may have become ports of another since they were last heard of, by index, each with
+    its master's. With `missed` the kernel had to throw something away, and anything may have changed.
     """
 
     interfaces: frozenset[str] = frozenset()
     routes: bool = False
     missed: bool = False
+    ports: frozenset[tuple[int, int]] = frozenset()
 
     def __bool__(self) -> bool:
         """True if the host is to be observed again."""
@@ -103,6 +105,7 @@ class LinkEvents(ListeningSocket):
     def read(self) -> LinkNews:
         """The changes of at most `READ_DATAGRAMS` datagrams; the descriptor stays readable while more are left."""
         interfaces: set[str] = set()
+        ports: set[tuple[int, int]] = set()
         routes = missed = False
         for data in self._datagrams(READ_DATAGRAMS, _WHAT):
             if data is None:
@@ -113,12 +116,17 @@ class LinkEvents(ListeningSocket):
                 continue
             for _, (kind, _, payload) in messages(data):
                 if kind in (RTM_NEWLINK, RTM_DELLINK):
-                    interfaces |= self._link_changes(parse_link(payload), gone=kind == RTM_DELLINK)
+                    link = parse_link(payload)
+                    if kind == RTM_NEWLINK and link is not None and link.master:
+                        before = self._links.get(link.index)
+                        if before is None or before.master != link.master:
+                            ports.add((link.index, link.master))
+                    interfaces |= self._link_changes(link, gone=kind == RTM_DELLINK)
                 elif kind in (RTM_NEWADDR, RTM_DELADDR):
                     interfaces |= self._address_changes(parse_address_message(payload), gone=kind == RTM_DELADDR)
                 else:
                     routes |= kind in _ROUTE_CHANGES
-        return LinkNews(frozenset(interfaces), routes, missed)
+        return LinkNews(frozenset(interfaces), routes, missed, frozenset(ports))
 
     def _link_changes(self, now: Link | None, *, gone: bool) -> frozenset[str]:
         """The names, old and new, of a link that is not what it was."""

@@ -125,6 +125,8 @@ def _packed(family: Family, element_type: ElementType, element: Element) -> byte
             return address.to_bytes(width, "big") + struct.pack("!B3xH2x", protocol, port)
         case int() if element_type is ElementType.ADDRESS:
             return element.to_bytes(width, "big")
+        case int() if element_type is ElementType.IFINDEX:
+            return struct.pack("=I", element)
         case int():
             return _U16.pack(element)
         case PortRange():
