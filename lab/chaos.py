@@ -1,13 +1,15 @@
 """The daemon among failures: everything that it asks of the outside may fail, late or at once, at random.
 
 `python3 -m lab.chaos RATE_FILE SEED ARGUMENTS...` runs the daemon with each function and method of each
-module of hostfw.host replaced by one that fails now and then, and with system calls on files that run out of space.
-The first four bytes of the file say how often, in millionths; whoever runs the daemon writes them.
+module of hostfw.host replaced by one that fails now and then, and with system calls on files, its own and those that
+pathlib makes for it, that run out of space. The first four bytes of the file say how often, in millionths; whoever runs
+the daemon writes them. Each failure is a line of the file beside it that ends in `.failures`: its kind, and its place.
 """
 
 import errno
 import importlib
 import inspect
+import io
 import mmap
 import os
 import pkgutil
@@ -18,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 import hostfw.host
@@ -31,8 +33,10 @@ _PURE = frozenset({"clock", "debounce", "errors", "netlink.messages", "nftables.
 """Modules that ask nothing of anybody, apart from the netlink sockets, which have failures of their own here."""
 _LONGEST_DELAY_S = 0.3
 _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EINTR)
-_CALLS = ("open", "write", "pwrite", "fsync", "rename", "replace", "unlink", "link")
-"""Of os: what writing a file takes."""
+_CALLS = ("open", "write", "pwrite", "fsync", "rename", "replace", "unlink", "link", "symlink", "mkdir", "readlink")
+"""Of os: what writing a file takes, and finding it."""
+_BETWEEN = frozenset({"pathlib", "shutil", "lab"})
+"""Modules that make a system call for whoever calls them."""
 
 
 class Chaos:
@@ -42,28 +46,37 @@ class Chaos:
         with rate_file.open("r+b") as file:
             self._rate = mmap.mmap(file.fileno(), RATE.size)
         self._random = random.Random(seed)  # noqa: S311  no secret
-        self.failures = 0
+        self._told = os.open(told_file(rate_file), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._write = os.write
 
     def is_due(self) -> bool:
         """True if the next call is to fail."""
         millionths: int = RATE.unpack_from(self._rate)[0]
         return millionths > 0 and self._random.randrange(1_000_000) < millionths
 
+    def tell(self, kind: str, where: str) -> None:
+        """Note a failure for whoever reads them afterwards."""
+        self._write(self._told, f"{kind} {where}\n".encode())
+
     def before(self, name: str) -> None:
         """Fail in place of a call, or let it wait."""
-        self.failures += 1
         what = f"injected into {name}"
         match self._random.randrange(6):
             case 0 | 1:
+                self.tell("delay", name)
                 time.sleep(self._random.random() * _LONGEST_DELAY_S)
             case 2:
+                self.tell("HostError", name)
                 raise HostError(what)
             case 3:
+                self.tell("ENOBUFS", name)
                 raise NetlinkError(errno.ENOBUFS, what)
             case 4:
                 number = self._random.choice(_ERRNOS)
+                self.tell(errno.errorcode[number], name)
                 raise OSError(number, f"{os.strerror(number)} {what}")
             case _:
+                self.tell("defect", name)
                 raise RuntimeError(what)
 
     def wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,14 +91,14 @@ class Chaos:
         return call
 
     def system_call(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A system call on files, which fails now and then as those do."""
+        """A system call on files, which fails now and then as those do, where a module of hostfw.host makes it."""
 
         @wraps(function)
         def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401  what the function gives
-            if self.is_due():
-                self.failures += 1
+            if self.is_due() and (place := _place_of(inspect.currentframe())) is not None:
                 number = self._random.choice(_ERRNOS)
-                raise OSError(number, os.strerror(number), name)
+                self.tell(errno.errorcode[number], f"{place}.os.{name}")
+                raise OSError(number, os.strerror(number), str(arguments[0]))
             return function(*arguments, **named)
 
         return call
@@ -96,37 +109,37 @@ class Chaos:
         @wraps(function)
         def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401  what the method gives
             if self.is_due():
-                self.failures += 1
                 number = self._random.choice((errno.ENOBUFS, errno.EINTR, errno.ENOMEM, errno.ETIMEDOUT))
+                self.tell(errno.errorcode[number], f"netlink.messages.{function.__name__}")
                 raise NetlinkError(number, "injected into a netlink socket")
             return function(*arguments, **named)
 
         return call
 
 
-class _Os(ModuleType):
-    """The module os, some of whose calls fail now and then."""
+def told_file(rate_file: Path) -> Path:
+    """Where the failures are noted."""
+    return rate_file.with_name(f"{rate_file.name}.failures")
 
-    def __init__(self, chaos: Chaos) -> None:
-        super().__init__("os")
-        for name in _CALLS:
-            setattr(self, name, chaos.system_call(name, getattr(os, name)))
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever os has
-        return getattr(os, name)
+def _place_of(frame: FrameType | None) -> str | None:
+    """The module of hostfw.host that makes a system call, itself or through pathlib; None if it is another's."""
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
+        frame = frame.f_back
+    name: str = frame.f_globals.get("__name__", "") if frame is not None else ""
+    return name.removeprefix(_HOST) if name.startswith(_HOST) else None
 
 
 def install(chaos: Chaos) -> int:
     """Put failures into every module of hostfw.host, before anything else is imported; gives their number."""
     places = 0
-    failing_os = _Os(chaos)
+    for owner, name in (*((os, name) for name in _CALLS), (io, "open")):
+        setattr(owner, name, chaos.system_call(name, getattr(owner, name)))
+        places += 1
     for module in _modules(importlib.import_module):
         place = module.__name__.removeprefix(_HOST)
         if place in _PURE:
             continue
-        if getattr(module, "os", None) is os:
-            vars(module)["os"] = failing_os
-            places += 1
         for owner, name, function in list(_functions(module)):
             setattr(owner, name, chaos.wrapped(f"{place}.{name}", function))
             places += 1
@@ -137,6 +150,12 @@ def install(chaos: Chaos) -> int:
             places += 1
     _spread(importlib.import_module)
     return places
+
+
+def places() -> frozenset[str]:
+    """The modules of hostfw.host that failures are put into."""
+    found = (module.__name__.removeprefix(_HOST) for module in _modules(importlib.import_module))
+    return frozenset(place for place in found if place not in _PURE) | {"netlink.messages"}
 
 
 def _modules(load: Callable[[str], ModuleType]) -> list[ModuleType]:

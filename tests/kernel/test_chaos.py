@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.chaos import RATE
+from lab.chaos import RATE, places, told_file
 from lab.hostfwctl import Installation, hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import inside, run
@@ -94,6 +95,10 @@ class Daemon:
             self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
             self.reader.start()
 
+    def failures(self) -> list[str]:
+        """Everything that failed so far: of which kind, and where."""
+        return _text(told_file(self.rate_file)).splitlines()
+
     def signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
         if self.process is not None:
@@ -150,6 +155,7 @@ class Model:
         self.unsaved = 0
         self.slowest_s = 0.0
         self.rounds = 0
+        self.stopped_journals = 0
 
     # ---------------------------------------------------------------------------------------------------- a round
 
@@ -168,6 +174,7 @@ class Model:
             self.check()
         stopped_journal = self.random.random() < 0.2
         if stopped_journal:
+            self.stopped_journals += 1
             self.daemon.reads.clear()
             self.reload()
             self.check()
@@ -255,8 +262,19 @@ class Model:
 
     def finding(self, what: str) -> str:
         """A defect, with its round and the daemon's last messages."""
-        told = self.daemon.log[-6000:].decode(errors="replace")
-        return f"round {self.rounds} with seed {self.daemon.seed}, after {self.latest}: {what}\n{told}"
+        lines = self.daemon.log.decode(errors="replace").splitlines()
+        told = "\n".join([line[:1500] for line in lines if '"denied ' not in line][-40:])
+        failures = "\n".join(self.daemon.failures()[-60:])
+        files = "\n".join(
+            f"{path.relative_to(self.installation.config.parent)}: {_text(path)[:80]}"
+            for path in sorted(self.installation.config.parent.rglob("generation.json"))
+        )
+        accepted = self.installation.state / "accepted"
+        way = accepted.readlink() if accepted.is_symlink() else None
+        return (
+            f"round {self.rounds} with seed {self.daemon.seed}, after {self.latest}: {what}\n"
+            f"accepted: {way}\n{files}\n{failures}\n{told}"
+        )
 
     def why_not_whole(self) -> str:
         """A description of everything that is wrong."""
@@ -340,9 +358,14 @@ def test_among_failures_the_kernel_holds_what_was_asked_for_and_everything_is_wh
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             model.round()
+    failures = daemon.failures()
+    kinds = Counter(line.partition(" ")[0] for line in failures)
+    met = {place for line in failures for place in places() if line.partition(" ")[2].startswith(f"{place}.")}
     with capsys.disabled():
         print(  # noqa: T201  for who runs the soak
-            f"\nchaos: seed {seed}, {model.rounds} rounds, {model.acts}, {daemon.starts} starts, ended with "
-            f"{sorted(set(daemon.statuses))}, {model.unsaved} applied again since they were not saved, "
-            f"whole within {model.slowest_s:.1f} s at the latest"
+            f"\nchaos: seed {seed}, {seconds:.0f} s, {model.rounds} rounds, {model.acts}, journal stopped "
+            f"{model.stopped_journals} times, {daemon.starts} starts, ended with {sorted(set(daemon.statuses))}, "
+            f"{model.unsaved} applied again since they were not saved, whole within {model.slowest_s:.1f} s at the "
+            f"latest; {len(failures)} failures: {dict(sorted(kinds.items()))}; of {len(places())} modules "
+            f"{len(met)} failed, all but {sorted(places() - met)}"
         )

@@ -474,7 +474,7 @@ def test_a_request_that_fails_unexpectedly_is_answered(world: World, monkeypatch
             answer = await asyncio.to_thread(ask, world.engine(), Apply())
             assert isinstance(answer, Failed)
             assert "ValueError: nobody thought of this" in answer.message
-            assert world.told("a defect of hostfw")
+            await until(lambda: world.told("a defect of hostfw"))
             await until(world.is_whole)
             assert isinstance(await asyncio.to_thread(ask, world.engine(), Apply()), InForceNow)
 
