@@ -29,7 +29,7 @@ from hostfw.daemon.repair import Keeper
 from hostfw.daemon.resync import Follower
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
-from hostfw.engine import acceptance
+from hostfw.engine import acceptance, record
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
@@ -42,11 +42,13 @@ from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.transactions import NftNews, Touched, Transaction, What
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import load_accepted
+from hostfw.journal.message_ids import MessageId
 from hostfw.model.facts import Interface
 from hostfw.model.values import Family
 from lab.fake_events import FakeLinkEvents, FakeNftEvents
 from lab.fakes import FakeJournal
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
+from tests.unit.test_trial import lets_in
 
 PATIENCE_S = 60.0
 UPLINKS = "---\n".join((UPLINK, UPLINK.replace("name: uplink", "name: other").replace("eth0", "eth7")))
@@ -515,6 +517,78 @@ def test_what_could_not_be_saved_is_saved_in_the_end(world: World, monkeypatch: 
             assert stored.id == answer.generation
 
     live(story())
+
+
+def test_no_room_anywhere_leads_to_no_earlier_policy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old record that cannot be removed is no other hostfwctl's: what was said to be in force stays so."""
+    full = StateError("the disk is full")
+    for name, module in (("save_in_force", record), ("forget_in_force", record), ("accept", acceptance)):
+        path = f"{module.__name__}.{name}"
+        monkeypatch.setattr(path, world.faults.wrap(name, getattr(module, name)))
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            for name in ("save_in_force", "forget_in_force", "accept"):
+                world.faults.add(name, *([full] * 1000))
+            world.machine.write(web=WEB.replace("80", "81"), uplink=UPLINKS)
+            answer = await asyncio.to_thread(ask, world.engine(), Apply())
+            assert isinstance(answer, InForceNow)
+            assert answer.unsaved
+            world.plug_in("eth7")
+            await until(lambda: world.told("interface eth7 is governed"))
+            assert lets_in(world.machine, 81)
+            assert not lets_in(world.machine, 80)
+            await until(lambda: "could not be noted in the run directory" in world.report().trouble)
+            world.faults.due.clear()
+            await until(world.is_whole)
+            assert lets_in(world.machine, 81)
+            assert not lets_in(world.machine, 80)
+
+    live(story())
+
+
+def test_base_protection_does_not_stay_above_what_was_just_repaired(world: World) -> None:
+    """It may be sent while a repair is ending: what is in force is looked at once more."""
+
+    async def story() -> None:
+        service = Service(world.directories, world.outside())
+        task = asyncio.create_task(service.run())
+        await until(world.is_whole)
+        service._keeper._is_exposed.set()
+        await until(lambda: world.told("as base protection had been restored"))
+        await until(world.is_whole)
+        assert lets_in(world.machine, 80)
+        assert not _undone(world)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(task, PATIENCE_S)
+
+    live(story())
+
+
+@pytest.mark.parametrize("step", ["turn", "delete", "read_some"])
+def test_what_failed_midway_is_no_other_programs_doing(world: World, step: str) -> None:
+    """The journal says that our own change failed, and what was accepted is in force."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            world.faults.add(step, ValueError("nobody thought of this"))
+            world.machine.write(web=WEB.replace("80", "81"))
+            answer = await asyncio.to_thread(ask, world.engine(), Apply())
+            assert isinstance(answer, Failed)
+            await until(lambda: world.told("as a change had failed midway"))
+            await until(world.is_whole)
+            assert lets_in(world.machine, 80)
+            assert not lets_in(world.machine, 81)
+            assert not _undone(world)
+
+    live(story())
+
+
+def _undone(world: World) -> list[dict[str, str]]:
+    """What was told of other programs' doing."""
+    return [entry for entry in world.journal.sent if entry.get("MESSAGE_ID") == MessageId.TABLES_RESTORED]
 
 
 TASKS = [
