@@ -1,10 +1,9 @@
 """Caches of a long-lived engine, so that a reload costs only what changed.
 
-One-shot commands have no memory and do everything afresh; with a memory everything comes out the same, byte for byte.
-It is owned by whoever keeps the engine and used by one thread. It holds what the last generation was made of: what
-nothing uses any more is forgotten with the next one. Nothing in it is trusted beyond what can be told from outside:
-files are compared by content, the host by its facts, and the kernel by nftables' own generation, which every commit
-of anyone moves.
+One-shot commands have no cache and compute everything; with a cache the results are the same, byte for byte. It belongs
+to the owner of the engine and is used by one thread. It holds the parts of the last generation; unused ones are dropped
+with the next generation. Every entry is verified from outside: files by their content, the host by its facts, and the
+kernel by nftables' own generation, which every commit changes.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from hostfw.nft.objects import Ruleset
 class Held:
     """Our tables in the kernel after our last commit, when nftables was at `kernel_generation`.
 
-    `record` is what was written down of it; `stamp` tells whether that file is still the one that we wrote.
+    `record` is its record; `stamp` shows whether that file is still the one that we wrote.
     """
 
     kernel_generation: int
@@ -37,7 +36,7 @@ class Held:
 
 @dataclass(slots=True)
 class Done:
-    """What is known of what was done, whatever becomes of the work that did it.
+    """Knowledge about completed steps, which stays valid if the work fails later.
 
     `stamp` is that of the record of what is in force after it was written, or could not be, None where it never was;
     `owed` is the record that could not be. `unsaved` is whether what is in force was accepted and could not be written

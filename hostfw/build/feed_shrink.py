@@ -1,7 +1,7 @@
 """Feeds that shrank: a truncated download must not open the host.
 
-A feed whose file lost more than its `maxShrink` of what was accepted is not believed: the accepted content stays in
-force, and stays the accepted one, until the file has recovered or a person says that the loss is meant.
+If a feed's file lost more than its `maxShrink` of the accepted content, the accepted content stays in force, until the
+file has recovered or a person accepts the loss.
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ BOOT_ELEMENTS = 250_000
 class Generation:
     """Everything about one generation, ready to be put into force.
 
-    `script` is what the next boot loads: complete but for big sets beyond `BOOT_ELEMENTS`, of which it has the
+    `script` is loaded by the next boot: it is complete except for big sets beyond `BOOT_ELEMENTS`, of which it has the
     digests. `id` is its own digest. `governance` is the record that it was resolved with.
     """
 

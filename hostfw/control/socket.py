@@ -37,7 +37,7 @@ LONG_BYTES = 64 * 1024
 """Messages that are longer must begin as those of this release do, and are limited in number."""
 _CONTENT_START = b',"content":{"type":"'
 _VERSION = re.compile(rb'\{"version": ?("[0-9a-z.]{0,64}"|[0-9]{1,9})[,}]')
-"""How a message of any release begins; the first one's version was the number 1."""
+"""The first bytes of a message of any release; the first one's version was the number 1."""
 
 _UCRED = struct.Struct("=iII")
 """struct ucred: pid, uid, gid (unix(7))."""

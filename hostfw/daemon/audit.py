@@ -1,7 +1,7 @@
-"""The audit of the service: NFLOG records become journal entries, and what went untold is said.
+"""The audit of the service: NFLOG records become journal entries, and losses are reported.
 
 Nothing here waits or raises: a journal that hangs, a group that another program reads and a flood are each reported,
-and the service goes on. What is read at a time is bounded, so that a flood cannot keep the loop from anything else.
+and the service goes on. The work of one call is bounded, so a flood cannot block the event loop.
 """
 
 import asyncio
@@ -49,9 +49,9 @@ class Figures(NamedTuple):
     """Figures of the audit since the service started, for status and metrics.
 
     `records` are those of ours that were read, `events` the entries that came of them, `foreign` the records of other
-    programs in our group. `lost` records found our buffer full, `overruns` is how often it was; `missed` ones went by
-    while nobody listened. `suppressed` packets were beyond the kernel's limits, by limit, since the tables were made.
-    `unreadable` records were read and could not be made sense of. `listening` is whether the log can be read.
+    programs in our group. `lost` records found our buffer full, `overruns` times; `missed` ones came while the service
+    was not running. `suppressed` packets were beyond the kernel's limits, by limit, since the tables were made.
+    `unreadable` records could not be decoded. `listening` is whether the log can be read.
     """
 
     records: int
@@ -69,9 +69,9 @@ class Figures(NamedTuple):
 class Audit:
     """Turns NFLOG records into journal entries. It reads nothing before `listen`.
 
-    `defect` hears of the first record that could not be made sense of.
+    `defect` is called for the first record that could not be decoded.
 
-    Whoever has a loop of its own calls `read` when `fileno` is readable and `due` after `wait_s`; `run` does both.
+    A caller with a loop of its own calls `read` when `fileno` is readable and `due` after `wait_s`; `run` does both.
     `heard` is called with the event of each record.
     """
 

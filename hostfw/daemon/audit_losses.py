@@ -1,7 +1,7 @@
 """Account of the log: packets that were logged, and records that were lost, missed or never made.
 
-The kernel counts its records and what was beyond its limits; the reported number is compared with that, and kept in the
-run directory, so that the next start knows what went by while nobody listened.
+The kernel counts its records and the packets beyond its limits. The reported numbers are compared with these counts and
+kept in the run directory, so the next start knows which records were missed in between.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,8 +57,8 @@ class NoMemory:
 class Untold:
     """Counts what was logged and reports what was not; it never raises.
 
-    `lost` records found our buffer full, `overruns` is how often it was, and `missed` records went by while nobody
-    listened: all since the service began. Moments are seconds of one monotonic clock, from the caller.
+    `lost` records found our buffer full, `overruns` times, and `missed` records came while nobody read them: all since
+    the service started. Times are seconds of the caller's monotonic clock.
     """
 
     outbox: Entries

@@ -1,8 +1,8 @@
-"""Base protection within milliseconds: a script that is ready, and an nft worker that is warm.
+"""Base protection within milliseconds: a prepared script, and a running nft worker.
 
-When another program has flushed or edited our tables, the host must not stay open for as long as the whole generation
-takes. The script holds nothing but the failsafes and what is established, and needs neither lock nor compiler: it is
-the same whatever the engine is doing at that moment, and the engine's own next commit replaces it.
+When another program has flushed or edited our tables, the host must not stay open until the whole generation is loaded.
+The script only has the failsafes and established connections, and needs neither lock nor compiler. It is independent of
+the engine, whose next commit replaces it.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,8 @@
 """Tracks commits of other programs to our tables, so that their commits to other tables cost us nothing.
 
-Every commit of anyone moves nftables' generation, and without a witness an engine has to read its tables whole after
-one, a second at 40,000 rules. What the service hears of transactions in any case tells whether it has to.
+Every commit changes nftables' generation number. Without this tracker an engine would have to read its tables in full
+after each one, which takes a second at 40,000 rules. The service listens to transactions anyway, and knows whether that
+is necessary.
 """
 
 from collections.abc import Collection

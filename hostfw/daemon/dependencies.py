@@ -16,8 +16,8 @@ from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 class Outside:
     """The dependencies of a service; tests pass their own.
 
-    `worker` makes what sends scripts to nftables, for the engine and for base protection each; with `started` it
-    tells its process ids.
+    `worker` makes an nftables worker, one for the engine and one for base protection; `started` is called with its
+    process ids.
     """
 
     journal: Journal

@@ -1,7 +1,7 @@
-"""Connections that connection tracking has forgotten, as after `conntrack -F`: noticed by a packet that is denied.
+"""Connections that connection tracking has forgotten, as after `conntrack -F`: noticed by a denied packet.
 
-A denied packet from the middle of a connection that a socket here belongs to says so. Then all connections of the host
-are looked at, and those that the policies in force allow are made known again.
+The sign is a denied packet in the middle of a connection of a local socket. Then all connections of the host are
+checked, and those that the active policies allow are made known again.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ Find = Callable[[Headers, Direction, str], int | None]
 class Forgotten:
     """Notices connections that were forgotten, and has them made known again. Belongs to the event loop that runs now.
 
-    `relearn` makes known again what may be, beginning with what was heard of, and gives the cookies of that, or None
-    if it failed. `find` looks for the socket of a packet.
+    `relearn` makes allowed connections known again, the noticed ones first, and returns their cookies, or None if it
+    failed. `find` looks for the socket of a packet.
     """
 
     def __init__(

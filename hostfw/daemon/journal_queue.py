@@ -1,7 +1,7 @@
-"""The way to a journal that one must not stop for: a bounded queue, and a thread that may wait.
+"""A bounded queue of journal entries, and a thread that writes them, so nobody waits for the journal.
 
-A journal that is slow, hangs or is gone costs entries in the end and never the time of anybody else. What found no
-room is counted, and the journal is told as soon as it takes entries again.
+A journal that is slow, hangs or is gone may lose entries, but never delays the service. Lost entries are counted, and
+the number is written as soon as the journal accepts entries again.
 """
 
 from collections import deque

@@ -33,8 +33,8 @@ L = TypeVar("L", bound=Listener[Any])
 class Listening(Generic[L, News]):
     """One listener at a time, watched by the event loop; `hear` gets the news.
 
-    `listener` is None while there is none. `missed` is called when there is another, since anything may have happened
-    in between. `failed` hears why there is none, and `back` that there is one again.
+    `listener` is None while there is none. `missed` is called for a new one, since anything may have happened in
+    between. `failed` is called with the reason when it fails, and `back` when it works again.
     """
 
     def __init__(

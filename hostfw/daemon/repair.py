@@ -1,7 +1,7 @@
-"""Keeping in force what is in force: changes by another program to our tables are noticed and repaired.
+"""Repair of the active generation: changes by other programs to our tables are noticed and undone.
 
-Base protection comes first, within milliseconds; then the whole generation, at once for the first few times and ever
-more slowly under tampering that does not end.
+Base protection comes first, within milliseconds; then the whole generation: at once for the first few times, with
+growing delays under continued tampering.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _HARMLESS = frozenset({What.COUNTER})
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One time that our tables were looked at: what had been done to them, in sentences, by whom, and how it ended.
+    """One check of our tables: the changes that were found, in sentences, their author, and the result of the repair.
 
     Without `deeds` there was nothing to repair; with `ours` it was work of our own that had stopped midway, and no
     other program.
@@ -98,7 +98,7 @@ class Damage:
 
     @property
     def ours(self) -> str:
-        """What of our own is to be made good where no other program was at it, empty where that is not known."""
+        """Our own objects to repair where no other program changed them, empty where that is unknown."""
         if self.deeds:
             return ""
         if self.midway:
@@ -118,11 +118,11 @@ class Damage:
 
 
 class Keeper:
-    """Notices damage and repairs it. Damage is forgotten when it is repaired, and not before.
+    """Notices tampering and repairs it. Tampering is forgotten only once it is repaired.
 
-    `repaired` hears of every repair, also of one that failed or had nothing to do, `unprotected` of base protection
-    that could not be restored, or with None that it could. `backed_off` hears of each repair that is put off for long:
-    the number of repairs of late, the seconds to wait, and what was done by whom.
+    `repaired` is called after every repair, even if it failed or had nothing to do; `unprotected` with the failure to
+    restore base protection, or None for success; `backed_off` for each repair that is delayed for long, with the number
+    of recent repairs, the seconds to wait, the changes and their author.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Keeper:
         self._is_fresh = False
 
     def hear(self, news: NftNews) -> None:
-        """Judge what nftables tells: what others did to our tables is damage."""
+        """Take in transactions: changes by others to our tables are tampering."""
         self._charge.witness.hear(news)
         for transaction in news.transactions:
             if not transaction.is_ours(self._charge.workers):
@@ -315,7 +315,7 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
 
 
 def _is_known(engine: Engine, current: Generation | None, status: Status, damage: Damage) -> bool:
-    """Whether what is in force, as far as the kernel shows it, is what is to be."""
+    """True if what is in force, as far as the kernel shows it, is what is to be."""
     if current is None:
         return not damage.is_script
     known = status.record is not None and status.record.id == current.id

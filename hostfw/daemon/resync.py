@@ -1,4 +1,4 @@
-"""Following the host: interfaces come and go, and the generation in force is compiled anew for those that are there."""
+"""Resync with the host: interfaces come and go, and the active generation is compiled again for the present ones."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,11 +1,11 @@
 """The service: takes over the active generation, keeps it in force, and answers requests for another.
 
-One event loop, and no polling: it wakes for the control socket, for links, for nftables, for the audit and for
-systemd. Whatever writes does so on one thread, in turn, so that the loop goes on meanwhile; base protection alone has
-a thread of its own, because it may not wait. What is only told, to the journal and to systemd, waits on threads too.
+One event loop without polling: it wakes for the control socket, links, nftables, the audit and systemd. All writing is
+done on one thread, in turn, so the loop is never blocked; only base protection has a thread of its own, because it must
+not wait. Messages to the journal and to systemd are sent on threads too.
 
-Every task is supervised. What fails for a reason outside is tried again, and is trouble for as long as it lasts; what
-raises anything else ends the process, which systemd starts anew over rules that last.
+Every task is supervised. A failure with an outside cause is retried, and reported as trouble for as long as it lasts;
+any other exception ends the process, and systemd restarts it while the rules stay in force.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ ENDING_S = 5.0
 class Service:
     """The service of one network namespace. Made within the event loop that it serves in.
 
-    `has_ended` is whether, after `run`, no thread is left that hangs in the journal.
+    `has_ended` is True after `run` if no thread is blocked by the journal.
     """
 
     def __init__(self, directories: Directories, outside: Outside) -> None:

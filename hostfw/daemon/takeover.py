@@ -1,7 +1,7 @@
-"""The start of the service: what was accepted is put into force, however long that takes, and never with nothing below.
+"""The start of the service: the accepted generation is put into force, with base protection until then.
 
-Base protection comes first where there is no ruleset at all. Then what was accepted is tried again and again until it
-is in force; meanwhile the service answers, reads the log, and says what stands in the way.
+Base protection comes first where there is no ruleset. Then the accepted generation is retried until it is in force; in
+the meantime the service answers requests, reads the log, and reports the obstacle.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ BOOT_RULES = "the rules that were in force before the service started still are"
 class Found:
     """State at the start: `is_protected` is True where our tables deny by default, None if the kernel did not answer.
 
-    `is_damaged` is whether what was accepted is there and cannot be read.
+    `is_damaged` is True if the accepted generation exists and cannot be read.
     """
 
     is_protected: bool | None
@@ -49,7 +49,7 @@ class Found:
 class Takeover:
     """Takes over. `attempted` is set after the first attempt, `is_over` when nothing is left to be tried.
 
-    `needs_help` is set once somebody has to mend what stands in the way: nobody is to wait for it to pass.
+    `needs_help` is set once the obstacle needs an administrator, so nobody waits for it to pass.
     """
 
     def __init__(

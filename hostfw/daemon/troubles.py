@@ -1,7 +1,7 @@
 """Current troubles, by the part of the service that they are about.
 
-Trouble is a fact about now: a part reports its own, and takes it back when it has succeeded. A request that was refused
-is the business of the client that made it and leaves no trouble.
+Trouble describes the present: a part reports its own, and clears it after a success. A refused request concerns its
+client alone and is no trouble.
 """
 
 from collections.abc import Callable

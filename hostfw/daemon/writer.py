@@ -36,13 +36,13 @@ InForce = Callable[[Generation | None], None]
 
 
 class Charge:
-    """An engine that is kept, with what it has put into force.
+    """A long-lived engine with its active generation, and the thread that it writes on.
 
     In the event loop `about` hears of each generation that is about to be switched to, and `in_force` of what has come
     into force: None of a script that nothing else is known of, or of nothing at all. `workers` are all nft workers of
     the service, and `witness` is to hear what nftables tells, so that the engine need not read what nobody touched.
-    `pause` pauses the listener while big sets are loaded, and `written` is called after whatever was done.
-    `defect` hears of what was raised that nobody thought of.
+    `pause` pauses the listener while big sets are loaded, and `written` is called after each piece of work.
+    `defect` is called with unexpected exceptions.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Charge:
 
     @property
     def done(self) -> Done:
-        """What is known of the files of what is in force."""
+        """Knowledge about the files of the active generation."""
         memory = self.engine.memory
         return Done() if memory is None else memory.done
 

@@ -1,7 +1,7 @@
-"""The panic button: nothing passes any more but what holds on to the host, until it is let go.
+"""The panic button: it blocks all traffic except current ssh sessions, until it is released.
 
-A block asks for no lock and no daemon. It is one transaction on a table that no generation knows of, so that it comes
-at once, whoever is writing at that moment, and whatever is applied, taken back or repaired meanwhile goes on below it.
+A block needs neither lock nor daemon. It is one transaction on a table outside of all generations, so it takes effect
+at once, whoever is writing; changes, rollbacks and repairs go on below it.
 """
 
 from dataclasses import dataclass, field

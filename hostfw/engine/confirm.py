@@ -1,9 +1,9 @@
-"""Proof that the host can be reached: a connection that the new generation let in as a new one, from somewhere else.
+"""Proof that the host can be reached: a new connection from another host that the new generation allowed.
 
 An established connection passes every generation, so only one that was made after the switch proves anything. It is
-found by its socket: that of the ssh server above the process that asks, held against the sockets noted at the switch.
-Nor does one prove anything that met no policy: what a host says to itself, or through an old connection to itself,
-comes in over lo, and what comes out of a tunnel shows nothing of the packets that carry the tunnel.
+found by its socket: that of the ssh server above the process that asks, held against the sockets noted at the switch. A
+connection that met no policy proves nothing either: one from the host to itself comes in over lo, and one through a
+tunnel says nothing about the packets that carry the tunnel.
 """
 
 from collections.abc import Collection, Iterable

@@ -1,9 +1,10 @@
 """Sets and maps that are not what their names say: declared otherwise, or with other elements.
 
-Another program changes elements without a trace in any rule. Whether it did is asked only where nftables has moved on
-since our last commit and nobody heard what it was: the service hears, and `hostfwctl` compares nftables' generation
-with the one on record. A set of at most `READ_WHOLE` elements is read and compared by digest. A bigger one is compared
-by the number of its elements, where the kernel tells it, and by some of its elements, where these are known.
+Another program may change elements without a trace in any rule. This is checked only where nftables' generation has
+changed since our last commit for an unknown reason: the service listens to transactions, and `hostfwctl` compares the
+generation with the one on record. A set of at most `READ_WHOLE` elements is read and compared by digest. A bigger one
+is compared by the number of its elements, where the kernel tells it, and by some of its elements, where these are
+known.
 """
 
 import re

@@ -1,9 +1,9 @@
 """A generation into the kernel: prepare, switch and sweep, each a transaction of its own, then read back.
 
-What packets will meet is checked before it is committed, so that a worker that dies of it has changed nothing. What a
-prepare adds nothing refers to: whatever becomes of it, the ruleset in force is the same, and a check of it would only
-take as long again. Nor does a switch from what a memory knows to be there need one: it names nothing but chains that
-are there, in words that have never killed a worker.
+Rules that packets will meet are checked before the commit, so a worker that crashes over them has changed nothing.
+Objects that a prepare adds are not referred to yet: the active ruleset stays the same whatever happens, and a check
+would only double the time. A switch from a cached state needs no check either: it only names chains that exist, in
+commands that have never crashed a worker.
 """
 
 import errno
@@ -64,7 +64,7 @@ def _nobody(_: Generation | None) -> None:
 class Hearers:
     """Callbacks on the writing thread: before a switch to a generation, and once one is active.
 
-    What is in force is None for a script that no generation is known of, and for nothing at all.
+    The active generation is None for a script without a known generation, and for no rules at all.
     """
 
     about: Callable[[Generation], None] = _nobody
@@ -73,7 +73,7 @@ class Hearers:
 
 @dataclass(slots=True)
 class Sent:
-    """How far a piece of work got: whether packets may meet anything else than before it."""
+    """Progress of a piece of work: True once packets may meet other rules than before it."""
 
     may_differ: bool = False
 
@@ -86,7 +86,7 @@ class Sent:
         return stopped
 
     def failed(self, error: HostError) -> Failed:
-        """What an error that ended the work leaves in force."""
+        """The rules that are in force after an error ended the work."""
         found = failed(error)
         return replace(found, in_force=UNKNOWN) if self.may_differ and found.in_force == UNCHANGED else found
 

@@ -1,6 +1,6 @@
-"""Off, for good: no rule of ours in the kernel, and nothing that would put one back.
+"""Disabling hostfw: no rule of ours in the kernel, and nothing that would load one again.
 
-What would put the rules back goes first and the rules last, so that whatever ends this midway leaves them in force.
+Everything that would load the rules again is removed first and the rules last, so an interruption leaves them in force.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
-"""The engine: puts generations into force, takes them back, remembers them, and says what is in force.
+"""The engine: puts generations into force, rolls them back, stores them, and reports the active one.
 
-One generation is one `apply`: observe, resolve, compile, then prepare, switch and sweep, what packets will meet being
-checked first; then the kernel is read back, and what was accepted is written down. With a deadline it is accepted only
-once it is confirmed, and taken back otherwise. Nothing here depends on a daemon.
+One `apply` makes one generation: observe, resolve, compile, check, then prepare, switch and sweep; then the kernel is
+read back, and the accepted generation is stored. With a deadline it is accepted only once it is confirmed, and rolled
+back otherwise. Nothing here depends on a daemon.
 """
 
 from collections.abc import Callable, Collection

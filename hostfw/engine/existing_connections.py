@@ -1,7 +1,7 @@
 """Connections that are older than the ruleset: made known to connection tracking before anything is denied.
 
-Nothing is added to the ruleset for them. Each gets the entry that it would have had if connection tracking had been
-there when it began, so that it passes as established and ends as every other does.
+The ruleset does not change for them. Each gets the entry that it would have if connection tracking had seen its
+beginning, so it passes as established and ends like any other.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -45,7 +45,7 @@ class _Which(Enum):
 class ExistingConnections:
     """The connections of this host's sockets around one switch.
 
-    What connection tracking finds out itself about those that begin meanwhile is left as it is.
+    Entries that connection tracking itself makes in the meantime are left unchanged.
     """
 
     host: Host

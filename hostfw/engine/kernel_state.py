@@ -1,9 +1,9 @@
 """Our tables as the kernel holds them now: read in full, or known from our last commit and what was sent since.
 
-Every commit of anyone, in any table, moves nftables' generation of the network namespace. While it is where our last
-commit left it, the kernel holds what was read back then; and if our own commits alone have moved it, it holds that
-and what they sent, which is all that needs reading back. So it does if others have, and it is known that they did not
-touch our tables. In any other case everything is read.
+Every commit in any table changes nftables' generation of the network namespace. As long as it is the one after our last
+commit, the kernel holds what was read back then. If only our own commits have changed it, the kernel holds that and
+what they sent, so only that is read back; likewise if others have committed and are known not to have touched our
+tables. In any other case everything is read.
 """
 
 from collections.abc import Iterable
@@ -29,8 +29,8 @@ READ_ONE_BY_ONE = 500
 class Present:
     """Our tables in the kernel, and the record of them.
 
-    `ruleset` is what the memory knows it to be, None where it was read; `lacking` is what a ruleset that was sent has
-    and the kernel has not, in sentences. `meddled` is True if another program edited a chain meanwhile.
+    `ruleset` is the cached one, None where the kernel was read; `lacking` are objects of the sent ruleset that the
+    kernel lacks, in sentences. `meddled` is True if another program edited a chain meanwhile.
     """
 
     kernel_generation: int

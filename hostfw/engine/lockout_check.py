@@ -1,7 +1,7 @@
 """The lockout check: connections that a host depends on and would lose by a plan.
 
-It runs the packets of what was seen through `explain` of the candidate, the reference semantics of policy. Established
-connections pass every change, so what counts is the next one: can whoever is here come back?
+It runs the packets of the baseline through `explain` of the candidate, the reference semantics of policy. Established
+connections pass every change, so the check is about the next one: can the same peer connect again?
 """
 
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ ACCEPT = "to do it anyway, add --accept-lockout"
 class Loss:
     """A connection that a host depends on and a plan does not allow.
 
-    `what` names it, `decided_by` the policy rule or other decision that denies it with its file and line, `explain` is
-    the command that shows the whole way there, `hint` how to keep it.
+    `what` names it, `decided_by` is the rule or other decision that denies it, with its file and line, `explain` the
+    command that shows the whole evaluation, and `hint` the way to keep it.
     """
 
     kind: FlowKind

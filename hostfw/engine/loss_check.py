@@ -1,4 +1,4 @@
-"""A configuration that lost most of itself: a wrong checkout or an emptied directory must not take policy away.
+"""A configuration that lost most of its content: a wrong checkout or an emptied directory must not remove policy.
 
 What is accepted says how many policies and HostEndpoints of this host there were. A configuration without any of a
 kind, or without more than half of them, is refused until a person says that the loss is meant. So is one whose

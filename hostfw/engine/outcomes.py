@@ -29,9 +29,9 @@ _MOST_TEXT = 200
 class Applied:
     """A generation is in force. `change` is what was sent, empty where the kernel held it all.
 
-    With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not stand in its way, and
-    `unsaved` says what could not be written down, as on a full disk, and what a reboot leads to therefore.
-    `exposure` is what it closes and opens.
+    With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not prevent it, and
+    `unsaved` says what could not be saved, as on a full disk, and what a reboot leads to. `exposure` is what it closes
+    and opens.
     """
 
     generation: Generation
@@ -80,7 +80,7 @@ class TooLate:
 class TakenBack:
     """An accepted generation is in force again, `generation` None for none at all; `event` says what was taken back.
 
-    `from_sources` is False where the stored script had to do, since its sources no longer build on this host.
+    `from_sources` is False where the stored script was used, since its sources no longer compile on this host.
     `unsaved` is as in `Applied`.
     """
 

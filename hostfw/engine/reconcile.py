@@ -32,7 +32,7 @@ from hostfw.nft.change import Change
 class Resumed:
     """The generation that the service has taken over: its id, None if none was ever accepted.
 
-    `from_sources` is False where the stored script had to do; `taken_back` is what had to be taken back first.
+    `from_sources` is False where the stored script was used; `taken_back` is what had to be taken back first.
     """
 
     id: str | None
@@ -71,7 +71,7 @@ def resume(writer: Writer) -> Resumed | Failed:
 
 
 def is_as_accepted(directories: Directories, memory: Memory | None, generation: Generation) -> bool:
-    """Whether a generation is what was accepted, or is on trial, or was accepted and could not be written down."""
+    """True if a generation is what was accepted, or is on trial, or was accepted and could not be written down."""
     if memory is not None and memory.done.unsaved:
         return True
     pending, _ = load_pending(directories.state)
@@ -82,7 +82,7 @@ def is_as_accepted(directories: Directories, memory: Memory | None, generation: 
 
 
 def builds(directories: Directories, host: Host, memory: Memory | None = None) -> bool:
-    """Whether what was accepted builds on this host now; its script is not to be sent again and again before."""
+    """True if what was accepted builds on this host now; its script is not to be sent again and again before."""
     accepted, _ = load_accepted(directories.state)
     if accepted is None:
         return True

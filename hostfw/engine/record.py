@@ -53,7 +53,7 @@ def write_owed(run_dir: Path, memory: Memory | None) -> str:
 
 
 def is_of_another(run_dir: Path, memory: Memory | None, generation_id: str) -> bool:
-    """Whether the record is of another generation, and another hostfwctl wrote it.
+    """True if the record is of another generation, and another hostfwctl wrote it.
 
     One that nobody has written since we last did, or failed to, is a stale one of ours.
     """

@@ -1,10 +1,10 @@
-"""Big sets between prepare and switch: which of them lack elements, and putting them in.
+"""Loading of big sets between prepare and switch.
 
-A set that a crash left half filled has its final name, which says what it should hold and not that it does. Elements
-go in order, each batch a transaction, so the last one is there only if all are: the kernel is asked for that one.
+After a crash a set may have its final name and only a part of its elements. Elements are added in order, a batch in
+each transaction, so the last one is there only if all are: the kernel is asked for that one.
 
-A set apart keeps its name whatever it holds. Its mark, which changes in the same transaction as its content, says what
-that is; the content itself is kept in the run directory, so that the next one goes in by its difference.
+A set that is edited in place keeps its name. Its mark, which changes in the same transaction as its content, names the
+content; the content itself is kept in the run directory, so the next one is sent as a difference.
 """
 
 from collections.abc import Iterable

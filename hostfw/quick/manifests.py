@@ -196,7 +196,7 @@ def _has_tier(resources: Resources) -> bool:
 
 
 def _endpoint() -> list[Resource]:
-    """What governs every interface as an ungoverned one is by default: closed inward, open outward."""
+    """Policy for every interface that equals the default of an ungoverned one: closed inward, open outward."""
     anything = Rule(Action.ALLOW)
     return [
         HostEndpoint(Metadata(_ENDPOINT), ANY_NODE, interface_name="*", profiles=(_PROFILE,)),

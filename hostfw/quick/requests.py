@@ -1,4 +1,4 @@
-"""What a quick rule asks for, as values: an action, services, the other side, and a HostEndpoint."""
+"""Requests for quick rules, as values: an action, services, the other side, and a HostEndpoint."""
 
 from dataclasses import dataclass
 

@@ -278,7 +278,7 @@ def test_the_boot_script_puts_base_chains_and_flags_right(
 
 
 def boot(host: Namespace, installation: Installation, hostfwctl: Hostfwctl) -> str:
-    """What the boot script says when its unit is restarted."""
+    """The message of the boot script when its unit is restarted."""
     failsafe, empty = installation.config.parent / "failsafe.nft", installation.config.parent / "empty"
     empty.mkdir()
     failsafe.write_text(hostfwctl("compile", "-f", str(empty)).stdout)

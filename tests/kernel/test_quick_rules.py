@@ -21,7 +21,7 @@ def _host(routed_lab: Lab, tmp_path: Path) -> Installation:
 
 
 def passing(lab: Lab, *flows: tuple[str, str, int]) -> list[bool]:
-    """Whether each flow of TCP arrives, from one node to a port of another, over IPv4 and IPv6 alike."""
+    """The results of TCP flows from one node to a port of another, over IPv4 and IPv6 alike."""
     asked = [Flow(source, destination, TCP, port, family) for source, destination, port in flows for family in Family]
     verdicts = [result.verdict is Verdict.ALLOWED for result in probe(lab, asked, DENY_PATIENCE_S)]
     both = list(zip(verdicts[::2], verdicts[1::2], strict=True))
@@ -93,7 +93,7 @@ def arrives(client: socket, server: socket) -> bool:
 
 
 def test_the_first_configuration_closes_nothing_that_listens(routed_lab: Lab, host: Installation) -> None:
-    """What listens on every address or on one of them is reachable as before; all other ports are closed."""
+    """Services that listen on every address or on one are reachable as before; all other ports are closed."""
     listeners = [
         open_socket(routed_lab["host"], AF_INET6, SOCK_STREAM),
         open_socket(routed_lab["host"], AF_INET, SOCK_STREAM),

@@ -1,4 +1,4 @@
-"""What people of other firewalls type: each word is answered with commands that are there."""
+"""Words of other firewalls: each is answered with commands that exist."""
 
 import re
 import shlex

@@ -79,7 +79,7 @@ def test_first_packets_of_a_source_and_port_go_another_way_than_those_after_them
 
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
 def test_neighbours_have_room_of_their_own_in_all_that_is_limited(family: Family) -> None:
-    """What is near is learned from where denied packets go to, and remembered for a day."""
+    """Neighbours are learned from the destinations of denied packets, and remembered for a day."""
     (limits,) = chains(ruleset(), "log/limits/in.rule", family)
     sets = {s.name: s.dynamic for t in ruleset().tables if t.family is family for s in t.sets}
 

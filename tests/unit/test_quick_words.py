@@ -76,7 +76,7 @@ def test_services(words: str, services: list[Service]) -> None:
     ],
 )  # fmt: skip
 def test_rules(action: Action, words: str, expected: QuickRule) -> None:
-    """Who, whereto and on what; the words of a rule give it again, and another rule has another name."""
+    """Source, destination and service; the words of a rule give it again, and another rule has another name."""
     rule = _parsed(action, words)
 
     assert rule == expected

@@ -1,4 +1,4 @@
-"""What comes of an apply that fails anywhere: each single call to the outside, before it has effect and after.
+"""The result of an apply that fails anywhere: at each call to the outside, before and after its effect.
 
 The model has four places that may disagree: the kernel, the record in the run directory, what is accepted in the state
 directory, and what the service remembers. After any failure the answer is true at that moment, and what the service
@@ -46,7 +46,7 @@ _SCRIPTS = ("kernel.check", "kernel.commit")
 _FILE_CALLS = ("open", "fsync", "replace", "rename", "symlink", "unlink", "mkdir", "link")
 _TRIES = 8
 _STEP = 5
-"""How far apart the places are without --soak."""
+"""The distance between the places without --soak."""
 _FEWEST = 5
 
 
@@ -62,7 +62,7 @@ class Points:
     met: str = ""
 
     def is_due(self, name: str) -> bool:
-        """Whether this call is to fail."""
+        """True if this call is to fail."""
         if not self.is_on:
             return False
         self.count += 1
@@ -142,7 +142,7 @@ class Station:
 
     @property
     def done(self) -> Done:
-        """What is known of files."""
+        """Knowledge about files."""
         assert self.engine.memory is not None
         return self.engine.memory.done
 
@@ -217,7 +217,7 @@ def _wrapped(points: Points, name: str, function: Callable[..., Any]) -> Callabl
 
 
 def _wrap_functions(points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What modules of the engine have of hostfw.host by name."""
+    """Names of hostfw.host in modules of the engine."""
     for name, module in list(sys.modules.items()):
         if not name.startswith(("hostfw.engine.", "hostfw.build.cache")):
             continue
@@ -228,7 +228,7 @@ def _wrap_functions(points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _wrap_files(points: Points, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What writes files below a directory: a full disk."""
+    """Writers of files below a directory: a full disk."""
     for name in _FILE_CALLS:
         real = getattr(os, name)
 

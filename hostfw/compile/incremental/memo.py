@@ -1,10 +1,9 @@
 """Results of the last compilation, kept so that the next one costs only what changed.
 
-A layout is made of pieces: a program's chain of the chains of its protocols, these of the leaves for ports and
-addresses. Each piece has a place within the piece that it belongs to, and a cause: the very rules that it is the
-layout of. A piece with the same cause as the last time is taken as it is, with all that it is made of; one with
-another cause is made anew, of those of its parts that stay. So the tree of pieces is always that of the last plan,
-and nothing else is kept.
+A layout is a tree: a program's chain has the chains of its protocols, and these have leaves for ports and addresses.
+Each node has a memo with its place in the parent, and a key: the very rules that it lays out. A memo with the same key
+as the last time is reused with all its parts; one with another key is made again, reusing those of its parts that stay.
+So the tree of memos is always that of the last plan, and nothing else is kept.
 
 Rules are compared by identity, which is why `Compiled.rules` gives the very rules of the last time wherever a
 policy still says the same.
@@ -32,7 +31,7 @@ _LITTER_OF_FEW = 20_000
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """A piece of work: what it was made from, what it came to, and the pieces that it is made of by their places.
+    """A remembered result: the key that it was made from, its value, and its parts by their places.
 
     While it is made, `before` are those that it was made of the last time, and `was` is what it came to then.
     """

@@ -1,7 +1,7 @@
 """The objects of one table from plan to plan: those that were made, and how many refer to each of those in use.
 
-What is in use is what the base chains lead to. It is followed by counting references, so that a plan that changes a
-few chains costs as much as these lead to, and not a walk through all that there is.
+An object is in use if a base chain leads to it. References are counted, so a plan that changes a few chains costs only
+as much as these lead to.
 """
 
 from bisect import bisect_left, insort

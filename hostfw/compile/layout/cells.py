@@ -1,6 +1,6 @@
 """Cells: the parts of packet space that dispatch tells apart: a protocol, a run of destination ports, addresses.
 
-Within a cell every test of what is told apart is constant, so its rules need none of them.
+Within a cell these properties are constant, so its rules need no test of them.
 """
 
 from bisect import bisect_right

@@ -58,7 +58,7 @@ _LONGEST_TIMEOUT_S = 3600
 _NETWORK_TIMEOUT_S = 86_400
 _NETWORK_BITS = {Family.V4: 24, Family.V6: 64}
 _SOURCE_BITS = {Family.V4: 32, Family.V6: 64}
-"""How much of an address tells sources from beyond the host's own networks apart."""
+"""The prefix length by which sources beyond the host's own networks are told apart."""
 _NO_BITS = 0
 
 

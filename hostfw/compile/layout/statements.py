@@ -30,7 +30,7 @@ _REJECT, _LOGGED, _STAGED = "reject", "log", "staged"
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """The outcomes of one hook in one table. `allow` is what Allow does there, its verdict last.
+    """The statements of one hook's effects in one table. `allow` is what Allow does there, its verdict last.
 
     Where a packet meets the rules of an earlier hook `again`, it was counted and logged there, and what exempted it
     there decides nothing here.

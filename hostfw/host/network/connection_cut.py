@@ -46,7 +46,7 @@ def cut_connections(nets: Sequence[Cidr]) -> int:
 
 
 def _if_within(entry: bytes, nets: Sequence[Cidr]) -> Iterator[bytes]:
-    """What names an entry, if one of its ends, as either side sees it, lies in the prefixes."""
+    """The key of an entry, if one of its ends, as either side sees it, lies in the prefixes."""
     found = attributes(entry, NFGENMSG.size)
     ends = [
         int.from_bytes(address, "big")

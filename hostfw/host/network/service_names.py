@@ -16,7 +16,7 @@ _WITHOUT_FILE: dict[str, tuple[tuple[Protocol, int], ...]] = {
     "ssh": ((TCP, 22),),
     "submission": ((TCP, 587),),
 }
-"""What people ask for most, for a host without that file: Debian has it in a package of its own (netbase)."""
+"""The most frequent services, for a host without that file: Debian has it in a package of its own (netbase)."""
 
 _ALIASES = {"dns": "domain"}
 

@@ -17,10 +17,10 @@ _GENERATION = "generation.json"
 class InForce:
     """The generation that we put into this network namespace.
 
-    `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules
-    then (`tables.KernelChain`): while they hold, nobody else has touched our chains. `sets` have what each set and map
-    is declared as, None in a record of before that was kept. `counts` and `node` are for people. `saved` is False where
-    it was to be accepted and could not be written down, so that the next boot enforces another.
+    `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules then
+    (`tables.KernelChain`): while they match, no other program has touched our chains. `sets` have the declaration of
+    each set and map, None in older records. `counts` and `node` are for people. `saved` is False if it was accepted and
+    could not be stored, so the next boot enforces another.
     """
 
     id: str

@@ -1,7 +1,6 @@
 """The position in the log that was reported, kept in the run directory for the next reader.
 
-It is written as often as events are, into a few bytes of a file in memory (/run): one system call, which no crash of
-ours cuts in two.
+It is written for every event, into a few bytes of a file in memory (/run): one system call, which no crash interrupts.
 """
 
 import os

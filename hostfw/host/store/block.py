@@ -3,7 +3,7 @@
     state_dir/block.json    since when, what was kept, and the script of this boot
     state_dir/block.nft     the script that the boot loads: no session survives it, so its peers may begin anew
 
-What is in force is the kernel's to say; both are only the way back to it.
+Only the kernel knows the actual block; both files serve to restore it.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The files that Feeds name: which of them may be read, and their texts.
 
-What is wrong is said without what a file holds: whoever wrote the Feed need not be allowed to see it.
+Problems do not show the content of a file: the author of the Feed may not be allowed to read it.
 """
 
 import os

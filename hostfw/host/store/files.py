@@ -1,7 +1,7 @@
 """Configuration files in, state files out.
 
-Reading gives texts and problems and never raises or blocks; what cannot be read says why. Writing is atomic: a
-reader, or a boot after a crash, finds the old content or the new and nothing between.
+Reading returns texts and problems, and never raises or blocks. Writing is atomic: a reader, or a boot after a crash,
+finds either the old content or the new.
 """
 
 import errno
@@ -350,7 +350,7 @@ def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Proble
 
 
 def _bad_way(config_dir: Path, owner: int) -> Problem | None:
-    """Why the way to the configuration directory must not be taken; the directory itself is judged with its files."""
+    """The reason why the path to the configuration directory is not trusted; its content is checked with its files."""
     try:
         found = suspicion(config_dir, owner, Path("/"))
     except OSError:

@@ -6,9 +6,9 @@
                                       governance.json: what it governs, written anew as the host changes
     state_dir/scripts/                the scripts of late, which those in the generations are links to
 
-What another generation holds as well is a link to the same file, so that only what changed is written. A generation
-is written aside, made durable, and then accepted by renaming one link, so that script and sources always agree and a
-crash leaves the old generation or the new. Reading tolerates anything and says what is wrong.
+Files that generations share are hard links, so only changed ones are written. A generation is written to a new folder,
+made durable, and then accepted by renaming one link, so script and sources always agree and a crash leaves the old
+generation or the new. Reading tolerates damage and reports it.
 """
 
 import errno

@@ -1,6 +1,6 @@
 """Contents of sets that are edited in place, kept in the run directory by their digest: run_dir/sets/0123456789abcdef.
 
-Nothing depends on it: what is missing or damaged is as if it were not there, and a set is then loaded anew.
+Nothing depends on it: where it is missing or damaged, the set is loaded in full.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""The warnings that somebody has been told, so that a reload by a timer does not repeat them every time.
+"""The warnings that have been shown, so a reload by a timer does not repeat them every time.
 
     run_dir/told-warnings.json    a digest of each, until the next boot
 
-It decides what is printed and nothing else: what cannot be read or written means that a warning is told again.
+It only affects output: if it cannot be read or written, a warning is shown again.
 """
 
 from collections.abc import Collection, Iterable

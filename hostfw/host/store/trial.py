@@ -1,10 +1,10 @@
-"""A generation in force that nobody has confirmed yet, and the way back from it.
+"""A generation on trial: in force, not yet confirmed, and the data to roll it back.
 
     state_dir/pending.json    which generation, what to go back to, and until when; outlives a reboot
     run_dir/pending.json      what belongs to this boot: what will take it back, and the connections before it
 
-Both are written before the switch, so whatever happens afterwards finds the way back. Only the connections follow
-it: they are those that were there when the generation came into force.
+Both are written before the switch, so the rollback is possible whatever happens afterwards. Only the connections are
+written after it: those that existed when the generation came into force.
 """
 
 import os
@@ -23,7 +23,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A generation that is taken back unless it is confirmed in time.
+    """A generation that is rolled back unless it is confirmed in time.
 
     `number` is that of the stored generation, `previous` that of the accepted one to go back to. Without one, the way
     back is no ruleset at all, or if there was one (`protected`) that of an empty configuration. `deadline` is for
@@ -44,8 +44,8 @@ class Pending:
 class Armed:
     """The part of a trial that belongs to this boot.
 
-    `watchdog` is what takes it back at the deadline. `cookies` are the TCP sockets that were there when it came into
-    force, None as long as it has not, or where that was not noted.
+    `watchdog` is the timer that rolls it back at the deadline. `cookies` are the TCP sockets that existed when it came
+    into force, None before that, or where they are unknown.
     """
 
     token: str
