@@ -240,3 +240,29 @@ def test_an_advertisement_that_ends_everything_takes_nothing_away(
         advertise(lab["peer"], router_lifetime_s=0, valid_s=0)
         sleep(1)
         assert probe(lab, _FLOW, ALLOW_PATIENCE_S)[0].verdict is Verdict.ALLOWED
+
+
+def test_temporary_addresses_of_an_advertised_prefix_are_a_neighbour_s_as_well(lab: Lab, tmp_path: Path) -> None:
+    """Those that the kernel makes for privacy (RFC 8981), also where the prefix itself never ends."""
+    set_sysctl(lab["host"], "net.ipv6.conf.eth0.use_tempaddr", "2")
+    advertise(lab["peer"], valid_s=2**32 - 1)
+    _until(lambda: len(_eth0(lab["host"], tmp_path).learned) == 2)
+    eth0 = _eth0(lab["host"], tmp_path)
+
+    assert "temporary" in run(lab["host"], ["ip", "-6", "address", "show", "dev", "eth0"]).stdout
+    assert {how for _, how in eth0.learned} == {Learned.RA}
+    assert not any(str(cidr).startswith("fd66:") for cidr in eth0.addresses_of(()))
+
+
+def test_a_neighbour_that_claims_an_address_takes_no_interface_out_of_its_group(
+    lab: Lab, installation: Installation, tmp_path: Path
+) -> None:
+    """It answers the duplicate address detection of what the administrator sets: that stays the administrator's."""
+    set_sysctl(lab["host"], "net.ipv6.conf.eth0.accept_dad", "1")
+    run(lab["peer"], ["ip", "address", "add", "fd67::5/64", "dev", "eth0", "nodad"])
+    run(lab["host"], ["ip", "address", "add", "fd67::5/64", "dev", "eth0"])
+    _until(lambda: "dadfailed" in run(lab["host"], ["ip", "-6", "address", "show", "dev", "eth0"]).stdout)
+    (installation.config / "policy.yaml").write_text(_POLICY.format(learned=""))
+
+    with service(installation, tmp_path / "log"):
+        assert probe(lab, _FLOW, ALLOW_PATIENCE_S)[0].verdict is Verdict.ALLOWED
