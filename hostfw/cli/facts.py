@@ -22,6 +22,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.model.values import Family
 from hostfw.policy.resolve.plan import resolve
+from hostfw.policy.unmanaged import ungoverned_problems
 
 
 class Routing(Protocol):
@@ -89,6 +90,37 @@ def governance_of(options: Options, inspected: Inspected, facts: HostFacts) -> G
     from hostfw.cli.engine import open_engine
 
     return open_engine(options).governance(inspected, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHere:
+    """What a valid configuration means on this host, and the warnings that this host makes of it."""
+
+    facts: HostFacts
+    plan: Plan
+    problems: tuple[Problem, ...]
+
+
+def planned_here(options: Options, inspected: Inspected) -> PlannedHere | None:
+    """The plan of a valid configuration as `apply` would have it; None where this host cannot be seen."""
+    from hostfw.cli.engine import observe
+    from hostfw.host.errors import HostError
+
+    try:
+        facts = observe(options, inspected.settings)
+        return _planned_on(inspected, facts, governance_of(options, inspected, facts))
+    except (HostError, OSError):
+        return None
+
+
+def host_problems(inspected: Inspected, facts: HostFacts) -> tuple[Problem, ...]:
+    """The warnings that a host which is known by its facts makes of a valid configuration."""
+    return _planned_on(inspected, facts, NOTHING_GOVERNED).problems
+
+
+def _planned_on(inspected: Inspected, facts: HostFacts, governance: Governance) -> PlannedHere:
+    plan, problems = resolve(inspected.resources, inspected.settings, facts, governance=governance)
+    return PlannedHere(facts, plan, (*problems, *ungoverned_problems(plan, facts)))
 
 
 def _read(path: Path) -> tuple[HostFacts | None, tuple[Problem, ...], Configuration]:

@@ -60,8 +60,10 @@ def apply(
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
-        before = Before(writer, facts, last, question.decoding if question is not None else None)
-        lost = None if accept_loss else refusal(before, built, verb="apply" if take_name else "reload")
+        decoding = question.decoding if question is not None else None
+        before = Before(directories, host, writer.memory, facts, last, decoding)
+        verb = "apply" if take_name else "reload"
+        lost = None if accept_loss else refusal(before, inspected.resources, built.plan, verb)
         if lost is None:
             judgement = judgement_of(before, built, lockout)
         refused = lost or judgement.refusal

@@ -25,6 +25,7 @@ from hostfw.engine.history import History, history, rollback_to
 from hostfw.engine.installed import drift, told
 from hostfw.engine.judgement import LockoutQuestion
 from hostfw.engine.kernel_state import installed_by
+from hostfw.engine.loss_check import refusal
 from hostfw.engine.on_demand import OnDemand
 from hostfw.engine.outcomes import (
     Applied,
@@ -36,6 +37,7 @@ from hostfw.engine.outcomes import (
     TooLate,
     failed,
 )
+from hostfw.engine.plan_before import Before
 from hostfw.engine.reconcile import Resumed, follow, protect, repair, resume, save
 from hostfw.engine.refill import refill
 from hostfw.engine.rollback import due, rollback, settle
@@ -52,6 +54,7 @@ from hostfw.host.store.refused import load_event
 from hostfw.host.store.trial import load_armed, load_pending
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import Governance
+from hostfw.model.plan import Plan
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import SetName
@@ -87,6 +90,13 @@ class Engine:
     def governance(self, inspected: Inspected, facts: HostFacts) -> Governance:
         """The governed interfaces on record, under the node name that `apply` of a configuration would take."""
         return named(standing(self.directories, self.host), inspected.resources, facts, take_name=True)
+
+    def loss(self, inspected: Inspected, plan: Plan, facts: HostFacts) -> Failed | None:
+        """Why `apply` of a configuration, whose plan on this host is given, is refused as a loss; None if it is not."""
+        try:
+            return refusal(Before(self.directories, self.host, self.memory, facts), inspected.resources, plan)
+        except HostError:
+            return None
 
     def change(self, generation: Generation) -> Change | Failed:
         """The change that `apply` of the generation would send now."""

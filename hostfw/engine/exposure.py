@@ -32,10 +32,10 @@ class ExposureQuestion:
 
 def exposure_of(before: Before, built: Generation, question: ExposureQuestion | None) -> tuple[ExposureChange, ...]:
     """The exposure changes of putting a generation into force."""
-    record, _ = load_in_force(before.writer.directories.run)
+    record, _ = load_in_force(before.directories.run)
     if question is None or (record is not None and record.id == built.id):
         return ()
-    read_packets = before.writer.host.read_packets
+    read_packets = before.host.read_packets
     return exposure_changes(before.in_force(), built.plan, built.facts, question.services, read_packets)
 
 

@@ -63,8 +63,10 @@ def rollback_to(
 
     def objection(built: Generation) -> Failed | None:
         nonlocal judgement
-        before = Before(writer, built.facts, last)
-        lost = None if accept_loss else refusal(before, built, f"rollback --to {number}")
+        before = Before(directories, host, writer.memory, built.facts, last)
+        lost = (
+            None if accept_loss else refusal(before, built.inspected.resources, built.plan, f"rollback --to {number}")
+        )
         if lost is not None:
             return lost
         judgement = judgement_of(before, built, lockout)

@@ -24,7 +24,7 @@ def judgement_of(
 
     What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
     """
-    record, _ = load_in_force(before.writer.directories.run)
+    record, _ = load_in_force(before.directories.run)
     if lockout is None or (record is not None and record.id == built.id):
         return Judgement()
     facts, accepted = built.facts, lockout.accepted

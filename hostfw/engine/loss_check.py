@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from hostfw.build.cache import accepted_now
 from hostfw.build.candidate import inspect
-from hostfw.build.generation import Generation
-from hostfw.engine.deploy import counts
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.plan_before import Before
 from hostfw.model.facts import Interface
+from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.text import counted
 from hostfw.model.wording import listed
@@ -30,46 +29,46 @@ _CHECK_HISTORY = "`hostfwctl history` lists what each generation has"
 _NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of this host", "HostEndpoints of this host")}
 
 
-def refusal(before: Before, built: Generation, verb: str = "apply") -> Failed | None:
-    """Say that a generation has lost most of what is accepted, or leaves bare what is governed; None if not.
+def refusal(before: Before, resources: Resources, plan: Plan, verb: str = "apply") -> Failed | None:
+    """Say that a configuration lost most of what is accepted, or that its plan leaves bare what is governed.
 
-    `verb` is what a person types to do it anyway.
+    None if neither is so. `verb` is what a person types to do it anyway.
     """
-    lost, bare = _lost_resources(before, built, verb), lost_interfaces(before, built, verb)
+    lost, bare = _lost_resources(before, resources, plan, verb), lost_interfaces(before, plan, verb)
     if lost is not None and bare is not None:
         return replace(lost, message=f"{lost.message}; {bare.message}")
     return lost or bare
 
 
-def lost_interfaces(before: Before, built: Generation, verb: str = "apply") -> Failed | None:
+def lost_interfaces(before: Before, plan: Plan, verb: str = "apply") -> Failed | None:
     """Say that no interface of the host, or none that leads to everybody, would be governed any more; None if not."""
-    some, bare = governed(built.plan, built.facts), ungoverned(built.plan, built.facts)
+    some, bare = governed(plan, before.facts), ungoverned(plan, before.facts)
     if not bare or (some and (_leads_out(some) or not _leads_out(bare))):
         # Whatever was governed before: there is no need to look.
         return None
-    lost = lost_governance(before.in_force(), built.plan, built.facts)
+    lost = lost_governance(before.in_force(), plan, before.facts)
     if not lost:
         return None
     them = "it" if len(lost) == 1 else "them"
     names = listed(interface.name for interface in lost)
     return Failed(
-        f"this would leave {names} without a HostEndpoint: {bare_consequence(built.plan.settings, them)}",
+        f"this would leave {names} without a HostEndpoint: {bare_consequence(plan.settings, them)}",
         f"`hostfwctl interfaces` lists what HostEndpoints may name; {_anyway(verb)}",
     )
 
 
-def _lost_resources(before: Before, built: Generation, verb: str) -> Failed | None:
-    writer = before.writer
-    accepted, _ = accepted_now(writer.directories.state, writer.memory)
+def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str) -> Failed | None:
+    accepted, _ = accepted_now(before.directories.state, before.memory)
     if accepted is None:
         return None
-    had, has = dict(accepted.counts), dict(counts(built))
+    had = dict(accepted.counts)
+    has = {"policies": len(resources.policies), "endpoints": len(plan.endpoints)}
     lost = [kind for kind in _NOUNS if _is_lost(had.get(kind, 0), has[kind])]
     if not lost:
         return None
     tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
     accepted_resources = inspect(accepted.configuration).resources
-    names = tuple(missing(accepted_resources, built.inspected.resources))
+    names = tuple(missing(accepted_resources, resources))
     return Failed(
         f"this would lose {' and '.join(tallies)}: {named(names)}",
         f"{_CHECK.get(verb, _CHECK_HISTORY)}; {_anyway(verb)}",

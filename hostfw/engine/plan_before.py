@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from hostfw.build.cache import Memory
 from hostfw.build.generation import Generation
-from hostfw.engine.context import Directories
-from hostfw.engine.deploy import Writer
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.standing import standing
 from hostfw.host.store.active import load_in_force
 from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
@@ -26,31 +26,33 @@ class Before:
     Both may save to read and decode what is stored.
     """
 
-    writer: Writer
+    directories: Directories
+    host: Host
+    memory: Memory | None
     facts: HostFacts
     last: Generation | None = None
     decoding: Decoding | None = None
 
     def in_force(self) -> Plan | None:
         """The plan of what is in force; None where no rules are. Raises HostError."""
-        record, _ = load_in_force(self.writer.directories.run)
+        record, _ = load_in_force(self.directories.run)
         if self.last is not None and record is not None and (record.id, self.facts) == (self.last.id, self.last.facts):
             return self.last.plan
-        if not self.writer.host.read_tables().ip.exists:
+        if not self.host.read_tables().ip.exists:
             return None
-        stored = stored_in_force(self.writer.directories)
+        stored = stored_in_force(self.directories)
         return BASE_PROTECTION if stored is None else self._plan_of(stored)
 
     def accepted(self) -> Plan | None:
         """The plan of what is accepted; None where nothing is, or cannot be read."""
-        accepted, _ = load_accepted(self.writer.directories.state)
+        accepted, _ = load_accepted(self.directories.state)
         return None if accepted is None else self._plan_of(accepted)
 
     def _plan_of(self, stored: Accepted) -> Plan:
         known = Decoding(dict(self.decoding.sources)) if self.decoding is not None else Decoding()
         decoded = decode(stored.configuration, known)
         resources = filled(decoded.resources, stored.configuration.feeds)[0]
-        governance = standing(self.writer.directories, self.writer.host, self.writer.memory)
+        governance = standing(self.directories, self.host, self.memory)
         return resolve(resources, decoded.settings, self.facts, governance=governance)[0]
 
 

@@ -92,8 +92,8 @@ def rollback(
 
     def objection(built: Generation) -> Failed | None:
         nonlocal judgement
-        before = Before(writer, built.facts, last)
-        lost = None if accept_loss else lost_interfaces(before, built, "rollback")
+        before = Before(writer.directories, writer.host, writer.memory, built.facts, last)
+        lost = None if accept_loss else lost_interfaces(before, built.plan, "rollback")
         if lost is not None:
             return lost
         judgement = judgement_of(before, built, lockout, on_trial=True)

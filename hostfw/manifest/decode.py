@@ -1,12 +1,14 @@
 """Sources to resources: every document of every file decoded, and everything that is wrong said at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import NamedTuple
 
 from hostfw.manifest.endpoint import decode_endpoint, decode_group, decode_network_set
 from hostfw.manifest.feed import decode_feed
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
+from hostfw.manifest.ignore_file import IGNORE_FILE
 from hostfw.manifest.metadata import decode_metadata
 from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
@@ -132,7 +134,16 @@ def _decode_source(source: Source, selectors: set[str]) -> DecodedSource:
     problems: list[Problem] = []
     reader = Reader(source.path, source.text.removeprefix("\ufeff"), problems, selectors)
     resources = [resource for root in documents(source, problems) for resource in _decode_document(reader, root)]
+    if problems and not resources and not any(version in source.text for version in (CALICO_V3, HOSTFW_V1)):
+        problems[0] = _perhaps_foreign(problems[0])
     return DecodedSource(source, tuple(resources), tuple(problems))
+
+
+def _perhaps_foreign(problem: Problem) -> Problem:
+    """The first problem of a file that has nothing of hostfw's, with what to do if it is not meant to."""
+    name = PurePath(problem.position.path).name
+    keep_out = f"if {name} is no file of hostfw, a line with its name in {IGNORE_FILE} beside it leaves it out"
+    return replace(problem, hint=f"{problem.hint}; {keep_out}" if problem.hint else keep_out)
 
 
 def _decode_document(reader: Reader, root: Node) -> list[Resource]:

@@ -58,7 +58,9 @@ spec: {nets: [192.0.2.0/24]}
     status, out, err = host.hostfwctl("diff")
 
     lines = out.splitlines()
-    assert (status, err) == (1, "1 new, 1 changed, 1 gone\n")
+    assert status == 1
+    assert "1 new, 1 changed, 1 gone\n" in err
+    assert "warning: `apply` is refused, as this would lose the only HostEndpoint of this host" in err
     assert lines[0] == "~ GlobalNetworkPolicy/web   etc/web.yaml:1"
     assert [line.split() for line in lines if line.startswith(("    -", "    +"))] == [
         ["-", "-", "80"],

@@ -56,8 +56,11 @@ def test_a_valid_configuration_is_counted(host: Machine) -> None:
 
 
 def test_no_resources_are_valid(host: Machine) -> None:
-    """An empty directory is a configuration: closed inward apart from the failsafes."""
-    assert host.hostfwctl("validate") == (0, "", "ok: 0 policies, 0 endpoints\n")
+    """An empty directory is a configuration: closed inward apart from the failsafes, as a warning says."""
+    status, out, err = host.hostfwctl("validate")
+
+    assert (status, err) == (0, "ok: 0 policies, 0 endpoints; 1 warning\n")
+    assert out.startswith("hostfw: warning: no HostEndpoint governs an interface of this host")
 
 
 def test_quiet_prints_problems_and_says_nothing(host: Machine) -> None:
@@ -132,7 +135,7 @@ def test_what_a_neighbour_keeps_from_counting_is_said_of_this_host(host: Machine
 
     status, out, err = host.hostfwctl("validate")
 
-    assert (status, err) == (0, "ok: 0 policies, 1 endpoint; 1 warning\n")
+    assert (status, err) == (0, "ok: 0 policies, 1 endpoint; 2 warnings\n")
     assert "governs nothing now: 192.0.2.1 of eth0 came by DHCP, and a neighbour may say that" in out
     assert host.hostfwctl("validate", "-f", host.directory / "etc").out == ""
 

@@ -187,3 +187,100 @@ def test_back_to_nothing_is_never_silent(host: Machine) -> None:
 
     assert done.status == 0
     assert "no rules of hostfw are in force, and every packet passes" in done.err
+
+
+GUESTS = HostFacts(
+    "web1",
+    (
+        Interface("cali1", 11, kind="veth"),
+        Interface("cali2", 12, kind="veth"),
+        Interface("docker0", 9, kind="bridge"),
+        Interface("eth0", 2, addresses=nets("192.0.2.1"), default_route=True),
+        Interface("eth1", 3),
+        Interface("eth2", 4, up=False),
+        Interface("lo", 1, kind="loopback"),
+        Interface("veth3", 13, kind="veth", master="docker0"),
+    ),
+)
+FAILSAFE = "new connections to {} are denied except failsafe tcp 22"
+UNGOVERNED = (
+    f"hostfw: warning: eth1 has no HostEndpoint: {FAILSAFE.format('it')}",
+    f"hostfw: warning: interfaces of kind bridge have no HostEndpoint: {FAILSAFE.format('them')}",
+    f"hostfw: warning: interfaces of kind veth have no HostEndpoint: {FAILSAFE.format('them')}",
+)
+PORT = (
+    'warning: HostEndpoint "uplink" is for eth0, which is a port of the bridge br1: packets come in and go out on br1'
+)
+
+
+def told(host: Machine, verb: str) -> list[str]:
+    """The warnings of a verb, a line each."""
+    done = host.hostfwctl(verb)
+    return [line for line in (*done.out.splitlines(), *done.err.splitlines()) if "warning: " in line]
+
+
+@pytest.mark.parametrize("verb", ["validate", "diff", "apply"])
+def test_interfaces_without_an_endpoint_are_told(host: Machine, verb: str) -> None:
+    """Each device once, guests kind by kind; neither `lo`, nor what is down, nor a port of what is told."""
+    host.facts = GUESTS
+    host.write(hostfw="node: web1\nfailsafe: {inbound: [{protocol: tcp, port: 22}]}\n", web=WEB, uplink=UPLINK)
+
+    assert told(host, verb) == list(UNGOVERNED)
+    assert "(cali1, cali2)" in " ".join(host.hostfwctl("validate").out.split())
+    host.write(uplink=UPLINK.replace("eth0", '"*"'))
+    assert told(host, verb) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("failsafe: none", ["eth1 has no HostEndpoint: new connections to it are denied"]),
+        ("unmanagedInterfaces: {ingress: allow}", []),
+        (
+            "failsafe: none\nunmanagedInterfaces: {egress: deny}",
+            [
+                "eth1 has no HostEndpoint: new connections to it are denied, and new connections from it are denied",
+            ],
+        ),
+    ],
+    ids=["no failsafes", "open on purpose", "closed outward"],
+)
+def test_the_consequence_is_what_the_settings_make_it(host: Machine, settings: str, said: list[str]) -> None:
+    """In the words of what a packet meets."""
+    host.facts = replace(GUESTS, interfaces=tuple(one for one in GUESTS.interfaces if one.name in ("eth0", "eth1")))
+    host.write(hostfw=f"node: web1\n{settings}\n", web=WEB, uplink=UPLINK)
+
+    assert told(host, "validate") == [f"hostfw: warning: {line}" for line in said]
+
+
+@pytest.mark.parametrize("verb", ["validate", "diff", "apply"])
+def test_a_port_and_a_wrong_node_are_told(host: Machine, verb: str) -> None:
+    """With the name of the master, and the node that the endpoints are of."""
+    host.facts = BRIDGED
+    host.write(hostfw="node: web1\n", web=WEB, uplink=UPLINK.replace("web1", "web2"))
+    assert any('no HostEndpoint is of this node, "web1", so no policy' in line for line in told(host, verb))
+
+    host.write(uplink=UPLINK)
+    assert any(line.endswith(PORT) for line in told(host, verb))
+
+
+def test_a_reload_by_a_timer_tells_of_guests_once(host: Machine) -> None:
+    """Whatever they are called by now."""
+    host.facts = GUESTS
+    host.write(hostfw="node: web1\nfailsafe: {inbound: [{protocol: tcp, port: 22}]}\n", web=WEB, uplink=UPLINK)
+    assert host.hostfwctl("apply").status == 0
+    host.facts = replace(GUESTS, interfaces=(*GUESTS.interfaces, Interface("cali7", 21, kind="veth")))
+
+    assert told(host, "reload") == []
+
+
+def test_diff_says_that_apply_would_be_refused(host: Machine) -> None:
+    """Beforehand, with what says that it is meant."""
+    applied(host, ROUTER, UPLINK)
+    host.write(uplink=UPLINK.replace("eth0", "eth7"))
+
+    done = host.hostfwctl("diff")
+
+    assert done.status == 1
+    assert "warning: `apply` is refused, as this would leave eth0 without a HostEndpoint" in done.err
+    assert "--accept-loss" in done.err

@@ -63,8 +63,8 @@ def why_not_read(relative):
 
 
 def left_out(name):
-    """True if a name is that of an editor's or a package manager's file."""
-    return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
+    """True if a name is that of an editor's or a package manager's file; .hostfwignore is ours."""
+    return name != ".hostfwignore" and (name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name)
 
 
 def differences(old, new):

@@ -29,6 +29,10 @@ options:
     description: Whether a change that hostfw finds to cut off connections in use is meant to.
     type: bool
     default: false
+  accept_loss:
+    description: Whether a change that loses most of policy, or leaves no interface governed, is meant to.
+    type: bool
+    default: false
   accept_shrink:
     description: Whether to believe Feeds whose files lost more than their C(maxShrink).
     type: bool
@@ -111,6 +115,7 @@ def main():
         "src": {"type": "path", "required": True},
         "confirm_within": {"type": "int", "default": 120},
         "accept_lockout": {"type": "bool", "default": False},
+        "accept_loss": {"type": "bool", "default": False},
         "accept_shrink": {"type": "bool", "default": False},
         "feeds_anywhere": {"type": "bool", "default": False},
     }
@@ -159,6 +164,8 @@ def _arguments(params):
         arguments.extend(["--confirm-within", "{}s".format(params["confirm_within"])])
     if params["accept_lockout"]:
         arguments.append("--accept-lockout")
+    if params["accept_loss"]:
+        arguments.append("--accept-loss")
     if params["accept_shrink"]:
         arguments.append("--accept-shrink")
     return arguments + _anywhere(params)

@@ -9,7 +9,8 @@ from hostfw.build.candidate import Inspected, inspect
 from hostfw.build.generation import Generation, Refused
 from hostfw.cli.added_files import would_leave
 from hostfw.cli.configuration import read, refuse, warn
-from hostfw.cli.engine import complain_of, load_accepted_of, observe, open_engine
+from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
+from hostfw.cli.facts import PlannedHere, planned_here
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import DIFFERS, TROUBLE, Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import yaml_text
@@ -24,7 +25,6 @@ from hostfw.model.resources import Feed, Resource, Resources
 from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.model.text import counted
-from hostfw.policy.resolve.plan import resolve
 
 _SETTINGS = "Settings"
 _SETTING_NAMES = {"marks": "packet_marks"}
@@ -62,7 +62,8 @@ def run(options: Options, console: Console) -> ExitCode:
     found = tuple(differences(inspect(accepted.configuration) if accepted else None, inspected))
     for difference in found:
         console.data(*_difference_lines(difference, colour=console.colour_out))
-    for line in exposure_lines(_exposure(inspected, options) if found else (), whole=console.verbosity > 0):
+    here = planned_here(options, inspected)
+    for line in exposure_lines(_exposure(here, options) if found else (), whole=console.verbosity > 0):
         console.data(printable(line))
     script = ""
     if options.nft:
@@ -80,6 +81,8 @@ def run(options: Options, console: Console) -> ExitCode:
             return _trouble(change, console)
         script = str(change)
         console.out.write(script)
+    elif here is not None:
+        warn(here.problems, inspected.configuration, console)
     drift = open_engine(options).drift()
     if isinstance(drift, Failed):
         # Files are compared without the right to read the kernel.
@@ -95,6 +98,9 @@ def run(options: Options, console: Console) -> ExitCode:
             f"`apply` of these files alone is refused, as {counted(len(leaving), 'resource')} would go out of force; "
             "--add adds the files, --replace uses only them"
         )
+    lost = open_engine(options).loss(inspected, here.plan, here.facts) if here is not None and not leaving else None
+    if lost is not None:
+        console.warn(f"`apply` is refused, as {lost.message}; {lost.hint}")
     if found or script or drift:
         return DIFFERS
     console.say("no difference")
@@ -107,16 +113,14 @@ def _trouble(reason: Failed, console: Console) -> ExitCode:
     return TROUBLE if status is ExitCode.FAILED else status
 
 
-def _exposure(candidate: Inspected, options: Options) -> tuple[ExposureChange, ...]:
+def _exposure(candidate: PlannedHere | None, options: Options) -> tuple[ExposureChange, ...]:
     """What the candidate closes and opens of this host's services; nothing where that cannot be seen."""
+    if candidate is None:
+        return ()
     try:
-        before = plan_now(options)
-        facts = observe(options, candidate.settings)
+        return changes_between(plan_now(options), candidate.plan, options)
     except (HostError, PermissionError):
         return ()
-    governance = open_engine(options).governance(candidate, facts)
-    after, _ = resolve(candidate.resources, candidate.settings, facts, governance=governance)
-    return changes_between(before, after, options)
 
 
 def differences(accepted: Inspected | None, candidate: Inspected) -> Iterator[Difference]:

@@ -1,7 +1,8 @@
-"""`hostfwctl validate`: everything that is wrong with a configuration, as far as its text shows.
+"""`hostfwctl validate`: everything that is wrong with a configuration, and what this host makes of it.
 
-Of this host it looks at one thing, and only for the configuration directory itself: addresses and default routes that
-count for nothing because a neighbour said them. With facts it tells everything that they make of the configuration.
+The configuration directory is for this host, so the warnings of `apply` are told as well: HostEndpoints of another
+node, of ports of a bridge or of what is not there, interfaces without one. Files of `-f` may be for any host: of them
+the text is judged, and with facts everything that they make of it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ from hostfw.cli.output.documents import json_text, problem_list
 from hostfw.cli.output.problems import report, tally
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.text import counted
-from hostfw.policy.resolve.interface_groups import asks_of_addresses
 
 
 def run(options: Options, console: Console) -> ExitCode:
@@ -43,21 +43,14 @@ def run(options: Options, console: Console) -> ExitCode:
 
 
 def _on_the_host(options: Options, inspected: Inspected, console: Console) -> Sequence[Problem] | ExitCode:
-    """What the facts of `--facts` make of a configuration; without them, what a neighbour keeps from counting here."""
-    resources, settings = inspected.resources, inspected.settings
+    """What the facts of `--facts`, or of this host, make of a configuration; nothing where they cannot be had."""
+    if options.files and options.facts is None:
+        return ()
+    # Not for nothing: it reads links, routes and addresses.
+    from hostfw.cli.facts import facts_of, host_problems, planned_here
+
     if options.facts is not None:
-        from hostfw.cli.facts import facts_of
-        from hostfw.policy.resolve.plan import resolve
-
-        facts = facts_of(options, settings, console)
-        return facts if isinstance(facts, ExitCode) else resolve(resources, settings, facts)[1]
-    if options.files or not asks_of_addresses(resources, settings):
-        return ()
-    from hostfw.cli.engine import observe
-    from hostfw.host.errors import HostError
-    from hostfw.policy.resolve.plan import neighbour_problems
-
-    try:
-        return neighbour_problems(resources, settings, observe(options, settings))
-    except HostError:
-        return ()
+        facts = facts_of(options, inspected.settings, console)
+        return facts if isinstance(facts, ExitCode) else host_problems(inspected, facts)
+    here = planned_here(options, inspected)
+    return here.problems if here is not None else ()

@@ -10,12 +10,14 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from hostfw.host.store.ignored import holds_resources, left_out_by
 from hostfw.host.store.ways import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
+from hostfw.manifest.ignore_file import IGNORE_FILE, IgnoreFile, decode_ignore_file
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.sources import Configuration, Source
@@ -43,9 +45,10 @@ class WriteError(OSError):
 def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, ...]]:
     """Everything below the configuration directory, in byte order of the paths.
 
-    `hostfw.yaml` is the settings, every other `*.yaml` and `*.yml` in any folder a resource file. Read as root, files
-    and folders must belong to root and be writable by nobody else, since root's power enforces what they say; so must
-    every folder and symbolic link on the way to the directory, as whoever has one of them decides what is read.
+    `hostfw.yaml` is the settings, every other `*.yaml` and `*.yml` in any folder a resource file, but for those that
+    begin with a dot and those that a `.hostfwignore` leaves out. Read as root, files and folders must belong to root
+    and be writable by nobody else, since root's power enforces what they say; so must every folder and symbolic link
+    on the way to the directory, as whoever has one of them decides what is read.
     """
     owner = 0 if os.geteuid() == 0 else None
     if owner is not None and (problem := _bad_way(config_dir, owner)):
@@ -291,6 +294,7 @@ class _Walk(NamedTuple):
     owner: int | None
     within: Sequence[str] | None
     seen: dict[tuple[int, int], Path]
+    ignored: tuple[IgnoreFile, ...] = ()
 
 
 def _walk(top: Path, owner: int | None, within: Sequence[str] | None = None) -> Iterator[_File | Problem]:
@@ -306,7 +310,8 @@ def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
         return
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.is_symlink()) for entry in entries if not _left_out(entry.name)]
+            named = [(entry.name, entry.is_symlink()) for entry in entries]
+        found = [(name, is_link) for name, is_link in named if not _left_out(name)]
         info = folder.stat()
     except OSError as error:
         is_top = folder == walk.top and error.errno == errno.ENOENT
@@ -319,12 +324,52 @@ def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
     elif distrust := _distrust(folder, info, walk.owner):
         yield distrust
     else:
+        ignore_file = dict(named).get(IGNORE_FILE)
+        if ignore_file is not None:
+            walk = yield from _with_ignore_file(folder / IGNORE_FILE, walk, is_link=ignore_file)
         for name, is_link in found:
             yield from _entry(folder / name, walk, is_link=is_link)
 
 
+def _with_ignore_file(path: Path, walk: _Walk, *, is_link: bool) -> Generator[Problem, None, _Walk]:
+    """The walk below a folder that has a `.hostfwignore`; gives what is wrong with the file."""
+    try:
+        if is_link and (problem := _bad_link(path, path.stat(), walk)):
+            yield problem
+            return walk
+    except OSError as error:
+        yield file_problem(path, f"cannot be read: {reason(error)}")
+        return walk
+    source = _read(_File(path), walk.owner, quote=False)
+    if isinstance(source, Problem):
+        yield source
+        return walk
+    ignored, problems = decode_ignore_file(source)
+    yield from problems
+    return walk._replace(ignored=(*walk.ignored, ignored))
+
+
+def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> Iterator[Problem]:
+    """What is to be said of a file that a `.hostfwignore` leaves out: nothing unless it is hostfw's."""
+    if path == walk.top / SETTINGS_FILE:
+        yield file_problem(path, f"is left out by {by}, and settings cannot be", hint="name files more narrowly")
+    elif not is_folder and path.name.endswith(_ENDINGS) and holds_resources(path):
+        yield file_problem(
+            path,
+            f"is left out by {by}, and holds resources of hostfw",
+            hint="name files more narrowly, if it is to be policy of this host",
+            severity=Severity.WARNING,
+        )
+
+
 def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Problem]:
     wanted = path.name.endswith(_ENDINGS)
+    if walk.ignored:
+        is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
+        by = left_out_by(path, walk.ignored, is_folder=is_folder)
+        if by:
+            yield from _left_out_problem(path, by, walk, is_folder=is_folder)
+            return
     try:
         info = path.stat()
         is_folder = stat.S_ISDIR(info.st_mode)

@@ -12,8 +12,7 @@ from fnmatch import fnmatchcase
 
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK
-from hostfw.model.resources import InterfaceGroup, InterfaceMatch, Resources
-from hostfw.model.settings import Settings
+from hostfw.model.resources import InterfaceGroup, InterfaceMatch
 from hostfw.model.values import Cidr, Learned, address_text
 from hostfw.model.wording import listed
 
@@ -47,15 +46,6 @@ class HostIndex:
         if entry.name is None or _GLOB.search(entry.name):
             return self.facts.interfaces
         return self._called.get(entry.name, ())
-
-
-def asks_of_addresses(resources: Resources, settings: Settings) -> bool:
-    """True if addresses or default routes of a host decide anything in a configuration."""
-    return (
-        settings.learn_addresses
-        or any(e.interface_name is None and e.interface_group is None for e in resources.endpoints)
-        or any(m.address_in or m.default_route for group in resources.interface_groups for m in group.match)
-    )
 
 
 def in_group(group: InterfaceGroup, interface: Interface, facts: HostFacts) -> bool:
