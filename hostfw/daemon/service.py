@@ -403,6 +403,9 @@ class Service:
             self._audit.attribute(self._attribution)
         if generation is None:
             return
+        if before is None and self._takeover.is_over.is_set():
+            # Interfaces could not be followed meanwhile.
+            self._follower.look()
         self._announcer.bindings(before, generation)
         self._announcer.kept(before, generation)
         self._announcer.name(before, generation)

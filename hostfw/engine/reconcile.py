@@ -152,7 +152,7 @@ def repair(writer: Writer, generation: Generation, *, midway: bool = False) -> E
     `midway` is after work of ours that failed in the midst of it: then what was accepted is put into force, if all that
     was accepted could be written down.
     """
-    back = midway and (writer.memory is None or not writer.memory.done.unsaved)
+    back = midway and not is_as_accepted(writer.directories, writer.memory, generation)
     if not back and not is_of_another(writer.directories.run, writer.memory, generation.id):
         return enforce(generation, writer)
     resumed = resume(writer)

@@ -566,6 +566,25 @@ def test_base_protection_does_not_stay_above_what_was_just_repaired(world: World
     live(story())
 
 
+def test_a_script_gives_way_to_what_builds_and_interfaces_are_followed_again(world: World) -> None:
+    """As where the host could not be looked at while something was put right."""
+
+    async def story() -> None:
+        service = Service(world.directories, world.outside())
+        task = asyncio.create_task(service.run())
+        await until(world.is_whole)
+        world.faults.add("observe", *([HostError("the host cannot be read")] * 6))
+        world.plug_in("eth7")
+        await until(lambda: "interfaces could not be followed" in world.report().trouble)
+        await asyncio.get_running_loop().run_in_executor(None, service._charge._told, None)
+        await until(lambda: "does not compile on this host" in world.report().trouble or world.is_whole())
+        await until(world.is_whole)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(task, PATIENCE_S)
+
+    live(story())
+
+
 @pytest.mark.parametrize("step", ["turn", "delete", "read_some"])
 def test_what_failed_midway_is_no_other_programs_doing(world: World, step: str) -> None:
     """The journal says that our own change failed, and what was accepted is in force."""
