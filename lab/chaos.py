@@ -35,6 +35,8 @@ _LONGEST_DELAY_S = 0.3
 _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EINTR)
 _CALLS = ("open", "write", "pwrite", "fsync", "rename", "replace", "unlink", "link", "symlink", "mkdir", "readlink")
 """Of os: what writing a file takes, and finding it."""
+_ENDS = ("close", "release")
+"""What gives back what is held: the kernel does it whatever else fails."""
 _BETWEEN = frozenset({"pathlib", "shutil", "lab"})
 """Modules that make a system call for whoever calls them."""
 
@@ -173,7 +175,7 @@ def _functions(module: ModuleType) -> Iterator[tuple[Any, str, FunctionType]]:
             yield module, name, item
         elif inspect.isclass(item) and not issubclass(item, Exception):
             for method, function in vars(item).items():
-                public = isinstance(function, FunctionType) and not method.startswith("_") and method != "close"
+                public = isinstance(function, FunctionType) and not method.startswith("_") and method not in _ENDS
                 if public and not inspect.isgeneratorfunction(function):
                     yield item, method, function
 

@@ -117,10 +117,14 @@ class Daemon:
                 os.kill(pid, signal.SIGKILL)
 
     def starved_s(self) -> float:
-        """For how long it has waited for a processor since it was started (run_delay of proc_pid_schedstat(5))."""
+        """For how long its threads and workers have waited for a processor (run_delay of proc_pid_schedstat(5))."""
         process = self.process
-        fields = _text(Path(f"/proc/{process.pid}/schedstat")).split() if process is not None else []
-        return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
+        if process is None:
+            return 0.0
+        tasks = list(Path(f"/proc/{process.pid}/task").glob("*"))
+        workers = (pid for task in tasks for pid in _text(task / "children").split())
+        files = (*(task / "schedstat" for task in tasks), *(Path(f"/proc/{pid}/schedstat") for pid in workers))
+        return sum(int(fields[1]) for file in files if len(fields := _text(file).split()) > 1) / 1e9
 
     def end(self) -> None:
         """Kill it for good."""
@@ -259,12 +263,15 @@ class Model:
         """Wait until everything is as it should be and said to be; it must not take long."""
         begun = time.monotonic()
         starved_s, seen_s, starts = 0.0, self.daemon.starved_s(), self.daemon.starts
-        why = "nothing was looked at"
-        while (took_s := time.monotonic() - begun - starved_s) < within_s or why == "nothing was looked at":
+        why, took_s = "nothing was looked at", 0.0
+        # The last look begins after that time.
+        while took_s < within_s:
             self.daemon.tend()
             if starts != self.daemon.starts:
                 starts, seen_s = self.daemon.starts, 0.0
-            starved_s, seen_s = starved_s + max(self.daemon.starved_s() - seen_s, 0.0), self.daemon.starved_s()
+            now_s = self.daemon.starved_s()
+            starved_s, seen_s = starved_s + max(now_s - seen_s, 0.0), now_s
+            took_s = time.monotonic() - begun - starved_s
             why = self.why_not_whole()
             if not why:
                 self.slowest_s = max(self.slowest_s, took_s)
