@@ -304,6 +304,7 @@ def _run(base: Path, before: str, points: Points) -> None:
         station.check_agreement(end)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("before", list(BEFORE))
 @pytest.mark.parametrize("kind", ["host", "defect", "lost", "dead", "disk", "full disk"])
 def test_whatever_fails_all_agree_in_the_end(tmp_path: Path, before: str, kind: str, soak: bool) -> None:
