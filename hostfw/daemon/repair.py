@@ -294,7 +294,7 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
             return None
         if current is None and damage.is_script and not builds(engine.directories, engine.host, engine.memory):
             return SCRIPT_ALONE
-    repaired = engine.resume() if current is None else engine.repair(current, midway=bool(damage.midway))
+    repaired = engine.resume() if current is None else _again(engine, current, damage)
     if isinstance(repaired, Resumed) and not repaired.from_sources:
         damage.deeds.clear()
         damage.doubt = damage.is_script = True
@@ -314,10 +314,16 @@ def _repair_tables(engine: Engine, current: Generation | None, damage: Damage) -
     return Failed(f"the repair did not last: {left[0]}", hint, in_force=UNKNOWN) if left else repaired
 
 
+def _again(engine: Engine, current: Generation, damage: Damage) -> Failed | Enforced | Resumed:
+    return engine.repair(current, midway=bool(damage.midway), guarded=damage.guarded)
+
+
 def _is_known(engine: Engine, current: Generation | None, status: Status, damage: Damage) -> bool:
     """True if what is in force, as far as the kernel shows it, is what is to be."""
     if current is None:
         return not damage.is_script
+    if damage.guarded:
+        return False
     known = status.record is not None and status.record.id == current.id
     if engine.memory is not None and engine.memory.done.begun:
         return False

@@ -187,13 +187,15 @@ class Engine:
         """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""
         return self._write(lambda writer: note_masters(generation, ports, writer.host.refill, writer.memory))
 
-    def repair(self, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
+    def repair(
+        self, generation: Generation, *, midway: bool = False, guarded: bool = False
+    ) -> Enforced | Resumed | Failed:
         """Put a generation into force again that another program has changed, in all but the elements of its sets.
 
         What another hostfwctl has put in its place meanwhile is taken over. `midway` is after work of ours that failed
-        in the midst of it, which leads back to what was accepted.
+        in the midst of it, which leads back to what was accepted; `guarded` is after base protection was sent.
         """
-        return self._write(lambda writer: repair(writer, generation, midway=midway), likely=True)
+        return self._write(lambda writer: repair(writer, generation, midway=midway, guarded=guarded), likely=True)
 
     def save(self, generation: Generation | None) -> tuple[str, ...] | Failed:
         """Write down again what is in force or was accepted and could not be written down; gives what still is not.

@@ -14,7 +14,7 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import Enforced, Writer, enforce
 from hostfw.engine.governed_links import note_links
 from hostfw.engine.outcomes import Applied, Failed, TakenBack
-from hostfw.engine.record import is_of_another, note_saved, write_owed
+from hostfw.engine.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.rollback import restore, settle
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number
 from hostfw.engine.trial import keep_on_trial
@@ -146,14 +146,21 @@ def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:
     return (*said, *accept_as(writer, accepted_of(generation, writer), record_after(generation, writer.host)))
 
 
-def repair(writer: Writer, generation: Generation, *, midway: bool = False) -> Enforced | Resumed | Failed:
+def repair(
+    writer: Writer, generation: Generation, *, midway: bool = False, guarded: bool = False
+) -> Enforced | Resumed | Failed:
     """Put a generation into force again that another program has changed, in all but the elements of its sets.
 
     `midway` is after work of ours that failed in the midst of it: then what was accepted is put into force, if all that
-    was accepted could be written down.
+    was accepted could be written down. `guarded` is after base protection was sent: it empties every chain, and may
+    have come in the midst of a change, whose record says nothing then.
     """
     back = midway and not is_as_accepted(writer.directories, writer.memory, generation)
     if not back and not is_of_another(writer.directories.run, writer.memory, generation.id):
+        if guarded:
+            forget_record(writer.directories.run, writer.memory)
+            if writer.memory is not None:
+                writer.memory.held = None
         return enforce(generation, writer)
     resumed = resume(writer)
     # Nothing was ever accepted: what was in force was base protection, or is all that is known.

@@ -27,15 +27,17 @@ from hostfw.build.generation import Generation
 from hostfw.daemon.repair import Damage, _repair
 from hostfw.daemon.writer import defect
 from hostfw.engine.context import Directories
-from hostfw.engine.deploy import Hearers
+from hostfw.engine.deploy import Enforced, Hearers
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Applied, Failed, Status
+from hostfw.engine.reconcile import base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.store.active import load_in_force
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import load_accepted
+from hostfw.model.settings import Settings
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine
 from tests.unit.test_trial import lets_in
 
@@ -320,3 +322,25 @@ def test_whatever_fails_all_agree_in_the_end(tmp_path: Path, before: str, kind: 
         if not points.met:
             break
     assert number > _FEWEST, "hardly anything was called"
+
+
+def test_base_protection_amid_a_change_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It empties the chains that were just prepared, which the record then has as they are: it is not believed."""
+    station = Station(tmp_path / "host", Points(), monkeypatch)
+    assert isinstance(station.apply(OLD), Applied)
+    kernel = station.machine.kernel
+    assert kernel.meddle("delete table ip hostfw\ndelete table ip6 hostfw").ok
+    check = kernel.check
+
+    def late(script: str) -> NftResult:
+        assert kernel.meddle(base_protection(Settings(), FACTS).script).ok
+        return check(script)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "check", late)
+        damage = Damage(deeds=["another program deleted the tables"])
+        assert isinstance(station.do(lambda engine: _repair(engine, station, damage)), Enforced)  # type: ignore[arg-type]
+    assert station.in_kernel() == set()
+    damage = Damage(doubt=True, guarded=True)
+    assert isinstance(station.do(lambda engine: _repair(engine, station, damage)), Enforced)  # type: ignore[arg-type]
+    station.check_agreement(OLD)
