@@ -23,6 +23,7 @@ PROC = processes.PROC
 _PORT_RANGE = "sys/net/ipv4/ip_local_port_range"
 _INIT = 1
 _UNIT_SUFFIXES = (".service", ".socket", ".scope")
+_USER_MANAGER = re.compile(r"user@[0-9]+\.service")
 _LISTEN = re.compile(r":(\d+) \((?:Stream|Datagram)\)")
 _MOST_PEERS = 10_000
 """Most peers that are read: they decide nothing, and only add to messages."""
@@ -64,14 +65,22 @@ def read_owners(inodes: AbstractSet[int], proc: Path = PROC) -> Mapping[int, Own
 
 
 def _unit(folder: Path) -> str:
-    """The innermost unit that a process is in; init is in none."""
+    """The innermost unit of the system's manager that a process is in; init is in none.
+
+    Below user@UID.service (user@.service, systemd 252) a user's own manager names the units, as the user likes.
+    """
     try:
         lines = (folder / "cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
     paths = [line.split(":", 2)[2] for line in lines if line.startswith(("0::", "1:name=systemd:"))]
-    names = [name for path in paths for name in path.split("/") if name.endswith(_UNIT_SUFFIXES)]
-    return names[-1] if names and folder.name != str(_INIT) else ""
+    found = ""
+    for name in (name for path in paths for name in path.split("/")):
+        if name.endswith(_UNIT_SUFFIXES):
+            found = name
+        if _USER_MANAGER.fullmatch(name):
+            break
+    return found if folder.name != str(_INIT) else ""
 
 
 def _services(protocol: int, ends: Iterable[TcpEnd], owners: Mapping[int, Owner]) -> Iterable[Service]:
