@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from hostfw.compile import object_names as names
+from hostfw.compile.before_translation import BeforeTranslation
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import Linear
@@ -84,6 +85,24 @@ class Dispatch:
         """The rules for forwarded packets on their way in or out; none where no policy applies to them."""
         purpose = f"forward-{direction.short}"
         return self._class(direction, purpose, self._programs.forward, (Accept(),), may_close=True)
+
+    def published(self) -> list[Rule]:
+        """What packets for published ports meet, by the interface that they came in on: input, before translation.
+
+        They come back where no endpoint governs the interface, as they do on `lo` where only the wildcard would.
+        """
+        allow = (Accept(),)
+        ingress = Direction.INGRESS
+        verdicts = self._verdicts(ingress, ingress.short, self._programs.local, allow)
+        rules = [
+            *self._interfaces(ingress, ingress.short, verdicts),
+            *self._renamed(ingress, ingress.short, verdicts, may_close=True),
+        ]
+        default = self._wildcard(ingress, ingress.short, self._programs.local, allow)
+        if default is not None:
+            on_lo = (Rule(rule.matches, (Return(),)) for rule in self._loopback(ingress))
+            rules = [*on_lo, *rules, Rule((), (default,))]
+        return BeforeTranslation(self._builder).rules(rules)
 
     def untracked(self, direction: Direction, *, again: bool = False) -> list[Rule]:
         """The rules before connection tracking; none where no policy is doNotTrack.

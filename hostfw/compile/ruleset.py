@@ -10,8 +10,10 @@ as it enters a base chain, so it meets the old structure or the new one and neve
     prerouting   mangle -150    preDNAT policy, only where there is any
                  (destination NAT of others -100)
     input        filter    0    normal ingress policy
+    forward      raw    -300    normal ingress policy of published ports, only where there is applyOnForward policy
     forward      mangle -150    applyOnForward policy: ingress of the way in, only where there is any
-    forward      filter    0    applyOnForward policy: egress of the way out
+    forward      filter    0    applyOnForward policy: egress of the way out; where there is no such policy in either
+                                direction, normal ingress policy of published ports
     output       raw    -300    untracked policy, only where there is any
                  (conntrack -200, destination NAT of others -100)
     output       filter    0    normal egress policy
@@ -20,6 +22,10 @@ as it enters a base chain, so it meets the old structure or the new one and neve
 No verdict hangs on a mark of the packet, which any other program may set or clear. That untracked policy allowed a
 packet is found out anew at the later hooks, since nothing translates what is not tracked. That preDNAT policy did is
 noted in a set of our own by the id of the connection, which no packet carries, and found out anew where there is none.
+
+A published port is told by what the kernel says of the connection: new, with its destination translated, and addressed
+to this host. Of the last the routing is asked about the original destination, as whoever translated it did. For that
+lookup alone the packet gets its old address, and it has the new one again before any verdict.
 
 Docker, libvirt and firewalld stand at filter too, Tailscale and iptables-nft at their own; an accept of ours ends
 only our chain, and a drop of any of them still counts.
@@ -31,7 +37,7 @@ from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import Plan
-from hostfw.model.settings import DenyAction, Unmanaged
+from hostfw.model.settings import DenyAction, PublishedPorts, Unmanaged
 from hostfw.model.values import FAMILIES, ICMP, Direction, Family
 from hostfw.nft.objects import (
     Accept,
@@ -44,6 +50,7 @@ from hostfw.nft.objects import (
     Key,
     Match,
     Priority,
+    Readdress,
     Remember,
     Rule,
     Ruleset,
@@ -54,6 +61,7 @@ from hostfw.nft.objects import (
 _NOT_TRACKED = Match(Key.CT_STATE, "untracked")
 _WITHOUT_CONNECTION = Match(Key.CT_STATE, "invalid,untracked")
 _TRANSLATED = Match(Key.CT_STATUS, "dnat")
+_NEW = Match(Key.CT_STATE, "new")
 
 ALLOWED_ROOM = Dynamic(65_536, 5)
 """Most connections between preDNAT policy and the next hook, and the seconds that each is kept.
@@ -109,8 +117,9 @@ def _table(plan: Plan, builder: TableBuilder, memory: Compiled) -> Table:
     # Whatever of it is made anew and what is remembered.
     builder.counters((LOG_RECORDS, *SUPPRESSED))
     allowed_before = _prerouting(dispatch, builder)
-    _input(dispatch, builder, allowed_before)
-    _forward(dispatch, builder, allowed_before)
+    published = dispatch.published() if plan.settings.published_ports is PublishedPorts.POLICY else []
+    _input(dispatch, builder, allowed_before, published)
+    _forward(dispatch, builder, allowed_before, published)
     _output(dispatch, builder, plan)
     if _polices_output(plan):
         # The kernel lets no chain of postrouting reject.
@@ -147,24 +156,56 @@ def _untracked(dispatch: Dispatch, builder: TableBuilder, hook: Hook, direction:
     return [Rule((_NOT_TRACKED,), (Jump(again),))]
 
 
-def _input(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule]) -> None:
+def _input(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule], published: list[Rule]) -> None:
     root = builder.chain(Hook.INPUT, dispatch.local(Direction.INGRESS))
+    to_published = _to_published(builder, published, ())
     builder.base_chain(
-        Hook.INPUT, [*_follows(builder.family), *allowed_before, Rule((), (Goto(root),))], policy_drop=True
+        Hook.INPUT,
+        [*_follows(builder.family), *allowed_before, *to_published, Rule((), (Goto(root),))],
+        policy_drop=True,
     )
 
 
-def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule]) -> None:
-    """Each of both directions has a base chain, so that what one allows still meets the other.
+def _to_published(builder: TableBuilder, published: list[Rule], allowed_before: tuple[Rule, ...]) -> list[Rule]:
+    """The rule by which the first packet of a connection to a published port meets ingress policy; none without any.
+
+    Packets that are not translated, or not new, or were not addressed to this host come back.
+    """
+    if not published:
+        return []
+    judged = builder.chain("published", published)
+    ours = builder.chain(
+        "published/ours",
+        (
+            *allowed_before,
+            Rule((), (Readdress(original=True),)),
+            Rule((Match(Key.DADDR_TYPE, "local"),), (Readdress(original=False), Goto(judged))),
+            Rule((), (Readdress(original=False),)),
+        ),
+    )
+    return [Rule((_TRANSLATED, _NEW), (Jump(ours),))]
+
+
+def _forward(dispatch: Dispatch, builder: TableBuilder, allowed_before: list[Rule], published: list[Rule]) -> None:
+    """Each direction has a base chain, and so have published ports, so that what one allows still meets the others.
 
     What was allowed before skips the ingress of the way in, not the egress of the way out.
     """
-    if rules := dispatch.forward(Direction.INGRESS):
-        onward = Rule((), (Goto(builder.chain("forward-in", rules)),))
+    ways_in, ways_out = dispatch.forward(Direction.INGRESS), dispatch.forward(Direction.EGRESS)
+    # The last that asks whether a connection was allowed before forgets it.
+    noted = [rule for rule in allowed_before if rule.matches[0].key is Key.CT_ID]
+    kept = [Rule(rule.matches, (Accept(),)) for rule in noted]
+    to_published = _to_published(builder, published, tuple(kept if ways_in else noted))
+    if not ways_in and not ways_out:
+        builder.base_chain(Hook.FORWARD, to_published)
+        return
+    if to_published:
+        builder.base_chain(Hook.FORWARD, to_published, Priority.RAW)
+    if ways_in:
+        onward = Rule((), (Goto(builder.chain("forward-in", ways_in)),))
         builder.base_chain(Hook.FORWARD, [*_follows(builder.family), *allowed_before, onward], Priority.MANGLE)
-    rules = dispatch.forward(Direction.EGRESS)
-    onward = Rule((), (Goto(builder.chain("forward-out", rules)),))
-    builder.base_chain(Hook.FORWARD, [*_follows(builder.family), onward] if rules else [])
+    onward = Rule((), (Goto(builder.chain("forward-out", ways_out)),))
+    builder.base_chain(Hook.FORWARD, [*_follows(builder.family), onward] if ways_out else [])
 
 
 def _output(dispatch: Dispatch, builder: TableBuilder, plan: Plan) -> None:

@@ -61,6 +61,21 @@ class TableBuilder:
         """The rules in front of a tail that is there anyway, None where they have to be told with it."""
         return own_rules(rules, tail, self._store.returning)
 
+    @property
+    def chains(self) -> Mapping[str, Chain]:
+        """Every chain that was made, of this table or an earlier one of the same store, by name."""
+        return self._store.chains
+
+    @property
+    def maps(self) -> Mapping[str, VerdictMap]:
+        """Every verdict map that was made, by name."""
+        return self._store.maps
+
+    @property
+    def before_translation(self) -> dict[tuple[str, int | None], str]:
+        """The chains that test for the destination before translation, by name and protocol of those that test now."""
+        return self._store.before_translation
+
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
         """The chain that was made for a cause, made now if it is the first time."""
         if cause not in self._made:

@@ -14,6 +14,7 @@ from hostfw.model.explanation import Step, Verdict
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.services import HostServices, PublishedPort, Service
+from hostfw.model.settings import PublishedPorts
 from hostfw.model.values import TCP, UDP
 from hostfw.model.wording import listed
 from hostfw.policy.unmanaged import consequence, ungoverned
@@ -104,23 +105,37 @@ def _published(plan: Plan, entries: Iterable[Entry]) -> Iterator[Finding]:
     past = _past_policy(plan, of_ports)
     for line in entries_as_lines(of_ports):
         where = f" on {listed(line.interfaces)}"
+        ungoverned = [name for name in line.interfaces if not _is_governed(plan, name)]
         who = f"{sources_text(line.sources)} can reach it{where} ({line.by})"
         hidden = past.get((line.subject, line.interfaces[0]))
         denied = f", though ingress policy denies the port there ({decision_text(hidden)})" if hidden else ""
         yield Finding(
             Check.PUBLISHED,
             f"another program publishes {subject_text(line.subject)}: {who}{denied}",
-            "let a preDNAT policy, or one with applyOnForward: true, say who may; or publish it at 127.0.0.1 only"
-            if line.sources
-            else "",
+            _next(plan, ungoverned) if line.sources else "",
             Weight.PROBLEM if hidden else Weight.NOTE,
         )
 
 
+def _is_governed(plan: Plan, interface: str) -> bool:
+    return plan.wildcard is not None or any(binding.interface == interface for binding in plan.bindings)
+
+
+def _next(plan: Plan, ungoverned: list[str]) -> str:
+    """What narrows who reaches a published port."""
+    if ungoverned:
+        return f"a HostEndpoint for {listed(ungoverned)} has policy decide who may; or publish it at 127.0.0.1 only"
+    if plan.settings.published_ports is PublishedPorts.POLICY:
+        return "ingress policy decides who may, as of every port of this host"
+    return (
+        "`publishedPorts: policy` in hostfw.yaml has ingress policy decide; or let a preDNAT policy, or one with "
+        "applyOnForward: true, say who may"
+    )
+
+
 def _past_policy(plan: Plan, entries: Iterable[Entry]) -> dict[tuple[object, str], Step]:
     """Sources that reach a published port, and could not if the service ran on the host."""
-    governed = {binding.interface for binding in plan.bindings}
-    asked = [entry for entry in entries if plan.wildcard is not None or entry.interface in governed]
+    asked = [entry for entry in entries if _is_governed(plan, entry.interface)]
     doors = [Door(e.family, e.subject.protocol, e.address, e.subject.port, e.interface) for e in asked]
     found: dict[tuple[object, str], Step] = {}
     for entry, local in zip(asked, reach(plan, doors), strict=True):

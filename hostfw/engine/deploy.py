@@ -45,13 +45,12 @@ from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.host.store.active import InForce, load_in_force, record_stamp
 from hostfw.model.text import counted as counted_words
-from hostfw.model.values import FAMILIES
+from hostfw.model.values import FAMILIES, Direction
 from hostfw.nft.amendment import Amendment, deletions_after
 from hostfw.nft.change import Change, Fill, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deleted, Deletion
 from hostfw.nft.object_text import follows
-from hostfw.nft.objects import Hook
 
 Counts = tuple[tuple[str, int], ...]
 
@@ -147,8 +146,9 @@ def enforce(
         generation.plan,
         present.record,
         present.installed,
+        # Whoever translates destinations has had connection tracking begin, so published ports do not count.
         polices_forwarded=any(
-            chain.rules for table in ruleset.tables for chain in table.base_chains if chain.hook is Hook.FORWARD
+            endpoint.direction(way).forward_tiers for endpoint in generation.plan.endpoints for way in Direction
         ),
     )
     # What was prepared has connection tracking begin.

@@ -6,7 +6,10 @@ the two must agree on every packet. A packet meets, in this order,
 1. untracked policy (doNotTrack), before connection tracking, whatever its state;
 2. if it belongs to what is established, nothing more;
 3. if it comes in, preDNAT policy, with the destination that it has before destination NAT;
-4. normal policy, or where it is forwarded the applyOnForward policy of both its interfaces.
+4. if it is for a published port, a port of the host that destination NAT sends on, the normal ingress policy of the
+   interface that it came in on, with the destination that it had before;
+5. otherwise, if it is local, normal policy;
+6. where it is forwarded, the applyOnForward policy of both its interfaces.
 
 What untracked or preDNAT policy allows skips the rest, apart from the egress side of forwarding.
 """
@@ -21,7 +24,14 @@ from hostfw.model.explanation import Explanation, Step, Verdict
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
-from hostfw.model.settings import FailsafePort, InvalidPackets, NeighbourDiscovery, Settings, Unmanaged
+from hostfw.model.settings import (
+    FailsafePort,
+    InvalidPackets,
+    NeighbourDiscovery,
+    PublishedPorts,
+    Settings,
+    Unmanaged,
+)
 from hostfw.model.values import Cidr, Direction, Family
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
@@ -70,8 +80,13 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
         verdict = yield from _until_decided(pre_dnat)
     if verdict is Verdict.DENY:
         return
+    decided_before = verdict
+    if verdict is Verdict.NEXT:
+        verdict = yield from _until_decided(_published_steps(plan, packet))
+    if verdict is Verdict.DENY:
+        return
     if packet.path is Path.FORWARDED:
-        yield from _forwarded_steps(plan, packet, allowed_before=verdict is Verdict.ALLOW)
+        yield from _forwarded_steps(plan, packet, decided_before, allowed=verdict is Verdict.ALLOW)
     elif verdict is Verdict.NEXT:
         yield from _until_decided(_local_steps(_first(plan, packet, PolicyClass.NORMAL), packet, settings))
 
@@ -147,6 +162,22 @@ def _before_steps(
         return
     for tier in tiers:
         yield from tier_steps(place, tier, packet)
+
+
+# ----------------------------------------------------------------------------------------------- published ports
+
+
+def _published_steps(plan: Plan, packet: Packet) -> Iterator[Step]:
+    """What a packet for a published port meets, wherever it is sent on to: policy as if the service ran on the host.
+
+    Nothing where the interface that it came in on has no endpoint, as `lo` mostly has none.
+    """
+    published = packet.as_published
+    if published is packet or plan.settings.published_ports is PublishedPorts.THEIRS:
+        return
+    place = _first(plan, packet, PolicyClass.NORMAL)
+    if place.endpoint is not None:
+        yield from _endpoint_steps(place, published, plan.settings)
 
 
 # ------------------------------------------------------------------------------------------------- local traffic
@@ -244,14 +275,14 @@ def _is_failsafe(failsafe: FailsafePort, packet: Packet, peer: int, port: int | 
 # --------------------------------------------------------------------------------------------- forwarded traffic
 
 
-def _forwarded_steps(plan: Plan, packet: Packet, *, allowed_before: bool) -> Iterator[Step]:
+def _forwarded_steps(plan: Plan, packet: Packet, before: Verdict, *, allowed: bool) -> Iterator[Step]:
     """Forwarded traffic needs both endpoints: a Deny of either is final, and what both leave open passes.
 
-    What was allowed before it was routed has met the policy of the way in, and still meets that of the way out.
+    What was allowed `before` it was routed has met the policy of the way in, and still meets that of the way out.
+    `allowed` is whether anything has allowed it so far.
     """
     places = [_place(plan, interface, direction, PolicyClass.FORWARD) for interface, direction in packet.hops]
-    allowed = allowed_before
-    for place in places[1:] if allowed_before else places:
+    for place in places[1:] if before is Verdict.ALLOW else places:
         verdict = yield from _until_decided(_forward_steps(place, packet, plan.settings))
         if verdict is Verdict.DENY:
             return

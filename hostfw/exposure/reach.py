@@ -19,7 +19,7 @@ from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, Verdict
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.ranges import ranges_of
-from hostfw.model.settings import FailsafePort, Settings, Unmanaged
+from hostfw.model.settings import FailsafePort, PublishedPorts, Settings, Unmanaged
 from hostfw.model.values import Action, Direction
 
 
@@ -78,11 +78,16 @@ def reach(plan: Plan, doors: Sequence[Door]) -> tuple[Reach, ...]:
     ]
     for place, group in _places(plan, visits):
         _before_translation(place, group, plan.settings)
-    for place, group in _places(plan, [visit for visit in visits if visit.door.out_interface is None]):
+    published = {visit.owner: passed for visit, passed in _published(plan, visits)}
+    local = [visit for visit in visits if visit.door.out_interface is None and visit.owner not in published]
+    for place, group in _places(plan, local):
         _local(place, group, plan.settings)
     forwarded = [visit for visit in visits if visit.door.out_interface is not None]
     for place, group in _places(plan, forwarded):
         _run(place._replace(policy_class=PolicyClass.FORWARD), place.planned.forward_tiers, group)
+    for visit in forwarded:
+        for part, step in published.get(visit.owner, ()):
+            visit.take(part, step)
     for place, group in _places(plan, [*forwarded, *untracked], Direction.EGRESS):
         _forward_out(place._replace(policy_class=PolicyClass.FORWARD), group)
     found: list[list[Decision]] = [[] for _ in doors]
@@ -163,6 +168,27 @@ def _peers(failsafe: FailsafePort, door: Door) -> Iterator[Part]:
         yield everybody(door.family)
     elif failsafe.net.family is door.family:
         yield Part(ranges_of((failsafe.net,), door.family))
+
+
+# ----------------------------------------------------------------------------------------------- published ports
+
+
+def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, list[Decision]]]:
+    """Judge published ports as if the service ran on the host. Gives what that let in of each to be forwarded.
+
+    What it let in of those on the host itself is decided. On an interface without a HostEndpoint nobody judges them.
+    """
+    if plan.settings.published_ports is PublishedPorts.THEIRS:
+        return
+    for place, group in _places(plan, [visit for visit in visits if visit.door.original is not None]):
+        if place.endpoint is None:
+            continue
+        judged = [_Visit(visit.owner, visit.door.arriving, visit.left) for visit in group]
+        _local(place, judged, plan.settings)
+        for visit, early in zip(group, judged, strict=True):
+            visit.decided += early.decided
+            visit.left = tuple(part for part, _ in early.let_in)
+            yield visit, early.let_in
 
 
 # ------------------------------------------------------------------------------------------------- local services

@@ -42,6 +42,7 @@ SETTINGS_SHAPE = Shape(
             "learnAddresses",
             "packetMarks",
             "lockoutCheck",
+            "publishedPorts",
             "historyLimit",
         )
     ),
@@ -99,6 +100,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
         marks=_marks(reader, found["packetMarks"]) if "packetMarks" in found else base.marks,
         learn_addresses=_flag(reader, found, "learnAddresses", base=base.learn_addresses),
         lockout_check=_word(reader, found, "lockoutCheck", base.lockout_check),
+        published_ports=_word(reader, found, "publishedPorts", base.published_ports),
         history_limit=_whole(reader, found, "historyLimit", base.history_limit, HISTORY_BOUNDS),
     )
 

@@ -29,11 +29,14 @@ class Original:
     """The destination of a packet before destination NAT replaced it.
 
     `out_interface` is where the first route of what the host sends led, if the translated destination has another.
+    `own` is whether the destination is an address of this host, as its routing has it (type local): the packet is for
+    a port that the host publishes then, and passes through it otherwise, as what goes to a transparent proxy does.
     """
 
     destination: int
     destination_port: int | None = None
     out_interface: str | None = None
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,18 @@ class Packet:
             out_interface=original.out_interface or self.out_interface,
             original=None,
         )
+
+    @property
+    def as_published(self) -> "Packet":
+        """The packet as policy for the host itself sees it if it is for a published port: with the port that is known.
+
+        It stays what it is if it belongs to a known connection, or comes in on no interface, or if nothing translated
+        it, or its sender did not address the host.
+        """
+        original = self.original
+        if original is None or not original.own or self.in_interface is None or self.state is not ConntrackState.NEW:
+            return self
+        return replace(self, destination=original.destination, destination_port=original.destination_port)
 
     @property
     def has_ports(self) -> bool:

@@ -52,6 +52,17 @@ class LockoutCheck(StrEnum):
     IGNORE = "ignore"
 
 
+class PublishedPorts(StrEnum):
+    """What judges a new connection to a port of the host that another program has sent on by destination NAT.
+
+    With `policy` it is the normal ingress policy of the interface that it came in on, as if the service ran on the
+    host; with `theirs` it is only who publishes the port.
+    """
+
+    POLICY = "policy"
+    THEIRS = "theirs"
+
+
 @dataclass(frozen=True, slots=True)
 class FailsafePort:
     """A port that stays open whatever policy says; `net` narrows it to peers in one prefix."""
@@ -163,6 +174,7 @@ class Settings:
     marks: PacketMarks = PacketMarks()
     learn_addresses: bool = False
     lockout_check: LockoutCheck = LockoutCheck.REFUSE
+    published_ports: PublishedPorts = PublishedPorts.POLICY
     history_limit: int = HISTORY_LIMIT
 
 
@@ -171,5 +183,6 @@ CALICO_COMPATIBLE = Settings(
     unmanaged_interfaces=UnmanagedInterfaces(Unmanaged.ALLOW, Unmanaged.ALLOW),
     loopback=Loopback.POLICED,
     neighbour_discovery=NeighbourDiscovery.POLICED,
+    published_ports=PublishedPorts.THEIRS,
 )
 """The base of `compatibility: calico`; each setting may still be given and then wins."""

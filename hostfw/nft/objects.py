@@ -23,6 +23,8 @@ class Key(StrEnum):
     reads the first two pairs of bytes behind the IP header, which in ICMP are type and code, and the checksum.
     `DADDR_TYPE` is what the routes say of the destination, and `USER` is who owns the socket that sends. `IIF` and
     `OIF` are the index of an interface, which a rename leaves as it is; `IIF` is 0 for what the host itself sends.
+    The `ORIGINAL_*` keys are the destination that the first packet of the connection had before NAT; its port can only
+    be loaded where a rule has tested for a protocol that has ports.
     `CT_ID` is the kernel's own id of a connection, made with a secret and the same at every hook (nf_conntrack_core.c,
     nf_ct_get_id); what is not tracked has none.
     """
@@ -40,6 +42,9 @@ class Key(StrEnum):
     DESTINATION_SOCKET = "destination socket"
     SOURCE_TO_PORT = "source to port"
     DESTINATION_FROM_PORT = "destination from port"
+    ORIGINAL_DADDR = "ct original daddr"
+    ORIGINAL_DPORT = "ct original proto-dst"
+    ORIGINAL_SOCKET = "original destination socket"
     DADDR_TYPE = "fib daddr type"
     USER = "meta skuid"
     ICMP_TYPE = "icmp type"
@@ -167,6 +172,17 @@ class Forget:
     key: Key
 
 
+@dataclass(frozen=True, slots=True)
+class Readdress:
+    """Writes into the packet the destination address that it had before NAT (`original`), or the one that it has now.
+
+    What is looked up of a destination is looked up of the packet's; so the two frame such a lookup, within one chain
+    and without a verdict in between, and nobody else sees a packet that is not as NAT made it.
+    """
+
+    original: bool
+
+
 Verdict = Accept | Drop | Return | Jump | Goto
 
 
@@ -182,7 +198,7 @@ class Vmap:
     length: int | None = None
 
 
-Statement = CounterRef | OverLimit | Remember | Forget | Log | Notrack | Reject | Vmap | Verdict
+Statement = CounterRef | OverLimit | Remember | Forget | Log | Notrack | Readdress | Reject | Vmap | Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hostfw.nft.objects import (
     MatchValue,
     Notrack,
     OverLimit,
+    Readdress,
     Reject,
     Remember,
     Return,
@@ -123,13 +124,17 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{ip} saddr . meta l4proto . th dport"
         case Key.DESTINATION_FROM_PORT:
             return f"{ip} daddr . meta l4proto . th sport"
+        case Key.ORIGINAL_DADDR:
+            return f"ct original {ip} daddr"
+        case Key.ORIGINAL_SOCKET:
+            return f"ct original {ip} daddr . meta l4proto . ct original proto-dst"
         case Key.ICMP_TYPE:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value
-        case Key.DADDR_TYPE | Key.USER | Key.IIF | Key.OIF | Key.CT_ID:
+        case Key.DADDR_TYPE | Key.USER | Key.IIF | Key.OIF | Key.CT_ID | Key.ORIGINAL_DPORT:
             return key.value
 
 
@@ -163,6 +168,10 @@ def statement_text(statement: Statement, family: Family) -> str:
             return "notrack"
         case Forget(name, key):
             return f"delete @{name} {{ {_key_text(key, family)} }}"
+        case Readdress(original):
+            side = "original" if original else "reply"
+            end = "daddr" if original else "saddr"
+            return f"{family.nft} daddr set ct {side} {family.nft} {end}"
         case Reject(tcp_reset):
             icmp = "icmp" if family is Family.V4 else "icmpv6"
             return f"reject with {'tcp reset' if tcp_reset else f'{icmp} type admin-prohibited'}"

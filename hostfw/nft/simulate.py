@@ -28,6 +28,7 @@ from hostfw.nft.objects import (
     Notrack,
     OverLimit,
     Priority,
+    Readdress,
     Reject,
     Remember,
     Return,
@@ -50,6 +51,7 @@ _HOOKS = {
     Path.FORWARDED: (
         (Hook.PREROUTING, Priority.RAW),
         (Hook.PREROUTING, Priority.MANGLE),
+        (Hook.FORWARD, Priority.RAW),
         (Hook.FORWARD, Priority.MANGLE),
         (Hook.FORWARD, Priority.FILTER),
         (Hook.POSTROUTING, Priority.MANGLE),
@@ -105,7 +107,8 @@ class _Walk:
     """One packet on its way through the chains of a table.
 
     `here` is the packet as the present hook sees it, or None before the first. A packet that was kept from connection
-    tracking is not translated either. `noted` are the sets that its connection is in.
+    tracking is not translated either. `noted` are the sets that its connection is in. `readdressed` is whether it has
+    the destination again that it had before translation.
     """
 
     table: Table
@@ -114,6 +117,7 @@ class _Walk:
     tracked: bool = True
     state_known: bool = False
     noted: set[str] = field(default_factory=set)
+    readdressed: bool = False
     counters: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     _chains: dict[str, Chain] = field(default_factory=dict)
@@ -124,8 +128,9 @@ class _Walk:
 
     def arrive(self, hook: Hook, priority: Priority) -> None:
         """Bring the packet to a hook: destination NAT and connection tracking have happened, or not yet."""
-        self.state_known = priority is not Priority.RAW
-        if hook is Hook.PREROUTING or priority is Priority.RAW or not self.tracked:
+        before_tracking = priority is Priority.RAW and hook is not Hook.FORWARD
+        self.state_known = not before_tracking
+        if hook is Hook.PREROUTING or before_tracking or not self.tracked:
             self.here = self.packet.untranslated
         elif hook is Hook.OUTPUT and self.packet.original is not None:
             # The destination is the new one, the route still the old.
@@ -171,6 +176,8 @@ class _Walk:
                     self.prefixes.append(prefix)
                 case Notrack():
                     self.tracked = False
+                case Readdress(original):
+                    self.readdressed = original
                 case Reject():
                     yield Fate.REJECT
                 case Vmap(key, name, length):
@@ -229,6 +236,7 @@ class _Walk:
 
     def _value(self, key: Key) -> Element | None:
         packet = self.here or self.packet
+        original = self.packet.untranslated
         ports = packet.protocol in PORT_PROTOCOLS
         match key:
             case Key.IIF:
@@ -245,6 +253,14 @@ class _Walk:
                 return packet.source
             case Key.DADDR:
                 return packet.destination
+            case Key.ORIGINAL_DADDR if self._has_connection:
+                return original.destination
+            case Key.ORIGINAL_DPORT if self._has_connection:
+                return original.destination_port if ports else None
+            case Key.ORIGINAL_SOCKET if self._has_connection:
+                return _socket(original.destination, packet.protocol, original.destination_port)
+            case Key.DADDR_TYPE if self.readdressed:
+                return "local" if self.packet.original is not None and self.packet.original.own else "unicast"
             case Key.SPORT:
                 return packet.source_port if ports else None
             case Key.DPORT:

@@ -122,6 +122,7 @@ def random_host(seed: int) -> RandomHost:
     narrow = {"protocol": "tcp", "port": 22, "net": "198.18.0.0/17"}
     settings = {
         "lockoutCheck": "ignore",
+        "publishedPorts": chance.choice(["policy", "policy", "theirs"]),
         "failsafe": {"inbound": chance.choice([[], ["tcp:22"], [narrow]])},
         "unmanagedInterfaces": {"ingress": chance.choice(["allow", "deny"]), "egress": "allow"},
     }

@@ -70,6 +70,9 @@ ADDRESSES = (
 WAYS = {(True, False): ("client", "host"), (False, True): ("host", "server"), (True, True): ("client", "server")}
 """The default ends of a packet: one that comes in, goes out, or does both."""
 
+_HELD = {parsed[1] for text, _ in ADDRESSES if (parsed := parse_address(text.split("/")[0]))}
+"""The addresses of the host."""
+
 ICMP_NAMES = {
     "echo": ((8, 0), (128, 0)),
     "reply": ((0, 0), (129, 0)),
@@ -229,12 +232,14 @@ def _packet(fields: Mapping[str, object], family: Family) -> Packet:
         return packet
     before = dict(_items(fields["before"]))
     port = before.get("port", packet.destination_port)
+    address = _address(str(before.get("to", ends[1])), family)
     return replace(
         packet,
         original=Original(
-            _address(str(before.get("to", ends[1])), family),
+            address,
             None if port is None else int(str(port)),
             None if "out" not in before else str(before["out"]),
+            own=address in _HELD,
         ),
     )
 

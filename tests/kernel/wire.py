@@ -21,7 +21,7 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -218,8 +218,15 @@ _LINK_LOCAL = (0xFE80 >> 6, 0xFF00 >> 6)
 
 
 @contextmanager
-def wired_host(interfaces: Sequence[str], addresses: Iterable[tuple[str, str]] = ()) -> Iterator[Wire]:
-    """A host with these interfaces and `lo`, for the length of the block; `addresses` are pairs of address and name."""
+def wired_host(
+    interfaces: Sequence[str],
+    addresses: Iterable[tuple[str, str]] = (),
+    own: Mapping[Family, Iterable[str]] | None = None,
+) -> Iterator[Wire]:
+    """A host with these interfaces and `lo`, for the length of the block; `addresses` are pairs of address and name.
+
+    Routing has the `own` addresses for the host's as well, but packets to them go the way that they are to go.
+    """
     with ExitStack() as stack:
         outside = stack.enter_context(namespace("outside"))
         host = stack.enter_context(namespace("host"))
@@ -231,7 +238,8 @@ def wired_host(interfaces: Sequence[str], addresses: Iterable[tuple[str, str]] =
             set_sysctl(host, key, "1")
         run(host, ["ip", "-batch", "-"], text="\n".join(_furnishing(outside, interfaces, addresses)))
         for family in FAMILIES:
-            run(host, ["ip", f"-{family:d}", "-batch", "-"], text="\n".join(_routing(interfaces, family)))
+            lines = (*_routing(interfaces, family), *_held(own, family))
+            run(host, ["ip", f"-{family:d}", "-batch", "-"], text="\n".join(lines))
         run(outside, ["ip", "-batch", "-"], text="\n".join(f"link set {name} up" for name in interfaces))
         run(host, ["nft", "-f", "-"], text=_observer(interfaces))
         set_sysctl(host, _LIBERAL, "1")
@@ -254,9 +262,9 @@ _HOST_SYSCTLS = (
     "net.ipv4.ip_forward",
     "net.ipv6.conf.all.forwarding",
     "net.ipv4.conf.lo.route_localnet",
-    "net.ipv4.conf.lo.accept_local",
+    "net.ipv4.conf.all.accept_local",
 )
-"""Forwarding, and 127.0.0.1 from outside the stack."""
+"""Forwarding, and 127.0.0.1 and other addresses of its own from outside the stack."""
 _LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 """No care for the sequence numbers of TCP. It is there once a ruleset has asked for connection tracking."""
 
@@ -278,6 +286,14 @@ def _routing(interfaces: Sequence[str], family: Family) -> Iterator[str]:
         yield f"rule add priority 10 fwmark {_mark(code):#x}/{_mark(0x7F):#x} lookup {100 + code}"
         yield f"route add {kind}{anything} dev {name} table {100 + code}"
     yield f"route add default dev {interfaces[0]}"
+
+
+def _held(own: Mapping[Family, Iterable[str]] | None, family: Family) -> Iterator[str]:
+    """The table of the host's own addresses, looked at behind those of the ways."""
+    if own is not None:
+        yield from (f"route add local {address} dev lo table local" for address in own[family])
+        yield "rule add priority 20 lookup local"
+        yield "rule del priority 0"
 
 
 _HARDWARE_ADDRESS = "02:00:00:00:00:01"

@@ -33,6 +33,7 @@ from hostfw.model.settings import (
     InvalidPackets,
     Logging,
     NeighbourDiscovery,
+    PublishedPorts,
     Settings,
     Unmanaged,
     UnmanagedInterfaces,
@@ -88,6 +89,9 @@ def _address(text: str) -> int:
 
 CIDRS = {family: tuple(map(_cidr, texts)) for family, texts in CIDR_TEXTS.items()}
 ADDRESSES = {family: tuple(map(_address, texts)) for family, texts in ADDRESS_TEXTS.items()}
+OWN_TEXTS = {family: texts[1::2] for family, texts in ADDRESS_TEXTS.items()}
+"""Those that are the host's own: what is sent to them and translated is for a published port."""
+OWN = {family: frozenset(map(_address, texts)) for family, texts in OWN_TEXTS.items()}
 
 port_ranges = st.one_of(
     st.sampled_from(PORTS).map(lambda port: PortRange(port, port)),
@@ -270,6 +274,7 @@ all_settings = st.builds(
     neighbour_discovery=st.sampled_from(NeighbourDiscovery),
     invalid_packets=st.sampled_from(InvalidPackets),
     deny_action=st.sampled_from(DenyAction),
+    published_ports=st.sampled_from((PublishedPorts.POLICY, PublishedPorts.POLICY, PublishedPorts.THEIRS)),
     # The simulation knows no limits.
     logging=st.just(Logging(burst_packets=1_000_000, shared_burst_packets=1_000_000)),
 )
@@ -318,6 +323,10 @@ def burst(seed: int, count: int) -> list[Packet]:
 seeds = st.integers(0, 2**16 - 1)
 
 
+def _original(family: Family, destination: int, port: int | None, out_interface: str | None) -> Original:
+    return Original(destination, port, out_interface, own=destination in OWN[family])
+
+
 def _packet(choices: bytes) -> Packet:
     """The packet that a byte for each choice stands for; zeros are the plainest."""
     chosen = iter(choices)
@@ -337,7 +346,7 @@ def _packet(choices: bytes) -> Packet:
         pick(_WAYS),
         pick(_WAYS),
         pick((None, *_WAYS)),
-        pick((False, False, False, False, True)),
+        pick((False, False, False, True, True)),
     )
     follows = state not in (ConntrackState.INVALID, ConntrackState.UNTRACKED)
     return Packet(
@@ -353,5 +362,7 @@ def _packet(choices: bytes) -> Packet:
         None if path is Path.LOCAL_OUT else way_in,
         None if path is Path.LOCAL_IN else way_out,
         state,
-        Original(before, ports[2], first_way if path is Path.LOCAL_OUT else None) if translated and follows else None,
+        _original(family, before, ports[2], first_way if path is Path.LOCAL_OUT else None)
+        if translated and follows
+        else None,
     )

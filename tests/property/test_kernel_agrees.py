@@ -22,7 +22,7 @@ from hostfw.nft.object_text import render
 from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
-from tests.property.plans import INTERFACES, burst, plans, seeds, tall_plans
+from tests.property.plans import INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
 from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE
 
 PACKETS_A_PLAN = 40
@@ -38,7 +38,7 @@ def host() -> Iterator[Wire]:
     interfaces = [name for name in (*INTERFACES, "unknown0") if name != LOOPBACK]
     with ExitStack() as stack:
         try:
-            wire = stack.enter_context(wired_host(interfaces))
+            wire = stack.enter_context(wired_host(interfaces, own=OWN_TEXTS))
         except LabError as reason:
             pytest.skip(str(reason))
         yield wire

@@ -11,7 +11,7 @@ from itertools import chain
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from hostfw.compile import dispatch, program, ruleset
+from hostfw.compile import before_translation, dispatch, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import Compiled
 from hostfw.compile.layout import by_address as addresses
@@ -25,7 +25,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, Direction, PortRange
-from hostfw.nft.objects import Key, Return, Rule, Table
+from hostfw.nft.objects import Accept, Key, Match, Return, Rule, Table
 from hostfw.nft.simulate import simulate
 from tests.property.plans import burst, plans, seeds
 from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE, _agree
@@ -205,6 +205,33 @@ def _enforced_staging(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _published_past_policy(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dispatch.Dispatch, "published", lambda _: [])
+
+
+def _published_by_the_translated(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(before_translation.BeforeTranslation, "rules", lambda _, rules: rules)
+
+
+def _published_of_others(patch: pytest.MonkeyPatch) -> None:
+    def without(rule: Rule) -> Rule:
+        return replace(rule, matches=tuple(m for m in rule.matches if m != Match(Key.DADDR_TYPE, "local")))
+
+    _changed_rules(patch, without)
+
+
+def _published_and_done(patch: pytest.MonkeyPatch) -> None:
+    right = dispatch.Dispatch.forward
+    patch.setattr(
+        dispatch.Dispatch,
+        "forward",
+        lambda self, direction: [
+            *([Rule((Match(Key.CT_STATUS, "dnat"),), (Accept(),))] if right(self, direction) else []),
+            *right(self, direction),
+        ],
+    )
+
+
 def _tail_taken_for_granted(patch: pytest.MonkeyPatch) -> None:
     def cut(rules: Sequence[Rule], tail: Sequence[Rule], _: object) -> Sequence[Rule] | None:
         return rules[: -len(tail)] if 0 < len(tail) < len(rules) else None
@@ -233,6 +260,10 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("routed neighbour discovery is let in", _far_neighbours),
     ("lo is open though an endpoint is bound to it", _loopback_always_open),
     ("staged policies are enforced", _enforced_staging),
+    ("published ports go past policy", _published_past_policy),
+    ("published ports are judged by where they lead", _published_by_the_translated),
+    ("what is sent to others and translated counts as published", _published_of_others),
+    ("what ingress policy allows of published ports skips forward policy", _published_and_done),
     ("every leaf is taken to end as the rules behind the dispatch do", _tail_taken_for_granted),
 )
 

@@ -90,6 +90,10 @@ def test_a_new_rule_above_leaves_the_counters_of_the_others() -> None:
     assert Deleted.COUNTER not in {deletion.what for deletion in planned.sweep}
 
 
+LEADING_TO_INGRESS = ("in/eth0", "input", "published", "published/in/eth0", "published/ours")
+"""The chains that lead to a rule of ingress, for the host itself and for the ports that it publishes."""
+
+
 def test_only_what_leads_to_the_change_is_built_anew() -> None:
     """The other direction's chains are shared by both generations, and its base chain is not touched."""
     before, after = compile_plan(_plan(80)), compile_plan(_plan(81))
@@ -97,12 +101,12 @@ def test_only_what_leads_to_the_change_is_built_anew() -> None:
     planned = change(after, _in_kernel(before))
 
     chains = [line.split(".")[0] for line in _lines(planned.prepare) if line.startswith("add chain ")]
-    declared = [[f"add chain {family.nft} hostfw {name}" for name in ("in/eth0", "input")] for family in FAMILIES]
+    declared = [[f"add chain {family.nft} hostfw {name}" for name in LEADING_TO_INGRESS] for family in FAMILIES]
     assert chains == [line for family in declared for line in family * 2], "declared, then given their rules"
     assert "output" not in planned.switch
     swept = [deletion for deletion in planned.sweep if deletion.what is Deleted.CHAIN]
     assert [(deletion.family, deletion.name.split(".")[0]) for deletion in swept] == [
-        (family, name) for family in FAMILIES for name in ("in/eth0", "input")
+        (family, name) for family in FAMILIES for name in LEADING_TO_INGRESS
     ]
 
 

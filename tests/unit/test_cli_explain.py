@@ -422,10 +422,24 @@ def test_a_published_port_is_answered_for_its_target(host: Machine) -> None:
     question = ("explain", "10.0.0.1", "192.0.2.1:5432", "--in", "eth0")
 
     out = host.hostfwctl(*question).out
-    assert out.startswith(
-        "allowed    TCP 10.0.0.1:49152 -> 172.17.0.2:5432, sent to 192.0.2.1:5432, in on eth0, out on eth1\n"
-    )
+    assert out.splitlines()[:2] == [
+        "denied     TCP 10.0.0.1:49152 -> 172.17.0.2:5432, sent to 192.0.2.1:5432, in on eth0, out on eth1",
+        "by         end-of-tier default (ingress)",
+    ]
     assert "assumed    translated to 172.17.0.2:5432 by the table ip nat" in out
+
+    allowed = host.hostfwctl("explain", "10.0.0.1", "192.0.2.1:80", "--in", "eth0").out
+    host.services = HostServices(published=(replace(port, port=80),))
+    published = host.hostfwctl("explain", "10.0.0.1", "192.0.2.1:80", "--in", "eth0").out
+    assert published.splitlines()[1] == allowed.splitlines()[1], "decided by the rule for the host's own port 80"
+    assert published.startswith(
+        "allowed    TCP 10.0.0.1:49152 -> 172.17.0.2:5432, sent to 192.0.2.1:80, in on eth0, out on eth1\n"
+    )
+
+    host.write(hostfw="publishedPorts: theirs\n")
+    host.services = HostServices(published=(port,))
+    assert host.hostfwctl(*question).out.startswith("allowed    TCP 10.0.0.1:49152 -> 172.17.0.2:5432, sent to")
+    host.write(hostfw="")
 
     host.services = HostServices(published=(replace(port, certain=False),))
     out = host.hostfwctl(*question).out

@@ -42,7 +42,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.services import BoundAddress, HostServices, PublishedPort
 from hostfw.model.services import Service as Listening
-from hostfw.model.settings import Failsafe, LockoutCheck, Settings
+from hostfw.model.settings import Failsafe, LockoutCheck, PublishedPorts, Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, TCP, UDP, Family, Learned
 from hostfw.policy.resolve.plan import resolve
@@ -538,7 +538,7 @@ def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Ma
     examined = host.hostfwctl("doctor")
     assert (examined.status, examined.err) == (0, "no problems, 1 note\n")
     assert examined.out == (
-        "drift (note): no packet gets past rule 4 of chain input of ip hostfw to 1 rule that no policy has put there. "
+        "drift (note): no packet gets past rule 5 of chain input of ip hostfw to 1 rule that no policy has put there. "
         "Next: write it as policy; `hostfwctl reload` removes the rest\n"
     )
 
@@ -628,10 +628,16 @@ ANY = tuple(BoundAddress(family) for family in FAMILIES)
 DATABASE = Listening(TCP.number, 5432, ANY, unit="postgresql.service")
 
 
-def network(text: str, facts: HostFacts, services: HostServices | None = None, **around: object) -> list[Finding]:
+def network(
+    text: str,
+    facts: HostFacts,
+    services: HostServices | None = None,
+    settings: Settings | None = None,
+    **around: object,
+) -> list[Finding]:
     """The findings about interfaces and services where a configuration is in force on a host."""
     inspected = inspect(configuration(text))
-    plan, _ = resolve(inspected.resources, inspected.settings, facts)
+    plan, _ = resolve(inspected.resources, settings or inspected.settings, facts)
     surroundings = replace(AROUND, **around)  # type: ignore[arg-type]
     patient = replace(
         HEALTHY,
@@ -687,18 +693,39 @@ def test_a_service_that_nobody_reaches_is_noted() -> None:
     assert network(allowing.replace("[80]", "[5432]"), host_of(ETH0), services) == []
 
 
+def test_a_published_port_is_noted_with_who_reaches_it() -> None:
+    """Ingress policy says who, and nobody does past it; where nothing governs the interface, that is the next step."""
+    port = PublishedPort(Family.V4, TCP.number, 80, 0xC0A87A02, 8080, "ip nat", out_interface="virbr0")
+    allowing = ENDPOINT.replace("{name: uplink}", "{name: uplink, labels: {role: web}}") + "---\n" + WEB
+    what = "another program publishes tcp/80 -> 192.168.122.2:8080 (table ip nat)"
+
+    (closed,) = network(ENDPOINT, host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+    (opened,) = network(allowing, host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+    found = network(ENDPOINT.replace("eth0", "eth9"), host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+
+    assert (closed.message, closed.next) == (f"{what}: nobody can reach it on eth0 (no policy selects uplink)", "")
+    assert opened.message.startswith(f"{what}: 0.0.0.0/0 can reach it on eth0 (web, ")
+    assert opened.next == "ingress policy decides who may, as of every port of this host"
+    assert {closed.weight, opened.weight} == {Weight.NOTE}
+    (ungoverned,) = (one for one in found if one.check is Check.PUBLISHED)
+    assert ungoverned.next.startswith("a HostEndpoint for eth0 has policy decide who may")
+
+
 def test_a_published_port_past_ingress_policy_is_a_problem() -> None:
     """With who reaches it; where policy allows the port as well, it is only noted."""
     port = PublishedPort(Family.V4, TCP.number, 5432, 0xC0A87A02, 5432, "ip nat", out_interface="virbr0")
-    (found,) = network(ENDPOINT, host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+    theirs = Settings(published_ports=PublishedPorts.THEIRS)
+    (found,) = network(ENDPOINT, host_of(ETH0, BRIDGE), HostServices(published=(port,)), theirs)
     assert found.weight is Weight.PROBLEM
     assert found.message == (
         "another program publishes tcp/5432 -> 192.168.122.2:5432 (table ip nat): 0.0.0.0/0 can reach it on eth0 "
         "(no applyOnForward policy denies it), though ingress policy denies the port there (no policy selects uplink)"
     )
 
+    assert found.next.startswith("`publishedPorts: policy` in hostfw.yaml has ingress policy decide")
+
     open_too = ENDPOINT.replace("spec: {", "spec: {profiles: [projectcalico-default-allow], ")
-    (noted,) = network(open_too, host_of(ETH0, BRIDGE), HostServices(published=(port,)))
+    (noted,) = network(open_too, host_of(ETH0, BRIDGE), HostServices(published=(port,)), theirs)
     assert (noted.check, noted.weight) == (Check.PUBLISHED, Weight.NOTE)
 
 

@@ -43,5 +43,6 @@ def test_the_example_of_calico_is_calico_but_for_loopback() -> None:
         failsafe=CALICO_COMPATIBLE.failsafe,
         unmanaged_interfaces=CALICO_COMPATIBLE.unmanaged_interfaces,
         neighbour_discovery=CALICO_COMPATIBLE.neighbour_discovery,
+        published_ports=CALICO_COMPATIBLE.published_ports,
         loopback=Loopback.EXEMPT,
     )

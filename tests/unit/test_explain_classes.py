@@ -14,6 +14,7 @@ from hostfw.model.settings import (
     InvalidPackets,
     Loopback,
     NeighbourDiscovery,
+    PublishedPorts,
     Settings,
     Unmanaged,
     UnmanagedInterfaces,
@@ -255,7 +256,9 @@ def test_untracked_traffic_of_others_meets_every_class() -> None:
 # ----------------------------------------------------------------------------------------------------------- preDNAT
 
 PUBLISHED = arriving(8080, original=Original(net("10.0.0.1").address, 80))
-"""A packet to port 80 that somebody's NAT sends to port 8080."""
+"""A packet to port 80 of the host that somebody's NAT sends to port 8080."""
+PROXIED = arriving(8080, original=Original(net("203.0.113.1").address, 80, own=False))
+"""A packet to port 80 of somebody else, which somebody's NAT sends to port 8080 of the host."""
 
 SSH_MOVED = arriving(2222, original=Original(net("10.0.0.1").address, 22))
 MOVED_TO_SSH = arriving(22, original=Original(net("10.0.0.1").address, 2222))
@@ -263,8 +266,10 @@ MOVED_TO_SSH = arriving(22, original=Original(net("10.0.0.1").address, 2222))
 PRE_DNAT_CASES: list[tuple[str, Packet, tuple[GlobalNetworkPolicy, ...], str]] = [
     ("it sees the original port", PUBLISHED, (_pre(_to(80, Action.DENY)), _normal(ALLOW)), "deny: default/pre"),
     ("and not the translated one", PUBLISHED, (_pre(_to(8080, Action.DENY)), _normal(ALLOW)), "allow: default/normal"),
-    ("normal policy sees the translated one", PUBLISHED, (_pre(), _normal(_to(8080))), "allow: default/normal"),
-    ("and not the original", PUBLISHED, (_pre(), _normal(_to(80))), "deny: end-of-tier default"),
+    ("as does normal policy, of the host's own", PUBLISHED, (_pre(), _normal(_to(80))), "allow: default/normal"),
+    ("which does not see the translated one", PUBLISHED, (_pre(), _normal(_to(8080))), "deny: end-of-tier default"),
+    ("but does of others", PROXIED, (_pre(), _normal(_to(8080))), "allow: default/normal"),
+    ("and not the original then", PROXIED, (_pre(), _normal(_to(80))), "deny: end-of-tier default"),
     ("what is not translated is met as it is", arriving(), (_pre(_to(80, Action.DENY)),), "deny: default/pre"),
     ("an Allow skips normal policy", PUBLISHED, (_pre(_to(80)), _normal(DENY)), "allow: default/pre"),
     ("no match falls through", arriving(81), (_pre(_to(80)), _normal(ALLOW)), "allow: default/normal"),
@@ -275,8 +280,7 @@ PRE_DNAT_CASES: list[tuple[str, Packet, tuple[GlobalNetworkPolicy, ...], str]] =
     ("so does what is related", arriving(state=ConntrackState.RELATED), (_pre(DENY),), "allow: established"),
     ("what is sent never meets it", leaving(), (_pre(DENY), _normal(ALLOW)), "allow: default/normal"),
     ("a failsafe exempts from it", arriving(22), (_pre(DENY), _normal(DENY)), "allow: failsafe"),
-    ("by the original port", SSH_MOVED, (_pre(DENY), _normal(_to(2222))), "allow: default/normal"),
-    ("and does not allow the translated one", SSH_MOVED, (_pre(DENY), _normal(DENY)), "deny: default/normal"),
+    ("by the original port", SSH_MOVED, (_pre(DENY), _normal(DENY)), "allow: failsafe"),
     ("nor exempts the translated one", MOVED_TO_SSH, (_pre(DENY), _normal(ALLOW)), "deny: default/pre"),
     ("answers of failsafes have no part in it", arriving(40000, UDP, sport=53), (_pre(DENY),), "deny: default/pre"),
     ("invalid packets are dropped before it", arriving(22, state=INVALID), (_pre(ALLOW),), "deny: invalid"),
@@ -340,6 +344,18 @@ FORWARDED = replace(through(8080), original=Original(net("10.0.0.1").address, 80
 """To port 80 of this host, which somebody's NAT publishes from a machine behind it."""
 
 
+MOVED_TO_80 = Original(net("10.0.0.1").address, 22)
+THEIRS = Settings(published_ports=PublishedPorts.THEIRS)
+
+PASSING = replace(through(8080), original=Original(net("203.0.113.1").address, 80, own=False))
+"""To port 80 of somebody else, which somebody's NAT sends to a machine behind this host."""
+
+
+def _on_a(*rules: Rule) -> GlobalNetworkPolicy:
+    """A policy for what comes in to the host itself on `a`."""
+    return gnp("on-a", selector="on == 'a'", ingress=rules)
+
+
 def _forward(name: str, on: str, *rules: Rule) -> GlobalNetworkPolicy:
     """An applyOnForward policy: ingress on `a`, egress on `b`."""
     if on == "a":
@@ -387,7 +403,16 @@ FORWARD_CASES: list[tuple[str, Packet, tuple[GlobalNetworkPolicy, ...], str]] = 
         (_pre(_to(80)), _forward("out", "b", _to(8080))),
         "allow: default/out",
     ),
-    ("as does the way in", FORWARDED, (_pre(), _forward("in", "a", _to(8080))), "allow: default/in"),
+    (
+        "as does the way in, once the original is allowed",
+        FORWARDED,
+        (_pre(), _on_a(_to(80)), _forward("in", "a", _to(8080))),
+        "allow: default/in",
+    ),
+    ("which is policy for the host itself", FORWARDED, (_on_a(_to(8080)),), "deny: end-of-tier default"),
+    ("and enough where no other forbids it", FORWARDED, (_on_a(_to(80)),), "allow: default/on-a"),
+    ("though not to get past one", FORWARDED, (_on_a(_to(80)), _forward("out", "b", DENY)), "deny: default/out"),
+    ("nor is it asked of what others publish", PASSING, (_on_a(DENY),), "allow: no-forward-policy"),
     ("a failsafe exempts from preDNAT", through(22), (_pre(DENY),), "allow: no-forward-policy"),
     ("and from untracked policy", through(22), (_raw(DENY),), "allow: no-forward-policy"),
     ("and opens nothing after it", through(22), (_pre(DENY), _forward("in", "a", DENY)), "deny: default/in"),
@@ -401,6 +426,38 @@ def test_forwarded_traffic_meets_the_classes_before_it_is_routed(
 ) -> None:
     """Allowed packets have met the policy on the way in, and still meet the one on the way out."""
     assert _fate(explained(packet, *policies, endpoints=A_AND_B)) == expected, name
+
+
+@pytest.mark.parametrize(
+    ("name", "packet", "endpoints", "settings", "expected"),
+    [
+        ("who publishes it decides", FORWARDED, A_AND_B, THEIRS, "allow: no-forward-policy"),
+        ("and where it is sent on to", PUBLISHED, A_AND_B, THEIRS, "deny: end-of-tier default"),
+        ("no HostEndpoint has a say", FORWARDED, A_AND_B[1:], Settings(), "allow: no-forward-policy"),
+        (
+            "the wildcard has",
+            FORWARDED,
+            (hep("all", "*", labels={"on": "a"}),),
+            Settings(),
+            "deny: end-of-tier default",
+        ),
+        ("failsafes are open", replace(FORWARDED, original=MOVED_TO_80), A_AND_B, Settings(), "allow: failsafe"),
+        (
+            "established is established",
+            replace(FORWARDED, state=ESTABLISHED),
+            A_AND_B,
+            Settings(),
+            "allow: established",
+        ),
+    ],
+)
+def test_a_published_port_is_judged_by_whom_it_is_said_to_be(
+    name: str, packet: Packet, endpoints: tuple[HostEndpoint, ...], settings: Settings, expected: str
+) -> None:
+    """By the policy of the interface, as the setting says, and by failsafes as every port of the host."""
+    policies = (_on_a(_to(1)),)
+
+    assert _fate(explained(packet, *policies, endpoints=endpoints, settings=settings)) == expected, name
 
 
 def test_every_step_names_its_class() -> None:

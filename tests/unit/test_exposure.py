@@ -115,8 +115,26 @@ def test_the_table_tells_who_reaches_what(host: Machine) -> None:
     assert ["tcp/9000 php-fpm", "127.0.0.1", "-", "this host only", "a loopback address"] in cells
 
 
-def test_a_published_port_is_what_the_forward_path_lets_through(host: Machine) -> None:
+def test_a_published_port_is_open_to_whom_ingress_policy_allows(host: Machine) -> None:
+    """By the port that is published; the target's opens nothing, and forward policy may still deny that."""
+    published = PublishedPort(Family.V4, TCP.number, 8080, 0xAC110002, 80, "ip nat", out_interface="eth1")
+    host.services = HostServices(published=(published,))
+    host.hostfwctl("apply", "-q")
+    row = "tcp/8080 -> 172.17.0.2:80 (table ip nat)   any address   eth0         "
+    assert f"{row}nobody" in host.hostfwctl("exposure").out
+
+    host.write(web=POLICY.replace("[80]", "[8080]"))
+    opened = "opens tcp/8080 -> 172.17.0.2:80 (table ip nat) on eth0 to 0.0.0.0/0 (web, etc/web.yaml:7)"
+    assert host.hostfwctl("apply").err.splitlines()[0] == opened
+
+    host.write(web=POLICY.replace("[80]", "[8080]").replace("spec:", "spec:\n  applyOnForward: true"))
+    closed = "closes tcp/8080 -> 172.17.0.2:80 (table ip nat) on eth0 to 0.0.0.0/0 (end of tier default)"
+    assert host.hostfwctl("apply").err.splitlines()[0] == closed
+
+
+def test_left_to_others_a_published_port_is_what_the_forward_path_lets_through(host: Machine) -> None:
     """Ingress policy of the host does not see it, unless it applies on forward."""
+    host.write(hostfw="publishedPorts: theirs\n")
     published = PublishedPort(
         Family.V4, TCP.number, 8080, 0xAC110002, 80, "ip nat", out_interface="eth1", not_interfaces=("eth1",)
     )
@@ -134,7 +152,8 @@ def test_a_published_port_is_what_the_forward_path_lets_through(host: Machine) -
 
 
 def test_a_redirect_leads_to_the_first_address_of_the_interface(host: Machine) -> None:
-    """Whatever address the packet was sent to, so that a rule for that address alone decides."""
+    """Whatever address the packet was sent to, so that a rule for that address alone decides, left to others."""
+    host.write(hostfw="publishedPorts: theirs\n")
     redirect = PublishedPort(Family.V4, TCP.number, 8080, 0, 80, "ip nat", local=True)
     host.services = HostServices(published=(redirect,))
     other = "destination: {nets: [198.51.100.1/32], ports: [80]}"

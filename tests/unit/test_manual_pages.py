@@ -124,7 +124,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     settings = blocks("hostfw.yaml.5")
     resources = [block for block in blocks("hostfw-resources.5") if "metadata:" in block]
 
-    assert (len(settings), len(resources)) == (3, 1)
+    assert (len(settings), len(resources)) == (4, 1)
     for number, block in enumerate(settings):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -44,12 +44,17 @@ Reference = tuple[Kind, str]
 
 @dataclass(slots=True)
 class Store:
-    """The objects of a table."""
+    """The objects of a table.
+
+    `before_translation` has, for the name of a chain and the protocol of the packets in it, the chain that does the
+    same with the destination that they had before NAT: both are named after their content, so it stays true.
+    """
 
     family: Family
     sets: dict[str, Set] = field(default_factory=dict)
     maps: dict[str, VerdictMap] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
+    before_translation: dict[tuple[str, int | None], str] = field(default_factory=dict)
     returning: Returning = field(init=False)
     _uses: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
     _in_order: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})

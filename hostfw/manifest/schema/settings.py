@@ -30,7 +30,15 @@ from hostfw.manifest.settings import (
     UNMANAGED_SHAPE,
 )
 from hostfw.model.resources import HOSTFW_V1
-from hostfw.model.settings import DenyAction, InvalidPackets, LockoutCheck, Loopback, NeighbourDiscovery, Unmanaged
+from hostfw.model.settings import (
+    DenyAction,
+    InvalidPackets,
+    LockoutCheck,
+    Loopback,
+    NeighbourDiscovery,
+    PublishedPorts,
+    Unmanaged,
+)
 
 
 def settings_definitions() -> dict[str, Json]:
@@ -75,6 +83,10 @@ _SETTINGS: Fields = {
     "lockoutCheck": (
         _of(LockoutCheck),
         "What comes of a change that would cut off ssh, name servers or leases in use (default: refuse).",
+    ),
+    "publishedPorts": (
+        _of(PublishedPorts),
+        "Whether ingress policy decides who reaches a port that another program publishes by NAT (default: policy).",
     ),
     "historyLimit": (
         whole(*HISTORY_BOUNDS),
