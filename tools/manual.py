@@ -13,7 +13,6 @@ from pathlib import Path
 from textwrap import dedent
 
 from hostfw.cli.grammar import Argument, command_line_parts
-from hostfw.cli.help.pages import PAGES
 from hostfw.cli.kinds import KINDS
 from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.refused import API_VERSIONS
@@ -41,12 +40,13 @@ def page(source: str) -> str:
 def verbs() -> str:
     """Every verb with what its help says."""
     parts = {verb.name: verb for verb in command_line_parts().verbs}
+    modules = {verb: verb.load() for verb in VERBS}
     return "\n".join(
-        f"## {verb.name}\n\n*hostfwctl* {escaped(f'{verb.name} {verb.usage}')}\n\n"
-        f"{escaped(verb.summary[:1].upper() + verb.summary[1:])}.\n\n{_text(PAGES[verb.name].description)}\n"
+        f"## {verb.name}\n\n*hostfwctl* {escaped(f'{verb.name} {module.USAGE}')}\n\n"
+        f"{escaped(verb.summary[:1].upper() + verb.summary[1:])}.\n\n{_text(module.HELP.description)}\n"
         f"{''.join(map(_option, (*parts[verb.name].positionals, *parts[verb.name].options)))}"
-        f"Exit status:\n\n{_literal(PAGES[verb.name].exits)}\nExamples:\n\n{_literal(PAGES[verb.name].examples)}"
-        for verb in VERBS
+        f"Exit status:\n\n{_literal(module.HELP.exits)}\nExamples:\n\n{_literal(module.HELP.examples)}"
+        for verb, module in modules.items()
     )
 
 

@@ -1,7 +1,10 @@
-"""What an argument may say, for argparse: each function gives its value or raises ArgumentTypeError."""
+"""Arguments that several verbs take, and values for argparse: a function of these raises ArgumentTypeError."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
 
+from hostfw.cli.options import Output
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Cidr, host_cidr, parse_address, parse_cidr
 
@@ -30,3 +33,102 @@ def cidr(text: str) -> Cidr:
     if found is None:
         raise ArgumentTypeError(f'"{text}" is neither an address nor a prefix')
     return found
+
+
+def add_accept_loss(parser: ArgumentParser) -> None:
+    """Add `--accept-loss`."""
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="do it even if most policies or HostEndpoints are lost, or no interface is governed any more; let go what "
+        "no HostEndpoint claims",
+    )
+
+
+def add_accept_lockout(parser: ArgumentParser) -> None:
+    """Add `--accept-lockout`."""
+    parser.add_argument(
+        "--accept-lockout",
+        action="store_true",
+        help="put it into force even if it cuts off ssh, DHCP, name servers or the gateway of this host",
+    )
+
+
+def add_files(parser: ArgumentParser) -> None:
+    """Add `-f` for verbs without arguments of their own: it takes a list of files."""
+    parser.add_argument(
+        "-f",
+        "--filename",
+        dest="files",
+        action="extend",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="files and directories (- is standard input) that make up the whole configuration, settings included, "
+        "in place of the configuration directory",
+    )
+    _add_feeds_anywhere(parser)
+
+
+def _add_feeds_anywhere(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--feeds-anywhere",
+        action="store_true",
+        help="with -f: allow Feeds and symbolic links to files elsewhere; their author chooses which files are read",
+    )
+
+
+def add_each_file(parser: ArgumentParser) -> None:
+    """Add `-f` for verbs with arguments of their own, which a list of files would swallow."""
+    parser.add_argument(
+        "-f",
+        "--filename",
+        dest="files",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="a file or directory (- is standard input) to read in place of the configuration directory; repeatable",
+    )
+    _add_feeds_anywhere(parser)
+
+
+def add_facts(parser: ArgumentParser, what: str) -> None:
+    """Add `--facts`; `what` says whose facts they are."""
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help=f"{what}, as `hostfwctl interfaces -o json` prints it there (default: this host)",
+    )
+
+
+def add_output(add_argument: Callable[..., object], *choices: Output) -> None:
+    """Add `-o` with these forms, the first of which is the default."""
+    add_argument(
+        "-o",
+        "--output",
+        choices=[choice.value for choice in choices],
+        default=choices[0].value,
+        metavar="FORM",
+        help=f"{', '.join(choices[:-1])} or {choices[-1]} (default: {choices[0]})",
+    )
+
+
+def add_words(parser: ArgumentParser, what: str) -> None:
+    """Add the words of a quick rule; `what` says what they are."""
+    parser.add_argument("words", nargs="+", metavar="WORD", help=what)
+
+
+def add_quick(parser: ArgumentParser) -> None:
+    """Add what `allow` and `deny` have in common."""
+    parser.add_argument("--reason", dest="why", default="", metavar="TEXT", help="why; it is kept with the rule")
+    add_dry_run(parser)
+    add_accept_lockout(parser)
+    add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def add_dry_run(parser: ArgumentParser) -> None:
+    """Add `--dry-run`."""
+    parser.add_argument("--dry-run", action="store_true", help="show what would be written, and change nothing")

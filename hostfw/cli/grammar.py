@@ -62,7 +62,7 @@ def command_line_parts() -> CommandLine:
             tuple(argument for argument in arguments if not argument.flags),
         )
         for verb in VERBS
-        for arguments in (tuple(_argument(action) for action in _actions(pages[verb.name])),)
+        for arguments in (tuple(_argument(action) for action in _actions(pages[verb.name].complete())),)
     )
     return CommandLine(common, alone, tuple(verbs))
 

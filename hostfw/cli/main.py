@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +12,7 @@ from typing import TextIO
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
 from hostfw.cli.parser import UsageError, parse
+from hostfw.cli.verb_table import VERBS
 from hostfw.host.errors import HostError
 
 _DEBIAN_PACKAGES = {"nftables": "python3-nftables", "pyroute2": "python3-pyroute2", "yaml": "python3-yaml"}
@@ -55,6 +55,8 @@ def run(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
         return ExitCode.USAGE
     except SystemExit as done:
         return int(done.code or 0)
+    except ImportError as error:
+        return _missing(error, Console(out, err))
     console = Console(out, err, takes_colour(out, options.colour), takes_colour(err, options.colour), options.verbosity)
     return run_verb(options, console)
 
@@ -62,15 +64,11 @@ def run(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
 def run_verb(options: Options, console: Console) -> int:
     """Run one verb, and say what the user or the machine got wrong without a traceback."""
     try:
-        return int(import_module(f"hostfw.cli.verbs.{options.verb}").run(options, console))
+        return int(next(verb for verb in VERBS if verb.name == options.verb).load().run(options, console))
     except BrokenPipeError:
         raise
     except ImportError as error:
-        package = _DEBIAN_PACKAGES.get((error.name or "").partition(".")[0])
-        if package is None:
-            raise
-        console.complain(f"the Python module {error.name} is missing", f"apt install {package}")
-        return _failure(options)
+        return _missing(error, console) and _failure(options)
     except (HostError, OSError) as error:
         permitted = not _is_about_permission(error)
         message = error.message if isinstance(error, HostError) else str(error.strerror or error)
@@ -78,6 +76,15 @@ def run_verb(options: Options, console: Console) -> int:
         hint = error.hint if isinstance(error, HostError) else ""
         console.complain(f"{where}{message}", hint or ("" if permitted else "run it as root"))
         return _failure(options) if permitted else ExitCode.UNAVAILABLE
+
+
+def _missing(error: ImportError, console: Console) -> ExitCode:
+    """Say which Debian package is not installed; any other module that is missing is a defect of ours."""
+    package = _DEBIAN_PACKAGES.get((error.name or "").partition(".")[0])
+    if package is None:
+        raise error
+    console.complain(f"the Python module {error.name} is missing", f"apt install {package}")
+    return ExitCode.FAILED
 
 
 def _failure(options: Options) -> ExitCode:

@@ -1,14 +1,15 @@
 """The command line as argparse knows it; help, completions and the manual page come from here."""
 
 import re
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
 from hostfw.cli.other_words import VERBS_ELSEWHERE, meant
+from hostfw.cli.output.help_page import HelpFormatter, help_width, usage_text
 from hostfw.cli.verb_table import VERBS, Verb
 
 CONFIG_DIR = Path("/etc/hostfw")
@@ -23,8 +24,8 @@ Policies are YAML files below /etc/hostfw: projectcalico.org/v3 resources, and
 InterfaceGroups of hostfw.io/v1. `hostfwctl apply` puts them into force."""
 
 _EPILOG = """\
-`hostfwctl VERB --help` explains a verb, with examples. Options of the first group may
-stand before or after the verb.
+`hostfwctl VERB --help` explains a verb, with examples. The options of every
+verb may stand before or after it.
 
 exit status:
   0    done; for diff: no difference
@@ -67,12 +68,14 @@ def parse(arguments: Sequence[str]) -> Options:
     elsewhere = VERBS_ELSEWHERE.get(arguments[0].partition("=")[0]) if arguments else None
     if elsewhere is not None:
         raise UsageError(f"there is no {arguments[0]} here", elsewhere, f"usage: {_USAGE}")
-    # A verb as the first word leaves no other in question, and to lay out all of them takes as long as ten files.
+    # A verb as the first word leaves no other in question.
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
     found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
     if unknown:
         verb = next(verb for verb in VERBS if verb.name == found.verb)
-        raise UsageError(f"unknown: {' '.join(unknown)}", meant(verb.name, unknown), f"usage: {_usage(verb)}")
+        raise UsageError(
+            f"unknown: {' '.join(unknown)}", meant(verb.name, unknown), f"usage: {_usage(verb.name, verb.load().USAGE)}"
+        )
     values = vars(found)
     verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
     files, labels, words = (tuple(values.pop(name, ())) for name in ("files", "labels", "words"))
@@ -87,7 +90,7 @@ def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
         usage=_USAGE,
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
@@ -99,13 +102,10 @@ def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:
         page = verbs.add_parser(
             verb.name,
             help=verb.summary,
-            usage=_usage(verb),
-            formatter_class=RawDescriptionHelpFormatter,
+            formatter_class=HelpFormatter,
             allow_abbrev=False,
         )
-        page.verb = verb.name
-        verb.add(page)
-        _add_common(page, suppressed=True)
+        page.verb = verb
     return parser
 
 
@@ -117,8 +117,8 @@ def closest(word: str, words: Iterable[str]) -> str:
     return f'did you mean "{near[0]}"?' if near else ""
 
 
-def _usage(verb: Verb) -> str:
-    return f"{_PROGRAM} [OPTION...] {verb.name} {verb.usage}"
+def _usage(verb: str, usage: str) -> str:
+    return usage_text(f"{_PROGRAM} [OPTION...] {verb}", usage, help_width())
 
 
 def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
@@ -153,19 +153,27 @@ def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
 class _Parser(ArgumentParser):
     """argparse's parser, with errors as exceptions; overriding `error` is the way that argparse has for it.
 
-    `verb` is the one whose page it prints, empty for the whole command line.
+    `verb` is the one whose page it prints, None for the whole command line. Its module is loaded when this verb turns
+    out to be the one that is meant: to load all of them takes half a second.
     """
 
-    verb = ""
+    verb: Verb | None = None
 
-    def format_help(self) -> str:
-        """The help, with the page of a verb, which is loaded only now."""
-        if self.verb:
-            from hostfw.cli.help.pages import PAGES
+    def complete(self) -> "_Parser":
+        """Take on the arguments and the page of the verb. Raises ImportError where a Debian package is missing."""
+        verb, self.verb = self.verb, None
+        if verb is not None:
+            module, width = verb.load(), help_width()
+            self.usage = _usage(verb.name, module.USAGE)
+            self.description, self.epilog = module.HELP.description_text(width), module.HELP.epilog_text(width)
+            module.arguments(self)
+            _add_common(self, suppressed=True)
+        return self
 
-            page = PAGES[self.verb]
-            self.description, self.epilog = page.description, page.epilog
-        return super().format_help()
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- argparse's, with its overloads
+        """Parse what follows the name of a verb, once it is known which arguments it has."""
+        self.complete()
+        return super().parse_known_args(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong, with what was probably meant."""

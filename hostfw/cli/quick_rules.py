@@ -14,7 +14,7 @@ from hostfw.cli.engine import complain_of, load_accepted_of
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.progress import progress
-from hostfw.cli.verbs.apply import ask_for, report
+from hostfw.cli.verbs.in_force.apply import ask_for, report
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import WriteError, read_configuration

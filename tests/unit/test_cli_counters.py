@@ -115,8 +115,8 @@ def test_a_rate_is_of_its_interval(host: Machine, monkeypatch: pytest.MonkeyPatc
         host.kernel.count(V4, name, 10)
         host.kernel.count(V6, name, 2)
 
-    monkeypatch.setattr("hostfw.cli.verbs.counters.sleep", sleep)
-    monkeypatch.setattr("hostfw.cli.verbs.counters.clock", host.clock)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.counters.sleep", sleep)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.counters.clock", host.clock)
 
     document = json.loads(host.hostfwctl("counters", "--rate", "5s", "-o", "json").out)
     table = host.hostfwctl("counters", "--rate", "4s").out.splitlines()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.verbs.diff import settings_lines
+from hostfw.cli.verbs.configuration.diff import settings_lines
 from hostfw.model.settings import Settings
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 

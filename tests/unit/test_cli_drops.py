@@ -57,9 +57,9 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made.write(web=DENY_ALL, uplink=UPLINK)
     made.hostfwctl("apply")
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setattr("hostfw.cli.verbs.drops.clock", made.clock)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.clock", made.clock)
     monkeypatch.setattr("hostfw.cli.log_events.clock", made.clock)
-    monkeypatch.setattr("hostfw.cli.verbs.drops.open_history", lambda *_: None)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: None)
     names = {ETH0: "eth0", ETH1: "eth1"}
     monkeypatch.setattr("hostfw.cli.log_events.interface_name", lambda index: names.get(index, ""))
     return made
@@ -72,7 +72,7 @@ def _log(host: Machine, monkeypatch: pytest.MonkeyPatch) -> Log:
     def arrive(*arrivals: tuple[float, NflogRecord], lost: int = 0, overruns: int = 0) -> FakeNflog:
         now_s = host.clock.elapsed_s
         log = FakeNflog(host.clock, deque((now_s + at_s, (each,)) for at_s, each in arrivals), lost, overruns)
-        monkeypatch.setattr("hostfw.cli.verbs.drops.NflogReader", lambda *_: log)
+        monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.NflogReader", lambda *_: log)
         return log
 
     return arrive
@@ -218,7 +218,7 @@ def test_another_generation_is_learnt_of(host: Machine, log: Log, monkeypatch: p
             host.hostfwctl("apply")
         return mark_of(options)
 
-    monkeypatch.setattr("hostfw.cli.verbs.drops.mark_of", moved)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.mark_of", moved)
     monkeypatch.setattr("hostfw.cli.log_events.mark_of", moved)
 
     _, out, _ = host.hostfwctl("drops", "-o", "json", "--for", "9s")
@@ -246,7 +246,7 @@ def test_a_log_that_cannot_be_read_is_an_error(host: Machine, monkeypatch: pytes
     def refuse(*_: int) -> FakeNflog:
         raise HostError("NFLOG group 100 has a reader already", "set logging.group") from PermissionError(1, "no")
 
-    monkeypatch.setattr("hostfw.cli.verbs.drops.NflogReader", refuse)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.NflogReader", refuse)
 
     assert host.hostfwctl("drops") == (
         4,
@@ -305,8 +305,8 @@ class Journal:
 def _journal(host: Machine, monkeypatch: pytest.MonkeyPatch) -> Journal:
     """A journal, and no service."""
     journal = Journal(host.clock)
-    monkeypatch.setattr("hostfw.cli.verbs.drops.open_history", journal.open)
-    monkeypatch.setattr("hostfw.cli.verbs.drops.ask_for_a_report", lambda _: None)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.open_history", journal.open)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.ask_for_a_report", lambda _: None)
     return journal
 
 
@@ -370,7 +370,7 @@ def test_what_the_service_reads_is_followed_in_the_journal(
     host: Machine, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log has one reader, and that is the service."""
-    monkeypatch.setattr("hostfw.cli.verbs.drops.ask_for_a_report", lambda _: object())
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.ask_for_a_report", lambda _: object())
     now_s = host.clock.elapsed_s
     journal.coming = deque([(now_s + 1, entry()), (now_s + 2, entry(1)), (now_s + 9, entry(2))])
 
@@ -389,7 +389,7 @@ def test_a_service_that_tells_us_nothing_is_one(
     def ask(_: object) -> object:
         raise error
 
-    monkeypatch.setattr("hostfw.cli.verbs.drops.ask_for_a_report", ask)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.ask_for_a_report", ask)
     journal.coming = deque([(host.clock.elapsed_s + 1, entry())])
 
     assert host.hostfwctl("drops", "--for", "5s").err == "1 packet logged, 1 event\n"
@@ -399,7 +399,7 @@ def test_following_ends_with_enough_or_a_signal(
     host: Machine, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever is first."""
-    monkeypatch.setattr("hostfw.cli.verbs.drops.ask_for_a_report", lambda _: object())
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.ask_for_a_report", lambda _: object())
     for arguments, expected in ((("--count", "2"), 2), ((), 3)):
         journal.coming = deque((host.clock.elapsed_s, entry(n)) for n in range(3))
 
@@ -434,7 +434,7 @@ def test_what_cannot_be_shown_is_said(
     host: Machine, monkeypatch: pytest.MonkeyPatch, arguments: list[str], report: object, message: str, hint: str
 ) -> None:
     """And why."""
-    monkeypatch.setattr("hostfw.cli.verbs.drops.ask_for_a_report", lambda _: report)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.ask_for_a_report", lambda _: report)
 
     status, _, err = host.hostfwctl("drops", *arguments)
 

@@ -60,7 +60,7 @@ def test_a_failure_is_a_message(
     monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, message: str
 ) -> None:
     """Errors of the machine end with a message, the next step where there is one, and a status."""
-    monkeypatch.setattr("hostfw.cli.verbs.version.run", raising(error))
+    monkeypatch.setattr("hostfw.cli.verbs.host.version.run", raising(error))
 
     assert hostfwctl("version") == (status, "", f"hostfwctl: {message}")
 
@@ -74,7 +74,7 @@ DEFECTS = [
 @pytest.mark.parametrize("error", [c[1] for c in DEFECTS], ids=[c[0] for c in DEFECTS])
 def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Defects of hostfw are shown with their traceback."""
-    monkeypatch.setattr("hostfw.cli.verbs.version.run", raising(error))
+    monkeypatch.setattr("hostfw.cli.verbs.host.version.run", raising(error))
 
     with pytest.raises(type(error)):
         run(["version"], StringIO(), StringIO())

@@ -51,7 +51,7 @@ class Journal:
 @pytest.fixture(name="journal")
 def _journal(monkeypatch: pytest.MonkeyPatch) -> Journal:
     journal = Journal()
-    monkeypatch.setattr("hostfw.cli.verbs.staged.open_history", journal.open)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.staged.open_history", journal.open)
     return journal
 
 

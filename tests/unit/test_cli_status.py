@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.cli.verbs.status import age
+from hostfw.cli.verbs.in_force.status import age
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
 from lab.fake_kernel import FakeKernel

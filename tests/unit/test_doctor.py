@@ -518,7 +518,7 @@ def test_directories_that_are_not_there_have_no_permissions(tmp_path: Path) -> N
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A host in memory whose surroundings are sound."""
     made = machine(tmp_path, monkeypatch)
-    monkeypatch.setattr("hostfw.cli.verbs.doctor.look_around", lambda *_: AROUND)
+    monkeypatch.setattr("hostfw.cli.verbs.host.doctor.look_around", lambda *_: AROUND)
     made.write(host=ENDPOINT, web=WEB)
     return made
 
@@ -572,7 +572,7 @@ def test_a_note_alone_is_no_failure(
     host.hostfwctl("apply")
     note = Finding(Check.OTHER_TABLE, "fail2ban denies packets as well", "nothing", Weight.NOTE)
     problem = Finding(Check.BLOCK, "the host is blocked", "`hostfwctl unblock`")
-    monkeypatch.setattr("hostfw.cli.verbs.doctor.examine", lambda _: (note, problem) if blocked else (note,))
+    monkeypatch.setattr("hostfw.cli.verbs.host.doctor.examine", lambda _: (note, problem) if blocked else (note,))
 
     examined = host.hostfwctl("doctor")
     summary = json.loads(host.hostfwctl("doctor", "-o", "json").out)["summary"]

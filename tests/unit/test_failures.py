@@ -406,7 +406,7 @@ UNDERSTOOD = ("a refusal", "a failure", "another release", "the first release")
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_daemon_that_answers_badly_is_a_failure(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Nothing is done here, since the daemon may be at it; the active rules are unknown, unless it says so."""
-    monkeypatch.setattr("hostfw.cli.verbs.apply.ask", lambda engine, request: client.ask(engine, request, 0.3))
+    monkeypatch.setattr("hostfw.cli.verbs.in_force.apply.ask", lambda engine, request: client.ask(engine, request, 0.3))
     with daemon(host, ANSWERS[name]) as there:
         done = host.hostfwctl("apply")
 
@@ -446,7 +446,7 @@ def test_a_daemon_of_another_release_is_named_as_that(
 @pytest.mark.parametrize("name", ANSWERS)
 def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whatever it says or does not say: what was not confirmed is taken back here."""
-    monkeypatch.setattr("hostfw.cli.verbs.rollback._DEADLINE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("hostfw.cli.verbs.in_force.rollback._DEADLINE_TIMEOUT_S", 0.3)
     host.hostfwctl(*TRIAL)
     command = deadline_command(host)
     host.clock.wait(91)
@@ -463,12 +463,12 @@ def test_at_the_deadline_no_daemon_stands_in_the_way(host: Machine, monkeypatch:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("verb", ["status", "doctor"])
+@pytest.mark.parametrize(("subject", "verb"), [("in_force", "status"), ("host", "doctor")])
 def test_looking_at_the_host_outlasts_a_bad_daemon(
-    host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, verb: str
+    host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, verb: str
 ) -> None:
     """The active generation is shown nevertheless, with the trouble of the daemon."""
-    monkeypatch.setattr(f"hostfw.cli.verbs.{verb}.report", lambda engine: client.report(engine, 0.3))
+    monkeypatch.setattr(f"hostfw.cli.verbs.{subject}.{verb}.report", lambda engine: client.report(engine, 0.3))
     with daemon(host, ANSWERS[name]):
         done = host.hostfwctl(verb, "-o", "json")
 

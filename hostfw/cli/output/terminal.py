@@ -1,10 +1,27 @@
 """Text on a terminal: how wide it is, and what must not get there as it is."""
 
+import os
 import re
+import sys
+from typing import TextIO
 from unicodedata import category, east_asian_width
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_USUAL_COLUMNS = 80
+"""What a terminal is taken to have that does not tell, as a serial line."""
 _PLAIN = re.compile(r"[ -~]*")
+
+
+def columns_of_terminal(stream: TextIO | None = None) -> int | None:
+    """How many columns the terminal behind a stream has: what COLUMNS says, None where there is no terminal."""
+    wish = os.environ.get("COLUMNS", "")
+    if wish.isascii() and wish.isdigit() and int(wish):
+        return int(wish)
+    stream = sys.stdout if stream is None else stream
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def printable(text: str) -> str:

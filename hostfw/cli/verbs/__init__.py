@@ -1,1 +1,1 @@
-"""The verbs of hostfwctl, one module each; `run` carries a verb out."""
+"""The verbs of hostfwctl, one module each, in a folder for each subject."""

@@ -1,0 +1,86 @@
+"""A page of help: the text that `hostfwctl VERB --help` and the manual have beside a verb's arguments."""
+
+import re
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from textwrap import fill
+from typing import NamedTuple
+
+from hostfw.cli.output.terminal import columns_of_terminal
+
+WIDTH = 80
+"""Help is never wider, however wide the terminal is: long lines of prose are hard to read."""
+
+_INDENT = "  "
+_STATUS = re.compile(r"(?P<status>\d+ +)(?P<text>\S.*)")
+_BRACKETS = re.compile(r"\[[^][]*\]")
+_GLUE = "\0"
+
+
+class Page(NamedTuple):
+    """A description in paragraphs, in which indented lines stay as they are, commands to type, and exit statuses.
+
+    An exit status is a number, two blanks and its meaning, which may go on in lines that begin with blanks.
+    """
+
+    description: str
+    examples: str
+    exits: str
+
+    def description_text(self, width: int) -> str:
+        """The description, its paragraphs filled to a width."""
+        return "\n\n".join(_paragraphs(self.description, width))
+
+    def epilog_text(self, width: int) -> str:
+        """The examples and exit statuses, which follow the options in the help."""
+        examples = "\n".join(f"{_INDENT}{line}".rstrip() for line in self.examples.strip().splitlines())
+        exits = "\n".join(_exits(self.exits, width))
+        return f"examples:\n{examples}\n\nexit status:\n{exits}"
+
+
+class HelpFormatter(RawDescriptionHelpFormatter):
+    """argparse's formatter on at most 80 columns, for texts that are filled already."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=help_width())
+
+
+def help_width() -> int:
+    """The columns that a page of help may take here."""
+    return min(columns_of_terminal() or WIDTH, WIDTH)
+
+
+def usage_text(prog: str, usage: str, width: int) -> str:
+    """The usage of a verb after the word `usage: `; what is in brackets stays on one line."""
+    whole = _BRACKETS.sub(lambda found: found[0].replace(" ", _GLUE), usage)
+    head = f"usage: {prog} "
+    return _filled(head + whole, width, later=" " * len(head)).removeprefix("usage: ").replace(_GLUE, " ")
+
+
+def _paragraphs(text: str, width: int) -> Iterator[str]:
+    for block in text.strip("\n").split("\n\n"):
+        yield block if block.startswith(" ") else _filled(block, width)
+
+
+def _exits(text: str, width: int) -> Iterator[str]:
+    entries: list[tuple[str, str]] = []
+    for line in text.strip().splitlines():
+        found = _STATUS.fullmatch(line)
+        if found is not None:
+            entries.append((found["status"], found["text"]))
+        else:
+            status, meaning = entries.pop()
+            entries.append((status, f"{meaning} {line.strip()}"))
+    for status, meaning in entries:
+        yield _filled(meaning, width, _INDENT + status, " " * len(_INDENT + status))
+
+
+def _filled(text: str, width: int, first: str = "", later: str = "") -> str:
+    return fill(
+        " ".join(text.split()),
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,100 @@
+"""`hostfwctl get`: the resources of a configuration, in tables like calicoctl's or as manifests."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from hostfw.cli.arguments import add_each_file, add_output
+from hostfw.cli.configuration import read, refuse
+from hostfw.cli.kinds import KIND_NAMES, Kind, cells, find_kind
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.documents import Document, document_text
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.parser import closest
+from hostfw.model.resources import Resource
+
+USAGE = "KIND [NAME] [-f PATH]... [-o table|wide|yaml|json|name]"
+HELP = Page(
+    """\
+List the resources of one kind, with the columns of calicoctl. KIND is one of
+
+    globalnetworkpolicy         gnp      globalnetworkset   gns
+    stagedglobalnetworkpolicy   sgnp     interfacegroup     ig
+    hostendpoint                hep      profile
+    tier
+
+or its plural. With -o yaml or json one resource is printed as a manifest that can be
+read again, several as a list of them (GlobalNetworkPolicyList and so on).""",
+    """\
+hostfwctl get gnp
+hostfwctl get gnp web -o yaml
+hostfwctl get hep -o wide
+hostfwctl get gns -f staging/ -o name""",
+    """\
+0  listed, even if there are none
+1  there is no resource of that name
+2  there is no such kind
+3  the configuration is invalid; what could be read is listed""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    parser.add_argument("kind", metavar="KIND", help="a kind or its short name, see below")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="one resource (default: all of the kind)")
+    add_each_file(parser)
+    add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.YAML, Output.JSON, Output.NAME)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print one resource or all of a kind; what could not be read is said and not left out in silence."""
+    word, slash, rest = options.kind.partition("/")
+    name = options.name or rest if slash else options.name
+    kind = find_kind(word)
+    if kind is None:
+        console.complain(f'unknown kind "{word}"', closest(word, KIND_NAMES) or f"one of {', '.join(KIND_NAMES)}")
+        return ExitCode.USAGE
+
+    inspected = read(options)
+    found = kind.of(inspected.resources)
+    chosen = [r for r in found if name in (None, r.metadata.name)]
+    _show(kind, chosen, options.output, console, alone=name is not None)
+    if not inspected.is_valid:
+        return refuse(inspected.problems, inspected.configuration, console)
+    if name is not None and not chosen:
+        console.complain(f'there is no {kind.name} "{name}"', closest(name, (r.metadata.name for r in found)))
+        return ExitCode.FAILED
+    if not chosen:
+        console.say(f"there is no {kind.name}")
+    return ExitCode.DONE
+
+
+def _show(kind: Kind, resources: Sequence[Resource], output: Output, console: Console, *, alone: bool) -> None:
+    match output:
+        case Output.NAME:
+            console.data(*(f"{kind.name.lower()}/{r.metadata.name}" for r in resources))
+        case Output.YAML | Output.JSON:
+            if resources or not alone:
+                console.data(document_text(_document(kind, resources, alone=alone), output))
+        case _:
+            if resources:
+                console.data(*_table(kind, resources, console, wide=output is Output.WIDE))
+
+
+def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Document:
+    """The manifest of the resource that was named, or a list; each can be read back."""
+    from hostfw.manifest.encode import manifest
+
+    manifests = [manifest(r) for r in resources]
+    if alone:
+        return manifests[0]
+    return {"apiVersion": kind.api_version, "kind": f"{kind.name}List", "items": manifests}
+
+
+def _table(kind: Kind, resources: Sequence[Resource], console: Console, *, wide: bool) -> list[str]:
+    headings = ("NAME", *kind.headings, *((*kind.wide_headings, "FILE") if wide else ()))
+    rows = []
+    for resource in resources:
+        narrow, more = cells(resource)
+        rows.append((resource.metadata.name, *narrow, *((*more, resource.metadata.position.file_line) if wide else ())))
+    return table(headings, rows, colour=console.colour_out)

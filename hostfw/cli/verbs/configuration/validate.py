@@ -1,0 +1,100 @@
+"""`hostfwctl validate`: everything that is wrong with a configuration, and what this host makes of it.
+
+The configuration directory is for this host, so the warnings of `apply` are told as well: HostEndpoints of another
+node, of ports of a bridge or of what is not there, interfaces without one. Files of `-f` may be for any host: of them
+the text is judged, and with facts everything that they make of it.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from hostfw.build.candidate import Inspected
+from hostfw.cli.arguments import add_files, add_output
+from hostfw.cli.configuration import contents, read
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import json_text, problem_list
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.problems import report, tally
+from hostfw.model.problems import Problem, in_order
+from hostfw.model.text import counted
+
+USAGE = "[-f PATH...] [-o text|json | --annotate]"
+HELP = Page(
+    """\
+Read a configuration and print everything that is wrong with it, each problem as
+
+    PATH:LINE:COLUMN: MESSAGE
+
+with the line of the file and a caret, what was expected, and what to do. Warnings
+do not stand in the way of `apply`. Needs no root. With --facts it says as well what
+the configuration means on a host. Without -f and --facts it looks at this host for one
+thing: addresses and default routes that count for nothing because a neighbour said
+them, by DHCP or a router advertisement.
+
+With -o json the problems are a document of kind ProblemList (hostfw.io/v1), whose
+items have path, line, column, severity (error or warning), message, expected and
+hint; it is printed for a valid configuration too.""",
+    """\
+hostfwctl validate                        what is in /etc/hostfw
+hostfwctl validate -f staging/            a directory that is to replace it
+git show HEAD:web.yaml | hostfwctl validate -f -
+hostfwctl validate -f web.yaml --annotate""",
+    """\
+0  valid, perhaps with warnings
+3  invalid""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_files(parser)
+    parser.add_argument(
+        "--facts",
+        type=Path,
+        metavar="FILE",
+        help="check it for the host described by `hostfwctl interfaces -o json` (default: without a host)",
+    )
+    how = parser.add_mutually_exclusive_group()
+    add_output(how.add_argument, Output.TEXT, Output.JSON)
+    how.add_argument("--annotate", action="store_true", help="print the files themselves, with the problems in place")
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the problems as data, since they are what was asked for, and their number as a message."""
+    inspected = read(options)
+    problems, configuration = inspected.problems, inspected.configuration
+    if inspected.is_valid:
+        found = _on_the_host(options, inspected, console)
+        if isinstance(found, ExitCode):
+            return found
+        problems = in_order((*problems, *found))
+    if options.annotate:
+        from hostfw.cli.output.annotate import annotated
+
+        console.data(*annotated(problems, configuration))
+    elif options.output is Output.JSON:
+        console.data(json_text(problem_list(problems)))
+    else:
+        console.data(*report(problems, configuration, colour=console.colour_out))
+    if inspected.is_valid:
+        warnings = f"; {counted(len(problems), 'warning')}" if problems else ""
+        console.say(f"ok: {contents(inspected.resources)}{warnings}")
+        return ExitCode.DONE
+    console.say(tally(problems))
+    return ExitCode.INVALID
+
+
+def _on_the_host(options: Options, inspected: Inspected, console: Console) -> Sequence[Problem] | ExitCode:
+    """What the facts of `--facts`, or of this host, make of a configuration; nothing where they cannot be had."""
+    if options.files and options.facts is None:
+        return ()
+    # Not for nothing: it reads links, routes and addresses.
+    from hostfw.cli.facts import facts_of, host_problems, planned_here
+
+    if options.facts is not None:
+        facts = facts_of(options, inspected.settings, console)
+        return facts if isinstance(facts, ExitCode) else host_problems(inspected, facts)
+    here = planned_here(options, inspected)
+    return here.problems if here is not None else ()

@@ -1,0 +1,1 @@
+"""Verbs about the host as a whole, and about hostfwctl itself."""

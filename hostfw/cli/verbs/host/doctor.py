@@ -1,0 +1,168 @@
+"""`hostfwctl doctor`: what is not as it should be with this host and its firewall, and the next step for each."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.feed_shrink import believed
+from hostfw.cli.arguments import add_output
+from hostfw.cli.configuration import read
+from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode, Style, painted
+from hostfw.cli.output.documents import Document, document, json_text
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.terminal import printable
+from hostfw.control.client import DaemonError, report
+from hostfw.doctor.environment import UNIT_NAMES
+from hostfw.doctor.findings import Finding, Weight
+from hostfw.doctor.host import Patient, Service, examine
+from hostfw.engine.block import Ground, block_state
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import Failed, Status
+from hostfw.engine.standing import standing
+from hostfw.host.errors import HostError
+from hostfw.host.store.files import is_full
+from hostfw.host.store.generations import load_accepted
+from hostfw.host.systemd.surroundings import look_around, unloadable
+from hostfw.model.facts import HostFacts
+from hostfw.model.plan import Plan
+from hostfw.model.text import counted
+from hostfw.policy.resolve.plan import resolve
+
+Seen = TypeVar("Seen")
+
+
+USAGE = "[-o text|json]"
+HELP = Page(
+    """\
+Look for whatever keeps policy from meaning what it says on this host, and print each
+finding in a line, with the next step: rules that are not in force or were changed, a
+block or a confirmation that waits, a configuration that is invalid or of another host,
+ports of ssh that no failsafe opens, other firewalls that deny packets as well, their
+units and ours, old versions, wrong permissions, a log that another program reads, and
+connection tracking that is nearly full. Nothing is changed.
+
+A finding is a problem, or a note about what may be just as it is wanted, such as the
+bans of fail2ban or the rules of Docker. Notes alone are no failure.
+
+With -o json this is a document of kind FindingList (hostfw.io/v1), whose items have
+check, weight (problem or note), message and next.""",
+    """\
+hostfwctl doctor
+hostfwctl doctor -o json | jq -r '.items[].message'""",
+    """\
+0  no problems
+1  there are problems, or the kernel could not be asked
+4  not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Examine the host, and say everything that was found."""
+    engine = open_engine(options)
+    status = engine.status()
+    if isinstance(status, Failed):
+        return complain_of(status, console)
+    findings = sorted(examine(_patient(options, engine, status)), key=lambda finding: finding.weight is Weight.NOTE)
+    problems = sum(finding.weight is Weight.PROBLEM for finding in findings)
+    if options.output is Output.JSON:
+        console.data(json_text(document("FindingList", _content(findings))))
+    else:
+        console.data(*(_line(finding, colour=console.colour_out) for finding in findings))
+    console.say(_summary(problems, len(findings) - problems))
+    return ExitCode.FAILED if problems else ExitCode.DONE
+
+
+def _patient(options: Options, engine: Engine, status: Status) -> Patient:
+    inspected = read(options)
+    accepted, accepted_problems = load_accepted(options.state_dir)
+    shrunk = set(believed(inspected, options.state_dir).problems) - set(inspected.problems)
+    directories = engine.directories
+    in_force = None if accepted is None else inspect(accepted.configuration)
+    facts = _unless_refused(lambda: engine.observe((in_force or inspected).settings))
+    return Patient(
+        directories,
+        status,
+        inspected,
+        accepted=in_force,
+        accepted_problems=accepted_problems,
+        shrunk_feeds=tuple(sorted(shrunk, key=lambda problem: problem.position)),
+        boots=(options.state_dir / "last-good.nft").exists(),
+        full=tuple(path for path in (directories.state, directories.run) if is_full(path)),
+        blocked=block_state(Ground(directories, engine.host)),
+        plan=_plan(engine, in_force, facts),
+        facts=facts,
+        evidence=_unless_refused(engine.host.evidence),
+        services=_unless_refused(engine.host.services),
+        unloadable=unloadable(options.state_dir / "last-good.nft"),
+        service=_service(engine),
+        surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
+    )
+
+
+def _plan(engine: Engine, inspected: Inspected | None, facts: HostFacts | None) -> Plan | None:
+    """What a configuration means on this host; None where it is not known, or means nothing."""
+    if inspected is None or facts is None or not inspected.is_valid:
+        return None
+    governance = standing(engine.directories, engine.host)
+    return resolve(inspected.resources, inspected.settings, facts, governance=governance)[0]
+
+
+def _unless_refused(look: Callable[[], Seen]) -> Seen | None:
+    """What is seen, or None where the host does not tell: the checks that need it are left out."""
+    try:
+        return look()
+    except HostError:
+        return None
+
+
+def _service(engine: Engine) -> Service | None:
+    try:
+        found = report(engine)
+    except DaemonError as error:
+        return Service(listening=False, trouble=error.message)
+    except PermissionError:
+        return None
+    return None if found is None else Service(found.listening, found.trouble)
+
+
+def _summary(problems: int, notes: int) -> str:
+    if not problems and not notes:
+        return "no problems found"
+    found = [counted(problems, "problem") if problems else "no problems"]
+    found += [counted(notes, "note")] if notes else []
+    return ", ".join(found)
+
+
+def _line(finding: Finding, *, colour: bool) -> str:
+    """A finding in one line, for people and grep."""
+    step = f". Next: {printable(finding.next)}" if finding.next else ""
+    note = finding.weight is Weight.NOTE
+    style = Style.FAINT if note else Style.WARNING
+    head = painted(f"{finding.check} (note)" if note else finding.check, style, on=colour)
+    return f"{head}: {printable(finding.message)}{step}"
+
+
+def _content(findings: Sequence[Finding]) -> Document:
+    return {
+        "summary": {
+            "findings": len(findings),
+            "problems": sum(finding.weight is Weight.PROBLEM for finding in findings),
+        },
+        "items": [
+            {
+                "check": finding.check.value,
+                "weight": finding.weight.value,
+                "message": finding.message,
+                "next": finding.next,
+            }
+            for finding in findings
+        ],
+    }

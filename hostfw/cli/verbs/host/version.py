@@ -1,0 +1,44 @@
+"""`hostfwctl version`: what a report of a defect begins with."""
+
+import os
+import platform
+from argparse import ArgumentParser
+
+from hostfw import __version__
+from hostfw.cli.arguments import add_output
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import document, json_text
+from hostfw.cli.output.help_page import Page
+from hostfw.host.nftables.script_runner import nft_version
+
+USAGE = "[-o text|json]"
+HELP = Page(
+    """\
+Print the versions of hostfw, nft, the kernel and Python, as a report of a defect
+needs them. `hostfwctl --version` prints that of hostfw alone.""",
+    """\
+hostfwctl version
+hostfwctl version -o json""",
+    "0  printed",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the versions of hostfw, nft, the kernel and Python."""
+    versions = {
+        "hostfw": __version__,
+        "nft": nft_version() or "not installed",
+        "kernel": os.uname().release,
+        "python": platform.python_version(),
+    }
+    if options.output is Output.JSON:
+        console.data(json_text(document("Version", versions)))
+    else:
+        console.data(*(f"{name:8}{version}" for name, version in versions.items()))
+    return ExitCode.DONE

@@ -1,0 +1,1 @@
+"""Verbs that put a configuration into force, take it back and tell of it."""

@@ -1,0 +1,83 @@
+"""`hostfwctl history`: the generations that are stored, and which of them is accepted and in force."""
+
+from argparse import ArgumentParser
+
+from hostfw.cli.arguments import add_output
+from hostfw.cli.engine import open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.documents import Document, document, document_text
+from hostfw.cli.output.help_page import Page
+from hostfw.engine.history import History
+from hostfw.host.store.generations import Stored
+
+_HEADINGS = ("NUMBER", "GENERATION", "APPLIED", "POLICIES", "ENDPOINTS", "STATE")
+
+
+USAGE = "[-o table|json|yaml]"
+HELP = Page(
+    """\
+List the latest generations with their numbers, and which of them is accepted, in force
+or waits to be confirmed.
+
+With -o json or yaml this is a document of kind GenerationList (hostfw.io/v1).""",
+    """\
+hostfwctl history
+hostfwctl history -o json | jq '.items[] | select(.accepted).number'""",
+    """\
+0  listed, even if there are none
+4  not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """List them, the latest first. Raises PermissionError for one who may not know."""
+    if options.state_dir.exists():
+        next(options.state_dir.iterdir(), None)
+    history = open_engine(options).history()
+    latest_first = tuple(reversed(history.generations))
+    if options.output is Output.TABLE:
+        rows = [_row(stored, history) for stored in latest_first]
+        console.data(*table(_HEADINGS, rows, colour=console.colour_out))
+    else:
+        items = [_item(stored, history) for stored in latest_first]
+        console.data(document_text(document("GenerationList", {"items": items}), options.output))
+    return ExitCode.DONE
+
+
+def _row(stored: Stored, history: History) -> tuple[str, ...]:
+    counts = dict(stored.counts)
+    numbers = (str(counts.get(noun, "-")) for noun in ("policies", "endpoints"))
+    return (
+        str(stored.number),
+        stored.id,
+        f"{stored.applied_at:%Y-%m-%d %H:%M:%S %Z}",
+        *numbers,
+        _state(stored, history),
+    )
+
+
+def _state(stored: Stored, history: History) -> str:
+    states = (
+        (history.accepted, "accepted"),
+        (history.in_force, "in force"),
+        (history.pending, "waits for `hostfwctl confirm`"),
+    )
+    return ", ".join(name for number, name in states if number == stored.number) or "-"
+
+
+def _item(stored: Stored, history: History) -> Document:
+    return {
+        "number": stored.number,
+        "generation": stored.id,
+        "appliedAt": stored.applied_at.isoformat(),
+        "counts": dict(stored.counts),
+        "accepted": stored.number == history.accepted,
+        "inForce": stored.number == history.in_force,
+        "pending": stored.number == history.pending,
+    }

@@ -1,0 +1,113 @@
+"""`hostfwctl rules`: what is in force in the order of evaluation, a line a rule, numbered."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
+
+from hostfw.cli.arguments import add_output
+from hostfw.cli.engine import open_engine
+from hostfw.cli.in_force import plan_in_force
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.documents import Document, document, json_text
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.rules_in_order import Line, rules_in_order
+from hostfw.engine.counters import Value, Values, values_of
+from hostfw.model.values import FAMILIES
+
+_NONE = "-"
+_STAGES = {"untracked": "untracked", "pre-dnat": "pre-dnat", "forwarded": "forwarded"}
+"""What a direction alone does not say."""
+
+
+USAGE = "[-o table|wide|json]"
+HELP = Page(
+    """\
+List what is in force on this host, a line a rule, in the order in which a
+packet meets them: what comes in, then what goes out. WAY is in or out; BY is
+the tier and policy, or the reason of what decides without one; PACKETS is
+what the rule decided so far, of both IP versions, and WRITTEN IN is its file
+in /etc/hostfw and line. -o wide adds the HostEndpoints that it governs.
+Connections that are established are let through before all of it.
+
+Where a rule is not met like the others, WAY says so: untracked (doNotTrack),
+pre-dnat, forwarded (applyOnForward, for what passes through this host).""",
+    """\
+hostfwctl rules
+hostfwctl rules -o wide
+hostfwctl rules -o json | jq .items""",
+    """\
+0  done
+4  nothing in force, or not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_output(parser.add_argument, Output.TABLE, Output.WIDE, Output.JSON)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the rules with what they counted so far."""
+    known = plan_in_force(options)
+    values = values_of(open_engine(options).host.read_tables())
+    if not values or known is None:
+        why = "the active generation is not on record" if values else "nothing is in force"
+        console.complain(why, "`hostfwctl apply` puts the configuration into force")
+        return ExitCode.UNAVAILABLE
+    lines = tuple(rules_in_order(known.plan))
+    if options.output is Output.JSON:
+        items = [_item(number, line, values) for number, line in enumerate(lines, 1)]
+        console.data(json_text(document("RuleList", {"generation": known.generation, "items": items})))
+    else:
+        console.data(*_table(lines, values, options, colour=console.colour_out))
+    return ExitCode.DONE
+
+
+def _table(lines: Sequence[Line], values: Values, options: Options, *, colour: bool) -> list[str]:
+    """A row a rule; numbers stand to the right of their columns."""
+    wide = options.output is Output.WIDE
+    packets = ["PACKETS", *(str(_count(line, values).packets) for line in lines)]
+    numbers = ["NO", *map(str, range(1, len(lines) + 1))]
+    packets, numbers = (_to_the_right(column) for column in (packets, numbers))
+    rows = [
+        (
+            number,
+            " ".join(filter(None, [line.direction.short, _STAGES.get(line.stage, "")])),
+            line.action,
+            line.what,
+            line.by,
+            *([", ".join(line.endpoints) or "all"] if wide else []),
+            seen,
+            line.origin.removeprefix(f"{options.config_dir}/") or _NONE,
+        )
+        for line, number, seen in zip(lines, numbers[1:], packets[1:], strict=True)
+    ]
+    heading = (numbers[0], "WAY", "ACTION", "WHAT", "BY", *(["ON"] if wide else []), packets[0], "WRITTEN IN")
+    return table(heading, rows, colour=colour)
+
+
+def _to_the_right(column: Iterable[str]) -> list[str]:
+    cells = list(column)
+    width = max(map(len, cells))
+    return [cell.rjust(width) for cell in cells]
+
+
+def _item(number: int, line: Line, values: Values) -> Document:
+    return {
+        "number": number,
+        "direction": line.direction.value,
+        "stage": line.stage,
+        "action": line.action,
+        "what": line.what,
+        "by": line.by,
+        "endpoints": list(line.endpoints),
+        "origin": line.origin or None,
+        "counter": line.counter,
+        **_count(line, values)._asdict(),
+    }
+
+
+def _count(line: Line, values: Values) -> Value:
+    """The packets and bytes of both families."""
+    first, second = (values.get((family, line.counter), Value()) for family in FAMILIES)
+    return first.plus(second)

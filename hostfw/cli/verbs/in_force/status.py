@@ -1,0 +1,315 @@
+"""`hostfwctl status`: what is in force, and whether it still is what hostfw put there."""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from hostfw.cli.arguments import add_output
+from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode, Style, painted
+from hostfw.cli.output.documents import Document, document, document_text, problem_item
+from hostfw.cli.output.durations import duration_text
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.terminal import printable
+from hostfw.control.client import DaemonError, report
+from hostfw.control.messages import ServiceReport
+from hostfw.engine.block import BlockState, Ground, block_state
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import Failed, Status
+from hostfw.host.store.feed_files import read_own_feeds
+from hostfw.host.store.files import read_configuration
+from hostfw.host.store.generations import Accepted
+from hostfw.host.store.refused import Event, EventKind
+from hostfw.model.sources import Configuration
+from hostfw.model.text import counted
+
+_LABEL_COLUMNS = 15
+_TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})
+"""Events that the rest of the page does not say already."""
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+USAGE = "[-o table|json|yaml]"
+HELP = Page(
+    """\
+Show the generation in force, when it was applied, for which node, how much it governs,
+what waits to be confirmed and for how long, what was last refused or taken back, and
+whatever in the kernel differs from what hostfw put there (drift).
+
+What should have been taken back by now, as after a reboot, is taken back first.
+
+With -o json or yaml this is a document of kind Status (hostfw.io/v1).""",
+    """\
+hostfwctl status
+hostfwctl status -o json | jq -e '.drift == []'""",
+    """\
+0  a generation is in force
+1  the kernel could not be asked
+4  nothing is in force, or not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_output(parser.add_argument, Output.TABLE, Output.JSON, Output.YAML)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the state of the host's firewall for people or programs."""
+    engine = open_engine(options)
+    status = engine.status()
+    if isinstance(status, Failed):
+        return complain_of(status, console)
+    accepted = load_accepted_of(options)
+    service = _service(engine)
+    is_pending = (
+        accepted is not None
+        and _is_what_is_in_force(accepted, status)
+        and _is_pending(accepted.configuration, options.config_dir)
+    )
+    blocked = block_state(Ground(engine.directories, engine.host))
+    if options.output is Output.TABLE:
+        if blocked is not None:
+            console.data(_line("BLOCKED", _blocked(blocked), Style.ERROR if console.colour_out else None))
+        lines = list(_lines(status, accepted, engine.host.now(), colour=console.colour_out))
+        lines += _service_lines(service, engine.host.now(), colour=console.colour_out)
+        if is_pending:
+            where = options.config_dir
+            lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
+        console.data(*lines)
+    else:
+        beside = {"service": _service_item(service), "block": _block_item(blocked)}
+        content = {**_content(status, accepted, is_pending=is_pending), **beside}
+        console.data(document_text(document("Status", content), options.output))
+    return ExitCode.DONE if status.in_force else ExitCode.UNAVAILABLE
+
+
+def _service(engine: Engine) -> ServiceReport | DaemonError | None:
+    try:
+        return report(engine)
+    except DaemonError as error:
+        return error
+    except PermissionError:
+        return None
+
+
+def _service_lines(service: ServiceReport | DaemonError | None, now: datetime, *, colour: bool) -> Iterator[str]:
+    """How the service does; where there is none, as in a container, that is no trouble."""
+    warning = Style.WARNING if colour else None
+    match service:
+        case None:
+            yield _line("Service", "not running: nothing follows interfaces, logs or repairs")
+        case DaemonError():
+            yield _line("Service", service.message, warning)
+        case ServiceReport():
+            repairs = f", {counted(service.repairs, 'repair')}" if service.repairs else ""
+            yield _line("Service", f"running, started {age(service.started_at, now)} (pid {service.pid}){repairs}")
+            if service.trouble:
+                yield _line("Trouble", service.trouble, warning)
+            untold = _untold(service)
+            if untold:
+                yield _line("Audit", untold, warning)
+
+
+def _untold(service: ServiceReport) -> str:
+    """What denied packets were not logged, if any."""
+    if not service.listening:
+        return "the log cannot be read: packets are counted, but not logged"
+    found = (
+        (service.lost, "came too fast"),
+        (service.missed, "were missed while the service was not running"),
+        (service.entries_unwritten, "were refused by the journal"),
+    )
+    return ", ".join(f"{number} log records {what}" for number, what in found if number)
+
+
+def _service_item(service: ServiceReport | DaemonError | None) -> Document | None:
+    if not isinstance(service, ServiceReport):
+        return None
+    return {
+        "pid": service.pid,
+        "startedAt": service.started_at.isoformat(),
+        "generation": service.generation,
+        "trouble": service.trouble,
+        "repairs": service.repairs,
+        "audit": {
+            "listening": service.listening,
+            "records": service.records,
+            "lost": service.lost,
+            "missed": service.missed,
+            "suppressed": service.suppressed,
+            "entriesUnwritten": service.entries_unwritten,
+        },
+    }
+
+
+def age(since: datetime, until: datetime) -> str:
+    """How long ago something was, in the largest unit that fits."""
+    seconds = int((until - since).total_seconds())
+    for unit, length in _UNITS:
+        if seconds >= length:
+            return f"{counted(seconds // length, unit)} ago"
+    return "just now" if seconds >= 0 else "in the future: was the clock set back?"
+
+
+def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: bool) -> Iterator[str]:
+    record = status.record
+    if not status.in_force:
+        yield _line("State", "nothing in force", Style.ERROR if colour else None)
+    elif status.drift:
+        yield _line("State", "in force, but changed by another program", Style.WARNING if colour else None)
+    else:
+        yield _line("State", "in force", Style.GOOD if colour else None)
+    if record is not None:
+        yield _line("Generation", record.id)
+        if record.node:
+            yield _line("Node", record.node)
+        if (name := status.other_name) is not None:
+            step = "`hostfwctl apply` takes that name, if HostEndpoints have it"
+            yield _line("", f"this host is called {name} now; {step}", Style.WARNING if colour else None)
+        yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
+        counts = dict(record.counts)
+        governs = extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces")))
+        yield _line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
+        for number, kept in enumerate(status.kept):
+            since = f" since {kept.since:%Y-%m-%d %H:%M:%S %Z}" if kept.since else ""
+            text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
+            yield _line("Kept" if number == 0 else "", text, Style.WARNING if colour else None)
+    elif status.in_force:
+        yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
+    if accepted is not None and (record is None or accepted.id != record.id):
+        yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
+    if record is not None and not record.saved and status.in_force and status.pending is None:
+        unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
+        yield _line("Not saved", unsaved, Style.WARNING if colour else None)
+    if status.pending is not None:
+        left = f"generation {status.pending.id} is taken back in {duration_text(status.left_s)}"
+        confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
+        yield _line("Confirm", confirm, Style.WARNING if colour else None)
+    if status.event is not None and status.event.kind in _TELLING:
+        yield _line(
+            "Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING if colour else None
+        )
+    for number, warning in enumerate(status.warnings):
+        yield _line("Warning" if number == 0 else "", warning, Style.WARNING if colour else None)
+    for number, sentence in enumerate(status.drift):
+        yield _line("Drift" if number == 0 else "", sentence)
+    for number, problem in enumerate(status.problems):
+        yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+
+
+def _blocked(state: BlockState) -> str:
+    """What is said first of all of a host that nothing passes."""
+    since = f" since {state.record.at:%Y-%m-%d %H:%M:%S %Z}" if state.record is not None else ""
+    if state.table is None:
+        return f"no longer, although it was{since}: another program took the block away; `hostfwctl block` again"
+    kept = "nothing but lo" if state.record is None or not state.record.kept else ", ".join(state.record.kept)
+    packets = counted(sum(dict(state.table.dropped).values()), "packet")
+    return f"nothing passes{since} ({packets} dropped), kept: {kept}; `hostfwctl unblock` ends it"
+
+
+def _block_item(state: BlockState | None) -> Document | None:
+    if state is None:
+        return None
+    return {
+        "inForce": state.table is not None,
+        "since": state.record.at.isoformat() if state.record is not None else None,
+        "kept": list(state.record.kept) if state.record is not None else [],
+        "dropped": dict(state.table.dropped) if state.table is not None else {},
+    }
+
+
+def _event(event: Event) -> str:
+    generation = f"generation {event.generation}" if event.generation else "a configuration"
+    what = {
+        EventKind.APPLIED: "was put into force",
+        EventKind.AWAITING: "was put into force until it is confirmed",
+        EventKind.CONFIRMED: "was confirmed",
+        EventKind.ROLLED_BACK: "was taken back",
+        EventKind.REFUSED: "was refused",
+        EventKind.FAILED: "could not be put into force",
+        EventKind.DISABLED: "was taken out of force, and out of every boot",
+    }[event.kind]
+    return f"{generation} {what}" + (f": {event.reason}" if event.reason else "")
+
+
+def _line(label: str, text: str, style: Style | None = None) -> str:
+    shown = printable(text)
+    return f"{label + ':' if label else '':{_LABEL_COLUMNS}}{painted(shown, style, on=True) if style else shown}"
+
+
+def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> Document:
+    record = status.record
+    return {
+        "inForce": status.in_force,
+        "generation": record.id if record else None,
+        "node": record.node if record else None,
+        "hostName": status.host_name,
+        "keptInterfaces": [
+            {
+                "interface": kept.name,
+                "endpoint": kept.endpoint,
+                "since": kept.since.isoformat() if kept.since else None,
+                "reason": kept.kept,
+            }
+            for kept in status.kept
+        ],
+        "appliedAt": record.applied_at.isoformat() if record else None,
+        "saved": record.saved if record else None,
+        "counts": dict(record.counts) if record else {},
+        "drift": list(status.drift),
+        "accepted": accepted.id if accepted else None,
+        "pending": is_pending,
+        "confirmation": _confirmation(status),
+        "lastEvent": _event_item(status.event),
+        "warnings": list(status.warnings),
+        "problems": [problem_item(problem) for problem in status.problems],
+    }
+
+
+def _confirmation(status: Status) -> Document | None:
+    if status.pending is None:
+        return None
+    pending = status.pending
+    return {
+        "generation": pending.id,
+        "number": pending.number,
+        "previous": pending.previous,
+        "deadline": pending.deadline.isoformat(),
+        "secondsLeft": int(status.left_s),
+    }
+
+
+def _event_item(event: Event | None) -> Document | None:
+    if event is None:
+        return None
+    return {
+        "kind": event.kind.value,
+        "at": event.at.isoformat(),
+        "generation": event.generation,
+        "reason": event.reason,
+    }
+
+
+def _differ(accepted: Configuration, read: Configuration) -> bool:
+    """True if the files say something else; where they are does not matter."""
+    return _digests(accepted) != _digests(read)
+
+
+def _is_what_is_in_force(accepted: Accepted, status: Status) -> bool:
+    """True if what is in force is of the accepted files: not if a full disk kept it from being accepted."""
+    return status.record is None or status.record.id == accepted.id or status.pending is not None
+
+
+def _is_pending(accepted: Configuration, config_dir: Path) -> bool:
+    """True if the directory, or a file that an accepted Feed names, is another than what was accepted."""
+    configuration, _ = read_configuration(config_dir)
+    feeds, _ = read_own_feeds(config_dir, [source.path for source in accepted.feeds])
+    return feeds != accepted.feeds or _differ(accepted, configuration)
+
+
+def _digests(configuration: Configuration) -> tuple[str | None, list[str]]:
+    settings = configuration.settings.digest if configuration.settings else None
+    return settings, sorted(source.digest for source in configuration.resources)

@@ -1,0 +1,1 @@
+"""Verbs that say what policy means on this host."""

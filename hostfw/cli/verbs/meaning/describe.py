@@ -1,0 +1,118 @@
+"""`hostfwctl describe`: what a resource means on this host."""
+
+from argparse import ArgumentParser
+
+from hostfw.cli.arguments import add_each_file, add_facts, add_output
+from hostfw.cli.describe.description import Description, description_document, description_lines
+from hostfw.cli.describe.endpoint import describe_endpoint
+from hostfw.cli.describe.policy import (
+    describe_feed,
+    describe_group,
+    describe_network_set,
+    describe_policy,
+    describe_profile,
+    describe_staged_policy,
+    describe_tier,
+)
+from hostfw.cli.facts import Planned, planned
+from hostfw.cli.kinds import KIND_NAMES, find_kind
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.documents import document_text
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.parser import closest
+from hostfw.model.resources import (
+    Feed,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    Profile,
+    Resource,
+    StagedGlobalNetworkPolicy,
+    Tier,
+)
+from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
+
+USAGE = "KIND NAME [-f PATH]... [--facts FILE] [-o text|json|yaml]"
+HELP = Page(
+    """\
+Show what a resource comes to on this host. KIND is one of those of `get`. Of
+
+    hostendpoint         the interfaces and why, the labels that selectors see,
+                         and in order all that a packet may meet in a direction
+    globalnetworkpolicy  the HostEndpoints that it selects, its place in the
+                         order, and its rules with the addresses that their
+                         selectors stand for
+    globalnetworkset     the rules that its addresses are in
+    feed                 the rules that its addresses are in
+    tier                 its place in the order, and its policies
+    profile              the HostEndpoints that list it, its labels and rules
+    interfacegroup       its interfaces, and the HostEndpoints that name it
+
+With -o json or yaml this is a document of kind Description (hostfw.io/v1).""",
+    """\
+hostfwctl describe hep uplink
+hostfwctl describe gnp web -f staging/
+hostfwctl describe gns offices -o json""",
+    """\
+0  described
+1  there is no resource of that name, or this host could not be observed
+2  there is no such kind
+3  the configuration or the facts are invalid""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    parser.add_argument("kind", metavar="KIND", help="a kind or its short name, as of `get`")
+    parser.add_argument("name", metavar="NAME", help="the resource")
+    add_each_file(parser)
+    add_facts(parser, "the host that it is described on")
+    add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the description of one resource."""
+    kind = find_kind(options.kind)
+    if kind is None:
+        console.complain(
+            f'unknown kind "{options.kind}"', closest(options.kind, KIND_NAMES) or f"one of {', '.join(KIND_NAMES)}"
+        )
+        return ExitCode.USAGE
+    host = planned(options, console)
+    if isinstance(host, ExitCode):
+        return host
+    built_in = {"Tier": (DEFAULT_TIER,), "Profile": (DEFAULT_ALLOW_PROFILE,)}
+    known = {r.metadata.name: r for r in (*built_in.get(kind.name, ()), *kind.of(host.inspected.resources))}
+    resource = known.get(options.name or "")
+    if resource is None:
+        console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
+        return ExitCode.FAILED
+    described = describe(resource, host)
+    if options.output is Output.TEXT:
+        console.data(*description_lines(described, colour=console.colour_out))
+    else:
+        console.data(document_text(description_document(described), options.output))
+    return ExitCode.DONE
+
+
+def describe(resource: Resource, host: Planned) -> Description:
+    """What a resource means on a host."""
+    match resource:
+        case GlobalNetworkPolicy():
+            return describe_policy(resource, host)
+        case StagedGlobalNetworkPolicy():
+            return describe_staged_policy(resource, host)
+        case HostEndpoint():
+            return describe_endpoint(resource, host)
+        case GlobalNetworkSet():
+            return describe_network_set(resource, host)
+        case Feed():
+            return describe_feed(resource, host)
+        case Tier():
+            return describe_tier(resource, host)
+        case Profile():
+            return describe_profile(resource, host)
+        case InterfaceGroup():
+            return describe_group(resource, host)

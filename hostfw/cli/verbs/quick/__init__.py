@@ -1,0 +1,1 @@
+"""Verbs that write policy in a few words."""

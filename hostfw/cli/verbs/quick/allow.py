@@ -1,0 +1,104 @@
+"""`hostfwctl allow` and `deny`: a policy in a few words, written to a file of its own and put into force."""
+
+from argparse import ArgumentParser
+from dataclasses import replace
+
+from hostfw.cli.arguments import add_quick, add_words
+from hostfw.cli.engine import open_engine
+from hostfw.cli.options import Options
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.quick_rules import add, read_directory
+from hostfw.host.network.service_names import ports_of_service
+from hostfw.model.text import counted
+from hostfw.model.values import Action, host_cidr
+from hostfw.policy.order import tiers_in_order
+from hostfw.quick.manifests import QUICK_TIER, TIER, quick_files
+from hostfw.quick.requests import Here, Named, QuickRule, RequestError
+from hostfw.quick.words import parse_words
+
+USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [OPTION...]"
+HELP = Page(
+    """\
+Let packets in to a service of this host. The rule is written to a file of its
+own in /etc/hostfw/quick, shown, and put into force with everything else
+there, through the checks of `apply`: what is refused is not written. The same
+words twice change nothing.
+
+WHAT is a protocol and ports (tcp/8080, 8080/tcp, tcp/80,443, udp/5000-5100),
+a port of TCP and UDP (53), a name of /etc/services (http, ssh), a protocol
+without ports (esp, gre, vrrp), or ping. Several stand one after the other.
+PEER is an address or a prefix, several with commas, the name of a
+GlobalNetworkSet or Feed, `here` for the address that your ssh session comes
+from, or `any`, which is what it is without. ENDPOINT is the name of a
+HostEndpoint, or `all`. `out` lets packets of this host out, `to` a PEER. The
+words of ufw are understood as well: from 10.0.0.1 to any port 22 proto tcp.
+
+Quick rules are GlobalNetworkPolicies of tier `quick`, which comes before all
+others and passes on what it does not decide. In it, peers that are denied
+come first, then what is allowed, then services that are denied to everybody.
+Where no HostEndpoint was written yet, one for every interface comes with it:
+in is closed, out is open.""",
+    """\
+hostfwctl allow tcp/8080
+hostfwctl allow http https
+hostfwctl allow tcp/22 from 10.0.0.0/8 --reason "the office"
+hostfwctl allow tcp/5432 from here
+hostfwctl allow out tcp/443 to 192.0.2.0/24
+hostfwctl allow tcp/8080 --dry-run""",
+    """\
+0  in force, whether or not anything had to change
+1  failed or refused; nothing was written
+2  the words mean nothing
+3  the configuration is invalid
+4  not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_words(parser, "what to allow, and to whom: tcp/8080 from 10.0.0.0/8")
+    add_quick(parser)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Write the policy that the words ask for, and put the configuration directory into force with it."""
+    action = Action.ALLOW if options.verb == "allow" else Action.DENY
+    try:
+        rule = _rule(action, options)
+    except RequestError as error:
+        console.complain(error.message, error.hint)
+        return ExitCode.USAGE
+    try:
+        directory = read_directory(options)
+        resources = directory.inspected.resources
+        files = quick_files(rule, options.why, resources)
+    except RequestError as error:
+        console.complain(error.message, error.hint)
+        return ExitCode.FAILED
+    first = next(iter(tiers_in_order((*resources.tiers, QUICK_TIER))))
+    if first != TIER:
+        console.warn(f'tier "{first}" comes before quick rules: `hostfwctl rules` shows the order')
+    status = add(files, directory, options, console)
+    if options.cut and status == ExitCode.DONE and not options.dry_run and isinstance(rule.peers, tuple):
+        ended = open_engine(options).host.cut_connections(rule.peers)
+        console.say(f"{counted(ended, 'connection')} ended")
+    return status
+
+
+def _rule(action: Action, options: Options) -> QuickRule:
+    """The rule of the words. Raises RequestError."""
+    rule = _with_address(parse_words(action, options.words, ports_of_service), options)
+    if options.cut and (rule.services or isinstance(rule.peers, Named)):
+        raise RequestError("--cut goes with `deny ADDRESS` or `deny PREFIX`")
+    return rule
+
+
+def _with_address(rule: QuickRule, options: Options) -> QuickRule:
+    """The rule with the address in the place of `here`."""
+    if not isinstance(rule.peers, Here):
+        return rule
+    own = next((session for session in open_engine(options).host.evidence().sessions if session.own), None)
+    if own is None:
+        raise RequestError("`here` is the address of your ssh session, and there is none", "write the address")
+    return replace(rule, peers=(host_cidr(own.family, own.peer),))

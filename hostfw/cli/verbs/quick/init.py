@@ -1,0 +1,65 @@
+"""`hostfwctl init`: propose a first configuration that closes nothing of what is reachable now."""
+
+from argparse import ArgumentParser
+
+from hostfw.cli.engine import complain_of, observe, open_engine
+from hostfw.cli.options import Options
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.help_page import Page
+from hostfw.engine.outcomes import Failed
+from hostfw.host.store.files import WriteError, read_configuration, write_atomically
+from hostfw.model.settings import Settings
+from hostfw.quick.starter import starter
+
+FILE = "start.yaml"
+
+
+USAGE = "[--write]"
+HELP = Page(
+    """\
+Look at this host, and propose a configuration to begin with: a HostEndpoint for
+each interface, a policy that lets in what reaches the programs which listen now
+and the ports that others publish, and one that lets everything out. Each line
+says why it is there. What listens on loopback alone stays there.
+
+Nothing is put into force. Read it and take out what nobody should reach; then
+`hostfwctl apply --confirm-within 2m` puts it into force for two minutes, and
+`hostfwctl confirm`, over a new ssh connection, for good.""",
+    """\
+hostfwctl init
+sudo hostfwctl init --write""",
+    """\
+0  done
+1  the configuration directory is not empty, or cannot be written
+4  not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write it to the configuration directory, which must be empty; nothing is put into force",
+    )
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Print the proposal, or with --write make it the configuration of a host that has none."""
+    configuration, problems = read_configuration(options.config_dir)
+    if options.write and (configuration.resources or problems) and options.config_dir.exists():
+        hint = "`hostfwctl init` without --write prints the proposal"
+        return complain_of(Failed(f"{options.config_dir} is not empty", hint=hint), console)
+    text = starter(observe(options, Settings()), open_engine(options).host.services())
+    if not options.write:
+        console.data(text.rstrip("\n"))
+        return ExitCode.DONE
+    path = options.config_dir / FILE
+    try:
+        options.config_dir.mkdir(mode=0o755, exist_ok=True)
+        write_atomically(path, text.encode(), 0o644)
+    except (OSError, WriteError) as error:
+        return complain_of(Failed(str(error)), console)
+    console.say(f"{path} was written; nothing is in force by it yet")
+    console.say("next: read it, `hostfwctl doctor` for other firewalls, then `hostfwctl apply --confirm-within 2m`")
+    return ExitCode.DONE

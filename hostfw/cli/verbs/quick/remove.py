@@ -1,0 +1,86 @@
+"""`hostfwctl remove`: take quick rules away, by their names or by the words that made them."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from hostfw.build.candidate import Inspected
+from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_dry_run, add_output, add_words
+from hostfw.cli.options import Options, Output
+from hostfw.cli.output.console import Console, ExitCode
+from hostfw.cli.output.help_page import Page
+from hostfw.cli.parser import closest
+from hostfw.cli.quick_rules import Directory, read_directory, take_away
+from hostfw.host.network.service_names import ports_of_service
+from hostfw.manifest.yaml_manifests import manifests_of
+from hostfw.model.values import Action
+from hostfw.quick.manifests import TIER, is_quick, policy_name
+from hostfw.quick.requests import RequestError
+from hostfw.quick.words import parse_words
+
+_ACTIONS = {"allow": Action.ALLOW, "deny": Action.DENY}
+
+
+USAGE = "NAME... | allow WHAT... | deny WHAT... [OPTION...]"
+HELP = Page(
+    """\
+Remove the files of quick rules, and put what is left into force. A rule is
+named as `rules` lists it, with or without `quick.` before it, or by the words
+that made it. Other policies are removed by removing their files, and
+`hostfwctl apply`.""",
+    """\
+hostfwctl remove allow-tcp-8080
+hostfwctl remove allow tcp/8080
+hostfwctl remove deny-198-51-100-7 deny-203-0-113-0-24""",
+    """\
+0  in force without them
+1  failed or refused, or there is no such rule; nothing was removed
+3  the configuration is invalid
+4  not permitted""",
+)
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Give a parser the options and arguments of the verb."""
+    add_words(parser, "the names of quick rules, or the words that one was made with")
+    add_dry_run(parser)
+    add_accept_loss(parser)
+    add_accept_lockout(parser)
+    add_output(parser.add_argument, Output.TEXT, Output.JSON)
+
+
+def run(options: Options, console: Console) -> ExitCode:
+    """Remove the files of the rules, and put the configuration directory into force without them."""
+    try:
+        directory = read_directory(options)
+        paths = tuple(_path(name, directory) for name in _names(options.words, directory.inspected))
+    except RequestError as error:
+        console.complain(error.message, error.hint)
+        return ExitCode.FAILED
+    return take_away(paths, directory, options, console)
+
+
+def _names(words: Sequence[str], inspected: Inspected) -> tuple[str, ...]:
+    """The names of policies: as given, with or without the tier before them, or what the words of a rule come to."""
+    if words[0] in _ACTIONS and len(words) > 1:
+        return (_known(policy_name(parse_words(_ACTIONS[words[0]], words[1:], ports_of_service)), inspected),)
+    return tuple(dict.fromkeys(_known(f"{TIER}.{word.removeprefix(f'{TIER}.')}", inspected) for word in words))
+
+
+def _known(name: str, inspected: Inspected) -> str:
+    names = [policy.metadata.name for policy in inspected.resources.policies if is_quick(policy)]
+    if name not in names:
+        shown = name.removeprefix(f"{TIER}.")
+        hint = closest(shown, (of.removeprefix(f"{TIER}.") for of in names))
+        raise RequestError(f'there is no quick rule "{shown}"', hint or "`hostfwctl rules` lists what is in force")
+    return name
+
+
+def _path(name: str, directory: Directory) -> str:
+    """The file that holds the policy and nothing else."""
+    for source in directory.configuration.resources:
+        manifests = list(manifests_of(source))
+        if any(one.kind == "GlobalNetworkPolicy" and one.name == name for one in manifests):
+            if len(manifests) > 1:
+                raise RequestError(f"{source.path} holds other resources too", f'take "{name}" out of it by hand')
+            return source.path
+    raise RequestError(f'the file of "{name}" is not to be found', "remove the policy by hand")
