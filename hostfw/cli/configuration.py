@@ -40,7 +40,7 @@ def read_named(options: Options) -> tuple[Configuration, tuple[Problem, ...], tu
 def refuse(problems: Iterable[Problem], configuration: Configuration, console: Console, outcome: str = "") -> ExitCode:
     """Say everything that is wrong, and what came of it."""
     found = tuple(problems)
-    console.message(*report(found, configuration, colour=console.colour_err))
+    console.message(*report(found, configuration, colour=console.colour_err, width=console.width_err))
     console.complain(f"{tally(found)}; {outcome}" if outcome else tally(found))
     return ExitCode.INVALID
 
@@ -49,7 +49,7 @@ def warn(problems: Iterable[Problem], configuration: Configuration, console: Con
     """Say what does not stand in the way."""
     warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
     if console.verbosity >= 0:
-        console.message(*report(warnings, configuration, colour=console.colour_err))
+        console.message(*report(warnings, configuration, colour=console.colour_err, width=console.width_err))
 
 
 def contents(resources: Resources) -> str:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
+from hostfw.cli.output.terminal import columns_of_terminal
 from hostfw.cli.parser import UsageError, parse
 from hostfw.cli.verb_table import VERBS
 from hostfw.host.errors import HostError
@@ -57,7 +58,15 @@ def run(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
         return int(done.code or 0)
     except ImportError as error:
         return _missing(error, Console(out, err))
-    console = Console(out, err, takes_colour(out, options.colour), takes_colour(err, options.colour), options.verbosity)
+    console = Console(
+        out,
+        err,
+        takes_colour(out, options.colour),
+        takes_colour(err, options.colour),
+        options.verbosity,
+        columns_of_terminal(out),
+        columns_of_terminal(err),
+    )
     return run_verb(options, console)
 
 

@@ -37,6 +37,8 @@ exit status:
   130  interrupted
 
 environment:
+  COLUMNS   the width to lay out for (default: that of the terminal; what
+            goes into a pipe or a file is not laid out, but whole)
   NO_COLOR  if set and not empty, no colour unless --color=always
 
 files:

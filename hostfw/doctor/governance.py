@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from hostfw.doctor.findings import Check, Finding
 from hostfw.engine.outcomes import Status
+from hostfw.model.moments import moment_text
 from hostfw.model.plan import Plan
 
 
@@ -17,7 +18,7 @@ def governance_findings(status: Status, plan: Plan | None) -> Iterator[Finding]:
             f"give HostEndpoints the name {name} and run `hostfwctl apply`, or set node: {node} in hostfw.yaml",
         )
     for interface in status.kept:
-        since = f" since {interface.since:%Y-%m-%d %H:%M:%S %Z}" if interface.since else ""
+        since = f" since {moment_text(interface.since)}" if interface.since else ""
         yield Finding(
             Check.GOVERNANCE,
             f"no HostEndpoint claims {interface.name}{since}, which keeps the policy of {interface.endpoint}: "

@@ -1,4 +1,4 @@
-"""Moments as text, as `datetime.isoformat` writes them."""
+"""Moments as text: for programs as `datetime.isoformat` writes them, for people in the time zone of the host."""
 
 from datetime import datetime
 
@@ -13,3 +13,8 @@ def moment_of(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None and moment.year in _YEARS else None
+
+
+def moment_text(moment: datetime) -> str:
+    """A moment for people, in the time zone of this host and with its name: `2030-01-31 12:00:00 CET`."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"

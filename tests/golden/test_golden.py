@@ -43,7 +43,7 @@ def test_the_configuration_gives_the_very_ruleset(name: str, *, update_golden: b
     }
 
     for file, text in expected.items():
-        _compare(HERE / name / file, text, update_golden=update_golden)
+        compare(HERE / name / file, text, update_golden=update_golden)
 
 
 @pytest.mark.parametrize("name", sorted(STORIES))
@@ -60,7 +60,7 @@ def test_every_resource_is_described_as_it_was_reviewed(
     ]
     told = [_told("describe", kind, n.partition("/")[2], where=where) for kind, n in names]
 
-    _compare(HERE / name / "describe.txt", "\n".join(told), update_golden=update_golden)
+    compare(HERE / name / "describe.txt", "\n".join(told), update_golden=update_golden)
 
 
 @pytest.mark.parametrize("name", sorted(STORIES))
@@ -74,7 +74,7 @@ def test_every_flow_is_explained_as_it_was_reviewed(
         _told("explain", *question(story, expected.flow), "-v", where=_where(STORIES[name])) for expected in story.flows
     ]
 
-    _compare(HERE / name / "explain.txt", "\n".join(told), update_golden=update_golden)
+    compare(HERE / name / "explain.txt", "\n".join(told), update_golden=update_golden)
 
 
 def _where(story: Path) -> list[str]:
@@ -88,7 +88,8 @@ def _told(*words: str, where: Iterable[str]) -> str:
     return f"$ hostfwctl {' '.join(words)}\n{out}= {status}\n"
 
 
-def _compare(golden: Path, text: str, *, update_golden: bool) -> None:
+def compare(golden: Path, text: str, *, update_golden: bool) -> None:
+    """Hold a text to its golden file, or write the file anew."""
     if update_golden:
         _write(golden, text)
     assert text == (golden.read_text() if golden.exists() else ""), f"{golden}: `make golden` writes it anew"
@@ -131,7 +132,7 @@ def _relative(problem: Problem, inputs: Path) -> str:
 
 
 def _write(golden: Path, text: str) -> None:
-    golden.parent.mkdir(exist_ok=True)
+    golden.parent.mkdir(parents=True, exist_ok=True)
     if text:
         golden.write_text(text)
     else:

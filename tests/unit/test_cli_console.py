@@ -1,10 +1,10 @@
-"""Streams, colour and tables."""
+"""Streams and colour."""
 
 from io import StringIO
 
 import pytest
 
-from hostfw.cli.output.console import Console, table, takes_colour
+from hostfw.cli.output.console import Console, takes_colour
 from hostfw.model.text import counted
 
 
@@ -41,22 +41,6 @@ def test_colour_is_for_people_who_want_it(
         monkeypatch.setenv(name, value)
 
     assert takes_colour(Terminal() if terminal else StringIO(), wish) is expected
-
-
-def test_a_table_is_aligned_by_columns_of_the_terminal() -> None:
-    """Wide characters count twice, no line ends in blanks, and nothing in a cell steers the terminal."""
-    rows = [("web", "tier", ""), ("防火墙", "x\n", "end")]
-
-    assert table(("NAME", "TIER", "NOTE"), rows) == [
-        "NAME     TIER   NOTE",
-        "web      tier",
-        "防火墙   x␊     end",
-    ]
-
-
-def test_a_table_of_nothing_is_its_headings() -> None:
-    """There is nothing to align."""
-    assert table(("NAME", "TIER"), []) == ["NAME   TIER"]
 
 
 COUNTS = [(0, "policies"), (1, "policy"), (2, "policies")]

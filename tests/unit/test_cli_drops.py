@@ -31,7 +31,7 @@ BY_RULE = encode(LogTag(Action.DENY, IN, Reason.RULE, "default", "web", 0))
 BY_END = encode(LogTag(Action.DENY, IN, Reason.END_OF_TIER, "default"))
 ETH0, ETH1 = 2, 3
 HEADINGS = (
-    "TIME      ACTION  COUNT  INTERFACE  PROTOCOL  SOURCE                 DESTINATION            "
+    "TIME          ACTION  COUNT  INTERFACE  PROTOCOL  SOURCE                 DESTINATION            "
     "BY                            ORIGIN\n"
 )
 ENDS, ENDS6 = ("192.0.2.2:40000", "192.0.2.1:22"), ("2001:db8::2", "2001:db8::1")
@@ -88,8 +88,8 @@ def test_events_are_rows_as_they_come(host: Machine, log: Log) -> None:
     assert out.splitlines(keepends=True)[0] == HEADINGS
     rows = [line.split() for line in out.splitlines()[1:]]
     assert rows == [
-        ["00:00:00", "deny", "2", "eth0", "TCP", *ENDS, "default/web", "ingress[0]", "etc/web.yaml:9"],
-        ["00:00:03", "deny", "1", "eth1", "ICMPv6", "128/0", *ENDS6, "end-of-tier", "default", "(ingress)", "-"],
+        ["00:00:00", "UTC", "deny", "2", "eth0", "TCP", *ENDS, "default/web", "ingress[0]", "etc/web.yaml:9"],
+        ["00:00:03", "UTC", "deny", "1", "eth1", "ICMPv6", "128/0", *ENDS6, "end-of-tier", "default", "(ingress)", "-"],
     ]
 
 
@@ -158,20 +158,20 @@ def test_top_is_told_at_the_end(host: Machine, log: Log) -> None:
         0,
         """\
 PACKETS   SOURCE
-2         192.0.2.2
-1         2001:db8::2
+      2   192.0.2.2
+      1   2001:db8::2
 
 PACKETS   DESTINATION
-2         192.0.2.1
-1         2001:db8::1
+      2   192.0.2.1
+      1   2001:db8::1
 
 PACKETS   PORT
-2         TCP 22
-1         ICMPv6 128/0
+      2   TCP 22
+      1   ICMPv6 128/0
 
 PACKETS   BY
-2         default/web ingress[0]
-1         end-of-tier default (ingress)
+      2   default/web ingress[0]
+      1   end-of-tier default (ingress)
 """,
         "3 packets logged, 2 events\n",
     )
@@ -322,9 +322,9 @@ def test_history_comes_out_of_the_journal(host: Machine, journal: Journal) -> No
     status, out, err = host.hostfwctl("drops")
 
     assert (status, err) == (0, "8 packets logged, 2 events\n")
-    assert [line.split()[:4] for line in out.splitlines()[1:]] == [
-        ["2030-01-01", "12:00:00", "deny", "1"],
-        ["2030-01-01", "13:00:00", "deny", "7"],
+    assert [line.split()[:5] for line in out.splitlines()[1:]] == [
+        ["2030-01-01", "12:00:00", "UTC", "deny", "1"],
+        ["2030-01-01", "13:00:00", "UTC", "deny", "7"],
     ]
     assert journal.since == [None]
 

@@ -71,8 +71,8 @@ TABLES = [
         "policies",
         ["gnp"],
         """\
-NAME        TIER      ORDER        SELECTOR
-web         default   10           role == 'web'
+NAME        TIER           ORDER   SELECTOR
+web         default           10   role == 'web'
 web-admin   default   <infinity>   all()
 """,
     ),
@@ -80,22 +80,22 @@ web-admin   default   <infinity>   all()
         "policies, wide",
         ["gnps", "-o", "wide"],
         """\
-NAME        TIER      ORDER        SELECTOR        TYPES             FILE
-web         default   10           role == 'web'   Ingress           etc/web.yaml:1
+NAME        TIER           ORDER   SELECTOR        TYPES             FILE
+web         default           10   role == 'web'   Ingress           etc/web.yaml:1
 web-admin   default   <infinity>   all()           Ingress, Egress   etc/more.yaml:1
 """,
     ),
     (
         "one policy",
         ["globalnetworkpolicy", "web"],
-        "NAME   TIER      ORDER   SELECTOR\nweb    default   10      role == 'web'\n",
+        "NAME   TIER      ORDER   SELECTOR\nweb    default      10   role == 'web'\n",
     ),
     (
         "staged policies, wide",
         ["sgnp", "-o", "wide"],
         """\
-NAME        TIER      ORDER        SELECTOR        ACTION   TYPES     FILE
-web         default   10           role == 'web'   Learn    Ingress   etc/more.yaml:8
+NAME        TIER           ORDER   SELECTOR        ACTION   TYPES     FILE
+web         default           10   role == 'web'   Learn    Ingress   etc/more.yaml:8
 web-admin   default   <infinity>   all()           Delete   -         etc/more.yaml:13
 """,
     ),
@@ -191,9 +191,9 @@ def test_interfaces_say_who_governs_them(host: Machine) -> None:
         0,
         """\
 NAME   INDEX   KIND       GROUPS    ADDRESSES                ENDPOINT   WHY
-eth0   2       -          uplinks   192.0.2.1, 2001:db8::1   uplink     interfaceName eth0
-eth1   3       veth       uplinks   -                        -          unmanaged: ingress deny, egress allow
-lo     1       loopback   -         127.0.0.1, ::1           -          no HostEndpoint names lo: everything passes
+eth0       2   -          uplinks   192.0.2.1, 2001:db8::1   uplink     interfaceName eth0
+eth1       3   veth       uplinks   -                        -          unmanaged: ingress deny, egress allow
+lo         1   loopback   -         127.0.0.1, ::1           -          no HostEndpoint names lo: everything passes
 """,
         "",
     )

@@ -103,7 +103,7 @@ def test_its_last_packets_come_out_of_the_journal(host: Machine, journal: Journa
     _, out, _ = host.hostfwctl("staged", "default.web")
 
     rows = out.partition("\n\n")[2].splitlines()
-    assert [row.split()[7].rpartition(":")[2] for row in rows[1:]] == [str(port) for port in range(10, 20)]
+    assert [row.split()[8].rpartition(":")[2] for row in rows[1:]] == [str(port) for port in range(10, 20)]
 
 
 def test_programs_get_all_of_it(host: Machine, journal: Journal) -> None:

@@ -91,7 +91,8 @@ def test_what_is_accepted_stays_until_it_is_confirmed(host: Machine) -> None:
     armed = load_armed(host.directory / "run")
     assert done.status == 0
     assert done.err.endswith(
-        "taken back in 1 min 30 s, at 00:01:30 UTC, unless `hostfwctl confirm` is run in a new ssh connection before\n"
+        "taken back in 1 min 30 s, at 2030-01-01 00:01:30 UTC, "
+        "unless `hostfwctl confirm` is run in a new ssh connection before\n"
     )
     assert lets_in(host, 443)
     assert accepted_number(state(host)) == accepted
@@ -373,7 +374,7 @@ def test_history_and_back_to_a_number(host: Machine) -> None:
 
     assert before.splitlines()[0].split() == ["NUMBER", "GENERATION", "APPLIED", "POLICIES", "ENDPOINTS", "STATE"]
     assert [line.split()[0] for line in before.splitlines()[1:]] == ["2", "1"]
-    assert before.splitlines()[1].endswith("1          1           accepted, in force")
+    assert before.splitlines()[1].endswith("1           1   accepted, in force")
     assert done.status == 0
     assert done.err.endswith(" in force, and accepted\n")
     assert lets_in(host, 80)

@@ -1,15 +1,15 @@
 """Descriptions: what `describe` says of a resource, the same for people and for programs."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hostfw.cli.output.console import Style, painted
+from hostfw.cli.output.console import Console, Style, painted
 from hostfw.cli.output.documents import Document, document
-from hostfw.cli.output.terminal import printable
+from hostfw.cli.output.terminal import cell_width, printable
 from hostfw.model.positions import NOWHERE, Position
 
 _LABEL_COLUMNS = 16
+_GAP = "   "
 
 
 class Role(StrEnum):
@@ -58,20 +58,18 @@ class Description:
     sections: tuple[Section, ...]
 
 
-def description_lines(description: Description, *, colour: bool = False) -> Iterator[str]:
-    """A description for people."""
-    heading = painted(printable(f"{description.kind} {description.name}"), Style.HEADING, on=colour)
-    yield f"{heading}{_place(description.position, colour=colour)}"
+def print_description(description: Description, console: Console) -> None:
+    """Write a description for people."""
+    _print_placed(f"{description.kind} {description.name}", description.position, "", console, Style.HEADING)
     for name, texts in description.properties:
         for number, text in enumerate(tuple(filter(None, texts)) or ("-",)):
-            yield f"{name if number == 0 else '':{_LABEL_COLUMNS}}{printable(text)}"
+            console.labelled(name if number == 0 else "", text, _LABEL_COLUMNS)
     for section in description.sections:
-        yield ""
-        yield painted(printable(section.title), Style.HEADING, on=colour)
+        console.data("", painted(printable(section.title), Style.HEADING, on=console.colour_out))
         if not section.entries:
-            yield f"  {printable(section.otherwise)}"
+            console.data(f"  {printable(section.otherwise)}")
         for entry in section.entries:
-            yield from _entry_lines(entry, "  ", colour=colour)
+            _print_entry(entry, "  ", console)
 
 
 def description_document(description: Description) -> Document:
@@ -89,12 +87,26 @@ def description_document(description: Description) -> Document:
     )
 
 
-def _entry_lines(entry: Entry, indent: str, *, colour: bool) -> Iterator[str]:
+def _print_entry(entry: Entry, indent: str, console: Console) -> None:
     title = f"{_LEADING[entry.role]} {entry.name}" if entry.role in _LEADING else entry.name
     text = f"{_SEPARATORS.get(entry.role, ', ')}{entry.text}" if entry.text else ""
-    yield f"{indent}{printable(f'{title}{text}')}{_place(entry.position, colour=colour)}"
+    _print_placed(f"{title}{text}", entry.position, indent, console)
     for child in entry.below:
-        yield from _entry_lines(child, f"{indent}  ", colour=colour)
+        _print_entry(child, f"{indent}  ", console)
+
+
+def _print_placed(text: str, position: Position, indent: str, console: Console, style: Style | None = None) -> None:
+    """Write a text, and where it stands in a file behind it, or below it where the line has no room left."""
+    lines = console.filled(text, indent)
+    shown = [painted(line, style, on=console.colour_out) if style else line for line in lines]
+    place = printable(position.file_line) if position.line else ""
+    is_beside = console.width_out is None or cell_width(lines[-1]) + len(_GAP) + cell_width(place) <= console.width_out
+    if place and is_beside:
+        shown[-1] += f"{_GAP}{painted(place, Style.FAINT, on=console.colour_out)}"
+    elif place:
+        below = console.filled(place, f"{indent}    ")
+        shown += [painted(line, Style.FAINT, on=console.colour_out) for line in below]
+    console.data(*shown)
 
 
 _LEADING = {
@@ -114,10 +126,6 @@ _SEPARATORS = {
     Role.RULE: " ",
 }
 """What stands between the name and the text, where it is no comma."""
-
-
-def _place(position: Position, *, colour: bool) -> str:
-    return f"   {painted(printable(position.file_line), Style.FAINT, on=colour)}" if position.line else ""
 
 
 def _entry_document(entry: Entry) -> Document:

@@ -6,16 +6,25 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hostfw.audit.packet_event import PacketEvent
-from hostfw.cli.output.console import Console, Style, painted, table
+from hostfw.cli.output.console import Console, Style, painted
 from hostfw.cli.output.documents import document, json_text
-from hostfw.cli.output.terminal import cell_width, printable
+from hostfw.cli.output.tables import Column, Gives
+from hostfw.cli.output.terminal import cell_width, printable, wrapped
 from hostfw.journal.packet_entry import json_line
+from hostfw.model.moments import moment_text
 
 _NONE = "-"
 _TOP = 10
 _HEADINGS = ("TIME", "ACTION", "COUNT", "INTERFACE", "PROTOCOL", "SOURCE", "DESTINATION", "BY", "ORIGIN")
-_WIDTHS = (8, 6, 5, 9, 8, 21, 21, 28, 0)
+_WIDTHS = (12, 6, 5, 9, 8, 21, 21, 28, 0)
 """What most rows need; a wider one widens what follows."""
+_FOLDED_BELOW = 160
+"""A terminal that is narrower has no row for an event, but lines."""
+_LAST = 4
+"""So many cells stand below the others there."""
+_DATED = 23
+_GAP = "  "
+_BELOW = " " * 6
 
 _QUESTIONS = {"sources": "source", "destinations": "destination", "ports": "port", "policies": "by"}
 """What is counted, and what one of it is called."""
@@ -70,25 +79,46 @@ class Table:
 
     def begin(self) -> None:
         """Print the headings."""
-        self._print(painted(self._line(_HEADINGS), Style.HEADING, on=self.console.colour_out))
+        if self.dated:
+            self._widths[0] = _DATED
+        self._print(*(painted(line, Style.HEADING, on=self.console.colour_out) for line in self._lines(_HEADINGS)))
 
     def take(self, event: PacketEvent) -> None:
         """Print the event at once."""
         _count(self, event)
-        self._print(self._line(_cells(event, "%Y-%m-%d %H:%M:%S" if self.dated else "%H:%M:%S")))
+        self._print(*self._lines(tuple(map(printable, _cells(event, dated=self.dated)))))
 
     def end(self) -> None:
         """Nothing follows the last row."""
 
-    def _print(self, line: str) -> None:
-        self.console.data(line)
+    def _print(self, *lines: str) -> None:
+        self.console.data(*lines)
         self.console.out.flush()
 
+    def _lines(self, cells: Sequence[str]) -> list[str]:
+        """The row of an event, or several lines where the terminal is too narrow for rows, or for this one."""
+        width = self.console.width_out
+        if width is None or width >= _FOLDED_BELOW:
+            widths = self._widths
+            line = self._line(cells)
+            if width is None or cell_width(line) <= width:
+                return [line]
+            self._widths = widths
+        return self._folded(cells)
+
     def _line(self, cells: Sequence[str]) -> str:
-        shown = [printable(cell) for cell in cells]
-        self._widths = [max(width, cell_width(cell)) for width, cell in zip(self._widths, shown, strict=True)]
-        padded = (cell + " " * (width - cell_width(cell)) for width, cell in zip(self._widths, shown, strict=True))
-        return "  ".join(padded).rstrip()
+        self._widths = [max(width, cell_width(cell)) for width, cell in zip(self._widths, cells, strict=True)]
+        padded = [cell + " " * (width - cell_width(cell)) for width, cell in zip(self._widths, cells, strict=True)]
+        return _GAP.join(padded).rstrip()
+
+    def _folded(self, cells: Sequence[str]) -> list[str]:
+        """What came where, below it from whom to whom, and then which rule did what; nothing is cut off."""
+        source, destination, by, origin = cells[-_LAST:]
+        head = self._line((*cells[:-_LAST], "", "", "", ""))
+        ends = source if source == destination else f"{source} -> {destination}"
+        rule = by if origin == _NONE else f"{by}{_GAP}{origin}"
+        below = (f"{_BELOW}{text}" for text in (ends, rule))
+        return [head, *(line for text in below for line in wrapped(text, self.console.width_out, _BELOW))]
 
 
 @dataclass(slots=True)
@@ -122,8 +152,9 @@ class Top:
             return
         for number, (name, answers) in enumerate(most.items()):
             rows = [(str(packets), answer) for answer, packets in answers]
-            lines = table(("PACKETS", _QUESTIONS[name].upper()), rows, colour=self.console.colour_out)
-            self.console.data(*([""] if number else []), *lines)
+            self.console.data(*([""] if number else []))
+            asked = Column(_QUESTIONS[name].upper(), rank=1, gives=Gives.LINES)
+            self.console.table((Column("PACKETS", right=True), asked), rows)
 
 
 def _answers(event: PacketEvent) -> tuple[str, ...]:
@@ -139,9 +170,9 @@ def _most(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_TOP]
 
 
-def _cells(event: PacketEvent, time_format: str) -> tuple[str, ...]:
+def _cells(event: PacketEvent, *, dated: bool) -> tuple[str, ...]:
     return (
-        event.first.astimezone().strftime(time_format),
+        moment_text(event.first) if dated else f"{event.first.astimezone():%H:%M:%S %Z}",
         event.action,
         str(event.count),
         event.interface or _NONE,

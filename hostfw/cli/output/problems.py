@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from hostfw.cli.output.console import Style, painted
-from hostfw.cli.output.terminal import glyph_width, printable
+from hostfw.cli.output.terminal import glyph_width, printable, wrapped
 from hostfw.model.problems import Problem, Severity, errors, in_order
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.text import counted
@@ -22,6 +22,7 @@ from hostfw.model.text import counted
 WIDTH = 100
 """The most columns of a source line that are shown; of a longer one, those around the caret."""
 
+_LEAST_ROOM = 20
 _TAB = 8
 _MARGIN = "     "
 _CUT = "…"
@@ -29,7 +30,9 @@ _LINE_BREAK = re.compile("\r\n|[\r\n]")
 """What editors count as the end of a line, as positions do."""
 
 
-def report(problems: Iterable[Problem], configuration: Configuration, *, colour: bool = False) -> Iterator[str]:
+def report(
+    problems: Iterable[Problem], configuration: Configuration, *, colour: bool = False, width: int | None = None
+) -> Iterator[str]:
     """Every problem in order, each with the line of the manifest that it is about.
 
     Lines of the files that Feeds name are not shown: whoever wrote the Feed may have named what they must not read.
@@ -44,24 +47,35 @@ def report(problems: Iterable[Problem], configuration: Configuration, *, colour:
         lines = lines_at(problem.position.path)
         number = problem.position.line
         line = lines[number - 1] if 0 < number <= len(lines) else None
-        yield from problem_lines(problem, line, colour=colour)
+        yield from problem_lines(problem, line, colour=colour, width=width)
 
 
-def problem_lines(problem: Problem, line: str | None, *, colour: bool = False) -> Iterator[str]:
-    """One problem; `line` is the line of the file that it is about, or None where there is none to show."""
+def problem_lines(
+    problem: Problem, line: str | None, *, colour: bool = False, width: int | None = None
+) -> Iterator[str]:
+    """One problem; `line` is the line of the file that it is about, or None where there is none to show.
+
+    Without a `width` of a terminal each sentence is one line, as editors and CI systems want it.
+    """
     is_warning = problem.severity is Severity.WARNING
     style = Style.WARNING if is_warning else Style.ERROR
-    where = painted(f"{printable(place(problem))}:", Style.WHERE, on=colour)
-    label = f"{painted('warning:', style, on=colour)} " if is_warning else ""
-    yield f"{where} {label}{printable(problem.message)}"
+    where, label = f"{printable(place(problem))}:", " warning:" if is_warning else ""
+    head, *more = wrapped(printable(f"{where}{label} {problem.message}"), width, "  ")
+    if head.startswith(f"{where}{label}"):
+        styled = label.replace("warning:", painted("warning:", style, on=colour))
+        head = f"{painted(where, Style.WHERE, on=colour)}{styled}{head[len(where + label) :]}"
+    yield from (head, *more)
     if line is not None and line.strip():
-        shown, offset = excerpt(line, problem.position.column)
         number = f"{problem.position.line:4}"
+        room = WIDTH if width is None else max(min(WIDTH, width - len(number) - len(" | ")), _LEAST_ROOM)
+        shown, offset = excerpt(line, problem.position.column, room)
         yield f"{number} | {shown}".rstrip()
         yield f"{' ' * len(number)} | {' ' * offset}{painted('^', style, on=colour)}"
     for what, text in (("expected", problem.expected), ("hint", problem.hint)):
         if text:
-            yield f"{_MARGIN}{painted(f'{what}:', Style.FAINT, on=colour)} {printable(text)}"
+            first, *more = wrapped(printable(f"{_MARGIN}{what}: {text}"), width, f"{_MARGIN}  ")
+            yield f"{_MARGIN}{painted(f'{what}:', Style.FAINT, on=colour)}{first[len(f'{_MARGIN}{what}:') :]}"
+            yield from more
 
 
 def place(problem: Problem) -> str:

@@ -9,6 +9,10 @@ from unicodedata import category, east_asian_width
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _USUAL_COLUMNS = 80
 """What a terminal is taken to have that does not tell, as a serial line."""
+ELLIPSIS = "…"
+_WIDEST_GLYPH = 2
+_JOINTS = "-/.,:="
+"""Where a name, a path or an address may go on in the next line."""
 _PLAIN = re.compile(r"[ -~]*")
 
 
@@ -43,6 +47,57 @@ def glyph_width(character: str) -> int:
     if category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if east_asian_width(character) in ("W", "F") else 1
+
+
+def shortened(text: str, width: int, head: int) -> str:
+    """A printable text in at most so many columns: of a longer one up to `head` columns, an ellipsis, and its end."""
+    if cell_width(text) <= width:
+        return text
+    start = _fitting(text, min(head, width - 1))
+    tail = _fitting(text[::-1], width - 1 - cell_width(start))[::-1]
+    return f"{start}{ELLIPSIS}{tail}"
+
+
+def wrapped(text: str, width: int | None, later: str = "") -> list[str]:
+    """A printable text on lines of at most so many columns, all but the first after `later`; broken between words.
+
+    A word that is longer than a line is broken where the line ends. None is as wide as it takes.
+    """
+    if width is None or cell_width(text) <= width:
+        return [text]
+    lines: list[str] = []
+    bare = text.lstrip(" ")
+    line, is_fresh = " " * min(len(text) - len(bare), width // 2), True
+    for word in bare.split(" "):
+        if not is_fresh and cell_width(line) + 1 + cell_width(word) > width:
+            lines.append(line)
+            line = later
+        elif not is_fresh:
+            line += " "
+        rest = word
+        while cell_width(line) + cell_width(rest) > width:
+            part = _breaking(rest, max(width - cell_width(line), _WIDEST_GLYPH))
+            lines.append(f"{line}{part}")
+            line, rest = later, rest[len(part) :]
+        line, is_fresh = f"{line}{rest}", False
+    return [found.rstrip() for found in (*lines, line)]
+
+
+def _breaking(word: str, width: int) -> str:
+    """The part of a long word that fits on a line: up to a joint of it, if there is one in the second half."""
+    part = _fitting(word, width)
+    joint = max(part.rfind(mark) for mark in _JOINTS) + 1
+    return part[:joint] if joint > len(part) // 2 else part
+
+
+def _fitting(text: str, width: int) -> str:
+    """As much of the beginning of a text as so many columns hold."""
+    total = 0
+    for number, character in enumerate(text):
+        total += glyph_width(character)
+        if total > width:
+            return text[:number]
+    return text
 
 
 def _glyph(character: str) -> str:

@@ -19,7 +19,7 @@ from hostfw.cli.output.documents import yaml_text
 from hostfw.cli.output.exposure_change import changes_between, plan_now
 from hostfw.cli.output.exposure_change import lines as exposure_lines
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.output.terminal import printable
+from hostfw.cli.output.terminal import cell_width, printable, wrapped
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.manifest.encode import manifest
@@ -32,6 +32,7 @@ from hostfw.model.text import counted
 _SETTINGS = "Settings"
 _SETTING_NAMES = {"marks": "packet_marks"}
 _CONTEXT_LINES = 3
+_INDENT = "    "
 
 
 class Sign(StrEnum):
@@ -95,10 +96,10 @@ def run(options: Options, console: Console) -> ExitCode:
     accepted = load_accepted_of(options)
     found = tuple(differences(inspect(accepted.configuration) if accepted else None, inspected))
     for difference in found:
-        console.data(*_difference_lines(difference, colour=console.colour_out))
+        _print(difference, console)
     here = planned_here(options, inspected)
     for line in exposure_lines(_exposure(here, options) if found else (), whole=console.verbosity > 0):
-        console.data(printable(line))
+        console.data(*console.filled(line))
     script = ""
     if options.nft:
         engine = open_engine(options)
@@ -206,14 +207,20 @@ def _unified(before: list[str], after: list[str]) -> tuple[str, ...]:
     return tuple(unified_diff(before, after, n=_CONTEXT_LINES, lineterm=""))[2:]
 
 
-def _difference_lines(difference: Difference, *, colour: bool) -> Iterator[str]:
-    title = f"{difference.sign} {printable(difference.what)}"
-    place = f"   {painted(printable(difference.place), Style.FAINT, on=colour)}" if difference.place else ""
-    yield f"{painted(title, _STYLES[difference.sign], on=colour)}{place}"
+def _print(difference: Difference, console: Console) -> None:
+    first, *more = console.filled(f"{difference.sign} {difference.what}")
+    style, on = _STYLES[difference.sign], console.colour_out
+    place = painted(printable(difference.place), Style.FAINT, on=on)
+    room = None if console.width_out is None else console.width_out - len(_INDENT)
+    is_beside = not more and (room is None or cell_width(f"{first}   {printable(difference.place)}") <= room)
+    console.data(painted(first, style, on=on) + (f"   {place}" if place and is_beside else ""))
+    console.data(*(painted(line, style, on=on) for line in more))
+    if place and not is_beside:
+        console.data(*(painted(line, Style.FAINT, on=on) for line in console.filled(difference.place, _INDENT)))
     for line in difference.lines:
-        shown = printable(line)
-        style = _LINE_STYLES.get(line[:1])
-        yield f"    {painted(shown, style, on=colour) if style else shown}"
+        line_style = _LINE_STYLES.get(line[:1])
+        for part in wrapped(printable(line), room, f"{line[:1]}   "):
+            console.data(f"{_INDENT}{painted(part, line_style, on=on) if line_style else part}")
 
 
 def _tally(found: tuple[Difference, ...]) -> str:

@@ -7,11 +7,30 @@ from hostfw.cli.arguments import add_each_file, add_output
 from hostfw.cli.configuration import read, refuse
 from hostfw.cli.kinds import KIND_NAMES, Kind, cells, find_kind
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.parser import closest
 from hostfw.model.resources import Resource
+
+_NAME = Column("NAME", rank=1, least=24)
+_COLUMNS = {
+    column.heading: column
+    for column in (
+        Column("TIER", rank=4, least=10),
+        Column("ORDER", right=True),
+        Column("SELECTOR", rank=5, least=20, gives=Gives.END),
+        Column("NODE", rank=4, least=16),
+        Column("INTERFACE", rank=5, least=15),
+        Column("NETS", rank=5, least=20, gives=Gives.LINES),
+        Column("PATH", rank=5, least=20, gives=Gives.START),
+        Column("ELEMENTS", right=True),
+        Column("LABELS", rank=5, least=20, gives=Gives.END),
+        Column("MATCH", rank=5, least=20, gives=Gives.LINES),
+    )
+}
+"""How the columns of a kind give way; those that are not here are short."""
 
 USAGE = "KIND [NAME] [-f PATH]... [-o table|wide|yaml|json|name]"
 HELP = Page(
@@ -78,7 +97,7 @@ def _show(kind: Kind, resources: Sequence[Resource], output: Output, console: Co
                 console.data(document_text(_document(kind, resources, alone=alone), output))
         case _:
             if resources:
-                console.data(*_table(kind, resources, console, wide=output is Output.WIDE))
+                _print_table(kind, resources, console, wide=output is Output.WIDE)
 
 
 def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Document:
@@ -91,10 +110,11 @@ def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Docu
     return {"apiVersion": kind.api_version, "kind": f"{kind.name}List", "items": manifests}
 
 
-def _table(kind: Kind, resources: Sequence[Resource], console: Console, *, wide: bool) -> list[str]:
-    headings = ("NAME", *kind.headings, *((*kind.wide_headings, "FILE") if wide else ()))
+def _print_table(kind: Kind, resources: Sequence[Resource], console: Console, *, wide: bool) -> None:
+    headings = (*kind.headings, *((*kind.wide_headings, "FILE") if wide else ()))
     rows = []
     for resource in resources:
         narrow, more = cells(resource)
         rows.append((resource.metadata.name, *narrow, *((*more, resource.metadata.position.file_line) if wide else ())))
-    return table(headings, rows, colour=console.colour_out)
+    columns = (_NAME, *(_COLUMNS.get(heading, Column(heading)) for heading in headings))
+    console.table(columns, rows, "-o wide", wide=wide)

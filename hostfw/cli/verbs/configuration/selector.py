@@ -72,7 +72,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(parsed, Problem):
         if options.output is Output.JSON:
             console.data(json_text(document("SelectorResult", {"valid": False, "problem": problem_item(parsed)})))
-        console.message(*problem_lines(parsed, text, colour=console.colour_err))
+        console.message(*problem_lines(parsed, text, colour=console.colour_err, width=console.width_err))
         return ExitCode.INVALID
     if "global(" in text:
         console.warn(_NOWHERE_BUT)

@@ -13,7 +13,6 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.output.terminal import printable
 from hostfw.control.client import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
@@ -75,7 +74,8 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.output is Output.JSON:
         console.data(json_text(document("FindingList", _content(findings))))
     else:
-        console.data(*(_line(finding, colour=console.colour_out) for finding in findings))
+        for finding in findings:
+            _print(finding, console)
     console.say(_summary(problems, len(findings) - problems))
     return ExitCode.FAILED if problems else ExitCode.DONE
 
@@ -141,13 +141,16 @@ def _summary(problems: int, notes: int) -> str:
     return ", ".join(found)
 
 
-def _line(finding: Finding, *, colour: bool) -> str:
-    """A finding in one line, for people and grep."""
-    step = f". Next: {printable(finding.next)}" if finding.next else ""
+def _print(finding: Finding, console: Console) -> None:
+    """Write a finding: on a terminal with the next step below it, for grep and mail in one line."""
     note = finding.weight is Weight.NOTE
-    style = Style.FAINT if note else Style.WARNING
-    head = painted(f"{finding.check} (note)" if note else finding.check, style, on=colour)
-    return f"{head}: {printable(finding.message)}{step}"
+    head = f"{finding.check} (note)" if note else str(finding.check)
+    step = f". Next: {finding.next}" if finding.next and console.width_out is None else ""
+    first, *more = console.filled(f"{head}: {finding.message}{step}")
+    painted_head = painted(head, Style.FAINT if note else Style.WARNING, on=console.colour_out)
+    console.data(f"{painted_head}{first.removeprefix(head)}", *more)
+    if finding.next and not step:
+        console.data(*console.filled(f"next: {finding.next}", "  "))
 
 
 def _content(findings: Sequence[Finding]) -> Document:

@@ -11,6 +11,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.verbs.host.block import ground
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
+from hostfw.model.moments import moment_text
 from hostfw.model.text import counted
 
 USAGE = "[-o text|json]"
@@ -53,7 +54,7 @@ def run(options: Options, console: Console) -> ExitCode:
 def _dropped(unblocked: Unblocked) -> str:
     counts = dict(unblocked.before.dropped) if unblocked.before is not None else {}
     packets = counted(sum(counts.values()), "packet")
-    since = f" since {unblocked.since:%Y-%m-%d %H:%M:%S %Z}" if unblocked.since is not None else ""
+    since = f" since {moment_text(unblocked.since)}" if unblocked.since is not None else ""
     return f"{packets} dropped{since}" if unblocked.before is not None else "the kernel held no block any more"
 
 

@@ -23,6 +23,7 @@ from hostfw.host.store.files import WriteError, read_configuration
 from hostfw.host.store.told_warnings import remember_told, untold
 from hostfw.host.store.trial import Pending
 from hostfw.model.baseline import Evidence
+from hostfw.model.moments import moment_text
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration
 from hostfw.model.text import counted
@@ -209,7 +210,7 @@ def _sentence(now: InForceNow, took_ms: int) -> str:
 def _condition(pending: Pending, within_s: int) -> str:
     """Until when it is in force, and what keeps it so."""
     return (
-        f"taken back in {duration_text(within_s)}, at {pending.deadline:%H:%M:%S %Z}, "
+        f"taken back in {duration_text(within_s)}, at {moment_text(pending.deadline)}, "
         "unless `hostfwctl confirm` is run in a new ssh connection before"
     )
 

@@ -11,6 +11,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.control.client import ask
 from hostfw.control.messages import Confirm, Reply
 from hostfw.engine.outcomes import Confirmed, Failed, TooLate
+from hostfw.model.moments import moment_text
 
 USAGE = "[--console] [-o text|json]"
 HELP = Page(
@@ -64,7 +65,7 @@ def run(options: Options, console: Console) -> ExitCode:
         case TooLate(event):
             what = f"generation {event.generation}" if event.generation else "what was to be confirmed"
             console.complain(
-                f"{what} was taken back at {event.at:%Y-%m-%d %H:%M:%S %Z}: {event.reason}",
+                f"{what} was taken back at {moment_text(event.at)}: {event.reason}",
                 "`hostfwctl status` shows what is in force",
             )
             return ExitCode.TAKEN_BACK

@@ -5,13 +5,22 @@ from argparse import ArgumentParser
 from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.engine.history import History
 from hostfw.host.store.generations import Stored
+from hostfw.model.moments import moment_text
 
-_HEADINGS = ("NUMBER", "GENERATION", "APPLIED", "POLICIES", "ENDPOINTS", "STATE")
+_COLUMNS = (
+    Column("NUMBER", right=True),
+    Column("GENERATION", rank=2, least=12, gives=Gives.END),
+    Column("APPLIED", rank=1, least=19, gives=Gives.LINES),
+    Column("POLICIES", rank=3, right=True, optional=True),
+    Column("ENDPOINTS", rank=4, right=True, optional=True),
+    Column("STATE", rank=5, least=11, gives=Gives.LINES),
+)
 
 
 USAGE = "[-o table|json|yaml]"
@@ -42,8 +51,7 @@ def run(options: Options, console: Console) -> ExitCode:
     history = open_engine(options).history()
     latest_first = tuple(reversed(history.generations))
     if options.output is Output.TABLE:
-        rows = [_row(stored, history) for stored in latest_first]
-        console.data(*table(_HEADINGS, rows, colour=console.colour_out))
+        console.table(_COLUMNS, [_row(stored, history) for stored in latest_first])
     else:
         items = [_item(stored, history) for stored in latest_first]
         console.data(document_text(document("GenerationList", {"items": items}), options.output))
@@ -56,7 +64,7 @@ def _row(stored: Stored, history: History) -> tuple[str, ...]:
     return (
         str(stored.number),
         stored.id,
-        f"{stored.applied_at:%Y-%m-%d %H:%M:%S %Z}",
+        moment_text(stored.applied_at),
         *numbers,
         _state(stored, history),
     )

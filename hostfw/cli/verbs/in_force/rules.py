@@ -1,20 +1,31 @@
 """`hostfwctl rules`: what is in force in the order of evaluation, a line a rule, numbered."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import plan_in_force
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.rules_in_order import Line, rules_in_order
 from hostfw.engine.counters import Value, Values, values_of
 from hostfw.model.values import FAMILIES
 
 _NONE = "-"
+_COLUMNS = (
+    Column("NO", right=True),
+    Column("WAY"),
+    Column("ACTION"),
+    Column("WHAT", rank=2, least=20, gives=Gives.LINES),
+    Column("BY", rank=3, least=16),
+    Column("ON"),
+    Column("PACKETS", right=True),
+    Column("WRITTEN IN", rank=4, least=12, gives=Gives.START),
+)
 _STAGES = {"untracked": "untracked", "pre-dnat": "pre-dnat", "forwarded": "forwarded"}
 """What a direction alone does not say."""
 
@@ -59,37 +70,27 @@ def run(options: Options, console: Console) -> ExitCode:
         items = [_item(number, line, values) for number, line in enumerate(lines, 1)]
         console.data(json_text(document("RuleList", {"generation": known.generation, "items": items})))
     else:
-        console.data(*_table(lines, values, options, colour=console.colour_out))
+        _print_table(lines, values, options, console)
     return ExitCode.DONE
 
 
-def _table(lines: Sequence[Line], values: Values, options: Options, *, colour: bool) -> list[str]:
-    """A row a rule; numbers stand to the right of their columns."""
+def _print_table(lines: Sequence[Line], values: Values, options: Options, console: Console) -> None:
     wide = options.output is Output.WIDE
-    packets = ["PACKETS", *(str(_count(line, values).packets) for line in lines)]
-    numbers = ["NO", *map(str, range(1, len(lines) + 1))]
-    packets, numbers = (_to_the_right(column) for column in (packets, numbers))
-    rows = [
+    rows = (
         (
-            number,
+            str(number),
             " ".join(filter(None, [line.direction.short, _STAGES.get(line.stage, "")])),
             line.action,
             line.what,
             line.by,
             *([", ".join(line.endpoints) or "all"] if wide else []),
-            seen,
+            str(_count(line, values).packets),
             line.origin.removeprefix(f"{options.config_dir}/") or _NONE,
         )
-        for line, number, seen in zip(lines, numbers[1:], packets[1:], strict=True)
-    ]
-    heading = (numbers[0], "WAY", "ACTION", "WHAT", "BY", *(["ON"] if wide else []), packets[0], "WRITTEN IN")
-    return table(heading, rows, colour=colour)
-
-
-def _to_the_right(column: Iterable[str]) -> list[str]:
-    cells = list(column)
-    width = max(map(len, cells))
-    return [cell.rjust(width) for cell in cells]
+        for number, line in enumerate(lines, 1)
+    )
+    columns = (column for column in _COLUMNS if wide or column.heading != "ON")
+    console.table(tuple(columns), rows, "-o wide", wide=wide)
 
 
 def _item(number: int, line: Line, values: Values) -> Document:

@@ -8,11 +8,10 @@ from pathlib import Path
 from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import complain_of, extent, load_accepted_of, open_engine
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, Style, painted
+from hostfw.cli.output.console import Console, ExitCode, Style
 from hostfw.cli.output.documents import Document, document, document_text, problem_item
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.output.terminal import printable
 from hostfw.control.client import DaemonError, report
 from hostfw.control.messages import ServiceReport
 from hostfw.engine.block import BlockState, Ground, block_state
@@ -22,8 +21,12 @@ from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted
 from hostfw.host.store.refused import Event, EventKind
+from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
 from hostfw.model.text import counted
+
+Line = tuple[str, str, Style | None]
+"""A line of the page: its label, empty where it goes on, its text, and how it is meant."""
 
 _LABEL_COLUMNS = 15
 _TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})
@@ -72,13 +75,13 @@ def run(options: Options, console: Console) -> ExitCode:
     blocked = block_state(Ground(engine.directories, engine.host))
     if options.output is Output.TABLE:
         if blocked is not None:
-            console.data(_line("BLOCKED", _blocked(blocked), Style.ERROR if console.colour_out else None))
-        lines = list(_lines(status, accepted, engine.host.now(), colour=console.colour_out))
-        lines += _service_lines(service, engine.host.now(), colour=console.colour_out)
+            _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
+        lines = [*_lines(status, accepted, engine.host.now()), *_service_lines(service, engine.host.now())]
         if is_pending:
             where = options.config_dir
             lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
-        console.data(*lines)
+        for line in lines:
+            _print(line, console)
     else:
         beside = {"service": _service_item(service), "block": _block_item(blocked)}
         content = {**_content(status, accepted, is_pending=is_pending), **beside}
@@ -95,22 +98,21 @@ def _service(engine: Engine) -> ServiceReport | DaemonError | None:
         return None
 
 
-def _service_lines(service: ServiceReport | DaemonError | None, now: datetime, *, colour: bool) -> Iterator[str]:
+def _service_lines(service: ServiceReport | DaemonError | None, now: datetime) -> Iterator[Line]:
     """How the service does; where there is none, as in a container, that is no trouble."""
-    warning = Style.WARNING if colour else None
     match service:
         case None:
             yield _line("Service", "not running: nothing follows interfaces, logs or repairs")
         case DaemonError():
-            yield _line("Service", service.message, warning)
+            yield _line("Service", service.message, Style.WARNING)
         case ServiceReport():
             repairs = f", {counted(service.repairs, 'repair')}" if service.repairs else ""
             yield _line("Service", f"running, started {age(service.started_at, now)} (pid {service.pid}){repairs}")
             if service.trouble:
-                yield _line("Trouble", service.trouble, warning)
+                yield _line("Trouble", service.trouble, Style.WARNING)
             untold = _untold(service)
             if untold:
-                yield _line("Audit", untold, warning)
+                yield _line("Audit", untold, Style.WARNING)
 
 
 def _untold(service: ServiceReport) -> str:
@@ -154,46 +156,44 @@ def age(since: datetime, until: datetime) -> str:
     return "just now" if seconds >= 0 else "in the future: was the clock set back?"
 
 
-def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: bool) -> Iterator[str]:
+def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator[Line]:
     record = status.record
     if not status.in_force:
-        yield _line("State", "nothing in force", Style.ERROR if colour else None)
+        yield _line("State", "nothing in force", Style.ERROR)
     elif status.drift:
-        yield _line("State", "in force, but changed by another program", Style.WARNING if colour else None)
+        yield _line("State", "in force, but changed by another program", Style.WARNING)
     else:
-        yield _line("State", "in force", Style.GOOD if colour else None)
+        yield _line("State", "in force", Style.GOOD)
     if record is not None:
         yield _line("Generation", record.id)
         if record.node:
             yield _line("Node", record.node)
         if (name := status.other_name) is not None:
             step = "`hostfwctl apply` takes that name, if HostEndpoints have it"
-            yield _line("", f"this host is called {name} now; {step}", Style.WARNING if colour else None)
-        yield _line("Applied", f"{record.applied_at:%Y-%m-%d %H:%M:%S %Z} ({age(record.applied_at, now)})")
+            yield _line("", f"this host is called {name} now; {step}", Style.WARNING)
+        yield _line("Applied", f"{moment_text(record.applied_at)} ({age(record.applied_at, now)})")
         counts = dict(record.counts)
         governs = extent(*(counts.get(noun, 0) for noun in ("policies", "endpoints", "interfaces")))
         yield _line("Governs", governs if status.in_force else f"nothing: {governs} are out of force")
         for number, kept in enumerate(status.kept):
-            since = f" since {kept.since:%Y-%m-%d %H:%M:%S %Z}" if kept.since else ""
+            since = f" since {moment_text(kept.since)}" if kept.since else ""
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
-            yield _line("Kept" if number == 0 else "", text, Style.WARNING if colour else None)
+            yield _line("Kept" if number == 0 else "", text, Style.WARNING)
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
     if record is not None and not record.saved and status.in_force and status.pending is None:
         unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
-        yield _line("Not saved", unsaved, Style.WARNING if colour else None)
+        yield _line("Not saved", unsaved, Style.WARNING)
     if status.pending is not None:
         left = f"generation {status.pending.id} is taken back in {duration_text(status.left_s)}"
         confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
-        yield _line("Confirm", confirm, Style.WARNING if colour else None)
+        yield _line("Confirm", confirm, Style.WARNING)
     if status.event is not None and status.event.kind in _TELLING:
-        yield _line(
-            "Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING if colour else None
-        )
+        yield _line("Last event", f"{_event(status.event)} ({age(status.event.at, now)})", Style.WARNING)
     for number, warning in enumerate(status.warnings):
-        yield _line("Warning" if number == 0 else "", warning, Style.WARNING if colour else None)
+        yield _line("Warning" if number == 0 else "", warning, Style.WARNING)
     for number, sentence in enumerate(status.drift):
         yield _line("Drift" if number == 0 else "", sentence)
     for number, problem in enumerate(status.problems):
@@ -202,7 +202,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, colour: 
 
 def _blocked(state: BlockState) -> str:
     """What is said first of all of a host that nothing passes."""
-    since = f" since {state.record.at:%Y-%m-%d %H:%M:%S %Z}" if state.record is not None else ""
+    since = f" since {moment_text(state.record.at)}" if state.record is not None else ""
     if state.table is None:
         return f"no longer, although it was{since}: another program took the block away; `hostfwctl block` again"
     kept = "nothing but lo" if state.record is None or not state.record.kept else ", ".join(state.record.kept)
@@ -235,9 +235,13 @@ def _event(event: Event) -> str:
     return f"{generation} {what}" + (f": {event.reason}" if event.reason else "")
 
 
-def _line(label: str, text: str, style: Style | None = None) -> str:
-    shown = printable(text)
-    return f"{label + ':' if label else '':{_LABEL_COLUMNS}}{painted(shown, style, on=True) if style else shown}"
+def _line(label: str, text: str, style: Style | None = None) -> Line:
+    return label, text, style
+
+
+def _print(line: Line, console: Console) -> None:
+    label, text, style = line
+    console.labelled(f"{label}:" if label else "", text, _LABEL_COLUMNS, style)
 
 
 def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> Document:

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
-from hostfw.cli.describe.description import Description, description_document, description_lines
+from hostfw.cli.describe.description import Description, description_document, print_description
 from hostfw.cli.describe.endpoint import describe_endpoint
 from hostfw.cli.describe.policy import (
     describe_feed,
@@ -91,7 +91,7 @@ def run(options: Options, console: Console) -> ExitCode:
         return ExitCode.FAILED
     described = describe(resource, host)
     if options.output is Output.TEXT:
-        console.data(*description_lines(described, colour=console.colour_out))
+        print_description(described, console)
     else:
         console.data(document_text(description_document(described), options.output))
     return ExitCode.DONE

@@ -1,7 +1,7 @@
 """`hostfwctl explain`: what happens to a packet under a configuration, and why."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
@@ -11,10 +11,10 @@ from hostfw.cli.explain.packet_query import QuestionError, asked
 from hostfw.cli.explain.trace import step_document, step_text, trace
 from hostfw.cli.facts import Planned, planned
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, Style, columns, painted
+from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.output.terminal import printable
+from hostfw.cli.output.tables import Column, Gives, table
 from hostfw.explain.verdict import explain
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Explanation, Step, Verdict
@@ -24,6 +24,13 @@ from hostfw.model.settings import Failsafe
 from hostfw.model.values import PROTOCOLS, Icmp, address_text
 
 _LABEL_COLUMNS = 11
+_INDENT = "  "
+_TRACE = (
+    Column("", rank=2, least=24, gives=Gives.LINES),
+    Column("", rank=1, least=24, gives=Gives.LINES),
+    Column("", gives=Gives.BELOW),
+)
+"""What was looked at, what came of it, and where it stands."""
 
 
 USAGE = "SRC DST[:PORT][/PROTO] [--in IF] [--out IF] [OPTION...]"
@@ -103,7 +110,7 @@ def run(options: Options, console: Console) -> ExitCode:
     met = explain_all(host.plan, way.packets)
     without = without_failsafes(host.plan, way.packets) if _is_by_failsafe(met) else None
     if options.output is Output.TEXT:
-        console.data(*_lines(met, without, way, host, console))
+        _print(met, without, way, host, console)
     else:
         console.data(document_text(_document(met, without, way, host), options.output))
     return ExitCode.DONE if met[-1].allowed else ExitCode.DENIED
@@ -140,32 +147,33 @@ def _is_by_failsafe(met: Iterable[Explanation]) -> bool:
 # ------------------------------------------------------------------------------------------------------- for people
 
 
-def _lines(
+def _print(
     met: tuple[Explanation, ...], without: Explanation | None, way: Way, host: Planned, console: Console
-) -> Iterator[str]:
+) -> None:
     last = met[-1]
-    colour = console.colour_out
     word, style = ("allowed", Style.GOOD) if last.allowed else ("denied", Style.ERROR)
-    yield f"{painted(f'{word:{_LABEL_COLUMNS}}', style, on=colour)}{printable(packet_text(last.packet))}"
-    yield from _labelled("by", map(_placed, deciders(last)))
-    yield from _labelled("assumed", way.notes)
-    if without is not None and last.allowed:
-        yield from _labelled("failsafe", [f"without it, this would be denied by {_placed(without.decided_by)}"])
-    logged = [_placed(step) for explanation in met for step in explanation.logged_by]
-    yield from _labelled("logged", logged)
-    staged = [_placed(step) for explanation in met for step in explanation.staged]
-    yield from _labelled("staged", staged)
-    yield ""
+    label = f"{painted(word, style, on=console.colour_out)}{' ' * (_LABEL_COLUMNS - len(word))}"
+    console.labelled(label, packet_text(last.packet), _LABEL_COLUMNS)
     steps = [step for explanation in met for step in explanation.steps]
+    closed = without.decided_by if without is not None and last.allowed else None
+    for name, texts in (
+        ("by", map(_placed, deciders(last))),
+        ("assumed", way.notes),
+        ("failsafe", [f"without it, this would be denied by {_placed(closed)}"] if closed is not None else []),
+        ("logged", [_placed(step) for explanation in met for step in explanation.logged_by]),
+        ("staged", [_placed(step) for explanation in met for step in explanation.staged]),
+    ):
+        for number, text in enumerate(texts):
+            console.labelled(name if number == 0 else "", text, _LABEL_COLUMNS)
+    console.data("")
     rows = list(trace(steps, rules_by_identity(host.plan), whole=console.verbosity > 0))
-    aligned = iter(columns([row for row in rows if not isinstance(row, str)]))
+    width = None if console.width_out is None else console.width_out - len(_INDENT)
+    aligned = iter(table(_TRACE, [row for row in rows if not isinstance(row, str)], width).rows)
     for row in rows:
-        yield painted(printable(row), Style.HEADING, on=colour) if isinstance(row, str) else f"  {next(aligned)}"
-
-
-def _labelled(label: str, texts: Iterable[str]) -> Iterator[str]:
-    for number, text in enumerate(texts):
-        yield f"{label if number == 0 else '':{_LABEL_COLUMNS}}{printable(text)}"
+        if isinstance(row, str):
+            console.data(*(painted(line, Style.HEADING, on=console.colour_out) for line in console.filled(row)))
+        else:
+            console.data(*(f"{_INDENT}{line}" for line in next(aligned)))
 
 
 def _placed(step: Step) -> str:

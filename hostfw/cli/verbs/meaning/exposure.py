@@ -7,10 +7,11 @@ from hostfw.cli.arguments import add_files, add_output
 from hostfw.cli.engine import observe, open_engine
 from hostfw.cli.facts import planned
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.exposure_change import plan_now
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.exposure.services import Entry, Subject, exposure
 from hostfw.exposure.sources import Part
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text, target_text
@@ -22,7 +23,13 @@ from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.settings import Settings
 from hostfw.model.values import PROTOCOLS, Family, address_text
 
-_HEADINGS = ("SERVICE", "LISTENS ON", "INTERFACES", "REACHABLE FROM", "BY")
+_COLUMNS = (
+    Column("SERVICE", rank=2, least=20, gives=Gives.LINES),
+    Column("LISTENS ON", rank=4, least=20, gives=Gives.LINES),
+    Column("INTERFACES", rank=3, least=15, gives=Gives.LINES),
+    Column("REACHABLE FROM", gives=Gives.BELOW),
+    Column("BY", gives=Gives.BELOW),
+)
 _NONE = "-"
 
 
@@ -67,9 +74,7 @@ def run(options: Options, console: Console) -> ExitCode:
     services = open_engine(options).host.services()
     entries = exposure(plan, facts, services)
     if options.output is Output.TABLE:
-        console.data(
-            *table(_HEADINGS, _rows(services, entries, whole=console.verbosity > 0), colour=console.colour_out)
-        )
+        console.table(_COLUMNS, _rows(services, entries, whole=console.verbosity > 0))
     else:
         console.data(document_text(document("ExposureList", _content(services, entries)), options.output))
     return ExitCode.DONE

@@ -10,9 +10,10 @@ from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.engine import observe, open_engine
 from hostfw.cli.kinds import shortened
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.explain.governing import NOBODY, Governed, governor
 from hostfw.manifest.facts_file import facts_document
 from hostfw.model.facts import HostFacts, Interface
@@ -21,8 +22,16 @@ from hostfw.model.values import address_text
 from hostfw.policy.resolve.interface_groups import in_group
 
 _NONE = NOBODY
-_HEADINGS = ("NAME", "INDEX", "KIND", "GROUPS", "ADDRESSES", "ENDPOINT", "WHY")
-_WIDE_HEADINGS = ("STATE", "ALTNAMES", "LINKGROUP", "MASTER", "DEFAULTROUTE")
+_COLUMNS = (
+    Column("NAME"),
+    Column("INDEX", rank=9, right=True, optional=True),
+    Column("KIND", rank=8, optional=True),
+    Column("GROUPS", rank=7, least=12, gives=Gives.LINES, optional=True),
+    Column("ADDRESSES", rank=6, least=20, gives=Gives.LINES),
+    Column("ENDPOINT", rank=4, least=16),
+    Column("WHY", gives=Gives.BELOW),
+)
+_WIDE_COLUMNS = tuple(map(Column, ("STATE", "ALTNAMES", "LINKGROUP", "MASTER", "DEFAULTROUTE")))
 
 
 USAGE = "[-f PATH...] [-o table|wide|yaml|json|name]"
@@ -63,8 +72,8 @@ def run(options: Options, console: Console) -> ExitCode:
     built = build(inspected, facts, governance=open_engine(options).governance(inspected, facts))
     plan = None if isinstance(built, Refused) else built.plan
     wide = options.output is Output.WIDE
-    headings = (*_HEADINGS, *_WIDE_HEADINGS) if wide else _HEADINGS
-    console.data(*table(headings, _rows(facts, inspected, plan, wide=wide), colour=console.colour_out))
+    columns = (*_COLUMNS, *_WIDE_COLUMNS) if wide else _COLUMNS
+    console.table(columns, _rows(facts, inspected, plan, wide=wide), "-o wide", wide=wide)
     match built:
         case Refused():
             return refuse(built.problems, inspected.configuration, console)
@@ -91,7 +100,7 @@ def _rows(facts: HostFacts, inspected: Inspected, plan: Plan | None, *, wide: bo
     absent = [binding for binding in plan.bindings if not binding.present] if plan else []
     for binding in absent:
         row = (binding.interface, *(_NONE,) * 4, binding.endpoint, f"{binding.reason}; not there")
-        yield (*row, *(_NONE,) * len(_WIDE_HEADINGS)) if wide else row
+        yield (*row, *(_NONE,) * len(_WIDE_COLUMNS)) if wide else row
 
 
 def _governed(interface: Interface, plan: Plan) -> Governed:

@@ -9,10 +9,11 @@ from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.engine.counters import (
     Counter,
     LogCounter,
@@ -29,6 +30,13 @@ from hostfw.host import clock
 from hostfw.model.values import FAMILIES, Family
 
 _NONE = "-"
+_WORD_COLUMNS = (
+    Column("ACTION"),
+    Column("BY", rank=2, least=22),
+    Column("KIND"),
+    Column("ORIGIN", rank=3, least=14, gives=Gives.START),
+)
+"""What is said of a rule beside its numbers."""
 
 
 class Reading(NamedTuple):
@@ -87,7 +95,7 @@ def run(options: Options, console: Console) -> ExitCode:
         console.data(json_text(document("Counters", _content(wanted, reading, known))))
     else:
         wide = options.output is Output.WIDE
-        console.data(*_table(wanted, reading, wide=wide, colour=console.colour_out))
+        _print_table(wanted, reading, console, wide=wide)
     return ExitCode.DONE
 
 
@@ -114,17 +122,12 @@ def _is_wanted(counter: Counter, policy: str | None) -> bool:
 # ------------------------------------------------------------------------------------------------------ for people
 
 
-def _table(counters: Sequence[Counter], reading: Reading, *, wide: bool, colour: bool) -> list[str]:
-    """A row a counter, with its numbers to the right of their columns."""
-    numbers = [_numbers(counter.name, reading, wide=wide) for counter in counters]
-    headings = _number_headings(reading, wide=wide)
-    widths = [max(map(len, column)) for column in zip(headings, *numbers, strict=True)]
-    rows = [
-        (*(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), *_words(counter, wide=wide))
-        for cells, counter in zip(numbers, counters, strict=True)
-    ]
-    titles = [heading.rjust(width) for heading, width in zip(headings, widths, strict=True)]
-    return table((*titles, "ACTION", "BY", *(("KIND",) if wide else ()), "ORIGIN"), rows, colour=colour)
+def _print_table(counters: Sequence[Counter], reading: Reading, console: Console, *, wide: bool) -> None:
+    """Print a row a counter, with its numbers to the right of their columns."""
+    numbers = (Column(heading, right=True) for heading in _number_headings(reading, wide=wide))
+    words = (column for column in _WORD_COLUMNS if wide or column.heading != "KIND")
+    rows = ((*_numbers(counter.name, reading, wide=wide), *_words(counter, wide=wide)) for counter in counters)
+    console.table((*numbers, *words), rows, "-o wide", wide=wide)
 
 
 def _number_headings(reading: Reading, *, wide: bool) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
 from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.console import Console, ExitCode, table
+from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.drops_report import Table
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.output.tables import Column, Gives
 from hostfw.compile.object_names import rule_counter
 from hostfw.engine.counters import RuleCounter, Value, Values, values_of
 from hostfw.host.journal.reader import open_history
@@ -25,6 +26,13 @@ from hostfw.model.values import FAMILIES, Action
 SAMPLES = 10
 """How many packets are shown."""
 _NONE = "-"
+_COLUMNS = (
+    Column("PACKETS", right=True),
+    Column("BYTES", right=True),
+    Column("ACTION"),
+    Column("BY", rank=2, least=22),
+    Column("ORIGIN", rank=3, least=14, gives=Gives.START),
+)
 
 
 class _Counted(NamedTuple):
@@ -80,7 +88,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.output is Output.JSON:
         console.data(json_text(document("StagedPolicy", _content(known, rules, samples))))
         return ExitCode.DONE
-    console.data(*_rows(rules, colour=console.colour_out))
+    console.table(_COLUMNS, map(_row, rules))
     if samples:
         console.data("")
         report = Table(console, dated=True)
@@ -121,21 +129,9 @@ def _samples(rules: Sequence[RuleCounter]) -> list[PacketEvent]:
     return list(deque((e for e in events if e is not None and (e.tier, e.policy) in policies), maxlen=SAMPLES))
 
 
-def _rows(rules: Sequence[_Counted], *, colour: bool) -> list[str]:
-    cells = [(str(rule.value.packets), str(rule.value.bytes)) for rule in rules]
-    headings = ("PACKETS", "BYTES")
-    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-    rows = [
-        (
-            *(cell.rjust(width) for cell, width in zip(numbers, widths, strict=True)),
-            _action(rule.counter),
-            rule.counter.by,
-            rule.counter.origin or _NONE,
-        )
-        for numbers, rule in zip(cells, rules, strict=True)
-    ]
-    titles = [heading.rjust(width) for heading, width in zip(headings, widths, strict=True)]
-    return table((*titles, "ACTION", "BY", "ORIGIN"), rows, colour=colour)
+def _row(rule: _Counted) -> tuple[str, ...]:
+    counter, value = rule
+    return (str(value.packets), str(value.bytes), _action(counter), counter.by, counter.origin or _NONE)
 
 
 def _action(rule: RuleCounter) -> str:
