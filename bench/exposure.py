@@ -8,7 +8,7 @@ from time import perf_counter
 
 from bench import configurations
 from bench.measure import medians
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.exposure.services import changes, exposure
 from hostfw.exposure.wording import change_lines, change_text
 from hostfw.host.store.files import read_paths
@@ -30,9 +30,9 @@ def lines() -> Iterator[str]:
     for size in SIZES:
         with TemporaryDirectory(prefix="hostfw-bench-") as folder:
             configurations.write(Path(folder, "etc"), size)
-            inspected = inspect(*read_paths([Path(folder, "etc")]))
+            candidate = check_candidate(*read_paths([Path(folder, "etc")]))
         facts = _facts()
-        plan, _ = resolve(inspected.resources, inspected.settings, facts)
+        plan, _ = resolve(candidate.resources, candidate.settings, facts)
         services = _services()
         asked = (plan, facts, services)
         now_s, change_s = medians(partial(_table, *asked), partial(_change, *asked), rounds=3)

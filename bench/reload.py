@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from bench import configurations
 from bench.measure import ROUNDS, heading, row
-from hostfw.build.cache import Memory
-from hostfw.build.candidate import inspect
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import check_candidate
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied
@@ -63,9 +63,9 @@ class _Timed(NftablesWorker):
         super().__init__(keep_open=keep_open)
         self._switches = switches
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         began_s = perf_counter()
-        super().turn(deletions, generation)
+        super().activate(deletions, generation)
         self._switches.append(Switch(began_s, perf_counter()))
 
 
@@ -75,7 +75,7 @@ class Living:
 
     root: Path
     switches: list[Switch] = field(default_factory=list)
-    memory: Memory = field(default_factory=Memory)
+    cache: EngineCache = field(default_factory=EngineCache)
     began_s: float = 0.0
 
     def reload_s(self, *, changes: bool = True) -> float:
@@ -92,10 +92,10 @@ class Living:
         host = Host(nftables=partial(_Timed, self.switches))
         self.began_s = perf_counter()
         configuration, problems = read_configuration(directories.config)
-        inspected = inspect(
-            configuration, problems, partial(read_own_feeds, directories.config), self.memory.inspection
+        candidate = check_candidate(
+            configuration, problems, partial(read_own_feeds, directories.config), self.cache.candidate
         )
-        outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_loss=True)
+        outcome = Engine(directories, host, cache=self.cache).apply(candidate, accept_loss=True)
         took_s = perf_counter() - self.began_s
         if not isinstance(outcome, Applied) or outcome.warnings or outcome.change.is_empty is changes:
             raise AssertionError(outcome)

@@ -11,7 +11,7 @@ import yaml
 
 from bench import configurations
 from bench.measure import command_s, heading, medians, row
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.host.store.files import read_paths
 
 SIZES = (10, 100, 1000, 10_000)
@@ -56,7 +56,7 @@ def _title(size: int, etc: Path) -> str:
 
 
 def _inspect(etc: Path) -> None:
-    problems = inspect(*read_paths([etc])).problems
+    problems = check_candidate(*read_paths([etc])).problems
     if problems:
         raise AssertionError(problems[0])
 

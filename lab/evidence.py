@@ -8,7 +8,7 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.log_prefix import LogTag
 from hostfw.audit.packet_event import EventAction, PacketEvent, packet_event
 from hostfw.audit.packet_headers import Headers, headers
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.host.clock import now
@@ -46,10 +46,10 @@ def moved(before: Counters, after: Counters, deciders: Mapping[str, str], family
 
 def generation_of(installation: Installation) -> Generation:
     """The generation of an installation's configuration on its node, as hostfwctl would build it."""
-    inspected = inspect(*read_configuration(installation.config))
+    candidate = check_candidate(*read_configuration(installation.config))
     with inside(installation.node):
-        facts = observe(inspected.settings.node)
-    built = build(inspected, facts)
+        facts = observe(candidate.settings.node)
+    built = build(candidate, facts)
     if not isinstance(built, Generation):
         raise LabError("\n".join(str(problem) for problem in built.problems))
     return built

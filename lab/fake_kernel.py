@@ -126,7 +126,7 @@ class FakeKernel:
             raise NetlinkError(errno.ENOENT, f"adding {len(keys)} elements to the set {set_name}")
         self.elements[family, set_name] = keys
 
-    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
         """True if the set was given these elements since it was declared."""
         there = set_name in self._tables.get(family, _empty())["set"]
         return there and self.elements.get((family, set_name)) == keys
@@ -149,7 +149,7 @@ class FakeKernel:
         table["set"][edit.mark] = _Object()
         self.generation += 1
 
-    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
         """Give a set or map that there is the lines that declare this content."""
         kind = "set" if isinstance(contents, Set) else "map"
         if contents.name not in self._tables.get(family, _empty())[kind]:
@@ -167,7 +167,7 @@ class FakeKernel:
         if not result.ok:
             raise NetlinkError(errno.EINVAL, script.splitlines()[(result.line or 1) - 1])
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, which is kept among `committed` in nft's words."""
         if generation != self.generation:
             raise NetlinkError(errno.ERESTART, "switching")

@@ -24,17 +24,17 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Fold:
+class Aggregate:
     """The events that wait for others like them. Moments are seconds of one monotonic clock, from the caller.
 
-    `at_once` is whether the first of its kind is given out as it comes. `let_go` counts those kinds that were closed
+    `at_once` is whether the first of its kind is given out as it comes. `evicted` counts those kinds that were closed
     before their window had ended, for want of room.
     """
 
     window_s: float = WINDOW_S
     most: int = MOST_OPEN
     at_once: bool = False
-    let_go: int = 0
+    evicted: int = 0
     _open: dict[PacketEvent, tuple[float, PacketEvent | None]] = field(default_factory=dict)
 
     @property
@@ -45,15 +45,15 @@ class Fold:
     def add(self, event: PacketEvent, now_s: float) -> tuple[PacketEvent, ...]:
         """Take an event in; gives those whose time is up, and the oldest if there was no room left."""
         out = self.due(now_s)
-        key = _likeness(event)
+        key = _aggregation_key(event)
         if key in self._open:
             since_s, known = self._open[key]
-            self._open[key] = since_s, event if known is None else folded(known, event)
+            self._open[key] = since_s, event if known is None else aggregated(known, event)
             return out
         if len(self._open) >= self.most:
             _, oldest = self._open.pop(next(iter(self._open)))
             out = out if oldest is None else (*out, oldest)
-            self.let_go += 1
+            self.evicted += 1
         self._open[key] = now_s, None if self.at_once else event
         return (*out, event) if self.at_once else out
 
@@ -83,7 +83,7 @@ class Fold:
         return out
 
 
-def folded(one: PacketEvent, other: PacketEvent) -> PacketEvent:
+def aggregated(one: PacketEvent, other: PacketEvent) -> PacketEvent:
     """Two events that are alike as one."""
     ours, theirs = one.packet, other.packet
     packet = replace(
@@ -99,7 +99,7 @@ def folded(one: PacketEvent, other: PacketEvent) -> PacketEvent:
     return replace(one, packet=packet, first=first, last=last, count=one.count + other.count)
 
 
-def _likeness(event: PacketEvent) -> PacketEvent:
+def _aggregation_key(event: PacketEvent) -> PacketEvent:
     """The event without what packets that fare alike may differ in; a client takes a new source port each time."""
     packet = replace(
         event.packet, source_port=None, length=None, hop_limit=None, fragment=None, icmp_id=None, truncated=False

@@ -84,7 +84,7 @@ class Attribution:
     bindings: Mapping[str, str] = field(default_factory=dict)
     wildcard: str = ""
 
-    def spelled_out(self, tag: LogTag) -> LogTag:
+    def with_full_names(self, tag: LogTag) -> LogTag:
         """The tag with the names that its own stand for, as far as they are known."""
         if not tag.policy:
             return replace(tag, tier=self.tiers.get(tag.tier, tag.tier))
@@ -147,7 +147,7 @@ def _rule_at(policy: PlannedPolicy, index: int, direction: Direction) -> Planned
     return next((rule for rule in rules if rule.identity.index == index), None)
 
 
-def writers(tag: LogTag, generations: Sequence[Attribution]) -> Sequence[Attribution]:
+def possible_generations(tag: LogTag, generations: Sequence[Attribution]) -> Sequence[Attribution]:
     """Those of some generations that may have written a record, `tag` being what its prefix says.
 
     While one generation takes over from another, a record may be of either, unless only one has such a rule.

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 
-from hostfw.audit.attribution import Attribution, writers
+from hostfw.audit.attribution import Attribution, possible_generations
 from hostfw.audit.log_prefix import SHORTENED, LogTag, decode
 from hostfw.audit.packet_headers import Headers
 from hostfw.model.decisions import Reason
@@ -105,7 +105,7 @@ def packet_event(
     if action is None:
         return None
     way_in, way_out = interfaces
-    tag = attribution.spelled_out(found)
+    tag = attribution.with_full_names(found)
     rule = attribution.rules.get(found)
     interface = way_in if tag.direction is Direction.INGRESS else way_out
     unmanaged = tag.reason is Reason.UNMANAGED
@@ -128,7 +128,7 @@ def packet_event(
     )
 
 
-def certain_event(
+def event_from_candidates(
     prefix: str,
     packet: Headers,
     interfaces: tuple[str, str],
@@ -139,7 +139,7 @@ def certain_event(
     tag = decode(prefix)
     if tag is None:
         return None
-    found = [packet_event(prefix, packet, interfaces, moment, of) for of in writers(tag, generations)]
+    found = [packet_event(prefix, packet, interfaces, moment, of) for of in possible_generations(tag, generations)]
     events = [event for event in found if event is not None]
     return reduce(_agreed, events) if events else None
 

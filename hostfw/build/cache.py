@@ -9,9 +9,9 @@ kernel by nftables' own generation, which every commit changes.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hostfw.build.candidate import Inspected, Inspection
-from hostfw.build.generation import Building
-from hostfw.host.store.active import InForce
+from hostfw.build.candidate import Candidate, CandidateCache
+from hostfw.build.generation import GenerationCache
+from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.generations import Accepted, accepted_stamp, load_accepted, save_accepted
 from hostfw.model.governance import Governance
 from hostfw.model.problems import Problem
@@ -21,7 +21,7 @@ from hostfw.nft.objects import Ruleset
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LastCommit:
     """Our tables in the kernel after our last commit, when nftables was at `kernel_generation`.
 
     `record` is its record; `stamp` shows whether that file is still the one that we wrote.
@@ -30,7 +30,7 @@ class Held:
     kernel_generation: int
     ruleset: Ruleset
     installed: tuple[InstalledTable, ...]
-    record: InForce
+    record: ActiveGeneration
     stamp: tuple[int, ...]
 
 
@@ -44,41 +44,43 @@ class Done:
     """
 
     stamp: tuple[int, ...] | None = None
-    owed: InForce | None = None
+    owed: ActiveGeneration | None = None
     unsaved: bool = False
     begun: bool = False
 
 
 @dataclass(slots=True)
-class Memory:
+class EngineCache:
     """The last results: what was read, built, sent and accepted."""
 
-    inspection: Inspection = field(default_factory=Inspection)
-    building: Building = field(default_factory=Building)
-    held: Held | None = None
+    candidate: CandidateCache = field(default_factory=CandidateCache)
+    generation: GenerationCache = field(default_factory=GenerationCache)
+    last_commit: LastCommit | None = None
     accepted: tuple[tuple[int, ...], Accepted] | None = None
-    believed: tuple[Inspected, Accepted, Inspected] | None = None
+    feeds: tuple[Candidate, Accepted, Candidate] | None = None
     governance: tuple[int, Governance] | None = None
     done: Done = field(default_factory=Done)
     links: dict[SetName, tuple[int, ...]] | None = None
 
 
-def accepted_now(state_dir: Path, memory: Memory | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
+def accepted_now(state_dir: Path, cache: EngineCache | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """The accepted generation, read only if it is another than that of the memory."""
     stamp = accepted_stamp(state_dir)
-    if memory is not None and memory.accepted is not None and stamp and memory.accepted[0] == stamp:
-        return memory.accepted[1], ()
+    if cache is not None and cache.accepted is not None and stamp and cache.accepted[0] == stamp:
+        return cache.accepted[1], ()
     accepted, problems = load_accepted(state_dir)
-    if memory is not None and accepted is not None and not problems:
-        memory.accepted = stamp, accepted
+    if cache is not None and accepted is not None and not problems:
+        cache.accepted = stamp, accepted
     return accepted, problems
 
 
-def accept(state_dir: Path, generation: Accepted, governance: Governance, memory: Memory | None, *, anew: bool) -> None:
+def accept(
+    state_dir: Path, generation: Accepted, governance: Governance, cache: EngineCache | None, *, anew: bool
+) -> None:
     """Make a generation the accepted one with its record, and remember it. Raises StateError.
 
     With `anew` what is stored is damaged, and nothing of it is used.
     """
     save_accepted(state_dir, generation, governance, anew=anew)
-    if memory is not None:
-        memory.accepted = accepted_stamp(state_dir), generation
+    if cache is not None:
+        cache.accepted = accepted_stamp(state_dir), generation

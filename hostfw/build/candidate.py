@@ -3,20 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hostfw.manifest.decode import Decoding, decode
+from hostfw.manifest.decode import DecodeCache, decode
 from hostfw.manifest.feed_file import filled
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.policy.check.references import Checking, check
+from hostfw.policy.check.references import CheckCache, check
 
 ReadFeeds = Callable[[Sequence[str]], tuple[tuple[Source, ...], tuple[Problem, ...]]]
 """Reads the files that Feeds name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
+class Candidate:
     """A configuration as far as it can be judged without a host: decoded, checked across resources."""
 
     configuration: Configuration
@@ -31,43 +31,43 @@ class Inspected:
 
 
 @dataclass(slots=True)
-class Inspection:
+class CandidateCache:
     """Results of the last check, so that the next costs only what changed; kept by repeated callers."""
 
-    decoding: Decoding = field(default_factory=Decoding)
-    checking: Checking = field(default_factory=Checking)
+    decode: DecodeCache = field(default_factory=DecodeCache)
+    check: CheckCache = field(default_factory=CheckCache)
     read_problems: tuple[Problem, ...] = ()
     unread: tuple[Problem, ...] = ()
-    inspected: Inspected | None = None
+    candidate: Candidate | None = None
 
 
-def inspect(
+def check_candidate(
     configuration: Configuration,
     read_problems: tuple[Problem, ...] = (),
     read_feeds: ReadFeeds | None = None,
-    memory: Inspection | None = None,
-) -> Inspected:
+    cache: CandidateCache | None = None,
+) -> Candidate:
     """Decode and check a configuration, offline.
 
     Which files its Feeds name shows only now: `read_feeds` reads those that the configuration does not hold. With
     a memory, the same files give the very object of the last time.
     """
-    decoded = decode(configuration, memory.decoding if memory else None)
+    decoded = decode(configuration, cache.decode if cache else None)
     known = {source.path for source in configuration.feeds}
     wanted = [feed.file for feed in decoded.resources.feeds if feed.path and feed.file not in known]
     unread: tuple[Problem, ...] = ()
     if wanted and read_feeds is not None:
         sources, unread = read_feeds(wanted)
         configuration = replace(configuration, feeds=(*configuration.feeds, *sources))
-    if memory is not None and (memory.read_problems, memory.unread) == (read_problems, unread):
-        last = memory.inspected
+    if cache is not None and (cache.read_problems, cache.unread) == (read_problems, unread):
+        last = cache.candidate
         if last is not None and last.configuration == configuration:
             return last
     resources, feed_problems = filled(decoded.resources, configuration.feeds)
     whole = not errors(decoded.problems)
-    checked = check(resources, decoded.settings, memory.checking if memory else None, whole=whole)
+    checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
-    inspected = Inspected(configuration, decoded.settings, resources, in_order(problems))
-    if memory is not None:
-        memory.read_problems, memory.unread, memory.inspected = read_problems, unread, inspected
-    return inspected
+    candidate = Candidate(configuration, decoded.settings, resources, in_order(problems))
+    if cache is not None:
+        cache.read_problems, cache.unread, cache.candidate = read_problems, unread, candidate
+    return candidate

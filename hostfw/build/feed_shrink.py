@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hostfw.build.cache import Memory, accepted_now
-from hostfw.build.candidate import Inspected
+from hostfw.build.cache import EngineCache, accepted_now
+from hostfw.build.candidate import Candidate
 from hostfw.manifest.decode import decode
 from hostfw.manifest.feed_file import lost, parse_feed
 from hostfw.model.problems import Problem, Severity, in_order
@@ -17,33 +17,33 @@ from hostfw.model.resources import Feed
 from hostfw.model.sources import Configuration, Source
 
 
-def believed(inspected: Inspected, state_dir: Path, memory: Memory | None = None) -> Inspected:
+def keep_accepted_feeds(candidate: Candidate, state_dir: Path, cache: EngineCache | None = None) -> Candidate:
     """A configuration with the accepted content of those feeds that lost more than they may, and a warning for each.
 
     With a memory the same configuration comes to the very same, while the same is accepted.
     """
-    if not inspected.configuration.feeds:
-        return inspected
-    accepted, _ = accepted_now(state_dir, memory)
+    if not candidate.configuration.feeds:
+        return candidate
+    accepted, _ = accepted_now(state_dir, cache)
     if accepted is None:
-        return inspected
-    if memory is None:
-        return _believed(inspected, accepted.configuration)
-    known = memory.believed
-    if known is None or known[0] is not inspected or known[1] is not accepted:
-        known = memory.believed = inspected, accepted, _believed(inspected, accepted.configuration)
+        return candidate
+    if cache is None:
+        return _keep_accepted_feeds(candidate, accepted.configuration)
+    known = cache.feeds
+    if known is None or known[0] is not candidate or known[1] is not accepted:
+        known = cache.feeds = candidate, accepted, _keep_accepted_feeds(candidate, accepted.configuration)
     return known[2]
 
 
-def _believed(inspected: Inspected, accepted: Configuration) -> Inspected:
+def _keep_accepted_feeds(candidate: Candidate, accepted: Configuration) -> Candidate:
     before = {source.path: source for source in accepted.feeds}
     # A Feed whose file has another name now is told by its own, which takes a look into what was accepted.
-    renamed = any(feed.path and feed.file not in before for feed in inspected.resources.feeds)
+    renamed = any(feed.path and feed.file not in before for feed in candidate.resources.feeds)
     by_name = _by_name(accepted, before) if renamed else {}
-    texts = {source.path: source.text for source in inspected.configuration.feeds}
+    texts = {source.path: source.text for source in candidate.configuration.feeds}
     kept: dict[str, Source] = {}
     warnings: list[Problem] = []
-    for feed in inspected.resources.feeds:
+    for feed in candidate.resources.feeds:
         old = before.get(feed.file) or by_name.get(feed.metadata.name)
         if old is None or old.text == texts.get(feed.file):
             continue
@@ -52,14 +52,14 @@ def _believed(inspected: Inspected, accepted: Configuration) -> Inspected:
             kept[feed.file] = replace(old, path=feed.file)
             warnings.append(_warning(feed, percent))
     if not kept:
-        return inspected
-    feeds = (replace(f, cidrs=parse_feed(kept[f.file])[0]) if f.file in kept else f for f in inspected.resources.feeds)
-    sources = tuple(kept.get(source.path, source) for source in inspected.configuration.feeds)
-    return Inspected(
-        replace(inspected.configuration, feeds=sources),
-        inspected.settings,
-        replace(inspected.resources, feeds=tuple(feeds)),
-        in_order((*inspected.problems, *warnings)),
+        return candidate
+    feeds = (replace(f, cidrs=parse_feed(kept[f.file])[0]) if f.file in kept else f for f in candidate.resources.feeds)
+    sources = tuple(kept.get(source.path, source) for source in candidate.configuration.feeds)
+    return Candidate(
+        replace(candidate.configuration, feeds=sources),
+        candidate.settings,
+        replace(candidate.resources, feeds=tuple(feeds)),
+        in_order((*candidate.problems, *warnings)),
     )
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from hostfw.build.candidate import Inspected
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.build.candidate import Candidate
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import DigestCollisionError
 from hostfw.model.facts import HostFacts
@@ -13,9 +13,9 @@ from hostfw.model.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, errors, in_order
-from hostfw.nft.object_text import Texts, render
+from hostfw.nft.object_text import CommandCache, render
 from hostfw.nft.objects import Ruleset
-from hostfw.policy.resolve.plan import Resolving, resolve
+from hostfw.policy.resolve.plan import ResolveCache, resolve
 from hostfw.policy.unmanaged import ungoverned_problems
 
 BOOT_ELEMENTS = 250_000
@@ -31,7 +31,7 @@ class Generation:
     """
 
     id: str
-    inspected: Inspected
+    candidate: Candidate
     facts: HostFacts
     plan: Plan
     ruleset: Ruleset
@@ -56,7 +56,7 @@ def other_name(generation: Generation) -> str | None:
     plan, host = generation.plan, generation.facts.node.lower()
     if plan.settings.node is not None or host in ("", plan.node):
         return None
-    return host if any(endpoint.node == plan.node for endpoint in generation.inspected.resources.endpoints) else None
+    return host if any(endpoint.node == plan.node for endpoint in generation.candidate.resources.endpoints) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,19 @@ class Refused:
 
 
 @dataclass(slots=True)
-class Building:
+class GenerationCache:
     """Results of the last build, so that the next costs only what changed."""
 
     generation: Generation | None = None
-    resolving: Resolving = field(default_factory=Resolving)
-    compiled: Compiled = field(default_factory=Compiled)
-    texts: Texts = field(default_factory=Texts)
+    resolve: ResolveCache = field(default_factory=ResolveCache)
+    compile: CompileCache = field(default_factory=CompileCache)
+    commands: CommandCache = field(default_factory=CommandCache)
 
 
 def build(
-    inspected: Inspected,
+    candidate: Candidate,
     facts: HostFacts,
-    memory: Building | None = None,
+    cache: GenerationCache | None = None,
     governance: Governance = NOTHING_GOVERNED,
 ) -> Generation | Refused:
     """The generation of a configuration on a host, or every reason why there is none.
@@ -87,27 +87,27 @@ def build(
     `governance` is what the host was accepted to govern, which no change of its facts takes away. With a memory, the
     very configuration of the last time on a host that is the same gives the very generation.
     """
-    if not inspected.is_valid:
-        return Refused(inspected.problems)
-    last = memory.generation if memory else None
-    if last is not None and last.inspected is inspected and last.facts == facts and last.governance == governance:
+    if not candidate.is_valid:
+        return Refused(candidate.problems)
+    last = cache.generation if cache else None
+    if last is not None and last.candidate is candidate and last.facts == facts and last.governance == governance:
         return last
-    resolving = memory.resolving if memory else None
-    plan, found = resolve(inspected.resources, inspected.settings, facts, resolving, governance)
-    problems = in_order((*inspected.problems, *found, *ungoverned_problems(plan, facts)))
+    resolving = cache.resolve if cache else None
+    plan, found = resolve(candidate.resources, candidate.settings, facts, resolving, governance)
+    problems = in_order((*candidate.problems, *found, *ungoverned_problems(plan, facts)))
     if errors(problems):
         return Refused(problems)
     try:
-        ruleset = compile_plan(plan, memory=memory.compiled if memory else None)
+        ruleset = compile_plan(plan, cache=cache.compile if cache else None)
     except DigestCollisionError as error:
-        if memory is not None:
+        if cache is not None:
             # What was laid out so far has the name for the wrong one, perhaps.
-            memory.compiled = Compiled()
+            cache.compile = CompileCache()
         return Refused(in_order((*problems, _collision(error))))
-    script = render(ruleset, memory.texts if memory else None, BOOT_ELEMENTS)
-    generation = Generation(script_id(script), inspected, facts, plan, ruleset, script, problems, governance)
-    if memory is not None:
-        memory.generation = generation
+    script = render(ruleset, cache.commands if cache else None, BOOT_ELEMENTS)
+    generation = Generation(script_id(script), candidate, facts, plan, ruleset, script, problems, governance)
+    if cache is not None:
+        cache.generation = generation
     return generation
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Refused
 from hostfw.cli.engine import load_accepted_of
 from hostfw.cli.options import Options
@@ -37,7 +37,7 @@ FROM_STDIN = "added.yaml"
 class Edit:
     """The configuration directory as it reads with files added, and the files that change."""
 
-    inspected: Inspected
+    candidate: Candidate
     changed: tuple[Source, ...]
 
 
@@ -51,7 +51,7 @@ def would_leave(options: Options, candidate: Configuration) -> tuple[str, ...]:
     accepted = load_accepted_of(options)
     if accepted is None or not is_partial(options):
         return ()
-    before, after = inspect(accepted.configuration), inspect(candidate)
+    before, after = check_candidate(accepted.configuration), check_candidate(candidate)
     settings = before.settings != Settings() and candidate.settings is None
     return (*(["the settings"] if settings else []), *missing(before.resources, after.resources))
 
@@ -94,7 +94,7 @@ def edit(options: Options, files: Configuration) -> Edit | Refused | Failed:
         settings = Source(str(options.config_dir / SETTINGS_FILE), files.settings.text)
         changed.append(settings)
     whole = replace(own, settings=settings, resources=tuple(sources))
-    return Edit(inspect(whole, problems, partial(read_own_feeds, options.config_dir)), tuple(changed))
+    return Edit(check_candidate(whole, problems, partial(read_own_feeds, options.config_dir)), tuple(changed))
 
 
 @contextmanager

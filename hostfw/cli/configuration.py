@@ -5,25 +5,25 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.problems import report, tally
 from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.store.files import folders_of, read_configuration, read_paths
-from hostfw.host.store.ways import is_below
+from hostfw.host.store.path_trust import is_below
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
 from hostfw.model.text import counted
 
 
-def read(options: Options) -> Inspected:
+def read(options: Options) -> Candidate:
     """The configuration that a command line names, as far as it can be judged without a host."""
     if options.files:
         configuration, problems, folders = read_named(options)
-        return inspect(configuration, problems, partial(read_feeds_within, folders))
-    return inspect(*read_configuration(options.config_dir), partial(read_own_feeds, options.config_dir))
+        return check_candidate(configuration, problems, partial(read_feeds_within, folders))
+    return check_candidate(*read_configuration(options.config_dir), partial(read_own_feeds, options.config_dir))
 
 
 def read_named(options: Options) -> tuple[Configuration, tuple[Problem, ...], tuple[str, ...] | None]:

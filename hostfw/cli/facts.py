@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
@@ -39,35 +39,35 @@ class Routing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedHost:
     """A configuration, a host, and what the one means on the other; `host` None is one that is known by its facts."""
 
-    inspected: Inspected
+    candidate: Candidate
     facts: HostFacts
     plan: Plan
     host: Routing | None = None
 
 
-def planned(options: Options, console: Console) -> Planned | ExitCode:
+def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     """The Plan of a command line's configuration on its host; what stands in the way is said.
 
     Of the warnings those are said that the host gives rise to; `validate` has the others.
     """
-    inspected = read(options)
-    if not inspected.is_valid:
-        return refuse(inspected.problems, inspected.configuration, console)
-    facts = facts_of(options, inspected.settings, console)
+    candidate = read(options)
+    if not candidate.is_valid:
+        return refuse(candidate.problems, candidate.configuration, console)
+    facts = facts_of(options, candidate.settings, console)
     if isinstance(facts, ExitCode):
         return facts
     plan, problems = resolve(
-        inspected.resources, inspected.settings, facts, governance=governance_of(options, inspected, facts)
+        candidate.resources, candidate.settings, facts, governance=governance_of(options, candidate, facts)
     )
-    warn(problems, inspected.configuration, console)
+    warn(problems, candidate.configuration, console)
     if options.facts is not None:
-        return Planned(inspected, facts, plan)
+        return PlannedHost(candidate, facts, plan)
     from hostfw.cli.engine import open_engine
 
-    return Planned(inspected, facts, plan, open_engine(options).host)
+    return PlannedHost(candidate, facts, plan, open_engine(options).host)
 
 
 def facts_of(options: Options, settings: Settings, console: Console) -> HostFacts | ExitCode:
@@ -83,13 +83,13 @@ def facts_of(options: Options, settings: Settings, console: Console) -> HostFact
     return facts
 
 
-def governance_of(options: Options, inspected: Inspected, facts: HostFacts) -> Governance:
+def governance_of(options: Options, candidate: Candidate, facts: HostFacts) -> Governance:
     """What this host governs on record, nothing for another that is known by its facts alone."""
     if options.facts is not None:
         return NOTHING_GOVERNED
     from hostfw.cli.engine import open_engine
 
-    return open_engine(options).governance(inspected, facts)
+    return open_engine(options).governance(candidate, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +101,25 @@ class PlannedHere:
     problems: tuple[Problem, ...]
 
 
-def planned_here(options: Options, inspected: Inspected) -> PlannedHere | None:
+def planned_here(options: Options, candidate: Candidate) -> PlannedHere | None:
     """The plan of a valid configuration as `apply` would have it; None where this host cannot be seen."""
     from hostfw.cli.engine import observe
     from hostfw.host.errors import HostError
 
     try:
-        facts = observe(options, inspected.settings)
-        return _planned_on(inspected, facts, governance_of(options, inspected, facts))
+        facts = observe(options, candidate.settings)
+        return _planned_on(candidate, facts, governance_of(options, candidate, facts))
     except (HostError, OSError):
         return None
 
 
-def host_problems(inspected: Inspected, facts: HostFacts) -> tuple[Problem, ...]:
+def host_problems(candidate: Candidate, facts: HostFacts) -> tuple[Problem, ...]:
     """The warnings that a host which is known by its facts makes of a valid configuration."""
-    return _planned_on(inspected, facts, NOTHING_GOVERNED).problems
+    return _planned_on(candidate, facts, NOTHING_GOVERNED).problems
 
 
-def _planned_on(inspected: Inspected, facts: HostFacts, governance: Governance) -> PlannedHere:
-    plan, problems = resolve(inspected.resources, inspected.settings, facts, governance=governance)
+def _planned_on(candidate: Candidate, facts: HostFacts, governance: Governance) -> PlannedHere:
+    plan, problems = resolve(candidate.resources, candidate.settings, facts, governance=governance)
     return PlannedHere(facts, plan, (*problems, *ungoverned_problems(plan, facts)))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hostfw.audit.attribution import Attribution, attribution
 from hostfw.audit.packet_event import PacketEvent, packet_event
 from hostfw.audit.packet_headers import headers
-from hostfw.cli.in_force import InForcePlan, mark_of, plan_in_force
+from hostfw.cli.active_plan import ActivePlan, active_plan, mark_of
 from hostfw.cli.options import Options
 from hostfw.host import clock
 from hostfw.host.nftables.nflog import Nflog, NflogRecord, interface_name
@@ -48,10 +48,10 @@ class LogEvents:
         mark = mark_of(self.options)
         if mark != self.mark:
             self.mark = mark
-            self.attributed = attributed(plan_in_force(self.options))
+            self.attributed = attributed(active_plan(self.options))
 
 
-def attributed(known: InForcePlan | None) -> Attribution:
+def attributed(known: ActivePlan | None) -> Attribution:
     """What the generation in force says of log records."""
     return Attribution() if known is None else attribution(known.plan, known.generation)
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Refused
 from hostfw.cli.added_files import written
 from hostfw.cli.configuration import refuse
@@ -31,7 +31,7 @@ class Directory:
 
     configuration: Configuration
     problems: tuple[Problem, ...]
-    inspected: Inspected
+    candidate: Candidate
 
 
 def read_directory(options: Options) -> Directory:
@@ -44,7 +44,7 @@ def read_directory(options: Options) -> Directory:
             "`hostfwctl diff` shows them, `hostfwctl apply` puts them into force",
         )
     own_feeds = partial(read_own_feeds, options.config_dir)
-    return Directory(configuration, problems, inspect(configuration, problems, own_feeds))
+    return Directory(configuration, problems, check_candidate(configuration, problems, own_feeds))
 
 
 def add(files: Sequence[QuickFile], directory: Directory, options: Options, console: Console) -> ExitCode:
@@ -74,7 +74,7 @@ def _put(
     gone = {*removed, *(source.path for source in changed)}
     kept = (source for source in directory.configuration.resources if source.path not in gone)
     whole = replace(directory.configuration, resources=tuple(sorted((*kept, *changed), key=lambda source: source.path)))
-    candidate = inspect(whole, directory.problems, partial(read_own_feeds, options.config_dir))
+    candidate = check_candidate(whole, directory.problems, partial(read_own_feeds, options.config_dir))
     if errors(candidate.problems):
         return refuse(candidate.problems, whole, console, "nothing was changed")
     if options.dry_run:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.cut import Layout
-from hostfw.compile.layout.rule_list import Linear
-from hostfw.compile.layout.statements import Outcomes
+from hostfw.compile.layout.rule_list import RuleList
+from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.program import Program, Programs
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.loopback import LOOPBACK
@@ -53,14 +53,14 @@ class Dispatch:
     `reject` is whether denials tell the sender, which the kernel allows in input, forward and output alone.
     """
 
-    def __init__(self, plan: Plan, builder: TableBuilder, memory: Compiled, *, reject: bool) -> None:
+    def __init__(self, plan: Plan, builder: TableBuilder, cache: CompileCache, *, reject: bool) -> None:
         """The dispatch of a plan's interfaces."""
         self._plan = plan
         self._builder = builder
-        self._memory = memory
+        self._cache = cache
         self._reject = reject
-        self._programs = Programs(plan.settings, reject, memory)
-        self._programs_that_drop = Programs(plan.settings, reject=False, memory=memory)
+        self._programs = Programs(plan.settings, reject, cache)
+        self._programs_that_drop = Programs(plan.settings, reject=False, cache=cache)
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
@@ -257,7 +257,7 @@ class Dispatch:
         )
         key = (purpose, *map(id, tiers))
         if key not in self._chains:
-            program = self._memory.program((*key, direction, self._reject), lambda: program_of(planned, direction))
+            program = self._cache.program((*key, direction, self._reject), lambda: program_of(planned, direction))
             verdict: Verdict = Return()
             if program is not None:
                 verdict = self._goto(f"{purpose}/{endpoint.name}", program, allow, again=again)
@@ -265,8 +265,8 @@ class Dispatch:
         return self._chains[key]
 
     def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> Verdict:
-        outcomes = Outcomes(self._builder, self._plan.settings.logging, allow, again)
-        return Goto(Layout(Linear(outcomes, program.direction), self._memory, self._reject).chain(purpose, program))
+        writer = StatementWriter(self._builder, self._plan.settings.logging, allow, again)
+        return Goto(Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program))
 
 
 def _interface_key(direction: Direction) -> Key:

@@ -52,9 +52,9 @@ def named_set(contents: Set, family: Family) -> Set:
     return Set(name, contents.type, contents.elements, contents.interval, contents.comment)
 
 
-def set_apart(contents: Set, selector: str, family: Family) -> Set:
+def set_edited_in_place(contents: Set, selector: str, family: Family) -> Set:
     """A set whose content is edited in place: its name carries the digest of what it is for."""
-    unnamed = replace(contents, apart=True)
+    unnamed = replace(contents, edited_in_place=True)
     return replace(unnamed, name=f"{_plain(contents.name)}.{purpose_digest(unnamed, selector, family)}")
 
 

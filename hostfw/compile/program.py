@@ -18,7 +18,7 @@ from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmana
 from hostfw.model.values import FAMILIES, Action, Direction, Family, Icmp, PortRange, Protocol
 
 if TYPE_CHECKING:
-    from hostfw.compile.incremental.memo import Compiled
+    from hostfw.compile.incremental.memo import CompileCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class WouldDecide:
     tag: LogTag
 
 
-Outcome = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
+Effect = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +96,7 @@ class ProgramRule:
     """A condition and its outcome. It is compared by identity: long lists of rules are what layouts are told by."""
 
     condition: Condition
-    outcome: Outcome
+    effect: Effect
 
 
 Segment = tuple[ProgramRule, ...]
@@ -118,8 +118,8 @@ class Program:
 def with_staged(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
     """The rules, those of staged policies among them."""
     for rule in rules:
-        if isinstance(rule.outcome, Staged):
-            yield from rule.outcome.rules
+        if isinstance(rule.effect, Staged):
+            yield from rule.effect.rules
         else:
             yield rule
 
@@ -128,8 +128,8 @@ def conditions_of(segments: Iterable[Segment]) -> Iterator[Condition]:
     """The conditions of all rules in order, those of staged policies among them."""
     for segment in segments:
         for rule in segment:
-            if isinstance(rule.outcome, Staged):
-                yield from (staged.condition for staged in rule.outcome.rules)
+            if isinstance(rule.effect, Staged):
+                yield from (staged.condition for staged in rule.effect.rules)
             else:
                 yield rule.condition
 
@@ -143,7 +143,7 @@ class Programs:
 
     settings: Settings
     reject: bool
-    memory: "Compiled"
+    cache: "CompileCache"
 
     def local(self, planned: PlannedDirection, direction: Direction) -> Program:
         """The program for local traffic of an endpoint: invalid packets, failsafes, tiers, profiles, the final drop."""
@@ -205,12 +205,12 @@ class Programs:
     def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:
         if self.settings.invalid_packets is InvalidPackets.DROP:
             tag = LogTag(Action.DENY, direction, Reason.INVALID)
-            yield self.memory.rule(Condition(invalid=True), Deny(names.drop_counter(tag), tag, reject=False))
+            yield self.cache.rule(Condition(invalid=True), Deny(names.drop_counter(tag), tag, reject=False))
 
     def _failsafes(self, direction: Direction, place: str = "") -> Iterator[ProgramRule]:
         for port in self._failsafe_ports(direction):
             counter = names.failsafe_counter(port, direction, place=place)
-            yield self.memory.rule(_failsafe_condition(port, direction), Exempt(counter))
+            yield self.cache.rule(_failsafe_condition(port, direction), Exempt(counter))
 
     def _failsafe_replies(self, direction: Direction) -> Iterator[ProgramRule]:
         """Answers to what the failsafes of the other direction let through."""
@@ -219,7 +219,7 @@ class Programs:
             counter = names.failsafe_counter(port, direction, place="untracked", reply=True)
             forth = _failsafe_condition(port, opposite)
             back = replace(forth, source=forth.destination, destination=forth.source)
-            yield self.memory.rule(back, Exempt(counter))
+            yield self.cache.rule(back, Exempt(counter))
 
     def _failsafe_ports(self, direction: Direction) -> tuple[FailsafePort, ...]:
         failsafe = self.settings.failsafe
@@ -230,23 +230,23 @@ class Programs:
             rules = list(chain.from_iterable(self._of_policies(tier.policies, direction)))
             if ends and tier.is_enforced and tier.default_action is Action.DENY:
                 tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
-                rules.append(self.memory.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
+                rules.append(self.cache.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
             yield tuple(rules)
 
     def _of_policies(self, policies: tuple[PlannedPolicy, ...], direction: Direction) -> list[Segment]:
-        return self.memory.rules(
+        return self.cache.rules(
             policies, direction, lambda policy: tuple(self._policy(policy, direction)), reject=self.reject
         )
 
     def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
         if policy.staged:
-            rules = (ProgramRule(_condition(rule), _would_be_outcome(rule, direction)) for rule in policy.rules)
+            rules = (ProgramRule(_condition(rule), _would_be_effect(rule, direction)) for rule in policy.rules)
             yield ProgramRule(ANYTHING, Staged(tuple(rules)))
             return
         for rule in policy.rules:
-            yield ProgramRule(_condition(rule), self._outcome(rule, direction))
+            yield ProgramRule(_condition(rule), self._effect(rule, direction))
 
-    def _outcome(self, rule: PlannedRule, direction: Direction) -> Outcome:
+    def _effect(self, rule: PlannedRule, direction: Direction) -> Effect:
         counter = names.rule_counter(rule.identity)
         match rule.action:
             case Action.ALLOW:
@@ -260,7 +260,7 @@ class Programs:
 
     def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
         tag = LogTag(Action.DENY, direction, reason)
-        return self.memory.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
+        return self.cache.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
 
 
 def _enforced(tiers: Iterable[PlannedTier]) -> bool:
@@ -268,7 +268,7 @@ def _enforced(tiers: Iterable[PlannedTier]) -> bool:
     return any(tier.is_enforced for tier in tiers)
 
 
-def _would_be_outcome(rule: PlannedRule, direction: Direction) -> Outcome:
+def _would_be_effect(rule: PlannedRule, direction: Direction) -> Effect:
     counter = names.rule_counter(rule.identity)
     tag = replace(_tag(rule, direction), staged=True)
     return LogOnly(counter, tag) if rule.action is Action.LOG else WouldDecide(counter, tag)

@@ -32,7 +32,7 @@ only our chain, and a drop of any of them still counts.
 """
 
 from hostfw.compile.dispatch import Dispatch
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
 from hostfw.compile.table_builder import TableBuilder
@@ -92,16 +92,16 @@ def _follows(family: Family) -> list[Rule]:
     ]
 
 
-def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, memory: Compiled | None = None) -> Ruleset:
+def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, cache: CompileCache | None = None) -> Ruleset:
     """The ruleset that enforces a plan; the same plan gives the same ruleset, name for name, with a memory or without.
 
     With a memory of the plan of before it takes as long as what differs.
     """
-    known = Compiled() if memory is None else memory
+    known = CompileCache() if cache is None else cache
     known.begin(costs)
     try:
         ruleset = Ruleset(
-            tuple(_table(plan, TableBuilder(family, costs, known.stores[family]), known) for family in FAMILIES)
+            tuple(_table(plan, TableBuilder(family, costs, known.objects[family]), known) for family in FAMILIES)
         )
     except BaseException:
         # Half a plan is nothing to go on from.
@@ -111,9 +111,9 @@ def compile_plan(plan: Plan, costs: CostModel = DEFAULT_COSTS, memory: Compiled 
     return ruleset
 
 
-def _table(plan: Plan, builder: TableBuilder, memory: Compiled) -> Table:
+def _table(plan: Plan, builder: TableBuilder, cache: CompileCache) -> Table:
     rejects = plan.settings.deny_action is DenyAction.REJECT
-    dispatch = Dispatch(plan, builder, memory, reject=rejects)
+    dispatch = Dispatch(plan, builder, cache, reject=rejects)
     # Whatever of it is made anew and what is remembered.
     builder.counters((LOG_RECORDS, *SUPPRESSED))
     allowed_before = _prerouting(dispatch, builder)
@@ -123,7 +123,7 @@ def _table(plan: Plan, builder: TableBuilder, memory: Compiled) -> Table:
     _output(dispatch, builder, plan)
     if _polices_output(plan):
         # The kernel lets no chain of postrouting reject.
-        that_drops = Dispatch(plan, builder, memory, reject=False) if rejects else dispatch
+        that_drops = Dispatch(plan, builder, cache, reject=False) if rejects else dispatch
         _postrouting(that_drops, builder)
     return builder.table()
 

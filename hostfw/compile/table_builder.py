@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from typing import TypeVar
 
 from hostfw.compile import object_names as names
-from hostfw.compile.incremental.objects_in_use import Store
+from hostfw.compile.incremental.objects_in_use import ObjectsInUse
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.shared_suffix import own_rules
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
@@ -38,15 +38,15 @@ class DigestCollisionError(Exception):
 class TableBuilder:
     """One table in the making. Every method returns the name or the reference that rules use."""
 
-    def __init__(self, family: Family, costs: CostModel, store: Store | None = None) -> None:
-        """An empty table of a family, to be laid out by a cost model; `store` has the objects of earlier ones."""
+    def __init__(self, family: Family, costs: CostModel, objects: ObjectsInUse | None = None) -> None:
+        """An empty table of a family, to be laid out by a cost model; `objects` has the objects of earlier ones."""
         self.family = family
         self.costs = costs
-        self._store = Store(family) if store is None else store
+        self._objects = ObjectsInUse(family) if objects is None else objects
         self._counters: set[str] = set()
         self._base_chains: list[BaseChain] = []
         self._made: dict[Hashable, str] = {}
-        self._apart: set[str] = set()
+        self._edited_in_place: set[str] = set()
         self._address_refs: dict[tuple[Cidrs, str], tuple[SetRef, ...]] = {}
 
     def counters(self, names: Iterable[str]) -> None:
@@ -55,26 +55,26 @@ class TableBuilder:
 
     def chain(self, purpose: str, rules: Iterable[Rule]) -> str:
         """A chain of this content."""
-        return self._add(self._store.chains, names.chain(purpose, rules, self.family))
+        return self._add(self._objects.chains, names.chain(purpose, rules, self.family))
 
     def own_rules(self, rules: Sequence[Rule], tail: Sequence[Rule]) -> Sequence[Rule] | None:
         """The rules in front of a tail that is there anyway, None where they have to be told with it."""
-        return own_rules(rules, tail, self._store.returning)
+        return own_rules(rules, tail, self._objects.returning)
 
     @property
     def chains(self) -> Mapping[str, Chain]:
         """Every chain that was made, of this table or an earlier one of the same store, by name."""
-        return self._store.chains
+        return self._objects.chains
 
     @property
     def maps(self) -> Mapping[str, VerdictMap]:
         """Every verdict map that was made, by name."""
-        return self._store.maps
+        return self._objects.maps
 
     @property
     def before_translation(self) -> dict[tuple[str, int | None], str]:
         """The chains that test for the destination before translation, by name and protocol of those that test now."""
-        return self._store.before_translation
+        return self._objects.before_translation
 
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
         """The chain that was made for a cause, made now if it is the first time."""
@@ -93,15 +93,15 @@ class TableBuilder:
         ends = () if not rules or rules[-1].is_final else (undecided,)
         self._base_chains.append(BaseChain(hook, priority, policy_drop, names.signed((*rules, *ends), self.family)))
 
-    def address_sets(self, cidrs: Cidrs, comment: str = "", *, fed: bool = False) -> tuple[SetRef, ...]:
+    def address_sets(self, cidrs: Cidrs, comment: str = "", *, from_feed: bool = False) -> tuple[SetRef, ...]:
         """Hash sets that together hold these prefixes, one set a prefix length, shortest last.
 
-        `comment` is the selector that they stand for; `fed` is whether a Feed is among it.
+        `comment` is the selector that they stand for; `from_feed` is whether a Feed is among it.
         """
         key = (cidrs, comment)
         if key not in self._address_refs:
             self._address_refs[key] = tuple(
-                SetRef(self._address_set(addresses, length, comment, fed=fed), length)
+                SetRef(self._address_set(addresses, length, comment, from_feed=from_feed), length)
                 for length, addresses in sorted(_by_length(cidrs).items(), reverse=True)
             )
         return self._address_refs[key]
@@ -116,7 +116,7 @@ class TableBuilder:
 
     def dynamic_set(self, name: str, element_type: ElementType, dynamic: Dynamic) -> str:
         """A set that rules fill. It lives on in the next generation, so its name has to stand for all that it is."""
-        return self._add(self._store.sets, Set(name, element_type, (), dynamic=dynamic))
+        return self._add(self._objects.sets, Set(name, element_type, (), dynamic=dynamic))
 
     def verdict_map(
         self,
@@ -128,26 +128,26 @@ class TableBuilder:
     ) -> str:
         """A map from keys to verdicts."""
         contents = VerdictMap("", element_type, elements, interval)
-        return self._add(self._store.maps, names.named_map(purpose, contents, self.family))
+        return self._add(self._objects.maps, names.named_map(purpose, contents, self.family))
 
     def table(self) -> Table:
         """The finished table: the counters and what the base chains lead to, everything sorted by name."""
-        return self._store.table(frozenset(self._counters), tuple(self._base_chains))
+        return self._objects.table(frozenset(self._counters), tuple(self._base_chains))
 
-    def _address_set(self, addresses: Collection[int], length: int, comment: str, *, fed: bool) -> str:
+    def _address_set(self, addresses: Collection[int], length: int, comment: str, *, from_feed: bool) -> str:
         elements: tuple[Element, ...] | PackedAddresses
         if len(addresses) < PACKED_FROM:
             elements = tuple(addresses)
         else:
             elements = addresses if isinstance(addresses, PackedAddresses) else pack(self.family, addresses)
-        if fed and len(addresses) > APART_FROM:
+        if from_feed and len(addresses) > APART_FROM:
             contents = Set(f"nets/{length}", ElementType.ADDRESS, elements, comment=names.set_comment(comment))
-            apart = names.set_apart(contents, comment, self.family)
-            if apart.name not in self._apart:
+            in_place = names.set_edited_in_place(contents, comment, self.family)
+            if in_place.name not in self._edited_in_place:
                 # Its name says what it is for: what it held in an earlier plan has gone.
-                self._apart.add(apart.name)
-                self._store.sets[apart.name] = apart
-            return self._add(self._store.sets, apart)
+                self._edited_in_place.add(in_place.name)
+                self._objects.sets[in_place.name] = in_place
+            return self._add(self._objects.sets, in_place)
         return self._set(f"nets/{length}", ElementType.ADDRESS, elements, comment=comment)
 
     def _set(
@@ -160,7 +160,7 @@ class TableBuilder:
         comment: str = "",
     ) -> str:
         contents = Set(purpose, element_type, elements, interval, names.set_comment(comment))
-        return self._add(self._store.sets, names.named_set(contents, self.family))
+        return self._add(self._objects.sets, names.named_set(contents, self.family))
 
     def _add(self, objects: dict[str, _Named], item: _Named) -> str:
         """Adds an object under its name, which stands for its content: a second one of that name must be equal."""

@@ -9,17 +9,17 @@ from dataclasses import replace
 from time import monotonic
 
 from hostfw.control.codec import CodecError
-from hostfw.control.handlers import perform, read
-from hostfw.control.messages import Apply, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.handlers import handle, read
+from hostfw.control.messages import Apply, Query, Reply, Report, Request, ServiceReport
 from hostfw.control.socket import (
     MOST_BYTES,
     Answer,
+    Envelope,
     Incoming,
-    Letter,
     OtherReleaseError,
     Refusal,
     answer_of,
-    letter_bytes,
+    envelope_bytes,
     our_namespace,
     peer_uid,
     socket_path,
@@ -46,7 +46,7 @@ _LOOK = "`systemctl status hostfw` says why; `hostfwctl status` what is in force
 _LOOK_WHO = "nobody but root should be able to write to the run directory"
 _ROOT = 0
 
-Perform = Callable[[Engine, Request], Reply]
+Handler = Callable[[Engine, Request], Reply]
 
 
 class DaemonError(HostError):
@@ -59,7 +59,7 @@ def ask(
     timeout_s: float = TIMEOUT_S,
     *,
     insist: bool = False,
-    perform_here: Perform = perform,
+    handle_here: Handler = handle,
 ) -> Reply:
     """Have a request carried out by whoever writes in this network namespace.
 
@@ -71,15 +71,15 @@ def ask(
         answer = send(engine, request, timeout_s)
     except DaemonError as error:
         if insist:
-            return perform_here(engine, request)
+            return handle_here(engine, request)
         return Failed(error.message, error.hint, in_force=UNKNOWN)
     except PermissionError:
         return Failed("the daemon takes requests of root alone", "run it as root", not_permitted=True)
     match answer:
         case None | Refusal(elsewhere=True):
-            return perform_here(engine, request)
+            return handle_here(engine, request)
         case Refusal() | ServiceReport() | Failed() if insist:
-            return perform_here(engine, request)
+            return handle_here(engine, request)
         case Refusal():
             return Failed(answer.message, answer.hint)
         case ServiceReport():
@@ -102,7 +102,7 @@ def report(engine: Engine, timeout_s: float = REPORT_TIMEOUT_S) -> ServiceReport
             raise DaemonError("the daemon's answer does not match the request", _RESTART)
 
 
-def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Answer | None:
+def send(engine: Engine, request: Query, timeout_s: float = TIMEOUT_S) -> Answer | None:
     """The daemon's answer, or None where no daemon runs. Raises DaemonError and PermissionError."""
     directories = engine.directories
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as channel:
@@ -123,7 +123,7 @@ def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Ans
             raise DaemonError(f"{path}: who listens there is user {owner}, and no daemon of ours", _LOOK_WHO)
         try:
             ours = (str(directories.config.absolute()), str(directories.state.absolute()))
-            request_bytes = letter_bytes(Letter(our_namespace(), *ours, _with_feeds(engine, request)))
+            request_bytes = envelope_bytes(Envelope(our_namespace(), *ours, _with_feeds(engine, request)))
             if len(request_bytes) > MOST_BYTES:
                 raise DaemonError(
                     f"the files are too big to be handed to the daemon ({len(request_bytes) >> 20} MiB)",
@@ -145,14 +145,14 @@ def send(engine: Engine, request: Question, timeout_s: float = TIMEOUT_S) -> Ans
             raise DaemonError(f"the daemon's answer cannot be read: {error}", _RESTART) from error
 
 
-def _with_feeds(engine: Engine, request: Question) -> Question:
+def _with_feeds(engine: Engine, request: Query) -> Query:
     """The request with the files that its Feeds name, which the daemon in its sandbox may not be able to read."""
     if not isinstance(request, Apply) or request.files is None:
         return request
     if not any("Feed" in source.text for source in request.files.configuration.resources):
         return request
-    inspected = read(engine, request.files)
-    return replace(request, files=replace(request.files, configuration=inspected.configuration))
+    candidate = read(engine, request.files)
+    return replace(request, files=replace(request.files, configuration=candidate.configuration))
 
 
 def _receive(channel: socket.socket, deadline: float) -> bytes:

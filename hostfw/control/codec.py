@@ -19,6 +19,16 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _TYPE = "type"
 _BRIEF = 100
+_ON_THE_WIRE = {
+    "Baseline": "Evidence",
+    "Envelope": "Letter",
+    "NoTrial": "NothingPending",
+    "RolledBack": "TakenBack",
+    "Trial": "Pending",
+    "baseline": "evidence",
+    "trial": "pending",
+}
+"""Types and fields that have another name on the wire, where names are an interface and stay."""
 _PLAIN = (bool, int, float, str, NoneType)
 
 T = TypeVar("T")
@@ -35,6 +45,11 @@ def brief(value: object) -> str:
     return cut.encode("utf-8", "backslashreplace").decode()
 
 
+def wire_name(name: str) -> str:
+    """The name of a type or field as it travels."""
+    return _ON_THE_WIRE.get(name, name)
+
+
 def encode(value: object) -> Json:
     """A value as JSON. Raises CodecError for what has no form there."""
     if isinstance(value, Enum):
@@ -46,7 +61,7 @@ def encode(value: object) -> Json:
     kind: type = type(value)
     names = _field_names(kind)
     if names is not None:
-        return {_TYPE: kind.__name__} | {name: encode(getattr(value, name)) for name in names}
+        return {_TYPE: wire_name(kind.__name__)} | {wire_name(name): encode(getattr(value, name)) for name in names}
     if isinstance(value, tuple):
         return [encode(item) for item in value]
     if isinstance(value, frozenset):
@@ -67,7 +82,7 @@ def shape_digest(*expected: object) -> str:
     found: dict[type, str] = {}
     for one in expected:
         _note_shape(one, found)
-    lines = sorted(f"{kind.__name__}: {shape}\n" for kind, shape in found.items())
+    lines = sorted(f"{wire_name(kind.__name__)}: {shape}\n" for kind, shape in found.items())
     return sha256("".join((*map(_type_name, expected), *lines)).encode()).hexdigest()[:16]
 
 
@@ -82,7 +97,9 @@ def _note_class(expected: type, found: dict[type, str]) -> None:
     names = _field_names(expected)
     if names is not None:
         hints, optional = _hints(expected), _optional(expected)
-        found[expected] = ", ".join(f"{name}{'?' * (name in optional)} {_type_name(hints[name])}" for name in names)
+        found[expected] = ", ".join(
+            f"{wire_name(name)}{'?' * (name in optional)} {_type_name(hints[name])}" for name in names
+        )
         for name in names:
             _note_shape(hints[name], found)
     elif issubclass(expected, Enum):
@@ -93,7 +110,7 @@ def _type_name(expected: object) -> str:
     """A type in words that do not hang on where it is defined."""
     if arguments := get_args(expected):
         return f"{getattr(get_origin(expected), '__name__', 'Union')}[{', '.join(map(_type_name, arguments))}]"
-    return getattr(expected, "__name__", repr(expected))
+    return wire_name(getattr(expected, "__name__", repr(expected)))
 
 
 def _decode(expected: object, data: Json, where: str) -> object:
@@ -140,7 +157,7 @@ def _one_of(types: Iterable[object], data: Json, where: str) -> object:
         return None
     candidates = [found for found in types if found is not NoneType]
     if isinstance(data, dict) and _TYPE in data:
-        named = [found for found in candidates if isinstance(found, type) and found.__name__ == data[_TYPE]]
+        named = [found for found in candidates if isinstance(found, type) and wire_name(found.__name__) == data[_TYPE]]
         if not named:
             raise CodecError(f"{where}: a {brief(data[_TYPE])} is not expected here")
         return _decode(named[0], data, where)
@@ -157,17 +174,18 @@ def _object(expected: type, data: Json, where: str) -> object:
     if names is None:
         raise CodecError(f"{where}: {expected.__name__} has no form in JSON")
     if not isinstance(data, dict):
-        raise CodecError(f"{where}: {expected.__name__} is expected, not {type(data).__name__}")
-    if data.get(_TYPE) != expected.__name__:
-        raise CodecError(f"{where}: {expected.__name__} is expected, not {brief(data.get(_TYPE))}")
-    unknown = data.keys() - set(names) - {_TYPE}
+        raise CodecError(f"{where}: {wire_name(expected.__name__)} is expected, not {type(data).__name__}")
+    if data.get(_TYPE) != wire_name(expected.__name__):
+        raise CodecError(f"{where}: {wire_name(expected.__name__)} is expected, not {brief(data.get(_TYPE))}")
+    unknown = data.keys() - set(map(wire_name, names)) - {_TYPE}
     if unknown:
-        raise CodecError(f"{where}.{brief(min(unknown))}: is not part of {expected.__name__}")
-    missing = [name for name in names if name not in data and name not in _optional(expected)]
+        raise CodecError(f"{where}.{brief(min(unknown))}: is not part of {wire_name(expected.__name__)}")
+    missing = [wire_name(n) for n in names if wire_name(n) not in data and n not in _optional(expected)]
     if missing:
         raise CodecError(f"{where}.{missing[0]}: is missing")
     hints = _hints(expected)
-    values = {name: _decode(hints[name], data[name], f"{where}.{name}") for name in names if name in data}
+    found = ((name, wire_name(name)) for name in names)
+    values = {n: _decode(hints[n], data[wire], f"{where}.{wire}") for n, wire in found if wire in data}
     return expected(**values)
 
 

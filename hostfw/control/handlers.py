@@ -3,11 +3,11 @@
 from dataclasses import replace
 from functools import partial
 
-from hostfw.build.candidate import Inspected, Inspection, inspect
+from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
 from hostfw.control.messages import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
 from hostfw.engine.engine import Engine
-from hostfw.engine.exposure import ExposureQuestion
-from hostfw.engine.judgement import LockoutQuestion
+from hostfw.engine.exposure import ExposureRequest
+from hostfw.engine.lockout import LockoutRequest
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.store.files import read_configuration
@@ -18,22 +18,22 @@ SHORTEST_TRIAL_S, LONGEST_TRIAL_S = 1, 86_400
 """Of what one may wait for a confirmation: up to a day."""
 
 
-def perform(engine: Engine, request: Request) -> Reply:
+def handle(engine: Engine, request: Request) -> Reply:
     """Do what is asked for and say what came of it."""
     match request:
         case Apply(confirm_within_s=float() as within_s) if not SHORTEST_TRIAL_S <= within_s <= LONGEST_TRIAL_S:
             return Failed(f"a change cannot wait {within_s:g} s for its confirmation", "1 s to 24 h are possible")
         case Apply():
-            memory = engine.memory.inspection if engine.memory else Inspection()
-            inspected = read(engine, request.files, memory)
+            cache = engine.cache.candidate if engine.cache else CandidateCache()
+            candidate = read(engine, request.files, cache)
             services = request.services
             outcome = engine.apply(
-                inspected,
+                candidate,
                 request.confirm_within_s,
                 accept_shrink=request.accept_shrink,
                 accept_loss=request.accept_loss,
-                lockout=_lockout(request, inspected.settings),
-                exposure=None if services is None else ExposureQuestion(services, memory.decoding),
+                lockout=_lockout(request, candidate.settings),
+                exposure=None if services is None else ExposureRequest(services, cache.decode),
                 take_name=request.take_name,
             )
             return in_force_now(outcome, verbose=request.verbose) if isinstance(outcome, Applied) else outcome
@@ -48,25 +48,25 @@ def perform(engine: Engine, request: Request) -> Reply:
             return engine.rollback_to(request.number, lockout, accept_loss=request.accept_loss)
 
 
-def _lockout(request: Apply | Rollback | RollbackTo, settings: Settings) -> LockoutQuestion | None:
+def _lockout(request: Apply | Rollback | RollbackTo, settings: Settings) -> LockoutRequest | None:
     """The lockout request with the baseline; within a sandbox ssh servers are only known by their ports."""
     if settings.lockout_check is LockoutCheck.IGNORE:
         return None
-    if request.evidence is not None:
-        return LockoutQuestion(request.evidence, request.accept_lockout)
+    if request.baseline is not None:
+        return LockoutRequest(request.baseline, request.accept_lockout)
     # Not for nothing: it looks at sockets, routes and addresses.
     from hostfw.host.network.baseline import SSH_PORT, collect_by_ports
 
     ports = {SSH_PORT, *(port.port for port in settings.failsafe.inbound if port.protocol == TCP)}
-    return LockoutQuestion(collect_by_ports(ports), request.accept_lockout)
+    return LockoutRequest(collect_by_ports(ports), request.accept_lockout)
 
 
-def read(engine: Engine, files: Files | None, memory: Inspection | None = None) -> Inspected:
+def read(engine: Engine, files: Files | None, cache: CandidateCache | None = None) -> Candidate:
     """A configuration that was given, or the one in the configuration directory, as far as it can be judged offline.
 
     Files that Feeds name are read here in either case: they are named in the configuration, not on the command line.
     """
     if files is None:
         own = engine.directories.config
-        return inspect(*read_configuration(own), partial(read_own_feeds, own), memory)
-    return inspect(files.configuration, files.problems, partial(read_feeds_within, files.folders), memory)
+        return check_candidate(*read_configuration(own), partial(read_own_feeds, own), cache)
+    return check_candidate(files.configuration, files.problems, partial(read_feeds_within, files.folders), cache)

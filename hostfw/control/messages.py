@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hostfw.build.generation import Refused
-from hostfw.engine.outcomes import Applied, Confirmed, Failed, NothingPending, TakenBack, TooLate
+from hostfw.engine.outcomes import Applied, Confirmed, Failed, NoTrial, RolledBack, TooLate
 from hostfw.host.processes import Ancestor
-from hostfw.host.store.trial import Pending
-from hostfw.model.baseline import Evidence
+from hostfw.host.store.trial import Trial
+from hostfw.model.baseline import Baseline
 from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
-from hostfw.nft.deletion import Deleted
+from hostfw.nft.deletion import DeletionKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Files:
 class Apply:
     """Put a configuration into force: these `files`, or None for what the configuration directory holds.
 
-    `evidence` is the baseline as the caller sees it; without it, the engine collects it.
+    `baseline` is the baseline as the caller sees it; without it, the engine collects it.
     `services` are those that the answer is to tell the change of. With
     `verbose` the answer holds what was sent to nftables. With `take_name` the node takes the name that the host has
     now, where HostEndpoints have it, as a person means who says `apply`.
@@ -41,7 +41,7 @@ class Apply:
     confirm_within_s: float | None = None
     accept_shrink: bool = False
     accept_lockout: bool = False
-    evidence: Evidence | None = None
+    baseline: Baseline | None = None
     services: HostServices | None = None
     verbose: bool = False
     accept_loss: bool = False
@@ -60,22 +60,22 @@ class Confirm:
 class Rollback:
     """Take back what is pending; with `if_pending` only if it has that token, and then whatever is lost by it.
 
-    `evidence` and what is accepted are as in `Apply`.
+    `baseline` and what is accepted are as in `Apply`.
     """
 
     if_pending: str | None = None
     accept_lockout: bool = False
-    evidence: Evidence | None = None
+    baseline: Baseline | None = None
     accept_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackTo:
-    """Put the stored generation of a number into force; `evidence` and what is accepted are as in `Apply`."""
+    """Put the stored generation of a number into force; `baseline` and what is accepted are as in `Apply`."""
 
     number: int
     accept_lockout: bool = False
-    evidence: Evidence | None = None
+    baseline: Baseline | None = None
     accept_loss: bool = False
 
 
@@ -97,7 +97,7 @@ class InForceNow:
     chains_swept: int
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
-    pending: Pending | None = None
+    trial: Trial | None = None
     sent: str = ""
     unsaved: tuple[str, ...] = ()
     exposure: tuple[ExposureChange, ...] = ()
@@ -132,9 +132,9 @@ class ServiceReport:
 
 
 Request = Apply | Confirm | Rollback | RollbackTo
-Question = Request | Report
+Query = Request | Report
 """Any message to the service: a request, or a question about itself."""
-Reply = InForceNow | Refused | Confirmed | TooLate | TakenBack | NothingPending | Failed
+Reply = InForceNow | Refused | Confirmed | TooLate | RolledBack | NoTrial | Failed
 
 
 def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
@@ -144,7 +144,7 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
     return InForceNow(
         generation.id,
         generation.plan.node,
-        len(generation.inspected.resources.policies),
+        len(generation.candidate.resources.policies),
         len(generation.plan.endpoints),
         generation.governed_interfaces,
         unchanged=change.is_empty,
@@ -152,7 +152,7 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
         chains_swept=swept,
         problems=generation.warnings,
         warnings=applied.warnings,
-        pending=applied.pending,
+        trial=applied.trial,
         sent=str(change) if verbose else "",
         unsaved=applied.unsaved,
         exposure=applied.exposure,
@@ -162,4 +162,4 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
 def chain_counts(change: Change) -> tuple[int, int]:
     """The numbers of chains that a change adds and deletes."""
     new = sum(line.startswith("add chain ") and not line.endswith("{") for line in change.prepare.splitlines())
-    return new, sum(deletion.what is Deleted.CHAIN for deletion in change.sweep)
+    return new, sum(deletion.what is DeletionKind.CHAIN for deletion in change.sweep)

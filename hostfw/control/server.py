@@ -8,15 +8,15 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from hostfw.control.codec import CodecError
-from hostfw.control.messages import Question
+from hostfw.control.messages import Query
 from hostfw.control.socket import (
     Answer,
+    Envelope,
     Incoming,
-    Letter,
     OtherReleaseError,
     Refusal,
     answer_bytes,
-    letter_of,
+    envelope_of,
     our_namespace,
     peer_uid,
     refusal_bytes,
@@ -36,7 +36,7 @@ ACCEPTING_S = 0.05
 _PART_BYTES = 256 * 1024
 _ROOT = 0
 
-Answering = Callable[[Question], Awaitable[Answer]]
+Answering = Callable[[Query], Awaitable[Answer]]
 
 
 class Server:
@@ -57,7 +57,7 @@ class Server:
         path = self._path
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            _make_way(path)
+            _remove_stale_socket(path)
             old = os.umask(0o177)
             try:
                 self._server = await asyncio.start_unix_server(self._begin, str(path))
@@ -119,7 +119,7 @@ class Server:
         if peer_uid(writer.get_extra_info("socket")) != _ROOT:
             return Refusal("only root may ask the daemon", "run it as root")
         try:
-            letter = await asyncio.wait_for(_letter(reader, self._room), READ_TIMEOUT_S)
+            envelope = await asyncio.wait_for(_read_envelope(reader, self._room), READ_TIMEOUT_S)
         except TimeoutError:
             return Refusal(f"the request did not come within {READ_TIMEOUT_S:g} s")
         except OtherReleaseError:
@@ -129,10 +129,10 @@ class Server:
         except Exception as error:  # noqa: BLE001  whatever is sent, there is an answer
             self._defect(error)
             return Refusal(f"the daemon does not understand the request: {type(error).__name__}", "please report it")
-        return _not_ours(letter, self._directories) or await self._answer_to(letter.request)
+        return _not_ours(envelope, self._directories) or await self._answer_to(envelope.request)
 
 
-async def _letter(reader: asyncio.StreamReader, room: asyncio.Lock) -> Letter:
+async def _read_envelope(reader: asyncio.StreamReader, room: asyncio.Lock) -> Envelope:
     """Read a message to its end. A refused one is read and not kept, so that the client can read the answer.
 
     There is `room` for one long message at a time. Raises CodecError.
@@ -146,16 +146,16 @@ async def _letter(reader: asyncio.StreamReader, room: asyncio.Lock) -> Letter:
                 await stack.enter_async_context(room)
                 has_room = True
             if ended:
-                return letter_of(incoming.message())
+                return envelope_of(incoming.message())
         raise incoming.refused or CodecError("it ended before it was complete")
 
 
-def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:
+def _not_ours(envelope: Envelope, directories: Directories) -> Refusal | None:
     """The refusal of a request that is meant for another daemon."""
-    if letter.namespace != our_namespace():
+    if envelope.namespace != our_namespace():
         return Refusal("this daemon is of another network namespace", elsewhere=True)
     ours = (str(directories.config.absolute()), str(directories.state.absolute()))
-    if (letter.config_dir, letter.state_dir) != ours:
+    if (envelope.config_dir, envelope.state_dir) != ours:
         return Refusal(
             f"the daemon of this run directory works on {ours[0]} and {ours[1]}",
             "name the same --config-dir and --state-dir, or a --run-dir of its own",
@@ -163,7 +163,7 @@ def _not_ours(letter: Letter, directories: Directories) -> Refusal | None:
     return None
 
 
-def _make_way(path: Path) -> None:
+def _remove_stale_socket(path: Path) -> None:
     """Remove the socket of a daemon that is no more. Raises HostError if there is one still."""
     if not path.is_socket():
         return

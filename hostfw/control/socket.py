@@ -1,7 +1,7 @@
 """The control socket: where it is, and how requests and answers travel.
 
 A unix stream socket in the run directory, for root alone. A message is one JSON object and a NUL byte, as in varlink:
-`version` and `content`, a `Letter` on the way there and an `Answer` on the way back. One request a connection.
+`version` and `content`, a `Envelope` on the way there and an `Answer` on the way back. One request a connection.
 
 The version is the digest of everything that a content may be. So a release with another field anywhere speaks another
 version, and neither side ever meets what it does not know: the service refuses a request of another release, in the
@@ -21,7 +21,7 @@ from json import dumps, loads
 from pathlib import Path
 
 from hostfw.control.codec import CodecError, Json, brief, decode, encode, shape_digest
-from hostfw.control.messages import Question, Reply, ServiceReport
+from hostfw.control.messages import Query, Reply, ServiceReport
 
 END = b"\0"
 MOST_BYTES = 96 * 1024 * 1024
@@ -56,13 +56,13 @@ class OtherReleaseError(CodecError):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Envelope:
     """A request and what it is about: a network namespace, and directories (configuration, state) by their paths."""
 
     namespace: int
     config_dir: str
     state_dir: str
-    request: Question
+    request: Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ Answer = Reply | ServiceReport | Refusal
 @cache
 def our_version() -> str:
     """The version that this release speaks, as JSON."""
-    return dumps(shape_digest(Letter, Answer))
+    return dumps(shape_digest(Envelope, Answer))
 
 
 def socket_path(run_dir: Path) -> Path:
@@ -100,14 +100,14 @@ def our_namespace() -> int:
     return _OUR_NAMESPACE.stat().st_ino
 
 
-def letter_bytes(letter: Letter) -> bytes:
+def envelope_bytes(envelope: Envelope) -> bytes:
     """A request as it travels."""
-    return _bytes(encode(letter), our_version())
+    return _bytes(encode(envelope), our_version())
 
 
-def letter_of(data: bytes) -> Letter:
+def envelope_of(data: bytes) -> Envelope:
     """The request that came. Raises CodecError."""
-    return decode(Letter, _content(data), "request")
+    return decode(Envelope, _content(data), "request")
 
 
 def answer_bytes(answer: Answer) -> bytes:

@@ -46,19 +46,19 @@ class Announcer:
         if differs is not None and (before is None or other_name(before) != differs):
             self._outbox.send(notices.node_renamed(now.plan.node, differs, now.id))
 
-    def restored(self, deeds: tuple[str, ...], generation: str, actor: Actor) -> None:
+    def restored(self, changes: tuple[str, ...], generation: str, actor: Actor) -> None:
         """Report that changes by another program were repaired."""
-        self._outbox.send(notices.tables_restored(deeds, generation, actor))
+        self._outbox.send(notices.tables_restored(changes, generation, actor))
 
-    def backed_off(self, times: int, retry_s: float, deeds: tuple[str, ...], actor: Actor) -> None:
+    def backed_off(self, times: int, retry_s: float, changes: tuple[str, ...], actor: Actor) -> None:
         """Tell that the next repair has to wait."""
-        self._outbox.send(notices.tampering_backed_off(times, WINDOW_S, retry_s, deeds, actor))
+        self._outbox.send(notices.tampering_backed_off(times, WINDOW_S, retry_s, changes, actor))
 
     def not_restored(self, generation: str, failed: Failed) -> None:
         """Report that changes by another program could not be repaired."""
         self._outbox.send(notices.generation_failed(generation, failed.message, failed.in_force, failed.hint))
 
-    def followed(self, outcome: Applied | Refused | Failed) -> None:
+    def resynced(self, outcome: Applied | Refused | Failed) -> None:
         """Tell what came of following the host."""
         match outcome:
             case Applied(generation):
@@ -73,7 +73,7 @@ class Announcer:
         self._applied(generation, f"again, as {why}")
 
     def _applied(self, generation: Generation, why: str) -> None:
-        policies, endpoints = len(generation.inspected.resources.policies), len(generation.plan.endpoints)
+        policies, endpoints = len(generation.candidate.resources.policies), len(generation.plan.endpoints)
         counts = (policies, endpoints, generation.governed_interfaces)
         self._outbox.send(notices.generation_applied(generation.id, *counts, why))
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from hostfw.audit.aggregate import Fold
+from hostfw.audit.aggregate import Aggregate
 from hostfw.audit.attribution import Attribution
-from hostfw.audit.packet_event import PacketEvent, certain_event
+from hostfw.audit.packet_event import PacketEvent, event_from_candidates
 from hostfw.audit.packet_headers import headers
-from hostfw.daemon.audit_losses import Entries, Untold, open_untold
+from hostfw.daemon.audit_losses import AuditLosses, Entries, open_audit_losses
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host import clock
 from hostfw.host.clock import Clock
@@ -72,16 +72,16 @@ class Audit:
     `defect` is called for the first record that could not be decoded.
 
     A caller with a loop of its own calls `read` when `fileno` is readable and `due` after `wait_s`; `run` does both.
-    `heard` is called with the event of each record.
+    `on_event` is called with the event of each record.
     """
 
     outbox: Entries
-    untold: Untold
+    losses: AuditLosses
     host: AuditHost = field(default_factory=AuditHost)
     attribution: Attribution = field(default_factory=Attribution)
-    heard: Callable[[PacketEvent], None] = lambda _: None
+    on_event: Callable[[PacketEvent], None] = lambda _: None
     defect: Callable[[Exception], None] = lambda _: None
-    _fold: Fold = field(default_factory=lambda: Fold(at_once=True))
+    _fold: Aggregate = field(default_factory=lambda: Aggregate(at_once=True))
     _others: list[tuple[float, Attribution]] = field(default_factory=list)
     _reader: Nflog | None = None
     _logging: Logging | None = None
@@ -124,7 +124,7 @@ class Audit:
         self._others = [other for other in self._others if now_s < other[0] <= until_s]
         self._others.append((until_s, self.attribution))
         self.attribution = attribution
-        self.untold.recount()
+        self.losses.recount()
 
     # -------------------------------------------------------------------------------------------------- the loop's
 
@@ -141,24 +141,24 @@ class Audit:
                 break
             taken += len(records)
             for record in records:
-                self._take_apart(record)
+                self._take_safely(record)
         if taken:
-            self.untold.keep()
+            self.losses.keep()
         return taken
 
     def wait_s(self) -> float | None:
         """Time until `due` has something to do; None until something comes."""
         now_s = self.host.clock.monotonic()
         retry_s = None if self._retry_s is None else max(self._retry_s - now_s, 0.0)
-        waits = (self._fold.wait_s(now_s), retry_s, self.untold.wait_s(now_s))
+        waits = (self._fold.wait_s(now_s), retry_s, self.losses.wait_s(now_s))
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def due(self) -> None:
         """Do what time has come for: folded events, losses, another try to listen."""
         now_s = self.host.clock.monotonic()
         if self._give(self._fold.due(now_s)):
-            self.untold.keep()
-        self.untold.due(now_s)
+            self.losses.keep()
+        self.losses.due(now_s)
         if self._retry_s is not None and now_s >= self._retry_s:
             self._open()
             self._changed.set()
@@ -193,25 +193,25 @@ class Audit:
     def flush(self) -> None:
         """Tell of everything that has come, as at the end."""
         self._drain()
-        self.untold.due(float("inf"))
-        self.untold.recount()
-        self.untold.keep()
+        self.losses.due(float("inf"))
+        self.losses.recount()
+        self.losses.keep()
 
     def close(self) -> None:
         """Leave the group."""
         self._close_reader()
-        self.untold.close()
+        self.losses.close()
 
     def figures(self) -> Figures:
         """The figures of the audit itself."""
-        counts = self.untold.counts()
+        counts = self.losses.counts()
         return Figures(
             records=self._records,
             events=self._events,
             foreign=self._foreign,
-            lost=self.untold.lost,
-            overruns=self.untold.overruns,
-            missed=self.untold.missed,
+            lost=self.losses.lost,
+            overruns=self.losses.overruns,
+            missed=self.losses.missed,
             suppressed=dict(counts.suppressed) if counts else {},
             unreadable=self._unreadable_records,
             listening=self._reader is not None,
@@ -228,11 +228,11 @@ class Audit:
             self._cannot(error)
             return ()
         lost, overruns = self._reader.lost, self._reader.overruns
-        self.untold.lose(lost - self._seen_lost[0], overruns - self._seen_lost[1])
+        self.losses.lose(lost - self._seen_lost[0], overruns - self._seen_lost[1])
         self._seen_lost = lost, overruns
         return records
 
-    def _take_apart(self, record: NflogRecord) -> None:
+    def _take_safely(self, record: NflogRecord) -> None:
         """Take in a record; one that nobody can make sense of, as who sent the packet may wish, harms no other."""
         try:
             self._take(record)
@@ -245,12 +245,12 @@ class Audit:
         moment = self.host.clock.now() if record.timestamp is None else datetime.fromtimestamp(record.timestamp, UTC)
         interfaces = self.host.interface_name(record.indev), self.host.interface_name(record.outdev)
         packet = headers(record.payload, record.family)
-        event = certain_event(record.prefix, packet, interfaces, moment, self._generations())
+        event = event_from_candidates(record.prefix, packet, interfaces, moment, self._generations())
         if event is None:
             self._foreign += 1
             return
         self._records += 1
-        self.heard(event)
+        self.on_event(event)
         self._give(self._fold.add(event, self.host.clock.monotonic()))
 
     def _generations(self) -> tuple[Attribution, ...]:
@@ -265,7 +265,7 @@ class Audit:
         for event in events:
             self.outbox.send(fields(event))
             self._events += 1
-            self.untold.tell(event.count)
+            self.losses.reported(event.count)
             given = True
         return given
 
@@ -284,7 +284,7 @@ class Audit:
         if logging is None:
             return
         # Counted before the group is joined: what comes in between counts as missed the next time, and not as heard.
-        counts = self.untold.counts()
+        counts = self.losses.counts()
         try:
             self._reader = self.host.open_reader(logging.group, logging.snaplen_bytes)
         except HostError as error:
@@ -295,7 +295,7 @@ class Audit:
             self._unreadable = False
             self.outbox.send(log_readable(logging.group))
         if counts is not None:
-            self.untold.say_missed(counts)
+            self.losses.say_missed(counts)
 
     def _cannot(self, error: HostError) -> None:
         """Say once that the group cannot be read, and try again later."""
@@ -315,4 +315,4 @@ class Audit:
 def open_audit(run_dir: Path, outbox: Entries, host: AuditHost | None = None) -> Audit:
     """The audit of the network namespace that we are in, with its checkpoint in `run_dir`."""
     host = host or AuditHost()
-    return Audit(outbox, open_untold(run_dir, outbox, host.read_counts), host)
+    return Audit(outbox, open_audit_losses(run_dir, outbox, host.read_counts), host)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from hostfw.engine.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
-from hostfw.host.store.audit_checkpoint import Heard, HeardFile
+from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
 from hostfw.journal.notices import records_lost, records_missed
 
 LOSSES_EVERY_S = 1.0
@@ -25,13 +25,13 @@ class Entries(Protocol):
         """Have one entry written."""
 
 
-class Memory(Protocol):
+class Checkpoint(Protocol):
     """Storage in the run directory that outlives the service, such as `AuditCheckpointFile`."""
 
-    def load(self) -> Heard | None:
+    def load(self) -> AuditCheckpoint | None:
         """The checkpoint that was kept."""
 
-    def save(self, heard: Heard) -> None:
+    def save(self, checkpoint: AuditCheckpoint) -> None:
         """Keep it. Raises HostError."""
 
     def close(self) -> None:
@@ -39,14 +39,14 @@ class Memory(Protocol):
 
 
 @dataclass(slots=True)
-class NoMemory:
+class NoCheckpoint:
     """Storage that keeps nothing, so that every start is the first."""
 
-    def load(self) -> Heard | None:
+    def load(self) -> AuditCheckpoint | None:
         """Nothing."""
         return None
 
-    def save(self, heard: Heard) -> None:
+    def save(self, checkpoint: AuditCheckpoint) -> None:
         """Kept nowhere."""
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class NoMemory:
 
 
 @dataclass(slots=True)
-class Untold:
+class AuditLosses:
     """Counts what was logged and reports what was not; it never raises.
 
     `lost` records found our buffer full, `overruns` times, and `missed` records came while nobody read them: all since
@@ -62,12 +62,12 @@ class Untold:
     """
 
     outbox: Entries
-    memory: Memory = field(default_factory=NoMemory)
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
     read_counts: Callable[[], LogCounts | None] = read_log_counts
     lost: int = 0
     overruns: int = 0
     missed: int = 0
-    _told: int = 0
+    _reported: int = 0
     _suppressed: int = 0
     _said_lost: int = 0
     _said_overruns: int = 0
@@ -80,9 +80,9 @@ class Untold:
         except HostError:
             return None
 
-    def tell(self, packets: int) -> None:
+    def reported(self, packets: int) -> None:
         """An entry stands for so many packets."""
-        self._told += packets
+        self._reported += packets
 
     def lose(self, records: int, overruns: int) -> None:
         """So many more records found our buffer full, which was so often."""
@@ -101,18 +101,18 @@ class Untold:
             return
         self._said_lost, self._said_overruns = self.lost, self.overruns
         self._losses_said_s = now_s
-        self._told += lost
+        self._reported += lost
         self.outbox.send(records_lost(lost))
         self.keep()
 
     def say_missed(self, counts: LogCounts) -> None:
         """Report the records that the kernel had counted before we began to listen, beyond those reported."""
-        kept = self.memory.load() or Heard(0, 0)
+        kept = self.checkpoint.load() or AuditCheckpoint(0, 0)
         # Counters that are lower than they were have begun anew, with their tables.
         missed = counts.records - kept.records if counts.records >= kept.records else counts.records
         beyond = counts.all_suppressed
         suppressed = beyond - kept.suppressed if beyond >= kept.suppressed else beyond
-        self._told, self._suppressed = counts.records, beyond
+        self._reported, self._suppressed = counts.records, beyond
         self.missed += missed
         if missed or suppressed:
             self.outbox.send(records_missed(missed, suppressed))
@@ -124,27 +124,27 @@ class Untold:
         if counts is None:
             return
         self._suppressed = counts.all_suppressed
-        self._told = min(self._told, counts.records)
+        self._reported = min(self._reported, counts.records)
 
     def keep(self) -> None:
         """Keep the reported numbers for the next start."""
         try:
-            self.memory.save(Heard(self._told, self._suppressed))
+            self.checkpoint.save(AuditCheckpoint(self._reported, self._suppressed))
         except HostError:
             # Memory that is full: the next start will say of some records again that they were missed.
-            self.memory.close()
-            self.memory = NoMemory()
+            self.checkpoint.close()
+            self.checkpoint = NoCheckpoint()
 
     def close(self) -> None:
         """Nothing more is kept."""
-        self.memory.close()
+        self.checkpoint.close()
 
 
-def open_untold(run_dir: Path, outbox: Entries, read_counts: Callable[[], LogCounts | None]) -> Untold:
+def open_audit_losses(run_dir: Path, outbox: Entries, read_counts: Callable[[], LogCounts | None]) -> AuditLosses:
     """The account that is kept in `run_dir`; where nothing can be kept, every start is the first."""
-    memory: Memory
+    checkpoint: Checkpoint
     try:
-        memory = HeardFile.open(run_dir)
+        checkpoint = AuditCheckpointFile.open(run_dir)
     except HostError:
-        memory = NoMemory()
-    return Untold(outbox, memory, read_counts)
+        checkpoint = NoCheckpoint()
+    return AuditLosses(outbox, checkpoint, read_counts)

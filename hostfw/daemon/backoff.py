@@ -12,8 +12,8 @@ _FIRST_S = 0.5
 RETRY_FIRST_S = 0.25
 RETRY_LONGEST_S = 4.0
 """Longest wait before another try, so that recovery follows soon after the cause has passed."""
-RETRY_PATIENT_S = 30.0
-RETRY_IMPATIENT_TIMES = 30
+RETRY_SLOW_S = 30.0
+RETRY_QUICK_TIMES = 30
 """After so many failures in a row, some two minutes of them, the cause is nothing that passes quickly."""
 
 
@@ -56,8 +56,8 @@ class Retry:
     def failed(self) -> float:
         """Count a failure; gives how many seconds to wait before the next try."""
         self.failures += 1
-        if self.failures > RETRY_IMPATIENT_TIMES:
-            return RETRY_PATIENT_S
+        if self.failures > RETRY_QUICK_TIMES:
+            return RETRY_SLOW_S
         return min(RETRY_FIRST_S * 2.0 ** min(self.failures - 1, 16), RETRY_LONGEST_S)
 
     def succeeded(self) -> None:

@@ -28,7 +28,7 @@ def read_base_chains(read: Callable[[Mapping[Family, Names]], KernelTables] = re
     return read(dict.fromkeys(FAMILIES, names))
 
 
-class Guard:
+class BaseProtection:
     """Restores base protection, on a thread of its own."""
 
     def __init__(self, worker: Nftables, read: Callable[[], KernelTables] = read_base_chains) -> None:

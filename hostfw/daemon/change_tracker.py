@@ -14,18 +14,18 @@ PATIENCE_S = 0.2
 """Longest wait for the event loop to read the events of a commit that is asked about."""
 
 
-class Witness:
+class ChangeTracker:
     """Hears of transactions in the event loop, and is asked on the thread that writes."""
 
     def __init__(self, writers: Collection[int]) -> None:
         """`writers` are the process ids of the nft workers of the thread that writes, and of nobody else."""
         self._writers = writers
         self._changed = Condition()
-        self._heard = 0
+        self._seen_generation = 0
         self._touched = 0
         self._missed = False
 
-    def hear(self, news: NftNews) -> None:
+    def note(self, news: NftNews) -> None:
         """Take in what nftables told."""
         with self._changed:
             self._missed |= news.missed
@@ -33,17 +33,17 @@ class Witness:
             self._touched = max((self._touched, *others))
             if news.generation is None:
                 return
-            self._heard = news.generation
+            self._seen_generation = news.generation
             if self._missed:
                 # Whatever it was, it was not after this.
                 self._touched, self._missed = news.generation, False
             self._changed.notify_all()
 
-    def undisturbed(self, since: int, until: int) -> bool:
+    def only_ours(self, since: int, until: int) -> bool:
         """True if no other program touched our tables between two generations of nftables.
 
         Nobody knows what was before we began to listen, so `since` has to be a generation that was read later.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._heard >= until, PATIENCE_S)
-            return self._heard >= until and not self._missed and self._touched <= since
+            self._changed.wait_for(lambda: self._seen_generation >= until, PATIENCE_S)
+            return self._seen_generation >= until and not self._missed and self._touched <= since

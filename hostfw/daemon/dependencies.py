@@ -13,7 +13,7 @@ from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Dependencies:
     """The dependencies of a service; tests pass their own.
 
     `worker` makes an nftables worker, one for the engine and one for base protection; `started` is called with its

@@ -31,7 +31,7 @@ L = TypeVar("L", bound=Listener[Any])
 
 
 class Listening(Generic[L, News]):
-    """One listener at a time, watched by the event loop; `hear` gets the news.
+    """One listener at a time, watched by the event loop; `receive` gets the news.
 
     `listener` is None while there is none. `missed` is called for a new one, since anything may have happened in
     between. `failed` is called with the reason when it fails, and `back` when it works again.
@@ -40,7 +40,7 @@ class Listening(Generic[L, News]):
     def __init__(
         self,
         open_listener: Callable[[], L],
-        hear: Callable[[News], None],
+        receive: Callable[[News], None],
         missed: Callable[[], None],
         failed: Callable[[Exception], None],
         back: Callable[[], None],
@@ -48,7 +48,7 @@ class Listening(Generic[L, News]):
         """Belongs to the event loop that runs now, and listens to nothing before `open`."""
         self._loop = asyncio.get_running_loop()
         self._open_listener = open_listener
-        self._hear, self._missed, self._failed, self._back = hear, missed, failed, back
+        self._receive, self._missed, self._failed, self._back = receive, missed, failed, back
         self.listener: L | None = None
         self._lost = asyncio.Event()
         self._retry = Retry()
@@ -76,7 +76,7 @@ class Listening(Generic[L, News]):
         except Exception as error:  # noqa: BLE001  one that cannot be read is replaced, whatever it is
             self.lose(error)
             return
-        self._hear(news)
+        self._receive(news)
 
     def lose(self, error: Exception) -> None:
         """Give up a listener that failed; `run` opens another."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 from hostfw.daemon import collector
-from hostfw.daemon.dependencies import Outside
+from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(directories: Directories, ended: list[bool]) -> None:
-    service = Service(directories, Outside(open_journal()))
+    service = Service(directories, Dependencies(open_journal()))
     try:
         await service.run()
     finally:

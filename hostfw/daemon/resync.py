@@ -6,7 +6,7 @@ from functools import partial
 
 from hostfw.build.generation import Generation, Refused
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.writer import Charge
+from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
 from hostfw.engine.governed_links import Port, governed_masters
 from hostfw.engine.outcomes import Applied, Failed
@@ -19,23 +19,23 @@ QUIET_S = 0.01
 AT_MOST_S = 0.05
 """Longest wait for the end of a storm of messages."""
 
-Outcome = Applied | Refused | Failed
+ResyncOutcome = Applied | Refused | Failed
 
 
-class Follower:
-    """Follows interfaces. `followed` hears whenever something changed, or failed, or succeeded again."""
+class Resync:
+    """Follows interfaces. `resynced` hears whenever something changed, or failed, or succeeded again."""
 
-    def __init__(self, charge: Charge, followed: Callable[[Outcome], None]) -> None:
+    def __init__(self, writer: WriterThread, resynced: Callable[[ResyncOutcome], None]) -> None:
         """Belongs to the event loop that runs now, and does nothing before `run`."""
-        self._charge = charge
-        self._followed = followed
+        self._writer = writer
+        self._resynced = resynced
         self._debounce = Debounce(QUIET_S, AT_MOST_S)
         self._noted = asyncio.Event()
         self._has_failed = False
         self._ports: set[Port] = set()
         self._ports_noted = asyncio.Event()
 
-    def hear(self, news: LinkNews) -> None:
+    def note(self, news: LinkNews) -> None:
         """Take in the kernel's messages about links, addresses and routes."""
         if news.ports:
             self._ports |= news.ports
@@ -54,7 +54,7 @@ class Follower:
             await self._ports_noted.wait()
             self._ports_noted.clear()
             ports, self._ports = self._ports, set()
-            await self._charge.write(partial(_note_masters, charge=self._charge, ports=frozenset(ports)))
+            await self._writer.write(partial(_note_masters, writer=self._writer, ports=frozenset(ports)))
 
     async def run(self) -> None:
         """Act when it is due; what failed is tried again until it succeeds."""
@@ -65,36 +65,36 @@ class Follower:
                 await asyncio.sleep(wait_s)
             self._noted.clear()
             self._debounce = self._debounce.done()
-            if await self._follow():
+            if await self._resync():
                 retry.succeeded()
             else:
                 # An interface that comes meanwhile is another reason to try, and not a sooner one.
                 await asyncio.sleep(retry.failed())
                 self.look()
 
-    async def _follow(self) -> bool:
+    async def _resync(self) -> bool:
         """Do what is due; gives False if it is to be tried again."""
-        before = self._charge.current
+        before = self._writer.current
         if before is None:
             # Once something is known, what is there then is looked at.
             return True
-        outcome = await self._charge.write(partial(_follow, charge=self._charge))
+        outcome = await self._writer.write(partial(_resync, writer=self._writer))
         if outcome is None:
             return True
         if not isinstance(outcome, Applied) or self._has_failed or outcome.generation.id != before.id:
-            self._followed(outcome)
+            self._resynced(outcome)
         self._has_failed = not isinstance(outcome, Applied)
         return not isinstance(outcome, Failed)
 
 
-def _follow(engine: Engine, charge: Charge) -> Outcome | None:
+def _resync(engine: Engine, writer: WriterThread) -> ResyncOutcome | None:
     """Of what is in force at the moment at which it is our turn, not of what was when the interface came."""
-    current: Generation | None = charge.current
-    return None if current is None else engine.follow(current)
+    current: Generation | None = writer.current
+    return None if current is None else engine.resync(current)
 
 
-def _note_masters(engine: Engine, charge: Charge, ports: frozenset[Port]) -> None:
+def _note_masters(engine: Engine, writer: WriterThread, ports: frozenset[Port]) -> None:
     """Whatever goes wrong, the compiling of rules that follows makes up for it."""
-    current = charge.current
+    current = writer.current
     if current is not None and governed_masters(current, ports):
         engine.note_masters(current, ports)

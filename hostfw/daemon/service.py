@@ -19,32 +19,32 @@ from functools import partial
 from hostfw import __version__
 from hostfw.audit.attribution import Attribution
 from hostfw.build.generation import Generation, Refused
-from hostfw.control.handlers import perform
-from hostfw.control.messages import Apply, InForceNow, Question, Reply, Report, Request, ServiceReport
+from hostfw.control.handlers import handle
+from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Request, ServiceReport
 from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
 from hostfw.daemon.announcer import Announcer, first_error
 from hostfw.daemon.audit import open_audit
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.base_protection import TIMEOUT_S as GUARD_TIMEOUT_S
-from hostfw.daemon.base_protection import Guard, read_base_chains
-from hostfw.daemon.dependencies import Outside
-from hostfw.daemon.forgotten import Forgotten, find_socket
+from hostfw.daemon.base_protection import TIMEOUT_S as PROTECTION_TIMEOUT_S
+from hostfw.daemon.base_protection import BaseProtection, read_base_chains
+from hostfw.daemon.dependencies import Dependencies
+from hostfw.daemon.forgotten_connections import ForgottenConnections, find_socket
 from hostfw.daemon.journal_queue import Outbox
 from hostfw.daemon.listening import L, Listening, News
 from hostfw.daemon.metrics.exporter import Exporter, Known, with_records
 from hostfw.daemon.metrics.text import AuditFigures, Figures
 from hostfw.daemon.notifier import Notifier
-from hostfw.daemon.repair import Keeper, Repair
-from hostfw.daemon.resync import Follower, Outcome
+from hostfw.daemon.repair import Repair, Repairer
+from hostfw.daemon.resync import Resync, ResyncOutcome
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
-from hostfw.daemon.writer import Charge
+from hostfw.daemon.writer import WriterThread
 from hostfw.engine.context import Directories
 from hostfw.engine.deploy import counts
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, TakenBack
-from hostfw.engine.reconcile import base_protection
+from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, RolledBack
+from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.systemd import notify as service_manager
 from hostfw.model.text import counted
 
@@ -68,38 +68,49 @@ class Service:
     `has_ended` is True after `run` if no thread is blocked by the journal.
     """
 
-    def __init__(self, directories: Directories, outside: Outside) -> None:
+    def __init__(self, directories: Directories, dependencies: Dependencies) -> None:
         """Nothing is touched before `run`."""
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(outside.journal)
+        self._outbox = Outbox(dependencies.journal)
         self._announcer = Announcer(self._outbox)
         self._notifier = Notifier()
         self._troubles = Troubles(self._tell_status)
-        host = replace(outside.host, announce=self._outbox.send)
-        self._charge = Charge(directories, host, self._about_to, self._in_force, self._announcer.defect, outside.worker)
-        self._guard = Guard(
-            outside.worker(GUARD_TIMEOUT_S, started=self._charge.workers.append),
-            lambda: read_base_chains(outside.host.read_some),
+        host = replace(dependencies.host, announce=self._outbox.send)
+        self._writer = WriterThread(
+            directories, host, self._about_to, self._in_force, self._announcer.defect, dependencies.worker
         )
-        self._keeper = Keeper(self._charge, self._guard, self._repaired, self._unprotected, self._announcer.backed_off)
-        self._follower = Follower(self._charge, self._followed)
-        self._audit = open_audit(directories.run, self._outbox, outside.audit)
+        self._base_protection = BaseProtection(
+            dependencies.worker(PROTECTION_TIMEOUT_S, started=self._writer.workers.append),
+            lambda: read_base_chains(dependencies.host.read_some),
+        )
+        self._repairer = Repairer(
+            self._writer, self._base_protection, self._repaired, self._unprotected, self._announcer.backed_off
+        )
+        self._resync = Resync(self._writer, self._resynced)
+        self._audit = open_audit(directories.run, self._outbox, dependencies.audit)
         self._audit.defect = self._announcer.defect
-        self._forgotten = Forgotten(self._relearn, find_socket)
-        self._audit.heard = self._forgotten.hear
+        self._forgotten = ForgottenConnections(self._relearn, find_socket)
+        self._audit.on_event = self._forgotten.note
         self._exporter = Exporter(self._know, self._exported)
         self._server = Server(directories, self._reply, self._announcer.defect)
-        self._nft = self._listening(outside.listen_nft, self._keeper.hear, self._keeper.missed, Part.NFT_EVENTS)
-        self._links = self._listening(outside.listen_links, self._follower.hear, self._follower.look, Part.LINK_EVENTS)
-        self._name = outside.listen_name()
+        self._nft = self._listening(
+            dependencies.listen_nft, self._repairer.note, self._repairer.missed, Part.NFT_EVENTS
+        )
+        self._links = self._listening(dependencies.listen_links, self._resync.note, self._resync.look, Part.LINK_EVENTS)
+        self._name = dependencies.listen_name()
         self._takeover = Takeover(
-            self._charge, self._guard, self._keeper, self._troubles, self._audit.listen, self._announcer.trouble
+            self._writer,
+            self._base_protection,
+            self._repairer,
+            self._troubles,
+            self._audit.listen,
+            self._announcer.trouble,
         )
         self._known: Generation | None = None
         self._attribution = Attribution()
         self._refused = ""
         self._repairs = 0
-        self._started_at = outside.host.now()
+        self._started_at = dependencies.host.now()
         self._is_unsaved = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -117,8 +128,8 @@ class Service:
             loop.set_exception_handler(self._unhandled)
             for work in (
                 self._notifier,
-                self._charge,
-                self._guard,
+                self._writer,
+                self._base_protection,
                 self._exporter,
                 self._audit,
                 self._nft,
@@ -132,7 +143,7 @@ class Service:
             ends.callback(self._name.close)
             loop.add_reader(self._name.fileno(), self._renamed)
             ends.callback(loop.remove_reader, self._name.fileno())
-            self._charge.pause, self._charge.written = self._pause, self._written
+            self._writer.pause, self._writer.written = self._pause, self._written
             await self._server.open()
             try:
                 await self._serve()
@@ -147,10 +158,10 @@ class Service:
             tasks = [
                 group.create_task(self._lasting(name, work), name=name)
                 for name, work in (
-                    ("repair", self._keeper.run()),
-                    ("base protection", self._keeper.protect()),
-                    ("interfaces", self._follower.run()),
-                    ("masters of interfaces", self._follower.note_masters()),
+                    ("repair", self._repairer.run()),
+                    ("base protection", self._repairer.protect()),
+                    ("interfaces", self._resync.run()),
+                    ("masters of interfaces", self._resync.note_masters()),
                     ("nftables events", self._nft.run()),
                     ("link events", self._links.run()),
                     ("audit", self._audit.run(self._stopped)),
@@ -172,7 +183,7 @@ class Service:
     def _renamed(self) -> None:
         """Look at the host again when it has another name: who reads the journal is to know that nothing follows."""
         if self._name.read():
-            self._follower.look()
+            self._resync.look()
 
     async def _lasting(self, name: str, work: Coroutine[object, object, None]) -> None:
         """Run what is never to end before the service does."""
@@ -195,14 +206,14 @@ class Service:
             taking_over.cancel()
             needs_help.cancel()
         # What changed while we took over is only heard from here on.
-        self._follower.look()
+        self._resync.look()
 
     async def _stop(self) -> None:
         """Let nobody in any more, finish what was begun, and give everybody an answer."""
         await self._server.stop()
-        await self._charge.drain()
+        await self._writer.drain()
         await self._server.drain(ENDING_S)
-        await self._charge.drain()
+        await self._writer.drain()
 
     def _close_journal(self) -> None:
         self.has_ended = self._outbox.close()
@@ -218,7 +229,7 @@ class Service:
     async def _watch_callbacks(self) -> None:
         await self._broken
 
-    async def _reply(self, question: Question) -> Answer:
+    async def _reply(self, question: Query) -> Answer:
         """Answer a request at the control socket."""
         return self._report() if isinstance(question, Report) else await self._answer(question)
 
@@ -229,7 +240,7 @@ class Service:
             found.append(
                 f"the journal takes no entries: {self._outbox.waiting} wait, {self._outbox.unwritten} are lost"
             )
-        if (busy_s := self._charge.busy_s) >= WRITING_PATIENCE_S:
+        if (busy_s := self._writer.busy_s) >= WRITING_PATIENCE_S:
             found.append(f"the current change has taken {busy_s:.0f} seconds so far")
         return "; ".join(found)
 
@@ -269,32 +280,32 @@ class Service:
             ),
         )
         plan = known.plan if known is not None else None
-        return Known(partial(with_records, figures, self._charge.engine.directories), plan)
+        return Known(partial(with_records, figures, self._writer.engine.directories), plan)
 
     async def _answer(self, request: Request) -> Answer:
         """Carry out a request; one that fails in a way nobody thought of ends neither the service nor the rules."""
         await self._takeover.attempted.wait()
-        reply = await self._charge.write(partial(self._perform, request=request))
+        reply = await self._writer.write(partial(self._handle, request=request))
         match reply:
             case InForceNow(unsaved=unsaved):
                 self._takeover.superseded()
                 self._troubles.clear(Part.INTERFACES)
                 self._note_unsaved(unsaved)
-            case Confirmed(unsaved=unsaved) | TakenBack(unsaved=unsaved):
+            case Confirmed(unsaved=unsaved) | RolledBack(unsaved=unsaved):
                 self._note_unsaved(unsaved)
             case Failed(in_force=in_force) if in_force == UNKNOWN:
-                self._keeper.failed(reply.message)
+                self._repairer.failed(reply.message)
             case _:
                 pass
         if isinstance(request, Apply) and request.files is None:
             self._note_reload(reply)
         return reply
 
-    def _perform(self, engine: Engine, request: Request) -> Reply | Refusal:
+    def _handle(self, engine: Engine, request: Request) -> Reply | Refusal:
         """On the writing thread, once it is its turn."""
         if self._stopped.is_set():
             return Refusal("the service is stopping", elsewhere=True)
-        return perform(engine, request)
+        return handle(engine, request)
 
     def _note_unsaved(self, unsaved: tuple[str, ...]) -> None:
         """Keep for as long as it is so that what is in force could not be written down."""
@@ -303,19 +314,19 @@ class Service:
             self._is_unsaved.set()
         else:
             self._troubles.clear(Part.STATE)
-            if self._charge.done.owed is None:
+            if self._writer.done.owed is None:
                 self._is_unsaved.clear()
 
     def _written(self) -> None:
         """After whatever was written: hear what came of it, and see to what could not be written down."""
         self._nft.read()
-        if self._charge.done.owed is None:
+        if self._writer.done.owed is None:
             self._troubles.clear(Part.RECORD)
         else:
             self._troubles.report(Part.RECORD, "what is in force could not be noted in the run directory")
             self._is_unsaved.set()
-        if self._charge.done.begun:
-            self._keeper.begun()
+        if self._writer.done.begun:
+            self._repairer.begun()
 
     async def _save(self) -> None:
         """Try again to write down what could not be written down."""
@@ -325,7 +336,7 @@ class Service:
             await asyncio.sleep(retry.failed())
             if not self._is_unsaved.is_set():
                 continue
-            unsaved = await self._charge.write(lambda engine: engine.save(self._charge.current))
+            unsaved = await self._writer.write(lambda engine: engine.save(self._writer.current))
             if unsaved == ():
                 retry.succeeded()
             if not isinstance(unsaved, Failed):
@@ -354,10 +365,10 @@ class Service:
         """Make connections known again that what is in force allows, once it is our turn; None if that failed."""
 
         def work(engine: Engine) -> frozenset[int] | Failed:
-            current = self._charge.current
+            current = self._writer.current
             return engine.relearn(current, first) if current is not None else frozenset()
 
-        known = await self._charge.write(work)
+        known = await self._writer.write(work)
         # What could not be done now is left to the next packet.
         return None if isinstance(known, Failed) else known
 
@@ -365,12 +376,12 @@ class Service:
         """Tell the watchdog that the loop goes round, twice as often as it asks."""
         limit_s = service_manager.watchdog_s()
         while True:
-            if self._charge.busy_s < WRITING_LIMIT_S:
+            if self._writer.busy_s < WRITING_LIMIT_S:
                 self._notifier.alive()
             await asyncio.sleep(_IDLE_S if limit_s is None else limit_s / 2)
 
     def _listening(
-        self, opened: Callable[[], L], hear: Callable[[News], None], missed: Callable[[], None], part: Part
+        self, opened: Callable[[], L], receive: Callable[[News], None], missed: Callable[[], None], part: Part
     ) -> Listening[L, News]:
         """A listener whose failures are trouble for as long as they last."""
 
@@ -378,7 +389,7 @@ class Service:
             self._troubles.report(part, f"{part} are not heard: {error}")
             self._announcer.warning(f"{part} are not heard, and are listened to again: {error}")
 
-        return Listening(opened, hear, missed, failed, lambda: self._troubles.clear(part))
+        return Listening(opened, receive, missed, failed, lambda: self._troubles.clear(part))
 
     def _pause(self) -> AbstractContextManager[None]:
         """On the writing thread: hear nothing of big sets."""
@@ -388,7 +399,7 @@ class Service:
     def _about_to(self, generation: Generation, found: Attribution) -> None:
         """Be ready for the log records of what is about to come into force."""
         self._attribution = found
-        self._audit.listen(generation.inspected.settings.logging)
+        self._audit.listen(generation.candidate.settings.logging)
         self._audit.changing(found)
 
     def _in_force(self, generation: Generation | None) -> None:
@@ -397,7 +408,7 @@ class Service:
         if generation is None:
             self._attribution = Attribution()
             if self._takeover.is_over.is_set():
-                self._keeper.scripted()
+                self._repairer.scripted()
         # The same rules may have moved to other lines.
         if self._attribution is not self._audit.attribution:
             self._audit.attribute(self._attribution)
@@ -405,15 +416,15 @@ class Service:
             return
         if before is None and self._takeover.is_over.is_set():
             # Interfaces could not be followed meanwhile.
-            self._follower.look()
+            self._resync.look()
         self._announcer.bindings(before, generation)
         self._announcer.kept(before, generation)
         self._announcer.name(before, generation)
-        self._exporter.follow(generation.inspected.settings.metrics)
+        self._exporter.follow(generation.candidate.settings.metrics)
         if before is not None and before.id == generation.id:
             return
         self._forgotten.changed()
-        self._guard.make_ready(base_protection(generation.inspected.settings, generation.facts).script)
+        self._base_protection.make_ready(build_base_protection(generation.candidate.settings, generation.facts).script)
         self._tell_status()
 
     def _repaired(self, repair: Repair) -> None:
@@ -425,12 +436,12 @@ class Service:
             self._troubles.report(Part.REPAIR, trouble)
             return
         self._troubles.clear(Part.REPAIR)
-        if repair.deeds:
+        if repair.changes:
             self._repairs += 1
             if repair.ours and self._known is not None:
                 self._announcer.recovered(self._known, repair.ours)
             else:
-                self._announcer.restored(repair.deeds, known, repair.actor)
+                self._announcer.restored(repair.changes, known, repair.actor)
 
     def _unprotected(self, failed: Failed | None) -> None:
         if failed is None:
@@ -441,21 +452,21 @@ class Service:
             self._announcer.unprotected(failed)
         self._troubles.report(Part.PROTECTION, trouble)
 
-    def _followed(self, outcome: Outcome) -> None:
+    def _resynced(self, outcome: ResyncOutcome) -> None:
         before = self._troubles.of(Part.INTERFACES)
         if isinstance(outcome, Applied):
             self._troubles.clear(Part.INTERFACES)
             if outcome.unsaved:
                 self._note_unsaved(outcome.unsaved)
             if not outcome.change.is_empty:
-                self._announcer.followed(outcome)
+                self._announcer.resynced(outcome)
             return
         if isinstance(outcome, Failed) and outcome.in_force == UNKNOWN:
-            self._keeper.failed(outcome.message)
+            self._repairer.failed(outcome.message)
         why = first_error(outcome.problems) if isinstance(outcome, Refused) else outcome.message
         self._troubles.report(Part.INTERFACES, f"interfaces could not be followed: {why}")
         if before != self._troubles.of(Part.INTERFACES):
-            self._announcer.followed(outcome)
+            self._announcer.resynced(outcome)
 
     def _exported(self, trouble: str) -> None:
         if trouble:
@@ -473,7 +484,7 @@ class Service:
         if known is None:
             now = "no generation of ours is in force"
         else:
-            policies, endpoints = len(known.inspected.resources.policies), len(known.plan.endpoints)
+            policies, endpoints = len(known.candidate.resources.policies), len(known.plan.endpoints)
             counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
             now = f"generation {known.id} in force: {counts}"
         return "; ".join(filter(None, (now, self._trouble(), self._refused)))

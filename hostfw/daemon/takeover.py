@@ -10,20 +10,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, Refused
-from hostfw.control.handlers import perform
+from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow
 from hostfw.daemon.announcer import first_error
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.base_protection import Guard, read_base_chains
-from hostfw.daemon.repair import Keeper
+from hostfw.daemon.base_protection import BaseProtection, read_base_chains
+from hostfw.daemon.repair import Repairer
 from hostfw.daemon.troubles import Part, Troubles
-from hostfw.daemon.writer import Charge
+from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
-from hostfw.engine.reconcile import Resumed, base_protection, builds
+from hostfw.engine.reconcile import Resumed, build_base_protection, builds
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.facts import HostFacts
@@ -54,17 +54,17 @@ class Takeover:
 
     def __init__(
         self,
-        charge: Charge,
-        guard: Guard,
-        keeper: Keeper,
+        writer: WriterThread,
+        base_protection: BaseProtection,
+        repairer: Repairer,
         troubles: Troubles,
         listen: Callable[[Logging], None],
         announce: Callable[[str, str], None],
     ) -> None:
         """`listen` has the log read, and `announce` takes what went wrong, and what is in force nevertheless."""
-        self._charge = charge
-        self._guard = guard
-        self._keeper = keeper
+        self._writer = writer
+        self._base_protection = base_protection
+        self._repairer = repairer
         self._troubles = troubles
         self._listen = listen
         self._announce = announce
@@ -97,7 +97,7 @@ class Takeover:
 
     def _is_known(self) -> bool:
         """True if something other than base protection has come into force by a repair."""
-        current = self._charge.current
+        current = self._writer.current
         known = current is not None and current is not self._base
         if known:
             self._troubles.clear(Part.TAKEOVER)
@@ -105,10 +105,10 @@ class Takeover:
 
     async def _attempt(self) -> bool:
         """Try once; gives whether it is over."""
-        if self._is_script and await self._charge.write(_builds) is not True:
+        if self._is_script and await self._writer.write(_builds) is not True:
             return False
         await self._protect()
-        resumed = await self._charge.write(Engine.resume)
+        resumed = await self._writer.write(Engine.resume)
         match resumed:
             case Failed():
                 await self._fail(f"the accepted generation could not be put into force: {resumed.message}")
@@ -126,12 +126,12 @@ class Takeover:
 
     async def _begin(self) -> bool:
         """Put the configuration directory into force, where nothing was ever accepted."""
-        applied = await self._charge.write(partial(perform, request=Apply()))
+        applied = await self._writer.write(partial(handle, request=Apply()))
         if isinstance(applied, InForceNow):
             self._troubles.clear(Part.TAKEOVER)
             return True
         why = first_error(applied.problems) if isinstance(applied, Refused) else getattr(applied, "message", "")
-        base = await self._charge.write(_protect_unless_recorded)
+        base = await self._writer.write(_protect_unless_recorded)
         if isinstance(base, Generation):
             self._base = base
             self._is_base_alone = True
@@ -141,23 +141,23 @@ class Takeover:
 
     async def _protect(self) -> None:
         """Put base protection into force where our tables do not deny, before anything that takes its time."""
-        found = await self._charge.write(_look)
+        found = await self._writer.write(_look)
         if isinstance(found, Failed):
             return
-        if self._charge.current is None:
-            self._guard.make_ready(base_protection(found.settings, HostFacts("localhost")).script)
+        if self._writer.current is None:
+            self._base_protection.make_ready(build_base_protection(found.settings, HostFacts("localhost")).script)
             self._listen(found.settings.logging)
         if found.is_protected is False:
-            self._is_base_alone = await self._keeper.protect_now() is None
+            self._is_base_alone = await self._repairer.protect_now() is None
 
     async def _fail(self, message: str) -> None:
         """Say what stands in the way, and what is in force nevertheless."""
-        found = await self._charge.write(_look)
+        found = await self._writer.write(_look)
         is_protected = None if isinstance(found, Failed) else found.is_protected
         if isinstance(found, Found) and found.is_damaged:
             self.needs_help.set()
         if is_protected is False:
-            failed = await self._keeper.protect_now()
+            failed = await self._repairer.protect_now()
             self._is_base_alone = failed is None
             in_force = BASE_ALONE if failed is None else f"nothing is in force: {failed.message}"
         elif is_protected is None:
@@ -183,11 +183,11 @@ def _look(engine: Engine) -> Found:
     accepted, problems = load_accepted(engine.directories.state)
     settings = None if accepted is None else accepted.configuration.settings
     is_damaged = accepted is None and bool(problems)
-    return Found(is_protected, inspect(Configuration(settings=settings)).settings, is_damaged)
+    return Found(is_protected, check_candidate(Configuration(settings=settings)).settings, is_damaged)
 
 
 def _builds(engine: Engine) -> bool:
-    return builds(engine.directories, engine.host, engine.memory)
+    return builds(engine.directories, engine.host, engine.cache)
 
 
 def _protect_unless_recorded(engine: Engine) -> Generation | Failed | None:

@@ -11,13 +11,13 @@ from functools import partial
 from typing import TypeVar
 
 from hostfw.audit.attribution import Attribution, attribution
-from hostfw.build.cache import Done, Memory
+from hostfw.build.cache import Done, EngineCache
 from hostfw.build.generation import Generation
-from hostfw.daemon.change_tracker import Witness
+from hostfw.daemon.change_tracker import ChangeTracker
 from hostfw.daemon.collector import Collector
-from hostfw.daemon.quiet import Pause, Quiet
+from hostfw.daemon.pausing_nftables import Pause, PausingNftables
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Hearers
+from hostfw.engine.deploy import Observer
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.clock import monotonic
@@ -27,21 +27,21 @@ from hostfw.model.plan import Plan
 KNOWN_WORKERS = 64
 """Most nft workers of ours that are remembered, to tell their transactions from those of others."""
 
-_HEARING_S = 1.0
+_NOTICE_S = 1.0
 """Longest time that the event loop may hold up a change: the change counts for more than exact attribution."""
 
 T = TypeVar("T")
-Hear = Callable[[Generation, Attribution], None]
-InForce = Callable[[Generation | None], None]
+OnSwitch = Callable[[Generation, Attribution], None]
+OnActive = Callable[[Generation | None], None]
 
 
-class Charge:
+class WriterThread:
     """A long-lived engine with its active generation, and the thread that it writes on.
 
     In the event loop `about` hears of each generation that is about to be switched to, and `in_force` of what has come
     into force: None of a script that nothing else is known of, or of nothing at all. `workers` are all nft workers of
-    the service, and `witness` is to hear what nftables tells, so that the engine need not read what nobody touched.
-    `pause` pauses the listener while big sets are loaded, and `written` is called after each piece of work.
+    the service, and `change_tracker` is to hear what nftables tells, so that the engine need not read what nobody
+    touched. `pause` pauses the listener while big sets are loaded, and `written` is called after each piece of work.
     `defect` is called with unexpected exceptions.
     """
 
@@ -49,8 +49,8 @@ class Charge:
         self,
         directories: Directories,
         host: Host,
-        about: Hear,
-        in_force: InForce,
+        about: OnSwitch,
+        in_force: OnActive,
         defect: Callable[[Exception], None],
         worker: Callable[..., Nftables] = NftablesWorker,
     ) -> None:
@@ -64,13 +64,13 @@ class Charge:
         self._about_to, self._in_force, self._defect = about, in_force, defect
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self._own_workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
-        self.witness = Witness(self._own_workers)
+        self.change_tracker = ChangeTracker(self._own_workers)
         self.pause: Pause = nullcontext
         self.written: Callable[[], None] = _nothing
         self.current: Generation | None = None
         self._attributed: tuple[Plan, Attribution] | None = None
-        host = replace(host, nftables=self._nftables, undisturbed=self.witness.undisturbed)
-        self.engine = Engine(directories, host, Hearers(self._about, self._told), Memory())
+        host = replace(host, nftables=self._nftables, only_ours=self.change_tracker.only_ours)
+        self.engine = Engine(directories, host, Observer(self._about, self._told), EngineCache())
 
     async def write(self, work: Callable[[Engine], T]) -> T | Failed:
         """Have the engine do something, when it is its turn.
@@ -96,8 +96,8 @@ class Charge:
     @property
     def done(self) -> Done:
         """Knowledge about the files of the active generation."""
-        memory = self.engine.memory
-        return Done() if memory is None else memory.done
+        cache = self.engine.cache
+        return Done() if cache is None else cache.done
 
     async def drain(self) -> None:
         """Wait until everything that was begun or waits for its turn is done."""
@@ -116,13 +116,13 @@ class Charge:
                 return work(self.engine)
         except Exception:
             # It may have stopped anywhere: nothing that it left half done is to be taken for known, but for files.
-            self.engine = replace(self.engine, memory=Memory(done=self.done))
+            self.engine = replace(self.engine, cache=EngineCache(done=self.done))
             raise
         finally:
             self._since = None
 
     def _nftables(self, keep_open: Sequence[int]) -> Nftables:
-        return Quiet(self._worker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
+        return PausingNftables(self._worker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
 
     def _started(self, worker: int) -> None:
         self.workers.append(worker)
@@ -133,14 +133,14 @@ class Charge:
         if self._attributed is None or self._attributed[0] is not generation.plan:
             self._attributed = generation.plan, attribution(generation.plan, generation.id)
         _, found = self._attributed
-        heard = threading.Event()
+        noticed = threading.Event()
 
-        def hear() -> None:
+        def receive() -> None:
             self._about_to(generation, found)
-            heard.set()
+            noticed.set()
 
-        self._loop.call_soon_threadsafe(hear)
-        heard.wait(_HEARING_S)
+        self._loop.call_soon_threadsafe(receive)
+        noticed.wait(_NOTICE_S)
 
     def _told(self, generation: Generation | None) -> None:
         """On the writing thread."""

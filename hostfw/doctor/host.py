@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
@@ -17,7 +17,7 @@ from hostfw.engine.context import Directories
 from hostfw.engine.lockout_check import losses
 from hostfw.engine.outcomes import Status
 from hostfw.host.systemd.surroundings import Surroundings
-from hostfw.model.baseline import Evidence
+from hostfw.model.baseline import Baseline
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
@@ -42,20 +42,20 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class HostReport:
     """A host as the doctor sees it.
 
-    `inspected` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
+    `candidate` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
     that cannot be read; `plan` is what it means here, and `boots` whether the script that the boot loads is there.
-    `facts` and `evidence` are None where they could not be had; `service` is None where none runs. `full` are those of
+    `facts` and `baseline` are None where they could not be had; `service` is None where none runs. `full` are those of
     our directories whose file systems take nothing more; `services` are what the host offers, None where that is not
     seen, and `unloadable` says why the script that the boot loads does not load.
     """
 
     directories: Directories
     status: Status
-    inspected: Inspected
-    accepted: Inspected | None = None
+    candidate: Candidate
+    accepted: Candidate | None = None
     accepted_problems: tuple[Problem, ...] = ()
     shrunk_feeds: tuple[Problem, ...] = ()
     boots: bool = True
@@ -63,47 +63,47 @@ class Patient:
     plan: Plan | None = None
     blocked: BlockState | None = None
     facts: HostFacts | None = None
-    evidence: Evidence | None = None
+    baseline: Baseline | None = None
     services: HostServices | None = None
     unloadable: str = ""
     service: Service | None = None
     surroundings: Surroundings = field(default_factory=Surroundings)
 
 
-def examine(patient: Patient) -> tuple[Finding, ...]:
+def examine(report: HostReport) -> tuple[Finding, ...]:
     """Every finding, what matters most first."""
-    return tuple(dict.fromkeys(_findings(patient)))
+    return tuple(dict.fromkeys(_findings(report)))
 
 
-def _findings(patient: Patient) -> Iterator[Finding]:
-    yield from _in_force(patient)
-    yield from _blocked(patient)
-    yield from _drift(patient)
-    yield from _unmet(patient)
-    yield from _pending(patient)
-    yield from _configuration(patient)
-    yield from _neighbours(patient)
-    yield from _node(patient)
-    yield from _network(patient)
-    yield from governance_findings(patient.status, patient.plan)
-    yield from _lockout(patient)
-    yield from _failsafes(patient)
-    yield from _state(patient)
-    yield from _service(patient)
-    settings = (patient.accepted or patient.inspected).settings
-    reads = patient.service is not None and patient.service.listening
-    yield from around(patient.surroundings, settings.logging.group, service_reads=reads)
+def _findings(report: HostReport) -> Iterator[Finding]:
+    yield from _in_force(report)
+    yield from _blocked(report)
+    yield from _drift(report)
+    yield from _unmet(report)
+    yield from _pending(report)
+    yield from _configuration(report)
+    yield from _neighbours(report)
+    yield from _node(report)
+    yield from _network(report)
+    yield from governance_findings(report.status, report.plan)
+    yield from _lockout(report)
+    yield from _failsafes(report)
+    yield from _state(report)
+    yield from _service(report)
+    settings = (report.accepted or report.candidate).settings
+    reads = report.service is not None and report.service.listening
+    yield from around(report.surroundings, settings.logging.group, service_reads=reads)
 
 
-def _in_force(patient: Patient) -> Iterator[Finding]:
-    if not patient.status.in_force:
-        known = patient.accepted is not None
+def _in_force(report: HostReport) -> Iterator[Finding]:
+    if not report.status.in_force:
+        known = report.accepted is not None
         yield Finding(
             Check.IN_FORCE,
             "no rules of hostfw are in force: every packet passes that no other program denies",
             "`systemctl restart hostfw` puts the accepted generation into force" if known else "`hostfwctl apply`",
         )
-    elif patient.status.record is None:
+    elif report.status.record is None:
         yield Finding(
             Check.IN_FORCE,
             "the active generation is not on record, as after a boot without the service",
@@ -111,10 +111,10 @@ def _in_force(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _blocked(patient: Patient) -> Iterator[Finding]:
-    if patient.blocked is None:
+def _blocked(report: HostReport) -> Iterator[Finding]:
+    if report.blocked is None:
         return
-    if patient.blocked.table is not None:
+    if report.blocked.table is not None:
         yield Finding(
             Check.BLOCK, "the host is blocked: no packet passes, whatever policy allows", "`hostfwctl unblock`"
         )
@@ -126,8 +126,8 @@ def _blocked(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _drift(patient: Patient) -> Iterator[Finding]:
-    drift = patient.status.drift
+def _drift(report: HostReport) -> Iterator[Finding]:
+    drift = report.status.drift
     if drift:
         more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
         yield Finding(
@@ -137,15 +137,15 @@ def _drift(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _unmet(patient: Patient) -> Iterator[Finding]:
+def _unmet(report: HostReport) -> Iterator[Finding]:
     """Rules that somebody added at the end of our base chains, or a crash left there: they do nothing.
 
     Where a rule was put in front instead, those at the end are our own, and there is drift.
     """
-    if patient.status.drift:
+    if report.status.drift:
         return
     for family in FAMILIES:
-        for chain in patient.status.tables.of(family).chains:
+        for chain in report.status.tables.of(family).chains:
             behind = len(chain.base_rules) - (chain.rules or 0)
             if behind and chain.name in BASE_CHAIN_NAMES:
                 yield Finding(
@@ -157,18 +157,18 @@ def _unmet(patient: Patient) -> Iterator[Finding]:
                 )
 
 
-def _pending(patient: Patient) -> Iterator[Finding]:
-    if patient.status.pending is not None:
+def _pending(report: HostReport) -> Iterator[Finding]:
+    if report.status.trial is not None:
         yield Finding(
             Check.PENDING,
-            f"generation {patient.status.pending.id} is taken back in {patient.status.left_s:.0f} s, unless confirmed",
+            f"generation {report.status.trial.id} is taken back in {report.status.left_s:.0f} s, unless confirmed",
             "`hostfwctl confirm` in a new ssh connection, or `hostfwctl rollback`",
         )
-    yield from (Finding(Check.PENDING, warning, "`hostfwctl rollback`") for warning in patient.status.warnings)
+    yield from (Finding(Check.PENDING, warning, "`hostfwctl rollback`") for warning in report.status.warnings)
 
 
-def _configuration(patient: Patient) -> Iterator[Finding]:
-    wrong = errors(patient.inspected.problems)
+def _configuration(report: HostReport) -> Iterator[Finding]:
+    wrong = errors(report.candidate.problems)
     if wrong:
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         yield Finding(
@@ -178,25 +178,25 @@ def _configuration(patient: Patient) -> Iterator[Finding]:
         )
     yield from (
         Finding(Check.FEED, f"{problem.position.file_line}: {problem.message}", problem.hint)
-        for problem in patient.shrunk_feeds
+        for problem in report.shrunk_feeds
         if problem.severity is Severity.WARNING
     )
 
 
-def _neighbours(patient: Patient) -> Iterator[Finding]:
+def _neighbours(report: HostReport) -> Iterator[Finding]:
     """Entries of groups, expected and learned addresses that count for nothing, since a neighbour said them."""
-    inspected = patient.accepted or patient.inspected
-    if patient.facts is None or not inspected.is_valid:
+    candidate = report.accepted or report.candidate
+    if report.facts is None or not candidate.is_valid:
         return
-    for problem in neighbour_problems(inspected.resources, inspected.settings, patient.facts):
+    for problem in neighbour_problems(candidate.resources, candidate.settings, report.facts):
         yield Finding(Check.CONFIGURATION, f"{problem.position}: {problem.message}", problem.hint)
 
 
-def _node(patient: Patient) -> Iterator[Finding]:
-    if patient.facts is None or errors(patient.inspected.problems):
+def _node(report: HostReport) -> Iterator[Finding]:
+    if report.facts is None or errors(report.candidate.problems):
         return
-    endpoints = patient.inspected.resources.endpoints
-    node = (patient.inspected.settings.node or patient.status.governance.node or patient.facts.node).lower()
+    endpoints = report.candidate.resources.endpoints
+    node = (report.candidate.settings.node or report.status.governance.node or report.facts.node).lower()
     if not endpoints:
         yield Finding(
             Check.NODE,
@@ -213,29 +213,29 @@ def _node(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def _network(patient: Patient) -> Iterator[Finding]:
+def _network(report: HostReport) -> Iterator[Finding]:
     """Interfaces, services and published ports under the policy in force."""
-    if patient.plan is None or patient.facts is None or patient.accepted is None or not patient.status.in_force:
+    if report.plan is None or report.facts is None or report.accepted is None or not report.status.in_force:
         return
-    seen = patient.surroundings
-    yield from of_network(Network(patient.plan, patient.accepted, patient.facts, patient.services, seen.bridge_filter))
+    seen = report.surroundings
+    yield from of_network(Network(report.plan, report.accepted, report.facts, report.services, seen.bridge_filter))
 
 
-def _lockout(patient: Patient) -> Iterator[Finding]:
+def _lockout(report: HostReport) -> Iterator[Finding]:
     """Connections of the baseline that the active policy blocks as soon as they are opened again."""
-    if patient.plan is None or patient.facts is None or patient.evidence is None or not patient.status.in_force:
+    if report.plan is None or report.facts is None or report.baseline is None or not report.status.in_force:
         return
-    if patient.plan.settings.lockout_check is not LockoutCheck.IGNORE:
-        for loss in losses(patient.plan, patient.facts, patient.evidence):
+    if report.plan.settings.lockout_check is not LockoutCheck.IGNORE:
+        for loss in losses(report.plan, report.facts, report.baseline):
             yield Finding(Check.LOCKOUT, f"policy does not let pass {loss.what}: {loss.decided_by}", loss.hint)
 
 
-def _failsafes(patient: Patient) -> Iterator[Finding]:
+def _failsafes(report: HostReport) -> Iterator[Finding]:
     """Ports that ssh servers listen on and no failsafe opens: there, one wrong policy is a lock-out."""
-    if patient.evidence is None:
+    if report.baseline is None:
         return
-    inbound = (patient.accepted or patient.inspected).settings.failsafe.inbound
-    for listener in patient.evidence.listeners:
+    inbound = (report.accepted or report.candidate).settings.failsafe.inbound
+    for listener in report.baseline.listeners:
         if _is_loopback(listener.family, listener.address) or any(_opens(port, listener.port) for port in inbound):
             continue
         where = "" if listener.address is None else f" of {address_text(listener.family, listener.address)}"
@@ -259,32 +259,32 @@ def _is_loopback(family: Family, address: int | None) -> bool:
     return address >> 24 == _LOOPBACK[family] if family is Family.V4 else address == _LOOPBACK[family]
 
 
-def _state(patient: Patient) -> Iterator[Finding]:
-    for problem in patient.accepted_problems:
+def _state(report: HostReport) -> Iterator[Finding]:
+    for problem in report.accepted_problems:
         yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
-    for problem in patient.status.problems:
+    for problem in report.status.problems:
         yield Finding(Check.STATE, f"{problem.position.path}: {problem.message}", problem.hint)
-    record, state = patient.status.record, patient.directories.state
-    if record is not None and not record.saved and patient.status.in_force and patient.status.pending is None:
-        then = "enforces an earlier one" if patient.accepted is not None else "enforces the failsafes alone"
+    record, state = report.status.record, report.directories.state
+    if record is not None and not record.saved and report.status.in_force and report.status.trial is None:
+        then = "enforces an earlier one" if report.accepted is not None else "enforces the failsafes alone"
         message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
         yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")
-    for directory in patient.full:
+    for directory in report.full:
         message = f"the disk that holds {directory} is full: changes are not saved"
         yield Finding(Check.STATE, message, f"`df -h {directory}` and `df -i {directory}` show it: free some space")
-    if patient.accepted is not None and not patient.boots:
-        message = f"{patient.directories.state}/last-good.nft is missing: the next boot enforces the failsafes alone"
+    if report.accepted is not None and not report.boots:
+        message = f"{report.directories.state}/last-good.nft is missing: the next boot enforces the failsafes alone"
         yield Finding(Check.STATE, message, "`hostfwctl apply`")
-    if patient.unloadable:
+    if report.unloadable:
         yield Finding(
             Check.STATE,
             f"the next boot would enforce the failsafes alone, since it cannot load {state}/last-good.nft: "
-            f"{patient.unloadable}",
+            f"{report.unloadable}",
             "`hostfwctl apply` writes it again",
         )
 
 
-def _service(patient: Patient) -> Iterator[Finding]:
-    if patient.service is not None and patient.service.trouble:
-        message = f"the service is in trouble: {patient.service.trouble}"
+def _service(report: HostReport) -> Iterator[Finding]:
+    if report.service is not None and report.service.trouble:
+        message = f"the service is in trouble: {report.service.trouble}"
         yield Finding(Check.OWN_SERVICE, message, "`journalctl -u hostfw` says more")

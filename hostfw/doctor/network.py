@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.exposure.reach import reach
-from hostfw.exposure.rules import Door
+from hostfw.exposure.rules import EntryPoint
 from hostfw.exposure.services import Entry, exposure
 from hostfw.exposure.sources import difference_of
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.services import HostServices, PublishedPort, Service
@@ -28,7 +28,7 @@ class Network:
     """A plan in force on a host, its configuration, and what the host offers, None where that is not seen."""
 
     plan: Plan
-    inspected: Inspected
+    candidate: Candidate
     facts: HostFacts
     services: HostServices | None = None
     bridge_filter: bool = False
@@ -53,7 +53,7 @@ def _absent(network: Network, bare: tuple[Interface, ...]) -> Iterator[Finding]:
         return
     absent = {b.endpoint: b.interface for b in network.plan.bindings if not b.present}
     present = {b.endpoint for b in network.plan.bindings if b.present} | {network.plan.wildcard}
-    names = sorted(e.metadata.name for e in network.inspected.resources.endpoints if e.is_of(network.plan.node))
+    names = sorted(e.metadata.name for e in network.candidate.resources.endpoints if e.is_of(network.plan.node))
     for name in names:
         if name in present:
             continue
@@ -136,11 +136,11 @@ def _next(plan: Plan, ungoverned: list[str]) -> str:
 def _past_policy(plan: Plan, entries: Iterable[Entry]) -> dict[tuple[object, str], Step]:
     """Sources that reach a published port, and could not if the service ran on the host."""
     asked = [entry for entry in entries if _is_governed(plan, entry.interface)]
-    doors = [Door(e.family, e.subject.protocol, e.address, e.subject.port, e.interface) for e in asked]
+    doors = [EntryPoint(e.family, e.subject.protocol, e.address, e.subject.port, e.interface) for e in asked]
     found: dict[tuple[object, str], Step] = {}
     for entry, local in zip(asked, reach(plan, doors), strict=True):
         if any(not part.is_empty(entry.family) for part in difference_of(entry.reach.allowed, local.allowed)):
-            denied = (decision.step for decision in local.decisions if decision.step.verdict is Verdict.DENY)
+            denied = (decision.step for decision in local.decisions if decision.step.verdict is StepVerdict.DENY)
             found.setdefault((entry.subject, entry.interface), next(denied))
     return found
 

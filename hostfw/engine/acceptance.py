@@ -13,8 +13,8 @@ from hostfw.model.problems import Problem
 
 def accepted_of(generation: Generation, writer: Writer) -> Accepted:
     """A generation as it is stored."""
-    configuration = generation.inspected.configuration
-    limit = generation.inspected.settings.history_limit
+    configuration = generation.candidate.configuration
+    limit = generation.candidate.settings.history_limit
     return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation), limit)
 
 
@@ -23,24 +23,24 @@ def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> t
 
     A disk that will not take it does not undo it: gives what is unsaved, and why.
     """
-    directories, memory = writer.directories, writer.memory
+    directories, cache = writer.directories, writer.cache
     state, run = directories.state, directories.run
     accepted: Accepted | None = None
     problems: tuple[Problem, ...] = ()
     try:
-        accepted, problems = accepted_now(state, memory)
+        accepted, problems = accepted_now(state, cache)
         if accepted is None or problems or not _is_same(accepted, generation):
-            accept(state, generation, governance, memory, anew=bool(problems))
-            note_saved(run, memory, saved=True)
+            accept(state, generation, governance, cache, anew=bool(problems))
+            note_saved(run, cache, saved=True)
             return ()
-        finish_accepting(state, sync=memory is None or memory.done.unsaved)
+        finish_accepting(state, sync=cache is None or cache.done.unsaved)
         number = accepted_number(state)
     except HostError as error:
-        note_saved(run, memory, saved=False)
+        note_saved(run, cache, saved=False)
         then = "the failsafes alone are" if accepted is None and not problems else "an earlier generation is"
         return (f"{error.message}: after a reboot {then} in force",)
-    note_saved(run, memory, saved=True)
-    return () if number is None else keep_record(directories, number, governance, memory)
+    note_saved(run, cache, saved=True)
+    return () if number is None else keep_record(directories, number, governance, cache)
 
 
 def _is_same(accepted: Accepted, generation: Accepted) -> bool:

@@ -2,33 +2,33 @@
 
 from dataclasses import replace
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.deploy import Writer, enforce
 from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.existing_connections import relearn
-from hostfw.engine.exposure import ExposureQuestion, exposure_of
-from hostfw.engine.judgement import LockoutQuestion, judgement_of
-from hostfw.engine.lockout_check import Judgement
+from hostfw.engine.exposure import ExposureRequest, exposure_of
+from hostfw.engine.lockout import LockoutRequest, lockout_of
+from hostfw.engine.lockout_check import Lockout
 from hostfw.engine.loss_check import refusal
-from hostfw.engine.outcomes import Applied, Failed, TakenBack
+from hostfw.engine.outcomes import Applied, Failed, RolledBack
 from hostfw.engine.plan_before import Before
-from hostfw.engine.rollback import TRIED_AGAIN, end, settle
+from hostfw.engine.rollback import TRIED_AGAIN, end, expire
 from hostfw.engine.standing import named, record_after, standing
 from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
-from hostfw.host.store.trial import load_armed, load_pending
+from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.services import ExposureChange
 
 
 def apply(
     writer: Writer,
-    inspected: Inspected,
+    candidate: Candidate,
     confirm_within_s: float | None,
-    lockout: LockoutQuestion | None,
-    question: ExposureQuestion | None = None,
+    lockout: LockoutRequest | None,
+    question: ExposureRequest | None = None,
     *,
     accept_loss: bool = False,
     take_name: bool = False,
@@ -38,49 +38,49 @@ def apply(
     One that lost most of what is accepted is refused, unless `accept_loss`.
     """
     directories, host = writer.directories, writer.host
-    settled = settle(writer)
-    pending, problems = load_pending(directories.state)
+    expired = expire(writer)
+    trial, problems = load_trial(directories.state)
     # What can no longer be taken back must not stand in the way of what replaces it.
-    if pending is not None and confirm_within_s is None and not isinstance(settled, Failed):
-        return waits(pending, left_s(pending, host))
+    if trial is not None and confirm_within_s is None and not isinstance(expired, Failed):
+        return waits(trial, left_s(trial, host))
     blocked = host.read_block() is not None
     if blocked and confirm_within_s is not None:
         return UNCONFIRMABLE
     generation_id = ""
-    judgement = Judgement()
+    result = Lockout()
     changes: tuple[ExposureChange, ...] = ()
-    last = writer.memory.building.generation if writer.memory else None
+    last = writer.cache.generation.generation if writer.cache else None
     try:
-        facts = host.observe(inspected.settings.node)
-        record = named(standing(directories, host, writer.memory), inspected.resources, facts, take_name=take_name)
+        facts = host.observe(candidate.settings.node)
+        record = named(standing(directories, host, writer.cache), candidate.resources, facts, take_name=take_name)
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
             record = replace(record, interfaces=())
-        built = build(inspected, facts, writer.memory.building if writer.memory else None, record)
+        built = build(candidate, facts, writer.cache.generation if writer.cache else None, record)
         if isinstance(built, Refused):
             return note_refused(directories, host, built)
         generation_id = built.id
         decoding = question.decoding if question is not None else None
-        before = Before(directories, host, writer.memory, facts, last, decoding)
+        before = Before(directories, host, writer.cache, facts, last, decoding)
         verb = "apply" if take_name else "reload"
-        lost = None if accept_loss else refusal(before, inspected.resources, built.plan, verb)
+        lost = None if accept_loss else refusal(before, candidate.resources, built.plan, verb)
         if lost is None:
-            judgement = judgement_of(before, built, lockout)
-        refused = lost or judgement.refusal
+            result = lockout_of(before, built, lockout)
+        refused = lost or result.refusal
         changes = () if refused else exposure_of(before, built, question)
         applied: Applied | Failed = refused or _enforce(writer, built, confirm_within_s)
     except HostError as error:
         applied = writer.sent.failed(error)
     if isinstance(applied, Failed):
         return note_failed(directories, host, applied, generation_id)
-    if applied.pending is None and (pending is not None or problems):
+    if applied.trial is None and (trial is not None or problems):
         try:
-            end(writer, load_armed(directories.run))
+            end(writer, load_rollback_timer(directories.run))
         except HostError as error:
             applied = replace(applied, unsaved=(*applied.unsaved, f"{error.message}: {TRIED_AGAIN}"))
     note_applied(directories, host, applied, confirm_within_s or 0)
     below = (BELOW_A_BLOCK,) if blocked else ()
-    warnings = (*applied.warnings, *judgement.warnings, *below, *_settled(settled))
+    warnings = (*applied.warnings, *result.warnings, *below, *_settled(expired))
     return replace(applied, warnings=warnings, exposure=changes)
 
 
@@ -97,14 +97,14 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         relearn(writer.host, built.plan)
     except HostError as error:
         applied = replace(applied, warnings=(*applied.warnings, error.message))
-    if applied.pending is not None:
+    if applied.trial is not None:
         return applied
     governance = record_after(built, writer.host)
     return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer), governance))
 
 
-def _settled(settled: TakenBack | Failed | None) -> tuple[str, ...]:
+def _settled(expired: RolledBack | Failed | None) -> tuple[str, ...]:
     """The warning about a trial that expired before this request, if one did."""
-    if isinstance(settled, TakenBack):
-        return (f"generation {settled.event.generation} had been taken back: {settled.event.reason}",)
+    if isinstance(expired, RolledBack):
+        return (f"generation {expired.event.generation} had been taken back: {expired.event.reason}",)
     return ()

@@ -15,7 +15,7 @@ from hostfw.host.nftables.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, forget_block, load_block, save_block
 from hostfw.host.store.codec import StateError
 from hostfw.journal.notices import host_blocked, host_unblocked
-from hostfw.model.baseline import Evidence, Session
+from hostfw.model.baseline import Baseline, Session
 from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script, inexpressible
 
@@ -28,7 +28,7 @@ UNCONFIRMABLE = Failed(
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class BlockContext:
     """Dependencies of a block: its directories, and the effects on the host."""
 
     directories: Directories = field(default_factory=Directories)
@@ -65,73 +65,73 @@ class BlockState:
     record: BlockRecord | None
 
 
-def block(ground: Ground, evidence: Evidence, *, everything: bool = False) -> Blocked | Failed:
+def block(context: BlockContext, baseline: Baseline, *, everything: bool = False) -> Blocked | Failed:
     """Block the host now, whether or not it is; with `everything` not even ssh sessions go on.
 
     Packets come first: what cannot be written down does not keep them from it.
     """
-    sessions = () if everything else evidence.sessions
+    sessions = () if everything else baseline.sessions
     record = BlockRecord(
-        ground.host.now(),
+        context.host.now(),
         everything,
         tuple(map(session_text, sessions)),
-        ground.host.boot_id(),
-        block_script(sessions, evidence.leases, everything=everything),
-        boot_block_script(sessions, evidence.leases, everything=everything),
+        context.host.boot_id(),
+        block_script(sessions, baseline.leases, everything=everything),
+        boot_block_script(sessions, baseline.leases, everything=everything),
     )
     try:
         # Of one who may not block, nft says no more than that it failed.
-        ground.host.read_block()
+        context.host.read_block()
     except HostError as error:
         return failed(error)
-    stopped = _enforce(ground, record.script)
+    stopped = _enforce(context, record.script)
     if stopped is not None:
         return stopped
-    ground.host.announce(host_blocked(record.kept, everything=everything))
-    warnings = () if everything else tuple(map(_unkept_lease, inexpressible(evidence.leases)))
+    context.host.announce(host_blocked(record.kept, everything=everything))
+    warnings = () if everything else tuple(map(_unkept_lease, inexpressible(baseline.leases)))
     try:
-        save_block(ground.directories.state, record)
+        save_block(context.directories.state, record)
     except StateError as error:
         return Blocked(record, sessions, warnings, (f"{error.message}: a reboot ends the block",))
     return Blocked(record, sessions, warnings)
 
 
-def unblock(ground: Ground) -> Unblocked | Failed:
+def unblock(context: BlockContext) -> Unblocked | Failed:
     """Take the block away, if there is one. It is forgotten first, so that nothing puts it back.
 
     A disk that will not forget it keeps nobody from being let go.
     """
-    record = load_block(ground.directories.state)
+    record = load_block(context.directories.state)
     unsaved: tuple[str, ...] = ()
     try:
-        before = ground.host.read_block()
+        before = context.host.read_block()
         try:
-            forget_block(ground.directories.state)
+            forget_block(context.directories.state)
         except StateError as error:
             unsaved = (f"{error.message}: the next boot blocks the host again",)
-        ground.host.delete_block()
+        context.host.delete_block()
     except HostError as error:
         return failed(error)
     if before is not None:
-        ground.host.announce(host_unblocked(sum(dict(before.dropped).values())))
+        context.host.announce(host_unblocked(sum(dict(before.dropped).values())))
     return Unblocked(before, record.at if record is not None else None, unsaved)
 
 
-def block_state(ground: Ground) -> BlockState | None:
+def block_state(context: BlockContext) -> BlockState | None:
     """The block of the host, or None if there is none. Raises HostError."""
-    table, record = ground.host.read_block(), load_block(ground.directories.state)
+    table, record = context.host.read_block(), load_block(context.directories.state)
     return None if table is None and record is None else BlockState(table, record)
 
 
-def restore_block(ground: Ground) -> bool | Failed:
+def restore_block(context: BlockContext) -> bool | Failed:
     """Put a block back that another program took away, as by `nft flush ruleset`; False if that was not needed."""
     try:
-        record = load_block(ground.directories.state)
-        if record is None or ground.host.read_block() is not None:
+        record = load_block(context.directories.state)
+        if record is None or context.host.read_block() is not None:
             return False
     except HostError as error:
         return failed(error)
-    return _enforce(ground, record.script_of(ground.host.boot_id())) or True
+    return _enforce(context, record.script_of(context.host.boot_id())) or True
 
 
 def session_text(session: Session) -> str:
@@ -144,9 +144,9 @@ def _unkept_lease(interface: str) -> str:
     return f"DHCP on the interface {interface!r} is blocked as well: nftables cannot match its name"
 
 
-def _enforce(ground: Ground, script: str) -> Failed | None:
+def _enforce(context: BlockContext, script: str) -> Failed | None:
     try:
-        nftables = ground.host.nftables(())
+        nftables = context.host.nftables(())
     except HostError as error:
         return failed(error)
     try:

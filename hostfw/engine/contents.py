@@ -17,7 +17,7 @@ from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import InForce
+from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.set_contents import load_content
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
@@ -28,7 +28,7 @@ from hostfw.nft.objects import ElementType, Ruleset, Set, Table, VerdictMap
 _DIGEST = re.compile(r"\.([0-9a-f]{12})$")
 
 
-def is_heard(tables: KernelTables, record: InForce | None) -> bool:
+def is_unchanged_since(tables: KernelTables, record: ActiveGeneration | None) -> bool:
     """True if nobody has committed anything since the commit on record."""
     return record is not None and record.kernel_generation == tables.generation
 
@@ -96,7 +96,7 @@ def _with_other_digests(host: Host, sets: list[_Expected]) -> Iterator[SetName]:
 
 def _expected(family: Family, wanted: Set | VerdictMap, there: dict[str, KernelSet]) -> str | None:
     """The digest of what a set or map should hold; None of a set apart that is yet to be edited."""
-    if isinstance(wanted, Set) and isinstance(wanted.elements, PackedAddresses) and wanted.apart:
+    if isinstance(wanted, Set) and isinstance(wanted.elements, PackedAddresses) and wanted.edited_in_place:
         return _digest_of(family, wanted.elements, wanted.comment) if wanted.mark in there else None
     named = _DIGEST.search(wanted.name)
     return None if named is None else named[1]
@@ -109,12 +109,12 @@ def _digest_of(family: Family, addresses: PackedAddresses, comment: str) -> str:
 
 def _differs(family: Family, wanted: Set, one: KernelSet, there: dict[str, KernelSet], nftables: Nftables) -> bool:
     """True if a big set has other elements than it should; one with the mark of another content is yet to be edited."""
-    if wanted.apart and wanted.mark not in there:
+    if wanted.edited_in_place and wanted.mark not in there:
         return False
-    if one.count is None and not wanted.apart:
+    if one.count is None and not wanted.edited_in_place:
         # It cannot be told from one whose filling was cut short, which is filled up.
         return False
-    return one.count not in (None, len(wanted.elements)) or not nftables.is_filled(family, wanted.name, keys_of(wanted))
+    return one.count not in (None, len(wanted.elements)) or not nftables.is_loaded(family, wanted.name, keys_of(wanted))
 
 
 def _misdeclared(there: KernelTable, wanted: Table) -> Iterator[str]:

@@ -22,7 +22,7 @@ from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.processes import Ancestor
 from hostfw.host.store import trial as pending
 from hostfw.host.systemd import rollback_timer as watchdog
-from hostfw.model.baseline import Evidence, Session
+from hostfw.model.baseline import Baseline, Session
 from hostfw.model.facts import HostFacts
 from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import Cidr, Family
@@ -44,7 +44,7 @@ def _observe(node: str | None) -> HostFacts:
     return observe(node)
 
 
-def _evidence() -> Evidence:
+def _baseline() -> Baseline:
     # A look at every process, for the verbs that change what is in force.
     from hostfw.host.network.baseline import collect
 
@@ -96,16 +96,15 @@ class Host:
     """The effects of one generation on the host and network namespace that we are in.
 
     `arm` has a command of a name run after some seconds, whatever becomes of us, and gives what `disarm` takes;
-    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above the caller,
-    `sessions_of` the connections that sockets of an ssh server are, `evidence` what can be seen of what the host
-    depends on, and `services` what it offers to others.
-    `published` are the ports that other programs' tables translate, `routed` is what routing makes of an address, and
-    `forwards` whether what comes in on an interface is forwarded. `announce`
-    takes a journal entry about what became of a generation. `undisturbed` is whether it is known that nobody but us
+    `hostfwctl` is the command line of hostfwctl itself. `ancestors` are the processes above the caller, `sessions_of`
+    the connections that sockets of an ssh server are, `baseline` what can be seen of what the host depends on, and
+    `services` what it offers to others. `published` are the ports that other programs' tables translate, `routed` is
+    what routing makes of an address, and `forwards` whether what comes in on an interface is forwarded. `announce`
+    takes a journal entry about what became of a generation. `only_ours` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
-    sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps
-    hold, and `refill` replaces what a set holds at once, without a worker. `cut_connections` ends the connections with
-    an end in some prefixes, and gives how many there were.
+    sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
+    and `reload_set_directly` replaces what a set holds at once, without a worker. `cut_connections` ends the
+    connections with an end in some prefixes, and gives how many there were.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -118,7 +117,7 @@ class Host:
     read_tcp_sockets: Callable[[], tuple[TcpSocket, ...]] = sockets.read_tcp_sockets
     ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors
     sessions_of: Callable[[Collection[int]], tuple[Session, ...]] = _sessions_of
-    evidence: Callable[[], Evidence] = _evidence
+    baseline: Callable[[], Baseline] = _baseline
     services: Callable[[], HostServices] = _services
     published: Callable[[], tuple[PublishedPort, ...]] = _published
     routed: Callable[[Family, int], Routed | None] = routing.routed
@@ -129,7 +128,7 @@ class Host:
     read_some: Callable[[Mapping[Family, Names]], KernelTables] = tables.read_some
     read_generation: Callable[[], int] = tables.read_generation
     announce: Callable[[Mapping[str, str]], None] = _announce_nothing
-    undisturbed: Callable[[int, int], bool] = _nobody_knows
+    only_ours: Callable[[int, int], bool] = _nobody_knows
     read_packets: Callable[[Iterable[str]], Mapping[str, int]] = named_counters.read_packets
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block
@@ -138,4 +137,4 @@ class Host:
     cut_connections: Callable[[Sequence[Cidr]], int] = connection_cut.cut_connections
     wait: Callable[[float], None] = sleep
     host_name: Callable[[], str] = host_name.read_host_name
-    refill: Callable[[Family, Set], None] = reload_set.refill
+    reload_set_directly: Callable[[Family, Set], None] = reload_set.reload_set

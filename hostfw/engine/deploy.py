@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hostfw.build.cache import Held, Memory
+from hostfw.build.cache import EngineCache, LastCommit
 from hostfw.build.generation import Generation, script_id
 from hostfw.engine.contents import altered
 from hostfw.engine.context import Directories, Host
@@ -22,11 +22,11 @@ from hostfw.engine.installed import (
     amendments,
     declarations,
     digests,
+    in_sentences,
     installed_tables,
-    told,
     unprotected,
 )
-from hostfw.engine.kernel_state import Present, read_back, what_is_there
+from hostfw.engine.kernel_state import KernelState, read_back, read_kernel_state
 from hostfw.engine.outcomes import (
     CLEARED,
     FEEDS_CHANGED,
@@ -39,17 +39,17 @@ from hostfw.engine.outcomes import (
     shortened,
 )
 from hostfw.engine.record import forget_record, write_record
-from hostfw.engine.set_loading import fill, remember_contents
+from hostfw.engine.set_loading import load_sets, remember_contents
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
-from hostfw.host.store.active import InForce, load_in_force, record_stamp
+from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
 from hostfw.model.text import counted as counted_words
 from hostfw.model.values import FAMILIES, Direction
 from hostfw.nft.amendment import Amendment, deletions_after
-from hostfw.nft.change import Change, Fill, change
+from hostfw.nft.change import Change, SetLoad, change
 from hostfw.nft.declarations import declarations_of
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.object_text import follows
 
 Counts = tuple[tuple[str, int], ...]
@@ -60,14 +60,14 @@ def _nobody(_: Generation | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Hearers:
+class Observer:
     """Callbacks on the writing thread: before a switch to a generation, and once one is active.
 
     The active generation is None for a script without a known generation, and for no rules at all.
     """
 
-    about: Callable[[Generation], None] = _nobody
-    in_force: Callable[[Generation | None], None] = _nobody
+    switching: Callable[[Generation], None] = _nobody
+    active: Callable[[Generation | None], None] = _nobody
 
 
 @dataclass(slots=True)
@@ -97,8 +97,8 @@ class Writer:
     directories: Directories
     host: Host
     nftables: Nftables
-    hearers: Hearers = Hearers()
-    memory: Memory | None = None
+    observer: Observer = Observer()
+    cache: EngineCache | None = None
     sent: Sent = field(default_factory=Sent)
 
 
@@ -129,23 +129,23 @@ def enforce(
     `before_switch` may still call it off; `after_switch` is what must not wait once packets meet the new generation.
     """
     ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
-    present = what_is_there(ruleset, directories, writer.host, nftables, writer.memory)
-    texts = writer.memory.building.texts if writer.memory else None
-    planned = Change() if present.ruleset is ruleset else change(ruleset, present.installed, texts)
-    if writer.memory is not None and not planned.is_empty:
-        writer.memory.done.begun = True
-    if any(table.misdeclared for table in present.installed):
-        stopped = before_switch(planned) or writer.sent.after(lambda: _clear(present, nftables))
+    kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
+    texts = writer.cache.generation.commands if writer.cache else None
+    planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)
+    if writer.cache is not None and not planned.is_empty:
+        writer.cache.done.begun = True
+    if any(table.misdeclared for table in kernel_state.installed):
+        stopped = before_switch(planned) or writer.sent.after(lambda: _clear(kernel_state, nftables))
         return stopped or _from_nothing(generation, writer, after_switch)
     stopped = _prepare(planned.prepare, nftables)
     if stopped is not None:
         return stopped
-    fill(planned.fills, nftables, directories.run)
+    load_sets(planned.set_loads, nftables, directories.run)
     existing = existing_connections(
         writer.host,
         generation.plan,
-        present.record,
-        present.installed,
+        kernel_state.record,
+        kernel_state.installed,
         # Whoever translates destinations has had connection tracking begin, so published ports do not count.
         polices_forwarded=any(
             endpoint.direction(way).forward_tiers for endpoint in generation.plan.endpoints for way in Direction
@@ -156,20 +156,20 @@ def enforce(
     stopped = before_switch(planned)
     if stopped is not None:
         return stopped
-    writer.hearers.about(generation)
-    stopped = writer.sent.after(lambda: _send(planned, present, writer))
+    writer.observer.switching(generation)
+    stopped = writer.sent.after(lambda: _send(planned, kernel_state, writer))
     if stopped is not None:
         return stopped
     noted = (*after_switch(), *existing.after_switch())
-    link_commits, unnoted = note_links(generation, nftables, writer.memory, is_known=present.ruleset is not None)
+    link_commits, unnoted = note_links(generation, nftables, writer.cache, is_known=kernel_state.ruleset is not None)
     left = _delete(planned.sweep, nftables)
     swept = _say(left, "unused objects could not be removed")
     try:
-        commits = None if left is not None or planned.fills else _commits(planned) + link_commits
-        now = read_back(present, ruleset, writer.host, nftables, commits)
-        if planned.refills:
-            refilled = {(family, contents.name) for family, contents in planned.refills}
-            lacking = told(refilled & altered(writer.host.read_tables(), ruleset, writer.host, nftables))
+        commits = None if left is not None or planned.set_loads else _commits(planned) + link_commits
+        now = read_back(kernel_state, ruleset, writer.host, nftables, commits)
+        if planned.set_reloads:
+            reloaded = {(family, contents.name) for family, contents in planned.set_reloads}
+            lacking = in_sentences(reloaded & altered(writer.host.read_tables(), ruleset, writer.host, nftables))
             now = replace(now, lacking=(*now.lacking, *lacking))
     except HostError as error:
         message = f"the generation was committed, but could not be read back: {error.message}"
@@ -180,37 +180,37 @@ def enforce(
             "another program changes our tables; `nft monitor` shows which",
             in_force=UNKNOWN,
         )
-    writer.hearers.in_force(generation)
-    if writer.memory is not None:
-        writer.memory.done.begun = False
-    if not planned.is_empty or present.ruleset is None:
+    writer.observer.active(generation)
+    if writer.cache is not None:
+        writer.cache.done.begun = False
+    if not planned.is_empty or kernel_state.ruleset is None:
         remember_contents(ruleset, directories.run)
-    remembered = tuple(_remember(writer, generation, present, now))
+    remembered = tuple(_remember(writer, generation, kernel_state, now))
     return Enforced(planned, (*noted, *unnoted, *swept, *remembered))
 
 
-def _send(planned: Change, present: Present, writer: Writer) -> Failed | None:
+def _send(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
     """Send everything that packets may meet; None if they meet all of it."""
     nftables = writer.nftables
-    stopped = _edit_feeds(planned.edits, nftables, writer.directories.run) or _refill(planned, nftables)
+    stopped = _edit_feeds(planned.set_edits, nftables, writer.directories.run) or _reload_sets(planned, nftables)
     if stopped is not None:
         return stopped
-    stopped = _amend(planned.renamings, nftables) or _switch(planned, present, writer)
+    stopped = _amend(planned.renamings, nftables) or _switch(planned, kernel_state, writer)
     if stopped is None and planned.wakings:
         stopped = _amend(planned.wakings, nftables)
-    edited = stopped is not None and planned.edits and stopped.in_force == UNCHANGED
+    edited = stopped is not None and planned.set_edits and stopped.in_force == UNCHANGED
     return replace(stopped, in_force=FEEDS_CHANGED) if stopped is not None and edited else stopped
 
 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
     """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
     tables = writer.host.read_tables()
-    record, _ = load_in_force(writer.directories.run)
+    record, _ = load_active(writer.directories.run)
     existing = existing_connections(writer.host, None, record, installed_tables(tables, record))
     existing.before_switch()
     renamings, wakings = amendments(tables)
-    if writer.memory is not None:
-        writer.memory.held = None
+    if writer.cache is not None:
+        writer.cache.last_commit = None
     stopped = writer.sent.after(lambda: _amend(renamings, writer.nftables) or send(script, writer.nftables))
     if stopped is not None:
         return stopped
@@ -224,7 +224,7 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
         return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
     if lacking := unprotected(tables):
         return Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN)
-    writer.hearers.in_force(None)
+    writer.observer.active(None)
     now = replace(
         _record(writer, script_id(script), digests(tables), record, tables.generation, counted),
         sets=declarations(tables),
@@ -239,30 +239,30 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
 def enforce_nothing(writer: Writer) -> Enforced | Failed:
     """Remove our tables, and with them every rule of ours."""
     tables = writer.host.read_tables()
-    deletions = tuple(Deletion(family, Deleted.TABLE) for family in FAMILIES if tables.of(family).exists)
-    if writer.memory is not None:
-        writer.memory.held = None
+    deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in FAMILIES if tables.of(family).exists)
+    if writer.cache is not None:
+        writer.cache.last_commit = None
     stopped = writer.sent.after(lambda: _delete(deletions, writer.nftables))
     if stopped is not None:
         return stopped
-    writer.hearers.in_force(None)
-    if said := forget_record(writer.directories.run, writer.memory):
+    writer.observer.active(None)
+    if said := forget_record(writer.directories.run, writer.cache):
         return Enforced(Change(sweep=deletions), (said,))
     return Enforced(Change(sweep=deletions))
 
 
-def _clear(present: Present, nftables: Nftables) -> Failed | None:
+def _clear(kernel_state: KernelState, nftables: Nftables) -> Failed | None:
     """Delete sets and maps that are not what their names say, and first every rule, since any may look one up.
 
     None if it is done. Until the switch nothing passes input and output, which drop by policy.
     """
     deletions: list[Deletion] = []
-    for table in present.installed:
+    for table in kernel_state.installed:
         chains = sorted((*table.chains, *table.base_chains))
-        deletions.extend(Deletion(table.family, Deleted.RULES, name) for name in chains)
-    for table in present.installed:
+        deletions.extend(Deletion(table.family, DeletionKind.RULES, name) for name in chains)
+    for table in kernel_state.installed:
         deletions.extend(
-            Deletion(table.family, Deleted.MAP if name in table.maps else Deleted.SET, name)
+            Deletion(table.family, DeletionKind.MAP if name in table.maps else DeletionKind.SET, name)
             for name in sorted(table.misdeclared)
         )
     return _delete(tuple(deletions), nftables)
@@ -281,23 +281,23 @@ def _from_nothing(
     return enforced
 
 
-def _refill(planned: Change, nftables: Nftables) -> Failed | None:
+def _reload_sets(planned: Change, nftables: Nftables) -> Failed | None:
     """Give sets that another program emptied their elements again, each in a transaction of its own; None if done."""
-    for done, (family, contents) in enumerate(planned.refills):
+    for done, (family, contents) in enumerate(planned.set_reloads):
         try:
-            nftables.refill(family, contents)
+            nftables.reload_set(family, contents)
         except NetlinkError as error:
             if error.errno == errno.ETIMEDOUT or done:
                 return replace(failed(error), in_force=UNKNOWN)
-            return replace(failed(error), in_force=FEEDS_CHANGED) if planned.edits else failed(error)
+            return replace(failed(error), in_force=FEEDS_CHANGED) if planned.set_edits else failed(error)
     return None
 
 
-def _edit_feeds(edits: tuple[Fill, ...], nftables: Nftables, run_dir: Path) -> Failed | None:
+def _edit_feeds(edits: tuple[SetLoad, ...], nftables: Nftables, run_dir: Path) -> Failed | None:
     """Edit the sets of big Feeds, each in a transaction of its own that packets meet at once; None if all are."""
     for done, edit in enumerate(edits):
         try:
-            fill((edit,), nftables, run_dir)
+            load_sets((edit,), nftables, run_dir)
         except HostError as error:
             if isinstance(error, NetlinkError) and error.errno == errno.ETIMEDOUT:
                 return replace(failed(error), in_force=UNKNOWN)
@@ -322,45 +322,45 @@ def _amend(amendments: tuple[Amendment, ...], nftables: Nftables) -> Failed | No
     return None
 
 
-def _switch(planned: Change, present: Present, writer: Writer) -> Failed | None:
+def _switch(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
     """Let packets meet what was prepared; None if they do."""
-    if planned.turn:
-        turned = _turn(planned, present, writer)
-        if turned is not _ANOTHER_HAND:
-            return turned
-    known = present.ruleset is not None and not planned.turn
+    if planned.activation:
+        activated = _activate(planned, kernel_state, writer)
+        if activated is not _ANOTHER_PROGRAM:
+            return activated
+    known = kernel_state.ruleset is not None and not planned.activation
     return _commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
 
 
-_ANOTHER_HAND = Failed("another program was at our tables since they were read")
+_ANOTHER_PROGRAM = Failed("another program was at our tables since they were read")
 """The reason against activation by deletion: base chains may hold unknown rules, and a script overwrites them."""
 
 
-def _turn(planned: Change, present: Present, writer: Writer) -> Failed | None:
+def _activate(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
     """Turn the base chains, at the generation of nftables that our own commits have led to; None if it is done.
 
     At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
     """
-    since = present.kernel_generation
-    ours = len(planned.edits) + len(planned.refills) + bool(planned.prepare) + bool(planned.renamings)
-    generation = None if planned.fills else since + ours
+    since = kernel_state.kernel_generation
+    ours = len(planned.set_edits) + len(planned.set_reloads) + bool(planned.prepare) + bool(planned.renamings)
+    generation = None if planned.set_loads else since + ours
     for _ in range(2):
         if generation is None:
             try:
                 generation = writer.host.read_generation()
             except HostError:
                 break
-            if not writer.host.undisturbed(since, generation):
+            if not writer.host.only_ours(since, generation):
                 break
         try:
-            writer.nftables.turn(planned.turn, generation)
+            writer.nftables.activate(planned.activation, generation)
         except NetlinkError as error:
             if error.errno == errno.ETIMEDOUT:
                 return Failed(error.message, error.hint, UNKNOWN)
             generation = None
         else:
             return None
-    return _ANOTHER_HAND
+    return _ANOTHER_PROGRAM
 
 
 def _commit(script: str, nftables: Nftables) -> Failed | None:
@@ -402,7 +402,7 @@ def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | Non
 
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     """The numbers of resources in a generation and of interfaces that it governs, for people."""
-    resources = generation.inspected.resources
+    resources = generation.candidate.resources
     return (
         ("policies", len(resources.policies)),
         ("stagedPolicies", len(resources.staged_policies)),
@@ -414,10 +414,10 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
 def _commits(sent: Change) -> int:
     """The number of commits that a change took, but for the loading of big sets, which takes any number."""
     switching = (sent.renamings, sent.switch, sent.wakings)
-    return len(sent.edits) + len(sent.refills) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
+    return len(sent.set_edits) + len(sent.set_reloads) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
 
 
-def _remember(writer: Writer, generation: Generation, before: Present, now: Present) -> Iterator[str]:
+def _remember(writer: Writer, generation: Generation, before: KernelState, now: KernelState) -> Iterator[str]:
     """Write down what is in force, unless it is written already."""
     chains, node = now.chains, generation.plan.node
     record = replace(
@@ -430,29 +430,29 @@ def _remember(writer: Writer, generation: Generation, before: Present, now: Pres
     )
     if before.ruleset is None or record != before.record:
         yield from _save(writer, record)
-    if writer.memory is not None and not now.meddled:
+    if writer.cache is not None and not now.changed_by_others:
         stamp = record_stamp(writer.directories.run)
-        writer.memory.held = Held(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
+        writer.cache.last_commit = LastCommit(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
 
 
 def _record(
     writer: Writer,
     generation_id: str,
     chains: Digests,
-    before: InForce | None,
+    before: ActiveGeneration | None,
     kernel_generation: int,
     counted: Counts,
     node: str = "",
-) -> InForce:
+) -> ActiveGeneration:
     known = before is not None and before.id == generation_id and before.chains == chains
     applied_at = before.applied_at if known and before is not None else writer.host.now()
-    saved = (before is None or before.saved) and not (writer.memory is not None and writer.memory.done.unsaved)
-    return InForce(generation_id, applied_at, kernel_generation, chains, counted, node, saved=saved)
+    saved = (before is None or before.saved) and not (writer.cache is not None and writer.cache.done.unsaved)
+    return ActiveGeneration(generation_id, applied_at, kernel_generation, chains, counted, node, saved=saved)
 
 
-def _save(writer: Writer, record: InForce) -> Iterator[str]:
+def _save(writer: Writer, record: ActiveGeneration) -> Iterator[str]:
     """A disk that will not take it does not undo it; a record of what was in force before would say what is not so."""
-    if said := write_record(writer.directories.run, writer.memory, record):
+    if said := write_record(writer.directories.run, writer.cache, record):
         yield f"{said}: the next apply writes every chain again"
 
 

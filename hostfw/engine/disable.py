@@ -6,17 +6,17 @@ Everything that would load the rules again is removed first and the rules last, 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hostfw.engine.block import Ground, Unblocked, unblock
+from hostfw.engine.block import BlockContext, Unblocked, unblock
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import Writer, enforce_nothing
 from hostfw.engine.events import note
 from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.rollback import end
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import accepted_number, forget_accepted
-from hostfw.host.store.refused import Event, EventKind
-from hostfw.host.store.trial import load_armed
+from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.store.trial import load_rollback_timer
 from hostfw.host.systemd import units as systemd
 from hostfw.journal.notices import rules_removed
 
@@ -97,16 +97,16 @@ def _stop(units: Units, steps: list[str]) -> Failed | None:
 
 def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
     directories = writer.directories
-    record, _ = load_in_force(directories.run)
+    record, _ = load_active(directories.run)
     number = accepted_number(directories.state)
-    armed = load_armed(directories.run)
-    end(writer, armed)
-    if armed is not None:
+    timer = load_rollback_timer(directories.run)
+    end(writer, timer)
+    if timer is not None:
         steps.append("the unconfirmed change is no longer on trial")
     if number is not None:
         forget_accepted(directories.state)
         steps.append("no boot loads a generation any more")
-    unblocked = unblock(Ground(directories, writer.host))
+    unblocked = unblock(BlockContext(directories, writer.host))
     if isinstance(unblocked, Failed):
         return unblocked
     if unblocked != Unblocked(None):

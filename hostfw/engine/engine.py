@@ -9,49 +9,49 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hostfw.build.cache import Memory
-from hostfw.build.candidate import Inspected, inspect
-from hostfw.build.feed_shrink import believed
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.apply import apply
-from hostfw.engine.contents import altered_by_name, is_heard
+from hostfw.engine.contents import altered_by_name, is_unchanged_since
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Enforced, Hearers, Sent, Writer
+from hostfw.engine.deploy import Enforced, Observer, Sent, Writer
 from hostfw.engine.events import note_refused
 from hostfw.engine.existing_connections import relearn
-from hostfw.engine.exposure import ExposureQuestion
+from hostfw.engine.exposure import ExposureRequest
 from hostfw.engine.governed_links import Port, note_masters
 from hostfw.engine.history import History, history, rollback_to
-from hostfw.engine.installed import drift, told
-from hostfw.engine.judgement import LockoutQuestion
+from hostfw.engine.installed import drift, in_sentences
 from hostfw.engine.kernel_state import installed_by
+from hostfw.engine.lazy_nftables import LazyNftables
+from hostfw.engine.lockout import LockoutRequest
 from hostfw.engine.loss_check import refusal
-from hostfw.engine.on_demand import OnDemand
 from hostfw.engine.outcomes import (
     Applied,
     Confirmed,
     Failed,
-    NothingPending,
+    NoTrial,
+    RolledBack,
     Status,
-    TakenBack,
     TooLate,
     failed,
 )
 from hostfw.engine.plan_before import Before
-from hostfw.engine.reconcile import Resumed, follow, protect, repair, resume, save
-from hostfw.engine.refill import refill
-from hostfw.engine.rollback import due, rollback, settle
+from hostfw.engine.reconcile import Resumed, protect, repair, resume, resync, save
+from hostfw.engine.rollback import due, expire, rollback
+from hostfw.engine.set_reloading import reload_sets
 from hostfw.engine.standing import named, standing
 from hostfw.engine.trial import confirm, left_s
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import InForce, load_in_force
+from hostfw.host.store.active import ActiveGeneration, load_active
 from hostfw.host.store.generations import (
     accepted_number,
     load_accepted,
 )
-from hostfw.host.store.refused import load_event
-from hostfw.host.store.trial import load_armed, load_pending
+from hostfw.host.store.last_event import load_event
+from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import Governance
 from hostfw.model.plan import Plan
@@ -60,7 +60,7 @@ from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import SetName
 
 Counts = tuple[tuple[str, int], ...]
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,32 +69,32 @@ class Engine:
 
     directories: Directories = field(default_factory=Directories)
     host: Host = field(default_factory=Host)
-    hearers: Hearers = field(default_factory=Hearers)
-    memory: Memory | None = None
+    observer: Observer = field(default_factory=Observer)
+    cache: EngineCache | None = None
 
     def observe(self, settings: Settings) -> HostFacts:
         """The facts of the host. Raises HostError."""
         return self.host.observe(settings.node)
 
-    def generation(self, inspected: Inspected) -> Generation | Refused | Failed:
+    def generation(self, candidate: Candidate) -> Generation | Refused | Failed:
         """The generation of a configuration on this host, not yet in force."""
-        if not inspected.is_valid:
-            return Refused(inspected.problems)
+        if not candidate.is_valid:
+            return Refused(candidate.problems)
         try:
-            candidate = believed(inspected, self.directories.state, self.memory)
-            facts = self.observe(inspected.settings)
-            return build(candidate, facts, governance=self.governance(candidate, facts))
+            checked = keep_accepted_feeds(candidate, self.directories.state, self.cache)
+            facts = self.observe(candidate.settings)
+            return build(checked, facts, governance=self.governance(checked, facts))
         except HostError as error:
             return failed(error)
 
-    def governance(self, inspected: Inspected, facts: HostFacts) -> Governance:
+    def governance(self, candidate: Candidate, facts: HostFacts) -> Governance:
         """The governed interfaces on record, under the node name that `apply` of a configuration would take."""
-        return named(standing(self.directories, self.host), inspected.resources, facts, take_name=True)
+        return named(standing(self.directories, self.host), candidate.resources, facts, take_name=True)
 
-    def loss(self, inspected: Inspected, plan: Plan, facts: HostFacts) -> Failed | None:
+    def loss(self, candidate: Candidate, plan: Plan, facts: HostFacts) -> Failed | None:
         """Why `apply` of a configuration, whose plan on this host is given, is refused as a loss; None if it is not."""
         try:
-            return refusal(Before(self.directories, self.host, self.memory, facts), inspected.resources, plan)
+            return refusal(Before(self.directories, self.host, self.cache, facts), candidate.resources, plan)
         except HostError:
             return None
 
@@ -104,8 +104,8 @@ class Engine:
             tables = self.host.read_tables()
         except HostError as error:
             return failed(error)
-        record, _ = load_in_force(self.directories.run)
-        nftables = OnDemand(lambda: self.host.nftables(()))
+        record, _ = load_active(self.directories.run)
+        nftables = LazyNftables(lambda: self.host.nftables(()))
         try:
             installed = installed_by(generation.ruleset, tables, record, self.host, nftables)
         except HostError as error:
@@ -116,13 +116,13 @@ class Engine:
 
     def apply(
         self,
-        inspected: Inspected,
+        candidate: Candidate,
         confirm_within_s: float | None = None,
         *,
         accept_shrink: bool = False,
         accept_loss: bool = False,
-        lockout: LockoutQuestion | None = None,
-        exposure: ExposureQuestion | None = None,
+        lockout: LockoutRequest | None = None,
+        exposure: ExposureRequest | None = None,
         take_name: bool = False,
     ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
@@ -134,15 +134,15 @@ class Engine:
         what it closes and opens. With `take_name` the node is what the host is called now, if HostEndpoints have that
         name; otherwise it is the one on record.
         """
-        if not inspected.is_valid:
-            return note_refused(self.directories, self.host, Refused(inspected.problems))
-        candidate = inspected if accept_shrink else believed(inspected, self.directories.state, self.memory)
-        built = self.memory.building.generation if self.memory else None
-        known = built is not None and built.inspected is candidate
+        if not candidate.is_valid:
+            return note_refused(self.directories, self.host, Refused(candidate.problems))
+        checked = candidate if accept_shrink else keep_accepted_feeds(candidate, self.directories.state, self.cache)
+        built = self.cache.generation.generation if self.cache else None
+        known = built is not None and built.candidate is checked
         return self._write(
             lambda writer: apply(
                 writer,
-                candidate,
+                checked,
                 confirm_within_s,
                 lockout,
                 exposure,
@@ -159,10 +159,10 @@ class Engine:
     def rollback(
         self,
         if_pending: str | None = None,
-        lockout: LockoutQuestion | None = None,
+        lockout: LockoutRequest | None = None,
         *,
         accept_loss: bool = False,
-    ) -> TakenBack | NothingPending | Failed:
+    ) -> RolledBack | NoTrial | Failed:
         """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
         By hand `lockout` and `accept_loss` are as of `apply`.
@@ -170,8 +170,8 @@ class Engine:
         return self._write(lambda writer: rollback(writer, if_pending, lockout, accept_loss=accept_loss))
 
     def rollback_to(
-        self, number: int, lockout: LockoutQuestion | None = None, *, accept_loss: bool = False
-    ) -> TakenBack | Failed:
+        self, number: int, lockout: LockoutRequest | None = None, *, accept_loss: bool = False
+    ) -> RolledBack | Failed:
         """Put a stored generation into force and accept it; `lockout` and `accept_loss` are as of `apply`."""
         return self._write(lambda writer: rollback_to(writer, number, lockout, accept_loss=accept_loss))
 
@@ -179,13 +179,15 @@ class Engine:
         """Take over at the start of the service: what was accepted, or still waits, is put into force and known."""
         return self._write(resume)
 
-    def follow(self, generation: Generation) -> Applied | Refused | Failed:
+    def resync(self, generation: Generation) -> Applied | Refused | Failed:
         """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
-        return self._write(lambda writer: follow(writer, generation), likely=True)
+        return self._write(lambda writer: resync(writer, generation), likely=True)
 
     def note_masters(self, generation: Generation, ports: frozenset[Port]) -> Failed | None:
         """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""
-        return self._write(lambda writer: note_masters(generation, ports, writer.host.refill, writer.memory))
+        return self._write(
+            lambda writer: note_masters(generation, ports, writer.host.reload_set_directly, writer.cache)
+        )
 
     def repair(
         self, generation: Generation, *, midway: bool = False, guarded: bool = False
@@ -204,9 +206,9 @@ class Engine:
         """
         return self._write(lambda writer: save(writer, generation))
 
-    def refill(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
+    def reload_sets(self, generation: Generation, names: Collection[SetName]) -> tuple[SetName, ...] | Failed:
         """Give sets and maps that are there the elements again that a generation has in them."""
-        return self._write(lambda writer: refill(generation.ruleset, names, writer.nftables))
+        return self._write(lambda writer: reload_sets(generation.ruleset, names, writer.nftables))
 
     def relearn(self, generation: Generation, first: Collection[int]) -> frozenset[int] | Failed:
         """Make connections known again that were forgotten and that a generation allows, and give their cookies.
@@ -215,7 +217,7 @@ class Engine:
         """
 
         def is_current() -> bool:
-            now = self.observe(generation.inspected.settings)
+            now = self.observe(generation.candidate.settings)
             return _links(now) == _links(generation.facts)
 
         try:
@@ -228,10 +230,10 @@ class Engine:
         """Put base protection into force: failsafes and what was established, and nothing else comes in."""
         return self._write(lambda writer: protect(writer, settings))
 
-    def accepted(self) -> Inspected | None:
+    def accepted(self) -> Candidate | None:
         """The accepted configuration, or None if there is none that can be read."""
         accepted, _ = load_accepted(self.directories.state)
-        return None if accepted is None else inspect(accepted.configuration)
+        return None if accepted is None else check_candidate(accepted.configuration)
 
     def history(self) -> History:
         """The stored generations."""
@@ -242,28 +244,28 @@ class Engine:
 
         What should have been taken back by now is taken back first.
         """
-        settled = self._write(settle) if self._is_due() else None
+        expired = self._write(expire) if self._is_due() else None
         try:
             tables = self.host.read_tables()
         except HostError as error:
             return failed(error)
-        record, problems = load_in_force(self.directories.run)
+        record, problems = load_active(self.directories.run)
         try:
             found = self._drift(tables, record)
         except HostError as error:
             return failed(error)
-        pending, pending_problems = load_pending(self.directories.state)
+        trial, pending_problems = load_trial(self.directories.state)
         return Status(
             tables.ip.exists and tables.ip6.exists and not (tables.ip.is_dormant and tables.ip6.is_dormant),
             record,
             found,
             tables,
             (*problems, *pending_problems),
-            pending,
-            left_s(pending, self.host) if pending else 0,
+            trial,
+            left_s(trial, self.host) if trial else 0,
             load_event(self.directories.state),
-            (f"a change that should have been rolled back is still in force: {settled.message}",)
-            if isinstance(settled, Failed)
+            (f"a change that should have been rolled back is still in force: {expired.message}",)
+            if isinstance(expired, Failed)
             else (),
             standing(self.directories, self.host),
             self.host.host_name(),
@@ -273,19 +275,19 @@ class Engine:
         """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
         try:
             tables = self.host.read_tables()
-            record, _ = load_in_force(self.directories.run)
+            record, _ = load_active(self.directories.run)
             return self._drift(tables, record) if tables.ip.exists or tables.ip6.exists else ()
         except HostError as error:
             return failed(error)
 
-    def _drift(self, tables: KernelTables, record: InForce | None) -> tuple[str, ...]:
+    def _drift(self, tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, ...]:
         """Of what was read. Elements are read as well where somebody may have changed them. Raises HostError."""
         found = drift(tables, record) if record else ()
-        if is_heard(tables, record):
+        if is_unchanged_since(tables, record):
             return found
-        return (*found, *told(altered_by_name(tables, self.host, self.directories.run)))
+        return (*found, *in_sentences(altered_by_name(tables, self.host, self.directories.run)))
 
-    def _write(self, work: Callable[[Writer], Outcome], *, likely: bool = False) -> Outcome | Failed:
+    def _write(self, work: Callable[[Writer], Result], *, likely: bool = False) -> Result | Failed:
         """Let one piece of work write, alone in this network namespace.
 
         What will `likely` commit something has the nft worker start while it makes up its mind.
@@ -293,11 +295,11 @@ class Engine:
         sent = Sent()
         try:
             with self.host.lock(self.directories.run) as lock:
-                nftables = OnDemand(lambda: self.host.nftables((lock.fileno(),)))
-                if likely or self.memory is None:
+                nftables = LazyNftables(lambda: self.host.nftables((lock.fileno(),)))
+                if likely or self.cache is None:
                     nftables.start()
                 try:
-                    return work(Writer(self.directories, self.host, nftables, self.hearers, self.memory, sent))
+                    return work(Writer(self.directories, self.host, nftables, self.observer, self.cache, sent))
                 finally:
                     nftables.close()
         except HostError as error:
@@ -305,13 +307,13 @@ class Engine:
 
     def _is_due(self) -> bool:
         """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely."""
-        pending, problems = load_pending(self.directories.state)
-        if pending is None:
+        trial, problems = load_trial(self.directories.state)
+        if trial is None:
             return bool(problems)
-        if accepted_number(self.directories.state) == pending.number:
+        if accepted_number(self.directories.state) == trial.number:
             return True
-        armed = load_armed(self.directories.run)
-        return due(pending, armed, self.host.boot_id(), self.host.monotonic()) is not None
+        timer = load_rollback_timer(self.directories.run)
+        return due(trial, timer, self.host.boot_id(), self.host.monotonic()) is not None
 
 
 def _links(facts: HostFacts) -> set[tuple[str, int, str | None]]:

@@ -8,7 +8,7 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import counts
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.store.codec import StateError
-from hostfw.host.store.refused import Event, EventKind, load_event, save_event
+from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
 from hostfw.journal.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
 from hostfw.model.problems import errors
 
@@ -52,11 +52,11 @@ def note_failed(directories: Directories, host: Host, failure: Failed, generatio
 
 def note_applied(directories: Directories, host: Host, applied: Applied, within_s: float) -> None:
     """Note that a generation is in force: accepted, or for so many seconds."""
-    generation, pending = applied.generation, applied.pending
-    if pending is None:
+    generation, trial = applied.generation, applied.trial
+    if trial is None:
         kind, entry = EventKind.APPLIED, generation_applied(generation.id, *three(counts(generation)))
     else:
-        kind, entry = EventKind.AWAITING, generation_awaiting(generation.id, within_s, pending.deadline)
+        kind, entry = EventKind.AWAITING, generation_awaiting(generation.id, within_s, trial.deadline)
     note(directories, host, Event(kind, host.now(), generation.id), entry)
 
 

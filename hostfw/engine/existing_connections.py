@@ -12,7 +12,7 @@ from hostfw.engine.context import Host
 from hostfw.explain.verdict import explain
 from hostfw.host.errors import HostError
 from hostfw.host.network.sockets import Connection
-from hostfw.host.store.active import InForce
+from hostfw.host.store.active import ActiveGeneration
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
@@ -106,7 +106,7 @@ class ExistingConnections:
 def existing_connections(
     host: Host,
     plan: Plan | None,
-    record: InForce | None,
+    record: ActiveGeneration | None,
     installed: Iterable[InstalledTable],
     *,
     polices_forwarded: bool = True,

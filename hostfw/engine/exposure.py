@@ -9,8 +9,8 @@ from hostfw.engine.plan_before import Before
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import load_in_force
-from hostfw.manifest.decode import Decoding
+from hostfw.host.store.active import load_active
+from hostfw.manifest.decode import DecodeCache
 from hostfw.model.explanation import Step
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
@@ -23,16 +23,16 @@ ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class ExposureQuestion:
+class ExposureRequest:
     """The services that a change is judged by; `decoding` holds what files of the candidate said."""
 
     services: HostServices
-    decoding: Decoding | None = None
+    decoding: DecodeCache | None = None
 
 
-def exposure_of(before: Before, built: Generation, question: ExposureQuestion | None) -> tuple[ExposureChange, ...]:
+def exposure_of(before: Before, built: Generation, question: ExposureRequest | None) -> tuple[ExposureChange, ...]:
     """The exposure changes of putting a generation into force."""
-    record, _ = load_in_force(before.directories.run)
+    record, _ = load_active(before.directories.run)
     if question is None or (record is not None and record.id == built.id):
         return ()
     read_packets = before.host.read_packets
@@ -51,12 +51,14 @@ def exposure_changes(
     names = {name for change in found for step in change.before if (name := _counter(step))}
     packets = _seen(names, read_packets)
     return tuple(
-        ExposureChange(line.kind == Kind.CLOSES, change_text(line), _answered(_behind(line, found), services, packets))
+        ExposureChange(
+            line.kind == Kind.CLOSES, change_text(line), _answered(_target_of(line, found), services, packets)
+        )
         for line in lines
     )
 
 
-def _behind(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:
+def _target_of(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:
     """The changes that a line stands for."""
     return tuple(
         change

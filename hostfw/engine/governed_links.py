@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from hostfw.build.cache import Memory
+from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
 from hostfw.compile.object_names import governed_links
 from hostfw.engine.outcomes import Failed
@@ -28,13 +28,13 @@ Port = tuple[int, int]
 
 
 def note_links(
-    generation: Generation, nftables: Nftables, memory: Memory | None, *, is_known: bool
+    generation: Generation, nftables: Nftables, cache: EngineCache | None, *, is_known: bool
 ) -> tuple[int, tuple[str, ...]]:
     """Let the sets hold the interfaces that a generation in force governs now; gives the commits, and what failed.
 
     With `is_known` nobody but us has touched our tables since the last time, and only what differs is written.
     """
-    held: Links | None = memory.links if memory is not None and is_known else None
+    held: Links | None = cache.links if cache is not None and is_known else None
     wanted = {(family, one.name): one for family, one in _sets(generation)}
     indices = _indices(generation)
     noted: dict[SetName, tuple[int, ...]] = {}
@@ -43,14 +43,14 @@ def note_links(
         links = tuple(sorted(indices[name]))
         if held is None or held.get((family, name), ()) != links:
             try:
-                nftables.refill(family, replace(one, elements=links))
+                nftables.reload_set(family, replace(one, elements=links))
             except NetlinkError as error:
                 failed = error.message
                 continue
             commits += 1
         noted[family, name] = links
-    if memory is not None:
-        memory.links = None if failed else noted
+    if cache is not None:
+        cache.links = None if failed else noted
     said = f"{failed}: an interface that is renamed is without its policy until the service has followed"
     return commits, (said,) if failed else ()
 
@@ -67,22 +67,22 @@ def governed_masters(generation: Generation, ports: Iterable[Port]) -> Mapping[s
 
 
 def note_masters(
-    generation: Generation, ports: Iterable[Port], refill: Callable[[Family, Set], None], memory: Memory | None
+    generation: Generation, ports: Iterable[Port], reload_set: Callable[[Family, Set], None], cache: EngineCache | None
 ) -> Failed | None:
     """Add the masters of governed interfaces to the sets that these are in; None if it is done. Raises HostError.
 
     A rule for the master's own name comes first, and the record of what is kept says the same once it is looked at.
     """
     masters = governed_masters(generation, ports)
-    if memory is None or memory.links is None:
+    if cache is None or cache.links is None:
         return None
     for family, one in _sets(generation):
-        links = memory.links.get((family, one.name), ())
+        links = cache.links.get((family, one.name), ())
         added = masters.get(one.name, frozenset()).difference(links)
         if added:
             links = tuple(sorted((*links, *added)))
-            refill(family, replace(one, elements=links))
-            memory.links[family, one.name] = links
+            reload_set(family, replace(one, elements=links))
+            cache.links[family, one.name] = links
     return None
 
 

@@ -7,18 +7,18 @@ from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.context import Directories
 from hostfw.engine.deploy import Writer
 from hostfw.engine.events import note, note_failed, three
-from hostfw.engine.judgement import LockoutQuestion, judgement_of
-from hostfw.engine.lockout_check import Judgement
+from hostfw.engine.lockout import LockoutRequest, lockout_of
+from hostfw.engine.lockout_check import Lockout
 from hostfw.engine.loss_check import refusal
-from hostfw.engine.outcomes import Failed, TakenBack
+from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.plan_before import Before
-from hostfw.engine.rollback import restore, settle
+from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing import record_after, record_of
 from hostfw.engine.trial import left_s, waits
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import Stored, accepted_number, load_generation, stored_generations
-from hostfw.host.store.refused import Event, EventKind
-from hostfw.host.store.trial import load_pending
+from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.store.trial import load_trial
 from hostfw.journal.notices import generation_applied
 
 
@@ -29,48 +29,48 @@ class History:
     generations: tuple[Stored, ...]
     accepted: int | None
     in_force: int | None
-    pending: int | None
+    on_trial: int | None
 
 
 def history(directories: Directories) -> History:
     """The stored generations. Of equal ones the latest is in force."""
     stored = stored_generations(directories.state)
-    record, _ = load_in_force(directories.run)
-    pending, _ = load_pending(directories.state)
+    record, _ = load_active(directories.run)
+    trial, _ = load_trial(directories.state)
     accepted = accepted_number(directories.state)
     alike = [item.number for item in stored if record is not None and item.id == record.id]
-    likely = [number for number in (pending.number if pending else None, accepted) if number in alike]
+    likely = [number for number in (trial.number if trial else None, accepted) if number in alike]
     in_force = next(iter((*likely, *reversed(alike))), None)
-    return History(stored, accepted, in_force, pending.number if pending else None)
+    return History(stored, accepted, in_force, trial.number if trial else None)
 
 
 def rollback_to(
-    writer: Writer, number: int, lockout: LockoutQuestion | None, *, accept_loss: bool = False
-) -> TakenBack | Failed:
+    writer: Writer, number: int, lockout: LockoutRequest | None, *, accept_loss: bool = False
+) -> RolledBack | Failed:
     """Put a stored generation into force and accept it, unless it would cut the host off or lose most of policy."""
     directories, host = writer.directories, writer.host
-    settle(writer)
-    pending, _ = load_pending(directories.state)
-    if pending is not None:
-        return waits(pending, left_s(pending, host))
+    expire(writer)
+    trial, _ = load_trial(directories.state)
+    if trial is not None:
+        return waits(trial, left_s(trial, host))
     stored, problems = load_generation(directories.state, number)
     if stored is None:
         known = any(item.number == number for item in stored_generations(directories.state))
         why = f"cannot be read: {problems[0].position.path}: {problems[0].message}" if known else "is not stored"
         return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
-    last = writer.memory.building.generation if writer.memory else None
-    judgement = Judgement()
+    last = writer.cache.generation.generation if writer.cache else None
+    result = Lockout()
 
     def objection(built: Generation) -> Failed | None:
-        nonlocal judgement
-        before = Before(directories, host, writer.memory, built.facts, last)
+        nonlocal result
+        before = Before(directories, host, writer.cache, built.facts, last)
         lost = (
-            None if accept_loss else refusal(before, built.inspected.resources, built.plan, f"rollback --to {number}")
+            None if accept_loss else refusal(before, built.candidate.resources, built.plan, f"rollback --to {number}")
         )
         if lost is not None:
             return lost
-        judgement = judgement_of(before, built, lockout)
-        return judgement.refusal
+        result = lockout_of(before, built, lockout)
+        return result.refusal
 
     restored = restore(writer, stored, number, objection)
     if isinstance(restored, Failed):
@@ -84,4 +84,4 @@ def rollback_to(
     reason = f"back to generation number {number} by hand"
     event = Event(EventKind.APPLIED, host.now(), again.id, reason)
     note(directories, host, event, generation_applied(again.id, *three(again.counts), reason))
-    return TakenBack(again.id, event, from_sources, (*restored.warnings, *judgement.warnings), unsaved)
+    return RolledBack(again.id, event, from_sources, (*restored.warnings, *result.warnings), unsaved)

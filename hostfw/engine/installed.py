@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from hostfw.host.nftables.nf_tables import DORMANT, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import InForce
+from hostfw.host.store.active import ActiveGeneration
 from hostfw.model.values import FAMILIES, Family
-from hostfw.nft.amendment import Renaming, Waking
+from hostfw.nft.amendment import Renaming, WakeUp
 from hostfw.nft.change import renamings_of
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
@@ -19,7 +19,7 @@ Digests = tuple[tuple[Family, str, str], ...]
 
 def installed_tables(
     tables: KernelTables,
-    record: InForce | None,
+    record: ActiveGeneration | None,
     unfilled: frozenset[SetName] = frozenset(),
     altered: frozenset[SetName] = frozenset(),
     misdeclared: frozenset[SetName] = frozenset(),
@@ -66,7 +66,7 @@ def declarations(tables: KernelTables) -> Digests:
     )
 
 
-def told(altered: Iterable[SetName]) -> tuple[str, ...]:
+def in_sentences(altered: Iterable[SetName]) -> tuple[str, ...]:
     """Sets and maps that do not hold what they should, in sentences."""
     return tuple(
         f"table {table_name(family)}: the elements of {name} were changed by another program"
@@ -86,11 +86,11 @@ def missing(tables: KernelTables, ruleset: Ruleset) -> tuple[str, ...]:
     )
 
 
-def amendments(tables: KernelTables) -> tuple[tuple[Renaming, ...], tuple[Waking, ...]]:
+def amendments(tables: KernelTables) -> tuple[tuple[Renaming, ...], tuple[WakeUp, ...]]:
     """Changes that no script can make: base chains to be renamed, and dormant tables to be woken."""
     found = installed_tables(tables, None)
     renamings = tuple(renaming for table in found for renaming in renamings_of(table))
-    return renamings, tuple(Waking(table.family) for table in found if table.dormant)
+    return renamings, tuple(WakeUp(table.family) for table in found if table.dormant)
 
 
 def unprotected(tables: KernelTables) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def unprotected(tables: KernelTables) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def drift(tables: KernelTables, record: InForce) -> tuple[str, ...]:
+def drift(tables: KernelTables, record: ActiveGeneration) -> tuple[str, ...]:
     """Changes of other programs to our tables since we wrote them, in sentences."""
     remembered = {(family, name): digest for family, name, digest in record.chains}
     sentences: list[str] = []
@@ -146,7 +146,7 @@ def _redeclared(table: KernelTable, declared: Mapping[str, str]) -> Iterator[str
             yield f"{kinds[name]} {name} was replaced by another program with something else"
 
 
-def _installed(table: KernelTable, record: InForce | None) -> InstalledTable:
+def _installed(table: KernelTable, record: ActiveGeneration | None) -> InstalledTable:
     trusted = {name: digest for family, name, digest in record.chains if family is table.family} if record else {}
     named = [item for item in table.sets if not item.is_anonymous]
     return InstalledTable(
@@ -202,7 +202,11 @@ def _flagged(table: KernelTable) -> Iterator[str]:
 def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
     pairs = (
         ("counter", set(wanted.counters), there.counters),
-        ("set", {name for s in wanted.sets for name in ((s.name, s.mark) if s.apart else (s.name,))}, there.sets),
+        (
+            "set",
+            {name for s in wanted.sets for name in ((s.name, s.mark) if s.edited_in_place else (s.name,))},
+            there.sets,
+        ),
         ("map", {item.name for item in wanted.maps}, there.maps),
         ("chain", {chain.name for chain in wanted.chains}, there.chains),
     )

@@ -9,14 +9,14 @@ tables. In any other case everything is read.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from hostfw.build.cache import Memory
-from hostfw.engine.contents import altered, is_heard, misdeclared
+from hostfw.build.cache import EngineCache
+from hostfw.engine.contents import altered, is_unchanged_since, misdeclared
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.installed import Digests, digests, has_foreign_hooks, installed_tables, missing, told
-from hostfw.engine.set_loading import unfilled
+from hostfw.engine.installed import Digests, digests, has_foreign_hooks, in_sentences, installed_tables, missing
+from hostfw.engine.set_loading import not_loaded
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names
-from hostfw.host.store.active import InForce, load_in_force, record_stamp
+from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
@@ -26,50 +26,50 @@ READ_ONE_BY_ONE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class KernelState:
     """Our tables in the kernel, and the record of them.
 
     `ruleset` is the cached one, None where the kernel was read; `lacking` are objects of the sent ruleset that the
-    kernel lacks, in sentences. `meddled` is True if another program edited a chain meanwhile.
+    kernel lacks, in sentences. `changed_by_others` is True if another program edited a chain meanwhile.
     """
 
     kernel_generation: int
     installed: tuple[InstalledTable, ...]
     chains: Digests
-    record: InForce | None
+    record: ActiveGeneration | None
     ruleset: Ruleset | None = None
     lacking: tuple[str, ...] = ()
-    meddled: bool = False
+    changed_by_others: bool = False
 
 
-def what_is_there(
-    wanted: Ruleset, directories: Directories, host: Host, nftables: Nftables, memory: Memory | None
-) -> Present:
+def read_kernel_state(
+    wanted: Ruleset, directories: Directories, host: Host, nftables: Nftables, cache: EngineCache | None
+) -> KernelState:
     """Read the state of the kernel that a ruleset is to replace. Raises HostError."""
-    known = None if memory is None else _remembered(memory, directories, host)
+    known = None if cache is None else _cached(cache, directories, host)
     if known is not None:
         return known
-    record, _ = load_in_force(directories.run)
+    record, _ = load_active(directories.run)
     tables = host.read_tables()
     installed = installed_by(wanted, tables, record, host, nftables)
-    return Present(tables.generation, installed, digests(tables), record, lacking=missing(tables, wanted))
+    return KernelState(tables.generation, installed, digests(tables), record, lacking=missing(tables, wanted))
 
 
 def installed_by(
-    wanted: Ruleset, tables: KernelTables, record: InForce | None, host: Host, nftables: Nftables
+    wanted: Ruleset, tables: KernelTables, record: ActiveGeneration | None, host: Host, nftables: Nftables
 ) -> tuple[InstalledTable, ...]:
     """The installed tables, compared with the record and, where names do not suffice, with a ruleset. Raises HostError.
 
     Elements are looked at where somebody may have changed them since the commit on record.
     """
     others: frozenset[SetName] = frozenset()
-    if not is_heard(tables, record):
+    if not is_unchanged_since(tables, record):
         others = altered(tables, wanted, host, nftables)
-    lacking = unfilled(wanted, tables, nftables, others)
+    lacking = not_loaded(wanted, tables, nftables, others)
     return installed_tables(tables, record, lacking, others, misdeclared(tables, wanted))
 
 
-def read_back(before: Present, wanted: Ruleset, host: Host, nftables: Nftables, commits: int | None) -> Present:
+def read_back(before: KernelState, wanted: Ruleset, host: Host, nftables: Nftables, commits: int | None) -> KernelState:
     """Read the kernel after so many commits of ours, None where they cannot be counted. Raises HostError.
 
     Elements are looked at where others have committed in between: nobody would ask for those of before any more.
@@ -88,13 +88,15 @@ def read_back(before: Present, wanted: Ruleset, host: Host, nftables: Nftables, 
     lacking = missing(tables, wanted)
     since = before.kernel_generation
     alone = commits is not None and tables.generation == since + commits
-    if not alone and not host.undisturbed(since, tables.generation):
-        lacking = (*lacking, *told(altered(tables, wanted, host, nftables)))
-    meddled = chains != found or has_foreign_hooks(installed)
-    return Present(tables.generation, installed, chains, before.record, lacking=lacking, meddled=meddled)
+    if not alone and not host.only_ours(since, tables.generation):
+        lacking = (*lacking, *in_sentences(altered(tables, wanted, host, nftables)))
+    changed_by_others = chains != found or has_foreign_hooks(installed)
+    return KernelState(
+        tables.generation, installed, chains, before.record, lacking=lacking, changed_by_others=changed_by_others
+    )
 
 
-def _as_written(found: Digests, before: Present) -> Digests:
+def _as_written(found: Digests, before: KernelState) -> Digests:
     """The digests of the chains as they were written: of one that we have not touched, that of before.
 
     If somebody edited it in the meantime it differs from what is there, which the next look shows.
@@ -108,18 +110,18 @@ def _as_written(found: Digests, before: Present) -> Digests:
     return tuple((family, name, untouched.get((family, name), digest)) for family, name, digest in found)
 
 
-def _remembered(memory: Memory, directories: Directories, host: Host) -> Present | None:
+def _cached(cache: EngineCache, directories: Directories, host: Host) -> KernelState | None:
     """The cached state, if nothing has been committed and the record has not been written since."""
-    held, memory.held = memory.held, None
+    held, cache.last_commit = cache.last_commit, None
     if held is None or not held.stamp or record_stamp(directories.run) != held.stamp:
         return None
     generation = host.read_generation()
-    if generation != held.kernel_generation and not host.undisturbed(held.kernel_generation, generation):
+    if generation != held.kernel_generation and not host.only_ours(held.kernel_generation, generation):
         return None
-    return Present(generation, held.installed, held.record.chains, held.record, held.ruleset)
+    return KernelState(generation, held.installed, held.record.chains, held.record, held.ruleset)
 
 
-def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, commits: int) -> Present | None:
+def _read_what_was_sent(before: KernelState, wanted: Ruleset, host: Host, commits: int) -> KernelState | None:
     """Read back only what was sent, if no other program touched our tables; None if everything must be read."""
     there = {table.family: table for table in before.installed}
     new = tuple(_new(table, there.get(table.family)) for table in wanted.tables)
@@ -129,12 +131,12 @@ def _read_what_was_sent(before: Present, wanted: Ruleset, host: Host, commits: i
         return None
     tables = host.read_some({table.family: _names(table) for table in new})
     since, generation = before.kernel_generation, tables.generation
-    if generation != since + commits and not host.undisturbed(since, generation):
+    if generation != since + commits and not host.only_ours(since, generation):
         return None
     chains = _digests_after(before.chains, digests(tables), wanted)
     read = {table.family: table for table in installed_tables(tables, None)}
     installed = tuple(_after(table, read[table.family]) for table in wanted.tables if table.family in read)
-    return Present(generation, installed, chains, before.record, lacking=missing(tables, Ruleset(new)))
+    return KernelState(generation, installed, chains, before.record, lacking=missing(tables, Ruleset(new)))
 
 
 def _new(wanted: Table, there: InstalledTable | None) -> Table:
@@ -144,7 +146,7 @@ def _new(wanted: Table, there: InstalledTable | None) -> Table:
     return Table(
         wanted.family,
         tuple(name for name in wanted.counters if name not in there.counters),
-        tuple(s for s in wanted.sets if s.name not in there.sets or (s.apart and s.mark not in there.sets)),
+        tuple(s for s in wanted.sets if s.name not in there.sets or (s.edited_in_place and s.mark not in there.sets)),
         tuple(m for m in wanted.maps if m.name not in there.maps),
         tuple(c for c in wanted.chains if c.name not in there.chains),
         wanted.base_chains,
@@ -163,7 +165,7 @@ def _names(table: Table) -> Names:
 def _set_names(table: Table) -> Iterable[str]:
     for one in table.sets:
         yield one.name
-        if one.apart:
+        if one.edited_in_place:
             yield one.mark
 
 

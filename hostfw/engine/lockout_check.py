@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hostfw.engine.outcomes import Failed
 from hostfw.explain.verdict import explain
 from hostfw.lockout.flows import Flow, FlowKind, flows
-from hostfw.model.baseline import Evidence
+from hostfw.model.baseline import Baseline
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step
 from hostfw.model.facts import HostFacts
@@ -40,7 +40,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Lockout:
     """The result of the check: `refused` stands in the way of the plan, `warned` does not."""
 
     refused: tuple[Loss, ...] = ()
@@ -65,15 +65,15 @@ class Judgement:
         return tuple(f"{loss}; {loss.hint}" for loss in self.warned)
 
 
-def losses(plan: Plan, facts: HostFacts, evidence: Evidence) -> tuple[Loss, ...]:
+def losses(plan: Plan, facts: HostFacts, baseline: Baseline) -> tuple[Loss, ...]:
     """Connections of the baseline that a plan blocks, the most important first."""
-    found = ((flow, _decision_against(plan, flow)) for flow in flows(evidence, facts, plan))
+    found = ((flow, _decision_against(plan, flow)) for flow in flows(baseline, facts, plan))
     return tuple(_loss(plan, flow, *decision) for flow, decision in found if decision is not None)
 
 
-def judge(
-    candidate: Plan, present: Plan | None, facts: HostFacts, evidence: Evidence, *, accepted: bool = False
-) -> Judgement:
+def check_lockout(
+    candidate: Plan, present: Plan | None, facts: HostFacts, baseline: Baseline, *, accepted: bool = False
+) -> Lockout:
     """Check the plan of a candidate against the plan that it replaces, None for none.
 
     Only what the change cuts is refused: what is lost already is worth a warning, and so is everything with
@@ -81,12 +81,12 @@ def judge(
     """
     how = candidate.settings.lockout_check
     if how is LockoutCheck.IGNORE:
-        return Judgement()
-    found = losses(candidate, facts, evidence)
+        return Lockout()
+    found = losses(candidate, facts, baseline)
     if how is LockoutCheck.WARN or accepted or not found:
-        return Judgement(warned=found)
-    before = set[str]() if present is None else {loss.what for loss in losses(present, facts, evidence)}
-    return Judgement(
+        return Lockout(warned=found)
+    before = set[str]() if present is None else {loss.what for loss in losses(present, facts, baseline)}
+    return Lockout(
         refused=tuple(loss for loss in found if loss.what not in before),
         warned=tuple(loss for loss in found if loss.what in before),
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hostfw.build.cache import accepted_now
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.plan_before import Before
 from hostfw.model.facts import Interface
@@ -58,7 +58,7 @@ def lost_interfaces(before: Before, plan: Plan, verb: str = "apply") -> Failed |
 
 
 def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str) -> Failed | None:
-    accepted, _ = accepted_now(before.directories.state, before.memory)
+    accepted, _ = accepted_now(before.directories.state, before.cache)
     if accepted is None:
         return None
     had = dict(accepted.counts)
@@ -67,7 +67,7 @@ def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str)
     if not lost:
         return None
     tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
-    accepted_resources = inspect(accepted.configuration).resources
+    accepted_resources = check_candidate(accepted.configuration).resources
     names = tuple(missing(accepted_resources, resources))
     return Failed(
         f"this would lose {' and '.join(tallies)}: {named(names)}",

@@ -8,9 +8,9 @@ from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import InForce
-from hostfw.host.store.refused import Event
-from hostfw.host.store.trial import Pending
+from hostfw.host.store.active import ActiveGeneration
+from hostfw.host.store.last_event import Event
+from hostfw.host.store.trial import Trial
 from hostfw.model.governance import NOTHING_GOVERNED, Governance, GovernedInterface
 from hostfw.model.problems import Problem
 from hostfw.model.services import ExposureChange
@@ -29,7 +29,7 @@ _MOST_TEXT = 200
 class Applied:
     """A generation is in force. `change` is what was sent, empty where the kernel held it all.
 
-    With `pending` it is taken back unless it is confirmed. `warnings` are troubles that did not prevent it, and
+    With `trial` it is taken back unless it is confirmed. `warnings` are troubles that did not prevent it, and
     `unsaved` says what could not be saved, as on a full disk, and what a reboot leads to. `exposure` is what it closes
     and opens.
     """
@@ -37,7 +37,7 @@ class Applied:
     generation: Generation
     change: Change
     warnings: tuple[str, ...] = ()
-    pending: Pending | None = None
+    trial: Trial | None = None
     unsaved: tuple[str, ...] = ()
     exposure: tuple[ExposureChange, ...] = ()
 
@@ -58,12 +58,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The trial was accepted; with `pending` None there was nothing to confirm.
+    """The trial was accepted; with `trial` None there was nothing to confirm.
 
     `unsaved` is as in `Applied`.
     """
 
-    pending: Pending | None
+    trial: Trial | None
     generation: str
     warnings: tuple[str, ...] = ()
     unsaved: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class TooLate:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenBack:
+class RolledBack:
     """An accepted generation is in force again, `generation` None for none at all; `event` says what was taken back.
 
     `from_sources` is False where the stored script was used, since its sources no longer compile on this host.
@@ -92,7 +92,7 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
-class NothingPending:
+class NoTrial:
     """There is nothing to take back: what is in force is what was accepted."""
 
 
@@ -100,17 +100,17 @@ class NothingPending:
 class Status:
     """The state: `record` is what was written down, `drift` are the differences in the kernel, in sentences.
 
-    `pending` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
+    `trial` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
     `warnings` what could not be put right. `governance` is what the host is on record to govern, and `host_name` what
     it is called now, in lower case.
     """
 
     in_force: bool
-    record: InForce | None
+    record: ActiveGeneration | None
     drift: tuple[str, ...]
     tables: KernelTables
     problems: tuple[Problem, ...] = ()
-    pending: Pending | None = None
+    trial: Trial | None = None
     left_s: float = 0
     event: Event | None = None
     warnings: tuple[str, ...] = ()

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from hostfw.build.cache import Memory
+from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.standing import standing
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
-from hostfw.manifest.decode import Decoding, decode
+from hostfw.manifest.decode import DecodeCache, decode
 from hostfw.manifest.feed_file import filled
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
@@ -28,19 +28,19 @@ class Before:
 
     directories: Directories
     host: Host
-    memory: Memory | None
+    cache: EngineCache | None
     facts: HostFacts
     last: Generation | None = None
-    decoding: Decoding | None = None
+    decoding: DecodeCache | None = None
 
     def in_force(self) -> Plan | None:
         """The plan of what is in force; None where no rules are. Raises HostError."""
-        record, _ = load_in_force(self.directories.run)
+        record, _ = load_active(self.directories.run)
         if self.last is not None and record is not None and (record.id, self.facts) == (self.last.id, self.last.facts):
             return self.last.plan
         if not self.host.read_tables().ip.exists:
             return None
-        stored = stored_in_force(self.directories)
+        stored = stored_active(self.directories)
         return BASE_PROTECTION if stored is None else self._plan_of(stored)
 
     def accepted(self) -> Plan | None:
@@ -49,16 +49,16 @@ class Before:
         return None if accepted is None else self._plan_of(accepted)
 
     def _plan_of(self, stored: Accepted) -> Plan:
-        known = Decoding(dict(self.decoding.sources)) if self.decoding is not None else Decoding()
+        known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else DecodeCache()
         decoded = decode(stored.configuration, known)
         resources = filled(decoded.resources, stored.configuration.feeds)[0]
-        governance = standing(self.directories, self.host, self.memory)
+        governance = standing(self.directories, self.host, self.cache)
         return resolve(resources, decoded.settings, self.facts, governance=governance)[0]
 
 
-def stored_in_force(directories: Directories) -> Accepted | None:
+def stored_active(directories: Directories) -> Accepted | None:
     """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
-    record, _ = load_in_force(directories.run)
+    record, _ = load_active(directories.run)
     accepted, _ = load_accepted(directories.state)
     if record is None or (accepted is not None and accepted.id == record.id):
         return accepted

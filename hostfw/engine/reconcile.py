@@ -5,22 +5,22 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
-from hostfw.build.cache import Memory, accepted_now
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.cache import EngineCache, accepted_now
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of
-from hostfw.engine.block import Ground, restore_block
+from hostfw.engine.block import BlockContext, restore_block
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.deploy import Enforced, Writer, enforce
 from hostfw.engine.governed_links import note_links
-from hostfw.engine.outcomes import Applied, Failed, TakenBack
+from hostfw.engine.outcomes import Applied, Failed, RolledBack
 from hostfw.engine.record import forget_record, is_of_another, note_saved, write_owed
-from hostfw.engine.rollback import restore, settle
+from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import accepted_number, load_accepted, load_generation
-from hostfw.host.store.trial import load_pending
+from hostfw.host.store.trial import load_trial
 from hostfw.model.facts import HostFacts
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
@@ -37,7 +37,7 @@ class Resumed:
 
     id: str | None
     from_sources: bool = True
-    taken_back: TakenBack | None = None
+    taken_back: RolledBack | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -46,65 +46,65 @@ def resume(writer: Writer) -> Resumed | Failed:
 
     A block that is on record stands above it again if it does not.
     """
-    blocked = restore_block(Ground(writer.directories, writer.host))
+    blocked = restore_block(BlockContext(writer.directories, writer.host))
     if isinstance(blocked, Failed):
         return blocked
-    settled = settle(writer)
-    if isinstance(settled, Failed):
-        return settled
-    if settled is not None and settled.generation is not None:
-        return Resumed(settled.generation, settled.from_sources, settled, settled.warnings)
+    expired = expire(writer)
+    if isinstance(expired, Failed):
+        return expired
+    if expired is not None and expired.generation is not None:
+        return Resumed(expired.generation, expired.from_sources, expired, expired.warnings)
     state = writer.directories.state
-    pending, _ = load_pending(state)
-    number = accepted_number(state) if pending is None else pending.number
-    stored, problems = load_accepted(state) if pending is None else load_generation(state, pending.number)
+    trial, _ = load_trial(state)
+    number = accepted_number(state) if trial is None else trial.number
+    stored, problems = load_accepted(state) if trial is None else load_generation(state, trial.number)
     if stored is None and problems:
         return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
     if stored is None:
-        return Resumed(None, taken_back=settled)
+        return Resumed(None, taken_back=expired)
     restored = restore(writer, stored, number)
     if isinstance(restored, Failed):
         return restored
-    note_saved(writer.directories.run, writer.memory, saved=True)
+    note_saved(writer.directories.run, writer.cache, saved=True)
     on_trial = keep_on_trial(writer, restored.generation) if restored.generation is not None else ()
-    return Resumed(restored.id, restored.generation is not None, settled, (*restored.warnings, *on_trial))
+    return Resumed(restored.id, restored.generation is not None, expired, (*restored.warnings, *on_trial))
 
 
-def is_as_accepted(directories: Directories, memory: Memory | None, generation: Generation) -> bool:
+def is_as_accepted(directories: Directories, cache: EngineCache | None, generation: Generation) -> bool:
     """True if a generation is what was accepted, or is on trial, or was accepted and could not be written down."""
-    if memory is not None and memory.done.unsaved:
+    if cache is not None and cache.done.unsaved:
         return True
-    pending, _ = load_pending(directories.state)
-    if pending is not None:
-        return pending.id == generation.id
-    accepted, _ = accepted_now(directories.state, memory)
+    trial, _ = load_trial(directories.state)
+    if trial is not None:
+        return trial.id == generation.id
+    accepted, _ = accepted_now(directories.state, cache)
     return accepted is not None and accepted.id == generation.id
 
 
-def builds(directories: Directories, host: Host, memory: Memory | None = None) -> bool:
+def builds(directories: Directories, host: Host, cache: EngineCache | None = None) -> bool:
     """True if what was accepted builds on this host now; its script is not to be sent again and again before."""
     accepted, _ = load_accepted(directories.state)
     if accepted is None:
         return True
-    inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
+    candidate = check_candidate(accepted.configuration, cache=cache.candidate if cache else None)
     try:
-        facts = host.observe(inspected.settings.node)
+        facts = host.observe(candidate.settings.node)
     except HostError:
         return False
-    return isinstance(build(inspected, facts, memory.building if memory else None), Generation)
+    return isinstance(build(candidate, facts, cache.generation if cache else None), Generation)
 
 
-def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
+def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed:
     """Put the configuration of a generation into force for the host as it is now, and accept that if it is accepted.
 
     It is the same generation if nothing differs, or if it turns out that another one is in force.
     """
-    if is_of_another(writer.directories.run, writer.memory, generation.id):
+    if is_of_another(writer.directories.run, writer.cache, generation.id):
         resumed = resume(writer)
         return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
-    facts = writer.host.observe(generation.inspected.settings.node)
-    before = standing(writer.directories, writer.host, writer.memory)
-    built = build(generation.inspected, facts, writer.memory.building if writer.memory else None, before)
+    facts = writer.host.observe(generation.candidate.settings.node)
+    before = standing(writer.directories, writer.host, writer.cache)
+    built = build(generation.candidate, facts, writer.cache.generation if writer.cache else None, before)
     if isinstance(built, Refused):
         return built
     governance = record_after(built, writer.host)
@@ -112,19 +112,19 @@ def follow(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     if built.id == generation.id:
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
-            writer.hearers.in_force(built)
-        _, unnoted = note_links(built, writer.nftables, writer.memory, is_known=True)
-        said = () if number is None else keep_record(writer.directories, number, governance, writer.memory)
+            writer.observer.active(built)
+        _, unnoted = note_links(built, writer.nftables, writer.cache, is_known=True)
+        said = () if number is None else keep_record(writer.directories, number, governance, writer.cache)
         return Applied(built, Change(), (*unnoted, *said))
     enforced = enforce(built, writer)
     if isinstance(enforced, Failed):
         return enforced
     state = writer.directories.state
-    pending, _ = load_pending(state)
-    if pending is not None:
+    trial, _ = load_trial(state)
+    if trial is not None:
         return Applied(built, enforced.change, enforced.warnings, unsaved=keep_on_trial(writer, built))
-    accepted, _ = accepted_now(state, writer.memory)
-    is_accepted = accepted is not None and accepted.configuration == built.inspected.configuration
+    accepted, _ = accepted_now(state, writer.cache)
+    is_accepted = accepted is not None and accepted.configuration == built.candidate.configuration
     unsaved = accept_as(writer, accepted_of(built, writer), governance) if is_accepted else ()
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
 
@@ -134,14 +134,14 @@ def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:
 
     Nothing is written of what is no longer in force, or is on trial.
     """
-    directories, memory = writer.directories, writer.memory
-    owed = write_owed(directories.run, memory)
+    directories, cache = writer.directories, writer.cache
+    owed = write_owed(directories.run, cache)
     said = (owed,) if owed else ()
-    pending, _ = load_pending(directories.state)
-    another = generation is not None and is_of_another(directories.run, memory, generation.id)
-    if generation is None or pending is not None or another:
+    trial, _ = load_trial(directories.state)
+    another = generation is not None and is_of_another(directories.run, cache, generation.id)
+    if generation is None or trial is not None or another:
         return said
-    if memory is not None and not memory.done.unsaved:
+    if cache is not None and not cache.done.unsaved:
         return said
     return (*said, *accept_as(writer, accepted_of(generation, writer), record_after(generation, writer.host)))
 
@@ -155,12 +155,12 @@ def repair(
     was accepted could be written down. `guarded` is after base protection was sent: it empties every chain, and may
     have come in the midst of a change, whose record says nothing then.
     """
-    back = midway and not is_as_accepted(writer.directories, writer.memory, generation)
-    if not back and not is_of_another(writer.directories.run, writer.memory, generation.id):
+    back = midway and not is_as_accepted(writer.directories, writer.cache, generation)
+    if not back and not is_of_another(writer.directories.run, writer.cache, generation.id):
         if guarded:
-            forget_record(writer.directories.run, writer.memory)
-            if writer.memory is not None:
-                writer.memory.held = None
+            forget_record(writer.directories.run, writer.cache)
+            if writer.cache is not None:
+                writer.cache.last_commit = None
         return enforce(generation, writer)
     resumed = resume(writer)
     # Nothing was ever accepted: what was in force was base protection, or is all that is known.
@@ -170,17 +170,17 @@ def repair(
 
 def protect(writer: Writer, settings: Settings) -> Generation | Failed:
     """Put base protection into force."""
-    base = base_protection(settings, writer.host.observe(settings.node))
+    base = build_base_protection(settings, writer.host.observe(settings.node))
     enforced = enforce(base, writer)
     return base if isinstance(enforced, Enforced) else enforced
 
 
-def base_protection(settings: Settings, facts: HostFacts) -> Generation:
+def build_base_protection(settings: Settings, facts: HostFacts) -> Generation:
     """The generation of an empty configuration with these settings: failsafes, and what was established."""
-    built = build(Inspected(Configuration(), settings, Resources(), ()), facts)
+    built = build(Candidate(Configuration(), settings, Resources(), ()), facts)
     if isinstance(built, Refused):
         # Settings alone cannot conflict with a host; if one day they do, their defaults never will.
-        built = build(inspect(Configuration()), facts)
+        built = build(check_candidate(Configuration()), facts)
     if isinstance(built, Refused):
         raise AssertionError("an empty configuration was refused")  # noqa: TRY004  not about a type
     return built

@@ -8,83 +8,83 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hostfw.build.cache import Memory
+from hostfw.build.cache import EngineCache
 from hostfw.host.errors import HostError
-from hostfw.host.store.active import InForce, forget_in_force, load_in_force, record_stamp, save_in_force
+from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, record_stamp, save_active
 
 
-def write_record(run_dir: Path, memory: Memory | None, record: InForce) -> str:
+def write_record(run_dir: Path, cache: EngineCache | None, record: ActiveGeneration) -> str:
     """Write down what is in force; gives what a disk says that does not take it, or nothing. A memory owes it then."""
     said = ""
     try:
-        save_in_force(run_dir, record)
+        save_active(run_dir, record)
     except HostError as error:
         said = error.message
         with suppress(HostError):
-            forget_in_force(run_dir)
-    if memory is not None:
-        memory.done.owed = record if said else None
-        memory.done.stamp = record_stamp(run_dir)
+            forget_active(run_dir)
+    if cache is not None:
+        cache.done.owed = record if said else None
+        cache.done.stamp = record_stamp(run_dir)
     return said
 
 
-def forget_record(run_dir: Path, memory: Memory | None) -> str:
+def forget_record(run_dir: Path, cache: EngineCache | None) -> str:
     """Write down that nothing of ours is in force; gives what a disk says that does not take it, or nothing."""
     said = ""
     try:
-        forget_in_force(run_dir)
+        forget_active(run_dir)
     except HostError as error:
         said = error.message
-    if memory is not None:
-        memory.done.owed = None
-        memory.done.stamp = record_stamp(run_dir)
+    if cache is not None:
+        cache.done.owed = None
+        cache.done.stamp = record_stamp(run_dir)
     return said
 
 
-def write_owed(run_dir: Path, memory: Memory | None) -> str:
+def write_owed(run_dir: Path, cache: EngineCache | None) -> str:
     """Write down again what could not be, unless somebody else has written since; gives what the disk says."""
-    owed = memory.done.owed if memory is not None else None
-    if memory is None or owed is None:
+    owed = cache.done.owed if cache is not None else None
+    if cache is None or owed is None:
         return ""
-    if record_stamp(run_dir) != memory.done.stamp:
-        memory.done.owed = None
+    if record_stamp(run_dir) != cache.done.stamp:
+        cache.done.owed = None
         return ""
-    return write_record(run_dir, memory, owed)
+    return write_record(run_dir, cache, owed)
 
 
-def is_of_another(run_dir: Path, memory: Memory | None, generation_id: str) -> bool:
+def is_of_another(run_dir: Path, cache: EngineCache | None, generation_id: str) -> bool:
     """True if the record is of another generation, and another hostfwctl wrote it.
 
     One that nobody has written since we last did, or failed to, is a stale one of ours.
     """
-    record, _ = load_in_force(run_dir)
+    record, _ = load_active(run_dir)
     if record is None or record.id == generation_id:
         return False
-    return memory is None or memory.done.stamp is None or record_stamp(run_dir) != memory.done.stamp
+    return cache is None or cache.done.stamp is None or record_stamp(run_dir) != cache.done.stamp
 
 
-def note_saved(run_dir: Path, memory: Memory | None, *, saved: bool) -> None:
+def note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> None:
     """Let the record of what is in force say whether a reboot leads to it.
 
     The record is in the run directory, which has a disk of its own. Where that takes nothing either, none is kept.
     """
-    if memory is not None:
+    if cache is not None:
         # Whatever stops this midway leaves it to be done again.
-        memory.done.unsaved |= not saved
-    _note_saved(run_dir, memory, saved=saved)
-    if memory is not None:
-        memory.done.unsaved = not saved
+        cache.done.unsaved |= not saved
+    _note_saved(run_dir, cache, saved=saved)
+    if cache is not None:
+        cache.done.unsaved = not saved
 
 
-def _note_saved(run_dir: Path, memory: Memory | None, *, saved: bool) -> None:
-    held = memory.held if memory is not None else None
-    if memory is not None and held is not None and (not held.stamp or held.stamp != record_stamp(run_dir)):
-        held = memory.held = None
-    owed = memory.done.owed if memory is not None else None
-    record = owed or (held.record if held is not None else load_in_force(run_dir)[0])
+def _note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> None:
+    held = cache.last_commit if cache is not None else None
+    if cache is not None and held is not None and (not held.stamp or held.stamp != record_stamp(run_dir)):
+        held = cache.last_commit = None
+    owed = cache.done.owed if cache is not None else None
+    record = owed or (held.record if held is not None else load_active(run_dir)[0])
     if record is None or record.saved == saved:
         return
     now = replace(record, saved=saved)
-    said = write_record(run_dir, memory, now)
-    if memory is not None and held is not None:
-        memory.held = None if said else replace(held, record=now, stamp=record_stamp(run_dir))
+    said = write_record(run_dir, cache, now)
+    if cache is not None and held is not None:
+        cache.last_commit = None if said else replace(held, record=now, stamp=record_stamp(run_dir))

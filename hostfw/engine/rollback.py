@@ -4,22 +4,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.engine.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.events import note
-from hostfw.engine.judgement import LockoutQuestion, judgement_of
-from hostfw.engine.lockout_check import Judgement
+from hostfw.engine.lockout import LockoutRequest, lockout_of
+from hostfw.engine.lockout_check import Lockout
 from hostfw.engine.loss_check import lost_interfaces
-from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
 from hostfw.engine.plan_before import Before
 from hostfw.engine.record import note_saved
 from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import Accepted, accepted_number, load_generation
-from hostfw.host.store.refused import Event, EventKind
-from hostfw.host.store.trial import Armed, Pending, forget_pending, load_armed, load_pending
+from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.store.trial import RollbackTimer, Trial, forget_trial, load_rollback_timer, load_trial
 from hostfw.journal.notices import generation_confirmed, generation_rolled_back
 from hostfw.model.sources import Configuration
 
@@ -40,100 +40,100 @@ class Restored:
     warnings: tuple[str, ...] = ()
 
 
-def due(pending: Pending, armed: Armed | None, boot_id: str, monotonic_s: float) -> str | None:
+def due(trial: Trial, timer: RollbackTimer | None, boot_id: str, monotonic_s: float) -> str | None:
     """The reason to roll back a trial now, or None while it may still be confirmed.
 
     What belongs to this boot is lost with it, and with the restart of a container, which has the boot id of before.
     """
-    if armed is None or pending.boot_id != boot_id:
+    if timer is None or trial.boot_id != boot_id:
         return REBOOT
-    return DEADLINE if monotonic_s >= pending.deadline_monotonic_s else None
+    return DEADLINE if monotonic_s >= trial.deadline_monotonic_s else None
 
 
-def settle(writer: Writer) -> TakenBack | Failed | None:
+def expire(writer: Writer) -> RolledBack | Failed | None:
     """Bring to its end what should have ended by now; None if there is nothing or it may still be confirmed."""
     state = writer.directories.state
-    pending, problems = load_pending(state)
-    if pending is None:
-        return take_back(writer, None, DAMAGED) if problems else None
-    armed = load_armed(writer.directories.run)
-    if accepted_number(state) == pending.number:
+    trial, problems = load_trial(state)
+    if trial is None:
+        return roll_back(writer, None, DAMAGED) if problems else None
+    timer = load_rollback_timer(writer.directories.run)
+    if accepted_number(state) == trial.number:
         # Killed on its way out: it was confirmed, and only the record was still there.
         with suppress(StateError):
-            end(writer, armed)
-            note_confirmed(writer, pending.id)
+            end(writer, timer)
+            note_confirmed(writer, trial.id)
         return None
-    reason = due(pending, armed, writer.host.boot_id(), writer.host.monotonic())
-    return None if reason is None else take_back(writer, pending, reason)
+    reason = due(trial, timer, writer.host.boot_id(), writer.host.monotonic())
+    return None if reason is None else roll_back(writer, trial, reason)
 
 
 def rollback(
     writer: Writer,
     if_pending: str | None,
-    lockout: LockoutQuestion | None = None,
+    lockout: LockoutRequest | None = None,
     *,
     accept_loss: bool = False,
-) -> TakenBack | NothingPending | Failed:
+) -> RolledBack | NoTrial | Failed:
     """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
     By hand it is refused if what was accepted would cut the host off, or would leave bare what is governed now. At the
     deadline nothing stands in its way, since nobody has said that they could still get in.
     """
-    settled = settle(writer)
-    if settled is not None:
-        return settled
-    pending, _ = load_pending(writer.directories.state)
-    if pending is None or if_pending not in (None, pending.token):
-        return NothingPending()
+    expired = expire(writer)
+    if expired is not None:
+        return expired
+    trial, _ = load_trial(writer.directories.state)
+    if trial is None or if_pending not in (None, trial.token):
+        return NoTrial()
     if if_pending is not None:
-        return take_back(writer, pending, DEADLINE)
-    last = writer.memory.building.generation if writer.memory else None
-    judgement = Judgement()
+        return roll_back(writer, trial, DEADLINE)
+    last = writer.cache.generation.generation if writer.cache else None
+    result = Lockout()
 
     def objection(built: Generation) -> Failed | None:
-        nonlocal judgement
-        before = Before(writer.directories, writer.host, writer.memory, built.facts, last)
+        nonlocal result
+        before = Before(writer.directories, writer.host, writer.cache, built.facts, last)
         lost = None if accept_loss else lost_interfaces(before, built.plan, "rollback")
         if lost is not None:
             return lost
-        judgement = judgement_of(before, built, lockout, on_trial=True)
-        return judgement.refusal
+        result = lockout_of(before, built, lockout, on_trial=True)
+        return result.refusal
 
-    taken = take_back(writer, pending, BY_HAND, objection)
-    return taken if isinstance(taken, Failed) else replace(taken, warnings=(*taken.warnings, *judgement.warnings))
+    taken = roll_back(writer, trial, BY_HAND, objection)
+    return taken if isinstance(taken, Failed) else replace(taken, warnings=(*taken.warnings, *result.warnings))
 
 
 def _nothing_against(_: Generation) -> Failed | None:
     return None
 
 
-def take_back(
+def roll_back(
     writer: Writer,
-    pending: Pending | None,
+    trial: Trial | None,
     reason: str,
     objection: Callable[[Generation], Failed | None] = _nothing_against,
-) -> TakenBack | Failed:
+) -> RolledBack | Failed:
     """Put what was accepted into force again and let nothing be pending; a failure leaves the way back as it is.
 
     What was accepted may meet with an `objection`, and what is pending stays then.
     A record that cannot be removed does not undo that: it is taken back once more by whoever comes next.
     """
-    armed = load_armed(writer.directories.run)
-    restored = _restore_accepted(writer, pending, reason, objection)
+    timer = load_rollback_timer(writer.directories.run)
+    restored = _restore_accepted(writer, trial, reason, objection)
     if isinstance(restored, Failed):
         return restored
-    note_saved(writer.directories.run, writer.memory, saved=True)
-    taken_back = pending.id if pending is not None else ""
+    note_saved(writer.directories.run, writer.cache, saved=True)
+    taken_back = trial.id if trial is not None else ""
     event = Event(EventKind.ROLLED_BACK, writer.host.now(), taken_back, reason)
     note(writer.directories, writer.host, event, generation_rolled_back(taken_back, restored.id or "", reason))
     unsaved: tuple[str, ...] = ()
     try:
         # The deadline has its watchdog running, which ends by itself.
-        end(writer, None if reason == DEADLINE else armed)
+        end(writer, None if reason == DEADLINE else timer)
     except HostError as error:
         unsaved = (f"{error.message}: {TRIED_AGAIN}",)
     from_sources = restored.id is None or restored.generation is not None
-    return TakenBack(restored.id, event, from_sources, restored.warnings, unsaved)
+    return RolledBack(restored.id, event, from_sources, restored.warnings, unsaved)
 
 
 def note_confirmed(writer: Writer, generation: str) -> None:
@@ -142,11 +142,11 @@ def note_confirmed(writer: Writer, generation: str) -> None:
     note(writer.directories, writer.host, event, generation_confirmed(generation))
 
 
-def end(writer: Writer, armed: Armed | None) -> None:
+def end(writer: Writer, timer: RollbackTimer | None) -> None:
     """Let nothing be pending, and its watchdog be. Raises StateError."""
-    forget_pending(writer.directories.state, writer.directories.run)
-    if armed is not None:
-        writer.host.disarm(armed.watchdog)
+    forget_trial(writer.directories.state, writer.directories.run)
+    if timer is not None:
+        writer.host.disarm(timer.watchdog)
 
 
 def restore(
@@ -161,13 +161,13 @@ def restore(
     sources may meet with an `objection`, and is not put into force then.
     """
     enforced: Enforced | Failed
-    memory = writer.memory
+    cache = writer.cache
     try:
-        inspected = inspect(accepted.configuration, memory=memory.inspection if memory else None)
-        facts = writer.host.observe(inspected.settings.node)
-        before = record_of(writer.directories, writer.host, number, memory)
-        before = named(before, inspected.resources, facts, take_name=False)
-        built = build(inspected, facts, memory.building if memory else None, before)
+        candidate = check_candidate(accepted.configuration, cache=cache.candidate if cache else None)
+        facts = writer.host.observe(candidate.settings.node)
+        before = record_of(writer.directories, writer.host, number, cache)
+        before = named(before, candidate.resources, facts, take_name=False)
+        built = build(candidate, facts, cache.generation if cache else None, before)
     except HostError:
         built = None
     if isinstance(built, Generation):
@@ -177,7 +177,7 @@ def restore(
         enforced = enforce(built, writer)
         if isinstance(enforced, Enforced):
             governance = record_after(built, writer.host)
-            said = () if number is None else keep_record(writer.directories, number, governance, memory)
+            said = () if number is None else keep_record(writer.directories, number, governance, cache)
             return Restored(built.id, built, (*enforced.warnings, *said))
         if not accepted.script:
             return enforced
@@ -193,21 +193,21 @@ def restore(
 
 
 def _restore_accepted(
-    writer: Writer, pending: Pending | None, reason: str, objection: Callable[[Generation], Failed | None]
+    writer: Writer, trial: Trial | None, reason: str, objection: Callable[[Generation], Failed | None]
 ) -> Restored | Failed:
     state = writer.directories.state
     number = accepted_number(state)
-    if number is None and pending is not None:
-        number = pending.previous
+    if number is None and trial is not None:
+        number = trial.previous
     if number is not None:
         accepted, problems = load_generation(state, number)
         if accepted is not None:
             return restore(writer, accepted, number, objection)
         return Failed(f"the accepted generation cannot be read: {problems[0].position.path}: {problems[0].message}")
-    if pending is None:
+    if trial is None:
         return Failed("there is no accepted generation to go back to", "`hostfwctl apply` puts one into force")
-    if pending.protected:
-        return restore(writer, Accepted("", pending.deadline, Configuration(), ""), None)
+    if trial.protected:
+        return restore(writer, Accepted("", trial.deadline, Configuration(), ""), None)
     if reason == REBOOT:
         # Whatever is there now was put there by the boot.
         return Restored(None)

@@ -15,12 +15,12 @@ from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.set_contents import load_content, save_contents
 from hostfw.model.prefixes import PackedAddresses, difference
-from hostfw.nft.change import Fill
+from hostfw.nft.change import SetLoad
 from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import Ruleset, Set
 
 
-def unfilled(
+def not_loaded(
     ruleset: Ruleset, tables: KernelTables, nftables: Nftables, altered: frozenset[SetName] = frozenset()
 ) -> frozenset[SetName]:
     """The big sets named by content that the kernel has, but not with all their elements. Raises HostError.
@@ -32,33 +32,33 @@ def unfilled(
         for table in ruleset.tables
         for wanted in table.sets
         if wanted.is_big
-        and not wanted.apart
+        and not wanted.edited_in_place
         and (table.family, wanted.name) not in altered
         and any(there.name == wanted.name for there in tables.of(table.family).sets)
-        and not nftables.is_filled(table.family, wanted.name, keys_of(wanted))
+        and not nftables.is_loaded(table.family, wanted.name, keys_of(wanted))
     )
 
 
-def fill(fills: Iterable[Fill], nftables: Nftables, run_dir: Path) -> None:
+def load_sets(loads: Iterable[SetLoad], nftables: Nftables, run_dir: Path) -> None:
     """Put the elements into big sets; what is there already stays, or is edited to what is wanted. Raises HostError."""
-    for one in fills:
+    for one in loads:
         family, contents, there, marks, _ = one
-        if contents.apart and there:
+        if contents.edited_in_place and there:
             nftables.replace_elements(family, contents.name, _edit(one, run_dir))
             continue
         nftables.add_elements(family, contents.name, keys_of(contents))
-        if contents.apart:
+        if contents.edited_in_place:
             nothing = keys_of(contents).part(0, 0)
             nftables.replace_elements(family, contents.name, Edit(nothing, nothing, marks, contents.mark))
 
 
 def remember_contents(ruleset: Ruleset, run_dir: Path) -> None:
     """Keep the contents of the sets apart for their next difference; what cannot be kept costs time and no more."""
-    apart = (contents for table in ruleset.tables for contents in table.sets if contents.apart)
-    save_contents(run_dir, {_content_of(contents.mark): keys_of(contents).data for contents in apart})
+    in_place = (contents for table in ruleset.tables for contents in table.sets if contents.edited_in_place)
+    save_contents(run_dir, {_content_of(contents.mark): keys_of(contents).data for contents in in_place})
 
 
-def _edit(wanted: Fill, run_dir: Path) -> Edit:
+def _edit(wanted: SetLoad, run_dir: Path) -> Edit:
     """The difference to what a set holds, or everything where that is not known or is another altogether."""
     keys = keys_of(wanted.set)
     known = len(wanted.marks) == 1 and not wanted.whole

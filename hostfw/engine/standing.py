@@ -6,14 +6,14 @@ no change of a fact takes an interface out from under policy, and is recorded an
 
 from dataclasses import replace
 
-from hostfw.build.cache import Memory
+from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.host.governance import load_governance, save_governance
-from hostfw.host.store.active import load_in_force, network_namespace
+from hostfw.host.store.active import load_active, network_namespace
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generation_folder
-from hostfw.host.store.trial import load_pending
+from hostfw.host.store.trial import load_trial
 from hostfw.model.facts import HostFacts
 from hostfw.model.governance import Governance
 from hostfw.model.resources import Resources
@@ -22,28 +22,28 @@ from hostfw.policy.kept import recorded
 
 def standing_number(directories: Directories) -> int | None:
     """The number of the generation whose record counts now: the one on trial, or else the accepted one."""
-    pending, _ = load_pending(directories.state)
-    return accepted_number(directories.state) if pending is None else pending.number
+    trial, _ = load_trial(directories.state)
+    return accepted_number(directories.state) if trial is None else trial.number
 
 
-def standing(directories: Directories, host: Host, memory: Memory | None = None) -> Governance:
+def standing(directories: Directories, host: Host, cache: EngineCache | None = None) -> Governance:
     """The record that counts now; an empty one where nothing was accepted yet."""
-    return record_of(directories, host, standing_number(directories), memory)
+    return record_of(directories, host, standing_number(directories), cache)
 
 
-def record_of(directories: Directories, host: Host, number: int | None, memory: Memory | None = None) -> Governance:
+def record_of(directories: Directories, host: Host, number: int | None, cache: EngineCache | None = None) -> Governance:
     """The record of a stored generation, its indices gone if they are of another boot or network namespace.
 
     A generation of before there were records has the node name that was in force, if that is known.
     """
     if number is None:
         return Governance()
-    if memory is not None and memory.governance is not None and memory.governance[0] == number:
-        governance = memory.governance[1]
+    if cache is not None and cache.governance is not None and cache.governance[0] == number:
+        governance = cache.governance[1]
     else:
         governance, _ = load_governance(generation_folder(directories.state, number))
     if not governance.node:
-        record, _ = load_in_force(directories.run)
+        record, _ = load_active(directories.run)
         governance = replace(governance, node=record.node if record is not None else "")
     return governance if governance.boot == _boot(host) else governance.without_indices()
 
@@ -63,20 +63,20 @@ def named(governance: Governance, resources: Resources, facts: HostFacts, *, tak
 
 def record_after(generation: Generation, host: Host) -> Governance:
     """The record of a generation on the host that it was built for."""
-    resources, plan = generation.inspected.resources, generation.plan
+    resources, plan = generation.candidate.resources, generation.plan
     governance = recorded(plan, resources, generation.facts, generation.governance, host.now())
     of_host = plan.settings.node is None and any(endpoint.node == plan.node for endpoint in resources.endpoints)
     return replace(governance, boot=_boot(host), node_of_host=of_host)
 
 
 def keep_record(
-    directories: Directories, number: int, governance: Governance, memory: Memory | None
+    directories: Directories, number: int, governance: Governance, cache: EngineCache | None
 ) -> tuple[str, ...]:
     """Write down the record of a stored generation if it has changed; gives what is to be said of a disk that fails."""
     folder = generation_folder(directories.state, number)
     known, _ = load_governance(folder)
-    if memory is not None:
-        memory.governance = number, governance
+    if cache is not None:
+        cache.governance = number, governance
     if known == governance:
         return ()
     try:

@@ -16,7 +16,7 @@ class Governed(NamedTuple):
     reason: str
 
 
-def governor(interface: str, plan: Plan) -> Governed:
+def governing_endpoint(interface: str, plan: Plan) -> Governed:
     """The HostEndpoint that governs an interface, with the reason, or the reason why there is none."""
     binding = next((b for b in plan.bindings if b.interface == interface), None)
     if binding is not None:

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from hostfw.explain.rule_match import first_mismatch
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.packet import Packet
 from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.values import Action, Direction
 
 _RULE_VERDICTS = {
-    Action.ALLOW: Verdict.ALLOW,
-    Action.DENY: Verdict.DENY,
-    Action.LOG: Verdict.NEXT,
-    Action.PASS: Verdict.NEXT,
+    Action.ALLOW: StepVerdict.ALLOW,
+    Action.DENY: StepVerdict.DENY,
+    Action.LOG: StepVerdict.NEXT,
+    Action.PASS: StepVerdict.NEXT,
 }
 
 _CLASSES_WITH_AN_END = (PolicyClass.NORMAL, PolicyClass.FORWARD)
@@ -34,7 +34,7 @@ class Place(NamedTuple):
         """The policies of this place; none without an endpoint."""
         return PlannedDirection() if self.endpoint is None else self.endpoint.direction(self.direction)
 
-    def step(self, verdict: Verdict, reason: Reason) -> Step:
+    def step(self, verdict: StepVerdict, reason: Reason) -> Step:
         """A step taken here."""
         endpoint = None if self.endpoint is None else self.endpoint.name
         return Step(verdict, reason, self.interface, self.direction, endpoint, policy_class=self.policy_class)
@@ -47,7 +47,7 @@ def tier_steps(place: Place, tier: PlannedTier, packet: Packet) -> Iterator[Step
         if passed:
             return
     if tier.is_enforced and place.policy_class in _CLASSES_WITH_AN_END:
-        verdict = Verdict.DENY if tier.default_action is Action.DENY else Verdict.NEXT
+        verdict = StepVerdict.DENY if tier.default_action is Action.DENY else StepVerdict.NEXT
         yield replace(place.step(verdict, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
 
 
@@ -70,7 +70,7 @@ def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: P
     missed = first_mismatch(rule, packet)
     # Written out, since a packet may pass tens of thousands of rules, and what asks of many packets waits for it.
     return Step(
-        Verdict.NEXT if missed or policy.staged else _RULE_VERDICTS[rule.action],
+        StepVerdict.NEXT if missed or policy.staged else _RULE_VERDICTS[rule.action],
         Reason.RULE,
         place.interface,
         place.direction,

@@ -20,7 +20,7 @@ from itertools import chain
 
 from hostfw.explain.tiers import Place, policy_steps, tier_steps
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Explanation, Step, Verdict
+from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
@@ -49,7 +49,7 @@ _UNSPECIFIED = 0
 _ICMP_REDIRECT = 5
 """RFC 792: it changes where packets of a known connection are sent, so it meets policy, related as it is."""
 
-_Steps = Generator[Step, None, Verdict]
+_Steps = Generator[Step, None, StepVerdict]
 """Steps up to the one that decides, and what it decided; `NEXT` if none did."""
 
 
@@ -57,9 +57,9 @@ def explain(plan: Plan, packet: Packet) -> Explanation:
     """The verdict of a host with this Plan on a packet, and every step that led to it."""
     steps = tuple(_steps(plan, packet))
     last = steps[-1]
-    if last.verdict is Verdict.DENY:
+    if last.verdict is StepVerdict.DENY:
         return Explanation(packet, steps, last)
-    return Explanation(packet, steps, next(step for step in reversed(steps) if step.verdict is Verdict.ALLOW))
+    return Explanation(packet, steps, next(step for step in reversed(steps) if step.verdict is StepVerdict.ALLOW))
 
 
 def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
@@ -68,26 +68,26 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
     arriving = packet.untranslated
     untracked = _untracked_steps(_first(plan, arriving, PolicyClass.UNTRACKED), arriving, settings)
     verdict = yield from _until_decided(untracked)
-    if verdict is Verdict.ALLOW:
+    if verdict is StepVerdict.ALLOW:
         # Nothing follows it any more, so nothing translates it either.
         packet = replace(arriving, state=ConntrackState.UNTRACKED)
-    elif verdict is Verdict.NEXT and _is_established(packet):
+    elif verdict is StepVerdict.NEXT and _is_established(packet):
         path_class = PolicyClass.FORWARD if packet.path is Path.FORWARDED else PolicyClass.NORMAL
-        yield _first(plan, packet, path_class).step(Verdict.ALLOW, Reason.ESTABLISHED)
+        yield _first(plan, packet, path_class).step(StepVerdict.ALLOW, Reason.ESTABLISHED)
         return
-    elif verdict is Verdict.NEXT and packet.in_interface is not None:
+    elif verdict is StepVerdict.NEXT and packet.in_interface is not None:
         pre_dnat = _pre_dnat_steps(_first(plan, arriving, PolicyClass.PRE_DNAT), arriving, settings)
         verdict = yield from _until_decided(pre_dnat)
-    if verdict is Verdict.DENY:
+    if verdict is StepVerdict.DENY:
         return
     decided_before = verdict
-    if verdict is Verdict.NEXT:
+    if verdict is StepVerdict.NEXT:
         verdict = yield from _until_decided(_published_steps(plan, packet))
-    if verdict is Verdict.DENY:
+    if verdict is StepVerdict.DENY:
         return
     if packet.path is Path.FORWARDED:
-        yield from _forwarded_steps(plan, packet, decided_before, allowed=verdict is Verdict.ALLOW)
-    elif verdict is Verdict.NEXT:
+        yield from _forwarded_steps(plan, packet, decided_before, allowed=verdict is StepVerdict.ALLOW)
+    elif verdict is StepVerdict.NEXT:
         yield from _until_decided(_local_steps(_first(plan, packet, PolicyClass.NORMAL), packet, settings))
 
 
@@ -116,9 +116,9 @@ def _place(plan: Plan, interface: str, direction: Direction, policy_class: Polic
 def _until_decided(steps: Iterable[Step]) -> _Steps:
     for step in steps:
         yield step
-        if step.verdict is not Verdict.NEXT:
+        if step.verdict is not StepVerdict.NEXT:
             return step.verdict
-    return Verdict.NEXT
+    return StepVerdict.NEXT
 
 
 # ------------------------------------------------------------------------------------------ untracked and preDNAT
@@ -158,7 +158,7 @@ def _before_steps(
         return
     first = next(iter(preceding), None)
     if first is not None:
-        yield first if first.verdict is Verdict.DENY else replace(first, verdict=Verdict.NEXT)
+        yield first if first.verdict is StepVerdict.DENY else replace(first, verdict=StepVerdict.NEXT)
         return
     for tier in tiers:
         yield from tier_steps(place, tier, packet)
@@ -189,7 +189,7 @@ def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[S
     What the host sends meets it with the destination and on the interface that destination NAT has given it.
     """
     if place.interface == LOOPBACK and place.endpoint is None:
-        yield place.step(Verdict.ALLOW, Reason.LOOPBACK)
+        yield place.step(StepVerdict.ALLOW, Reason.LOOPBACK)
     yield from _neighbour_steps(place, packet, settings)
     if place.endpoint is None:
         yield from _unmanaged_steps(place, packet, settings)
@@ -199,7 +199,7 @@ def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[S
 
 def _neighbour_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT and _is_neighbour_discovery(packet):
-        yield place.step(Verdict.ALLOW, Reason.NEIGHBOUR_DISCOVERY)
+        yield place.step(StepVerdict.ALLOW, Reason.NEIGHBOUR_DISCOVERY)
 
 
 def _is_neighbour_discovery(packet: Packet) -> bool:
@@ -215,10 +215,10 @@ def _unmanaged_steps(place: Place, packet: Packet, settings: Settings) -> Iterat
     unmanaged = settings.unmanaged_interfaces
     wanted = unmanaged.ingress if place.direction is Direction.INGRESS else unmanaged.egress
     if wanted is Unmanaged.ALLOW:
-        yield place.step(Verdict.ALLOW, Reason.UNMANAGED)
+        yield place.step(StepVerdict.ALLOW, Reason.UNMANAGED)
     yield from _invalid_steps(place, packet, settings)
     yield from _failsafe_steps(place, packet, settings)
-    yield place.step(Verdict.DENY, Reason.UNMANAGED)
+    yield place.step(StepVerdict.DENY, Reason.UNMANAGED)
 
 
 def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
@@ -231,7 +231,7 @@ def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterato
         # A Pass in a profile goes on with the next profile, as does a profile without a match.
         yield from policy_steps(place, profile, packet)
     nothing_selects = not _is_enforced(tiers) and not profiles
-    yield place.step(Verdict.DENY, Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH)
+    yield place.step(StepVerdict.DENY, Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH)
 
 
 def _is_enforced(tiers: Iterable[PlannedTier]) -> bool:
@@ -241,14 +241,14 @@ def _is_enforced(tiers: Iterable[PlannedTier]) -> bool:
 
 def _invalid_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     if packet.state is ConntrackState.INVALID and settings.invalid_packets is InvalidPackets.DROP:
-        yield place.step(Verdict.DENY, Reason.INVALID)
+        yield place.step(StepVerdict.DENY, Reason.INVALID)
 
 
 def _failsafe_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     inbound = place.direction is Direction.INGRESS
     for failsafe in settings.failsafe.inbound if inbound else settings.failsafe.outbound:
         if _is_failsafe(failsafe, packet, _peer(place, packet), packet.destination_port):
-            yield replace(place.step(Verdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
+            yield replace(place.step(StepVerdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
 
 
 def _failsafe_reply_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
@@ -256,7 +256,7 @@ def _failsafe_reply_steps(place: Place, packet: Packet, settings: Settings) -> I
     inbound = place.direction is Direction.INGRESS
     for failsafe in settings.failsafe.outbound if inbound else settings.failsafe.inbound:
         if _is_failsafe(failsafe, packet, _peer(place, packet), packet.source_port):
-            yield replace(place.step(Verdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe, reply=True)
+            yield replace(place.step(StepVerdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe, reply=True)
 
 
 def _peer(place: Place, packet: Packet) -> int:
@@ -275,20 +275,20 @@ def _is_failsafe(failsafe: FailsafePort, packet: Packet, peer: int, port: int | 
 # --------------------------------------------------------------------------------------------- forwarded traffic
 
 
-def _forwarded_steps(plan: Plan, packet: Packet, before: Verdict, *, allowed: bool) -> Iterator[Step]:
+def _forwarded_steps(plan: Plan, packet: Packet, before: StepVerdict, *, allowed: bool) -> Iterator[Step]:
     """Forwarded traffic needs both endpoints: a Deny of either is final, and what both leave open passes.
 
     What was allowed `before` it was routed has met the policy of the way in, and still meets that of the way out.
     `allowed` is whether anything has allowed it so far.
     """
     places = [_place(plan, interface, direction, PolicyClass.FORWARD) for interface, direction in packet.hops]
-    for place in places[1:] if before is Verdict.ALLOW else places:
+    for place in places[1:] if before is StepVerdict.ALLOW else places:
         verdict = yield from _until_decided(_forward_steps(place, packet, plan.settings))
-        if verdict is Verdict.DENY:
+        if verdict is StepVerdict.DENY:
             return
-        allowed = allowed or verdict is Verdict.ALLOW
+        allowed = allowed or verdict is StepVerdict.ALLOW
     if not allowed:
-        yield places[-1].step(Verdict.ALLOW, Reason.NO_FORWARD_POLICY)
+        yield places[-1].step(StepVerdict.ALLOW, Reason.NO_FORWARD_POLICY)
 
 
 def _forward_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hostfw.explain.tiers import Place
-from hostfw.exposure.rules import DYNAMIC_PORT, Door, RuleIndex, numbers_of
+from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint, RuleIndex, numbers_of
 from hostfw.exposure.sources import Part, Sources, common, difference_of, everybody, without
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.ranges import ranges_of
 from hostfw.model.settings import FailsafePort, PublishedPorts, Settings, Unmanaged
@@ -39,7 +39,7 @@ class Reach:
     @property
     def allowed(self) -> Sources:
         """The sources that get through."""
-        return tuple(decision.sources for decision in self.decisions if decision.step.verdict is Verdict.ALLOW)
+        return tuple(decision.sources for decision in self.decisions if decision.step.verdict is StepVerdict.ALLOW)
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class _Visit:
     """
 
     owner: int
-    door: Door
+    entry_point: EntryPoint
     left: Sources
     decided: list[Decision] = field(default_factory=list)
     let_in: list[Decision] = field(default_factory=list)
@@ -66,23 +66,23 @@ class _Visit:
         self.left = ()
 
     def _decide(self, sources: Sources, step: Step) -> None:
-        waits = self.door.out_interface is not None and step.verdict is Verdict.ALLOW
+        waits = self.entry_point.out_interface is not None and step.verdict is StepVerdict.ALLOW
         (self.let_in if waits else self.decided).extend(Decision(part, step) for part in sources)
 
 
-def reach(plan: Plan, doors: Sequence[Door]) -> tuple[Reach, ...]:
+def reach(plan: Plan, doors: Sequence[EntryPoint]) -> tuple[Reach, ...]:
     """For each door, who gets through it. Doors are on interfaces other than lo."""
-    visits = [_Visit(number, door, (everybody(door.family),)) for number, door in enumerate(doors)]
+    visits = [_Visit(number, entry_point, (everybody(entry_point.family),)) for number, entry_point in enumerate(doors)]
     untracked = [
         visit for place, group in _places(plan, visits) for visit in _before_tracking(place, group, plan.settings)
     ]
     for place, group in _places(plan, visits):
         _before_translation(place, group, plan.settings)
     published = {visit.owner: passed for visit, passed in _published(plan, visits)}
-    local = [visit for visit in visits if visit.door.out_interface is None and visit.owner not in published]
+    local = [visit for visit in visits if visit.entry_point.out_interface is None and visit.owner not in published]
     for place, group in _places(plan, local):
         _local(place, group, plan.settings)
-    forwarded = [visit for visit in visits if visit.door.out_interface is not None]
+    forwarded = [visit for visit in visits if visit.entry_point.out_interface is not None]
     for place, group in _places(plan, forwarded):
         _run(place._replace(policy_class=PolicyClass.FORWARD), place.planned.forward_tiers, group)
     for visit in forwarded:
@@ -104,7 +104,9 @@ def _places(
     groups: defaultdict[str | None, list[_Visit]] = defaultdict(list)
     interfaces: dict[str | None, str] = {}
     for visit in visits:
-        interface = visit.door.interface if direction is Direction.INGRESS else visit.door.out_interface or ""
+        interface = (
+            visit.entry_point.interface if direction is Direction.INGRESS else visit.entry_point.out_interface or ""
+        )
         name = governing.get(interface, plan.wildcard)
         groups[name].append(visit)
         interfaces.setdefault(name, interface)
@@ -120,7 +122,7 @@ def _before_tracking(place: Place, group: list[_Visit], settings: Settings) -> I
     """The doNotTrack policies. Gives what they let in of what is forwarded: it is not translated any more."""
     for visit, arriving in _before(place._replace(policy_class=PolicyClass.UNTRACKED), group, settings):
         if arriving.let_in:
-            yield _Visit(visit.owner, arriving.door, (), let_in=arriving.let_in)
+            yield _Visit(visit.owner, arriving.entry_point, (), let_in=arriving.let_in)
 
 
 def _before_translation(place: Place, group: list[_Visit], settings: Settings) -> None:
@@ -141,8 +143,8 @@ def _before(place: Place, group: list[_Visit], settings: Settings) -> Iterator[t
     arriving: list[_Visit] = []
     exempt: list[Sources] = []
     for visit in group:
-        early = _Visit(visit.owner, visit.door.arriving, visit.left)
-        for part in _exempt(early.door, settings, answers=untracked):
+        early = _Visit(visit.owner, visit.entry_point.arriving, visit.left)
+        for part in _exempt(early.entry_point, settings, answers=untracked):
             early.left = without(early.left, part)
         exempt.append(difference_of(visit.left, early.left))
         arriving.append(early)
@@ -153,21 +155,21 @@ def _before(place: Place, group: list[_Visit], settings: Settings) -> Iterator[t
         yield visit, early
 
 
-def _exempt(door: Door, settings: Settings, *, answers: bool) -> Iterator[Part]:
+def _exempt(entry_point: EntryPoint, settings: Settings, *, answers: bool) -> Iterator[Part]:
     """The sources that failsafes open a door to; with `answers` also those that answer to an outbound failsafe."""
     for failsafe in settings.failsafe.inbound:
-        if failsafe.port == door.port and failsafe.protocol.number == door.protocol:
-            yield from _peers(failsafe, door)
+        if failsafe.port == entry_point.port and failsafe.protocol.number == entry_point.protocol:
+            yield from _peers(failsafe, entry_point)
     for failsafe in settings.failsafe.outbound if answers else ():
-        if failsafe.port == DYNAMIC_PORT and failsafe.protocol.number == door.protocol:
-            yield from _peers(failsafe, door)
+        if failsafe.port == DYNAMIC_PORT and failsafe.protocol.number == entry_point.protocol:
+            yield from _peers(failsafe, entry_point)
 
 
-def _peers(failsafe: FailsafePort, door: Door) -> Iterator[Part]:
+def _peers(failsafe: FailsafePort, entry_point: EntryPoint) -> Iterator[Part]:
     if failsafe.net is None:
-        yield everybody(door.family)
-    elif failsafe.net.family is door.family:
-        yield Part(ranges_of((failsafe.net,), door.family))
+        yield everybody(entry_point.family)
+    elif failsafe.net.family is entry_point.family:
+        yield Part(ranges_of((failsafe.net,), entry_point.family))
 
 
 # ----------------------------------------------------------------------------------------------- published ports
@@ -180,10 +182,10 @@ def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, l
     """
     if plan.settings.published_ports is PublishedPorts.THEIRS:
         return
-    for place, group in _places(plan, [visit for visit in visits if visit.door.original is not None]):
+    for place, group in _places(plan, [visit for visit in visits if visit.entry_point.original is not None]):
         if place.endpoint is None:
             continue
-        judged = [_Visit(visit.owner, visit.door.arriving, visit.left) for visit in group]
+        judged = [_Visit(visit.owner, visit.entry_point.arriving, visit.left) for visit in group]
         _local(place, judged, plan.settings)
         for visit, early in zip(group, judged, strict=True):
             visit.decided += early.decided
@@ -199,11 +201,11 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
     unmanaged = place.endpoint is None
     for visit in group:
         if unmanaged and settings.unmanaged_interfaces.ingress is Unmanaged.ALLOW:
-            visit.take_rest(place.step(Verdict.ALLOW, Reason.UNMANAGED))
+            visit.take_rest(place.step(StepVerdict.ALLOW, Reason.UNMANAGED))
         for failsafe in settings.failsafe.inbound:
-            if failsafe.port == visit.door.port and failsafe.protocol.number == visit.door.protocol:
-                step = replace(place.step(Verdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
-                for part in _peers(failsafe, visit.door):
+            if failsafe.port == visit.entry_point.port and failsafe.protocol.number == visit.entry_point.protocol:
+                step = replace(place.step(StepVerdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
+                for part in _peers(failsafe, visit.entry_point):
                     visit.take(part, step)
     tiers, profiles = place.planned.tiers, place.planned.profiles
     _run(place, tiers, group)
@@ -212,7 +214,7 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
     nothing_selects = not profiles and not any(tier.is_enforced for tier in tiers)
     reason = Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
     for visit in group:
-        visit.take_rest(place.step(Verdict.DENY, Reason.UNMANAGED if unmanaged else reason))
+        visit.take_rest(place.step(StepVerdict.DENY, Reason.UNMANAGED if unmanaged else reason))
 
 
 # --------------------------------------------------------------------------------------------- forwarded traffic
@@ -221,11 +223,11 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
 def _forward_out(place: Place, group: list[_Visit]) -> None:
     """The applyOnForward policies of the way out: what nobody decides about passes, as it was let in or as it is."""
     leaving = [
-        _Visit(visit.owner, visit.door, (*(decision.sources for decision in visit.let_in), *visit.left))
+        _Visit(visit.owner, visit.entry_point, (*(decision.sources for decision in visit.let_in), *visit.left))
         for visit in group
     ]
     _run(place, place.planned.forward_tiers, leaving)
-    undecided = place.step(Verdict.ALLOW, Reason.NO_FORWARD_POLICY)
+    undecided = place.step(StepVerdict.ALLOW, Reason.NO_FORWARD_POLICY)
     for visit, left in zip(group, leaving, strict=True):
         visit.decided += (*left.decided, *left.let_in)
         for sources, step in (*visit.let_in, *(Decision(part, undecided) for part in visit.left)):
@@ -241,7 +243,7 @@ def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> Non
     for tier in tiers:
         passed = _run_policies(place, tier.policies, group)
         if has_end and tier.is_enforced and tier.default_action is Action.DENY:
-            step = replace(place.step(Verdict.DENY, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
+            step = replace(place.step(StepVerdict.DENY, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
             for visit in group:
                 visit.take_rest(step)
         _rejoin(group, passed)
@@ -255,7 +257,7 @@ def _rejoin(group: list[_Visit], passed: list[Sources]) -> None:
 
 def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[_Visit]) -> list[Sources]:
     """The policies of a tier, or a profile. Gives what a Pass has taken out of it, for the next."""
-    index = RuleIndex([visit.door for visit in group])
+    index = RuleIndex([visit.entry_point for visit in group])
     passed: list[Sources] = [()] * len(group)
     open_doors = (1 << len(group)) - 1
     for policy in policies:
@@ -283,7 +285,7 @@ def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[_
 
 def _step(place: Place, policy: PlannedPolicy, rule: PlannedRule) -> Step:
     return replace(
-        place.step(Verdict.ALLOW if rule.action is Action.ALLOW else Verdict.DENY, Reason.RULE),
+        place.step(StepVerdict.ALLOW if rule.action is Action.ALLOW else StepVerdict.DENY, Reason.RULE),
         tier=policy.tier,
         policy=policy.name,
         rule=rule.identity,

@@ -16,7 +16,7 @@ DYNAMIC_PORT = 49_152
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Door(NamedTuple):
+class EntryPoint(NamedTuple):
     """An entry for new connections: an interface, and their destination there after routing.
 
     What is destination-NATed has `original`, the address and port that the sender knows, and if it is then forwarded
@@ -32,7 +32,7 @@ class Door(NamedTuple):
     original: tuple[int, int] | None = None
 
     @property
-    def arriving(self) -> "Door":
+    def arriving(self) -> "EntryPoint":
         """The same before destination NAT."""
         if self.original is None:
             return self
@@ -42,13 +42,13 @@ class Door(NamedTuple):
 class RuleIndex:
     """Some doors, and what the rules of a plan say about each. Sets of doors are bits, the first door's being 1."""
 
-    def __init__(self, doors: Sequence[Door]) -> None:
+    def __init__(self, doors: Sequence[EntryPoint]) -> None:
         self._doors = doors
         self._all = (1 << len(doors)) - 1
-        self._by_family = _masks([door.family for door in doors])
-        self._by_protocol = _masks([door.protocol for door in doors])
-        self._by_port = _masks([door.port for door in doors])
-        self._by_address = _masks([(door.family, door.address) for door in doors])
+        self._by_family = _masks([entry_point.family for entry_point in doors])
+        self._by_protocol = _masks([entry_point.protocol for entry_point in doors])
+        self._by_port = _masks([entry_point.port for entry_point in doors])
+        self._by_address = _masks([(entry_point.family, entry_point.address) for entry_point in doors])
         self._ports = sorted(self._by_port)
         self._port_masks: dict[tuple[PortRange, ...], int] = {}
         self._address_masks: dict[int, int] = {}
@@ -81,11 +81,11 @@ class RuleIndex:
 
     def sources(self, rule: PlannedRule, place: int) -> Part | None:
         """The sources from which connections to a door match a rule that the door meets; None for none at all."""
-        door = self._doors[place]
-        key = id(rule.source), door.family, door.protocol
+        entry_point = self._doors[place]
+        key = id(rule.source), entry_point.family, entry_point.protocol
         if key not in self._source_parts:
             self._kept.append(rule.source)
-            self._source_parts[key] = self._source_part(rule.source, door.family, door.protocol)
+            self._source_parts[key] = self._source_part(rule.source, entry_point.family, entry_point.protocol)
         return self._source_parts[key]
 
     def _in_ports(self, ranges: tuple[PortRange, ...], sets: tuple[PortSet, ...]) -> int:

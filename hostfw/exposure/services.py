@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from hostfw.exposure.reach import Decision, Reach, reach
-from hostfw.exposure.rules import Door
+from hostfw.exposure.rules import EntryPoint
 from hostfw.exposure.sources import Sources, common, difference_of, everybody
 from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
 from hostfw.model.services import HostServices, PublishedPort, Service
@@ -57,7 +57,7 @@ class Change:
     before: tuple[Step, ...] = ()
 
 
-_OPEN = Step(Verdict.ALLOW, Reason.UNMANAGED, "", Direction.INGRESS)
+_OPEN = Step(StepVerdict.ALLOW, Reason.UNMANAGED, "", Direction.INGRESS)
 """The step that lets everybody in where no rules are in force."""
 
 
@@ -66,20 +66,30 @@ def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tup
     places = tuple(_places(facts, services))
     if plan is None:
         open_to_all = {family: Reach((Decision(everybody(family), _OPEN),)) for family in FAMILIES}
-        return tuple(_entry(subject, door, open_to_all[door.family]) for subject, door in places)
+        return tuple(_entry(subject, entry_point, open_to_all[entry_point.family]) for subject, entry_point in places)
     governing = {binding.interface: binding.endpoint for binding in plan.bindings}
     by_address = {endpoint.name for endpoint in plan.endpoints if _tells_addresses_apart(endpoint.ingress)}
     numbers: dict[tuple[object, ...], int] = {}
-    doors: list[Door] = []
+    doors: list[EntryPoint] = []
     of_places: list[int] = []
-    for _, door in places:
+    for _, entry_point in places:
         # One HostEndpoint means the same on all of its interfaces, and mostly at all local addresses.
-        endpoint = governing.get(door.interface, plan.wildcard)
-        way_out = () if door.out_interface is None else (governing.get(door.out_interface, plan.wildcard),)
-        address = door.address if endpoint in by_address or door.original is not None else None
-        key = (endpoint, way_out, door.family, door.protocol, door.port, door.original, address)
+        endpoint = governing.get(entry_point.interface, plan.wildcard)
+        way_out = (
+            () if entry_point.out_interface is None else (governing.get(entry_point.out_interface, plan.wildcard),)
+        )
+        address = entry_point.address if endpoint in by_address or entry_point.original is not None else None
+        key = (
+            endpoint,
+            way_out,
+            entry_point.family,
+            entry_point.protocol,
+            entry_point.port,
+            entry_point.original,
+            address,
+        )
         if numbers.setdefault(key, len(doors)) == len(doors):
-            doors.append(door)
+            doors.append(entry_point)
         of_places.append(numbers[key])
     found = reach(plan, doors)
     return tuple(_entry(*place, found[number]) for place, number in zip(places, of_places, strict=True))
@@ -100,10 +110,12 @@ _Change = tuple[Kind, Sources, Step, tuple[Step, ...]]
 
 def _changes(old: Reach, new: Reach, family: Family) -> Iterator[_Change]:
     for sources, step in new.decisions:
-        if step.verdict is Verdict.DENY:
+        if step.verdict is StepVerdict.DENY:
             closed = _some(common(old.allowed, sources), family)
             if closed:
-                let_in = (d.step for d in old.decisions if d.step.verdict is Verdict.ALLOW and _meet(d, closed, family))
+                let_in = (
+                    d.step for d in old.decisions if d.step.verdict is StepVerdict.ALLOW and _meet(d, closed, family)
+                )
                 yield Kind.CLOSES, closed, step, tuple(let_in)
         else:
             opened = _some(difference_of((sources,), old.allowed), family)
@@ -120,23 +132,23 @@ def _some(sources: Sources, family: Family) -> Sources:
     return tuple(part for part in sources if not part.is_empty(family))
 
 
-def _entry(subject: Subject, door: Door, found: Reach) -> Entry:
-    return Entry(subject, door.family, door.interface, door.arriving.address, found)
+def _entry(subject: Subject, entry_point: EntryPoint, found: Reach) -> Entry:
+    return Entry(subject, entry_point.family, entry_point.interface, entry_point.arriving.address, found)
 
 
 # ---------------------------------------------------------------------------------------------------------- places
 
 
-def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject, Door]]:
+def _places(facts: HostFacts, services: HostServices) -> Iterator[tuple[Subject, EntryPoint]]:
     held = [address for interface in facts.interfaces for address in interface.addresses if not _is_loopback(address)]
     for interface in carriers(facts):
         addresses = tuple(dict.fromkeys(a for a in held if _arrives(a, interface)))
         for service in services.services:
-            for door in dict.fromkeys(_of_service(service, interface.name, addresses)):
-                if not any(_translates(port, door) for port in services.published):
-                    yield service, door
+            for entry_point in dict.fromkeys(_of_service(service, interface.name, addresses)):
+                if not any(_translates(port, entry_point) for port in services.published):
+                    yield service, entry_point
         for published in services.published:
-            yield from ((published, door) for door in _of_published(published, interface, addresses))
+            yield from ((published, entry_point) for entry_point in _of_published(published, interface, addresses))
 
 
 def _arrives(address: Cidr, interface: Interface) -> bool:
@@ -150,14 +162,14 @@ def _is_loopback(address: Cidr) -> bool:
     return any(net.family is address.family and net.contains(address.address) for net in _LOOPBACK_NETS)
 
 
-def _of_service(service: Service, interface: str, addresses: Iterable[Cidr]) -> Iterator[Door]:
+def _of_service(service: Service, interface: str, addresses: Iterable[Cidr]) -> Iterator[EntryPoint]:
     for family, address, _ in addresses:
         for bound in service.bound:
             if bound.family is family and bound.address in (None, address) and bound.interface in ("", interface):
-                yield Door(family, service.protocol, address, service.port, interface)
+                yield EntryPoint(family, service.protocol, address, service.port, interface)
 
 
-def _of_published(published: PublishedPort, interface: Interface, addresses: Iterable[Cidr]) -> Iterator[Door]:
+def _of_published(published: PublishedPort, interface: Interface, addresses: Iterable[Cidr]) -> Iterator[EntryPoint]:
     """The doors of one port; a translation of every port is no service of its own."""
     name = interface.name
     if name == published.out_interface or not published.port or not (published.local or published.out_interface):
@@ -168,7 +180,7 @@ def _of_published(published: PublishedPort, interface: Interface, addresses: Ite
         to = (target, published.target_port)
         for family, address, _ in addresses:
             if family is published.family and published.address in (None, address):
-                yield Door(family, published.protocol, *to, name, out, (address, published.port))
+                yield EntryPoint(family, published.protocol, *to, name, out, (address, published.port))
 
 
 def target_on(published: PublishedPort, interface: Interface) -> int | None:
@@ -179,13 +191,13 @@ def target_on(published: PublishedPort, interface: Interface) -> int | None:
     return own[0] if own else None
 
 
-def _translates(port: PublishedPort, door: Door) -> bool:
+def _translates(port: PublishedPort, entry_point: EntryPoint) -> bool:
     return (
         port.certain
-        and (port.family, port.protocol) == (door.family, door.protocol)
-        and port.port in (0, door.port)
-        and port.address in (None, door.address)
-        and port.holds_on(door.interface)
+        and (port.family, port.protocol) == (entry_point.family, entry_point.protocol)
+        and port.port in (0, entry_point.port)
+        and port.address in (None, entry_point.address)
+        and port.holds_on(entry_point.interface)
     )
 
 

@@ -109,7 +109,7 @@ class Part:
             and not any(large.holds(family, address) for large in self.outside)
         )
 
-    def spelled_out(self, family: Family) -> Ranges:
+    def in_full(self, family: Family) -> Ranges:
         """The addresses, with the large sets in full. A million take a second."""
         left = self.ranges
         for large in self.inside:
@@ -126,7 +126,7 @@ class Part:
         if not self.inside and size(self.ranges) > sum(large.size(family) for large in self.outside):
             return False
         some = (cidr.address for large in self.inside for cidr in large.some(family))
-        return not any(self.holds(family, address) for address in some) and not self.spelled_out(family)
+        return not any(self.holds(family, address) for address in some) and not self.in_full(family)
 
 
 Sources = tuple[Part, ...]

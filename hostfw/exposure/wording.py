@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hostfw.exposure.services import Change, Entry, Subject
 from hostfw.exposure.sources import Part, Sources, joined
 from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.ranges import Ranges, cidrs_of, difference, every_address
 from hostfw.model.services import PublishedPort, Service, port_text
 from hostfw.model.values import Family, address_text
@@ -69,7 +69,7 @@ def decision_text(step: Step) -> str:
 def part_texts(part: Part, family: Family) -> Iterator[str]:
     """The prefixes of a part, or a whole less what is left out of it where that is shorter."""
     if part.inside and part.outside:
-        yield from (str(cidr) for cidr in cidrs_of(part.spelled_out(family), family))
+        yield from (str(cidr) for cidr in cidrs_of(part.in_full(family), family))
         return
     conditions = [f"in {large.selector}" for large in sorted(part.inside, key=lambda large: large.selector)]
     conditions += [f"except {large.selector}" for large in sorted(part.outside, key=lambda large: large.selector)]
@@ -149,7 +149,7 @@ def entries_as_lines(entries: Iterable[Entry]) -> tuple[Line, ...]:
         denied: dict[str, None] = {}
         for decision in entry.reach.decisions:
             text = decision_text(decision.step)
-            if decision.step.verdict is Verdict.ALLOW:
+            if decision.step.verdict is StepVerdict.ALLOW:
                 allowed[text] = (*allowed.get(text, ()), decision.sources)
             else:
                 denied[text] = None

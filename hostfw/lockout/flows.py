@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
 
-from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
@@ -64,17 +64,17 @@ class Flow:
     any_of: bool = False
 
 
-def flows(evidence: Evidence, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
+def flows(baseline: Baseline, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
     """The flows of what was seen, the most precious first. The plan says which peers an ssh server may have."""
-    sessions = sorted(evidence.sessions, key=lambda session: not session.own)
+    sessions = sorted(baseline.sessions, key=lambda session: not session.own)
     in_use = {session.local_port for session in sessions}
-    idle = [listener for listener in evidence.listeners if listener.port not in in_use]
+    idle = [listener for listener in baseline.listeners if listener.port not in in_use]
     found = chain(
         (flow for session in sessions for flow in _of_session(session, facts)),
-        (flow for port in _ports(idle) for flow in _of_port(port, idle, evidence, facts, plan)),
-        (flow for gateway in evidence.gateways for flow in _of_gateway(gateway, facts)),
-        (flow for lease in evidence.leases for flow in _of_lease(lease, evidence, facts)),
-        (flow for server in evidence.name_servers for flow in _of_name_server(server, facts)),
+        (flow for port in _ports(idle) for flow in _of_port(port, idle, baseline, facts, plan)),
+        (flow for gateway in baseline.gateways for flow in _of_gateway(gateway, facts)),
+        (flow for lease in baseline.leases for flow in _of_lease(lease, baseline, facts)),
+        (flow for server in baseline.name_servers for flow in _of_name_server(server, facts)),
     )
     first: dict[str, Flow] = {}
     for flow in found:
@@ -117,7 +117,7 @@ def _ports(listeners: Iterable[Listener]) -> list[int]:
 
 
 def _of_port(
-    port: int, listeners: Iterable[Listener], evidence: Evidence, facts: HostFacts, plan: Plan
+    port: int, listeners: Iterable[Listener], baseline: Baseline, facts: HostFacts, plan: Plan
 ) -> Iterator[Flow]:
     """A port that nobody is connected to is lost if none of the peers that might be meant would get in.
 
@@ -128,7 +128,7 @@ def _of_port(
         Packet(listener.family, TCP.number, peer, local, _CLIENT_PORT, port, in_interface=interface.name)
         for listener in here
         for interface, local in _served(listener, facts)
-        for peer in _peers(interface, listener.family, local, evidence, plan)
+        for peer in _peers(interface, listener.family, local, baseline, plan)
     )
     if packets:
         servers = " and ".join(dict.fromkeys(listener.server for listener in here))
@@ -144,10 +144,10 @@ def _served(listener: Listener, facts: HostFacts) -> Iterator[tuple[Interface, i
             yield interface, mine[0]
 
 
-def _peers(interface: Interface, family: Family, local: int, evidence: Evidence, plan: Plan) -> Iterator[int]:
+def _peers(interface: Interface, family: Family, local: int, baseline: Baseline, plan: Plan) -> Iterator[int]:
     """Somebody, a neighbour, the gateways, and everyone whom failsafes or the rules of the interface name first."""
     nets = (port.net for port in plan.settings.failsafe.inbound)
-    fixed = (_ANYBODY[family], local ^ 1, *(g.address for g in evidence.gateways if g.family is family))
+    fixed = (_ANYBODY[family], local ^ 1, *(g.address for g in baseline.gateways if g.family is family))
     named = (net.address for net in nets if net is not None and net.family is family)
     by_rules = chain.from_iterable(_sources(rule, family) for rule in _rules(plan, interface.name))
     wanted = (peer for peer in chain(fixed, named, by_rules) if peer is not None)
@@ -188,10 +188,10 @@ def _of_gateway(gateway: Gateway, facts: HostFacts) -> Iterator[Flow]:
     yield Flow(FlowKind.GATEWAY, f"the gateway {where}, as neighbour discovery", (asked, told), answered=False)
 
 
-def _of_lease(lease: Lease, evidence: Evidence, facts: HostFacts) -> Iterator[Flow]:
+def _of_lease(lease: Lease, baseline: Baseline, facts: HostFacts) -> Iterator[Flow]:
     address = f"{address_text(lease.family, lease.address)} on {lease.interface}"
     if lease.kind is LeaseKind.ROUTER_ADVERTISEMENT:
-        router = _router(lease.interface, evidence)
+        router = _router(lease.interface, baseline)
         told = _icmp6(_ROUTER_ADVERTISEMENT, router, _ALL_NODES, in_interface=lease.interface)
         what = f"the address {address}, which router advertisements keep"
         yield Flow(FlowKind.LEASE, what, (told,), answered=False)
@@ -203,7 +203,7 @@ def _of_lease(lease: Lease, evidence: Evidence, facts: HostFacts) -> Iterator[Fl
     else:
         # The client asks a multicast address, so that connection tracking does not know the answer for one.
         local = _address_on(lease.interface, Family.V6, facts, link_local=True)
-        server = _router(lease.interface, evidence) if lease.server is None else lease.server
+        server = _router(lease.interface, baseline) if lease.server is None else lease.server
         there, here = _DHCPV6_SERVER, _DHCPV6_CLIENT
         asked = _udp(local, _ALL_DHCP_SERVERS, here, there, Family.V6, out_interface=lease.interface)
         told = _udp(server, local, there, here, Family.V6, in_interface=lease.interface)
@@ -265,9 +265,9 @@ def _icmp6(
     )
 
 
-def _router(interface: str, evidence: Evidence) -> int:
+def _router(interface: str, baseline: Baseline) -> int:
     """The router on a link: its gateway, otherwise some address on it."""
-    gateways = (g for g in evidence.gateways if g.interface == interface and g.family is Family.V6)
+    gateways = (g for g in baseline.gateways if g.interface == interface and g.family is Family.V6)
     return next((gateway.address for gateway in gateways if gateway.address is not None), _A_ROUTER)
 
 

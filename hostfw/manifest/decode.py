@@ -56,7 +56,7 @@ class DecodedSource(NamedTuple):
 
 
 @dataclass(slots=True)
-class Decoding:
+class DecodeCache:
     """Results of the last decoding, by path, and of all files together."""
 
     sources: dict[str, DecodedSource] = field(default_factory=dict)
@@ -64,22 +64,22 @@ class Decoding:
     decoded: Decoded | None = None
 
 
-def decode(configuration: Configuration, memory: Decoding | None = None) -> Decoded:
+def decode(configuration: Configuration, cache: DecodeCache | None = None) -> Decoded:
     """The settings and resources of a configuration, each kind sorted by name, and every problem with its position.
 
     With a memory, files that are as they were the last time are not decoded again: their resources are the same
     objects.
     """
-    if memory is None:
-        return _decode(configuration, Decoding())
-    same = configuration.resources == memory.configuration.resources
-    if memory.decoded is None or not same or configuration.settings != memory.configuration.settings:
-        memory.decoded = _decode(configuration, memory)
-        memory.configuration = configuration
-    return memory.decoded
+    if cache is None:
+        return _decode(configuration, DecodeCache())
+    same = configuration.resources == cache.configuration.resources
+    if cache.decoded is None or not same or configuration.settings != cache.configuration.settings:
+        cache.decoded = _decode(configuration, cache)
+        cache.configuration = configuration
+    return cache.decoded
 
 
-def _decode(configuration: Configuration, memory: Decoding) -> Decoded:
+def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
     problems: list[Problem] = []
     settings = Settings()
     if configuration.settings is not None:
@@ -87,12 +87,12 @@ def _decode(configuration: Configuration, memory: Decoding) -> Decoded:
         problems += settings_problems
     found: list[Resource] = []
     selectors: set[str] = set()
-    known, memory.sources = memory.sources, {}
+    known, cache.sources = cache.sources, {}
     for source in configuration.resources:
         decoded = known.get(source.path)
         if decoded is None or decoded.source != source:
             decoded = _decode_source(source, selectors)
-        memory.sources[source.path] = decoded
+        cache.sources[source.path] = decoded
         found += decoded.resources
         problems += decoded.problems
     return Decoded(settings, _by_kind(found), in_order(problems))

@@ -74,7 +74,7 @@ class NameServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Baseline:
     """All of it, each kind sorted.
 
     `sees_processes` is whether the processes were looked at: without, ssh is told by its ports alone, and no session

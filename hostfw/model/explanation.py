@@ -11,7 +11,7 @@ from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Action, Direction
 
 
-class Verdict(StrEnum):
+class StepVerdict(StrEnum):
     """The result of a step: the packet is allowed, it is denied, or evaluation goes on."""
 
     ALLOW = "allow"
@@ -33,7 +33,7 @@ class Step:
     A rule of a `staged` policy has the verdict `NEXT` whatever its action would decide.
     """
 
-    verdict: Verdict
+    verdict: StepVerdict
     reason: Reason
     interface: str
     direction: Direction
@@ -70,7 +70,7 @@ class Explanation:
     @property
     def allowed(self) -> bool:
         """True if the packet passes."""
-        return self.decided_by.verdict is Verdict.ALLOW
+        return self.decided_by.verdict is StepVerdict.ALLOW
 
     @property
     def logged_by(self) -> tuple[Step, ...]:

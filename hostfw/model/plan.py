@@ -17,13 +17,13 @@ from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange
 class AddressSet:
     """The addresses that a rule selector stands for: disjoint, sorted prefixes of both families.
 
-    `selector` is the canonical text. An empty set matches no packet; negated, it matches every packet. `fed` is
+    `selector` is the canonical text. An empty set matches no packet; negated, it matches every packet. `from_feed` is
     whether a Feed is among what it stands for.
     """
 
     selector: str
     cidrs: Cidrs
-    fed: bool = False
+    from_feed: bool = False
 
     def of(self, family: Family) -> Cidrs:
         """The members of one family."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hostfw.model.values import Family
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.objects import TABLE
 
 
@@ -27,7 +27,7 @@ class Renaming:
 
 
 @dataclass(frozen=True, slots=True)
-class Waking:
+class WakeUp:
     """A table whose `dormant` flag goes: its base chains meet packets again."""
 
     family: Family
@@ -36,13 +36,13 @@ class Waking:
         return f"add table {self.family.nft} {TABLE}"
 
 
-Amendment = Renaming | Waking
+Amendment = Renaming | WakeUp
 
 
 def deletions_after(renamings: Iterable[Renaming]) -> tuple[Deletion, ...]:
     """The deletions of chains that have been renamed out of the way."""
     return tuple(
         Deletion(renaming.family, what, renaming.new)
-        for what in (Deleted.RULES, Deleted.CHAIN)
+        for what in (DeletionKind.RULES, DeletionKind.CHAIN)
         for renaming in renamings
     )

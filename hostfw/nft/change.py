@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hostfw.model.values import Family
-from hostfw.nft.amendment import Renaming, Waking
+from hostfw.nft.amendment import Renaming, WakeUp
 from hostfw.nft.declarations import fixed_contents
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable
-from hostfw.nft.object_text import Texts, additions, table_name
+from hostfw.nft.object_text import CommandCache, additions, table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Set, Table, VerdictMap
 from hostfw.nft.switch import Switch, looked_up
 
 
-class Fill(NamedTuple):
+class SetLoad(NamedTuple):
     """A big set that is to get its elements, between prepare and switch.
 
     A set apart may be `there` with another content: `marks` are those that it has now. It is edited as a `whole` where
@@ -40,7 +40,7 @@ class Fill(NamedTuple):
         return f"edit {what} to hold {number} elements" if self.marks else f"add {number} elements to {what}"
 
 
-class Refill(NamedTuple):
+class SetReload(NamedTuple):
     """A set or map to which another program gave other elements than its name says, and which gets these back."""
 
     family: Family
@@ -56,21 +56,21 @@ class Refill(NamedTuple):
 class Change:
     """The steps to a ruleset: scripts, sets to load, and deletions; an empty one has nothing to do.
 
-    Each script is one transaction, and so are the deletions. `fills` are of sets that nothing refers to yet;
-    `edits` are of sets apart that packets may meet, and `refills` of any set or map. Where the prepare could add the
-    new rules of base chains behind the final one that is in force, `turn` deletes all that stands in front of them, and
-    does what `switch` does. Just before the switch `renamings` make way for base chains at their right places, and just
-    after it `wakings` let packets meet a table that somebody has put to sleep.
+    Each script is one transaction, and so are the deletions. `set_loads` are of sets that nothing refers to yet;
+    `set_edits` are of sets apart that packets may meet, and `set_reloads` of any set or map. Where the prepare could
+    add the new rules of base chains behind the final one that is in force, `activation` deletes all that stands in
+    front of them, and does what `switch` does. Just before the switch `renamings` make way for base chains at their
+    right places, and just after it `wakings` let packets meet a table that somebody has put to sleep.
     """
 
     prepare: str = ""
-    fills: tuple[Fill, ...] = ()
-    edits: tuple[Fill, ...] = ()
-    refills: tuple[Refill, ...] = ()
+    set_loads: tuple[SetLoad, ...] = ()
+    set_edits: tuple[SetLoad, ...] = ()
+    set_reloads: tuple[SetReload, ...] = ()
     renamings: tuple[Renaming, ...] = ()
     switch: str = ""
-    turn: tuple[Deletion, ...] = ()
-    wakings: tuple[Waking, ...] = ()
+    activation: tuple[Deletion, ...] = ()
+    wakings: tuple[WakeUp, ...] = ()
     sweep: tuple[Deletion, ...] = ()
 
     @property
@@ -78,41 +78,41 @@ class Change:
         """True if the kernel already holds exactly the ruleset."""
         return not any(
             (
-                *(self.prepare, self.fills, self.edits, self.refills, self.renamings),
-                *(self.switch, self.turn, self.wakings, self.sweep),
+                *(self.prepare, self.set_loads, self.set_edits, self.set_reloads, self.renamings),
+                *(self.switch, self.activation, self.wakings, self.sweep),
             )
         )
 
     def __str__(self) -> str:
-        fill = "".join(f"# {fill}\n" for fill in (*self.fills, *self.edits, *self.refills))
-        parts = (self.renamings, self.turn, self.wakings, self.sweep)
-        aside, turn, wake, sweep = ("".join(f"{one}\n" for one in part) for part in parts)
-        switch = f"{aside}{turn or self.switch}{wake}"
-        steps = (("prepare", self.prepare), ("fill", fill), ("switch", switch), ("sweep", sweep))
+        load = "".join(f"# {load}\n" for load in (*self.set_loads, *self.set_edits, *self.set_reloads))
+        parts = (self.renamings, self.activation, self.wakings, self.sweep)
+        aside, activation, wake, sweep = ("".join(f"{one}\n" for one in part) for part in parts)
+        switch = f"{aside}{activation or self.switch}{wake}"
+        steps = (("prepare", self.prepare), ("fill", load), ("switch", switch), ("sweep", sweep))
         return "\n".join(f"# {name}\n{script}" for name, script in steps if script)
 
 
-def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: Texts | None = None) -> Change:
+def change(desired: Ruleset, installed: Iterable[InstalledTable], texts: CommandCache | None = None) -> Change:
     """The change from the installed tables to a ruleset; what is in `texts` is not written again."""
     found = tuple(installed)
     renamings = tuple(renaming for table in found for renaming in renamings_of(table))
     by_family = {table.family: _renamed(table, renamings) for table in found}
     pairs = [(table, by_family.get(table.family)) for table in desired.tables]
     present = [(table, there) for table, there in pairs if there is not None]
-    contents = [fill for table, there in pairs for fill in _fills(table, there)]
+    contents = [load for table, there in pairs for load in _set_loads(table, there)]
     switches = [Switch(table, there) for table, there in pairs]
-    turns = all(switch.turns for switch in switches)
+    by_deletion = all(switch.by_deletion for switch in switches)
     prepared = [_prepare(table, there, texts) for table, there in pairs]
-    behind = [switch.behind() if turns else "" for switch in switches]
+    appended = [switch.appended_rules() if by_deletion else "" for switch in switches]
     return Change(
-        prepare="".join((*prepared, *behind)),
-        fills=tuple(fill for fill in contents if not (fill.there and fill.marks)),
-        edits=tuple(fill for fill in contents if fill.there and fill.marks),
-        refills=tuple(refill for table, there in present for refill in _refills(table, there)),
+        prepare="".join((*prepared, *appended)),
+        set_loads=tuple(load for load in contents if not (load.there and load.marks)),
+        set_edits=tuple(load for load in contents if load.there and load.marks),
+        set_reloads=tuple(reload for table, there in present for reload in _set_reloads(table, there)),
         renamings=renamings,
         switch="".join(switch.script() for switch in switches),
-        turn=tuple(deletion for switch in switches for deletion in switch.turn()) if turns else (),
-        wakings=tuple(Waking(table.family) for table in found if table.dormant),
+        activation=tuple(deletion for switch in switches for deletion in switch.deletions()) if by_deletion else (),
+        wakings=tuple(WakeUp(table.family) for table in found if table.dormant),
         sweep=tuple(deletion for table, there in present for deletion in _sweep(table, there)),
     )
 
@@ -133,7 +133,7 @@ def _renamed(installed: InstalledTable, renamings: Iterable[Renaming]) -> Instal
     return replace(installed, base_chains=chains)
 
 
-def _prepare(desired: Table, installed: InstalledTable | None, texts: Texts | None) -> str:
+def _prepare(desired: Table, installed: InstalledTable | None, texts: CommandCache | None) -> str:
     if installed is None:
         return additions(replace(desired, base_chains=()), Table(desired.family), texts)
     missing = Table(
@@ -148,25 +148,27 @@ def _prepare(desired: Table, installed: InstalledTable | None, texts: Texts | No
     return additions(missing, looked_up(missing.chains, desired, missing), texts)
 
 
-def _fills(desired: Table, installed: InstalledTable | None) -> Iterator[Fill]:
+def _set_loads(desired: Table, installed: InstalledTable | None) -> Iterator[SetLoad]:
     there = InstalledTable(desired.family) if installed is None else installed
     filled = there.sets - there.unfilled
     for wanted in desired.sets:
-        if wanted.apart:
+        if wanted.edited_in_place:
             marks = tuple(sorted(_marks(wanted, there)))
             if wanted.name not in there.sets or marks != (wanted.mark,):
                 is_there = wanted.name in there.sets
-                yield Fill(desired.family, wanted, is_there, marks, wanted.name in there.altered)
+                yield SetLoad(desired.family, wanted, is_there, marks, wanted.name in there.altered)
         elif wanted.is_big and wanted.name not in filled:
-            yield Fill(desired.family, wanted)
+            yield SetLoad(desired.family, wanted)
 
 
-def _refills(desired: Table, installed: InstalledTable) -> Iterator[Refill]:
+def _set_reloads(desired: Table, installed: InstalledTable) -> Iterator[SetReload]:
     """The sets to reload; a set edited in place that is to be edited gets all of its content by that."""
     for contents in fixed_contents(desired):
-        edited = isinstance(contents, Set) and contents.apart and _marks(contents, installed) != {contents.mark}
+        edited = (
+            isinstance(contents, Set) and contents.edited_in_place and _marks(contents, installed) != {contents.mark}
+        )
         if contents.name in installed.altered and not edited:
-            yield Refill(desired.family, contents)
+            yield SetReload(desired.family, contents)
 
 
 def _marks(contents: Set, installed: InstalledTable) -> set[str]:
@@ -180,15 +182,15 @@ def _sweep(desired: Table, installed: InstalledTable) -> Iterator[Deletion]:
     foreign = installed.base_chains.keys() - BASE_CHAIN_NAMES
     chains = sorted((installed.chains - {chain.name for chain in desired.chains}) | foreign)
     maps = sorted(installed.maps - {m.name for m in desired.maps})
-    marks = {mark for s in desired.sets if s.apart for mark in _marks(s, installed)}
+    marks = {mark for s in desired.sets if s.edited_in_place for mark in _marks(s, installed)}
     sets = sorted(installed.sets - {s.name for s in desired.sets} - marks)
     counters = sorted(installed.counters - set(desired.counters))
     for what, names in (
-        (Deleted.RULES, chains),
-        (Deleted.MAP, maps),
-        (Deleted.CHAIN, chains),
-        (Deleted.SET, sets),
-        (Deleted.COUNTER, counters),
+        (DeletionKind.RULES, chains),
+        (DeletionKind.MAP, maps),
+        (DeletionKind.CHAIN, chains),
+        (DeletionKind.SET, sets),
+        (DeletionKind.COUNTER, counters),
     ):
         yield from (Deletion(desired.family, what, name) for name in names)
     yield from (Deletion(desired.family, what, name) for what, name in installed.others)

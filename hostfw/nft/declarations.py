@@ -60,7 +60,7 @@ def declarations_of(table: Table) -> Iterator[tuple[str, Declaration]]:
     """The declarations of the sets and maps of a table, with the marks of sets that are edited in place."""
     for contents in table.sets:
         yield contents.name, declaration(contents, table.family)
-        if contents.apart:
+        if contents.edited_in_place:
             yield contents.mark, mark_declaration()
     for mapped in table.maps:
         yield mapped.name, declaration(mapped, table.family)

@@ -7,7 +7,7 @@ from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
 
 
-class Deleted(StrEnum):
+class DeletionKind(StrEnum):
     """The kinds of what is deleted; `RULES` are all the rules of a chain."""
 
     RULE = "rule"
@@ -36,18 +36,18 @@ class Deletion(NamedTuple):
     """
 
     family: Family
-    what: Deleted
+    what: DeletionKind
     name: str = ""
     handle: int = 0
 
     def __str__(self) -> str:
         table = f"{self.family.nft} {TABLE}"
         match self.what:
-            case Deleted.RULE:
+            case DeletionKind.RULE:
                 return f"delete rule {table} {self.name} handle {self.handle}"
-            case Deleted.RULES:
+            case DeletionKind.RULES:
                 return f"flush chain {table} {self.name}"
-            case Deleted.TABLE:
+            case DeletionKind.TABLE:
                 return f"delete table {table}"
             case _:
                 return f"delete {self.what} {table} {self.name}"

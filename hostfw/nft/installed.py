@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hostfw.model.values import Family
-from hostfw.nft.deletion import Deleted
+from hostfw.nft.deletion import DeletionKind
 from hostfw.nft.objects import BaseChain
 
 
@@ -51,7 +51,7 @@ class InstalledTable:
     altered: frozenset[str] = frozenset()
     misdeclared: frozenset[str] = frozenset()
     dormant: bool = False
-    others: tuple[tuple[Deleted, str], ...] = ()
+    others: tuple[tuple[DeletionKind, str], ...] = ()
 
 
 def as_installed(chain: BaseChain) -> InstalledBaseChain:

@@ -38,13 +38,13 @@ _Named = TypeVar("_Named", Chain, VerdictMap)
 
 
 @dataclass(slots=True)
-class Texts:
+class CommandCache:
     """The commands of chains and maps that were written before, by their names, which stand for their content."""
 
     _now: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
     _before: dict[tuple[Family, str], dict[str, str]] = field(default_factory=dict)
 
-    def turn(self) -> None:
+    def next_round(self) -> None:
         """Another ruleset is to be written: what it does not need is forgotten at the next turn."""
         self._before, self._now = self._now, {}
 
@@ -59,7 +59,7 @@ class Texts:
             yield text
 
 
-def render(ruleset: Ruleset, texts: Texts | None = None, most_elements: int | None = None) -> str:
+def render(ruleset: Ruleset, texts: CommandCache | None = None, most_elements: int | None = None) -> str:
     """The whole ruleset as one script: complete, readable, and loadable over any earlier generation of ours.
 
     `flush table` empties the chains but keeps counters and the elements of sets, in the same transaction
@@ -69,18 +69,18 @@ def render(ruleset: Ruleset, texts: Texts | None = None, most_elements: int | No
     declared, which leaves in them what is there, and named in a comment with the digest of what they are to hold.
     """
     later = _later(ruleset, most_elements)
-    known = Texts() if texts is None else texts
-    known.turn()
+    known = CommandCache() if texts is None else texts
+    known.next_round()
     parts = ["#!/usr/sbin/nft -f\n"]
     for table in ruleset.tables:
         name = table_name(table.family)
         parts.append(f"\nadd table {name}\nflush table {name}\n")
     for table in ruleset.tables:
         # Sets apart keep their name whatever they hold, so what they hold must go first.
-        apart = tuple(s for s in table.sets if s.apart and (table.family, s.name) not in later)
-        if apart:
-            parts.append(f"\n{declarations(Table(table.family, sets=apart))}")
-            parts.extend(f"flush set {table_name(table.family)} {s.name}\n" for s in apart)
+        in_place = tuple(s for s in table.sets if s.edited_in_place and (table.family, s.name) not in later)
+        if in_place:
+            parts.append(f"\n{declarations(Table(table.family, sets=in_place))}")
+            parts.extend(f"flush set {table_name(table.family)} {s.name}\n" for s in in_place)
     for table in ruleset.tables:
         empty = frozenset(s.name for s in table.sets if (table.family, s.name) in later)
         blocks = _blocks(table, Table(table.family), known, empty, marked=True)
@@ -93,10 +93,10 @@ def table_name(family: Family) -> str:
     return f"{family.nft} {TABLE}"
 
 
-def additions(table: Table, existing: Table, texts: Texts | None = None) -> str:
+def additions(table: Table, existing: Table, texts: CommandCache | None = None) -> str:
     """The commands that add a table's objects to those that exist: sets that `host.elements` loads stay empty."""
     empty = frozenset(s.name for s in table.sets if s.is_big)
-    blocks = _blocks(table, existing, Texts() if texts is None else texts, empty, marked=False)
+    blocks = _blocks(table, existing, CommandCache() if texts is None else texts, empty, marked=False)
     return f"add table {table_name(table.family)}\n{''.join(blocks)}"
 
 
@@ -116,7 +116,9 @@ def _later(ruleset: Ruleset, most_elements: int | None) -> frozenset[tuple[Famil
     )
 
 
-def _blocks(table: Table, existing: Table, texts: Texts, empty: frozenset[str], *, marked: bool) -> Iterator[str]:
+def _blocks(
+    table: Table, existing: Table, texts: CommandCache, empty: frozenset[str], *, marked: bool
+) -> Iterator[str]:
     """A table as commands, in an order that declares everything before it is referred to; `empty` sets stay so.
 
     No `table` block and no `add rule`: before these libnftables (1.0.6) reads the sets of every table on the host, dies
@@ -127,11 +129,11 @@ def _blocks(table: Table, existing: Table, texts: Texts, empty: frozenset[str], 
     yield "".join(f"add counter {name} {counter}\n" for counter in table.counters)
     for s in table.sets:
         if s.name in empty and marked:
-            content = s.mark if s.apart else s.name
+            content = s.mark if s.edited_in_place else s.name
             yield f"# {len(s.elements)} elements of {name} {s.name} {_FOLLOWS}: {content}\n"
         yield _command(name, _set_text(s, family, empty=s.name in empty))
     if marked:
-        full = (s for s in table.sets if s.apart and s.name not in empty)
+        full = (s for s in table.sets if s.edited_in_place and s.name not in empty)
         yield from (_command(name, _block(f"set {s.mark}", ("type inet_service",))) for s in full)
     yield declarations(existing)
     yield "".join(f"add chain {name} {chain.name}\n" for chain in table.chains)

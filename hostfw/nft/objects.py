@@ -318,9 +318,9 @@ class Dynamic:
 class Set:
     """A named set of fixed content; `interval` allows ranges (ports only: addresses are hashed per prefix length).
 
-    Addresses are packed where they are many. A set `apart` belongs to no generation: its name says what it is for and
-    not what it holds, it has room to grow, and its content is edited in place. A mark tells which content it has, an
-    empty set that is made and removed in the very transaction that changes the content.
+    Addresses are packed where they are many. A set `edited_in_place` belongs to no generation: its name says what it is
+    for and not what it holds, it has room to grow, and its content is edited in place. A mark tells which content it
+    has, an empty set that is made and removed in the very transaction that changes the content.
 
     A `dynamic` set belongs to no generation either: rules fill it, or the engine by what the host is like, and no
     script does. Its name stands for its type and its size, and it lives with its elements for as long as any generation
@@ -332,7 +332,7 @@ class Set:
     elements: tuple[Element, ...] | PackedAddresses
     interval: bool = False
     comment: str = ""
-    apart: bool = False
+    edited_in_place: bool = False
     dynamic: Dynamic | None = None
 
     @property
@@ -341,10 +341,10 @@ class Set:
         if self.dynamic is not None:
             return self.dynamic.size
         size = 3
-        while self.apart and size * 10 < len(self.elements) * 11:
+        while self.edited_in_place and size * 10 < len(self.elements) * 11:
             # The kernel's table has a power of two of buckets, three quarters of which are used then.
             size *= 2
-        return size if self.apart else len(self.elements)
+        return size if self.edited_in_place else len(self.elements)
 
     @property
     def mark(self) -> str:

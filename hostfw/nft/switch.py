@@ -10,7 +10,7 @@ rules that another program has put there, the switch is a script that writes it.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable, as_installed
 from hostfw.nft.object_text import base_chain_declaration, declarations, rules_text, table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Forget, OverLimit, Remember, SetRef, Table, Vmap
@@ -20,12 +20,12 @@ from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Forget, OverL
 class Switch:
     """From the base chains that are installed to those that are desired; `installed` is None without the table.
 
-    `turns` is whether deletions will do here. They do for both tables or for none, since both switch at once.
+    `by_deletion` is whether deletions will do here. They do for both tables or for none, since both switch at once.
     """
 
     desired: Table
     installed: InstalledTable | None
-    turns: bool = field(init=False)
+    by_deletion: bool = field(init=False)
     _there: InstalledTable = field(init=False)
     _suspects: tuple[Chain, ...] = field(init=False)
     _changed: tuple[BaseChain, ...] = field(init=False)
@@ -45,20 +45,20 @@ class Switch:
         self._unused = tuple(
             name for name in sorted(unused) if there.base_chains[name].rules or there.base_chains[name].hidden
         )
-        self.turns = not self._suspects and all(map(self._turns, self._changed))
+        self.by_deletion = not self._suspects and all(map(self._by_deletion, self._changed))
 
-    def behind(self) -> str:
+    def appended_rules(self) -> str:
         """The commands of the prepare for a switch by deletion: new rules, appended behind the final ones in force."""
         declared = declarations(looked_up(self._changed, self.desired, Table(self.desired.family)))
         return f"{declared}{''.join(map(self._rules, self._changed))}"
 
-    def turn(self) -> Iterator[Deletion]:
+    def deletions(self) -> Iterator[Deletion]:
         """The deletion of the rules in front of those, and of whatever stands in base chains that nobody wants."""
         family = self.desired.family
         for chain in self._changed:
             handles = self._there.base_chains[chain.name].handles
-            yield from (Deletion(family, Deleted.RULE, chain.name, handle) for handle in handles)
-        yield from (Deletion(family, Deleted.RULES, name) for name in self._unused)
+            yield from (Deletion(family, DeletionKind.RULE, chain.name, handle) for handle in handles)
+        yield from (Deletion(family, DeletionKind.RULES, name) for name in self._unused)
 
     def script(self) -> str:
         """The same as one script, whatever the base chains hold."""
@@ -73,7 +73,7 @@ class Switch:
         lines += (f"flush chain {name} {base}\n" for base in self._unused)
         return "".join(lines)
 
-    def _turns(self, chain: BaseChain) -> bool:
+    def _by_deletion(self, chain: BaseChain) -> bool:
         there = self._there.base_chains.get(chain.name)
         if there is None or chain.name in self._there.suspect or not chain.rules:
             return False

@@ -19,7 +19,7 @@ class ByResource(Generic[_T]):
     _now: dict[Hashable, dict[int, tuple[object, _T]]] = field(default_factory=dict)
     _before: dict[Hashable, dict[int, tuple[object, _T]]] = field(default_factory=dict)
 
-    def turn(self, rests_on: object = None, keep: Callable[[object], bool] | None = None) -> None:
+    def next_round(self, rests_on: object = None, keep: Callable[[object], bool] | None = None) -> None:
         """Another round begins. If the findings rest on something else now, only those of `keep` hold."""
         self._before, self._now = self._now, {}
         if self.rests_on != rests_on:

@@ -248,7 +248,7 @@ def sources(family: Family) -> Iterator[Probe]:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Fragment:
     """A fragment: where it begins, in bytes, what it holds, and whether more follow."""
 
     at: int
@@ -256,12 +256,12 @@ class Piece:
     more: bool
 
 
-def _pieces(payload: bytes, *cuts: int) -> list[Piece]:
+def _fragments(payload: bytes, *cuts: int) -> list[Fragment]:
     ends = [*cuts, len(payload)]
-    return [Piece(at, payload[at:end], end != len(payload)) for at, end in zip([0, *cuts], ends, strict=True)]
+    return [Fragment(at, payload[at:end], end != len(payload)) for at, end in zip([0, *cuts], ends, strict=True)]
 
 
-def _in_fragments(family: Family, protocol: int, pieces: list[Piece], *, source: str = "") -> Build:
+def _in_fragments(family: Family, protocol: int, pieces: list[Fragment], *, source: str = "") -> Build:
     def packets(number: int) -> tuple[bytes, ...]:
         who = source or PEER[family]
         if family is Family.V4:
@@ -279,18 +279,18 @@ def _in_fragments(family: Family, protocol: int, pieces: list[Piece], *, source:
 
 def fragments(family: Family) -> Iterator[Probe]:
     """Packets in pieces: tiny ones, in any order, twice, overlapping, with nothing behind or before them."""
-    ways: list[tuple[str, Callable[[list[Piece]], list[Piece]], bool]] = [
+    ways: list[tuple[str, Callable[[list[Fragment]], list[Fragment]], bool]] = [
         ("in order", lambda p: p, True),
         ("backwards", lambda p: p[::-1], True),
         ("without the first", lambda p: p[1:], False),
         ("without the last", lambda p: p[:-1], False),
-        ("the first alone, said to be whole", lambda p: [Piece(0, p[0].data, more=False)], False),
+        ("the first alone, said to be whole", lambda p: [Fragment(0, p[0].data, more=False)], False),
         (
             "overlapping",
-            lambda p: [p[0], Piece(max(p[1].at - 8, 0), b"\xff" * 8 + p[1].data, p[1].more), *p[2:]],
+            lambda p: [p[0], Fragment(max(p[1].at - 8, 0), b"\xff" * 8 + p[1].data, p[1].more), *p[2:]],
             False,
         ),
-        ("beyond all bounds", lambda p: [p[0], Piece(65528, p[1].data + b"x" * 64, more=False)], False),
+        ("beyond all bounds", lambda p: [p[0], Fragment(65528, p[1].data + b"x" * 64, more=False)], False),
     ]
     for protocol, noun, port, payload in (
         (_UDP, "UDP", OPEN_UDP, udp(family, OPEN_UDP)),
@@ -298,7 +298,7 @@ def fragments(family: Family) -> Iterator[Probe]:
         (_TCP, "TCP", CLOSED, tcp(family, CLOSED, data=b"data" * 8)),
     ):
         for cut in (8, 16) if protocol == _TCP else (8,):
-            pieces = _pieces(payload, cut)
+            pieces = _fragments(payload, cut)
             for how, change, is_whole in ways:
                 name = f"{noun} {port} cut at {cut}, {how}"
                 passes = is_whole and port == OPEN_UDP
@@ -308,21 +308,25 @@ def fragments(family: Family) -> Iterator[Probe]:
     for name, pieces in (
         (
             "a second first one",
-            [Piece(0, innocent[:8], more=True), Piece(0, other[:8], more=True), Piece(8, other[8:], more=False)],
+            [
+                Fragment(0, innocent[:8], more=True),
+                Fragment(0, other[:8], more=True),
+                Fragment(8, other[8:], more=False),
+            ],
         ),
         (
             "a first one afterwards",
-            [Piece(8, other[8:], more=False), Piece(0, innocent[:8], more=True), Piece(0, other, more=False)],
+            [Fragment(8, other[8:], more=False), Fragment(0, innocent[:8], more=True), Fragment(0, other, more=False)],
         ),
-        ("all of it twice", [*_pieces(other, 8), *_pieces(other, 8)]),
+        ("all of it twice", [*_fragments(other, 8), *_fragments(other, 8)]),
     ):
         # The kernel keeps the piece that came first, so what is put together is what policy allows.
         passes = name != "all of it twice"
         yield Probe(f"UDP rewritten by {name}", family, _in_fragments(family, _UDP, pieces), passes)
     for source in (STRANGER[family], HOST[family]):
-        whole = _pieces(udp(family, OPEN_UDP, source=source), 8)
+        whole = _fragments(udp(family, OPEN_UDP, source=source), 8)
         yield Probe(f"UDP 53 in pieces from {source}", family, _in_fragments(family, _UDP, whole, source=source))
-    yield Probe("a fragment that is all", family, _in_fragments(family, _UDP, [Piece(0, other, more=False)]))
+    yield Probe("a fragment that is all", family, _in_fragments(family, _UDP, [Fragment(0, other, more=False)]))
 
 
 # ------------------------------------------------------------------------------------------- options, extension headers

@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.control.messages import Apply, Confirm, Report, Request, Rollback, RollbackTo
-from hostfw.control.socket import MOST_BYTES, Letter, Refusal, answer_of, letter_bytes, our_namespace, our_version
+from hostfw.control.socket import MOST_BYTES, Envelope, Refusal, answer_of, envelope_bytes, our_namespace, our_version
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.settings import Settings
 from lab.hostfwctl import Installation, environment, hostfwctl
@@ -116,7 +116,9 @@ def test_a_socket_that_lets_everybody_in_still_listens_to_root_alone(
     path = installation.run / "control.sock"
     path.chmod(0o666)
     with inside(lab["host"]):
-        letter = letter_bytes(Letter(our_namespace(), str(installation.config), str(installation.state), request_))
+        envelope = envelope_bytes(
+            Envelope(our_namespace(), str(installation.config), str(installation.state), request_)
+        )
     before = ruleset(lab)
     code = """
 import socket, sys
@@ -131,7 +133,7 @@ try:
 except OSError:
     print()
 """
-    done = rogue(lab["host"], code, path, letter.hex())
+    done = rogue(lab["host"], code, path, envelope.hex())
 
     # It hangs up without having read, so the answer may be lost.
     answer = bytes.fromhex(done.stdout.strip()).rstrip(b"\0")
@@ -161,7 +163,7 @@ def test_no_verb_changes_anything_for_them(
 def _hostile_messages() -> Iterator[tuple[str, bytes]]:
     random = Random(17)
     start = b'{"version":'
-    whole = letter_bytes(Letter(1, "/etc/hostfw", "/var/lib/hostfw", Report()))
+    whole = envelope_bytes(Envelope(1, "/etc/hostfw", "/var/lib/hostfw", Report()))
     yield "nothing", b""
     yield "an end alone", b"\0"
     yield "ends", b"\0" * 5000

@@ -16,7 +16,7 @@ import yaml
 from hostfw.audit import log_prefix as prefix
 from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import Headers, headers
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.cli.output.annotate import annotated
 from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.problems import report
@@ -114,18 +114,18 @@ def _parsed(text: str) -> Selector | SelectorError:
 def resources_hold(text: str) -> None:
     """A file of resources: every problem lies within it; what is valid reads back from its manifests."""
     configuration = Configuration(resources=(Source("any.yaml", text),))
-    inspected = _inspected(configuration)
-    if inspected.is_valid:
-        documents = [manifest(resource) for resource in inspected.resources.all()]
+    candidate = _candidate(configuration)
+    if candidate.is_valid:
+        documents = [manifest(resource) for resource in candidate.resources.all()]
         encoded = yaml.dump_all(documents, Dumper=_DUMPER, allow_unicode=True, sort_keys=False)
-        again = inspect(Configuration(resources=(Source("again.yaml", encoded),)))
+        again = check_candidate(Configuration(resources=(Source("again.yaml", encoded),)))
         assert not errors(again.problems), again.problems
         assert [manifest(resource) for resource in again.resources.all()] == documents
 
 
 def settings_hold(text: str) -> None:
     """The settings file, beside resources that settings can make questionable."""
-    _inspected(Configuration(Source("hostfw.yaml", text), (Source("some.yaml", SOME_RESOURCES),)))
+    _candidate(Configuration(Source("hostfw.yaml", text), (Source("some.yaml", SOME_RESOURCES),)))
 
 
 def facts_hold(text: str) -> None:
@@ -177,11 +177,11 @@ def _size(cidrs: Iterable[Cidr]) -> int:
 def ruleset_holds(text: str) -> None:
     """A valid file of resources has a ruleset on any host, and the same one each time."""
     configuration = Configuration(resources=(Source("any.yaml", text),))
-    inspected = inspect(configuration)
-    if not inspected.is_valid:
+    candidate = check_candidate(configuration)
+    if not candidate.is_valid:
         return
     for facts in _HOSTS:
-        plan, problems = resolve(inspected.resources, inspected.settings, facts)
+        plan, problems = resolve(candidate.resources, candidate.settings, facts)
         _placed(problems, configuration)
         if not errors(problems):
             assert render(compile_plan(plan)) == render(compile_plan(plan))
@@ -190,7 +190,7 @@ def ruleset_holds(text: str) -> None:
 def report_holds(text: str) -> None:
     """Whatever is wrong with a file can be shown, with the lines of it, and does a terminal no harm."""
     configuration = Configuration(resources=(Source("any.yaml", text),))
-    problems = inspect(configuration).problems
+    problems = check_candidate(configuration).problems
     for line in (*report(problems, configuration), *annotated(problems, configuration)):
         assert not _UNFIT.search(line), line
 
@@ -249,10 +249,10 @@ LINE_BREAK = re.compile("\r\n|[\r\n]")
 """Line ends as editors and positions count them."""
 
 
-def _inspected(configuration: Configuration) -> Inspected:
-    inspected = inspect(configuration)
-    _placed(inspected.problems, configuration)
-    return inspected
+def _candidate(configuration: Configuration) -> Candidate:
+    candidate = check_candidate(configuration)
+    _placed(candidate.problems, configuration)
+    return candidate
 
 
 def _placed(problems: Iterable[Problem], configuration: Configuration) -> None:

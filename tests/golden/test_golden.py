@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.cli.kinds import KINDS
 from hostfw.host.store.files import read_paths
@@ -22,7 +22,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 from lab.flows import read_story
 from tests.unit.cli_runs import hostfwctl
-from tests.unit.story_questions import question
+from tests.unit.story_queries import question
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -120,8 +120,8 @@ def _compiled(inputs: Path) -> tuple[Generation | None, tuple[Problem, ...]]:
     facts_file = inputs / "facts.json"
     facts, fact_problems = decode_facts(Source(str(facts_file), facts_file.read_text()))
     assert facts is not None, fact_problems
-    inspected = inspect(*read_paths([inputs / "etc"]))
-    built = build(inspected, facts)
+    candidate = check_candidate(*read_paths([inputs / "etc"]))
+    built = build(candidate, facts)
     if isinstance(built, Generation):
         return built, built.warnings
     return None, built.problems

@@ -45,7 +45,7 @@ def told(entries: list[dict[str, str]]) -> int:
     return sum(int(e["HOSTFW_COUNT"]) for e in entries if e["MESSAGE_ID"] == MessageId.PACKET_DENIED)
 
 
-class Quiet:
+class QuietNeighbour:
     """A neighbour that sends one packet a second, as long as a flood goes on."""
 
     def __init__(self, lab: Lab, family: Family) -> None:

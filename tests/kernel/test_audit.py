@@ -16,7 +16,7 @@ from hostfw.explain.verdict import explain
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import PolicyClass
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.packet import Packet
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Family, Protocol, parse_address
 from lab.evidence import generation_of
@@ -256,7 +256,7 @@ def _explained(generation: Generation, flow: Flow, sent: Sent) -> Iterator[Event
     packet = _packet(flow, sent)
     for step in explain(generation.plan, packet).steps:
         is_logged = step.action in (Action.LOG, Action.DENY) or step.staged
-        if step.verdict is Verdict.DENY or (step.rule and step.matched and is_logged):
+        if step.verdict is StepVerdict.DENY or (step.rule and step.matched and is_logged):
             yield frozenset(_fields(step, packet, generation.id))
 
 

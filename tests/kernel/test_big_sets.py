@@ -13,7 +13,7 @@ import pytest
 
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables import elements
-from hostfw.host.nftables.elements import Keys, add_elements, delete_elements, is_filled
+from hostfw.host.nftables.elements import Keys, add_elements, delete_elements, is_loaded
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM
@@ -93,11 +93,11 @@ def test_concatenations_are_loaded(place: Namespace) -> None:
 def test_a_set_is_filled_when_its_last_element_is_there() -> None:
     """And not before; adding again what is there changes nothing."""
     everything = keys(*HOSTS)
-    states = [is_filled(Family.V4, "nothing", everything), is_filled(Family.V4, "hosts", everything)]
+    states = [is_loaded(Family.V4, "nothing", everything), is_loaded(Family.V4, "hosts", everything)]
     add_elements(Family.V4, "hosts", everything.part(0, MANY // 2))
-    states.append(is_filled(Family.V4, "hosts", everything))
+    states.append(is_loaded(Family.V4, "hosts", everything))
     add_elements(Family.V4, "hosts", everything)
-    states.append(is_filled(Family.V4, "hosts", everything))
+    states.append(is_loaded(Family.V4, "hosts", everything))
 
     assert states == [False, False, False, True]
 
@@ -132,7 +132,7 @@ def test_a_generation_that_holds_is_no_obstacle() -> None:
     """For the first batch, and those after it."""
     add_elements(Family.V4, "hosts", keys(*HOSTS), generation=read_generation())
 
-    assert is_filled(Family.V4, "hosts", keys(*HOSTS))
+    assert is_loaded(Family.V4, "hosts", keys(*HOSTS))
 
 
 CONFIGURATION = """\

@@ -11,10 +11,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from hostfw.engine.block import Ground, restore_block
+from hostfw.engine.block import BlockContext, restore_block
 from hostfw.engine.context import Directories
 from hostfw.host.nftables.block_table import read_block
-from hostfw.host.store.trial import load_armed
+from hostfw.host.store.trial import load_rollback_timer
 from hostfw.model.values import ICMP, TCP, Family
 from lab.hostfwctl import Installation, install
 from lab.hostfwctl import hostfwctl as run_hostfwctl
@@ -198,12 +198,12 @@ def test_a_flushed_block_comes_back_and_a_boot_has_its_own(
 ) -> None:
     """After a boot who had a session may begin another, and nothing else is open."""
     host, peer = lab["host"], lab["peer"]
-    ground = Ground(Directories(installation.config, installation.state, installation.run))
+    context = BlockContext(Directories(installation.config, installation.state, installation.run))
     with session(peer) as mine:
         hostfwctl("block")
         run(host, ["nft", "flush", "ruleset"])
         with inside(host):
-            assert restore_block(ground) is True
+            assert restore_block(context) is True
         assert answers(mine)
         assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
     run(host, ["nft", "flush", "ruleset"])
@@ -223,8 +223,8 @@ def test_disabled_there_is_no_trace_in_the_kernel(lab: Lab, installation: Instal
     hostfwctl("block", "--all")
     run(host, ["nft", "-f", "-"], text=FOREIGN)
     theirs = run(host, ["nft", "list", "table", "inet", "theirs"]).stdout
-    armed = load_armed(installation.run)
-    assert armed is not None
+    timer = load_rollback_timer(installation.run)
+    assert timer is not None
     assert hostfwctl("disable", check=False).returncode == 2
 
     said = json.loads(hostfwctl("disable", "--remove-rules", "-o", "json").stdout)
@@ -236,7 +236,7 @@ def test_disabled_there_is_no_trace_in_the_kernel(lab: Lab, installation: Instal
         "the block is taken away",
         "the tables ip hostfw and ip6 hostfw are removed",
     ]
-    pid = int(armed.watchdog.split(":")[1])
+    pid = int(timer.watchdog.split(":")[1])
     assert not Path(f"/proc/{pid}/cmdline").exists() or b"hostfw" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert hostfwctl("status", check=False).returncode == 4
     hostfwctl("rollback", "--to", str(said["number"]))

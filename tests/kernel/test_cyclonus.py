@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied
@@ -114,19 +114,19 @@ def _roll_out(cluster: Cluster, step: Json) -> None:
     """One configuration for all nodes, each of which finds its own HostEndpoint by its name."""
     documents = map(manifest, resources(step, [(name, "eth0") for name in cluster.nodes]).all())
     (cluster.config / "resources.yaml").write_text(yaml.safe_dump_all(documents))
-    inspected = inspect(*read_configuration(cluster.config))
+    candidate = check_candidate(*read_configuration(cluster.config))
     for namespace, directories, worker in zip(
         cluster.lab.namespaces, cluster.directories, cluster.workers, strict=True
     ):
         with inside(namespace):
-            _apply(directories, worker, inspected)
+            _apply(directories, worker, candidate)
 
 
-def _apply(directories: Directories, worker: NftablesWorker, inspected: Inspected) -> None:
+def _apply(directories: Directories, worker: NftablesWorker, candidate: Candidate) -> None:
     with pytest.MonkeyPatch.context() as patched:
         # The engine would start a worker for each step.
         patched.setattr(worker, "close", lambda: None)
-        applied = Engine(directories, Host(nftables=lambda _keep_open: worker)).apply(inspected, accept_loss=True)
+        applied = Engine(directories, Host(nftables=lambda _keep_open: worker)).apply(candidate, accept_loss=True)
     assert isinstance(applied, Applied), applied
 
 

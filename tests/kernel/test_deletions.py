@@ -10,7 +10,7 @@ from hostfw.host.nftables.deletions import Deleter
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.values import Family
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.deletion import Deletion, DeletionKind
 from lab.namespace import Namespace, inside, namespace
 
 V4, V6 = Family.V4, Family.V6
@@ -31,12 +31,12 @@ table ip other {
 }
 """
 EVERYTHING = (
-    Deletion(V4, Deleted.RULES, "leaf"),
-    Deletion(V4, Deleted.MAP, "doors"),
-    Deletion(V4, Deleted.CHAIN, "leaf"),
-    Deletion(V4, Deleted.SET, "hosts"),
-    Deletion(V4, Deleted.COUNTER, "hits"),
-    Deletion(V6, Deleted.RULES, "leaf"),
+    Deletion(V4, DeletionKind.RULES, "leaf"),
+    Deletion(V4, DeletionKind.MAP, "doors"),
+    Deletion(V4, DeletionKind.CHAIN, "leaf"),
+    Deletion(V4, DeletionKind.SET, "hosts"),
+    Deletion(V4, DeletionKind.COUNTER, "hits"),
+    Deletion(V6, DeletionKind.RULES, "leaf"),
 )
 
 
@@ -80,7 +80,7 @@ def test_a_rule_goes_by_its_handle(deleter: Deleter) -> None:
     load("add rule ip hostfw input accept\nadd rule ip hostfw input drop\n")
     chain = read_tables().ip.chain("input")
     assert chain is not None
-    first, second = (Deletion(V4, Deleted.RULE, "input", rule.handle) for rule in chain.base_rules)
+    first, second = (Deletion(V4, DeletionKind.RULE, "input", rule.handle) for rule in chain.base_rules)
 
     deleter.delete((first,))
     with pytest.raises(NetlinkError, match=f"{first}: it is gone"):
@@ -94,7 +94,7 @@ def test_a_rule_goes_by_its_handle(deleter: Deleter) -> None:
 
 def test_a_table_goes_with_all_that_is_in_it(deleter: Deleter) -> None:
     """The tables of others stay."""
-    deleter.delete((Deletion(V4, Deleted.TABLE), Deletion(V6, Deleted.TABLE)))
+    deleter.delete((Deletion(V4, DeletionKind.TABLE), Deletion(V6, DeletionKind.TABLE)))
 
     tables = read_tables()
     assert not tables.ip.exists
@@ -106,17 +106,17 @@ def test_a_table_goes_with_all_that_is_in_it(deleter: Deleter) -> None:
     ("deletions", "message", "hint"),
     [
         (
-            (Deletion(V4, Deleted.COUNTER, "spare"), Deletion(V4, Deleted.CHAIN, "nope"), EVERYTHING[1]),
+            (Deletion(V4, DeletionKind.COUNTER, "spare"), Deletion(V4, DeletionKind.CHAIN, "nope"), EVERYTHING[1]),
             "delete chain ip hostfw nope: it is gone",
             "another program changes our tables",
         ),
         (
-            (Deletion(V4, Deleted.COUNTER, "spare"), Deletion(V4, Deleted.SET, "hosts")),
+            (Deletion(V4, DeletionKind.COUNTER, "spare"), Deletion(V4, DeletionKind.SET, "hosts")),
             "delete set ip hostfw hosts: it is in use",
             "another program changes our tables",
         ),
         (
-            (Deletion(V4, Deleted.RULES, "leaf"), Deletion(V4, Deleted.CHAIN, "leaf")),
+            (Deletion(V4, DeletionKind.RULES, "leaf"), Deletion(V4, DeletionKind.CHAIN, "leaf")),
             "delete chain ip hostfw leaf: it is in use",
             "another program changes our tables",
         ),
@@ -136,7 +136,7 @@ def test_what_is_refused_is_refused_whole_and_named(
 
 def test_more_refusals_than_a_socket_holds_name_the_first(deleter: Deleter) -> None:
     """As when somebody flushes the ruleset in front of a large sweep."""
-    gone = [Deletion(V4, Deleted.CHAIN, f"c{number}") for number in range(20_000)]
+    gone = [Deletion(V4, DeletionKind.CHAIN, f"c{number}") for number in range(20_000)]
 
     with pytest.raises(NetlinkError, match="delete chain ip hostfw c0: it is gone"):
         deleter.delete(gone)
@@ -157,7 +157,7 @@ def test_twenty_thousand_objects_go_at_once(deleter: Deleter) -> None:
         "".join(f"add counter ip hostfw c{n}\n" for n in range(count))
         + "".join(f"add chain ip hostfw c{n} {{ counter name c{n}\n}}\n" for n in range(count))
     )
-    kinds = ((Deleted.RULES, "c"), (Deleted.CHAIN, "c"), (Deleted.COUNTER, "c"))
+    kinds = ((DeletionKind.RULES, "c"), (DeletionKind.CHAIN, "c"), (DeletionKind.COUNTER, "c"))
     deletions = [Deletion(V4, what, f"{name}{n}") for what, name in kinds for n in range(count)]
 
     start = monotonic()

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.compile.layout.log_limits import LOG_SOURCES
 from hostfw.daemon.audit import SETTLE_S
 from hostfw.engine.context import Directories, Host
@@ -22,7 +22,7 @@ from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import inside, run
 from lab.service import Service, service
-from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, Quiet, log_counters, number, told, told_of
+from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, QuietNeighbour, log_counters, number, told, told_of
 from tests.kernel.web_policy import web_policy
 
 
@@ -41,7 +41,7 @@ def test_a_flood_of_one_source_hides_no_other_and_costs_next_to_nothing(
     """Every packet is counted, and either logged or counted as suppressed; another source is reported every time."""
     frames = [udp_frame(HOST, number(FLOODER[family]), number(HOST_ADDRESS[family]), family, 9)]
     before, dropped_before = received(lab["host"], "eth0")
-    quiet = Quiet(lab, family)
+    quiet = QuietNeighbour(lab, family)
     cpu_before_s, began_s = running.cpu_s, monotonic()
 
     with quiet:
@@ -88,7 +88,7 @@ def test_spoofed_sources_fill_the_set_and_not_the_log(lab: Lab, running: Service
 
 def test_who_has_room_is_told_of_though_spoofed_sources_have_taken_the_rest(lab: Lab, running: Service) -> None:
     """Those without room are limited together, so that they cannot use up what all share."""
-    quiet = Quiet(lab, Family.V4)
+    quiet = QuietNeighbour(lab, Family.V4)
     with quiet:
         frames = spoofed(HOST, number(HOST_ADDRESS[Family.V4]), Family.V4, 9, LOG_SOURCES)
         flood(lab["peer"], "eth0", frames, count=2 * len(frames))
@@ -195,7 +195,7 @@ def test_a_source_keeps_its_limit_through_a_hundred_reloads(lab: Lab, installati
 def apply(installation: Installation, engine: Engine, turn: int) -> None:
     """Put another configuration into force."""
     (installation.config / "policy.yaml").write_text(web_policy(1000 + turn))
-    applied = engine.apply(inspect(*read_configuration(installation.config)))
+    applied = engine.apply(check_candidate(*read_configuration(installation.config)))
     assert isinstance(applied, Applied), applied
     assert not applied.change.is_empty
 

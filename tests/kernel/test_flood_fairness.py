@@ -18,7 +18,7 @@ from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import process, run, set_sysctl
 from lab.service import Service, service
-from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, Quiet, log_counters, number, told, told_of
+from tests.kernel.denied import FLOODER, HOST, HOST_ADDRESS, LIMITS, QuietNeighbour, log_counters, number, told, told_of
 
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -147,7 +147,7 @@ def test_a_flood_of_one_reason_leaves_room_for_the_others(lab: Lab, running: Ser
 @pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
 def test_a_neighbour_cannot_hide_the_others_of_its_network(lab: Lab, running: Service, family: Family) -> None:
     """In the host's own networks each address is a source of its own, of IPv6 as well."""
-    quiet = Quiet(lab, family)
+    quiet = QuietNeighbour(lab, family)
     with flooded(lab, [frame(family, BAD_NEIGHBOUR[family], 7)], seconds=5), quiet:
         sleep(4)
     sleep(1.5)

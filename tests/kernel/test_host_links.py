@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 
 from hostfw.host.network.links import observe
-from hostfw.host.network.second_reader import differences
+from hostfw.host.network.pyroute2_comparison import differences
 from hostfw.model.facts import HostFacts, Interface
 from lab.namespace import Namespace, inside, namespace
 

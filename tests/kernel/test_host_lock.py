@@ -6,7 +6,7 @@ import pytest
 
 from hostfw.host.clock import now
 from hostfw.host.lock import LockHeld, WriterLock, writer_lock
-from hostfw.host.store.active import InForce, load_in_force, save_in_force
+from hostfw.host.store.active import ActiveGeneration, load_active, save_active
 from lab.namespace import inside, namespace
 
 
@@ -32,11 +32,11 @@ def test_writers_with_two_run_directories_exclude_each_other(tmp_path: Path) -> 
 
 def test_a_namespace_does_not_believe_the_record_of_another(tmp_path: Path) -> None:
     """The generation of one namespace is not in force in the other."""
-    record = InForce("a", now(), 3)
+    record = ActiveGeneration("a", now(), 3)
     with namespace("one") as one, namespace("two") as two:
         with inside(one):
-            save_in_force(tmp_path, record)
+            save_active(tmp_path, record)
         with inside(two):
-            assert load_in_force(tmp_path) == (None, ())
+            assert load_active(tmp_path) == (None, ())
         with inside(one):
-            assert load_in_force(tmp_path) == (record, ())
+            assert load_active(tmp_path) == (record, ())

@@ -17,14 +17,14 @@ def test_each_rename_is_heard_once() -> None:
 
 
 async def _renames() -> list[str]:
-    heard: list[str] = []
+    received: list[str] = []
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
     with closing(HostNameEvents()) as events:
 
         def read() -> None:
             if events.read():
-                heard.append(socket.gethostname())
+                received.append(socket.gethostname())
                 changed.set()
 
         loop.add_reader(events.fileno(), read)
@@ -35,4 +35,4 @@ async def _renames() -> list[str]:
             changed.clear()
         await asyncio.sleep(0.05)
         loop.remove_reader(events.fileno())
-    return heard
+    return received

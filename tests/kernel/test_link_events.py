@@ -37,7 +37,7 @@ def events(place: Namespace) -> Iterator[LinkEvents]:
         for link in ("lo", "left", "right", "bridge"):
             ip(f"link set {link} mtu 1400")
         ip("addr change 192.0.2.1/24 dev left", "addr change 2001:db8::1/64 dev left valid_lft 900 preferred_lft 900")
-        assert heard(listener).interfaces == {"lo", "left", "right", "bridge"}, place.name
+        assert received(listener).interfaces == {"lo", "left", "right", "bridge"}, place.name
         yield listener
 
 
@@ -46,7 +46,7 @@ def ip(*commands: str) -> None:
     subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True)
 
 
-def heard(events: LinkEvents) -> LinkNews:
+def received(events: LinkEvents) -> LinkNews:
     """Everything that comes until nothing has come for a tenth of a second."""
     total = LinkNews()
     while select((events,), (), (), 0.1)[0]:
@@ -75,7 +75,7 @@ def test_changes_are_heard(events: LinkEvents, commands: tuple[str, ...], interf
     """With the names of the interfaces, and the peer of a veth, which loses its carrier, only where it matters."""
     ip(*commands)
 
-    found = heard(events)
+    found = received(events)
     assert found
     assert found.interfaces - {"bridge"} <= interfaces
     assert found.interfaces & interfaces
@@ -95,7 +95,7 @@ def test_default_routes_are_heard(events: LinkEvents, commands: tuple[str, ...])
     """Of the main table, in either family."""
     ip(*commands)
 
-    assert heard(events) == LinkNews(routes=True)
+    assert received(events) == LinkNews(routes=True)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_is_of_no_concern_wakes_nobody(events: LinkEvents, commands: tuple[
     """Sizes, queues, lifetimes, and routes that lead to a part of the world or stand in another table."""
     ip(*commands)
 
-    assert heard(events) == LinkNews()
+    assert received(events) == LinkNews()
 
 
 def test_a_flapping_full_table_does_not_wake(place: Namespace) -> None:
@@ -122,7 +122,7 @@ def test_a_flapping_full_table_does_not_wake(place: Namespace) -> None:
     with LinkEvents(receive_buffer_bytes=4096) as small:
         ip(*(f"route add {route} via 192.0.2.2" for route in routes))
         ip(*(f"route del {route} via 192.0.2.2" for route in routes))
-        found = heard(small)
+        found = received(small)
 
     assert not found.missed
     assert not found.routes
@@ -132,7 +132,7 @@ def test_a_lost_carrier_is_of_no_concern(events: LinkEvents) -> None:
     """Only the peer that is set down changes."""
     ip("link set right down")
 
-    assert heard(events).interfaces == {"right"}
+    assert received(events).interfaces == {"right"}
 
 
 def test_an_overflow_is_told_and_forgets(place: Namespace) -> None:
@@ -140,11 +140,11 @@ def test_an_overflow_is_told_and_forgets(place: Namespace) -> None:
     assert place.name == "links"
     with LinkEvents(receive_buffer_bytes=4096) as small:
         ip("link set left group 1")
-        assert heard(small).interfaces == {"left"}
+        assert received(small).interfaces == {"left"}
         ip("link set left group 2", *(f"link add extra{n} type bridge" for n in range(100)))
-        flooded = heard(small)
+        flooded = received(small)
         ip("link set left group 1")
-        after = heard(small)
+        after = received(small)
 
     assert flooded.missed
     assert after.interfaces == {"left"}
@@ -153,12 +153,12 @@ def test_an_overflow_is_told_and_forgets(place: Namespace) -> None:
 def test_a_hundred_links_at_once_are_read_in_short_pieces(events: LinkEvents) -> None:
     """Deleted together, each is named."""
     ip(*(f"link add v{n} type veth peer name w{n}" for n in range(100)), "link set v7 up")
-    heard(events)
+    received(events)
     ip(*(f"link del v{n}" for n in range(100)))
     start = monotonic()
     names = events.read().interfaces
     spent_s = monotonic() - start
-    names |= heard(events).interfaces
+    names |= received(events).interfaces
 
     assert {f"v{n}" for n in range(100)} | {f"w{n}" for n in range(100)} <= names
     assert spent_s < 0.1
@@ -167,10 +167,10 @@ def test_a_hundred_links_at_once_are_read_in_short_pieces(events: LinkEvents) ->
 def test_a_bridge_port_says_it_once(events: LinkEvents) -> None:
     """A bridge's messages about its ports in its own family are not counted as changes of a link."""
     ip("link set left master bridge")
-    heard(events)
+    received(events)
     run_bridge("link", "set", "dev", "left", "learning", "off")
 
-    assert heard(events) == LinkNews()
+    assert received(events) == LinkNews()
 
 
 def run_bridge(*arguments: str) -> None:
@@ -182,7 +182,7 @@ def test_a_link_that_leaves_the_namespace_is_gone(events: LinkEvents) -> None:
     """As when a container takes it."""
     with namespace("elsewhere") as other:
         ip(f"link set right netns {other.path}")
-        found = heard(events).interfaces
+        found = received(events).interfaces
 
     assert "right" in found
 
@@ -199,7 +199,7 @@ def by_id_alone(place: Namespace) -> Iterator[LinkEvents]:
         "route add default nhid 7",
     )
     with LinkEvents() as listener:
-        heard(listener)
+        received(listener)
         assert place.name == "links"
         yield listener
 
@@ -211,7 +211,7 @@ def test_a_default_route_that_follows_its_next_hop_object_is_heard(by_id_alone: 
     """The route itself stays what it was, so that nobody reports it."""
     ip(command)
 
-    assert heard(by_id_alone).routes
+    assert received(by_id_alone).routes
 
 
 @pytest.mark.parametrize("lifetime", ["valid_lft 600 preferred_lft 600", "valid_lft forever preferred_lft forever"])
@@ -219,8 +219,8 @@ def test_an_address_that_begins_to_end_or_no_longer_does_is_heard(events: LinkEv
     """It says who set the address; a lifetime that merely grows says nothing."""
     start = "valid_lft forever preferred_lft forever" if "600" in lifetime else "valid_lft 900 preferred_lft 900"
     ip(f"addr change 192.0.2.1/24 dev left {start}")
-    heard(events)
+    received(events)
 
     ip(f"addr change 192.0.2.1/24 dev left {lifetime}")
 
-    assert heard(events).interfaces == {"left"}
+    assert received(events).interfaces == {"left"}

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build
-from hostfw.engine.lockout_check import judge, losses
+from hostfw.engine.lockout_check import check_lockout, losses
 from hostfw.host.network.baseline import collect, collect_by_ports
 from hostfw.host.network.links import observe
-from hostfw.host.network.needs import leases
+from hostfw.host.network.network_needs import leases
 from hostfw.host.store.files import read_paths
-from hostfw.model.baseline import Evidence, Gateway, LeaseKind, Listener
+from hostfw.model.baseline import Baseline, Gateway, LeaseKind, Listener
 from hostfw.model.values import Family, parse_address
 from lab.hostfwctl import environment
 from lab.laboratory import Lab
@@ -115,9 +115,9 @@ def generation(tmp_path: Path, host: Namespace, settings: str, text: str) -> Gen
     (tmp_path / "hostfw.yaml").write_text(settings)
     (tmp_path / "policy.yaml").write_text(text)
     configuration, problems = read_paths([tmp_path])
-    inspected = inspect(configuration, problems)
+    candidate = check_candidate(configuration, problems)
     with inside(host):
-        built = build(inspected, observe(inspected.settings.node))
+        built = build(candidate, observe(candidate.settings.node))
     assert isinstance(built, Generation), built
     return built
 
@@ -157,10 +157,10 @@ def test_who_has_not_logged_in_has_no_session(lab: Lab) -> None:
     """A connection to the port is all that anybody may have; the server is there nevertheless."""
     host, peer = lab["host"], lab["peer"]
     with ssh_server(host, "sshd-before-login", "::", 22), session(peer, "192.0.2.1", 22), inside(host):
-        evidence = collect()
+        baseline = collect()
 
-    assert evidence.sessions == ()
-    assert evidence.listeners == (Listener(Family.V4, 22), Listener(Family.V6, 22))
+    assert baseline.sessions == ()
+    assert baseline.listeners == (Listener(Family.V4, 22), Listener(Family.V6, 22))
 
 
 def test_who_runs_the_command_is_logged_in(lab: Lab) -> None:
@@ -184,12 +184,12 @@ def test_a_name_is_that_of_root_alone(lab: Lab) -> None:
         session(peer, "192.0.2.1", 8080),
         inside(host),
     ):
-        evidence = collect()
+        baseline = collect()
 
         by_ports = collect_by_ports({8080})
 
-    assert (evidence.sessions, evidence.listeners) == ((), ())
-    assert evidence.sees_processes
+    assert (baseline.sessions, baseline.listeners) == ((), ())
+    assert baseline.sees_processes
     assert (by_ports.sessions, by_ports.listeners) == ((), ())
 
 
@@ -258,8 +258,8 @@ def test_what_is_said_to_be_lost_is_lost_and_nothing_else(lab: Lab, tmp_path: Pa
     built = generation(tmp_path, host, CLOSED, WEB_ALONE)
     with ssh_server(host, "sshd", "::", 22), session(peer, "192.0.2.1", 22) as mine:
         with inside(host):
-            evidence = collect()
-        said = [str(loss) for loss in losses(built.plan, built.facts, evidence) if loss.kind == "ssh-session"]
+            baseline = collect()
+        said = [str(loss) for loss in losses(built.plan, built.facts, baseline) if loss.kind == "ssh-session"]
         run(host, ["nft", "-f", "-"], text=built.script)
         still = seen_from(mine)
         again = _connects(peer, "192.0.2.1", 22)
@@ -275,10 +275,10 @@ def test_a_change_that_keeps_the_session_is_not_refused(lab: Lab, tmp_path: Path
     host, peer = lab["host"], lab["peer"]
     built = generation(tmp_path, host, "node: host\n", WEB_ALONE)
     with ssh_server(host, "sshd", "::", 22), session(peer, "192.0.2.1", 22), inside(host):
-        evidence = collect()
+        baseline = collect()
 
-    judgement = judge(built.plan, None, built.facts, Evidence(evidence.sessions, evidence.listeners))
-    assert (judgement.refused, judgement.warned) == ((), ())
+    lockout = check_lockout(built.plan, None, built.facts, Baseline(baseline.sessions, baseline.listeners))
+    assert (lockout.refused, lockout.warned) == ((), ())
 
 
 def _connects(peer: Namespace, address: str, port: int) -> bool:

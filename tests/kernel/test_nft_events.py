@@ -55,7 +55,7 @@ def nft(script: str) -> None:
     subprocess.run(["/usr/sbin/nft", "-f", "-"], input=script, text=True, check=True)
 
 
-def heard(events: NftEvents) -> NftNews:
+def received(events: NftEvents) -> NftNews:
     """Everything that there is to hear, as one piece of news."""
     total = NftNews()
     while select((events,), (), (), 0)[0]:
@@ -141,7 +141,7 @@ def test_another_hand_in_our_tables_shows(listener: NftEvents, script: str, touc
     """As what it touched by name and number, and in words."""
     nft(script)
 
-    transaction = only(heard(listener))
+    transaction = only(received(listener))
     assert set(transaction.touched) == touched
     assert not transaction.is_ours(())
     assert str(transaction) == f"nft (pid {transaction.pid}) {words}"
@@ -164,7 +164,7 @@ def test_a_table_gone_shows(listener: NftEvents, script: str, gone: set[Family],
     """It may be deleted by name or with everything, and with tables of others."""
     nft(script)
 
-    transaction = only(heard(listener))
+    transaction = only(received(listener))
     assert transaction.tables_gone == gone
     assert transaction.others_gone == others
     assert str(transaction).endswith(words)
@@ -176,7 +176,7 @@ def test_other_tables_touch_nothing(listener: NftEvents) -> None:
     nft("table inet hostfw { chain leaf { accept; }\n}")
     nft("delete table ip other")
 
-    assert heard(listener) == NftNews(read_generation(), (), 3)
+    assert received(listener) == NftNews(read_generation(), (), 3)
 
 
 def test_nothing_heard_is_no_news(listener: NftEvents) -> None:
@@ -193,7 +193,7 @@ def test_transactions_come_one_by_one(listener: NftEvents) -> None:
     nft("add chain ip other two")
     nft("delete chain ip hostfw one")
 
-    news = heard(listener)
+    news = received(listener)
     assert [(each.generation, each.touched) for each in news.transactions] == [
         (before + 1, (Touched(V4, What.CHAIN, "one", 1, 0),)),
         (before + 3, (Touched(V4, What.CHAIN, "one", 0, 1),)),
@@ -207,11 +207,11 @@ def test_our_own_transactions_are_known(listener: NftEvents) -> None:
         pid = worker.pid or 0
         for name in ("one", "two"):
             assert worker.commit(f"add chain ip hostfw {name}\n").ok
-        through_the_worker = heard(listener)
+        through_the_worker = received(listener)
     thread = threading.Thread(target=fill, args=(os.open("/proc/thread-self/ns/net", os.O_RDONLY), 3))
     thread.start()
     thread.join()
-    batch = heard(listener)
+    batch = received(listener)
 
     assert len(through_the_worker.transactions) == 2
     assert all(each.is_ours({pid}) and not each.is_ours({pid + 1}) for each in through_the_worker.transactions)
@@ -222,7 +222,7 @@ def test_our_own_transactions_are_known(listener: NftEvents) -> None:
 def test_a_process_that_has_the_id_of_a_worker_now_is_another(listener: NftEvents) -> None:
     """Process ids come around again."""
     nft("delete chain ip hostfw spare")
-    transaction = only(heard(listener))
+    transaction = only(received(listener))
 
     assert not transaction.is_ours({transaction.port})
 
@@ -264,25 +264,25 @@ def test_names_beyond_a_bound_are_only_counted(listener: NftEvents) -> None:
     """Of ten thousand chains gone, some hundred are named."""
     nft("".join(f"add chain ip hostfw c{number}\n" for number in range(1000)))
 
-    transaction = only(heard(listener))
+    transaction = only(received(listener))
     assert len(transaction.touched) == NAMES
     assert transaction.more == 1000 - NAMES
     nft("flush ruleset")
-    assert only(heard(listener)).tables_gone == {V4, V6}
+    assert only(received(listener)).tables_gone == {V4, V6}
 
 
 def test_an_overflow_is_told(listener: NftEvents) -> None:
     """Events beyond the buffer are reported as missed, and later ones are read again."""
     with NftEvents(receive_buffer_bytes=4096) as small:
         nft("".join(f"add chain ip hostfw c{number}\n" for number in range(1000)))
-        flooded = heard(small)
+        flooded = received(small)
         nft("delete chain ip hostfw c7")
-        after = heard(small)
+        after = received(small)
 
     assert flooded.missed
     assert not flooded.transactions
     assert after.transactions[0].touched == (Touched(V4, What.CHAIN, "c7", 0, 1),)
-    assert not heard(listener).missed
+    assert not received(listener).missed
 
 
 def test_a_pause_is_told(listener: NftEvents) -> None:
@@ -293,7 +293,7 @@ def test_a_pause_is_told(listener: NftEvents) -> None:
     nft("flush chain ip hostfw leaf")
 
     assert after_the_pause == NftNews(missed=True)
-    assert only(heard(listener)).touched == (Touched(V4, What.RULE, "leaf", 0, 1),)
+    assert only(received(listener)).touched == (Touched(V4, What.RULE, "leaf", 0, 1),)
 
 
 def test_listening_needs_the_right_to_it() -> None:

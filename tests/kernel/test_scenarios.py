@@ -13,7 +13,7 @@ from hostfw.audit.attribution import attribution
 from hostfw.audit.log_prefix import decode
 from hostfw.audit.packet_event import packet_event
 from hostfw.audit.packet_headers import headers
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.compile import object_names as names
 from hostfw.engine.context import Directories, Host
@@ -24,7 +24,7 @@ from hostfw.host.clock import now
 from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.store.files import read_configuration
-from hostfw.model.explanation import Explanation, Step, Verdict
+from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.facts import HostFacts
 from hostfw.model.packet import Packet
 from hostfw.model.settings import Logging
@@ -96,9 +96,9 @@ def _put_into_force(site: Site, stage: Stage) -> Generation:
         # One worker does for all scenarios; the engine would start one for each.
         patched.setattr(site.wire.nftables, "close", lambda: None)
         engine = Engine(site.directories, host)
-        inspected = inspect(*read_configuration(site.directories.config))
+        candidate = check_candidate(*read_configuration(site.directories.config))
         applied = engine.apply(
-            replace(inspected, settings=replace(inspected.settings, logging=EVERYTHING)), accept_loss=True
+            replace(candidate, settings=replace(candidate.settings, logging=EVERYTHING)), accept_loss=True
         )
     assert isinstance(applied, Applied), applied
     foreign = site.wire.nftables.commit(
@@ -187,7 +187,7 @@ def _logged(explanation: Explanation) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = []
     for step in explanation.steps:
         logs = step.rule is not None and step.matched and (step.action in (Action.LOG, Action.DENY) or step.staged)
-        if step.verdict is not Verdict.DENY and not logs:
+        if step.verdict is not StepVerdict.DENY and not logs:
             continue
         action = (step.action or Action.DENY).lower()
         found.append(

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 import hostfw.engine.engine as engine_module
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
@@ -70,12 +70,12 @@ def host(routed_lab: Lab) -> Namespace:
 @pytest.fixture(autouse=True)
 def _builds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile each configuration once, so that there is time for more swaps; all the rest is the engine as it is."""
-    known: dict[tuple[int, HostFacts], tuple[Inspected, Generation | Refused]] = {}
+    known: dict[tuple[int, HostFacts], tuple[Candidate, Generation | Refused]] = {}
 
-    def remembered(inspected: Inspected, facts: HostFacts, _: object) -> Generation | Refused:
-        key = (id(inspected), facts)
+    def remembered(candidate: Candidate, facts: HostFacts, _: object) -> Generation | Refused:
+        key = (id(candidate), facts)
         if key not in known:
-            known[key] = inspected, build(inspected, facts)
+            known[key] = candidate, build(candidate, facts)
         return known[key][1]
 
     monkeypatch.setattr(engine_module, "build", remembered)
@@ -93,12 +93,12 @@ def test_a_swap_loses_lets_through_and_forgets_nothing(
     At every hook, over both families, for new flows and for conversations by TCP and UDP.
     """
     swaps, blocked, variants = (1000, 100_000, 16) if soak else (30, 2_000, 12)
-    inspected = [inspect(configuration(number, blocked)) for number in range(variants)]
+    candidate = [check_candidate(configuration(number, blocked)) for number in range(variants)]
     engine = Engine(Directories(tmp_path / "etc", tmp_path / "state", tmp_path / "run"))
 
     with ExitStack() as stack:
         stack.enter_context(inside(host))
-        _apply(engine, inspected[0])
+        _apply(engine, candidate[0])
         talk = [
             stack.enter_context(conversation(routed_lab, "inner", "host", "10.0.0.1", port, kind))
             for port, kind in ((TCP_PORT, socket.SOCK_STREAM), (UDP_PORT, socket.SOCK_DGRAM))
@@ -109,7 +109,7 @@ def test_a_swap_loses_lets_through_and_forgets_nothing(
             number = 0
             while changes < swaps or (soak and sum(count.value for count in sent.values()) < SOAK_PACKETS):
                 number = (number + 1 + changes % (variants - 1)) % variants
-                changes += bool(_apply(engine, inspected[number]).change.switch)
+                changes += bool(_apply(engine, candidate[number]).change.switch)
         took_s = monotonic() - started
         _settle(host)
         packets = {name: count.value for name, count in sent.items()}
@@ -129,8 +129,8 @@ def test_a_swap_loses_lets_through_and_forgets_nothing(
     assert _banned(host, 3600 - took_s - 60) == set(BANNED)
 
 
-def _apply(engine: Engine, inspected: Inspected) -> Applied:
-    applied = engine.apply(inspected, accept_loss=True)
+def _apply(engine: Engine, candidate: Candidate) -> Applied:
+    applied = engine.apply(candidate, accept_loss=True)
     assert isinstance(applied, Applied), applied
     assert not applied.warnings
     return applied

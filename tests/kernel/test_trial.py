@@ -13,7 +13,7 @@ from time import monotonic, sleep
 import pytest
 
 from hostfw.host.nftables.tables import read_generation
-from hostfw.host.store.trial import load_armed
+from hostfw.host.store.trial import load_rollback_timer
 from hostfw.host.systemd.rollback_timer import disarm
 from hostfw.model.values import TCP, Family
 from lab.hostfwctl import Installation, environment
@@ -75,9 +75,9 @@ def accepted(installation: Installation, hostfwctl: Hostfwctl) -> Iterator[str]:
 
 def stop_watchdog(installation: Installation) -> None:
     """Stop it, as a shutdown of the host does."""
-    armed = load_armed(installation.run)
-    if armed is not None:
-        disarm(armed.watchdog)
+    timer = load_rollback_timer(installation.run)
+    if timer is not None:
+        disarm(timer.watchdog)
 
 
 def ours(host: Namespace) -> str:

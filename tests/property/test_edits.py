@@ -15,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
@@ -154,7 +154,9 @@ class _Machine:
         path.write_text(text)
 
     def apply(self) -> Generation:
-        applied = self.engine.apply(inspect(*read_configuration(self.engine.directories.config)), accept_loss=True)
+        applied = self.engine.apply(
+            check_candidate(*read_configuration(self.engine.directories.config)), accept_loss=True
+        )
         assert isinstance(applied, Applied), applied
         return applied.generation
 

@@ -5,12 +5,12 @@ import shlex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostfw.cli.explain.packet_query import asked
+from hostfw.cli.explain.packet_query import packet_query
 from hostfw.cli.parser import parse
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.lockout_check import judge, losses
+from hostfw.engine.lockout_check import check_lockout, losses
 from hostfw.lockout.flows import FlowKind, flows
-from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
@@ -29,7 +29,7 @@ FACTS = HostFacts(
 
 
 @st.composite
-def evidence(draw: st.DrawFn) -> Evidence:
+def baseline(draw: st.DrawFn) -> Baseline:
     """A random baseline, over both families and at any interface, lo among them."""
     family = draw(st.sampled_from(FAMILIES))
     address = st.sampled_from(ADDRESSES[family])
@@ -37,7 +37,7 @@ def evidence(draw: st.DrawFn) -> Evidence:
     sessions = st.builds(Session, st.just(family), address, st.just(50000), address, port, interface, st.booleans())
     router = st.sampled_from(ADDRESSES[Family.V6])
     kinds = st.sampled_from(LeaseKind) if family is Family.V6 else st.just(LeaseKind.DHCP)
-    return Evidence(
+    return Baseline(
         tuple(draw(st.lists(sessions, max_size=3))),
         tuple(draw(st.lists(st.builds(Listener, st.just(family), port), max_size=2))),
         tuple(draw(st.lists(st.builds(Gateway, st.just(Family.V6), st.sampled_from(LINKS), router), max_size=1))),
@@ -47,8 +47,8 @@ def evidence(draw: st.DrawFn) -> Evidence:
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(plans(), evidence())
-def test_the_ruleset_lets_pass_what_is_not_lost(plan: Plan, seen: Evidence) -> None:
+@given(plans(), baseline())
+def test_the_ruleset_lets_pass_what_is_not_lost(plan: Plan, seen: Baseline) -> None:
     """Packet by packet, at every hook that it meets."""
     ruleset = compile_plan(plan)
     lost = {loss.what for loss in losses(plan, FACTS, seen)}
@@ -59,25 +59,25 @@ def test_the_ruleset_lets_pass_what_is_not_lost(plan: Plan, seen: Evidence) -> N
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(plans(), plans(), evidence())
-def test_a_change_is_judged_by_what_it_cuts(plan: Plan, present: Plan, seen: Evidence) -> None:
+@given(plans(), plans(), baseline())
+def test_a_change_is_judged_by_what_it_cuts(plan: Plan, present: Plan, seen: Baseline) -> None:
     """Refused and warned losses are all losses; nothing is refused for staying as it is."""
     found = losses(plan, FACTS, seen)
-    judgement = judge(plan, present, FACTS, seen)
+    lockout = check_lockout(plan, present, FACTS, seen)
 
     assert plan.settings.lockout_check is LockoutCheck.REFUSE
-    assert sorted((*judgement.refused, *judgement.warned), key=str) == sorted(found, key=str)
-    assert judge(plan, plan, FACTS, seen).refused == ()
-    assert (judgement.refusal is not None) is bool(judgement.refused)
+    assert sorted((*lockout.refused, *lockout.warned), key=str) == sorted(found, key=str)
+    assert check_lockout(plan, plan, FACTS, seen).refused == ()
+    assert (lockout.refusal is not None) is bool(lockout.refused)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(plans(), evidence())
-def test_the_command_of_a_loss_asks_about_its_packet(plan: Plan, seen: Evidence) -> None:
+@given(plans(), baseline())
+def test_the_command_of_a_loss_asks_about_its_packet(plan: Plan, seen: Baseline) -> None:
     """It parses, and every loss has its reason and a way to keep it."""
     for loss in losses(plan, FACTS, seen):
         words = shlex.split(loss.explain)
-        question = asked(parse(words[1:]))
+        question = packet_query(parse(words[1:]))
 
         assert words[:2] == ["hostfwctl", "explain"]
         assert question.in_interface or question.out_interface

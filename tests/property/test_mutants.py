@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from hostfw.compile import before_translation, dispatch, program, ruleset
 from hostfw.compile import table_builder as builder
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import by_address as addresses
 from hostfw.compile.layout import by_port as ports
 from hostfw.compile.layout import cut as layout
@@ -190,7 +190,7 @@ def _loopback_always_open(patch: pytest.MonkeyPatch) -> None:
     right = dispatch.Dispatch._loopback
 
     def always(self: dispatch.Dispatch, direction: Direction) -> Iterator[Rule]:
-        unbound = dispatch.Dispatch(replace(self._plan, bindings=()), self._builder, Compiled(), reject=False)
+        unbound = dispatch.Dispatch(replace(self._plan, bindings=()), self._builder, CompileCache(), reject=False)
         return right(unbound, direction)
 
     patch.setattr(dispatch.Dispatch, "_loopback", always)

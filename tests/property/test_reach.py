@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hostfw.explain.verdict import explain
 from hostfw.exposure.reach import Reach, reach
-from hostfw.exposure.rules import DYNAMIC_PORT, Door
+from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint
 from hostfw.model.packet import Original, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES
@@ -17,16 +17,16 @@ from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, PORTS, WITH_PORTS
 LINKS = [name for name in INTERFACES if name != "lo"]
 
 
-def _doors(chance: Random) -> Door:
+def _doors(chance: Random) -> EntryPoint:
     family = chance.choice(FAMILIES)
     address, port = chance.choice(ADDRESSES[family]), chance.choice(PORTS)
-    door = Door(family, chance.choice(WITH_PORTS).number, address, port, chance.choice(LINKS))
+    door = EntryPoint(family, chance.choice(WITH_PORTS).number, address, port, chance.choice(LINKS))
     if chance.random() < 0.4:
         door = door._replace(original=(chance.choice(ADDRESSES[family]), chance.choice(PORTS)))
     return door._replace(out_interface=chance.choice(LINKS)) if chance.random() < 0.4 else door
 
 
-def _packet(door: Door, source: int) -> Packet:
+def _packet(door: EntryPoint, source: int) -> Packet:
     return Packet(
         door.family,
         door.protocol,
@@ -40,7 +40,7 @@ def _packet(door: Door, source: int) -> Packet:
     )
 
 
-def _probes(door: Door, chance: Random) -> list[int]:
+def _probes(door: EntryPoint, chance: Random) -> list[int]:
     """Every address of the small world, the edges of its prefixes, what is beside them, and any others."""
     edges = [
         edge
@@ -52,7 +52,7 @@ def _probes(door: Door, chance: Random) -> list[int]:
     return [*ADDRESSES[door.family], *edges, *(chance.getrandbits(door.family.bits) for _ in range(4))]
 
 
-def _agrees(plan: Plan, door: Door, found: Reach, source: int) -> None:
+def _agrees(plan: Plan, door: EntryPoint, found: Reach, source: int) -> None:
     expected = explain(plan, _packet(door, source))
     deciding = [decision for decision in found.decisions if decision.sources.holds(door.family, source)]
     assert len(deciding) == 1, (door, source, deciding)

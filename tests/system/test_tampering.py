@@ -10,7 +10,7 @@ from lab.hosts.host import Host
 from lab.hosts.image import Release
 from tests.system.street import OPEN, POLICY, Knocking, Street, configure, connects, entries, eventually, reload, rules
 
-UNHEARD = 7777
+UNNOTICED = 7777
 """A port at which nobody listens: the host's own stack answers each knock, if it gets there."""
 BASE_S = 0.2
 WHOLE_S = 2.0
@@ -28,7 +28,7 @@ table inet other {
 }
 """
 
-DEEDS = [
+CHANGES = [
     ("the whole ruleset flushed", "nft flush ruleset"),
     ("our tables deleted", "nft 'delete table ip hostfw; delete table ip6 hostfw'"),
     ("one table deleted", "nft delete table ip6 hostfw"),
@@ -41,13 +41,13 @@ DEEDS = [
 ]
 
 
-@pytest.mark.parametrize("deed", [case[1] for case in DEEDS], ids=[case[0] for case in DEEDS])
-def test_what_another_program_did_is_made_good(host: Host, street: Street, deed: str) -> None:
+@pytest.mark.parametrize("change", [case[1] for case in CHANGES], ids=[case[0] for case in CHANGES])
+def test_what_another_program_did_is_made_good(host: Host, street: Street, change: str) -> None:
     """The generation is back, word for word, and the journal says who had done what; other tables stay as they are."""
     before = rules(host)
 
-    with street.knocking(host, UNHEARD) as knocks:
-        host.run(["sh", "-c", deed])
+    with street.knocking(host, UNNOTICED) as knocks:
+        host.run(["sh", "-c", change])
         assert eventually(lambda: rules(host) == before, 10) is not None, _state(host, before)
         assert eventually(lambda: bool(entries(host, MessageId.TABLES_RESTORED)), 5) is not None
 
@@ -78,7 +78,7 @@ def test_a_flood_of_tampering_is_backed_off(host: Host, street: Street) -> None:
     before = rules(host)
     daemon = host.pid_of("hostfw")
 
-    with street.knocking(host, UNHEARD) as knocks:
+    with street.knocking(host, UNNOTICED) as knocks:
         host.run(["sh", "-c", "for i in $(seq 60); do nft flush ruleset; sleep 0.05; done"])
         ended = monotonic()
         sleep(2 * BASE_S)
@@ -109,7 +109,7 @@ def test_a_thousand_policies_are_back_within_two_seconds(
             host.run(["systemctl", "restart", "hostfw"])
             assert eventually(lambda: rules(host) == before, 20) is not None
         known = len(entries(host, MessageId.TABLES_RESTORED))
-        with street.knocking(host, UNHEARD) as knocks:
+        with street.knocking(host, UNNOTICED) as knocks:
             began = float(host.run(["python3", "-c", _AT, "nft flush ruleset"]).stdout)
             assert eventually(lambda: len(entries(host, MessageId.TABLES_RESTORED)) > known, 20) is not None  # noqa: B023
         whole.append(entries(host, MessageId.TABLES_RESTORED)[known][0] - began)

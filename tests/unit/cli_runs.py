@@ -16,7 +16,7 @@ from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.processes import Ancestor
-from hostfw.model.baseline import Evidence, Session
+from hostfw.model.baseline import Baseline, Session
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import HostServices
 from hostfw.model.values import Cidr, Family
@@ -70,11 +70,11 @@ class Machine:
     ancestors: tuple[Ancestor, ...] = ()
     blocked: BlockTable | None = None
     conntrack: FakeConntrack = field(default_factory=FakeConntrack)
-    evidence: Evidence = field(default_factory=Evidence)
+    baseline: Baseline = field(default_factory=Baseline)
     services: HostServices = field(default_factory=HostServices)
     packets: dict[str, int] = field(default_factory=dict)
     routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
-    armed: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+    timers: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
 
     @property
@@ -111,7 +111,7 @@ class Machine:
             read_digests=self.kernel.read_digests,
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
-            evidence=lambda: self.evidence,
+            baseline=lambda: self.baseline,
             services=lambda: self.services,
             published=lambda: self.services.published,
             routed=lambda family, address: self.routes.get((family, address)),
@@ -122,7 +122,7 @@ class Machine:
             cut_connections=self.cut_connections,
             wait=self.clock.wait,
             host_name=lambda: self.facts.node,
-            refill=self.kernel.refill,
+            reload_set_directly=self.kernel.reload_set,
         )
 
     def sessions_of(self, inodes: Collection[int]) -> tuple[Session, ...]:
@@ -130,13 +130,13 @@ class Machine:
         return tuple(replace(NEIGHBOURS, peer_port=40_000 + inode) for inode in inodes)
 
     def arm(self, name: str, after_s: float, command: Sequence[str]) -> str:
-        """Note what is to run, and when; `armed` has it until it is disarmed."""
-        self.armed[name] = (self.clock.monotonic() + after_s, tuple(command))
+        """Note what is to run, and when; `timers` has it until it is disarmed."""
+        self.timers[name] = (self.clock.monotonic() + after_s, tuple(command))
         return name
 
-    def disarm(self, armed: str) -> None:
+    def disarm(self, timers: str) -> None:
         """Let it be."""
-        del self.armed[armed]
+        del self.timers[timers]
 
     def cut_connections(self, nets: Sequence[Cidr]) -> int:
         """Note whose connections are to end."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.model.sources import Configuration, Source
 
 _PATH = Path(__file__).parents[2] / "ansible/plugins/module_utils/inventory.py"
@@ -171,12 +171,12 @@ def test_hostfw_takes_the_manifests_as_they_are_written() -> None:
 
     text = inventory.manifests(inventory.host_endpoints(["web1", "db1"], variables))
     again = inventory.manifests(inventory.host_endpoints(["db1", "web1"], variables))
-    inspected = inspect(Configuration(None, (Source("endpoints.yaml", text + profile),)))
+    candidate = check_candidate(Configuration(None, (Source("endpoints.yaml", text + profile),)))
 
     assert text == again
     assert [document["metadata"]["name"] for document in yaml.safe_load_all(text)] == ["db1-eth0", "web1-all"]
-    assert inspected.problems == ()
-    assert {endpoint.metadata.name: endpoint.node for endpoint in inspected.resources.endpoints} == {
+    assert candidate.problems == ()
+    assert {endpoint.metadata.name: endpoint.node for endpoint in candidate.resources.endpoints} == {
         "db1-eth0": "db1",
         "web1-all": "web1",
     }

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hostfw.engine.block import (
+    BlockContext,
     Blocked,
     BlockState,
-    Ground,
     Unblocked,
     block,
     block_state,
@@ -24,7 +24,7 @@ from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.store.block import load_block
 from hostfw.host.store.codec import StateError
-from hostfw.model.baseline import Evidence, Lease, LeaseKind, Session
+from hostfw.model.baseline import Baseline, Lease, LeaseKind, Session
 from hostfw.model.values import Family
 from hostfw.nft.block import block_script, boot_block_script
 from lab.fake_kernel import FakeKernel
@@ -34,7 +34,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 MINE = Session(Family.V4, net("203.0.113.9").address, 40000, net("10.0.0.1").address, 22, "eth0", own=True)
 OTHER = Session(Family.V6, net("2001:db8::9").address, 40001, net("2001:db8::1").address, 2222, "eth0")
 LEASE = Lease(LeaseKind.DHCP, Family.V4, "eth0", net("10.0.0.1").address)
-SEEN = Evidence(sessions=(MINE, OTHER), leases=(LEASE,))
+SEEN = Baseline(sessions=(MINE, OTHER), leases=(LEASE,))
 NO_BEGINNING = "tcp flags & (syn | ack) != syn"
 V6 = ("2001:db8::9", "2001:db8::1")
 DROPPED = BlockTable((("forward", 1), ("in", 7), ("out", 0)))
@@ -76,7 +76,7 @@ def kernel() -> FakeBlocking:
 
 
 @pytest.fixture
-def ground(kernel: FakeBlocking, tmp_path: Path) -> Ground:
+def context(kernel: FakeBlocking, tmp_path: Path) -> BlockContext:
     """The host's directories and kernel."""
     directories = Directories(tmp_path / "etc", tmp_path / "state", tmp_path / "run")
     host = Host(
@@ -86,12 +86,12 @@ def ground(kernel: FakeBlocking, tmp_path: Path) -> Ground:
         now=lambda: NOW,
         boot_id=lambda: "this",
     )
-    return Ground(directories, host)
+    return BlockContext(directories, host)
 
 
-def elsewhere(ground: Ground, **effects: object) -> Ground:
+def elsewhere(context: BlockContext, **effects: object) -> BlockContext:
     """The same ground, with other effects of the host."""
-    return replace(ground, host=replace(ground.host, **effects))  # type: ignore[arg-type]
+    return replace(context, host=replace(context.host, **effects))  # type: ignore[arg-type]
 
 
 def chain(script: str, name: str) -> list[str]:
@@ -145,35 +145,35 @@ def test_everything_leaves_lo_alone_open() -> None:
     assert [chain(script, "in") for script in scripts] == [['iifname "lo" accept', 'counter name "in" drop']]
 
 
-def test_a_block_is_in_force_and_remembered(ground: Ground, kernel: FakeBlocking) -> None:
+def test_a_block_is_in_force_and_remembered(context: BlockContext, kernel: FakeBlocking) -> None:
     """With what was kept, in words, and with the script that the boot loads."""
-    blocked = block(ground, SEEN)
+    blocked = block(context, SEEN)
 
     assert isinstance(blocked, Blocked)
     assert (blocked.kept, blocked.unsaved, kernel.closed) == (SEEN.sessions, (), True)
     assert kernel.blocked == block_script(SEEN.sessions, SEEN.leases)
-    assert (ground.directories.state / "block.nft").read_text() == boot_block_script(SEEN.sessions, SEEN.leases)
-    assert load_block(ground.directories.state) == blocked.record
+    assert (context.directories.state / "block.nft").read_text() == boot_block_script(SEEN.sessions, SEEN.leases)
+    assert load_block(context.directories.state) == blocked.record
     assert blocked.record.kept == (
         "203.0.113.9 port 40000 to port 22 (this one)",
         "2001:db8::9 port 40001 to port 2222",
     )
-    assert block_state(ground) == BlockState(DROPPED, blocked.record)
+    assert block_state(context) == BlockState(DROPPED, blocked.record)
 
 
-def test_to_block_everything_keeps_no_session(ground: Ground, kernel: FakeBlocking) -> None:
+def test_to_block_everything_keeps_no_session(context: BlockContext, kernel: FakeBlocking) -> None:
     """Not even one's own."""
-    blocked = block(ground, SEEN, everything=True)
+    blocked = block(context, SEEN, everything=True)
 
     assert isinstance(blocked, Blocked)
     assert (blocked.kept, blocked.record.kept, blocked.record.everything) == ((), (), True)
     assert kernel.blocked == block_script((), (), everything=True)
 
 
-def test_a_disk_that_is_full_does_not_keep_from_blocking(ground: Ground, kernel: FakeBlocking) -> None:
+def test_a_disk_that_is_full_does_not_keep_from_blocking(context: BlockContext, kernel: FakeBlocking) -> None:
     """Packets come first; the block ends with the boot, and that is said."""
-    ground.directories.state.write_text("no directory")
-    blocked = block(ground, SEEN)
+    context.directories.state.write_text("no directory")
+    blocked = block(context, SEEN)
 
     assert isinstance(blocked, Blocked)
     assert kernel.blocked
@@ -181,38 +181,38 @@ def test_a_disk_that_is_full_does_not_keep_from_blocking(ground: Ground, kernel:
     assert blocked.unsaved[0].endswith("a reboot ends the block")
 
 
-def test_a_block_that_nft_refuses_is_none(ground: Ground, kernel: FakeBlocking) -> None:
+def test_a_block_that_nft_refuses_is_none(context: BlockContext, kernel: FakeBlocking) -> None:
     """And nothing of it is remembered."""
     kernel.dies = True
-    outcome = block(ground, SEEN)
+    outcome = block(context, SEEN)
 
     assert isinstance(outcome, Failed)
     assert (outcome.message, outcome.in_force) == ("the nft worker died", "the ruleset in force is unchanged")
-    assert block_state(ground) is None
+    assert block_state(context) is None
 
 
-def test_unblocking_takes_the_table_and_every_trace(ground: Ground, kernel: FakeBlocking) -> None:
+def test_unblocking_takes_the_table_and_every_trace(context: BlockContext, kernel: FakeBlocking) -> None:
     """It says since when and how much was dropped; once more it says that there was nothing."""
-    block(ground, SEEN)
+    block(context, SEEN)
 
-    assert unblock(ground) == Unblocked(DROPPED, NOW)
-    assert (kernel.blocked, block_state(ground)) == ("", None)
-    assert list(ground.directories.state.iterdir()) == []
-    assert unblock(ground) == Unblocked(None, None)
+    assert unblock(context) == Unblocked(DROPPED, NOW)
+    assert (kernel.blocked, block_state(context)) == ("", None)
+    assert list(context.directories.state.iterdir()) == []
+    assert unblock(context) == Unblocked(None, None)
 
 
 def test_a_disk_that_will_not_forget_does_not_keep_the_block(
-    ground: Ground, kernel: FakeBlocking, monkeypatch: pytest.MonkeyPatch
+    context: BlockContext, kernel: FakeBlocking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host is let go, and what comes of it at the next boot is said."""
-    block(ground, SEEN)
+    block(context, SEEN)
 
     def refuse(_: Path) -> None:
         raise StateError("that the host is not blocked could not be saved: read-only")
 
     monkeypatch.setattr("hostfw.engine.block.forget_block", refuse)
 
-    assert unblock(ground) == Unblocked(
+    assert unblock(context) == Unblocked(
         DROPPED,
         NOW,
         ("that the host is not blocked could not be saved: read-only: the next boot blocks the host again",),
@@ -220,40 +220,40 @@ def test_a_disk_that_will_not_forget_does_not_keep_the_block(
     assert kernel.blocked == ""
 
 
-def test_a_block_that_another_took_away_comes_back(ground: Ground, kernel: FakeBlocking) -> None:
+def test_a_block_that_another_took_away_comes_back(context: BlockContext, kernel: FakeBlocking) -> None:
     """With the script of this boot, or after another one with that which lets peers begin anew; once is enough."""
-    blocked = block(ground, SEEN)
+    blocked = block(context, SEEN)
     assert isinstance(blocked, Blocked)
 
-    assert restore_block(ground) is False
+    assert restore_block(context) is False
     kernel.delete_block()
-    assert restore_block(ground) is True
+    assert restore_block(context) is True
     assert kernel.blocked == blocked.record.script
     kernel.delete_block()
-    assert restore_block(elsewhere(ground, boot_id=lambda: "next")) is True
+    assert restore_block(elsewhere(context, boot_id=lambda: "next")) is True
     assert kernel.blocked == blocked.record.boot_script
 
 
-def test_nothing_comes_back_where_nothing_was_blocked(ground: Ground, kernel: FakeBlocking) -> None:
+def test_nothing_comes_back_where_nothing_was_blocked(context: BlockContext, kernel: FakeBlocking) -> None:
     """Neither without a record nor after it is forgotten."""
-    assert restore_block(ground) is False
-    block(ground, SEEN)
-    unblock(ground)
-    assert restore_block(ground) is False
+    assert restore_block(context) is False
+    block(context, SEEN)
+    unblock(context)
+    assert restore_block(context) is False
     assert kernel.blocked == ""
 
 
-def test_who_may_not_ask_the_kernel_is_told_so(ground: Ground) -> None:
+def test_who_may_not_ask_the_kernel_is_told_so(context: BlockContext) -> None:
     """As not permitted, which has an exit status of its own."""
 
     def refuse() -> BlockTable | None:
         raise NetlinkError(1, "reading the table inet hostfw-block")
 
-    refused = elsewhere(ground, read_block=refuse)
+    refused = elsewhere(context, read_block=refuse)
     outcomes = (block(refused, SEEN), unblock(refused), restore_block(refused))
 
     assert [isinstance(outcome, Failed) and outcome.not_permitted for outcome in outcomes] == [True, True, False]
-    block(ground, SEEN)
+    block(context, SEEN)
     outcome = restore_block(refused)
     assert isinstance(outcome, Failed)
     assert outcome.not_permitted
@@ -266,12 +266,12 @@ def test_a_session_reads_as_who_and_where() -> None:
 
 @pytest.mark.parametrize("name", ["eth*", "*", 'a"b', "a\\b", 'x" accept', "\x7f", "\u00e9"])
 def test_a_lease_on_an_interface_that_nft_cannot_match_is_left_out_and_reported(
-    ground: Ground, kernel: FakeBlocking, name: str
+    context: BlockContext, kernel: FakeBlocking, name: str
 ) -> None:
     """Everything else is blocked as ever: no other interface is opened, and nothing stands in the way."""
     odd = replace(LEASE, interface=name)
 
-    blocked = block(ground, replace(SEEN, leases=(odd, LEASE)))
+    blocked = block(context, replace(SEEN, leases=(odd, LEASE)))
 
     assert isinstance(blocked, Blocked)
     assert kernel.blocked == block_script(SEEN.sessions, (LEASE,))

@@ -251,7 +251,7 @@ def test_rules_in_force_are_left_alone(tmp_path: Path, name: str, chains: str, l
 
 def _script(*addresses: int, most_elements: int | None = None) -> str:
     """A ruleset with a set that is edited in place, one that its name is the digest of, and one that fills itself."""
-    feed = Set("feed", ElementType.ADDRESS, pack(Family.V4, addresses), apart=True)
+    feed = Set("feed", ElementType.ADDRESS, pack(Family.V4, addresses), edited_in_place=True)
     nets = Set("nets/32.x", ElementType.ADDRESS, (1, 2))
     seen = Set("seen", ElementType.ADDRESS, (), dynamic=Dynamic(9, 60))
     ports = VerdictMap("ports.x", ElementType.PORT, ((PortRange(80, 90), Accept()),), interval=True)

@@ -18,8 +18,8 @@ from hostfw.model.plan import (
 from hostfw.model.prefixes import PACKED_FROM, cidr_set, unpacked
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, Family, PortRange
-from hostfw.nft.change import Change, Fill, change
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.change import Change, SetLoad, change
+from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
 from hostfw.nft.object_text import render
 from hostfw.nft.objects import Ruleset, Set, SetRef
@@ -87,7 +87,7 @@ def test_a_new_rule_above_leaves_the_counters_of_the_others() -> None:
 
     new = [line for line in _lines(planned.prepare) if line.startswith("add counter ")]
     assert new == [f"add counter {family.nft} hostfw gnp/default/web/in/0000000001bb" for family in FAMILIES]
-    assert Deleted.COUNTER not in {deletion.what for deletion in planned.sweep}
+    assert DeletionKind.COUNTER not in {deletion.what for deletion in planned.sweep}
 
 
 LEADING_TO_INGRESS = ("in/eth0", "input", "published", "published/in/eth0", "published/ours")
@@ -104,7 +104,7 @@ def test_only_what_leads_to_the_change_is_built_anew() -> None:
     declared = [[f"add chain {family.nft} hostfw {name}" for name in LEADING_TO_INGRESS] for family in FAMILIES]
     assert chains == [line for family in declared for line in family * 2], "declared, then given their rules"
     assert "output" not in planned.switch
-    swept = [deletion for deletion in planned.sweep if deletion.what is Deleted.CHAIN]
+    swept = [deletion for deletion in planned.sweep if deletion.what is DeletionKind.CHAIN]
     assert [(deletion.family, deletion.name.split(".")[0]) for deletion in swept] == [
         (family, name) for family in FAMILIES for name in LEADING_TO_INGRESS
     ]
@@ -116,14 +116,14 @@ def test_nothing_is_deleted_before_what_refers_to_it() -> None:
 
     kinds = [deletion.what for deletion in change(after, _in_kernel(before)).sweep]
 
-    order = [Deleted.RULES, Deleted.MAP, Deleted.CHAIN, Deleted.COUNTER]
+    order = [DeletionKind.RULES, DeletionKind.MAP, DeletionKind.CHAIN, DeletionKind.COUNTER]
     assert kinds == sorted(kinds[: len(kinds) // 2], key=order.index) * len(FAMILIES)
-    assert Deleted.MAP in kinds
+    assert DeletionKind.MAP in kinds
 
 
 def test_a_sweep_reads_as_nft_would_be_told() -> None:
     """For `diff --nft`; a table is deleted with everything in it."""
-    every = tuple(Deletion(Family.V4, what, "name", 7 if what is Deleted.RULE else 0) for what in Deleted)
+    every = tuple(Deletion(Family.V4, what, "name", 7 if what is DeletionKind.RULE else 0) for what in DeletionKind)
 
     assert str(Change(sweep=every)).splitlines() == [
         "# sweep",
@@ -166,11 +166,14 @@ def test_a_base_chain_that_another_hand_made_in_our_table_goes() -> None:
     ip, ip6 = _in_kernel(ruleset)
     theirs = {"theirs": InstalledBaseChain(policy_drop=True, rules=0, comment="")}
     ours = {"raw-output": InstalledBaseChain(policy_drop=False, rules=0, comment="")}
-    meddled = replace(ip, base_chains={**ip.base_chains, **theirs, **ours})
+    changed_by_others = replace(ip, base_chains={**ip.base_chains, **theirs, **ours})
 
-    found = change(ruleset, (meddled, ip6))
+    found = change(ruleset, (changed_by_others, ip6))
 
-    assert found.sweep == (Deletion(Family.V4, Deleted.RULES, "theirs"), Deletion(Family.V4, Deleted.CHAIN, "theirs"))
+    assert found.sweep == (
+        Deletion(Family.V4, DeletionKind.RULES, "theirs"),
+        Deletion(Family.V4, DeletionKind.CHAIN, "theirs"),
+    )
     assert not found.prepare
     assert not found.switch
 
@@ -220,19 +223,19 @@ def test_big_sets_are_declared_and_then_filled() -> None:
     (big,) = _big(ruleset)
     first = change(ruleset, ())
 
-    assert first.fills == (Fill(Family.V4, big),)
+    assert first.set_loads == (SetLoad(Family.V4, big),)
     assert f"size {PACKED_FROM}" in _lines(first.prepare)
     assert "10.0.0.7" not in first.prepare
     assert "10.0.0.7" in render(ruleset)
-    assert str(first.fills[0]) == f"add 4096 elements to ip hostfw {big.name}"
-    assert f"# {first.fills[0]}\n" in str(first)
+    assert str(first.set_loads[0]) == f"add 4096 elements to ip hostfw {big.name}"
+    assert f"# {first.set_loads[0]}\n" in str(first)
 
 
 def test_sets_below_the_bound_go_with_their_script() -> None:
     """Nothing is to be filled."""
     few = change(_blocking(PACKED_FROM - 1), ())
 
-    assert few.fills == ()
+    assert few.set_loads == ()
     assert "10.0.0.7" in few.prepare
 
 
@@ -250,7 +253,7 @@ def test_what_is_filled_needs_nothing_and_what_is_not_is_filled() -> None:
     half = tuple(replace(t, unfilled=frozenset((big.name,)) if t.family is Family.V4 else frozenset()) for t in whole)
 
     assert change(ruleset, whole).is_empty
-    assert change(ruleset, half) == Change(fills=(Fill(Family.V4, big),))
+    assert change(ruleset, half) == Change(set_loads=(SetLoad(Family.V4, big),))
 
 
 def test_a_big_set_that_is_not_wanted_is_swept_filled_or_not() -> None:
@@ -259,7 +262,7 @@ def test_a_big_set_that_is_not_wanted_is_swept_filled_or_not() -> None:
     whole = _in_kernel(_blocking(5000))
 
     for there in (whole, tuple(replace(t, unfilled=frozenset((big.name,))) for t in whole)):
-        assert Deletion(Family.V4, Deleted.SET, big.name) in change(compile_plan(_plan(80)), there).sweep
+        assert Deletion(Family.V4, DeletionKind.SET, big.name) in change(compile_plan(_plan(80)), there).sweep
 
 
 def test_no_step_has_libnftables_read_the_sets_of_the_host() -> None:

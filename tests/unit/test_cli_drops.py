@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.audit.log_prefix import LogTag, encode
-from hostfw.cli.in_force import mark_of
+from hostfw.cli.active_plan import mark_of
 from hostfw.cli.options import Options
 from hostfw.control.client import DaemonError
 from hostfw.host.errors import HostError

@@ -12,7 +12,7 @@ from hostfw.model.services import HostServices, PublishedPort
 from hostfw.model.values import TCP, Family, parse_address
 from lab.flows import ExpectedFlow, Story, stories
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, hostfwctl, machine
-from tests.unit.story_questions import question
+from tests.unit.story_queries import question
 
 STORIES = stories()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.host.store.files import read_paths
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, machine
 
@@ -302,7 +302,7 @@ def test_what_get_prints_is_the_configuration(host: Machine, tmp_path: Path) -> 
         file.write_text(host.hostfwctl("get", kind, "-o", "yaml").out)
         files.append(file)
 
-    again = inspect(*read_paths(files))
+    again = check_candidate(*read_paths(files))
 
     assert again.problems == ()
     assert host.hostfwctl("apply").status == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.model.baseline import Evidence
+from hostfw.model.baseline import Baseline
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
 
 QUICK = "etc/quick"
@@ -139,7 +139,7 @@ def test_what_the_engine_refuses_is_not_written(host: Machine) -> None:
     """As where the rule would cut off ssh: the file goes again, and with the first of them the folder."""
     host.write(hostfw="failsafe: {inbound: []}", ssh=WEB.replace("name: web", "name: ssh").replace("[80]", "[22]"))
     assert host.hostfwctl("apply", "--accept-lockout").status == 0
-    host.evidence = Evidence(sessions=(NEIGHBOURS,))
+    host.baseline = Baseline(sessions=(NEIGHBOURS,))
 
     refused = host.hostfwctl("deny", "203.0.113.9")
 
@@ -154,7 +154,7 @@ def test_here_is_where_the_session_comes_from(host: Machine) -> None:
     """And without a session it is nothing."""
     assert host.hostfwctl("allow", "tcp/5432", "from", "here").status == 2
 
-    host.evidence = Evidence(sessions=(NEIGHBOURS,))
+    host.baseline = Baseline(sessions=(NEIGHBOURS,))
 
     assert host.hostfwctl("allow", "tcp/5432", "from", "here").status == 0
     assert "allow-tcp-5432-from-203-0-113-9.yaml" in written(host)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
@@ -81,22 +81,22 @@ class _Cost:
 
         monkeypatch.setattr(of, name, counted)
 
-    def of(self, plan: Plan, memory: Compiled) -> tuple[int, Ruleset]:
+    def of(self, plan: Plan, cache: CompileCache) -> tuple[int, Ruleset]:
         """The calls of one compile, and what it comes to."""
         self._calls.clear()
-        ruleset = compile_plan(plan, memory=memory)
+        ruleset = compile_plan(plan, cache=cache)
         return self._calls.total(), ruleset
 
 
 @pytest.mark.parametrize("deny_action", DenyAction)
 def test_a_compile_costs_what_changed(deny_action: DenyAction, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a denial tells its sender: an unchanged plan next to nothing, one rule the leaves that it is in."""
-    cost, memory, plan = _Cost(monkeypatch), Compiled(), _plan(deny_action)
+    cost, cache, plan = _Cost(monkeypatch), CompileCache(), _plan(deny_action)
     changed = _with_another_port(plan)
 
-    fresh, first = cost.of(plan, memory)
-    unchanged, same = cost.of(plan, memory)
-    one_rule, other = cost.of(changed, memory)
+    fresh, first = cost.of(plan, cache)
+    unchanged, same = cost.of(plan, cache)
+    one_rule, other = cost.of(changed, cache)
 
     assert fresh > POLICIES / 2
     assert unchanged < fresh / 20, (unchanged, fresh)

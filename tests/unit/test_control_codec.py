@@ -13,19 +13,19 @@ from hostfw.control.codec import CodecError, Json, decode, encode, shape_digest
 from hostfw.control.messages import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
 from hostfw.control.socket import (
     END,
-    Letter,
+    Envelope,
     Refusal,
     answer_bytes,
     answer_of,
-    letter_bytes,
-    letter_of,
+    envelope_bytes,
+    envelope_of,
     our_version,
 )
-from hostfw.engine.outcomes import Confirmed, Failed, NothingPending, TakenBack, TooLate
+from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, TooLate
 from hostfw.host.processes import Ancestor
-from hostfw.host.store.refused import Event, EventKind
-from hostfw.host.store.trial import Pending
-from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.store.trial import Trial
+from hostfw.model.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration, Source
@@ -34,9 +34,9 @@ from hostfw.model.values import Family
 VERSION = our_version().encode()
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 EVENT = Event(EventKind.ROLLED_BACK, NOON, "abc", "by hand")
-PENDING = Pending("t", 3, "abc", None, True, NOON, 1.5, "boot")
+PENDING = Trial("t", 3, "abc", None, True, NOON, 1.5, "boot")
 PROBLEM = Problem(Position("a.yaml", 1, 2), "no", "yes", "do", Severity.WARNING)
-EVIDENCE = Evidence(
+BASELINE = Baseline(
     sessions=(Session(Family.V6, 2**127, 50000, 1, 22, "eth0", own=True),),
     listeners=(Listener(Family.V4, 22),),
     gateways=(Gateway(Family.V4, "eth0", 1),),
@@ -51,7 +51,7 @@ REQUESTS: list[Request] = [
         Files(Configuration(Source("hostfw.yaml", "{}"), (Source("b\udcff.yaml", "x\0"),)), (PROBLEM,)),
         90,
         accept_shrink=True,
-        evidence=EVIDENCE,
+        baseline=BASELINE,
     ),
     Confirm((Ancestor(1, "sshd", frozenset({5, 3})), Ancestor(2, "su", None)), console=True),
     Rollback(),
@@ -60,13 +60,13 @@ REQUESTS: list[Request] = [
 ]
 REPLIES: list[Reply | Refusal] = [
     InForceNow("abc", "web1", 1, 2, 3, unchanged=False, chains_new=4, chains_swept=5, problems=(PROBLEM,)),
-    InForceNow("abc", "web1", 1, 2, 3, unchanged=True, chains_new=0, chains_swept=0, pending=PENDING, sent="x"),
+    InForceNow("abc", "web1", 1, 2, 3, unchanged=True, chains_new=0, chains_swept=0, trial=PENDING, sent="x"),
     Refused((PROBLEM, PROBLEM)),
     Confirmed(PENDING, "abc", ("full",)),
     Confirmed(None, "abc"),
     TooLate(EVENT),
-    TakenBack(None, EVENT),
-    NothingPending(),
+    RolledBack(None, EVENT),
+    NoTrial(),
     Failed("no", "yes", not_permitted=True),
     Refusal("elsewhere", elsewhere=True),
 ]
@@ -75,10 +75,10 @@ REPLIES: list[Reply | Refusal] = [
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
 def test_a_request_arrives_as_it_was_sent(request_: Request) -> None:
     """With surrogates for bytes that are no UTF-8, NUL bytes in texts, and nets of sockets."""
-    letter = Letter(4026531840, "/etc/hostfw", "/var/lib/hostfw", request_)
-    data = letter_bytes(letter)
+    envelope = Envelope(4026531840, "/etc/hostfw", "/var/lib/hostfw", request_)
+    data = envelope_bytes(envelope)
     assert data.count(END) == 1
-    assert letter_of(data.removesuffix(END)) == letter
+    assert envelope_of(data.removesuffix(END)) == envelope
 
 
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: type(reply).__name__)
@@ -106,7 +106,7 @@ def test_an_answer_arrives_as_it_was_sent(reply: Reply | Refusal) -> None:
 def test_what_is_no_request_is_refused_with_the_place(data: bytes, message: str) -> None:
     """Garbage, another version, and objects of another type."""
     with pytest.raises(CodecError) as refused:
-        letter_of(data)
+        envelope_of(data)
     assert str(refused.value) == message
 
 
@@ -146,7 +146,7 @@ def test_a_value_of_another_type_is_refused_with_the_place(expected: type, data:
 def test_no_json_does_anything_but_decode_or_be_refused(data: Json) -> None:
     """Whatever comes over the socket."""
     try:
-        decode(Letter, data)
+        decode(Envelope, data)
     except CodecError:
         return
     raise AssertionError(f"{data!r} was taken for a letter")
@@ -159,8 +159,8 @@ def test_what_has_no_form_in_json_is_refused_when_sent() -> None:
 
 
 def _changed(**changes: object) -> type:
-    """A `Pending` of another release: its fields but those that are None, and others."""
-    kept = {field.name: field.type for field in fields(Pending)} | changes
+    """A `Trial` of another release: its fields but those that are None, and others."""
+    kept = {field.name: field.type for field in fields(Trial)} | changes
     return make_dataclass("Pending", [(name, kind) for name, kind in kept.items() if kind is not None])
 
 
@@ -169,8 +169,8 @@ def _changed(**changes: object) -> type:
 )
 def test_another_field_anywhere_is_another_version(changes: dict[str, object]) -> None:
     """Nobody has to remember to raise it."""
-    assert shape_digest(tuple[_changed(), ...]) == shape_digest(tuple[Pending, ...])  # type: ignore[misc]
-    assert shape_digest(tuple[_changed(**changes), ...]) != shape_digest(tuple[Pending, ...])  # type: ignore[misc]
+    assert shape_digest(tuple[_changed(), ...]) == shape_digest(tuple[Trial, ...])  # type: ignore[misc]
+    assert shape_digest(tuple[_changed(**changes), ...]) != shape_digest(tuple[Trial, ...])  # type: ignore[misc]
 
 
 def test_another_value_of_an_enum_is_another_version() -> None:

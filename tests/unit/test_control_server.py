@@ -11,24 +11,24 @@ import pytest
 
 from hostfw.control import server
 from hostfw.control.codec import CodecError
-from hostfw.control.messages import Question, Rollback
+from hostfw.control.messages import Query, Rollback
 from hostfw.control.socket import (
     END,
     MOST_LEVELS,
     MOST_TOKENS,
     Answer,
+    Envelope,
     Incoming,
-    Letter,
     Refusal,
     answer_of,
-    letter_bytes,
-    letter_of,
+    envelope_bytes,
+    envelope_of,
     our_namespace,
     our_version,
     socket_path,
 )
 from hostfw.engine.context import Directories
-from hostfw.engine.outcomes import NothingPending
+from hostfw.engine.outcomes import NoTrial
 
 MIB = 1 << 20
 
@@ -42,8 +42,8 @@ def answered(run_dir: Path, say: Callable[[socket.socket], None]) -> bytes:
     """The very bytes of an answer, without its end."""
     directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), run_dir)
 
-    async def reply(_: Question) -> Answer:
-        return NothingPending()
+    async def reply(_: Query) -> Answer:
+        return NoTrial()
 
     def client() -> bytes:
         with socket.socket(socket.AF_UNIX) as channel:
@@ -177,10 +177,10 @@ def test_long_requests_take_turns(tmp_path: Path) -> None:
     """There is room for one of them; short ones are answered meanwhile."""
     head = message('{"type":"Letter","namespace":"')[:-2]
     directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), tmp_path)
-    short = letter_bytes(Letter(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
+    short = envelope_bytes(Envelope(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
 
-    async def reply(_: Question) -> Answer:
-        return NothingPending()
+    async def reply(_: Query) -> Answer:
+        return NoTrial()
 
     async def ask(data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_unix_connection(str(socket_path(tmp_path)))
@@ -212,19 +212,19 @@ def test_long_requests_take_turns(tmp_path: Path) -> None:
 
     short_answer, *long_answers = asyncio.run(all_of_them())
 
-    assert short_answer == NothingPending()
+    assert short_answer == NoTrial()
     assert [refused(one).partition(":")[0] for one in long_answers] == ["this is not JSON"] * 2
 
 
 def test_a_request_is_answered_however_it_is_cut(tmp_path: Path) -> None:
     """A byte at a time."""
-    data = letter_bytes(Letter(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
+    data = envelope_bytes(Envelope(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
 
     def say(channel: socket.socket) -> None:
         for start in range(len(data)):
             channel.sendall(data[start : start + 1])
 
-    assert converse(tmp_path, say) == NothingPending()
+    assert converse(tmp_path, say) == NoTrial()
 
 
 def test_a_message_is_told_by_its_first_bytes() -> None:
@@ -245,8 +245,8 @@ def test_a_large_request_is_read() -> None:
     files.append({"type": "Source", "path": "feed", "text": "192.0.2.1\n" * 1_000_000})
     configuration = {"type": "Configuration", "settings": None, "resources": files, "feeds": []}
     request = {"type": "Apply", "files": {"type": "Files", "configuration": configuration, "problems": []}}
-    letter = {"type": "Letter", "namespace": 1, "config_dir": "a", "state_dir": "b", "request": request}
+    envelope = {"type": "Letter", "namespace": 1, "config_dir": "a", "state_dir": "b", "request": request}
 
-    found = letter_of(message(json.dumps(letter, separators=(",", ":"))).removesuffix(END))
+    found = envelope_of(message(json.dumps(envelope, separators=(",", ":"))).removesuffix(END))
 
     assert len(found.request.files.configuration.resources) == 10_001  # type: ignore[union-attr]

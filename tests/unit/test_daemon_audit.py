@@ -15,11 +15,11 @@ from hostfw.audit.attribution import Attribution, RuleSource
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.audit.packet_event import PacketEvent
 from hostfw.daemon.audit import CHANGE_S, DATAGRAMS_AT_A_TIME, RETRY_S, SETTLE_S, Audit, AuditHost, open_audit
-from hostfw.daemon.audit_losses import Untold
+from hostfw.daemon.audit_losses import AuditLosses
 from hostfw.engine.log_counts import LogCounts
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord
-from hostfw.host.store.audit_checkpoint import Heard
+from hostfw.host.store.audit_checkpoint import AuditCheckpoint
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.decisions import Reason
 from hostfw.model.settings import Logging
@@ -42,15 +42,15 @@ def record(tag: LogTag = DENIED, port: int = 22, source: str = "192.0.2.2", pref
 class Remembering:
     """A checkpoint that outlives the audit."""
 
-    heard: Heard | None = None
+    noted: AuditCheckpoint | None = None
 
-    def load(self) -> Heard | None:
+    def load(self) -> AuditCheckpoint | None:
         """The checkpoint that was kept."""
-        return self.heard
+        return self.noted
 
-    def save(self, heard: Heard) -> None:
+    def save(self, noted: AuditCheckpoint) -> None:
         """Keep it."""
-        self.heard = heard
+        self.noted = noted
 
     def close(self) -> None:
         """It is kept all the same."""
@@ -62,7 +62,7 @@ class Setup:
 
     clock: FakeClock = field(default_factory=FakeClock)
     journal: FakeJournal = field(default_factory=FakeJournal)
-    memory: Remembering = field(default_factory=Remembering)
+    cache: Remembering = field(default_factory=Remembering)
     counts: LogCounts | None = None
     readers: list[FakeNflog] = field(default_factory=list)
     refusals: deque[HostError] = field(default_factory=deque)
@@ -79,7 +79,9 @@ class Setup:
     def audit(self, attribution: Attribution | None = None) -> Audit:
         """The audit, listening, and what is in force."""
         host = AuditHost(self.open_reader, lambda: self.counts, INTERFACES.__getitem__, self.clock)
-        audit = Audit(self.journal, Untold(self.journal, self.memory, host.read_counts), host, attribution or known())
+        audit = Audit(
+            self.journal, AuditLosses(self.journal, self.cache, host.read_counts), host, attribution or known()
+        )
         audit.listen(Logging())
         return audit
 
@@ -273,19 +275,19 @@ def test_two_that_follow_each_other_closely_may_both_have_written_it() -> None:
     ("kept", "now", "expected"),
     [
         (None, counts(12, 300), [("12", "300")]),
-        (Heard(12, 300), counts(12, 300), []),
-        (Heard(12, 300), counts(13, 300), [("1", "0")]),
-        (Heard(12, 300), counts(12, 400), [("0", "100")]),
-        (Heard(12, 300), counts(5, 20), [("5", "20")]),
+        (AuditCheckpoint(12, 300), counts(12, 300), []),
+        (AuditCheckpoint(12, 300), counts(13, 300), [("1", "0")]),
+        (AuditCheckpoint(12, 300), counts(12, 400), [("0", "100")]),
+        (AuditCheckpoint(12, 300), counts(5, 20), [("5", "20")]),
         (None, None, []),
     ],
     ids=["the first start", "nothing", "records", "none but suppressed ones", "the tables were made anew", "no tables"],
 )
 def test_what_went_by_while_nobody_listened_is_said(
-    kept: Heard | None, now: LogCounts | None, expected: list[tuple[str, ...]]
+    kept: AuditCheckpoint | None, now: LogCounts | None, expected: list[tuple[str, ...]]
 ) -> None:
     """The kernel's counters are the truth."""
-    here = Setup(memory=Remembering(kept), counts=now)
+    here = Setup(cache=Remembering(kept), counts=now)
     here.audit()
 
     assert here.told("RECORDS", "SUPPRESSED") == expected
@@ -447,14 +449,14 @@ def test_a_record_that_makes_no_sense_harms_no_other() -> None:
     audit = here.audit()
     told: list[Exception] = []
     audit.defect = told.append
-    heard = iter((ValueError("one"), ValueError("two")))
+    noted = iter((ValueError("one"), ValueError("two")))
 
     def stumble(_: PacketEvent) -> None:
-        error = next(heard, None)
+        error = next(noted, None)
         if error is not None:
             raise error
 
-    audit.heard = stumble
+    audit.on_event = stumble
     here.arrive(record(), record(), record(port=23))
 
     assert audit.read() == 3
@@ -502,7 +504,7 @@ def test_it_runs_in_a_loop_until_it_is_stopped() -> None:
         return readers[-1]
 
     host = AuditHost(open_reader, lambda: None, INTERFACES.__getitem__, here.clock)
-    audit = Audit(here.journal, Untold(here.journal, here.memory, host.read_counts), host, known())
+    audit = Audit(here.journal, AuditLosses(here.journal, here.cache, host.read_counts), host, known())
 
     async def scenario() -> list[int]:
         audit.listen(Logging())
@@ -540,11 +542,11 @@ async def until(holds: Callable[[], bool]) -> None:
 def test_without_a_run_directory_it_does_without_memory(tmp_path: Path) -> None:
     """And with one it remembers."""
     (tmp_path / "file").write_text("")
-    for directory, expected in ((tmp_path / "file", None), (tmp_path / "run", Heard(3, 0))):
+    for directory, expected in ((tmp_path / "file", None), (tmp_path / "run", AuditCheckpoint(3, 0))):
         here = Setup(counts=counts(3))
         host = AuditHost(here.open_reader, lambda: counts(3), INTERFACES.__getitem__, here.clock)
         first, again = (open_audit(directory, here.journal, host) for _ in range(2))
         first.listen(Logging())
-        assert again.untold.memory.load() == expected
+        assert again.losses.checkpoint.load() == expected
         first.close()
         again.close()

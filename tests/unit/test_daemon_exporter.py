@@ -12,9 +12,9 @@ from hostfw.daemon.metrics.text import Figures
 from hostfw.engine.context import Directories
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nf_tables import KernelCounter
-from hostfw.host.store.active import InForce, save_in_force
-from hostfw.host.store.refused import Event, EventKind, save_event
-from hostfw.host.store.trial import Pending, save_pending
+from hostfw.host.store.active import ActiveGeneration, save_active
+from hostfw.host.store.last_event import Event, EventKind, save_event
+from hostfw.host.store.trial import Trial, save_trial
 from hostfw.model.settings import Metrics
 from hostfw.model.values import Family
 
@@ -23,7 +23,7 @@ FIGURES = Figures("0.1.0", NOW, generation="abc")
 PATIENCE_S = 10
 
 
-class Outside:
+class Surroundings:
     """Dependencies of the exporter: figures, counters that may not be readable, and a journal."""
 
     def __init__(self) -> None:
@@ -50,9 +50,9 @@ class Outside:
         return {(Family.V4, "mystery"): KernelCounter("mystery", self.packets, 60)}
 
 
-def live(story: Callable[[Exporter, Outside], Awaitable[None]]) -> Outside:
+def live(story: Callable[[Exporter, Surroundings], Awaitable[None]]) -> Surroundings:
     """Let a story happen to an exporter; it is closed afterwards."""
-    outside = Outside()
+    outside = Surroundings()
 
     async def whole() -> None:
         exporter = outside.exporter()
@@ -76,7 +76,7 @@ def test_the_file_is_written_again_and_again_for_everybody(tmp_path: Path) -> No
     """At once, and then at each interval."""
     path = tmp_path / "hostfw.prom"
 
-    async def story(exporter: Exporter, outside: Outside) -> None:
+    async def story(exporter: Exporter, outside: Surroundings) -> None:
         exporter.follow(Metrics(str(path), 0))
         await until(lambda: outside.reads > 2)
 
@@ -92,7 +92,7 @@ def test_the_file_is_written_again_and_again_for_everybody(tmp_path: Path) -> No
 def test_nothing_is_read_where_nothing_is_to_be_written() -> None:
     """The default."""
 
-    async def story(exporter: Exporter, _: Outside) -> None:
+    async def story(exporter: Exporter, _: Surroundings) -> None:
         exporter.follow(Metrics())
         await asyncio.sleep(0.02)
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_longer_wanted_is_removed(tmp_path: Path) -> None:
     """Its figures would be taken for the present ones; the one that is wanted instead is written at once."""
     first, second = tmp_path / "one.prom", tmp_path / "two.prom"
 
-    async def story(exporter: Exporter, _: Outside) -> None:
+    async def story(exporter: Exporter, _: Surroundings) -> None:
         exporter.follow(Metrics(str(first), 3600))
         await until(first.exists)
         exporter.follow(Metrics(str(second), 3600))
@@ -119,7 +119,7 @@ def test_settings_that_did_not_change_change_nothing(tmp_path: Path) -> None:
     """A reload does not write more often than the interval says."""
     metrics = Metrics(str(tmp_path / "hostfw.prom"), 3600)
 
-    async def story(exporter: Exporter, outside: Outside) -> None:
+    async def story(exporter: Exporter, outside: Surroundings) -> None:
         exporter.follow(metrics)
         await until(lambda: outside.reads)
         exporter.follow(metrics)
@@ -134,7 +134,7 @@ def test_what_cannot_be_written_is_told_once_until_it_works_again(tmp_path: Path
     folder = tmp_path / "folder"
     path = folder / "hostfw.prom"
 
-    async def story(exporter: Exporter, outside: Outside) -> None:
+    async def story(exporter: Exporter, outside: Surroundings) -> None:
         for _ in range(2):
             if trouble == "the counters":
                 folder.mkdir(exist_ok=True)
@@ -161,9 +161,9 @@ def test_what_is_on_record_is_added(tmp_path: Path) -> None:
     """Of the generation that the service knows of, and of no other."""
     directories = Directories(tmp_path, tmp_path / "state", tmp_path / "run")
     assert with_records(FIGURES, directories) == FIGURES
-    save_in_force(directories.run, InForce("abc", NOW, 7))
+    save_active(directories.run, ActiveGeneration("abc", NOW, 7))
     save_event(directories.state, Event(EventKind.AWAITING, NOW, "abc"))
-    save_pending(directories.state, Pending("token", 1, "abc", None, False, NOW, 1.0, "boot"))
+    save_trial(directories.state, Trial("token", 1, "abc", None, False, NOW, 1.0, "boot"))
 
     found = with_records(FIGURES, directories)
     other = with_records(Figures("0.1.0", NOW, generation="another"), directories)

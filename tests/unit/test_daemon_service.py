@@ -20,13 +20,13 @@ from hostfw.control.client import ask, report
 from hostfw.control.messages import Apply, InForceNow, ServiceReport
 from hostfw.daemon import backoff
 from hostfw.daemon.audit import Audit, AuditHost
-from hostfw.daemon.dependencies import Outside
-from hostfw.daemon.forgotten import Forgotten
+from hostfw.daemon.dependencies import Dependencies
+from hostfw.daemon.forgotten_connections import ForgottenConnections
 from hostfw.daemon.listening import Listening
 from hostfw.daemon.metrics.exporter import Exporter
 from hostfw.daemon.notifier import Notifier
-from hostfw.daemon.repair import Keeper
-from hostfw.daemon.resync import Follower
+from hostfw.daemon.repair import Repairer
+from hostfw.daemon.resync import Resync
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine import acceptance, record
@@ -151,7 +151,7 @@ class World:
 
         return cast("Nftables", Worker())
 
-    def outside(self) -> Outside:
+    def outside(self) -> Dependencies:
         """The dependencies of the service."""
 
         def listen_nft() -> FakeNftEvents:
@@ -175,7 +175,7 @@ class World:
             return self.readers[-1]
 
         audit = AuditHost(open_reader, lambda: None, lambda _: "eth0")
-        return Outside(self.journal, self.worker, self.host(), audit, listen_nft, listen_links)
+        return Dependencies(self.journal, self.worker, self.host(), audit, listen_nft, listen_links)
 
     # ------------------------------------------------------------------------------------------- what happens to it
 
@@ -522,14 +522,14 @@ def test_what_could_not_be_saved_is_saved_in_the_end(world: World, monkeypatch: 
 def test_no_room_anywhere_leads_to_no_earlier_policy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old record that cannot be removed is no other hostfwctl's: what was said to be in force stays so."""
     full = StateError("the disk is full")
-    for name, module in (("save_in_force", record), ("forget_in_force", record), ("accept", acceptance)):
+    for name, module in (("save_active", record), ("forget_active", record), ("accept", acceptance)):
         path = f"{module.__name__}.{name}"
         monkeypatch.setattr(path, world.faults.wrap(name, getattr(module, name)))
 
     async def story() -> None:
         async with serving(world):
             await until(world.is_whole)
-            for name in ("save_in_force", "forget_in_force", "accept"):
+            for name in ("save_active", "forget_active", "accept"):
                 world.faults.add(name, *([full] * 1000))
             world.machine.write(web=WEB.replace("80", "81"), uplink=UPLINKS)
             answer = await asyncio.to_thread(ask, world.engine(), Apply())
@@ -555,7 +555,7 @@ def test_base_protection_does_not_stay_above_what_was_just_repaired(world: World
         service = Service(world.directories, world.outside())
         task = asyncio.create_task(service.run())
         await until(world.is_whole)
-        service._keeper._is_exposed.set()
+        service._repairer._is_exposed.set()
         await until(lambda: world.told("as base protection had been restored"))
         await until(world.is_whole)
         assert lets_in(world.machine, 80)
@@ -576,7 +576,7 @@ def test_a_script_gives_way_to_what_builds_and_interfaces_are_followed_again(wor
         world.faults.add("observe", *([HostError("the host cannot be read")] * 6))
         world.plug_in("eth7")
         await until(lambda: "interfaces could not be followed" in world.report().trouble)
-        await asyncio.get_running_loop().run_in_executor(None, service._charge._told, None)
+        await asyncio.get_running_loop().run_in_executor(None, service._writer._told, None)
         await until(lambda: "does not compile on this host" in world.report().trouble or world.is_whole())
         await until(world.is_whole)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -585,7 +585,7 @@ def test_a_script_gives_way_to_what_builds_and_interfaces_are_followed_again(wor
     live(story())
 
 
-@pytest.mark.parametrize("step", ["turn", "delete", "read_some"])
+@pytest.mark.parametrize("step", ["activate", "delete", "read_some"])
 def test_what_failed_midway_is_no_other_programs_doing(world: World, step: str) -> None:
     """The journal says that our own change failed, and what was accepted is in force."""
 
@@ -611,12 +611,12 @@ def _undone(world: World) -> list[dict[str, str]]:
 
 
 TASKS = [
-    (Keeper, "run"),
-    (Keeper, "protect"),
-    (Follower, "run"),
+    (Repairer, "run"),
+    (Repairer, "protect"),
+    (Resync, "run"),
     (Listening, "run"),
     (Audit, "run"),
-    (Forgotten, "run"),
+    (ForgottenConnections, "run"),
     (Exporter, "run"),
     (Service, "_live"),
     (Service, "_reload"),
@@ -652,7 +652,7 @@ def test_a_task_that_cannot_go_on_ends_the_process(
     assert world.told(expected)
 
 
-@pytest.mark.parametrize("owner", [Keeper, Follower])
+@pytest.mark.parametrize("owner", [Repairer, Resync])
 def test_a_callback_of_the_loop_that_fails_ends_the_process(
     world: World, monkeypatch: pytest.MonkeyPatch, owner: type
 ) -> None:
@@ -664,12 +664,12 @@ def test_a_callback_of_the_loop_that_fails_ends_the_process(
     async def story() -> None:
         service = asyncio.create_task(Service(world.directories, world.outside()).run())
         await until(lambda: world.nft and world.links and world.machine.kernel.committed)
-        monkeypatch.setattr(owner, "hear", broken)
+        monkeypatch.setattr(owner, "note", broken)
         world.flush()
         world.plug_in("eth7")
         await asyncio.wait_for(service, PATIENCE_S)
 
-    monkeypatch.setattr(owner, "hear", broken)
+    monkeypatch.setattr(owner, "note", broken)
     with pytest.raises(ExceptionGroup):
         live(story())
     assert world.told("nobody thought of this")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.block import Ground
+from hostfw.engine.block import BlockContext
 from hostfw.engine.context import Directories
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.outcomes import Failed
@@ -14,7 +14,7 @@ from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, save_block
 from hostfw.host.store.generations import accepted_number, generations
-from hostfw.host.store.refused import EventKind, load_event
+from hostfw.host.store.last_event import EventKind, load_event
 from tests.unit.cli_runs import WEB, Machine, machine
 
 
@@ -47,10 +47,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return made
 
 
-def directories(host: Machine) -> Ground:
+def directories(host: Machine) -> BlockContext:
     """The directories of the host, and the host."""
     folder = host.directory
-    return Ground(Directories(folder / "etc", folder / "var", folder / "run"), host.host())
+    return BlockContext(Directories(folder / "etc", folder / "var", folder / "run"), host.host())
 
 
 def test_nothing_of_ours_is_left_but_the_stored_generations(host: Machine) -> None:
@@ -98,7 +98,7 @@ def test_what_waits_to_be_confirmed_and_a_block_go_too(host: Machine) -> None:
         "the block is taken away",
         "the tables ip hostfw and ip6 hostfw are removed",
     )
-    assert (host.armed, gone) == ({}, [True])
+    assert (host.timers, gone) == ({}, [True])
     assert not list(here.directories.state.glob("pending*"))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Check, Finding, Weight
-from hostfw.doctor.host import Patient, Service, examine
+from hostfw.doctor.host import HostReport, Service, examine
 from hostfw.doctor.other_firewalls import conflicts
 from hostfw.engine.block import BlockState
 from hostfw.engine.context import Directories
@@ -20,8 +20,8 @@ from hostfw.host.nftables.base_chains import OtherChain, OtherTable
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import BaseHook
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import InForce
-from hostfw.host.store.trial import Pending
+from hostfw.host.store.active import ActiveGeneration
+from hostfw.host.store.trial import Trial
 from hostfw.host.systemd.surroundings import (
     Mode,
     Surroundings,
@@ -35,7 +35,7 @@ from hostfw.host.systemd.surroundings import (
     units_of,
     unloadable,
 )
-from hostfw.model.baseline import Evidence, Listener
+from hostfw.model.baseline import Baseline, Listener
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.governance import Governance, GovernedInterface
 from hostfw.model.positions import Position
@@ -62,7 +62,7 @@ AROUND = Surroundings(
     tracking=Tracking(79, 100),
 )
 TABLES = KernelTables(1, KernelTable(Family.V4, exists=True), KernelTable(Family.V6, exists=True))
-RECORD = InForce("0a1b2c", NOW, 1, ())
+RECORD = ActiveGeneration("0a1b2c", NOW, 1, ())
 ENDPOINT = """\
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
@@ -76,58 +76,58 @@ def configuration(text: str = ENDPOINT, settings: str = "") -> Configuration:
     return Configuration(Source("hostfw.yaml", settings) if settings else None, (Source("host.yaml", text),))
 
 
-HEALTHY = Patient(
+HEALTHY = HostReport(
     Directories(),
     Status(True, RECORD, (), TABLES),
-    inspect(configuration()),
-    accepted=inspect(configuration()),
+    check_candidate(configuration()),
+    accepted=check_candidate(configuration()),
     facts=HostFacts("web1"),
-    evidence=Evidence(listeners=(Listener(Family.V4, 22),)),
+    baseline=Baseline(listeners=(Listener(Family.V4, 22),)),
     service=Service(listening=True),
     surroundings=AROUND,
 )
 
 
-def status(**changes: object) -> Patient:
+def status(**changes: object) -> HostReport:
     """A healthy host, but for its status."""
     return replace(HEALTHY, status=replace(HEALTHY.status, **changes))  # type: ignore[arg-type]
 
 
-def around(**changes: object) -> Patient:
+def around(**changes: object) -> HostReport:
     """A healthy host, but for its surroundings."""
     return replace(HEALTHY, surroundings=replace(AROUND, **changes))  # type: ignore[arg-type]
 
 
-def listening(*listeners: Listener) -> Patient:
+def listening(*listeners: Listener) -> HostReport:
     """A healthy host on which ssh servers listen elsewhere."""
-    return replace(HEALTHY, evidence=Evidence(listeners=listeners))
+    return replace(HEALTHY, baseline=Baseline(listeners=listeners))
 
 
-def unit(name: str, load: str = "loaded", file: str = "enabled", active: str = "active") -> Patient:
+def unit(name: str, load: str = "loaded", file: str = "enabled", active: str = "active") -> HostReport:
     """A healthy host, but for one unit."""
     return around(units=(Unit(name, load, file, active),))
 
 
-def versioned(**changes: str) -> Patient:
+def versioned(**changes: str) -> HostReport:
     """A healthy host with another version of something."""
     return around(versions=replace(AROUND.versions, **changes))
 
 
-PENDING = Pending("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_monotonic_s=9, boot_id="b")
+PENDING = Trial("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_monotonic_s=9, boot_id="b")
 FACTS = HostFacts("web1", (link("eth0", "192.0.2.1"),))
 LEASED = HostFacts("web1", (link("eth0", "192.0.2.1", learned=((net("192.0.2.1"), Learned.DHCP),)),))
-BY_ADDRESS = inspect(configuration(ENDPOINT.replace("interfaceName: eth0", "expectedIPs: [192.0.2.1]")))
-SHUT, _ = resolve(inspect(configuration()).resources, replace(Settings(), failsafe=Failsafe((), ())), FACTS)
+BY_ADDRESS = check_candidate(configuration(ENDPOINT.replace("interfaceName: eth0", "expectedIPs: [192.0.2.1]")))
+SHUT, _ = resolve(check_candidate(configuration()).resources, replace(Settings(), failsafe=Failsafe((), ())), FACTS)
 SHUTS = "no policy for ingress selects HostEndpoint uplink (host.yaml:1), which closes it"
 NOTHING = "no rules of hostfw are in force: every packet passes that no other program denies"
-BAD = inspect(configuration(ENDPOINT.replace("interfaceName", "interfaceNam")))
-OTHERS = inspect(configuration(ENDPOINT.replace("web1", "web2")))
-NONE = inspect(Configuration())
+BAD = check_candidate(configuration(ENDPOINT.replace("interfaceName", "interfaceNam")))
+OTHERS = check_candidate(configuration(ENDPOINT.replace("web1", "web2")))
+NONE = check_candidate(Configuration())
 GARBAGE = Problem(Position("/var/lib/hostfw/accepted", 1, 1), "was not written by hostfw", hint="`hostfwctl apply`")
 LOST = "the file of Feed lost 90%"
 SHRUNK = Problem(Position("feeds.yaml", 4, 3), LOST, hint="--accept-shrink", severity=Severity.WARNING)
-OPEN = inspect(configuration(settings="failsafe: {inbound: [2222]}\n"))
-LOG = inspect(configuration(settings="logging: {group: 7}\n"))
+OPEN = check_candidate(configuration(settings="failsafe: {inbound: [2222]}\n"))
+LOG = check_candidate(configuration(settings="logging: {group: 7}\n"))
 NOBODY = "interfaces are not followed, denied packets not logged, and changes by others not repaired"
 TWO = "two firewalls decide about every packet, and both must let it pass"
 UNTIL = "nothing protects the host from the boot on until the service runs"
@@ -171,26 +171,26 @@ PATIENTS = [
     ),
     (
         "a confirmation that waits",
-        status(pending=PENDING, left_s=8.6),
+        status(trial=PENDING, left_s=8.6),
         ["generation 0d is taken back in 9 s, unless confirmed"],
     ),
     ("what could not be taken back", status(warnings=("it could not",)), ["it could not"]),
     (
         "an invalid configuration",
-        replace(HEALTHY, inspected=BAD),
+        replace(HEALTHY, candidate=BAD),
         [f"{INVALID} host.yaml:4:7: the HostEndpoint names no interface, and 1 more"],
     ),
     (
         "the configuration of another host",
-        replace(HEALTHY, inspected=OTHERS),
+        replace(HEALTHY, candidate=OTHERS),
         ["no HostEndpoint is of this host, whose node name is web1: they are of web2"],
     ),
     (
         "no HostEndpoint",
-        replace(HEALTHY, inspected=NONE),
+        replace(HEALTHY, candidate=NONE),
         ["there is no HostEndpoint, so no policy governs any interface"],
     ),
-    ("a host that does not tell its name", replace(HEALTHY, inspected=OTHERS, facts=None), []),
+    ("a host that does not tell its name", replace(HEALTHY, candidate=OTHERS, facts=None), []),
     (
         "ssh that policy in force closes",
         replace(listening(Listener(Family.V4, 2222)), accepted=OPEN, plan=SHUT, facts=FACTS),
@@ -204,7 +204,7 @@ PATIENTS = [
     ),
     (
         "the node name of the settings",
-        replace(HEALTHY, inspected=inspect(configuration(ENDPOINT.replace("web1", "web2"), "node: web2\n"))),
+        replace(HEALTHY, candidate=check_candidate(configuration(ENDPOINT.replace("web1", "web2"), "node: web2\n"))),
         [],
     ),
     (
@@ -219,7 +219,7 @@ PATIENTS = [
         ["sshd listens on port 22, which no failsafe opens: a wrong policy may close it"],
     ),
     ("ssh on lo", listening(Listener(Family.V4, 9, 0x7F000001), Listener(Family.V6, 9, 1)), []),
-    ("a host that does not tell who listens", replace(HEALTHY, evidence=None), []),
+    ("a host that does not tell who listens", replace(HEALTHY, baseline=None), []),
     ("a feed that shrank", replace(HEALTHY, shrunk_feeds=(SHRUNK,)), ["feeds.yaml:4: the file of Feed lost 90%"]),
     (
         "a state that is damaged",
@@ -325,10 +325,10 @@ PATIENTS = [
 ]
 
 
-@pytest.mark.parametrize(("patient", "expected"), [pytest.param(*case[1:], id=case[0]) for case in PATIENTS])
-def test_each_trouble_is_one_finding(patient: Patient, expected: list[str]) -> None:
+@pytest.mark.parametrize(("report", "expected"), [pytest.param(*case[1:], id=case[0]) for case in PATIENTS])
+def test_each_trouble_is_one_finding(report: HostReport, expected: list[str]) -> None:
     """In one sentence, and with a next step."""
-    found = examine(patient)
+    found = examine(report)
 
     assert [finding.message for finding in found] == expected
     assert [finding for finding in found if not finding.next] == []
@@ -343,7 +343,7 @@ def test_of_nftables_service_stopping_is_not_the_next_step() -> None:
 
 def test_every_check_has_a_case() -> None:
     """So that none of them is without a test; the tables of others, interfaces and services have their own."""
-    tried = {finding.check for _, patient, _ in PATIENTS for finding in examine(patient)}
+    tried = {finding.check for _, report, _ in PATIENTS for finding in examine(report)}
 
     assert set(Check) - {Check.ENDPOINT, Check.PUBLISHED, Check.SERVICE, Check.BRIDGE} == tried
 
@@ -636,21 +636,21 @@ def network(
     **around: object,
 ) -> list[Finding]:
     """The findings about interfaces and services where a configuration is in force on a host."""
-    inspected = inspect(configuration(text))
-    plan, _ = resolve(inspected.resources, settings or inspected.settings, facts)
+    candidate = check_candidate(configuration(text))
+    plan, _ = resolve(candidate.resources, settings or candidate.settings, facts)
     surroundings = replace(AROUND, **around)  # type: ignore[arg-type]
-    patient = replace(
+    report = replace(
         HEALTHY,
-        inspected=inspected,
-        accepted=inspected,
+        candidate=candidate,
+        accepted=candidate,
         plan=plan,
         facts=facts,
         services=services,
-        evidence=None,
+        baseline=None,
         surroundings=surroundings,
     )
     kinds = (Check.ENDPOINT, Check.INTERFACES, Check.PUBLISHED, Check.SERVICE, Check.BRIDGE, Check.STATE)
-    return [finding for finding in examine(patient) if finding.check in kinds]
+    return [finding for finding in examine(report) if finding.check in kinds]
 
 
 def host_of(*links: Interface) -> HostFacts:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.manifest.decode import decode
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import CALICO_COMPATIBLE, Loopback
@@ -24,13 +24,13 @@ def test_what_is_shown_has_no_problems(each: Shown) -> None:
     """Copies of it get neither an error nor a warning, apart from a missing list."""
     source = Source(each.page, each.text)
     settings, resources = (source, ()) if each.settings else (None, (source,))
-    inspected = inspect(
+    candidate = check_candidate(
         Configuration(settings, resources), (), lambda paths: (tuple(Source(path, "192.0.2.7\n") for path in paths), ())
     )
-    _, problems = resolve(inspected.resources, inspected.settings, FACTS)
+    _, problems = resolve(candidate.resources, candidate.settings, FACTS)
     without_endpoint = "there is no HostEndpoint"
 
-    assert [str(p) for p in (*inspected.problems, *problems) if without_endpoint not in p.message] == []
+    assert [str(p) for p in (*candidate.problems, *problems) if without_endpoint not in p.message] == []
 
 
 def test_the_example_of_calico_is_calico_but_for_loopback() -> None:

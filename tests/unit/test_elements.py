@@ -35,7 +35,7 @@ from hostfw.host.nftables.elements import (
     add_elements,
     batches,
     delete_elements,
-    is_filled,
+    is_loaded,
     replace_elements,
 )
 from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE
@@ -261,7 +261,7 @@ def test_the_last_element_tells_whether_a_set_is_filled(
     """It is asked for alone."""
     told = kernel(monkeypatch, answer)
 
-    assert is_filled(Family.V4, "s", keys("192.0.2.1", "192.0.2.9")) is expected
+    assert is_loaded(Family.V4, "s", keys("192.0.2.1", "192.0.2.9")) is expected
     assert ip_address("192.0.2.9").packed in told.sent[0]
     assert ip_address("192.0.2.1").packed not in told.sent[0]
 
@@ -270,9 +270,9 @@ def test_what_cannot_be_asked_is_not_answered(monkeypatch: pytest.MonkeyPatch) -
     """A kernel that refuses to say leaves it open; an empty set is always complete."""
     kernel(monkeypatch, errno.EPERM)
 
-    assert is_filled(Family.V4, "s", Keys(b"", 4))
+    assert is_loaded(Family.V4, "s", Keys(b"", 4))
     with pytest.raises(NetlinkError):
-        is_filled(Family.V4, "s", keys("192.0.2.1"))
+        is_loaded(Family.V4, "s", keys("192.0.2.1"))
 
 
 def answers(*pairs: tuple[int, int]) -> Iterator[tuple[int, netlink.Message]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hostfw.explain.rule_match import _is_member, first_mismatch
 from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import AddressSet
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources, Rule, Tier
@@ -706,7 +706,7 @@ def test_a_rule_matches_where_every_criterion_holds(name: str, written: Rule, pa
     """`missed` is the first criterion that does not; none stands for a match."""
     step = explained(packet, gnp("p", ingress=(written,)), sets=SETS).steps[0]
 
-    assert (step.reason, step.missed, step.verdict is Verdict.ALLOW) == (Reason.RULE, missed, not missed), name
+    assert (step.reason, step.missed, step.verdict is StepVerdict.ALLOW) == (Reason.RULE, missed, not missed), name
 
 
 def test_icmp_by_name_is_of_its_family_whatever_the_plan_says() -> None:
@@ -813,7 +813,7 @@ def test_a_port_name_matches_address_protocol_and_port_together(
     """It stands for the expectedIPs and ports of HostEndpoints, not for a number."""
     step = explained(packet, gnp("p", ingress=(written,)), endpoints=WITH_PORTS).steps[0]
 
-    assert (step.reason, step.missed, step.verdict is Verdict.ALLOW) == (Reason.RULE, missed, not missed), name
+    assert (step.reason, step.missed, step.verdict is StepVerdict.ALLOW) == (Reason.RULE, missed, not missed), name
 
 
 def test_rule_selectors_know_expected_ips_and_not_the_addresses_of_the_interface() -> None:
@@ -862,10 +862,10 @@ def test_a_trace_names_every_step_and_the_one_that_decided() -> None:
         (s.tier, s.policy, s.rule and s.rule.index, s.action, s.missed, s.verdict, s.reason, s.position.line)
         for s in explanation.steps
     ] == [
-        ("soft", "a", 0, Action.ALLOW, "protocol", Verdict.NEXT, Reason.RULE, 3),
-        ("soft", "a", 1, Action.LOG, "", Verdict.NEXT, Reason.RULE, 4),
-        ("soft", "", None, Action.PASS, "", Verdict.NEXT, Reason.END_OF_TIER, 0),
-        ("default", "b", 0, Action.DENY, "", Verdict.DENY, Reason.RULE, 9),
+        ("soft", "a", 0, Action.ALLOW, "protocol", StepVerdict.NEXT, Reason.RULE, 3),
+        ("soft", "a", 1, Action.LOG, "", StepVerdict.NEXT, Reason.RULE, 4),
+        ("soft", "", None, Action.PASS, "", StepVerdict.NEXT, Reason.END_OF_TIER, 0),
+        ("default", "b", 0, Action.DENY, "", StepVerdict.DENY, Reason.RULE, 9),
     ]
     assert explanation.decided_by is explanation.steps[-1]
     assert explanation.decided_by.position == at(9)
@@ -880,8 +880,8 @@ def test_the_trace_of_forwarded_traffic_holds_both_sides() -> None:
     explanation = explained(through(), *policies, endpoints=FORWARD_ENDPOINTS)
 
     assert [(s.interface, s.direction, s.endpoint, s.policy, s.verdict) for s in explanation.steps] == [
-        ("eth0", Direction.INGRESS, "a", "p", Verdict.ALLOW),
-        ("eth1", Direction.EGRESS, "b", "q", Verdict.ALLOW),
+        ("eth0", Direction.INGRESS, "a", "p", StepVerdict.ALLOW),
+        ("eth1", Direction.EGRESS, "b", "q", StepVerdict.ALLOW),
     ]
     assert explanation.decided_by is explanation.steps[1]
 
@@ -889,5 +889,5 @@ def test_the_trace_of_forwarded_traffic_holds_both_sides() -> None:
 def test_the_step_of_an_unmanaged_interface_has_no_endpoint() -> None:
     """Nobody governs it."""
     assert explained(arriving(interface="eth1")).steps == (
-        Step(Verdict.DENY, Reason.UNMANAGED, "eth1", Direction.INGRESS),
+        Step(StepVerdict.DENY, Reason.UNMANAGED, "eth1", Direction.INGRESS),
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Explanation, Verdict
+from hostfw.model.explanation import Explanation, StepVerdict
 from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Rule, StagedGlobalNetworkPolicy
 from hostfw.model.settings import (
@@ -91,7 +91,7 @@ def _fate(explanation: Explanation) -> str:
     return f"{'allow' if allowed else 'deny'}: {why}"
 
 
-def _classes(explanation: Explanation) -> list[tuple[PolicyClass, str, Verdict]]:
+def _classes(explanation: Explanation) -> list[tuple[PolicyClass, str, StepVerdict]]:
     """The places of the packet, and the verdicts there."""
     return [(s.policy_class, s.policy or s.reason.value, s.verdict) for s in explanation.steps]
 
@@ -203,7 +203,7 @@ def test_failsafes_exempt_from_untracked_policy(
         assert _fate(explanation) == "deny: default/raw", name
     else:
         assert (first.verdict, first.reason, first.policy_class) == (
-            Verdict.NEXT,
+            StepVerdict.NEXT,
             Reason.FAILSAFE,
             PolicyClass.UNTRACKED,
         ), name
@@ -247,9 +247,9 @@ def test_untracked_traffic_of_others_meets_every_class() -> None:
     packet = arriving(state=ConntrackState.UNTRACKED)
 
     assert _classes(explained(packet, _raw(_to(1)), _pre(_to(1)), _normal(ALLOW))) == [
-        (PolicyClass.UNTRACKED, "raw", Verdict.NEXT),
-        (PolicyClass.PRE_DNAT, "pre", Verdict.NEXT),
-        (PolicyClass.NORMAL, "normal", Verdict.ALLOW),
+        (PolicyClass.UNTRACKED, "raw", StepVerdict.NEXT),
+        (PolicyClass.PRE_DNAT, "pre", StepVerdict.NEXT),
+        (PolicyClass.NORMAL, "normal", StepVerdict.ALLOW),
     ]
 
 
@@ -465,10 +465,10 @@ def test_every_step_names_its_class() -> None:
     policies = (_raw(_to(1)), _pre(_to(1)), _forward("in", "a", ALLOW), _forward("out", "b", ALLOW))
 
     assert _classes(explained(through(), *policies, endpoints=A_AND_B)) == [
-        (PolicyClass.UNTRACKED, "raw", Verdict.NEXT),
-        (PolicyClass.PRE_DNAT, "pre", Verdict.NEXT),
-        (PolicyClass.FORWARD, "in", Verdict.ALLOW),
-        (PolicyClass.FORWARD, "out", Verdict.ALLOW),
+        (PolicyClass.UNTRACKED, "raw", StepVerdict.NEXT),
+        (PolicyClass.PRE_DNAT, "pre", StepVerdict.NEXT),
+        (PolicyClass.FORWARD, "in", StepVerdict.ALLOW),
+        (PolicyClass.FORWARD, "out", StepVerdict.ALLOW),
     ]
 
 
@@ -585,7 +585,7 @@ def test_staged_policies_say_what_they_would_do(
     explanation = explained(arriving(), *policies, tiers=(SOFT, HARD))
 
     assert (_fate(explanation), _would_be(explanation)) == (expected, would_be), name
-    assert all(step.verdict is Verdict.NEXT for step in explanation.staged)
+    assert all(step.verdict is StepVerdict.NEXT for step in explanation.staged)
 
 
 def test_profiles_decide_where_policies_are_staged_alone() -> None:

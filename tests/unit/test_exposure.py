@@ -213,7 +213,7 @@ def test_a_large_set_stays_a_condition_and_can_be_spelled_out() -> None:
 
     assert left.outside == frozenset((large,))
     assert [left.holds(Family.V4, address) for address in (0x0A000001, 0x0B000000)] == [False, True]
-    assert len(left.spelled_out(Family.V4)) == 6
+    assert len(left.in_full(Family.V4)) == 6
     assert not left.is_empty(Family.V4)
 
 
@@ -223,7 +223,7 @@ def test_what_a_list_has_gained_is_told_from_what_it_had() -> None:
     gained = Part((0, 1 << 32), frozenset((new,)), frozenset((old,)))
     lost = Part((0, 1 << 32), frozenset((old,)), frozenset((new,)))
 
-    assert [str(cidr) for cidr in cidrs_of(gained.spelled_out(Family.V4), Family.V4)] == ["192.0.2.1/32"]
+    assert [str(cidr) for cidr in cidrs_of(gained.in_full(Family.V4), Family.V4)] == ["192.0.2.1/32"]
     assert (gained.is_empty(Family.V4), lost.is_empty(Family.V4)) == (False, True)
 
 

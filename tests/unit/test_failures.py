@@ -13,16 +13,16 @@ from typing import Self
 
 import pytest
 
-from hostfw.build.cache import Memory
-from hostfw.build.candidate import inspect
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import check_candidate
 from hostfw.cli.output.console import ExitCode
 from hostfw.control import client
-from hostfw.control.handlers import perform
+from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes, our_version
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied, Failed, NothingPending
+from hostfw.engine.outcomes import Applied, Failed, NoTrial
 from hostfw.host.lock import LockHeld
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.block_table import BlockTable
@@ -30,7 +30,7 @@ from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store import files
 from hostfw.host.store.files import read_configuration
-from hostfw.host.store.refused import load_event
+from hostfw.host.store.last_event import load_event
 from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.facts import Interface
 from lab.fakes import FakeClock
@@ -243,11 +243,11 @@ def test_an_interface_that_comes_does_not_make_it_saved(host: Machine, monkeypat
     with monkeypatch.context() as patch:
         FULL_STATE(host, patch)
         assert host.hostfwctl("apply").status == 1
-        engine = Engine(Directories(host.config, state(host), host.directory / "run"), host.host(), memory=Memory())
-        inspected = inspect(*read_configuration(host.config))
-        assert isinstance(applied := engine.apply(inspected), Applied)
+        engine = Engine(Directories(host.config, state(host), host.directory / "run"), host.host(), cache=EngineCache())
+        candidate = check_candidate(*read_configuration(host.config))
+        assert isinstance(applied := engine.apply(candidate), Applied)
         host.facts = replace(host.facts, interfaces=(*host.facts.interfaces, Interface("eth9", 9)))
-        assert isinstance(engine.follow(applied.generation), Applied)
+        assert isinstance(engine.resync(applied.generation), Applied)
 
     assert _is_saved(host) is False
     assert host.hostfwctl(*TRIAL).status == 0
@@ -385,7 +385,7 @@ REFUSED_BY_THE_FIRST = {
 REPORT = ServiceReport(1, NOW, "abc", "", 0, 0, 0, 0, 0, 0, listening=True)
 ANSWERS = {
     "nothing": b"",
-    "half an answer": answer_bytes(NothingPending())[:-5],
+    "half an answer": answer_bytes(NoTrial())[:-5],
     "silence": b"silence",
     "garbage": b"\xff\xfe{\0",
     "no JSON object": b"[]\0",
@@ -505,7 +505,7 @@ def test_a_trial_of_no_sensible_length_is_refused(host: Machine, seconds: float)
     """Whoever speaks to the daemon without hostfwctl is answered in the same words."""
     engine = Engine(Directories(host.config, state(host), host.directory / "run"), host.host())
 
-    reply = perform(engine, Apply(confirm_within_s=seconds))
+    reply = handle(engine, Apply(confirm_within_s=seconds))
 
     assert isinstance(reply, Failed)
     assert reply.message.startswith("a change cannot wait ")

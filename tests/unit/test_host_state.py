@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.active import InForce, forget_in_force, load_in_force, save_in_force
+from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, save_active
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import (
     Accepted,
@@ -35,7 +35,7 @@ from hostfw.model.values import Family
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-RECORD = InForce(
+RECORD = ActiveGeneration(
     "0123456789ab",
     NOON,
     17,
@@ -59,37 +59,37 @@ def accepted(number: int, *texts: str, settings: str | None = None) -> Accepted:
 
 def test_the_generation_in_force_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     """The run directory is made where there is none."""
-    save_in_force(tmp_path / "run", RECORD)
+    save_active(tmp_path / "run", RECORD)
 
-    assert load_in_force(tmp_path / "run") == (RECORD, ())
+    assert load_active(tmp_path / "run") == (RECORD, ())
     assert (tmp_path / "run/generation.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_is_known_before_the_first_generation(tmp_path: Path) -> None:
     """Neither of what is in force nor of what was accepted; that is no problem."""
-    assert load_in_force(tmp_path / "run") == (None, ())
+    assert load_active(tmp_path / "run") == (None, ())
     assert load_accepted(tmp_path / "state") == (None, ())
     assert generations(tmp_path / "state") == ()
 
 
 def test_what_is_forgotten_is_not_known(tmp_path: Path) -> None:
     """Forgetting twice is fine."""
-    save_in_force(tmp_path, RECORD)
-    forget_in_force(tmp_path)
-    forget_in_force(tmp_path)
+    save_active(tmp_path, RECORD)
+    forget_active(tmp_path)
+    forget_active(tmp_path)
 
-    assert load_in_force(tmp_path) == (None, ())
+    assert load_active(tmp_path) == (None, ())
 
 
 def test_a_record_of_another_network_namespace_says_nothing_of_ours(tmp_path: Path) -> None:
     """Namespaces may share a run directory, and generation numbers of fresh ones are alike."""
-    save_in_force(tmp_path, RECORD)
+    save_active(tmp_path, RECORD)
     path = tmp_path / "generation.json"
     data = json.loads(path.read_text())
     data["namespace"] += 1
     path.write_text(json.dumps(data))
 
-    assert load_in_force(tmp_path) == (None, ())
+    assert load_active(tmp_path) == (None, ())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_garbage_in_the_record_is_said_and_tolerated(tmp_path: Path, name: str, 
     path = tmp_path / "generation.json"
     path.write_bytes(content)
 
-    record, problems = load_in_force(tmp_path)
+    record, problems = load_active(tmp_path)
 
     assert record is None, name
     assert [(str(p.position.path), p.position.line, p.message) for p in problems] == [
@@ -121,11 +121,11 @@ def test_garbage_in_the_record_is_said_and_tolerated(tmp_path: Path, name: str, 
 @pytest.mark.parametrize("when", ["yesterday", "2030-01-01T12:00:00", ""])
 def test_a_time_that_is_none_is_garbage(tmp_path: Path, when: str) -> None:
     """A time without a zone is none."""
-    save_in_force(tmp_path, RECORD)
+    save_active(tmp_path, RECORD)
     path = tmp_path / "generation.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"applied_at": when}))
 
-    assert [p.message for p in load_in_force(tmp_path)[1]] == ["was not written by hostfw"]
+    assert [p.message for p in load_active(tmp_path)[1]] == ["was not written by hostfw"]
 
 
 def test_an_accepted_generation_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_an_accepted_generation_comes_back_as_it_was_saved(tmp_path: Path) -> No
 def test_times_keep_their_zone(tmp_path: Path) -> None:
     """A moment is the same moment, wherever it was written."""
     moment = datetime(2030, 6, 1, 12, tzinfo=timezone(timedelta(hours=2)))
-    save_in_force(tmp_path, InForce("a", moment, 1))
+    save_active(tmp_path, ActiveGeneration("a", moment, 1))
 
-    record, _ = load_in_force(tmp_path)
+    record, _ = load_active(tmp_path)
 
     assert record is not None
     assert record.applied_at == moment
@@ -339,7 +339,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from hostfw.host.store.active import *
 from hostfw.host.store.generations import *
-from hostfw.host.store.active import InForce
+from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.generations import Accepted
 from hostfw.host.store.codec import StateError
 from hostfw.model.sources import Configuration, Source
@@ -398,7 +398,7 @@ subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
 for save in (
     lambda: save_accepted(directory, generation("new", 10)),
     lambda: accept_generation(directory, 1),
-    lambda: save_in_force(directory / "run", InForce("a", datetime.now(UTC), 1)),
+    lambda: save_active(directory / "run", ActiveGeneration("a", datetime.now(UTC), 1)),
 ):
     try:
         save()
@@ -426,20 +426,20 @@ def test_a_state_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> No
 
 def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An input/output error is not an absent file."""
-    save_in_force(tmp_path, RECORD)
+    save_active(tmp_path, RECORD)
 
     def broken(_: Path) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Path, "read_bytes", broken)
 
-    assert [p.message for p in load_in_force(tmp_path)[1]] == ["cannot be read: input/output error"]
-    assert load_in_force(tmp_path)[0] is None
+    assert [p.message for p in load_active(tmp_path)[1]] == ["cannot be read: input/output error"]
+    assert load_active(tmp_path)[0] is None
 
 
 def test_records_of_before_are_read(tmp_path: Path) -> None:
     """Without the node, and stored generations without counts."""
-    save_in_force(tmp_path, RECORD)
+    save_active(tmp_path, RECORD)
     save_accepted(tmp_path / "state", accepted(1, "text"))
     for path, field in (
         (tmp_path / "generation.json", "node"),
@@ -449,7 +449,7 @@ def test_records_of_before_are_read(tmp_path: Path) -> None:
         del data[field]
         path.write_text(json.dumps(data))
 
-    assert load_in_force(tmp_path) == (RECORD, ())
+    assert load_active(tmp_path) == (RECORD, ())
     assert load_accepted(tmp_path / "state") == (accepted(1, "text"), ())
     assert stored_generations(tmp_path / "state") == (Stored(1, "id1", NOON + timedelta(minutes=1)),)
 

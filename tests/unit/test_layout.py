@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.log_limits import LOG_RECORDS
 from hostfw.compile.ruleset import compile_plan
@@ -283,10 +283,10 @@ def test_a_memory_knows_which_protocols_have_cells_of_their_own() -> None:
     but_echo = [_rule(Action.ALLOW, n, source=_net(f"10.{n}.0.0/16"), not_icmp=Icmp(8, None)) for n in range(60)]
     of_icmp = _rule(Action.ALLOW, 60, protocol=ICMP, source=_net("192.0.2.0/24"))
     echo = Packet(Family.V4, ICMP.number, PEER, HERE, icmp_type=8, icmp_code=0, in_interface="eth0")
-    memory = Compiled()
+    cache = CompileCache()
 
     for rules in ((*but_echo, of_icmp), but_echo):
-        ruleset = compile_plan(_plan(*rules), memory=memory)
+        ruleset = compile_plan(_plan(*rules), cache=cache)
         assert ruleset == compile_plan(_plan(*rules))
         assert not simulate(ruleset, echo).accepted
 

@@ -8,7 +8,7 @@ import pytest
 from hostfw.model.prefixes import CidrSet, Part, cidr_set, includes, overlaps
 from hostfw.model.resources import Feed, Metadata
 from hostfw.model.values import Family
-from hostfw.policy.check.references import Checking, check
+from hostfw.policy.check.references import CheckCache, check
 from tests.unit.policy_builders import net
 from tests.unit.policy_texts import decoded, manifest, policy
 
@@ -222,11 +222,11 @@ def test_a_profile_that_nobody_lists_denies_nothing() -> None:
 def test_what_was_found_of_policies_is_found_again_when_the_settings_or_lo_change() -> None:
     """For a service that remembers what it found the last time."""
     deny = policy("{egress: [{action: Deny, destination: {nets: [127.0.0.1/32]}}]}")
-    memory = Checking()
+    cache = CheckCache()
 
     def number(*texts: str, settings: str = "failsafe: none") -> int:
         result = decoded(*texts, settings=settings)
-        return len(check(result.resources, result.settings, memory))
+        return len(check(result.resources, result.settings, cache))
 
     assert [number(deny, ANY), number(deny, ANY, LO), number(deny, ANY)] == [1, 0, 1]
     assert [number(deny, ANY, settings="failsafe: none\nloopback: policed"), number(deny, ANY)] == [0, 1]

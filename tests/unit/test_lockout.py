@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from hostfw.engine.lockout_check import Judgement, judge, losses
+from hostfw.engine.lockout_check import Lockout, check_lockout, losses
 from hostfw.lockout.flows import FlowKind
-from hostfw.model.baseline import Evidence, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.plan import Plan
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Resources
 from hostfw.model.settings import (
@@ -83,7 +83,7 @@ RAW_BOTH = gnp(
     "raw", ingress=(ALLOW_SSH,), egress=(rule(Action.ALLOW, TCP, side(ports=(22,))),), types=BOTH, untracked=True
 )
 
-OWN = Evidence(sessions=(session(own=True),))
+OWN = Baseline(sessions=(session(own=True),))
 THERE = "203.0.113.9 to port 22 on eth0 would be lost: "
 YOURS = f"another ssh connection like yours from {THERE}"
 THAT = f"another ssh connection like that from {THERE}"
@@ -103,7 +103,7 @@ SESSIONS = [
     (
         "a rule that denies the peer",
         plan(gnp("ban", order=1, ingress=(DENY_PEER,)), SSH),
-        Evidence(sessions=(session(),)),
+        Baseline(sessions=(session(),)),
         [f"{THAT}rule 0 (Deny) of default/ban denies it (policy.yaml:12)"],
     ),
     (
@@ -122,7 +122,7 @@ SESSIONS = [
     (
         "a failsafe for another port than sshd's",
         plan(settings=Settings()),
-        Evidence(sessions=(session(port=2222),)),
+        Baseline(sessions=(session(port=2222),)),
         [THAT.replace("22 ", "2222 ") + CLOSED_WEB],
     ),
     (
@@ -145,23 +145,23 @@ SESSIONS = [
     ),
     ("untracked policy of both directions", plan(RAW_BOTH, SSH), OWN, []),
     ("answers need no egress rule", plan(gnp("in", ingress=(ALLOW_SSH,)), gnp("out", types=EGRESS)), OWN, []),
-    ("a session on lo", plan(), Evidence(sessions=(replace(session("127.0.0.1"), interface="lo"),)), []),
+    ("a session on lo", plan(), Baseline(sessions=(replace(session("127.0.0.1"), interface="lo"),)), []),
     (
         "a session whose interface only the address tells",
         plan(),
-        Evidence(sessions=(session(interface=""),)),
+        Baseline(sessions=(session(interface=""),)),
         [THAT + CLOSED_WEB],
     ),
     (
         "a session to an address that is not ours",
         plan(),
-        Evidence(sessions=(replace(session(interface=""), local=value("10.0.0.2")),)),
+        Baseline(sessions=(replace(session(interface=""), local=value("10.0.0.2")),)),
         [],
     ),
     (
         "two sessions of one peer, and that of another",
         plan(),
-        Evidence(sessions=(session(), replace(session(), peer_port=40001), session(OTHER, own=True))),
+        Baseline(sessions=(session(), replace(session(), peer_port=40001), session(OTHER, own=True))),
         [
             YOURS.replace(PEER, OTHER) + CLOSED_WEB,
             THAT + CLOSED_WEB,
@@ -170,64 +170,64 @@ SESSIONS = [
 ]
 
 
-@pytest.mark.parametrize(("candidate", "evidence", "expected"), cases(SESSIONS))
-def test_sessions_must_be_able_to_come_back(candidate: Plan, evidence: Evidence, expected: list[str]) -> None:
+@pytest.mark.parametrize(("candidate", "baseline", "expected"), cases(SESSIONS))
+def test_sessions_must_be_able_to_come_back(candidate: Plan, baseline: Baseline, expected: list[str]) -> None:
     """A new connection like each that is there passes, and so does what is established."""
-    assert [str(loss) for loss in losses(candidate, FACTS, evidence)] == expected
+    assert [str(loss) for loss in losses(candidate, FACTS, baseline)] == expected
 
 
 OFFICE = gnp("office", ingress=(rule(Action.ALLOW, TCP, side(("192.0.2.0/24",)), side(ports=(22,))),))
 SOME = Settings(failsafe=Failsafe((FailsafePort(TCP, 22, net("192.0.2.0/24")),)))
 SSHD = Listener(Family.V4, 22)
 EVERY = "every ssh connection to sshd on port"
-ELSEWHERE = Evidence(listeners=(Listener(Family.V4, 2222),))
-BOUND = Evidence(listeners=(Listener(Family.V4, 22, value(HOST)),))
+ELSEWHERE = Baseline(listeners=(Listener(Family.V4, 2222),))
+BOUND = Baseline(listeners=(Listener(Family.V4, 22, value(HOST)),))
 LISTENERS = [
-    ("open to all", plan(SSH), Evidence(listeners=(SSHD,)), []),
-    ("open to some that a rule names", plan(OFFICE), Evidence(listeners=(SSHD,)), []),
-    ("open as a failsafe to some", plan(settings=SOME), Evidence(listeners=(SSHD,)), []),
-    ("open to nobody", plan(NO_SSH), Evidence(listeners=(SSHD,)), [f"{EVERY} 22"]),
+    ("open to all", plan(SSH), Baseline(listeners=(SSHD,)), []),
+    ("open to some that a rule names", plan(OFFICE), Baseline(listeners=(SSHD,)), []),
+    ("open as a failsafe to some", plan(settings=SOME), Baseline(listeners=(SSHD,)), []),
+    ("open to nobody", plan(NO_SSH), Baseline(listeners=(SSHD,)), [f"{EVERY} 22"]),
     (
         "on a port that is no failsafe",
         plan(settings=Settings()),
-        Evidence(listeners=(Listener(Family.V4, 2222),)),
+        Baseline(listeners=(Listener(Family.V4, 2222),)),
         [f"{EVERY} 2222"],
     ),
     (
         "on an address of ours",
         plan(),
-        Evidence(listeners=(Listener(Family.V4, 22, value(HOST)),)),
+        Baseline(listeners=(Listener(Family.V4, 22, value(HOST)),)),
         [f"{EVERY} 22"],
     ),
-    ("on lo alone", plan(), Evidence(listeners=(Listener(Family.V4, 22, value("127.0.0.1")),)), []),
-    ("told by its sessions", plan(SSH), Evidence(listeners=(SSHD,), sessions=(session(),)), []),
+    ("on lo alone", plan(), Baseline(listeners=(Listener(Family.V4, 22, value("127.0.0.1")),)), []),
+    ("told by its sessions", plan(SSH), Baseline(listeners=(SSHD,), sessions=(session(),)), []),
     (
         "open to somebody over one family",
         plan(gnp("v4", ingress=(rule(Action.ALLOW, TCP, side(("192.0.2.0/24",))),))),
-        Evidence(listeners=(SSHD, Listener(Family.V6, 22))),
+        Baseline(listeners=(SSHD, Listener(Family.V6, 22))),
         [],
     ),
     (
         "two servers at two ports",
         plan(),
-        Evidence(listeners=(Listener(Family.V6, 22, server="dropbear"), SSHD, Listener(Family.V4, 2222))),
+        Baseline(listeners=(Listener(Family.V6, 22, server="dropbear"), SSHD, Listener(Family.V4, 2222))),
         ["every ssh connection to dropbear and sshd on port 22", f"{EVERY} 2222"],
     ),
 ]
 
 
-@pytest.mark.parametrize(("candidate", "evidence", "expected"), cases(LISTENERS))
+@pytest.mark.parametrize(("candidate", "baseline", "expected"), cases(LISTENERS))
 def test_a_server_without_sessions_must_be_open_to_somebody(
-    candidate: Plan, evidence: Evidence, expected: list[str]
+    candidate: Plan, baseline: Baseline, expected: list[str]
 ) -> None:
     """To whom it is open is the policy's business; to nobody at all is a lock-out."""
-    assert [loss.what for loss in losses(candidate, FACTS, evidence)] == expected
+    assert [loss.what for loss in losses(candidate, FACTS, baseline)] == expected
 
 
 POLICED = Settings(failsafe=Failsafe((), ()), neighbour_discovery=NeighbourDiscovery.POLICED)
 OPEN_ICMP = gnp("all", ingress=(ALLOW,), egress=(ALLOW,), types=BOTH)
-BY_ARP = Evidence(gateways=(Gateway(Family.V4, "eth0", value("10.0.0.254")),))
-GATEWAY6 = Evidence(gateways=(Gateway(Family.V6, "eth0", value(ROUTER6)),))
+BY_ARP = Baseline(gateways=(Gateway(Family.V4, "eth0", value("10.0.0.254")),))
+GATEWAY6 = Baseline(gateways=(Gateway(Family.V6, "eth0", value(ROUTER6)),))
 LEASE = Lease(LeaseKind.DHCP, Family.V4, "eth0", value(HOST), value("10.0.0.254"))
 LEASE6 = Lease(LeaseKind.DHCP, Family.V6, "eth0", value(HOST6), value(SERVER6))
 ADVERTISED = Lease(LeaseKind.ROUTER_ADVERTISEMENT, Family.V6, "eth0", value(HOST6))
@@ -237,7 +237,7 @@ DISCOVERED = "the gateway fe80::1 on eth0, as neighbour discovery"
 KEPT = "the address 2001:db8::1 on eth0, which router advertisements keep"
 RENEWED = "the address 10.0.0.1 on eth0, which DHCP renews"
 RENEWED6 = "the address 2001:db8::1 on eth0, which DHCPv6 renews"
-LEASED, LEASED6 = Evidence(leases=(LEASE,)), Evidence(leases=(LEASE6,))
+LEASED, LEASED6 = Baseline(leases=(LEASE,)), Baseline(leases=(LEASE6,))
 OUT = gnp("out", egress=(ALLOW,), types=BOTH)
 NEEDS = [
     (
@@ -246,7 +246,7 @@ NEEDS = [
         BY_ARP,
         [],
     ),
-    ("a link without a gateway", plan(settings=POLICED), Evidence(gateways=(Gateway(Family.V6, "eth0"),)), []),
+    ("a link without a gateway", plan(settings=POLICED), Baseline(gateways=(Gateway(Family.V6, "eth0"),)), []),
     ("neighbour discovery that bypasses policy", plan(), GATEWAY6, []),
     (
         "neighbour discovery that is policed",
@@ -259,7 +259,7 @@ NEEDS = [
     (
         "DHCP of an unknown server",
         plan(NO_EGRESS),
-        Evidence(leases=(replace(LEASE, server=None),)),
+        Baseline(leases=(replace(LEASE, server=None),)),
         [RENEWED],
     ),
     ("DHCP as a failsafe", plan(NO_EGRESS, settings=Settings()), LEASED, []),
@@ -274,67 +274,67 @@ NEEDS = [
     (
         "router advertisements",
         plan(settings=POLICED),
-        Evidence(leases=(ADVERTISED,)),
+        Baseline(leases=(ADVERTISED,)),
         [KEPT],
     ),
-    ("a name server", plan(NO_EGRESS), Evidence(name_servers=(RESOLVER,)), ["the name server 192.0.2.53 on eth0"]),
-    ("a name server as a failsafe", plan(NO_EGRESS, settings=Settings()), Evidence(name_servers=(RESOLVER,)), []),
-    ("a stub on lo", plan(NO_EGRESS), Evidence(name_servers=(STUB,)), []),
+    ("a name server", plan(NO_EGRESS), Baseline(name_servers=(RESOLVER,)), ["the name server 192.0.2.53 on eth0"]),
+    ("a name server as a failsafe", plan(NO_EGRESS, settings=Settings()), Baseline(name_servers=(RESOLVER,)), []),
+    ("a stub on lo", plan(NO_EGRESS), Baseline(name_servers=(STUB,)), []),
     (
         "a stub on a policed lo",
         plan(NO_EGRESS, endpoints=(hep("any", "*"),), settings=replace(CLOSED, loopback=Loopback.POLICED)),
-        Evidence(name_servers=(STUB,)),
+        Baseline(name_servers=(STUB,)),
         ["the name server 127.0.0.53 on lo"],
     ),
 ]
 
 
-@pytest.mark.parametrize(("candidate", "evidence", "expected"), cases(NEEDS))
-def test_what_a_host_needs_must_pass(candidate: Plan, evidence: Evidence, expected: list[str]) -> None:
+@pytest.mark.parametrize(("candidate", "baseline", "expected"), cases(NEEDS))
+def test_what_a_host_needs_must_pass(candidate: Plan, baseline: Baseline, expected: list[str]) -> None:
     """Gateways, leases and name servers, each by the packets that netfilter sees of it."""
-    assert [loss.what for loss in losses(candidate, FACTS, evidence)] == expected
+    assert [loss.what for loss in losses(candidate, FACTS, baseline)] == expected
 
 
 CUT = losses(plan(NO_SSH), FACTS, OWN)
 WARNING = replace(CLOSED, lockout_check=LockoutCheck.WARN)
 SILENT = replace(CLOSED, lockout_check=LockoutCheck.IGNORE)
 JUDGEMENTS = [
-    ("nothing is lost", plan(SSH), None, False, Judgement()),
-    ("the first generation cuts", plan(NO_SSH), None, False, Judgement(refused=CUT)),
-    ("a change cuts", plan(NO_SSH), plan(SSH), False, Judgement(refused=CUT)),
-    ("it is lost already", plan(NO_SSH), plan(), False, Judgement(warned=CUT)),
-    ("a loss that is accepted", plan(NO_SSH), plan(SSH), True, Judgement(warned=CUT)),
-    ("lockoutCheck: warn", plan(NO_SSH, settings=WARNING), plan(SSH), False, Judgement(warned=CUT)),
-    ("lockoutCheck: ignore", plan(NO_SSH, settings=SILENT), plan(SSH), False, Judgement()),
+    ("nothing is lost", plan(SSH), None, False, Lockout()),
+    ("the first generation cuts", plan(NO_SSH), None, False, Lockout(refused=CUT)),
+    ("a change cuts", plan(NO_SSH), plan(SSH), False, Lockout(refused=CUT)),
+    ("it is lost already", plan(NO_SSH), plan(), False, Lockout(warned=CUT)),
+    ("a loss that is accepted", plan(NO_SSH), plan(SSH), True, Lockout(warned=CUT)),
+    ("lockoutCheck: warn", plan(NO_SSH, settings=WARNING), plan(SSH), False, Lockout(warned=CUT)),
+    ("lockoutCheck: ignore", plan(NO_SSH, settings=SILENT), plan(SSH), False, Lockout()),
 ]
 
 
 @pytest.mark.parametrize(("candidate", "present", "accepted", "expected"), cases(JUDGEMENTS))
 def test_only_what_a_change_cuts_is_refused(
-    candidate: Plan, present: Plan | None, accepted: bool, expected: Judgement
+    candidate: Plan, present: Plan | None, accepted: bool, expected: Lockout
 ) -> None:
     """Unless the settings or the person say otherwise."""
-    assert judge(candidate, present, FACTS, OWN, accepted=accepted) == expected
+    assert check_lockout(candidate, present, FACTS, OWN, accepted=accepted) == expected
 
 
 def test_a_refusal_says_what_why_and_how_to_go_on() -> None:
     """The first loss of all, how many more there are, how to keep it, and how to accept that it goes."""
-    evidence = replace(OWN, name_servers=(RESOLVER,))
-    judgement = judge(plan(gnp("nothing", types=BOTH)), None, FACTS, evidence)
+    baseline = replace(OWN, name_servers=(RESOLVER,))
+    lockout = check_lockout(plan(gnp("nothing", types=BOTH)), None, FACTS, baseline)
 
-    refusal = judgement.refusal
+    refusal = lockout.refusal
     assert refusal is not None
     assert refusal.message == (
         "this would cut the host off: another ssh connection like yours from 203.0.113.9 to port 22 on eth0 would be "
         "lost: no ingress rule in tier default allows it, whose end denies it for HostEndpoint web (policy.yaml:3) "
         "(and 1 more; -v lists them)"
     )
-    assert refusal.more == tuple(map(str, judgement.refused[1:]))
+    assert refusal.more == tuple(map(str, lockout.refused[1:]))
     assert refusal.hint == (
         "allow tcp port 22 in an ingress rule, or in failsafe.inbound of hostfw.yaml; "
         "to do it anyway, add --accept-lockout"
     )
-    assert Judgement().refusal is None
+    assert Lockout().refusal is None
 
 
 QUESTIONS = [
@@ -342,13 +342,13 @@ QUESTIONS = [
     (
         "ssh over IPv6",
         plan(NO_SSH),
-        Evidence(sessions=(session("2001:db8::9"),)),
+        Baseline(sessions=(session("2001:db8::9"),)),
         "hostfwctl explain 2001:db8::9 [2001:db8::1]:22/tcp --in eth0 --sport 49152",
     ),
     (
         "a name server",
         plan(NO_EGRESS),
-        Evidence(name_servers=(RESOLVER,)),
+        Baseline(name_servers=(RESOLVER,)),
         "hostfwctl explain 10.0.0.1 192.0.2.53:53/udp --out eth0 --sport 49152",
     ),
     (
@@ -366,17 +366,17 @@ QUESTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("candidate", "evidence", "expected"), cases(QUESTIONS))
-def test_a_loss_names_the_command_that_explains_it(candidate: Plan, evidence: Evidence, expected: str) -> None:
+@pytest.mark.parametrize(("candidate", "baseline", "expected"), cases(QUESTIONS))
+def test_a_loss_names_the_command_that_explains_it(candidate: Plan, baseline: Baseline, expected: str) -> None:
     """So that the whole way to the verdict is one paste away."""
-    assert losses(candidate, FACTS, evidence)[0].explain == expected
+    assert losses(candidate, FACTS, baseline)[0].explain == expected
 
 
 HINTS = [
     (plan(NO_SSH), OWN, "allow tcp port 22 in an ingress rule, or in failsafe.inbound of hostfw.yaml"),
     (
         plan(NO_EGRESS),
-        Evidence(name_servers=(RESOLVER,)),
+        Baseline(name_servers=(RESOLVER,)),
         "allow udp port 53 in an egress rule, or in failsafe.outbound of hostfw.yaml",
     ),
     (plan(DENY_ESTABLISHED), OWN, "allow it in the doNotTrack policy, or make its Deny rule narrower"),
@@ -393,15 +393,15 @@ HINTS = [
 ]
 
 
-@pytest.mark.parametrize(("candidate", "evidence", "expected"), HINTS)
-def test_a_loss_says_how_to_keep_it(candidate: Plan, evidence: Evidence, expected: str) -> None:
+@pytest.mark.parametrize(("candidate", "baseline", "expected"), HINTS)
+def test_a_loss_says_how_to_keep_it(candidate: Plan, baseline: Baseline, expected: str) -> None:
     """By a rule, a failsafe, a setting, or another doNotTrack policy."""
-    assert losses(candidate, FACTS, evidence)[0].hint == expected
+    assert losses(candidate, FACTS, baseline)[0].hint == expected
 
 
 def test_what_is_lost_is_listed_by_what_matters_most() -> None:
     """One's own session first, the name servers last."""
-    evidence = Evidence(
+    baseline = Baseline(
         sessions=(session(OTHER), session(own=True)),
         listeners=(Listener(Family.V4, 2222),),
         gateways=GATEWAY6.gateways,
@@ -409,7 +409,7 @@ def test_what_is_lost_is_listed_by_what_matters_most() -> None:
         name_servers=(RESOLVER,),
     )
 
-    assert [loss.kind for loss in losses(plan(settings=POLICED), FACTS, evidence)] == [
+    assert [loss.kind for loss in losses(plan(settings=POLICED), FACTS, baseline)] == [
         FlowKind.OWN_SESSION,
         FlowKind.SSH_SESSION,
         FlowKind.SSH_SERVER,
@@ -422,7 +422,7 @@ def test_what_is_lost_is_listed_by_what_matters_most() -> None:
 def test_unmanaged_egress_that_is_denied_says_so() -> None:
     """The setting decides where no HostEndpoint does."""
     settings = replace(CLOSED, unmanaged_interfaces=UnmanagedInterfaces(Unmanaged.ALLOW, Unmanaged.DENY))
-    found = losses(plan(endpoints=(), settings=settings), FACTS, Evidence(name_servers=(RESOLVER,)))
+    found = losses(plan(endpoints=(), settings=settings), FACTS, Baseline(name_servers=(RESOLVER,)))
 
     assert [loss.decided_by for loss in found] == [
         "no HostEndpoint governs eth0, and unmanagedInterfaces.egress is deny"

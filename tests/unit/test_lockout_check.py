@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.model.baseline import Evidence, Session
+from hostfw.model.baseline import Baseline, Session
 from hostfw.model.values import Family, parse_address
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
@@ -30,7 +30,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     assert made.hostfwctl("apply").status == 0
     made.write(web=SSH)
     assert made.hostfwctl("apply").status == 0
-    made.evidence = Evidence(sessions=(OWN,))
+    made.baseline = Baseline(sessions=(OWN,))
     return made
 
 
@@ -69,7 +69,7 @@ def test_a_loss_that_is_meant_is_said(host: Machine, verb: tuple[str, ...]) -> N
 
 def test_back_to_what_cuts_nobody_off_needs_no_word(host: Machine) -> None:
     """Only what is lost stands in the way."""
-    host.evidence = Evidence(sessions=(replace(OWN, local_port=80),))
+    host.baseline = Baseline(sessions=(replace(OWN, local_port=80),))
 
     assert host.hostfwctl("rollback", "--to", "1").status == 0
 
@@ -90,6 +90,6 @@ def test_a_trial_is_not_taken_back_by_hand_to_what_cuts_the_host_off(host: Machi
     assert "would be lost" in done.err
     assert host.kernel.read_tables() != before
     assert host.hostfwctl("apply", "--confirm-within", "90s").status == 0
-    token = next(iter(host.armed.values()))[1][-1]
+    token = next(iter(host.timers.values()))[1][-1]
     host.clock.wait(91)
     assert host.hostfwctl("rollback", token).status == 0

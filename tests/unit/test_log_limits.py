@@ -243,7 +243,7 @@ def test_a_reload_leaves_the_sets_alone() -> None:
     made = change(after, [installed(table) for table in before.tables])
 
     scripts = made.prepare + made.switch
-    assert made.fills == made.edits == ()
+    assert made.set_loads == made.set_edits == ()
     assert "elements" not in scripts
     assert "flush set" not in scripts
     assert not [deletion for deletion in made.sweep if "log/" in str(deletion) and "set" in str(deletion)]

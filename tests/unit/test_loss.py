@@ -154,7 +154,7 @@ def test_the_way_back_is_asked_as_well(went: Machine) -> None:
 def test_what_is_on_trial_is_not_taken_back_into_the_open_by_hand(went: Machine) -> None:
     """Nothing is lost by waiting: the deadline takes it back whatever is lost."""
     assert went.hostfwctl("apply", "--confirm-within", "90s").status == 0
-    token = next(iter(went.armed.values()))[1][-1]
+    token = next(iter(went.timers.values()))[1][-1]
     held = went.kernel.read_tables()
 
     refused = went.hostfwctl("rollback")

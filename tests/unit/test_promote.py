@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.host.store.files import read_configuration
 from tests.unit.cli_runs import Machine, hostfwctl, machine
 
@@ -216,10 +216,10 @@ def test_a_patch_enforces_it(host: Machine, before: dict[str, str], after: dict[
 
     there = {path.stem: path.read_text() for path in host.config.iterdir()}
     assert {name: there.get(name, "") for name in after} == after
-    inspected = inspect(*read_configuration(host.config))
-    assert inspected.is_valid
-    assert not inspected.resources.staged_policies
-    assert any(p.metadata.name == "web" for p in inspected.resources.policies) is not (before["a"] == DELETE)
+    candidate = check_candidate(*read_configuration(host.config))
+    assert candidate.is_valid
+    assert not candidate.resources.staged_policies
+    assert any(p.metadata.name == "web" for p in candidate.resources.policies) is not (before["a"] == DELETE)
 
 
 REFUSED = [

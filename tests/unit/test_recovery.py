@@ -21,20 +21,20 @@ from zlib import crc32
 
 import pytest
 
-from hostfw.build.cache import Done, Memory
-from hostfw.build.candidate import inspect
+from hostfw.build.cache import Done, EngineCache
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
-from hostfw.daemon.repair import Damage, _repair
+from hostfw.daemon.repair import Tampering, _repair
 from hostfw.daemon.writer import defect
 from hostfw.engine.context import Directories
-from hostfw.engine.deploy import Enforced, Hearers
+from hostfw.engine.deploy import Enforced, Observer
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Applied, Failed, Status
-from hostfw.engine.reconcile import base_protection
+from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.settings import Settings
@@ -43,7 +43,7 @@ from tests.unit.test_trial import lets_in
 
 OLD, NEW, OLDER = 80, 81, 79
 T = TypeVar("T")
-_MUTATORS = ("check", "commit", "turn", "delete", "amend")
+_MUTATORS = ("check", "commit", "activate", "delete", "amend")
 _SCRIPTS = ("kernel.check", "kernel.commit")
 _FILE_CALLS = ("open", "fsync", "replace", "rename", "symlink", "unlink", "mkdir", "link")
 _TRIES = 8
@@ -109,11 +109,11 @@ class Station:
         self.points = points
         self.current: Generation | None = None
         self.directories = Directories(*(root / name for name in ("etc", "var", "run")))
-        self.engine = self._engine(Memory())
+        self.engine = self._engine(EngineCache())
         _wrap_functions(self.points, monkeypatch)
         _wrap_files(self.points, root, monkeypatch)
 
-    def _engine(self, memory: Memory) -> Engine:
+    def _engine(self, cache: EngineCache) -> Engine:
         host = self.machine.host()
         points, kernel = self.points, self.machine.kernel
 
@@ -129,7 +129,7 @@ class Station:
             for name in ("observe", "read_tables", "read_some", "read_generation", "read_digests", "read_block", "now")
         }
         host = replace(host, nftables=lambda _: Kernel(), **wrapped)
-        return Engine(self.directories, host, Hearers(in_force=self._told), memory)
+        return Engine(self.directories, host, Observer(active=self._told), cache)
 
     def _told(self, generation: Generation | None) -> None:
         self.current = generation
@@ -139,27 +139,27 @@ class Station:
         try:
             return work(self.engine)
         except Exception as error:  # noqa: BLE001  as there
-            self.engine = self._engine(Memory(done=self.done))
+            self.engine = self._engine(EngineCache(done=self.done))
             return defect(error)
 
     @property
     def done(self) -> Done:
         """Knowledge about files."""
-        assert self.engine.memory is not None
-        return self.engine.memory.done
+        assert self.engine.cache is not None
+        return self.engine.cache.done
 
     def apply(self, port: int) -> object:
         """Ask for a generation that lets a port in."""
         self.machine.write(web=WEB.replace("80", str(port)), uplink=UPLINK)
-        memory = self.engine.memory
-        assert memory is not None
-        found = inspect(*read_configuration(self.machine.config), memory=memory.inspection)
+        cache = self.engine.cache
+        assert cache is not None
+        found = check_candidate(*read_configuration(self.machine.config), cache=cache.candidate)
         return self.do(lambda engine: engine.apply(found, accept_loss=True))
 
     def go_on(self, outcome: object) -> None:
         """Do what the service does of its own accord after an answer, until there is nothing left to do."""
         if self.done.begun or (isinstance(outcome, Failed) and outcome.in_force == UNKNOWN):
-            damage = Damage(doubt=True, midway="it was to fail")
+            damage = Tampering(doubt=True, midway="it was to fail")
             repaired: object = None
             for _ in range(_TRIES):
                 # It has a `current` and nothing else of the service's charge that is looked at here.
@@ -179,7 +179,7 @@ class Station:
             self.machine.facts = facts
             current = self.current
             assert current is not None
-            followed = self.do(lambda engine: engine.follow(current))  # noqa: B023  called at once
+            followed = self.do(lambda engine: engine.resync(current))  # noqa: B023  called at once
             assert isinstance(followed, Applied), followed
 
     def current_port(self) -> int | None:
@@ -197,7 +197,7 @@ class Station:
         assert self.in_kernel() == {port}
         assert status.in_force
         assert status.drift == ()
-        record, problems = load_in_force(self.directories.run)
+        record, problems = load_active(self.directories.run)
         accepted, damage = load_accepted(self.directories.state)
         assert record is not None, problems
         assert accepted is not None, damage
@@ -253,7 +253,7 @@ BEFORE: dict[str, Callable[[Station], None]] = {
 def _without_disk(station: Station, which: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if which == "run":
-            for name in ("save_in_force", "forget_in_force"):
+            for name in ("save_active", "forget_active"):
                 patch.setattr(f"hostfw.engine.record.{name}", _full)
         else:
             patch.setattr("hostfw.build.cache.save_accepted", _full)
@@ -333,14 +333,14 @@ def test_base_protection_amid_a_change_is_not_taken_for_it(tmp_path: Path, monke
     check = kernel.check
 
     def late(script: str) -> NftResult:
-        assert kernel.meddle(base_protection(Settings(), FACTS).script).ok
+        assert kernel.meddle(build_base_protection(Settings(), FACTS).script).ok
         return check(script)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "check", late)
-        damage = Damage(deeds=["another program deleted the tables"])
+        damage = Tampering(changes=["another program deleted the tables"])
         assert isinstance(station.do(lambda engine: _repair(engine, station, damage)), Enforced)  # type: ignore[arg-type]
     assert station.in_kernel() == set()
-    damage = Damage(doubt=True, guarded=True)
+    damage = Tampering(doubt=True, guarded=True)
     assert isinstance(station.do(lambda engine: _repair(engine, station, damage)), Enforced)  # type: ignore[arg-type]
     station.check_agreement(OLD)

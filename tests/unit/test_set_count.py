@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from bench.configurations import policies
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.sources import Configuration, Source
@@ -151,9 +151,11 @@ def _most_sets(ruleset: Ruleset) -> int:
 
 
 def _compiled(text: str) -> Ruleset:
-    inspected = inspect(Configuration(Source("hostfw.yaml", "node: host1\n"), (Source("all.yaml", ENDPOINT + text),)))
-    assert inspected.is_valid, inspected.problems[:3]
-    plan, _ = resolve(inspected.resources, inspected.settings, FACTS)
+    candidate = check_candidate(
+        Configuration(Source("hostfw.yaml", "node: host1\n"), (Source("all.yaml", ENDPOINT + text),))
+    )
+    assert candidate.is_valid, candidate.problems[:3]
+    plan, _ = resolve(candidate.resources, candidate.settings, FACTS)
     return compile_plan(plan)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.exposure.services import exposure
-from hostfw.model.explanation import Verdict
+from hostfw.model.explanation import StepVerdict
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.services import BoundAddress, HostServices, Peer, PublishedPort, Service
 from hostfw.model.sources import Configuration, Source
@@ -51,20 +51,20 @@ def proposed() -> str:
 
 def test_it_is_valid_and_says_why() -> None:
     """No problem is found in it, not even a warning; names that programs chose do not become policy."""
-    inspected = inspect(Configuration(resources=(Source("start.yaml", proposed()),)))
+    candidate = check_candidate(Configuration(resources=(Source("start.yaml", proposed()),)))
 
-    assert inspected.problems == ()
+    assert candidate.problems == ()
     assert "# ssh.service (sshd) listens on every address; 1 connection now." in proposed()
     assert "# (postgres) listens on 10.0.0.1." in proposed()
     assert "Published by another program, table ip nat, to 172.17.0.2 port 80." in proposed()
-    assert [endpoint.interface_name for endpoint in inspected.resources.endpoints] == ["eth0", "eth1.5", "on"]
-    assert [len(policy.ingress) for policy in inspected.resources.policies] == [0, 8]
+    assert [endpoint.interface_name for endpoint in candidate.resources.endpoints] == ["eth0", "eth1.5", "on"]
+    assert [len(policy.ingress) for policy in candidate.resources.policies] == [0, 8]
 
 
 def test_each_service_is_reachable_where_it_listens() -> None:
     """At every address of its own, on every interface with a HostEndpoint, from everybody; and on loopback alone."""
-    inspected = inspect(Configuration(resources=(Source("start.yaml", proposed()),)))
-    plan, _ = resolve(inspected.resources, inspected.settings, FACTS)
+    candidate = check_candidate(Configuration(resources=(Source("start.yaml", proposed()),)))
+    plan, _ = resolve(candidate.resources, candidate.settings, FACTS)
 
     entries = exposure(plan, FACTS, SERVICES)
 
@@ -74,7 +74,7 @@ def test_each_service_is_reachable_where_it_listens() -> None:
     }
     for entry in governed:
         if isinstance(entry.subject, Service):
-            assert {decision.step.verdict for decision in entry.reach.decisions} == {Verdict.ALLOW}
+            assert {decision.step.verdict for decision in entry.reach.decisions} == {StepVerdict.ALLOW}
     assert "[53]" not in proposed()
 
 

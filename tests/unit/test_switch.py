@@ -8,7 +8,7 @@ import pytest
 from hostfw.engine.installed import installed_tables
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.change import Change, change
-from hostfw.nft.deletion import Deleted
+from hostfw.nft.deletion import DeletionKind
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import (
     Accept,
@@ -45,7 +45,7 @@ def kernel() -> FakeKernel:
     """A kernel that holds the ruleset `old`."""
     kernel = FakeKernel()
     first = change(_ruleset("old"), ())
-    assert not first.turn, "there is nothing to turn"
+    assert not first.activation, "there is nothing to turn"
     assert kernel.commit(first.prepare).ok
     assert kernel.commit(first.switch).ok
     return kernel
@@ -60,7 +60,7 @@ def _met(kernel: FakeKernel) -> list[str]:
 
 def _apply(planned: Change, kernel: FakeKernel) -> None:
     assert kernel.commit(planned.prepare).ok
-    kernel.turn(planned.turn, kernel.generation)
+    kernel.activate(planned.activation, kernel.generation)
     kernel.delete(planned.sweep)
 
 
@@ -70,8 +70,8 @@ def test_a_switch_is_a_deletion(kernel: FakeKernel) -> None:
 
     assert kernel.commit(planned.prepare).ok
     assert _met(kernel) == ["old"], "nothing has changed for packets"
-    assert [(one.what, one.name) for one in planned.turn] == [(Deleted.RULE, "input")] * 2 * len(FAMILIES)
-    kernel.turn(planned.turn, kernel.generation)
+    assert [(one.what, one.name) for one in planned.activation] == [(DeletionKind.RULE, "input")] * 2 * len(FAMILIES)
+    kernel.activate(planned.activation, kernel.generation)
     assert _met(kernel) == ["new"]
     kernel.delete(planned.sweep)
     assert change(_ruleset("new"), _installed(kernel)).is_empty
@@ -83,7 +83,7 @@ def test_a_change_is_shown_as_it_would_be_sent(kernel: FakeKernel) -> None:
 
     _, switch = str(planned).split("# switch\n")
     lines = switch.split("\n\n")[0].splitlines()
-    assert lines == [str(deletion) for deletion in planned.turn]
+    assert lines == [str(deletion) for deletion in planned.activation]
     assert all(line.startswith("delete rule ip") for line in lines)
 
 
@@ -119,7 +119,7 @@ def test_where_deletions_will_not_do_a_script_writes_all(kernel: FakeKernel, wan
     """All base chains of both tables switch in one transaction, by script if one of them has to."""
     planned = change(wanted, _installed(kernel))
 
-    assert planned.turn == ()
+    assert planned.activation == ()
     assert "input" not in "".join(line for line in planned.prepare.splitlines() if "hook" in line)
     assert kernel.commit(planned.prepare).ok
     assert kernel.commit(planned.switch).ok
@@ -135,7 +135,7 @@ def test_what_another_hand_changed_is_written_by_script(kernel: FakeKernel, susp
 
     planned = change(_ruleset("old"), suspicious)
 
-    assert planned.turn == ()
+    assert planned.activation == ()
     assert f"flush chain ip hostfw {suspects[0]}" in planned.switch.splitlines()
 
 
@@ -148,6 +148,6 @@ def test_a_base_chain_that_nobody_wants_is_emptied_with_the_turn(kernel: FakeKer
 
     planned = change(_ruleset("newer"), _installed(kernel))
 
-    assert (Family.V4, Deleted.RULES, "forward", 0) in planned.turn
+    assert (Family.V4, DeletionKind.RULES, "forward", 0) in planned.activation
     _apply(planned, kernel)
     assert change(_ruleset("newer"), _installed(kernel)).is_empty

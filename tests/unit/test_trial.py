@@ -14,7 +14,7 @@ from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.processes import Ancestor
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generations, load_accepted
-from hostfw.host.store.trial import load_armed, load_pending
+from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.host.systemd.rollback_timer import WatchdogError
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
@@ -77,7 +77,7 @@ def status(host: Machine) -> dict[str, object]:
 
 def deadline_command(host: Machine) -> tuple[str, ...]:
     """The command of the one rollback timer, from the verb on."""
-    ((_, command),) = host.armed.values()
+    ((_, command),) = host.timers.values()
     return command[command.index("rollback") :]
 
 
@@ -87,8 +87,8 @@ def test_what_is_accepted_stays_until_it_is_confirmed(host: Machine) -> None:
 
     done = host.hostfwctl(*WITHIN)
 
-    pending, _ = load_pending(state(host))
-    armed = load_armed(host.directory / "run")
+    trial, _ = load_trial(state(host))
+    timer = load_rollback_timer(host.directory / "run")
     assert done.status == 0
     assert done.err.endswith(
         "taken back in 1 min 30 s, at 2030-01-01 00:01:30 UTC, "
@@ -97,11 +97,11 @@ def test_what_is_accepted_stays_until_it_is_confirmed(host: Machine) -> None:
     assert lets_in(host, 443)
     assert accepted_number(state(host)) == accepted
     assert "443" not in (state(host) / "last-good.nft").read_text()
-    assert pending is not None
-    assert (pending.previous, pending.deadline_monotonic_s, pending.boot_id) == (accepted, 90, "boot-1")
-    assert armed is not None
-    assert armed.cookies == frozenset({OLD.cookie})
-    assert deadline_command(host) == ("rollback", f"--if-pending={pending.token}")
+    assert trial is not None
+    assert (trial.previous, trial.deadline_monotonic_s, trial.boot_id) == (accepted, 90, "boot-1")
+    assert timer is not None
+    assert timer.cookies == frozenset({OLD.cookie})
+    assert deadline_command(host) == ("rollback", f"--if-pending={trial.token}")
 
 
 def test_a_new_connection_confirms(host: Machine) -> None:
@@ -113,8 +113,8 @@ def test_a_new_connection_confirms(host: Machine) -> None:
 
     assert done.status == 0
     assert done.err.endswith(" is accepted\n")
-    assert load_pending(state(host)) == (None, ())
-    assert host.armed == {}
+    assert load_trial(state(host)) == (None, ())
+    assert host.timers == {}
     assert "443" in (state(host) / "last-good.nft").read_text()
     assert lets_in(host, 443)
     assert host.hostfwctl("reload").err.startswith("no change")
@@ -131,7 +131,7 @@ def test_an_old_connection_does_not(host: Machine) -> None:
     assert "this ssh connection was there before the change" in done.err
     assert "is taken back in 60 s" in done.err
     assert "hint: run it in a new ssh connection" in done.err
-    assert load_pending(state(host))[0] is not None
+    assert load_trial(state(host))[0] is not None
     assert host.hostfwctl("confirm", "--console").status == 0
 
 
@@ -146,7 +146,7 @@ def test_the_deadline_takes_it_back(host: Machine) -> None:
     assert done.status == 0
     assert not lets_in(host, 443)
     assert lets_in(host, 80)
-    assert load_pending(state(host)) == (None, ())
+    assert load_trial(state(host)) == (None, ())
     assert host.hostfwctl("status").out.count("was taken back: it was not confirmed in time (just now)\n") == 1
     assert host.hostfwctl(*command).status == 0, "twice is as good as once"
 
@@ -222,20 +222,20 @@ def test_meanwhile_nothing_else_is_accepted(host: Machine, verb: str) -> None:
     assert done.status == 1
     assert "is in force for 60 more seconds, unless it is confirmed; nothing was changed\n" in done.err
     assert "`hostfwctl confirm` keeps it, `hostfwctl rollback` takes it back" in done.err
-    assert load_pending(state(host))[0] is not None
+    assert load_trial(state(host))[0] is not None
 
 
 def test_another_trial_replaces_the_first(host: Machine) -> None:
     """The way back stays what was accepted, and one watchdog is left."""
     accepted = accepted_number(state(host))
     host.hostfwctl(*WITHIN)
-    first, _ = load_pending(state(host))
+    first, _ = load_trial(state(host))
     host.write(web=WEB.replace("80", "8443"))
     host.clock.wait(30)
 
     host.hostfwctl(*WITHIN)
 
-    second, _ = load_pending(state(host))
+    second, _ = load_trial(state(host))
     assert first is not None
     assert second is not None
     assert second.token != first.token
@@ -255,7 +255,7 @@ def test_rollback_by_hand_is_at_once(host: Machine) -> None:
 
     assert done.status == 0
     assert "taken back (by hand): generation " in done.err
-    assert host.armed == {}
+    assert host.timers == {}
     assert not lets_in(host, 443)
     assert again.status == 1
     assert again.err.startswith("hostfwctl: there is nothing to roll back: the active generation is accepted\n")
@@ -268,8 +268,8 @@ def test_what_changes_nothing_needs_no_confirmation(host: Machine) -> None:
     done = host.hostfwctl(*WITHIN)
 
     assert done.err.startswith("no change: ")
-    assert load_pending(state(host)) == (None, ())
-    assert host.armed == {}
+    assert load_trial(state(host)) == (None, ())
+    assert host.timers == {}
     accepted, _ = load_accepted(state(host))
     assert accepted is not None
     assert any("a comment" in source.text for source in accepted.configuration.resources)
@@ -288,22 +288,22 @@ def test_what_nft_refuses_leaves_nothing_behind(host: Machine, answers: Sequence
     done = host.hostfwctl(*WITHIN)
 
     assert done.status == 1
-    assert load_pending(state(host)) == (None, ())
-    assert host.armed == {}
+    assert load_trial(state(host)) == (None, ())
+    assert host.timers == {}
     assert "could not be put into force: nft refused the transaction" in host.hostfwctl("status").out
 
 
 def test_a_trial_that_fails_leaves_the_one_before(host: Machine) -> None:
     """The earlier trial goes on, with its timer and its connections."""
     host.hostfwctl(*WITHIN)
-    before = (load_pending(state(host)), load_armed(host.directory / "run"), dict(host.armed))
+    before = (load_trial(state(host)), load_rollback_timer(host.directory / "run"), dict(host.timers))
     host.write(web=WEB.replace("80", "8443"))
     host.kernel.failures.extend([_OK, _REFUSED, _REFUSED])
 
     done = host.hostfwctl(*WITHIN)
 
     assert done.status == 1
-    assert before == (load_pending(state(host)), load_armed(host.directory / "run"), host.armed)
+    assert before == (load_trial(state(host)), load_rollback_timer(host.directory / "run"), host.timers)
 
 
 def test_a_switch_of_unknown_outcome_is_taken_back(host: Machine) -> None:
@@ -311,8 +311,8 @@ def test_a_switch_of_unknown_outcome_is_taken_back(host: Machine) -> None:
     host.kernel.failures.extend([_OK, NftFailure("the kernel does not answer", unchanged=False)])
 
     assert host.hostfwctl(*WITHIN).status == 1
-    assert load_pending(state(host))[0] is not None
-    assert len(host.armed) == 1
+    assert load_trial(state(host))[0] is not None
+    assert len(host.timers) == 1
 
 
 def test_the_first_of_all_goes_back_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +345,7 @@ def test_what_protects_an_unknown_host_goes_back_to_protection(tmp_path: Path, m
 def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the host cannot be observed: what was in force byte for byte is in force again."""
     host.hostfwctl(*WITHIN)
-    monkeypatch.setattr("hostfw.engine.rollback.inspect", _broken)
+    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", _broken)
 
     done = host.hostfwctl("rollback")
 
@@ -354,15 +354,15 @@ def test_sources_that_no_longer_build_leave_the_stored_script(host: Machine, mon
     assert host.kernel.committed[-1] == (state(host) / "last-good.nft").read_text()
 
 
-def _broken(configuration: object, **_memory: object) -> object:
+def _broken(configuration: object, **_cache: object) -> object:
     """A refusal by an upgraded version that refuses more than before."""
-    from hostfw.build.candidate import inspect
+    from hostfw.build.candidate import check_candidate
     from hostfw.model.positions import Position
     from hostfw.model.problems import Problem
     from hostfw.model.sources import Configuration
 
     assert isinstance(configuration, Configuration)
-    return replace(inspect(configuration), problems=(Problem(Position("web.yaml", 1, 1), "is refused now"),))
+    return replace(check_candidate(configuration), problems=(Problem(Position("web.yaml", 1, 1), "is refused now"),))
 
 
 def test_history_and_back_to_a_number(host: Machine) -> None:
@@ -410,11 +410,11 @@ def test_a_kill_after_the_acceptance_leaves_it_accepted(host: Machine) -> None:
     records = [
         (path, path.read_bytes()) for path in (state(host) / "pending.json", host.directory / "run/pending.json")
     ]
-    armed = dict(host.armed)
+    timer = dict(host.timers)
     host.hostfwctl("confirm", "--console")
     for path, text in records:
         path.write_bytes(text)
-    host.armed.update(armed)
+    host.timers.update(timer)
     host.clock.wait(1000)
 
     shown = status(host)
@@ -423,7 +423,7 @@ def test_a_kill_after_the_acceptance_leaves_it_accepted(host: Machine) -> None:
     assert isinstance(shown["lastEvent"], dict)
     assert shown["lastEvent"]["kind"] == "confirmed"
     assert lets_in(host, 443)
-    assert host.armed == {}
+    assert host.timers == {}
 
 
 def test_what_is_in_force_must_be_what_waits(host: Machine) -> None:
@@ -460,7 +460,7 @@ def test_an_apply_ends_what_can_no_longer_be_taken_back(host: Machine) -> None:
 
     assert "was not written by hostfw" in host.hostfwctl("rollback").err
     assert host.hostfwctl("apply").status == 0
-    assert load_pending(state(host)) == (None, ())
+    assert load_trial(state(host)) == (None, ())
     assert lets_in(host, 443)
 
 
@@ -490,7 +490,7 @@ def test_without_a_watchdog_nothing_is_switched(host: Machine, monkeypatch: pyte
     assert done.status == 1
     assert done.err == "hostfwctl: `systemd-run` failed: no bus; the ruleset in force is unchanged\n"
     assert "could not be put into force: `systemd-run` failed: no bus" in host.hostfwctl("status").out
-    assert load_pending(state(host)) == (None, ())
+    assert load_trial(state(host)) == (None, ())
     assert not lets_in(host, 443)
 
 
@@ -500,12 +500,12 @@ def test_a_way_back_that_cannot_be_written_changes_nothing(host: Machine, monkey
     def refuse(*_: object) -> None:
         raise StateError("the way back could not be saved: the disk is full")
 
-    monkeypatch.setattr("hostfw.engine.trial.save_pending", refuse)
+    monkeypatch.setattr("hostfw.engine.trial.save_trial", refuse)
 
     done = host.hostfwctl(*WITHIN)
 
     assert done.status == 1
-    assert host.armed == {}
+    assert host.timers == {}
     assert not lets_in(host, 443)
 
 

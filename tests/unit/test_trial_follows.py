@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.build.cache import Memory
+from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied
 from hostfw.engine.reconcile import Resumed
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generations, load_accepted
-from hostfw.host.store.trial import load_armed, load_pending
+from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.facts import HostFacts, Interface
 from tests.unit.cli_runs import WEB, Machine, machine
 from tests.unit.test_trial import NEW, OLD, WITHIN, lets_in, session, state
@@ -47,10 +47,10 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def service(host: Machine) -> tuple[Engine, Generation]:
     """The engine of a service that has just taken over, and what it knows to be in force."""
     folders = Directories(host.config, state(host), host.directory / "run")
-    engine = Engine(folders, host.host(), memory=Memory())
+    engine = Engine(folders, host.host(), cache=EngineCache())
     resumed = engine.resume()
     assert isinstance(resumed, Resumed), resumed
-    generation = engine.memory.building.generation if engine.memory else None
+    generation = engine.cache.generation.generation if engine.cache else None
     assert generation is not None
     return engine, generation
 
@@ -63,7 +63,7 @@ def plug_in(host: Machine, name: str) -> HostFacts:
 
 def recorded(host: Machine) -> str:
     """The id of what is in force."""
-    record, _ = load_in_force(host.directory / "run")
+    record, _ = load_active(host.directory / "run")
     assert record is not None
     return record.id
 
@@ -71,18 +71,18 @@ def recorded(host: Machine) -> str:
 @pytest.mark.parametrize("how", ["the service follows", "the service starts again"])
 def test_an_interface_that_comes_does_not_keep_anyone_from_confirming(host: Machine, how: str) -> None:
     """The accepted generation is the active one, for the host as it is; deadline, timer and proof are as before."""
-    before, _ = load_pending(state(host))
-    armed = load_armed(host.directory / "run")
+    before, _ = load_trial(state(host))
+    timer = load_rollback_timer(host.directory / "run")
     engine, current = service(host)
     plug_in(host, "eth7")
-    outcome = engine.follow(current) if how == "the service follows" else service(host)[1]
+    outcome = engine.resync(current) if how == "the service follows" else service(host)[1]
     assert isinstance(outcome, Applied | Generation)
 
-    pending, _ = load_pending(state(host))
+    trial, _ = load_trial(state(host))
     assert before is not None
-    assert pending == replace(before, number=before.number + 1, id=recorded(host))
-    assert pending.id != before.id
-    assert load_armed(host.directory / "run") == armed
+    assert trial == replace(before, number=before.number + 1, id=recorded(host))
+    assert trial.id != before.id
+    assert load_rollback_timer(host.directory / "run") == timer
     old = host.hostfwctl("confirm")
     session(host, NEW)
     done = host.hostfwctl("confirm")
@@ -102,7 +102,7 @@ def test_many_interfaces_that_come_leave_one_trial(host: Machine) -> None:
     engine, current = service(host)
     for number in range(5):
         plug_in(host, f"eth{number + 7}")
-        outcome = engine.follow(current)
+        outcome = engine.resync(current)
         assert isinstance(outcome, Applied)
         current = outcome.generation
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_written_down_is_said(host: Machine, monkeypatch: pytest.
 
     monkeypatch.setattr("hostfw.engine.trial.store_generation", refuse)
     plug_in(host, "eth7")
-    outcome = engine.follow(current)
+    outcome = engine.resync(current)
 
     assert isinstance(outcome, Applied)
     (unsaved,) = outcome.unsaved

@@ -9,7 +9,7 @@ import pytest
 
 from hostfw.host.nftables.script_runner import NftResult
 from hostfw.host.store.generations import load_accepted
-from hostfw.host.store.trial import load_pending
+from hostfw.host.store.trial import load_trial
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.test_trial import WITHIN, lets_in, state
 
@@ -62,7 +62,7 @@ def counted(host: Machine, steps: Steps) -> Iterator[None]:
         patch.setattr(Path, "replace", lambda path, target: steps.step(lambda: replace(path, target)))
         patch.setattr(os, "fsync", lambda descriptor: steps.step(lambda: fsync(descriptor)))
         patch.setattr(Machine, "arm", lambda _, *arguments: steps.step(lambda: arm(*arguments)))
-        patch.setattr(Machine, "disarm", lambda _, armed: steps.step(lambda: disarm(armed)))
+        patch.setattr(Machine, "disarm", lambda _, timer: steps.step(lambda: disarm(timer)))
         yield
 
 
@@ -86,7 +86,7 @@ def run(directory: Path, monkeypatch: pytest.MonkeyPatch, verbs: tuple[tuple[str
 def deadline(host: Machine) -> None:
     """Let every watchdog run that is armed still."""
     host.clock.wait(100)
-    for _, command in tuple(host.armed.values()):
+    for _, command in tuple(host.timers.values()):
         assert host.hostfwctl(*command[command.index("rollback") :]).status == 0
 
 
@@ -108,7 +108,7 @@ def test_a_kill_at_any_step_leaves_no_one_out(name: str, tmp_path: Path, monkeyp
 
         accepted, problems = load_accepted(state(host))
         in_force = {port for port in (80, 443, 8443) if lets_in(host, port)}
-        assert load_pending(state(host)) == (None, ()), number
+        assert load_trial(state(host)) == (None, ()), number
         assert accepted is not None
         assert problems == ()
         assert len(in_force) == 1, number

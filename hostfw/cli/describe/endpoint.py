@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from hostfw.cli.describe.description import Description, Entry, Role, Section
-from hostfw.cli.describe.references import uses
+from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import rule_text
-from hostfw.cli.facts import Planned
-from hostfw.explain.governing import governor
+from hostfw.cli.facts import PlannedHost
+from hostfw.explain.governing import governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import ANY_NODE, HostEndpoint
@@ -29,9 +29,9 @@ _ENDS = {
 }
 
 
-def describe_endpoint(endpoint: HostEndpoint, host: Planned) -> Description:
+def describe_endpoint(endpoint: HostEndpoint, host: PlannedHost) -> Description:
     """A HostEndpoint of this node or another."""
-    resources, plan = host.inspected.resources, host.plan
+    resources, plan = host.candidate.resources, host.plan
     name = endpoint.metadata.name
     profiles = {profile.metadata.name: profile for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     labels = effective_labels(endpoint, profiles)
@@ -47,15 +47,17 @@ def describe_endpoint(endpoint: HostEndpoint, host: Planned) -> Description:
     )
     governing = next((planned for planned in plan.endpoints if planned.name == name), None)
     order = tuple(_order(governing.direction(d), d, plan.settings) for d in Direction) if governing else ()
-    used = Section("rules that its addresses are in", tuple(uses(labels, resources)) if endpoint.expected_ips else ())
+    used = Section(
+        "rules that its addresses are in", tuple(references_to(labels, resources)) if endpoint.expected_ips else ()
+    )
     sections = (*(section for sections in order for section in sections), used)
     return Description("HostEndpoint", name, endpoint.metadata.position, properties, sections)
 
 
-def _interfaces(endpoint: HostEndpoint, host: Planned) -> Iterator[str]:
+def _interfaces(endpoint: HostEndpoint, host: PlannedHost) -> Iterator[str]:
     """The interfaces that the endpoint governs and why, those of the host and those that may yet appear."""
     name = endpoint.metadata.name
-    governed = ((interface.name, governor(interface.name, host.plan)) for interface in host.facts.interfaces)
+    governed = ((interface.name, governing_endpoint(interface.name, host.plan)) for interface in host.facts.interfaces)
     found = [f"{interface} ({why.reason})" for interface, why in governed if why.endpoint == name]
     yield from found
     absent = [b for b in host.plan.bindings if b.endpoint == name and not b.present]

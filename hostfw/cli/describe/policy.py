@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from hostfw.cli.describe.description import Description, Entry, Role, Section
-from hostfw.cli.describe.references import uses
+from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import addresses_text, rule_text, rules_by_identity
-from hostfw.cli.facts import Planned
+from hostfw.cli.facts import PlannedHost
 from hostfw.cli.kinds import cells, pairs, shortened
-from hostfw.explain.governing import NOBODY, governor
+from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (
@@ -42,20 +42,20 @@ _CLASSES = {
 }
 
 
-def describe_policy(policy: GlobalNetworkPolicy, host: Planned) -> Description:
+def describe_policy(policy: GlobalNetworkPolicy, host: PlannedHost) -> Description:
     """A GlobalNetworkPolicy."""
     return _policy(EvaluatedPolicy(POLICY_KIND, policy), host, ())
 
 
-def describe_staged_policy(staged: StagedGlobalNetworkPolicy, host: Planned) -> Description:
+def describe_staged_policy(staged: StagedGlobalNetworkPolicy, host: PlannedHost) -> Description:
     """A StagedGlobalNetworkPolicy; what it would do is counted and logged, and decides nothing."""
     action = staged.staged_action.value
     text = action if staged.is_evaluated else f"{action}, so it is not evaluated"
     return _policy(EvaluatedPolicy(STAGED_KIND, staged.policy), host, (("stagedAction", (text,)),))
 
 
-def _policy(policy: EvaluatedPolicy, host: Planned, more: tuple[tuple[str, tuple[str, ...]], ...]) -> Description:
-    spec, resources = policy.spec, host.inspected.resources
+def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, tuple[str, ...]], ...]) -> Description:
+    spec, resources = policy.spec, host.candidate.resources
     selecting = list(_selected(spec, resources))
     here = [e for e in selecting if e.is_of(host.plan.node)]
     elsewhere = [f"{e.metadata.name} ({e.node})" for e in selecting if not e.is_of(host.plan.node)]
@@ -76,7 +76,7 @@ def _policy(policy: EvaluatedPolicy, host: Planned, more: tuple[tuple[str, tuple
     return Description(policy.kind, spec.metadata.name, spec.metadata.position, properties, sections)
 
 
-def describe_network_set(network_set: GlobalNetworkSet, host: Planned) -> Description:
+def describe_network_set(network_set: GlobalNetworkSet, host: PlannedHost) -> Description:
     """A GlobalNetworkSet."""
     labels = network_set.metadata.labels
     properties = (
@@ -89,7 +89,7 @@ def describe_network_set(network_set: GlobalNetworkSet, host: Planned) -> Descri
     )
 
 
-def describe_feed(feed: Feed, host: Planned) -> Description:
+def describe_feed(feed: Feed, host: PlannedHost) -> Description:
     """A Feed, with what its file holds now."""
     labels = feed.metadata.labels
     properties = (
@@ -101,13 +101,13 @@ def describe_feed(feed: Feed, host: Planned) -> Description:
     return Description("Feed", feed.metadata.name, feed.metadata.position, properties, _used(labels, host))
 
 
-def _used(labels: Labels, host: Planned) -> tuple[Section]:
-    return (Section("rules that its addresses are in", tuple(uses(dict(labels), host.inspected.resources))),)
+def _used(labels: Labels, host: PlannedHost) -> tuple[Section]:
+    return (Section("rules that its addresses are in", tuple(references_to(dict(labels), host.candidate.resources))),)
 
 
-def describe_tier(tier: Tier, host: Planned) -> Description:
+def describe_tier(tier: Tier, host: PlannedHost) -> Description:
     """A Tier, declared or built in."""
-    resources = host.inspected.resources
+    resources = host.candidate.resources
     name = tier.metadata.name
     order = list(tiers_in_order(resources.tiers))
     place = _nth(order.index(name), len(order), "tier")
@@ -118,9 +118,9 @@ def describe_tier(tier: Tier, host: Planned) -> Description:
     return Description("Tier", name, tier.metadata.position, properties, tuple(_tier_sections(name, host)))
 
 
-def _tier_sections(tier: str, host: Planned) -> Iterator[Section]:
+def _tier_sections(tier: str, host: PlannedHost) -> Iterator[Section]:
     """The policies of a tier in evaluation order, in each direction."""
-    resources = host.inspected.resources
+    resources = host.candidate.resources
     for direction in Direction:
         entries = []
         for policy in policies_in_order(resources, tiers_in_order(resources.tiers), direction):
@@ -135,9 +135,9 @@ def _tier_sections(tier: str, host: Planned) -> Iterator[Section]:
         yield Section(str(direction), tuple(entries), "no policy")
 
 
-def describe_profile(profile: Profile, host: Planned) -> Description:
+def describe_profile(profile: Profile, host: PlannedHost) -> Description:
     """A Profile, declared or built in."""
-    resources = host.inspected.resources
+    resources = host.candidate.resources
     name = profile.metadata.name
     listing = tuple(_endpoint(e, host) for e in resources.endpoints if name in e.profiles)
     rules = {direction: profile.rules(direction) for direction in Direction}
@@ -149,7 +149,7 @@ def describe_profile(profile: Profile, host: Planned) -> Description:
     return Description("Profile", name, profile.metadata.position, properties, sections)
 
 
-def describe_group(group: InterfaceGroup, host: Planned) -> Description:
+def describe_group(group: InterfaceGroup, host: PlannedHost) -> Description:
     """An InterfaceGroup."""
     name = group.metadata.name
     (match,), (but,) = cells(group)
@@ -158,7 +158,7 @@ def describe_group(group: InterfaceGroup, host: Planned) -> Description:
         for interface in host.facts.interfaces
         if in_group(group, interface, host.facts)
     )
-    naming = tuple(_endpoint(e, host) for e in host.inspected.resources.endpoints if e.interface_group == name)
+    naming = tuple(_endpoint(e, host) for e in host.candidate.resources.endpoints if e.interface_group == name)
     sections = (
         Section("interfaces of this host", members),
         Section("HostEndpoints that name it", naming),
@@ -168,8 +168,8 @@ def describe_group(group: InterfaceGroup, host: Planned) -> Description:
     )
 
 
-def _governed(interface: str, host: Planned) -> str:
-    endpoint, reason = governor(interface, host.plan)
+def _governed(interface: str, host: PlannedHost) -> str:
+    endpoint, reason = governing_endpoint(interface, host.plan)
     return f"governed by {endpoint} ({reason})" if endpoint != NOBODY else reason
 
 
@@ -180,12 +180,12 @@ def _selected(policy: GlobalNetworkPolicy, resources: Resources) -> Iterator[Hos
     return (e for e in resources.endpoints if matches(selector, effective_labels(e, profiles)))
 
 
-def _endpoint(endpoint: HostEndpoint, host: Planned) -> Entry:
+def _endpoint(endpoint: HostEndpoint, host: PlannedHost) -> Entry:
     """A HostEndpoint, and where it is or what it governs here."""
     name = endpoint.metadata.name
     if not endpoint.is_of(host.plan.node):
         return Entry(Role.ENDPOINT, name, f"of {endpoint.node}", endpoint.metadata.position)
-    governed = [i.name for i in host.facts.interfaces if governor(i.name, host.plan).endpoint == name]
+    governed = [i.name for i in host.facts.interfaces if governing_endpoint(i.name, host.plan).endpoint == name]
     text = f"governs {', '.join(governed)}" if governed else "governs no interface now"
     return Entry(Role.ENDPOINT, name, text, endpoint.metadata.position)
 
@@ -207,10 +207,10 @@ def _nth(place: int, number: int, noun: str, plural: str = "") -> str:
 
 
 def _rule_sections(
-    rules: Mapping[Direction, tuple[Rule, ...]], owner: tuple[str, str, str], host: Planned
+    rules: Mapping[Direction, tuple[Rule, ...]], owner: tuple[str, str, str], host: PlannedHost
 ) -> Iterator[Section]:
     """The rules of each direction, with what their selectors stand for, whether or not anything here is selected."""
-    resources = host.inspected.resources
+    resources = host.candidate.resources
     profiles = {profile.metadata.name: profile for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     book = AddressBook(resources, profiles)
     # The Plan knows more where addresses are learned, and only of what governs something here.

@@ -9,7 +9,7 @@ from hostfw.model.values import Direction
 from hostfw.selector.evaluate import matches, parse
 
 
-def uses(labels: Mapping[str, str], resources: Resources) -> Iterator[Entry]:
+def references_to(labels: Mapping[str, str], resources: Resources) -> Iterator[Entry]:
     """The rules, staged ones too, whose selectors select these labels, each with the criteria that do."""
 
     @cache

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from hostfw.cli.explain.packet_query import HOST, Address, Party, Question, QuestionError
-from hostfw.cli.facts import Planned
+from hostfw.cli.explain.packet_query import HOST, Address, PacketQuery, Party, QueryError
+from hostfw.cli.facts import PlannedHost
 from hostfw.cli.parser import closest
-from hostfw.explain.governing import NOBODY, governor
+from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.exposure.services import target_on
 from hostfw.exposure.wording import target_text
 from hostfw.host.network.routing import Routed, RouteKind
@@ -41,7 +41,7 @@ _NEIGHBOUR_DISCOVERY_HOPS = 255
 _HOPS = 64
 
 
-class Way(NamedTuple):
+class PacketPath(NamedTuple):
     """The packets of a question in the order in which policy meets them, and what was taken for granted.
 
     There are two for what the host says to itself: one is sent on `lo`, the other received there.
@@ -58,55 +58,57 @@ class _Chosen(NamedTuple):
     note: str = ""
 
 
-def find_way(question: Question, host: Planned) -> Way:
+def find_packet_path(query: PacketQuery, host: PlannedHost) -> PacketPath:
     """The packets that a question is about. Raises QuestionError, which says what has to be given."""
-    source, destination = _addresses(question, host)
+    source, destination = _addresses(query, host)
     from_here = _is_local(source, host)
     to_here = _is_local(destination, host)
-    if from_here and to_here and not {question.in_interface, question.out_interface} - {None, LOOPBACK}:
-        sent = _packet(question, source, destination, None, LOOPBACK)
-        received = _packet(question, source, destination, LOOPBACK, None)
-        return Way((sent, received), ("what the host says to itself is sent on lo and received there",))
+    if from_here and to_here and not {query.in_interface, query.out_interface} - {None, LOOPBACK}:
+        sent = _packet(query, source, destination, None, LOOPBACK)
+        received = _packet(query, source, destination, LOOPBACK, None)
+        return PacketPath((sent, received), ("what the host says to itself is sent on lo and received there",))
     broadcast = _broadcast_on(destination, host)
     to_all = broadcast is not None or _is_any(_TO_MANY, destination)
-    if to_here or (to_all and not from_here and question.out_interface is None):
+    if to_here or (to_all and not from_here and query.out_interface is None):
         what = "an address of this host" if to_here else "received by the host itself"
-        out = _none_but(question.out_interface, "--out", f"{_text(destination)} is {what}")
-        into = _way_in(question, host, source, broadcast)
-        return _received(question, host, source, destination, into)
+        out = _none_but(query.out_interface, "--out", f"{_text(destination)} is {what}")
+        into = _interface_in(query, host, source, broadcast)
+        return _received(query, host, source, destination, into)
     if from_here:
-        into = _none_but(question.in_interface, "--in", f"{_text(source)} is an address of this host")
-        out = _way_out(question, host, destination)
+        into = _none_but(query.in_interface, "--in", f"{_text(source)} is an address of this host")
+        out = _interface_out(query, host, destination)
     else:
-        into, out = _way_through(question, host, source, destination)
+        into, out = _interfaces_through(query, host, source, destination)
     notes = tuple(chosen.note for chosen in (into, out) if chosen.note)
-    return Way(
-        (_packet(question, source, destination, into.name, out.name),), (*notes, *_forwarding(into, out, host, source))
+    return PacketPath(
+        (_packet(query, source, destination, into.name, out.name),), (*notes, *_forwarding(into, out, host, source))
     )
 
 
-def _received(question: Question, host: Planned, source: Address, destination: Address, into: _Chosen) -> Way:
+def _received(
+    query: PacketQuery, host: PlannedHost, source: Address, destination: Address, into: _Chosen
+) -> PacketPath:
     """The way of what is for the host, or for the target of a port that another program publishes."""
-    packet = _packet(question, source, destination, into.name, None)
+    packet = _packet(query, source, destination, into.name, None)
     notes = [into.note] if into.note else []
     found = _published(packet, host)
     if found is None:
-        return Way((packet,), tuple(notes))
+        return PacketPath((packet,), tuple(notes))
     where = f"to {target_text(found)} by the table {found.table}"
     if not found.certain:
-        return Way((packet,), (*notes, f"not translated {where}, which may happen"))
+        return PacketPath((packet,), (*notes, f"not translated {where}, which may happen"))
     interface = host.facts.interface(into.name or "")
     target = found.target if interface is None else target_on(found, interface)
     if target is None:
-        return Way((packet,), tuple(notes))
+        return PacketPath((packet,), tuple(notes))
     port = found.target_port or packet.destination_port
     out = None if found.local else found.out_interface
     original = Original(packet.destination, packet.destination_port)
     translated = replace(packet, destination=target, destination_port=port, out_interface=out, original=original)
-    return Way((translated,), (*notes, f"translated {where}; what that program denies is not looked at"))
+    return PacketPath((translated,), (*notes, f"translated {where}; what that program denies is not looked at"))
 
 
-def _published(packet: Packet, host: Planned) -> PublishedPort | None:
+def _published(packet: Packet, host: PlannedHost) -> PublishedPort | None:
     """The port of another program that a packet to this host is for, what is certain first."""
     if host.host is None or packet.state is not ConntrackState.NEW or not packet.has_ports:
         return None
@@ -122,76 +124,76 @@ def _published(packet: Packet, host: Planned) -> PublishedPort | None:
     return min(found, key=lambda port: not port.certain, default=None)
 
 
-def _forwarding(into: _Chosen, out: _Chosen, host: Planned, source: Address) -> tuple[str, ...]:
+def _forwarding(into: _Chosen, out: _Chosen, host: PlannedHost, source: Address) -> tuple[str, ...]:
     """A note that this host does not forward at all, whatever policy says."""
     if host.host is None or into.name is None or out.name is None or host.host.forwards(source.family, into.name):
         return ()
     return (f"this host does not forward what comes in on {into.name} (sysctl forwarding is 0), whatever policy says",)
 
 
-def _packet(question: Question, source: Address, destination: Address, into: str | None, out: str | None) -> Packet:
+def _packet(query: PacketQuery, source: Address, destination: Address, into: str | None, out: str | None) -> Packet:
     family = source.family
-    number = question.protocol_of(family).number
+    number = query.protocol_of(family).number
     is_icmp = number == (ICMP if family is Family.V4 else ICMPV6).number
-    icmp_type, icmp_code = question.icmp_of(family) if is_icmp else (None, None)
+    icmp_type, icmp_code = query.icmp_of(family) if is_icmp else (None, None)
     on_link = family is Family.V6 and icmp_type in _NEIGHBOUR_DISCOVERY_TYPES
     return Packet(
         family,
         number,
         source.value,
         destination.value,
-        question.source_port,
-        question.destination_port,
+        query.source_port,
+        query.destination_port,
         icmp_type,
         icmp_code,
         _NEIGHBOUR_DISCOVERY_HOPS if on_link else _HOPS,
         into,
         out,
-        question.state,
+        query.state,
     )
 
 
 def _none_but(given: str | None, option: str, why: str) -> _Chosen:
     if given is not None:
-        raise QuestionError(f"{why}, so {option} means nothing", f"leave out {option}")
+        raise QueryError(f"{why}, so {option} means nothing", f"leave out {option}")
     return _Chosen()
 
 
 # ------------------------------------------------------------------------------------------------------ addresses
 
 
-def _addresses(question: Question, host: Planned) -> tuple[Address, Address]:
+def _addresses(query: PacketQuery, host: PlannedHost) -> tuple[Address, Address]:
     """Both addresses; a name stands for an address of the family that the rest of the question has."""
-    families = FAMILIES if question.family is None else (question.family,)
+    families = FAMILIES if query.family is None else (query.family,)
     for family in families:
-        source = _address(question.source, family, question.out_interface, host)
-        destination = _address(question.destination, family, question.in_interface, host)
+        source = _address(query.source, family, query.out_interface, host)
+        destination = _address(query.destination, family, query.in_interface, host)
         if source is not None and destination is not None:
             return source, destination
-    for party, interface in ((question.source, question.out_interface), (question.destination, question.in_interface)):
+    for party, interface in ((query.source, query.out_interface), (query.destination, query.in_interface)):
         if all(_address(party, family, interface, host) is None for family in families):
             which = f"IPv{families[0]:d} address" if len(families) == 1 else "address"
             where = f" on {interface}" if party == HOST and interface is not None else ""
-            raise QuestionError(f"{party} has no {which}{where}", "write the address")
-    raise QuestionError("SRC and DST have no IP version in common", "write the addresses")
+            raise QueryError(f"{party} has no {which}{where}", "write the address")
+    raise QueryError("SRC and DST have no IP version in common", "write the addresses")
 
 
-def _address(party: Party, family: Family, interface: str | None, host: Planned) -> Address | None:
+def _address(party: Party, family: Family, interface: str | None, host: PlannedHost) -> Address | None:
     """The address that a party stands for in a family; that of an interface, if one is given and it is this host's."""
     if isinstance(party, Address):
         return party if party.family is family else None
     if party == HOST:
         usable = [i for i in host.facts.interfaces if interface in (None, i.name)]
         return _best([i for i in usable if i.name == interface or i.name != LOOPBACK], family)
-    endpoint = next((e for e in host.inspected.resources.endpoints if e.metadata.name == party), None)
+    endpoint = next((e for e in host.candidate.resources.endpoints if e.metadata.name == party), None)
     if endpoint is None:
-        names = [e.metadata.name for e in host.inspected.resources.endpoints]
+        names = [e.metadata.name for e in host.candidate.resources.endpoints]
         known = closest(party, (HOST, *names))
-        raise QuestionError(
+        raise QueryError(
             f'there is no HostEndpoint "{party}"',
             known or f"SRC and DST are addresses, names of HostEndpoints, or {HOST} for this host",
         )
-    governed = [i for i in host.facts.interfaces if governor(i.name, host.plan).endpoint == party]
+    governed = [i for i in host.facts.interfaces if governing_endpoint(i.name, host.plan).endpoint == party]
     expected = next((Address(c.family, c.address) for c in endpoint.expected_ips if c.family is family), None)
     return _best(governed, family) or expected
 
@@ -208,7 +210,7 @@ def _best(interfaces: Iterable[Interface], family: Family) -> Address | None:
     return ranked[0][1] if ranked else None
 
 
-def _is_local(address: Address, host: Planned) -> bool:
+def _is_local(address: Address, host: PlannedHost) -> bool:
     """True if an address is one of the host, by its routing where that can be asked."""
     held = {(cidr.family, cidr.address) for interface in host.facts.interfaces for cidr in interface.addresses}
     if address in held or _is_any(_LOOPBACK_NETS, address):
@@ -217,13 +219,13 @@ def _is_local(address: Address, host: Planned) -> bool:
     return found is not None and found.kind in (RouteKind.LOCAL, RouteKind.ANYCAST)
 
 
-def _broadcast_on(address: Address, host: Planned) -> str | None:
+def _broadcast_on(address: Address, host: PlannedHost) -> str | None:
     """The interface whose network an address is the broadcast of, if it is any."""
     found = _routed(address, host)
     return found.interface if found is not None and found.kind is RouteKind.BROADCAST else None
 
 
-def _routed(address: Address, host: Planned) -> Routed | None:
+def _routed(address: Address, host: PlannedHost) -> Routed | None:
     """The route to an address, None where there is none, or none is known but the default one of the facts."""
     return None if host.host is None else host.host.routed(address.family, address.value)
 
@@ -239,9 +241,9 @@ def _text(address: Address) -> str:
 # ----------------------------------------------------------------------------------------------------- interfaces
 
 
-def _way_in(question: Question, host: Planned, source: Address, broadcast: str | None = None) -> _Chosen:
-    if question.in_interface is not None:
-        return _Chosen(question.in_interface)
+def _interface_in(query: PacketQuery, host: PlannedHost, source: Address, broadcast: str | None = None) -> _Chosen:
+    if query.in_interface is not None:
+        return _Chosen(query.in_interface)
     if broadcast is not None:
         return _Chosen(broadcast, f"in on {broadcast}, whose broadcast it is")
     chosen = _by_route(source, host, "where the route back to its source leads")
@@ -250,45 +252,47 @@ def _way_in(question: Question, host: Planned, source: Address, broadcast: str |
     candidates = _carriers(host.facts)
     chosen = _indifferent(candidates, host)
     if chosen is None:
-        raise QuestionError(
+        raise QueryError(
             f"the facts of the host do not tell where a packet from {_text(source)} comes in",
             f"give --in: {_listed(candidates, host)}",
         )
     return chosen._replace(note=f"in on {chosen.name}, {chosen.note}")
 
 
-def _way_out(question: Question, host: Planned, destination: Address, after: str | None = None) -> _Chosen:
-    if question.out_interface is not None:
-        return _Chosen(question.out_interface)
+def _interface_out(query: PacketQuery, host: PlannedHost, destination: Address, after: str | None = None) -> _Chosen:
+    if query.out_interface is not None:
+        return _Chosen(query.out_interface)
     chosen = _by_route(destination, host, "where the route to its destination leads", after)
     if chosen is not None:
         return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
     candidates = [interface for interface in _carriers(host.facts) if interface.name != after]
     chosen = _indifferent(candidates, host)
     if chosen is None:
-        raise QuestionError(
+        raise QueryError(
             f"the facts of the host do not tell where a packet to {_text(destination)} goes out",
             f"give --out: {_listed(candidates, host)}",
         )
     return chosen._replace(note=f"out on {chosen.name}, {chosen.note}")
 
 
-def _way_through(question: Question, host: Planned, source: Address, destination: Address) -> tuple[_Chosen, _Chosen]:
+def _interfaces_through(
+    query: PacketQuery, host: PlannedHost, source: Address, destination: Address
+) -> tuple[_Chosen, _Chosen]:
     """Both interfaces of a forwarded packet; a question that names neither is often about another host."""
-    into = _Chosen(question.in_interface)
-    if question.in_interface is None:
+    into = _Chosen(query.in_interface)
+    if query.in_interface is None:
         found = _by_route(source, host, "where the route back to its source leads")
-        out = _by_route(destination, host, "") if question.out_interface is None else _Chosen(question.out_interface)
+        out = _by_route(destination, host, "") if query.out_interface is None else _Chosen(query.out_interface)
         if found is None or out is None or found.name == out.name:
-            raise QuestionError(
+            raise QueryError(
                 "neither SRC nor DST is an address of this host, and what it forwards comes in somewhere",
                 f"write {HOST} for this host, or give --in: {_listed(_carriers(host.facts), host)}",
             )
         into = found._replace(note=f"in on {found.name}, {found.note}")
-    return into, _way_out(question, host, destination, into.name)
+    return into, _interface_out(query, host, destination, into.name)
 
 
-def _by_route(address: Address, host: Planned, why: str, after: str | None = None) -> _Chosen | None:
+def _by_route(address: Address, host: PlannedHost, why: str, after: str | None = None) -> _Chosen | None:
     """The interface that the route to an address leads to; where that is not known, that of the only default route.
 
     An address of the link alone is on every link.
@@ -313,17 +317,17 @@ def _carriers(facts: HostFacts) -> list[Interface]:
     ]
 
 
-def _indifferent(interfaces: Sequence[Interface], host: Planned) -> _Chosen | None:
+def _indifferent(interfaces: Sequence[Interface], host: PlannedHost) -> _Chosen | None:
     """An interface where it makes no difference which: there is but one, or the same policy governs all of them."""
     if len(interfaces) == 1:
         return _Chosen(interfaces[0].name, "the only interface that it can be")
-    if len({governor(interface.name, host.plan).endpoint for interface in interfaces}) != 1:
+    if len({governing_endpoint(interface.name, host.plan).endpoint for interface in interfaces}) != 1:
         return None
     first = min(interfaces, key=lambda interface: (not interface.default_route, interface.name))
     return _Chosen(first.name, "all interfaces being governed alike")
 
 
-def _listed(interfaces: Iterable[Interface], host: Planned) -> str:
+def _listed(interfaces: Iterable[Interface], host: PlannedHost) -> str:
     """The interfaces with what governs them, for people who choose one."""
-    governors = ((interface.name, governor(interface.name, host.plan).endpoint) for interface in interfaces)
+    governors = ((interface.name, governing_endpoint(interface.name, host.plan).endpoint) for interface in interfaces)
     return ", ".join(f"{name} ({'unmanaged' if who == NOBODY else who})" for name, who in governors) or "there is none"

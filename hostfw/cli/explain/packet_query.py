@@ -19,7 +19,7 @@ _PROTOCOLS = {name.lower(): protocol for name, protocol in PROTOCOLS.items()}
 _ECHO_REQUEST = {Family.V4: 8, Family.V6: 128}
 
 
-class QuestionError(Exception):
+class QueryError(Exception):
     """A question that means nothing, or not one thing: why, and the next step."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -39,7 +39,7 @@ Party = Address | str
 """Who sends or receives: an address, or the name of a HostEndpoint, or `host`."""
 
 
-class Question(NamedTuple):
+class PacketQuery(NamedTuple):
     """A packet as far as the command line says. `protocol` None is a ping of whichever family it comes to."""
 
     source: Party
@@ -69,12 +69,12 @@ class Question(NamedTuple):
         return self.protocol or (ICMP if family is Family.V4 else ICMPV6)
 
 
-def asked(options: Options) -> Question:
+def packet_query(options: Options) -> PacketQuery:
     """The question of a command line. Raises QuestionError."""
     destination, port, protocol = _destination(options.destination)
     if protocol is None and port is not None:
         protocol = TCP
-    question = Question(
+    query = PacketQuery(
         source=_party(options.source, "SRC"),
         destination=destination,
         protocol=protocol,
@@ -85,33 +85,31 @@ def asked(options: Options) -> Question:
         in_interface=options.in_interface,
         out_interface=options.out_interface,
     )
-    _check_families(question)
+    _check_families(query)
     if protocol is not None and protocol.number in PORT_PROTOCOLS:
-        return _with_ports(question, protocol)
-    return _without_ports(question)
+        return _with_ports(query, protocol)
+    return _without_ports(query)
 
 
-def _with_ports(question: Question, protocol: Protocol) -> Question:
-    if question.icmp is not None:
-        raise QuestionError(f"--icmp is given for {protocol}", "leave out the port, or write /icmp or /icmpv6")
-    if question.destination_port is None:
-        raise QuestionError(f"{protocol} needs a port", "write DST:PORT, such as 192.0.2.1:443 or [fd00::1]:443")
-    port = FIRST_DYNAMIC_PORT if question.source_port is None else question.source_port
+def _with_ports(query: PacketQuery, protocol: Protocol) -> PacketQuery:
+    if query.icmp is not None:
+        raise QueryError(f"--icmp is given for {protocol}", "leave out the port, or write /icmp or /icmpv6")
+    if query.destination_port is None:
+        raise QueryError(f"{protocol} needs a port", "write DST:PORT, such as 192.0.2.1:443 or [fd00::1]:443")
+    port = FIRST_DYNAMIC_PORT if query.source_port is None else query.source_port
     if not 1 <= port <= _LAST_PORT:
-        raise QuestionError(f"--sport is {port}", f"it is a number from 1 to {_LAST_PORT}")
-    return question._replace(source_port=port)
+        raise QueryError(f"--sport is {port}", f"it is a number from 1 to {_LAST_PORT}")
+    return query._replace(source_port=port)
 
 
-def _without_ports(question: Question) -> Question:
-    name = question.protocol or "a ping"
-    if question.destination_port is not None or question.source_port is not None:
-        raise QuestionError(
-            f"{name} has no ports that policy can match", "leave them out, or write /tcp, /udp or /sctp"
-        )
-    number = None if question.protocol is None else question.protocol.number
-    if question.icmp is not None and number not in (None, ICMP.number, ICMPV6.number):
-        raise QuestionError(f"--icmp is given for protocol {name}", "write /icmp or /icmpv6, or leave out --icmp")
-    return question
+def _without_ports(query: PacketQuery) -> PacketQuery:
+    name = query.protocol or "a ping"
+    if query.destination_port is not None or query.source_port is not None:
+        raise QueryError(f"{name} has no ports that policy can match", "leave them out, or write /tcp, /udp or /sctp")
+    number = None if query.protocol is None else query.protocol.number
+    if query.icmp is not None and number not in (None, ICMP.number, ICMPV6.number):
+        raise QueryError(f"--icmp is given for protocol {name}", "write /icmp or /icmpv6, or leave out --icmp")
+    return query
 
 
 def _destination(text: str) -> tuple[Party, int | None, Protocol | None]:
@@ -121,7 +119,7 @@ def _destination(text: str) -> tuple[Party, int | None, Protocol | None]:
     if head.startswith("["):
         inside, bracket, rest = head[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise QuestionError(f'DST is "{text}"', "write [ADDRESS]:PORT, such as [fd00::1]:443")
+            raise QueryError(f'DST is "{text}"', "write [ADDRESS]:PORT, such as [fd00::1]:443")
         return _party(inside, "DST"), _port(rest[1:]) if rest else None, protocol
     if head.count(":") == 1:
         head, _, port_text = head.partition(":")
@@ -136,7 +134,7 @@ def _party(text: str, what: str) -> Party:
         return Address(*parsed)
     is_name = bool(text) and not set(text) & set(":/[]% \t")
     if not is_name or text.replace(".", "").isdigit():
-        raise QuestionError(
+        raise QueryError(
             f'{what} is "{text}"', f"it is an address, the name of a HostEndpoint, or {HOST} for this host"
         )
     return text
@@ -145,7 +143,7 @@ def _party(text: str, what: str) -> Party:
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) <= len(str(_LAST_PORT)) and 1 <= int(text) <= _LAST_PORT:
         return int(text)
-    raise QuestionError(f'the port is "{text}"', f"it is a number from 1 to {_LAST_PORT}")
+    raise QueryError(f'the port is "{text}"', f"it is a number from 1 to {_LAST_PORT}")
 
 
 def _protocol(text: str) -> Protocol:
@@ -156,7 +154,7 @@ def _protocol(text: str) -> Protocol:
         # ICMP's numbers are of both families until a name says otherwise, as in rules.
         either = (p for p in PROTOCOLS.values() if p.number == int(text) and p.family is None)
         return next(either, Protocol(int(text)))
-    raise QuestionError(f'the protocol is "{text}"', f"it is one of {', '.join(_PROTOCOLS)}, or a number from 1 to 255")
+    raise QueryError(f'the protocol is "{text}"', f"it is one of {', '.join(_PROTOCOLS)}, or a number from 1 to 255")
 
 
 def _icmp(text: str) -> tuple[int, int]:
@@ -164,19 +162,19 @@ def _icmp(text: str) -> tuple[int, int]:
     numbers = [type_text, code_text if slash else "0"]
     if all(n.isascii() and n.isdigit() and len(n) <= len("255") and int(n) <= _LAST_OCTET for n in numbers):
         return int(numbers[0]), int(numbers[1])
-    raise QuestionError(f'--icmp is "{text}"', "it is TYPE or TYPE/CODE, each from 0 to 255")
+    raise QueryError(f'--icmp is "{text}"', "it is TYPE or TYPE/CODE, each from 0 to 255")
 
 
-def _check_families(question: Question) -> None:
+def _check_families(query: PacketQuery) -> None:
     """Raise QuestionError where two parts of a question are of different IP versions."""
     families: dict[str, Family] = {}
-    for name, party in (("SRC", question.source), ("DST", question.destination)):
+    for name, party in (("SRC", query.source), ("DST", query.destination)):
         if isinstance(party, Address):
             families[name] = party.family
-    protocol = question.protocol
+    protocol = query.protocol
     if protocol is not None and protocol.family is not None:
         families[str(protocol)] = protocol.family
     if len(set(families.values())) > 1:
         which = " and ".join(f"{name} is of IPv{family:d}" for name, family in families.items())
         hint = "write /icmp for IPv4 and /icmpv6 for IPv6" if protocol is not None and protocol.family else ""
-        raise QuestionError(which, hint)
+        raise QueryError(which, hint)

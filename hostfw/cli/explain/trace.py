@@ -7,7 +7,7 @@ from hostfw.audit.log_prefix import LogTag
 from hostfw.cli.describe.rules import criterion_text
 from hostfw.cli.output.documents import Document
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step, Verdict
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.plan import PlannedRule, RuleIdentity
 from hostfw.model.values import Action
 
@@ -139,7 +139,11 @@ def _other(step: Step) -> Row:
     return what, _VERDICTS[step.verdict], ""
 
 
-_VERDICTS = {Verdict.ALLOW: "Allow", Verdict.DENY: "Deny", Verdict.NEXT: "exempt from the policy of this class"}
+_VERDICTS = {
+    StepVerdict.ALLOW: "Allow",
+    StepVerdict.DENY: "Deny",
+    StepVerdict.NEXT: "exempt from the policy of this class",
+}
 _WORDS = {
     Reason.ESTABLISHED: "belongs to what is established",
     Reason.LOOPBACK: "what the host says to itself on lo",

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from hostfw.cli.active_plan import active_plan
 from hostfw.cli.engine import open_engine
-from hostfw.cli.in_force import plan_in_force
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document
@@ -35,7 +35,7 @@ def plan_now(options: Options) -> Plan | None:
         raise HostError(status.message, status.hint)
     if not status.in_force:
         return None
-    found = plan_in_force(options)
+    found = active_plan(options)
     return found.plan if found is not None else BASE_PROTECTION
 
 

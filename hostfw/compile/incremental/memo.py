@@ -5,7 +5,7 @@ Each node has a memo with its place in the parent, and a key: the very rules tha
 as the last time is reused with all its parts; one with another key is made again, reusing those of its parts that stay.
 So the tree of memos is always that of the last plan, and nothing else is kept.
 
-Rules are compared by identity, which is why `Compiled.rules` gives the very rules of the last time wherever a
+Rules are compared by identity, which is why `CompileCache.rules` gives the very rules of the last time wherever a
 policy still says the same.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, cast
 
-from hostfw.compile.incremental.objects_in_use import Store
+from hostfw.compile.incremental.objects_in_use import ObjectsInUse
 from hostfw.compile.layout.costs import CostModel
-from hostfw.compile.program import Condition, Outcome, Program, ProgramRule, Segment
+from hostfw.compile.program import Condition, Effect, Program, ProgramRule, Segment
 from hostfw.model.plan import PlannedPolicy
 from hostfw.model.values import FAMILIES, Direction, Family
 from hostfw.nft.objects import Rule
@@ -30,43 +30,44 @@ _LITTER_OF_FEW = 20_000
 
 
 @dataclass(slots=True, eq=False)
-class Piece:
+class Memo:
     """A remembered result: the key that it was made from, its value, and its parts by their places.
 
-    While it is made, `before` are those that it was made of the last time, and `was` is what it came to then.
+    While it is made, `previous_parts` are those that it was made of the last time, and `previous` is what it came to
+    then.
     """
 
-    cause: object = None
-    came_to: object = None
-    parts: "dict[Hashable, Piece]" = field(default_factory=dict)
-    before: "Mapping[Hashable, Piece]" = field(default_factory=dict)
-    was: object = None
+    key: object = None
+    value: object = None
+    parts: "dict[Hashable, Memo]" = field(default_factory=dict)
+    previous_parts: "Mapping[Hashable, Memo]" = field(default_factory=dict)
+    previous: object = None
 
-    def recall(self, place: Hashable, cause: object, make: "Callable[[Piece], _T]") -> _T:
+    def get_or_make(self, place: Hashable, cause: object, make: "Callable[[Memo], _T]") -> _T:
         """The value of the part at a place; made only if its key is another than the last time."""
-        part = self.parts.get(place) or self.before.get(place)
-        if part is None or part.cause != cause:
-            part = Piece(cause) if part is None else Piece(cause, before=part.parts, was=part.came_to)
-            part.came_to = make(part)
-            part.before, part.was = _NOTHING, None
+        part = self.parts.get(place) or self.previous_parts.get(place)
+        if part is None or part.key != cause:
+            part = Memo(cause) if part is None else Memo(cause, previous_parts=part.parts, previous=part.value)
+            part.value = make(part)
+            part.previous_parts, part.previous = _NOTHING, None
         self.parts[place] = part
-        return cast("_T", part.came_to)
+        return cast("_T", part.value)
 
-    def recall_each(
-        self, causes: Iterable[tuple[_P, _C]], make: "Callable[[_P, _C, Piece], _T]"
+    def get_or_make_each(
+        self, causes: Iterable[tuple[_P, _C]], make: "Callable[[_P, _C, Memo], _T]"
     ) -> "Iterator[tuple[_P, _T]]":
         """The same of many parts, each with its place."""
-        before, parts = self.before, self.parts
+        before, parts = self.previous_parts, self.parts
         for place, cause in causes:
             part = before.get(place)
-            if part is not None and (part.cause is cause or part.cause == cause):
+            if part is not None and (part.key is cause or part.key == cause):
                 parts[place] = part
-                yield place, cast("_T", part.came_to)
+                yield place, cast("_T", part.value)
             else:
-                yield place, self.recall(place, cause, partial(make, place, cause))
+                yield place, self.get_or_make(place, cause, partial(make, place, cause))
 
 
-_NOTHING: Mapping[Hashable, Piece] = {}
+_NOTHING: Mapping[Hashable, Memo] = {}
 
 _Place = tuple[Direction, bool]
 """A direction, and whether denials tell the sender."""
@@ -83,57 +84,59 @@ class _Policy:
 
 
 @dataclass(slots=True)
-class Compiled:
+class CompileCache:
     """Results of the last compilation. `layout` is by table, `shared` is what both tables have in common."""
 
-    layout: Piece = field(default_factory=Piece)
-    shared: Piece = field(default_factory=Piece)
-    stores: dict[Family, Store] = field(default_factory=lambda: {family: Store(family) for family in FAMILIES})
+    layout: Memo = field(default_factory=Memo)
+    shared: Memo = field(default_factory=Memo)
+    objects: dict[Family, ObjectsInUse] = field(
+        default_factory=lambda: {family: ObjectsInUse(family) for family in FAMILIES}
+    )
     costs: CostModel | None = None
     _policies: dict[_Place, dict[int, _Policy]] = field(default_factory=dict)
     _policies_before: dict[_Place, dict[int, _Policy]] = field(default_factory=dict)
     _by_name: dict[_RuleKey, tuple[ProgramRule, ...]] = field(default_factory=dict)
-    _others: dict[tuple[Condition, Outcome], ProgramRule] = field(default_factory=dict)
+    _others: dict[tuple[Condition, Effect], ProgramRule] = field(default_factory=dict)
     _lists: dict[tuple[Rule, ...], tuple[Rule, ...]] = field(default_factory=dict)
     _programs: dict[Hashable, Program | None] = field(default_factory=dict)
 
     def begin(self, costs: CostModel) -> None:
         """A plan is to be compiled."""
-        made = sum(store.made for store in self.stores.values())
-        used = sum(store.used for store in self.stores.values())
+        made = sum(objects.made for objects in self.objects.values())
+        used = sum(objects.used for objects in self.objects.values())
         if costs != self.costs or made > _LITTER * used + _LITTER_OF_FEW:
             self.forget()
         self.costs = costs
-        self.layout = Piece(before=self.layout.parts)
-        self.shared = Piece(before=self.shared.parts)
+        self.layout = Memo(previous_parts=self.layout.parts)
+        self.shared = Memo(previous_parts=self.shared.parts)
         self._policies_before, self._policies = self._policies, {}
 
     def end(self) -> None:
         """The plan is compiled: what it did not need is forgotten."""
-        self.layout.before = self.shared.before = _NOTHING
+        self.layout.previous_parts = self.shared.previous_parts = _NOTHING
         for part in self.shared.parts.values():
-            part.before, part.was = _NOTHING, None
+            part.previous_parts, part.previous = _NOTHING, None
         self._policies_before, self._programs = {}, {}
         if len(self._by_name) > _LITTER * sum(map(len, self._policies.values())) + _LITTER_OF_FEW:
             self._by_name.clear()
         if len(self._others) > _LITTER_OF_FEW:
             self._others.clear()
 
-    def shared_part(self, place: Hashable, segments: tuple[Segment, ...]) -> Piece:
+    def shared_part(self, place: Hashable, segments: tuple[Segment, ...]) -> Memo:
         """The part of a program's layout that both tables have in common."""
         shared = self.shared
-        part = shared.parts.get(place) or shared.before.get(place)
+        part = shared.parts.get(place) or shared.previous_parts.get(place)
         if part is None:
-            part = Piece(segments)
-        elif part.cause != segments:
-            part = Piece(segments, before=part.parts, was=part.cause)
+            part = Memo(segments)
+        elif part.key != segments:
+            part = Memo(segments, previous_parts=part.parts, previous=part.key)
         shared.parts[place] = part
         return part
 
     def forget(self) -> None:
         """Forget everything."""
-        self.layout, self.shared = Piece(), Piece()
-        self.stores = {family: Store(family) for family in FAMILIES}
+        self.layout, self.shared = Memo(), Memo()
+        self.objects = {family: ObjectsInUse(family) for family in FAMILIES}
         self._policies, self._policies_before, self._by_name = {}, {}, {}
         self._others, self._lists, self._programs = {}, {}, {}
 
@@ -175,11 +178,11 @@ class Compiled:
             self._programs[key] = make()
         return self._programs[key]
 
-    def rule(self, condition: Condition, outcome: Outcome) -> ProgramRule:
+    def rule(self, condition: Condition, effect: Effect) -> ProgramRule:
         """A rule of no policy, the same object for the same content."""
-        known = self._others.get((condition, outcome))
+        known = self._others.get((condition, effect))
         if known is None:
-            known = self._others[condition, outcome] = ProgramRule(condition, outcome)
+            known = self._others[condition, effect] = ProgramRule(condition, effect)
         return known
 
     def one_list(self, rules: list[Rule]) -> tuple[Rule, ...]:
@@ -190,17 +193,17 @@ class Compiled:
 
 def same_rules(before: tuple[ProgramRule, ...], now: tuple[ProgramRule, ...]) -> tuple[ProgramRule, ...]:
     """Rules, with those of before in the place of those that say the same."""
-    known = {_counter(rule.outcome): rule for rule in before}
+    known = {_counter(rule.effect): rule for rule in before}
     rules = tuple(
-        old if (old := known.get(_counter(rule.outcome))) is not None and _alike(old, rule) else rule for rule in now
+        old if (old := known.get(_counter(rule.effect))) is not None and _alike(old, rule) else rule for rule in now
     )
     return before if rules == before else rules
 
 
-def _counter(outcome: Outcome) -> str:
+def _counter(effect: Effect) -> str:
     """The name that tells a rule from the others of its policy; a staged policy is one rule."""
-    return getattr(outcome, "counter", "")
+    return getattr(effect, "counter", "")
 
 
 def _alike(one: ProgramRule, other: ProgramRule) -> bool:
-    return one.condition == other.condition and one.outcome == other.outcome
+    return one.condition == other.condition and one.effect == other.effect

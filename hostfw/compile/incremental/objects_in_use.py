@@ -43,7 +43,7 @@ Reference = tuple[Kind, str]
 
 
 @dataclass(slots=True)
-class Store:
+class ObjectsInUse:
     """The objects of a table.
 
     `before_translation` has, for the name of a chain and the protocol of the packets in it, the chain that does the
@@ -80,8 +80,8 @@ class Store:
         # What stays in use is never let go of in between: first come the references of now.
         self._hold(((Kind.COUNTER, name) for name in declared - self._declared), touched)
         self._hold(_of_base_chains(base_chains), touched)
-        self._let_go(_of_base_chains(self._base_chains), touched)
-        self._let_go(((Kind.COUNTER, name) for name in self._declared - declared), touched)
+        self._release(_of_base_chains(self._base_chains), touched)
+        self._release(((Kind.COUNTER, name) for name in self._declared - declared), touched)
         self._declared, self._base_chains = declared, base_chains
         self._sort(touched)
         return Table(
@@ -104,7 +104,7 @@ class Store:
                 touched.add(reference)
                 pending.extend(self._references(kind, name))
 
-    def _let_go(self, references: Iterable[Reference], touched: set[Reference]) -> None:
+    def _release(self, references: Iterable[Reference], touched: set[Reference]) -> None:
         pending = list(references)
         uses = self._uses
         while pending:

@@ -62,17 +62,17 @@ def counters_of(
         if lost - new:
             # Equal rules of equal policies count on one counter, which may be another rule's still.
             lost -= frozenset(
-                rule.outcome.counter
+                rule.effect.counter
                 for segment in segments
                 for rule in with_staged(segment)
-                if not isinstance(rule.outcome, Staged) and rule.outcome.counter in lost
+                if not isinstance(rule.effect, Staged) and rule.effect.counter in lost
                 if family in rule.condition.families
             )
         found[family] = (was[family] - lost) | new
     return found
 
 
-def whether_needs_protocol(segments: tuple[Segment, ...], changed: Changes | None = None, was: object = None) -> bool:
+def any_needs_protocol(segments: tuple[Segment, ...], changed: Changes | None = None, was: object = None) -> bool:
     """True if any rule looks at ports by name without saying of which protocol."""
     if changed is not None and was is False:
         return any(map(needs_protocol, conditions_of((tuple(changed[1]),))))
@@ -90,7 +90,7 @@ def protocols_of(segments: tuple[Segment, ...], changed: Changes | None = None, 
 
 def _counters(rules: list[ProgramRule], family: Family) -> list[str]:
     return [
-        rule.outcome.counter
+        rule.effect.counter
         for rule in rules
-        if not isinstance(rule.outcome, Staged) and family in rule.condition.families
+        if not isinstance(rule.effect, Staged) and family in rule.condition.families
     ]

@@ -12,8 +12,8 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from hostfw.compile.incremental.memo import Compiled, Piece
-from hostfw.compile.incremental.rule_changes import Changes, changes, counters_of, protocols_of, whether_needs_protocol
+from hostfw.compile.incremental.memo import CompileCache, Memo
+from hostfw.compile.incremental.rule_changes import Changes, any_needs_protocol, changes, counters_of, protocols_of
 from hostfw.compile.layout.by_address import Region, prefixes_of, regions
 from hostfw.compile.layout.by_port import PortCut, changed_cut, cut_by_port, joined, label
 from hostfw.compile.layout.cells import (
@@ -22,7 +22,7 @@ from hostfw.compile.layout.cells import (
     applies,
     names_ports,
 )
-from hostfw.compile.layout.rule_list import Linear
+from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Program, Segment, conditions_of
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange
@@ -49,71 +49,71 @@ class Layout:
     `reject` is whether their denials tell the sender: the same purpose has one layout that does and one that does not.
     """
 
-    linear: Linear
-    memory: Compiled
+    rule_list: RuleList
+    cache: CompileCache
     reject: bool
 
     @property
     def builder(self) -> TableBuilder:
         """The table that is laid out."""
-        return self.linear.builder
+        return self.rule_list.builder
 
     def chain(self, purpose: str, program: Program) -> str:
         """The chain to go to for a verdict of the program."""
-        outcomes, direction, segments = self.linear.outcomes, self.linear.direction, program.segments
-        place = (purpose, direction, self.reject, outcomes.allow, outcomes.again, outcomes.logging)
-        shared = self.memory.shared_part((purpose, direction, self.reject), segments)
-        name, counters = self.memory.layout.recall(
-            (self.builder.family, *place), segments, lambda piece: self._chain(purpose, segments, piece, shared)
+        writer, direction, segments = self.rule_list.writer, self.rule_list.direction, program.segments
+        place = (purpose, direction, self.reject, writer.allow, writer.again, writer.logging)
+        shared = self.cache.shared_part((purpose, direction, self.reject), segments)
+        name, counters = self.cache.layout.get_or_make(
+            (self.builder.family, *place), segments, lambda memo: self._chain(purpose, segments, memo, shared)
         )
         self.builder.counters(counters)
         return name
 
     def _chain(
-        self, purpose: str, segments: tuple[Segment, ...], piece: Piece, shared: Piece
+        self, purpose: str, segments: tuple[Segment, ...], memo: Memo, shared: Memo
     ) -> tuple[str, frozenset[str]]:
-        counters = shared.recall("counters", segments, partial(_worked_out, counters_of, segments, shared))
-        return self.builder.chain(purpose, self._rules(segments, piece, shared)), counters[self.builder.family]
+        counters = shared.get_or_make("counters", segments, partial(_worked_out, counters_of, segments, shared))
+        return self.builder.chain(purpose, self._rules(segments, memo, shared)), counters[self.builder.family]
 
-    def _rules(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
-        needs = partial(_worked_out, whether_needs_protocol, segments, shared)
-        if not shared.recall("needs protocol", segments, needs):
+    def _rules(self, segments: tuple[Segment, ...], memo: Memo, shared: Memo) -> list[Rule]:
+        needs = partial(_worked_out, any_needs_protocol, segments, shared)
+        if not shared.get_or_make("needs protocol", segments, needs):
             short = self._short_list(segments, EVERYTHING)
             if short is not None:
                 return short
         preamble, *rest = segments
-        return [*self.linear.rules((preamble,), EVERYTHING), *self._by_protocol(tuple(rest), piece, shared)]
+        return [*self.rule_list.rules((preamble,), EVERYTHING), *self._by_protocol(tuple(rest), memo, shared)]
 
     def _short_list(self, segments: tuple[Segment, ...], cell: Cell) -> list[Rule] | None:
         """The rules of a cell as a list, if that is short enough not to be cut."""
         limit = self.builder.costs.linear_rules
         if any(True for _ in islice(conditions_of(segments), limit, None)):
             return None
-        rules = self.linear.rules(segments, cell)
+        rules = self.rule_list.rules(segments, cell)
         return rules if len(rules) <= limit else None
 
-    def _by_protocol(self, segments: tuple[Segment, ...], piece: Piece, shared: Piece) -> list[Rule]:
-        protocols = shared.recall("protocols", segments, partial(_worked_out, protocols_of, segments, shared))
+    def _by_protocol(self, segments: tuple[Segment, ...], memo: Memo, shared: Memo) -> list[Rule]:
+        protocols = shared.get_or_make("protocols", segments, partial(_worked_out, protocols_of, segments, shared))
         rules: list[Rule] = []
         for number in protocols:
-            relevant = shared.recall(number, segments, partial(_of_protocol, segments, number))
-            name = piece.recall(number, relevant, partial(self._protocol_chain, number, relevant, shared))
+            relevant = shared.get_or_make(number, segments, partial(_of_protocol, segments, number))
+            name = memo.get_or_make(number, relevant, partial(self._protocol_chain, number, relevant, shared))
             rules.append(Rule((Match(Key.PROTOCOL, number),), (Goto(name),)))
         others = frozenset(protocols)
-        relevant = shared.recall("other", segments, partial(_of_others, segments, others))
-        purpose = f"{self.linear.direction.short}/other"
-        return [*rules, *self._leaf(purpose, relevant, Cell(other_than=others), piece, shared)]
+        relevant = shared.get_or_make("other", segments, partial(_of_others, segments, others))
+        purpose = f"{self.rule_list.direction.short}/other"
+        return [*rules, *self._leaf(purpose, relevant, Cell(other_than=others), memo, shared)]
 
-    def _protocol_chain(self, number: int, relevant: tuple[Segment, ...], shared: Piece, piece: Piece) -> str:
-        purpose = f"{self.linear.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
-        return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number), piece, shared))
+    def _protocol_chain(self, number: int, relevant: tuple[Segment, ...], shared: Memo, memo: Memo) -> str:
+        purpose = f"{self.rule_list.direction.short}/{_PROTOCOL_NAMES.get(number, str(number))}"
+        return self.builder.chain(purpose, self._leaf(purpose, relevant, Cell(number), memo, shared))
 
     def _leaf(
-        self, purpose: str, segments: tuple[Segment, ...], cell: Cell, piece: Piece, shared: Piece | None = None
+        self, purpose: str, segments: tuple[Segment, ...], cell: Cell, memo: Memo, shared: Memo | None = None
     ) -> list[Rule]:
         """The rules of a cell: a list, or cut by port or by address, whichever repeats fewer of them.
 
-        `piece` is what the cell belongs to; `shared` has what the cut by port is in both tables.
+        `memo` is what the cell belongs to; `shared` has what the cut by port is in both tables.
         """
         short = self._short_list(segments, cell)
         if short is not None:
@@ -121,18 +121,18 @@ class Layout:
         copies, rules = self.builder.costs.copies, sum(map(len, segments))
         cut = self._port_cut(segments, cell, shared)
         if cut is not None and cut.copied <= copies * rules:
-            return self._by_port(purpose, cut, cell, piece)
+            return self._by_port(purpose, cut, cell, memo)
         found, source = self._regions(segments, cell)
         copied = sum(len(segment) for region in found for segment in region.segments)
         by_address = bool(found) and copied <= copies * (rules + len(found))
         by_port = cut is not None and cut.copied <= copies * (rules + len(cut.leaves))
         if cut is not None and by_port and not (by_address and copied < cut.copied):
-            return self._by_port(purpose, cut, cell, piece)
+            return self._by_port(purpose, cut, cell, memo)
         if by_address:
-            return self._by_address(purpose, found, cell, piece, source=source)
-        return self.linear.rules(segments, cell)
+            return self._by_address(purpose, found, cell, memo, source=source)
+        return self.rule_list.rules(segments, cell)
 
-    def _port_cut(self, segments: tuple[Segment, ...], cell: Cell, shared: Piece | None) -> PortCut | None:
+    def _port_cut(self, segments: tuple[Segment, ...], cell: Cell, shared: Memo | None) -> PortCut | None:
         """The cut by destination port, where there is one to make."""
         protocol = cell.protocol
         if cell.ports is not None or protocol is None or protocol not in PORT_PROTOCOLS:
@@ -141,7 +141,7 @@ class Layout:
             return None
         if shared is None:
             return cut_by_port(segments, protocol)
-        return shared.recall(("ports", protocol), segments, partial(_cut_anew, segments, protocol))
+        return shared.get_or_make(("ports", protocol), segments, partial(_cut_anew, segments, protocol))
 
     def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
         """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
@@ -157,11 +157,11 @@ class Layout:
             return [], source
         return list(regions(segments, prefixes, family, costs.dispatched_prefixes, source=source)), source
 
-    def _by_port(self, purpose: str, cut: PortCut, cell: Cell, piece: Piece) -> list[Rule]:
+    def _by_port(self, purpose: str, cut: PortCut, cell: Cell, memo: Memo) -> list[Rule]:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
         leaves: dict[int, tuple[tuple[Rule, ...], list[PortRange]]] = {}
         width: defaultdict[int, int] = defaultdict(int)
-        for run, rules in piece.recall_each(cut.leaves, partial(self._port_leaf, purpose, cell)):
+        for run, rules in memo.get_or_make_each(cut.leaves, partial(self._port_leaf, purpose, cell)):
             # Equal lists are one object.
             which = id(rules)
             width[which] += run.last - run.first + 1
@@ -173,7 +173,7 @@ class Layout:
         tail = leaves[widest][0]
         others = [leaf for which, leaf in leaves.items() if which != widest]
         causes = ((runs[0].first, (rules, runs, tail)) for rules, runs in others)
-        verdicts = piece.recall_each(causes, partial(self._port_verdict, purpose))
+        verdicts = memo.get_or_make_each(causes, partial(self._port_verdict, purpose))
         targets: list[tuple[PortRange, Verdict]] = []
         for (_, runs), (_, verdict) in zip(others, verdicts, strict=True):
             if len(runs) == 1:
@@ -184,13 +184,13 @@ class Layout:
         return [*self._dispatch_ports(purpose, targets), *tail]
 
     def _port_leaf(
-        self, purpose: str, cell: Cell, run: PortRange, relevant: tuple[Segment, ...], piece: Piece
+        self, purpose: str, cell: Cell, run: PortRange, relevant: tuple[Segment, ...], memo: Memo
     ) -> tuple[Rule, ...]:
-        rules = self._leaf(f"{purpose}/{label([run])}", relevant, replace(cell, ports=run), piece)
-        return self.memory.one_list(rules)
+        rules = self._leaf(f"{purpose}/{label([run])}", relevant, replace(cell, ports=run), memo)
+        return self.cache.one_list(rules)
 
     def _port_verdict(
-        self, purpose: str, _: int, leaf: tuple[tuple[Rule, ...], list[PortRange], tuple[Rule, ...]], _piece: Piece
+        self, purpose: str, _: int, leaf: tuple[tuple[Rule, ...], list[PortRange], tuple[Rule, ...]], _memo: Memo
     ) -> Verdict:
         rules, runs, tail = leaf
         return self._verdict(f"{purpose}/{label(runs)}", rules, tail)
@@ -228,7 +228,7 @@ class Layout:
                     return Goto(self.builder.chain(purpose, rules))
                 return Jump(self.builder.chain(purpose, own))
 
-    def _by_address(self, purpose: str, found: list[Region], cell: Cell, piece: Piece, *, source: bool) -> list[Rule]:
+    def _by_address(self, purpose: str, found: list[Region], cell: Cell, memo: Memo, *, source: bool) -> list[Rule]:
         """Verdict maps by prefix, one a length and longest first, then the rules for all other addresses."""
         key = Key.SADDR if source else Key.DADDR
         # Addresses that the same rules are for share a chain, so it is not called after one of them.
@@ -239,12 +239,12 @@ class Layout:
             prefix = region.prefix
             make = partial(self._region_leaf, leaf, region, cell, source)
             # What remains to be tested of these depends on what is known of the cell, the protocols that have others.
-            rules = piece.recall((key, prefix), (region.segments, cell), make)
+            rules = memo.get_or_make((key, prefix), (region.segments, cell), make)
             if region.parent is not None and rules is not effective[region.parent]:
                 # Behind the map of this length stand those of the shorter ones, which lead to the region around it.
                 around = effective[region.parent]
                 make_verdict = partial(self._region_verdict, leaf, rules, around)
-                verdict = piece.recall(("verdict", key, prefix), (rules, around), make_verdict)
+                verdict = memo.get_or_make(("verdict", key, prefix), (rules, around), make_verdict)
                 elements[prefix.length].append((prefix.address, verdict))
             effective[prefix] = rules
         maps = [
@@ -256,41 +256,41 @@ class Layout:
         ]
         return [*(Rule((), (Vmap(key, name, length),)) for length, name in maps), *effective[found[0].prefix]]
 
-    def _region_leaf(self, purpose: str, region: Region, cell: Cell, source: bool, piece: Piece) -> tuple[Rule, ...]:  # noqa: FBT001
+    def _region_leaf(self, purpose: str, region: Region, cell: Cell, source: bool, memo: Memo) -> tuple[Rule, ...]:  # noqa: FBT001
         within = replace(cell, source=region.prefix) if source else replace(cell, destination=region.prefix)
-        return self.memory.one_list(self._leaf(purpose, region.segments, within, piece))
+        return self.cache.one_list(self._leaf(purpose, region.segments, within, memo))
 
-    def _region_verdict(self, purpose: str, rules: Sequence[Rule], around: Sequence[Rule], _: Piece) -> Verdict:
+    def _region_verdict(self, purpose: str, rules: Sequence[Rule], around: Sequence[Rule], _: Memo) -> Verdict:
         return self._verdict(purpose, rules, around)
 
 
 def _worked_out(
     work_out: Callable[[tuple[Segment, ...], Changes | None, object], _T],
     segments: tuple[Segment, ...],
-    shared: Piece,
-    piece: Piece,
+    shared: Memo,
+    memo: Memo,
 ) -> _T:
     """Something of the last segments of a program: what it was the last time, changed by what differs since."""
-    before, now = shared.was, shared.cause
+    before, now = shared.previous, shared.key
     if not isinstance(before, tuple) or not isinstance(now, tuple) or len(before) != len(now):
         return work_out(segments, None, None)
     first = len(now) - len(segments)
-    changed = shared.recall(("changes", first), segments, lambda _: changes(before[first:], segments))
-    return work_out(segments, changed, piece.was)
+    changed = shared.get_or_make(("changes", first), segments, lambda _: changes(before[first:], segments))
+    return work_out(segments, changed, memo.previous)
 
 
-def _cut_anew(segments: tuple[Segment, ...], protocol: int, piece: Piece) -> PortCut:
+def _cut_anew(segments: tuple[Segment, ...], protocol: int, memo: Memo) -> PortCut:
     """The cut by destination port: the one of before, as far as it holds."""
-    changed = changed_cut(piece.was, segments) if isinstance(piece.was, PortCut) else None
+    changed = changed_cut(memo.previous, segments) if isinstance(memo.previous, PortCut) else None
     return cut_by_port(segments, protocol) if changed is None else changed
 
 
-def _of_protocol(segments: Iterable[Segment], number: int, _: Piece) -> tuple[Segment, ...]:
+def _of_protocol(segments: Iterable[Segment], number: int, _: Memo) -> tuple[Segment, ...]:
     """The rules that a packet of the protocol can match."""
     return tuple(tuple([rule for rule in segment if applies(rule.condition, number)]) for segment in segments)
 
 
-def _of_others(segments: Iterable[Segment], protocols: frozenset[int], _: Piece) -> tuple[Segment, ...]:
+def _of_others(segments: Iterable[Segment], protocols: frozenset[int], _: Memo) -> tuple[Segment, ...]:
     """The rules that a packet of a protocol without a cell of its own can match."""
     return tuple(
         tuple([rule for rule in segment if not ((p := rule.condition.protocol) and p.number in protocols)])

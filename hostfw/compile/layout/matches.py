@@ -275,6 +275,6 @@ def _address_matches(
     cidrs: Cidrs, selected: AddressSet | None, keys: _Side, builder: TableBuilder, inline_cidrs: int, *, negated: bool
 ) -> list[Match]:
     inline = not isinstance(cidrs, CidrSet) and len(cidrs) <= inline_cidrs
-    selector, fed = ("", False) if selected is None else (selected.selector, selected.fed)
-    values = cidrs if inline else builder.address_sets(cidrs, selector, fed=fed)
+    selector, from_feed = ("", False) if selected is None else (selected.selector, selected.from_feed)
+    values = cidrs if inline else builder.address_sets(cidrs, selector, from_feed=from_feed)
     return [Match(keys.address, value, negated) for value in values]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hostfw.compile.layout.cells import Cell
 from hostfw.compile.layout.matches import Tests, tests_of
-from hostfw.compile.layout.statements import Outcomes
+from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Direction
@@ -13,23 +13,23 @@ from hostfw.nft.objects import Jump, Return, Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Linear:
+class RuleList:
     """Writes lists of rules for the cells of one program."""
 
-    outcomes: Outcomes
+    writer: StatementWriter
     direction: Direction
 
     @property
     def builder(self) -> TableBuilder:
         """The table that the lists are written for."""
-        return self.outcomes.builder
+        return self.writer.builder
 
     def rules(self, segments: Sequence[Segment], cell: Cell) -> list[Rule]:
         """The rules of a cell, tried one after the other, up to the first that decides every packet of the cell."""
         rules: list[Rule] = []
         for segment in segments:
             tested = self._tested(segment, cell)
-            if any(isinstance(rule.outcome, Pass) and not tests.unconditional for rule, tests in tested):
+            if any(isinstance(rule.effect, Pass) and not tests.unconditional for rule, tests in tested):
                 # Returning to a list of jumps keeps the number of paths through the tiers a sum. As gotos they would
                 # be a product, and the kernel walks every path when it checks a transaction.
                 tier = self.builder.chain(f"{self.direction.short}/pass", self._segment(tested, cell))
@@ -48,13 +48,13 @@ class Linear:
         """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment."""
         rules: list[Rule] = []
         for rule, tests in _reached(tested):
-            if isinstance(rule.outcome, Staged):
-                rules.extend(self._staged(rule.outcome, cell))
+            if isinstance(rule.effect, Staged):
+                rules.extend(self._staged(rule.effect, cell))
                 continue
-            if isinstance(rule.outcome, LogOnly) and tests.count > 1 and not self.outcomes.again:
-                rules.append(Rule((), (Jump(self.outcomes.log_any_chain(rule.outcome, tests)),)))
+            if isinstance(rule.effect, LogOnly) and tests.count > 1 and not self.writer.again:
+                rules.append(Rule((), (Jump(self.writer.log_any_chain(rule.effect, tests)),)))
                 continue
-            statements = self.outcomes.statements(rule.outcome, () if tests.unconditional else (Return(),))
+            statements = self.writer.statements(rule.effect, () if tests.unconditional else (Return(),))
             if statements:
                 rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
         return rules
@@ -62,7 +62,7 @@ class Linear:
     def _staged(self, staged: Staged, cell: Cell) -> Iterator[Rule]:
         """A jump to what a staged policy would have done, if a packet of the cell can match any of it."""
         rules = self._segment(self._tested(staged.rules, cell), cell)
-        if rules and not self.outcomes.again:
+        if rules and not self.writer.again:
             yield Rule((), (Jump(self.builder.chain("staged", rules)),))
 
 
@@ -70,12 +70,12 @@ def _reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[Prog
     """The rules up to the first that decides every packet."""
     for rule, tests in tested:
         yield rule, tests
-        if tests.unconditional and not isinstance(rule.outcome, LogOnly | Staged):
+        if tests.unconditional and not isinstance(rule.effect, LogOnly | Staged):
             return
 
 
 def _decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
     """True if no packet leaves the segment undecided, apart from those that a Pass sends on."""
     return any(
-        tests.unconditional and isinstance(rule.outcome, Allow | Exempt | Deny) for rule, tests in _reached(tested)
+        tests.unconditional and isinstance(rule.effect, Allow | Exempt | Deny) for rule, tests in _reached(tested)
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.compile.layout.log_limits import LOG_RECORDS, Kind, deny_limits, log_limits
 from hostfw.compile.layout.matches import Tests
-from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Outcome, Pass, Staged, WouldDecide
+from hostfw.compile.program import Allow, Deny, Effect, Exempt, LogOnly, Pass, Staged, WouldDecide
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP
@@ -29,7 +29,7 @@ _REJECT, _LOGGED, _STAGED = "reject", "log", "staged"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class StatementWriter:
     """The statements of one hook's effects in one table. `allow` is what Allow does there, its verdict last.
 
     Where a packet meets the rules of an earlier hook `again`, it was counted and logged there, and what exempted it
@@ -41,12 +41,12 @@ class Outcomes:
     allow: tuple[Statement, ...]
     again: bool = False
 
-    def statements(self, outcome: Outcome, on_pass: tuple[Verdict, ...]) -> tuple[Statement, ...]:
+    def statements(self, effect: Effect, on_pass: tuple[Verdict, ...]) -> tuple[Statement, ...]:
         """The statements of a rule; `on_pass` is the target of a Pass, None where the next rule is.
 
         Nothing at all where the next rule will do and nothing is to be counted or logged.
         """
-        match outcome:
+        match effect:
             case Allow() if self.again:
                 return self.allow
             case Exempt() if self.again:
@@ -60,13 +60,13 @@ class Outcomes:
             case Exempt(counter):
                 return (CounterRef(counter), Accept())
             case Deny():
-                return (Goto(self._deny_chain(outcome)),)
+                return (Goto(self._deny_chain(effect)),)
             case Pass(counter):
                 return (CounterRef(counter), *on_pass)
             case LogOnly():
-                return (Jump(self._log_chain(outcome)),)
+                return (Jump(self._log_chain(effect)),)
             case WouldDecide():
-                return (Goto(self._log_chain(outcome)),)
+                return (Goto(self._log_chain(effect)),)
             case Staged():
                 raise AssertionError("a staged policy is a chain of its own")
 

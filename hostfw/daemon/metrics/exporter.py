@@ -15,10 +15,10 @@ from hostfw.engine.counters import Value, counters_of
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import KernelCounter
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.files import WriteError, write_atomically
-from hostfw.host.store.refused import load_event
-from hostfw.host.store.trial import load_pending
+from hostfw.host.store.last_event import load_event
+from hostfw.host.store.trial import load_trial
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Metrics
 from hostfw.model.values import Family
@@ -37,9 +37,9 @@ class Known:
 
 def with_records(figures: Figures, directories: Directories) -> Figures:
     """Figures with what is on record: when the generation came into force, the last change, and what waits."""
-    record, _ = load_in_force(directories.run)
+    record, _ = load_active(directories.run)
     event = load_event(directories.state)
-    pending, _ = load_pending(directories.state)
+    pending, _ = load_trial(directories.state)
     return replace(
         figures,
         applied_at=record.applied_at if record is not None and record.id == figures.generation else None,

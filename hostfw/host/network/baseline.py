@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from hostfw.host import processes
-from hostfw.host.network import needs, sockets
+from hostfw.host.network import network_needs as needs
+from hostfw.host.network import sockets
 from hostfw.host.network.sockets import TcpEnd
 from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.processes import PROC
 from hostfw.host.systemd.units import systemctl
-from hostfw.model.baseline import Evidence, Listener, Session
+from hostfw.model.baseline import Baseline, Listener, Session
 from hostfw.model.values import address_text
 
 SSH_PORT = 22
@@ -25,7 +26,7 @@ _SYSTEMD = "systemd"
 _ROOT = 0
 
 
-def collect(proc: Path = PROC) -> Evidence:
+def collect(proc: Path = PROC) -> Baseline:
     """Collect the baseline, as far as this process may see it. Raises HostError."""
     ends = sockets.read_tcp_ends()
     servers, seen = read_ssh_servers(proc)
@@ -42,10 +43,10 @@ def collect(proc: Path = PROC) -> Evidence:
     ports = {end.local_port for end in ends if end.peer is None and end.inode not in forwards}
     sessions = [end for end in ends if end.peer is not None and end.inode in held and end.local_port in ports]
     listeners = (_listener(end, waiting[end.inode]) for end in ends if end.peer is None and end.inode in waiting)
-    return _evidence((_session(end, own=end.inode in mine) for end in sessions), listeners, sees_processes=True)
+    return _baseline((_session(end, own=end.inode in mine) for end in sessions), listeners, sees_processes=True)
 
 
-def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Evidence:
+def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Baseline:
     """The same without a look at the sockets of any process: a server is what root listens with at these ports.
 
     A session is a connection to one of them from where somebody is logged in. Raises HostError.
@@ -59,7 +60,7 @@ def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Evidence:
         if end.peer is not None and end.local_port in taken and address_text(end.family, end.peer) in logged_in
     )
     listeners = (_listener(end, "the ssh server") for end in at_ports if end.peer is None)
-    return _evidence(sessions, listeners, sees_processes=False)
+    return _baseline(sessions, listeners, sees_processes=False)
 
 
 def sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
@@ -74,8 +75,8 @@ def sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
     return tuple(sorted((_session(end, own=True) for end in own), key=_session_order))
 
 
-def _evidence(sessions: Iterable[Session], listeners: Iterable[Listener], *, sees_processes: bool) -> Evidence:
-    return Evidence(
+def _baseline(sessions: Iterable[Session], listeners: Iterable[Listener], *, sees_processes: bool) -> Baseline:
+    return Baseline(
         sessions=tuple(sorted(set(sessions), key=_session_order)),
         listeners=tuple(sorted(set(listeners), key=_listener_order)),
         gateways=needs.gateways(),

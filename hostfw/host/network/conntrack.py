@@ -29,7 +29,7 @@ from hostfw.host.netlink.messages import (
     nested,
     u32,
 )
-from hostfw.host.network.needs import route_to
+from hostfw.host.network.network_needs import route_to
 from hostfw.host.network.routing import forwards_anything
 from hostfw.host.network.sockets import Connection, ConnectionState, read_connections
 from hostfw.model.values import TCP, Family

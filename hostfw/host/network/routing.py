@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hostfw.host.netlink import rtnetlink
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkError, NetlinkSocket
-from hostfw.host.network.needs import interface_name
+from hostfw.host.network.network_needs import interface_name
 from hostfw.model.values import Family
 
 _SYSCTL = Path("/proc/sys/net")

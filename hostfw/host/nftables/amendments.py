@@ -17,7 +17,7 @@ from hostfw.host.nftables.nf_tables import (
     TABLE_FLAGS,
     TABLE_NAME,
 )
-from hostfw.nft.amendment import Amendment, Renaming, Waking
+from hostfw.nft.amendment import Amendment, Renaming, WakeUp
 from hostfw.nft.objects import TABLE
 
 TIMEOUT_S = 60.0
@@ -46,5 +46,5 @@ def _request(amendment: Amendment) -> Request:
     match amendment:
         case Renaming(handle=handle, new=new):
             return Request(NEWCHAIN, 0, [*body, u64(CHAIN_HANDLE, handle), text(CHAIN_NAME, new)])
-        case Waking():
+        case WakeUp():
             return Request(NEWTABLE, 0, [*body, u32(TABLE_FLAGS, 0)])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from hostfw.host.netlink.batch import Request, sealed
 from hostfw.host.netlink.messages import NETLINK_NETFILTER, NFGENMSG, NetlinkError, NetlinkSocket, text, u32, u64
 from hostfw.host.nftables.nf_tables import FIRST_SEQUENCE, NFPROTO, OBJ_TYPE, OBJECT_TYPES, SUBSYSTEM, TABLE_NAME
-from hostfw.nft.deletion import Deleted, Deletion
+from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.objects import TABLE
 
 TIMEOUT_S = 60.0
@@ -20,14 +20,14 @@ _RULE_HANDLE = 3
 
 _KINDS = {
     # The type of the message, and the attribute of the name.
-    Deleted.RULE: (SUBSYSTEM | 8, 2),
-    Deleted.RULES: (SUBSYSTEM | 8, 2),
-    Deleted.CHAIN: (SUBSYSTEM | 5, 3),
-    Deleted.SET: (SUBSYSTEM | 11, 2),
-    Deleted.MAP: (SUBSYSTEM | 11, 2),
-    Deleted.COUNTER: (SUBSYSTEM | 20, 2),
-    Deleted.TABLE: (SUBSYSTEM | 2, 1),
-    Deleted.FLOWTABLE: (SUBSYSTEM | 24, 2),
+    DeletionKind.RULE: (SUBSYSTEM | 8, 2),
+    DeletionKind.RULES: (SUBSYSTEM | 8, 2),
+    DeletionKind.CHAIN: (SUBSYSTEM | 5, 3),
+    DeletionKind.SET: (SUBSYSTEM | 11, 2),
+    DeletionKind.MAP: (SUBSYSTEM | 11, 2),
+    DeletionKind.COUNTER: (SUBSYSTEM | 20, 2),
+    DeletionKind.TABLE: (SUBSYSTEM | 2, 1),
+    DeletionKind.FLOWTABLE: (SUBSYSTEM | 24, 2),
     **dict.fromkeys(OBJECT_TYPES.values(), (SUBSYSTEM | 20, 2)),
 }
 _TYPES = {kind: number for number, kind in OBJECT_TYPES.items()}
@@ -80,11 +80,11 @@ class Deleter:
 def _request(deletion: Deletion) -> Request:
     kind, name_attribute = _KINDS[deletion.what]
     body = [NFGENMSG.pack(NFPROTO[deletion.family], 0, 0), text(TABLE_NAME, TABLE)]
-    if deletion.what is not Deleted.TABLE:
+    if deletion.what is not DeletionKind.TABLE:
         body.append(text(name_attribute, deletion.name))
     if deletion.what in _TYPES:
         body.append(u32(OBJ_TYPE, _TYPES[deletion.what]))
-    if deletion.what is Deleted.RULE:
+    if deletion.what is DeletionKind.RULE:
         body.append(u64(_RULE_HANDLE, deletion.handle))
     return Request(kind, 0, body)
 

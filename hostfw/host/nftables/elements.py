@@ -4,7 +4,7 @@ libnftables takes 1.9 s and 370 MB for a million addresses, and 7 s and 750 MB i
 what the kernel takes, 0.6 s, and the size of one batch. A set is filled before anything refers to it, in batches of at
 most 250,000 elements, each a transaction of its own that is acknowledged before the next is sent.
 
-Elements go in the order of the set, so the last one is in the kernel only if all are: `is_filled` asks for that one,
+Elements go in the order of the set, so the last one is in the kernel only if all are: `is_loaded` asks for that one,
 which tells a complete set from one whose filling was cut short, without any record that could be lost, and for a few of
 the others, which another program may have taken out.
 """
@@ -129,7 +129,7 @@ def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
         _transact(sock, batch, last, what)
 
 
-def is_filled(family: Family, set_name: str, keys: Keys) -> bool:
+def is_loaded(family: Family, set_name: str, keys: Keys) -> bool:
     """True if the last element is in a set, and so all that went in before; False where there is no such set.
 
     Of those some are asked for as well, 0.1 ms each: any of them may have been taken out since.

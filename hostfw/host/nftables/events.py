@@ -104,15 +104,15 @@ class NftEvents(ListeningSocket):
         """
         if self._deaf is not None:
             raise NetlinkError(self._deaf.errno or errno.EIO, _WHAT) from self._deaf
-        heard = _Heard(missed=self._missed)
+        received = _Received(missed=self._missed)
         self._missed = False
         for data in self._datagrams(READ_DATAGRAMS, _WHAT):
             if data is None:
-                heard.missed = True
+                received.missed = True
                 self._transaction = _Open()
                 continue
-            self._transaction = _hear(data, self._transaction, heard)
-        return NftNews(heard.generation, tuple(heard.transactions), heard.others, heard.missed)
+            self._transaction = _receive(data, self._transaction, received)
+        return NftNews(received.generation, tuple(received.transactions), received.others, received.missed)
 
 
 def _join(sock: socket.socket) -> None:
@@ -120,7 +120,7 @@ def _join(sock: socket.socket) -> None:
     sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
 
 
-class _Heard:
+class _Received:
     """The results of one read."""
 
     __slots__ = ("generation", "missed", "others", "transactions")
@@ -172,7 +172,7 @@ _KINDS: dict[int, _Kind] = {
 }
 
 
-def _hear(data: bytes, transaction: _Open, heard: _Heard) -> _Open:
+def _receive(data: bytes, transaction: _Open, received: _Received) -> _Open:
     """Take in one datagram; gives the transaction that is open after it."""
     offset = 0
     while offset + HEADER.size + NFGENMSG.size <= len(data):
@@ -181,9 +181,9 @@ def _hear(data: bytes, transaction: _Open, heard: _Heard) -> _Open:
             break
         body = offset + HEADER.size
         if kind in _KINDS or kind == _NEWGEN:
-            transaction = _of_generation(data[body + _MARK.start : body + _MARK.stop], transaction, heard)
+            transaction = _of_generation(data[body + _MARK.start : body + _MARK.stop], transaction, received)
         if kind == _NEWGEN:
-            _close(data[body : offset + length], (sequence, port), transaction, heard)
+            _close(data[body : offset + length], (sequence, port), transaction, received)
             transaction = _Open()
         elif kind in _KINDS:
             _count(data, body, offset + length, _KINDS[kind], transaction)
@@ -191,11 +191,11 @@ def _hear(data: bytes, transaction: _Open, heard: _Heard) -> _Open:
     return transaction
 
 
-def _of_generation(mark: bytes, transaction: _Open, heard: _Heard) -> _Open:
+def _of_generation(mark: bytes, transaction: _Open, received: _Received) -> _Open:
     """The open transaction if that is what a message belongs to; one whose end was lost gives way to the next."""
     if transaction.mark == mark:
         return transaction
-    heard.missed |= bool(transaction.mark)
+    received.missed |= bool(transaction.mark)
     return _Open(mark)
 
 
@@ -235,15 +235,15 @@ def _name(data: bytes, wanted: int) -> str:
     return next((text_of(payload) for kind, payload in attribute_list(data) if kind == wanted), "")
 
 
-def _close(payload: bytes, sender: tuple[int, int], transaction: _Open, heard: _Heard) -> None:
+def _close(payload: bytes, sender: tuple[int, int], transaction: _Open, received: _Received) -> None:
     fields = attributes(payload, NFGENMSG.size)
     generation = u32_of(fields[nf_tables.GEN_ID])
-    heard.generation = generation
+    received.generation = generation
     if not transaction.counts:
-        heard.others += 1
+        received.others += 1
         return
     sequence, port = sender
-    heard.transactions.append(
+    received.transactions.append(
         Transaction(
             generation=generation,
             port=port,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hostfw.host.netlink.messages import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
 from hostfw.model.values import Family
 from hostfw.nft.declarations import DYNAMIC, INTERVAL, MAP, Declaration
-from hostfw.nft.deletion import Deleted
+from hostfw.nft.deletion import DeletionKind
 
 SUBSYSTEM = 10 << 8
 """NFNL_SUBSYS_NFTABLES, where a message type has it."""
@@ -45,16 +45,16 @@ RULE_CHAIN = 2
 OBJ_TYPE = 3
 OBJECT_COUNTER = 1
 OBJECT_TYPES = {
-    1: Deleted.COUNTER,
-    2: Deleted.QUOTA,
-    3: Deleted.CT_HELPER,
-    4: Deleted.LIMIT,
-    5: Deleted.CONNLIMIT,
-    6: Deleted.TUNNEL,
-    7: Deleted.CT_TIMEOUT,
-    8: Deleted.SECMARK,
-    9: Deleted.CT_EXPECTATION,
-    10: Deleted.SYNPROXY,
+    1: DeletionKind.COUNTER,
+    2: DeletionKind.QUOTA,
+    3: DeletionKind.CT_HELPER,
+    4: DeletionKind.LIMIT,
+    5: DeletionKind.CONNLIMIT,
+    6: DeletionKind.TUNNEL,
+    7: DeletionKind.CT_TIMEOUT,
+    8: DeletionKind.SECMARK,
+    9: DeletionKind.CT_EXPECTATION,
+    10: DeletionKind.SYNPROXY,
 }
 """NFT_OBJECT_*: the kinds of stateful objects by number."""
 TABLE_FLAGS = 2
@@ -181,7 +181,7 @@ class KernelSet:
 class KernelObject(NamedTuple):
     """Something of a kind that hostfw never makes: a flowtable, or a stateful object other than a counter."""
 
-    kind: Deleted
+    kind: DeletionKind
     name: str
 
 
@@ -255,7 +255,7 @@ def flowtables_of(messages: Iterable[bytes], table: str) -> Iterator[KernelObjec
     for message in messages:
         fields = attributes(message, 4)
         if text_of(fields[TABLE_NAME]) == table:
-            yield KernelObject(Deleted.FLOWTABLE, text_of(fields[_FLOWTABLE_NAME]))
+            yield KernelObject(DeletionKind.FLOWTABLE, text_of(fields[_FLOWTABLE_NAME]))
 
 
 def table_flags_of(message: bytes) -> int:

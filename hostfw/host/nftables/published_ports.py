@@ -15,7 +15,7 @@ from hostfw.host.netlink.messages import (
     text_of,
     u32_of,
 )
-from hostfw.host.network import needs
+from hostfw.host.network import network_needs as needs
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nat_rules import Translation, Walk
 from hostfw.model.services import PublishedPort

@@ -44,7 +44,7 @@ _MESSAGE_BYTES = 32 * 1024
 _U16 = struct.Struct("!H")
 
 
-def refill(family: Family, contents: Set | VerdictMap) -> None:
+def reload_set(family: Family, contents: Set | VerdictMap) -> None:
     """Let a set or map of ours that is there hold exactly this. Raises NetlinkError, which names it."""
     requests = [Request(DELSETELEM, 0, [list_head(family, contents.name)])]
     if isinstance(contents, Set) and isinstance(contents.elements, PackedAddresses):

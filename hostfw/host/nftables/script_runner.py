@@ -24,7 +24,7 @@ from hostfw.host.nftables import worker as worker_module
 from hostfw.host.nftables.amendments import amend
 from hostfw.host.nftables.deletions import Deleter
 from hostfw.host.nftables.elements import Edit, Keys
-from hostfw.host.nftables.reload_set import refill
+from hostfw.host.nftables.reload_set import reload_set
 from hostfw.host.nftables.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
@@ -71,19 +71,19 @@ class Nftables(Protocol):
     def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
 
-    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
 
-    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction. Raises NetlinkError."""
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, so that packets meet those behind them.
 
         Raises NetlinkError, ERESTART if nftables is at another generation.
@@ -139,23 +139,23 @@ class NftablesWorker:
         """Put elements into a set in order, from this process; those that are there stay. Raises NetlinkError."""
         elements.add_elements(family, set_name, keys)
 
-    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
-        return elements.is_filled(family, set_name, keys)
+        return elements.is_loaded(family, set_name, keys)
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction, from this process. Raises NetlinkError."""
         elements.replace_elements(family, set_name, edit)
 
-    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, from this process. Raises NetlinkError."""
-        refill(family, contents)
+        reload_set(family, contents)
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction, from this process. Raises NetlinkError."""
         amend(amendments)
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules in one transaction, from this process and at once.
 
         Raises NetlinkError, ERESTART if nftables is at another generation.

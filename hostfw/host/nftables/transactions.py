@@ -13,7 +13,7 @@ from hostfw.nft.objects import TABLE
 
 _WORKER_NAMES = frozenset({NAME, Path(sys.executable).name[:15]})
 """That of a worker, and where it could not give itself that name, that of its interpreter."""
-_DEEDS = 5
+_CHANGES = 5
 """Most changes of a transaction that are named; the rest is counted."""
 
 
@@ -76,7 +76,7 @@ class Transaction:
         return self.is_batch or (self.port in worker_pids and self.process in _WORKER_NAMES)
 
     def __str__(self) -> str:
-        return f"{self.process or 'a process'} (pid {self.pid}) {_deeds(self)}"
+        return f"{self.process or 'a process'} (pid {self.pid}) {_changes(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +93,25 @@ class NftNews:
     missed: bool = False
 
 
-def _deeds(transaction: Transaction) -> str:
+def _changes(transaction: Transaction) -> str:
     """The changes of a transaction, for people: of a deleted table the table alone."""
     gone = transaction.tables_gone
-    deeds = [_table_deed(transaction)] if gone else []
+    changes = [_table_change(transaction)] if gone else []
     rest = [item for item in transaction.touched if item.family not in gone and item.what is not What.TABLE]
-    deeds += [_deed(item) for item in rest[:_DEEDS]]
-    more = len(rest[_DEEDS:]) + (0 if gone else transaction.more)
+    changes += [_change(item) for item in rest[:_CHANGES]]
+    more = len(rest[_CHANGES:]) + (0 if gone else transaction.more)
     if more:
-        deeds.append(f"touched {more} more")
-    return "; ".join(deeds) or "declared our tables"
+        changes.append(f"touched {more} more")
+    return "; ".join(changes) or "declared our tables"
 
 
-def _table_deed(transaction: Transaction) -> str:
+def _table_change(transaction: Transaction) -> str:
     ours = [f"{family.nft} {TABLE}" for family in FAMILIES if family in transaction.tables_gone]
     others = [f"{transaction.others_gone} of others"] if transaction.others_gone else []
     return f"deleted the tables {' and '.join((*ours, *others))}"
 
 
-def _deed(item: Touched) -> str:
+def _change(item: Touched) -> str:
     table = f"{item.family.nft} {TABLE}"
     holder = {What.RULE: "chain", What.ELEMENT: "set"}.get(item.what)
     number = item.came + item.went

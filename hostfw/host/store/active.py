@@ -14,7 +14,7 @@ _GENERATION = "generation.json"
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ActiveGeneration:
     """The generation that we put into this network namespace.
 
     `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules then
@@ -33,7 +33,7 @@ class InForce:
     saved: bool = True
 
 
-def save_in_force(run_dir: Path, record: InForce) -> None:
+def save_active(run_dir: Path, record: ActiveGeneration) -> None:
     """Remember what is in force in the network namespace that we are in. Raises StateError."""
     chains = _by_family(record.chains)
     sets = {} if record.sets is None else {"sets": _by_family(record.sets)}
@@ -55,7 +55,7 @@ def save_in_force(run_dir: Path, record: InForce) -> None:
         )
 
 
-def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
+def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, ...]]:
     """The record of this network namespace, or None if there is none."""
     path = run_dir / _GENERATION
     data, problems = load_json(path)
@@ -76,7 +76,7 @@ def load_in_force(run_dir: Path) -> tuple[InForce | None, tuple[Problem, ...]]:
                 return None, ()
             chains, saved = _named(ip, ip6), more.get("saved") is not False
             known = (chains, counts_of(data), _node(data), _sets(data), saved)
-            return InForce(id_, when, kernel_generation, *known), ()
+            return ActiveGeneration(id_, when, kernel_generation, *known), ()
         case _:
             return None, (garbage(path),)
 
@@ -90,7 +90,7 @@ def record_stamp(run_dir: Path) -> tuple[int, ...]:
     return info.st_ino, info.st_mtime_ns, info.st_size
 
 
-def forget_in_force(run_dir: Path) -> None:
+def forget_active(run_dir: Path) -> None:
     """Remember that nothing of ours is in force. Raises StateError."""
     with saving("the record of the generation in force"):
         (run_dir / _GENERATION).unlink(missing_ok=True)

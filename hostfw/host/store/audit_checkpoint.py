@@ -16,7 +16,7 @@ _LAYOUT = struct.Struct("=8sQQQ")
 _MAGIC = b"hostfw/1"
 
 
-class Heard(NamedTuple):
+class AuditCheckpoint(NamedTuple):
     """The numbers of reported or lost records, and of suppressed packets, by the kernel's count."""
 
     records: int
@@ -24,7 +24,7 @@ class Heard(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HeardFile:
+class AuditCheckpointFile:
     """The file, open for as long as somebody reads the log."""
 
     descriptor: int
@@ -36,18 +36,18 @@ class HeardFile:
             run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
             return cls(os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
-    def load(self) -> Heard | None:
+    def load(self) -> AuditCheckpoint | None:
         """The checkpoint of this network namespace, or None if there is none that can be trusted."""
         data = os.pread(self.descriptor, _LAYOUT.size + 1, 0)
         if len(data) != _LAYOUT.size:
             return None
         magic, namespace, records, suppressed = _LAYOUT.unpack(data)
-        return Heard(records, suppressed) if (magic, namespace) == (_MAGIC, _namespace()) else None
+        return AuditCheckpoint(records, suppressed) if (magic, namespace) == (_MAGIC, _namespace()) else None
 
-    def save(self, heard: Heard) -> None:
+    def save(self, checkpoint: AuditCheckpoint) -> None:
         """Keep it. Raises StateError."""
         with saving("how much of the log was read"):
-            os.pwrite(self.descriptor, _LAYOUT.pack(_MAGIC, _namespace(), *heard), 0)
+            os.pwrite(self.descriptor, _LAYOUT.pack(_MAGIC, _namespace(), *checkpoint), 0)
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hostfw.host.store.ignored import holds_resources, left_out_by
-from hostfw.host.store.ways import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
+from hostfw.host.store.path_trust import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
 from hostfw.manifest.ignore_file import IGNORE_FILE, IgnoreFile, decode_ignore_file
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity, in_order

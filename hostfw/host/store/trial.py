@@ -22,7 +22,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class Trial:
     """A generation that is rolled back unless it is confirmed in time.
 
     `number` is that of the stored generation, `previous` that of the accepted one to go back to. Without one, the way
@@ -41,7 +41,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Armed:
+class RollbackTimer:
     """The part of a trial that belongs to this boot.
 
     `watchdog` is the timer that rolls it back at the deadline. `cookies` are the TCP sockets that existed when it came
@@ -53,26 +53,26 @@ class Armed:
     cookies: frozenset[int] | None = None
 
 
-def save_pending(state_dir: Path, pending: Pending) -> None:
+def save_trial(state_dir: Path, trial: Trial) -> None:
     """Write down the way back, durably. Raises StateError."""
     with saving("the way back"):
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(
             state_dir / _PENDING,
             to_json(
-                token=pending.token,
-                number=pending.number,
-                id=pending.id,
-                previous=pending.previous,
-                protected=pending.protected,
-                deadline=pending.deadline.isoformat(),
-                deadline_monotonic_s=pending.deadline_monotonic_s,
-                boot_id=pending.boot_id,
+                token=trial.token,
+                number=trial.number,
+                id=trial.id,
+                previous=trial.previous,
+                protected=trial.protected,
+                deadline=trial.deadline.isoformat(),
+                deadline_monotonic_s=trial.deadline_monotonic_s,
+                boot_id=trial.boot_id,
             ),
         )
 
 
-def load_pending(state_dir: Path) -> tuple[Pending | None, tuple[Problem, ...]]:
+def load_trial(state_dir: Path) -> tuple[Trial | None, tuple[Problem, ...]]:
     """The trial that waits for confirmation; None with problems if there is one that cannot be read."""
     path = state_dir / _PENDING
     if not os.path.lexists(path):
@@ -92,34 +92,34 @@ def load_pending(state_dir: Path) -> tuple[Pending | None, tuple[Problem, ...]]:
             "deadline_monotonic_s": float() | int() as monotonic_s,
             "boot_id": str(boot_id),
         } if (when := moment_of(deadline)) is not None:
-            return Pending(token, number, id_, previous, protected, when, float(monotonic_s), boot_id), ()
+            return Trial(token, number, id_, previous, protected, when, float(monotonic_s), boot_id), ()
         case _:
             return None, (garbage(path),)
 
 
-def save_armed(run_dir: Path, armed: Armed) -> None:
+def save_rollback_timer(run_dir: Path, timer: RollbackTimer) -> None:
     """Write down what belongs to this boot. Raises StateError."""
     with saving("the way back"):
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        cookies = None if armed.cookies is None else sorted(armed.cookies)
+        cookies = None if timer.cookies is None else sorted(timer.cookies)
         write_atomically(
-            run_dir / _PENDING, to_json(token=armed.token, watchdog=armed.watchdog, tcp_socket_cookies=cookies)
+            run_dir / _PENDING, to_json(token=timer.token, watchdog=timer.watchdog, tcp_socket_cookies=cookies)
         )
 
 
-def load_armed(run_dir: Path) -> Armed | None:
+def load_rollback_timer(run_dir: Path) -> RollbackTimer | None:
     """The part of this boot, or None if there is none that can be read."""
     data, _ = load_json(run_dir / _PENDING)
     match data:
         case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": None}:
-            return Armed(token, watchdog)
+            return RollbackTimer(token, watchdog)
         case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": list(cookies)}:
-            return Armed(token, watchdog, frozenset(cookie for cookie in cookies if isinstance(cookie, int)))
+            return RollbackTimer(token, watchdog, frozenset(cookie for cookie in cookies if isinstance(cookie, int)))
         case _:
             return None
 
 
-def forget_pending(state_dir: Path, run_dir: Path) -> None:
+def forget_trial(state_dir: Path, run_dir: Path) -> None:
     """Let nothing be pending, durably: what is in force now is what was accepted. Raises StateError."""
     with saving("that nothing is pending"):
         if os.path.lexists(state_dir / _PENDING):

@@ -49,9 +49,9 @@ def arm(name: str, after_s: float, command: Sequence[str]) -> str:
     return f"{_PROCESS}:{int(_run(('/bin/sh', '-c', _START, 'sh', *shell), _environment()))}:{name}"
 
 
-def disarm(armed: str) -> None:
+def disarm(started: str) -> None:
     """Let it be, if it has not run yet. What cannot be stopped finds nothing to do when it runs."""
-    kind, _, rest = armed.partition(":")
+    kind, _, rest = started.partition(":")
     if kind == _UNIT:
         with suppress(WatchdogError):
             _run(("systemctl", "stop", f"{rest}.timer"))

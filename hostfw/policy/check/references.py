@@ -15,7 +15,7 @@ from hostfw.model.values import Action
 from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.cache import ByResource
-from hostfw.policy.check.warnings import Linting, lint
+from hostfw.policy.check.warnings import LintCache, lint
 from hostfw.selector.evaluate import SelectorError, parse
 
 RESERVED_TIERS = {
@@ -27,21 +27,21 @@ RESERVED_TIERS = {
 
 
 @dataclass(slots=True)
-class Checking:
+class CheckCache:
     """Problems of each resource at the last check."""
 
     selectors: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
-    linting: Linting = field(default_factory=Linting)
+    lint: LintCache = field(default_factory=LintCache)
 
 
 def check(
-    resources: Resources, settings: Settings, memory: Checking | None = None, *, whole: bool = True
+    resources: Resources, settings: Settings, cache: CheckCache | None = None, *, whole: bool = True
 ) -> tuple[Problem, ...]:
     """The errors that only show across resources, and what looks unintended, as warnings.
 
     `whole` is whether everything could be read, so that what a rule does not say is not meant.
     """
-    known = Checking() if memory is None else memory
+    known = CheckCache() if cache is None else cache
     return in_order(
         (
             *_duplicates(resources),
@@ -49,7 +49,7 @@ def check(
             *_built_in_profile(resources.profiles),
             *_references(resources),
             *_selectors(resources, known.selectors),
-            *lint(resources, settings, known.linting, whole=whole),
+            *lint(resources, settings, known.lint, whole=whole),
         )
     )
 
@@ -136,7 +136,7 @@ def _unknown(names: _Names, name: str, position: Position, otherwise: Position) 
 
 def _selectors(resources: Resources, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:
     """Selectors that do not parse. Decoding refuses them; resources made otherwise may have them."""
-    known.turn()
+    known.next_round()
     judged: dict[str, SelectorError | None] = {}
     owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
     yield from chain.from_iterable(known.of_each(owners, partial(_wrong_selectors, judged)))

@@ -28,7 +28,7 @@ from hostfw.policy.check.voided import Voided, warnings_of
 
 
 @dataclass(slots=True)
-class Linting:
+class LintCache:
     """Warnings about each policy and profile at the last check, and the selections of their selectors."""
 
     found: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
@@ -38,10 +38,10 @@ class Linting:
 
 
 def lint(
-    resources: Resources, settings: Settings, memory: Linting | None = None, *, whole: bool = True
+    resources: Resources, settings: Settings, cache: LintCache | None = None, *, whole: bool = True
 ) -> tuple[Problem, ...]:
     """Every warning about a configuration, in no order; `whole` is whether everything could be read."""
-    known = Linting() if memory is None else memory
+    known = LintCache() if cache is None else cache
     entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
     selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
     # While nothing else can be selected than the last time, what is found of a policy is its own affair.
@@ -49,8 +49,8 @@ def lint(
         known.selections = Selections(resources, learn_addresses=settings.learn_addresses)
         known.selected_from = selected_from
     selections = known.selections
-    known.found.turn(selected_from)
-    known.voided.turn((*selected_from, settings.failsafe, settings.neighbour_discovery, settings.loopback))
+    known.found.next_round(selected_from)
+    known.voided.next_round((*selected_from, settings.failsafe, settings.neighbour_discovery, settings.loopback))
     return (
         *_of_each(resources, selections, known.found),
         *warnings_of(_voided(resources, settings, selections, known.voided)),

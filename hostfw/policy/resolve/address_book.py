@@ -32,7 +32,7 @@ class AddressBook:
         )
         feeds = [feed for feed in resources.feeds if feed.cidrs]
         self._entries: tuple[Cidrs, ...] = (*(cidrs for cidrs, _ in entries), *(feed.cidrs for feed in feeds))
-        self._fed = (1 << len(self._entries)) - (1 << len(entries))
+        self._from_feed = (1 << len(self._entries)) - (1 << len(entries))
         self._entry_labels = index_labels(
             (*(labels for _, labels in entries), *(dict(feed.metadata.labels) for feed in feeds))
         )
@@ -58,7 +58,7 @@ class AddressBook:
         known = self._address_sets.get(name)
         if known is None:
             bits = selected(selector, self._entry_labels)
-            known = AddressSet(name, self._gather(bits), fed=bool(bits & self._fed))
+            known = AddressSet(name, self._gather(bits), from_feed=bool(bits & self._from_feed))
             self._address_sets[name] = known
         return known
 

@@ -26,10 +26,10 @@ from hostfw.model.settings import Loopback
 from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import listed
 from hostfw.policy.resolve.interface_groups import (
-    Disbelieved,
+    Distrusted,
     HostIndex,
-    disbelieved,
-    disbelieved_addresses,
+    distrusted,
+    distrusted_addresses,
     members_of,
 )
 
@@ -86,7 +86,7 @@ def bind(
             elif is_safe_name(claim.interface):
                 claims[claim.interface].append(claim)
     problems.extend(_unknown_link_groups(used, host))
-    problems.extend(disbelieved_problems(used, in_order, host))
+    problems.extend(distrusted_problems(used, in_order, host))
     problems.extend(_lost_claims((*claims.values(), *filter(None, (wildcards,)))))
 
     if wildcards and loopback is Loopback.POLICED and LOOPBACK not in claims:
@@ -105,7 +105,7 @@ def bind(
     return Bindings(bindings, wildcards[0].endpoint.metadata.name if wildcards else None), tuple(problems)
 
 
-def disbelieved_problems(
+def distrusted_problems(
     groups: Iterable[InterfaceGroup], endpoints: Sequence[HostEndpoint], host: HostIndex
 ) -> Iterator[Problem]:
     """Warnings about entries and expectedIPs that match nothing because what they ask for came from a neighbour.
@@ -115,28 +115,28 @@ def disbelieved_problems(
     named = {endpoint.interface_group for endpoint in endpoints}
     for group in groups:
         for entry in group.match if group.metadata.name in named else ():
-            found = disbelieved(entry, host)
+            found = distrusted(entry, host)
             if found is not None:
                 yield Problem(
                     entry.position,
                     f"no interface matches this entry: {listed(found.facts)}, and a neighbour may say that",
                     expected="addresses and default routes that an administrator set",
-                    hint=f"add {found.believing} if it is to decide all the same",
+                    hint=f"add {found.trusting} if it is to decide all the same",
                     severity=Severity.WARNING,
                 )
     for endpoint in endpoints:
-        doubted = _disbelieved_expectation(endpoint, host)
+        doubted = _distrusted_expectation(endpoint, host)
         if doubted is not None:
             yield _warning(
                 endpoint,
                 f'HostEndpoint "{endpoint.metadata.name}" governs nothing now: {listed(doubted.facts)}, '
                 "and a neighbour may say that",
                 expected="expectedIPs that an administrator set",
-                hint=f"give an interfaceName, or add {doubted.believing} if it is to decide all the same",
+                hint=f"give an interfaceName, or add {doubted.trusting} if it is to decide all the same",
             )
 
 
-def _disbelieved_expectation(endpoint: HostEndpoint, host: HostIndex) -> Disbelieved | None:
+def _distrusted_expectation(endpoint: HostEndpoint, host: HostIndex) -> Distrusted | None:
     """The reason why no interface has a trusted expected address of an endpoint: a neighbour supplied it."""
     if not _is_bound_by_address(endpoint):
         return None
@@ -144,7 +144,7 @@ def _disbelieved_expectation(endpoint: HostEndpoint, host: HostIndex) -> Disbeli
     holders = {one.name: one for cidr in endpoint.expected_ips for one in host.holders(cidr)}
     if any(not wanted.isdisjoint(one.addresses_of(endpoint.learned)) for one in holders.values()):
         return None
-    found = [disbelieved_addresses(one, endpoint.learned, wanted) for one in holders.values()]
+    found = [distrusted_addresses(one, endpoint.learned, wanted) for one in holders.values()]
     return next((one for one in found if one is not None), None)
 
 
@@ -197,7 +197,7 @@ def _claim_problems(endpoint: HostEndpoint, claimed: list[Claim], host: HostInde
             f'{who} governs nothing now: the InterfaceGroup "{endpoint.interface_group}" has no interface of this host',
             expected=host.all_names,
         )
-    elif not claimed and _disbelieved_expectation(endpoint, host) is None:
+    elif not claimed and _distrusted_expectation(endpoint, host) is None:
         yield _warning(
             endpoint,
             f"{who} governs nothing now: no interface of this host has one of its expectedIPs",
@@ -216,13 +216,13 @@ def port_problems(bound: Bindings, endpoints: Iterable[HostEndpoint], facts: Hos
     for (name, master), names in sorted(ports.items()):
         kind = next((i.kind for i in facts.interfaces if i.name == master), "") or "interface"
         who = governs.get(master, bound.wildcard)
-        governor = "no HostEndpoint governs" if who is None else f'HostEndpoint "{who}" governs'
+        governing = "no HostEndpoint governs" if who is None else f'HostEndpoint "{who}" governs'
         are = f"is a port of the {kind}" if len(names) == 1 else f"are ports of the {kind}"
         where = "packets for this host come in" if kind == _VRF else "packets come in and go out"
         yield _warning(
             by_name[name],
             f'HostEndpoint "{name}" is for {listed(names)}, which {are} {master}: {where} on {master}',
-            expected=f"a HostEndpoint for {master}, which {governor} now",
+            expected=f"a HostEndpoint for {master}, which {governing} now",
             hint=f"name {master} instead",
         )
 

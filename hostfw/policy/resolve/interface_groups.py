@@ -63,7 +63,7 @@ def members_of(group: InterfaceGroup, host: HostIndex) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Disbelieved:
+class Distrusted:
     """Facts that would make an entry or an expected address hold, but came from a neighbour and are not trusted."""
 
     interfaces: tuple[str, ...]
@@ -71,12 +71,12 @@ class Disbelieved:
     ways: tuple[Learned, ...]
 
     @property
-    def believing(self) -> str:
+    def trusting(self) -> str:
         """The field that would make it count."""
         return f"learned: [{', '.join(self.ways)}]"
 
 
-def disbelieved(entry: InterfaceMatch, host: HostIndex) -> Disbelieved | None:
+def distrusted(entry: InterfaceMatch, host: HostIndex) -> Distrusted | None:
     """The untrusted facts because of which an entry holds for no interface. None otherwise."""
     if not entry.address_in and not entry.default_route:
         return None
@@ -93,12 +93,12 @@ def disbelieved(entry: InterfaceMatch, host: HostIndex) -> Disbelieved | None:
         if entry.default_route and not one.has_default_route(entry.learned):
             facts += [(f"the default route to {one.name}", how) for how in one.default_route_learned]
     names = tuple(one.name for one in found)
-    return Disbelieved(names, tuple(f"{what} came {_WORDS[how]}" for what, how in facts), _ways(facts))
+    return Distrusted(names, tuple(f"{what} came {_WORDS[how]}" for what, how in facts), _ways(facts))
 
 
-def disbelieved_addresses(
+def distrusted_addresses(
     interface: Interface, believed: Collection[Learned], wanted: Collection[Cidr] | None = None
-) -> Disbelieved | None:
+) -> Distrusted | None:
     """The addresses of an interface, or those of them that are wanted, that count for nothing. None for none."""
     facts = [
         (f"{address_text(cidr.family, cidr.address)} of {interface.name}", how)
@@ -106,7 +106,7 @@ def disbelieved_addresses(
         if how not in believed and (wanted is None or cidr in wanted)
     ]
     said = tuple(f"{what} came {_WORDS[how]}" for what, how in facts)
-    return Disbelieved((interface.name,), said, _ways(facts)) if facts else None
+    return Distrusted((interface.name,), said, _ways(facts)) if facts else None
 
 
 def _ways(facts: list[tuple[str, Learned]]) -> tuple[Learned, ...]:

@@ -24,14 +24,14 @@ from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.kept import keep
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
-from hostfw.policy.resolve.bindings import Bindings, bind, disbelieved_problems, port_problems
+from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, plan_directions
-from hostfw.policy.resolve.interface_groups import HostIndex, disbelieved_addresses
+from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
 from hostfw.selector.evaluate import matches, parse
 
 
 @dataclass(slots=True)
-class Resolving:
+class ResolveCache:
     """The address book of the last time, and the policies and profiles as they were planned with it."""
 
     book: AddressBook | None = None
@@ -42,7 +42,7 @@ def resolve(
     resources: Resources,
     settings: Settings,
     facts: HostFacts,
-    memory: Resolving | None = None,
+    cache: ResolveCache | None = None,
     governance: Governance = NOTHING_GOVERNED,
 ) -> tuple[Plan, tuple[Problem, ...]]:
     """The Plan of a host, and warnings about what its facts make of the resources.
@@ -59,12 +59,12 @@ def resolve(
 
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
-    memory = Resolving() if memory is None else memory
-    book = _address_book(known, profiles, memory)
+    cache = ResolveCache() if cache is None else cache
+    book = _address_book(known, profiles, cache)
     tiers = tiers_in_order(resources.tiers)
     policies = every_policy_in_order(resources, tiers)
     ingress, egress = (
-        plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, memory.planned)
+        plan_directions(governing, in_direction(policies, d), tiers, profiles, book, d, cache.planned)
         for d in Direction
     )
     endpoints = tuple(
@@ -90,16 +90,16 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
     local = tuple(e for e in resources.endpoints if e.is_of(node))
     bound, _ = bind(local, resources.interface_groups, settings.loopback, facts)
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
-    return in_order((*disbelieved_problems(resources.interface_groups, local, HostIndex(facts)), *unlearned))
+    return in_order((*distrusted_problems(resources.interface_groups, local, HostIndex(facts)), *unlearned))
 
 
-def _address_book(resources: Resources, profiles: Mapping[str, Profile], memory: Resolving) -> AddressBook:
+def _address_book(resources: Resources, profiles: Mapping[str, Profile], cache: ResolveCache) -> AddressBook:
     """The address book, and everything that was planned with another one forgotten."""
     written_in = (resources.endpoints, resources.network_sets, resources.feeds, dict(profiles))
-    if memory.book is None or memory.planned.rests_on != written_in:
-        memory.book = AddressBook(resources, profiles)
-    memory.planned.turn(written_in, keep=_asks_no_book)
-    return memory.book
+    if cache.book is None or cache.planned.rests_on != written_in:
+        cache.book = AddressBook(resources, profiles)
+    cache.planned.next_round(written_in, keep=_asks_no_book)
+    return cache.book
 
 
 def _asks_no_book(owner: object) -> bool:
@@ -160,14 +160,14 @@ def _unlearned_problems(local: Sequence[HostEndpoint], bound: Bindings, facts: H
     endpoints = {endpoint.metadata.name: endpoint for endpoint in local}
     for interface, name in _governed(bound, facts):
         endpoint = endpoints[name]
-        doubted = disbelieved_addresses(interface, endpoint.learned)
+        doubted = distrusted_addresses(interface, endpoint.learned)
         if doubted is not None and not any(map(_is_beyond_the_link, interface.addresses_of(endpoint.learned))):
             yield Problem(
                 endpoint.metadata.position,
                 f'HostEndpoint "{name}" learns no address of {interface.name}: {listed(doubted.facts)}, '
                 "and a neighbour may say that",
                 expected="addresses that an administrator set, or expectedIPs",
-                hint=f"add {doubted.believing} to the HostEndpoint if they are to count all the same",
+                hint=f"add {doubted.trusting} to the HostEndpoint if they are to count all the same",
                 severity=Severity.WARNING,
             )
 

@@ -39,15 +39,15 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the whole script; nothing of it if the configuration is refused."""
-    inspected = read(options)
-    if not inspected.is_valid:
-        return refuse(inspected.problems, inspected.configuration, console)
-    facts = facts_of(options, inspected.settings, console)
+    candidate = read(options)
+    if not candidate.is_valid:
+        return refuse(candidate.problems, candidate.configuration, console)
+    facts = facts_of(options, candidate.settings, console)
     if isinstance(facts, ExitCode):
         return facts
-    built = build(inspected, facts, governance=governance_of(options, inspected, facts))
+    built = build(candidate, facts, governance=governance_of(options, candidate, facts))
     if isinstance(built, Refused):
-        return refuse(built.problems, inspected.configuration, console)
-    warn(built.warnings, inspected.configuration, console)
+        return refuse(built.problems, candidate.configuration, console)
+    warn(built.warnings, candidate.configuration, console)
     console.out.write(render(built.ruleset))
     return ExitCode.DONE

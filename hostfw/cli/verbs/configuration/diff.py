@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import unified_diff
 from enum import StrEnum
 
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, Refused
 from hostfw.cli.added_files import would_leave
 from hostfw.cli.arguments import add_files
@@ -90,34 +90,34 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the differences, and with `--nft` the scripts of the change."""
-    inspected = read(options)
-    if not inspected.is_valid:
-        return refuse(inspected.problems, inspected.configuration, console)
+    candidate = read(options)
+    if not candidate.is_valid:
+        return refuse(candidate.problems, candidate.configuration, console)
     accepted = load_accepted_of(options)
-    found = tuple(differences(inspect(accepted.configuration) if accepted else None, inspected))
+    found = tuple(differences(check_candidate(accepted.configuration) if accepted else None, candidate))
     for difference in found:
         _print(difference, console)
-    here = planned_here(options, inspected)
+    here = planned_here(options, candidate)
     for line in exposure_lines(_exposure(here, options) if found else (), whole=console.verbosity > 0):
         console.data(*console.filled(line))
     script = ""
     if options.nft:
         engine = open_engine(options)
-        generation = engine.generation(inspected)
+        generation = engine.generation(candidate)
         match generation:
             case Refused():
-                return refuse(generation.problems, inspected.configuration, console)
+                return refuse(generation.problems, candidate.configuration, console)
             case Failed():
                 return _trouble(generation, console)
             case Generation():
-                warn(generation.warnings, inspected.configuration, console)
+                warn(generation.warnings, candidate.configuration, console)
         change = engine.change(generation)
         if isinstance(change, Failed):
             return _trouble(change, console)
         script = str(change)
         console.out.write(script)
     elif here is not None:
-        warn(here.problems, inspected.configuration, console)
+        warn(here.problems, candidate.configuration, console)
     drift = open_engine(options).drift()
     if isinstance(drift, Failed):
         # Files are compared without the right to read the kernel.
@@ -127,13 +127,13 @@ def run(options: Options, console: Console) -> ExitCode:
         console.say(f"changed by another program: {drift[0]}{more}; `hostfwctl reload` puts it right")
     if found or script:
         console.say(_tally(found))
-    leaving = would_leave(options, inspected.configuration)
+    leaving = would_leave(options, candidate.configuration)
     if leaving:
         console.warn(
             f"`apply` of these files alone is refused, as {counted(len(leaving), 'resource')} would go out of force; "
             "--add adds the files, --replace uses only them"
         )
-    lost = open_engine(options).loss(inspected, here.plan, here.facts) if here is not None and not leaving else None
+    lost = open_engine(options).loss(candidate, here.plan, here.facts) if here is not None and not leaving else None
     if lost is not None:
         console.warn(f"`apply` is refused, as {lost.message}; {lost.hint}")
     if found or script or drift:
@@ -158,7 +158,7 @@ def _exposure(candidate: PlannedHere | None, options: Options) -> tuple[Exposure
         return ()
 
 
-def differences(accepted: Inspected | None, candidate: Inspected) -> Iterator[Difference]:
+def differences(accepted: Candidate | None, candidate: Candidate) -> Iterator[Difference]:
     """What a candidate changes of what is accepted: the settings, then resources kind by kind, by name."""
     old_settings = accepted.settings if accepted else Settings()
     if old_settings != candidate.settings:

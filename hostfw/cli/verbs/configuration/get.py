@@ -74,12 +74,12 @@ def run(options: Options, console: Console) -> ExitCode:
         console.complain(f'unknown kind "{word}"', closest(word, KIND_NAMES) or f"one of {', '.join(KIND_NAMES)}")
         return ExitCode.USAGE
 
-    inspected = read(options)
-    found = kind.of(inspected.resources)
+    candidate = read(options)
+    found = kind.of(candidate.resources)
     chosen = [r for r in found if name in (None, r.metadata.name)]
     _show(kind, chosen, options.output, console, alone=name is not None)
-    if not inspected.is_valid:
-        return refuse(inspected.problems, inspected.configuration, console)
+    if not candidate.is_valid:
+        return refuse(candidate.problems, candidate.configuration, console)
     if name is not None and not chosen:
         console.complain(f'there is no {kind.name} "{name}"', closest(name, (r.metadata.name for r in found)))
         return ExitCode.FAILED

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import unified_diff
 
-from hostfw.build.candidate import Inspected, inspect
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.cli.arguments import add_each_file
 from hostfw.cli.configuration import read, refuse
 from hostfw.cli.options import Options
@@ -44,21 +44,21 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print a patch of the files; nothing is written."""
-    inspected = read(options)
-    if not inspected.is_valid:
-        return refuse(inspected.problems, inspected.configuration, console)
-    staged = _staged(inspected, options.name or "")
+    candidate = read(options)
+    if not candidate.is_valid:
+        return refuse(candidate.problems, candidate.configuration, console)
+    staged = _staged(candidate, options.name or "")
     if staged is None:
-        known = ", ".join(policy.policy.metadata.name for policy in inspected.resources.staged_policies)
+        known = ", ".join(policy.policy.metadata.name for policy in candidate.resources.staged_policies)
         hint = f"staged are: {known}" if known else "no policy of this configuration is staged"
         console.complain(f'there is no staged policy "{options.name}"', hint)
         return ExitCode.FAILED
-    sources = inspected.configuration.resources
+    sources = candidate.configuration.resources
     changed = promoted(sources, staged.policy.metadata.name)
     if isinstance(changed, NotPromoted):
         console.complain(f"{changed.position}: {changed.message}", changed.hint)
         return ExitCode.FAILED
-    after = inspect(replace(inspected.configuration, resources=_with(sources, changed)))
+    after = check_candidate(replace(candidate.configuration, resources=_with(sources, changed)))
     if not after.is_valid:
         return refuse(after.problems, after.configuration, console, "it cannot be enforced as it is")
     console.data(*_patch(sources, changed))
@@ -66,9 +66,9 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def _staged(inspected: Inspected, name: str) -> StagedGlobalNetworkPolicy | None:
+def _staged(candidate: Candidate, name: str) -> StagedGlobalNetworkPolicy | None:
     """The staged policy of a name, or of TIER/NAME."""
-    for staged in inspected.resources.staged_policies:
+    for staged in candidate.resources.staged_policies:
         if name in (staged.policy.metadata.name, f"{staged.policy.tier}/{staged.policy.metadata.name}"):
             return staged
     return None

@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.cli.arguments import add_files, add_output
 from hostfw.cli.configuration import contents, read
 from hostfw.cli.options import Options, Output
@@ -63,10 +63,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the problems as data, since they are what was asked for, and their number as a message."""
-    inspected = read(options)
-    problems, configuration = inspected.problems, inspected.configuration
-    if inspected.is_valid:
-        found = _on_the_host(options, inspected, console)
+    candidate = read(options)
+    problems, configuration = candidate.problems, candidate.configuration
+    if candidate.is_valid:
+        found = _on_the_host(options, candidate, console)
         if isinstance(found, ExitCode):
             return found
         problems = in_order((*problems, *found))
@@ -78,15 +78,15 @@ def run(options: Options, console: Console) -> ExitCode:
         console.data(json_text(problem_list(problems)))
     else:
         console.data(*report(problems, configuration, colour=console.colour_out, width=console.width_out))
-    if inspected.is_valid:
+    if candidate.is_valid:
         warnings = f"; {counted(len(problems), 'warning')}" if problems else ""
-        console.say(f"ok: {contents(inspected.resources)}{warnings}")
+        console.say(f"ok: {contents(candidate.resources)}{warnings}")
         return ExitCode.DONE
     console.say(tally(problems))
     return ExitCode.INVALID
 
 
-def _on_the_host(options: Options, inspected: Inspected, console: Console) -> Sequence[Problem] | ExitCode:
+def _on_the_host(options: Options, candidate: Candidate, console: Console) -> Sequence[Problem] | ExitCode:
     """What the facts of `--facts`, or of this host, make of a configuration; nothing where they cannot be had."""
     if options.files and options.facts is None:
         return ()
@@ -94,7 +94,7 @@ def _on_the_host(options: Options, inspected: Inspected, console: Console) -> Se
     from hostfw.cli.facts import facts_of, host_problems, planned_here
 
     if options.facts is not None:
-        facts = facts_of(options, inspected.settings, console)
-        return facts if isinstance(facts, ExitCode) else host_problems(inspected, facts)
-    here = planned_here(options, inspected)
+        facts = facts_of(options, candidate.settings, console)
+        return facts if isinstance(facts, ExitCode) else host_problems(candidate, facts)
+    here = planned_here(options, candidate)
     return here.problems if here is not None else ()

@@ -11,12 +11,12 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.engine.block import Blocked, Ground, block, session_text
+from hostfw.engine.block import BlockContext, Blocked, block, session_text
 from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import SOCKET, open_journal
-from hostfw.model.baseline import Evidence
+from hostfw.model.baseline import Baseline
 from hostfw.model.text import counted
 
 USAGE = "[--all] [-o text|json]"
@@ -55,8 +55,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Block, and say what still passes."""
-    on = ground(options)
-    outcome = block(on, Evidence() if options.all else on.host.evidence(), everything=options.all)
+    on = block_context(options)
+    outcome = block(on, Baseline() if options.all else on.host.baseline(), everything=options.all)
     if options.output is Output.JSON:
         console.data(json_text(document("BlockResult", _result(outcome))))
     match outcome:
@@ -73,10 +73,10 @@ def run(options: Options, console: Console) -> ExitCode:
             return complain_of(outcome, console, in_force=True)
 
 
-def ground(options: Options) -> Ground:
+def block_context(options: Options) -> BlockContext:
     """What a block stands on, for the directories of a command line."""
     engine = open_engine(options)
-    return Ground(engine.directories, announcing(engine.host))
+    return BlockContext(engine.directories, announcing(engine.host))
 
 
 def announcing(host: Host) -> Host:

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from hostfw.build.candidate import Inspected, inspect
-from hostfw.build.feed_shrink import believed
+from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.cli.arguments import add_output
 from hostfw.cli.configuration import read
 from hostfw.cli.engine import complain_of, open_engine
@@ -16,8 +16,8 @@ from hostfw.cli.output.help_page import Page
 from hostfw.control.client import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
-from hostfw.doctor.host import Patient, Service, examine
-from hostfw.engine.block import Ground, block_state
+from hostfw.doctor.host import HostReport, Service, examine
+from hostfw.engine.block import BlockContext, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.standing import standing
@@ -69,7 +69,7 @@ def run(options: Options, console: Console) -> ExitCode:
     status = engine.status()
     if isinstance(status, Failed):
         return complain_of(status, console)
-    findings = sorted(examine(_patient(options, engine, status)), key=lambda finding: finding.weight is Weight.NOTE)
+    findings = sorted(examine(_host_report(options, engine, status)), key=lambda finding: finding.weight is Weight.NOTE)
     problems = sum(finding.weight is Weight.PROBLEM for finding in findings)
     if options.output is Output.JSON:
         console.data(json_text(document("FindingList", _content(findings))))
@@ -80,26 +80,26 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.FAILED if problems else ExitCode.DONE
 
 
-def _patient(options: Options, engine: Engine, status: Status) -> Patient:
-    inspected = read(options)
+def _host_report(options: Options, engine: Engine, status: Status) -> HostReport:
+    candidate = read(options)
     accepted, accepted_problems = load_accepted(options.state_dir)
-    shrunk = set(believed(inspected, options.state_dir).problems) - set(inspected.problems)
+    shrunk = set(keep_accepted_feeds(candidate, options.state_dir).problems) - set(candidate.problems)
     directories = engine.directories
-    in_force = None if accepted is None else inspect(accepted.configuration)
-    facts = _unless_refused(lambda: engine.observe((in_force or inspected).settings))
-    return Patient(
+    in_force = None if accepted is None else check_candidate(accepted.configuration)
+    facts = _unless_refused(lambda: engine.observe((in_force or candidate).settings))
+    return HostReport(
         directories,
         status,
-        inspected,
+        candidate,
         accepted=in_force,
         accepted_problems=accepted_problems,
         shrunk_feeds=tuple(sorted(shrunk, key=lambda problem: problem.position)),
         boots=(options.state_dir / "last-good.nft").exists(),
         full=tuple(path for path in (directories.state, directories.run) if is_full(path)),
-        blocked=block_state(Ground(directories, engine.host)),
+        blocked=block_state(BlockContext(directories, engine.host)),
         plan=_plan(engine, in_force, facts),
         facts=facts,
-        evidence=_unless_refused(engine.host.evidence),
+        baseline=_unless_refused(engine.host.baseline),
         services=_unless_refused(engine.host.services),
         unloadable=unloadable(options.state_dir / "last-good.nft"),
         service=_service(engine),
@@ -107,12 +107,12 @@ def _patient(options: Options, engine: Engine, status: Status) -> Patient:
     )
 
 
-def _plan(engine: Engine, inspected: Inspected | None, facts: HostFacts | None) -> Plan | None:
+def _plan(engine: Engine, candidate: Candidate | None, facts: HostFacts | None) -> Plan | None:
     """What a configuration means on this host; None where it is not known, or means nothing."""
-    if inspected is None or facts is None or not inspected.is_valid:
+    if candidate is None or facts is None or not candidate.is_valid:
         return None
     governance = standing(engine.directories, engine.host)
-    return resolve(inspected.resources, inspected.settings, facts, governance=governance)[0]
+    return resolve(candidate.resources, candidate.settings, facts, governance=governance)[0]
 
 
 def _unless_refused(look: Callable[[], Seen]) -> Seen | None:

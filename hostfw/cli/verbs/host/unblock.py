@@ -8,7 +8,7 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.verbs.host.block import ground
+from hostfw.cli.verbs.host.block import block_context
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
 from hostfw.model.moments import moment_text
@@ -37,7 +37,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Unblock, and say what was dropped meanwhile."""
-    outcome = unblock(ground(options))
+    outcome = unblock(block_context(options))
     if options.output is Output.JSON:
         console.data(json_text(document("UnblockResult", _result(outcome))))
     match outcome:

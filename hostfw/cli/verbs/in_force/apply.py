@@ -20,9 +20,9 @@ from hostfw.control.client import ask
 from hostfw.control.messages import Apply, Files, InForceNow, Reply
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.files import WriteError, read_configuration
-from hostfw.host.store.told_warnings import remember_told, untold
-from hostfw.host.store.trial import Pending
-from hostfw.model.baseline import Evidence
+from hostfw.host.store.shown_warnings import not_yet_shown, remember_shown
+from hostfw.host.store.trial import Trial
+from hostfw.model.baseline import Baseline
 from hostfw.model.moments import moment_text
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration
@@ -129,17 +129,17 @@ def report(reply: Reply, files: Files | None, options: Options, console: Console
         console.data(json_text(document("ApplyResult", _result(reply, took_ms))))
     match reply:
         case InForceNow():
-            problems = reply.problems if options.verb == "apply" else untold(options.run_dir, reply.problems)
+            problems = reply.problems if options.verb == "apply" else not_yet_shown(options.run_dir, reply.problems)
             if problems:
                 warn(problems, _configuration(options, files), console)
-            remember_told(options.run_dir, reply.problems)
+            remember_shown(options.run_dir, reply.problems)
             for warning in reply.warnings:
                 console.warn(warning)
             tell(reply.exposure, console)
             console.detail(reply.sent.rstrip("\n"))
             console.say(_sentence(reply, took_ms))
-            if reply.pending is not None:
-                console.say(_condition(reply.pending, options.confirm_within_s or 0))
+            if reply.trial is not None:
+                console.say(_condition(reply.trial, options.confirm_within_s or 0))
             return saved(reply.unsaved, console)
         case Refused(problems):
             return refuse(problems, _configuration(options, files), console, "nothing was changed")
@@ -152,7 +152,7 @@ def report(reply: Reply, files: Files | None, options: Options, console: Console
 def ask_for(options: Options, files: Files | None, console: Console) -> Reply:
     """Ask for the configuration directory, or files, to be put into force."""
     engine = open_engine(options)
-    request = _request(options, files, engine.host.evidence(), verbose=console.verbosity > 0)
+    request = _request(options, files, engine.host.baseline(), verbose=console.verbosity > 0)
     return ask(engine, replace(request, services=services_seen(options)))
 
 
@@ -166,8 +166,8 @@ def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files
         return added, replace(
             files, configuration=replace(files.configuration, resources=(*own, *files.configuration.resources))
         )
-    if not added.inspected.is_valid:
-        return Refused(added.inspected.problems), Files(added.inspected.configuration)
+    if not added.candidate.is_valid:
+        return Refused(added.candidate.problems), Files(added.candidate.configuration)
     try:
         with written(added.changed) as undo:
             reply = ask_for(options, None, console)
@@ -181,14 +181,14 @@ def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files
     return reply, None
 
 
-def _request(options: Options, files: Files | None, evidence: Evidence, *, verbose: bool) -> Apply:
+def _request(options: Options, files: Files | None, baseline: Baseline, *, verbose: bool) -> Apply:
     return Apply(
         files,
         options.confirm_within_s,
         accept_shrink=options.accept_shrink,
         accept_lockout=options.accept_lockout,
         accept_loss=options.accept_loss,
-        evidence=evidence,
+        baseline=baseline,
         verbose=verbose,
         take_name=options.verb == "apply",
     )
@@ -207,10 +207,10 @@ def _sentence(now: InForceNow, took_ms: int) -> str:
     return f"{state}; {counted(now.chains_new, 'chain')} new, {now.chains_swept} swept, {took_ms} ms"
 
 
-def _condition(pending: Pending, within_s: int) -> str:
+def _condition(trial: Trial, within_s: int) -> str:
     """Until when it is in force, and what keeps it so."""
     return (
-        f"taken back in {duration_text(within_s)}, at {moment_text(pending.deadline)}, "
+        f"taken back in {duration_text(within_s)}, at {moment_text(trial.deadline)}, "
         "unless `hostfwctl confirm` is run in a new ssh connection before"
     )
 
@@ -233,7 +233,7 @@ def _result(reply: Reply, took_ms: int) -> Document:
                 "warnings": [*reply.warnings, *reply.unsaved],
                 "saved": not reply.unsaved,
                 "exposure": items(reply.exposure),
-                "confirmBy": reply.pending.deadline.isoformat() if reply.pending is not None else None,
+                "confirmBy": reply.trial.deadline.isoformat() if reply.trial is not None else None,
             }
         case Refused(problems):
             return {"result": "refused", "problems": [problem_item(problem) for problem in problems]}

@@ -59,7 +59,7 @@ def run(options: Options, console: Console) -> ExitCode:
         case Confirmed():
             for warning in outcome.warnings:
                 console.warn(warning)
-            what = "is accepted" if outcome.pending is not None else "was accepted already; there is nothing to confirm"
+            what = "is accepted" if outcome.trial is not None else "was accepted already; there is nothing to confirm"
             console.say(f"generation {outcome.generation} {what}")
             return saved(outcome.unsaved, console)
         case TooLate(event):
@@ -78,8 +78,8 @@ def run(options: Options, console: Console) -> ExitCode:
 def _result(outcome: Reply) -> Document:
     """A ConfirmResult: `result` says which of the other fields there are."""
     match outcome:
-        case Confirmed(pending, generation, warnings, unsaved):
-            result = "accepted" if pending is not None else "unchanged"
+        case Confirmed(trial, generation, warnings, unsaved):
+            result = "accepted" if trial is not None else "unchanged"
             return {
                 "result": result,
                 "generation": generation,

@@ -74,7 +74,7 @@ def _state(stored: Stored, history: History) -> str:
     states = (
         (history.accepted, "accepted"),
         (history.in_force, "in force"),
-        (history.pending, "waits for `hostfwctl confirm`"),
+        (history.on_trial, "waits for `hostfwctl confirm`"),
     )
     return ", ".join(name for number, name in states if number == stored.number) or "-"
 
@@ -87,5 +87,5 @@ def _item(stored: Stored, history: History) -> Document:
         "counts": dict(stored.counts),
         "accepted": stored.number == history.accepted,
         "inForce": stored.number == history.in_force,
-        "pending": stored.number == history.pending,
+        "pending": stored.number == history.on_trial,
     }

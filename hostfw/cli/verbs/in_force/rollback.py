@@ -12,7 +12,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.control.client import TIMEOUT_S, ask
 from hostfw.control.messages import Reply, Request, Rollback, RollbackTo
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Failed, NothingPending, TakenBack
+from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
 from hostfw.host.errors import HostError
 from hostfw.model.plan import Plan
 
@@ -67,16 +67,16 @@ def run(options: Options, console: Console) -> ExitCode:
     """Roll back, and show the active generation and its state now."""
     engine = open_engine(options)
     at_deadline = options.if_pending is not None
-    evidence = None if at_deadline else engine.host.evidence()
-    request: Request = Rollback(options.if_pending, options.accept_lockout, evidence, options.accept_loss)
+    baseline = None if at_deadline else engine.host.baseline()
+    request: Request = Rollback(options.if_pending, options.accept_lockout, baseline, options.accept_loss)
     if options.to is not None:
-        request = RollbackTo(options.to, options.accept_lockout, evidence, options.accept_loss)
+        request = RollbackTo(options.to, options.accept_lockout, baseline, options.accept_loss)
     before = () if at_deadline else _plans(options)
     outcome = ask(engine, request, _DEADLINE_TIMEOUT_S if at_deadline else TIMEOUT_S, insist=at_deadline)
     if options.output is Output.JSON:
         console.data(json_text(document("RollbackResult", _result(outcome))))
     match outcome:
-        case TakenBack():
+        case RolledBack():
             for warning in outcome.warnings:
                 console.warn(warning)
             after = _plans(options) if before else ()
@@ -86,10 +86,10 @@ def run(options: Options, console: Console) -> ExitCode:
                 console.warn("its sources no longer build on this host: its script is in force as it was stored")
             console.say(_sentence(outcome, taken_back=options.to is None))
             return saved(outcome.unsaved, console)
-        case NothingPending() if options.if_pending is not None:
+        case NoTrial() if options.if_pending is not None:
             console.detail("nothing to take back")
             return ExitCode.DONE
-        case NothingPending():
+        case NoTrial():
             console.complain("there is nothing to roll back: the active generation is accepted", _earlier(engine))
             return ExitCode.FAILED
         case Failed():
@@ -106,7 +106,7 @@ def _plans(options: Options) -> tuple[Plan | None, ...]:
         return ()
 
 
-def _sentence(back: TakenBack, *, taken_back: bool) -> str:
+def _sentence(back: RolledBack, *, taken_back: bool) -> str:
     now = "nothing is in force" if back.generation is None else f"generation {back.generation} in force"
     if not taken_back:
         return now if back.unsaved else f"{now}, and accepted"
@@ -126,7 +126,7 @@ def _earlier(engine: Engine) -> str:
 def _result(outcome: Reply) -> Document:
     """A RollbackResult: `result` says which of the other fields there are."""
     match outcome:
-        case TakenBack(generation, event, from_sources, warnings, unsaved):
+        case RolledBack(generation, event, from_sources, warnings, unsaved):
             return {
                 "result": "rolled-back",
                 "generation": generation,
@@ -136,7 +136,7 @@ def _result(outcome: Reply) -> Document:
                 "warnings": [*warnings, *unsaved],
                 "saved": not unsaved,
             }
-        case NothingPending():
+        case NoTrial():
             return {"result": "unchanged"}
         case Failed():
             return failure(outcome)

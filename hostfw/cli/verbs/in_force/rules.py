@@ -3,9 +3,9 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
+from hostfw.cli.active_plan import active_plan
 from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.in_force import plan_in_force
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
@@ -59,7 +59,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the rules with what they counted so far."""
-    known = plan_in_force(options)
+    known = active_plan(options)
     values = values_of(open_engine(options).host.read_tables())
     if not values or known is None:
         why = "the active generation is not on record" if values else "nothing is in force"

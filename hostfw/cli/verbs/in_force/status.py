@@ -14,13 +14,13 @@ from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
 from hostfw.control.client import DaemonError, report
 from hostfw.control.messages import ServiceReport
-from hostfw.engine.block import BlockState, Ground, block_state
+from hostfw.engine.block import BlockContext, BlockState, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted
-from hostfw.host.store.refused import Event, EventKind
+from hostfw.host.store.last_event import Event, EventKind
 from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
 from hostfw.model.text import counted
@@ -69,10 +69,10 @@ def run(options: Options, console: Console) -> ExitCode:
     service = _service(engine)
     is_pending = (
         accepted is not None
-        and _is_what_is_in_force(accepted, status)
+        and _is_active(accepted, status)
         and _is_pending(accepted.configuration, options.config_dir)
     )
-    blocked = block_state(Ground(engine.directories, engine.host))
+    blocked = block_state(BlockContext(engine.directories, engine.host))
     if options.output is Output.TABLE:
         if blocked is not None:
             _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
@@ -110,12 +110,12 @@ def _service_lines(service: ServiceReport | DaemonError | None, now: datetime) -
             yield _line("Service", f"running, started {age(service.started_at, now)} (pid {service.pid}){repairs}")
             if service.trouble:
                 yield _line("Trouble", service.trouble, Style.WARNING)
-            untold = _untold(service)
-            if untold:
-                yield _line("Audit", untold, Style.WARNING)
+            losses = _not_logged(service)
+            if losses:
+                yield _line("Audit", losses, Style.WARNING)
 
 
-def _untold(service: ServiceReport) -> str:
+def _not_logged(service: ServiceReport) -> str:
     """What denied packets were not logged, if any."""
     if not service.listening:
         return "the log cannot be read: packets are counted, but not logged"
@@ -183,11 +183,11 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
         yield _line("Accepted", f"generation {accepted.id}, which the next boot enforces")
-    if record is not None and not record.saved and status.in_force and status.pending is None:
+    if record is not None and not record.saved and status.in_force and status.trial is None:
         unsaved = "the next boot enforces another generation; `hostfwctl apply` once there is room"
         yield _line("Not saved", unsaved, Style.WARNING)
-    if status.pending is not None:
-        left = f"generation {status.pending.id} is taken back in {duration_text(status.left_s)}"
+    if status.trial is not None:
+        left = f"generation {status.trial.id} is taken back in {duration_text(status.left_s)}"
         confirm = f"{left}, unless `hostfwctl confirm` is run in a new ssh connection"
         yield _line("Confirm", confirm, Style.WARNING)
     if status.event is not None and status.event.kind in _TELLING:
@@ -274,14 +274,14 @@ def _content(status: Status, accepted: Accepted | None, *, is_pending: bool) -> 
 
 
 def _confirmation(status: Status) -> Document | None:
-    if status.pending is None:
+    if status.trial is None:
         return None
-    pending = status.pending
+    trial = status.trial
     return {
-        "generation": pending.id,
-        "number": pending.number,
-        "previous": pending.previous,
-        "deadline": pending.deadline.isoformat(),
+        "generation": trial.id,
+        "number": trial.number,
+        "previous": trial.previous,
+        "deadline": trial.deadline.isoformat(),
         "secondsLeft": int(status.left_s),
     }
 
@@ -302,9 +302,9 @@ def _differ(accepted: Configuration, read: Configuration) -> bool:
     return _digests(accepted) != _digests(read)
 
 
-def _is_what_is_in_force(accepted: Accepted, status: Status) -> bool:
+def _is_active(accepted: Accepted, status: Status) -> bool:
     """True if what is in force is of the accepted files: not if a full disk kept it from being accepted."""
-    return status.record is None or status.record.id == accepted.id or status.pending is not None
+    return status.record is None or status.record.id == accepted.id or status.trial is not None
 
 
 def _is_pending(accepted: Configuration, config_dir: Path) -> bool:

@@ -14,7 +14,7 @@ from hostfw.cli.describe.policy import (
     describe_staged_policy,
     describe_tier,
 )
-from hostfw.cli.facts import Planned, planned
+from hostfw.cli.facts import PlannedHost, planned
 from hostfw.cli.kinds import KIND_NAMES, find_kind
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
@@ -84,7 +84,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(host, ExitCode):
         return host
     built_in = {"Tier": (DEFAULT_TIER,), "Profile": (DEFAULT_ALLOW_PROFILE,)}
-    known = {r.metadata.name: r for r in (*built_in.get(kind.name, ()), *kind.of(host.inspected.resources))}
+    known = {r.metadata.name: r for r in (*built_in.get(kind.name, ()), *kind.of(host.candidate.resources))}
     resource = known.get(options.name or "")
     if resource is None:
         console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
@@ -97,7 +97,7 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def describe(resource: Resource, host: Planned) -> Description:
+def describe(resource: Resource, host: PlannedHost) -> Description:
     """What a resource means on a host."""
     match resource:
         case GlobalNetworkPolicy():

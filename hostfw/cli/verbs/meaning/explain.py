@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
 from hostfw.cli.describe.rules import icmp_text, rules_by_identity
-from hostfw.cli.explain.packet_path import Way, find_way
-from hostfw.cli.explain.packet_query import QuestionError, asked
+from hostfw.cli.explain.packet_path import PacketPath, find_packet_path
+from hostfw.cli.explain.packet_query import QueryError, packet_query
 from hostfw.cli.explain.trace import step_document, step_text, trace
-from hostfw.cli.facts import Planned, planned
+from hostfw.cli.facts import PlannedHost, planned
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, document_text
@@ -17,7 +17,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives, table
 from hostfw.explain.verdict import explain
 from hostfw.model.decisions import Reason
-from hostfw.model.explanation import Explanation, Step, Verdict
+from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe
@@ -95,12 +95,12 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Options, console: Console) -> ExitCode:
     """Print the verdict on a packet, what decided, and the trace of what the packet met."""
     try:
-        question = asked(options)
+        question = packet_query(options)
         host = planned(options, console)
         if isinstance(host, ExitCode):
             return host
-        way = find_way(question, host)
-    except QuestionError as error:
+        way = find_packet_path(question, host)
+    except QueryError as error:
         console.complain(error.message, error.hint)
         return ExitCode.USAGE
     for name in (options.in_interface, options.out_interface):
@@ -137,7 +137,7 @@ def deciders(explanation: Explanation) -> tuple[Step, ...]:
     """What decided: one step, or the two that let a packet through where it met the policy of two interfaces."""
     if not explanation.allowed:
         return (explanation.decided_by,)
-    return tuple(step for step in explanation.steps if step.verdict is Verdict.ALLOW)
+    return tuple(step for step in explanation.steps if step.verdict is StepVerdict.ALLOW)
 
 
 def _is_by_failsafe(met: Iterable[Explanation]) -> bool:
@@ -148,7 +148,7 @@ def _is_by_failsafe(met: Iterable[Explanation]) -> bool:
 
 
 def _print(
-    met: tuple[Explanation, ...], without: Explanation | None, way: Way, host: Planned, console: Console
+    met: tuple[Explanation, ...], without: Explanation | None, way: PacketPath, host: PlannedHost, console: Console
 ) -> None:
     last = met[-1]
     word, style = ("allowed", Style.GOOD) if last.allowed else ("denied", Style.ERROR)
@@ -219,7 +219,9 @@ def _protocol(packet: Packet) -> str:
 # ----------------------------------------------------------------------------------------------------- for programs
 
 
-def _document(met: tuple[Explanation, ...], without: Explanation | None, way: Way, host: Planned) -> Document:
+def _document(
+    met: tuple[Explanation, ...], without: Explanation | None, way: PacketPath, host: PlannedHost
+) -> Document:
     last = met[-1]
     return document(
         "Explanation",

@@ -15,7 +15,7 @@ from hostfw.cli.output.tables import Column, Gives
 from hostfw.exposure.services import Entry, Subject, exposure
 from hostfw.exposure.sources import Part
 from hostfw.exposure.wording import decision_text, entries_as_lines, sources_text, subject_text, target_text
-from hostfw.model.explanation import Verdict
+from hostfw.model.explanation import StepVerdict
 from hostfw.model.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.ranges import cidrs_of
@@ -169,7 +169,7 @@ def _reached(entry: Entry) -> Document:
         "ipVersion": int(entry.family),
         "decisions": [
             {
-                "allowed": decision.step.verdict is Verdict.ALLOW,
+                "allowed": decision.step.verdict is StepVerdict.ALLOW,
                 "by": decision_text(decision.step),
                 "path": decision.step.position.path or None,
                 "line": decision.step.position.line or None,

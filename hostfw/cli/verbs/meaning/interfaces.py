@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Iterator
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.cli.arguments import add_files, add_output
 from hostfw.cli.configuration import read, refuse, warn
@@ -14,7 +14,7 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.explain.governing import NOBODY, Governed, governor
+from hostfw.explain.governing import NOBODY, Governed, governing_endpoint
 from hostfw.manifest.facts_file import facts_document
 from hostfw.model.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
@@ -61,31 +61,31 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print interfaces for people, their names for scripts, or the facts for `compile`."""
-    inspected = read(options)
-    facts = observe(options, inspected.settings)
+    candidate = read(options)
+    facts = observe(options, candidate.settings)
     if options.output in (Output.JSON, Output.YAML):
         console.data(document_text(facts_document(facts), options.output))
         return ExitCode.DONE
     if options.output is Output.NAME:
         console.data(*(interface.name for interface in facts.interfaces))
         return ExitCode.DONE
-    built = build(inspected, facts, governance=open_engine(options).governance(inspected, facts))
+    built = build(candidate, facts, governance=open_engine(options).governance(candidate, facts))
     plan = None if isinstance(built, Refused) else built.plan
     wide = options.output is Output.WIDE
     columns = (*_COLUMNS, *_WIDE_COLUMNS) if wide else _COLUMNS
-    console.table(columns, _rows(facts, inspected, plan, wide=wide), "-o wide", wide=wide)
+    console.table(columns, _rows(facts, candidate, plan, wide=wide), "-o wide", wide=wide)
     match built:
         case Refused():
-            return refuse(built.problems, inspected.configuration, console)
+            return refuse(built.problems, candidate.configuration, console)
         case Generation():
-            warn(built.warnings, inspected.configuration, console)
+            warn(built.warnings, candidate.configuration, console)
             return ExitCode.DONE
 
 
-def _rows(facts: HostFacts, inspected: Inspected, plan: Plan | None, *, wide: bool) -> Iterator[tuple[str, ...]]:
+def _rows(facts: HostFacts, candidate: Candidate, plan: Plan | None, *, wide: bool) -> Iterator[tuple[str, ...]]:
     """A row for each interface of the host, then one for each that a HostEndpoint names and the host lacks."""
     for interface in facts.interfaces:
-        groups = (g.metadata.name for g in inspected.resources.interface_groups if in_group(g, interface, facts))
+        groups = (g.metadata.name for g in candidate.resources.interface_groups if in_group(g, interface, facts))
         addresses = [address_text(a.family, a.address) for a in interface.addresses]
         governed = _governed(interface, plan) if plan else Governed("?", "the configuration is invalid")
         row = (
@@ -107,7 +107,7 @@ def _governed(interface: Interface, plan: Plan) -> Governed:
     """Which HostEndpoint judges packets on an interface: none where it is a port, whatever names it."""
     if any(binding.interface == interface.name and binding.port_of is not None for binding in plan.bindings):
         return Governed(NOBODY, f"a port of {interface.master}: policy applies there")
-    return governor(interface.name, plan)
+    return governing_endpoint(interface.name, plan)
 
 
 def _wide_cells(interface: Interface, facts: HostFacts) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def run(options: Options, console: Console) -> ExitCode:
         return ExitCode.USAGE
     try:
         directory = read_directory(options)
-        resources = directory.inspected.resources
+        resources = directory.candidate.resources
         files = quick_files(rule, options.why, resources)
     except RequestError as error:
         console.complain(error.message, error.hint)
@@ -98,7 +98,7 @@ def _with_address(rule: QuickRule, options: Options) -> QuickRule:
     """The rule with the address in the place of `here`."""
     if not isinstance(rule.peers, Here):
         return rule
-    own = next((session for session in open_engine(options).host.evidence().sessions if session.own), None)
+    own = next((session for session in open_engine(options).host.baseline().sessions if session.own), None)
     if own is None:
         raise RequestError("`here` is the address of your ssh session, and there is none", "write the address")
     return replace(rule, peers=(host_cidr(own.family, own.peer),))

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from hostfw.build.candidate import Inspected
+from hostfw.build.candidate import Candidate
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_dry_run, add_output, add_words
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
@@ -52,22 +52,22 @@ def run(options: Options, console: Console) -> ExitCode:
     """Remove the files of the rules, and put the configuration directory into force without them."""
     try:
         directory = read_directory(options)
-        paths = tuple(_path(name, directory) for name in _names(options.words, directory.inspected))
+        paths = tuple(_path(name, directory) for name in _names(options.words, directory.candidate))
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.FAILED
     return take_away(paths, directory, options, console)
 
 
-def _names(words: Sequence[str], inspected: Inspected) -> tuple[str, ...]:
+def _names(words: Sequence[str], candidate: Candidate) -> tuple[str, ...]:
     """The names of policies: as given, with or without the tier before them, or what the words of a rule come to."""
     if words[0] in _ACTIONS and len(words) > 1:
-        return (_known(policy_name(parse_words(_ACTIONS[words[0]], words[1:], ports_of_service)), inspected),)
-    return tuple(dict.fromkeys(_known(f"{TIER}.{word.removeprefix(f'{TIER}.')}", inspected) for word in words))
+        return (_known(policy_name(parse_words(_ACTIONS[words[0]], words[1:], ports_of_service)), candidate),)
+    return tuple(dict.fromkeys(_known(f"{TIER}.{word.removeprefix(f'{TIER}.')}", candidate) for word in words))
 
 
-def _known(name: str, inspected: Inspected) -> str:
-    names = [policy.metadata.name for policy in inspected.resources.policies if is_quick(policy)]
+def _known(name: str, candidate: Candidate) -> str:
+    names = [policy.metadata.name for policy in candidate.resources.policies if is_quick(policy)]
     if name not in names:
         shown = name.removeprefix(f"{TIER}.")
         hint = closest(shown, (of.removeprefix(f"{TIER}.") for of in names))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from time import sleep
 from typing import NamedTuple
 
+from hostfw.cli.active_plan import ActivePlan, active_plan
 from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
@@ -79,7 +79,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Read the counters, with --rate twice, and print what they stand for."""
-    known = plan_in_force(options)
+    known = active_plan(options)
     reading = _read(open_engine(options), options.rate_s)
     if not reading.values:
         console.complain("nothing is in force", "`hostfwctl apply` puts the configuration into force")
@@ -158,7 +158,7 @@ def _words(counter: Counter, *, wide: bool) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------------------- for machines
 
 
-def _content(counters: Sequence[Counter], reading: Reading, known: InForcePlan | None) -> Document:
+def _content(counters: Sequence[Counter], reading: Reading, known: ActivePlan | None) -> Document:
     return {
         "generation": known.generation if known else None,
         "seconds": round(reading.seconds, 3) if reading.gained is not None else None,

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
-from hostfw.audit.aggregate import Fold
+from hostfw.audit.aggregate import Aggregate
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
+from hostfw.cli.active_plan import active_plan, mark_of
 from hostfw.cli.arguments import LOGGED_REASONS, add_output, cidr, positive
 from hostfw.cli.engine import open_engine
-from hostfw.cli.in_force import mark_of, plan_in_force
 from hostfw.cli.log_events import LogEvents, attributed
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
@@ -164,7 +164,7 @@ def _events(history: History, options: Options) -> Iterator[PacketEvent]:
 def _from_log(options: Options, console: Console) -> ExitCode:
     """Print events until the time is up, enough were seen, or a signal comes."""
     mark = mark_of(options)
-    known = plan_in_force(options)
+    known = active_plan(options)
     logging = known.plan.settings.logging if known else Logging()
     if known is None:
         console.warn("the active generation is not on record: names are as in the log, without file and line")
@@ -173,7 +173,7 @@ def _from_log(options: Options, console: Console) -> ExitCode:
             console.say(_NO_HISTORY)
         events = LogEvents(options, reader, attributed(known), mark)
         report = _report(options, console)
-        fold = Fold()
+        fold = Aggregate()
         with suppress(KeyboardInterrupt):
             _follow(events, fold, report, options)
         _give(report, fold.flush(), options)
@@ -188,7 +188,7 @@ def _report(options: Options, console: Console, *, dated: bool = False) -> Repor
     return JsonLines(console) if options.output is Output.JSON else Table(console, dated=dated)
 
 
-def _follow(events: LogEvents, fold: Fold, report: Report, options: Options) -> None:
+def _follow(events: LogEvents, fold: Aggregate, report: Report, options: Options) -> None:
     """Read until the time is up or enough was reported."""
     end_s = None if options.for_s is None else clock.monotonic() + options.for_s
     report.begin()

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
+from hostfw.cli.active_plan import ActivePlan, active_plan
 from hostfw.cli.arguments import add_output
 from hostfw.cli.engine import open_engine
-from hostfw.cli.in_force import InForcePlan, plan_in_force
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
@@ -70,7 +70,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the counters of the policy's rules, and its last packets out of the journal."""
-    known = plan_in_force(options)
+    known = active_plan(options)
     if known is None:
         console.complain(
             "the active generation is not on record", "`hostfwctl apply` puts the configuration into force"
@@ -99,7 +99,7 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def _staged(known: InForcePlan) -> tuple[RuleCounter, ...]:
+def _staged(known: ActivePlan) -> tuple[RuleCounter, ...]:
     """The rules of staged policies that are in force, in order, each once."""
     found = {
         name: RuleCounter(name, rule.identity, rule.action, origin_of(rule), staged=True)
@@ -148,7 +148,7 @@ def _summary(rules: Sequence[_Counted]) -> str:
     return f"of the packets that reached it, it {would}; `hostfwctl promote` has the change that enforces it"
 
 
-def _content(known: InForcePlan, rules: Sequence[_Counted], samples: Sequence[PacketEvent]) -> Document:
+def _content(known: ActivePlan, rules: Sequence[_Counted], samples: Sequence[PacketEvent]) -> Document:
     of = rules[0].counter.identity
     return {
         "generation": known.generation,

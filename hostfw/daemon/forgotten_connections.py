@@ -23,7 +23,7 @@ Find = Callable[[Headers, Direction, str], int | None]
 """The cookie of the connection that a packet is of, None where there is none."""
 
 
-class Forgotten:
+class ForgottenConnections:
     """Notices connections that were forgotten, and has them made known again. Belongs to the event loop that runs now.
 
     `relearn` makes allowed connections known again, the noticed ones first, and returns their cookies, or None if it
@@ -41,10 +41,10 @@ class Forgotten:
         self._make_known = relearn
         self._find = find
         self._denied: set[int] = set()
-        self._heard: set[int] = set()
+        self._has_news: set[int] = set()
         self._noted = asyncio.Event()
 
-    def hear(self, event: PacketEvent) -> None:
+    def note(self, event: PacketEvent) -> None:
         """Take in an event of the log."""
         if not _may_be_forgotten(event):
             return
@@ -55,7 +55,7 @@ class Forgotten:
             return
         if cookie is None or cookie in self._denied:
             return
-        self._heard.add(cookie)
+        self._has_news.add(cookie)
         self._noted.set()
 
     def changed(self) -> None:
@@ -67,15 +67,15 @@ class Forgotten:
         while True:
             await self._noted.wait()
             self._noted.clear()
-            heard, self._heard = self._heard, set()
-            known = await self._make_known(frozenset(heard))
+            cookies, self._has_news = self._has_news, set()
+            known = await self._make_known(frozenset(cookies))
             if len(self._denied) > MOST_DENIED:
                 self._denied.clear()
             if known is not None:
-                self._denied |= heard - known
+                self._denied |= cookies - known
             await asyncio.sleep(self._pause_s)
-            self._heard -= self._denied
-            if not self._heard:
+            self._has_news -= self._denied
+            if not self._has_news:
                 self._noted.clear()
 
 

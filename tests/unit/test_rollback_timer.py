@@ -55,11 +55,11 @@ def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_what_is_disarmed_does_not_run(tmp_path: Path) -> None:
     """Its processes are gone, sleep and all; disarming again, or what never was, does nothing."""
-    armed = arm("hostfw-test-3", 0.3, ("touch", str(tmp_path / "mark")))
-    pid = int(armed.split(":")[1])
+    timer = arm("hostfw-test-3", 0.3, ("touch", str(tmp_path / "mark")))
+    pid = int(timer.split(":")[1])
 
-    disarm(armed)
-    disarm(armed)
+    disarm(timer)
+    disarm(timer)
     disarm("process:1:hostfw-test-3")
     disarm(f"process:{os.getpid()}:hostfw-test-3")
     disarm("nonsense")
@@ -82,11 +82,11 @@ def test_systemd_gets_a_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in ("systemd-run", "systemctl"):
         tool(tmp_path, name, f"printf '%s\\n' \"$@\" >{tmp_path}/{name}.arguments")
 
-    armed = arm("hostfw-rollback-7", 90, watchdog.hostfwctl("rollback", "--if-pending=7"))
-    disarm(armed)
+    timer = arm("hostfw-rollback-7", 90, watchdog.hostfwctl("rollback", "--if-pending=7"))
+    disarm(timer)
 
     lines = (tmp_path / "systemd-run.arguments").read_text().splitlines()
-    assert armed == "unit:hostfw-rollback-7"
+    assert timer == "unit:hostfw-rollback-7"
     assert {"--unit=hostfw-rollback-7", "--on-active=90.000s", "--timer-property=AccuracySec=100ms"} <= set(lines)
     assert {"--property=Restart=on-failure", "--property=StartLimitIntervalSec=0", "--collect"} <= set(lines)
     assert any(line.startswith(f"--setenv=PYTHONPATH={Path(__file__).parents[2]}") for line in lines)

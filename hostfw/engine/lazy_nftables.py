@@ -10,7 +10,7 @@ from hostfw.nft.deletion import Deletion
 from hostfw.nft.objects import Set, VerdictMap
 
 
-class OnDemand:
+class LazyNftables:
     """An `Nftables` that is made by the first request, or by `start`."""
 
     def __init__(self, make: Callable[[], Nftables]) -> None:
@@ -35,25 +35,25 @@ class OnDemand:
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
         self.start().add_elements(family, set_name, keys)
 
-    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
-        return self.start().is_filled(family, set_name, keys)
+        return self.start().is_loaded(family, set_name, keys)
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
         self.start().replace_elements(family, set_name, edit)
 
-    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
-        self.start().refill(family, contents)
+        self.start().reload_set(family, contents)
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction. Raises NetlinkError."""
         self.start().amend(amendments)
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules at a generation, so that packets meet those behind them. Raises NetlinkError."""
-        self.start().turn(deletions, generation)
+        self.start().activate(deletions, generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.cli.in_force import mark_of, plan_in_force
+from hostfw.cli.active_plan import active_plan, mark_of
 from hostfw.cli.options import Options
-from hostfw.host.store.active import InForce, forget_in_force, save_in_force
+from hostfw.host.store.active import ActiveGeneration, forget_active, save_active
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import load_accepted, store_generation
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
@@ -29,16 +29,16 @@ def options(host: Machine) -> Options:
 
 def policies(host: Machine) -> list[str]:
     """The policies of the plan in force."""
-    known = plan_in_force(options(host))
+    known = active_plan(options(host))
     assert known is not None
     return [p.name for e in known.plan.endpoints for t in e.ingress.tiers for p in t.policies]
 
 
 def test_what_was_accepted_is_in_force(host: Machine) -> None:
     """And still is after a boot, of which nothing is on record."""
-    known = plan_in_force(options(host))
+    known = active_plan(options(host))
     before = policies(host)
-    forget_in_force(host.directory / "run")
+    forget_active(host.directory / "run")
 
     assert known is not None
     assert known.generation == load_accepted(host.directory / "var")[0].id  # type: ignore[union-attr]
@@ -53,9 +53,9 @@ def test_what_waits_for_its_confirmation_is_in_force(host: Machine) -> None:
     host.write(web=WEB.replace("name: web", "name: trial"))
     store_generation(state, replace(accepted, id="trial", configuration=read_configuration(host.config)[0]))
     before = mark_of(options(host))
-    save_in_force(run, InForce("trial", host.clock.now(), 1))
+    save_active(run, ActiveGeneration("trial", host.clock.now(), 1))
 
-    known = plan_in_force(options(host))
+    known = active_plan(options(host))
 
     assert known is not None
     assert known.generation == "trial"
@@ -65,14 +65,14 @@ def test_what_waits_for_its_confirmation_is_in_force(host: Machine) -> None:
 
 def test_what_is_in_force_without_its_sources_is_not_known(host: Machine) -> None:
     """Another generation's names and lines would be wrong ones."""
-    save_in_force(host.directory / "run", InForce("another", host.clock.now(), 1))
+    save_active(host.directory / "run", ActiveGeneration("another", host.clock.now(), 1))
 
-    assert plan_in_force(options(host)) is None
+    assert active_plan(options(host)) is None
 
 
 def test_before_the_first_apply_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a plan nor a mark."""
     found = options(machine(tmp_path, monkeypatch))
 
-    assert plan_in_force(found) is None
+    assert active_plan(found) is None
     assert mark_of(found) == (None, None)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from hostfw.engine.outcomes import UNCHANGED, Failed
-from hostfw.engine.refill import refill
+from hostfw.engine.set_reloading import reload_sets
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import PackedAddresses
@@ -105,7 +105,7 @@ def test_a_set_is_as_nft_would_have_made_it(
     assert contents(place, family, fixed.name, kind) != before
     generation = read_generation()
 
-    assert refill(RULESET, {(family, fixed.name)}, nftables) == ((family, fixed.name),)
+    assert reload_sets(RULESET, {(family, fixed.name)}, nftables) == ((family, fixed.name),)
     assert contents(place, family, fixed.name, kind) == before
     assert read_generation() == generation + 1
 
@@ -119,7 +119,7 @@ def test_what_was_put_in_goes(place: Namespace, nftables: NftablesWorker) -> Non
     ):
         run(place, ("nft", change))
 
-    assert refill(RULESET, {(V4, "doors"), (V4, "addresses")}, nftables) == ((V4, "addresses"), (V4, "doors"))
+    assert reload_sets(RULESET, {(V4, "doors"), (V4, "addresses")}, nftables) == ((V4, "addresses"), (V4, "doors"))
     assert [contents(place, V4, name, kind) for name, kind in (("addresses", "set"), ("doors", "map"))] == before
 
 
@@ -128,7 +128,7 @@ def test_what_no_ruleset_names_and_what_rules_fill_is_left(place: Namespace, nft
     run(place, ("nft", "add element ip hostfw rules-fill-it { 192.0.2.1 }"))
     before = read_tables()
 
-    assert refill(RULESET, {(V4, "rules-fill-it"), (V6, "nobody's")}, nftables) == ()
+    assert reload_sets(RULESET, {(V4, "rules-fill-it"), (V6, "nobody's")}, nftables) == ()
     assert read_tables() == before
 
 
@@ -136,6 +136,6 @@ def test_a_set_that_is_gone_cannot_be_filled(place: Namespace, nftables: Nftable
     """That is another repair's business."""
     run(place, ("nft", "delete set ip hostfw addresses"))
 
-    assert refill(RULESET, {(V4, "addresses")}, nftables) == Failed(
+    assert reload_sets(RULESET, {(V4, "addresses")}, nftables) == Failed(
         "filling addresses of ip hostfw again: No such file or directory", "", UNCHANGED
     )

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import configurations
-from hostfw.build.cache import Memory
-from hostfw.build.candidate import inspect
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import check_candidate
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
@@ -46,13 +46,15 @@ class Living:
         self.kernel = FakeKernel()
         self.read_whole = 0
         self.workers = 0
-        self.undisturbed: Callable[[int, int], bool] = lambda _since, _until: False
-        self.memory = Memory()
+        self.only_ours: Callable[[int, int], bool] = lambda _since, _until: False
+        self.cache = EngineCache()
         configurations.write(root / "etc", POLICIES)
 
     def reload(self) -> Change:
         """The change that a reload sends."""
-        outcome = self.engine().apply(inspect(*read_configuration(self.root / "etc"), memory=self.memory.inspection))
+        outcome = self.engine().apply(
+            check_candidate(*read_configuration(self.root / "etc"), cache=self.cache.candidate)
+        )
         assert isinstance(outcome, Applied), outcome
         assert outcome.warnings == ()
         return outcome.change
@@ -68,10 +70,10 @@ class Living:
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
             read_generation=self.kernel.read_generation,
-            undisturbed=self.undisturbed,
+            only_ours=self.only_ours,
             conntrack=FakeConntrack(),
         )
-        return Engine(Directories(*(self.root / name for name in ("etc", "var", "run"))), host, memory=self.memory)
+        return Engine(Directories(*(self.root / name for name in ("etc", "var", "run"))), host, cache=self.cache)
 
     def edit(self, old: str, new: str) -> None:
         """Change the one file of ten policies that says something."""
@@ -157,11 +159,11 @@ def test_a_switch_without_an_answer_leaves_nothing_for_known(living: Living) -> 
     living.edit("10.0.33.7/32", "10.9.33.7/32")
     living.kernel.failures.extend((NftResult(ok=True), NftFailure("the kernel does not answer", unchanged=False)))
 
-    outcome = living.engine().apply(inspect(*read_configuration(living.root / "etc")))
+    outcome = living.engine().apply(check_candidate(*read_configuration(living.root / "etc")))
 
     assert isinstance(outcome, Failed)
     assert outcome.in_force == UNKNOWN
-    assert living.memory.held is None
+    assert living.cache.last_commit is None
     assert living.reload().switch
     assert living.read_whole > 0
 
@@ -174,7 +176,7 @@ def test_a_commit_that_did_not_take_is_noticed(living: Living, monkeypatch: pyte
     )
     living.edit("10.0.33.7/32", "10.9.33.7/32")
 
-    outcome = living.engine().apply(inspect(*read_configuration(living.root / "etc")))
+    outcome = living.engine().apply(check_candidate(*read_configuration(living.root / "etc")))
 
     assert isinstance(outcome, Failed)
     assert "the kernel does not have the committed rules" in outcome.message
@@ -185,7 +187,7 @@ def test_a_commit_of_another_program_makes_the_next_reload_read_everything(livin
     living.kernel.generation += 1
     living.edit("10.0.33.7/32", "10.9.33.7/32")
 
-    assert living.reload().turn
+    assert living.reload().activation
     assert living.read_whole > 0
 
 
@@ -193,7 +195,7 @@ def test_commits_of_others_elsewhere_cost_nothing(living: Living, monkeypatch: p
     """Before a reload, and in the midst of one, where somebody knows that they left our tables alone."""
     asked: list[tuple[int, int]] = []
 
-    def undisturbed(since: int, until: int) -> bool:
+    def only_ours(since: int, until: int) -> bool:
         asked.append((since, until))
         return True
 
@@ -202,13 +204,13 @@ def test_commits_of_others_elsewhere_cost_nothing(living: Living, monkeypatch: p
         return right(script)
 
     right = living.kernel.commit
-    living.undisturbed = undisturbed
+    living.only_ours = only_ours
     before = living.kernel.generation
     living.kernel.generation += 5
     monkeypatch.setattr(living.kernel, "commit", commit)
     living.edit("10.0.33.7/32", "10.9.33.7/32")
 
-    assert living.reload().turn
+    assert living.reload().activation
     assert living.read_whole == 0
     assert asked[0] == (before, before + 5)
     assert {since for since, _ in asked[1:]} == {before + 5}
@@ -228,14 +230,14 @@ def test_without_its_record_nothing_is_taken_for_known(living: Living) -> None:
 
 def test_what_another_accepted_is_not_taken_for_ours(living: Living) -> None:
     """A generation that was accepted by another program is replaced, although nothing in the files has changed."""
-    accepted = living.memory.accepted
+    accepted = living.cache.accepted
     assert accepted is not None
     save_accepted(living.root / "var", replace(accepted[1], id="", configuration=Configuration(), script=""))
 
     living.reload()
 
-    assert living.memory.accepted is not None
-    now: Accepted = living.memory.accepted[1]
+    assert living.cache.accepted is not None
+    now: Accepted = living.cache.accepted[1]
     assert now.configuration == accepted[1].configuration
 
 
@@ -246,11 +248,11 @@ def test_other_interfaces_are_another_generation(living: Living, monkeypatch: py
         (living.root / "etc" / "endpoints.yaml").read_text().replace("interfaceName: eth0", "interfaceName: '*'")
     )
     living.reload()
-    monkeypatch.setattr("tests.unit.test_memory.FACTS", more)
+    monkeypatch.setattr("tests.unit.test_caches.FACTS", more)
 
     living.reload()
 
-    generation = living.memory.building.generation
+    generation = living.cache.generation.generation
     assert generation is not None
     assert generation.facts == more
 
@@ -259,8 +261,8 @@ def test_other_interfaces_are_another_generation(living: Living, monkeypatch: py
 
 
 def _plan(root: Path) -> Plan:
-    inspected = inspect(*read_configuration(root / "etc"))
-    plan, _ = resolve(inspected.resources, inspected.settings, FACTS)
+    candidate = check_candidate(*read_configuration(root / "etc"))
+    plan, _ = resolve(candidate.resources, candidate.settings, FACTS)
     return plan
 
 
@@ -280,14 +282,14 @@ def _chains(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_plan_with_one_other_policy_makes_a_handful_of_chains(living: Living, chains: list[str]) -> None:
     """The rest is that of the plan before, although none of its objects are: only what they say counts."""
-    memory = Compiled()
-    compile_plan(_plan(living.root), memory=memory)
+    cache = CompileCache()
+    compile_plan(_plan(living.root), cache=cache)
     at_first = len(chains)
     living.edit("10.0.33.7/32", "10.9.33.7/32")
     plan = _plan(living.root)
     chains.clear()
 
-    changed = compile_plan(plan, memory=memory)
+    changed = compile_plan(plan, cache=cache)
 
     assert at_first > 5 * POLICIES
     # The limits of the log are told for every plan, whatever it holds: a few for each reason.
@@ -298,7 +300,7 @@ def test_a_plan_with_one_other_policy_makes_a_handful_of_chains(living: Living, 
 def test_what_no_plan_uses_any_more_is_forgotten(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many plans have passed, there are not many more objects than the last one has."""
     monkeypatch.setattr("hostfw.compile.incremental.memo._LITTER_OF_FEW", 10)
-    memory = Compiled()
+    cache = CompileCache()
     ruleset = Ruleset(())
     for number in range(12):
         configurations.write(living.root / f"{number}" / "etc", POLICIES)
@@ -306,11 +308,11 @@ def test_what_no_plan_uses_any_more_is_forgotten(living: Living, monkeypatch: py
         text.write_text(text.read_text().replace("172.16.", f"172.{number}.").replace("10.0.", f"10.{number}."))
         for path in (living.root / f"{number}" / "etc" / "policies").iterdir():
             path.write_text(path.read_text().replace("2001:db8:", f"2001:{number}:"))
-        ruleset = compile_plan(_plan(living.root / f"{number}"), memory=memory)
+        ruleset = compile_plan(_plan(living.root / f"{number}"), cache=cache)
 
-    objects = sum(len(table.chains) + len(table.sets) + len(table.maps) for table in ruleset.tables)
-    assert sum(store.used for store in memory.stores.values()) == objects
-    assert sum(store.made for store in memory.stores.values()) < 4 * objects
+    needed = sum(len(table.chains) + len(table.sets) + len(table.maps) for table in ruleset.tables)
+    assert sum(objects.used for objects in cache.objects.values()) == needed
+    assert sum(objects.made for objects in cache.objects.values()) < 4 * needed
     assert ruleset == compile_plan(_plan(living.root / "11"))
 
 

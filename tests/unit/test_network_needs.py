@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.network import baseline as evidence
-from hostfw.host.network import needs
-from hostfw.host.network.needs import Route, name_servers
+from hostfw.host.network import network_needs as needs
+from hostfw.host.network.network_needs import Route, name_servers
 from hostfw.host.network.sockets import TcpEnd
 from hostfw.model.baseline import NameServer
 from hostfw.model.values import Family, parse_address

@@ -10,20 +10,20 @@ from hostfw.nft.declarations import SetName, fixed_contents
 from hostfw.nft.objects import Ruleset
 
 
-def refill(ruleset: Ruleset, names: Collection[SetName], nftables: Nftables) -> tuple[SetName, ...] | Failed:
+def reload_sets(ruleset: Ruleset, names: Collection[SetName], nftables: Nftables) -> tuple[SetName, ...] | Failed:
     """Give these sets and maps the content that a ruleset has for them; gives those that it knows, in its order.
 
     Each is one transaction. What the ruleset does not name, and dynamic sets, which rules fill, are left alone.
     """
-    refilled: list[SetName] = []
+    reloaded: list[SetName] = []
     wanted = ((table.family, contents) for table in ruleset.tables for contents in fixed_contents(table))
     for family, contents in wanted:
         if (family, contents.name) not in names:
             continue
         try:
-            nftables.refill(family, contents)
+            nftables.reload_set(family, contents)
         except NetlinkError as error:
-            unchanged = error.errno != ETIMEDOUT and not refilled
+            unchanged = error.errno != ETIMEDOUT and not reloaded
             return Failed(error.message, error.hint, UNCHANGED if unchanged else UNKNOWN)
-        refilled.append((family, contents.name))
-    return tuple(refilled)
+        reloaded.append((family, contents.name))
+    return tuple(reloaded)

@@ -17,7 +17,7 @@ from hostfw.model.problems import Problem
 _FILE = "told-warnings.json"
 
 
-def untold(run_dir: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def not_yet_shown(run_dir: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """The problems that have not been told since the boot, or have gone and come back since."""
     match load_json(run_dir / _FILE)[0]:
         case {"format": 1, "told": list(digests)}:
@@ -26,7 +26,7 @@ def untold(run_dir: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
             return tuple(problems)
 
 
-def remember_told(run_dir: Path, problems: Collection[Problem]) -> None:
+def remember_shown(run_dir: Path, problems: Collection[Problem]) -> None:
     """Note that these have been told, and no others."""
     with suppress(OSError):
         write_atomically(run_dir / _FILE, to_json(told=sorted({_digest(problem) for problem in problems})))

@@ -5,39 +5,39 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.refused import Event, EventKind, load_event, save_event
+from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
 from hostfw.host.store.trial import (
-    Armed,
-    Pending,
+    RollbackTimer,
+    Trial,
     boot_id,
-    forget_pending,
-    load_armed,
-    load_pending,
-    save_armed,
-    save_pending,
+    forget_trial,
+    load_rollback_timer,
+    load_trial,
+    save_rollback_timer,
+    save_trial,
 )
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-PENDING = Pending("000007-ab", 7, "0123456789ab", 6, False, NOON, 17.5, "b")
+PENDING = Trial("000007-ab", 7, "0123456789ab", 6, False, NOON, 17.5, "b")
 
 
 @pytest.mark.parametrize("previous", [6, None])
 def test_what_waits_comes_back_as_it_was_saved(tmp_path: Path, previous: int | None) -> None:
     """The directory is made where there is none, for root alone."""
-    pending = Pending("000007-ab", 7, "0123456789ab", previous, previous is None, NOON, 17.5, "b")
+    trial = Trial("000007-ab", 7, "0123456789ab", previous, previous is None, NOON, 17.5, "b")
 
-    save_pending(tmp_path / "state", pending)
+    save_trial(tmp_path / "state", trial)
 
-    assert load_pending(tmp_path / "state") == (pending, ())
+    assert load_trial(tmp_path / "state") == (trial, ())
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("cookies", [None, frozenset[int](), frozenset({1, 1 << 40})])
 def test_what_belongs_to_the_boot_comes_back(tmp_path: Path, cookies: frozenset[int] | None) -> None:
     """No connections noted is another thing than no connections."""
-    save_armed(tmp_path / "run", Armed("t", "process:1:n", cookies))
+    save_rollback_timer(tmp_path / "run", RollbackTimer("t", "process:1:n", cookies))
 
-    assert load_armed(tmp_path / "run") == Armed("t", "process:1:n", cookies)
+    assert load_rollback_timer(tmp_path / "run") == RollbackTimer("t", "process:1:n", cookies)
 
 
 def test_nothing_waits_where_nothing_is(tmp_path: Path) -> None:
@@ -45,20 +45,20 @@ def test_nothing_waits_where_nothing_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     for state in (tmp_path / "none", tmp_path / "file"):
-        assert load_pending(state) == (None, ())
-        assert load_armed(state) is None
-    forget_pending(tmp_path / "none", tmp_path / "none")
+        assert load_trial(state) == (None, ())
+        assert load_rollback_timer(state) is None
+    forget_trial(tmp_path / "none", tmp_path / "none")
 
 
 def test_what_is_forgotten_does_not_wait(tmp_path: Path) -> None:
     """Both halves are gone."""
-    save_pending(tmp_path / "state", PENDING)
-    save_armed(tmp_path / "run", Armed("t", "unit:n"))
+    save_trial(tmp_path / "state", PENDING)
+    save_rollback_timer(tmp_path / "run", RollbackTimer("t", "unit:n"))
 
-    forget_pending(tmp_path / "state", tmp_path / "run")
+    forget_trial(tmp_path / "state", tmp_path / "run")
 
-    assert load_pending(tmp_path / "state") == (None, ())
-    assert load_armed(tmp_path / "run") is None
+    assert load_trial(tmp_path / "state") == (None, ())
+    assert load_rollback_timer(tmp_path / "run") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 1}', b"\xff", b'{"format": 2}'])
@@ -66,11 +66,11 @@ def test_garbage_is_said(tmp_path: Path, content: bytes) -> None:
     """Something waited: that must not pass for nothing."""
     (tmp_path / "pending.json").write_bytes(content)
 
-    pending, problems = load_pending(tmp_path)
+    trial, problems = load_trial(tmp_path)
 
-    assert pending is None
+    assert trial is None
     assert [problem.message for problem in problems] == ["was not written by hostfw"]
-    assert load_armed(tmp_path) is None
+    assert load_rollback_timer(tmp_path) is None
 
 
 @pytest.mark.parametrize("kind", EventKind)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.build.cache import Memory
-from hostfw.build.candidate import inspect
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import check_candidate
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied, Failed, Status
@@ -52,9 +52,9 @@ class _Watched(NftablesWorker):
         self._meddler.at("prepare")
         return super().commit(script)
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
-        self._meddler.at("turn")
-        super().turn(deletions, generation)
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
+        self._meddler.at("activate")
+        super().activate(deletions, generation)
 
 
 _NOBODY = _Meddler("", "")
@@ -63,18 +63,18 @@ _NOBODY = _Meddler("", "")
 class _Place:
     """An engine in a namespace of its own, with a memory or without."""
 
-    def __init__(self, root: Path, memory: Memory | None) -> None:
-        self._root, self._memory = root, memory
+    def __init__(self, root: Path, cache: EngineCache | None) -> None:
+        self._root, self._cache = root, cache
         (root / "etc").mkdir()
         (root / "etc" / "hostfw.yaml").write_text("node: host\n")
 
     def engine(self, meddler: _Meddler = _NOBODY) -> Engine:
         directories = Directories(*(self._root / name for name in ("etc", "var", "run")))
-        return Engine(directories, Host(nftables=partial(_Watched, meddler)), memory=self._memory)
+        return Engine(directories, Host(nftables=partial(_Watched, meddler)), cache=self._cache)
 
     def apply(self, port: int, meddler: _Meddler = _NOBODY) -> object:
         (self._root / "etc" / "policy.yaml").write_text(web_policy(port))
-        return self.engine(meddler).apply(inspect(*read_configuration(self._root / "etc")))
+        return self.engine(meddler).apply(check_candidate(*read_configuration(self._root / "etc")))
 
     def write(self, policy: str, *, apply: bool = True) -> None:
         """Have this for the policy, in force if nothing else is said."""
@@ -83,7 +83,7 @@ class _Place:
 
     def apply_again(self, meddler: _Meddler = _NOBODY) -> object:
         """Apply what is there."""
-        return self.engine(meddler).apply(inspect(*read_configuration(self._root / "etc")))
+        return self.engine(meddler).apply(check_candidate(*read_configuration(self._root / "etc")))
 
     def drift(self) -> tuple[str, ...]:
         status = self.engine().status()
@@ -95,7 +95,7 @@ class _Place:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Place]:
     """A host that allows port 80."""
     with namespace("host") as node, inside(node):
-        made = _Place(tmp_path, Memory() if request.param else None)
+        made = _Place(tmp_path, EngineCache() if request.param else None)
         assert isinstance(made.apply(80), Applied)
         yield made
 
@@ -111,7 +111,7 @@ def _base_chains() -> list[tuple[str, int, int, str]]:
     ]
 
 
-@pytest.mark.parametrize("moment", ["prepare", "turn"])
+@pytest.mark.parametrize("moment", ["prepare", "activate"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -134,7 +134,7 @@ def test_what_another_hand_did_to_a_base_chain_is_gone_with_the_switch(
     assert place.drift() == ()
 
 
-@pytest.mark.parametrize("moment", ["prepare", "turn"])
+@pytest.mark.parametrize("moment", ["prepare", "activate"])
 def test_what_another_program_does_in_its_own_table_hinders_nobody(place: _Place, moment: str) -> None:
     """Nor is it touched."""
     before = _base_chains()
@@ -147,7 +147,7 @@ def test_what_another_program_does_in_its_own_table_hinders_nobody(place: _Place
     subprocess.run(["nft", "delete", "table", "ip", "theirs"], check=True)
 
 
-@pytest.mark.parametrize("moment", ["prepare", "turn"])
+@pytest.mark.parametrize("moment", ["prepare", "activate"])
 def test_elements_that_are_changed_in_the_midst_of_an_apply_are_told_of(place: _Place, moment: str) -> None:
     """The record must not hide them: nobody looks at elements while nftables stands still."""
     place.write(_MANY_PORTS)
@@ -166,7 +166,7 @@ def test_where_the_tables_are_gone_it_is_said_and_the_next_apply_makes_them_anew
     """Nothing that is left is called in force."""
     before = _base_chains()
 
-    assert isinstance(place.apply(443, _Meddler("turn", command)), Failed)
+    assert isinstance(place.apply(443, _Meddler("activate", command)), Failed)
     assert isinstance(place.apply(443), Applied)
 
     assert sorted(_base_chains()) == sorted(before)
@@ -178,7 +178,7 @@ def test_a_base_chain_of_another_hand_is_never_taken_for_ours(place: _Place) -> 
     chain = "add chain ip hostfw theirs { type filter hook input priority -5; policy accept; }"
     before = _base_chains()
 
-    place.apply(443, _Meddler("turn", chain))
+    place.apply(443, _Meddler("activate", chain))
 
     assert place.drift() == ("table ip hostfw: chain theirs is not ours",)
     assert isinstance(place.apply(443), Applied)

@@ -3,33 +3,31 @@
 from dataclasses import dataclass
 
 from hostfw.build.generation import Generation
-from hostfw.engine.lockout_check import Judgement, judge
+from hostfw.engine.lockout_check import Lockout, check_lockout
 from hostfw.engine.plan_before import Before
-from hostfw.host.store.active import load_in_force
-from hostfw.model.baseline import Evidence
+from hostfw.host.store.active import load_active
+from hostfw.model.baseline import Baseline
 
 
 @dataclass(frozen=True, slots=True)
-class LockoutQuestion:
+class LockoutRequest:
     """The host's baseline, and whether its loss is `accepted`."""
 
-    evidence: Evidence
+    baseline: Baseline
     accepted: bool = False
 
 
-def judgement_of(
-    before: Before, built: Generation, lockout: LockoutQuestion | None, *, on_trial: bool = False
-) -> Judgement:
+def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None, *, on_trial: bool = False) -> Lockout:
     """Check what the host would lose by a change; connections that are blocked already do not count.
 
     What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
     """
-    record, _ = load_in_force(before.directories.run)
+    record, _ = load_active(before.directories.run)
     if lockout is None or (record is not None and record.id == built.id):
-        return Judgement()
+        return Lockout()
     facts, accepted = built.facts, lockout.accepted
-    judgement = judge(built.plan, None, facts, lockout.evidence, accepted=accepted)
-    if not judgement.refused or record is None:
-        return judgement
+    result = check_lockout(built.plan, None, facts, lockout.baseline, accepted=accepted)
+    if not result.refused or record is None:
+        return result
     plan = before.in_force() if on_trial else before.accepted()
-    return judgement if plan is None else judge(built.plan, plan, facts, lockout.evidence, accepted=accepted)
+    return result if plan is None else check_lockout(built.plan, plan, facts, lockout.baseline, accepted=accepted)

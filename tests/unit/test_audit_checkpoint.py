@@ -6,38 +6,40 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.errors import HostError
-from hostfw.host.store.audit_checkpoint import Heard, HeardFile
+from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
 
 
 @pytest.fixture(name="file")
-def _file(tmp_path: Path) -> Iterator[HeardFile]:
-    file = HeardFile.open(tmp_path / "run")
+def _file(tmp_path: Path) -> Iterator[AuditCheckpointFile]:
+    file = AuditCheckpointFile.open(tmp_path / "run")
     yield file
     file.close()
 
 
-def test_what_was_kept_is_there_for_the_next(file: HeardFile, tmp_path: Path) -> None:
+def test_what_was_kept_is_there_for_the_next(file: AuditCheckpointFile, tmp_path: Path) -> None:
     """The last of it."""
     assert file.load() is None
 
-    file.save(Heard(5, 100))
-    file.save(Heard(7, 2**40))
+    file.save(AuditCheckpoint(5, 100))
+    file.save(AuditCheckpoint(7, 2**40))
 
-    again = HeardFile.open(tmp_path / "run")
-    assert again.load() == Heard(7, 2**40)
+    again = AuditCheckpointFile.open(tmp_path / "run")
+    assert again.load() == AuditCheckpoint(7, 2**40)
     again.close()
 
 
-def test_what_is_of_another_network_namespace_says_nothing(file: HeardFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_of_another_network_namespace_says_nothing(
+    file: AuditCheckpointFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its counters are others."""
-    file.save(Heard(5, 100))
+    file.save(AuditCheckpoint(5, 100))
     monkeypatch.setattr("hostfw.host.store.audit_checkpoint._namespace", lambda: 1)
 
     assert file.load() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"hostfw/1", b"x" * 32, b"x" * 31, b"x" * 33, b"x" * 4096])
-def test_what_is_not_ours_is_not_believed(file: HeardFile, tmp_path: Path, content: bytes) -> None:
+def test_what_is_not_ours_is_not_believed(file: AuditCheckpointFile, tmp_path: Path, content: bytes) -> None:
     """Whatever its length."""
     (tmp_path / "run" / "audit.heard").write_bytes(content)
 
@@ -49,4 +51,4 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(HostError, match="how much of the log was read could not be saved"):
-        HeardFile.open(tmp_path / "file" / "run")
+        AuditCheckpointFile.open(tmp_path / "file" / "run")

@@ -13,11 +13,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostfw.build.cache import Memory
-from hostfw.build.candidate import inspect
+from hostfw.build.cache import EngineCache
+from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.compile import table_builder as builder
-from hostfw.compile.incremental.memo import Compiled
+from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Directories, Host
@@ -78,7 +78,7 @@ _steps = st.lists(
 _health = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 # An example is a whole history, or six compilations: of a quarter as many as of others.
 _fewer = settings(_health, max_examples=max(settings().max_examples // 4, 10))
-_patient = pytest.mark.timeout(900)
+_unhurried = pytest.mark.timeout(900)
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class _Place:
     """An engine on a host that changes, with a kernel in memory."""
 
     root: Path
-    memory: Memory | None = None
+    cache: EngineCache | None = None
     facts: HostFacts = HOSTS[0]
     kernel: FakeKernel = field(default_factory=FakeKernel)
 
@@ -101,8 +101,8 @@ class _Place:
 
     def apply(self) -> Generation | Refused:
         configuration, problems = read_configuration(self.root / "etc")
-        memory = self.memory.inspection if self.memory else None
-        inspected = inspect(configuration, problems, partial(read_own_feeds, self.root / "etc"), memory)
+        cache = self.cache.candidate if self.cache else None
+        candidate = check_candidate(configuration, problems, partial(read_own_feeds, self.root / "etc"), cache)
         host = Host(
             lambda _node: self.facts,
             self.kernel.read_tables,
@@ -115,7 +115,7 @@ class _Place:
             conntrack=FakeConntrack(),
         )
         directories = Directories(*(self.root / name for name in ("etc", "var", "run")))
-        outcome = Engine(directories, host, memory=self.memory).apply(inspected, accept_shrink=True, accept_loss=True)
+        outcome = Engine(directories, host, cache=self.cache).apply(candidate, accept_shrink=True, accept_loss=True)
         if isinstance(outcome, Refused):
             return outcome
         assert isinstance(outcome, Applied), outcome
@@ -123,11 +123,11 @@ class _Place:
 
 
 @contextmanager
-def _place(memory: Memory | None) -> Iterator[_Place]:
+def _place(cache: EngineCache | None) -> Iterator[_Place]:
     with TemporaryDirectory(prefix="hostfw-memory-") as root:
         for name in ("etc", "var", "run"):
             Path(root, name).mkdir()
-        place = _Place(Path(root), memory)
+        place = _Place(Path(root), cache)
         for feed, text in enumerate(_FEEDS):
             place.edit((f"feed-{feed}.txt", text))
         place.edit(("bad.txt", _FEEDS[0]))
@@ -137,7 +137,7 @@ def _place(memory: Memory | None) -> Iterator[_Place]:
 def _fresh(place: _Place) -> Generation | Refused:
     """The generation of an engine without a cache."""
     configuration, problems = read_configuration(place.root / "etc")
-    return build(inspect(configuration, problems, partial(read_own_feeds, place.root / "etc")), place.facts)
+    return build(check_candidate(configuration, problems, partial(read_own_feeds, place.root / "etc")), place.facts)
 
 
 def _held(kernel: FakeKernel) -> Mapping[str, object]:
@@ -152,12 +152,12 @@ def _held(kernel: FakeKernel) -> Mapping[str, object]:
     }
 
 
-@_patient
+@_unhurried
 @_fewer
 @given(steps=_steps, feeds=st.lists(st.sampled_from(_FEEDS), min_size=8, max_size=8))
 def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]], feeds: list[str]) -> None:
     """After every edit of files, feeds and interfaces: scripts, plans, problems, and what the kernel then holds."""
-    with _place(Memory()) as place, pytest.MonkeyPatch.context() as patch:
+    with _place(EngineCache()) as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder, "PACKED_FROM", 4)
         patch.setattr(builder, "APART_FROM", 8)
         for (made, facts), feed in zip(steps, feeds, strict=False):
@@ -171,8 +171,8 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
                 continue
             assert generation.script == expected.script
             # What is remembered of the host is not made of the files.
-            assert replace(generation, inspected=expected.inspected, governance=expected.governance) == expected
-            assert generation.inspected == expected.inspected
+            assert replace(generation, candidate=expected.candidate, governance=expected.governance) == expected
+            assert generation.candidate == expected.candidate
 
             with _place(None) as afresh:
                 afresh.facts = facts
@@ -180,37 +180,37 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
                     afresh.edit((str(path.relative_to(place.root / "etc")), path.read_text()))
                 afresh.apply()
             assert _held(place.kernel) == _held(afresh.kernel)
-            assert place.memory is not None
-            assert place.memory.held is not None
-            assert set(place.memory.held.record.chains) == set(digests(place.kernel.read_tables()))
+            assert place.cache is not None
+            assert place.cache.last_commit is not None
+            assert set(place.cache.last_commit.record.chains) == set(digests(place.kernel.read_tables()))
 
 
 _CUTS = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1)
 """A layout that cuts wherever it can."""
 
 
-@_patient
+@_unhurried
 @_fewer
 @given(data=st.data())
 def test_plans_compile_alike_with_the_memory_of_other_plans(data: st.DataObject) -> None:
     """Whatever was compiled before."""
-    memory = Compiled()
+    cache = CompileCache()
     drawn = [data.draw(plans()) for _ in range(3)]
     for plan in (*drawn, *drawn):
-        ruleset = compile_plan(plan, _CUTS, memory)
+        ruleset = compile_plan(plan, _CUTS, cache)
         fresh = compile_plan(plan, _CUTS)
         assert ruleset == fresh
         assert render(ruleset) == render(fresh)
 
 
-@_patient
+@_unhurried
 @_fewer
 @given(plan=plans(), seed=seeds)
 def test_a_plan_compiles_alike_with_the_memory_of_one_that_has_more_rules(plan: Plan, seed: int) -> None:
     """The rules go one after the other, and with each whatever it alone told apart: a protocol, a port, a prefix."""
-    random, memory = Random(seed), Compiled()
+    random, cache = Random(seed), CompileCache()
     for _ in range(6):
-        assert compile_plan(plan, _CUTS, memory) == compile_plan(plan, _CUTS)
+        assert compile_plan(plan, _CUTS, cache) == compile_plan(plan, _CUTS)
         plan = _with_fewer_rules(plan, random)
 
 

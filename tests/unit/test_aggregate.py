@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.audit.aggregate import Fold
+from hostfw.audit.aggregate import Aggregate
 from hostfw.audit.log_prefix import LogTag
 from hostfw.audit.packet_event import PacketEvent
 from hostfw.audit.packet_headers import Headers
@@ -30,7 +30,7 @@ OTHERS = [
 
 def test_packets_that_fare_alike_become_one() -> None:
     """With their number, the first and the last, and without what they differ in."""
-    fold = Fold(window_s=1)
+    fold = Aggregate(window_s=1)
 
     assert fold.add(event(), 10.0) == ()
     assert fold.add(event(packet=from_port(40001), after_s=0.25), 10.25) == ()
@@ -49,7 +49,7 @@ def test_packets_that_fare_alike_become_one() -> None:
 @pytest.mark.parametrize("other", [case[1] for case in OTHERS], ids=[case[0] for case in OTHERS])
 def test_what_differs_stays_apart(other: PacketEvent) -> None:
     """In anything that a person would ask about."""
-    fold = Fold()
+    fold = Aggregate()
     fold.add(event(), 0)
     fold.add(other, 0)
 
@@ -58,7 +58,7 @@ def test_what_differs_stays_apart(other: PacketEvent) -> None:
 
 def test_a_packet_alone_keeps_everything() -> None:
     """And so do two of the same connection."""
-    fold = Fold()
+    fold = Aggregate()
     fold.add(event(), 0)
     fold.add(event(), 0)
 
@@ -67,7 +67,7 @@ def test_a_packet_alone_keeps_everything() -> None:
 
 def test_a_window_begins_with_its_first_packet() -> None:
     """So a flood without end is reported once a window, and not when it ends."""
-    fold = Fold(window_s=1)
+    fold = Aggregate(window_s=1)
 
     out = [e.count for tenth in range(35) for e in fold.add(event(), tenth / 10)]
 
@@ -77,19 +77,19 @@ def test_a_window_begins_with_its_first_packet() -> None:
 
 def test_memory_is_bounded_and_what_had_no_room_is_given_out_early() -> None:
     """The oldest first, counted, and none lost."""
-    fold = Fold(window_s=1, most=3)
+    fold = Aggregate(window_s=1, most=3)
     scan = [event(packet=replace(SYN, destination_port=port)) for port in range(1, 6)]
 
     out = [fold.add(each, 0) for each in scan]
 
     assert out == [(), (), (), (scan[0],), (scan[1],)]
-    assert fold.let_go == 2
+    assert fold.evicted == 2
     assert fold.flush() == tuple(scan[2:])
 
 
 def test_where_nothing_must_wait_the_first_is_given_out_at_once() -> None:
     """And those like it folded, once a window, for as long as they come."""
-    fold = Fold(window_s=1, at_once=True)
+    fold = Aggregate(window_s=1, at_once=True)
 
     out = [(tenth, e.count) for tenth in range(35) for e in fold.add(event(), tenth / 10)]
 
@@ -103,17 +103,17 @@ def test_where_nothing_must_wait_the_first_is_given_out_at_once() -> None:
 
 def test_a_kind_that_had_nothing_more_to_tell_makes_room_in_silence() -> None:
     """Packets that were logged at once are not logged again."""
-    fold = Fold(window_s=1, most=1, at_once=True)
+    fold = Aggregate(window_s=1, most=1, at_once=True)
 
     assert [e.count for e in fold.add(event(), 0)] == [1]
     assert [e.packet.source_text for e in fold.add(OTHERS[2][1], 0)] == [OTHERS[2][1].packet.source_text]
-    assert fold.let_go == 1
+    assert fold.evicted == 1
     assert fold.flush() == ()
 
 
 def test_who_waits_knows_how_long() -> None:
     """Until the window of the oldest event ends; for ever where there is none."""
-    fold = Fold(window_s=2)
+    fold = Aggregate(window_s=2)
 
     assert fold.wait_s(5) is None
     fold.add(event(), 5)
@@ -132,7 +132,7 @@ arrivals = st.lists(st.tuples(st.floats(0, 2), packets, st.sampled_from((DENIED,
 @given(arrivals=arrivals, most=st.integers(1, 5), at_once=st.booleans())
 def test_every_packet_comes_out_once(arrivals: list[tuple[float, Headers, LogTag]], most: int, at_once: bool) -> None:
     """Whatever comes when, counts add up, nothing is mixed, and no more than the bound is held."""
-    fold = Fold(window_s=1, most=most, at_once=at_once)
+    fold = Aggregate(window_s=1, most=most, at_once=at_once)
     now_s = 0.0
     out: list[PacketEvent] = []
     for wait_s, packet, tag in arrivals:

@@ -2,50 +2,50 @@
 
 from dataclasses import dataclass
 
-from hostfw.build.candidate import inspect
+from hostfw.build.candidate import check_candidate
 from hostfw.cli.engine import load_accepted_of, open_engine
 from hostfw.cli.options import Options
 from hostfw.engine.context import Directories
-from hostfw.engine.plan_before import stored_in_force
+from hostfw.engine.plan_before import stored_active
 from hostfw.engine.standing import standing
-from hostfw.host.store.active import load_in_force
+from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import accepted_number
 from hostfw.model.plan import Plan
 from hostfw.policy.resolve.plan import resolve
 
 
 @dataclass(frozen=True, slots=True)
-class InForcePlan:
+class ActivePlan:
     """The generation in force on this host, and its plan."""
 
     generation: str
     plan: Plan
 
 
-def plan_in_force(options: Options) -> InForcePlan | None:
+def active_plan(options: Options) -> ActivePlan | None:
     """The plan of the generation in force, or None if its sources are not on record. Raises HostError.
 
     After a boot nothing is on record but the accepted generation, which the boot put into force.
     """
     load_accepted_of(options)
-    stored = stored_in_force(Directories(options.config_dir, options.state_dir, options.run_dir))
+    stored = stored_active(Directories(options.config_dir, options.state_dir, options.run_dir))
     if stored is None:
         return None
-    inspected = inspect(stored.configuration)
+    candidate = check_candidate(stored.configuration)
     engine = open_engine(options)
     governance = standing(engine.directories, engine.host)
     plan, _ = resolve(
-        inspected.resources, inspected.settings, engine.observe(inspected.settings), governance=governance
+        candidate.resources, candidate.settings, engine.observe(candidate.settings), governance=governance
     )
-    return InForcePlan(stored.id, plan)
+    return ActivePlan(stored.id, plan)
 
 
 def mark_of(options: Options) -> tuple[str | None, int | None]:
-    """What moves whenever `plan_in_force` may give another plan; sources may change and enforce the same script."""
+    """What moves whenever `active_plan` may give another plan; sources may change and enforce the same script."""
     return _recorded(options), accepted_number(options.state_dir)
 
 
 def _recorded(options: Options) -> str | None:
     """The id of the generation that was put into this network namespace, as far as it is on record."""
-    record, _ = load_in_force(options.run_dir)
+    record, _ = load_active(options.run_dir)
     return record.id if record else None

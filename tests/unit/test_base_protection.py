@@ -2,16 +2,16 @@
 
 import pytest
 
-from hostfw.daemon.base_protection import Guard
+from hostfw.daemon.base_protection import BaseProtection
 from hostfw.engine.installed import unprotected
 from hostfw.engine.outcomes import Failed
-from hostfw.engine.reconcile import base_protection
+from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.nftables.script_runner import NftResult
 from hostfw.model.facts import HostFacts
 from hostfw.model.settings import Settings
 from lab.fake_kernel import FakeKernel
 
-SCRIPT = base_protection(Settings(), HostFacts("host")).script
+SCRIPT = build_base_protection(Settings(), HostFacts("host")).script
 
 
 LATER = "{ type filter hook input priority 5; policy drop; }"
@@ -30,10 +30,10 @@ class _Deaf(FakeKernel):
         return NftResult(ok=True)
 
 
-def _guard(kernel: FakeKernel) -> Guard:
-    guard = Guard(kernel, kernel.read_tables)
-    guard.make_ready(SCRIPT)
-    return guard
+def _base_protection(kernel: FakeKernel) -> BaseProtection:
+    base_protection = BaseProtection(kernel, kernel.read_tables)
+    base_protection.make_ready(SCRIPT)
+    return base_protection
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_base_protection_stands_whatever_was_done(name: str, tampering: str) -> 
     assert kernel.meddle(f"{tampering}\n").ok
     assert unprotected(kernel.read_tables()), name
 
-    assert _guard(kernel).protect() is None
+    assert _base_protection(kernel).protect() is None
 
     assert unprotected(kernel.read_tables()) == ()
     assert sorted(chain.name for chain in kernel.read_tables().ip.chains) == sorted(before)
@@ -63,7 +63,7 @@ def test_base_protection_stands_whatever_was_done(name: str, tampering: str) -> 
 
 def test_what_was_not_read_back_is_not_called_protected() -> None:
     """Although nft said that it was done."""
-    failed = _guard(_Deaf()).protect()
+    failed = _base_protection(_Deaf()).protect()
 
     assert isinstance(failed, Failed)
     assert failed.message == "base protection is not in force: table ip hostfw is gone"
@@ -74,7 +74,7 @@ def test_a_script_that_nft_refuses_is_told_of() -> None:
     kernel = FakeKernel()
     kernel.failures.extend([NftResult(ok=False, error="no\n")] * 2)
 
-    failed = _guard(kernel).protect()
+    failed = _base_protection(kernel).protect()
 
     assert isinstance(failed, Failed)
     assert failed.message == "nft refused base protection: no"

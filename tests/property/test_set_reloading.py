@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.contents import altered, altered_by_name, misdeclared
 from hostfw.engine.context import Host
-from hostfw.engine.refill import refill
+from hostfw.engine.set_reloading import reload_sets
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_tables
 from hostfw.model.plan import Plan
@@ -57,10 +57,10 @@ def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, p
     names = {(family, name) for family, _, name in fixed}
     assert altered(read_tables(), ruleset, Host(), nftables) == names
     assert altered_by_name(read_tables(), Host(), Path("/nowhere")) == names
-    refilled = refill(ruleset, names, nftables)
+    reloaded = reload_sets(ruleset, names, nftables)
 
-    assert isinstance(refilled, tuple)
-    assert set(refilled) == names
+    assert isinstance(reloaded, tuple)
+    assert set(reloaded) == names
     assert _listed() == before
 
 

@@ -16,7 +16,7 @@ FROM_ELEMENTS = 50_000
 Pause = Callable[[], AbstractContextManager[None]]
 
 
-class Quiet:
+class PausingNftables:
     """An `Nftables` that has the listener pause for what is big."""
 
     def __init__(self, nftables: Nftables, pause: Pause) -> None:
@@ -34,32 +34,32 @@ class Quiet:
 
     def add_elements(self, family: Family, set_name: str, keys: Keys) -> None:
         """Put elements into a set in order; those that are there stay. Raises NetlinkError."""
-        with self._unheard(len(keys)):
+        with self._paused(len(keys)):
             self._nftables.add_elements(family, set_name, keys)
 
-    def is_filled(self, family: Family, set_name: str, keys: Keys) -> bool:
+    def is_loaded(self, family: Family, set_name: str, keys: Keys) -> bool:
         """True if the set holds what `add_elements` of these keys puts there. Raises NetlinkError."""
-        return self._nftables.is_filled(family, set_name, keys)
+        return self._nftables.is_loaded(family, set_name, keys)
 
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
         # With everything replaced, the old elements, of an unknown number, go as well.
         elements = FROM_ELEMENTS if edit.deleted is None else len(edit.added) + len(edit.deleted)
-        with self._unheard(elements):
+        with self._paused(elements):
             self._nftables.replace_elements(family, set_name, edit)
 
-    def refill(self, family: Family, contents: Set | VerdictMap) -> None:
+    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
         """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
-        with self._unheard(len(contents.elements)):
-            self._nftables.refill(family, contents)
+        with self._paused(len(contents.elements)):
+            self._nftables.reload_set(family, contents)
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction. Raises NetlinkError."""
         self._nftables.amend(amendments)
 
-    def turn(self, deletions: Iterable[Deletion], generation: int) -> None:
+    def activate(self, deletions: Iterable[Deletion], generation: int) -> None:
         """Delete rules at a generation, so that packets meet those behind them. Raises NetlinkError."""
-        self._nftables.turn(deletions, generation)
+        self._nftables.activate(deletions, generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction. Raises NetlinkError."""
@@ -69,5 +69,5 @@ class Quiet:
         """Give back what is held."""
         self._nftables.close()
 
-    def _unheard(self, elements: int) -> AbstractContextManager[None]:
+    def _paused(self, elements: int) -> AbstractContextManager[None]:
         return self._pause() if elements >= FROM_ELEMENTS else nullcontext()

@@ -9,7 +9,7 @@ import pytest
 from hostfw.audit.log_prefix import encode
 from hostfw.audit.packet_event import EventAction, PacketEvent, packet_event
 from hostfw.audit.packet_headers import Headers
-from hostfw.daemon.forgotten import Forgotten
+from hostfw.daemon.forgotten_connections import ForgottenConnections
 from hostfw.host.errors import HostError
 from hostfw.model.values import UDP, Direction
 from tests.unit.event_builders import DENIED, MOMENT, SYN, known
@@ -51,15 +51,15 @@ class Host:
         return packet.source_port if packet.source_port in self.connections else None
 
 
-def heard(host: Host, *rounds: Iterable[PacketEvent], changed: bool = False) -> None:
+def noted(host: Host, *rounds: Iterable[PacketEvent], changed: bool = False) -> None:
     """Hear of denied packets, round by round."""
 
     async def scenario() -> None:
-        forgotten = Forgotten(host.relearn, host.find, pause_s=0)
+        forgotten = ForgottenConnections(host.relearn, host.find, pause_s=0)
         running = asyncio.create_task(forgotten.run())
         for events in rounds:
             for one in events:
-                forgotten.hear(one)
+                forgotten.note(one)
             for _ in range(5):
                 await asyncio.sleep(0)
             if changed:
@@ -76,7 +76,7 @@ def test_a_packet_of_a_connection_has_all_looked_at(packet: Headers) -> None:
     """Once for many."""
     host = Host((40000, 40001), (40000, 40001))
 
-    heard(host, [event(packet)] * 3)
+    noted(host, [event(packet)] * 3)
 
     assert host.looks == 1
 
@@ -97,7 +97,7 @@ def test_others_are_not_looked_into(denied: PacketEvent) -> None:
     """They begin a connection, or belong to none of this host."""
     host = Host((40000,), (40000,))
 
-    heard(host, [denied])
+    noted(host, [denied])
 
     assert (host.looked_for, host.looks) == ([], 0)
 
@@ -106,7 +106,7 @@ def test_a_stranger_costs_one_look_at_sockets() -> None:
     """Nobody can have the host look through all its connections who has none."""
     host = Host((40001,), (40001,))
 
-    heard(host, [event(ACK)])
+    noted(host, [event(ACK)])
 
     assert (host.looked_for, host.looks) == ([40000], 0)
 
@@ -115,10 +115,10 @@ def test_what_policy_denies_is_remembered() -> None:
     """Its packets are not looked into again, until another generation may allow it."""
     denied = Host((40000,))
 
-    heard(denied, [event(ACK)], [event(ACK)], [event(ACK)])
+    noted(denied, [event(ACK)], [event(ACK)], [event(ACK)])
     assert denied.looks == 1
 
-    heard(denied, [event(ACK)], [event(ACK)], changed=True)
+    noted(denied, [event(ACK)], [event(ACK)], changed=True)
     assert denied.looks == 3
 
 
@@ -126,7 +126,7 @@ def test_it_may_be_forgotten_again() -> None:
     """One that was made known is looked into each time."""
     host = Host((40000,), (40000,))
 
-    heard(host, [event(ACK)], [event(ACK)])
+    noted(host, [event(ACK)], [event(ACK)])
 
     assert host.looks == 2
 
@@ -136,7 +136,7 @@ def test_a_failure_waits_for_the_next_packet() -> None:
     host = Host((40000,), (40000,))
     host.fails = True
 
-    heard(host, [event(ACK)])
+    noted(host, [event(ACK)])
 
     assert (host.looked_for, host.looks) == ([40000], 0)
 
@@ -146,6 +146,6 @@ def test_what_could_not_be_done_is_not_taken_for_denied() -> None:
     host = Host((40000,), (40000,))
     host.cannot = True
 
-    heard(host, [event(ACK)], [event(ACK)])
+    noted(host, [event(ACK)], [event(ACK)])
 
     assert host.looks == 2
