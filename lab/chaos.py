@@ -36,7 +36,7 @@ _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EINTR)
 _CALLS = ("open", "write", "pwrite", "fsync", "rename", "replace", "unlink", "link", "symlink", "mkdir", "readlink")
 """Of os: what writing a file takes, and finding it."""
 _ENDS = ("close", "release")
-"""What gives back what is held: the kernel does it whatever else fails."""
+"""Calls that release resources: the kernel carries them out whatever else fails."""
 _BETWEEN = frozenset({"pathlib", "shutil", "lab"})
 """Modules that make a system call for whoever calls them."""
 
@@ -120,7 +120,7 @@ class Chaos:
 
 
 def told_file(rate_file: Path) -> Path:
-    """Where the failures are noted."""
+    """The file in which failures are noted."""
     return rate_file.with_name(f"{rate_file.name}.failures")
 
 

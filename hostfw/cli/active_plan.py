@@ -1,4 +1,4 @@
-"""What is in force, as a plan: what the audit needs to say whose doing a packet's fate is."""
+"""The active plan, which attributes packets to rules."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def active_plan(options: Options) -> ActivePlan | None:
 
 
 def mark_of(options: Options) -> tuple[str | None, int | None]:
-    """What moves whenever `active_plan` may give another plan; sources may change and enforce the same script."""
+    """A mark that changes whenever `active_plan` may; sources may change although the script stays the same."""
     return _recorded(options), accepted_number(options.state_dir)
 
 

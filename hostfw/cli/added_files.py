@@ -117,7 +117,7 @@ def written(sources: Sequence[Source], removed: Sequence[str] = ()) -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """What files held before: None for one that was not there."""
+    """Earlier contents of files, None for a file that did not exist."""
 
     before: list[tuple[Path, bytes | None, int]]
 

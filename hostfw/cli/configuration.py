@@ -1,4 +1,4 @@
-"""What the verbs have in common: reading a configuration, and saying what is wrong with it."""
+"""Functions that the verbs share: read a configuration, and report its problems."""
 
 import os
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ def warn(problems: Iterable[Problem], configuration: Configuration, console: Con
 
 
 def contents(resources: Resources) -> str:
-    """How many resources there are of each kind: policies and endpoints always, the others where there are any."""
+    """The number of resources of each kind: policies and endpoints always, the others where there are any."""
     return ", ".join(
         counted(len(found), *nouns)
         for found, nouns, always in (

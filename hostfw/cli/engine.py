@@ -42,7 +42,7 @@ def load_accepted_of(options: Options) -> Accepted | None:
 
 
 def extent(policies: int, endpoints: int, interfaces: int) -> str:
-    """How much a generation governs."""
+    """The numbers of policies, endpoints and interfaces, in words."""
     policies_text = counted(policies, "policy", "policies")
     return f"{policies_text}, {counted(endpoints, 'endpoint')} on {counted(interfaces, 'interface')}"
 
@@ -64,5 +64,5 @@ def saved(unsaved: Sequence[str], console: Console) -> ExitCode:
 
 
 def failure(failed: Failed) -> Document:
-    """What a result that is `failed` says, whatever the verb: why, the next step, and what is still enforced."""
+    """The document of a failed result, whatever the verb: the reason, the next step, and what is enforced now."""
     return {"result": "failed", "message": failed.message, "hint": failed.hint, "inForce": failed.in_force}

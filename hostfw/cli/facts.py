@@ -26,7 +26,7 @@ from hostfw.policy.unmanaged import ungoverned_problems
 
 
 class Routing(Protocol):
-    """What this host itself can say of packets that is in no facts. Each raises HostError where it cannot."""
+    """Data of this host about packets that is in no facts. Each method raises HostError where it cannot be read."""
 
     def routed(self, family: Family, address: int, /) -> Routed | None:
         """The route to an address, None where there is none."""
@@ -84,7 +84,7 @@ def facts_of(options: Options, settings: Settings, console: Console) -> HostFact
 
 
 def governance_of(options: Options, candidate: Candidate, facts: HostFacts) -> Governance:
-    """What this host governs on record, nothing for another that is known by its facts alone."""
+    """The governed interfaces on record; none for another host, which is known by its facts alone."""
     if options.facts is not None:
         return NOTHING_GOVERNED
     from hostfw.cli.engine import open_engine
@@ -94,7 +94,7 @@ def governance_of(options: Options, candidate: Candidate, facts: HostFacts) -> G
 
 @dataclass(frozen=True, slots=True)
 class PlannedHere:
-    """What a valid configuration means on this host, and the warnings that this host makes of it."""
+    """The plan of a valid configuration on this host, and the host's warnings about it."""
 
     facts: HostFacts
     plan: Plan

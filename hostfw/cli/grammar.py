@@ -39,7 +39,7 @@ class VerbParts:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What may stand before or after every verb, what only before, and the verbs."""
+    """The options that may stand before or after every verb, those that only stand before it, and the verbs."""
 
     common: tuple[Argument, ...]
     alone: tuple[Argument, ...]
@@ -68,7 +68,7 @@ def command_line_parts() -> CommandLine:
 
 
 def _actions(parser: ArgumentParser) -> tuple[Action, ...]:
-    """What a parser was given, apart from what help leaves out; argparse has no public way to ask."""
+    """The actions of a parser that help shows; argparse has no public way to list them."""
     return tuple(action for action in parser._actions if action.help != SUPPRESS)  # noqa: SLF001 -- as above
 
 

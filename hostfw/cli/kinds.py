@@ -99,7 +99,7 @@ def find_kind(text: str) -> Kind | None:
 
 
 def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What a table shows of a resource under the headings of its kind, and under the wide ones."""
+    """The cells of a resource under the headings of its kind, and under the wide ones."""
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)

@@ -13,7 +13,7 @@ from hostfw.host import clock
 from hostfw.host.nftables.nflog import Nflog, NflogRecord, interface_name
 
 _RECHECK_S = 1.0
-"""How often it is asked whether another generation is in force, as long as records come."""
+"""Interval between checks for another active generation, as long as records come."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class LogEvents:
 
 
 def attributed(known: ActivePlan | None) -> Attribution:
-    """What the generation in force says of log records."""
+    """The attribution data of the active generation."""
     return Attribution() if known is None else attribution(known.plan, known.generation)
 
 

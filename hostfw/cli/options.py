@@ -1,4 +1,4 @@
-"""What a command line says, as one value, whatever the verb."""
+"""The parsed command line as one value, whatever the verb."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum

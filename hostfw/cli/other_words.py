@@ -1,4 +1,4 @@
-"""What people type who come from ufw, firewalld or iptables, and the command that does it here."""
+"""Commands of ufw, firewalld and iptables, and their equivalents here."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ _STRAY: dict[str, str] = {
     "reload": "`hostfwctl apply --add -f {}`",
     "interfaces": "`hostfwctl get interfacegroups`",
 }
-"""What a word too many probably means, by verb."""
+"""The probable meaning of an unknown word, by verb."""
 
 _OPTIONS: dict[tuple[str, str], str] = {
     ("apply", "--dry-run"): "`hostfwctl diff`",

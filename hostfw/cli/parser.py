@@ -64,7 +64,7 @@ class UsageError(Exception):
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """What a command line says. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
+    """Parse a command line. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
     if arguments and arguments[0] == "help":
         arguments = (*arguments[1:], "--help")
     elsewhere = VERBS_ELSEWHERE.get(arguments[0].partition("=")[0]) if arguments else None

@@ -1,4 +1,4 @@
-"""What `allow`, `deny` and `remove` have in common: files of quick rules are written, and all of it is applied."""
+"""Shared by `allow`, `deny` and `remove`: they write files of quick rules, and apply the whole configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -110,6 +110,6 @@ def _show(changed: Sequence[Source], removed: Sequence[str], console: Console) -
 
 
 def _texts(configuration: Configuration) -> tuple[tuple[str, str], ...]:
-    """What a configuration says, apart from where its directory stands."""
+    """The content of a configuration, without the place of its directory."""
     sources = (*configuration.resources, *([configuration.settings] if configuration.settings is not None else []))
     return tuple(sorted((Path(source.path).name, source.text) for source in sources))

@@ -17,7 +17,7 @@ from hostfw.model.settings import Unmanaged
 from hostfw.model.values import Action, Direction
 
 _PROFILES = ""
-"""Where a tier has its name."""
+"""The position of a tier's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def rules_in_order(plan: Plan) -> Iterator[Line]:
 
 
 def what_text(rule: PlannedRule) -> str:
-    """What a rule asks of a packet, as people say it: `tcp/80,443 from 10.0.0.0/8`."""
+    """The criteria of a rule, in short: `tcp/80,443 from 10.0.0.0/8`."""
     version = f"ipv{rule.families[0]:d}" if len(rule.families) == 1 and not _names_family(rule) else ""
     protocol = str(rule.protocol).lower() if rule.protocol is not None else ""
     ports = ports_text(rule.destination).replace(", ", ",")
@@ -153,7 +153,7 @@ def _failsafes(plan: Plan, direction: Direction) -> Iterator[Line]:
 
 
 def _ends(plan: Plan, direction: Direction) -> Iterator[Line]:
-    """What no policy and no profile decided."""
+    """Packets that no policy and no profile decided."""
     for reason in (Reason.NO_PROFILE_MATCH, Reason.NO_POLICY):
         names = [
             endpoint.name

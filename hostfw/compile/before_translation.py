@@ -85,5 +85,5 @@ class BeforeTranslation:
 
 
 def _purpose(name: str) -> str:
-    """What a chain or map of the original destination is called after: the one that it comes from."""
+    """The name of a chain or map of the original destination: after the one that it comes from."""
     return f"published/{name.rpartition('.')[0]}"

@@ -42,7 +42,7 @@ SOURCES_OF_A_LISTENER = (Cidr(Family.V6, 0xFE80 << 112, 10), host_cidr(Family.V6
 """Link-local, or unspecified before there is such an address (RFC 3590): no router passes either on."""
 
 ROOM_FOR_LINKS = Dynamic(65_536)
-"""How many interfaces of a HostEndpoint are known by their index as well."""
+"""Most interfaces of a HostEndpoint that are known by their index as well."""
 
 ProgramOf = Callable[[PlannedDirection, Direction], Program | None]
 
@@ -87,7 +87,7 @@ class Dispatch:
         return self._class(direction, purpose, self._programs.forward, (Accept(),), may_close=True)
 
     def published(self) -> list[Rule]:
-        """What packets for published ports meet, by the interface that they came in on: input, before translation.
+        """Rules for packets to published ports, by the interface that they came in on: input, before translation.
 
         They come back where no endpoint governs the interface, as they do on `lo` where only the wildcard would.
         """

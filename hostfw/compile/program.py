@@ -199,7 +199,7 @@ class Programs:
         return Program(direction, (preamble, (self._final(direction, Reason.UNMANAGED),)))
 
     def renamed(self, direction: Direction) -> Program:
-        """What an interface meets that is governed, and that no rule knows by its name: every packet is denied."""
+        """The program of a governed interface that no rule knows by its name: every packet is denied."""
         return Program(direction, ((self._final(direction, Reason.UNMANAGED),),))
 
     def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:

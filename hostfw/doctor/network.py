@@ -122,7 +122,7 @@ def _is_governed(plan: Plan, interface: str) -> bool:
 
 
 def _next(plan: Plan, ungoverned: list[str]) -> str:
-    """What narrows who reaches a published port."""
+    """The next step: a way to limit the sources of a published port."""
     if ungoverned:
         return f"a HostEndpoint for {listed(ungoverned)} has policy decide who may; or publish it at 127.0.0.1 only"
     if plan.settings.published_ports is PublishedPorts.POLICY:

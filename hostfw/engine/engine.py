@@ -92,7 +92,7 @@ class Engine:
         return named(standing(self.directories, self.host), candidate.resources, facts, take_name=True)
 
     def loss(self, candidate: Candidate, plan: Plan, facts: HostFacts) -> Failed | None:
-        """Why `apply` of a configuration, whose plan on this host is given, is refused as a loss; None if it is not."""
+        """The refusal as a loss of `apply` of a configuration with its plan on this host; None if it is not refused."""
         try:
             return refusal(Before(self.directories, self.host, self.cache, facts), candidate.resources, plan)
         except HostError:
@@ -317,5 +317,5 @@ class Engine:
 
 
 def _links(facts: HostFacts) -> set[tuple[str, int, str | None]]:
-    """What tells which interface is which, and what is a port of what."""
+    """The identities of interfaces, and the masters of ports."""
     return {(interface.name, interface.index, interface.master) for interface in facts.interfaces}

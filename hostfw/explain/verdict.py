@@ -168,7 +168,7 @@ def _before_steps(
 
 
 def _published_steps(plan: Plan, packet: Packet) -> Iterator[Step]:
-    """What a packet for a published port meets, wherever it is sent on to: policy as if the service ran on the host.
+    """The steps of a packet for a published port, wherever it is sent on to: policy as if the service ran on the host.
 
     Nothing where the interface that it came in on has no endpoint, as `lo` mostly has none.
     """

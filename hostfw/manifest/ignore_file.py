@@ -47,7 +47,7 @@ class IgnoreFile:
 
 
 def decode_ignore_file(source: Source) -> tuple[IgnoreFile, tuple[Problem, ...]]:
-    """What a file leaves out, and the lines of it that cannot be taken for a pattern.
+    """The patterns of a file, and the lines of it that are no pattern.
 
     No line is quoted: whoever placed the file may have made it lead to another.
     """
@@ -66,7 +66,7 @@ def decode_ignore_file(source: Source) -> tuple[IgnoreFile, tuple[Problem, ...]]
 
 
 def _refusal(text: str) -> str:
-    """Why a line is no pattern, empty if it is one."""
+    """The reason why a line is no pattern, empty if it is one."""
     if text.startswith("!"):
         return "what a line leaves out cannot be taken back with ! here"
     if any(character in text for character in "\\[]"):

@@ -53,7 +53,7 @@ class LockoutCheck(StrEnum):
 
 
 class PublishedPorts(StrEnum):
-    """What judges a new connection to a port of the host that another program has sent on by destination NAT.
+    """The policy for a new connection to a port of the host that another program has sent on by destination NAT.
 
     With `policy` it is the normal ingress policy of the interface that it came in on, as if the service ran on the
     host; with `theirs` it is only who publishes the port.

@@ -1,4 +1,4 @@
-"""What a person sees on terminals of 80 and of 200 columns, byte for byte: every verb, and every page of help."""
+"""The output on terminals of 80 and of 200 columns, byte for byte: every verb, and every page of help."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.unit.cli_runs import Machine, hostfwctl
 HERE = Path(__file__).parent / "terminal"
 WIDTHS = (80, 200)
 _GENERATION = re.compile(r"\b[0-9a-f]{12}\b")
-"""What names a generation, by the digest of a ruleset that other golden files hold."""
+"""Ids of generations, the digests of rulesets that other golden files hold."""
 
 OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "validate": (("-f", "broken"),),

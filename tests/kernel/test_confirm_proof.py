@@ -95,7 +95,7 @@ def test_through_a_tunnel(installation: Installation, host: Namespace, peer: Nam
 def test_the_service_asks_for_the_same_proof(
     installation: Installation, host: Namespace, peer: Namespace, hostfwctl: Hostfwctl, tmp_path: Path
 ) -> None:
-    """It is the service then that judges, by the connection of whoever asks it."""
+    """It is the service then that judges, by the caller's connection."""
     write(installation, policy(80))
     with service(installation, tmp_path / "log"), sshd(installation):
         write(installation, policy(443))

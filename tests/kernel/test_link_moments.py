@@ -26,7 +26,7 @@ from tests.kernel.test_governance import EXPECTED, holds, passes, settled, told
 _KNOCKER = Path(__file__).parents[1] / "system" / "knocker.py"
 _RENAMES = {"down and up": (*RENAME, *(a.format(dev="ens3") for a in ADDRESSES[1:])), "live": (RENAME[1],)}
 MASTER_S = 0.1
-"""How long a bridge may be without the policy of a port that has just been put into it; it takes some 5 ms."""
+"""Time limit for the policy of a port that has just been put into a bridge; it takes some 5 ms."""
 
 
 @pytest.fixture(name="place")
@@ -36,7 +36,7 @@ def _place(routed_lab: Lab, tmp_path: Path) -> tuple[Lab, Installation]:
 
 @dataclass(slots=True)
 class Knocks:
-    """How often somebody knocked at what is denied, and when something got through, in seconds after `began`."""
+    """The number of denied attempts, and the times at which packets got through, in seconds after `began`."""
 
     began: float
     sent: int = 0

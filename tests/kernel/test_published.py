@@ -19,7 +19,7 @@ OFFICE, OFFICE6 = "10.20.0.5", "2001:db8:20::5"
 ANYBODY, ANYBODY6 = "198.51.100.9", "2001:db8:99::9"
 GUEST, GUEST6 = "172.17.0.2", "fd17::2"
 TO_ALL, TO_OFFICE, CLOSED = 8080, 5432, 9000
-"""What the policy of docs/docker.md allows to all, to the office, and to nobody."""
+"""Ports that the policy of docs/docker.md allows to all, to the office, and to nobody."""
 PORTS = (TO_ALL, TO_OFFICE, CLOSED, 9001)
 
 DOCKER = """\
@@ -61,7 +61,7 @@ table inet mine {
     chain moved-to { {rules4}; {rules6} }
 }
 """
-"""What somebody wrote, earlier than is usual."""
+"""NAT rules by a person, at an earlier priority than usual."""
 
 
 @pytest.fixture(name="street")

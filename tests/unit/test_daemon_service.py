@@ -606,7 +606,7 @@ def test_what_failed_midway_is_no_other_programs_doing(world: World, step: str) 
 
 
 def _undone(world: World) -> list[dict[str, str]]:
-    """What was told of other programs' doing."""
+    """Messages about changes of other programs."""
     return [entry for entry in world.journal.sent if entry.get("MESSAGE_ID") == MessageId.TABLES_RESTORED]
 
 

@@ -22,7 +22,7 @@ UNITS = [
 
 @pytest.mark.parametrize(("cgroup", "unit"), UNITS)
 def test_a_user_s_own_units_do_not_pass_for_the_system_s(tmp_path: Path, cgroup: str, unit: str) -> None:
-    """What is below a user's manager is that user's, who may call a unit there ssh.service."""
+    """A unit below a user's manager is that user's, who may call it ssh.service."""
     process(tmp_path, 20, "sshd", 10, uid=1000, cgroup=cgroup, fd3="socket:[7]")
 
     assert read_owners({7}, tmp_path) == {7: Owner("sshd", unit)}

@@ -85,7 +85,7 @@ def _option(argument: Argument, verb: str) -> str:
 
 
 def _words(argument: Argument) -> str:
-    """What fish evaluates to the words that complete an argument."""
+    """The fish expression that yields the completions of an argument."""
     match values_of(argument):
         case Values.CHOICES:
             return " ".join(argument.choices)

@@ -1,4 +1,4 @@
-"""What an argument of the command line can be completed to, by the name of its value."""
+"""Completions of the arguments of the command line, by the name of their value."""
 
 from enum import Enum, auto
 
@@ -7,7 +7,7 @@ from hostfw.cli.kinds import KINDS
 
 
 class Values(Enum):
-    """Where the words that complete a value come from."""
+    """Sources of completions."""
 
     NOTHING = auto()
     CHOICES = auto()
@@ -29,7 +29,7 @@ _BY_METAVAR = {
 
 
 def values_of(argument: Argument) -> Values:
-    """What completes an argument. A NAME is that of a policy in an option, else of a resource of the KIND before it."""
+    """Completions of an argument. A NAME is that of a policy in an option, else of a resource of the KIND before it."""
     if argument.choices:
         return Values.CHOICES
     if argument.metavar == "NAME":

@@ -97,7 +97,7 @@ def _positional(number: int, argument: Argument) -> str:
 
 
 def _action(argument: Argument) -> str:
-    """What completes a value. After a space `_arguments` gives a function our arguments and none of its own."""
+    """The completion action of a value. After a space `_arguments` passes our arguments and none of its own."""
     match values_of(argument):
         case Values.NOTHING:
             return " "

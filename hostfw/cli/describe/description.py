@@ -13,7 +13,7 @@ _GAP = "   "
 
 
 class Role(StrEnum):
-    """What an entry is."""
+    """Kinds of entries."""
 
     END = "end"
     ENDPOINT = "endpoint"
@@ -116,7 +116,7 @@ _LEADING = {
     Role.STAGED_POLICY: "staged policy",
     Role.TIER: "tier",
 }
-"""What stands before the names of entries that would else not be told apart."""
+"""Words in front of the names of entries that could otherwise be confused."""
 _SEPARATORS = {
     Role.END: ": ",
     Role.ENDPOINT: ": ",
@@ -125,7 +125,7 @@ _SEPARATORS = {
     Role.INTERFACE: ": ",
     Role.RULE: " ",
 }
-"""What stands between the name and the text, where it is no comma."""
+"""Separators between the name and the text, where it is no comma."""
 
 
 def _entry_document(entry: Entry) -> Document:

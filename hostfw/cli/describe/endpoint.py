@@ -1,4 +1,4 @@
-"""What `describe` says of a HostEndpoint: interfaces, labels, and what a packet may meet there, in order."""
+"""The description of a HostEndpoint: interfaces, labels, and everything that decides on a packet, in order."""
 
 from collections.abc import Iterable, Iterator
 
@@ -102,7 +102,7 @@ def _order(planned: PlannedDirection, direction: Direction, settings: Settings) 
 def _before(
     policy_class: PolicyClass, tiers: Iterable[PlannedTier], direction: Direction, settings: Settings
 ) -> Iterator[Entry]:
-    """What is decided before any policy of a class; before connection tracking and NAT it exempts from the class."""
+    """Decisions before any policy of a class; before connection tracking and NAT they exempt from the class."""
     is_final = policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD)
     outcome = "Allow" if is_final else "exempt from these policies"
     if policy_class is not PolicyClass.UNTRACKED:

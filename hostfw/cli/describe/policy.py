@@ -1,4 +1,4 @@
-"""What `describe` says of policies, sets of addresses, tiers, profiles and groups of interfaces."""
+"""Descriptions of policies, sets of addresses, tiers, profiles and groups of interfaces."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""Who uses what: the rules whose selectors stand for something with certain labels."""
+"""References to labels: the rules whose selectors select them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache

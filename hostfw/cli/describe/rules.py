@@ -97,7 +97,7 @@ def selected_text(addresses: AddressSet) -> str:
 
 
 def addresses_text(cidrs: Cidrs) -> str:
-    """How many addresses and prefixes there are: `3 addresses, 1 prefix`, of very many only how many."""
+    """The number of addresses and prefixes: `3 addresses, 1 prefix`; for very many only their total."""
     if len(cidrs) > _MANY:
         return f"{len(cidrs)} addresses and prefixes"
     hosts = sum(cidr.is_host for cidr in cidrs)

@@ -37,7 +37,7 @@ _MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
 
 _NEIGHBOUR_DISCOVERY_TYPES = range(133, 138)
 _NEIGHBOUR_DISCOVERY_HOPS = 255
-"""What neighbour discovery is sent with, and must have on arrival (RFC 4861)."""
+"""The hop limit of neighbour discovery, on sending and on arrival (RFC 4861)."""
 _HOPS = 64
 
 

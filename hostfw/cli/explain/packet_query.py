@@ -1,4 +1,4 @@
-"""What `explain` is asked: the words of a command line to parties, a protocol and numbers, before any host is known."""
+"""The packet that `explain` is asked about: parties, a protocol and numbers, before any host is known."""
 
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class Address(NamedTuple):
 
 
 Party = Address | str
-"""Who sends or receives: an address, or the name of a HostEndpoint, or `host`."""
+"""A sender or receiver: an address, the name of a HostEndpoint, or `host`."""
 
 
 class PacketQuery(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a packet met, in words: each step, the trace of all of them, and the documents of both."""
+"""Evaluation steps in words: each step, the trace of all of them, and the documents of both."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -13,7 +13,7 @@ from hostfw.model.values import Action
 
 Rules = Mapping[RuleIdentity, PlannedRule]
 Row = tuple[str, str, str]
-"""What was looked at, what came of it, and where it stands in a file."""
+"""A criterion, its result, and its place in a file."""
 
 _POLICIES_SHOWN = 12
 """Of the policies that said nothing, the last so many are in a short trace."""
@@ -27,7 +27,7 @@ _CLASSES = {
 
 
 def step_text(step: Step) -> str:
-    """What a step is, in the words of log records."""
+    """Describe a step, in the words of log records."""
     if step.reason is Reason.FAILSAFE:
         reply = " reply" if step.reply else ""
         return f"failsafe {step.failsafe}{reply} ({step.direction})"
@@ -121,7 +121,7 @@ def _name(step: Step) -> str:
 
 
 def _consequence(step: Step) -> str:
-    """What follows from a rule that matched, where it does not decide."""
+    """The consequence of a rule that matched without deciding."""
     if step.action is Action.LOG:
         return ", and on"
     if step.staged:

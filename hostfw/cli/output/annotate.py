@@ -47,7 +47,7 @@ def annotated_file(source: Source, lines: list[str], problems: Iterable[Problem]
 
 
 def _sentence(problem: Problem) -> str:
-    """What is wrong, what was expected and what to do, in a row."""
+    """The problem, the expectation and the next step in one line."""
     expected = f"; expected {problem.expected}" if problem.expected else ""
     hint = f" ({problem.hint})" if problem.hint else ""
     return f"{problem.message}{expected}{hint}"

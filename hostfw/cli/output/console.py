@@ -1,4 +1,4 @@
-"""Where a verb speaks: data to standard output, messages to standard error, and how both look."""
+"""The streams of a verb: data to standard output, messages to standard error, and their style."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _LEAST_ROOM = 20
 
 
 class ExitCode(IntEnum):
-    """What a verb ends with; scripts rely on these. `INTERRUPTED` and `BROKEN_PIPE` are 128 and the signal's number."""
+    """Exit codes of verbs; scripts rely on these. `INTERRUPTED` and `BROKEN_PIPE` are 128 and the signal's number."""
 
     DONE = 0
     FAILED = 1
@@ -28,13 +28,13 @@ class ExitCode(IntEnum):
 
 
 DIFFERS = ExitCode.FAILED
-"""What `diff` ends with, as diff(1) does, when there is a difference."""
+"""The exit code of `diff`, as of diff(1), where there is a difference."""
 
 TROUBLE = ExitCode.USAGE
-"""What `diff` ends with, as diff(1) does, when it cannot tell whether there is a difference."""
+"""The exit code of `diff`, as of diff(1), where it cannot compare."""
 
 NO_MATCH = ExitCode.DENIED
-"""What `selector` ends with when the labels are not selected."""
+"""The exit code of `selector` where the labels are not selected."""
 
 
 class Style(StrEnum):

@@ -1,4 +1,4 @@
-"""How events are shown: a table as they come, lines of JSON, or at the end what there was most of."""
+"""Reports of events: a table as they come, lines of JSON, or a ranking at the end."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _NONE = "-"
 _TOP = 10
 _HEADINGS = ("TIME", "ACTION", "COUNT", "INTERFACE", "PROTOCOL", "SOURCE", "DESTINATION", "BY", "ORIGIN")
 _WIDTHS = (12, 6, 5, 9, 8, 21, 21, 28, 0)
-"""What most rows need; a wider one widens what follows."""
+"""Widths that most rows need; a wider cell widens the column for all later rows."""
 _FOLDED_BELOW = 160
 """A terminal that is narrower has no row for an event, but lines."""
 _LAST = 4
@@ -27,11 +27,11 @@ _GAP = "  "
 _BELOW = " " * 6
 
 _QUESTIONS = {"sources": "source", "destinations": "destination", "ports": "port", "policies": "by"}
-"""What is counted, and what one of it is called."""
+"""Rankings, and the noun of one of their entries."""
 
 
 class Report(Protocol):
-    """What takes events. `packets` and `events` are those that it has taken."""
+    """A consumer of events. `packets` and `events` are those that it has taken."""
 
     packets: int
     events: int
@@ -112,7 +112,7 @@ class Table:
         return _GAP.join(padded).rstrip()
 
     def _folded(self, cells: Sequence[str]) -> list[str]:
-        """What came where, below it from whom to whom, and then which rule did what; nothing is cut off."""
+        """The packet and its interface, then source and destination, then the rule; nothing is cut off."""
         source, destination, by, origin = cells[-_LAST:]
         head = self._line((*cells[:-_LAST], "", "", "", ""))
         ends = source if source == destination else f"{source} -> {destination}"
@@ -123,7 +123,7 @@ class Table:
 
 @dataclass(slots=True)
 class Top:
-    """Who is denied most, where to, and by what: nothing until the end."""
+    """A ranking of sources, destinations and rules: nothing until the end."""
 
     console: Console
     as_json: bool = False

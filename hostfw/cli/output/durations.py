@@ -26,7 +26,7 @@ def duration_s(text: str) -> int:
 
 
 def since(text: str) -> timedelta | datetime:
-    """How long ago, as `90s`, `5m`, `1h` or `7d`, or since when, as `2030-01-31 12:00`, `today` or `yesterday`.
+    """A duration such as `90s` or `7d`, or a time such as `2030-01-31 12:00`, `today` or `yesterday`.
 
     Days begin at midnight of the host's own time zone. Raises ArgumentTypeError.
     """

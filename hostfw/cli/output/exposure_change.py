@@ -1,4 +1,4 @@
-"""What a change closes and opens of this host's services, as the verbs that make or show it say it."""
+"""Changes of the exposure of this host's services, in the words of the verbs that make or show them."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.text import counted
 
 _SHOWN = 20
-"""How many changes are told one by one without -v."""
+"""Most changes that are listed without -v."""
 
 
 def services_seen(options: Options) -> HostServices | None:
@@ -40,7 +40,7 @@ def plan_now(options: Options) -> Plan | None:
 
 
 def changes_between(before: Plan | None, after: Plan | None, options: Options) -> tuple[ExposureChange, ...]:
-    """What the way from one plan to another closes and opens; nothing where that cannot be seen."""
+    """The changes of exposure from one plan to another; none where they cannot be determined."""
     services = services_seen(options)
     if services is None:
         return ()

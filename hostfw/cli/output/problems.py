@@ -27,7 +27,7 @@ _TAB = 8
 _MARGIN = "     "
 _CUT = "…"
 _LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""What editors count as the end of a line, as positions do."""
+"""Line ends as editors and positions count them."""
 
 
 def report(
@@ -117,7 +117,7 @@ def excerpt(line: str, column: int, width: int = WIDTH) -> tuple[str, int]:
 
 
 def _glyphs(line: str) -> list[str]:
-    """What stands for each character; a tab is as many blanks as lead to the next multiple of eight."""
+    """The glyphs of each character; a tab is as many blanks as lead to the next multiple of eight."""
     glyphs: list[str] = []
     offset = 0
     for character in line:
@@ -139,7 +139,7 @@ def manifests(configuration: Configuration) -> tuple[Source, ...]:
 
 
 def tally(problems: Sequence[Problem]) -> str:
-    """How many problems there are in how many files."""
+    """The numbers of problems and of files that have them."""
     wrong = errors(problems)
     warnings = len(in_order(problems)) - len(wrong)
     files = len({problem.position.path for problem in problems})

@@ -1,4 +1,4 @@
-"""What takes longer than a second says so on a terminal, on one line that vanishes when it is done."""
+"""A progress line on a terminal for work longer than a second; it vanishes when the work is done."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from time import monotonic
 from hostfw.cli.output.console import Console
 
 PATIENCE_S = 1.0
-"""How long nothing is said: most verbs are done by then."""
+"""Time before the line appears: most verbs are done by then."""
 
 _STEP_S = 0.5
 _ERASE = "\r\033[K"

@@ -8,7 +8,7 @@ from itertools import chain
 from hostfw.cli.output.terminal import cell_width, printable, shortened, wrapped
 
 NOTHING = "-"
-"""What stands in a cell where there is nothing to say."""
+"""The text of an empty cell."""
 
 _BELOW = " " * 6
 _WIDE_GAP = 3
@@ -18,7 +18,7 @@ _NARROWEST = 4
 
 
 class Gives(Enum):
-    """How a cell that is wider than its column is shown; what is cut off leaves an ellipsis."""
+    """The ways to show a cell that is wider than its column; a cut leaves an ellipsis."""
 
     LINES = auto()
     """On several lines, whole."""

@@ -8,16 +8,16 @@ from unicodedata import category, east_asian_width
 
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _USUAL_COLUMNS = 80
-"""What a terminal is taken to have that does not tell, as a serial line."""
+"""The width of a terminal that does not report one, such as a serial line."""
 ELLIPSIS = "…"
 _WIDEST_GLYPH = 2
 _JOINTS = "-/.,:="
-"""Where a name, a path or an address may go on in the next line."""
+"""Characters after which a name, a path or an address may be broken."""
 _PLAIN = re.compile(r"[ -~]*")
 
 
 def columns_of_terminal(stream: TextIO | None = None) -> int | None:
-    """How many columns the terminal behind a stream has: what COLUMNS says, None where there is no terminal."""
+    """The columns of the terminal behind a stream, or COLUMNS; None where there is no terminal."""
     wish = os.environ.get("COLUMNS", "")
     if wish.isascii() and wish.isdigit() and int(wish):
         return int(wish)
@@ -38,12 +38,12 @@ def printable(text: str) -> str:
 
 
 def cell_width(text: str) -> int:
-    """How many columns of a terminal a printable text takes."""
+    """The number of columns that a printable text takes on a terminal."""
     return len(text) if _PLAIN.fullmatch(text) else sum(map(glyph_width, text))
 
 
 def glyph_width(character: str) -> int:
-    """How many columns one character takes: 0 if it joins the one before it, 2 if it is wide (UAX 11)."""
+    """The number of columns of a character: 0 if it joins the one before it, 2 if it is wide (UAX 11)."""
     if category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if east_asian_width(character) in ("W", "F") else 1

@@ -33,8 +33,7 @@ _LITTER_OF_FEW = 20_000
 class Memo:
     """A remembered result: the key that it was made from, its value, and its parts by their places.
 
-    While it is made, `previous_parts` are those that it was made of the last time, and `previous` is what it came to
-    then.
+    While it is made, `previous_parts` are its parts of the last time, and `previous` is its value then.
     """
 
     key: object = None

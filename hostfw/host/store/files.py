@@ -350,7 +350,7 @@ def _with_ignore_file(path: Path, walk: _Walk, *, is_link: bool) -> Generator[Pr
 
 
 def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> Iterator[Problem]:
-    """What is to be said of a file that a `.hostfwignore` leaves out: nothing unless it is hostfw's."""
+    """The problem of a file that a `.hostfwignore` leaves out: none unless it is hostfw's."""
     if path == walk.top / SETTINGS_FILE:
         yield file_problem(path, f"is left out by {by}, and settings cannot be", hint="name files more narrowly")
     elif not is_folder and path.name.endswith(_ENDINGS) and holds_resources(path):

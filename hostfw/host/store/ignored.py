@@ -1,4 +1,4 @@
-"""Which files and folders a `.hostfwignore` leaves out of a walk, and whether policy is among them."""
+"""Files and folders that a `.hostfwignore` leaves out of a walk, and a check for policy among them."""
 
 import re
 import stat
@@ -23,7 +23,7 @@ def left_out_by(path: Path, files: Iterable[IgnoreFile], *, is_folder: bool) -> 
 
 
 def holds_resources(path: Path) -> bool:
-    """Whether the head of a file looks like one of hostfw's; what cannot be read does not."""
+    """True if the head of a file looks like one of hostfw's; what cannot be read does not."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return False

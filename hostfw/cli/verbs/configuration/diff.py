@@ -36,7 +36,7 @@ _INDENT = "    "
 
 
 class Sign(StrEnum):
-    """How something differs from what is accepted."""
+    """Kinds of differences from the accepted configuration."""
 
     NEW = "+"
     CHANGED = "~"
@@ -149,7 +149,7 @@ def _trouble(reason: Failed, console: Console) -> ExitCode:
 
 
 def _exposure(candidate: PlannedHere | None, options: Options) -> tuple[ExposureChange, ...]:
-    """What the candidate closes and opens of this host's services; nothing where that cannot be seen."""
+    """The changes of exposure by the candidate; none where they cannot be determined."""
     if candidate is None:
         return ()
     try:
@@ -159,7 +159,7 @@ def _exposure(candidate: PlannedHere | None, options: Options) -> tuple[Exposure
 
 
 def differences(accepted: Candidate | None, candidate: Candidate) -> Iterator[Difference]:
-    """What a candidate changes of what is accepted: the settings, then resources kind by kind, by name."""
+    """The differences of a candidate from the accepted configuration: settings, then resources by kind and name."""
     old_settings = accepted.settings if accepted else Settings()
     if old_settings != candidate.settings:
         source = candidate.configuration.settings

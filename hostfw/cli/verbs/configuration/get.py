@@ -30,7 +30,7 @@ _COLUMNS = {
         Column("MATCH", rank=5, least=20, gives=Gives.LINES),
     )
 }
-"""How the columns of a kind give way; those that are not here are short."""
+"""The ways in which columns of a kind shrink; those that are not listed are short."""
 
 USAGE = "KIND [NAME] [-f PATH]... [-o table|wide|yaml|json|name]"
 HELP = Page(

@@ -20,7 +20,7 @@ _NOWHERE_BUT = "global() is refused in the selector of a policy, and in that of 
 
 
 class _LabelError(Exception):
-    """What is wrong with a label, and what was expected."""
+    """An invalid label, and the expected form."""
 
     def __init__(self, message: str, expected: str) -> None:
         super().__init__(message)

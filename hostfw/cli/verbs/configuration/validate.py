@@ -87,7 +87,7 @@ def run(options: Options, console: Console) -> ExitCode:
 
 
 def _on_the_host(options: Options, candidate: Candidate, console: Console) -> Sequence[Problem] | ExitCode:
-    """What the facts of `--facts`, or of this host, make of a configuration; nothing where they cannot be had."""
+    """Problems of a configuration with the facts of `--facts`, or of this host; none where there are no facts."""
     if options.files and options.facts is None:
         return ()
     # Not for nothing: it reads links, routes and addresses.

@@ -74,7 +74,7 @@ def run(options: Options, console: Console) -> ExitCode:
 
 
 def block_context(options: Options) -> BlockContext:
-    """What a block stands on, for the directories of a command line."""
+    """The dependencies of a block, for the directories of a command line."""
     engine = open_engine(options)
     return BlockContext(engine.directories, announcing(engine.host))
 

@@ -108,7 +108,7 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
 
 
 def _plan(engine: Engine, candidate: Candidate | None, facts: HostFacts | None) -> Plan | None:
-    """What a configuration means on this host; None where it is not known, or means nothing."""
+    """The plan of a configuration on this host; None where it is unknown or invalid."""
     if candidate is None or facts is None or not candidate.is_valid:
         return None
     governance = standing(engine.directories, engine.host)
@@ -116,7 +116,7 @@ def _plan(engine: Engine, candidate: Candidate | None, facts: HostFacts | None) 
 
 
 def _unless_refused(look: Callable[[], Seen]) -> Seen | None:
-    """What is seen, or None where the host does not tell: the checks that need it are left out."""
+    """The result of a look, or None where the host refuses it: checks that need it are left out."""
     try:
         return look()
     except HostError:

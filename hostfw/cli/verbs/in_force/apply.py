@@ -61,7 +61,7 @@ no interface, or no default route, where they did: --accept-loss applies it.
 Files of -f that lack resources which are in force are refused as well. --add copies the
 files into the configuration directory, where a resource takes the place of the one of
 its kind and name, and applies all that is there; what is refused is taken out again.
---replace lets the files be all there is. A directory of -f is all there is by itself.
+--replace uses only these files. A directory of -f is all there is by itself.
 
 With -o json the outcome is a document of kind ApplyResult (hostfw.io/v1): result is
 applied, unchanged, refused (with problems) or failed (with message and hint),
@@ -200,7 +200,7 @@ def _configuration(options: Options, files: Files | None) -> Configuration:
 
 
 def _sentence(now: InForceNow, took_ms: int) -> str:
-    """What is in force now, and what it took."""
+    """The summary of what is in force now, and of the time that it took."""
     state = f"generation {now.generation} in force: {extent(now.policies, now.endpoints, now.interfaces)}"
     if now.unchanged:
         return f"no change: {state}"

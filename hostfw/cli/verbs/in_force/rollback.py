@@ -17,7 +17,7 @@ from hostfw.host.errors import HostError
 from hostfw.model.plan import Plan
 
 _DEADLINE_TIMEOUT_S = 20.0
-"""How long what runs at a deadline waits for the daemon before it goes the way back itself."""
+"""Time that the deadline's command waits for the service before it rolls back by itself."""
 
 
 USAGE = "[--to NUMBER [--accept-lockout]] [-o text|json]"

@@ -27,7 +27,7 @@ _COLUMNS = (
     Column("WRITTEN IN", rank=4, least=12, gives=Gives.START),
 )
 _STAGES = {"untracked": "untracked", "pre-dnat": "pre-dnat", "forwarded": "forwarded"}
-"""What a direction alone does not say."""
+"""The part that a direction alone does not say."""
 
 
 USAGE = "[-o table|wide|json]"

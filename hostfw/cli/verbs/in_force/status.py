@@ -99,7 +99,7 @@ def _service(engine: Engine) -> ServiceReport | DaemonError | None:
 
 
 def _service_lines(service: ServiceReport | DaemonError | None, now: datetime) -> Iterator[Line]:
-    """How the service does; where there is none, as in a container, that is no trouble."""
+    """The lines about the service; its absence, as in a container, is no trouble."""
     match service:
         case None:
             yield _line("Service", "not running: nothing follows interfaces, logs or repairs")
@@ -116,7 +116,7 @@ def _service_lines(service: ServiceReport | DaemonError | None, now: datetime) -
 
 
 def _not_logged(service: ServiceReport) -> str:
-    """What denied packets were not logged, if any."""
+    """Denied packets that were not logged, in words; empty if there are none."""
     if not service.listening:
         return "the log cannot be read: packets are counted, but not logged"
     found = (
@@ -148,7 +148,7 @@ def _service_item(service: ServiceReport | DaemonError | None) -> Document | Non
 
 
 def age(since: datetime, until: datetime) -> str:
-    """How long ago something was, in the largest unit that fits."""
+    """The time since something, in the largest unit that fits."""
     seconds = int((until - since).total_seconds())
     for unit, length in _UNITS:
         if seconds >= length:
@@ -201,7 +201,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator
 
 
 def _blocked(state: BlockState) -> str:
-    """What is said first of all of a host that nothing passes."""
+    """The first lines about a blocked host."""
     since = f" since {moment_text(state.record.at)}" if state.record is not None else ""
     if state.table is None:
         return f"no longer, although it was{since}: another program took the block away; `hostfwctl block` again"

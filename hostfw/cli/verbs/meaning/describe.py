@@ -98,7 +98,7 @@ def run(options: Options, console: Console) -> ExitCode:
 
 
 def describe(resource: Resource, host: PlannedHost) -> Description:
-    """What a resource means on a host."""
+    """Describe the meaning of a resource on a host."""
     match resource:
         case GlobalNetworkPolicy():
             return describe_policy(resource, host)

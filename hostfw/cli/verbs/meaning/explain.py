@@ -30,7 +30,7 @@ _TRACE = (
     Column("", rank=1, least=24, gives=Gives.LINES),
     Column("", gives=Gives.BELOW),
 )
-"""What was looked at, what came of it, and where it stands."""
+"""A criterion, its result, and its place in a file."""
 
 
 USAGE = "SRC DST[:PORT][/PROTO] [--in IF] [--out IF] [OPTION...]"
@@ -127,14 +127,14 @@ def explain_all(plan: Plan, packets: Iterable[Packet]) -> tuple[Explanation, ...
 
 
 def without_failsafes(plan: Plan, packets: Iterable[Packet]) -> Explanation | None:
-    """What would deny the packets if no failsafe were open, or None if they would pass."""
+    """The explanation of a denial if no failsafe were open, or None if the packets would pass."""
     closed = replace(plan, settings=replace(plan.settings, failsafe=Failsafe((), ())))
     last = explain_all(closed, packets)[-1]
     return None if last.allowed else last
 
 
 def deciders(explanation: Explanation) -> tuple[Step, ...]:
-    """What decided: one step, or the two that let a packet through where it met the policy of two interfaces."""
+    """The deciding steps: one, or two for a packet that met the policy of two interfaces."""
     if not explanation.allowed:
         return (explanation.decided_by,)
     return tuple(step for step in explanation.steps if step.verdict is StepVerdict.ALLOW)

@@ -104,7 +104,7 @@ def _rows(facts: HostFacts, candidate: Candidate, plan: Plan | None, *, wide: bo
 
 
 def _governed(interface: Interface, plan: Plan) -> Governed:
-    """Which HostEndpoint judges packets on an interface: none where it is a port, whatever names it."""
+    """The HostEndpoint that governs packets on an interface: none where it is a port, whatever names it."""
     if any(binding.interface == interface.name and binding.port_of is not None for binding in plan.bindings):
         return Governed(NOBODY, f"a port of {interface.master}: policy applies there")
     return governing_endpoint(interface.name, plan)

@@ -36,11 +36,11 @@ _WORD_COLUMNS = (
     Column("KIND"),
     Column("ORIGIN", rank=3, least=14, gives=Gives.START),
 )
-"""What is said of a rule beside its numbers."""
+"""The texts of a rule beside its numbers."""
 
 
 class Reading(NamedTuple):
-    """What the counters hold, and with an interval what they gained in it, in `seconds`."""
+    """Values of counters, and with an interval their growth during it, in `seconds`."""
 
     values: Values
     gained: Values | None = None

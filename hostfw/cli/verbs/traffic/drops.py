@@ -30,15 +30,15 @@ from hostfw.model.text import counted
 
 _NO_HISTORY = "without a journal there is no history: showing new events until Ctrl-C"
 _POLL_S = 0.25
-"""How long a look at the journal lasts at most, since its own waiting hears no signal."""
+"""Longest wait for the journal, since its own waiting notices no signal."""
 
 
 USAGE = "[--since TIME] [--follow] [--top] [OPTION...] [-o table|json]"
 HELP = Page(
     """\
 Print denied packets, and those that Log rules and staged policies log: what they are,
-the rule that denied them and the file and line that it is written in. Packets that
-fared alike within a second are one event with their number.
+the rule that denied them and the file and line that it is written in. Similar packets
+within a second are one event with their number.
 
 Events come out of the journal, where the service writes them: since the last boot, or
 since another TIME. With --follow or --for they are those that come from now on. Where

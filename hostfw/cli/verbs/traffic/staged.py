@@ -24,7 +24,7 @@ from hostfw.journal.packet_entry import event_of, fields
 from hostfw.model.values import FAMILIES, Action
 
 SAMPLES = 10
-"""How many packets are shown."""
+"""Most packets that are shown."""
 _NONE = "-"
 _COLUMNS = (
     Column("PACKETS", right=True),
@@ -139,7 +139,7 @@ def _action(rule: RuleCounter) -> str:
 
 
 def _summary(rules: Sequence[_Counted]) -> str:
-    """What it would have done in all; of a connection only the packets that begin it are judged."""
+    """The total effect that it would have had; of a connection only the first packets count."""
     by_action = {
         action: sum(rule.value.packets for rule in rules if rule.counter.action is action) for action in Action
     }
