@@ -40,8 +40,8 @@ def add_accept_loss(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--accept-loss",
         action="store_true",
-        help="do it even if most policies or HostEndpoints are lost, or no interface is governed any more; let go what "
-        "no HostEndpoint claims",
+        help="do it even if most policies or HostEndpoints are lost, or no interface is governed any more; release "
+        "interfaces that no HostEndpoint claims",
     )
 
 

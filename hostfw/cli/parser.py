@@ -129,8 +129,8 @@ def _add_common(parser: ArgumentParser, *, suppressed: bool) -> None:
     off = SUPPRESS if suppressed else False
     for name, directory, what in (
         ("--config-dir", CONFIG_DIR, "the configuration"),
-        ("--state-dir", STATE_DIR, "what survives a reboot"),
-        ("--run-dir", RUN_DIR, "what does not"),
+        ("--state-dir", STATE_DIR, "state that survives a reboot"),
+        ("--run-dir", RUN_DIR, "state of this boot"),
     ):
         group.add_argument(
             name,

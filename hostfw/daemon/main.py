@@ -71,8 +71,8 @@ def _directories(arguments: Sequence[str]) -> Directories:
     parser = ArgumentParser(prog="hostfwd", description=_DESCRIPTION, allow_abbrev=False)
     for name, default, what in (
         ("--config-dir", defaults.config, "the configuration"),
-        ("--state-dir", defaults.state, "what survives a reboot"),
-        ("--run-dir", defaults.run, "what does not"),
+        ("--state-dir", defaults.state, "state that survives a reboot"),
+        ("--run-dir", defaults.run, "state of this boot"),
     ):
         parser.add_argument(name, type=Path, default=default, metavar="DIR", help=f"{what} (default: {default})")
     given = parser.parse_args(arguments)
