@@ -35,7 +35,7 @@ class BaseProtection:
         """The worker must be able to answer within `TIMEOUT_S`; `read` reads our base chains back."""
         self._worker = worker
         self._read = read
-        self._thread = ThreadPoolExecutor(1, "guard")
+        self._thread = ThreadPoolExecutor(1, "protection")
         self._script = ""
 
     @property

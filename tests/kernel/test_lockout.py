@@ -99,7 +99,7 @@ def session(peer: Namespace, address: str, port: int) -> Iterator[socket.socket]
 
 
 def seen_from(connection: socket.socket) -> dict[str, Any]:
-    """The evidence that is collected within a session."""
+    """The baseline that is collected within a session."""
     connection.sendall(b"look")
     answer = b""
     while not answer.endswith(b"\0"):
@@ -123,7 +123,7 @@ def generation(tmp_path: Path, host: Namespace, settings: str, text: str) -> Gen
 
 
 def value(text: str) -> int:
-    """An address as evidence has it."""
+    """An address as a baseline has it."""
     parsed = parse_address(text)
     assert parsed is not None
     return parsed[1]

@@ -1,4 +1,4 @@
-"""Base protection: what the guard sends, and what it reads back before it says that the host is protected."""
+"""Base protection: the script that is sent, and what is read back before it says that the host is protected."""
 
 import pytest
 

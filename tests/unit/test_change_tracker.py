@@ -15,7 +15,7 @@ OURS, PROTECTION = 100, 101
 
 @pytest.fixture
 def change_tracker(monkeypatch: pytest.MonkeyPatch) -> ChangeTracker:
-    """A witness who knows the worker `OURS`, and for whom nobody waits for long."""
+    """A tracker that knows the worker `OURS`, and that nobody waits for long."""
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     return ChangeTracker((OURS,))
 

@@ -54,7 +54,7 @@ def cases(table: list[tuple[Any, ...]]) -> list[ParameterSet]:
 
 
 def value(address: str) -> int:
-    """An address as evidence has it."""
+    """An address as a baseline has it."""
     return net(address).address
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.network import baseline as evidence
+from hostfw.host.network import baseline
 from hostfw.host.network import network_needs as needs
 from hostfw.host.network.network_needs import Route, name_servers
 from hostfw.host.network.sockets import TcpEnd
@@ -17,7 +17,7 @@ ROUTES = {"127.0.0.53": Route("lo", 1), "192.0.2.53": Route("eth0", 2), "2001:db
 
 
 def server(address: str, interface: str = "", source: int | None = None) -> NameServer:
-    """A name server as evidence has it."""
+    """A name server as a baseline has it."""
     parsed = parse_address(address)
     assert parsed is not None
     return NameServer(*parsed, interface, source)
@@ -74,7 +74,7 @@ def test_what_systemd_holds_for_sshd_is_told_by_its_units(
     fd.mkdir()
     for inode in (7, 8):
         (fd / str(inode)).symlink_to(f"socket:[{inode}]")
-    monkeypatch.setattr(evidence, "systemctl", lambda *_: shown)
+    monkeypatch.setattr(baseline, "systemctl", lambda *_: shown)
     ends = [TcpEnd(Family.V4, 0, port, None, 0, 0, inode) for port, inode in ((22, 7), (2222, 8), (22, 9))]
 
-    assert evidence._activated(ends, tmp_path) == expected
+    assert baseline._activated(ends, tmp_path) == expected

@@ -110,6 +110,8 @@ def _names(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name
             case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
                 yield node.lineno, name
+            case ast.alias(asname=str(name)):
+                yield node.lineno, name
             case _:
                 pass
 
