@@ -8,6 +8,7 @@ from lab.namespace import Namespace, run
 
 _BLOCK = re.compile(r"^\t(?P<kind>chain|set|map|counter) (?P<name>\S+) \{.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _ELEMENTS = re.compile(r"elements = \{(?P<elements>[^}]*)\}", re.DOTALL)
+_LINKS = re.compile(r"\t\telements = \{[^}]*\}\n", re.DOTALL)
 _REFERENCE = re.compile(r'(?:(?:jump|goto) |@|counter name "?)(?P<name>[^\s",}]+)')
 _BASE_CHAIN = re.compile(r"^\t\ttype \S+ hook ", re.MULTILINE)
 
@@ -18,12 +19,16 @@ Blocks = Mapping[tuple[str, str], str]
 
 
 def listed(node: Namespace) -> Blocks:
-    """Our tables as nft lists them, without the values of counters, the elements of each set in order."""
+    """Our tables as nft lists them, without the values of counters, the elements of each set in order.
+
+    Sets of interface indices are shown without any: no script has them, since they are of one boot.
+    """
     blocks: dict[tuple[str, str], str] = {}
     for family in FAMILIES:
         answer = run(node, ("nft", "--stateless", "list", "table", family.nft, "hostfw"), check=False)
         for found in _BLOCK.finditer(answer.stdout):
-            blocks[family.nft, f"{found['kind']} {found['name']}"] = _ELEMENTS.sub(_in_order, found[0])
+            shown = _LINKS.sub("", found[0]) if found["name"].startswith("links/") else found[0]
+            blocks[family.nft, f"{found['kind']} {found['name']}"] = _ELEMENTS.sub(_in_order, shown)
     return blocks
 
 

@@ -103,8 +103,9 @@ class Host:
     takes a journal entry about what became of a generation. `only_ours` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
-    and `reload_set_directly` replaces what a set holds at once, without a worker. `cut_connections` ends the
-    connections with an end in some prefixes, and gives how many there were.
+    `read_links` the interface indices of sets that hold such, and `reload_set_directly` replaces what a set holds at
+    once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
+    there were.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -133,6 +134,7 @@ class Host:
     read_block: Callable[[], BlockTable | None] = block_table.read_block
     delete_block: Callable[[], bool] = block_table.delete_block
     read_digests: Callable[[Iterable[tuple[Family, KernelSet]]], Mapping[SetName, str]] = set_digests.read_digests
+    read_links: Callable[[Iterable[SetName]], Mapping[SetName, tuple[int, ...]]] = set_digests.read_links
     conntrack: Conntrack = field(default_factory=KernelConntrack)
     cut_connections: Callable[[Sequence[Cidr]], int] = connection_cut.cut_connections
     wait: Callable[[float], None] = sleep

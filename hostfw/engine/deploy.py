@@ -161,7 +161,9 @@ def enforce(
     if stopped is not None:
         return stopped
     noted = (*after_switch(), *existing.after_switch())
-    link_commits, unnoted = note_links(generation, nftables, writer.cache, is_known=kernel_state.ruleset is not None)
+    link_commits, unnoted = note_links(
+        generation, nftables, writer.cache, writer.host.read_links, is_known=kernel_state.ruleset is not None
+    )
     left = _delete(planned.sweep, nftables)
     swept = _say(left, "unused objects could not be removed")
     try:

@@ -7,6 +7,7 @@ set that no script fills, and that a boot begins with empty.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from hostfw.build.cache import EngineCache
@@ -28,14 +29,23 @@ Port = tuple[int, int]
 
 
 def note_links(
-    generation: Generation, nftables: Nftables, cache: EngineCache | None, *, is_known: bool
+    generation: Generation,
+    nftables: Nftables,
+    cache: EngineCache | None,
+    read: Callable[[Iterable[SetName]], Links],
+    *,
+    is_known: bool,
 ) -> tuple[int, tuple[str, ...]]:
     """Let the sets hold the interfaces that a generation in force governs now; gives the commits, and what failed.
 
-    With `is_known` nobody but us has touched our tables since the last time, and only what differs is written.
+    Only what differs is written. With `is_known` nobody but us has touched our tables since the last time; otherwise
+    the kernel is asked what they hold.
     """
-    held: Links | None = cache.links if cache is not None and is_known else None
     wanted = {(family, one.name): one for family, one in _sets(generation)}
+    held: Links | None = cache.links if cache is not None and is_known else None
+    if held is None and wanted:
+        with suppress(NetlinkError):
+            held = read(wanted)
     indices = _indices(generation)
     noted: dict[SetName, tuple[int, ...]] = {}
     commits, failed = 0, ""

@@ -113,7 +113,7 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
             writer.observer.active(built)
-        _, unnoted = note_links(built, writer.nftables, writer.cache, is_known=True)
+        _, unnoted = note_links(built, writer.nftables, writer.cache, writer.host.read_links, is_known=True)
         said = () if number is None else keep_record(writer.directories, number, governance, writer.cache)
         return Applied(built, Change(), (*unnoted, *said))
     enforced = enforce(built, writer)

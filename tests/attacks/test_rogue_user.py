@@ -15,7 +15,16 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.control.messages import Apply, Confirm, Report, Request, Rollback, RollbackTo
-from hostfw.control.socket import MOST_BYTES, Envelope, Refusal, answer_of, envelope_bytes, our_namespace, our_version
+from hostfw.control.socket import (
+    MOST_BYTES,
+    Envelope,
+    OtherReleaseError,
+    Refusal,
+    answer_of,
+    envelope_bytes,
+    our_namespace,
+    our_version,
+)
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.model.settings import Settings
 from lab.hostfwctl import Installation, environment, hostfwctl
@@ -197,6 +206,14 @@ def _hostile_messages() -> Iterator[tuple[str, bytes]]:
         yield f"a spoilt request {number}", bytes(spoilt)
 
 
+def is_refusal(answer: bytes) -> bool:
+    """True for an answer that declines; a request of another release is declined in the words of that release."""
+    try:
+        return isinstance(answer_of(answer.rstrip(b"\0")), Refusal)
+    except OtherReleaseError:
+        return b'"type":"Refusal"' in answer
+
+
 def test_whatever_comes_in_at_the_socket_the_service_goes_on(
     lab: Lab, running: Service, installation: Installation
 ) -> None:
@@ -208,8 +225,7 @@ def test_whatever_comes_in_at_the_socket_the_service_goes_on(
     for name, message in messages.items():
         answer = ask(path, message)
         if answer:
-            found = answer_of(answer.rstrip(b"\0"))
-            assert isinstance(found, Refusal), (name, found)
+            assert is_refusal(answer), (name, answer)
         assert running.process.poll() is None, name
 
     assert len(messages) >= 55

@@ -259,7 +259,7 @@ MORE = [f"11.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(APART_FROM + 100
 def sets_of(node: Namespace) -> tuple[list[str], list[str]]:
     """The names of the sets of policy in `ip hostfw`, and those of the marks that say what a set apart holds."""
     with inside(node):
-        names = sorted(item.name for item in read_tables().ip.sets if not item.name.startswith("log/"))
+        names = sorted(item.name for item in read_tables().ip.sets if not item.name.startswith(("log/", "links/")))
     return [name for name in names if name.count("/") == 1], [name for name in names if name.count("/") == 2]
 
 

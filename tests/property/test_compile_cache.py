@@ -110,6 +110,7 @@ class _Place:
             WriterLock,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
+            read_links=lambda _: {},
             read_generation=self.kernel.read_generation,
             read_block=lambda: None,
             conntrack=FakeConntrack(),

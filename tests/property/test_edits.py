@@ -184,6 +184,7 @@ def _fake_host(kernel: FakeKernel) -> Host:
         lambda _keep_open: kernel,
         WriterLock,
         read_digests=kernel.read_digests,
+        read_links=lambda _: {},
         read_block=lambda: None,
         conntrack=FakeConntrack(),
     )

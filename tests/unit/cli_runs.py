@@ -109,6 +109,7 @@ class Machine:
             disarm=self.disarm,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
+            read_links=lambda _: {},
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
             baseline=lambda: self.baseline,

@@ -69,6 +69,7 @@ class Living:
             now=FakeClock().now,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
+            read_links=lambda _: {},
             read_generation=self.kernel.read_generation,
             only_ours=self.only_ours,
             conntrack=FakeConntrack(),

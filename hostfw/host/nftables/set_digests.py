@@ -7,7 +7,9 @@ for single ones.
 """
 
 import errno
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 
@@ -53,6 +55,7 @@ _ELEMENT, _TYPE_MASK = 1, 0x3FFF
 _KEY, _DATA, _FLAGS = 1, 2, 3
 _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
 _INTERVAL_END = 0x1
+_INDEX_BYTES = 4
 _USERDATA, _PAD = 6, 8
 _HARMLESS = frozenset((_KEY, _DATA, _FLAGS, _USERDATA, _PAD))
 """Attributes of an element that ours may have; no timeout, counter, quota or catch-all is ours."""
@@ -85,6 +88,27 @@ def read_digests(sets: Iterable[tuple[Family, KernelSet]]) -> Mapping[SetName, s
                     continue
                 raise
             found[family, one.name] = digest_of(family, one, messages)
+    return found
+
+
+def read_links(sets: Iterable[SetName]) -> Mapping[SetName, tuple[int, ...]]:
+    """The interface indices that each set of ours holds, sorted; a set that is not there is left out.
+
+    Raises NetlinkError.
+    """
+    found: dict[SetName, tuple[int, ...]] = {}
+    with NetlinkSocket(NETLINK_NETFILTER) as sock:
+        for family, name in sets:
+            head = NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, name)
+            try:
+                messages = sock.dump(GETSETELEM, head, f"reading {name} of {family.nft} {TABLE}")
+            except NetlinkError as error:
+                if error.errno == errno.ENOENT:
+                    continue
+                raise
+            with suppress(_Foreign):
+                keys = (key for message in messages for key, _, _ in _entries(message, _INDEX_BYTES))
+                found[family, name] = tuple(sorted(int.from_bytes(key, sys.byteorder) for key in keys))
     return found
 
 
