@@ -8,7 +8,7 @@ from lab.namespace import Namespace, run
 
 _BLOCK = re.compile(r"^\t(?P<kind>chain|set|map|counter) (?P<name>\S+) \{.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _ELEMENTS = re.compile(r"elements = \{(?P<elements>[^}]*)\}", re.DOTALL)
-_LINKS = re.compile(r"\t\telements = \{[^}]*\}\n", re.DOTALL)
+_LINKS_SET = re.compile(r"(\tset links/[^}]*?)\t\telements = \{[^}]*\}\n")
 _REFERENCE = re.compile(r'(?:(?:jump|goto) |@|counter name "?)(?P<name>[^\s",}]+)')
 _BASE_CHAIN = re.compile(r"^\t\ttype \S+ hook ", re.MULTILINE)
 
@@ -27,9 +27,13 @@ def listed(node: Namespace) -> Blocks:
     for family in FAMILIES:
         answer = run(node, ("nft", "--stateless", "list", "table", family.nft, "hostfw"), check=False)
         for found in _BLOCK.finditer(answer.stdout):
-            shown = _LINKS.sub("", found[0]) if found["name"].startswith("links/") else found[0]
-            blocks[family.nft, f"{found['kind']} {found['name']}"] = _ELEMENTS.sub(_in_order, shown)
+            blocks[family.nft, f"{found['kind']} {found['name']}"] = _ELEMENTS.sub(_in_order, without_links(found[0]))
     return blocks
+
+
+def without_links(ruleset: str) -> str:
+    """A ruleset as nft lists it, with nothing in the sets of interface indices, which no script has."""
+    return _LINKS_SET.sub(r"\1", ruleset)
 
 
 def in_force(blocks: Blocks) -> Blocks:

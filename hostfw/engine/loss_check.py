@@ -26,6 +26,7 @@ MOST_NAMES = 5
 
 _CHECK = dict.fromkeys(("apply", "reload"), "check the directory and the node's name")
 _CHECK_HISTORY = "`hostfwctl history` lists what each generation has"
+_KINDS = {"policies": "GlobalNetworkPolicy", "endpoints": "HostEndpoint"}
 _NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of this host", "HostEndpoints of this host")}
 
 
@@ -68,9 +69,10 @@ def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str)
         return None
     tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
     accepted_resources = check_candidate(accepted.configuration).resources
-    names = tuple(missing(accepted_resources, resources))
+    kinds = tuple(f"{_KINDS[kind]}/" for kind in lost)
+    names = tuple(name for name in missing(accepted_resources, resources) if name.startswith(kinds))
     return Failed(
-        f"this would lose {' and '.join(tallies)}: {named(names)}",
+        f"this would lose {' and '.join(tallies)}: {named(names) if names else _left(resources, plan.node)}",
         f"{_CHECK.get(verb, _CHECK_HISTORY)}; {_anyway(verb)}",
     )
 
@@ -96,7 +98,15 @@ def named(names: Iterable[str]) -> str:
     """The first names of a list, and how many more there are."""
     first = tuple(names)
     more = f" and {len(first) - MOST_NAMES} more" if len(first) > MOST_NAMES else ""
-    return f"{', '.join(first[:MOST_NAMES]) or 'those that are left do not apply to this host'}{more}"
+    return f"{', '.join(first[:MOST_NAMES])}{more}"
+
+
+def _left(resources: Resources, node: str) -> str:
+    """The reason why what is still there does not count on this host."""
+    nodes = sorted({endpoint.node for endpoint in resources.endpoints if not endpoint.is_of(node)})
+    if not nodes:
+        return "those that are left do not apply to this host"
+    return f"those that are left are of {'node' if len(nodes) == 1 else 'nodes'} {named(nodes)}, and this is {node}"
 
 
 def _is_lost(before: int, after: int) -> bool:

@@ -14,6 +14,7 @@ from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run
 from lab.probe import DENY_PATIENCE_S, Flow, probe
+from lab.ruleset import without_links
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
@@ -97,11 +98,6 @@ def _ours(host: Namespace) -> str:
     """Both our tables without the values of counters, which packets move, and in an order that history does not."""
     tables = (_nft(host, "-s", "list", "table", family, "hostfw") for family in ("ip", "ip6"))
     return "\n".join(block for table in tables for block in sorted(_BLOCK.findall(table)))
-
-
-def _without_links(ours: str) -> str:
-    """Our tables with nothing in the sets of interface indices."""
-    return re.sub(r"(\tset links/[^}]*?)\t\telements = \{[^}]*\}\n", r"\1", ours)
 
 
 def _foreign(host: Namespace) -> str:
@@ -232,7 +228,7 @@ def test_the_accepted_script_loads_without_us(installation: Installation, hostfw
 
     _nft(host, "-f", str(installation.state / "last-good.nft"))
 
-    assert _without_links(intended) == _ours(host)
+    assert without_links(intended) == _ours(host)
     hostfwctl("apply")
     assert intended == _ours(host)
 
