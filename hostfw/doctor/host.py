@@ -200,7 +200,7 @@ def _node(report: HostReport) -> Iterator[Finding]:
     if not endpoints:
         yield Finding(
             Check.NODE,
-            "there is no HostEndpoint, so no policy governs any interface",
+            "the configuration has no HostEndpoint, so it governs no interface",
             "write one for this host: `hostfwctl interfaces` lists the interfaces",
         )
     elif not any(endpoint.is_of(node) for endpoint in endpoints):

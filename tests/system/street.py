@@ -89,14 +89,18 @@ class Street:
         """The uplink at which a host has the addresses of the tests."""
         return Uplink(self.wire, interface, (ip_interface(f"{HOST}/24"), ip_interface(f"{HOST6}/64")))
 
-    @contextmanager
-    def knocking(self, host: Host, port: int = CLOSED) -> Iterator[Knocking]:
-        """Knock at a port for the length of the block; what came of it is there at its end."""
+    def find(self, host: Host) -> None:
+        """Let the neighbour know beforehand where a host is: that must not decide which packet is its first."""
         link = hardware_address(host.name, "eth0")
-        # Known beforehand: whether a host can be found must not decide which packet is its first.
         for address in (HOST, HOST6):
             run(self.peer, ["ip", "neighbour", "replace", address, "lladdr", link, "dev", "eth0", "nud", "permanent"])
+
+    @contextmanager
+    def knocking(self, host: Host, port: int = CLOSED, every_s: float | None = None) -> Iterator[Knocking]:
+        """Knock at a port for the length of the block; what came of it is there at its end."""
+        self.find(host)
         argv = [sys.executable, str(Path(__file__).with_name("knocker.py")), str(port), HOST, HOST6]
+        argv += [] if every_s is None else [f"every={every_s}"]
         found = Knocking()
         with process(self.peer, argv, stdin=subprocess.PIPE) as started:
             assert started.stdout is not None

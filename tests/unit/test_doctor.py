@@ -188,7 +188,7 @@ PATIENTS = [
     (
         "no HostEndpoint",
         replace(HEALTHY, candidate=NONE),
-        ["there is no HostEndpoint, so no policy governs any interface"],
+        ["the configuration has no HostEndpoint, so it governs no interface"],
     ),
     ("a host that does not tell its name", replace(HEALTHY, candidate=OTHERS, facts=None), []),
     (
