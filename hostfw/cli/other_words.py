@@ -29,6 +29,7 @@ VERBS_ELSEWHERE: dict[str, str] = {
     "ban": "`hostfwctl deny 198.51.100.7`; --cut ends open connections as well",
     "drop": "`hostfwctl deny 198.51.100.7`, or `hostfwctl drops` for what was denied",
     "reject": "`hostfwctl deny tcp/25`; denyAction: reject in hostfw.yaml has the sender notice",
+    "limit": "hostfw has no limit by rule; `hostfwctl allow ssh from 10.0.0.0/8` says who may connect at all",
     "unban": "`hostfwctl remove deny 198.51.100.7`",
     "delete": "`hostfwctl remove allow tcp/8080`; `hostfwctl rules` has the names",
     "del": "`hostfwctl remove allow tcp/8080`; `hostfwctl rules` has the names",

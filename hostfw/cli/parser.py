@@ -67,9 +67,9 @@ def parse(arguments: Sequence[str]) -> Options:
     """Parse a command line. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
     if arguments and arguments[0] == "help":
         arguments = (*arguments[1:], "--help")
-    elsewhere = VERBS_ELSEWHERE.get(arguments[0].partition("=")[0]) if arguments else None
-    if elsewhere is not None:
-        raise UsageError(f"there is no {arguments[0]} here", elsewhere, f"usage: {_USAGE}")
+    first = arguments[0].partition("=")[0] if arguments else ""
+    if first.startswith("-") and first in VERBS_ELSEWHERE:
+        raise UsageError(f"unknown: {arguments[0]}", VERBS_ELSEWHERE[first], f"usage: {_USAGE}")
     # A verb as the first word leaves no other in question.
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
     found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
@@ -186,7 +186,8 @@ class _Parser(ArgumentParser):
             choices = [choice.strip("'") for choice in found["choices"].split(", ")]
             what = {"VERB": "verb"}.get(found["argument"], f"value of {found['argument']}")
             message = f'unknown {what} "{given}"'
-            hint = closest(given, choices) or f"one of {', '.join(choices)}"
+            elsewhere = VERBS_ELSEWHERE.get(given, "") if found["argument"] == "VERB" else ""
+            hint = elsewhere or closest(given, choices) or f"one of {', '.join(choices)}"
         elif message.startswith(_MISSING):
             message = f"{message.removeprefix(_MISSING)} is missing"
             hint = f"`{self.prog} --help` explains it"

@@ -30,6 +30,16 @@ def test_a_word_of_another_firewall_is_answered(word: str) -> None:
         assert takes(command), command
 
 
+@pytest.mark.parametrize("word", sorted(word for word in VERBS_ELSEWHERE if not word.startswith("-")))
+def test_a_word_behind_an_option_is_answered_as_well(word: str) -> None:
+    """As it is alone: nobody who types `enable` is led to `disable`, which is spelled like it."""
+    status, out, err = hostfwctl("--quiet", word, "8080")
+
+    assert (status, out) == (2, "")
+    assert VERBS_ELSEWHERE[word] in err
+    assert "did you mean" not in err
+
+
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
