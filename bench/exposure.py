@@ -12,9 +12,9 @@ from hostfw.build.candidate import check_candidate
 from hostfw.exposure.services import changes, exposure
 from hostfw.exposure.wording import change_lines, change_text
 from hostfw.host.store.files import read_paths
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.services import BoundAddress, HostServices, Service
 from hostfw.model.plan import Plan
-from hostfw.model.services import BoundAddress, HostServices, Service
 from hostfw.model.values import FAMILIES, TCP, Cidr, Family
 from hostfw.policy.resolve.plan import resolve
 

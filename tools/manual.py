@@ -15,8 +15,8 @@ from textwrap import dedent
 from hostfw.cli.grammar import Argument, command_line_parts
 from hostfw.cli.kinds import KINDS
 from hostfw.cli.verb_table import VERBS
-from hostfw.manifest.refused import API_VERSIONS
-from hostfw.manifest.refused import KINDS as REFUSED_KINDS
+from hostfw.manifest.kinds.refused import API_VERSIONS
+from hostfw.manifest.kinds.refused import KINDS as REFUSED_KINDS
 from hostfw.manifest.schema.documents import schema
 from hostfw.model.settings import CALICO_COMPATIBLE, FailsafePort, Settings
 

@@ -13,7 +13,7 @@ from hostfw.build.candidate import Candidate, CandidateCache
 from hostfw.build.generation import GenerationCache
 from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.generations import Accepted, accepted_stamp, load_accepted, save_accepted
-from hostfw.model.governance import Governance
+from hostfw.model.host.governance import Governance
 from hostfw.model.problems import Problem
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable

@@ -7,9 +7,9 @@ from hostfw.build.candidate import Candidate
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import DigestCollisionError
-from hostfw.model.facts import HostFacts
-from hostfw.model.governance import NOTHING_GOVERNED, Governance
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, errors, in_order

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from hostfw.build.candidate import check_candidate
 from hostfw.cli.engine import load_accepted_of, open_engine
 from hostfw.cli.options import Options
+from hostfw.engine.checks.plan_before import stored_active
 from hostfw.engine.context import Directories
-from hostfw.engine.plan_before import stored_active
 from hostfw.engine.standing import standing
 from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import accepted_number

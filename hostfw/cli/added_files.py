@@ -11,7 +11,7 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Refused
 from hostfw.cli.engine import load_accepted_of
 from hostfw.cli.options import Options
-from hostfw.engine.loss_check import missing, named
+from hostfw.engine.checks.lost_policy import missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import (
@@ -27,7 +27,7 @@ from hostfw.manifest.decode import decode
 from hostfw.model.problems import errors, in_order
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 FROM_STDIN = "added.yaml"
 """The name in the configuration directory of what came from standard input."""

@@ -15,7 +15,7 @@ from hostfw.host.store.path_trust import is_below
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 
 def read(options: Options) -> Candidate:

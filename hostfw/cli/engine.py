@@ -11,9 +11,9 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import Accepted, load_accepted
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import Settings
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 
 def open_engine(options: Options) -> Engine:

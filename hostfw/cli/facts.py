@@ -12,12 +12,12 @@ from hostfw.cli.output.problems import manifests
 from hostfw.host.network.routing import Routed
 from hostfw.host.store.files import read_paths
 from hostfw.manifest.facts_file import decode_facts
-from hostfw.model.facts import HostFacts
-from hostfw.model.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.services import PublishedPort
 from hostfw.model.plan import Plan
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
-from hostfw.model.services import PublishedPort
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.model.values import Family

@@ -10,7 +10,7 @@ from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.program import Program, Programs
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
 from hostfw.model.values import Cidr, Direction, Family, PortRange, host_cidr

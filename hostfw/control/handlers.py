@@ -5,9 +5,9 @@ from functools import partial
 
 from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
 from hostfw.control.messages import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
+from hostfw.engine.checks.exposure import ExposureRequest
+from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.engine import Engine
-from hostfw.engine.exposure import ExposureRequest
-from hostfw.engine.lockout import LockoutRequest
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.store.files import read_configuration

@@ -7,9 +7,9 @@ from hostfw.build.generation import Refused
 from hostfw.engine.outcomes import Applied, Confirmed, Failed, NoTrial, RolledBack, TooLate
 from hostfw.host.processes import Ancestor
 from hostfw.host.store.trial import Trial
-from hostfw.model.baseline import Baseline
+from hostfw.model.host.baseline import Baseline
+from hostfw.model.host.services import ExposureChange, HostServices
 from hostfw.model.problems import Problem
-from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
 from hostfw.nft.deletion import DeletionKind

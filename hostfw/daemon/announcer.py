@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from hostfw.audit.packet_event import IDENTIFIER, plain
 from hostfw.build.generation import Generation, Refused, other_name
-from hostfw.daemon.audit_losses import Entries
+from hostfw.daemon.audit.losses import Entries
 from hostfw.daemon.backoff import WINDOW_S
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.journal import notices

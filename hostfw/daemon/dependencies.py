@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hostfw.daemon.audit import AuditHost
+from hostfw.daemon.audit.log_reader import AuditHost
 from hostfw.engine.context import Host
 from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal.writer import Journal

@@ -8,7 +8,7 @@ from hostfw.build.generation import Generation, Refused
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
-from hostfw.engine.governed_links import Port, governed_masters
+from hostfw.engine.kernel.governed_links import Port, governed_masters
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce

@@ -24,29 +24,29 @@ from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Req
 from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
 from hostfw.daemon.announcer import Announcer, first_error
-from hostfw.daemon.audit import open_audit
+from hostfw.daemon.audit.journal_queue import Outbox
+from hostfw.daemon.audit.log_reader import open_audit
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.base_protection import TIMEOUT_S as PROTECTION_TIMEOUT_S
-from hostfw.daemon.base_protection import BaseProtection, read_base_chains
 from hostfw.daemon.dependencies import Dependencies
-from hostfw.daemon.forgotten_connections import ForgottenConnections, find_socket
-from hostfw.daemon.journal_queue import Outbox
 from hostfw.daemon.listening import L, Listening, News
 from hostfw.daemon.metrics.exporter import Exporter, Known, with_records
 from hostfw.daemon.metrics.text import AuditFigures, Figures
 from hostfw.daemon.notifier import Notifier
-from hostfw.daemon.repair import Repair, Repairer
+from hostfw.daemon.repair.base_protection import TIMEOUT_S as PROTECTION_TIMEOUT_S
+from hostfw.daemon.repair.base_protection import BaseProtection, read_base_chains
+from hostfw.daemon.repair.forgotten_connections import ForgottenConnections, find_socket
+from hostfw.daemon.repair.repair import Repair, Repairer
 from hostfw.daemon.resync import Resync, ResyncOutcome
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.context import Directories
-from hostfw.engine.deploy import counts
 from hostfw.engine.engine import Engine
+from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.systemd import notify as service_manager
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 _IDLE_S = 3600.0
 """Without a watchdog there is nothing to tell it."""

@@ -16,17 +16,17 @@ from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow
 from hostfw.daemon.announcer import first_error
 from hostfw.daemon.backoff import Retry
-from hostfw.daemon.base_protection import BaseProtection, read_base_chains
-from hostfw.daemon.repair import Repairer
+from hostfw.daemon.repair.base_protection import BaseProtection, read_base_chains
+from hostfw.daemon.repair.repair import Repairer
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
-from hostfw.engine.installed import unprotected
+from hostfw.engine.kernel.installed import unprotected
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reconcile import Resumed, build_base_protection, builds
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import Logging, Settings
 from hostfw.model.sources import Configuration
 

@@ -13,12 +13,12 @@ from typing import TypeVar
 from hostfw.audit.attribution import Attribution, attribution
 from hostfw.build.cache import Done, EngineCache
 from hostfw.build.generation import Generation
-from hostfw.daemon.change_tracker import ChangeTracker
 from hostfw.daemon.collector import Collector
-from hostfw.daemon.pausing_nftables import Pause, PausingNftables
+from hostfw.daemon.repair.change_tracker import ChangeTracker
+from hostfw.daemon.repair.pausing_nftables import Pause, PausingNftables
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Observer
 from hostfw.engine.engine import Engine
+from hostfw.engine.kernel.deploy import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker

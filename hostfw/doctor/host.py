@@ -13,18 +13,18 @@ from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
 from hostfw.doctor.network import Network, of_network
 from hostfw.engine.block import BlockState
+from hostfw.engine.checks.lost_connections import losses
 from hostfw.engine.context import Directories
-from hostfw.engine.lockout_check import losses
 from hostfw.engine.outcomes import Status
 from hostfw.host.systemd.surroundings import Surroundings
-from hostfw.model.baseline import Baseline
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.baseline import Baseline
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.services import HostServices
 from hostfw.model.plan import Plan
 from hostfw.model.problems import Problem, Severity, errors
-from hostfw.model.services import HostServices
 from hostfw.model.settings import FailsafePort, LockoutCheck
-from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
+from hostfw.model.wording import counted
 from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 from hostfw.policy.resolve.plan import neighbour_problems

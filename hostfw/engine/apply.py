@@ -6,21 +6,21 @@ from hostfw.build.candidate import Candidate
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
-from hostfw.engine.deploy import Writer, enforce
+from hostfw.engine.checks.exposure import ExposureRequest, exposure_of
+from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
+from hostfw.engine.checks.lost_connections import Lockout
+from hostfw.engine.checks.lost_policy import refusal
+from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note_applied, note_failed, note_refused
-from hostfw.engine.existing_connections import relearn
-from hostfw.engine.exposure import ExposureRequest, exposure_of
-from hostfw.engine.lockout import LockoutRequest, lockout_of
-from hostfw.engine.lockout_check import Lockout
-from hostfw.engine.loss_check import refusal
+from hostfw.engine.kernel.deploy import Writer, enforce
+from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.outcomes import Applied, Failed, RolledBack
-from hostfw.engine.plan_before import Before
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire
 from hostfw.engine.standing import named, record_after, standing
 from hostfw.engine.trial import left_s, try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.store.trial import load_rollback_timer, load_trial
-from hostfw.model.services import ExposureChange
+from hostfw.model.host.services import ExposureChange
 
 
 def apply(

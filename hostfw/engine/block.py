@@ -15,7 +15,7 @@ from hostfw.host.nftables.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, forget_block, load_block, save_block
 from hostfw.host.store.codec import StateError
 from hostfw.journal.notices import host_blocked, host_unblocked
-from hostfw.model.baseline import Baseline, Session
+from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script, inexpressible
 

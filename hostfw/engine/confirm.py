@@ -9,13 +9,13 @@ tunnel says nothing about the packets that carry the tunnel.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from hostfw.engine.lockout_check import decided_by
+from hostfw.engine.checks.lost_connections import decided_by
 from hostfw.explain.verdict import explain
 from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.processes import Ancestor
-from hostfw.model.baseline import SSH_SERVERS, Session
-from hostfw.model.facts import HostFacts
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.baseline import SSH_SERVERS, Session
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import TCP, address_text, host_cidr

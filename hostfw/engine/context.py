@@ -22,9 +22,9 @@ from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.processes import Ancestor
 from hostfw.host.store import trial as pending
 from hostfw.host.systemd import rollback_timer as watchdog
-from hostfw.model.baseline import Baseline, Session
-from hostfw.model.facts import HostFacts
-from hostfw.model.services import HostServices, PublishedPort
+from hostfw.model.host.baseline import Baseline, Session
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
 from hostfw.nft.objects import Set

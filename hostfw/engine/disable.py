@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from hostfw.engine.block import BlockContext, Unblocked, unblock
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Writer, enforce_nothing
 from hostfw.engine.events import note
+from hostfw.engine.kernel.deploy import Writer, enforce_nothing
 from hostfw.engine.outcomes import Failed, failed
 from hostfw.engine.rollback import end
 from hostfw.host.errors import HostError

@@ -14,19 +14,21 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.apply import apply
-from hostfw.engine.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.checks.exposure import ExposureRequest
+from hostfw.engine.checks.lockout import LockoutRequest
+from hostfw.engine.checks.lost_policy import refusal
+from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Enforced, Observer, Sent, Writer
 from hostfw.engine.events import note_refused
-from hostfw.engine.existing_connections import relearn
-from hostfw.engine.exposure import ExposureRequest
-from hostfw.engine.governed_links import Port, note_masters
 from hostfw.engine.history import History, history, rollback_to
-from hostfw.engine.installed import drift, in_sentences
-from hostfw.engine.kernel_state import installed_by
-from hostfw.engine.lazy_nftables import LazyNftables
-from hostfw.engine.lockout import LockoutRequest
-from hostfw.engine.loss_check import refusal
+from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.kernel.deploy import Enforced, Observer, Sent, Writer
+from hostfw.engine.kernel.existing_connections import relearn
+from hostfw.engine.kernel.governed_links import Port, note_masters
+from hostfw.engine.kernel.installed import drift, in_sentences
+from hostfw.engine.kernel.lazy_nftables import LazyNftables
+from hostfw.engine.kernel.set_reloading import reload_sets
+from hostfw.engine.kernel.state import installed_by
 from hostfw.engine.outcomes import (
     Applied,
     Confirmed,
@@ -37,10 +39,8 @@ from hostfw.engine.outcomes import (
     TooLate,
     failed,
 )
-from hostfw.engine.plan_before import Before
 from hostfw.engine.reconcile import Resumed, protect, repair, resume, resync, save
 from hostfw.engine.rollback import due, expire, rollback
-from hostfw.engine.set_reloading import reload_sets
 from hostfw.engine.standing import named, standing
 from hostfw.engine.trial import confirm, left_s
 from hostfw.host.errors import HostError
@@ -52,8 +52,8 @@ from hostfw.host.store.generations import (
 )
 from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_rollback_timer, load_trial
-from hostfw.model.facts import HostFacts
-from hostfw.model.governance import Governance
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.governance import Governance
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Settings
 from hostfw.nft.change import Change, change

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from hostfw.build.generation import Refused
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import counts
+from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import Applied, Failed
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.last_event import Event, EventKind, load_event, save_event

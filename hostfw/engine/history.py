@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accept_as, accepted_of
+from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
+from hostfw.engine.checks.lost_connections import Lockout
+from hostfw.engine.checks.lost_policy import refusal
+from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories
-from hostfw.engine.deploy import Writer
 from hostfw.engine.events import note, note_failed, three
-from hostfw.engine.lockout import LockoutRequest, lockout_of
-from hostfw.engine.lockout_check import Lockout
-from hostfw.engine.loss_check import refusal
+from hostfw.engine.kernel.deploy import Writer
 from hostfw.engine.outcomes import Failed, RolledBack
-from hostfw.engine.plan_before import Before
 from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing import record_after, record_of
 from hostfw.engine.trial import left_s, waits

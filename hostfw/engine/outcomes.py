@@ -11,9 +11,9 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.last_event import Event
 from hostfw.host.store.trial import Trial
-from hostfw.model.governance import NOTHING_GOVERNED, Governance, GovernedInterface
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance, GovernedInterface
+from hostfw.model.host.services import ExposureChange
 from hostfw.model.problems import Problem
-from hostfw.model.services import ExposureChange
 from hostfw.nft.change import Change
 
 UNCHANGED = "the ruleset in force is unchanged"

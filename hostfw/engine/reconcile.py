@@ -11,17 +11,17 @@ from hostfw.build.generation import Generation, Refused, build
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.block import BlockContext, restore_block
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deploy import Enforced, Writer, enforce
-from hostfw.engine.governed_links import note_links
+from hostfw.engine.kernel.deploy import Enforced, Writer, enforce
+from hostfw.engine.kernel.governed_links import note_links
+from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.outcomes import Applied, Failed, RolledBack
-from hostfw.engine.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing import keep_record, record_after, standing, standing_number
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import accepted_number, load_accepted, load_generation
 from hostfw.host.store.trial import load_trial
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration

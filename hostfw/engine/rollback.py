@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build, script_id
-from hostfw.engine.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
+from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
+from hostfw.engine.checks.lost_connections import Lockout
+from hostfw.engine.checks.lost_policy import lost_interfaces
+from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note
-from hostfw.engine.lockout import LockoutRequest, lockout_of
-from hostfw.engine.lockout_check import Lockout
-from hostfw.engine.loss_check import lost_interfaces
+from hostfw.engine.kernel.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
+from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
-from hostfw.engine.plan_before import Before
-from hostfw.engine.record import note_saved
 from hostfw.engine.standing import keep_record, named, record_after, record_of
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError

@@ -14,8 +14,8 @@ from hostfw.host.store.active import load_active, network_namespace
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generation_folder
 from hostfw.host.store.trial import load_trial
-from hostfw.model.facts import HostFacts
-from hostfw.model.governance import Governance
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.governance import Governance
 from hostfw.model.resources import Resources
 from hostfw.policy.kept import recorded
 

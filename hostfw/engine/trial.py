@@ -9,12 +9,12 @@ from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accepted_of
 from hostfw.engine.confirm import objection, proving_sockets, unproven
-from hostfw.engine.contents import altered_by_name, is_unchanged_since
 from hostfw.engine.context import Host
-from hostfw.engine.deploy import Writer, enforce
-from hostfw.engine.installed import drift, in_sentences
+from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.kernel.deploy import Writer, enforce
+from hostfw.engine.kernel.installed import drift, in_sentences
+from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, RolledBack, TooLate
-from hostfw.engine.record import note_saved
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire, note_confirmed
 from hostfw.engine.standing import record_after, standing
 from hostfw.host.errors import HostError
@@ -38,7 +38,7 @@ from hostfw.host.store.trial import (
     save_rollback_timer,
     save_trial,
 )
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.nft.change import Change
 from hostfw.policy.resolve.plan import resolve

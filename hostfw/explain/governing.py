@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 
 NOBODY = "-"

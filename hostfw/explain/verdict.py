@@ -21,7 +21,7 @@ from itertools import chain
 from hostfw.explain.tiers import Place, policy_steps, tier_steps
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan, PlannedTier
 from hostfw.model.settings import (

@@ -14,9 +14,9 @@ from hostfw.exposure.rules import EntryPoint
 from hostfw.exposure.sources import Sources, common, difference_of, everybody
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step, StepVerdict
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.services import HostServices, PublishedPort, Service
 from hostfw.model.plan import Plan, PlannedDirection, PlannedSide
-from hostfw.model.services import HostServices, PublishedPort, Service
 from hostfw.model.values import FAMILIES, Cidr, Direction, Family, parse_cidr
 from hostfw.policy.unmanaged import carriers
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hostfw.host.store.codec import garbage, load_json, saving, to_json
 from hostfw.host.store.files import write_atomically
-from hostfw.model.governance import Governance, GovernedInterface
+from hostfw.model.host.governance import Governance, GovernedInterface
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 

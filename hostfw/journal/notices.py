@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hostfw.audit.packet_event import IDENTIFIER, plain
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.problems import Problem, errors
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 Fields = dict[str, str]
 """The fields of one journal entry."""
@@ -126,7 +126,7 @@ def generation_rolled_back(taken_back: str, back_to: str, reason: str, actor: Ac
 
 
 def tables_restored(what: Sequence[str], generation: str = "", actor: Actor = UNKNOWN_ACTOR) -> Fields:
-    """Changes by another program to our tables were repaired; `what` are sentences (`engine.installed.drift`)."""
+    """Changes by another program to our tables were repaired; `what` are sentences (`kernel.installed.drift`)."""
     by = f" by {actor}" if str(actor) else ""
     first = f": {what[0]}" if what else ""
     more = f", and {len(what) - 1} more" if len(what) > 1 else ""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
 
-from hostfw.model.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
 from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, address_text, host_cidr

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from hostfw.manifest.yaml_manifests import Manifest, manifests_of
+from hostfw.manifest.yaml.manifests import Manifest, manifests_of
 from hostfw.model.positions import Position
 from hostfw.model.sources import Source
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import NamedTuple
 
-from hostfw.manifest.endpoint import decode_endpoint, decode_group, decode_network_set
-from hostfw.manifest.feed import decode_feed
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
 from hostfw.manifest.ignore_file import IGNORE_FILE
-from hostfw.manifest.metadata import decode_metadata
+from hostfw.manifest.kinds.endpoint import decode_endpoint, decode_group, decode_network_set
+from hostfw.manifest.kinds.feed import decode_feed
+from hostfw.manifest.kinds.metadata import decode_metadata
+from hostfw.manifest.kinds.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
+from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
 from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
-from hostfw.manifest.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
-from hostfw.manifest.refused import API_VERSIONS, KINDS
 from hostfw.manifest.settings import decode_settings
-from hostfw.manifest.yaml_nodes import Mapping, Node, Scalar, documents, is_null
+from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
     CALICO_V3,

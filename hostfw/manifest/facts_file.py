@@ -17,12 +17,12 @@ interfaces:
 - {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
 """
 
-from hostfw.manifest.endpoint import LEARNED, learned
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
+from hostfw.manifest.kinds.endpoint import LEARNED, learned
 from hostfw.manifest.nets import any_address
 from hostfw.manifest.scalars import each
-from hostfw.manifest.yaml_nodes import Mapping, Node, documents
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.manifest.yaml.nodes import Mapping, Node, documents
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import HOSTFW_V1

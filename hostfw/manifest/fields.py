@@ -11,7 +11,7 @@ from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from hostfw.manifest.yaml_nodes import (
+from hostfw.manifest.yaml.nodes import (
     BOOLEANS,
     Mapping,
     Node,

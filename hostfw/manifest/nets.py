@@ -1,7 +1,7 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
 from hostfw.manifest.fields import Reader, quoted, text
-from hostfw.manifest.yaml_nodes import Node, Scalar
+from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.values import Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
 
 

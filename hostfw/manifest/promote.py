@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from hostfw.manifest.yaml_manifests import Manifest, manifests_of, text_of
-from hostfw.manifest.yaml_spans import Spot
+from hostfw.manifest.yaml.manifests import Manifest, manifests_of, text_of
+from hostfw.manifest.yaml.spans import Spot
 from hostfw.model.positions import Position
 from hostfw.model.resources import StagedAction
 from hostfw.model.sources import Source

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from hostfw.manifest.fields import Reader, described, did_you_mean, one_of, text
-from hostfw.manifest.yaml_nodes import Node, Scalar, ScalarKind, plain_kind
+from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, plain_kind
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.resources import SelectorText

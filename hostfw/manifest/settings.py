@@ -4,11 +4,11 @@ import re
 from enum import StrEnum
 from typing import TypeVar
 
-from hostfw.manifest.failsafe import decode_failsafe
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, quoted, text
-from hostfw.manifest.metadata import formed_name
+from hostfw.manifest.kinds.failsafe import decode_failsafe
+from hostfw.manifest.kinds.metadata import formed_name
 from hostfw.manifest.name_forms import SUBDOMAIN
-from hostfw.manifest.yaml_nodes import Node, Scalar, documents
+from hostfw.manifest.yaml.nodes import Node, Scalar, documents
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.settings import (

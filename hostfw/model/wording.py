@@ -5,6 +5,11 @@ from collections.abc import Iterable
 NAMES_SHOWN = 8
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number of things: 1 policy, 2 policies."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def listed(names: Iterable[str]) -> str:
     """The names in order, without repeats; beyond the first eight only how many more there are."""
     unique = sorted(set(names))

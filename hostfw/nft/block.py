@@ -8,9 +8,9 @@ comes and goes in one transaction each.
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from hostfw.model.baseline import Lease, LeaseKind, Session
-from hostfw.model.interface_names import is_safe_name
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.baseline import Lease, LeaseKind, Session
+from hostfw.model.host.interface_names import is_safe_name
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.values import ICMPV6, TCP, UDP, Cidr, Family, PortRange, Protocol, host_cidr
 from hostfw.nft.objects import Accept, CounterRef, Drop, Hook, Key, Match, Rule
 from hostfw.nft.rule_text import rule_text

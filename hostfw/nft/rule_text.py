@@ -1,6 +1,6 @@
 """nft text of rules: matches and statements in the forms that nf_tables evaluates fastest."""
 
-from hostfw.model.interface_names import is_safe_name
+from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
 from hostfw.nft.objects import (
     Accept,

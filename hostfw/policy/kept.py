@@ -13,10 +13,10 @@ from datetime import datetime
 from hashlib import sha256
 
 from hostfw.manifest.encode import manifest
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.governance import Governance, GovernedInterface, found_again, remembered
-from hostfw.model.interface_names import is_safe_name
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.governance import Governance, GovernedInterface, found_again, remembered
+from hostfw.model.host.interface_names import is_safe_name
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Binding, Plan
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan
 from hostfw.model.positions import NOWHERE
 from hostfw.model.problems import Problem, Severity

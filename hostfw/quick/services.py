@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from hostfw.manifest.rule import LAST_PORT
+from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, PROTOCOLS, SCTP, TCP, UDP, Icmp, PortRange, Protocol
 from hostfw.quick.requests import RequestError, Service
 

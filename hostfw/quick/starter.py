@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hostfw.manifest.name_forms import INTERFACE_NAME
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.services import HostServices, PublishedPort, Service
-from hostfw.model.text import counted
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.services import HostServices, PublishedPort, Service
 from hostfw.model.values import FAMILIES, PROTOCOLS, Family, address_text, host_cidr
+from hostfw.model.wording import counted
 from hostfw.policy.unmanaged import carriers
 
 _MOST_ADDRESSES = 4

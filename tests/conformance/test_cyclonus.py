@@ -6,7 +6,7 @@ Each pod is on an interface of its own of one node, so that all are judged by on
 from collections.abc import Iterator
 
 from hostfw.explain.verdict import explain
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Failsafe, Settings

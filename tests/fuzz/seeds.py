@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.unit.policy_texts import CALICO, HOSTFW, manifest, policy, rule
-from tests.unit.test_headers import (
+from tests.unit.audit.test_headers import (
     HOP_BY_HOP,
     NULL_SCAN,
     PING,
@@ -18,6 +17,7 @@ from tests.unit.test_headers import (
     v4,
     v6,
 )
+from tests.unit.policy_texts import CALICO, HOSTFW, manifest, policy, rule
 
 ROOT = Path(__file__).parents[2]
 

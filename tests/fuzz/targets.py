@@ -26,7 +26,7 @@ from hostfw.manifest.encode import manifest
 from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.manifest.feed_file import MOST_PROBLEMS, parse_feed
 from hostfw.manifest.nets import is_mapped, loose_cidr
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Action, Cidr, Family, host_cidr, parse_address

@@ -11,8 +11,8 @@ import pytest
 from hostfw.audit.packet_event import EventAction
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.journal.packet_entry import fields
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.services import BoundAddress, HostServices, PublishedPort, Service
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.services import BoundAddress, HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP, Family, parse_address
 from tests.unit.cli_runs import Machine, machine
 from tests.unit.event_builders import event

@@ -10,7 +10,7 @@ import pytest
 
 from hostfw.build.candidate import check_candidate
 from hostfw.compile.layout.log_limits import LOG_SOURCES
-from hostfw.daemon.audit import SETTLE_S
+from hostfw.daemon.audit.log_reader import SETTLE_S
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied

@@ -13,7 +13,7 @@ import pytest
 
 from hostfw.host.network.links import observe
 from hostfw.host.network.pyroute2_comparison import differences
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from lab.namespace import Namespace, inside, namespace
 
 SETUP = """\

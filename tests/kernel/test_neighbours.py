@@ -19,7 +19,7 @@ import pytest
 
 from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.network.links import observe
-from hostfw.model.facts import Interface
+from hostfw.model.host.facts import Interface
 from hostfw.model.values import UDP, Family, Learned
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab

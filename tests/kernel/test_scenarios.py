@@ -25,7 +25,7 @@ from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.store.files import read_configuration
 from hostfw.model.explanation import Explanation, Step, StepVerdict
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.packet import Packet
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP, UDP, Action, Family

@@ -16,7 +16,7 @@ from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.tables import read_names
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.values import FAMILIES
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, run, set_sysctl

@@ -22,12 +22,12 @@ from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.installed import digests
+from hostfw.engine.kernel.installed import digests
 from hostfw.engine.outcomes import Applied
 from hostfw.host.lock import WriterLock
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.values import FAMILIES
 from hostfw.nft.object_text import render

@@ -13,7 +13,7 @@ from hostfw.manifest.decode import decode
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.manifest.schema.documents import schema
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.problems import Problem
 from hostfw.model.resources import Resource, SelectorText
 from hostfw.model.settings import Settings

@@ -24,7 +24,7 @@ from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.files import read_configuration
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
 from lab.fake_kernel import FakeKernel
 from lab.fakes import FakeConntrack

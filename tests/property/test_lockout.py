@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hostfw.cli.explain.packet_query import packet_query
 from hostfw.cli.parser import parse
 from hostfw.compile.ruleset import compile_plan
-from hostfw.engine.lockout_check import check_lockout, losses
+from hostfw.engine.checks.lost_connections import check_lockout, losses
 from hostfw.lockout.flows import FlowKind, flows
-from hostfw.model.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
 from hostfw.model.values import FAMILIES, Family, host_cidr

@@ -16,9 +16,9 @@ from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.processes import Ancestor
-from hostfw.model.baseline import Baseline, Session
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.services import HostServices
+from hostfw.model.host.baseline import Baseline, Session
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.services import HostServices
 from hostfw.model.values import Cidr, Family
 from lab.fake_kernel import FakeKernel
 from lab.fakes import FakeClock, FakeConntrack

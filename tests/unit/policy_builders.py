@@ -1,6 +1,6 @@
 """Small builders of resources and facts: only what a case is about has to be said."""
 
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.positions import Position
 from hostfw.model.resources import (
     EndpointPort,

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from hostfw.cli.kinds import shortened
 from hostfw.model.plan import AddressSet, Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.prefixes import Cidrs
-from hostfw.model.text import counted
 from hostfw.model.values import FAMILIES, Cidr, Icmp, address_text
+from hostfw.model.wording import counted
 
 _MANY = 10_000
 """Of so many it is not worth the time to tell addresses from prefixes."""

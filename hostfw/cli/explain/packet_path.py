@@ -16,10 +16,10 @@ from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.exposure.services import target_on
 from hostfw.exposure.wording import target_text
 from hostfw.host.network.routing import Routed, RouteKind
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.host.services import PublishedPort
 from hostfw.model.packet import ConntrackState, Original, Packet
-from hostfw.model.services import PublishedPort
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
 
 

@@ -7,14 +7,14 @@ from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document
-from hostfw.engine.exposure import exposure_changes
+from hostfw.engine.checks.exposure import exposure_changes
+from hostfw.engine.checks.plan_before import BASE_PROTECTION
 from hostfw.engine.outcomes import Failed
-from hostfw.engine.plan_before import BASE_PROTECTION
 from hostfw.host.errors import HostError
+from hostfw.model.host.services import ExposureChange, HostServices
 from hostfw.model.plan import Plan
-from hostfw.model.services import ExposureChange, HostServices
 from hostfw.model.settings import Settings
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 _SHOWN = 20
 """Most changes that are listed without -v."""

@@ -17,7 +17,7 @@ from hostfw.cli.output.console import Style, painted
 from hostfw.cli.output.terminal import glyph_width, printable, wrapped
 from hostfw.model.problems import Problem, Severity, errors, in_order
 from hostfw.model.sources import Configuration, Source
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 WIDTH = 100
 """The most columns of a source line that are shown; of a longer one, those around the caret."""

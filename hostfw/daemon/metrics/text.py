@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hostfw.compile.layout.log_limits import LOG_RECORDS
-from hostfw.engine.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
+from hostfw.engine.kernel.counters import Counter, LogCounter, OtherCounter, ReasonCounter, RuleCounter, Value, Values
 from hostfw.model.values import FAMILIES, Family
 
 ALL_RULES = 2000

@@ -15,7 +15,7 @@ from hostfw.host.network.sockets import TcpEnd
 from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
 from hostfw.host.processes import PROC
 from hostfw.host.systemd.units import systemctl
-from hostfw.model.baseline import Baseline, Listener, Session
+from hostfw.model.host.baseline import Baseline, Listener, Session
 from hostfw.model.values import address_text
 
 SSH_PORT = 22

@@ -40,7 +40,7 @@ from hostfw.host.netlink.rtnetlink import (
 )
 from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.nftables.script_runner import nft_version
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES, Cidr, Family, Learned, host_cidr, mask_of
 
 LINK_GROUP_FILES = (Path("/etc/iproute2/group"), Path("/usr/share/iproute2/group"))

@@ -16,7 +16,7 @@ from hostfw.host.netlink import rtnetlink
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
 from hostfw.host.network import dhcp_leases
 from hostfw.host.network.dhcp_leases import DHCLIENT_LEASES, NETWORKD_LEASES
-from hostfw.model.baseline import Gateway, Lease, LeaseKind, NameServer
+from hostfw.model.host.baseline import Gateway, Lease, LeaseKind, NameServer
 from hostfw.model.values import FAMILIES, Family, parse_address
 
 RESOLV_CONF = Path("/etc/resolv.conf")

@@ -17,7 +17,7 @@ from hostfw.host.network import sockets
 from hostfw.host.network.sockets import TcpEnd
 from hostfw.host.nftables.published_ports import read_published
 from hostfw.host.systemd.units import runs_here, systemctl
-from hostfw.model.services import BoundAddress, HostServices, Peer, Service
+from hostfw.model.host.services import BoundAddress, HostServices, Peer, Service
 from hostfw.model.values import TCP, UDP
 
 PROC = processes.PROC

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hostfw.host import processes
 from hostfw.host.processes import NO_LOGIN, PROC, Ancestor
-from hostfw.model.baseline import SSH_SERVERS
+from hostfw.model.host.baseline import SSH_SERVERS
 
 LOGIND_SESSIONS = Path("/run/systemd/sessions")
 """The directory of systemd-logind's sessions, which sd_session_get_remote_host(3) reads."""

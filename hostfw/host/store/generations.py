@@ -39,7 +39,7 @@ from hostfw.host.store.files import (
     write_new,
 )
 from hostfw.host.store.source_parts import link_to, load_parts, parts_of, save_parts, stored_parts
-from hostfw.model.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import HISTORY_LIMIT

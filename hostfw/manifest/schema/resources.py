@@ -1,6 +1,6 @@
 """The fields of resources as JSON Schema: for each Shape of their decoders a table, with what each field is for."""
 
-from hostfw.manifest.endpoint import (
+from hostfw.manifest.kinds.endpoint import (
     ENDPOINT_PORT_SHAPE,
     ENDPOINT_SHAPE,
     GROUP_SHAPE,
@@ -9,10 +9,9 @@ from hostfw.manifest.endpoint import (
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
-from hostfw.manifest.feed import FEED_SHAPE, PERCENT
-from hostfw.manifest.metadata import METADATA_SHAPE
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN, TIER_NAME
-from hostfw.manifest.policy import (
+from hostfw.manifest.kinds.feed import FEED_SHAPE, PERCENT
+from hostfw.manifest.kinds.metadata import METADATA_SHAPE
+from hostfw.manifest.kinds.policy import (
     DEFAULT_ACTIONS,
     HINTS,
     POLICY_SHAPE,
@@ -22,7 +21,7 @@ from hostfw.manifest.policy import (
     TIER_SHAPE,
     TYPES,
 )
-from hostfw.manifest.rule import (
+from hostfw.manifest.kinds.rule import (
     ACTIONS,
     ENTITY_SHAPE,
     ICMP_SHAPE,
@@ -36,6 +35,7 @@ from hostfw.manifest.rule import (
     RULES_LIMIT,
     VERSIONS,
 )
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN, TIER_NAME
 from hostfw.manifest.schema.values import (
     ADDRESS,
     ANNOTATIONS,

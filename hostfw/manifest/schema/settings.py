@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 
-from hostfw.manifest.failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
+from hostfw.manifest.kinds.failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
+from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import SUBDOMAIN
-from hostfw.manifest.rule import LAST_PORT
 from hostfw.manifest.schema.values import (
     BOOLEAN,
     NET_OR_ADDRESS,

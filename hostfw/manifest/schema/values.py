@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from hostfw.manifest.fields import Shape
+from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
-from hostfw.manifest.rule import LAST_PORT
 from hostfw.manifest.scalars import LAST_PROTOCOL, SELECTOR_LIMIT
 from hostfw.model.values import PROTOCOLS
 

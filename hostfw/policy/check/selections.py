@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Metadata, Profile, Resources
 from hostfw.model.values import merge

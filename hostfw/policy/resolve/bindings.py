@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hostfw.model.facts import HostFacts
-from hostfw.model.interface_names import is_safe_name
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.interface_names import is_safe_name
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Binding
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup

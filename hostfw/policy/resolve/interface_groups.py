@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.resources import InterfaceGroup, InterfaceMatch
 from hostfw.model.values import Cidr, Learned, address_text
 from hostfw.model.wording import listed

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hostfw.model.facts import HostFacts, Interface
-from hostfw.model.governance import NOTHING_GOVERNED, Governance
-from hostfw.model.loopback import LOOPBACK
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources

@@ -24,10 +24,10 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.feed_file import content_line
+from hostfw.model.host.services import ExposureChange
 from hostfw.model.resources import Feed, Resource, Resources
-from hostfw.model.services import ExposureChange
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 _SETTINGS = "Settings"
 _SETTING_NAMES = {"marks": "packet_marks"}

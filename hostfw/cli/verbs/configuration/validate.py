@@ -18,7 +18,7 @@ from hostfw.cli.output.documents import json_text, problem_list
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import report, tally
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 USAGE = "[-f PATH...] [-o text|json | --annotate]"
 HELP = Page(

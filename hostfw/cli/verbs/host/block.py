@@ -16,8 +16,8 @@ from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import SOCKET, open_journal
-from hostfw.model.baseline import Baseline
-from hostfw.model.text import counted
+from hostfw.model.host.baseline import Baseline
+from hostfw.model.wording import counted
 
 USAGE = "[--all] [-o text|json]"
 HELP = Page(

@@ -25,9 +25,9 @@ from hostfw.host.errors import HostError
 from hostfw.host.store.files import is_full
 from hostfw.host.store.generations import load_accepted
 from hostfw.host.systemd.surroundings import look_around, unloadable
-from hostfw.model.facts import HostFacts
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 from hostfw.policy.resolve.plan import resolve
 
 Seen = TypeVar("Seen")

@@ -12,7 +12,7 @@ from hostfw.cli.verbs.host.block import block_context
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
 from hostfw.model.moments import moment_text
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 USAGE = "[-o text|json]"
 HELP = Page(

@@ -22,11 +22,11 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.store.files import WriteError, read_configuration
 from hostfw.host.store.shown_warnings import not_yet_shown, remember_shown
 from hostfw.host.store.trial import Trial
-from hostfw.model.baseline import Baseline
+from hostfw.model.host.baseline import Baseline
 from hostfw.model.moments import moment_text
 from hostfw.model.problems import errors
 from hostfw.model.sources import Configuration
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 USAGE = "[--add | --replace] [-f PATH...] [OPTION...]"
 HELP = Page(

@@ -11,8 +11,8 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.cli.rules_in_order import Line, rules_in_order
-from hostfw.engine.counters import Value, Values, values_of
+from hostfw.cli.quick.rules_in_order import Line, rules_in_order
+from hostfw.engine.kernel.counters import Value, Values, values_of
 from hostfw.model.values import FAMILIES
 
 _NONE = "-"

@@ -23,7 +23,7 @@ from hostfw.host.store.generations import Accepted
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.model.moments import moment_text
 from hostfw.model.sources import Configuration
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 Line = tuple[str, str, Style | None]
 """A line of the page: its label, empty where it goes on, its text, and how it is meant."""

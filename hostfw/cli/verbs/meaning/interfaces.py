@@ -16,7 +16,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.explain.governing import NOBODY, Governed, governing_endpoint
 from hostfw.manifest.facts_file import facts_document
-from hostfw.model.facts import HostFacts, Interface
+from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.plan import Plan
 from hostfw.model.values import address_text
 from hostfw.policy.resolve.interface_groups import in_group

@@ -8,10 +8,10 @@ from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.quick_rules import add, read_directory
+from hostfw.cli.quick.changes import add, read_directory
 from hostfw.host.network.service_names import ports_of_service
-from hostfw.model.text import counted
 from hostfw.model.values import Action, host_cidr
+from hostfw.model.wording import counted
 from hostfw.policy.order import tiers_in_order
 from hostfw.quick.manifests import QUICK_TIER, TIER, quick_files
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError

@@ -9,9 +9,9 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
-from hostfw.cli.quick_rules import Directory, read_directory, take_away
+from hostfw.cli.quick.changes import Directory, read_directory, take_away
 from hostfw.host.network.service_names import ports_of_service
-from hostfw.manifest.yaml_manifests import manifests_of
+from hostfw.manifest.yaml.manifests import manifests_of
 from hostfw.model.values import Action
 from hostfw.quick.manifests import TIER, is_quick, policy_name
 from hostfw.quick.requests import RequestError

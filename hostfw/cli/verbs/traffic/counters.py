@@ -14,7 +14,8 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.engine.counters import (
+from hostfw.engine.engine import Engine
+from hostfw.engine.kernel.counters import (
     Counter,
     LogCounter,
     OtherCounter,
@@ -25,7 +26,6 @@ from hostfw.engine.counters import (
     counters_of,
     values_of,
 )
-from hostfw.engine.engine import Engine
 from hostfw.host import clock
 from hostfw.model.values import FAMILIES, Family
 

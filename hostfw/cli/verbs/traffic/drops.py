@@ -26,7 +26,7 @@ from hostfw.host.nftables.nflog import NflogReader
 from hostfw.journal.message_ids import PACKETS
 from hostfw.journal.packet_entry import event_of
 from hostfw.model.settings import Logging
-from hostfw.model.text import counted
+from hostfw.model.wording import counted
 
 _NO_HISTORY = "without a journal there is no history: showing new events until Ctrl-C"
 _POLL_S = 0.25

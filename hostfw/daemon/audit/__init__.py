@@ -1,0 +1,1 @@
+"""The log of the service: records from the kernel, their losses, and the way to the journal."""

@@ -1,0 +1,1 @@
+"""Repair: changes by other programs are noticed, held by base protection, and undone."""

@@ -1,0 +1,1 @@
+"""Checks of a change before it is put into force: what the host would lose by it."""

@@ -1,0 +1,106 @@
+"""Exposure of a change: the services that it closes and opens."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from hostfw.build.generation import Generation
+from hostfw.compile.object_names import failsafe_counter, rule_counter
+from hostfw.engine.checks.plan_before import Before
+from hostfw.exposure.services import Change, Kind, changes, exposure
+from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
+from hostfw.host.errors import HostError
+from hostfw.host.store.active import load_active
+from hostfw.manifest.decode import DecodeCache
+from hostfw.model.explanation import Step
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.services import ExposureChange, HostServices
+from hostfw.model.plan import Plan
+from hostfw.model.values import address_text
+from hostfw.model.wording import counted
+
+ReadPackets = Callable[[Iterable[str]], Mapping[str, int]]
+"""Gives what counters of the ruleset have seen, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureRequest:
+    """The services that a change is judged by; `decoding` holds what files of the candidate said."""
+
+    services: HostServices
+    decoding: DecodeCache | None = None
+
+
+def exposure_of(before: Before, built: Generation, question: ExposureRequest | None) -> tuple[ExposureChange, ...]:
+    """The exposure changes of putting a generation into force."""
+    record, _ = load_active(before.directories.run)
+    if question is None or (record is not None and record.id == built.id):
+        return ()
+    read_packets = before.host.read_packets
+    return exposure_changes(before.in_force(), built.plan, built.facts, question.services, read_packets)
+
+
+def exposure_changes(
+    before: Plan | None, after: Plan | None, facts: HostFacts, services: HostServices, read_packets: ReadPackets
+) -> tuple[ExposureChange, ...]:
+    """The exposure changes between two plans, None where no rules are in force; closed services come first."""
+    if before is after or not (services.services or services.published):
+        return ()
+    new = exposure(after, facts, services)
+    found = tuple(changes(exposure(before, facts, services), new))
+    lines = sorted(change_lines(found, new), key=lambda line: line.kind)
+    names = {name for change in found for step in change.before if (name := _counter(step))}
+    packets = _seen(names, read_packets)
+    return tuple(
+        ExposureChange(
+            line.kind == Kind.CLOSES, change_text(line), _answered(_target_of(line, found), services, packets)
+        )
+        for line in lines
+    )
+
+
+def _target_of(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:
+    """The changes that a line stands for."""
+    return tuple(
+        change
+        for change in found
+        if (change.kind, change.entry.subject, decision_text(change.step)) == (line.kind, line.subject, line.by)
+        and change.entry.interface in line.interfaces
+    )
+
+
+def _answered(behind: Iterable[Change], services: HostServices, packets: Mapping[str, int]) -> str:
+    """The users of a closed service: peers that are connected now, otherwise the packets that let them in."""
+    known = [change for change in behind if change.kind is Kind.CLOSES]
+    peers = {
+        peer
+        for change in known
+        for peer in services.peers
+        if (peer.protocol, peer.port, peer.family) == (*_port(change), change.entry.family)
+        and any(part.holds(peer.family, peer.address) for part in change.sources)
+    }
+    if peers:
+        first = min(peers, key=lambda peer: (peer.family, peer.address))
+        more = f" and {len(peers) - 1} more" if len(peers) > 1 else ""
+        verb = "are" if more else "is"
+        return f"{address_text(first.family, first.address)}{more} {verb} connected to it now"
+    counters = {_counter(step) for change in known for step in change.before}
+    seen = sum(packets.get(name, 0) for name in counters)
+    return f"the rule that allowed it has counted {counted(seen, 'packet')}" if seen else ""
+
+
+def _port(change: Change) -> tuple[int, int]:
+    return change.entry.subject.protocol, change.entry.subject.port
+
+
+def _counter(step: Step) -> str:
+    """The counter of what let something in, if it has one of its own."""
+    if step.rule is not None:
+        return rule_counter(step.rule)
+    return "" if step.failsafe is None else failsafe_counter(step.failsafe, step.direction)
+
+
+def _seen(names: Iterable[str], read_packets: ReadPackets) -> Mapping[str, int]:
+    try:
+        return read_packets(sorted(names))
+    except HostError:
+        return {}

@@ -1,0 +1,33 @@
+"""The lockout check of a generation that is about to be put into force."""
+
+from dataclasses import dataclass
+
+from hostfw.build.generation import Generation
+from hostfw.engine.checks.lost_connections import Lockout, check_lockout
+from hostfw.engine.checks.plan_before import Before
+from hostfw.host.store.active import load_active
+from hostfw.model.host.baseline import Baseline
+
+
+@dataclass(frozen=True, slots=True)
+class LockoutRequest:
+    """The host's baseline, and whether its loss is `accepted`."""
+
+    baseline: Baseline
+    accepted: bool = False
+
+
+def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None, *, on_trial: bool = False) -> Lockout:
+    """Check what the host would lose by a change; connections that are blocked already do not count.
+
+    What is accepted says what is lost already, or with `on_trial` what is in force instead and is to be taken back.
+    """
+    record, _ = load_active(before.directories.run)
+    if lockout is None or (record is not None and record.id == built.id):
+        return Lockout()
+    facts, accepted = built.facts, lockout.accepted
+    result = check_lockout(built.plan, None, facts, lockout.baseline, accepted=accepted)
+    if not result.refused or record is None:
+        return result
+    plan = before.in_force() if on_trial else before.accepted()
+    return result if plan is None else check_lockout(built.plan, plan, facts, lockout.baseline, accepted=accepted)

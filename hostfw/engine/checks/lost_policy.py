@@ -1,0 +1,123 @@
+"""A configuration that lost most of its content: a wrong checkout or an emptied directory must not remove policy.
+
+What is accepted says how many policies and HostEndpoints of this host there were. A configuration without any of a
+kind, or without more than half of them, is refused until a person says that the loss is meant. So is one whose
+HostEndpoints govern no interface any more, or no way to everybody, whatever they are called.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from hostfw.build.cache import accepted_now
+from hostfw.build.candidate import check_candidate
+from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.outcomes import Failed
+from hostfw.model.host.facts import Interface
+from hostfw.model.plan import Plan
+from hostfw.model.resources import Resources
+from hostfw.model.wording import counted, listed
+from hostfw.policy.unmanaged import bare_consequence, governed, lost_governance, ungoverned
+
+FEW = 4
+"""Of so few resources of a kind more than half may go without a question, but not all."""
+MOST_NAMES = 5
+"""Most resources that a message names."""
+
+_CHECK = dict.fromkeys(("apply", "reload"), "check the directory and the node's name")
+_CHECK_HISTORY = "`hostfwctl history` lists what each generation has"
+_KINDS = {"policies": "GlobalNetworkPolicy", "endpoints": "HostEndpoint"}
+_NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of this host", "HostEndpoints of this host")}
+
+
+def refusal(before: Before, resources: Resources, plan: Plan, verb: str = "apply") -> Failed | None:
+    """Say that a configuration lost most of what is accepted, or that its plan leaves bare what is governed.
+
+    None if neither is so. `verb` is what a person types to do it anyway.
+    """
+    lost, bare = _lost_resources(before, resources, plan, verb), lost_interfaces(before, plan, verb)
+    if lost is not None and bare is not None:
+        return replace(lost, message=f"{lost.message}; {bare.message}")
+    return lost or bare
+
+
+def lost_interfaces(before: Before, plan: Plan, verb: str = "apply") -> Failed | None:
+    """Say that no interface of the host, or none that leads to everybody, would be governed any more; None if not."""
+    some, bare = governed(plan, before.facts), ungoverned(plan, before.facts)
+    if not bare or (some and (_leads_out(some) or not _leads_out(bare))):
+        # Whatever was governed before: there is no need to look.
+        return None
+    lost = lost_governance(before.in_force(), plan, before.facts)
+    if not lost:
+        return None
+    them = "it" if len(lost) == 1 else "them"
+    names = listed(interface.name for interface in lost)
+    return Failed(
+        f"this would leave {names} without a HostEndpoint: {bare_consequence(plan.settings, them)}",
+        f"`hostfwctl interfaces` lists what HostEndpoints may name; {_anyway(verb)}",
+    )
+
+
+def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str) -> Failed | None:
+    accepted, _ = accepted_now(before.directories.state, before.cache)
+    if accepted is None:
+        return None
+    had = dict(accepted.counts)
+    has = {"policies": len(resources.policies), "endpoints": len(plan.endpoints)}
+    lost = [kind for kind in _NOUNS if _is_lost(had.get(kind, 0), has[kind])]
+    if not lost:
+        return None
+    tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
+    accepted_resources = check_candidate(accepted.configuration).resources
+    kinds = tuple(f"{_KINDS[kind]}/" for kind in lost)
+    names = tuple(name for name in missing(accepted_resources, resources) if name.startswith(kinds))
+    return Failed(
+        f"this would lose {' and '.join(tallies)}: {named(names) if names else _left(resources, plan.node)}",
+        f"{_CHECK.get(verb, _CHECK_HISTORY)}; {_anyway(verb)}",
+    )
+
+
+def _anyway(verb: str) -> str:
+    return f"to do it anyway: hostfwctl {verb} --accept-loss"
+
+
+def _leads_out(interfaces: Iterable[Interface]) -> bool:
+    return any(interface.default_route for interface in interfaces)
+
+
+def missing(before: Resources, after: Resources) -> Iterator[str]:
+    """Name the resources of one configuration that another does not have, as kind/name, in the order of the first."""
+    kept = {_key(type(resource).__name__, resource.metadata.name) for resource in after.all()}
+    for resource in before.all():
+        key = _key(type(resource).__name__, resource.metadata.name)
+        if key not in kept:
+            yield key
+
+
+def named(names: Iterable[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    first = tuple(names)
+    more = f" and {len(first) - MOST_NAMES} more" if len(first) > MOST_NAMES else ""
+    return f"{', '.join(first[:MOST_NAMES])}{more}"
+
+
+def _left(resources: Resources, node: str) -> str:
+    """The reason why what is still there does not count on this host."""
+    nodes = sorted({endpoint.node for endpoint in resources.endpoints if not endpoint.is_of(node)})
+    if not nodes:
+        return "those that are left do not apply to this host"
+    return f"those that are left are of {'node' if len(nodes) == 1 else 'nodes'} {named(nodes)}, and this is {node}"
+
+
+def _is_lost(before: int, after: int) -> bool:
+    return before > 0 and (after == 0 or (before > FEW and after * 2 < before))
+
+
+def _tally(kind: str, before: int, after: int) -> str:
+    nouns = _NOUNS[kind]
+    if before == 1:
+        return f"the only {nouns[0]}"
+    return f"all {counted(before, *nouns)}" if after == 0 else f"{before - after} of {counted(before, *nouns)}"
+
+
+def _key(kind: str, name: str) -> str:
+    return f"{kind}/{name}"

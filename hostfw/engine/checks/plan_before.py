@@ -1,0 +1,67 @@
+"""The plan that a change replaces, on the host as it is now: what the change is judged by."""
+
+from dataclasses import dataclass
+
+from hostfw.build.cache import EngineCache
+from hostfw.build.generation import Generation
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.standing import standing
+from hostfw.host.store.active import load_active
+from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
+from hostfw.manifest.decode import DecodeCache, decode
+from hostfw.manifest.feed_file import filled
+from hostfw.model.host.facts import HostFacts
+from hostfw.model.plan import Plan
+from hostfw.model.settings import Settings
+from hostfw.policy.resolve.plan import resolve
+
+BASE_PROTECTION = Plan("", Settings())
+"""The plan that is active where no generation was accepted: failsafes alone, as an empty configuration has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The state before a change: `last` is the generation that was built then, `decoding` the cache of files.
+
+    Both may save to read and decode what is stored.
+    """
+
+    directories: Directories
+    host: Host
+    cache: EngineCache | None
+    facts: HostFacts
+    last: Generation | None = None
+    decoding: DecodeCache | None = None
+
+    def in_force(self) -> Plan | None:
+        """The plan of what is in force; None where no rules are. Raises HostError."""
+        record, _ = load_active(self.directories.run)
+        if self.last is not None and record is not None and (record.id, self.facts) == (self.last.id, self.last.facts):
+            return self.last.plan
+        if not self.host.read_tables().ip.exists:
+            return None
+        stored = stored_active(self.directories)
+        return BASE_PROTECTION if stored is None else self._plan_of(stored)
+
+    def accepted(self) -> Plan | None:
+        """The plan of what is accepted; None where nothing is, or cannot be read."""
+        accepted, _ = load_accepted(self.directories.state)
+        return None if accepted is None else self._plan_of(accepted)
+
+    def _plan_of(self, stored: Accepted) -> Plan:
+        known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else DecodeCache()
+        decoded = decode(stored.configuration, known)
+        resources = filled(decoded.resources, stored.configuration.feeds)[0]
+        governance = standing(self.directories, self.host, self.cache)
+        return resolve(resources, decoded.settings, self.facts, governance=governance)[0]
+
+
+def stored_active(directories: Directories) -> Accepted | None:
+    """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
+    record, _ = load_active(directories.run)
+    accepted, _ = load_accepted(directories.state)
+    if record is None or (accepted is not None and accepted.id == record.id):
+        return accepted
+    # It waits for its confirmation, or is one that somebody went back to.
+    stored = (load_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
+    return next((generation for generation in stored if generation and generation.id == record.id), None)

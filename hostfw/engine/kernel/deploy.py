@@ -1,0 +1,470 @@
+"""A generation into the kernel: prepare, switch and sweep, each a transaction of its own, then read back.
+
+Rules that packets will meet are checked before the commit, so a worker that crashes over them has changed nothing.
+Objects that a prepare adds are not referred to yet: the active ruleset stays the same whatever happens, and a check
+would only double the time. A switch from a cached state needs no check either: it only names chains that exist, in
+commands that have never crashed a worker.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hostfw.build.cache import EngineCache, LastCommit
+from hostfw.build.generation import Generation, script_id
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.kernel.contents import altered
+from hostfw.engine.kernel.existing_connections import existing_connections
+from hostfw.engine.kernel.governed_links import note_links
+from hostfw.engine.kernel.installed import (
+    Digests,
+    amendments,
+    declarations,
+    digests,
+    in_sentences,
+    installed_tables,
+    unprotected,
+)
+from hostfw.engine.kernel.record import forget_record, write_record
+from hostfw.engine.kernel.set_loading import load_sets, remember_contents
+from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
+from hostfw.engine.outcomes import (
+    CLEARED,
+    FEEDS_CHANGED,
+    SOME_FEEDS_CHANGED,
+    UNCHANGED,
+    UNKNOWN,
+    Failed,
+    failed,
+    refusal,
+    shortened,
+)
+from hostfw.host.errors import HostError
+from hostfw.host.netlink.messages import NetlinkError
+from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
+from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
+from hostfw.model.values import FAMILIES, Direction
+from hostfw.model.wording import counted as counted_words
+from hostfw.nft.amendment import Amendment, deletions_after
+from hostfw.nft.change import Change, SetLoad, change
+from hostfw.nft.declarations import declarations_of
+from hostfw.nft.deletion import Deletion, DeletionKind
+from hostfw.nft.object_text import follows
+
+Counts = tuple[tuple[str, int], ...]
+
+
+def _nobody(_: Generation | None) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Callbacks on the writing thread: before a switch to a generation, and once one is active.
+
+    The active generation is None for a script without a known generation, and for no rules at all.
+    """
+
+    switching: Callable[[Generation], None] = _nobody
+    active: Callable[[Generation | None], None] = _nobody
+
+
+@dataclass(slots=True)
+class Sent:
+    """Progress of a piece of work: True once packets may meet other rules than before it."""
+
+    may_differ: bool = False
+
+    def after(self, send: Callable[[], Failed | None]) -> Failed | None:
+        """Send something that packets may meet; nothing that is raised meanwhile says that they do not."""
+        before, self.may_differ = self.may_differ, True
+        stopped = send()
+        if stopped is not None and stopped.in_force == UNCHANGED:
+            self.may_differ = before
+        return stopped
+
+    def failed(self, error: HostError) -> Failed:
+        """The rules that are in force after an error ended the work."""
+        found = failed(error)
+        return replace(found, in_force=UNKNOWN) if self.may_differ and found.in_force == UNCHANGED else found
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """The one who may write at this moment: who holds the lock, and a worker that sends what is written."""
+
+    directories: Directories
+    host: Host
+    nftables: Nftables
+    observer: Observer = Observer()
+    cache: EngineCache | None = None
+    sent: Sent = field(default_factory=Sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Enforced:
+    """The change that was sent, and warnings about parts that failed without blocking it."""
+
+    change: Change
+    warnings: tuple[str, ...] = ()
+
+
+def _nothing_before(_: Change) -> Failed | None:
+    return None
+
+
+def _nothing_after() -> Iterator[str]:
+    return iter(())
+
+
+def enforce(
+    generation: Generation,
+    writer: Writer,
+    before_switch: Callable[[Change], Failed | None] = _nothing_before,
+    after_switch: Callable[[], Iterator[str]] = _nothing_after,
+) -> Enforced | Failed:
+    """Put a generation into force and remember it.
+
+    `before_switch` may still call it off; `after_switch` is what must not wait once packets meet the new generation.
+    """
+    ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
+    kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
+    texts = writer.cache.generation.commands if writer.cache else None
+    planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)
+    if writer.cache is not None and not planned.is_empty:
+        writer.cache.done.begun = True
+    if any(table.misdeclared for table in kernel_state.installed):
+        stopped = before_switch(planned) or writer.sent.after(lambda: _clear(kernel_state, nftables))
+        return stopped or _from_nothing(generation, writer, after_switch)
+    stopped = _prepare(planned.prepare, nftables)
+    if stopped is not None:
+        return stopped
+    load_sets(planned.set_loads, nftables, directories.run)
+    existing = existing_connections(
+        writer.host,
+        generation.plan,
+        kernel_state.record,
+        kernel_state.installed,
+        # Whoever translates destinations has had connection tracking begin, so published ports do not count.
+        polices_forwarded=any(
+            endpoint.direction(way).forward_tiers for endpoint in generation.plan.endpoints for way in Direction
+        ),
+    )
+    # What was prepared has connection tracking begin.
+    existing.before_switch()
+    stopped = before_switch(planned)
+    if stopped is not None:
+        return stopped
+    writer.observer.switching(generation)
+    stopped = writer.sent.after(lambda: _send(planned, kernel_state, writer))
+    if stopped is not None:
+        return stopped
+    noted = (*after_switch(), *existing.after_switch())
+    link_commits, unnoted = note_links(
+        generation, nftables, writer.cache, writer.host.read_links, is_known=kernel_state.ruleset is not None
+    )
+    left = _delete(planned.sweep, nftables)
+    swept = _say(left, "unused objects could not be removed")
+    try:
+        commits = None if left is not None or planned.set_loads else _commits(planned) + link_commits
+        now = read_back(kernel_state, ruleset, writer.host, nftables, commits)
+        if planned.set_reloads:
+            reloaded = {(family, contents.name) for family, contents in planned.set_reloads}
+            lacking = in_sentences(reloaded & altered(writer.host.read_tables(), ruleset, writer.host, nftables))
+            now = replace(now, lacking=(*now.lacking, *lacking))
+    except HostError as error:
+        message = f"the generation was committed, but could not be read back: {error.message}"
+        return Failed(message, error.hint, in_force=UNKNOWN)
+    if now.lacking:
+        return Failed(
+            f"the kernel does not have the committed rules: {', '.join(now.lacking[:3])}",
+            "another program changes our tables; `nft monitor` shows which",
+            in_force=UNKNOWN,
+        )
+    writer.observer.active(generation)
+    if writer.cache is not None:
+        writer.cache.done.begun = False
+    if not planned.is_empty or kernel_state.ruleset is None:
+        remember_contents(ruleset, directories.run)
+    remembered = tuple(_remember(writer, generation, kernel_state, now))
+    return Enforced(planned, (*noted, *unnoted, *swept, *remembered))
+
+
+def _send(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
+    """Send everything that packets may meet; None if they meet all of it."""
+    nftables = writer.nftables
+    stopped = _edit_feeds(planned.set_edits, nftables, writer.directories.run) or _reload_sets(planned, nftables)
+    if stopped is not None:
+        return stopped
+    stopped = _amend(planned.renamings, nftables) or _switch(planned, kernel_state, writer)
+    if stopped is None and planned.wakings:
+        stopped = _amend(planned.wakings, nftables)
+    edited = stopped is not None and planned.set_edits and stopped.in_force == UNCHANGED
+    return replace(stopped, in_force=FEEDS_CHANGED) if stopped is not None and edited else stopped
+
+
+def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
+    """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
+    tables = writer.host.read_tables()
+    record, _ = load_active(writer.directories.run)
+    existing = existing_connections(writer.host, None, record, installed_tables(tables, record))
+    existing.before_switch()
+    renamings, wakings = amendments(tables)
+    if writer.cache is not None:
+        writer.cache.last_commit = None
+    stopped = writer.sent.after(lambda: _amend(renamings, writer.nftables) or send(script, writer.nftables))
+    if stopped is not None:
+        return stopped
+    stopped = _amend(wakings, writer.nftables) or _delete(deletions_after(renamings), writer.nftables)
+    if stopped is not None:
+        return replace(stopped, in_force=UNKNOWN)
+    unknown = tuple(existing.after_switch())
+    try:
+        tables = writer.host.read_tables()
+    except HostError as error:
+        return Failed(f"the script was committed, but could not be read back: {error.message}", in_force=UNKNOWN)
+    if lacking := unprotected(tables):
+        return Failed(f"the script was committed, but {lacking[0]}", in_force=UNKNOWN)
+    writer.observer.active(None)
+    now = replace(
+        _record(writer, script_id(script), digests(tables), record, tables.generation, counted),
+        sets=declarations(tables),
+    )
+    left = follows(script)
+    as_before = (
+        (f"{counted_words(left, 'big set')} left as before: the script does not hold all elements",) if left else ()
+    )
+    return Enforced(Change(switch=script), (*unknown, *as_before, *_save(writer, now)))
+
+
+def enforce_nothing(writer: Writer) -> Enforced | Failed:
+    """Remove our tables, and with them every rule of ours."""
+    tables = writer.host.read_tables()
+    deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in FAMILIES if tables.of(family).exists)
+    if writer.cache is not None:
+        writer.cache.last_commit = None
+    stopped = writer.sent.after(lambda: _delete(deletions, writer.nftables))
+    if stopped is not None:
+        return stopped
+    writer.observer.active(None)
+    if said := forget_record(writer.directories.run, writer.cache):
+        return Enforced(Change(sweep=deletions), (said,))
+    return Enforced(Change(sweep=deletions))
+
+
+def _clear(kernel_state: KernelState, nftables: Nftables) -> Failed | None:
+    """Delete sets and maps that are not what their names say, and first every rule, since any may look one up.
+
+    None if it is done. Until the switch nothing passes input and output, which drop by policy.
+    """
+    deletions: list[Deletion] = []
+    for table in kernel_state.installed:
+        chains = sorted((*table.chains, *table.base_chains))
+        deletions.extend(Deletion(table.family, DeletionKind.RULES, name) for name in chains)
+    for table in kernel_state.installed:
+        deletions.extend(
+            Deletion(table.family, DeletionKind.MAP if name in table.maps else DeletionKind.SET, name)
+            for name in sorted(table.misdeclared)
+        )
+    return _delete(tuple(deletions), nftables)
+
+
+def _from_nothing(
+    generation: Generation, writer: Writer, after_switch: Callable[[], Iterator[str]]
+) -> Enforced | Failed:
+    """Put a generation into force where every rule was deleted first: a failure leaves base chains that drop."""
+    try:
+        enforced = enforce(generation, writer, after_switch=after_switch)
+    except HostError as error:
+        enforced = writer.sent.failed(error)
+    if isinstance(enforced, Failed) and enforced.in_force == UNCHANGED:
+        return replace(enforced, in_force=CLEARED)
+    return enforced
+
+
+def _reload_sets(planned: Change, nftables: Nftables) -> Failed | None:
+    """Give sets that another program emptied their elements again, each in a transaction of its own; None if done."""
+    for done, (family, contents) in enumerate(planned.set_reloads):
+        try:
+            nftables.reload_set(family, contents)
+        except NetlinkError as error:
+            if error.errno == errno.ETIMEDOUT or done:
+                return replace(failed(error), in_force=UNKNOWN)
+            return replace(failed(error), in_force=FEEDS_CHANGED) if planned.set_edits else failed(error)
+    return None
+
+
+def _edit_feeds(edits: tuple[SetLoad, ...], nftables: Nftables, run_dir: Path) -> Failed | None:
+    """Edit the sets of big Feeds, each in a transaction of its own that packets meet at once; None if all are."""
+    for done, edit in enumerate(edits):
+        try:
+            load_sets((edit,), nftables, run_dir)
+        except HostError as error:
+            if isinstance(error, NetlinkError) and error.errno == errno.ETIMEDOUT:
+                return replace(failed(error), in_force=UNKNOWN)
+            return replace(failed(error), in_force=SOME_FEEDS_CHANGED) if done else failed(error)
+    return None
+
+
+def _prepare(script: str, nftables: Nftables) -> Failed | None:
+    """Commit what adds and no more; None if it is done."""
+    stopped = _commit(script, nftables)
+    return None if stopped is None else replace(stopped, in_force=UNCHANGED)
+
+
+def _amend(amendments: tuple[Amendment, ...], nftables: Nftables) -> Failed | None:
+    """Rename and wake in one transaction; None if it is done."""
+    if not amendments:
+        return None
+    try:
+        nftables.amend(amendments)
+    except NetlinkError as error:
+        return Failed(error.message, error.hint, UNKNOWN)
+    return None
+
+
+def _switch(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
+    """Let packets meet what was prepared; None if they do."""
+    if planned.activation:
+        activated = _activate(planned, kernel_state, writer)
+        if activated is not _ANOTHER_PROGRAM:
+            return activated
+    known = kernel_state.ruleset is not None and not planned.activation
+    return _commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
+
+
+_ANOTHER_PROGRAM = Failed("another program was at our tables since they were read")
+"""The reason against activation by deletion: base chains may hold unknown rules, and a script overwrites them."""
+
+
+def _activate(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
+    """Turn the base chains, at the generation of nftables that our own commits have led to; None if it is done.
+
+    At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
+    """
+    since = kernel_state.kernel_generation
+    ours = len(planned.set_edits) + len(planned.set_reloads) + bool(planned.prepare) + bool(planned.renamings)
+    generation = None if planned.set_loads else since + ours
+    for _ in range(2):
+        if generation is None:
+            try:
+                generation = writer.host.read_generation()
+            except HostError:
+                break
+            if not writer.host.only_ours(since, generation):
+                break
+        try:
+            writer.nftables.activate(planned.activation, generation)
+        except NetlinkError as error:
+            if error.errno == errno.ETIMEDOUT:
+                return Failed(error.message, error.hint, UNKNOWN)
+            generation = None
+        else:
+            return None
+    return _ANOTHER_PROGRAM
+
+
+def _commit(script: str, nftables: Nftables) -> Failed | None:
+    """Commit one transaction; None if it is done."""
+    if not script:
+        return None
+    try:
+        result = nftables.commit(script)
+    except NftFailure as failure:
+        return _no_answer(failure)
+    return None if result.ok else _refused_by_nft(script, result)
+
+
+def send(script: str, nftables: Nftables) -> Failed | None:
+    """Check one transaction and commit it; None if it is done."""
+    if not script:
+        return None
+    try:
+        result = nftables.check(script)
+    except NftFailure as failure:
+        return _no_answer(failure)
+    return _commit(script, nftables) if result.ok else _refused_by_nft(script, result)
+
+
+def _no_answer(failure: NftFailure) -> Failed:
+    return Failed(failure.message, failure.hint, UNCHANGED if failure.unchanged else UNKNOWN)
+
+
+def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | None:
+    """Delete in one transaction; None if it is done."""
+    if not deletions:
+        return None
+    try:
+        nftables.delete(deletions)
+    except NetlinkError as error:
+        return Failed(error.message, error.hint, UNKNOWN if error.errno == errno.ETIMEDOUT else UNCHANGED)
+    return None
+
+
+def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
+    """The numbers of resources in a generation and of interfaces that it governs, for people."""
+    resources = generation.candidate.resources
+    return (
+        ("policies", len(resources.policies)),
+        ("stagedPolicies", len(resources.staged_policies)),
+        ("endpoints", len(generation.plan.endpoints)),
+        ("interfaces", generation.governed_interfaces),
+    )
+
+
+def _commits(sent: Change) -> int:
+    """The number of commits that a change took, but for the loading of big sets, which takes any number."""
+    switching = (sent.renamings, sent.switch, sent.wakings)
+    return len(sent.set_edits) + len(sent.set_reloads) + sum(map(bool, (sent.prepare, *switching, sent.sweep)))
+
+
+def _remember(writer: Writer, generation: Generation, before: KernelState, now: KernelState) -> Iterator[str]:
+    """Write down what is in force, unless it is written already."""
+    chains, node = now.chains, generation.plan.node
+    record = replace(
+        _record(writer, generation.id, chains, before.record, now.kernel_generation, counts(generation), node),
+        sets=tuple(
+            (table.family, name, str(declared))
+            for table in generation.ruleset.tables
+            for name, declared in sorted(declarations_of(table))
+        ),
+    )
+    if before.ruleset is None or record != before.record:
+        yield from _save(writer, record)
+    if writer.cache is not None and not now.changed_by_others:
+        stamp = record_stamp(writer.directories.run)
+        writer.cache.last_commit = LastCommit(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
+
+
+def _record(
+    writer: Writer,
+    generation_id: str,
+    chains: Digests,
+    before: ActiveGeneration | None,
+    kernel_generation: int,
+    counted: Counts,
+    node: str = "",
+) -> ActiveGeneration:
+    known = before is not None and before.id == generation_id and before.chains == chains
+    applied_at = before.applied_at if known and before is not None else writer.host.now()
+    saved = (before is None or before.saved) and not (writer.cache is not None and writer.cache.done.unsaved)
+    return ActiveGeneration(generation_id, applied_at, kernel_generation, chains, counted, node, saved=saved)
+
+
+def _save(writer: Writer, record: ActiveGeneration) -> Iterator[str]:
+    """A disk that will not take it does not undo it; a record of what was in force before would say what is not so."""
+    if said := write_record(writer.directories.run, writer.cache, record):
+        yield f"{said}: the next apply writes every chain again"
+
+
+def _say(stopped: Failed | None, what: str) -> tuple[str, ...]:
+    return () if stopped is None else (f"{what}: {stopped.message}",)
+
+
+def _refused_by_nft(script: str, result: NftResult) -> Failed:
+    """Nft refuses a script only by our defect or another program's change: show the line that it names."""
+    lines = script.splitlines()
+    known = result.line is not None and 0 < result.line <= len(lines)
+    line = f": {shortened(lines[result.line - 1].strip())}" if known and result.line is not None else ""
+    return Failed(f"nft refused the transaction{line}: {refusal(result)}")

@@ -1,0 +1,188 @@
+"""Our tables as the kernel holds them now: read in full, or known from our last commit and what was sent since.
+
+Every commit in any table changes nftables' generation of the network namespace. As long as it is the one after our last
+commit, the kernel holds what was read back then. If only our own commits have changed it, the kernel holds that and
+what they sent, so only that is read back; likewise if others have committed and are known not to have touched our
+tables. In any other case everything is read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from hostfw.build.cache import EngineCache
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.kernel.contents import altered, is_unchanged_since, misdeclared
+from hostfw.engine.kernel.installed import Digests, digests, has_foreign_hooks, in_sentences, installed_tables, missing
+from hostfw.engine.kernel.set_loading import not_loaded
+from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.tables import KernelTables, Names
+from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
+from hostfw.nft.declarations import SetName
+from hostfw.nft.installed import InstalledTable
+from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
+
+READ_ONE_BY_ONE = 500
+"""Most objects that are read back by name, at 0.1 ms each; beyond that everything is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelState:
+    """Our tables in the kernel, and the record of them.
+
+    `ruleset` is the cached one, None where the kernel was read; `lacking` are objects of the sent ruleset that the
+    kernel lacks, in sentences. `changed_by_others` is True if another program edited a chain meanwhile.
+    """
+
+    kernel_generation: int
+    installed: tuple[InstalledTable, ...]
+    chains: Digests
+    record: ActiveGeneration | None
+    ruleset: Ruleset | None = None
+    lacking: tuple[str, ...] = ()
+    changed_by_others: bool = False
+
+
+def read_kernel_state(
+    wanted: Ruleset, directories: Directories, host: Host, nftables: Nftables, cache: EngineCache | None
+) -> KernelState:
+    """Read the state of the kernel that a ruleset is to replace. Raises HostError."""
+    known = None if cache is None else _cached(cache, directories, host)
+    if known is not None:
+        return known
+    record, _ = load_active(directories.run)
+    tables = host.read_tables()
+    installed = installed_by(wanted, tables, record, host, nftables)
+    return KernelState(tables.generation, installed, digests(tables), record, lacking=missing(tables, wanted))
+
+
+def installed_by(
+    wanted: Ruleset, tables: KernelTables, record: ActiveGeneration | None, host: Host, nftables: Nftables
+) -> tuple[InstalledTable, ...]:
+    """The installed tables, compared with the record and, where names do not suffice, with a ruleset. Raises HostError.
+
+    Elements are looked at where somebody may have changed them since the commit on record.
+    """
+    others: frozenset[SetName] = frozenset()
+    if not is_unchanged_since(tables, record):
+        others = altered(tables, wanted, host, nftables)
+    lacking = not_loaded(wanted, tables, nftables, others)
+    return installed_tables(tables, record, lacking, others, misdeclared(tables, wanted))
+
+
+def read_back(before: KernelState, wanted: Ruleset, host: Host, nftables: Nftables, commits: int | None) -> KernelState:
+    """Read the kernel after so many commits of ours, None where they cannot be counted. Raises HostError.
+
+    Elements are looked at where others have committed in between: nobody would ask for those of before any more.
+    """
+    if commits == 0:
+        return before
+    if before.ruleset is not None and commits is not None:
+        known = _read_what_was_sent(before, wanted, host, commits)
+        if known is not None:
+            return known
+    tables = host.read_tables()
+    found = digests(tables)
+    chains = _as_written(found, before)
+    # What we have just written is what its names say.
+    installed = tuple(replace(table, suspect=frozenset()) for table in installed_tables(tables, None))
+    lacking = missing(tables, wanted)
+    since = before.kernel_generation
+    alone = commits is not None and tables.generation == since + commits
+    if not alone and not host.only_ours(since, tables.generation):
+        lacking = (*lacking, *in_sentences(altered(tables, wanted, host, nftables)))
+    changed_by_others = chains != found or has_foreign_hooks(installed)
+    return KernelState(
+        tables.generation, installed, chains, before.record, lacking=lacking, changed_by_others=changed_by_others
+    )
+
+
+def _as_written(found: Digests, before: KernelState) -> Digests:
+    """The digests of the chains as they were written: of one that we have not touched, that of before.
+
+    If somebody edited it in the meantime it differs from what is there, which the next look shows.
+    """
+    suspect = {(table.family, name) for table in before.installed for name in table.suspect}
+    untouched = {
+        (family, name): digest
+        for family, name, digest in before.chains
+        if name not in BASE_CHAIN_NAMES and (family, name) not in suspect
+    }
+    return tuple((family, name, untouched.get((family, name), digest)) for family, name, digest in found)
+
+
+def _cached(cache: EngineCache, directories: Directories, host: Host) -> KernelState | None:
+    """The cached state, if nothing has been committed and the record has not been written since."""
+    held, cache.last_commit = cache.last_commit, None
+    if held is None or not held.stamp or record_stamp(directories.run) != held.stamp:
+        return None
+    generation = host.read_generation()
+    if generation != held.kernel_generation and not host.only_ours(held.kernel_generation, generation):
+        return None
+    return KernelState(generation, held.installed, held.record.chains, held.record, held.ruleset)
+
+
+def _read_what_was_sent(before: KernelState, wanted: Ruleset, host: Host, commits: int) -> KernelState | None:
+    """Read back only what was sent, if no other program touched our tables; None if everything must be read."""
+    there = {table.family: table for table in before.installed}
+    new = tuple(_new(table, there.get(table.family)) for table in wanted.tables)
+    if sum(len(table.chains) + len(table.sets) + len(table.maps) + len(table.counters) for table in new) > (
+        READ_ONE_BY_ONE
+    ):
+        return None
+    tables = host.read_some({table.family: _names(table) for table in new})
+    since, generation = before.kernel_generation, tables.generation
+    if generation != since + commits and not host.only_ours(since, generation):
+        return None
+    chains = _digests_after(before.chains, digests(tables), wanted)
+    read = {table.family: table for table in installed_tables(tables, None)}
+    installed = tuple(_after(table, read[table.family]) for table in wanted.tables if table.family in read)
+    return KernelState(generation, installed, chains, before.record, lacking=missing(tables, Ruleset(new)))
+
+
+def _new(wanted: Table, there: InstalledTable | None) -> Table:
+    """The objects of a table that are new, and its base chains."""
+    if there is None:
+        return wanted
+    return Table(
+        wanted.family,
+        tuple(name for name in wanted.counters if name not in there.counters),
+        tuple(s for s in wanted.sets if s.name not in there.sets or (s.edited_in_place and s.mark not in there.sets)),
+        tuple(m for m in wanted.maps if m.name not in there.maps),
+        tuple(c for c in wanted.chains if c.name not in there.chains),
+        wanted.base_chains,
+    )
+
+
+def _names(table: Table) -> Names:
+    """The names of a table's objects; base chains that are not used any more are still there, and empty."""
+    return Names(
+        (*(chain.name for chain in table.chains), *sorted(BASE_CHAIN_NAMES)),
+        (*_set_names(table), *(m.name for m in table.maps)),
+        table.counters,
+    )
+
+
+def _set_names(table: Table) -> Iterable[str]:
+    for one in table.sets:
+        yield one.name
+        if one.edited_in_place:
+            yield one.mark
+
+
+def _digests_after(before: Digests, read: Digests, wanted: Ruleset) -> Digests:
+    """The digests of all chains, once those of `read` have been written and those that nobody wants are gone."""
+    now = {(family, name) for family, name, _ in read}
+    kept = now | {(table.family, chain.name) for table in wanted.tables for chain in table.chains}
+    return (*(one for one in before if one[:2] in kept and one[:2] not in now), *read)
+
+
+def _after(wanted: Table, read: InstalledTable) -> InstalledTable:
+    """A table as it is once a change to what is wanted has gone through, and what it does not need is swept."""
+    return InstalledTable(
+        wanted.family,
+        counters=frozenset(wanted.counters),
+        sets=frozenset(_set_names(wanted)),
+        maps=frozenset(m.name for m in wanted.maps),
+        chains=frozenset(chain.name for chain in wanted.chains),
+        base_chains=read.base_chains,
+    )

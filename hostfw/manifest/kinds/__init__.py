@@ -1,0 +1,1 @@
+"""A decoder for each kind of resource, and for what kinds share."""

@@ -1,0 +1,181 @@
+"""HostEndpoint, GlobalNetworkSet and InterfaceGroup."""
+
+from hostfw.manifest.fields import (
+    Reader,
+    Shape,
+    boolean,
+    choice,
+    described,
+    fields,
+    given,
+    integer,
+    items,
+    quoted,
+    text,
+)
+from hostfw.manifest.kinds.metadata import formed_name, required_name
+from hostfw.manifest.kinds.refused import NETWORK_SET_FIELDS
+from hostfw.manifest.kinds.rule import LAST_PORT
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
+from hostfw.manifest.nets import address, net_or_address, set_net
+from hostfw.manifest.scalars import each, protocol
+from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
+from hostfw.model.positions import NOWHERE
+from hostfw.model.resources import (
+    ANY_NODE,
+    EndpointPort,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    InterfaceMatch,
+    Metadata,
+)
+from hostfw.model.values import Learned
+
+ENDPOINT_SHAPE = Shape(
+    "the spec of a HostEndpoint",
+    frozenset(("node", "interfaceName", "interfaceGroup", "expectedIPs", "profiles", "ports", "learned")),
+)
+ENDPOINT_PORT_SHAPE = Shape("a named port", frozenset(("name", "protocol", "port")))
+NETWORK_SET_SHAPE = Shape("the spec of a GlobalNetworkSet", frozenset(("nets",)), NETWORK_SET_FIELDS)
+GROUP_SHAPE = Shape("the spec of an InterfaceGroup", frozenset(("match", "except")))
+MATCH_SHAPE = Shape(
+    "an entry of an InterfaceGroup",
+    frozenset(("name", "kind", "linkGroup", "master", "addressIn", "defaultRoute", "learned")),
+)
+
+
+def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpoint:
+    """A HostEndpoint; it must say which interfaces it governs."""
+    found = fields(reader, spec, ENDPOINT_SHAPE)
+    node = formed_name(reader, found.get("node"), "node", NODE_NAME)
+    name_node, group_node = given(found, "interfaceName"), given(found, "interfaceGroup")
+    profiles = items(reader, found.get("profiles"), "profiles")
+    named = [(name, reader.at(item)) for item in profiles if (name := _profile(reader, item)) is not None]
+    endpoint = HostEndpoint(
+        metadata=metadata,
+        node=ANY_NODE if node is None else node,
+        interface_name=formed_name(reader, name_node, "interfaceName", INTERFACE_NAME),
+        interface_group=formed_name(reader, group_node, "interfaceGroup", SUBDOMAIN),
+        expected_ips=each(reader, items(reader, found.get("expectedIPs"), "expectedIPs"), "expectedIPs", address),
+        profiles=tuple(name for name, _ in named),
+        ports=each(reader, items(reader, found.get("ports"), "ports"), "ports", _endpoint_port),
+        interface_group_position=reader.at(group_node) if group_node is not None else NOWHERE,
+        profile_positions=tuple(position for _, position in named),
+        learned=learned(reader, found.get("learned"), "learned"),
+    )
+    if name_node is not None and group_node is not None:
+        reader.report(group_node, "interfaceGroup and interfaceName are both given", "one of the two")
+    elif name_node is None and group_node is None and not _has_items(found.get("expectedIPs")):
+        expected = "interfaceName, interfaceGroup or expectedIPs"
+        reader.report(spec, "the HostEndpoint names no interface", expected, "interfaceName: '*' means every other one")
+    return endpoint
+
+
+def decode_network_set(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkSet:
+    """A GlobalNetworkSet; its nets may overlap, be bare addresses or have bits beyond their length."""
+    found = fields(reader, spec, NETWORK_SET_SHAPE)
+    return GlobalNetworkSet(metadata, each(reader, items(reader, found.get("nets"), "nets"), "nets", set_net))
+
+
+def decode_group(reader: Reader, metadata: Metadata, spec: Node) -> InterfaceGroup:
+    """An InterfaceGroup, the extension that a HostEndpoint names with `interfaceGroup`."""
+    found = fields(reader, spec, GROUP_SHAPE)
+    if not _has_items(found.get("match")):
+        reader.report(spec, "match is missing or empty, so the group has no interfaces", "at least one entry")
+    return InterfaceGroup(
+        metadata,
+        each(reader, items(reader, found.get("match"), "match"), "match", _match),
+        each(reader, items(reader, found.get("except"), "except"), "except", _match),
+    )
+
+
+def _has_items(node: Node | None) -> bool:
+    return node is not None and (isinstance(node, Scalar) or bool(node.items))
+
+
+def _profile(reader: Reader, node: Node) -> str | None:
+    return formed_name(reader, node, "a profile", SUBDOMAIN)
+
+
+def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:
+    found = fields(reader, node, ENDPOINT_PORT_SHAPE)
+    if not isinstance(node, Mapping):
+        return None
+    name = required_name(reader, found.get("name"), "a port's name", ENDPOINT_PORT_NAME, node)
+    number = integer(reader, found.get("port"), "port", 1, LAST_PORT)
+    if "port" not in found:
+        reader.report(node, "port is missing", f"a whole number from 1 to {LAST_PORT}")
+    expected = "TCP, UDP or SCTP"
+    chosen = protocol(reader, found.get("protocol"), "protocol")
+    if "protocol" not in found:
+        reader.report(node, "protocol is missing", expected)
+    elif chosen is not None and not chosen.has_ports:
+        reader.report(found["protocol"], f"protocol {chosen} has no ports that can be matched", expected)
+    if name is None or number is None or chosen is None:
+        return None
+    return EndpointPort(name, chosen, number)
+
+
+def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
+    before = len(reader.problems)
+    found = fields(reader, node, MATCH_SHAPE)
+    if not isinstance(node, Mapping):
+        return None
+    match = InterfaceMatch(
+        name=_word(reader, found, "name"),
+        kind=_word(reader, found, "kind"),
+        link_group=_link_group(reader, found.get("linkGroup")),
+        master=_word(reader, found, "master"),
+        address_in=each(reader, items(reader, found.get("addressIn"), "addressIn"), "addressIn", net_or_address),
+        default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute"),
+        position=reader.at(node),
+        learned=learned(reader, found.get("learned"), "learned"),
+    )
+    # A field that is null, or an empty list, is as good as none.
+    if len(reader.problems) == before:
+        if match == InterfaceMatch(position=match.position, learned=match.learned):
+            expected = "at least one field that is a condition"
+            reader.report(node, "this entry has no condition, so it would hold for every interface", expected)
+        elif match.learned and not match.address_in and match.default_route is None:
+            message = "learned is given in an entry that asks for no address and no default route"
+            reader.report(found["learned"], message, "addressIn or defaultRoute together with it", "leave it out")
+    return match
+
+
+def _word(reader: Reader, found: dict[str, Node], name: str) -> str | None:
+    node = found.get(name)
+    value = text(reader, node, name)
+    if node is None or value is None or (value and not any(character in "/ \t\n" for character in value)):
+        return value
+    reader.report(node, f"{name} is {quoted(value)}", "a word without blanks or '/'")
+    return None
+
+
+LEARNED = {how.value: how for how in Learned}
+
+
+def learned(reader: Reader, node: Node | None, what: str) -> tuple[Learned, ...]:
+    """The ways in which a neighbour gave what counts, each once."""
+    found: list[Learned] = []
+    for item in items(reader, node, what):
+        how = choice(reader, item, f"an item of {what}", LEARNED)
+        if how in found:
+            reader.report(item, f"{what} has {how} twice", "each once")
+        elif how is not None:
+            found.append(how)
+    return tuple(sorted(found))
+
+
+LAST_LINK_GROUP = 2**32 - 1
+
+
+def _link_group(reader: Reader, node: Node | None) -> int | str | None:
+    if node is None:
+        return None
+    if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.INTEGER:
+        return integer(reader, node, "linkGroup", 0, LAST_LINK_GROUP)
+    if isinstance(node, Scalar) and scalar_kind(node) is ScalarKind.STRING and node.text:
+        return node.text
+    reader.report(node, f"linkGroup is {described(node)}", "a number, or a name of /etc/iproute2/group")
+    return None

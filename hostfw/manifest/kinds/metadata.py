@@ -1,0 +1,103 @@
+"""Names, labels and annotations."""
+
+from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, quoted, text
+from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
+from hostfw.manifest.yaml.nodes import Mapping, Node
+from hostfw.model.resources import Labels, Metadata
+
+ANNOTATIONS_LIMIT = 256 * 1024
+"""The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
+
+_SERVER_FIELDS = frozenset(
+    (
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    )
+)
+"""Metadata that an API server adds to exported manifests; accepted and ignored."""
+
+METADATA_SHAPE = Shape(
+    "metadata",
+    frozenset(("name", "labels", "annotations")),
+    {"namespace": Refusal("the kinds that hostfw reads belong to no namespace", "leave it out")},
+    ignored=_SERVER_FIELDS,
+)
+
+
+def decode_metadata(
+    reader: Reader, node: Node | None, start: Node, form: NameForm, reserved: str = ""
+) -> Metadata | None:
+    """The metadata of a resource whose document begins at `start`; None if it has no usable name.
+
+    `reserved` is a label that the kind may not carry.
+    """
+    if node is None:
+        reader.report(start, "metadata is missing", "metadata with a name")
+        return None
+    found = fields(reader, node, METADATA_SHAPE)
+    name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
+    labelled = labels(reader, found.get("labels"), "metadata.labels", reserved)
+    annotated = annotations(reader, found.get("annotations"), "metadata.annotations")
+    return Metadata(name, labelled, annotated, reader.at(start)) if name else None
+
+
+def required_name(reader: Reader, node: Node | None, what: str, form: NameForm, parent: Node) -> str | None:
+    """A name that must be there and have a form."""
+    if node is None:
+        reader.report(parent, f"{what} is missing", form.expected)
+        return None
+    return formed_name(reader, node, what, form)
+
+
+def formed_name(reader: Reader, node: Node | None, what: str, form: NameForm) -> str | None:
+    """A name that has a form."""
+    value = text(reader, node, what)
+    if node is None or value is None or form.fits(value):
+        return value
+    hint = f"did you mean {quoted(value.lower())}?" if form.fits(value.lower()) else ""
+    reader.report(node, f"{what} is {quoted(value)}", form.expected, hint)
+    return None
+
+
+def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> Labels:
+    """Labels, sorted by key."""
+    found: list[tuple[str, str]] = []
+    for key_text, key, value in entries(reader, node, what):
+        if not is_label_key(key_text):
+            reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
+            continue
+        if key_text == reserved:
+            reader.report(key, f"the label {key_text} is Kubernetes' own", "", "choose another label")
+        value_text = text(reader, value, f"the label {key_text}")
+        if value_text is None:
+            continue
+        if LABEL_VALUE.fits(value_text):
+            found.append((key_text, value_text))
+        else:
+            reader.report(value, f"the label {key_text} is {quoted(value_text)}", f"{LABEL_VALUE.expected}, or nothing")
+    return tuple(sorted(found))
+
+
+def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
+    """Annotations, sorted by key; their values are free. Kubernetes has the form of a key hold for its lower case."""
+    found: list[tuple[str, str]] = []
+    for key_text, key, value in entries(reader, node, what):
+        if not is_label_key(key_text.lower()):
+            reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
+            continue
+        value_text = text(reader, value, f"the annotation {key_text}")
+        if value_text is not None:
+            found.append((key_text, value_text))
+    size = sum(len(part.encode("utf-8", "replace")) for pair in found for part in pair)
+    if node is not None and size > ANNOTATIONS_LIMIT:
+        reader.report(node, f"{what} has {size} bytes", f"at most {ANNOTATIONS_LIMIT}")
+    return tuple(sorted(found))

@@ -1,0 +1,162 @@
+"""GlobalNetworkPolicy, staged or not, Profile and Tier."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, fields, given, is_blank, items, number
+from hostfw.manifest.kinds.metadata import formed_name, labels
+from hostfw.manifest.kinds.refused import POLICY_FIELDS
+from hostfw.manifest.kinds.rule import decode_rules
+from hostfw.manifest.name_forms import TIER_NAME
+from hostfw.manifest.scalars import each, selector_text
+from hostfw.manifest.yaml.nodes import Node
+from hostfw.model.positions import NOWHERE
+from hostfw.model.resources import (
+    GlobalNetworkPolicy,
+    Metadata,
+    Profile,
+    Rule,
+    SelectorText,
+    StagedAction,
+    StagedGlobalNetworkPolicy,
+    Tier,
+)
+from hostfw.model.values import Action, Direction
+
+POLICY_SHAPE = Shape(
+    "the spec of a GlobalNetworkPolicy",
+    frozenset(
+        (
+            "tier",
+            "order",
+            "selector",
+            "types",
+            "ingress",
+            "egress",
+            "applyOnForward",
+            "doNotTrack",
+            "preDNAT",
+            "performanceHints",
+        )
+    ),
+    POLICY_FIELDS,
+)
+STAGED_POLICY_SHAPE = Shape(
+    "the spec of a StagedGlobalNetworkPolicy",
+    POLICY_SHAPE.known | {"stagedAction"},
+    {name: refusal for name, refusal in POLICY_FIELDS.items() if name != "stagedAction"},
+)
+PROFILE_SHAPE = Shape("the spec of a Profile", frozenset(("ingress", "egress", "labelsToApply")))
+TIER_SHAPE = Shape("the spec of a Tier", frozenset(("order", "defaultAction")))
+
+TYPES = {"Ingress": Direction.INGRESS, "Egress": Direction.EGRESS}
+DEFAULT_ACTIONS = {"Deny": Action.DENY, "Pass": Action.PASS}
+HINTS = {"AssumeNeededOnEveryNode": True}
+STAGED_ACTIONS = {action.value: action for action in StagedAction}
+
+
+def decode_policy(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkPolicy:
+    """A GlobalNetworkPolicy, its `types` filled in where they are not given."""
+    return _policy(reader, metadata, fields(reader, spec, POLICY_SHAPE))
+
+
+def decode_staged_policy(reader: Reader, metadata: Metadata, spec: Node) -> StagedGlobalNetworkPolicy:
+    """A StagedGlobalNetworkPolicy; one that proposes to delete has a tier and nothing else, not even `types`."""
+    found = fields(reader, spec, STAGED_POLICY_SHAPE)
+    policy = _policy(reader, metadata, found)
+    action = choice(reader, given(found, "stagedAction"), "stagedAction", STAGED_ACTIONS) or StagedAction.SET
+    if action is StagedAction.DELETE:
+        policy = replace(policy, types=())
+        for name, node in found.items():
+            if name not in ("stagedAction", "tier") and not is_blank(node):
+                message = f"{name} is given together with stagedAction: Delete"
+                reader.report(node, message, "tier and nothing else", "leave it out, as Delete proposes no rules")
+    return StagedGlobalNetworkPolicy(policy, action)
+
+
+def _policy(reader: Reader, metadata: Metadata, found: Mapping[str, Node]) -> GlobalNetworkPolicy:
+    get = found.get
+    tier = given(found, "tier")
+    ingress = decode_rules(reader, get("ingress"), "ingress")
+    egress = decode_rules(reader, get("egress"), "egress")
+    policy = GlobalNetworkPolicy(
+        metadata,
+        formed_name(reader, tier, "tier", TIER_NAME) or "default",
+        number(reader, get("order"), "order"),
+        selector_text(reader, get("selector"), "selector") or SelectorText(""),
+        _types(reader, get("types"), ingress, egress),
+        ingress,
+        egress,
+        boolean(reader, get("applyOnForward"), "applyOnForward") or False,
+        NOWHERE if tier is None else reader.at(tier),
+        boolean(reader, get("doNotTrack"), "doNotTrack") or False,
+        boolean(reader, get("preDNAT"), "preDNAT") or False,
+    )
+    _check_class(reader, policy, found)
+    _check_hints(reader, get("performanceHints"))
+    return policy
+
+
+def decode_profile(reader: Reader, metadata: Metadata, spec: Node) -> Profile:
+    """A Profile."""
+    found = fields(reader, spec, PROFILE_SHAPE)
+    return Profile(
+        metadata,
+        labels(reader, found.get("labelsToApply"), "labelsToApply"),
+        decode_rules(reader, found.get("ingress"), "ingress"),
+        decode_rules(reader, found.get("egress"), "egress"),
+    )
+
+
+def decode_tier(reader: Reader, metadata: Metadata, spec: Node) -> Tier:
+    """A Tier."""
+    found = fields(reader, spec, TIER_SHAPE)
+    action = choice(reader, found.get("defaultAction"), "defaultAction", DEFAULT_ACTIONS)
+    return Tier(metadata, number(reader, found.get("order"), "order"), action or Action.DENY)
+
+
+def _types(
+    reader: Reader, node: Node | None, ingress: tuple[Rule, ...], egress: tuple[Rule, ...]
+) -> tuple[Direction, ...]:
+    """The directions of a policy: as given, or those that it has rules for, or Ingress if it has none."""
+    given: list[Direction] = []
+    for item in items(reader, node, "types"):
+        direction = choice(reader, item, "an item of types", TYPES)
+        if direction in given:
+            reader.report(item, f"types has {direction.value.title()} twice", "each direction once")
+        elif direction is not None:
+            given.append(direction)
+    if given:
+        return tuple(given)
+    if egress:
+        return (Direction.INGRESS, Direction.EGRESS) if ingress else (Direction.EGRESS,)
+    return (Direction.INGRESS,)
+
+
+def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str, Node]) -> None:
+    """Check the conditions of doNotTrack and preDNAT, as Calico does."""
+    if policy.do_not_track and policy.pre_dnat:
+        reader.report(found["preDNAT"], "preDNAT: true is given together with doNotTrack: true", "one of the two")
+    for name, is_set in (("doNotTrack", policy.do_not_track), ("preDNAT", policy.pre_dnat)):
+        if is_set and not policy.apply_on_forward:
+            hint = "it is met before a packet is routed, so by forwarded traffic as well"
+            reader.report(found[name], f"{name}: true is given without applyOnForward", "applyOnForward: true", hint)
+    if not policy.pre_dnat:
+        return
+    if policy.egress:
+        hint = "write them into a policy without preDNAT"
+        reader.report(
+            found["egress"], "egress rules are given together with preDNAT: true", "ingress rules alone", hint
+        )
+    elif Direction.EGRESS in policy.types:
+        reader.report(found["types"], "types has Egress together with preDNAT: true", "Ingress alone")
+
+
+def _check_hints(reader: Reader, node: Node | None) -> None:
+    hints = each(reader, items(reader, node, "performanceHints"), "performanceHints", _hint)
+    if node is not None and len(hints) > 1:
+        reader.report(node, "performanceHints has a hint twice", "each hint once")
+
+
+def _hint(reader: Reader, node: Node, what: str) -> bool | None:
+    return choice(reader, node, f"an item of {what}", HINTS)

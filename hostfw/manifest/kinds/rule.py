@@ -1,0 +1,255 @@
+"""Policy rules: the lists `ingress` and `egress` of policies and profiles."""
+
+from functools import lru_cache
+
+from hostfw.manifest.fields import (
+    Reader,
+    Shape,
+    choice,
+    described,
+    fields,
+    given,
+    integer,
+    items,
+    one_of,
+    quoted,
+    text,
+)
+from hostfw.manifest.kinds.metadata import annotations
+from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
+from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
+from hostfw.manifest.nets import strict_net
+from hostfw.manifest.scalars import each, is_port_scalar, protocol, selector_text
+from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
+from hostfw.model.resources import EntityRule, Labels, Rule, SelectorText
+from hostfw.model.values import (
+    ICMP,
+    ICMPV6,
+    Action,
+    Cidr,
+    Family,
+    Icmp,
+    PortRange,
+    Protocol,
+)
+
+RULES_LIMIT = 1024
+NETS_LIMIT = 256
+PORTS_LIMIT = 50
+
+_ENTITY_FIELDS = frozenset(("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts"))
+ENTITY_SHAPE = Shape("one side of a rule", _ENTITY_FIELDS, ENTITY_FIELDS)
+RULE_SHAPE = Shape(
+    "a rule",
+    frozenset(
+        (
+            "action",
+            "ipVersion",
+            "protocol",
+            "notProtocol",
+            "icmp",
+            "notICMP",
+            "source",
+            "destination",
+            "metadata",
+        )
+    ),
+    RULE_FIELDS,
+    elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination"),
+)
+ICMP_SHAPE = Shape("an ICMP match", frozenset(("type", "code")))
+RULE_METADATA_SHAPE = Shape("the metadata of a rule", frozenset(("annotations",)))
+
+ACTIONS = {action.value: action for action in Action}
+VERSIONS = {"4": Family.V4, "6": Family.V6}
+_EVERYTHING = EntityRule()
+
+
+def decode_rules(reader: Reader, node: Node | None, what: str) -> tuple[Rule, ...]:
+    """The rules of one direction, in order."""
+    return each(reader, items(reader, node, what, RULES_LIMIT), what, _rule)
+
+
+def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
+    found = fields(reader, node, RULE_SHAPE)
+    get = found.get
+    action = choice(reader, get("action"), "action", ACTIONS)
+    rule = Rule(
+        action or Action.DENY,
+        _family(reader, get("ipVersion")),
+        protocol(reader, get("protocol"), "protocol"),
+        protocol(reader, get("notProtocol"), "notProtocol"),
+        _icmp(reader, get("icmp"), "icmp"),
+        _icmp(reader, get("notICMP"), "notICMP"),
+        _entity(reader, get("source")),
+        _entity(reader, get("destination")),
+        _annotations(reader, get("metadata")),
+        reader.at(node),
+    )
+    if "action" not in found and isinstance(node, Mapping):
+        reader.report(node, "action is missing", one_of(ACTIONS))
+    _check_rule(reader, rule, node, found)
+    return rule if action is not None else None
+
+
+def _family(reader: Reader, node: Node | None) -> Family | None:
+    if node is None:
+        return None
+    if isinstance(node, Scalar) and node.text in VERSIONS:
+        if node.plain:
+            return VERSIONS[node.text]
+        reader.report(node, f"ipVersion is {described(node)}", "4 or 6", "write it without quotes")
+    else:
+        reader.report(node, f"ipVersion is {described(node)}", "4 or 6")
+    return None
+
+
+LAST_ICMP_TYPE = 254
+LAST_ICMP_CODE = 255
+
+
+def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
+    """An ICMP match; an empty one restricts nothing, as in Calico."""
+    found = fields(reader, node, ICMP_SHAPE)
+    icmp_type = integer(reader, found.get("type"), f"{what}.type", 0, LAST_ICMP_TYPE)
+    code = integer(reader, found.get("code"), f"{what}.code", 0, LAST_ICMP_CODE)
+    if "code" in found and "type" not in found:
+        reader.report(found["code"], f"{what} has a code without a type", "a type as well")
+    return None if icmp_type is None else Icmp(icmp_type, code)
+
+
+def _annotations(reader: Reader, node: Node | None) -> Labels:
+    return annotations(reader, fields(reader, node, RULE_METADATA_SHAPE).get("annotations"), "annotations")
+
+
+def _entity(reader: Reader, node: Node | None) -> EntityRule:
+    if node is None:
+        return _EVERYTHING
+    found = fields(reader, node, ENTITY_SHAPE)
+    get = found.get
+    return EntityRule(
+        each(reader, items(reader, get("nets"), "nets", NETS_LIMIT), "nets", strict_net),
+        each(reader, items(reader, get("notNets"), "notNets", NETS_LIMIT), "notNets", _not_net),
+        _selected(reader, found),
+        selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
+        each(reader, items(reader, get("ports"), "ports", PORTS_LIMIT), "ports", _port),
+        each(reader, items(reader, get("notPorts"), "notPorts", PORTS_LIMIT), "notPorts", _port),
+    )
+
+
+def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:
+    cidr = strict_net(reader, node, what)
+    if cidr is not None and cidr.length == 0:
+        reader.report(node, f"{what} has {cidr}, so the rule would match nothing", "a narrower prefix")
+    return cidr
+
+
+_NOT_NAMESPACED = "!has(projectcalico.org/namespace)"
+
+
+def _selected(reader: Reader, found: dict[str, Node]) -> SelectorText | None:
+    """The selector of a side; `namespaceSelector: global()` limits it to what is in no namespace."""
+    selected = selector_text(reader, given(found, "selector"), "selector")
+    namespace = given(found, "namespaceSelector")
+    value = text(reader, namespace, "namespaceSelector")
+    if namespace is None or value is None:
+        return selected
+    if value.strip(" \t") != "global()":
+        message = "namespaceSelector is refused: nothing on a host is in a namespace, so the rule would match nothing"
+        hint = "select HostEndpoints and GlobalNetworkSets by label with selector"
+        reader.report(namespace, message, "global(), or nothing", hint)
+        return selected
+    if selected is None or not selected.text.strip(" \t"):
+        return SelectorText(_NOT_NAMESPACED, reader.at(namespace))
+    return SelectorText(f"({selected.text}) && {_NOT_NAMESPACED}", selected.position)
+
+
+def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:
+    if isinstance(node, Scalar) and is_port_scalar(node):
+        port = parse_port(node.text)
+        if port is not None:
+            return port
+        first, dash, last = node.text.partition("-")
+        hint = f"write {first}:{last}" if dash and first.isdigit() and last.isdigit() else ""
+        if ENDPOINT_PORT_NAME.fits(node.text.lower()):
+            hint = f"did you mean {quoted(node.text.lower())}?"
+        named = any(character.isalpha() for character in node.text)
+        reader.report(node, f"{what} has {quoted(node.text)}", _PORT_NAME_EXPECTED if named else _PORT_EXPECTED, hint)
+    else:
+        reader.report(node, f"{what} has {described(node)}", _PORT_EXPECTED)
+    return None
+
+
+LAST_PORT = 65_535
+_PORT_EXPECTED = f"a port from 1 to {LAST_PORT}, a range such as 8000:8080, or the name of a HostEndpoint's port"
+_PORT_NAME_EXPECTED = f"a number, a range, or the name of a HostEndpoint's port: {ENDPOINT_PORT_NAME.expected}"
+
+
+@lru_cache(maxsize=4096)
+def parse_port(value: str) -> PortRange | str | None:
+    """A port, a range (`first:last`) or a port name; None if the text is none of them."""
+    first_text, colon, last_text = value.partition(":")
+    first = _port_number(first_text)
+    if first is not None:
+        last = _port_number(last_text) if colon else first
+        return PortRange(first, last) if last is not None and first <= last else None
+    return value if ENDPOINT_PORT_NAME.fits(value) else None
+
+
+def _port_number(value: str) -> int | None:
+    if value.isascii() and value.isdigit() and len(value) <= len("65535") and value[0] != "0":
+        number = int(value)
+        return number if number <= LAST_PORT else None
+    return None
+
+
+def _check_rule(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
+    """Check the conditions between the fields of a rule."""
+    _check_ports(reader, rule, node, found)
+    if "icmp" in found and (rule.protocol is None or rule.protocol.number not in (ICMP.number, ICMPV6.number)):
+        reader.report(found["icmp"], "icmp without an ICMP protocol", "protocol: ICMP or ICMPv6")
+    if rule.ip_version is not None:
+        _check_version(reader, found.get("protocol"), rule.protocol, rule.ip_version)
+        _check_version(reader, found.get("notProtocol"), rule.not_protocol, rule.ip_version)
+    if rule.source is not _EVERYTHING or rule.destination is not _EVERYTHING:
+        _check_families(reader, rule, node, found)
+
+
+_FAMILY_OF = {ICMP.number: Family.V4, ICMPV6.number: Family.V6}
+"""The IP version of a protocol, by name or by number."""
+
+
+def _check_version(reader: Reader, node: Node | None, value: Protocol | None, version: Family) -> None:
+    if node is not None and value is not None and _FAMILY_OF.get(value.number, version) is not version:
+        named = value.name or f"protocol {value.number}"
+        reader.report(node, f"{named} does not exist in ipVersion {version.value}", "ICMP for 4, ICMPv6 for 6")
+
+
+def _check_families(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
+    family = rule.ip_version
+    for side, entity in (("source", rule.source), ("destination", rule.destination)):
+        for cidr in (*entity.nets, *entity.not_nets):
+            if family is None:
+                family = cidr.family
+            elif cidr.family is not family:
+                where = found.get(side, node)
+                message = (
+                    f"{side} has {cidr} in a rule that its ipVersion or another prefix limits to IPv{family.value}"
+                )
+                reader.report(where, message, "prefixes of one IP version", "write a rule for each IP version")
+                return
+
+
+def _check_ports(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
+    for side, entity in (("source", rule.source), ("destination", rule.destination)):
+        named = (*entity.ports, *entity.not_ports)
+        if not named:
+            continue
+        if rule.protocol is None:
+            numbers = [port for port in named if not isinstance(port, str)]
+            if numbers and "protocol" not in found:
+                message = f"{side} has port {numbers[0]} in a rule without a protocol"
+                reader.report(found.get(side, node), message, "protocol: TCP, UDP or SCTP")
+        elif not rule.protocol.has_ports:
+            message = f"{side} has ports, which protocol {rule.protocol} does not"
+            reader.report(found.get(side, node), message, "protocol: TCP, UDP or SCTP")

@@ -1,0 +1,1 @@
+"""YAML texts with positions: nodes, documents and their spans."""

@@ -1,0 +1,1 @@
+"""One host at one moment: its interfaces, addresses, connections and services."""

@@ -1,0 +1,100 @@
+"""The recorded governance of a host's interfaces, which later changes of facts do not take away.
+
+A record knows an interface again under another name, on this boot by its index and on the next by its hardware address.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hostfw.model.host.facts import HostFacts, Interface
+
+_BORROWING = frozenset(("vlan", "macvlan", "ipvlan", "bridge", "bond", "team"))
+"""Kinds of interfaces that have the hardware address of another one."""
+
+MOST_ABSENT = 32
+"""Most virtual interfaces that are remembered after they are gone: containers come under new names without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class GovernedInterface:
+    """An interface of the host and the HostEndpoint that governs it.
+
+    `claim` is what the HostEndpoint says of its interfaces, as text; equal texts claim alike. `index` (IFLA_IFINDEX) is
+    0 while the host does not have the interface, and after a reboot until it is found again. `kept` is empty while the
+    HostEndpoint claims the interface; otherwise it is why it does not any more, and `since` when that was noticed.
+    """
+
+    name: str
+    endpoint: str
+    claim: str
+    index: int = 0
+    kind: str = ""
+    mac: str = ""
+    permanent_mac: str = ""
+    master: str | None = None
+    kept: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """The name of the node that a generation was accepted for, and the interfaces that it governs one by one.
+
+    `node` is empty where none is recorded; `node_of_host` is whether HostEndpoints name it and no setting does, so that
+    it was the host's own name. `boot` is what indices count within. Interfaces that belong to a HostEndpoint with
+    `interfaceName: "*"` are not recorded: it governs whatever no other one does.
+    """
+
+    node: str = ""
+    interfaces: tuple[GovernedInterface, ...] = ()
+    boot: str = ""
+    node_of_host: bool = False
+
+    @property
+    def kept(self) -> tuple[GovernedInterface, ...]:
+        """The interfaces that no HostEndpoint claims any more."""
+        return tuple(interface for interface in self.interfaces if interface.kept)
+
+    def without_indices(self) -> "Governance":
+        """The same for another boot or network namespace, where indices name other interfaces."""
+        return replace(self, interfaces=tuple(replace(interface, index=0) for interface in self.interfaces))
+
+
+NOTHING_GOVERNED = Governance()
+"""The record of a host for which nothing was accepted."""
+
+
+def found_again(record: GovernedInterface, facts: HostFacts) -> Interface | None:
+    """The interface of a host that a record is about, or None while the host does not have it.
+
+    It may have another name (`ip link set name`), another hardware address (a port of a bond has that of the bond), or
+    after a reboot another index, but not all of these.
+    """
+    alike = [i for i in facts.interfaces if i.kind == record.kind and _may_be(i, record)]
+    for found in (
+        [i for i in alike if i.index == record.index and (i.name == record.name or _same_hardware(i, record))],
+        [i for i in alike if record.permanent_mac and i.permanent_mac == record.permanent_mac],
+        [i for i in alike if i.name == record.name],
+        [i for i in alike if not record.index and record.mac and i.mac == record.mac and i.kind not in _BORROWING],
+    ):
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _may_be(interface: Interface, record: GovernedInterface) -> bool:
+    """True if a device may be the recorded one: two of which both have a permanent address differ by it."""
+    return not (record.permanent_mac and interface.permanent_mac) or record.permanent_mac == interface.permanent_mac
+
+
+def _same_hardware(interface: Interface, record: GovernedInterface) -> bool:
+    return interface.mac == record.mac or bool(record.permanent_mac)
+
+
+def remembered(absent: Iterable[GovernedInterface]) -> tuple[GovernedInterface, ...]:
+    """The records of interfaces that are gone which are kept: all of devices, the last of virtual ones."""
+    records = tuple(absent)
+    virtual = [record for record in records if not record.permanent_mac]
+    forgotten = frozenset(virtual[: max(len(virtual) - MOST_ABSENT, 0)])
+    return tuple(record for record in records if record not in forgotten)

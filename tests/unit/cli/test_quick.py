@@ -1,0 +1,237 @@
+"""`allow`, `deny`, `remove` and `rules` on a host in memory: the files that they write, and what comes of a refusal."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hostfw.model.host.baseline import Baseline
+from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
+
+QUICK = "etc/quick"
+OFFICE = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata:
+  name: office
+  labels: {set: office}
+spec:
+  nets: [198.51.100.0/24]
+"""
+
+
+@pytest.fixture(name="bare")
+def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return machine(tmp_path, monkeypatch)
+
+
+@pytest.fixture(name="host")
+def _host(bare: Machine) -> Machine:
+    bare.write(web=WEB, uplink=UPLINK, office=OFFICE)
+    assert bare.hostfwctl("apply").status == 0
+    return bare
+
+
+def written(host: Machine) -> dict[str, str]:
+    """The files of quick rules, by their names."""
+    folder = host.config / "quick"
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())} if folder.exists() else {}
+
+
+def test_a_rule_is_a_file_that_is_shown_and_in_force(host: Machine) -> None:
+    """Its first line says what wrote it and what takes it away; the tier comes with the first."""
+    status, out, err = host.hostfwctl("allow", "tcp/8080", "from", "10.0.0.0/8", "--reason", "the lab")
+
+    assert status == 0
+    assert list(written(host)) == ["allow-tcp-8080-from-10-0-0-0-8.yaml", "tier.yaml"]
+    policy = yaml.safe_load(written(host)["allow-tcp-8080-from-10-0-0-0-8.yaml"])
+    assert policy["metadata"] == {
+        "name": "quick.allow-tcp-8080-from-10-0-0-0-8",
+        "annotations": {"hostfw.io/reason": "the lab"},
+    }
+    assert "# Written by `hostfwctl allow tcp/8080 from 10.0.0.0/8`" in out
+    assert f"{QUICK}/allow-tcp-8080-from-10-0-0-0-8.yaml:" in err
+    assert "in force: 2 policies" in err
+    assert host.hostfwctl("diff").out == ""
+
+
+def test_the_same_words_change_nothing(host: Machine) -> None:
+    """Nor do others that mean the same."""
+    host.hostfwctl("allow", "80/tcp", "443/tcp")
+    before = written(host)
+
+    status, out, err = host.hostfwctl("allow", "tcp/443,80")
+
+    assert (status, out) == (0, "")
+    assert "no change" in err
+    assert written(host) == before
+
+
+def test_a_host_without_endpoints_gets_one(bare: Machine) -> None:
+    """Without, no policy would mean anything."""
+    assert bare.hostfwctl("allow", "http").status == 0
+
+    assert list(written(bare)) == ["allow-tcp-80.yaml", "this-host.yaml", "tier.yaml"]
+    assert "interfaceName: '*'" in written(bare)["this-host.yaml"]
+
+
+def test_sets_and_endpoints_are_selected_by_what_is_theirs_alone(host: Machine) -> None:
+    """By their labels."""
+    host.hostfwctl("allow", "tcp/22", "from", "office", "on", "uplink")
+
+    policy = yaml.safe_load(written(host)["allow-tcp-22-from-office-on-uplink.yaml"])["spec"]
+    assert policy["selector"] == "role == 'web'"
+    assert policy["ingress"][0]["source"] == {"selector": "set == 'office'"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        ({}, ["allow", "tcp/22", "from", "nobody"], 'there is no GlobalNetworkSet or Feed "nobody"'),
+        ({}, ["allow", "tcp/22", "on", "nothing"], 'there is no HostEndpoint "nothing"'),
+        ({"office": OFFICE.replace("  labels: {set: office}\n", "")}, ["deny", "office"], '"office" has no labels'),
+        ({"twin": OFFICE.replace("name: office", "name: twin")}, ["deny", "office"], 'has the labels of "twin"'),
+        ({"office": OFFICE.replace("set: office", "role: web")}, ["deny", "office"], "are those of a HostEndpoint too"),
+        (
+            {"tier": "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: quick}\nspec: {order: 1}\n"},
+            ["allow", "tcp/22"],
+            "denies what it does not decide",
+        ),
+    ],
+)
+def test_what_cannot_be_said_is_refused_by_name(
+    host: Machine, change: dict[str, str], words: list[str], message: str
+) -> None:
+    """With the next step, and nothing is written."""
+    host.write(**change)
+    assert host.hostfwctl("apply").status == 0
+
+    status, out, err = host.hostfwctl(*words)
+
+    assert (status, out) == (1, "")
+    assert message in err
+    assert "hint: " in err
+    assert written(host) == {}
+
+
+def test_words_that_mean_nothing_are_the_command_lines_fault(host: Machine) -> None:
+    """Exit status 2, and the hint has examples."""
+    status, out, err = host.hostfwctl("allow", "htpp")
+
+    assert (status, out) == (2, "")
+    assert 'hostfwctl: "htpp" is no service that is known' in err
+    assert "tcp/8080" in err
+
+
+def test_edits_that_are_not_in_force_are_left_to_apply(host: Machine) -> None:
+    """A quick rule does not put somebody's half-done work into force."""
+    host.write(more=WEB.replace("name: web", "name: more"))
+
+    status, _, err = host.hostfwctl("allow", "http")
+
+    assert status == 1
+    assert "etc has changes that are not in force" in err
+    assert written(host) == {}
+
+
+def test_what_the_engine_refuses_is_not_written(host: Machine) -> None:
+    """As where the rule would cut off ssh: the file goes again, and with the first of them the folder."""
+    host.write(hostfw="failsafe: {inbound: []}", ssh=WEB.replace("name: web", "name: ssh").replace("[80]", "[22]"))
+    assert host.hostfwctl("apply", "--accept-lockout").status == 0
+    host.baseline = Baseline(sessions=(NEIGHBOURS,))
+
+    refused = host.hostfwctl("deny", "203.0.113.9")
+
+    assert refused.status == 1
+    assert "203.0.113.9" in refused.err
+    assert not (host.config / "quick").exists()
+    assert host.hostfwctl("diff").out == ""
+    assert host.hostfwctl("deny", "203.0.113.9", "--accept-lockout").status == 0
+
+
+def test_here_is_where_the_session_comes_from(host: Machine) -> None:
+    """And without a session it is nothing."""
+    assert host.hostfwctl("allow", "tcp/5432", "from", "here").status == 2
+
+    host.baseline = Baseline(sessions=(NEIGHBOURS,))
+
+    assert host.hostfwctl("allow", "tcp/5432", "from", "here").status == 0
+    assert "allow-tcp-5432-from-203-0-113-9.yaml" in written(host)
+
+
+def test_a_dry_run_changes_nothing(host: Machine) -> None:
+    """It prints what would be written."""
+    committed = len(host.kernel.committed)
+
+    status, out, _ = host.hostfwctl("deny", "198.51.100.7", "--dry-run")
+
+    assert status == 0
+    assert "kind: GlobalNetworkPolicy" in out
+    assert written(host) == {}
+    assert len(host.kernel.committed) == committed
+
+
+@pytest.mark.parametrize("words", [["deny-tcp-25"], ["quick.deny-tcp-25"], ["deny", "25/tcp"]])
+def test_a_rule_is_removed_by_name_or_by_its_words(host: Machine, words: list[str]) -> None:
+    """Its file goes, the others stay."""
+    host.hostfwctl("deny", "tcp/25")
+    host.hostfwctl("allow", "http")
+
+    assert host.hostfwctl("remove", *words).status == 0
+
+    assert list(written(host)) == ["allow-tcp-80.yaml", "tier.yaml"]
+    assert "in force: 2 policies" in host.hostfwctl("status", "-v").out or host.hostfwctl("diff").out == ""
+
+
+def test_what_is_no_quick_rule_is_not_removed(host: Machine) -> None:
+    """Nor is a file that holds more; the nearest name is said."""
+    host.hostfwctl("allow", "http")
+    assert 'did you mean "allow-tcp-80"?' in host.hostfwctl("remove", "allow-tcp-88").err
+    assert host.hostfwctl("remove", "web").status == 1
+    path = host.config / "quick" / "allow-tcp-80.yaml"
+    path.write_text(f"{path.read_text()}---\n{OFFICE.replace('office', 'other')}")
+    host.hostfwctl("apply")
+
+    status, _, err = host.hostfwctl("remove", "allow-tcp-80")
+
+    assert status == 1
+    assert "holds other resources too" in err
+    assert path.exists()
+
+
+def test_cut_ends_the_connections_of_who_is_denied(host: Machine) -> None:
+    """And of nobody else; it goes with an address alone."""
+    assert host.hostfwctl("deny", "198.51.100.7", "--cut").status == 0
+    assert host.cut == ["198.51.100.7/32"]
+    assert host.hostfwctl("deny", "tcp/25", "--cut").status == 2
+
+
+def test_rules_are_listed_in_the_order_of_evaluation(host: Machine) -> None:
+    """Failsafes, quick rules with what is denied first, policy, the end; counters and lines of files beside them."""
+    host.hostfwctl("allow", "http")
+    host.hostfwctl("deny", "198.51.100.7")
+
+    listed = json.loads(host.hostfwctl("rules", "-o", "json").out)["items"]
+
+    incoming = [(item["action"], item["what"], item["by"]) for item in listed if item["direction"] == "ingress"]
+    assert incoming[3:] == [
+        ("deny", "from 198.51.100.7", "quick.deny-198-51-100-7"),
+        ("allow", "tcp/80", "quick.allow-tcp-80"),
+        ("allow", "tcp/80", "default/web"),
+        ("deny", "everything else", "end of tier default"),
+        ("deny", "everything on interfaces without a HostEndpoint", "unmanaged-interface"),
+        ("deny", "from 198.51.100.7", "quick.deny-198-51-100-7"),
+    ]
+    table = host.hostfwctl("rules").out.splitlines()
+    assert table[0].split()[:4] == ["NO", "WAY", "ACTION", "WHAT"]
+    assert any("quick/allow-tcp-80.yaml:" in line for line in table)
+    assert "in forwarded" in "\n".join(table)
+
+
+def test_rules_of_nothing_are_none(bare: Machine) -> None:
+    """Exit status 4, and what puts something into force."""
+    status, out, err = bare.hostfwctl("rules")
+
+    assert (status, out) == (4, "")
+    assert "nothing is in force" in err

@@ -1,0 +1,170 @@
+"""The vocabulary of the project: names, docstrings and phrases that a newcomer understands at the first reading."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CODE = ("hostfw", "lab", "tests", "bench", "tools")
+
+PRIVATE_WORDS = {
+    "anatomy": "grammar",
+    "armed": "rollback timer",
+    "charge": "writer",
+    "deed": "change",
+    "deeds": "changes",
+    "evidence": "baseline",
+    "fed": "from_feed",
+    "follower": "resync",
+    "governor": "governing_endpoint",
+    "guard": "base_protection",
+    "heard": "audit_checkpoint, or note",
+    "hearers": "observer",
+    "inspected": "candidate",
+    "inspection": "candidate",
+    "judgement": "lockout",
+    "keeper": "repair",
+    "meddled": "changed_by_others",
+    "memory": "cache",
+    "patient": "host_report",
+    "refill": "reload_set",
+    "refilled": "reloaded",
+    "unheard": "missed",
+    "untold": "audit_losses",
+    "upkeep": "reconcile",
+    "whether": "the condition itself",
+    "witness": "change_tracker",
+}
+"""Words that no name has, and the plain ones in their place."""
+
+PRIVATE_NAMES = {
+    "Deleted": "DeletionKind",
+    "InForce": "ActiveGeneration",
+    "Letter": "Envelope",
+    "Linear": "RuleList",
+    "OnDemand": "LazyNftables",
+    "Outcomes": "StatementWriter",
+    "Outside": "Dependencies",
+    "Pending": "Trial",
+    "Piece": "Memo",
+    "Present": "KernelState",
+    "Question": "PacketQuery, or Query",
+    "Quiet": "PausingNftables",
+    "Store": "ObjectsInUse",
+    "Texts": "CommandCache",
+    "Way": "PacketPath",
+    "certain_event": "event_from_candidates",
+    "load_in_force": "load_active",
+    "load_pending": "load_trial",
+    "perform": "handle",
+    "settle": "expire",
+    "spelled_out": "with_full_names",
+    "take_back": "roll_back",
+    "what_is_there": "read_kernel_state",
+}
+"""Names of classes and functions that say nothing to a newcomer, and the plain ones in their place."""
+
+ALLOWED: dict[str, str] = {
+    "bench/flood.py:memory_bytes": "the memory of a process",
+    "lab/hosts/virtual.py:_MEMORY": "the memory of a virtual machine",
+    "lab/service.py:memory_bytes": "the memory of a process",
+    "tests/fuzz/run.py:MEMORY_MB": "the memory of a process",
+}
+"""Names in the words of their own field, each by its file and with the reason."""
+
+PHRASES = re.compile(
+    r"another's hand|another hand|\btold of\b|\blives by\b|\bwent by unheard\b|\bwho(ever)? asks\b|\bfared alike\b"
+)
+"""Phrases that have to be read twice."""
+HISTORY = ("docs/adr/", "CHANGELOG.md", "debian/changelog")
+"""Pages that are not edited once they stand."""
+
+_QUESTION = re.compile(r"(What|Who|Whom|Whose|Whether|How|Why|Which)\b")
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+@cache
+def _tracked() -> tuple[str, ...]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no checkout of git")
+    return tuple(path for path in listed.stdout.split("\0") if path and (ROOT / path).is_file())
+
+
+@cache
+def _modules() -> tuple[tuple[str, ast.Module], ...]:
+    paths = (path for path in _tracked() if path.endswith(".py") and path.split("/")[0] in CODE)
+    return tuple((path, ast.parse((ROOT / path).read_text())) for path in paths)
+
+
+def _names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The names that a module declares: classes, functions, parameters, variables and attributes."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield node.lineno, name
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+            case ast.alias(asname=str(name)):
+                yield node.lineno, name
+            case _:
+                pass
+
+
+def _plain(name: str) -> Iterator[str]:
+    """The plain words in the place of the private ones in a name."""
+    if name in PRIVATE_NAMES:
+        yield PRIVATE_NAMES[name]
+    yield from (PRIVATE_WORDS[word] for word in map(str.lower, _PARTS.findall(name)) if word in PRIVATE_WORDS)
+
+
+def test_no_name_is_a_private_word() -> None:
+    """Each has a plain word that says the same; tests are named by sentences, and are free in their choice."""
+    found = [
+        f"{path}:{line}: {name}: say {plain}"
+        for path, tree in _modules()
+        for line, name in _names(tree)
+        if not name.startswith("test_") and f"{path}:{name}" not in ALLOWED
+        for plain in _plain(name)
+    ]
+    assert found == []
+
+
+def test_what_is_allowed_exists() -> None:
+    """A name that is gone needs no exception any more."""
+    declared = {f"{path}:{name}" for path, tree in _modules() for _, name in _names(tree)}
+    assert sorted(ALLOWED.keys() - declared) == []
+
+
+def test_docstrings_begin_with_a_noun_or_a_verb() -> None:
+    """Docstrings of modules, classes, functions, attributes and constants."""
+    found = [
+        f"{path}:{statement.lineno}: {statement.value.value.splitlines()[0]}"
+        for path, tree in _modules()
+        for node in ast.walk(tree)
+        for statement in (node.body if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else ())
+        if isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+        and _QUESTION.match(statement.value.value)
+    ]
+    assert found == []
+
+
+def test_no_page_or_message_has_to_be_read_twice() -> None:
+    """Pages, help, messages, comments and the catalog, apart from pages about the past."""
+    found = []
+    for path in _tracked():
+        if path.startswith((*HISTORY, "tests/fuzz/corpus", "tests/unit/project/test_vocabulary")):
+            continue
+        try:
+            lines = (ROOT / path).read_text().splitlines()
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path}:{number}: {line.strip()}" for number, line in enumerate(lines, 1) if PHRASES.search(line)]
+    assert found == []
