@@ -14,6 +14,7 @@ from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.nf_tables import DORMANT, BaseHook, KernelChain, KernelCounter, KernelRule, KernelSet
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.host.nftables.set_reloading import Contents
 from hostfw.host.nftables.tables import KernelTable, KernelTables, Names
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
@@ -149,16 +150,22 @@ class FakeKernel:
         table["set"][edit.mark] = _Object()
         self.generation += 1
 
-    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
-        """Give a set or map that there is the lines that declare this content."""
-        kind = "set" if isinstance(contents, Set) else "map"
-        if contents.name not in self._tables.get(family, _empty())[kind]:
-            raise NetlinkError(errno.ENOENT, f"filling {contents.name} again")
-        if isinstance(contents.elements, PackedAddresses):
-            self.elements[family, contents.name] = Keys(contents.elements.data, contents.elements.width)
-        self._tables[family][kind][contents.name].lines.clear()
-        table = Table(family, sets=(contents,)) if isinstance(contents, Set) else Table(family, maps=(contents,))
-        self.meddle(additions(table, Table(family)))
+    def reload_sets(self, contents: Sequence[Contents]) -> None:
+        """Give sets and maps that are there the lines that declare this content, all or none."""
+        kinds = ["set" if isinstance(one, Set) else "map" for _, one in contents]
+        for kind, (family, one) in zip(kinds, contents, strict=True):
+            if one.name not in self._tables.get(family, _empty())[kind]:
+                raise NetlinkError(errno.ENOENT, f"filling {one.name} again")
+        for kind, (family, one) in zip(kinds, contents, strict=True):
+            if isinstance(one.elements, PackedAddresses):
+                self.elements[family, one.name] = Keys(one.elements.data, one.elements.width)
+            self._tables[family][kind][one.name].lines.clear()
+        tables = [
+            Table(family, sets=(one,)) if isinstance(one, Set) else Table(family, maps=(one,))
+            for family, one in contents
+        ]
+        if tables:
+            self.meddle("".join(additions(table, Table(table.family)) for table in tables))
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables, which is kept among `committed` in nft's words."""

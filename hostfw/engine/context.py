@@ -14,7 +14,7 @@ from hostfw.host.network import connection_cut, routing, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
 from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.nftables import block_table, named_counters, reload_set, set_digests, tables
+from hostfw.host.nftables import block_table, named_counters, set_digests, set_reloading, tables
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
@@ -27,7 +27,6 @@ from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
-from hostfw.nft.objects import Set
 
 
 class Lock(Protocol):
@@ -103,7 +102,7 @@ class Host:
     takes a journal entry about what became of a generation. `only_ours` is whether it is known that nobody but us
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
-    `read_links` the interface indices of sets that hold such, and `reload_set_directly` replaces what a set holds at
+    `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
     once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
     there were.
     """
@@ -139,4 +138,4 @@ class Host:
     cut_connections: Callable[[Sequence[Cidr]], int] = connection_cut.cut_connections
     wait: Callable[[float], None] = sleep
     host_name: Callable[[], str] = host_name.read_host_name
-    reload_set_directly: Callable[[Family, Set], None] = reload_set.reload_set
+    reload_sets_directly: Callable[[Sequence[set_reloading.Contents]], None] = set_reloading.reload_sets_directly

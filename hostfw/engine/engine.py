@@ -186,7 +186,7 @@ class Engine:
     def note_masters(self, generation: Generation, ports: frozenset[Port]) -> Failed | None:
         """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""
         return self._write(
-            lambda writer: note_masters(generation, ports, writer.host.reload_set_directly, writer.cache)
+            lambda writer: note_masters(generation, ports, writer.host.reload_sets_directly, writer.cache)
         )
 
     def repair(

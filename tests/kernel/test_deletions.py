@@ -5,8 +5,9 @@ from time import monotonic
 
 import pytest
 
+from hostfw.host.netlink.batch import BatchSocket
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.deletions import Deleter
+from hostfw.host.nftables.deletions import delete
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.values import Family
@@ -49,9 +50,9 @@ def place() -> Iterator[Namespace]:
 
 
 @pytest.fixture
-def deleter() -> Iterator[Deleter]:
-    """Deletes in the namespace of the test."""
-    made = Deleter()
+def batches() -> Iterator[BatchSocket]:
+    """Sends in the namespace of the test."""
+    made = BatchSocket(60)
     yield made
     made.close()
 
@@ -63,10 +64,10 @@ def load(script: str) -> None:
     assert result.ok, result.error
 
 
-def test_every_kind_of_object_goes_in_one_transaction(deleter: Deleter) -> None:
+def test_every_kind_of_object_goes_in_one_transaction(batches: BatchSocket) -> None:
     """Those named and no others."""
     before = read_generation()
-    deleter.delete(EVERYTHING)
+    delete(batches, EVERYTHING)
 
     tables = read_tables()
     assert tables.generation == before + 1
@@ -75,26 +76,26 @@ def test_every_kind_of_object_goes_in_one_transaction(deleter: Deleter) -> None:
     assert [(chain.name, chain.rules) for chain in tables.ip6.chains] == [("leaf", 0)]
 
 
-def test_a_rule_goes_by_its_handle(deleter: Deleter) -> None:
+def test_a_rule_goes_by_its_handle(batches: BatchSocket) -> None:
     """Packets meet the rules behind it; a missing handle is refused, and the next deletion works."""
     load("add rule ip hostfw input accept\nadd rule ip hostfw input drop\n")
     chain = read_tables().ip.chain("input")
     assert chain is not None
     first, second = (Deletion(V4, DeletionKind.RULE, "input", rule.handle) for rule in chain.base_rules)
 
-    deleter.delete((first,))
+    delete(batches, (first,))
     with pytest.raises(NetlinkError, match=f"{first}: it is gone"):
-        deleter.delete((second, first))
+        delete(batches, (second, first))
 
     chain = read_tables().ip.chain("input")
     assert chain is not None
     assert [rule.handle for rule in chain.base_rules] == [second.handle]
-    deleter.delete((second,))
+    delete(batches, (second,))
 
 
-def test_a_table_goes_with_all_that_is_in_it(deleter: Deleter) -> None:
+def test_a_table_goes_with_all_that_is_in_it(batches: BatchSocket) -> None:
     """The tables of others stay."""
-    deleter.delete((Deletion(V4, DeletionKind.TABLE), Deletion(V6, DeletionKind.TABLE)))
+    delete(batches, (Deletion(V4, DeletionKind.TABLE), Deletion(V6, DeletionKind.TABLE)))
 
     tables = read_tables()
     assert not tables.ip.exists
@@ -123,34 +124,34 @@ def test_a_table_goes_with_all_that_is_in_it(deleter: Deleter) -> None:
     ],
 )
 def test_what_is_refused_is_refused_whole_and_named(
-    deleter: Deleter, deletions: tuple[Deletion, ...], message: str, hint: str
+    batches: BatchSocket, deletions: tuple[Deletion, ...], message: str, hint: str
 ) -> None:
     """By the first that the kernel will not delete."""
     before = read_tables()
     with pytest.raises(NetlinkError) as refused:
-        deleter.delete(deletions)
+        delete(batches, deletions)
 
     assert (refused.value.message, refused.value.hint) == (message, hint)
     assert read_tables() == before
 
 
-def test_more_refusals_than_a_socket_holds_name_the_first(deleter: Deleter) -> None:
+def test_more_refusals_than_a_socket_holds_name_the_first(batches: BatchSocket) -> None:
     """As when somebody flushes the ruleset in front of a large sweep."""
     gone = [Deletion(V4, DeletionKind.CHAIN, f"c{number}") for number in range(20_000)]
 
     with pytest.raises(NetlinkError, match="delete chain ip hostfw c0: it is gone"):
-        deleter.delete(gone)
+        delete(batches, gone)
 
 
-def test_nothing_to_delete_sends_nothing(deleter: Deleter) -> None:
+def test_nothing_to_delete_sends_nothing(batches: BatchSocket) -> None:
     """Not even an empty transaction."""
     before = read_generation()
-    deleter.delete(())
+    delete(batches, ())
 
     assert read_generation() == before
 
 
-def test_twenty_thousand_objects_go_at_once(deleter: Deleter) -> None:
+def test_twenty_thousand_objects_go_at_once(batches: BatchSocket) -> None:
     """As many as a sweep after a change of everything may have."""
     count = 10_000
     load(
@@ -161,7 +162,7 @@ def test_twenty_thousand_objects_go_at_once(deleter: Deleter) -> None:
     deletions = [Deletion(V4, what, f"{name}{n}") for what, name in kinds for n in range(count)]
 
     start = monotonic()
-    deleter.delete(deletions)
+    delete(batches, deletions)
     spent_s = monotonic() - start
 
     assert len(read_tables().ip.chains) == 2

@@ -123,7 +123,7 @@ class Machine:
             cut_connections=self.cut_connections,
             wait=self.clock.wait,
             host_name=lambda: self.facts.node,
-            reload_set_directly=self.kernel.reload_set,
+            reload_sets_directly=self.kernel.reload_sets,
         )
 
     def sessions_of(self, inodes: Collection[int]) -> tuple[Session, ...]:

@@ -1,14 +1,14 @@
 """Loading big sets with the listener paused: otherwise the kernel reports every element, at triple the time (6.18)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import Nftables, NftResult
+from hostfw.host.nftables.set_reloading import Contents
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
-from hostfw.nft.objects import Set, VerdictMap
 
 FROM_ELEMENTS = 50_000
 """Fewer are told in a tenth of a second, and leave the listener's memory of what is whose unbroken."""
@@ -48,10 +48,10 @@ class PausingNftables:
         with self._paused(elements):
             self._nftables.replace_elements(family, set_name, edit)
 
-    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
-        """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
-        with self._paused(len(contents.elements)):
-            self._nftables.reload_set(family, contents)
+    def reload_sets(self, contents: Sequence[Contents]) -> None:
+        """Let sets and maps that are there hold exactly this, all in one transaction. Raises NetlinkError."""
+        with self._paused(sum(len(one.elements) for _, one in contents)):
+            self._nftables.reload_sets(contents)
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction. Raises NetlinkError."""

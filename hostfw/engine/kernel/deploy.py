@@ -287,7 +287,7 @@ def _reload_sets(planned: Change, nftables: Nftables) -> Failed | None:
     """Give sets that another program emptied their elements again, each in a transaction of its own; None if done."""
     for done, (family, contents) in enumerate(planned.set_reloads):
         try:
-            nftables.reload_set(family, contents)
+            nftables.reload_sets(((family, contents),))
         except NetlinkError as error:
             if error.errno == errno.ETIMEDOUT or done:
                 return replace(failed(error), in_force=UNKNOWN)

@@ -6,7 +6,7 @@ set that no script fills, and that a boot begins with empty.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from hostfw.compile.object_names import governed_links
 from hostfw.engine.outcomes import Failed
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.set_reloading import Contents
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.values import Family
 from hostfw.nft.declarations import SetName
@@ -38,8 +39,8 @@ def note_links(
 ) -> tuple[int, tuple[str, ...]]:
     """Let the sets hold the interfaces that a generation in force governs now; gives the commits, and what failed.
 
-    Only what differs is written. With `is_known` nobody but us has touched our tables since the last time; otherwise
-    the kernel is asked what they hold.
+    Only what differs is written, in one transaction. With `is_known` nobody but us has touched our tables since the
+    last time; otherwise the kernel is asked what they hold.
     """
     wanted = {(family, one.name): one for family, one in _sets(generation)}
     held: Links | None = cache.links if cache is not None and is_known else None
@@ -47,22 +48,23 @@ def note_links(
         with suppress(NetlinkError):
             held = read(wanted)
     indices = _indices(generation)
-    noted: dict[SetName, tuple[int, ...]] = {}
-    commits, failed = 0, ""
-    for (family, name), one in wanted.items():
-        links = tuple(sorted(indices[name]))
-        if held is None or held.get((family, name), ()) != links:
-            try:
-                nftables.reload_set(family, replace(one, elements=links))
-            except NetlinkError as error:
-                failed = error.message
-                continue
-            commits += 1
-        noted[family, name] = links
+    links = {(family, name): tuple(sorted(indices[name])) for family, name in wanted}
+    differ = [
+        (family, replace(one, elements=links[family, name]))
+        for (family, name), one in wanted.items()
+        if held is None or held.get((family, name), ()) != links[family, name]
+    ]
+    try:
+        if differ:
+            nftables.reload_sets(differ)
+    except NetlinkError as error:
+        if cache is not None:
+            cache.links = None
+        said = "an interface that is renamed is without its policy until the service has followed"
+        return 0, (f"{error.message}: {said}",)
     if cache is not None:
-        cache.links = None if failed else noted
-    said = f"{failed}: an interface that is renamed is without its policy until the service has followed"
-    return commits, (said,) if failed else ()
+        cache.links = links
+    return 1 if differ else 0, ()
 
 
 def governed_masters(generation: Generation, ports: Iterable[Port]) -> Mapping[str, frozenset[int]]:
@@ -77,7 +79,10 @@ def governed_masters(generation: Generation, ports: Iterable[Port]) -> Mapping[s
 
 
 def note_masters(
-    generation: Generation, ports: Iterable[Port], reload_set: Callable[[Family, Set], None], cache: EngineCache | None
+    generation: Generation,
+    ports: Iterable[Port],
+    reload_sets: Callable[[Sequence[Contents]], None],
+    cache: EngineCache | None,
 ) -> Failed | None:
     """Add the masters of governed interfaces to the sets that these are in; None if it is done. Raises HostError.
 
@@ -86,13 +91,14 @@ def note_masters(
     masters = governed_masters(generation, ports)
     if cache is None or cache.links is None:
         return None
-    for family, one in _sets(generation):
-        links = cache.links.get((family, one.name), ())
-        added = masters.get(one.name, frozenset()).difference(links)
-        if added:
-            links = tuple(sorted((*links, *added)))
-            reload_set(family, replace(one, elements=links))
-            cache.links[family, one.name] = links
+    links = {
+        (family, one.name): (one, tuple(sorted({*cache.links.get((family, one.name), ()), *masters[one.name]})))
+        for family, one in _sets(generation)
+        if one.name in masters
+    }
+    grown = {key: entry for key, entry in links.items() if entry[1] != cache.links.get(key, ())}
+    reload_sets([(family, replace(one, elements=held)) for (family, _), (one, held) in grown.items()])
+    cache.links.update({key: held for key, (_, held) in grown.items()})
     return None
 
 

@@ -1,13 +1,13 @@
 """An nft worker that starts when it is first needed: a reload that changes nothing needs none."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.script_runner import Nftables, NftResult
+from hostfw.host.nftables.set_reloading import Contents
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
-from hostfw.nft.objects import Set, VerdictMap
 
 
 class LazyNftables:
@@ -43,9 +43,9 @@ class LazyNftables:
         """Edit a set in one transaction. Raises NetlinkError."""
         self.start().replace_elements(family, set_name, edit)
 
-    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
-        """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
-        self.start().reload_set(family, contents)
+    def reload_sets(self, contents: Sequence[Contents]) -> None:
+        """Let sets and maps that are there hold exactly this, all in one transaction. Raises NetlinkError."""
+        self.start().reload_sets(contents)
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction. Raises NetlinkError."""

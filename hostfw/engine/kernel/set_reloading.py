@@ -21,7 +21,7 @@ def reload_sets(ruleset: Ruleset, names: Collection[SetName], nftables: Nftables
         if (family, contents.name) not in names:
             continue
         try:
-            nftables.reload_set(family, contents)
+            nftables.reload_sets(((family, contents),))
         except NetlinkError as error:
             unchanged = error.errno != ETIMEDOUT and not reloaded
             return Failed(error.message, error.hint, UNCHANGED if unchanged else UNKNOWN)

@@ -19,23 +19,25 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from hostfw.host.errors import HostError
+from hostfw.host.netlink.batch import BatchSocket
 from hostfw.host.nftables import elements
 from hostfw.host.nftables import worker as worker_module
 from hostfw.host.nftables.amendments import amend
-from hostfw.host.nftables.deletions import Deleter
+from hostfw.host.nftables.deletions import delete
 from hostfw.host.nftables.elements import Edit, Keys
-from hostfw.host.nftables.reload_set import reload_set
+from hostfw.host.nftables.set_reloading import Contents, reload_sets
 from hostfw.host.nftables.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
-from hostfw.nft.objects import Set, VerdictMap
 
 TIMEOUT_S = 30.0
 """Time limit for a request; a transaction of 20,000 rules takes half a second (nft 1.0.6)."""
 
 _POSITION = re.compile(r"^(\d+):(\d+)(?:-\d+)?: Error", re.MULTILINE)
 _PACKAGE_DIRECTORY = str(Path(__file__).parents[3])
+_KERNEL_S = 60.0
+"""Time limit for the kernel to take a batch that this process sends."""
 _END_S = 2.0
 _LAST_WORDS_BYTES = 2000
 _NFT_PATHS = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft")
@@ -77,8 +79,8 @@ class Nftables(Protocol):
     def replace_elements(self, family: Family, set_name: str, edit: Edit) -> None:
         """Edit a set in one transaction. Raises NetlinkError."""
 
-    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
-        """Let a set or map that is there hold exactly this, in one transaction. Raises NetlinkError."""
+    def reload_sets(self, contents: Sequence[Contents]) -> None:
+        """Let sets and maps that are there hold exactly this, all in one transaction. Raises NetlinkError."""
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction. Raises NetlinkError."""
@@ -111,7 +113,7 @@ class NftablesWorker:
         self._timeout_s = timeout_s
         self._keep_open = tuple(keep_open)
         self._started = started
-        self._deleter = Deleter()
+        self._batches = BatchSocket(_KERNEL_S)
         self._worker: _Worker | None = self._start()
 
     def __enter__(self) -> Self:
@@ -147,9 +149,9 @@ class NftablesWorker:
         """Edit a set in one transaction, from this process. Raises NetlinkError."""
         elements.replace_elements(family, set_name, edit)
 
-    def reload_set(self, family: Family, contents: Set | VerdictMap) -> None:
-        """Let a set or map that is there hold exactly this, from this process. Raises NetlinkError."""
-        reload_set(family, contents)
+    def reload_sets(self, contents: Sequence[Contents]) -> None:
+        """Let sets and maps hold exactly this, all in one transaction from this process. Raises NetlinkError."""
+        reload_sets(self._batches, contents)
 
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables in one transaction, from this process. Raises NetlinkError."""
@@ -160,16 +162,16 @@ class NftablesWorker:
 
         Raises NetlinkError, ERESTART if nftables is at another generation.
         """
-        self._deleter.delete(deletions, "switching to the new rules", generation)
+        delete(self._batches, deletions, "switching to the new rules", generation)
 
     def delete(self, deletions: Iterable[Deletion]) -> None:
         """Delete objects of ours in one transaction, from this process; waits 10 ms first. Raises NetlinkError."""
         let_packets_leave()
-        self._deleter.delete(deletions)
+        delete(self._batches, deletions)
 
     def close(self) -> None:
         """End the worker."""
-        self._deleter.close()
+        self._batches.close()
         if self._worker:
             _end(self._worker, grace_s=_END_S)
         self._worker = None

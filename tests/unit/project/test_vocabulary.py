@@ -32,7 +32,7 @@ PRIVATE_WORDS = {
     "meddled": "changed_by_others",
     "memory": "cache",
     "patient": "host_report",
-    "refill": "reload_set",
+    "refill": "reload_sets",
     "refilled": "reloaded",
     "unheard": "missed",
     "untold": "audit_losses",

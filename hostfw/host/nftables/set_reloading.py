@@ -1,14 +1,14 @@
-"""A set or map emptied and filled again in one transaction, whatever another program has added to it or deleted.
+"""Sets and maps emptied and filled again in one transaction, whatever another program has added or deleted.
 
-Its name says what it holds, so it can be given that back without a look at what it holds now. A packet meets the
-content of before or that of after.
+Their names say what they hold, so they can be given that back without a look at what they hold now. A packet meets
+the content of before or that of after. A commit costs some 10 ms whatever it holds, so what goes together is sent so.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from hostfw.host.netlink.batch import Request, sealed
-from hostfw.host.netlink.messages import NETLINK_NETFILTER, NLM_F_CREATE, NetlinkSocket, attribute, nested, text, u32
+from hostfw.host.netlink.batch import BatchSocket, Request
+from hostfw.host.netlink.messages import NLM_F_CREATE, attribute, nested, text, u32
 from hostfw.host.nftables.elements import LIST_ELEMENTS, NEW, Keys, element_requests, list_head
 from hostfw.host.nftables.nf_tables import DELSETELEM, NEWSETELEM
 from hostfw.model.prefixes import PackedAddresses
@@ -27,6 +27,9 @@ from hostfw.nft.objects import (
     VerdictMap,
 )
 
+Contents = tuple[Family, Set | VerdictMap]
+"""A set or map, with what it is to hold."""
+
 TIMEOUT_S = 60.0
 """Time limit for the kernel."""
 
@@ -44,18 +47,30 @@ _MESSAGE_BYTES = 32 * 1024
 _U16 = struct.Struct("!H")
 
 
-def reload_set(family: Family, contents: Set | VerdictMap) -> None:
-    """Let a set or map of ours that is there hold exactly this. Raises NetlinkError, which names it."""
-    requests = [Request(DELSETELEM, 0, [list_head(family, contents.name)])]
+def reload_sets(batches: BatchSocket, contents: Sequence[Contents]) -> None:
+    """Let sets and maps that are there hold exactly this, all or none. Raises NetlinkError, which names them."""
+    if contents:
+        names = ", ".join(f"{one.name} of {family.nft} {TABLE}" for family, one in contents)
+        requests = (request for family, one in contents for request in _reload(family, one))
+        batches.send(requests, f"filling {names} again")
+
+
+def reload_sets_directly(contents: Sequence[Contents]) -> None:
+    """Let sets and maps hold exactly this, by a socket of its own. Raises NetlinkError."""
+    batches = BatchSocket(TIMEOUT_S)
+    try:
+        reload_sets(batches, contents)
+    finally:
+        batches.close()
+
+
+def _reload(family: Family, contents: Set | VerdictMap) -> Iterator[Request]:
+    yield Request(DELSETELEM, 0, [list_head(family, contents.name)])
     if isinstance(contents, Set) and isinstance(contents.elements, PackedAddresses):
         keys = Keys(contents.elements.data, contents.elements.width)
-        requests += element_requests(NEW, family, contents.name, keys)
+        yield from element_requests(NEW, family, contents.name, keys)
     else:
-        requests += _requests(family, contents.name, _elements(family, contents))
-    batch, last = sealed(requests)
-    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
-        sock.make_room(len(batch))
-        sock.transact(batch, last, f"filling {contents.name} of {family.nft} {TABLE} again")
+        yield from _requests(family, contents.name, _elements(family, contents))
 
 
 def _requests(family: Family, name: str, elements: Iterable[bytes]) -> Iterator[Request]:
