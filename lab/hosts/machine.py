@@ -31,6 +31,7 @@ _PROPAGATION = Path("/run/systemd/nspawn/propagate")
 
 # $1 what lies below, $2 tree, $3 name; then the control groups. `0` is whoever writes it.
 _MOUNT = 'mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"'
+# A host may load programs into its control groups and make keyrings, as the containers of runc on it need.
 _LAUNCH = f"""
 set -eu
 {_MOUNT}
@@ -39,7 +40,8 @@ shift 3
 for group; do echo 0 >"$group/cgroup.procs"; done
 exec systemd-nspawn --quiet --settings=no --register=no --keep-unit --boot --notify-ready=yes --private-users=no \
     --machine="$name" --directory="$tree/root" --network-namespace-path=/proc/self/ns/net \
-    --resolv-conf=off --timezone=off --link-journal=no --capability=CAP_NET_ADMIN --console=pipe
+    --resolv-conf=off --timezone=off --link-journal=no --capability=CAP_NET_ADMIN \
+    --system-call-filter="bpf @keyring" --console=pipe
 """
 _OFFLINE = f"""
 set -eu

@@ -1,0 +1,158 @@
+"""Real Docker beside hostfw on one host: its published ports obey policy, and nothing of its tables is changed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.hosts.host import Host, debian
+from lab.hosts.image import Release, root_image
+from lab.hosts.package import install_package
+from lab.namespace import LabError, run
+from tests.system.street import HOST, PEER, Street, configure, connects, eventually, start_service
+
+_EXTRA = {
+    Release.BOOKWORM: ("docker.io", "iptables", "busybox-static"),
+    Release.TRIXIE: ("docker.io", "docker-cli", "iptables", "busybox-static"),
+}
+OTHER = "10.77.0.99"
+"""Another address of the neighbour, which policy lets in to more."""
+FIRST, LAST = 8000, 8019
+TO_ALL, TO_OTHER = range(8000, 8006), range(8006, 8012)
+"""Of the twenty published ports those that policy opens to all, and to one address."""
+SETTINGS = "node: web\n"
+POLICY = f"""\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {{name: web-eth0, labels: {{role: web}}}}
+spec: {{node: web, interfaceName: eth0}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: published}}
+spec:
+  selector: role == 'web'
+  ingress:
+    - {{action: Allow, protocol: TCP, destination: {{ports: ["{TO_ALL[0]}:{TO_ALL[-1]}"]}}}}
+    - action: Allow
+      protocol: TCP
+      source: {{nets: [{OTHER}/32]}}
+      destination: {{ports: ["{TO_OTHER[0]}:{TO_OTHER[-1]}"]}}
+"""
+_IMAGE = r"""
+set -eu
+mkdir -p /tmp/image/bin /tmp/image/www
+cp /bin/busybox /tmp/image/bin/busybox
+echo hello >/tmp/image/www/index.html
+tar -C /tmp/image -c . | docker import - box >/dev/null
+"""
+
+
+@pytest.fixture
+def docker_host(release: Release, street: Street, package: Path) -> Iterator[Host]:
+    """A host with hostfw in force and a container that publishes twenty ports."""
+    try:
+        root_image(release, _EXTRA[release])
+    except LabError as reason:
+        pytest.skip(str(reason))
+    run(street.peer, ["ip", "address", "add", f"{OTHER}/24", "dev", "eth0"])
+    with debian(release, "web", [street.uplink()], extra=_EXTRA[release]) as host:
+        # Its disk is an overlay already, on which there can be no other.
+        host.write("/etc/docker/daemon.json", json.dumps({"storage-driver": "vfs"}))
+        started = host.run(["systemctl", "restart", "docker"], check=False, timeout_s=120)
+        if started.returncode != 0:
+            pytest.skip(f"dockerd does not start here: {host.journal('-u', 'docker', '-n', '5')}")
+        host.run(["sh", "-c", _IMAGE], timeout_s=120)
+        install_package(host, package)
+        configure(host, POLICY)
+        start_service(host)
+        _publish(host, "web", f"{FIRST}-{LAST}:{FIRST}-{LAST}")
+        yield host
+
+
+def _publish(host: Host, name: str, ports: str, *options: str) -> None:
+    """Run a container that answers at each of the ports."""
+    serve = "; ".join(f"/bin/busybox httpd -p {port} -h /www" for port in range(FIRST, LAST + 1))
+    argv = ["docker", "run", "--detach", "--name", name, "--publish", ports, *options]
+    host.run([*argv, "box", "/bin/busybox", "sh", "-c", f"{serve}; exec /bin/busybox sleep 100000"], timeout_s=120)
+
+
+def _expected(port: int, source: str) -> bool:
+    return port in TO_ALL or (port in TO_OTHER and source == OTHER)
+
+
+def _open(street: Street, source: str) -> set[int]:
+    """The published ports that answer an address of the neighbour, all tried at the same time."""
+    done = run(street.peer, ["python3", "-c", _KNOCK, HOST, source, str(FIRST), str(LAST)], timeout_s=30)
+    return set(json.loads(done.stdout))
+
+
+_KNOCK = """
+import json, select, socket, sys, time
+host, source, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+waiting, found = {}, []
+for port in range(first, last + 1):
+    one = socket.socket()
+    one.bind((source, 0))
+    one.setblocking(False)
+    one.connect_ex((host, port))
+    waiting[one] = port
+end = time.monotonic() + 2
+while waiting and time.monotonic() < end:
+    _, ready, _ = select.select([], list(waiting), [], 0.2)
+    for one in ready:
+        port = waiting.pop(one)
+        if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            found.append(port)
+print(json.dumps(sorted(found)))
+"""
+
+
+def _theirs(host: Host) -> str:
+    """Docker's rules: all tables but ours."""
+    saved = host.run(["iptables-save"]).stdout + host.run(["ip6tables-save"], check=False).stdout
+    return "\n".join(line.partition(" [")[0] for line in saved.splitlines() if not line.startswith("#"))
+
+
+def test_ports_that_docker_publishes_obey_policy(docker_host: Host, street: Street) -> None:
+    """Twenty ports from in and out of policy: packets, `explain` and policy agree, whatever Docker does meanwhile."""
+    host = docker_host
+    assert eventually(lambda: bool(_open(street, OTHER)), 20, 0.5) is not None
+    theirs = _theirs(host)
+
+    for source in (PEER, OTHER):
+        wanted = {port for port in range(FIRST, LAST + 1) if _expected(port, source)}
+        assert _open(street, source) == wanted
+        said = {
+            port
+            for port in (TO_ALL[0], TO_OTHER[0], LAST)
+            if host.run(
+                ["hostfwctl", "explain", source, f"{HOST}:{port}", "--in", "eth0"], check=False
+            ).stdout.startswith("allowed")
+        }
+        assert said == {port for port in (TO_ALL[0], TO_OTHER[0], LAST) if _expected(port, source)}
+    host.run(["hostfwctl", "apply"], check=False)
+    assert _theirs(host) == theirs
+    found = json.loads(host.run(["hostfwctl", "doctor", "-o", "json"], check=False).stdout)["items"]
+    assert [item for item in found if item["check"] == "published-port" and item["weight"] == "problem"] == []
+    assert len({item["message"] for item in found if item["check"] == "published-port"}) >= LAST - FIRST + 1
+
+
+@pytest.mark.alike
+def test_no_packet_gets_in_while_docker_comes_and_goes(docker_host: Host, street: Street) -> None:
+    """A neighbour knocks at a port that policy closes while Docker restarts and makes networks and containers."""
+    host = docker_host
+    assert eventually(lambda: connects(street.peer, TO_ALL[0]), 20, 0.5) is not None
+
+    with street.knocking(host, LAST) as knocking:
+        host.run(["systemctl", "restart", "docker"], timeout_s=120)
+        host.run(["docker", "start", "web"], timeout_s=60)
+        host.run(["docker", "network", "create", "shop"], timeout_s=60)
+        _publish(host, "again", f"8100-8103:{FIRST}-{FIRST + 3}", "--network", "shop")
+        host.run(["docker", "rm", "--force", "again"], timeout_s=60)
+        host.run(["docker", "network", "rm", "shop"], timeout_s=60)
+
+    assert knocking.sent > 100
+    assert knocking.through == ()
+    assert eventually(lambda: connects(street.peer, TO_ALL[0]), 20, 0.5) is not None
