@@ -20,9 +20,9 @@ from bench import configurations
 from bench.measure import ROUNDS, heading, row
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration

@@ -12,7 +12,7 @@ from pathlib import Path
 from subprocess import Popen
 from time import monotonic, sleep
 
-from hostfw.control.client import send
+from hostfw.control.channel import send
 from hostfw.control.messages import Apply, InForceNow, Request, Rollback
 from hostfw.control.socket import Answer, socket_path
 from hostfw.engine.context import Directories
@@ -124,7 +124,7 @@ def _controlled(installation: Installation) -> bool:
 def _ask(installation: Installation, request: Request) -> Answer | None:
     engine = Engine(Directories(installation.config, installation.state, installation.run))
     with inside(installation.node):
-        return send(engine, request)
+        return send(engine.directories, request)
 
 
 def _listens(installation: Installation) -> bool:

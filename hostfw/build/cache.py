@@ -63,6 +63,11 @@ class EngineCache:
     links: dict[SetName, tuple[int, ...]] | None = None
 
 
+def cached_governance(cache: EngineCache | None) -> tuple[int, Governance] | None:
+    """The standing record as it was last read or written, with the number of its generation."""
+    return None if cache is None else cache.governance
+
+
 def accepted_now(state_dir: Path, cache: EngineCache | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """The accepted generation, read only if it is another than that of the memory."""
     stamp = accepted_stamp(state_dir)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from hostfw.build.candidate import Candidate
+from hostfw.build.refused import Refused
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import DigestCollisionError
@@ -57,13 +58,6 @@ def other_name(generation: Generation) -> str | None:
     if plan.settings.node is not None or host in ("", plan.node):
         return None
     return host if any(endpoint.node == plan.node for endpoint in generation.candidate.resources.endpoints) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A configuration that no generation is built from: every problem, errors and warnings, in order."""
-
-    problems: tuple[Problem, ...]
 
 
 @dataclass(slots=True)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from hostfw.build.candidate import check_candidate
-from hostfw.cli.engine import load_accepted_of, open_engine
+from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
+from hostfw.cli.outcomes import load_accepted_of
 from hostfw.engine.checks.plan_before import stored_active
 from hostfw.engine.context import Directories
 from hostfw.engine.standing import standing

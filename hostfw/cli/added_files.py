@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Refused
-from hostfw.cli.engine import load_accepted_of
+from hostfw.build.refused import Refused
 from hostfw.cli.options import Options
+from hostfw.cli.outcomes import load_accepted_of
 from hostfw.engine.checks.lost_policy import missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.feed_files import read_own_feeds

@@ -1,68 +1,17 @@
-"""The engine as the verbs open it, what they look up beside it, and what they say when it fails."""
-
-from collections.abc import Sequence
+"""The engine as the verbs open it."""
 
 from hostfw.cli.options import Options
-from hostfw.cli.output.console import Console, ExitCode
-from hostfw.cli.output.documents import Document
-from hostfw.cli.output.terminal import printable
-from hostfw.engine.context import Directories, Host
+from hostfw.cli.outcomes import directories_of, this_host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Failed
-from hostfw.host.errors import HostError
-from hostfw.host.store.generations import Accepted, load_accepted
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import Settings
-from hostfw.model.wording import counted
 
 
 def open_engine(options: Options) -> Engine:
     """The engine on the directories of a command line."""
-    return Engine(Directories(options.config_dir, options.state_dir, options.run_dir), Host())
+    return Engine(directories_of(options), this_host())
 
 
 def observe(options: Options, settings: Settings) -> HostFacts:
     """The facts of this host. Raises HostError."""
     return open_engine(options).observe(settings)
-
-
-def load_accepted_of(options: Options) -> Accepted | None:
-    """The accepted generation, or None where there is none yet.
-
-    Raises PermissionError for one who may not know, and HostError if what is there cannot be read.
-    """
-    try:
-        next(options.state_dir.iterdir(), None)
-    except FileNotFoundError:
-        return None
-    accepted, problems = load_accepted(options.state_dir)
-    if accepted is None and problems:
-        raise HostError(str(problems[0]), problems[0].hint)
-    return accepted
-
-
-def extent(policies: int, endpoints: int, interfaces: int) -> str:
-    """The numbers of policies, endpoints and interfaces, in words."""
-    policies_text = counted(policies, "policy", "policies")
-    return f"{policies_text}, {counted(endpoints, 'endpoint')} on {counted(interfaces, 'interface')}"
-
-
-def complain_of(failed: Failed, console: Console, *, in_force: bool = False) -> ExitCode:
-    """Say what failed, and with `in_force` the rules that are enforced now."""
-    outcome = f"; {failed.in_force}" if in_force and failed.in_force else ""
-    console.complain(f"{failed.message}{outcome}", failed.hint or ("run it as root" if failed.not_permitted else ""))
-    for one in failed.more:
-        console.detail(f"  and {printable(one)}")
-    return ExitCode.UNAVAILABLE if failed.not_permitted else ExitCode.FAILED
-
-
-def saved(unsaved: Sequence[str], console: Console) -> ExitCode:
-    """Say what was done and could not be written down: a script must not take it for done, since a reboot undoes it."""
-    for one in unsaved:
-        console.complain(one)
-    return ExitCode.FAILED if unsaved else ExitCode.DONE
-
-
-def failure(failed: Failed) -> Document:
-    """The document of a failed result, whatever the verb: the reason, the next step, and what is enforced now."""
-    return {"result": "failed", "message": failed.message, "hint": failed.hint, "inForce": failed.in_force}

@@ -65,9 +65,9 @@ def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     warn(problems, candidate.configuration, console)
     if options.facts is not None:
         return PlannedHost(candidate, facts, plan)
-    from hostfw.cli.engine import open_engine
+    from hostfw.cli.outcomes import this_host
 
-    return PlannedHost(candidate, facts, plan, open_engine(options).host)
+    return PlannedHost(candidate, facts, plan, this_host())
 
 
 def facts_of(options: Options, settings: Settings, console: Console) -> HostFacts | ExitCode:

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.resources import (
-    CALICO_V3,
-    HOSTFW_V1,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,

@@ -4,15 +4,18 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
-from hostfw.control.messages import Apply, Confirm, Files, Reply, Request, Rollback, RollbackTo, in_force_now
+from hostfw.control.messages import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
+from hostfw.engine.applied import Applied
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied, Failed
+from hostfw.engine.outcomes import Failed
 from hostfw.host.store.feed_files import read_feeds_within, read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.model.settings import LockoutCheck, Settings
 from hostfw.model.values import TCP
+from hostfw.nft.change import Change
+from hostfw.nft.deletion import DeletionKind
 
 SHORTEST_TRIAL_S, LONGEST_TRIAL_S = 1, 86_400
 """Of what one may wait for a confirmation: up to a day."""
@@ -70,3 +73,31 @@ def read(engine: Engine, files: Files | None, cache: CandidateCache | None = Non
         own = engine.directories.config
         return check_candidate(*read_configuration(own), partial(read_own_feeds, own), cache)
     return check_candidate(files.configuration, files.problems, partial(read_feeds_within, files.folders), cache)
+
+
+def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
+    """The reply to an apply."""
+    generation, change = applied.generation, applied.change
+    new, swept = chain_counts(change)
+    return InForceNow(
+        generation.id,
+        generation.plan.node,
+        len(generation.candidate.resources.policies),
+        len(generation.plan.endpoints),
+        generation.governed_interfaces,
+        unchanged=change.is_empty,
+        chains_new=new,
+        chains_swept=swept,
+        problems=generation.warnings,
+        warnings=applied.warnings,
+        trial=applied.trial,
+        sent=str(change) if verbose else "",
+        unsaved=applied.unsaved,
+        exposure=applied.exposure,
+    )
+
+
+def chain_counts(change: Change) -> tuple[int, int]:
+    """The numbers of chains that a change adds and deletes."""
+    new = sum(line.startswith("add chain ") and not line.endswith("{") for line in change.prepare.splitlines())
+    return new, sum(deletion.what is DeletionKind.CHAIN for deletion in change.sweep)

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hostfw.build.generation import Refused
-from hostfw.engine.outcomes import Applied, Confirmed, Failed, NoTrial, RolledBack, TooLate
+from hostfw.build.refused import Refused
+from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, TooLate
 from hostfw.host.processes import Ancestor
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.services import ExposureChange, HostServices
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Configuration
-from hostfw.nft.change import Change
-from hostfw.nft.deletion import DeletionKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,31 +133,3 @@ Request = Apply | Confirm | Rollback | RollbackTo
 Query = Request | Report
 """Any message to the service: a request, or a question about itself."""
 Reply = InForceNow | Refused | Confirmed | TooLate | RolledBack | NoTrial | Failed
-
-
-def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
-    """The reply to an apply."""
-    generation, change = applied.generation, applied.change
-    new, swept = chain_counts(change)
-    return InForceNow(
-        generation.id,
-        generation.plan.node,
-        len(generation.candidate.resources.policies),
-        len(generation.plan.endpoints),
-        generation.governed_interfaces,
-        unchanged=change.is_empty,
-        chains_new=new,
-        chains_swept=swept,
-        problems=generation.warnings,
-        warnings=applied.warnings,
-        trial=applied.trial,
-        sent=str(change) if verbose else "",
-        unsaved=applied.unsaved,
-        exposure=applied.exposure,
-    )
-
-
-def chain_counts(change: Change) -> tuple[int, int]:
-    """The numbers of chains that a change adds and deletes."""
-    new = sum(line.startswith("add chain ") and not line.endswith("{") for line in change.prepare.splitlines())
-    return new, sum(deletion.what is DeletionKind.CHAIN for deletion in change.sweep)

@@ -4,10 +4,12 @@ import traceback
 from collections.abc import Mapping
 
 from hostfw.audit.packet_event import IDENTIFIER, plain
-from hostfw.build.generation import Generation, Refused, other_name
+from hostfw.build.generation import Generation, other_name
+from hostfw.build.refused import Refused
 from hostfw.daemon.audit.losses import Entries
 from hostfw.daemon.backoff import WINDOW_S
-from hostfw.engine.outcomes import Applied, Failed
+from hostfw.engine.applied import Applied
+from hostfw.engine.outcomes import Failed
 from hostfw.journal import notices
 from hostfw.journal.notices import Actor
 from hostfw.model.problems import Problem, errors

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from hostfw.build.generation import Generation, Refused
+from hostfw.build.generation import Generation
+from hostfw.build.refused import Refused
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.writer import WriterThread
+from hostfw.engine.applied import Applied
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.governed_links import Port, governed_masters
-from hostfw.engine.outcomes import Applied, Failed
+from hostfw.engine.outcomes import Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
 from hostfw.host.network.link_events import LinkNews

@@ -18,7 +18,8 @@ from functools import partial
 
 from hostfw import __version__
 from hostfw.audit.attribution import Attribution
-from hostfw.build.generation import Generation, Refused
+from hostfw.build.generation import Generation
+from hostfw.build.refused import Refused
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Request, ServiceReport
 from hostfw.control.server import Server
@@ -40,10 +41,11 @@ from hostfw.daemon.resync import Resync, ResyncOutcome
 from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import counts
-from hostfw.engine.outcomes import UNKNOWN, Applied, Confirmed, Failed, RolledBack
+from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.systemd import notify as service_manager
 from hostfw.model.wording import counted

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from hostfw.build.candidate import check_candidate
-from hostfw.build.generation import Generation, Refused
+from hostfw.build.generation import Generation
+from hostfw.build.refused import Refused
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow
 from hostfw.daemon.announcer import first_error

@@ -12,7 +12,7 @@ from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
 from hostfw.doctor.network import Network, of_network
-from hostfw.engine.block import BlockState
+from hostfw.engine.block_state import BlockState
 from hostfw.engine.checks.lost_connections import losses
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Status

@@ -2,22 +2,27 @@
 
 from dataclasses import replace
 
+from hostfw.build.cache import cached_governance
 from hostfw.build.candidate import Candidate
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, build
+from hostfw.build.refused import Refused
 from hostfw.engine.acceptance import accept_as, accepted_of
+from hostfw.engine.applied import Applied
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.checks.exposure import ExposureRequest, exposure_of
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.deadline import left_s
 from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.kernel.deploy import Writer, enforce
 from hostfw.engine.kernel.existing_connections import relearn
-from hostfw.engine.outcomes import Applied, Failed, RolledBack
+from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire
-from hostfw.engine.standing import named, record_after, standing
-from hostfw.engine.trial import left_s, try_out, waits
+from hostfw.engine.standing import named, standing
+from hostfw.engine.standing_record import record_after
+from hostfw.engine.trial import try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.host.services import ExposureChange
@@ -52,7 +57,12 @@ def apply(
     last = writer.cache.generation.generation if writer.cache else None
     try:
         facts = host.observe(candidate.settings.node)
-        record = named(standing(directories, host, writer.cache), candidate.resources, facts, take_name=take_name)
+        record = named(
+            standing(directories, host, cached_governance(writer.cache)),
+            candidate.resources,
+            facts,
+            take_name=take_name,
+        )
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
             record = replace(record, interfaces=())

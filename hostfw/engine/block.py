@@ -4,10 +4,10 @@ A block needs neither lock nor daemon. It is one transaction on a table outside 
 at once, whoever is writing; changes, rollbacks and repairs go on below it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
-from hostfw.engine.context import Directories, Host
+from hostfw.engine.block_state import BlockContext
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.block_table import BlockTable
@@ -25,14 +25,6 @@ UNCONFIRMABLE = Failed(
     "`hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before",
 )
 """The answer to a change with a deadline while the host is blocked."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockContext:
-    """Dependencies of a block: its directories, and the effects on the host."""
-
-    directories: Directories = field(default_factory=Directories)
-    host: Host = field(default_factory=Host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +47,6 @@ class Unblocked:
     before: BlockTable | None
     since: datetime | None = None
     unsaved: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class BlockState:
-    """A block as it is: `table` None where only the record says so, `record` None where only the kernel does."""
-
-    table: BlockTable | None
-    record: BlockRecord | None
 
 
 def block(context: BlockContext, baseline: Baseline, *, everything: bool = False) -> Blocked | Failed:
@@ -115,12 +99,6 @@ def unblock(context: BlockContext) -> Unblocked | Failed:
     if before is not None:
         context.host.announce(host_unblocked(sum(dict(before.dropped).values())))
     return Unblocked(before, record.at if record is not None else None, unsaved)
-
-
-def block_state(context: BlockContext) -> BlockState | None:
-    """The block of the host, or None if there is none. Raises HostError."""
-    table, record = context.host.read_block(), load_block(context.directories.state)
-    return None if table is None and record is None else BlockState(table, record)
 
 
 def restore_block(context: BlockContext) -> bool | Failed:

@@ -104,7 +104,7 @@ class Host:
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
     `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
     once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
-    there were.
+    there were. `read_names` is `read_tables` without the rules of regular chains.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -139,3 +139,4 @@ class Host:
     wait: Callable[[float], None] = sleep
     host_name: Callable[[], str] = host_name.read_host_name
     reload_sets_directly: Callable[[Sequence[set_reloading.Contents]], None] = set_reloading.reload_sets_directly
+    read_names: Callable[[], KernelTables] = tables.read_names

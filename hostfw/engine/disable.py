@@ -6,7 +6,8 @@ Everything that would load the rules again is removed first and the rules last, 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from hostfw.engine.block import BlockContext, Unblocked, unblock
+from hostfw.engine.block import Unblocked, unblock
+from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note
 from hostfw.engine.kernel.deploy import Writer, enforce_nothing

@@ -12,7 +12,9 @@ from typing import TypeVar
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, build
+from hostfw.build.refused import Refused
+from hostfw.engine.applied import Applied
 from hostfw.engine.apply import apply
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
@@ -20,38 +22,25 @@ from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_refused
-from hostfw.engine.history import History, history, rollback_to
-from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.history import History, history
 from hostfw.engine.kernel.deploy import Enforced, Observer, Sent, Writer
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
-from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
 from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
-from hostfw.engine.outcomes import (
-    Applied,
-    Confirmed,
-    Failed,
-    NoTrial,
-    RolledBack,
-    Status,
-    TooLate,
-    failed,
-)
+from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, Status, TooLate, failed
 from hostfw.engine.reconcile import Resumed, protect, repair, resume, resync, save
-from hostfw.engine.rollback import due, expire, rollback
+from hostfw.engine.rollback import expire, rollback
+from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.standing import named, standing
-from hostfw.engine.trial import confirm, left_s
+from hostfw.engine.status import read_drift, read_status
+from hostfw.engine.trial import confirm
 from hostfw.host.errors import HostError
-from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import ActiveGeneration, load_active
+from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import (
-    accepted_number,
     load_accepted,
 )
-from hostfw.host.store.last_event import load_event
-from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance
 from hostfw.model.plan import Plan
@@ -242,50 +231,17 @@ class Engine:
     def status(self) -> Status | Failed:
         """The active generation, read from the kernel and compared with the record.
 
-        What should have been taken back by now is taken back first.
+        A trial that should have been rolled back by now is rolled back first.
         """
-        expired = self._write(expire) if self._is_due() else None
-        try:
-            tables = self.host.read_tables()
-        except HostError as error:
-            return failed(error)
-        record, problems = load_active(self.directories.run)
-        try:
-            found = self._drift(tables, record)
-        except HostError as error:
-            return failed(error)
-        trial, pending_problems = load_trial(self.directories.state)
-        return Status(
-            tables.ip.exists and tables.ip6.exists and not (tables.ip.is_dormant and tables.ip6.is_dormant),
-            record,
-            found,
-            tables,
-            (*problems, *pending_problems),
-            trial,
-            left_s(trial, self.host) if trial else 0,
-            load_event(self.directories.state),
-            (f"a change that should have been rolled back is still in force: {expired.message}",)
-            if isinstance(expired, Failed)
-            else (),
-            standing(self.directories, self.host),
-            self.host.host_name(),
-        )
+        return read_status(self.directories, self.host, self.expire)
+
+    def expire(self) -> RolledBack | Failed | None:
+        """Bring a trial to its end that should have ended by now; None if there is none."""
+        return self._write(expire)
 
     def drift(self) -> tuple[str, ...] | Failed:
         """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
-        try:
-            tables = self.host.read_tables()
-            record, _ = load_active(self.directories.run)
-            return self._drift(tables, record) if tables.ip.exists or tables.ip6.exists else ()
-        except HostError as error:
-            return failed(error)
-
-    def _drift(self, tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, ...]:
-        """Of what was read. Elements are read as well where somebody may have changed them. Raises HostError."""
-        found = drift(tables, record) if record else ()
-        if is_unchanged_since(tables, record):
-            return found
-        return (*found, *in_sentences(altered_by_name(tables, self.host, self.directories.run)))
+        return read_drift(self.directories, self.host)
 
     def _write(self, work: Callable[[Writer], Result], *, likely: bool = False) -> Result | Failed:
         """Let one piece of work write, alone in this network namespace.
@@ -304,16 +260,6 @@ class Engine:
                     nftables.close()
         except HostError as error:
             return sent.failed(error)
-
-    def _is_due(self) -> bool:
-        """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely."""
-        trial, problems = load_trial(self.directories.state)
-        if trial is None:
-            return bool(problems)
-        if accepted_number(self.directories.state) == trial.number:
-            return True
-        timer = load_rollback_timer(self.directories.run)
-        return due(trial, timer, self.host.boot_id(), self.host.monotonic()) is not None
 
 
 def _links(facts: HostFacts) -> set[tuple[str, int, str | None]]:

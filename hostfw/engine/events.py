@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from hostfw.build.generation import Refused
+from hostfw.build.refused import Refused
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import counts
-from hostfw.engine.outcomes import Applied, Failed
+from hostfw.engine.outcomes import Failed
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
 from hostfw.journal.notices import generation_applied, generation_awaiting, generation_failed, generation_refused

@@ -1,25 +1,11 @@
-"""The generations that are stored, and the way back to one of them."""
+"""The generations that are stored, as `hostfwctl history` lists them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from hostfw.build.generation import Generation
-from hostfw.engine.acceptance import accept_as, accepted_of
-from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
-from hostfw.engine.checks.lost_connections import Lockout
-from hostfw.engine.checks.lost_policy import refusal
-from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories
-from hostfw.engine.events import note, note_failed, three
-from hostfw.engine.kernel.deploy import Writer
-from hostfw.engine.outcomes import Failed, RolledBack
-from hostfw.engine.rollback import expire, restore
-from hostfw.engine.standing import record_after, record_of
-from hostfw.engine.trial import left_s, waits
 from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Stored, accepted_number, load_generation, stored_generations
-from hostfw.host.store.last_event import Event, EventKind
+from hostfw.host.store.generations import Stored, accepted_number, stored_generations
 from hostfw.host.store.trial import load_trial
-from hostfw.journal.notices import generation_applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +28,3 @@ def history(directories: Directories) -> History:
     likely = [number for number in (trial.number if trial else None, accepted) if number in alike]
     in_force = next(iter((*likely, *reversed(alike))), None)
     return History(stored, accepted, in_force, trial.number if trial else None)
-
-
-def rollback_to(
-    writer: Writer, number: int, lockout: LockoutRequest | None, *, accept_loss: bool = False
-) -> RolledBack | Failed:
-    """Put a stored generation into force and accept it, unless it would cut the host off or lose most of policy."""
-    directories, host = writer.directories, writer.host
-    expire(writer)
-    trial, _ = load_trial(directories.state)
-    if trial is not None:
-        return waits(trial, left_s(trial, host))
-    stored, problems = load_generation(directories.state, number)
-    if stored is None:
-        known = any(item.number == number for item in stored_generations(directories.state))
-        why = f"cannot be read: {problems[0].position.path}: {problems[0].message}" if known else "is not stored"
-        return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
-    last = writer.cache.generation.generation if writer.cache else None
-    result = Lockout()
-
-    def objection(built: Generation) -> Failed | None:
-        nonlocal result
-        before = Before(directories, host, writer.cache, built.facts, last)
-        lost = (
-            None if accept_loss else refusal(before, built.candidate.resources, built.plan, f"rollback --to {number}")
-        )
-        if lost is not None:
-            return lost
-        result = lockout_of(before, built, lockout)
-        return result.refusal
-
-    restored = restore(writer, stored, number, objection)
-    if isinstance(restored, Failed):
-        return note_failed(directories, host, restored, stored.id)
-    from_sources = restored.generation is not None
-    again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
-    # Built it has a record of now; a script has that of then.
-    built = restored.generation
-    governance = record_after(built, host) if built is not None else record_of(directories, host, number)
-    unsaved = accept_as(writer, replace(again, applied_at=host.now()), governance)
-    reason = f"back to generation number {number} by hand"
-    event = Event(EventKind.APPLIED, host.now(), again.id, reason)
-    note(directories, host, event, generation_applied(again.id, *three(again.counts), reason))
-    return RolledBack(again.id, event, from_sources, (*restored.warnings, *result.warnings), unsaved)

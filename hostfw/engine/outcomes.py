@@ -3,7 +3,6 @@
 import errno
 from dataclasses import dataclass
 
-from hostfw.build.generation import Generation
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
@@ -12,9 +11,7 @@ from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.last_event import Event
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance, GovernedInterface
-from hostfw.model.host.services import ExposureChange
 from hostfw.model.problems import Problem
-from hostfw.nft.change import Change
 
 UNCHANGED = "the ruleset in force is unchanged"
 FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big Feeds"
@@ -23,23 +20,6 @@ CLEARED = "every rule of hostfw was deleted first, as sets had been replaced: in
 UNKNOWN = "the active rules are unknown: run `hostfwctl status`"
 
 _MOST_TEXT = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A generation is in force. `change` is what was sent, empty where the kernel held it all.
-
-    With `trial` it is taken back unless it is confirmed. `warnings` are troubles that did not prevent it, and
-    `unsaved` says what could not be saved, as on a full disk, and what a reboot leads to. `exposure` is what it closes
-    and opens.
-    """
-
-    generation: Generation
-    change: Change
-    warnings: tuple[str, ...] = ()
-    trial: Trial | None = None
-    unsaved: tuple[str, ...] = ()
-    exposure: tuple[ExposureChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

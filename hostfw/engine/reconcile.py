@@ -5,18 +5,22 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 
 from dataclasses import dataclass
 
-from hostfw.build.cache import EngineCache, accepted_now
+from hostfw.build.cache import EngineCache, accepted_now, cached_governance
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, build
+from hostfw.build.refused import Refused
 from hostfw.engine.acceptance import accept_as, accepted_of
-from hostfw.engine.block import BlockContext, restore_block
+from hostfw.engine.applied import Applied
+from hostfw.engine.block import restore_block
+from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import Enforced, Writer, enforce
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
-from hostfw.engine.outcomes import Applied, Failed, RolledBack
+from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.rollback import expire, restore
-from hostfw.engine.standing import keep_record, record_after, standing, standing_number
+from hostfw.engine.standing import standing, standing_number
+from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import accepted_number, load_accepted, load_generation
@@ -103,7 +107,7 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         resumed = resume(writer)
         return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
     facts = writer.host.observe(generation.candidate.settings.node)
-    before = standing(writer.directories, writer.host, writer.cache)
+    before = standing(writer.directories, writer.host, cached_governance(writer.cache))
     built = build(generation.candidate, facts, writer.cache.generation if writer.cache else None, before)
     if isinstance(built, Refused):
         return built

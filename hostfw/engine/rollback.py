@@ -4,17 +4,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from hostfw.build.cache import cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import lost_interfaces
 from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.deadline import DEADLINE, REBOOT, due
 from hostfw.engine.events import note
 from hostfw.engine.kernel.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
-from hostfw.engine.standing import keep_record, named, record_after, record_of
+from hostfw.engine.standing import named, record_of
+from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import Accepted, accepted_number, load_generation
@@ -23,8 +26,6 @@ from hostfw.host.store.trial import RollbackTimer, Trial, forget_trial, load_rol
 from hostfw.journal.notices import generation_confirmed, generation_rolled_back
 from hostfw.model.sources import Configuration
 
-DEADLINE = "it was not confirmed in time"
-REBOOT = "the host was started again before it was confirmed"
 BY_HAND = "by hand"
 DAMAGED = "the record of the unconfirmed change was damaged"
 NO_RULES = "nothing was accepted before: no rules of hostfw are in force, and every packet passes that no other denies"
@@ -38,16 +39,6 @@ class Restored:
     id: str | None
     generation: Generation | None = None
     warnings: tuple[str, ...] = ()
-
-
-def due(trial: Trial, timer: RollbackTimer | None, boot_id: str, monotonic_s: float) -> str | None:
-    """The reason to roll back a trial now, or None while it may still be confirmed.
-
-    What belongs to this boot is lost with it, and with the restart of a container, which has the boot id of before.
-    """
-    if timer is None or trial.boot_id != boot_id:
-        return REBOOT
-    return DEADLINE if monotonic_s >= trial.deadline_monotonic_s else None
 
 
 def expire(writer: Writer) -> RolledBack | Failed | None:
@@ -165,7 +156,7 @@ def restore(
     try:
         candidate = check_candidate(accepted.configuration, cache=cache.candidate if cache else None)
         facts = writer.host.observe(candidate.settings.node)
-        before = record_of(writer.directories, writer.host, number, cache)
+        before = record_of(writer.directories, writer.host, number, cached_governance(cache))
         before = named(before, candidate.resources, facts, take_name=False)
         built = build(candidate, facts, cache.generation if cache else None, before)
     except HostError:

@@ -6,18 +6,14 @@ no change of a fact takes an interface out from under policy, and is recorded an
 
 from dataclasses import replace
 
-from hostfw.build.cache import EngineCache
-from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
-from hostfw.host.governance import load_governance, save_governance
+from hostfw.host.governance import load_governance
 from hostfw.host.store.active import load_active, network_namespace
-from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import accepted_number, generation_folder
 from hostfw.host.store.trial import load_trial
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance
 from hostfw.model.resources import Resources
-from hostfw.policy.kept import recorded
 
 
 def standing_number(directories: Directories) -> int | None:
@@ -26,26 +22,28 @@ def standing_number(directories: Directories) -> int | None:
     return accepted_number(directories.state) if trial is None else trial.number
 
 
-def standing(directories: Directories, host: Host, cache: EngineCache | None = None) -> Governance:
+def standing(directories: Directories, host: Host, cached: tuple[int, Governance] | None = None) -> Governance:
     """The record that counts now; an empty one where nothing was accepted yet."""
-    return record_of(directories, host, standing_number(directories), cache)
+    return record_of(directories, host, standing_number(directories), cached)
 
 
-def record_of(directories: Directories, host: Host, number: int | None, cache: EngineCache | None = None) -> Governance:
+def record_of(
+    directories: Directories, host: Host, number: int | None, cached: tuple[int, Governance] | None = None
+) -> Governance:
     """The record of a stored generation, its indices gone if they are of another boot or network namespace.
 
     A generation of before there were records has the node name that was in force, if that is known.
     """
     if number is None:
         return Governance()
-    if cache is not None and cache.governance is not None and cache.governance[0] == number:
-        governance = cache.governance[1]
+    if cached is not None and cached[0] == number:
+        governance = cached[1]
     else:
         governance, _ = load_governance(generation_folder(directories.state, number))
     if not governance.node:
         record, _ = load_active(directories.run)
         governance = replace(governance, node=record.node if record is not None else "")
-    return governance if governance.boot == _boot(host) else governance.without_indices()
+    return governance if governance.boot == network_identity(host) else governance.without_indices()
 
 
 def named(governance: Governance, resources: Resources, facts: HostFacts, *, take_name: bool) -> Governance:
@@ -61,31 +59,6 @@ def named(governance: Governance, resources: Resources, facts: HostFacts, *, tak
     return governance
 
 
-def record_after(generation: Generation, host: Host) -> Governance:
-    """The record of a generation on the host that it was built for."""
-    resources, plan = generation.candidate.resources, generation.plan
-    governance = recorded(plan, resources, generation.facts, generation.governance, host.now())
-    of_host = plan.settings.node is None and any(endpoint.node == plan.node for endpoint in resources.endpoints)
-    return replace(governance, boot=_boot(host), node_of_host=of_host)
-
-
-def keep_record(
-    directories: Directories, number: int, governance: Governance, cache: EngineCache | None
-) -> tuple[str, ...]:
-    """Write down the record of a stored generation if it has changed; gives what is to be said of a disk that fails."""
-    folder = generation_folder(directories.state, number)
-    known, _ = load_governance(folder)
-    if cache is not None:
-        cache.governance = number, governance
-    if known == governance:
-        return ()
-    try:
-        save_governance(folder, governance)
-    except StateError as error:
-        return (f"{error.message}: after a reboot interfaces are known by their earlier record",)
-    return ()
-
-
-def _boot(host: Host) -> str:
+def network_identity(host: Host) -> str:
     """Within which indices of interfaces count: this boot, and this network namespace."""
     return f"{host.boot_id()}/{network_namespace()}"

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from hostfw.build.cache import cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accepted_of
+from hostfw.engine.applied import Applied
 from hostfw.engine.confirm import objection, proving_sockets, unproven
-from hostfw.engine.context import Host
+from hostfw.engine.deadline import left_s
 from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
 from hostfw.engine.kernel.deploy import Writer, enforce
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.kernel.record import note_saved
-from hostfw.engine.outcomes import UNCHANGED, Applied, Confirmed, Failed, RolledBack, TooLate
+from hostfw.engine.outcomes import UNCHANGED, Confirmed, Failed, RolledBack, TooLate
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire, note_confirmed
-from hostfw.engine.standing import record_after, standing
+from hostfw.engine.standing import standing
+from hostfw.engine.standing_record import record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError
@@ -188,11 +191,6 @@ def keep_on_trial(writer: Writer, generation: Generation) -> tuple[str, ...]:
     return ()
 
 
-def left_s(trial: Trial, host: Host) -> float:
-    """The seconds that are left to confirm the trial."""
-    return max(trial.deadline_monotonic_s - host.monotonic(), 0)
-
-
 def waits(trial: Trial, seconds: float) -> Failed:
     """The refusal of another change while a trial is running."""
     return Failed(
@@ -258,7 +256,7 @@ def _plan_of(writer: Writer, trial: Trial) -> tuple[Plan, HostFacts]:
     cache = writer.cache
     candidate = check_candidate(stored.configuration, cache=cache.candidate if cache else None)
     facts = writer.host.observe(candidate.settings.node)
-    governance = standing(writer.directories, writer.host, cache)
+    governance = standing(writer.directories, writer.host, cached_governance(cache))
     plan, _ = resolve(candidate.resources, candidate.settings, facts, governance=governance)
     return plan, facts
 

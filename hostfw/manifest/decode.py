@@ -15,10 +15,9 @@ from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
 from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
-    CALICO_V3,
-    HOSTFW_V1,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,

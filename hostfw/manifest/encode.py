@@ -5,10 +5,9 @@ What is a default is left out, except `types`, which a reader should not have to
 
 from collections.abc import Iterable, Mapping
 
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.resources import (
     ANY_NODE,
-    CALICO_V3,
-    HOSTFW_V1,
     EntityRule,
     Feed,
     GlobalNetworkPolicy,

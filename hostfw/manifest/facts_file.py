@@ -22,10 +22,10 @@ from hostfw.manifest.kinds.endpoint import LEARNED, learned
 from hostfw.manifest.nets import any_address
 from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
+from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.sources import Source
 from hostfw.model.values import Cidr, Learned, address_text
 

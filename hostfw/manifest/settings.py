@@ -9,8 +9,8 @@ from hostfw.manifest.kinds.failsafe import decode_failsafe
 from hostfw.manifest.kinds.metadata import formed_name
 from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar, documents
+from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import HOSTFW_V1
 from hostfw.model.settings import (
     CALICO_COMPATIBLE,
     Logging,

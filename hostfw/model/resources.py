@@ -14,9 +14,6 @@ from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
 
-CALICO_V3 = "projectcalico.org/v3"
-HOSTFW_V1 = "hostfw.io/v1"
-
 ANY_NODE = "*"
 """The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
 

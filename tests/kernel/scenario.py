@@ -39,8 +39,8 @@ from pathlib import Path as FilePath
 
 import yaml
 
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.packet import ConntrackState, Original, Packet
-from hostfw.model.resources import CALICO_V3, HOSTFW_V1
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, SCTP, TCP, UDP, Family, parse_address
 from tests.kernel.frames import Form, Tcp
 

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.store.files import read_configuration
 from hostfw.manifest.encode import manifest

@@ -11,9 +11,9 @@ import pytest
 from hostfw.build.candidate import check_candidate
 from hostfw.compile.layout.log_limits import LOG_SOURCES
 from hostfw.daemon.audit.log_reader import SETTLE_S
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied
 from hostfw.host.store.files import read_configuration
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.values import FAMILIES, Family

@@ -9,9 +9,10 @@ import pytest
 
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied, Failed, Status
+from hostfw.engine.outcomes import Failed, Status
 from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables
 from hostfw.host.store.files import read_configuration

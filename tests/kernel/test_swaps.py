@@ -11,10 +11,11 @@ import pytest
 
 import hostfw.engine.engine as engine_module
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, build
+from hostfw.build.refused import Refused
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied
 from hostfw.host.nftables.tables import read_names
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.values import FAMILIES

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, build
+from hostfw.build.refused import Refused
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.installed import digests
-from hostfw.engine.outcomes import Applied
 from hostfw.host.lock import WriterLock
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
@@ -108,6 +109,7 @@ class _Place:
             self.kernel.read_tables,
             lambda _keep_open: self.kernel,
             WriterLock,
+            read_names=self.kernel.read_names,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
             read_links=lambda _: {},

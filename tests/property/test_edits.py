@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.host.nftables.tables import KernelTables
@@ -183,6 +183,7 @@ def _fake_host(kernel: FakeKernel) -> Host:
         kernel.read_tables,
         lambda _keep_open: kernel,
         WriterLock,
+        read_names=kernel.read_names,
         read_digests=kernel.read_digests,
         read_links=lambda _: {},
         read_block=lambda: None,

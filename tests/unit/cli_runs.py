@@ -107,6 +107,7 @@ class Machine:
             ancestors=lambda: self.ancestors,
             arm=self.arm,
             disarm=self.disarm,
+            read_names=self.kernel.read_names,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
             read_links=lambda _: {},
@@ -160,7 +161,7 @@ def machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine whose directories are below `directory`, and on which every verb runs from now on."""
     made = Machine(directory)
     made.config.mkdir()
-    monkeypatch.setattr("hostfw.cli.engine.Host", made.host)
+    monkeypatch.setattr("hostfw.cli.outcomes.Host", made.host)
     return made
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from hostfw.cli.options import Output
+from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.problems import Problem, Severity, in_order
-from hostfw.model.resources import HOSTFW_V1
 
 Document = Mapping[str, object]
 

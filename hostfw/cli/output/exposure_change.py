@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from hostfw.cli.active_plan import active_plan
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
+from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document
 from hostfw.engine.checks.exposure import exposure_changes
@@ -20,10 +21,10 @@ _SHOWN = 20
 """Most changes that are listed without -v."""
 
 
-def services_seen(options: Options) -> HostServices | None:
+def services_seen() -> HostServices | None:
     """The services of this host, or None where they cannot be listed: then nothing is said of them."""
     try:
-        return open_engine(options).host.services()
+        return this_host().services()
     except (HostError, OSError):
         return None
 
@@ -41,7 +42,7 @@ def plan_now(options: Options) -> Plan | None:
 
 def changes_between(before: Plan | None, after: Plan | None, options: Options) -> tuple[ExposureChange, ...]:
     """The changes of exposure from one plan to another; none where they cannot be determined."""
-    services = services_seen(options)
+    services = services_seen()
     if services is None:
         return ()
     engine = open_engine(options)

@@ -7,11 +7,11 @@ from pathlib import Path
 from time import monotonic
 
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Refused
+from hostfw.build.refused import Refused
 from hostfw.cli.added_files import written
 from hostfw.cli.configuration import refuse
-from hostfw.cli.engine import complain_of, load_accepted_of
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import complain_of, load_accepted_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.progress import progress
 from hostfw.cli.verbs.in_force.apply import ask_for, report

@@ -14,7 +14,8 @@ from hostfw.build.generation import Generation
 from hostfw.daemon.backoff import Backoff, Retry
 from hostfw.daemon.repair.base_protection import BaseProtection
 from hostfw.daemon.writer import WriterThread, defect
-from hostfw.engine.block import BlockContext, restore_block
+from hostfw.engine.block import restore_block
+from hostfw.engine.block_state import BlockContext
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.outcomes import UNKNOWN, Failed, Status

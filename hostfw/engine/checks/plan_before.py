@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hostfw.build.cache import EngineCache
+from hostfw.build.cache import EngineCache, cached_governance
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.standing import standing
@@ -52,7 +52,7 @@ class Before:
         known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else DecodeCache()
         decoded = decode(stored.configuration, known)
         resources = filled(decoded.resources, stored.configuration.feeds)[0]
-        governance = standing(self.directories, self.host, self.cache)
+        governance = standing(self.directories, self.host, cached_governance(self.cache))
         return resolve(resources, decoded.settings, self.facts, governance=governance)[0]
 
 

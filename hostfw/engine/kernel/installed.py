@@ -112,7 +112,7 @@ def unprotected(tables: KernelTables) -> tuple[str, ...]:
 
 
 def drift(tables: KernelTables, record: ActiveGeneration) -> tuple[str, ...]:
-    """Changes of other programs to our tables since we wrote them, in sentences."""
+    """Changes of other programs to our tables since we wrote them, in sentences; of chains as far as they were read."""
     remembered = {(family, name): digest for family, name, digest in record.chains}
     sentences: list[str] = []
     for family in FAMILIES:
@@ -126,7 +126,9 @@ def drift(tables: KernelTables, record: ActiveGeneration) -> tuple[str, ...]:
         mine = {name: digest for (of, name), digest in remembered.items() if of is family}
         sentences.extend(f"{title}: chain {name} is gone" for name in sorted(mine.keys() - there.keys()))
         sentences.extend(f"{title}: chain {name} is not ours" for name in sorted(there.keys() - mine.keys()))
-        changed = sorted(name for name, digest in mine.items() if name in there and there[name].digest != digest)
+        changed = sorted(
+            name for name, digest in mine.items() if name in there and there[name].digest not in (None, digest)
+        )
         sentences.extend(f"{title}: chain {name} was changed by another program" for name in changed)
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
         sentences.extend(f"{title}: {kind} {name} is not ours" for kind, name in table.others)

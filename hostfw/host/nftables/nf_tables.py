@@ -233,21 +233,26 @@ def set_of(message: bytes) -> KernelSet:
 
 def counter_of(message: bytes) -> KernelCounter:
     """A named counter with its values, summed over all CPUs."""
-    fields = attributes(message, 4)
+    return _counter(attributes(message, 4))
+
+
+def _counter(fields: dict[int, bytes]) -> KernelCounter:
     data = attributes(fields[_OBJ_DATA])
     return KernelCounter(text_of(fields[OBJ_NAME]), u64_of(data[_COUNTER_PACKETS]), u64_of(data[_COUNTER_BYTES]))
 
 
-def is_counter(message: bytes) -> bool:
-    """True if a stateful object is a counter."""
-    return u32_of(attributes(message, 4)[OBJ_TYPE]) == OBJECT_COUNTER
-
-
-def object_of(message: bytes) -> KernelObject | None:
-    """A stateful object, None of a kind that is newer than this."""
-    fields = attributes(message, 4)
-    kind = OBJECT_TYPES.get(u32_of(fields[OBJ_TYPE]))
-    return None if kind is None else KernelObject(kind, text_of(fields[OBJ_NAME]))
+def objects_of(messages: Iterable[bytes]) -> tuple[tuple[KernelCounter, ...], tuple[KernelObject, ...]]:
+    """The named counters and the other stateful objects, without those of a kind that is newer than this."""
+    counters: list[KernelCounter] = []
+    others: list[KernelObject] = []
+    for message in messages:
+        fields = attributes(message, 4)
+        number = u32_of(fields[OBJ_TYPE])
+        if number == OBJECT_COUNTER:
+            counters.append(_counter(fields))
+        elif (kind := OBJECT_TYPES.get(number)) is not None:
+            others.append(KernelObject(kind, text_of(fields[OBJ_NAME])))
+    return tuple(counters), tuple(others)
 
 
 def flowtables_of(messages: Iterable[bytes], table: str) -> Iterator[KernelObject]:

@@ -9,7 +9,6 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import filterfalse
 from time import monotonic, sleep
 from typing import Protocol
 
@@ -130,7 +129,7 @@ def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable | None
 
     The generation is that of the whole namespace, so another program that commits every few milliseconds would keep
     us reading for ever. Two reads in a row that agree on everything but counter values are as good: what went and
-    came back in between would have another programle.
+    came back in between would have another handle.
     """
     deadline = monotonic() + _PATIENCE_S
     before: KernelTables | None = None
@@ -163,7 +162,7 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
     try:
         chains = nf_tables.chains_of(sock.dump(nf_tables.GETCHAIN, here, what), TABLE)
         sets = sock.dump(nf_tables.GETSET, mine, what)
-        objects = sock.dump(nf_tables.GETOBJ, mine, what)
+        counters, others = nf_tables.objects_of(sock.dump(nf_tables.GETOBJ, mine, what))
         flowtables = nf_tables.flowtables_of(sock.dump(nf_tables.GETFLOWTABLE, mine, what), TABLE)
         if every_rule:
             found = tuple(nf_tables.with_rules(chains, sock.dump(nf_tables.GETRULE, mine, what)))
@@ -178,9 +177,9 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
         exists=True,
         chains=found,
         sets=tuple(map(nf_tables.set_of, sets)),
-        counters=tuple(map(nf_tables.counter_of, filter(nf_tables.is_counter, objects))),
+        counters=counters,
         flags=flags,
-        others=(*filter(None, map(nf_tables.object_of, filterfalse(nf_tables.is_counter, objects))), *flowtables),
+        others=(*others, *flowtables),
     )
 
 

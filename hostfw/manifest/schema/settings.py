@@ -29,7 +29,7 @@ from hostfw.manifest.settings import (
     TEXTFILE,
     UNMANAGED_SHAPE,
 )
-from hostfw.model.resources import HOSTFW_V1
+from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.settings import (
     DenyAction,
     InvalidPackets,

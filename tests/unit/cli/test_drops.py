@@ -14,7 +14,7 @@ import pytest
 from hostfw.audit.log_prefix import LogTag, encode
 from hostfw.cli.active_plan import mark_of
 from hostfw.cli.options import Options
-from hostfw.control.client import DaemonError
+from hostfw.control.channel import DaemonError
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import NflogRecord, interface_name
 from hostfw.journal.packet_entry import fields

@@ -72,6 +72,29 @@ def test_changes_by_another_program_are_drift(host: Machine) -> None:
     assert "Drift:         table ip hostfw: chain input was changed by another program\n" in out
 
 
+def test_rules_are_read_only_where_somebody_may_have_changed_them(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nftables has the generation of our last commit, rules are not read; after any other they are."""
+    host.hostfwctl("apply")
+    read = list[None]()
+    read_tables = host.kernel.read_tables
+
+    def counted() -> KernelTables:
+        read.append(None)
+        return read_tables()
+
+    monkeypatch.setattr(host.kernel, "read_tables", counted)
+    first = host.hostfwctl("status")
+    unread = len(read)
+    host.kernel.meddle("flush chain ip hostfw input\n")
+    second = host.hostfwctl("status")
+
+    assert (first.status, unread, len(read)) == (0, 0, 1)
+    assert "chain input was changed" not in first.out
+    assert "chain input was changed" in second.out
+
+
 def test_a_ruleset_without_a_record_is_in_force(host: Machine) -> None:
     """After a boot the last good script is in force before anyone has written down that it is."""
     host.hostfwctl("apply")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostfw.build.generation import Refused
+from hostfw.build.refused import Refused
 from hostfw.control.codec import CodecError, Json, decode, encode, shape_digest
 from hostfw.control.messages import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
 from hostfw.control.socket import (

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import pytest
 
-from hostfw.build.generation import Refused
-from hostfw.control.client import ask, report
+from hostfw.build.refused import Refused
+from hostfw.control.channel import report
+from hostfw.control.client import ask
 from hostfw.control.messages import Apply, InForceNow, ServiceReport
 from hostfw.daemon import backoff
 from hostfw.daemon.audit.log_reader import Audit, AuditHost
@@ -210,7 +211,7 @@ class World:
     def report(self) -> ServiceReport:
         """The service's report, once it listens."""
         deadline = time.monotonic() + PATIENCE_S
-        while (found := report(self.engine())) is None:
+        while (found := report(self.engine().directories)) is None:
             assert time.monotonic() < deadline, "nobody listens"
             time.sleep(0.01)
         return found
@@ -234,7 +235,7 @@ class World:
 def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(backoff, "RETRY_FIRST_S", 0.02)
     monkeypatch.setattr(backoff, "RETRY_LONGEST_S", 0.05)
-    monkeypatch.setattr("hostfw.daemon.repair.change_tracker.PATIENCE_S", 0.001)
+    monkeypatch.setattr("hostfw.daemon.repair.repair.change_tracker.PATIENCE_S", 0.001)
     return World(tmp_path)
 
 

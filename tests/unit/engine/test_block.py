@@ -6,17 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.block import (
-    BlockContext,
-    Blocked,
-    BlockState,
-    Unblocked,
-    block,
-    block_state,
-    restore_block,
-    session_text,
-    unblock,
-)
+from hostfw.engine.block import Blocked, Unblocked, block, restore_block, session_text, unblock
+from hostfw.engine.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.netlink.messages import NetlinkError

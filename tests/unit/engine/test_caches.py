@@ -16,9 +16,10 @@ from hostfw.compile.layout.by_port import changed_cut, cut_by_port
 from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import UNKNOWN, Applied, Failed
+from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.lock import WriterLock
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
@@ -67,6 +68,7 @@ class Living:
             self._nftables,
             WriterLock,
             now=FakeClock().now,
+            read_names=self.kernel.read_names,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
             read_links=lambda _: {},

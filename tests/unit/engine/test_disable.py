@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.block import BlockContext
+from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.outcomes import Failed

@@ -16,13 +16,14 @@ import pytest
 from hostfw.build.cache import EngineCache
 from hostfw.build.candidate import check_candidate
 from hostfw.cli.output.console import ExitCode
-from hostfw.control import client
+from hostfw.control import channel, client
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, Report, ServiceReport
 from hostfw.control.socket import Refusal, answer_bytes, our_version
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied, Failed, NoTrial
+from hostfw.engine.outcomes import Failed, NoTrial
 from hostfw.host.lock import LockHeld
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.block_table import BlockTable
@@ -111,7 +112,7 @@ def _unreadable(number: int, words: str) -> Injection:
         def refuse() -> KernelTables:
             raise NetlinkError(number, "reading the tables hostfw", "", words)
 
-        host.kernel.read_tables = refuse  # type: ignore[method-assign]
+        host.kernel.read_tables = host.kernel.read_names = refuse  # type: ignore[method-assign]
 
     return inject
 
@@ -209,10 +210,10 @@ def test_a_failure_is_said_as_it_is(
 ) -> None:
     """Exit status, message and what the kernel holds agree; no line is longer than a person reads."""
     with monkeypatch.context() as patch:
-        read_tables = host.kernel.read_tables
+        read_tables, read_names = host.kernel.read_tables, host.kernel.read_names
         inject(host, patch)
         done = host.hostfwctl(*verb)
-        host.kernel.read_tables = read_tables  # type: ignore[method-assign]
+        host.kernel.read_tables, host.kernel.read_names = read_tables, read_names  # type: ignore[method-assign]
 
     assert done.status == status, done
     assert said in f"{done.err}\n", done.err
@@ -468,7 +469,7 @@ def test_looking_at_the_host_outlasts_a_bad_daemon(
     host: Machine, monkeypatch: pytest.MonkeyPatch, name: str, subject: str, verb: str
 ) -> None:
     """The active generation is shown nevertheless, with the trouble of the daemon."""
-    monkeypatch.setattr(f"hostfw.cli.verbs.{subject}.{verb}.report", lambda engine: client.report(engine, 0.3))
+    monkeypatch.setattr(f"hostfw.cli.verbs.{subject}.{verb}.report", lambda run_of: channel.report(run_of, 0.3))
     with daemon(host, ANSWERS[name]):
         done = host.hostfwctl(verb, "-o", "json")
 

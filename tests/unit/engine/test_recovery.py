@@ -26,10 +26,11 @@ from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
 from hostfw.daemon.repair.repair import Tampering, _repair
 from hostfw.daemon.writer import defect
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import Enforced, Observer
-from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Applied, Failed, Status
+from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError

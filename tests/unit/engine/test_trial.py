@@ -518,7 +518,7 @@ def test_connections_that_cannot_be_noted_leave_the_console(host: Machine, monke
             raise error
         return (NEW,)
 
-    monkeypatch.setattr("hostfw.cli.engine.Host", lambda: replace(host.host(), read_tcp_sockets=refuse))
+    monkeypatch.setattr("hostfw.cli.outcomes.Host", lambda: replace(host.host(), read_tcp_sockets=refuse))
 
     applied = host.hostfwctl(*WITHIN)
     session(host, NEW)

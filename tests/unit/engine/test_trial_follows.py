@@ -7,9 +7,9 @@ import pytest
 
 from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
+from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import Applied
 from hostfw.engine.reconcile import Resumed
 from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError

@@ -2,7 +2,8 @@
 
 from argparse import ArgumentParser
 
-from hostfw.build.generation import Refused, build
+from hostfw.build.generation import build
+from hostfw.build.refused import Refused
 from hostfw.cli.arguments import add_facts, add_files
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.facts import facts_of, governance_of

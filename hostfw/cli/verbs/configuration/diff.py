@@ -7,13 +7,15 @@ from difflib import unified_diff
 from enum import StrEnum
 
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Generation, Refused
+from hostfw.build.generation import Generation
+from hostfw.build.refused import Refused
 from hostfw.cli.added_files import would_leave
 from hostfw.cli.arguments import add_files
 from hostfw.cli.configuration import read, refuse, warn
-from hostfw.cli.engine import complain_of, load_accepted_of, open_engine
+from hostfw.cli.engine import open_engine
 from hostfw.cli.facts import PlannedHere, planned_here
 from hostfw.cli.options import Options
+from hostfw.cli.outcomes import complain_of, load_accepted_of
 from hostfw.cli.output.console import DIFFERS, TROUBLE, Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import yaml_text
 from hostfw.cli.output.exposure_change import changes_between, plan_now

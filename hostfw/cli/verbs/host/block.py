@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import complain_of, failure, open_engine, saved
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import complain_of, directories_of, failure, saved, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.engine.block import BlockContext, Blocked, block, session_text
+from hostfw.engine.block import Blocked, block, session_text
+from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
@@ -75,8 +76,7 @@ def run(options: Options, console: Console) -> ExitCode:
 
 def block_context(options: Options) -> BlockContext:
     """The dependencies of a block, for the directories of a command line."""
-    engine = open_engine(options)
-    return BlockContext(engine.directories, announcing(engine.host))
+    return BlockContext(directories_of(options), announcing(this_host()))
 
 
 def announcing(host: Host) -> Host:

@@ -3,13 +3,14 @@
 from argparse import ArgumentParser
 
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import complain_of, failure, open_engine
+from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import complain_of, directories_of, failure
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.verbs.host.block import announcing
-from hostfw.control.client import report
+from hostfw.control.channel import report
 from hostfw.engine.disable import Disabled, disable
 from hostfw.engine.outcomes import Failed
 
@@ -67,7 +68,7 @@ def run(options: Options, console: Console) -> ExitCode:
 
 def _service(options: Options) -> int | None:
     """The pid of a service that runs nevertheless, as in a container; it would put everything back."""
-    running = report(open_engine(options))
+    running = report(directories_of(options))
     return running.pid if running is not None else None
 
 

@@ -8,16 +8,17 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.feed_shrink import keep_accepted_feeds
 from hostfw.cli.arguments import add_output
 from hostfw.cli.configuration import read
-from hostfw.cli.engine import complain_of, open_engine
+from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import complain_of
 from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.control.client import DaemonError, report
+from hostfw.control.channel import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
 from hostfw.doctor.host import HostReport, Service, examine
-from hostfw.engine.block import BlockContext, block_state
+from hostfw.engine.block_state import BlockContext, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.standing import standing
@@ -125,7 +126,7 @@ def _unless_refused(look: Callable[[], Seen]) -> Seen | None:
 
 def _service(engine: Engine) -> Service | None:
     try:
-        found = report(engine)
+        found = report(engine.directories)
     except DaemonError as error:
         return Service(listening=False, trouble=error.message)
     except PermissionError:

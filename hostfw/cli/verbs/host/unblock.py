@@ -3,8 +3,8 @@
 from argparse import ArgumentParser
 
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import complain_of, failure, saved
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import complain_of, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page

@@ -4,12 +4,13 @@ from argparse import ArgumentParser
 from dataclasses import replace
 from time import monotonic
 
-from hostfw.build.generation import Refused
+from hostfw.build.refused import Refused
 from hostfw.cli.added_files import edit, left_out, written
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_files, add_output
 from hostfw.cli.configuration import read_named, refuse, warn
-from hostfw.cli.engine import complain_of, extent, failure, open_engine, saved
+from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import complain_of, extent, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text, problem_item
 from hostfw.cli.output.durations import duration_s, duration_text
@@ -153,7 +154,7 @@ def ask_for(options: Options, files: Files | None, console: Console) -> Reply:
     """Ask for the configuration directory, or files, to be put into force."""
     engine = open_engine(options)
     request = _request(options, files, engine.host.baseline(), verbose=console.verbosity > 0)
-    return ask(engine, replace(request, services=services_seen(options)))
+    return ask(engine, replace(request, services=services_seen()))
 
 
 def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files | None]:

@@ -3,13 +3,13 @@
 from argparse import ArgumentParser
 
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import directories_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.engine.history import History
+from hostfw.engine.history import History, history
 from hostfw.host.store.generations import Stored
 from hostfw.model.moments import moment_text
 
@@ -48,12 +48,12 @@ def run(options: Options, console: Console) -> ExitCode:
     """List them, the latest first. Raises PermissionError for one who may not know."""
     if options.state_dir.exists():
         next(options.state_dir.iterdir(), None)
-    history = open_engine(options).history()
-    latest_first = tuple(reversed(history.generations))
+    found = history(directories_of(options))
+    latest_first = tuple(reversed(found.generations))
     if options.output is Output.TABLE:
-        console.table(_COLUMNS, [_row(stored, history) for stored in latest_first])
+        console.table(_COLUMNS, [_row(stored, found) for stored in latest_first])
     else:
-        items = [_item(stored, history) for stored in latest_first]
+        items = [_item(stored, found) for stored in latest_first]
         console.data(document_text(document("GenerationList", {"items": items}), options.output))
     return ExitCode.DONE
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from hostfw.cli.active_plan import active_plan
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
@@ -60,7 +60,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Options, console: Console) -> ExitCode:
     """Print the rules with what they counted so far."""
     known = active_plan(options)
-    values = values_of(open_engine(options).host.read_tables())
+    values = values_of(this_host().read_tables())
     if not values or known is None:
         why = "the active generation is not on record" if values else "nothing is in force"
         console.complain(why, "`hostfwctl apply` puts the configuration into force")

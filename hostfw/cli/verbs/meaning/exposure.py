@@ -4,9 +4,10 @@ from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 
 from hostfw.cli.arguments import add_files, add_output
-from hostfw.cli.engine import observe, open_engine
+from hostfw.cli.engine import observe
 from hostfw.cli.facts import planned
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
 from hostfw.cli.output.exposure_change import plan_now
@@ -71,7 +72,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(known, ExitCode):
         return known
     plan, facts = known
-    services = open_engine(options).host.services()
+    services = this_host().services()
     entries = exposure(plan, facts, services)
     if options.output is Output.TABLE:
         console.table(_COLUMNS, _rows(services, entries, whole=console.verbosity > 0))

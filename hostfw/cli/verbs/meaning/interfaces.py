@@ -4,7 +4,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 
 from hostfw.build.candidate import Candidate
-from hostfw.build.generation import Generation, Refused, build
+from hostfw.build.generation import Generation, build
+from hostfw.build.refused import Refused
 from hostfw.cli.arguments import add_files, add_output
 from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.engine import observe, open_engine

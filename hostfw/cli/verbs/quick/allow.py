@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from dataclasses import replace
 
 from hostfw.cli.arguments import add_quick, add_words
-from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
+from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.quick.changes import add, read_directory
@@ -81,24 +81,24 @@ def run(options: Options, console: Console) -> ExitCode:
         console.warn(f'tier "{first}" comes before quick rules: `hostfwctl rules` shows the order')
     status = add(files, directory, options, console)
     if options.cut and status == ExitCode.DONE and not options.dry_run and isinstance(rule.peers, tuple):
-        ended = open_engine(options).host.cut_connections(rule.peers)
+        ended = this_host().cut_connections(rule.peers)
         console.say(f"{counted(ended, 'connection')} ended")
     return status
 
 
 def _rule(action: Action, options: Options) -> QuickRule:
     """The rule of the words. Raises RequestError."""
-    rule = _with_address(parse_words(action, options.words, ports_of_service), options)
+    rule = _with_address(parse_words(action, options.words, ports_of_service))
     if options.cut and (rule.services or isinstance(rule.peers, Named)):
         raise RequestError("--cut goes with `deny ADDRESS` or `deny PREFIX`")
     return rule
 
 
-def _with_address(rule: QuickRule, options: Options) -> QuickRule:
+def _with_address(rule: QuickRule) -> QuickRule:
     """The rule with the address in the place of `here`."""
     if not isinstance(rule.peers, Here):
         return rule
-    own = next((session for session in open_engine(options).host.baseline().sessions if session.own), None)
+    own = next((session for session in this_host().baseline().sessions if session.own), None)
     if own is None:
         raise RequestError("`here` is the address of your ssh session, and there is none", "write the address")
     return replace(rule, peers=(host_cidr(own.family, own.peer),))

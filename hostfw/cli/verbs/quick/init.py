@@ -2,8 +2,9 @@
 
 from argparse import ArgumentParser
 
-from hostfw.cli.engine import complain_of, observe, open_engine
+from hostfw.cli.engine import observe
 from hostfw.cli.options import Options
+from hostfw.cli.outcomes import complain_of, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.engine.outcomes import Failed
@@ -50,7 +51,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.write and (configuration.resources or problems) and options.config_dir.exists():
         hint = "`hostfwctl init` without --write prints the proposal"
         return complain_of(Failed(f"{options.config_dir} is not empty", hint=hint), console)
-    text = starter(observe(options, Settings()), open_engine(options).host.services())
+    text = starter(observe(options, Settings()), this_host().services())
     if not options.write:
         console.data(text.rstrip("\n"))
         return ExitCode.DONE

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from hostfw.cli.active_plan import ActivePlan, active_plan
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
-from hostfw.engine.engine import Engine
+from hostfw.engine.context import Host
 from hostfw.engine.kernel.counters import (
     Counter,
     LogCounter,
@@ -80,7 +80,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Options, console: Console) -> ExitCode:
     """Read the counters, with --rate twice, and print what they stand for."""
     known = active_plan(options)
-    reading = _read(open_engine(options), options.rate_s)
+    reading = _read(this_host(), options.rate_s)
     if not reading.values:
         console.complain("nothing is in force", "`hostfwctl apply` puts the configuration into force")
         return ExitCode.UNAVAILABLE
@@ -99,13 +99,13 @@ def run(options: Options, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def _read(engine: Engine, rate_s: int | None) -> Reading:
-    values = values_of(engine.host.read_tables())
+def _read(host: Host, rate_s: int | None) -> Reading:
+    values = values_of(host.read_tables())
     if rate_s is None:
         return Reading(values)
     began_s = clock.monotonic()
     sleep(rate_s)
-    after = values_of(engine.host.read_tables())
+    after = values_of(host.read_tables())
     gained = {key: value.since(values.get(key, Value())) for key, value in after.items()}
     return Reading(after, gained, clock.monotonic() - began_s)
 

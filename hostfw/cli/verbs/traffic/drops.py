@@ -11,15 +11,15 @@ from hostfw.audit.aggregate import Aggregate
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
 from hostfw.cli.active_plan import active_plan, mark_of
 from hostfw.cli.arguments import LOGGED_REASONS, add_output, cidr, positive
-from hostfw.cli.engine import open_engine
 from hostfw.cli.log_events import LogEvents, attributed
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import directories_of
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.drops_report import JsonLines, Report, Table, Top
 from hostfw.cli.output.durations import duration_s, since
 from hostfw.cli.output.help_page import Page
-from hostfw.control.client import DaemonError
-from hostfw.control.client import report as ask_for_a_report
+from hostfw.control.channel import DaemonError
+from hostfw.control.channel import report as ask_for_a_report
 from hostfw.host import clock
 from hostfw.host.journal.reader import History, open_history
 from hostfw.host.nftables.nflog import NflogReader
@@ -108,7 +108,7 @@ def run(options: Options, console: Console) -> ExitCode:
 def _is_serviced(options: Options) -> bool:
     """True if a service runs that reads the log: also one that tells us nothing, or nothing any more."""
     try:
-        return ask_for_a_report(open_engine(options)) is not None
+        return ask_for_a_report(directories_of(options)) is not None
     except (DaemonError, PermissionError):
         return True
 

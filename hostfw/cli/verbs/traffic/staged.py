@@ -9,8 +9,8 @@ from hostfw.audit.attribution import origin_of, policies_of
 from hostfw.audit.packet_event import IDENTIFIER, PacketEvent
 from hostfw.cli.active_plan import ActivePlan, active_plan
 from hostfw.cli.arguments import add_output
-from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
+from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.drops_report import Table
@@ -82,7 +82,7 @@ def run(options: Options, console: Console) -> ExitCode:
         hint = f"staged are: {', '.join(names)}" if names else "no staged policy governs an interface of this host"
         console.complain(f'no staged policy "{options.name}" is in force on this host', hint)
         return ExitCode.FAILED
-    values = values_of(open_engine(options).host.read_tables())
+    values = values_of(this_host().read_tables())
     rules = [_Counted(rule, _total(values, rule.name)) for rule in wanted]
     samples = _samples(wanted)
     if options.output is Output.JSON:

@@ -1,0 +1,34 @@
+"""The deadline of a trial: how long it may still be confirmed, and why it is to be rolled back."""
+
+from hostfw.engine.context import Directories, Host
+from hostfw.host.store.generations import accepted_number
+from hostfw.host.store.trial import RollbackTimer, Trial, load_rollback_timer, load_trial
+
+DEADLINE = "it was not confirmed in time"
+REBOOT = "the host was started again before it was confirmed"
+
+
+def left_s(trial: Trial, host: Host) -> float:
+    """The seconds that are left to confirm the trial."""
+    return max(trial.deadline_monotonic_s - host.monotonic(), 0)
+
+
+def due(trial: Trial, timer: RollbackTimer | None, boot_id: str, monotonic_s: float) -> str | None:
+    """The reason to roll back a trial now, or None while it may still be confirmed.
+
+    What belongs to this boot is lost with it, and with the restart of a container, which has the boot id of before.
+    """
+    if timer is None or trial.boot_id != boot_id:
+        return REBOOT
+    return DEADLINE if monotonic_s >= trial.deadline_monotonic_s else None
+
+
+def is_due(directories: Directories, host: Host) -> bool:
+    """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely."""
+    trial, problems = load_trial(directories.state)
+    if trial is None:
+        return bool(problems)
+    if accepted_number(directories.state) == trial.number:
+        return True
+    timer = load_rollback_timer(directories.run)
+    return due(trial, timer, host.boot_id(), host.monotonic()) is not None

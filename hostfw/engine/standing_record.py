@@ -1,0 +1,38 @@
+"""The standing record as it is written: what a generation governs on the host that it was built for."""
+
+from dataclasses import replace
+
+from hostfw.build.cache import EngineCache
+from hostfw.build.generation import Generation
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.standing import network_identity
+from hostfw.host.governance import load_governance, save_governance
+from hostfw.host.store.codec import StateError
+from hostfw.host.store.generations import generation_folder
+from hostfw.model.host.governance import Governance
+from hostfw.policy.kept import recorded
+
+
+def record_after(generation: Generation, host: Host) -> Governance:
+    """The record of a generation on the host that it was built for."""
+    resources, plan = generation.candidate.resources, generation.plan
+    governance = recorded(plan, resources, generation.facts, generation.governance, host.now())
+    of_host = plan.settings.node is None and any(endpoint.node == plan.node for endpoint in resources.endpoints)
+    return replace(governance, boot=network_identity(host), node_of_host=of_host)
+
+
+def keep_record(
+    directories: Directories, number: int, governance: Governance, cache: EngineCache | None
+) -> tuple[str, ...]:
+    """Write down the record of a stored generation if it has changed; gives what is to be said of a disk that fails."""
+    folder = generation_folder(directories.state, number)
+    known, _ = load_governance(folder)
+    if cache is not None:
+        cache.governance = number, governance
+    if known == governance:
+        return ()
+    try:
+        save_governance(folder, governance)
+    except StateError as error:
+        return (f"{error.message}: after a reboot interfaces are known by their earlier record",)
+    return ()

@@ -1,0 +1,75 @@
+"""The state of the host's firewall as it is read.
+
+Nothing here loads what would change that state, so that `hostfwctl status` is quick.
+"""
+
+from collections.abc import Callable
+
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.deadline import is_due, left_s
+from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.kernel.installed import drift, in_sentences
+from hostfw.engine.outcomes import Failed, RolledBack, Status, failed
+from hostfw.engine.standing import standing
+from hostfw.host.errors import HostError
+from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.store.active import ActiveGeneration, load_active
+from hostfw.host.store.last_event import load_event
+from hostfw.host.store.trial import load_trial
+
+
+def read_status(
+    directories: Directories, host: Host, expire: Callable[[], RolledBack | Failed | None]
+) -> Status | Failed:
+    """The active generation, read from the kernel and compared with the record.
+
+    A trial that should have been rolled back by now is first brought to its end by `expire`.
+    """
+    expired = expire() if is_due(directories, host) else None
+    record, problems = load_active(directories.run)
+    try:
+        tables, found = _compared(directories, host, record)
+    except HostError as error:
+        return failed(error)
+    trial, trial_problems = load_trial(directories.state)
+    return Status(
+        tables.ip.exists and tables.ip6.exists and not (tables.ip.is_dormant and tables.ip6.is_dormant),
+        record,
+        found,
+        tables,
+        (*problems, *trial_problems),
+        trial,
+        left_s(trial, host) if trial else 0,
+        load_event(directories.state),
+        (f"a change that should have been rolled back is still in force: {expired.message}",)
+        if isinstance(expired, Failed)
+        else (),
+        standing(directories, host),
+        host.host_name(),
+    )
+
+
+def read_drift(directories: Directories, host: Host) -> tuple[str, ...] | Failed:
+    """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
+    record, _ = load_active(directories.run)
+    try:
+        tables, found = _compared(directories, host, record)
+    except HostError as error:
+        return failed(error)
+    return found if tables.ip.exists or tables.ip6.exists else ()
+
+
+def _compared(
+    directories: Directories, host: Host, record: ActiveGeneration | None
+) -> tuple[KernelTables, tuple[str, ...]]:
+    """Our tables, and how they differ from the record. Raises HostError.
+
+    While nftables still has the generation of our last commit, nobody has changed a rule or an element since: those of
+    regular chains and sets are not read, which would take most of the time.
+    """
+    tables = host.read_names()
+    if is_unchanged_since(tables, record):
+        return tables, drift(tables, record) if record else ()
+    tables = host.read_tables()
+    found = drift(tables, record) if record else ()
+    return tables, (*found, *in_sentences(altered_by_name(tables, host, directories.run)))

@@ -1,0 +1,4 @@
+"""The versions of resources and documents, apart from the resources: every `-o json` names one."""
+
+CALICO_V3 = "projectcalico.org/v3"
+HOSTFW_V1 = "hostfw.io/v1"
