@@ -8,7 +8,7 @@ from hostfw.cli.options import Options
 from hostfw.cli.outcomes import load_accepted_of
 from hostfw.engine.checks.plan_before import stored_active
 from hostfw.engine.context import Directories
-from hostfw.engine.standing import standing
+from hostfw.engine.reading.standing import standing
 from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import accepted_number
 from hostfw.model.plan import Plan

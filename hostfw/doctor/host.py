@@ -12,10 +12,10 @@ from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
 from hostfw.doctor.network import Network, of_network
-from hostfw.engine.block_state import BlockState
 from hostfw.engine.checks.lost_connections import losses
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Status
+from hostfw.engine.reading.block_state import BlockState
 from hostfw.host.systemd.surroundings import Surroundings
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts

@@ -14,13 +14,13 @@ from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
-from hostfw.engine.deadline import left_s
 from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.kernel.deploy import Writer, enforce
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.outcomes import Failed, RolledBack
+from hostfw.engine.reading.deadline import left_s
+from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire
-from hostfw.engine.standing import named, standing
 from hostfw.engine.standing_record import record_after
 from hostfw.engine.trial import try_out, waits
 from hostfw.host.errors import HostError

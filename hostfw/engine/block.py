@@ -7,8 +7,8 @@ at once, whoever is writing; changes, rollbacks and repairs go on below it.
 from dataclasses import dataclass
 from datetime import datetime
 
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
+from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure

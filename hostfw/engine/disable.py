@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hostfw.engine.block import Unblocked, unblock
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note
 from hostfw.engine.kernel.deploy import Writer, enforce_nothing
 from hostfw.engine.outcomes import Failed, failed
+from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.rollback import end
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active

@@ -22,7 +22,6 @@ from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_refused
-from hostfw.engine.history import History, history
 from hostfw.engine.kernel.deploy import Enforced, Observer, Sent, Writer
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
@@ -30,11 +29,12 @@ from hostfw.engine.kernel.lazy_nftables import LazyNftables
 from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
 from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, Status, TooLate, failed
+from hostfw.engine.reading.history import History, history
+from hostfw.engine.reading.standing import named, standing
+from hostfw.engine.reading.status import read_drift, read_status
 from hostfw.engine.reconcile import Resumed, protect, repair, resume, resync, save
 from hostfw.engine.rollback import expire, rollback
 from hostfw.engine.rollback_to import rollback_to
-from hostfw.engine.standing import named, standing
-from hostfw.engine.status import read_drift, read_status
 from hostfw.engine.trial import confirm
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active

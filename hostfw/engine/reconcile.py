@@ -12,14 +12,14 @@ from hostfw.build.refused import Refused
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import Enforced, Writer, enforce
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.outcomes import Failed, RolledBack
+from hostfw.engine.reading.block_state import BlockContext
+from hostfw.engine.reading.standing import standing, standing_number
 from hostfw.engine.rollback import expire, restore
-from hostfw.engine.standing import standing, standing_number
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.errors import HostError

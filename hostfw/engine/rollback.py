@@ -11,12 +11,12 @@ from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import lost_interfaces
 from hostfw.engine.checks.plan_before import Before
-from hostfw.engine.deadline import DEADLINE, REBOOT, due
 from hostfw.engine.events import note
 from hostfw.engine.kernel.deploy import Enforced, Writer, enforce, enforce_nothing, enforce_script
 from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
-from hostfw.engine.standing import named, record_of
+from hostfw.engine.reading.deadline import DEADLINE, REBOOT, due
+from hostfw.engine.reading.standing import named, record_of
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError

@@ -8,12 +8,12 @@ from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
-from hostfw.engine.deadline import left_s
 from hostfw.engine.events import note, note_failed, three
 from hostfw.engine.kernel.deploy import Writer
 from hostfw.engine.outcomes import Failed, RolledBack
+from hostfw.engine.reading.deadline import left_s
+from hostfw.engine.reading.standing import record_of
 from hostfw.engine.rollback import expire, restore
-from hostfw.engine.standing import record_of
 from hostfw.engine.standing_record import record_after
 from hostfw.engine.trial import waits
 from hostfw.host.store.generations import load_generation, stored_generations

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.standing import network_identity
+from hostfw.engine.reading.standing import network_identity
 from hostfw.host.governance import load_governance, save_governance
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import generation_folder

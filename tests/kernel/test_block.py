@@ -12,8 +12,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from hostfw.engine.block import restore_block
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories
+from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.nftables.block_table import read_block
 from hostfw.host.store.trial import load_rollback_timer
 from hostfw.model.values import ICMP, TCP, Family

@@ -15,10 +15,10 @@ from hostfw.daemon.backoff import Backoff, Retry
 from hostfw.daemon.repair.base_protection import BaseProtection
 from hostfw.daemon.writer import WriterThread, defect
 from hostfw.engine.block import restore_block
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.outcomes import UNKNOWN, Failed, Status
+from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hostfw.build.cache import EngineCache, cached_governance
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.standing import standing
+from hostfw.engine.reading.standing import standing
 from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
 from hostfw.manifest.decode import DecodeCache, decode

@@ -129,7 +129,7 @@ def _consistent(sock: NetlinkSocket, read: Callable[[Family], KernelTable | None
 
     The generation is that of the whole namespace, so another program that commits every few milliseconds would keep
     us reading for ever. Two reads in a row that agree on everything but counter values are as good: what went and
-    came back in between would have another handle.
+    came back in between would have a new handle.
     """
     deadline = monotonic() + _PATIENCE_S
     before: KernelTables | None = None

@@ -12,9 +12,9 @@ from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.host import HostReport, Service, examine
 from hostfw.doctor.other_firewalls import conflicts
-from hostfw.engine.block_state import BlockState
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Status
+from hostfw.engine.reading.block_state import BlockState
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.base_chains import OtherChain, OtherTable
 from hostfw.host.nftables.block_table import BlockTable

@@ -235,7 +235,7 @@ class World:
 def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(backoff, "RETRY_FIRST_S", 0.02)
     monkeypatch.setattr(backoff, "RETRY_LONGEST_S", 0.05)
-    monkeypatch.setattr("hostfw.daemon.repair.repair.change_tracker.PATIENCE_S", 0.001)
+    monkeypatch.setattr("hostfw.daemon.repair.change_tracker.PATIENCE_S", 0.001)
     return World(tmp_path)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hostfw.engine.block import Blocked, Unblocked, block, restore_block, session_text, unblock
-from hostfw.engine.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult

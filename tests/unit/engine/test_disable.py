@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Directories
 from hostfw.engine.disable import Disabled, Units, disable
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, save_block

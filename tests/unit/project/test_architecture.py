@@ -62,6 +62,12 @@ BREACHES = [
         "import pyroute2",
         "hostfw.policy is not allowed to import pyroute2",
     ),
+    (
+        "a look at the host compiles",
+        "engine/reading/__init__.py",
+        "import hostfw.engine.engine",
+        "hostfw.engine.reading is not allowed to import hostfw.engine.engine",
+    ),
     ("a module without a place", "sideways.py", "import hostfw.model", "not listed as layers:\n\n- hostfw.sideways"),
 ]
 

@@ -12,9 +12,9 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.engine.block import Blocked, block, session_text
-from hostfw.engine.block_state import BlockContext
 from hostfw.engine.context import Host
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import SOCKET, open_journal
 from hostfw.model.host.baseline import Baseline

@@ -18,10 +18,10 @@ from hostfw.control.channel import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
 from hostfw.doctor.host import HostReport, Service, examine
-from hostfw.engine.block_state import BlockContext, block_state
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import Failed, Status
-from hostfw.engine.standing import standing
+from hostfw.engine.reading.block_state import BlockContext, block_state
+from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.store.files import is_full
 from hostfw.host.store.generations import load_accepted

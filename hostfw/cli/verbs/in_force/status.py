@@ -15,10 +15,10 @@ from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
 from hostfw.control.channel import DaemonError, report
 from hostfw.control.messages import ServiceReport
-from hostfw.engine.block_state import BlockContext, BlockState, block_state
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Failed, RolledBack, Status
-from hostfw.engine.status import read_status
+from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
+from hostfw.engine.reading.status import read_status
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted

@@ -1,4 +1,4 @@
-"""The state of the host's firewall as it is read.
+"""The active generation as the kernel has it, compared with the record.
 
 Nothing here loads what would change that state, so that `hostfwctl status` is quick.
 """
@@ -6,11 +6,11 @@ Nothing here loads what would change that state, so that `hostfwctl status` is q
 from collections.abc import Callable
 
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.deadline import is_due, left_s
 from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.outcomes import Failed, RolledBack, Status, failed
-from hostfw.engine.standing import standing
+from hostfw.engine.reading.deadline import is_due, left_s
+from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.active import ActiveGeneration, load_active
