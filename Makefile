@@ -23,7 +23,7 @@ SHARE = $(DESTDIR)/usr/share
 ANSIBLE := .venv-ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel attacks system fuzz soak golden schema bench deb install data install-data lint ruff format types imports \
+.PHONY: help try test quick kernel attacks system fuzz soak golden schema bench docs deb install data install-data lint ruff format types imports \
 	spelling shell yaml venv ansible molecule ansible-lint clean
 
 help: ## list the targets
@@ -77,6 +77,9 @@ schema: ## write the JSON Schema of configuration files anew, for editors
 
 bench: ## (sudo) the figures that hostfw claims, each a ratio against a baseline in the same run
 	@$(PYTHON) -m bench; $(GIVE_BACK)
+
+docs: venv ## the documentation as a site, in build/site, with its links checked
+	$(BIN)/python -m tools.site
 
 deb: ## (sudo, for what it installs to build with) a Debian package in dist/, for Debian 12 and 13 alike
 	@tools/bootstrap deb
@@ -155,7 +158,7 @@ format: venv ## let ruff sort imports and lay out the code
 
 venv: $(VENV)/stamp ## the tools, pinned, beside Debian's own modules
 
-$(VENV)/stamp: requirements-dev.txt
+$(VENV)/stamp: requirements-dev.txt requirements-docs.txt
 	@tools/bootstrap test
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || \

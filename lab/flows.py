@@ -86,6 +86,12 @@ def read_story(directory: Path) -> Story:
     return Story(directory.name, title, directory, host, topology, flows)
 
 
+def topology_of(document: object) -> Topology:
+    """The machines of a document with `nodes`, as flows.yaml has them. Raises StoryError."""
+    top = _Fields("nodes", document)
+    return Topology(tuple(_node(name, fields) for name, fields in top.children("nodes")))
+
+
 def _node(name: str, fields: "_Fields") -> Node:
     fields.allow({"links", "routes", "forwards"})
     links = tuple(_link(link) for link in fields.items("links"))
@@ -109,14 +115,14 @@ def _link(fields: "_Fields") -> Link:
 
 def _flows(fields: "_Fields", topology: Topology) -> Iterator[ExpectedFlow]:
     """The flow in its family, or in both when it names none."""
-    fields.allow({"from", "to", "protocol", "port", "family", "expect", "by"})
+    fields.allow({"from", "to", "protocol", "port", "family", "address", "expect", "by"})
     protocol = fields.one_of("protocol", _PROTOCOLS)
     port = fields.number_or_none("port")
     if (port is None) is not (protocol == ICMP):
         raise StoryError(f"{fields.place}: a port goes with TCP and UDP, and only with them")
     family = fields.number_or_none("family")
     for each in FAMILIES if family is None else (Family(family),):
-        flow = Flow(fields.text("from"), fields.text("to"), protocol, port, each)
+        flow = Flow(fields.text("from"), fields.text("to"), protocol, port, each, fields.text_or_none("address"))
         topology.node(flow.source)
         topology.address(flow.source, flow.destination, each)
         yield ExpectedFlow(flow, fields.one_of("expect", _VERDICTS), fields.text("by"))

@@ -16,6 +16,7 @@ from lab.evidence import DropLog, counters, counters_that_decide, drop_log, move
 from lab.flows import ExpectedFlow, Story
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab, laboratory
+from lab.namespace import run
 from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Outcome, Verdict, control, probe
 
 UNCOUNTED = ("unmanaged-interface", "loopback", "no-forward-policy")
@@ -49,12 +50,14 @@ class Shown:
 
 
 @contextmanager
-def in_force(story: Story, directory: Path) -> Iterator[tuple[Lab, Installation]]:
+def in_force(story: Story, directory: Path, foreign: str = "") -> Iterator[tuple[Lab, Installation]]:
     """The story's laboratory with its configuration applied on the host; `directory` is for hostfw's own files.
 
-    Every flow has passed before without a ruleset. Raises LabError with hostfwctl's words if it refuses.
+    `foreign` are nft commands of another program, which the host has from the start. Every flow has passed before
+    without a ruleset. Raises LabError with hostfwctl's words if it refuses.
     """
     with laboratory(story.topology) as lab:
+        run(lab[story.host], ["nft", "-f", "-"], text=foreign)
         control(lab, (expected.flow for expected in story.flows))
         installation = install(lab[story.host], directory)
         if story.configuration.is_dir():

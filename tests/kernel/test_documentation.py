@@ -10,7 +10,7 @@ from lab.laboratory import Lab, laboratory
 from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.exposed_hosts import Knock, disagreements, listening
-from tests.unit.documentation import Shown, shown
+from tests.unit.documentation import Shown, shown, typed
 
 ANYBODY, OFFICE, LISTED = "198.51.100.9", "10.20.0.5", "192.0.2.7"
 ENDPOINT = """\
@@ -97,3 +97,43 @@ def test_the_bastion_of_the_settings_is_the_only_way_to_ssh(street: tuple[Lab, I
     hostfwctl(installation, "apply", "--accept-lockout")
 
     assert disagreements(lab, _knocks({(OFFICE, 22): True, (ANYBODY, 22): False, (OFFICE, 80): False})) == []
+
+
+STATUS = {"diff": 1, "explain 198.51.100.9 host:8080": 10}
+"""Exit statuses of the tutorial's commands other than 0: there are differences, and a packet is denied."""
+NEEDS_MORE = {
+    "confirm": ("confirm", "--console"),  # there is no ssh here
+    "drops --since 1h --top": ("drops", "--for", "1s", "--top"),  # nor a journal
+}
+
+
+def test_the_tutorial_goes_as_it_says(street: tuple[Lab, Installation]) -> None:
+    """Every command in its order; what is reachable stays so until it is denied, and opens as it is allowed."""
+    lab, installation = street
+    told: dict[str, str] = {}
+    knocks = {(ANYBODY, 80): True, (ANYBODY, 25): True, ("198.51.100.7", 80): False, (ANYBODY, 8080): False}
+    run(lab["outer"], ["ip", "address", "add", "198.51.100.7/32", "dev", "lo"])
+    lines = [" ".join(each.words) for each in typed() if each.page == "docs/tutorial.md"]
+    for line in lines[: lines.index("history")]:
+        words = NEEDS_MORE.get(line) or tuple(_words(line))
+        # The name servers that hostfwctl finds in /etc are this machine's.
+        lockout = ("--accept-lockout",) if words[0] in ("apply", "allow", "deny", "remove") else ()
+        done = hostfwctl(installation, *words, *lockout, check=False)
+        assert done.returncode == STATUS.get(line, 0), f"{line}: {done.stdout}{done.stderr}"
+        told[line] = done.stdout
+    assert disagreements(lab, _knocks(knocks)) == []
+    assert "quick.allow-tcp-80-443-udp-443" in told["explain 198.51.100.9 host:443"]
+    assert "end-of-tier default" in told["explain 198.51.100.9 host:8080"]
+    assert "quick.deny-198-51-100-7" in told["rules"]
+    assert "tcp/25" in told["exposure"]
+
+    hostfwctl(installation, "rollback", "--to", "1", "--accept-lockout")
+    assert disagreements(lab, _knocks({("198.51.100.7", 80): True})) == []
+    hostfwctl(installation, "disable", "--remove-rules")
+    assert "hostfw" not in run(lab["host"], ["nft", "list", "tables"]).stdout
+    assert lines[lines.index("history") :] == ["history", "rollback --to 1", "disable --remove-rules"]
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line; a reason is one."""
+    return line.replace("--reason the office", "--reason=office").split()

@@ -1,16 +1,24 @@
-"""The configuration files that the documentation shows: valid, and without a warning."""
+"""Configuration files that the documentation shows are valid, without a warning, and its commands can be typed."""
 
 import pytest
 
 from hostfw.build.candidate import check_candidate
+from hostfw.cli.other_words import VERBS_ELSEWHERE
+from hostfw.cli.parser import parse
+from hostfw.cli.verb_table import VERBS
 from hostfw.manifest.decode import decode
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.settings import CALICO_COMPATIBLE, Loopback
 from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import TCP, UDP, Action
 from hostfw.policy.resolve.plan import resolve
-from tests.unit.documentation import Shown, shown
+from hostfw.quick.words import parse_words
+from tests.unit.documentation import Shown, Typed, shown, typed
 
 ALL = shown()
+COMMANDS = typed()
+SERVICES = {"http": ((TCP, 80),), "https": ((TCP, 443), (UDP, 443)), "ssh": ((TCP, 22),)}
+QUICK = {"allow": Action.ALLOW, "deny": Action.DENY}
 FACTS = HostFacts("web-1")
 
 
@@ -46,3 +54,28 @@ def test_the_example_of_calico_is_calico_but_for_loopback() -> None:
         published_ports=CALICO_COMPATIBLE.published_ports,
         loopback=Loopback.EXEMPT,
     )
+
+
+def test_commands_are_found_on_every_kind_of_page() -> None:
+    """In blocks, in tables and in text."""
+    pages = {each.page for each in COMMANDS}
+
+    assert {"README.md", "docs/tutorial.md", "docs/coming-from/ufw.md", "docs/recipes/web.md"} <= pages
+    assert len(COMMANDS) > 100
+
+
+@pytest.mark.parametrize("each", COMMANDS, ids=str)
+def test_a_command_that_is_shown_can_be_typed(each: Typed) -> None:
+    """A lone word is at least a verb, or one that is answered with the command that is meant."""
+    first, *rest = each.words
+    if not rest or first.startswith("-"):
+        assert first.split("=")[0] in {*VERBS_ELSEWHERE, *(verb.name for verb in VERBS)}
+        return
+    options = parse(list(each.words))
+
+    assert options.verb == first
+    words = [word for word in options.words if word] if first in (*QUICK, "remove") else []
+    if first == "remove" and words[0] in QUICK:
+        first, *words = words
+    if first in QUICK:
+        assert parse_words(QUICK[first], words, lambda name: SERVICES.get(name, ())).services or first == "deny"

@@ -1,0 +1,213 @@
+"""The recipes of the documentation with real packets: what their tables say passes or is denied, and by what."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hostfw.model.values import Family
+from lab.evidence import counters, counters_that_decide, drop_log, moved
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.namespace import inside, open_socket, run
+from lab.probe import Sent
+from lab.story import in_force, show
+from lab.topology import Link
+from tests.kernel.exposed_hosts import listening
+from tests.unit.recipes import Recipe, Row, recipes
+
+ALL = {recipe.name: recipe for recipe in recipes()}
+PATIENCE_S = 0.5
+CLAMPED_MTU = 1420
+_ANY = {Family.V4: "0.0.0.0", Family.V6: "::"}
+_FAMILY = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
+
+
+@contextmanager
+def _standing(recipe: Recipe, directory: Path) -> Iterator[tuple[Lab, Installation]]:
+    """The machines of a recipe with its own table, and its files on the host, which are not in force yet."""
+    with laboratory(recipe.topology) as lab:
+        run(lab[recipe.host], ["nft", "-f", "-"], text=recipe.foreign)
+        installation = install(lab[recipe.host], directory)
+        recipe.write(installation.config)
+        yield lab, installation
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_packets_between_machines_go_as_the_table_says(name: str, tmp_path: Path) -> None:
+    """The verdict is the expected one, and the log record or the counter names what was to decide."""
+    recipe = ALL[name]
+    story = recipe.story(tmp_path / "story")
+    with in_force(story, tmp_path / "hostfw", recipe.foreign) as (lab, installation):
+        shown = show(story, lab, installation)
+
+    assert [str(each) for each in shown if not each.as_expected] == []
+    assert len(shown) > 3
+
+
+# --------------------------------------------------------------------------- groups, broadcasts and other protocols
+
+
+def _to_groups(recipe: Recipe) -> list[Row]:
+    """The rows that go to nobody's address, or have a protocol without ports of its own."""
+    return [
+        row
+        for row in recipe.rows
+        if row.destination and (row.destination.is_multicast or row.destination.packed == b"\xff" * 4)
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in ALL.items() if _to_groups(recipe)])
+def test_packets_to_groups_go_as_the_table_says(name: str, tmp_path: Path) -> None:
+    """Each arrives without the ruleset; with it, those that are to pass, and evidence names what decided."""
+    recipe = ALL[name]
+    rows = _to_groups(recipe)
+    with _standing(recipe, tmp_path) as (lab, installation):
+        astray = [str(row) for row in rows if _arrival(recipe, lab, row)[0] is not True]
+        hostfwctl(installation, "apply", "--accept-lockout")
+        deciders = counters_that_decide(installation)
+        found: dict[str, tuple[bool, str]] = {}
+        with drop_log(installation) as log:
+            for row in rows:
+                before = counters(installation.node)
+                arrived, sent = _arrival(recipe, lab, row)
+                way = "ingress" if row.source else "egress"
+                of_this_way = {name: by for name, by in deciders.items() if way in by}
+                passed = moved(before, counters(installation.node), of_this_way, row.family)
+                found[str(row)] = arrived, passed if arrived else log.denier(sent)
+
+    assert astray == []
+    assert found == {str(row): (row.allowed, row.by) for row in rows}
+
+
+def _arrival(recipe: Recipe, lab: Lab, row: Row) -> tuple[bool, Sent]:
+    """Send the packet of a row, with a listener that is in the group, and say whether it arrived."""
+    assert row.destination is not None
+    sender = recipe.node_of(row.source)
+    link = recipe.link_towards(row.source or row.destination)
+    (receiver,) = {recipe.host} if row.source else {_neighbour(recipe, link)}
+    nonce = os.urandom(16)
+    kind = socket.SOCK_RAW if row.port is None else socket.SOCK_DGRAM
+    protocol = row.protocol if row.port is None else 0
+    with ExitStack() as stack:
+        ends = [
+            stack.enter_context(open_socket(lab[node], _FAMILY[row.family], kind, protocol))
+            for node in (sender, receiver)
+        ]
+        ours, theirs = ends
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if row.port is not None:
+            theirs.bind((_ANY[row.family], row.port))
+        _join(lab, receiver, theirs, row, _own_link(recipe, receiver, link))
+        theirs.settimeout(PATIENCE_S)
+        source = str(row.source) if row.source else _first(recipe, recipe.host, row.family)
+        ours.bind((source, 0))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _own_link(recipe, sender, link).name.encode())
+        ours.sendto(nonce, (str(row.destination), row.port or 0))
+        port = 0 if row.port is None else ours.getsockname()[1]
+        sent = Sent(row.family, row.protocol, source, port, str(row.destination), row.port)
+        return _hears(theirs, nonce), sent
+
+
+def _hears(listener: socket.socket, nonce: bytes) -> bool:
+    try:
+        while nonce not in listener.recv(2048):
+            pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def _join(lab: Lab, node: str, listener: socket.socket, row: Row, link: Link) -> None:
+    assert row.destination is not None
+    if not row.destination.is_multicast:
+        return
+    with inside(lab[node]):
+        index = socket.if_nametoindex(link.name)
+    if row.family is Family.V6:
+        group = row.destination.packed + index.to_bytes(4, "little")
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+    else:
+        group = row.destination.packed + bytes(4) + index.to_bytes(4, "little")
+        listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+
+
+def _neighbour(recipe: Recipe, link: Link) -> str:
+    """Another machine on the wire of a link of the host."""
+    return next(
+        node.name
+        for node in recipe.topology.nodes
+        if node.name != recipe.host and any(each.network == link.network for each in node.links)
+    )
+
+
+def _own_link(recipe: Recipe, node: str, link: Link) -> Link:
+    """The link of a machine that is on the same wire as a link of the host, or behind its bridge."""
+    host = recipe.topology.node(recipe.host)
+    if node == recipe.host:
+        return link
+    wires = {link.network} | {port.network for port in host.links if port.master == link.name}
+    return next(each for each in recipe.topology.node(node).links if each.network in wires)
+
+
+def _first(recipe: Recipe, node: str, family: Family) -> str:
+    return str(recipe.topology.node(node).addresses(family)[0].ip)
+
+
+# ------------------------------------------------------------------------------------------- what else the pages say
+
+
+def test_the_ports_that_the_router_sends_on_are_open_as_its_table_says(tmp_path: Path) -> None:
+    """Both lead to the server without policy; with it one does, and the masquerading of the inside works on."""
+    recipe = ALL["nat-router"]
+    rows = {row.port: row.allowed for row in recipe.rows if row.port in recipe.sent_on and recipe.is_for_host(row)}
+    address = _first(recipe, recipe.host, Family.V4)
+    with _standing(recipe, tmp_path) as (lab, installation), listening(lab, "server", [("192.168.1.80", 443)]):
+        before = {port: _connects(lab, "stranger", address, port) for port in rows if port}
+        hostfwctl(installation, "apply", "--accept-lockout")
+        after = {port: _connects(lab, "stranger", address, port) for port in rows if port}
+        said = hostfwctl(installation, "exposure").stdout
+
+    assert before == {443: True, 8443: True}
+    assert after == rows
+    assert "8443" in said
+
+
+def _connects(lab: Lab, node: str, address: str, port: int) -> bool:
+    with open_socket(lab[node], socket.AF_INET, socket.SOCK_STREAM) as client:
+        client.settimeout(PATIENCE_S)
+        try:
+            client.connect((address, port))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("clamps", [True, False])
+def test_the_table_of_the_gateway_clamps_segments_to_the_tunnel(clamps: bool, tmp_path: Path) -> None:
+    """A segment of a client fits the tunnel, as it does not without the table; its address is translated."""
+    recipe = ALL["wireguard"]
+    headers = 20 + 20 + 12
+    with _standing(recipe, tmp_path) as (lab, installation):
+        run(lab["host"], ["ip", "link", "set", "wg0", "mtu", str(CLAMPED_MTU)])
+        if not clamps:
+            run(lab["host"], ["nft", "flush chain inet gateway forward"])
+        hostfwctl(installation, "apply", "--accept-lockout")
+        with (
+            open_socket(lab["stranger"], socket.AF_INET, socket.SOCK_STREAM) as server,
+            open_socket(lab["phone"], socket.AF_INET, socket.SOCK_STREAM) as client,
+        ):
+            server.bind(("198.51.100.9", 443))
+            server.listen()
+            client.settimeout(5)
+            client.connect(("198.51.100.9", 443))
+            accepted, (peer, _) = server.accept()
+            accepted.close()
+            segment = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+
+    assert peer == "203.0.113.10"
+    assert segment == (CLAMPED_MTU if clamps else 1500) - headers
