@@ -14,6 +14,7 @@ from hostfw.daemon import collector
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories
+from hostfw.host.allocator import return_large_blocks
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import open_journal
 
@@ -26,6 +27,7 @@ Keep hostfw's policy in force on this host. systemd runs this as hostfw.service;
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; 1 if that could not even begin or go on. What is in force stays so in either case."""
     directories = _directories(sys.argv[1:] if arguments is None else arguments)
+    return_large_blocks()
     # What is kept is kept for long, and a collector that walks through ten thousand policies finds nothing in them.
     collector.freeze()
     ended: list[bool] = []

@@ -14,6 +14,9 @@ from lab.service import Service, reload_in_turn, service
 _MOST_GROWTH = 1.05
 """The limit of memory, as a share of its use after every operation has run once."""
 
+_TOLD = frozenset({1, 10, 25, 50, 75, 100})
+"""Rounds of a hundred writes and a hundred link events whose figures are printed."""
+
 _POLICY = """\
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
@@ -90,18 +93,20 @@ def test_interfaces_that_come_and_go_leave_nothing_behind(lab: Lab, running: Ser
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_ten_thousand_writes_and_link_events_leave_nothing_behind(
-    lab: Lab, installation: Installation, running: Service
+    lab: Lab, installation: Installation, running: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The memory after the first hundred of each is what there is after all of them."""
     _write(installation, 100)
     _flap(lab, 50, 0.1)
-    before = running.resident_bytes
-    most = before
-    for _ in range(100):
+    found = [running.resident_bytes]
+    for number in range(1, 101):
         _write(installation, 100)
         _flap(lab, 50, 0.02)
-        most = max(most, running.resident_bytes)
+        found.append(running.resident_bytes)
+        if number in _TOLD:
+            with capsys.disabled():
+                print(f"\nround {number}: {found[-1] / found[0] - 1:+.2%} of {found[0] >> 10} KiB")  # noqa: T201  for who runs the soak
     time.sleep(1)
     run(lab["host"], [*installation.arguments, "status"], environment=environment())
 
-    assert most < before * _MOST_GROWTH
+    assert max(found) < found[0] * _MOST_GROWTH
