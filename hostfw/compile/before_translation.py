@@ -11,7 +11,7 @@ has ports. In a cell it is the dispatch that has tested for the protocol, so the
 from collections.abc import Iterable, Iterator
 
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.nft.objects import Element, Goto, Jump, Key, Match, Rule, Statement, Verdict, VerdictMap, Vmap
+from hostfw.nft.objects import Element, Field, Goto, Jump, Key, Match, Rule, Statement, Verdict, VerdictMap, Vmap
 
 _ORIGINAL = {
     Key.DADDR: Key.ORIGINAL_DADDR,
@@ -58,14 +58,17 @@ class BeforeTranslation:
         statements = tuple(self._statement(statement, within) for statement in rule.statements)
         if matches == rule.matches and statements == rule.statements:
             return rule
-        asked = {match.key for match in matches} | {s.key for s in statements if isinstance(s, Vmap)}
+        asked = {m.key for m in matches} | {key for s in statements if isinstance(s, Vmap) for key in s.keys}
         if named is None and within is not None and asked & _OF_PORTS:
             matches = (Match(Key.PROTOCOL, within), *matches)
         return Rule(matches, statements, rule.comment)
 
     def _statement(self, statement: Statement, protocol: int | None) -> Statement:
         match statement:
-            case Vmap(key, name, length):
+            case Vmap(tuple() as fields, name):
+                before = tuple(Field(_ORIGINAL.get(field.key, field.key), field.length) for field in fields)
+                return Vmap(before, self._map(name, protocol))
+            case Vmap(Key() as key, name, length):
                 return Vmap(_ORIGINAL.get(key, key), self._map(name, protocol), length)
             case Goto() | Jump():
                 return self._verdict(statement, protocol)

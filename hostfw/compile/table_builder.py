@@ -19,6 +19,7 @@ from hostfw.nft.objects import (
     Element,
     ElementType,
     Hook,
+    KeyType,
     Priority,
     Rule,
     Set,
@@ -121,7 +122,7 @@ class TableBuilder:
     def verdict_map(
         self,
         purpose: str,
-        element_type: ElementType,
+        element_type: KeyType,
         elements: tuple[tuple[Element, Verdict], ...],
         *,
         interval: bool = False,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hostfw.model.values import Family
-from hostfw.nft.objects import ElementType, Set, Table, VerdictMap
+from hostfw.nft.objects import ElementType, KeyType, Set, Table, VerdictMap
 
 INTERVAL, MAP, TIMEOUT, DYNAMIC = 0x4, 0x8, 0x10, 0x20
 """NFT_SET_*: the flags that ours may have (<linux/netfilter/nf_tables.h>)."""
@@ -16,6 +16,7 @@ SetName = tuple[Family, str]
 
 _ADDRESS = {Family.V4: (7, 4), Family.V6: (8, 16)}
 _PROTOCOL, _PORT, _IFNAME, _IFINDEX, _USER, _INTEGER = 12, (13, 2), (41, 16), (20, 4), (24, 4), (4, 4)
+_MARK = (19, 4)
 _BITS = 6
 """nft's numbers of its datatypes (datatype.h), a concatenation's six bits each, and the bytes of a key."""
 
@@ -37,7 +38,7 @@ class Declaration:
 
 def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
     """The kernel's view of a set or map that our script declares."""
-    key_type, key_bytes = _key(contents.type, family)
+    key_type, key_bytes = key_type_of(contents.type, family)
     if isinstance(contents, VerdictMap):
         size = None if contents.interval else len(contents.elements)
         return Declaration(MAP | (INTERVAL if contents.interval else 0), key_type, key_bytes, VERDICT, size)
@@ -71,7 +72,15 @@ def mark_declaration() -> Declaration:
     return Declaration(0, *_PORT)
 
 
-def _key(element_type: ElementType, family: Family) -> tuple[int, int]:
+def key_type_of(element_type: KeyType, family: Family) -> tuple[int, int]:
+    """The number that nft has for a type of key, and the bytes of one."""
+    if isinstance(element_type, tuple):
+        number, total = 0, 0
+        for one in element_type:
+            field, width = key_type_of(one, family)
+            # Each field is padded to four bytes.
+            number, total = number << _BITS | field, total + max(width, 4)
+        return number, total
     address, width = _ADDRESS[family]
     match element_type:
         case ElementType.ADDRESS:
@@ -84,6 +93,8 @@ def _key(element_type: ElementType, family: Family) -> tuple[int, int]:
             return _IFINDEX
         case ElementType.USER:
             return _USER
+        case ElementType.MARK:
+            return _MARK
         case ElementType.CT_ID:
             return _INTEGER
         case ElementType.SOCKET:

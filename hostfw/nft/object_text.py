@@ -18,13 +18,14 @@ from hostfw.nft.objects import (
     Element,
     ElementType,
     Goto,
+    KeyType,
     Rule,
     Ruleset,
     Set,
     Table,
     VerdictMap,
 )
-from hostfw.nft.rule_text import range_text, rule_text, statement_text
+from hostfw.nft.rule_text import mark_text, range_text, rule_text, statement_text
 
 DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""
@@ -270,8 +271,10 @@ def _dynamic_lines(dynamic: Dynamic) -> Iterator[str]:
         yield f"timeout {dynamic.timeout_s}s"
 
 
-def type_text(element_type: ElementType, family: Family) -> str:
+def type_text(element_type: KeyType, family: Family) -> str:
     """The type of a key, by nft's name."""
+    if isinstance(element_type, tuple):
+        return " . ".join(type_text(one, family) for one in element_type)
     address = "ipv4_addr" if family is Family.V4 else "ipv6_addr"
     match element_type:
         case ElementType.ADDRESS:
@@ -282,7 +285,10 @@ def type_text(element_type: ElementType, family: Family) -> str:
             return element_type.value
 
 
-def _element_text(element: Element, element_type: ElementType, family: Family) -> str:
+def _element_text(element: Element, element_type: KeyType, family: Family) -> str:
+    if isinstance(element_type, tuple):
+        fields = element if isinstance(element, tuple) else ()
+        return " . ".join(_element_text(one, of, family) for one, of in zip(fields, element_type, strict=True))
     match element:
         case PortRange():
             return range_text(element)
@@ -290,5 +296,9 @@ def _element_text(element: Element, element_type: ElementType, family: Family) -
             return f"{address_text(family, address)} . {protocol} . {port}"
         case str():
             return f'"{element}"'
+        case int() if element_type is ElementType.ADDRESS:
+            return address_text(family, element)
+        case int() if element_type is ElementType.MARK:
+            return mark_text(element)
         case _:
-            return address_text(family, element) if element_type is ElementType.ADDRESS else str(element)
+            return str(element)

@@ -25,6 +25,7 @@ class Key(StrEnum):
     `OIF` are the index of an interface, which a rename leaves as it is; `IIF` is 0 for what the host itself sends.
     The `ORIGINAL_*` keys are the destination that the first packet of the connection had before NAT; its port can only
     be loaded where a rule has tested for a protocol that has ports.
+    `SCRATCH` is the upper half of the packet's mark, which hostfw uses within one base chain and leaves as it was.
     `CT_ID` is the kernel's own id of a connection, made with a secret and the same at every hook (nf_conntrack_core.c,
     nf_ct_get_id); what is not tracked has none.
     """
@@ -54,6 +55,7 @@ class Key(StrEnum):
     CT_STATUS = "ct status"
     NFPROTO = "meta nfproto"
     TCP_SYN = "tcp flags & (syn | ack)"
+    SCRATCH = "meta mark"
     CT_ID = "ct id"
 
 
@@ -65,7 +67,14 @@ class SetRef:
     length: int | None = None
 
 
-MatchValue = int | str | PortRange | Cidr | SetRef
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A number that the field must be less than."""
+
+    limit: int
+
+
+MatchValue = int | str | PortRange | Cidr | SetRef | Below
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,16 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Writes a number from 0 to 65,535 into the upper half of the packet's mark; the lower half stays as it is.
+
+    A base chain leaves it as 0, as it found it, before any verdict: nobody else sees what was noted.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Readdress:
     """Writes into the packet the destination address that it had before NAT (`original`), or the one that it has now.
 
@@ -187,18 +206,32 @@ Verdict = Accept | Drop | Return | Jump | Goto
 
 
 @dataclass(frozen=True, slots=True)
-class Vmap:
-    """Looks a key up in a verdict map; a packet without an element goes on with the next rule.
-
-    For addresses, `length` is the prefix length that the map holds, in bits.
-    """
+class Field:
+    """A part of a packet within a concatenation, and how many of its first bits count; None for all."""
 
     key: Key
-    map: str
     length: int | None = None
 
 
-Statement = CounterRef | OverLimit | Remember | Forget | Log | Notrack | Readdress | Reject | Vmap | Verdict
+@dataclass(frozen=True, slots=True)
+class Vmap:
+    """Looks a key up in a verdict map; a packet without an element goes on with the next rule.
+
+    The key is one part of the packet, or the concatenation of several. For an address or a port alone, `length` is the
+    number of its first bits that count.
+    """
+
+    key: Key | tuple[Field, ...]
+    map: str
+    length: int | None = None
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The parts of the packet that are looked up."""
+        return tuple(field.key for field in self.key) if isinstance(self.key, tuple) else (self.key,)
+
+
+Statement = CounterRef | OverLimit | Remember | Forget | Log | Note | Notrack | Readdress | Reject | Vmap | Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,10 +333,28 @@ class ElementType(StrEnum):
     SOCKET = "socket"
     USER = "uid"
     CT_ID = "ct id"
+    MARK = "mark"
 
 
-Element = int | str | PortRange | tuple[int, int, int]
-"""An address or port, an interface name, a range of ports, or (address, protocol, port)."""
+KeyType = ElementType | tuple[ElementType, ...]
+"""The type of a key: of one field, or of a concatenation of addresses and ports."""
+
+Element = int | str | PortRange | tuple[int, ...]
+"""An address or port, an interface name, a range of ports, (address, protocol, port), or the fields of a concatenation.
+
+A mark is a number of its upper half, as `Note` has it.
+"""
+
+CONCATENATIONS = tuple(
+    (*(ElementType.ADDRESS,) * addresses, *(ElementType.PORT,) * ports)
+    for addresses in range(3)
+    for ports in range(3)
+    if addresses + ports > 1
+)
+"""The types of the concatenations that maps of ours have: addresses first, source before destination."""
+
+SCRATCH_SHIFT = 16
+"""The bits of the packet's mark below those that `SCRATCH` is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,7 +415,7 @@ class VerdictMap:
     """A named map from keys to verdicts, of fixed content."""
 
     name: str
-    type: ElementType
+    type: KeyType
     elements: tuple[tuple[Element, Verdict], ...]
     interval: bool = False
 

@@ -3,7 +3,9 @@
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
 from hostfw.nft.objects import (
+    SCRATCH_SHIFT,
     Accept,
+    Below,
     CounterRef,
     Drop,
     Forget,
@@ -13,6 +15,7 @@ from hostfw.nft.objects import (
     Log,
     Match,
     MatchValue,
+    Note,
     Notrack,
     OverLimit,
     Readdress,
@@ -75,6 +78,10 @@ def _match_text(match: Match, family: Family) -> str:
             return f"{match.key} {operator}{interface_text(text)}"
         case str() as text:
             return f"{_key_text(match.key, family)} {operator}{text}"
+        case Below(limit):
+            return f"{_key_text(match.key, family)} < {mark_text(limit)}"
+        case int() as number if match.key is Key.SCRATCH:
+            return f"{_key_text(match.key, family)} {operator}{mark_text(number)}"
         case int() as number:
             text = _PROTOCOL_NAMES.get(number, str(number)) if match.key is Key.PROTOCOL else str(number)
             return f"{_key_text(match.key, family)} {operator}{text}"
@@ -98,8 +105,27 @@ def _cidr_text(cidr: Cidr, operator: str) -> str:
     return f"{operator}{text}"
 
 
+def mark_text(number: int) -> str:
+    """A number of the upper half of a mark, as the whole mark has it."""
+    return f"{number << SCRATCH_SHIFT:#010x}"
+
+
+_SCRATCH = 0xFFFF << SCRATCH_SHIFT
+_PORT_BITS = 16
+_PORTS = frozenset((Key.SPORT, Key.DPORT, Key.ORIGINAL_DPORT))
+
+
+def _vmap_key_text(statement: Vmap, family: Family) -> str:
+    if isinstance(statement.key, tuple):
+        return " . ".join(_lookup_key_text(field.key, field.length, family) for field in statement.key)
+    return _lookup_key_text(statement.key, statement.length, family)
+
+
 def _lookup_key_text(key: Key, length: int | None, family: Family) -> str:
     text = _key_text(key, family)
+    if key in _PORTS:
+        bits = _PORT_BITS if length is None else length
+        return text if bits == _PORT_BITS else f"{text} & {(1 << _PORT_BITS) - (1 << _PORT_BITS - bits)}"
     if length is None or length == family.bits:
         return text
     address, *others = text.split(" . ")
@@ -134,6 +160,8 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} code"
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value
+        case Key.SCRATCH:
+            return f"{key} & {_SCRATCH:#010x}"
         case Key.DADDR_TYPE | Key.USER | Key.IIF | Key.OIF | Key.CT_ID | Key.ORIGINAL_DPORT:
             return key.value
 
@@ -162,8 +190,11 @@ def statement_text(statement: Statement, family: Family) -> str:
             return f"update @{name} {{ {_lookup_key_text(key, length, family)} }}"
         case Log(prefix, group, snaplen):
             return f'log prefix "{prefix}" group {group} snaplen {snaplen}'
-        case Vmap(key, name, length):
-            return f"{_lookup_key_text(key, length, family)} vmap @{name}"
+        case Vmap():
+            return f"{_vmap_key_text(statement, family)} vmap @{statement.map}"
+        case Note(number):
+            noted = f" | {mark_text(number)}" if number else ""
+            return f"meta mark set meta mark & {~_SCRATCH & 0xFFFFFFFF:#010x}{noted}"
         case Notrack():
             return "notrack"
         case Forget(name, key):

@@ -5,19 +5,24 @@ before any rule here sees them. Limits are never reached and dynamic sets have r
 No interface is renamed, so none is known by its index alone.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from operator import itemgetter
 
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange, mask_of
 from hostfw.nft.objects import (
+    SCRATCH_SHIFT,
     Accept,
+    Below,
     Chain,
     CounterRef,
     Drop,
     Element,
     ElementType,
+    Field,
     Forget,
     Goto,
     Hook,
@@ -25,6 +30,7 @@ from hostfw.nft.objects import (
     Key,
     Log,
     Match,
+    Note,
     Notrack,
     OverLimit,
     Priority,
@@ -37,9 +43,12 @@ from hostfw.nft.objects import (
     SetRef,
     Table,
     Verdict,
+    VerdictMap,
     Vmap,
 )
 
+_PORTS = frozenset((Key.SPORT, Key.DPORT, Key.ORIGINAL_DPORT))
+_PORT_BITS = 16
 _WITHOUT_CONNECTION = (ConntrackState.UNTRACKED, ConntrackState.INVALID)
 
 _HOOKS = {
@@ -75,11 +84,15 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The fate of a packet, the counters that it moved and the prefixes that it was logged with, in order."""
+    """The fate of a packet, the counters that it moved and the prefixes that it was logged with, in order.
+
+    `mark` is the packet's mark afterwards.
+    """
 
     fate: Fate
     counters: tuple[str, ...]
     prefixes: tuple[str, ...]
+    mark: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -87,10 +100,28 @@ class Outcome:
         return self.fate is Fate.ACCEPT
 
 
-def simulate(ruleset: Ruleset, packet: Packet) -> Outcome:
-    """The fate of a packet at all the hooks that it passes."""
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """The work that a packet is: lookups in sets and maps, and all rules that it is compared with."""
+
+    lookups: int
+    rules: int
+
+
+def simulate(ruleset: Ruleset, packet: Packet, mark: int = 0) -> Outcome:
+    """The fate of a packet at all the hooks that it passes, with the mark that another program gave it."""
+    return _walked(ruleset, packet, mark)[1]
+
+
+def effort(ruleset: Ruleset, packet: Packet) -> Effort:
+    """The work that a packet is at all the hooks that it passes."""
+    walk, _ = _walked(ruleset, packet, 0)
+    return Effort(walk.lookups, walk.rules)
+
+
+def _walked(ruleset: Ruleset, packet: Packet, mark: int) -> "tuple[_Walk, Outcome]":
     table = next(table for table in ruleset.tables if table.family is packet.family)
-    walk = _Walk(table, packet)
+    walk = _Walk(table, packet, mark=mark)
     fate = Fate.ACCEPT
     for hook, priority in _HOOKS[packet.path]:
         base = next((c for c in table.base_chains if (c.hook, c.priority) == (hook, priority)), None)
@@ -99,7 +130,7 @@ def simulate(ruleset: Ruleset, packet: Packet) -> Outcome:
             fate = walk.through(base.rules) or (Fate.DROP if base.policy_drop else Fate.ACCEPT)
         if fate is not Fate.ACCEPT:
             break
-    return Outcome(fate, tuple(walk.counters), tuple(walk.prefixes))
+    return walk, Outcome(fate, tuple(walk.counters), tuple(walk.prefixes), walk.mark)
 
 
 @dataclass(slots=True)
@@ -118,13 +149,18 @@ class _Walk:
     state_known: bool = False
     noted: set[str] = field(default_factory=set)
     readdressed: bool = False
+    mark: int = 0
+    lookups: int = 0
+    rules: int = 0
     counters: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     _chains: dict[str, Chain] = field(default_factory=dict)
     _elements: dict[str, frozenset[Element]] = field(default_factory=dict)
+    _maps: dict[str, VerdictMap] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._chains = {chain.name: chain for chain in self.table.chains}
+        self._maps = {contents.name: contents for contents in self.table.maps}
 
     def arrive(self, hook: Hook, priority: Priority) -> None:
         """Bring the packet to a hook: destination NAT and connection tracking have happened, or not yet."""
@@ -141,6 +177,7 @@ class _Walk:
     def through(self, rules: tuple[Rule, ...]) -> Fate | None:
         """The fate that a list of rules decides, or None where the packet comes back from it."""
         for rule in rules:
+            self.rules += 1
             if not all(self._holds(match) for match in rule.matches):
                 continue
             for verdict in self._verdicts(rule):
@@ -176,6 +213,8 @@ class _Walk:
                     self.prefixes.append(prefix)
                 case Notrack():
                     self.tracked = False
+                case Note(number):
+                    self.mark = (self.mark & (1 << SCRATCH_SHIFT) - 1) | number << SCRATCH_SHIFT
                 case Readdress(original):
                     self.readdressed = original
                 case Reject():
@@ -185,15 +224,39 @@ class _Walk:
                 case Accept() | Drop() | Return() | Goto() | Jump():
                     yield _as_step(statement)
 
-    def _looked_up(self, key: Key, name: str, length: int | None) -> Iterator[Fate | Return | Goto | Jump]:
-        contents = next(item for item in self.table.maps if item.name == name)
-        value = self._value(key)
-        if length is not None and isinstance(value, int):
-            value &= mask_of(self.table.family, length)
-        for element, verdict in contents.elements:
-            if value is not None and _element_holds(element, value):
-                yield _as_step(verdict)
+    def _looked_up(
+        self, key: Key | tuple[Field, ...], name: str, length: int | None
+    ) -> Iterator[Fate | Return | Goto | Jump]:
+        self.lookups += 1
+        contents = self._maps[name]
+        value: Element | None
+        if isinstance(key, tuple):
+            fields = [self._field(one.key, one.length) for one in key]
+            value = tuple(one for one in fields if isinstance(one, int))
+            if len(value) < len(key):
                 return
+        else:
+            value = self._field(key, length)
+        if value is None:
+            return
+        if contents.interval:
+            found = next((verdict for element, verdict in contents.elements if _element_holds(element, value)), None)
+        else:
+            # Maps are sorted by their keys.
+            place = bisect_left(contents.elements, value, key=itemgetter(0))
+            there = place < len(contents.elements) and contents.elements[place][0] == value
+            found = contents.elements[place][1] if there else None
+        if found is not None:
+            yield _as_step(found)
+
+    def _field(self, key: Key, length: int | None) -> Element | None:
+        """A part of the packet, as far as its first bits count."""
+        value = self._value(key)
+        if length is None or not isinstance(value, int):
+            return value
+        if key in _PORTS:
+            return value & (1 << _PORT_BITS) - (1 << _PORT_BITS - length)
+        return value & mask_of(self.table.family, length)
 
     def _holds(self, match: Match) -> bool:
         """True if a test holds; a rule that cannot load what it tests does not match, negated or not."""
@@ -210,7 +273,10 @@ class _Walk:
             case SetRef(name, length):
                 if length is not None and isinstance(value, int):
                     value &= mask_of(self.table.family, length)
+                self.lookups += 1
                 return self._in_set(name, value)
+            case Below(limit):
+                return isinstance(value, int) and value < limit
             case Cidr() as cidr:
                 return isinstance(value, int) and cidr.contains(value)
             case PortRange(first, last):
@@ -281,6 +347,8 @@ class _Walk:
                 return packet.hop_limit
             case Key.CT_STATE if self.state_known:
                 return packet.state.value if self.tracked else ConntrackState.UNTRACKED.value
+            case Key.SCRATCH:
+                return self.mark >> SCRATCH_SHIFT
             case Key.CT_STATUS if self.tracked and packet.original is not None:
                 return "dnat"
             case _:

@@ -1,5 +1,6 @@
 """Marks of packets, which any program may set or clear: no verdict of ours hangs on one."""
 
+import json
 import socket
 from contextlib import closing
 
@@ -119,3 +120,36 @@ def test_the_doctor_names_who_sets_whole_marks(lab: Lab, installation: Installat
 
     assert "the table ip theirs sets the whole mark of packets" in told
     assert "in whole (prerouting, -140), shifted (prerouting, -139): no verdict" in told
+
+
+def _mixed(number: int) -> str:
+    """A rule of one of four shapes, which no cut makes short."""
+    port = f"destination: {{ports: [{5000 + number}]}}"
+    return (
+        f"{{action: Allow, protocol: TCP, {port}}}",
+        f"{{action: Deny, protocol: TCP, source: {{nets: [10.{number}.0.0/16]}}}}",
+        f"{{action: Allow, protocol: TCP, source: {{nets: [192.0.2.0/24, 10.{number % 9}.1.0/24]}}, {port}}}",
+        f"{{action: Deny, source: {{nets: [172.16.{number % 8}.0/24]}}, protocol: TCP, {port}}}",
+    )[number % 4]
+
+
+@pytest.mark.parametrize("mark", ["0x00000000", "0x0000ffff", "0x00010000", "0xffffffff"])
+def test_a_mark_is_what_it_was_behind_rules_that_are_found_by_rank(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, mark: str
+) -> None:
+    """Verdicts are the order's whatever the mark, and the mark is another program's still; nothing has drifted."""
+    rules = [_mixed(number) for number in range(200)]
+    rules[100] = "{action: Deny, protocol: TCP, source: {nets: [192.0.2.0/24]}}"
+    spec = f"types: [Ingress], ingress: [{', '.join(rules)}]"
+    (installation.config / "policy.yaml").write_text(_ENDPOINT + _POLICY.format(name="mixed", spec=spec))
+    hostfwctl("apply")
+    assert "/ranks." in run(lab["host"], ["nft", "list", "table", "ip", "hostfw"]).stdout
+    kept = "tcp dport 5002 meta mark"
+    _load(
+        lab["host"],
+        f"chain writer {{ type filter hook prerouting priority -140; meta mark set {mark}; }}",
+        f"chain kept {{ type filter hook input priority 10; {kept} {mark} counter; {kept} != {mark} counter drop; }}",
+    )
+
+    assert [admits(lab, port) for port in (5000, 5002, 5104, 5106)] == [True, True, False, False]
+    assert json.loads(hostfwctl("apply", "-o", "json").stdout)["result"] == "unchanged"

@@ -1,5 +1,7 @@
 """Agreement of `explain` and the compiled ruleset: verdict, counter and log record, for every packet."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -30,9 +32,16 @@ LOOKUPS_EVERYWHERE = CostModel(
     dispatched_prefixes=5,
     copies=1000,
 )
+RANKED_EVERYWHERE = replace(LOOKUPS_EVERYWHERE, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
+"""No cut is worth its copies: every list is found by ranks, by as many criteria at once as there are."""
+RANKED_BY_ONE = replace(RANKED_EVERYWHERE, crowd=100, keys_a_rule=3, elements=0)
+"""As ranks, by the first criterion that has few keys, the others tested; a rule of more keys is tried."""
 LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100)
+LAYOUTS = (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, RANKED_EVERYWHERE, RANKED_BY_ONE, LISTS_EVERYWHERE)
 PACKETS_A_PLAN = 250
-"""With the 200 plans of a full run that is 50,000 packets, each through three layouts."""
+"""With the 200 plans of a full run that is 50,000 packets, each through five layouts."""
+MARKS = (0, 0x12345678, 0x0000FFFF)
+"""Marks of other programs, one of which has the bits that ranks are noted in."""
 
 
 _PLACES = {PolicyClass.UNTRACKED: "untracked", PolicyClass.PRE_DNAT: "pre-dnat"}
@@ -120,7 +129,10 @@ def test_many_tiers_in_a_row_do_what_explain_says(plan: Plan, seed: int) -> None
 
 def _all_agree(plan: Plan, seed: int, packets: int) -> None:
     explained = [explain(plan, packet) for packet in burst(seed, packets)]
-    for costs in (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, LISTS_EVERYWHERE):
+    for costs in LAYOUTS:
         ruleset = compile_plan(plan, costs)
-        for explanation in explained:
-            _agree_with(plan, simulate(ruleset, explanation.packet), explanation)
+        for number, explanation in enumerate(explained):
+            mark = MARKS[number % len(MARKS)]
+            outcome = simulate(ruleset, explanation.packet, mark)
+            _agree_with(plan, outcome, explanation)
+            assert outcome.mark == mark or not outcome.accepted

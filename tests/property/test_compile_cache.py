@@ -19,7 +19,7 @@ from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
-from hostfw.compile.layout.costs import DEFAULT_COSTS
+from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
@@ -190,30 +190,37 @@ def test_a_memory_changes_nothing(steps: list[tuple[tuple[Edit, ...], HostFacts]
 
 _CUTS = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1, inline_cidrs=1)
 """A layout that cuts wherever it can."""
+_RANKS = replace(_CUTS, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
+"""One that finds rules by rank wherever it can."""
+_both = pytest.mark.parametrize("costs", [_CUTS, _RANKS], ids=["cuts", "ranks"])
 
 
+@_both
 @_unhurried
 @_fewer
 @given(data=st.data())
-def test_plans_compile_alike_with_the_memory_of_other_plans(data: st.DataObject) -> None:
+def test_plans_compile_alike_with_the_memory_of_other_plans(costs: CostModel, data: st.DataObject) -> None:
     """Whatever was compiled before."""
     cache = CompileCache()
     drawn = [data.draw(plans()) for _ in range(3)]
     for plan in (*drawn, *drawn):
-        ruleset = compile_plan(plan, _CUTS, cache)
-        fresh = compile_plan(plan, _CUTS)
+        ruleset = compile_plan(plan, costs, cache)
+        fresh = compile_plan(plan, costs)
         assert ruleset == fresh
         assert render(ruleset) == render(fresh)
 
 
+@_both
 @_unhurried
 @_fewer
 @given(plan=plans(), seed=seeds)
-def test_a_plan_compiles_alike_with_the_memory_of_one_that_has_more_rules(plan: Plan, seed: int) -> None:
+def test_a_plan_compiles_alike_with_the_memory_of_one_that_has_more_rules(
+    costs: CostModel, plan: Plan, seed: int
+) -> None:
     """The rules go one after the other, and with each whatever it alone told apart: a protocol, a port, a prefix."""
     random, cache = Random(seed), CompileCache()
     for _ in range(6):
-        assert compile_plan(plan, _CUTS, cache) == compile_plan(plan, _CUTS)
+        assert compile_plan(plan, costs, cache) == compile_plan(plan, costs)
         plan = _with_fewer_rules(plan, random)
 
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
 from hostfw.model.packet import ConntrackState, Packet, Path
@@ -23,10 +22,9 @@ from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
 from tests.property.plans import INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
-from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE
+from tests.property.test_agreement import LAYOUTS
 
 PACKETS_A_PLAN = 40
-_COSTS = (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, LISTS_EVERYWHERE)
 _EMPTY = "table ip hostfw\ndelete table ip hostfw\ntable ip6 hostfw\ndelete table ip6 hostfw\n"
 _SEEN_STATES = (None, ConntrackState.NEW, ConntrackState.INVALID, ConntrackState.UNTRACKED)
 """Those of a packet that conntrack has heard nothing of before, or does not get to see."""
@@ -64,7 +62,7 @@ def test_the_kernel_takes_many_tiers_in_a_row(host: Wire, plan: Plan, seed: int)
 
 
 def _all_agree(host: Wire, plan: Plan, seed: int) -> None:
-    ruleset = compile_plan(plan, _COSTS[seed % len(_COSTS)])
+    ruleset = compile_plan(plan, LAYOUTS[seed % len(LAYOUTS)])
     committed = host.nftables.commit(_EMPTY + render(ruleset))
     assert committed.ok, committed.error
 

@@ -17,18 +17,17 @@ from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import by_address as addresses
 from hostfw.compile.layout import by_port as ports
 from hostfw.compile.layout import cut as layout
-from hostfw.compile.layout import matches
+from hostfw.compile.layout import matches, ranked, ways, widths
 from hostfw.compile.layout.cells import port_runs
-from hostfw.compile.layout.costs import DEFAULT_COSTS
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, Direction, PortRange
-from hostfw.nft.objects import Accept, Key, Match, Return, Rule, Table
+from hostfw.nft.objects import Accept, Below, Key, Match, Note, Return, Rule, Table
 from hostfw.nft.simulate import simulate
 from tests.property.plans import burst, plans, seeds
-from tests.property.test_agreement import LISTS_EVERYWHERE, LOOKUPS_EVERYWHERE, _agree
+from tests.property.test_agreement import LAYOUTS, MARKS, _agree
 
 PLANS = 100
 PACKETS_A_PLAN = 200
@@ -239,6 +238,73 @@ def _tail_taken_for_granted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(builder, "own_rules", cut)
 
 
+def _ranks_that_rise(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ranked, "ranks", lambda names: list(range(1, len(names) + 1)))
+
+
+def _last_rank_wins(patch: pytest.MonkeyPatch) -> None:
+    def without(rule: Rule) -> Rule:
+        noted = any(isinstance(statement, Note) for statement in rule.statements)
+        return replace(rule, matches=tuple(m for m in rule.matches if not (noted and isinstance(m.value, Below))))
+
+    _changed_rules(patch, without)
+
+
+def _logs_behind_the_decision(patch: pytest.MonkeyPatch) -> None:
+    def without(rule: Rule) -> Rule:
+        noted = any(isinstance(statement, Note) for statement in rule.statements)
+        return replace(rule, matches=tuple(m for m in rule.matches if noted or not isinstance(m.value, Below)))
+
+    _changed_rules(patch, without)
+
+
+def _bits_of_others_taken(patch: pytest.MonkeyPatch) -> None:
+    def without(rule: Rule) -> Rule:
+        taken = Match(Key.SCRATCH, 0, negated=True)
+        return replace(rule, matches=(*rule.matches, Match(Key.SCRATCH, 0))) if taken in rule.matches else rule
+
+    _changed_rules(patch, without)
+
+
+def _mark_left_behind(patch: pytest.MonkeyPatch) -> None:
+    def without(rule: Rule) -> Rule:
+        return replace(rule, statements=tuple(s for s in rule.statements if s != Note(0)))
+
+    _changed_rules(patch, without)
+
+
+def _first_rule_of_a_key_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ways.Placement, "holds", property(lambda _: True))
+
+
+def _rest_not_tested(patch: pytest.MonkeyPatch) -> None:
+    right = ways.Variant._way
+
+    def careless(self: ways.Variant, by: tuple[ways.Aspect, ...], of: TableBuilder) -> ways.Placement | None:
+        way = right(self, by, of)
+        return None if way is None else ways.Placement(way.spots, ((),))
+
+    patch.setattr(ways.Variant, "_way", careless)
+
+
+def _first_of_what_is_written_out(patch: pytest.MonkeyPatch) -> None:
+    right = widths.written_out
+    patch.setattr(ranked, "written_out", lambda *given: list(right(*given))[:1])
+
+
+def _runs_one_port_short(patch: pytest.MonkeyPatch) -> None:
+    right = ways.runs
+    patch.setattr(ways, "runs", lambda one: right(PortRange(one.first, max(one.first, one.last - 1))))
+
+
+def _pass_allows(patch: pytest.MonkeyPatch) -> None:
+    def changed(rule: Rule) -> Rule:
+        passes = Note(0) in rule.statements and rule.statements[-1] == Return()
+        return replace(rule, statements=(*rule.statements[:-1], Accept())) if passes else rule
+
+    _changed_rules(patch, changed)
+
+
 MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("the end of a tier denies nothing", _no_end_of_tier),
     ("a Pass only counts", _lost_pass),
@@ -265,6 +331,16 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("what is sent to others and translated counts as published", _published_of_others),
     ("what ingress policy allows of published ports skips forward policy", _published_and_done),
     ("every leaf is taken to end as the rules behind the dispatch do", _tail_taken_for_granted),
+    ("the last of the rules that are found decides", _ranks_that_rise),
+    ("the rule that is found last decides", _last_rank_wins),
+    ("a Log behind the rule that decides logs", _logs_behind_the_decision),
+    ("ranks are noted in bits that another program has set", _bits_of_others_taken),
+    ("the noted rank stays in the mark", _mark_left_behind),
+    ("only the first rule behind a key is asked", _first_rule_of_a_key_only),
+    ("a rule that is found is not tested any further", _rest_not_tested),
+    ("of the keys of a longer prefix only the first is written out", _first_of_what_is_written_out),
+    ("the last port of a range is not found", _runs_one_port_short),
+    ("a Pass that is found allows", _pass_allows),
 )
 
 
@@ -286,7 +362,10 @@ def test_the_compiler_as_it_is_passes(drawn: list[tuple[Plan, list[Packet]]]) ->
 
 def _compare(drawn: Iterable[tuple[Plan, list[Packet]]]) -> None:
     for plan, sent in drawn:
-        for costs in (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, LISTS_EVERYWHERE):
+        for costs in LAYOUTS:
             compiled = compile_plan(plan, costs)
-            for packet in sent:
-                _agree(plan, simulate(compiled, packet), packet)
+            for number, packet in enumerate(sent):
+                mark = MARKS[number % len(MARKS)]
+                outcome = simulate(compiled, packet, mark)
+                _agree(plan, outcome, packet)
+                assert outcome.mark == mark or not outcome.accepted

@@ -21,6 +21,13 @@ class CostModel:
     is a set. Sets cost a transaction time that grows with the square of their number, so short lists are not worth
     one. `alternatives`: in how many ways in all a rule may match before its lists of addresses are sets after all.
 
+    `rules_a_lookup`: compares that a lookup is worth where rules are found by lookups. `crowd`: rules behind one key
+    of a port or an address before they are found by both. `lookups`: maps of a
+    list before those of a shorter prefix are written out in those of a longer one, which may take `widened` times as
+    many elements again. `elements`: the budget of keys of one list of rules, of
+    which each has its share, at least `keys_a_rule`; a rule that asks for more is found by another of its criteria,
+    or tried.
+
     What bounds a cut: `dispatched_prefixes`, the prefixes of one list beyond which it stays a set; `prefix_lengths`,
     each of which is a lookup; `copies`, the rules of a cell on average, since a rule is repeated in each that it
     reaches into.
@@ -38,6 +45,12 @@ class CostModel:
     dispatched_prefixes: int = 64
     prefix_lengths: int = 8
     copies: int = 8
+    rules_a_lookup: int = 8
+    crowd: int = 6
+    lookups: int = 8
+    widened: int = 4
+    elements: int = 1_000_000
+    keys_a_rule: int = 64
 
 
 DEFAULT_COSTS = CostModel()

@@ -22,6 +22,7 @@ from hostfw.compile.layout.cells import (
     applies,
     names_ports,
 )
+from hostfw.compile.layout.ranked import RankedList
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Program, Segment, conditions_of
 from hostfw.compile.table_builder import TableBuilder
@@ -130,7 +131,7 @@ class Layout:
             return self._by_port(purpose, cut, cell, memo)
         if by_address:
             return self._by_address(purpose, found, cell, memo, source=source)
-        return self.rule_list.rules(segments, cell)
+        return RankedList(self.rule_list).rules(purpose, segments, cell, memo)
 
     def _port_cut(self, segments: tuple[Segment, ...], cell: Cell, shared: Memo | None) -> PortCut | None:
         """The cut by destination port, where there is one to make."""

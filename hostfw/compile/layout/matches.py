@@ -228,16 +228,16 @@ def _addresses(
     choices: list[Choice],
     inline_cidrs: int,
 ) -> bool:
-    for cidrs, selected in _lists(side.nets, side.address_set, builder.family):
-        within = _is_within(cidrs, region, builder)
+    for cidrs, selected in lists_of(side.nets, side.address_set, builder.family):
+        within = is_within(cidrs, region, builder)
         if within is False:
             return False
         if within is None:
             choices.append(
                 tuple((m,) for m in _address_matches(cidrs, selected, keys, builder, inline_cidrs, negated=False))
             )
-    for cidrs, selected in _lists(side.not_nets, side.not_address_set, builder.family):
-        within = _is_within(cidrs, region, builder)
+    for cidrs, selected in lists_of(side.not_nets, side.not_address_set, builder.family):
+        within = is_within(cidrs, region, builder)
         if within is True:
             return False
         if within is None:
@@ -247,17 +247,17 @@ def _addresses(
     return True
 
 
-def _lists(
+def lists_of(
     nets: tuple[Cidr, ...] | None, selected: AddressSet | None, family: Family
 ) -> Iterator[tuple[Cidrs, AddressSet | None]]:
-    """The lists of prefixes of one family, each with what it was selected as."""
+    """The lists of prefixes of one family, one of each must hold the address, each with what it was selected as."""
     if nets is not None:
         yield tuple(cidr for cidr in nets if cidr.family is family), None
     if selected is not None:
         yield selected.of(family), selected
 
 
-def _is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool | None:
+def is_within(cidrs: Cidrs, region: Cidr | None, builder: TableBuilder) -> bool | None:
     """True if a list holds every address of the region, False if none, None if a packet must be tested."""
     if not cidrs:
         return False

@@ -28,28 +28,28 @@ class RuleList:
         """The rules of a cell, tried one after the other, up to the first that decides every packet of the cell."""
         rules: list[Rule] = []
         for segment in segments:
-            tested = self._tested(segment, cell)
+            tested = self.tested(segment, cell)
             if any(isinstance(rule.effect, Pass) and not tests.unconditional for rule, tests in tested):
                 # Returning to a list of jumps keeps the number of paths through the tiers a sum. As gotos they would
                 # be a product, and the kernel walks every path when it checks a transaction.
-                tier = self.builder.chain(f"{self.direction.short}/pass", self._segment(tested, cell))
+                tier = self.builder.chain(f"{self.direction.short}/pass", self.tried(tested, cell))
                 rules.append(Rule((), (Jump(tier),)))
                 continue
-            rules.extend(self._segment(tested, cell))
-            if _decides(tested):
+            rules.extend(self.tried(tested, cell))
+            if decides(tested):
                 break
         return rules
 
-    def _tested(self, rules: Iterable[ProgramRule], cell: Cell) -> list[tuple[ProgramRule, Tests]]:
+    def tested(self, rules: Iterable[ProgramRule], cell: Cell) -> list[tuple[ProgramRule, Tests]]:
         """The rules that a packet of the cell can match, with what remains to be tested."""
         return [(rule, tests) for rule in rules if (tests := tests_of(rule.condition, cell, self.builder))]
 
-    def _segment(self, tested: Iterable[tuple[ProgramRule, Tests]], cell: Cell) -> list[Rule]:
+    def tried(self, tested: Iterable[tuple[ProgramRule, Tests]], cell: Cell) -> list[Rule]:
         """The rules of a segment; an unconditional Pass only counts, for what follows is the next segment."""
         rules: list[Rule] = []
-        for rule, tests in _reached(tested):
+        for rule, tests in reached(tested):
             if isinstance(rule.effect, Staged):
-                rules.extend(self._staged(rule.effect, cell))
+                rules.extend(self.staged(rule.effect, cell))
                 continue
             if isinstance(rule.effect, LogOnly) and tests.count > 1 and not self.writer.again:
                 rules.append(Rule((), (Jump(self.writer.log_any_chain(rule.effect, tests)),)))
@@ -59,14 +59,14 @@ class RuleList:
                 rules.extend(Rule(alternative, statements) for alternative in tests.alternatives())
         return rules
 
-    def _staged(self, staged: Staged, cell: Cell) -> Iterator[Rule]:
+    def staged(self, staged: Staged, cell: Cell) -> Iterator[Rule]:
         """A jump to what a staged policy would have done, if a packet of the cell can match any of it."""
-        rules = self._segment(self._tested(staged.rules, cell), cell)
+        rules = self.tried(self.tested(staged.rules, cell), cell)
         if rules and not self.writer.again:
             yield Rule((), (Jump(self.builder.chain("staged", rules)),))
 
 
-def _reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[ProgramRule, Tests]]:
+def reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[ProgramRule, Tests]]:
     """The rules up to the first that decides every packet."""
     for rule, tests in tested:
         yield rule, tests
@@ -74,8 +74,8 @@ def _reached(tested: Iterable[tuple[ProgramRule, Tests]]) -> Iterator[tuple[Prog
             return
 
 
-def _decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
+def decides(tested: Iterable[tuple[ProgramRule, Tests]]) -> bool:
     """True if no packet leaves the segment undecided, apart from those that a Pass sends on."""
     return any(
-        tests.unconditional and isinstance(rule.effect, Allow | Exempt | Deny) for rule, tests in _reached(tested)
+        tests.unconditional and isinstance(rule.effect, Allow | Exempt | Deny) for rule, tests in reached(tested)
     )

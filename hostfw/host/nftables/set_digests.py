@@ -28,10 +28,12 @@ from hostfw.host.netlink.messages import (
 from hostfw.host.nftables import nf_tables
 from hostfw.host.nftables.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME, KernelSet
 from hostfw.model.prefixes import PACKED_FROM, PackedAddresses
-from hostfw.model.values import Family, PortRange
-from hostfw.nft.declarations import INTERVAL, SetName
+from hostfw.model.values import FAMILIES, Family, PortRange
+from hostfw.nft.declarations import INTERVAL, SetName, key_type_of
 from hostfw.nft.object_text import elements_digest
 from hostfw.nft.objects import (
+    CONCATENATIONS,
+    SCRATCH_SHIFT,
     TABLE,
     Accept,
     Drop,
@@ -39,6 +41,7 @@ from hostfw.nft.objects import (
     ElementType,
     Goto,
     Jump,
+    KeyType,
     Return,
     Set,
     Verdict,
@@ -56,17 +59,20 @@ _KEY, _DATA, _FLAGS = 1, 2, 3
 _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
 _INTERVAL_END = 0x1
 _INDEX_BYTES = 4
+_PADDED = 4
 _USERDATA, _PAD = 6, 8
 _HARMLESS = frozenset((_KEY, _DATA, _FLAGS, _USERDATA, _PAD))
 """Attributes of an element that ours may have; no timeout, counter, quota or catch-all is ours."""
 _LAST_PORT = 0xFFFF
-_TYPES = {
+_TYPES: Mapping[tuple[int, int], KeyType] = {
     (7, 4): ElementType.ADDRESS,
     (8, 16): ElementType.ADDRESS,
     (13, 2): ElementType.PORT,
     (41, 16): ElementType.IFNAME,
     (0x730D, 12): ElementType.SOCKET,
     (0x830D, 24): ElementType.SOCKET,
+    (19, 4): ElementType.MARK,
+    **{key_type_of(fields, family): fields for fields in CONCATENATIONS for family in FAMILIES},
 }
 """nft's numbers of the datatypes that ours have, with the bytes of a key."""
 
@@ -136,11 +142,16 @@ def _contents(family: Family, one: KernelSet, messages: Iterable[bytes]) -> Set 
         # Keys of one width: their bytes are in the order of their values, interface names among them.
         raw.sort(key=itemgetter(0))
         entries = [(_element(element_type, key), verdict) for key, _, verdict in raw]
+    if element_type is ElementType.MARK:
+        # Its bytes are in the order of the machine.
+        entries.sort(key=lambda entry: entry[0] if isinstance(entry[0], int) else 0)
     if one.is_map:
         pairs = tuple((key, verdict) for key, verdict in entries if verdict is not None)
         if len(pairs) != len(entries):
             raise _Foreign
         return VerdictMap("", element_type, pairs, interval)
+    if isinstance(element_type, tuple):
+        raise _Foreign
     return Set("", element_type, tuple(key for key, _ in entries), interval, one.comment)
 
 
@@ -208,14 +219,33 @@ def _verdict(data: bytes) -> Verdict:
             raise _Foreign
 
 
-def _element(element_type: ElementType, key: bytes) -> Element:
+def _element(element_type: KeyType, key: bytes) -> Element:
     match element_type:
+        case tuple():
+            return tuple(_fields(element_type, key))
+        case ElementType.MARK:
+            mark = int.from_bytes(key, sys.byteorder)
+            if mark & ((1 << SCRATCH_SHIFT) - 1):
+                raise _Foreign
+            return mark >> SCRATCH_SHIFT
         case ElementType.IFNAME:
             return text_of(key)
         case ElementType.SOCKET:
             return int.from_bytes(key[:-8], "big"), key[-8], int.from_bytes(key[-4:-2], "big")
         case _:
             return int.from_bytes(key, "big")
+
+
+def _fields(element_type: tuple[ElementType, ...], key: bytes) -> Iterator[int]:
+    """The fields of a concatenation, each padded to four bytes."""
+    address_bytes = (len(key) - _PADDED * element_type.count(ElementType.PORT)) // (
+        element_type.count(ElementType.ADDRESS) or 1
+    )
+    start = 0
+    for one in element_type:
+        width = address_bytes if one is ElementType.ADDRESS else 2
+        yield int.from_bytes(key[start : start + width], "big")
+        start += max(width, _PADDED)
 
 
 def _ranges(entries: Iterable[tuple[bytes, bool, Verdict | None]]) -> Iterator[tuple[Element, Verdict | None]]:

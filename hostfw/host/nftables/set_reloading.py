@@ -14,6 +14,7 @@ from hostfw.host.nftables.nf_tables import DELSETELEM, NEWSETELEM
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.objects import (
+    SCRATCH_SHIFT,
     TABLE,
     Accept,
     Drop,
@@ -21,6 +22,7 @@ from hostfw.nft.objects import (
     ElementType,
     Goto,
     Jump,
+    KeyType,
     Return,
     Set,
     Verdict,
@@ -130,22 +132,28 @@ def _key(value: bytes) -> bytes:
     return nested(_KEY, attribute(_VALUE, value))
 
 
-def _packed(family: Family, element_type: ElementType, element: Element) -> bytes:
+def _packed(family: Family, element_type: KeyType, element: Element) -> bytes:
     """A key as the kernel holds it; the fields of a concatenation are padded to four bytes."""
     width = 4 if family is Family.V4 else 16
+    if isinstance(element_type, tuple):
+        fields = element if isinstance(element, tuple) else ()
+        packed = (_packed(family, of, one) for one, of in zip(fields, element_type, strict=True))
+        return b"".join(one.ljust(4, b"\0") for one in packed)
     match element:
         case str():
             return element.encode().ljust(_IFNAME_BYTES, b"\0")
-        case (address, protocol, port):
+        case (address, protocol, port) if element_type is ElementType.SOCKET:
             return address.to_bytes(width, "big") + struct.pack("!B3xH2x", protocol, port)
         case int() if element_type is ElementType.ADDRESS:
             return element.to_bytes(width, "big")
         case int() if element_type is ElementType.IFINDEX:
             return struct.pack("=I", element)
+        case int() if element_type is ElementType.MARK:
+            return struct.pack("=I", element << SCRATCH_SHIFT)
         case int():
             return _U16.pack(element)
-        case PortRange():
-            raise ValueError(f"{element} in a set without ranges")
+        case _:
+            raise ValueError(f"{element} is no key of this type")
 
 
 def _verdict(verdict: Verdict) -> bytes:

@@ -38,7 +38,8 @@ LOOKUPS = CostModel(
     inline_sockets=0,
     copies=1000,
 )
-BOTH_MODELS = pytest.mark.parametrize("costs", [DEFAULT_COSTS, LOOKUPS], ids=["default", "lookups"])
+RANKS = replace(LOOKUPS, copies=0, rules_a_lookup=0, crowd=1)
+EVERY_MODEL = pytest.mark.parametrize("costs", [DEFAULT_COSTS, LOOKUPS, RANKS], ids=["default", "lookups", "ranks"])
 
 HERE = 0xC000020A
 PEER = 0x0A000105
@@ -79,7 +80,7 @@ def _cidr(text: str) -> Cidr:
     return cidr
 
 
-@BOTH_MODELS
+@EVERY_MODEL
 def test_numbers_and_names_of_ports_are_alternatives(costs: CostModel) -> None:
     """A rule with both matches at the numbers for any address, and at the names where their members are."""
     side = PlannedSide(ports=_ports(80, (443, 444)), port_sets=(HTTP,))
@@ -88,7 +89,7 @@ def test_numbers_and_names_of_ports_are_alternatives(costs: CostModel) -> None:
     assert _allowed(ruleset, 79, 80, 81, 443, 444, 445, 8080, 8081) == [80, 443, 444, 8080]
 
 
-@BOTH_MODELS
+@EVERY_MODEL
 def test_a_named_port_brings_its_own_protocol(costs: CostModel) -> None:
     """Without a protocol in the rule each member matches with its own, and nothing else does."""
     ruleset = compile_plan(_plan(_rule(Action.ALLOW, 0, destination=PlannedSide(port_sets=(HTTP,)))), costs)
@@ -97,7 +98,7 @@ def test_a_named_port_brings_its_own_protocol(costs: CostModel) -> None:
     assert _allowed(ruleset, 8080, 8081, protocol=UDP.number) == [8081]
 
 
-@BOTH_MODELS
+@EVERY_MODEL
 def test_a_negated_named_port_lets_other_protocols_match(costs: CostModel) -> None:
     """Protocols without ports are not in the set: ICMP and GRE match, the members do not."""
     rule = _rule(Action.ALLOW, 0, destination=PlannedSide(not_port_sets=(HTTP,)))
@@ -110,7 +111,7 @@ def test_a_negated_named_port_lets_other_protocols_match(costs: CostModel) -> No
     assert simulate(ruleset, gre).accepted
 
 
-@BOTH_MODELS
+@EVERY_MODEL
 def test_a_log_with_several_alternatives_logs_once(costs: CostModel) -> None:
     """A packet that is in both nets of a Log rule is logged and counted once, and the next rule decides."""
     nets = AddressSet("all()", (_cidr("10.0.0.0/8"),))
@@ -183,7 +184,7 @@ def _from(rules: list[PlannedRule], costs: CostModel, *sources: int) -> list[boo
     return [simulate(ruleset, _packet(443, source=source)).accepted for source in sources]
 
 
-@BOTH_MODELS
+@EVERY_MODEL
 def test_the_first_of_nested_prefixes_in_order_decides(costs: CostModel) -> None:
     """A wide Allow in front wins over a narrow Deny behind it, a narrow one in front makes a hole."""
     nets = ("10.0.1.0/24", "10.0.0.0/8", "10.0.1.4/30", "10.2.0.0/16")
@@ -198,7 +199,7 @@ def test_the_first_of_nested_prefixes_in_order_decides(costs: CostModel) -> None
     ]  # fmt: skip
 
 
-@BOTH_MODELS
+@EVERY_MODEL
 def test_negated_prefixes_hold_in_every_region(costs: CostModel) -> None:
     """An exception inside an allowed prefix is an exception, also where it is named by nobody else."""
     side = PlannedSide(nets=(_cidr("10.0.0.0/8"),), not_nets=(_cidr("10.0.1.0/24"),))

@@ -1,0 +1,267 @@
+"""Lists of rules as lookups, whatever the rules ask for: each map leads to the first of its rules.
+
+A rule stands in hash maps under what it asks for: a port, a prefix, both. A packet is looked up in each map once, so it
+pays for the kinds of keys and not for the rules. Behind a key is a chain that compares the rank of its rule
+with that of the best one so far, in the upper half of the packet's mark, and notes the better one. At the end the noted
+rank leads to the rule. Log rules and staged policies are tried in order before that, as far as they stand in front of
+the rule that decides.
+
+The upper half of the mark is 0 before and after. A packet in which another program has set any of these bits meets the
+same rules as a list.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+from hostfw.compile.incremental.memo import Memo
+from hostfw.compile.layout.cells import Cell
+from hostfw.compile.layout.matches import Tests, tests_of
+from hostfw.compile.layout.ranks import MOST, chunks, ranks
+from hostfw.compile.layout.rule_list import RuleList, decides
+from hostfw.compile.layout.ways import PORT_BITS, Found, Placement, Shape, Spot, variants_of
+from hostfw.compile.layout.widths import merged_shapes, written_out
+from hostfw.compile.program import LogOnly, Pass, ProgramRule, Segment, Staged
+from hostfw.compile.table_builder import TableBuilder
+from hostfw.nft.objects import Below, ElementType, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
+
+Tried = list[tuple[ProgramRule, Found]]
+_TAKEN = Match(Key.SCRATCH, 0, negated=True)
+_PORTS = frozenset((Key.SPORT, Key.DPORT))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A rule that decides, with its rank and the ways that lead to it; none where it can only be tried."""
+
+    rule: ProgramRule
+    tests: Tests
+    rank: int
+    ways: tuple[Placement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedList:
+    """Writes the rules of a cell as lookups."""
+
+    rule_list: RuleList
+
+    @property
+    def builder(self) -> TableBuilder:
+        """The table that is laid out."""
+        return self.rule_list.builder
+
+    def rules(self, purpose: str, segments: Sequence[Segment], cell: Cell, memo: Memo) -> list[Rule]:
+        """The rules of a cell; a group of segments is one lookup, and what a Pass sends on goes to the next group."""
+        written: list[Rule] = []
+        for number, (group, passes, last) in enumerate(self._groups(segments, cell, memo)):
+            rules = self._group(purpose, group, cell, memo, number)
+            if last and not passes:
+                written.extend(rules)
+            else:
+                # What comes back undecided, or by a Pass, goes on with the next group.
+                written.append(Rule((), (Jump(self.builder.chain(f"{purpose}/part", rules)),)))
+        return written
+
+    def _groups(self, segments: Sequence[Segment], cell: Cell, memo: Memo) -> Iterator[tuple[Tried, bool, bool]]:
+        """Runs of segments that are one list, whether a Pass in it skips rules, and whether it decides every packet."""
+        group: Tried = []
+        for segment in segments:
+            tried = list(_reached(self._tried(segment, cell, memo)))
+            passes = any(isinstance(rule.effect, Pass) and not found.tests.unconditional for rule, found in tried)
+            if group and (passes or len(group) + len(tried) > MOST):
+                yield group, False, False
+                group = []
+            group.extend(tried)
+            if not passes and decides([(rule, found.tests) for rule, found in tried]):
+                yield group, passes, True
+                return
+            if passes or any(isinstance(rule.effect, Pass) for rule, _ in tried):
+                yield group, passes, False
+                group = []
+        if group:
+            yield group, False, False
+
+    def _tried(self, segment: Segment, cell: Cell, memo: Memo) -> Iterator[tuple[ProgramRule, Found]]:
+        causes = ((("rule", rule), cell) for rule in segment)
+        for (_, rule), found in memo.get_or_make_each(causes, self._found):
+            if found is not None:
+                yield rule, found
+
+    def _found(self, place: tuple[str, ProgramRule], cell: Cell, _: Memo) -> Found | None:
+        condition = place[1].condition
+        tests = tests_of(condition, cell, self.builder)
+        if tests is None:
+            return None
+        decide = not isinstance(place[1].effect, LogOnly | Staged)
+        return Found(tests, variants_of(condition, cell, self.builder) if decide else ())
+
+    def _group(self, purpose: str, group: Tried, cell: Cell, memo: Memo, number: int) -> list[Rule]:
+        """The rules of a group, as a list if that is worth no more than the lookups."""
+        of = ranks([_name(rule) for rule, _ in group])
+        ranked = list(self._ranked(group, of))
+        costs = self.builder.costs
+        counts = Counter(spot[0] for one in ranked for way in one.ways for spot in way.spots)
+        into = merged_shapes(counts, costs.lookups, costs.keys_a_rule + costs.widened * counts.total())
+        shapes = set(into.values())
+        looked_up = sum(1 for one in ranked if one.ways)
+        if not shapes or looked_up < costs.rules_a_lookup * (len(shapes) + 2):
+            return self._list(group, cell)
+        in_order = self._in_order(purpose, group, cell, memo, number)
+        always = [rule for rule, found in group if found.tests.unconditional and not _goes_on(rule)]
+        return [
+            Rule((_TAKEN,), (Goto(in_order),)),
+            *self._scanned(purpose, ranked),
+            *self._lookups(purpose, ranked, into, memo),
+            *self._before(group, of, cell),
+            self._decision(purpose, ranked, memo),
+            *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
+        ]
+
+    def _ranked(self, group: Tried, of: Sequence[int]) -> Iterator[_Ranked]:
+        """The rules that decide and that a packet may fail to match."""
+        costs = self.builder.costs
+        room = max(costs.keys_a_rule, costs.elements // (len(group) + 1))
+        given = [one for one in zip(group, of, strict=True) if _decides(*one[0])]
+        crowds: dict[Spot, int] = defaultdict(int)
+        for (_, found), _ in given:
+            aspects = {(a.source, a.name): a for variant in found.variants for a in variant.aspects}
+            for aspect in aspects.values():
+                if len(aspect.keys) <= room:
+                    for spot in aspect.spots:
+                        crowds[spot] += 1
+        for (rule, found), rank in given:
+            ways: list[Placement] = []
+            for variant in found.variants:
+                by = variant.quiet(crowds, costs.crowd, room)
+                if not by:
+                    ways = []
+                    break
+                way = variant.way(by, self.builder)
+                if way is not None:
+                    ways.append(way)
+            yield _Ranked(rule, found.tests, rank, tuple(ways))
+
+    def _list(self, group: Tried, cell: Cell) -> list[Rule]:
+        return self.rule_list.tried([(rule, found.tests) for rule, found in group], cell)
+
+    def _in_order(self, purpose: str, group: Tried, cell: Cell, memo: Memo, number: int) -> str:
+        """The chain that tries the rules of a group one after the other."""
+        if any(isinstance(rule.effect, Pass) for rule, _ in group):
+            # A Pass returns from the whole of it.
+            return self.builder.chain(f"{purpose}/in-order", self._list(group, cell))
+        parts = [tuple(group[place] for place in part) for part in chunks([_name(rule) for rule, _ in group])]
+        causes = ((("in order", number, part[0][0]), part) for part in parts)
+        made = memo.get_or_make_each(causes, partial(self._part, purpose, cell))
+        return self.builder.chain(f"{purpose}/in-order", [Rule((), (Jump(name),)) for _, name in made])
+
+    def _part(self, purpose: str, cell: Cell, _place: object, part: Tried, _memo: Memo) -> str:
+        return self.builder.chain(f"{purpose}/in-order", self._list(part, cell))
+
+    def _scanned(self, purpose: str, ranked: Iterable[_Ranked]) -> Iterator[Rule]:
+        """The rules that no map leads to, tried one after the other; the first that matches is noted."""
+        rules = [
+            Rule(alternative, (Note(one.rank), Return()))
+            for one in ranked
+            if not one.ways
+            for alternative in one.tests.alternatives()
+        ]
+        if rules:
+            yield Rule((), (Jump(self.builder.chain(f"{purpose}/tried", rules)),))
+
+    def _lookups(
+        self, purpose: str, ranked: Iterable[_Ranked], into: Mapping[Shape, Shape], memo: Memo
+    ) -> Iterator[Rule]:
+        """A lookup in each map; each leads to the rules behind a key and comes back."""
+        maps: dict[Shape, dict[tuple[int, ...], list[tuple[Placement, int]]]] = {
+            shape: {} for shape in sorted(into.values())
+        }
+        for one in ranked:
+            for way in one.ways:
+                entry = (way, one.rank)
+                for spot in way.spots:
+                    shape, key = spot
+                    target = into[shape]
+                    there_are = maps[target]
+                    for same in (key,) if target is shape else written_out(spot, target, self._width):
+                        there = there_are.setdefault(same, [])
+                        # Behind a rule that matches whatever stands there, no other is met.
+                        if not there or not there[-1][0].holds:
+                            there.append(entry)
+        for shape, keys in maps.items():
+            causes = ((("found", tuple(entries)), None) for entries in keys.values())
+            found = memo.get_or_make_each(causes, partial(self._candidates, purpose))
+            verdicts = (verdict for _, verdict in found)
+            yield self._lookup(purpose, shape, sorted(zip(keys, verdicts, strict=True), key=lambda one: one[0]))
+
+    def _candidates(
+        self, purpose: str, place: tuple[str, tuple[tuple[Placement, int], ...]], _cause: None, _memo: Memo
+    ) -> Verdict:
+        """The chain behind a key: the first of its rules that matches is noted if it is better than what was found."""
+        _, entries = place
+        rules = [
+            Rule((Match(Key.SCRATCH, Below(rank)), *alternative), (Note(rank), Return()))
+            for way, rank in entries
+            for alternative in way.tests
+        ]
+        return Jump(self.builder.chain(f"{purpose}/found", rules))
+
+    def _width(self, key: Key) -> int:
+        return PORT_BITS if key in _PORTS else self.builder.family.bits
+
+    def _lookup(self, purpose: str, shape: Shape, elements: list[tuple[tuple[int, ...], Verdict]]) -> Rule:
+        words = (key.value if bits == self._width(key) else f"{key}{bits}" for key, bits in shape)
+        title = f"{purpose}/by-{'-'.join(words)}"
+        types = tuple(ElementType.PORT if key in _PORTS else ElementType.ADDRESS for key, _ in shape)
+        if len(shape) > 1:
+            name = self.builder.verdict_map(title, types, tuple(elements))
+            return Rule((), (Vmap(tuple(Field(key, bits) for key, bits in shape), name),))
+        ((key, bits),) = shape
+        name = self.builder.verdict_map(title, types[0], tuple((one, verdict) for (one,), verdict in elements))
+        return Rule((), (Vmap(key, name, bits),))
+
+    def _before(self, group: Tried, of: Sequence[int], cell: Cell) -> Iterator[Rule]:
+        """Log rules and staged policies, each as far as the rule that decides stands behind it."""
+        for (rule, found), rank in zip(group, of, strict=True):
+            if _goes_on(rule):
+                for written in self.rule_list.tried([(rule, found.tests)], cell):
+                    yield Rule((*written.matches, Match(Key.SCRATCH, Below(rank))), written.statements)
+
+    def _decision(self, purpose: str, ranked: Sequence[_Ranked], memo: Memo) -> Rule:
+        """The lookup of the rank that was noted, and from there to the rule."""
+        causes = ((("end", one.rule), None) for one in ranked)
+        ends = memo.get_or_make_each(causes, partial(self._end, purpose))
+        elements = sorted((one.rank, verdict) for one, (_, verdict) in zip(ranked, ends, strict=True))
+        name = self.builder.verdict_map(f"{purpose}/ranks", ElementType.MARK, tuple(elements))
+        return Rule((), (Vmap(Key.SCRATCH, name),))
+
+    def _end(self, purpose: str, place: tuple[str, ProgramRule], _cause: None, _memo: Memo) -> Verdict:
+        """The chain of a rule that has been found: it leaves the mark as it was, and does what the rule says."""
+        statements = self.rule_list.writer.statements(place[1].effect, (Return(),))
+        return Goto(self.builder.chain(f"{purpose}/rule", [Rule((), (Note(0), *statements))]))
+
+
+def _reached(tried: Iterable[tuple[ProgramRule, Found]]) -> Iterator[tuple[ProgramRule, Found]]:
+    """The rules up to the first that decides every packet."""
+    for rule, found in tried:
+        yield rule, found
+        if found.tests.unconditional and not _goes_on(rule):
+            return
+
+
+def _name(rule: ProgramRule) -> str:
+    """The counter, which stays the same wherever the rule stands; of a staged policy, that of its first rule."""
+    if isinstance(rule.effect, Staged):
+        return _name(rule.effect.rules[0]) if rule.effect.rules else ""
+    return rule.effect.counter
+
+
+def _goes_on(rule: ProgramRule) -> bool:
+    """True if the next rule is tried whether or not this one matches."""
+    return isinstance(rule.effect, LogOnly | Staged)
+
+
+def _decides(rule: ProgramRule, found: Found) -> bool:
+    return not _goes_on(rule) and not found.tests.unconditional

@@ -1,0 +1,216 @@
+"""Ways to find a rule: where it stands in hash maps, and what remains to be tested of a packet that is found there.
+
+A condition holds if one of its ways leads to the rule and the rest of it holds. An aspect of a condition is a list of
+keys: prefixes of an address, or runs of ports whose first bits are the same. Whichever aspects a rule is looked up by,
+the verdict is the same; the fewer rules stand at one key, the less is left to be tested.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, Cell
+from hostfw.compile.layout.matches import Alternative, Tests, is_within, lists_of, tests_of
+from hostfw.compile.program import Condition
+from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.plan import PlannedSide
+from hostfw.model.prefixes import CidrSet
+from hostfw.model.values import PORT_PROTOCOLS, PortRange
+from hostfw.nft.objects import Key
+
+PORT_BITS = 16
+_STRIDE = 4
+"""Runs of ports have their first 4, 8, 12 or all bits in common: the fewer lengths there are, the fewer lookups."""
+_EXACT = 16
+"""Most ports of a range that are keys of their own."""
+_PARTS = (Key.SADDR, Key.DADDR, Key.SPORT, Key.DPORT)
+"""The parts of a packet in the order of a concatenation."""
+
+Bits = tuple[int, int]
+"""The number of first bits that count, and an address or port in which no other is set."""
+Shape = tuple[tuple[Key, int], ...]
+"""A map: the parts of the packet that it is asked for, each with the number of its first bits that count."""
+Spot = tuple[Shape, tuple[int, ...]]
+"""A map, and a key in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """Keys of some parts of a packet, one of which has to hold: what a criterion `name` of a side comes to."""
+
+    source: bool
+    name: str
+    parts: tuple[Key, ...]
+    keys: tuple[tuple[Bits, ...], ...]
+
+    @property
+    def spots(self) -> Iterator[Spot]:
+        """Where a rule stands that is looked up by this aspect alone."""
+        return (_spot(zip(self.parts, key, strict=True)) for key in self.keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Places at each of which the same remains to be tested: any of the alternatives. Compared by identity."""
+
+    spots: tuple[Spot, ...]
+    tests: tuple[Alternative, ...]
+
+    @property
+    def holds(self) -> bool:
+        """True if nothing remains to be tested."""
+        return () in self.tests
+
+
+@dataclass(slots=True)
+class Variant:
+    """A condition, or the half of it that is for ports by number or by name, with all the aspects that it has."""
+
+    condition: Condition
+    cell: Cell
+    aspects: tuple[Aspect, ...]
+    _made: dict[tuple[tuple[bool, str], ...], Placement | None] = field(default_factory=dict)
+
+    def quiet(self, crowds: Mapping[Spot, int], limit: int, room: int) -> tuple[Aspect, ...]:
+        """The aspects to look a rule up by: one that few others share, ports first, or as many as `room` is for.
+
+        None at all where each has more keys than that.
+        """
+        usable = [aspect for aspect in self.aspects if len(aspect.keys) <= room]
+        crowd = {id(aspect): max((crowds[spot] for spot in aspect.spots), default=0) for aspect in usable}
+        for aspect in sorted(usable, key=lambda one: (Key.DPORT not in one.parts, len(one.keys))):
+            if crowd[id(aspect)] <= limit:
+                return (aspect,)
+        chosen: list[Aspect] = []
+        keys, parts = 1, set[Key]()
+        for aspect in sorted(usable, key=lambda one: crowd[id(one)]):
+            if keys * len(aspect.keys) <= room and parts.isdisjoint(aspect.parts):
+                chosen.append(aspect)
+                keys *= len(aspect.keys)
+                parts.update(aspect.parts)
+        return tuple(chosen)
+
+    def way(self, by: tuple[Aspect, ...], builder: TableBuilder) -> Placement | None:
+        """The way by some aspects, None where no packet takes it."""
+        names = tuple((aspect.source, aspect.name) for aspect in by)
+        if names not in self._made:
+            self._made[names] = self._way(by, builder)
+        return self._made[names]
+
+    def _way(self, by: tuple[Aspect, ...], builder: TableBuilder) -> Placement | None:
+        rest = self.condition
+        for aspect in by:
+            side = _without(rest.source if aspect.source else rest.destination, aspect.name)
+            rest = replace(rest, source=side) if aspect.source else replace(rest, destination=side)
+        tests = tests_of(rest, self.cell, builder)
+        if tests is None:
+            return None
+        parts = [part for aspect in by for part in aspect.parts]
+        keys = product(*(aspect.keys for aspect in by))
+        spots = tuple(_spot(zip(parts, (bits for key in chosen for bits in key), strict=True)) for chosen in keys)
+        return Placement(spots, tuple(tests.alternatives()))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The tests of a rule in a cell, and the variants by which it can be looked up."""
+
+    tests: Tests
+    variants: tuple[Variant, ...]
+
+
+def variants_of(condition: Condition, cell: Cell, builder: TableBuilder) -> tuple[Variant, ...]:
+    """The variants of a condition, of which one has to hold."""
+    sources = _variants(condition.source, cell, has_cell=False)
+    destinations = _variants(condition.destination, cell, has_cell=cell.ports is not None)
+    found = []
+    for source, destination in product(sources, destinations):
+        variant = replace(condition, source=source, destination=destination)
+        aspects = (
+            *_aspects(source, cell, builder, source=True),
+            *_aspects(destination, cell, builder, source=False),
+        )
+        found.append(Variant(variant, cell, aspects))
+    return tuple(found)
+
+
+def _variants(side: PlannedSide, cell: Cell, *, has_cell: bool) -> list[PlannedSide]:
+    """Ports by number and ports by name apart, where the cell does not know the number."""
+    if has_cell or not side.port_sets or not side.ports or cell.protocol not in PORT_PROTOCOLS:
+        return [side]
+    return [replace(side, port_sets=()), replace(side, ports=None)]
+
+
+def _aspects(side: PlannedSide, cell: Cell, builder: TableBuilder, *, source: bool) -> Iterator[Aspect]:
+    address, port = (Key.SADDR, Key.SPORT) if source else (Key.DADDR, Key.DPORT)
+    region = cell.source if source else cell.destination
+    names = [name for name, given in (("nets", side.nets), ("address_set", side.address_set)) if given is not None]
+    for name, (cidrs, selected) in zip(names, lists_of(side.nets, side.address_set, builder.family), strict=True):
+        from_feed = selected is not None and selected.from_feed and len(cidrs) > builder.costs.dispatched_prefixes
+        if isinstance(cidrs, CidrSet) or from_feed or is_within(cidrs, region, builder) is not None:
+            continue
+        yield Aspect(source, name, (address,), tuple(((cidr.length, cidr.address),) for cidr in cidrs))
+    if cell.protocol not in PORT_PROTOCOLS or (cell.ports is not None and not source):
+        return
+    if side.port_sets and side.ports is None:
+        members = sorted(
+            {
+                (member.address, member.port)
+                for port_set in side.port_sets
+                for member in port_set.of(builder.family)
+                if member.protocol == cell.protocol
+            }
+        )
+        bits = builder.family.bits
+        yield Aspect(source, "port_sets", (address, port), tuple(((bits, a), (PORT_BITS, p)) for a, p in members))
+    elif side.ports:
+        yield Aspect(source, "ports", (port,), tuple((run,) for one in side.ports for run in runs(one)))
+    elif side.not_ports and not side.restricts_ports:
+        others = _complement(side.not_ports)
+        yield Aspect(source, "not_ports", (port,), tuple((run,) for one in others for run in runs(one)))
+
+
+def _without(side: PlannedSide, name: str) -> PlannedSide:
+    match name:
+        case "nets":
+            return replace(side, nets=None)
+        case "address_set":
+            return replace(side, address_set=None)
+        case "ports":
+            return replace(side, ports=None)
+        case "port_sets":
+            return replace(side, port_sets=())
+        case _:
+            return replace(side, not_ports=())
+
+
+def _spot(parts: Iterator[tuple[Key, Bits]]) -> Spot:
+    in_order = sorted(parts, key=lambda part: _PARTS.index(part[0]))
+    return tuple((key, bits[0]) for key, bits in in_order), tuple(bits[1] for _, bits in in_order)
+
+
+def runs(ports: PortRange) -> Iterator[Bits]:
+    """A range as runs that have their first bits in common: at most 30 of each length but the shortest."""
+    if ports.last - ports.first < _EXACT:
+        yield from ((PORT_BITS, port) for port in range(ports.first, ports.last + 1))
+        return
+    start = ports.first
+    while start <= ports.last:
+        free = 0
+        while free < PORT_BITS - _STRIDE:
+            wider = 1 << free + _STRIDE
+            if start % wider or start + wider - 1 > ports.last:
+                break
+            free += _STRIDE
+        yield PORT_BITS - free, start
+        start += 1 << free
+
+
+def _complement(ranges: tuple[PortRange, ...]) -> Iterator[PortRange]:
+    start = FIRST_PORT
+    for ports in sorted(ranges):
+        if start < ports.first:
+            yield PortRange(start, ports.first - 1)
+        start = max(start, ports.last + 1)
+    if start <= LAST_PORT:
+        yield PortRange(start, LAST_PORT)
