@@ -1,11 +1,11 @@
 """Print every table of figures, line by line as they are measured."""
 
-from bench import apply, exposure, fleet, flood, reload, sets, startup, validate
+from bench import apply, everyday, exposure, fleet, flood, reload, sets, startup, validate
 
 
 def main() -> None:
     """Measure what needs no privileges first."""
-    for bench in (validate, exposure, startup, apply, reload, sets, flood, fleet):
+    for bench in (validate, exposure, startup, apply, reload, sets, flood, fleet, everyday):
         for line in bench.lines():
             print(line, flush=True)
 

@@ -1,9 +1,12 @@
 """The recipes of the documentation with real packets: what their tables say passes or is denied, and by what."""
 
 import os
+import re
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from lab.probe import Sent
 from lab.story import in_force, show
 from lab.topology import Link
 from tests.kernel.exposed_hosts import listening
-from tests.unit.recipes import Recipe, Row, recipes
+from tests.unit.recipes import PAGES, Recipe, Row, recipes
 
 ALL = {recipe.name: recipe for recipe in recipes()}
 PATIENCE_S = 0.5
@@ -211,3 +214,23 @@ def test_the_table_of_the_gateway_clamps_segments_to_the_tunnel(clamps: bool, tm
 
     assert peer == "203.0.113.10"
     assert segment == (CLAMPED_MTU if clamps else 1500) - headers
+
+
+def test_the_action_of_fail2ban_denies_an_address_and_lets_it_in_again(tmp_path: Path) -> None:
+    """The commands of the mail page, with what fail2ban puts into them; nobody else is denied."""
+    recipe = ALL["mail"]
+    page = (PAGES / "mail.md").read_text()
+    address = _first(recipe, recipe.host, Family.V4)
+    banned = {"<ip>": "198.51.100.9", "<name>": "dovecot"}
+    with _standing(recipe, tmp_path) as (lab, installation), listening(lab, "host", [("0.0.0.0", 993)]):
+        hostfwctl(installation, "apply", "--accept-lockout")
+        reached = [_connects(lab, "stranger", address, 993)]
+        for action in ("actionban", "actionunban"):
+            command = re.search(rf"^{action} = hostfwctl (.*)$", page, re.MULTILINE)
+            assert command
+            words = [reduce(lambda text, pair: text.replace(*pair), banned.items(), w) for w in shlex.split(command[1])]
+            hostfwctl(installation, *words, "--accept-lockout")
+            reached += [_connects(lab, "stranger", address, 993)]
+        others = _connects(lab, "office", address, 993)
+
+    assert (reached, others) == ([True, False, True], True)
