@@ -55,3 +55,4 @@ def test_the_table_of_a_recipe_is_true(recipe: Recipe) -> None:
     assert found == said
     assert simulated == {row: allowed for row, (allowed, _) in said.items()}
     assert set(simulated.values()) == {True, False}
+    assert any(row.source is None for row in recipe.rows), "what does it say of packets that the host sends?"
