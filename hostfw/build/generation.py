@@ -1,6 +1,7 @@
 """The pure stages in a row: from what was read and observed to a generation that could be put into force."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import sha256
 
 from hostfw.build.candidate import Candidate
@@ -16,6 +17,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.object_text import CommandCache, render
 from hostfw.nft.objects import Ruleset
+from hostfw.policy.expiry import in_time, lasting
 from hostfw.policy.resolve.plan import ResolveCache, resolve
 from hostfw.policy.unmanaged import ungoverned_problems
 
@@ -28,7 +30,8 @@ class Generation:
     """Everything about one generation, ready to be put into force.
 
     `script` is loaded by the next boot: it is complete except for big sets beyond `BOOT_ELEMENTS`, of which it has the
-    digests. `id` is its own digest. `governance` is the record that it was resolved with.
+    digests. `id` is its own digest. `governance` is the record that it was resolved with. `lasting` is there where
+    something is allowed for the sake of a resource that expires: what is left without that.
     """
 
     id: str
@@ -39,6 +42,7 @@ class Generation:
     script: str
     warnings: tuple[Problem, ...]
     governance: Governance = NOTHING_GOVERNED
+    lasting: "Lasting | None" = None
 
     @property
     def governed_interfaces(self) -> int:
@@ -47,6 +51,18 @@ class Generation:
         if self.plan.wildcard is None:
             return len(bound)
         return len(bound | {interface.name for interface in self.facts.interfaces if interface.name != LOOPBACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A generation without anything that is allowed for the sake of a resource which expires, and until when it is.
+
+    The boot loads its script in the place of the other where the clock says a later moment, or one that cannot be.
+    """
+
+    plan: Plan
+    script: str
+    until: datetime
 
 
 def other_name(generation: Generation) -> str | None:
@@ -68,6 +84,7 @@ class GenerationCache:
     resolve: ResolveCache = field(default_factory=ResolveCache)
     compile: CompileCache = field(default_factory=CompileCache)
     commands: CommandCache = field(default_factory=CommandCache)
+    lasting: "GenerationCache | None" = None
 
 
 def build(
@@ -84,7 +101,12 @@ def build(
     if not candidate.is_valid:
         return Refused(candidate.problems)
     last = cache.generation if cache else None
-    if last is not None and last.candidate is candidate and last.facts == facts and last.governance == governance:
+    if (
+        last is not None
+        and last.candidate is candidate
+        and (last.facts, last.governance) == (facts, governance)
+        and in_time(candidate.resources, facts.now, governance).expired == last.plan.expired
+    ):
         return last
     resolving = cache.resolve if cache else None
     plan, found = resolve(candidate.resources, candidate.settings, facts, resolving, governance)
@@ -99,10 +121,39 @@ def build(
             cache.compile = CompileCache()
         return Refused(in_order((*problems, _collision(error))))
     script = render(ruleset, cache.commands if cache else None, BOOT_ELEMENTS)
-    generation = Generation(script_id(script), candidate, facts, plan, ruleset, script, problems, governance)
+    known = (script_id(script), candidate, facts, plan, ruleset, script, problems, governance)
+    generation = Generation(*known, _lasting(candidate, plan, facts, cache, governance))
     if cache is not None:
         cache.generation = generation
     return generation
+
+
+def _lasting(
+    candidate: Candidate, plan: Plan, facts: HostFacts, cache: GenerationCache | None, governance: Governance
+) -> Lasting | None:
+    """The rest of a plan once everything that expires is over, None where nothing that expires allows anything.
+
+    It is made with caches of its own, so that neither makes the other anew.
+    """
+    if plan.next_expiry is None:
+        if cache is not None:
+            cache.lasting = None
+        return None
+    live = in_time(candidate.resources, facts.now, governance).resources
+    left = lasting(live)
+    if left is live:
+        return None
+    caches = GenerationCache()
+    if cache is not None:
+        caches = cache.lasting = cache.lasting or caches
+    timeless = replace(facts, now=None)
+    left_plan, _ = resolve(left, candidate.settings, timeless, caches.resolve, governance)
+    try:
+        ruleset = compile_plan(left_plan, cache=caches.compile)
+    except DigestCollisionError:
+        # Nobody meets this by accident; the boot has the failsafes then.
+        return Lasting(left_plan, "", plan.next_expiry)
+    return Lasting(left_plan, render(ruleset, caches.commands, BOOT_ELEMENTS), plan.next_expiry)
 
 
 def _collision(error: DigestCollisionError) -> Problem:

@@ -12,15 +12,17 @@ from hostfw.engine.reading.standing import standing
 from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import accepted_number
 from hostfw.model.plan import Plan
+from hostfw.model.resources import Resources
 from hostfw.policy.resolve.plan import resolve
 
 
 @dataclass(frozen=True, slots=True)
 class ActivePlan:
-    """The generation in force on this host, and its plan."""
+    """The generation in force on this host, its plan at this moment, and the resources that it was made of."""
 
     generation: str
     plan: Plan
+    resources: Resources
 
 
 def active_plan(options: Options) -> ActivePlan | None:
@@ -38,7 +40,7 @@ def active_plan(options: Options) -> ActivePlan | None:
     plan, _ = resolve(
         candidate.resources, candidate.settings, engine.observe(candidate.settings), governance=governance
     )
-    return ActivePlan(stored.id, plan)
+    return ActivePlan(stored.id, plan, candidate.resources)
 
 
 def mark_of(options: Options) -> tuple[str | None, int | None]:

@@ -124,6 +124,7 @@ def add_words(parser: ArgumentParser, what: str) -> None:
 def add_quick(parser: ArgumentParser) -> None:
     """Add what `allow` and `deny` have in common."""
     parser.add_argument("--reason", dest="why", default="", metavar="TEXT", help="why; it is kept with the rule")
+    parser.add_argument("--ticket", default="", metavar="ID", help="the ticket that it belongs to; kept with the rule")
     add_dry_run(parser)
     add_accept_lockout(parser)
     add_output(parser.add_argument, Output.TEXT, Output.JSON)

@@ -69,6 +69,7 @@ class Options(NamedTuple):
     shell: str = ""
     words: tuple[str, ...] = ()
     why: str = ""
+    ticket: str = ""
     dry_run: bool = False
     cut: bool = False
     write: bool = False

@@ -23,6 +23,26 @@ class Announcer:
     def __init__(self, outbox: Entries) -> None:
         """Tells through an outbox."""
         self._outbox = outbox
+        self._expired_in = ""
+
+    def expired(self, before: Generation | None, now: Generation) -> None:
+        """Tell what has expired, and what does not count because the clock cannot be right, once for each."""
+        known = {*(before.plan.expired if before else ()), *now.governance.expired}
+        new = [one for one in now.plan.expired if one not in known]
+        if not new:
+            return
+        self._expired_in = now.id
+        at = now.facts.now
+        for entry in (
+            notices.resources_expired([str(one) for one in new if at is None or one.at <= at], now.id),
+            notices.clock_behind([str(one) for one in new if at is not None and one.at > at], now.id),
+        ):
+            if entry:
+                self._outbox.send(entry)
+
+    def clock_set(self, step_s: float) -> None:
+        """Tell that somebody set the clock."""
+        self._outbox.send(notices.clock_set(step_s))
 
     def bindings(self, before: Generation | None, now: Generation) -> None:
         """Tell which interfaces have come under a HostEndpoint, and which are no longer."""
@@ -64,7 +84,8 @@ class Announcer:
         """Tell what came of following the host."""
         match outcome:
             case Applied(generation):
-                self._applied(generation, "as interfaces changed")
+                why = "as something expired" if generation.id == self._expired_in else "as interfaces changed"
+                self._applied(generation, why)
             case Refused(problems):
                 self._outbox.send(notices.generation_refused(problems))
             case Failed():

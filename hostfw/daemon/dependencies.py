@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hostfw.daemon.audit.log_reader import AuditHost
+from hostfw.daemon.expiries import Alarm
 from hostfw.engine.context import Host
+from hostfw.host.clock_alarm import ClockAlarm
 from hostfw.host.host_name import HostNameEvents
 from hostfw.host.journal.writer import Journal
 from hostfw.host.network.link_events import LinkEvents, LinkListener
@@ -27,3 +29,4 @@ class Dependencies:
     listen_nft: Callable[[], NftListener] = NftEvents
     listen_links: Callable[[], LinkListener] = LinkEvents
     listen_name: Callable[[], HostNameEvents] = HostNameEvents
+    listen_clock: Callable[[], Alarm] = ClockAlarm

@@ -29,6 +29,7 @@ from hostfw.daemon.audit.journal_queue import Outbox
 from hostfw.daemon.audit.log_reader import open_audit
 from hostfw.daemon.backoff import Retry
 from hostfw.daemon.dependencies import Dependencies
+from hostfw.daemon.expiries import Alarm, Expiries
 from hostfw.daemon.listening import L, Listening, News
 from hostfw.daemon.metrics.exporter import Exporter, Known, with_records
 from hostfw.daemon.metrics.text import AuditFigures, Figures
@@ -47,6 +48,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
+from hostfw.host.clock_alarm import ClockNews
 from hostfw.host.systemd import notify as service_manager
 from hostfw.model.wording import counted
 
@@ -100,6 +102,13 @@ class Service:
         )
         self._links = self._listening(dependencies.listen_links, self._resync.note, self._resync.look, Part.LINK_EVENTS)
         self._name = dependencies.listen_name()
+        self._expiries = Expiries(self._announcer, self._resync.look)
+        self._clock: Listening[Alarm, ClockNews] = self._listening(
+            dependencies.listen_clock,
+            lambda news: self._expiries.note(news, self._clock.listener),
+            lambda: self._expiries.missed(self._clock.listener),
+            Part.CLOCK,
+        )
         self._takeover = Takeover(
             self._writer,
             self._base_protection,
@@ -136,12 +145,14 @@ class Service:
                 self._audit,
                 self._nft,
                 self._links,
+                self._clock,
                 self._server,
             ):
                 ends.callback(work.close)
             # Before anything is put into force, so that no event is missed.
             self._nft.open()
             self._links.open()
+            self._clock.open()
             ends.callback(self._name.close)
             loop.add_reader(self._name.fileno(), self._renamed)
             ends.callback(loop.remove_reader, self._name.fileno())
@@ -166,6 +177,7 @@ class Service:
                     ("masters of interfaces", self._resync.note_masters()),
                     ("nftables events", self._nft.run()),
                     ("link events", self._links.run()),
+                    ("clock", self._clock.run()),
                     ("audit", self._audit.run(self._stopped)),
                     ("forgotten connections", self._forgotten.run()),
                     ("metrics", self._exporter.run()),
@@ -422,6 +434,7 @@ class Service:
         self._announcer.bindings(before, generation)
         self._announcer.kept(before, generation)
         self._announcer.name(before, generation)
+        self._expiries.follow(before, generation, self._clock.listener)
         self._exporter.follow(generation.candidate.settings.metrics)
         if before is not None and before.id == generation.id:
             return

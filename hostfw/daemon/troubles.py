@@ -17,6 +17,7 @@ class Part(StrEnum):
     INTERFACES = "interfaces"
     NFT_EVENTS = "nftables events"
     LINK_EVENTS = "link events"
+    CLOCK = "steps of the clock"
     STATE = "state"
     RECORD = "record"
     METRICS = "metrics"

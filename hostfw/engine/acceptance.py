@@ -6,7 +6,7 @@ from hostfw.engine.kernel.deploy import Writer, counts
 from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.standing_record import keep_record
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import Accepted, accepted_number, finish_accepting
+from hostfw.host.store.generations import Accepted, LastingScript, accepted_number, finish_accepting
 from hostfw.model.host.governance import Governance
 from hostfw.model.problems import Problem
 
@@ -15,7 +15,9 @@ def accepted_of(generation: Generation, writer: Writer) -> Accepted:
     """A generation as it is stored."""
     configuration = generation.candidate.configuration
     limit = generation.candidate.settings.history_limit
-    return Accepted(generation.id, writer.host.now(), configuration, generation.script, counts(generation), limit)
+    known = (generation.id, writer.host.now(), configuration, generation.script, counts(generation), limit)
+    lasting = generation.lasting
+    return Accepted(*known, None if lasting is None else LastingScript(lasting.script, lasting.until))
 
 
 def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> tuple[str, ...]:
@@ -44,4 +46,5 @@ def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> t
 
 
 def _is_same(accepted: Accepted, generation: Accepted) -> bool:
-    return accepted.id == generation.id and accepted.configuration == generation.configuration
+    same = accepted.id == generation.id and accepted.configuration == generation.configuration
+    return same and accepted.lasting == generation.lasting

@@ -56,7 +56,7 @@ def apply(
     changes: tuple[ExposureChange, ...] = ()
     last = writer.cache.generation.generation if writer.cache else None
     try:
-        facts = host.observe(candidate.settings.node)
+        facts = host.facts(candidate.settings.node)
         record = named(
             standing(directories, host, cached_governance(writer.cache)),
             candidate.resources,
@@ -109,7 +109,7 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         applied = replace(applied, warnings=(*applied.warnings, error.message))
     if applied.trial is not None:
         return applied
-    governance = record_after(built, writer.host)
+    governance = record_after(built, writer.host, asked=True)
     return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer), governance))
 
 

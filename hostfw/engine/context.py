@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from time import sleep
@@ -140,3 +140,7 @@ class Host:
     host_name: Callable[[], str] = host_name.read_host_name
     reload_sets_directly: Callable[[Sequence[set_reloading.Contents]], None] = set_reloading.reload_sets_directly
     read_names: Callable[[], KernelTables] = tables.read_names
+
+    def facts(self, node: str | None) -> HostFacts:
+        """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError."""
+        return replace(self.observe(node), now=self.now())

@@ -29,10 +29,11 @@ from hostfw.engine.kernel.lazy_nftables import LazyNftables
 from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
 from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, Status, TooLate, failed
+from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.history import History, history
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.reading.status import read_drift, read_status
-from hostfw.engine.reconcile import Resumed, protect, repair, resume, resync, save
+from hostfw.engine.reconcile import Resumed, end_expired, protect, repair, resume, resync, save
 from hostfw.engine.rollback import expire, rollback
 from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.trial import confirm
@@ -63,7 +64,7 @@ class Engine:
 
     def observe(self, settings: Settings) -> HostFacts:
         """The facts of the host. Raises HostError."""
-        return self.host.observe(settings.node)
+        return self.host.facts(settings.node)
 
     def generation(self, candidate: Candidate) -> Generation | Refused | Failed:
         """The generation of a configuration on this host, not yet in force."""
@@ -231,9 +232,16 @@ class Engine:
     def status(self) -> Status | Failed:
         """The active generation, read from the kernel and compared with the record.
 
-        A trial that should have been rolled back by now is rolled back first.
+        A trial that should have been rolled back by now is rolled back first, and what has expired is taken out of
+        force where no service does that.
         """
+        if has_expired(self.directories, self.host):
+            self.end_expired()
         return read_status(self.directories, self.host, self.expire)
+
+    def end_expired(self) -> Failed | None:
+        """Take what has expired out of force, and accept what is left; None if that was done."""
+        return self._write(end_expired)
 
     def expire(self) -> RolledBack | Failed | None:
         """Bring a trial to its end that should have ended by now; None if there is none."""

@@ -92,7 +92,7 @@ def builds(directories: Directories, host: Host, cache: EngineCache | None = Non
         return True
     candidate = check_candidate(accepted.configuration, cache=cache.candidate if cache else None)
     try:
-        facts = host.observe(candidate.settings.node)
+        facts = host.facts(candidate.settings.node)
     except HostError:
         return False
     return isinstance(build(candidate, facts, cache.generation if cache else None), Generation)
@@ -106,7 +106,7 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     if is_of_another(writer.directories.run, writer.cache, generation.id):
         resumed = resume(writer)
         return resumed if isinstance(resumed, Failed) else Applied(generation, Change())
-    facts = writer.host.observe(generation.candidate.settings.node)
+    facts = writer.host.facts(generation.candidate.settings.node)
     before = standing(writer.directories, writer.host, cached_governance(writer.cache))
     built = build(generation.candidate, facts, writer.cache.generation if writer.cache else None, before)
     if isinstance(built, Refused):
@@ -131,6 +131,24 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     is_accepted = accepted is not None and accepted.configuration == built.candidate.configuration
     unsaved = accept_as(writer, accepted_of(built, writer), governance) if is_accepted else ()
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
+
+
+def end_expired(writer: Writer) -> None:
+    """Take what has expired out of force where no service does, and accept what is left. Raises HostError.
+
+    Nothing is done while something is on trial, which ends by itself, or where it does not build.
+    """
+    state = writer.directories.state
+    accepted, problems = accepted_now(state, writer.cache)
+    trial, _ = load_trial(state)
+    if accepted is None or problems or trial is not None:
+        return
+    candidate = check_candidate(accepted.configuration, cache=writer.cache.candidate if writer.cache else None)
+    facts = writer.host.facts(candidate.settings.node)
+    before = standing(writer.directories, writer.host, cached_governance(writer.cache))
+    built = build(candidate, facts, writer.cache.generation if writer.cache else None, before)
+    if isinstance(built, Generation) and isinstance(enforce(built, writer), Enforced):
+        accept_as(writer, accepted_of(built, writer), record_after(built, writer.host))
 
 
 def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:
@@ -174,7 +192,7 @@ def repair(
 
 def protect(writer: Writer, settings: Settings) -> Generation | Failed:
     """Put base protection into force."""
-    base = build_base_protection(settings, writer.host.observe(settings.node))
+    base = build_base_protection(settings, writer.host.facts(settings.node))
     enforced = enforce(base, writer)
     return base if isinstance(enforced, Enforced) else enforced
 

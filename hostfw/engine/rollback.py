@@ -153,9 +153,10 @@ def restore(
     """
     enforced: Enforced | Failed
     cache = writer.cache
+    script = accepted.script_at(writer.host.now())
     try:
         candidate = check_candidate(accepted.configuration, cache=cache.candidate if cache else None)
-        facts = writer.host.observe(candidate.settings.node)
+        facts = writer.host.facts(candidate.settings.node)
         before = record_of(writer.directories, writer.host, number, cached_governance(cache))
         before = named(before, candidate.resources, facts, take_name=False)
         built = build(candidate, facts, cache.generation if cache else None, before)
@@ -170,17 +171,17 @@ def restore(
             governance = record_after(built, writer.host)
             said = () if number is None else keep_record(writer.directories, number, governance, cache)
             return Restored(built.id, built, (*enforced.warnings, *said))
-        if not accepted.script:
+        if not script:
             return enforced
-    elif not accepted.script:
+    elif not script:
         return Failed(
             f"generation {accepted.id} no longer builds on this host, and its stored script is damaged",
             "`hostfwctl apply` of a configuration that is valid ends this",
         )
-    enforced = enforce_script(accepted.script, writer, accepted.counts)
+    enforced = enforce_script(script, writer, accepted.counts)
     if isinstance(enforced, Failed):
         return enforced
-    return Restored(script_id(accepted.script), None, enforced.warnings)
+    return Restored(script_id(script), None, enforced.warnings)
 
 
 def _restore_accepted(

@@ -67,7 +67,9 @@ class _TrialStart:
             return None
         host, directories = self.writer.host, self.writer.directories
         number = store_generation(
-            directories.state, accepted_of(self.generation, self.writer), record_after(self.generation, host)
+            directories.state,
+            accepted_of(self.generation, self.writer),
+            record_after(self.generation, host, asked=True),
         )
         token = f"{number:06}-{secrets.token_hex(4)}"
         trial = Trial(
@@ -255,7 +257,7 @@ def _plan_of(writer: Writer, trial: Trial) -> tuple[Plan, HostFacts]:
         raise HostError(f"the generation on trial cannot be read: {problems[0].position.path}: {problems[0].message}")
     cache = writer.cache
     candidate = check_candidate(stored.configuration, cache=cache.candidate if cache else None)
-    facts = writer.host.observe(candidate.settings.node)
+    facts = writer.host.facts(candidate.settings.node)
     governance = standing(writer.directories, writer.host, cached_governance(cache))
     plan, _ = resolve(candidate.resources, candidate.settings, facts, governance=governance)
     return plan, facts

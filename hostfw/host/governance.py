@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hostfw.host.store.codec import garbage, load_json, saving, to_json
 from hostfw.host.store.files import write_atomically
+from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance, GovernedInterface
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
@@ -23,6 +24,8 @@ def governance_json(governance: Governance) -> bytes:
         node_of_host=governance.node_of_host,
         boot=governance.boot,
         interfaces=[_interface_json(interface) for interface in governance.interfaces],
+        expired=[[one.kind, one.name, one.at.isoformat()] for one in governance.expired],
+        applied=governance.applied.isoformat() if governance.applied is not None else "",
     )
 
 
@@ -48,12 +51,28 @@ def load_governance(folder: Path) -> tuple[Governance, tuple[Problem, ...]]:
             "node_of_host": bool(node_of_host),
             "boot": str(boot),
             "interfaces": list(items),
+            **more,
         }:
             found = [_interface(item) for item in items]
             known = tuple(interface for interface in found if interface is not None)
-            if len(known) == len(found):
-                return Governance(node, known, boot, node_of_host), ()
+            # What was written before resources could expire has neither.
+            expired, applied = _expired(more.get("expired", [])), more.get("applied", "")
+            when = moment_of(applied) if isinstance(applied, str) and applied else None
+            if len(known) == len(found) and expired is not None and (when is not None or applied == ""):
+                return Governance(node, known, boot, node_of_host, expired, when), ()
     return Governance(), (garbage(path),)
+
+
+def _expired(data: object) -> tuple[Expired, ...] | None:
+    """The resources that have expired, None where they cannot be read."""
+    found: list[Expired] = []
+    for item in data if isinstance(data, list) else [None]:
+        match item:
+            case [str(kind), str(name), str(at)] if (moment := moment_of(at)) is not None:
+                found.append(Expired(kind, name, moment))
+            case _:
+                return None
+    return tuple(found)
 
 
 def _interface_json(interface: GovernedInterface) -> dict[str, object]:

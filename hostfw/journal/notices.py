@@ -222,6 +222,45 @@ def feed_shrunk(problem: Problem, feed: str = "", path: str = "") -> Fields:
     )
 
 
+def resources_expired(names: Sequence[str], generation: str = "") -> Fields:
+    """Resources have expired and count no more; nothing where there are none."""
+    if not names:
+        return {}
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return _entry(
+        MessageId.RESOURCES_EXPIRED,
+        _NOTICE,
+        f"{names[0]}{more} expired: the rules without {'it' if len(names) == 1 else 'them'} are in force",
+        EXPIRED=_lines(names),
+        GENERATION=generation,
+    )
+
+
+def clock_behind(names: Sequence[str], generation: str = "") -> Fields:
+    """The clock is behind the last `apply`: nothing is allowed for the sake of what expires until it is set."""
+    if not names:
+        return {}
+    return _entry(
+        MessageId.CLOCK_BEHIND,
+        _WARNING,
+        f"the clock of this host is behind the moment of the last apply: {counted(len(names), 'resource')} that "
+        f"{'expires allows' if len(names) == 1 else 'expire allow'} nothing until it is set",
+        EXPIRED=_lines(names),
+        GENERATION=generation,
+    )
+
+
+def clock_set(step_s: float) -> Fields:
+    """Somebody set the clock while something is to expire."""
+    way = "forward" if step_s > 0 else "back"
+    return _entry(
+        MessageId.CLOCK_SET,
+        _NOTICE,
+        f"the clock of this host was set {way} by {abs(step_s):.0f} seconds; what expires goes by it",
+        STEP_SECONDS=f"{step_s:.0f}",
+    )
+
+
 def records_missed(records: int, suppressed: int) -> Fields:
     """While nothing read the log, `records` of packets went by, and `suppressed` packets were beyond the limits."""
     beyond = f", and {counted(suppressed, 'packet')} beyond the limits of the log" if suppressed else ""

@@ -5,8 +5,10 @@ evaluation order. `policy.explain` gives verdicts from it, `compile` gives a rul
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
+from hostfw.model.expiry import Expired
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import Settings
@@ -195,7 +197,8 @@ class Plan:
 
     `bindings` are sorted by interface; `wildcard` is the endpoint of every interface without a binding, or None
     where such interfaces are unmanaged. What the host says to itself on `lo` is exempt unless `lo` has a binding of its
-    own; with `loopback: policed` the wildcard has one for it.
+    own; with `loopback: policed` the wildcard has one for it. `expired` are the resources that count no more, and
+    `next_expiry` is the moment at which the next one expires.
     """
 
     node: str
@@ -203,6 +206,8 @@ class Plan:
     endpoints: tuple[PlannedEndpoint, ...] = ()
     bindings: tuple[Binding, ...] = ()
     wildcard: str | None = None
+    expired: tuple[Expired, ...] = ()
+    next_expiry: datetime | None = None
 
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""

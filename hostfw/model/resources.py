@@ -6,10 +6,12 @@ the Calico documentation for the meaning of each field.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePath
 
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.moments import moment_of
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
@@ -19,6 +21,13 @@ ANY_NODE = "*"
 
 WILDCARD = "*"
 """The interfaceName of a HostEndpoint for all interfaces that no other one claims."""
+
+EXPIRES = "hostfw.io/expires"
+"""The annotation with the moment (RFC 3339) from which a resource is as good as absent."""
+REASON = "hostfw.io/reason"
+"""The annotation that says why a resource is there."""
+TICKET = "hostfw.io/ticket"
+"""The annotation that names the ticket, change or issue that a resource belongs to."""
 
 Labels = tuple[tuple[str, str], ...]
 """Label keys and values, sorted by key."""
@@ -32,6 +41,16 @@ class Metadata:
     labels: Labels = ()
     annotations: Labels = ()
     position: Position = NOWHERE
+
+    @property
+    def expires(self) -> datetime | None:
+        """The moment of the annotation `hostfw.io/expires`, None for what stays."""
+        text = self.annotation(EXPIRES) if self.annotations else ""
+        return moment_of(text.upper()) if text else None
+
+    def annotation(self, key: str) -> str:
+        """The value of an annotation, empty where there is none."""
+        return next((value for known, value in self.annotations if known == key), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from hostfw.model.plan import Binding, Plan
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources
 from hostfw.model.values import address_text
+from hostfw.policy.expiry import still_expired
 from hostfw.policy.resolve.bindings import Bindings
 
 
@@ -79,7 +80,8 @@ def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governa
         for record in before.interfaces
         if record.endpoint in claims and record.name not in names and found_again(record, facts) is None
     )
-    return Governance(plan.node, (*present, *remembered(absent)))
+    expired = still_expired(plan.expired, facts.now, before)
+    return Governance(plan.node, (*present, *remembered(absent)), expired=expired, applied=before.applied)
 
 
 def _claims(endpoints: Iterable[HostEndpoint], groups: Iterable[InterfaceGroup]) -> dict[str, str]:

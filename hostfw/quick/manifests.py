@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import yaml
@@ -9,11 +10,15 @@ import yaml
 from hostfw.manifest.encode import manifest
 from hostfw.model.resources import (
     ANY_NODE,
+    EXPIRES,
+    REASON,
+    TICKET,
     EntityRule,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
+    Labels,
     Metadata,
     Profile,
     Resource,
@@ -34,8 +39,6 @@ FOLDER = "quick"
 TIER = "quick"
 QUICK_TIER = Tier(Metadata(TIER), -1000.0, Action.PASS)
 """Comes first, and passes on what it does not decide."""
-REASON = "hostfw.io/reason"
-"""The annotation that says why a resource is there."""
 
 _ORDERS = {"deny-peer": 100.0, "allow": 200.0, "deny-service": 300.0}
 """A peer that is denied gets nothing; what is allowed to somebody comes before what is denied to everybody."""
@@ -65,13 +68,30 @@ def file_name(policy: str) -> str:
     return f"{policy.removeprefix(f'{TIER}.')}.yaml"
 
 
-def quick_files(rule: QuickRule, reason: str, resources: Resources) -> tuple[QuickFile, ...]:
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Notes that are kept with a rule: why it is there, its ticket, and the moment at which it expires, if any."""
+
+    reason: str = ""
+    ticket: str = ""
+    expires: datetime | None = None
+
+    @property
+    def annotations(self) -> Labels:
+        """The annotations that say so, sorted by key."""
+        expires = "" if self.expires is None else f"{self.expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        found = ((EXPIRES, expires), (REASON, self.reason), (TICKET, self.ticket))
+        return tuple((key, value) for key, value in found if value)
+
+
+def quick_files(rule: QuickRule, notes: Notes, resources: Resources) -> tuple[QuickFile, ...]:
     """The files that put a rule into the configuration that holds `resources`. Raises RequestError.
 
     The tier comes with the first rule; a HostEndpoint of every interface where nobody wrote any, since no policy would
     mean anything without.
     """
-    policy = quick_policy(rule, reason, resources)
+    policy = quick_policy(rule, notes, resources)
+    _keep_lasting(policy, resources)
     command = f"hostfwctl {rule_words(rule)}"
     name = policy.metadata.name.removeprefix(f"{TIER}.")
     needed: list[tuple[str, list[Resource]]] = []
@@ -89,15 +109,14 @@ def quick_files(rule: QuickRule, reason: str, resources: Resources) -> tuple[Qui
     )
 
 
-def quick_policy(rule: QuickRule, reason: str, resources: Resources) -> GlobalNetworkPolicy:
+def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalNetworkPolicy:
     """The policy that a rule comes to. Raises RequestError if it names what is not there or cannot be selected."""
     peers = EntityRule()
     if isinstance(rule.peers, Named):
         peers = EntityRule(selector=SelectorText(_selector_of_set(rule.peers.name, resources)))
     rules = {direction: tuple(_rules(rule, direction, peers)) for direction in rule.directions}
-    annotations = ((REASON, reason),) if reason else ()
     return GlobalNetworkPolicy(
-        Metadata(policy_name(rule), annotations=annotations),
+        Metadata(policy_name(rule), annotations=notes.annotations),
         tier=TIER,
         order=_ORDERS[_place(rule)],
         selector=SelectorText("all()" if rule.endpoint is None else _selector_of_endpoint(rule.endpoint, resources)),
@@ -107,6 +126,17 @@ def quick_policy(rule: QuickRule, reason: str, resources: Resources) -> GlobalNe
         # Whoever is denied altogether is not to reach what stands behind this host either.
         apply_on_forward=not rule.services,
     )
+
+
+def _keep_lasting(policy: GlobalNetworkPolicy, resources: Resources) -> None:
+    """Refuse to have a rule end that was to stay. Raises RequestError."""
+    before = next((one for one in resources.policies if one.metadata.name == policy.metadata.name), None)
+    if before is not None and before.metadata.expires is None and policy.metadata.expires is not None:
+        name = policy.metadata.name.removeprefix(f"{TIER}.")
+        raise RequestError(
+            f'"{name}" is there already ({before.metadata.position.file_line}), and does not expire',
+            f"to have it expire: `hostfwctl remove {name}` first",
+        )
 
 
 def is_quick(policy: GlobalNetworkPolicy) -> bool:

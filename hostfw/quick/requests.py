@@ -37,7 +37,8 @@ class QuickRule:
     """One `hostfwctl allow` or `deny`.
 
     `services` empty stands for every packet, `endpoint` None for every HostEndpoint. `directions` are both for a peer
-    that is denied altogether, one otherwise.
+    that is denied altogether, one otherwise. `for_s` is after how many seconds it expires, None for never; it is no
+    part of what the rule is.
     """
 
     action: Action
@@ -45,6 +46,7 @@ class QuickRule:
     services: tuple[Service, ...] = ()
     peers: Peers = ANYBODY
     endpoint: str | None = None
+    for_s: int | None = None
 
 
 class RequestError(Exception):

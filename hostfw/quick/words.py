@@ -12,7 +12,16 @@ _EVERYBODY = ("any", "anywhere", "all", "everybody")
 _BOTH = (Direction.INGRESS, Direction.EGRESS)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
 _LIKE_ADDRESS = re.compile(r"[0-9.]+\Z")
-_EXPECTED_BEHIND = {"on": "the name of a HostEndpoint, or all", "proto": EXPECTED, "port": EXPECTED}
+_LENGTH = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_LONGEST_S = 10 * 366 * 86_400
+_LENGTH_EXPECTED = "a number and s, m, h, d or w, as in 30m or 4h, up to ten years"
+_EXPECTED_BEHIND = {
+    "for": _LENGTH_EXPECTED,
+    "on": "the name of a HostEndpoint, or all",
+    "proto": EXPECTED,
+    "port": EXPECTED,
+}
 _PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet or Feed, `here` or `any`"
 
 
@@ -26,11 +35,13 @@ class _Found:
     protocol: str = ""
     endpoint: str | None = None
     direction: Direction | None = None
+    for_s: int | None = None
 
 
 def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRule:
-    """The rule that some words ask for: `[in|out] [WHAT...] [from|to PEER,...] [on ENDPOINT] [proto P] [port P]`.
+    """The rule that some words ask for.
 
+    They are `[in|out] [WHAT...] [from|to PEER,...] [on ENDPOINT] [for TIME] [proto P] [port P]`, in any order.
     `deny PEER` denies a peer altogether, in both directions. Raises RequestError.
     """
     found = _sorted_out(action, list(words), lookup)
@@ -49,7 +60,16 @@ def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRu
         directions: tuple[Direction, ...] = _BOTH
     else:
         directions = (found.direction or Direction.INGRESS,)
-    return QuickRule(action, directions, parse_services(services, lookup), peers, found.endpoint)
+    return QuickRule(action, directions, parse_services(services, lookup), peers, found.endpoint, found.for_s)
+
+
+def length_s(word: str) -> int:
+    """The seconds of a length of time such as `30m`, `4h` or `7d`. Raises RequestError."""
+    found = _LENGTH.fullmatch(word)
+    seconds = int(found[1]) * _UNITS_S[found[2]] if found is not None else 0
+    if not 0 < seconds <= _LONGEST_S:
+        raise RequestError(f'"{word}" is no length of time', _LENGTH_EXPECTED)
+    return seconds
 
 
 def rule_words(rule: QuickRule) -> str:
@@ -85,6 +105,7 @@ def _sorted_out(action: Action, words: list[str], lookup: Lookup) -> _Found:
         "to": lambda word: _add_target(found, word),
         "proto": lambda word: setattr(found, "protocol", word),
         "port": found.ports.append,
+        "for": lambda word: setattr(found, "for_s", length_s(word)),
         "on": lambda word: setattr(found, "endpoint", None if word == "all" else word),
     }
     while words:

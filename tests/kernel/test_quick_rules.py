@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 from socket import AF_INET, AF_INET6, SOCK_STREAM, socket
+from time import monotonic
 
 import pytest
 
@@ -11,6 +12,7 @@ from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
 from lab.namespace import open_socket
 from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.service import service
 
 
 @pytest.fixture(name="host")
@@ -114,3 +116,18 @@ def test_the_first_configuration_closes_nothing_that_listens(routed_lab: Lab, ho
         Verdict.ALLOWED,
         Verdict.DROPPED,
     ]
+
+
+def test_what_is_allowed_for_a_time_is_closed_after_it(routed_lab: Lab, host: Installation, tmp_path: Path) -> None:
+    """By the service, within five seconds of its moment and not before; what is allowed for good stays open."""
+    flows = (("outer", "host", 80), ("outer", "host", 81))
+    hostfwctl(host, "allow", "tcp/81")
+    with service(host, tmp_path / "log") as running:
+        hostfwctl(host, "allow", "tcp/80", "for", "12s")
+        ends_s = monotonic() + 12
+        assert passing(routed_lab, *flows) == [True, True]
+        running.wait_for(lambda _: running.told("expired"))
+        late_s = monotonic() - ends_s
+        assert passing(routed_lab, *flows) == [False, True]
+    assert -1.5 <= late_s <= 5
+    assert "expired" in hostfwctl(host, "rules").stdout

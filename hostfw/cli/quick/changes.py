@@ -11,7 +11,7 @@ from hostfw.build.refused import Refused
 from hostfw.cli.added_files import written
 from hostfw.cli.configuration import refuse
 from hostfw.cli.options import Options, Output
-from hostfw.cli.outcomes import complain_of, load_accepted_of
+from hostfw.cli.outcomes import complain_of, load_accepted_of, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.progress import progress
 from hostfw.cli.verbs.in_force.apply import ask_for, report
@@ -19,9 +19,11 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import WriteError, read_configuration
 from hostfw.manifest.add import NotAdded, added
+from hostfw.manifest.yaml.manifests import Manifest, manifests_of
 from hostfw.model.problems import Problem, errors
+from hostfw.model.resources import EXPIRES
 from hostfw.model.sources import Configuration, Source
-from hostfw.quick.manifests import FOLDER, QuickFile
+from hostfw.quick.manifests import FOLDER, QuickFile, is_quick
 from hostfw.quick.requests import RequestError
 
 
@@ -71,7 +73,10 @@ def _put(
     changed: Sequence[Source], removed: Sequence[str], directory: Directory, options: Options, console: Console
 ) -> ExitCode:
     started_s = monotonic()
-    gone = {*removed, *(source.path for source in changed)}
+    written_anew = {source.path for source in changed}
+    ended = [path for path in _ended(directory, options) if path not in written_anew and path not in removed]
+    removed = (*removed, *ended)
+    gone = {*removed, *written_anew}
     kept = (source for source in directory.configuration.resources if source.path not in gone)
     whole = replace(directory.configuration, resources=tuple(sorted((*kept, *changed), key=lambda source: source.path)))
     candidate = check_candidate(whole, directory.problems, partial(read_own_feeds, options.config_dir))
@@ -99,6 +104,24 @@ def _put(
     if not is_refused and options.output is not Output.JSON:
         _show(changed, removed, console)
     return report(reply, None, options, console, round((monotonic() - started_s) * 1000))
+
+
+def _ended(directory: Directory, options: Options) -> tuple[str, ...]:
+    """The files of quick rules that hold nothing but policies which have expired."""
+    folder, moment = options.config_dir / FOLDER, this_host().now()
+    policies = {policy.metadata.name: policy for policy in directory.candidate.resources.policies}
+
+    def has_ended(one: Manifest) -> bool:
+        policy = policies.get(one.name) if one.kind == "GlobalNetworkPolicy" else None
+        at = policy.metadata.expires if policy is not None and is_quick(policy) else None
+        return at is not None and at <= moment
+
+    return tuple(
+        source.path
+        for source in directory.configuration.resources
+        if Path(source.path).parent == folder
+        if EXPIRES in source.text and all(map(has_ended, manifests_of(source)))
+    )
 
 
 def _show(changed: Sequence[Source], removed: Sequence[str], console: Console) -> None:

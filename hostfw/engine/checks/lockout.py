@@ -1,12 +1,14 @@
 """The lockout check of a generation that is about to be put into force."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hostfw.build.generation import Generation
-from hostfw.engine.checks.lost_connections import Lockout, check_lockout
+from hostfw.engine.checks.lost_connections import Lockout, check_lockout, losses
 from hostfw.engine.checks.plan_before import Before
 from hostfw.host.store.active import load_active
 from hostfw.model.host.baseline import Baseline
+from hostfw.model.moments import moment_text
+from hostfw.model.settings import LockoutCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,23 @@ def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None
         return Lockout()
     facts, accepted = built.facts, lockout.accepted
     result = check_lockout(built.plan, None, facts, lockout.baseline, accepted=accepted)
+    if not result.refused:
+        result = replace(result, ending=_ending(built, result, lockout.baseline))
     if not result.refused or record is None:
         return result
     plan = before.in_force() if on_trial else before.accepted()
     return result if plan is None else check_lockout(built.plan, plan, facts, lockout.baseline, accepted=accepted)
+
+
+def _ending(built: Generation, result: Lockout, baseline: Baseline) -> tuple[str, ...]:
+    """Warn of the connections that nothing will allow any more once something has expired."""
+    lasting = built.lasting
+    if lasting is None or built.plan.settings.lockout_check is LockoutCheck.IGNORE:
+        return ()
+    lost_already = {loss.what for loss in result.warned}
+    return tuple(
+        f"{loss} once what allows it has expired, first at {moment_text(lasting.until)}; "
+        "allow it without an end as well, if it is to stay"
+        for loss in losses(lasting.plan, built.facts, baseline)
+        if loss.what not in lost_already
+    )

@@ -41,10 +41,14 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Lockout:
-    """The result of the check: `refused` stands in the way of the plan, `warned` does not."""
+    """The result of the check: `refused` stands in the way of the plan, `warned` does not.
+
+    `ending` are warnings about what is allowed for a time alone.
+    """
 
     refused: tuple[Loss, ...] = ()
     warned: tuple[Loss, ...] = ()
+    ending: tuple[str, ...] = ()
 
     @property
     def refusal(self) -> Failed | None:
@@ -62,7 +66,7 @@ class Lockout:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings, one sentence each."""
-        return tuple(f"{loss}; {loss.hint}" for loss in self.warned)
+        return (*(f"{loss}; {loss.hint}" for loss in self.warned), *self.ending)
 
 
 def losses(plan: Plan, facts: HostFacts, baseline: Baseline) -> tuple[Loss, ...]:

@@ -8,14 +8,17 @@ HostEndpoints govern no interface any more, or no way to everybody, whatever the
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from hostfw.build.cache import accepted_now
+from hostfw.build.cache import accepted_now, cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.standing import standing
 from hostfw.model.host.facts import Interface
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
+from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted, listed
+from hostfw.policy.expiry import in_time
 from hostfw.policy.unmanaged import bare_consequence, governed, lost_governance, ungoverned
 
 FEW = 4
@@ -62,18 +65,35 @@ def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str)
     if accepted is None:
         return None
     had = dict(accepted.counts)
-    has = {"policies": len(resources.policies), "endpoints": len(plan.endpoints)}
+    expired = [one.kind for one in plan.expired]
+    has = {"policies": len(resources.policies) - expired.count("GlobalNetworkPolicy"), "endpoints": len(plan.endpoints)}
     lost = [kind for kind in _NOUNS if _is_lost(had.get(kind, 0), has[kind])]
     if not lost:
         return None
+    accepted_resources, ended = _unexpired(before, accepted.configuration)
+    # What has expired meanwhile is not lost.
+    had |= {kind: had.get(kind, 0) - ended.count(_KINDS[kind]) for kind in _NOUNS}
+    lost = [kind for kind in lost if _is_lost(had[kind], has[kind])]
+    if not lost:
+        return None
     tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
-    accepted_resources = check_candidate(accepted.configuration).resources
     kinds = tuple(f"{_KINDS[kind]}/" for kind in lost)
     names = tuple(name for name in missing(accepted_resources, resources) if name.startswith(kinds))
     return Failed(
         f"this would lose {' and '.join(tallies)}: {named(names) if names else _left(resources, plan.node)}",
         f"{_CHECK.get(verb, _CHECK_HISTORY)}; {_anyway(verb)}",
     )
+
+
+def _unexpired(before: Before, configuration: Configuration) -> tuple[Resources, list[str]]:
+    """The accepted resources that still count, and the kinds of those that counted when they were accepted.
+
+    Those that had expired by then are not among the accepted counts.
+    """
+    resources = check_candidate(configuration).resources
+    record = standing(before.directories, before.host, cached_governance(before.cache))
+    timely = in_time(resources, before.facts.now, record)
+    return timely.resources, [one.kind for one in timely.expired if one not in record.expired]
 
 
 def _anyway(verb: str) -> str:

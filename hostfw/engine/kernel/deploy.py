@@ -405,8 +405,9 @@ def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | Non
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     """The numbers of resources in a generation and of interfaces that it governs, for people."""
     resources = generation.candidate.resources
+    expired = sum(one.kind == "GlobalNetworkPolicy" for one in generation.plan.expired)
     return (
-        ("policies", len(resources.policies)),
+        ("policies", len(resources.policies) - expired),
         ("stagedPolicies", len(resources.staged_policies)),
         ("endpoints", len(generation.plan.endpoints)),
         ("interfaces", generation.governed_interfaces),

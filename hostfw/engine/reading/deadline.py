@@ -1,10 +1,15 @@
 """The deadline of a trial: how long it may still be confirmed, and why it is to be rolled back."""
 
+from datetime import timedelta
+
 from hostfw.engine.context import Directories, Host
-from hostfw.host.store.generations import accepted_number
+from hostfw.host.store.active import load_active
+from hostfw.host.store.generations import accepted_number, accepted_until
 from hostfw.host.store.trial import RollbackTimer, Trial, load_rollback_timer, load_trial
 
 DEADLINE = "it was not confirmed in time"
+_SERVICE_PATIENCE = timedelta(seconds=5)
+"""The time in which a service that runs takes out of force what has expired."""
 REBOOT = "the host was started again before it was confirmed"
 
 
@@ -32,3 +37,13 @@ def is_due(directories: Directories, host: Host) -> bool:
         return True
     timer = load_rollback_timer(directories.run)
     return due(trial, timer, host.boot_id(), host.monotonic()) is not None
+
+
+def has_expired(directories: Directories, host: Host) -> bool:
+    """True if something is in force that has expired for so long that no service takes it out."""
+    until = accepted_until(directories.state)
+    if until is None or host.now() < until + _SERVICE_PATIENCE:
+        return False
+    record, _ = load_active(directories.run)
+    trial, _ = load_trial(directories.state)
+    return record is not None and trial is None

@@ -3,6 +3,7 @@
     state_dir/accepted                a link to the accepted generation: the one thing that changes
     state_dir/last-good.nft           a link to its script, which the boot loads without us
     state_dir/generations/000012/     ruleset.nft, generation.json, sources.json and its parts; never edited
+                                      where something expires: lasting.nft, which the boot loads outside of `expires`
                                       governance.json: what it governs, written anew as the host changes
     state_dir/scripts/                the scripts of late, which those in the generations are links to
 
@@ -16,7 +17,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +55,19 @@ _GENERATIONS = "generations"
 _RULESET = "ruleset.nft"
 _SCRIPTS = "scripts"
 _GENERATION = "generation.json"
+_LASTING = "lasting.nft"
+_EXPIRES = "expires"
+
+
+@dataclass(frozen=True, slots=True)
+class LastingScript:
+    """A script without anything that is allowed for the sake of a resource which expires, and until when it has not.
+
+    The script is empty where it was found damaged.
+    """
+
+    script: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +75,8 @@ class Accepted:
     """A generation that may be put into force without reading /etc: its script, and the sources it came from.
 
     The script is empty where it was found damaged; the sources compile to it again. `history_limit` is how many
-    generations are kept once it is accepted, itself among them.
+    generations are kept once it is accepted, itself among them. `lasting` is what the boot loads instead once something
+    has expired, None where nothing does.
     """
 
     id: str
@@ -70,6 +85,13 @@ class Accepted:
     script: str
     counts: tuple[tuple[str, int], ...] = ()
     history_limit: int = HISTORY_LIMIT
+    lasting: LastingScript | None = None
+
+    def script_at(self, now: datetime) -> str:
+        """The script that may be put into force at a moment; empty where it was found damaged."""
+        if self.lasting is None or self.applied_at <= now < self.lasting.until:
+            return self.script
+        return self.lasting.script
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +132,7 @@ def store_generation(
         configuration=parts.digest,
         history_limit=generation.history_limit,
         counts=dict(generation.counts),
+        **_about_lasting(generation),
     )
     folder = state_dir / _GENERATIONS
     with saving("the generation", state_dir):
@@ -119,6 +142,7 @@ def store_generation(
         remove_leftovers(folder)
         with folder_aside(folder / "new") as aside:
             _save_script(state_dir / _SCRIPTS / f"{digest}.nft", aside / _RULESET, script)
+            _save_lasting(aside, generation)
             known = (
                 {} if anew else stored_parts(generation_folder(state_dir, number) for number in generations(state_dir))
             )
@@ -226,6 +250,15 @@ def accepted_number(state_dir: Path) -> int | None:
         return None
 
 
+def accepted_until(state_dir: Path) -> datetime | None:
+    """The moment at which something of the accepted generation expires that allows anything; None for never."""
+    try:
+        _, last = (state_dir / _ACCEPTED / _EXPIRES).read_text().split()
+        return datetime.fromtimestamp(int(last), UTC)
+    except (OSError, ValueError, OverflowError):
+        return None
+
+
 def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
     about, about_problems = load_json(folder / _GENERATION, required=True)
     configuration, source_problems = load_parts(folder)
@@ -237,7 +270,8 @@ def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
         ) is not None:
             script, problems = _script(folder / _RULESET, digest)
             limit = _history_limit(about)
-            return Accepted(id_, when, configuration, script, counts_of(about), limit), problems
+            lasting = _load_lasting(folder, about)
+            return Accepted(id_, when, configuration, script, counts_of(about), limit, lasting), problems
         case _:
             return None, (garbage(folder / _GENERATION),)
 
@@ -293,6 +327,38 @@ def _history_limit(about: object) -> int:
             return limit
         case _:
             return HISTORY_LIMIT
+
+
+def _about_lasting(generation: Accepted) -> dict[str, object]:
+    lasting = generation.lasting
+    if lasting is None:
+        return {}
+    return {"lasting": {"sha256": _digest(lasting.script), "until": lasting.until.isoformat()}}
+
+
+def _save_lasting(aside: Path, generation: Accepted) -> None:
+    """Write what the boot needs to choose: a script, and the seconds between which the other one may be loaded.
+
+    Raises OSError.
+    """
+    lasting = generation.lasting
+    if lasting is None:
+        return
+    write_new(aside / _LASTING, lasting.script.encode())
+    first, last = int(generation.applied_at.timestamp()), int(lasting.until.timestamp())
+    write_new(aside / _EXPIRES, f"{first} {last}\n".encode())
+
+
+def _load_lasting(folder: Path, about: object) -> LastingScript | None:
+    match about:
+        case {"lasting": {"sha256": str(digest), "until": str(until)}} if (when := moment_of(until)) is not None:
+            return LastingScript(_script(folder / _LASTING, digest)[0], when)
+        case _:
+            return None
+
+
+def _digest(script: str) -> str:
+    return sha256(script.encode()).hexdigest()
 
 
 def _save_script(kept: Path, path: Path, script: bytes) -> None:

@@ -1,12 +1,18 @@
 """Names, labels and annotations."""
 
+import re
+
 from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, quoted, text
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
-from hostfw.model.resources import Labels, Metadata
+from hostfw.model.moments import moment_of
+from hostfw.model.resources import EXPIRES, Labels, Metadata
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EXPIRES_EXPECTED = "a moment with its time zone (RFC 3339), such as 2030-01-31T12:00:00Z"
 
 _SERVER_FIELDS = frozenset(
     (
@@ -95,8 +101,11 @@ def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
             reader.report(key, f"{what} has the key {quoted(key_text)}", LABEL_KEY_EXPECTED)
             continue
         value_text = text(reader, value, f"the annotation {key_text}")
-        if value_text is not None:
-            found.append((key_text, value_text))
+        if value_text is None:
+            continue
+        found.append((key_text, value_text))
+        if key_text == EXPIRES and not (_RFC_3339.fullmatch(value_text) and moment_of(value_text.upper())):
+            reader.report(value, f"the annotation {EXPIRES} is {quoted(value_text)}", _EXPIRES_EXPECTED)
     size = sum(len(part.encode("utf-8", "replace")) for pair in found for part in pair)
     if node is not None and size > ANNOTATIONS_LIMIT:
         reader.report(node, f"{what} has {size} bytes", f"at most {ANNOTATIONS_LIMIT}")

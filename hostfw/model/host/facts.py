@@ -1,7 +1,8 @@
 """Facts of one host: the only input of a ruleset besides what a person wrote."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from hostfw.model.values import Cidr, Learned
 
@@ -45,13 +46,18 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """One observation of a host. `link_groups` are the names of /etc/iproute2/group with their numbers."""
+    """One observation of a host. `link_groups` are the names of /etc/iproute2/group with their numbers.
+
+    `now` is the moment of the observation by the clock of the host, from which on what has expired by then does not
+    count; without it nothing expires. Two observations that differ by their moment alone are equal.
+    """
 
     node: str
     interfaces: tuple[Interface, ...] = ()
     link_groups: tuple[tuple[str, int], ...] = ()
     kernel: str = ""
     nft: str = ""
+    now: datetime | None = field(default=None, compare=False)
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if the host has it."""

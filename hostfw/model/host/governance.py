@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from hostfw.model.expiry import Expired
 from hostfw.model.host.facts import HostFacts, Interface
 
 _BORROWING = frozenset(("vlan", "macvlan", "ipvlan", "bridge", "bond", "team"))
@@ -44,12 +45,17 @@ class Governance:
     `node` is empty where none is recorded; `node_of_host` is whether HostEndpoints name it and no setting does, so that
     it was the host's own name. `boot` is what indices count within. Interfaces that belong to a HostEndpoint with
     `interfaceName: "*"` are not recorded: it governs whatever no other one does.
+
+    `expired` is what has expired, and stays so whatever becomes of the clock; `applied` is when a person last put a
+    configuration into force. A clock that is behind that is wrong.
     """
 
     node: str = ""
     interfaces: tuple[GovernedInterface, ...] = ()
     boot: str = ""
     node_of_host: bool = False
+    expired: tuple[Expired, ...] = ()
+    applied: datetime | None = None
 
     @property
     def kept(self) -> tuple[GovernedInterface, ...]:

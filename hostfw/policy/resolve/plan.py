@@ -21,6 +21,7 @@ from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.cache import ByResource
 from hostfw.policy.effective_labels import effective_labels
+from hostfw.policy.expiry import in_time
 from hostfw.policy.kept import keep
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
@@ -48,9 +49,12 @@ def resolve(
     """The Plan of a host, and warnings about what its facts make of the resources.
 
     What is on record in `governance` stays: the name of the node unless a setting gives one, and the HostEndpoints of
-    interfaces that no HostEndpoint claims any more. With a memory, policies that are the very resources of the last
-    time, and mean the same addresses, are planned as the very same objects.
+    interfaces that no HostEndpoint claims any more. What has expired at the moment of the facts does not count. With a
+    memory, policies that are the very resources of the last time, and mean the same addresses, are planned as the very
+    same objects.
     """
+    timely = in_time(resources, facts.now, governance)
+    resources = timely.resources
     node = (settings.node or governance.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.is_of(node))
     claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts)
@@ -71,7 +75,7 @@ def resolve(
         PlannedEndpoint(one.endpoint.metadata.name, into, out, one.endpoint.metadata.position)
         for one, into, out in zip(governing, ingress, egress, strict=True)
     )
-    plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard)
+    plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard, timely.expired, timely.next_expiry)
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (
         *kept_problems,

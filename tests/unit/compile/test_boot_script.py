@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -110,6 +111,41 @@ def test_the_last_good_ruleset_follows_the_failsafe_rules(tmp_path: Path) -> Non
     accept(tmp_path)
 
     assert boot(tmp_path) == Booted(0, ("<6>The last good ruleset is in force: generation 42.",), BOTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last", "loads"),
+    [
+        ("in time", -10, 1000, "last-good.nft"),
+        ("a clock that was adjusted", 30, 1000, "last-good.nft"),
+        ("past its moment", -1000, 0, "lasting.nft"),
+        ("a clock without a battery", 86_400, 90_000, "lasting.nft"),
+        ("damaged", "x", 1000, "lasting.nft"),
+        ("cut off", -10, "", "lasting.nft"),
+    ],
+)
+def test_what_expires_is_loaded_in_its_time_alone(
+    tmp_path: Path, name: str, first: int | str, last: int | str, loads: str
+) -> None:
+    """Otherwise the ruleset without it is, and its digest is looked at all the same."""
+    accept(tmp_path)
+    now = int(time.time())
+    generation = tmp_path / "state" / "generations" / "000042"
+    (generation / "lasting.nft").write_text("# lasting\n")
+    about = json.loads((generation / "generation.json").read_text())
+    about["lasting"] = {"sha256": sha256(b"# lasting\n").hexdigest()}
+    (generation / "generation.json").write_text(json.dumps(about, indent=1))
+    times = (str(now + moment) if isinstance(moment, int) else moment for moment in (first, last))
+    (generation / "expires").write_text(" ".join(times) + "\n")
+
+    booted = boot(tmp_path)
+
+    assert (name, booted.status, booted.loaded) == (name, 0, ("failsafe.nft", loads))
+    assert ("without what was allowed for a time" in booted.said[-1]) == (loads == "lasting.nft")
+
+    (generation / "lasting.nft").write_text("# meddled with\n")
+    (tmp_path / "loaded").unlink()
+    assert boot(tmp_path).loaded == (("failsafe.nft",) if loads == "lasting.nft" else BOTH)
 
 
 def test_sets_that_are_left_to_the_service_are_told_of(tmp_path: Path) -> None:

@@ -221,6 +221,33 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         },
     ),
     (
+        "expired",
+        notices.resources_expired(["GlobalNetworkPolicy/a", "Tier/b"], "0a1b"),
+        MessageId.RESOURCES_EXPIRED,
+        "5",
+        "GlobalNetworkPolicy/a and 1 more expired: the rules without them are in force",
+        {"EXPIRED": "GlobalNetworkPolicy/a\nTier/b", "GENERATION": "0a1b"},
+    ),
+    (
+        "clock behind",
+        notices.clock_behind(["GlobalNetworkPolicy/a"], "0a1b"),
+        MessageId.CLOCK_BEHIND,
+        "4",
+        (
+            "the clock of this host is behind the moment of the last apply: 1 resource that expires allows nothing "
+            "until it is set"
+        ),
+        {"EXPIRED": "GlobalNetworkPolicy/a", "GENERATION": "0a1b"},
+    ),
+    (
+        "clock set",
+        notices.clock_set(-3600.2),
+        MessageId.CLOCK_SET,
+        "5",
+        "the clock of this host was set back by 3600 seconds; what expires goes by it",
+        {"STEP_SECONDS": "-3600"},
+    ),
+    (
         "shrunk",
         notices.feed_shrunk(problem(4, 'the file of Feed "bad" lost 90%'), "bad", "/var/lib/bad.txt"),
         MessageId.FEED_SHRUNK,

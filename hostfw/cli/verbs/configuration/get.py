@@ -12,6 +12,8 @@ from hostfw.cli.output.documents import Document, document_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.parser import closest
+from hostfw.host.clock import now
+from hostfw.model.moments import moment_text
 from hostfw.model.resources import Resource
 
 _NAME = Column("NAME", rank=1, least=24)
@@ -111,10 +113,19 @@ def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Docu
 
 
 def _print_table(kind: Kind, resources: Sequence[Resource], console: Console, *, wide: bool) -> None:
-    headings = (*kind.headings, *((*kind.wide_headings, "FILE") if wide else ()))
+    timed = any(resource.metadata.expires is not None for resource in resources)
+    ending = ("EXPIRES",) if timed else ()
+    headings = (*kind.headings, *ending, *((*kind.wide_headings, "FILE") if wide else ()))
     rows = []
     for resource in resources:
         narrow, more = cells(resource)
-        rows.append((resource.metadata.name, *narrow, *((*more, resource.metadata.position.file_line) if wide else ())))
+        expiry = (_expiry(resource),) if timed else ()
+        behind = (*more, resource.metadata.position.file_line) if wide else ()
+        rows.append((resource.metadata.name, *narrow, *expiry, *behind))
     columns = (_NAME, *(_COLUMNS.get(heading, Column(heading)) for heading in headings))
     console.table(columns, rows, "-o wide", wide=wide)
+
+
+def _expiry(resource: Resource) -> str:
+    at = resource.metadata.expires
+    return "-" if at is None else f"{'expired ' if at <= now() else ''}{moment_text(at)}"

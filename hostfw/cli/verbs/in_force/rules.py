@@ -2,13 +2,15 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from datetime import datetime
 
-from hostfw.cli.active_plan import active_plan
+from hostfw.cli.active_plan import ActivePlan, active_plan
 from hostfw.cli.arguments import add_output
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
+from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.quick.rules_in_order import Line, rules_in_order
@@ -38,7 +40,9 @@ packet meets them: what comes in, then what goes out. WAY is in or out; BY is
 the tier and policy, or the reason of what decides without one; PACKETS is
 what the rule decided so far, of both IP versions, and WRITTEN IN is its file
 in /etc/hostfw and line. -o wide adds the HostEndpoints that it governs.
-Connections that are established are let through before all of it.
+Connections that are established are let through before all of it. Below the
+table stands until when something counts, or that it has expired, its reason
+and its ticket (annotations hostfw.io/expires, -/reason and -/ticket).
 
 Where a rule is not met like the others, WAY says so: untracked (doNotTrack),
 pre-dnat, forwarded (applyOnForward, for what passes through this host).""",
@@ -66,12 +70,35 @@ def run(options: Options, console: Console) -> ExitCode:
         console.complain(why, "`hostfwctl apply` puts the configuration into force")
         return ExitCode.UNAVAILABLE
     lines = tuple(rules_in_order(known.plan))
+    notes = _notes(known, this_host().now())
     if options.output is Output.JSON:
         items = [_item(number, line, values) for number, line in enumerate(lines, 1)]
-        console.data(json_text(document("RuleList", {"generation": known.generation, "items": items})))
+        content = {"generation": known.generation, "items": items, "notes": notes}
+        console.data(json_text(document("RuleList", content)))
     else:
         _print_table(lines, values, options, console)
+        for note in notes:
+            said = "; ".join(filter(None, (note["expires"], note["reason"], note["ticket"])))
+            console.data(*console.filled(f"{note['name']}: {said}"))
     return ExitCode.DONE
+
+
+def _notes(known: ActivePlan, now: datetime) -> list[dict[str, str]]:
+    """The notes of what has any: until when it counts, or that it counts no more, its reason and its ticket."""
+    every = (
+        (resource, dict(notes_of(type(resource).__name__, resource.metadata, known.plan.expired, now)))
+        for resource in known.resources.all()
+        if resource.metadata.annotations
+    )
+    return [
+        {
+            "kind": type(resource).__name__,
+            "name": resource.metadata.name,
+            **{name: notes.get(name, "") for name in ("expires", "reason", "ticket")},
+        }
+        for resource, notes in every
+        if notes
+    ]
 
 
 def _print_table(lines: Sequence[Line], values: Values, options: Options, console: Console) -> None:

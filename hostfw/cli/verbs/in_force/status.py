@@ -18,12 +18,14 @@ from hostfw.control.messages import ServiceReport
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Failed, RolledBack, Status
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
+from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.status import read_status
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.model.moments import moment_text
+from hostfw.model.resources import EXPIRES
 from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted
 
@@ -33,6 +35,7 @@ Line = tuple[str, str, Style | None]
 _LABEL_COLUMNS = 15
 _TELLING = frozenset({EventKind.ROLLED_BACK, EventKind.REFUSED, EventKind.FAILED, EventKind.DISABLED})
 """Events that the rest of the page does not say already."""
+_MOST_EXPIRED = 5
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
@@ -64,6 +67,8 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Options, console: Console) -> ExitCode:
     """Print the state of the host's firewall for people or programs."""
     directories, host = directories_of(options), this_host()
+    if has_expired(directories, host):
+        _end_expired(options)
     status = read_status(directories, host, partial(_expire, options))
     if isinstance(status, Failed):
         return complain_of(status, console)
@@ -96,6 +101,12 @@ def _expire(options: Options) -> RolledBack | Failed | None:
     from hostfw.cli.engine import open_engine
 
     return open_engine(options).expire()
+
+
+def _end_expired(options: Options) -> None:
+    from hostfw.cli.engine import open_engine
+
+    open_engine(options).end_expired()
 
 
 def _service(directories: Directories) -> ServiceReport | DaemonError | None:
@@ -188,6 +199,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator
             since = f" since {moment_text(kept.since)}" if kept.since else ""
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
             yield _line("Kept" if number == 0 else "", text, Style.WARNING)
+        yield from _expiry_lines(accepted, status, now)
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
@@ -207,6 +219,27 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator
         yield _line("Drift" if number == 0 else "", sentence)
     for number, problem in enumerate(status.problems):
         yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
+
+
+def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime) -> Iterator[Line]:
+    """The next moment at which something expires, and the resources that have."""
+    if accepted is None:
+        return
+    # All of a big configuration would take seconds to read.
+    sources = tuple(source for source in accepted.configuration.resources if EXPIRES in source.text)
+    if not sources:
+        return
+    from hostfw.manifest.decode import decode
+    from hostfw.policy.expiry import in_time
+
+    timely = in_time(decode(Configuration(resources=sources)).resources, now, status.governance)
+    if timely.next_expiry is not None:
+        left = duration_text((timely.next_expiry - now).total_seconds())
+        yield _line("Next expiry", f"in {left} ({moment_text(timely.next_expiry)}); `hostfwctl rules` says what")
+    if timely.expired:
+        first = ", ".join(map(str, timely.expired[:_MOST_EXPIRED]))
+        more = f" and {len(timely.expired) - _MOST_EXPIRED} more" if len(timely.expired) > _MOST_EXPIRED else ""
+        yield _line("Expired", f"{first}{more}")
 
 
 def _blocked(state: BlockState) -> str:

@@ -1,6 +1,7 @@
 """`hostfwctl describe`: what a resource means on this host."""
 
 from argparse import ArgumentParser
+from dataclasses import replace
 
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
 from hostfw.cli.describe.description import Description, description_document, print_description
@@ -19,8 +20,10 @@ from hostfw.cli.kinds import KIND_NAMES, find_kind
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
+from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
+from hostfw.host.clock import now
 from hostfw.model.resources import (
     Feed,
     GlobalNetworkPolicy,
@@ -89,12 +92,19 @@ def run(options: Options, console: Console) -> ExitCode:
     if resource is None:
         console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
         return ExitCode.FAILED
-    described = describe(resource, host)
+    described = _with_notes(describe(resource, host), resource, host)
     if options.output is Output.TEXT:
         print_description(described, console)
     else:
         console.data(document_text(description_document(described), options.output))
     return ExitCode.DONE
+
+
+def _with_notes(description: Description, resource: Resource, host: PlannedHost) -> Description:
+    """A description with the notes of the resource before everything else."""
+    found = notes_of(type(resource).__name__, resource.metadata, host.plan.expired, host.facts.now or now())
+    notes = tuple((name, (text,)) for name, text in found)
+    return replace(description, properties=(*notes, *description.properties))
 
 
 def describe(resource: Resource, host: PlannedHost) -> Description:

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from dataclasses import replace
+from datetime import timedelta
 
 from hostfw.cli.arguments import add_quick, add_words
 from hostfw.cli.options import Options
@@ -13,11 +14,11 @@ from hostfw.host.network.service_names import ports_of_service
 from hostfw.model.values import Action, host_cidr
 from hostfw.model.wording import counted
 from hostfw.policy.order import tiers_in_order
-from hostfw.quick.manifests import QUICK_TIER, TIER, quick_files
+from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, quick_files
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError
 from hostfw.quick.words import parse_words
 
-USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [OPTION...]"
+USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [for TIME] [OPTION...]"
 HELP = Page(
     """\
 Let packets in to a service of this host. The rule is written to a file of its
@@ -31,8 +32,11 @@ without ports (esp, gre, vrrp), or ping. Several stand one after the other.
 PEER is an address or a prefix, several with commas, the name of a
 GlobalNetworkSet or Feed, `here` for the address that your ssh session comes
 from, or `any`, which is what it is without. ENDPOINT is the name of a
-HostEndpoint, or `all`. `out` lets packets of this host out, `to` a PEER. The
-words of ufw are understood as well: from 10.0.0.1 to any port 22 proto tcp.
+HostEndpoint, or `all`. With a TIME (30m, 2h, 7d) the rule expires after it: it
+goes out of force by itself, also across a reboot, and the same words again
+give it a new time. Its file goes with the next quick rule that is written.
+`out` lets packets of this host out, `to` a PEER. The words of ufw are
+understood as well: from 10.0.0.1 to any port 22 proto tcp.
 
 Quick rules are GlobalNetworkPolicies of tier `quick`, which comes before all
 others and passes on what it does not decide. In it, peers that are denied
@@ -43,7 +47,7 @@ in is closed, out is open.""",
 hostfwctl allow tcp/8080
 hostfwctl allow http https
 hostfwctl allow tcp/22 from 10.0.0.0/8 --reason "the office"
-hostfwctl allow tcp/5432 from here
+hostfwctl allow tcp/5432 from here for 2h
 hostfwctl allow out tcp/443 to 192.0.2.0/24
 hostfwctl allow tcp/8080 --dry-run""",
     """\
@@ -72,7 +76,7 @@ def run(options: Options, console: Console) -> ExitCode:
     try:
         directory = read_directory(options)
         resources = directory.candidate.resources
-        files = quick_files(rule, options.why, resources)
+        files = quick_files(rule, _notes(rule, options), resources)
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.FAILED
@@ -92,6 +96,11 @@ def _rule(action: Action, options: Options) -> QuickRule:
     if options.cut and (rule.services or isinstance(rule.peers, Named)):
         raise RequestError("--cut goes with `deny ADDRESS` or `deny PREFIX`")
     return rule
+
+
+def _notes(rule: QuickRule, options: Options) -> Notes:
+    expires = None if rule.for_s is None else this_host().now() + timedelta(seconds=rule.for_s)
+    return Notes(options.why, options.ticket, expires)
 
 
 def _with_address(rule: QuickRule) -> QuickRule:

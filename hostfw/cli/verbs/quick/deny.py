@@ -6,7 +6,7 @@ from hostfw.cli.arguments import add_quick, add_words
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.verbs.quick.allow import run
 
-USAGE = "PEER | [in|out] WHAT... [from|to PEER] [on ENDPOINT] [OPTION...]"
+USAGE = "PEER | [in|out] WHAT... [from|to PEER] [on ENDPOINT] [for TIME] [OPTION...]"
 HELP = Page(
     """\
 Deny an address or a prefix everything: packets from it, to it, and between it
@@ -20,7 +20,7 @@ Failsafe ports come before policy: ssh from an address that is denied still
 gets in where the failsafe of hostfw.yaml lets everybody in.""",
     """\
 hostfwctl deny 198.51.100.7
-hostfwctl deny 203.0.113.0/24 --cut --reason "scans"
+hostfwctl deny 203.0.113.0/24 for 4h --cut --reason "scans"
 hostfwctl deny tcp/25
 hostfwctl deny out tcp/25 to 192.0.2.0/24""",
     """\

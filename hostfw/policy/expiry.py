@@ -1,0 +1,196 @@
+"""Expiry: which resources of a configuration still count at a moment, and what is left without those that end.
+
+A resource with the annotation `hostfw.io/expires` counts until that moment. What has expired once stays expired while
+its annotation is the same, so that a clock which is set back opens nothing again. A clock that is behind the moment of
+the last `apply` is known to be wrong: until it is set, nothing is allowed for the sake of a resource that expires.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from hostfw.model.expiry import Expired
+from hostfw.model.host.governance import Governance
+from hostfw.model.resources import (
+    Feed,
+    GlobalNetworkPolicy,
+    GlobalNetworkSet,
+    HostEndpoint,
+    InterfaceGroup,
+    Profile,
+    Resource,
+    Resources,
+    Rule,
+    SelectorText,
+    Tier,
+)
+from hostfw.model.values import Action
+from hostfw.selector.evaluate import matches, parse
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""A clock that is behind by less was only adjusted."""
+
+_NOBODY = "!all()"
+_OPENING = (Action.ALLOW, Action.PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class InTime:
+    """The resources that count at a moment, those that count no more, and when this is different."""
+
+    resources: Resources
+    expired: tuple[Expired, ...] = ()
+    next_expiry: datetime | None = None
+
+
+def in_time(resources: Resources, now: datetime | None, governance: Governance) -> InTime:
+    """The part of some resources that counts `now`, by the record; all of it where no moment is known."""
+    if now is None:
+        return InTime(resources)
+    expiring = tuple(expiring_resources(resources))
+    if not expiring:
+        return InTime(resources)
+    known = frozenset(governance.expired)
+    ended = tuple(sorted(one for one in expiring if one.at <= now or one in known))
+    left = without(resources, ended) if ended else resources
+    if is_behind(now, governance):
+        closed = lasting(left)
+        if closed is not left:
+            waiting = (one for one in expiring if one not in ended)
+            return InTime(closed, tuple(sorted((*ended, *waiting))), governance.applied)
+    return InTime(left, ended, min((one.at for one in expiring if one not in ended), default=None))
+
+
+def is_behind(now: datetime, governance: Governance) -> bool:
+    """True if a clock says a moment before the last `apply`, so that it is wrong."""
+    return governance.applied is not None and now < governance.applied - CLOCK_TOLERANCE
+
+
+def still_expired(expired: Iterable[Expired], now: datetime | None, before: Governance) -> tuple[Expired, ...]:
+    """Of what does not count, that which is to stay so: not what only waits for a clock that is right."""
+    known = frozenset(before.expired)
+    return tuple(one for one in expired if one in known or (now is not None and one.at <= now))
+
+
+def expiring_resources(resources: Resources) -> Iterator[Expired]:
+    """The resources that have a moment from which they do not count."""
+    for resource in resources.all():
+        if resource.metadata.annotations and (at := resource.metadata.expires) is not None:
+            yield Expired(type(resource).__name__, resource.metadata.name, at)
+
+
+def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
+    """The resources without some, and without what cannot be there without those.
+
+    The policies of a tier go with it, and the HostEndpoints of an InterfaceGroup. A Profile is no longer listed.
+    """
+    gone = {(one.kind, one.name) for one in ended}
+
+    def stays(resource: Resource) -> bool:
+        return (type(resource).__name__, resource.metadata.name) not in gone
+
+    def in_tier(policy: GlobalNetworkPolicy) -> bool:
+        return (Tier.__name__, policy.tier) not in gone
+
+    return Resources(
+        tuple(policy for policy in resources.policies if stays(policy) and in_tier(policy)),
+        tuple(
+            _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
+            for endpoint in resources.endpoints
+            if stays(endpoint) and (InterfaceGroup.__name__, endpoint.interface_group) not in gone
+        ),
+        tuple(filter(stays, resources.network_sets)),
+        tuple(filter(stays, resources.tiers)),
+        tuple(filter(stays, resources.profiles)),
+        tuple(filter(stays, resources.interface_groups)),
+        tuple(staged for staged in resources.staged_policies if stays(staged) and in_tier(staged.policy)),
+        tuple(filter(stays, resources.feeds)),
+    )
+
+
+def lasting(resources: Resources) -> Resources:
+    """The resources without anything that is allowed for the sake of one which expires; what denies stays.
+
+    They are the very same where no such resource allows anything.
+    """
+    tiers = {tier.metadata.name for tier in resources.tiers if tier.metadata.expires is not None}
+    groups = {group.metadata.name for group in resources.interface_groups if group.metadata.expires is not None}
+    every_set: tuple[GlobalNetworkSet | Feed, ...] = (*resources.network_sets, *resources.feeds)
+    sets = [dict(one.metadata.labels) for one in every_set if one.metadata.expires is not None]
+    profiles = {
+        profile.metadata.name
+        for profile in resources.profiles
+        if profile.metadata.expires is not None and _allows((*profile.ingress, *profile.egress))
+    }
+
+    def ends(policy: GlobalNetworkPolicy) -> bool:
+        is_ending = policy.tier in tiers or policy.metadata.expires is not None
+        return is_ending and _allows((*policy.ingress, *policy.egress))
+
+    policies = tuple(_without_sets(policy, sets) for policy in resources.policies if not ends(policy))
+    kept_profiles = tuple(
+        _profile_without_sets(profile, sets) for profile in resources.profiles if profile.metadata.name not in profiles
+    )
+    endpoints = tuple(
+        _powerless(endpoint)
+        if endpoint.metadata.expires is not None or endpoint.interface_group in groups
+        else _with_profiles(endpoint, lambda name: name not in profiles)
+        for endpoint in resources.endpoints
+    )
+    found = replace(resources, policies=policies, profiles=kept_profiles, endpoints=endpoints)
+    return resources if found == resources else found
+
+
+def _allows(rules: Iterable[Rule]) -> bool:
+    return any(rule.action in _OPENING for rule in rules)
+
+
+def _powerless(endpoint: HostEndpoint) -> HostEndpoint:
+    """A HostEndpoint that governs its interfaces, and to which nothing is allowed by its labels or profiles."""
+    return replace(endpoint, metadata=replace(endpoint.metadata, labels=()), profiles=(), profile_positions=())
+
+
+def _with_profiles(endpoint: HostEndpoint, stays: Callable[[str], bool]) -> HostEndpoint:
+    """A HostEndpoint with those of its profiles that are there; the very same where all are."""
+    if all(map(stays, endpoint.profiles)):
+        return endpoint
+    kept = [number for number, name in enumerate(endpoint.profiles) if stays(name)]
+    positions = endpoint.profile_positions
+    return replace(
+        endpoint,
+        profiles=tuple(endpoint.profiles[number] for number in kept),
+        profile_positions=tuple(positions[number] for number in kept if number < len(positions)),
+    )
+
+
+def _without_sets(policy: GlobalNetworkPolicy, sets: Sequence[Mapping[str, str]]) -> GlobalNetworkPolicy:
+    ingress, egress = _closed(policy.ingress, sets), _closed(policy.egress, sets)
+    if ingress is policy.ingress and egress is policy.egress:
+        return policy
+    return replace(policy, ingress=ingress, egress=egress)
+
+
+def _profile_without_sets(profile: Profile, sets: Sequence[Mapping[str, str]]) -> Profile:
+    ingress, egress = _closed(profile.ingress, sets), _closed(profile.egress, sets)
+    if ingress is profile.ingress and egress is profile.egress:
+        return profile
+    return replace(profile, ingress=ingress, egress=egress)
+
+
+def _closed(rules: tuple[Rule, ...], sets: Sequence[Mapping[str, str]]) -> tuple[Rule, ...]:
+    """Rules of which those that let in addresses of some sets match nobody; each keeps its place."""
+    if not sets or not any(_lets_in(rule, sets) for rule in rules):
+        return rules
+    return tuple(_of_nobody(rule) if _lets_in(rule, sets) else rule for rule in rules)
+
+
+def _lets_in(rule: Rule, sets: Sequence[Mapping[str, str]]) -> bool:
+    return rule.action in _OPENING and any(
+        side.selector is not None and any(matches(parse(side.selector.text), labels) for labels in sets)
+        for side in (rule.source, rule.destination)
+    )
+
+
+def _of_nobody(rule: Rule) -> Rule:
+    position = rule.source.selector.position if rule.source.selector is not None else rule.position
+    return replace(rule, source=replace(rule.source, selector=SelectorText(_NOBODY, position)))

@@ -1,0 +1,192 @@
+"""Expiry while the service runs: the alarm, steps of the clock in both directions, and what the journal says."""
+
+import select
+import socket
+import time
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hostfw.daemon.dependencies import Dependencies
+from hostfw.host.clock_alarm import ClockAlarm, ClockNews
+from hostfw.journal.message_ids import MessageId
+from tests.unit.cli_runs import WEB
+from tests.unit.daemon.test_service import World, live, serving, until
+from tests.unit.engine.test_trial import lets_in
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ENDING = WEB.replace("name: web\n", "name: web\n  annotations: {hostfw.io/expires: '2030-01-01T12:00:00Z'}\n")
+
+
+class FakeAlarm:
+    """An alarm that goes off when it is told to; `moments` are those that it was set to."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self.news: deque[ClockNews] = deque()
+        self.moments: list[datetime | None] = []
+
+    def fileno(self) -> int:
+        """Readable once it has gone off."""
+        return self._ours.fileno()
+
+    def set(self, moment: datetime | None) -> None:
+        """Note it."""
+        self.moments.append(moment)
+
+    def read(self) -> ClockNews:
+        """The reason that was told."""
+        self._ours.recv(1)
+        return self.news.popleft()
+
+    def go_off(self, step_s: float = 0.0) -> None:
+        """Go off, because of a step or not."""
+        self.news.append(ClockNews(step_s))
+        self._theirs.send(b".")
+
+    def close(self) -> None:
+        """Let it be."""
+        self._ours.close()
+        self._theirs.close()
+
+
+class Timed(World):
+    """A service whose policy expires at noon, and its alarm."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.machine.write(web=ENDING)
+        self.alarms: list[FakeAlarm] = []
+
+    def outside(self) -> Dependencies:
+        """With the alarm in the place of the kernel's."""
+
+        def listen() -> FakeAlarm:
+            self.alarms.append(FakeAlarm())
+            return self.alarms[-1]
+
+        return replace(super().outside(), listen_clock=listen)
+
+    def set_clock(self, moment: datetime, *, step: bool) -> None:
+        """Let it be another moment, and the alarm go off."""
+        before = self.machine.clock.now()
+        self.machine.clock.moment += moment - before
+        self.alarms[-1].go_off((moment - before).total_seconds() if step else 0.0)
+
+    def ids(self) -> list[str]:
+        """The kinds of entries so far."""
+        return [entry.get("MESSAGE_ID", "") for entry in self.journal.sent]
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path) -> Timed:
+    return Timed(tmp_path)
+
+
+def is_open(world: Timed) -> bool:
+    """True if the policy is in force."""
+    return lets_in(world.machine, 80)
+
+
+def test_it_is_out_of_force_at_its_moment_and_stays_so(world: Timed) -> None:
+    """It is told once, with what is in force now; the clock that is set back afterwards is told, and opens nothing."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            assert is_open(world)
+            assert world.alarms[-1].moments[-1] == NOON
+            world.set_clock(NOON, step=False)
+            await until(lambda: not is_open(world))
+            await until(world.is_whole)
+            assert world.alarms[-1].moments[-1] is None
+            world.set_clock(NOON - timedelta(hours=3), step=True)
+            await until(lambda: MessageId.CLOCK_SET in world.ids())
+            await until(world.is_whole)
+            assert not is_open(world)
+        assert world.ids().count(MessageId.RESOURCES_EXPIRED) == 1
+        assert world.told("GlobalNetworkPolicy/web expired")
+        assert world.told("as something expired")
+
+    live(story())
+
+
+def test_a_step_forward_past_the_moment_ends_it_at_once(world: Timed) -> None:
+    """As does the end of a sleep in which it passed."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            world.set_clock(NOON + timedelta(days=1), step=True)
+            await until(lambda: not is_open(world))
+            assert world.told("was set forward by")
+
+    live(story())
+
+
+def test_a_clock_that_is_far_behind_closes_until_it_is_set(world: Timed) -> None:
+    """Nothing has expired: as soon as the clock is right it is open again."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            right = world.machine.clock.now()
+            world.set_clock(datetime(2000, 1, 1, tzinfo=UTC), step=True)
+            await until(lambda: not is_open(world))
+            await until(lambda: MessageId.CLOCK_BEHIND in world.ids())
+            world.set_clock(right + timedelta(hours=1), step=True)
+            await until(lambda: is_open(world))
+            assert MessageId.RESOURCES_EXPIRED not in world.ids()
+
+    live(story())
+
+
+def test_it_does_not_come_back_with_the_next_start(world: Timed) -> None:
+    """Whatever the clock says by then; what expired while nothing ran is gone from the first moment."""
+
+    async def first() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            assert is_open(world)
+
+    async def second() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            assert not is_open(world)
+
+    live(first())
+    world.machine.clock.moment = NOON + timedelta(days=2)
+    live(second())
+    world.machine.clock.moment = NOON - timedelta(hours=1)
+    live(second())
+
+
+def test_the_alarm_of_the_kernel_goes_off_at_its_moment() -> None:
+    """Not before, at once where that has passed, and never where it is set to nothing."""
+    alarm = ClockAlarm()
+    try:
+        alarm.set(datetime.now(UTC) + timedelta(seconds=0.3))
+        started_s = time.monotonic()
+        assert alarm.read() == ClockNews()
+        wait_for(alarm, 5)
+        assert time.monotonic() - started_s >= 0.25
+        assert alarm.read() == ClockNews(0.0)
+        alarm.set(datetime.now(UTC) - timedelta(days=1))
+        wait_for(alarm, 5)
+        alarm.set(None)
+        assert not is_readable(alarm, 0.1)
+    finally:
+        alarm.close()
+
+
+def wait_for(alarm: ClockAlarm, seconds: float) -> None:
+    """Wait until it has gone off."""
+    assert is_readable(alarm, seconds)
+
+
+def is_readable(alarm: ClockAlarm, seconds: float) -> bool:
+    """True if it goes off within some seconds."""
+    return bool(select.select([alarm], [], [], seconds)[0])

@@ -1,0 +1,197 @@
+"""Expiry: resources that count at a moment, those that stay expired, and the rest without everything that ends."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hostfw.build.candidate import check_candidate
+from hostfw.build.generation import Generation, GenerationCache, build
+from hostfw.model.expiry import Expired
+from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
+from hostfw.model.resources import Resources
+from hostfw.model.sources import Configuration, Source
+from hostfw.policy.expiry import in_time, lasting
+from hostfw.policy.kept import recorded
+from tests.unit.policy_builders import facts
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ENDING = "annotations: {hostfw.io/expires: '2030-01-01T12:00:00Z'}"
+HEAD = "apiVersion: projectcalico.org/v3\n"
+STAYING = (
+    HEAD + "kind: HostEndpoint\nmetadata: {name: up, labels: {role: web}}\nspec: {node: web1, interfaceName: eth0}\n"
+)
+
+
+def policy(name: str, action: str, ending: str = "", more: str = "", rule: str = "") -> str:
+    """A policy with one ingress rule."""
+    return (
+        f"{HEAD}kind: GlobalNetworkPolicy\nmetadata: {{name: {name}, {ending}}}\n"
+        f"spec: {{selector: all(), {more} ingress: [{{action: {action}, {rule}}}]}}\n"
+    )
+
+
+def read(*texts: str) -> Resources:
+    """The resources of some manifests, which are valid."""
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", "---\n".join(texts)),)))
+    assert candidate.is_valid, candidate.problems
+    return candidate.resources
+
+
+def names(resources: Resources) -> list[str]:
+    """The names of all resources."""
+    return sorted(resource.metadata.name for resource in resources.all())
+
+
+OWN_TIER = f"{HEAD}kind: Tier\nmetadata: {{name: own, {ENDING}}}\nspec: {{order: 5}}\n"
+OWN_PROFILE = (
+    f"{HEAD}kind: Profile\nmetadata: {{name: open, {ENDING}}}\nspec: {{ingress: [{{action: Allow}}]}}\n"
+    "---\n"
+    f"{HEAD}kind: HostEndpoint\nmetadata: {{name: up}}\n"
+    "spec: {node: web1, interfaceName: eth0, profiles: [open]}\n"
+)
+OWN_GROUP = (
+    f"apiVersion: hostfw.io/v1\nkind: InterfaceGroup\nmetadata: {{name: lan, {ENDING}}}\n"
+    "spec: {match: [{name: 'eth*'}]}\n---\n"
+    f"{HEAD}kind: HostEndpoint\nmetadata: {{name: up}}\nspec: {{node: web1, interfaceGroup: lan}}\n"
+)
+OWN_SET = (
+    f"{HEAD}kind: GlobalNetworkSet\nmetadata: {{name: office, labels: {{set: office}}, {ENDING}}}\n"
+    "spec: {nets: [192.0.2.0/24]}\n"
+)
+CASES = [
+    ("a policy", (policy("a", "Allow", ENDING), policy("b", "Allow")), ["b"]),
+    ("a tier with its policies", (OWN_TIER, policy("own.a", "Allow", more="tier: own,"), policy("b", "Allow")), ["b"]),
+    ("a profile that is listed", (OWN_PROFILE,), ["up"]),
+    ("a group with what names it", (OWN_GROUP,), []),
+    ("a set", (OWN_SET, policy("a", "Allow", rule="source: {selector: set == 'office'}")), ["a"]),
+]
+
+
+@pytest.mark.parametrize(("texts", "left"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_has_expired_does_not_count(texts: tuple[str, ...], left: list[str]) -> None:
+    """From the very moment on, with what cannot be without it; a moment before, all of it counts."""
+    resources = read(*texts)
+
+    before = in_time(resources, NOON - timedelta(microseconds=1), NOTHING_GOVERNED)
+    after = in_time(resources, NOON, NOTHING_GOVERNED)
+
+    assert before.resources is resources
+    assert (before.expired, before.next_expiry) == ((), NOON)
+    assert names(after.resources) == left
+    assert after.next_expiry is None
+    assert [one.at for one in after.expired] == [NOON]
+
+
+def test_a_profile_that_has_expired_is_listed_no_more() -> None:
+    """The HostEndpoint stays, closed."""
+    endpoint = in_time(read(OWN_PROFILE), NOON, NOTHING_GOVERNED).resources.endpoints[0]
+
+    assert (endpoint.profiles, endpoint.profile_positions) == ((), ())
+
+
+def test_a_clock_that_is_set_back_opens_nothing_again() -> None:
+    """Until the resource has another moment."""
+    resources = read(policy("a", "Allow", ENDING))
+    record = Governance(expired=(Expired("GlobalNetworkPolicy", "a", NOON),))
+
+    assert names(in_time(resources, NOON - HOUR, record).resources) == []
+    anew = read(policy("a", "Allow", ENDING.replace("T12", "T13")))
+    assert names(in_time(anew, NOON - HOUR, record).resources) == ["a"]
+
+
+def test_what_waits_for_a_clock_that_is_right_counts_again_after_it() -> None:
+    """A clock from before the last apply is wrong: what ends allows nothing, what denies stays."""
+    resources = read(STAYING, policy("a", "Allow", ENDING), policy("b", "Deny", ENDING), policy("c", "Allow"))
+    record = Governance(applied=NOON - HOUR)
+
+    behind = in_time(resources, NOON - 30 * HOUR, record)
+
+    assert names(behind.resources) == ["b", "c", "up"]
+    assert behind.next_expiry == record.applied
+    right = in_time(resources, NOON - HOUR / 2, record)
+    assert right.resources is resources
+    assert names(in_time(resources, NOON - HOUR - timedelta(seconds=50), record).resources) == ["a", "b", "c", "up"]
+
+
+def test_a_record_keeps_what_has_expired_and_not_what_waits() -> None:
+    """The record of a plan is what the next one goes by."""
+    candidate = check_candidate(
+        Configuration(resources=(Source("a.yaml", "---\n".join((STAYING, policy("a", "Allow", ENDING)))),))
+    )
+    host = facts()
+    expired = [Expired("GlobalNetworkPolicy", "a", NOON)]
+    for now, record, kept in (
+        (NOON, NOTHING_GOVERNED, expired),
+        (NOON - HOUR, Governance(expired=tuple(expired)), expired),
+        (NOON - 9 * HOUR, Governance(applied=NOON - HOUR), []),
+        (NOON - HOUR, NOTHING_GOVERNED, []),
+    ):
+        at = replace(host, now=now)
+        built = build(candidate, at, governance=record)
+        assert isinstance(built, Generation)
+        after = recorded(built.plan, candidate.resources, at, record, now)
+        assert list(after.expired) == kept
+        assert after.applied == record.applied
+
+
+def test_only_what_allows_is_left_out_of_what_lasts() -> None:
+    """A denial stays; a rule that lets in a set which ends lets in nobody, at the place that it had."""
+    rule = "source: {selector: set == 'office'}"
+    resources = read(
+        STAYING, OWN_SET, policy("a", "Allow", ENDING), policy("b", "Deny", ENDING), policy("c", "Allow", rule=rule)
+    )
+
+    left = lasting(resources)
+
+    assert names(left) == ["b", "c", "office", "up"]
+    closed = next(one for one in left.policies if one.metadata.name == "c").ingress[0]
+    assert closed.source.selector is not None
+    assert closed.source.selector.text == "!all()"
+    assert lasting(read(STAYING, policy("b", "Deny", ENDING))) == read(STAYING, policy("b", "Deny", ENDING))
+
+
+def test_a_host_endpoint_that_ends_governs_and_allows_nothing() -> None:
+    """Its interfaces do not become ungoverned for a clock that is wrong."""
+    text = STAYING.replace("name: up,", f"name: up, {ENDING},")
+
+    endpoint = lasting(read(text)).endpoints[0]
+
+    assert (endpoint.interface_name, endpoint.metadata.labels, endpoint.profiles) == ("eth0", (), ())
+
+
+def test_a_generation_is_built_anew_when_something_expires() -> None:
+    """With the same configuration and facts but their moment; and it has the script of what lasts before that."""
+    text = "---\n".join((STAYING, policy("a", "Allow", ENDING)))
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", text),)))
+    cache = GenerationCache()
+
+    first, again, after = (
+        build(candidate, replace(facts(), now=now), cache) for now in (NOON - HOUR, NOON - HOUR / 2, NOON)
+    )
+
+    assert isinstance(first, Generation)
+    assert isinstance(after, Generation)
+    assert again is first
+    assert first.lasting is not None
+    assert first.lasting.until == NOON
+    assert (after.script, after.lasting) == (first.lasting.script, None)
+    assert after.id != first.id
+
+
+@pytest.mark.parametrize(
+    "text", ["tomorrow", "2030-01-01", "2030-01-01T12:00:00", "20300101T120000Z", "2030-13-01T12:00:00Z", "2h"]
+)
+def test_a_moment_that_is_none_is_an_error(text: str) -> None:
+    """And never a resource without an end."""
+    candidate = check_candidate(
+        Configuration(
+            resources=(Source("a.yaml", policy("a", "Allow", f"annotations: {{hostfw.io/expires: '{text}'}}")),)
+        )
+    )
+
+    (problem,) = [one for one in candidate.problems if "expires" in one.message]
+    assert text in problem.message
+    assert "RFC 3339" in problem.expected
+    assert not candidate.is_valid
