@@ -1,12 +1,13 @@
 """Ordinary acts on a whole host: nothing that was denied passes, and nothing that was allowed closes without a word.
 
-A host is renamed and cloned; its interface is renamed or put into a bridge; its configuration is emptied, is another
-node's, or is one file. A neighbour knocks all the time at what is denied and at what is allowed, and so does
+A host is renamed, cloned, loses its lease; its interface is renamed or put into a bridge; its configuration is emptied,
+is another node's, or is one file. A neighbour knocks all the time at what is denied and at what is allowed, and so does
 the host at the neighbour. One host serves for all, and each act is undone.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from tests.system.street import CLOSED, HOST, HOST6, PEER, PEER6, Knocking, Stre
 
 SERVED, FAR, FAR_CLOSED = 5556, 8080, 2525
 """TCP ports: of the host, which policy lets in; of the neighbour, which it lets out to, and which it does not."""
+LEASED_LATER = "10.77.0.50"
+"""The address that the host is given in place of its own."""
 SILENCE_S = 1.5
 """The time that nobody may be let in where an act does not touch the link: a lost SYN comes again after a second."""
 MASTER_S = 0.1
@@ -304,6 +307,40 @@ def test_an_interface_becomes_a_port(place: Place) -> None:
     assert eventually(lambda: place.kept() == [], 10) is not None
 
 
+def test_a_lease_is_lost(place: Place, tmp_path: Path) -> None:
+    """A HostEndpoint that is bound by an address keeps its interface when the server gives it another one."""
+    dnsmasq = shutil.which("dnsmasq")
+    if dnsmasq is None:
+        pytest.skip("needs dnsmasq-base: tools/bootstrap test")
+    host, peer = place.host, place.street.peer
+
+    def server(address: str) -> list[str]:
+        common = ["--no-daemon", "--port=0", "--conf-file=/dev/null", "--user=root", "--bind-interfaces"]
+        common += ["--interface=eth0", "--dhcp-authoritative", f"--dhcp-leasefile={tmp_path / 'leases'}"]
+        return [dnsmasq, *common, f"--dhcp-range={address},{address},255.255.255.0,2m"]
+
+    with process(peer, server(HOST)):
+        host.write(_NETWORK, _network("eth0", "ipv4"))
+        host.run(["networkctl", "reload"])
+        host.run(["networkctl", "reconfigure", "eth0"])
+        assert eventually(place.is_open, 20) is not None
+        place.configure(f"expectedIPs: [{HOST}], learned: [dhcp]")
+        assert place.ctl("apply").returncode == 0
+        works(place)
+    (tmp_path / "leases").unlink()
+    with process(peer, server(LEASED_LATER)):
+        with watched(place):
+            # One that is renewed hears no refusal, which is broadcast; it asks again from the beginning as its lease ends.
+            host.run(["networkctl", "reconfigure", "eth0"])
+            assert eventually(lambda: place.is_open(LEASED_LATER), 30) is not None
+        works(place, LEASED_LATER)
+        keeps(place, "eth0")
+    host.write(_NETWORK, _network("eth0"))
+    host.run(["networkctl", "reload"])
+    host.run(["networkctl", "reconfigure", "eth0"])
+    works(place)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -341,6 +378,25 @@ def test_one_file_is_applied(place: Place) -> None:
     same = place.ctl("diff")
     assert same.returncode == 0, same.stdout
     assert "name: more" in place.host.read("/etc/hostfw/more.yaml")
+
+
+def test_a_port_is_named(place: Place) -> None:
+    """A name that no HostEndpoint has closes the port, and says so twice; one that the host has opens it."""
+    with watched(place):
+        place.configure(ports="served")
+        closed = place.ctl("apply")
+        assert "served" in closed.stderr
+        assert f"closes tcp/{SERVED} served.service" in f"{closed.stdout}{closed.stderr}"
+        assert not place.is_open()
+        place.configure(
+            f"interfaceName: eth0, expectedIPs: [{HOST}, '{HOST6}'], "
+            f"ports: [{{name: served, protocol: TCP, port: {SERVED}}}]",
+            ports="served",
+        )
+        opened = place.ctl("apply")
+        assert opened.returncode == 0
+        assert f"opens tcp/{SERVED} served.service" in f"{opened.stdout}{opened.stderr}"
+        works(place)
 
 
 def test_the_host_is_cloned(place: Place, release: Release) -> None:
