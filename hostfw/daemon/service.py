@@ -49,7 +49,9 @@ from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.clock_alarm import ClockNews
+from hostfw.host.errors import HostError
 from hostfw.host.systemd import notify as service_manager
+from hostfw.model.host.services import HostServices
 from hostfw.model.wording import counted
 
 _IDLE_S = 3600.0
@@ -373,7 +375,8 @@ class Service:
         while True:
             await self._hung_up.wait()
             self._hung_up.clear()
-            await self._answer(Apply())
+            services = await self._writer.write(_services_of)
+            await self._answer(Apply(services=services if isinstance(services, HostServices) else None))
 
     async def _relearn(self, first: frozenset[int]) -> frozenset[int] | None:
         """Make connections known again that what is in force allows, once it is our turn; None if that failed."""
@@ -503,3 +506,11 @@ class Service:
             counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
             now = f"generation {known.id} in force: {counts}"
         return "; ".join(filter(None, (now, self._trouble(), self._refused)))
+
+
+def _services_of(engine: Engine) -> HostServices | None:
+    """The services of this host, or None where they cannot be listed: then nothing is said of them."""
+    try:
+        return engine.host.services()
+    except (HostError, OSError):
+        return None

@@ -88,7 +88,7 @@ def apply(
             end(writer, load_rollback_timer(directories.run))
         except HostError as error:
             applied = replace(applied, unsaved=(*applied.unsaved, f"{error.message}: {TRIED_AGAIN}"))
-    note_applied(directories, host, applied, confirm_within_s or 0)
+    note_applied(directories, host, applied, confirm_within_s or 0, changes)
     below = (BELOW_A_BLOCK,) if blocked else ()
     warnings = (*applied.warnings, *result.warnings, *below, *_settled(expired))
     return replace(applied, warnings=warnings, exposure=changes)

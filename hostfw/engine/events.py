@@ -1,6 +1,6 @@
 """Events of generations: the one place that records and announces them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from hostfw.build.refused import Refused
@@ -10,7 +10,14 @@ from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
-from hostfw.journal.notices import generation_applied, generation_awaiting, generation_failed, generation_refused
+from hostfw.journal.notices import (
+    exposure_changed,
+    generation_applied,
+    generation_awaiting,
+    generation_failed,
+    generation_refused,
+)
+from hostfw.model.host.services import ExposureChange
 from hostfw.model.problems import errors
 
 Counts = tuple[tuple[str, int], ...]
@@ -51,14 +58,18 @@ def note_failed(directories: Directories, host: Host, failure: Failed, generatio
     return failure
 
 
-def note_applied(directories: Directories, host: Host, applied: Applied, within_s: float) -> None:
-    """Note that a generation is in force: accepted, or for so many seconds."""
+def note_applied(
+    directories: Directories, host: Host, applied: Applied, within_s: float, exposure: Sequence[ExposureChange] = ()
+) -> None:
+    """Note that a generation is in force, accepted or for so many seconds, and what services it closes and opens."""
     generation, trial = applied.generation, applied.trial
     if trial is None:
         kind, entry = EventKind.APPLIED, generation_applied(generation.id, *three(counts(generation)))
     else:
         kind, entry = EventKind.AWAITING, generation_awaiting(generation.id, within_s, trial.deadline)
     note(directories, host, Event(kind, host.now(), generation.id), entry)
+    if exposure:
+        host.announce(exposure_changed(generation.id, exposure))
 
 
 def three(counted: Counts) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from hostfw.audit.packet_event import IDENTIFIER, plain
 from hostfw.journal.message_ids import MessageId
+from hostfw.model.host.services import ExposureChange
 from hostfw.model.problems import Problem, errors
 from hostfw.model.wording import counted
 
@@ -54,6 +55,18 @@ def generation_applied(
         INTERFACES=interfaces,
         CAUSE=reason,
         **_by(actor),
+    )
+
+
+def exposure_changed(generation: str, changes: Sequence[ExposureChange]) -> Fields:
+    """A generation that was put into force closes services of this host, or opens them."""
+    more = f", and {counted(len(changes) - 1, 'more change')}" if len(changes) > 1 else ""
+    return _entry(
+        MessageId.EXPOSURE_CHANGED,
+        _WARNING if any(change.closes for change in changes) else _NOTICE,
+        f"generation {generation} {changes[0]}{more}",
+        GENERATION=generation,
+        CHANGES=_lines(map(str, changes)),
     )
 
 

@@ -330,7 +330,7 @@ def test_a_lease_is_lost(place: Place, tmp_path: Path) -> None:
     (tmp_path / "leases").unlink()
     with process(peer, server(LEASED_LATER)):
         with watched(place):
-            # One that is renewed hears no refusal, which is broadcast; it asks again from the beginning as its lease ends.
+            # A client that renews does not hear a refusal, which is broadcast: it begins anew when its lease ends.
             host.run(["networkctl", "reconfigure", "eth0"])
             assert eventually(lambda: place.is_open(LEASED_LATER), 30) is not None
         works(place, LEASED_LATER)

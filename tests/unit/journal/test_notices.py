@@ -9,6 +9,7 @@ from hostfw.journal import notices
 from hostfw.journal.message_ids import MessageId
 from hostfw.journal.notices import Actor, Fields
 from hostfw.journal.packet_entry import fields
+from hostfw.model.host.services import ExposureChange
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from tests.unit.event_builders import event
@@ -192,6 +193,23 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         "6",
         "interface eth0 is no longer governed by HostEndpoint uplink",
         {"INTERFACE": "eth0", "ENDPOINT": "uplink"},
+    ),
+    (
+        "closed",
+        notices.exposure_changed(
+            "0a1b",
+            (
+                ExposureChange(closes=True, text="closes tcp/80 nginx.service on eth0 to 0.0.0.0/0", answered="used"),
+                ExposureChange(closes=False, text="opens tcp/22 on eth0 to 10.0.0.0/8"),
+            ),
+        ),
+        MessageId.EXPOSURE_CHANGED,
+        "4",
+        "generation 0a1b closes tcp/80 nginx.service on eth0 to 0.0.0.0/0; used, and 1 more change",
+        {
+            "GENERATION": "0a1b",
+            "CHANGES": "closes tcp/80 nginx.service on eth0 to 0.0.0.0/0; used\nopens tcp/22 on eth0 to 10.0.0.0/8",
+        },
     ),
     (
         "kept",
