@@ -29,8 +29,12 @@ class PortCut:
     points: Counter[int]
 
 
-def cut_by_port(segments: tuple[Segment, ...], protocol: int) -> PortCut:
-    """The runs of ports that the rules on a protocol tell apart."""
+def cut_by_port(segments: tuple[Segment, ...], protocol: int, copies: int) -> PortCut | None:
+    """The runs of ports that the rules on a protocol tell apart.
+
+    None where runs and rules would have more than so many copies of a rule each on average: what is not worth its
+    copies is not copied to find out.
+    """
     runs = port_runs(conditions_of(segments), protocol)
     index = RunIndex(runs)
     named: list[list[int]] = [[] for _ in runs]
@@ -42,8 +46,10 @@ def cut_by_port(segments: tuple[Segment, ...], protocol: int) -> PortCut:
             continue
         for run in _covered(ports, index):
             named[run].append(number)
-    leaves = tuple(_leaves(segments, runs, named, anywhere))
     copied = sum(map(len, named)) + len(anywhere) * len(runs)
+    if copied > copies * (sum(map(len, segments)) + len(runs)):
+        return None
+    leaves = tuple(_leaves(segments, runs, named, anywhere))
     return PortCut(segments, leaves, copied, Counter(cut_points(conditions_of(segments), protocol)))
 
 

@@ -141,8 +141,9 @@ class Layout:
         if not any(map(names_ports, conditions_of(segments))):
             return None
         if shared is None:
-            return cut_by_port(segments, protocol)
-        return shared.get_or_make(("ports", protocol), segments, partial(_cut_anew, segments, protocol))
+            return cut_by_port(segments, protocol, self.builder.costs.copies)
+        anew = partial(_cut_anew, segments, protocol, self.builder.costs.copies)
+        return shared.get_or_make(("ports", protocol), segments, anew)
 
     def _regions(self, segments: tuple[Segment, ...], cell: Cell) -> tuple[list[Region], bool]:
         """The regions of the side that tells more addresses apart, and whether that is the source; none if too few."""
@@ -156,7 +157,15 @@ class Layout:
         lengths = {cidr.length for cidr in prefixes if cidr.length}
         if len(prefixes) <= costs.linear_prefixes or len(lengths) > costs.prefix_lengths:
             return [], source
-        return list(regions(segments, prefixes, family, costs.dispatched_prefixes, source=source)), source
+        # What is not worth its copies is not copied to the end to find out.
+        room = costs.copies * (sum(map(len, segments)) + len(prefixes) + 1)
+        found: list[Region] = []
+        for region in regions(segments, prefixes, family, costs.dispatched_prefixes, source=source):
+            found.append(region)
+            room -= sum(map(len, region.segments))
+            if room < 0:
+                return [], source
+        return found, source
 
     def _by_port(self, purpose: str, cut: PortCut, cell: Cell, memo: Memo) -> list[Rule]:
         """Leaves by destination port; the widest leaf's rules follow the dispatch instead of being gone to."""
@@ -280,10 +289,10 @@ def _worked_out(
     return work_out(segments, changed, memo.previous)
 
 
-def _cut_anew(segments: tuple[Segment, ...], protocol: int, memo: Memo) -> PortCut:
+def _cut_anew(segments: tuple[Segment, ...], protocol: int, copies: int, memo: Memo) -> PortCut | None:
     """The cut by destination port: the one of before, as far as it holds."""
     changed = changed_cut(memo.previous, segments) if isinstance(memo.previous, PortCut) else None
-    return cut_by_port(segments, protocol) if changed is None else changed
+    return cut_by_port(segments, protocol, copies) if changed is None else changed
 
 
 def _of_protocol(segments: Iterable[Segment], number: int, _: Memo) -> tuple[Segment, ...]:

@@ -1,18 +1,22 @@
 """Lists that are found by rank: what a packet pays is the kinds of keys, never the policies, and its mark stays."""
 
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from bench.mixtures import SHAPES, missing_packets, packets, plan_of
+from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.layout.by_port import cut_by_port
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.ways import Shape, runs
 from hostfw.compile.layout.widths import merged_shapes, written_out
+from hostfw.compile.program import ProgramRule, Programs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
-from hostfw.model.values import Family, PortRange
+from hostfw.model.values import TCP, Direction, Family, PortRange
 from hostfw.nft.objects import Key, Ruleset
 from hostfw.nft.simulate import Effort, effort, simulate
 
@@ -81,6 +85,21 @@ def test_every_shape_at_once_is_flat() -> None:
 
     assert worst.lookups <= MOST_LOOKUPS, worst
     assert worst.rules <= MOST_RULES, worst
+
+
+def test_a_cut_that_is_not_worth_its_copies_is_not_made() -> None:
+    """Each of four hundred ports with each of four hundred nets would be a copy: they are counted, not written."""
+    plan = plan_of({"port": 1, "net": 1}, 800)
+    segments = (tuple(_program_rules(plan)),)
+
+    assert cut_by_port(segments, TCP.number, 8) is None
+    assert cut_by_port(segments, TCP.number, 1000) is not None
+
+
+def _program_rules(plan: Plan) -> Iterator[ProgramRule]:
+    programs = Programs(plan.settings, reject=False, cache=CompileCache())
+    for segment in programs.local(plan.endpoints[0].ingress, Direction.INGRESS).segments:
+        yield from segment
 
 
 def test_ranks_fall_and_are_nobody_elses() -> None:

@@ -353,9 +353,11 @@ def test_a_changed_cut_is_the_cut_of_what_it_changed_to(
         segment.insert(number % (len(segment) + 1), rule)
     wanted = tuple(map(tuple, after))
 
-    changed = changed_cut(cut_by_port(tuple(map(tuple, before)), TCP.number), wanted)
+    cut = cut_by_port(tuple(map(tuple, before)), TCP.number, 1000)
+    assert cut is not None
+    changed = changed_cut(cut, wanted)
 
-    expected = cut_by_port(wanted, TCP.number)
+    expected = cut_by_port(wanted, TCP.number, 1000)
     reaches_everywhere = any(
         rule.condition.destination.ports is None or rule.condition.destination.not_ports
         for rule in (*(r for s in before for r in s), *(r for _, _, r in come))
