@@ -4,6 +4,8 @@
 module of hostfw.host replaced by one that fails now and then, and with system calls on files, its own and those that
 pathlib makes for it, that run out of space. The first four bytes of the file say how often, in millionths; whoever runs
 the daemon writes them. Each failure is a line of the file beside it that ends in `.failures`: its kind, and its place.
+The file that ends in `.called` has the functions that were called at all. One that is called and has never failed in
+this file's lifetime fails more often than others, so that what is called seldom fails as well.
 """
 
 import errno
@@ -29,7 +31,11 @@ from hostfw.host.netlink.messages import NetlinkError
 
 _HOST = "hostfw.host."
 RATE = struct.Struct("=I")
-_PURE = frozenset({"clock", "debounce", "errors", "netlink.messages", "nftables.nf_tables", "nftables.worker"})
+_SELDOM = 20
+"""How much more often a function fails that has not failed yet."""
+_PURE = frozenset(
+    {"allocator", "clock", "debounce", "errors", "netlink.messages", "nftables.nf_tables", "nftables.worker"}
+)
 """Modules that ask nothing of anybody, apart from the netlink sockets, which have failures of their own here."""
 _LONGEST_DELAY_S = 0.3
 _ERRNOS = (errno.ENOSPC, errno.EIO, errno.EINTR)
@@ -48,16 +54,26 @@ class Chaos:
         with rate_file.open("r+b") as file:
             self._rate = mmap.mmap(file.fileno(), RATE.size)
         self._random = random.Random(seed)  # noqa: S311  no secret
-        self._told = os.open(told_file(rate_file), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._told = os.open(told_file(rate_file), flags, 0o600)
+        self._called_file = os.open(called_file(rate_file), flags, 0o600)
+        self._failed = {line.partition(" ")[2] for line in told_file(rate_file).read_text("utf-8").splitlines()}
+        self._called = set(called_file(rate_file).read_text("utf-8").splitlines())
         self._write = os.write
 
-    def is_due(self) -> bool:
-        """True if the next call is to fail."""
+    def is_due(self, name: str = "") -> bool:
+        """True if the next call is to fail; `name` is of a function that should not be left out."""
         millionths: int = RATE.unpack_from(self._rate)[0]
+        if name and name not in self._called:
+            self._called.add(name)
+            self._write(self._called_file, f"{name}\n".encode())
+        if name and name not in self._failed:
+            millionths *= _SELDOM
         return millionths > 0 and self._random.randrange(1_000_000) < millionths
 
     def tell(self, kind: str, where: str) -> None:
         """Note a failure for whoever reads them afterwards."""
+        self._failed.add(where)
         self._write(self._told, f"{kind} {where}\n".encode())
 
     def before(self, name: str) -> None:
@@ -86,7 +102,7 @@ class Chaos:
 
         @wraps(function)
         def call(*arguments: object, **named: object) -> Any:  # noqa: ANN401  what the function gives
-            if self.is_due():
+            if self.is_due(name):
                 self.before(name)
             return function(*arguments, **named)
 
@@ -124,6 +140,11 @@ def told_file(rate_file: Path) -> Path:
     return rate_file.with_name(f"{rate_file.name}.failures")
 
 
+def called_file(rate_file: Path) -> Path:
+    """The file in which functions are noted that were called."""
+    return rate_file.with_name(f"{rate_file.name}.called")
+
+
 def _place_of(frame: FrameType | None) -> str | None:
     """The module of hostfw.host that makes a system call, itself or through pathlib; None if it is another's."""
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _BETWEEN:
@@ -158,6 +179,16 @@ def places() -> frozenset[str]:
     """The modules of hostfw.host that failures are put into."""
     found = (module.__name__.removeprefix(_HOST) for module in _modules(importlib.import_module))
     return frozenset(place for place in found if place not in _PURE) | {"netlink.messages"}
+
+
+def functions() -> frozenset[str]:
+    """The functions and methods of hostfw.host that failures are put into, by module."""
+    return frozenset(
+        f"{place}.{name}"
+        for module in _modules(importlib.import_module)
+        if (place := module.__name__.removeprefix(_HOST)) not in _PURE
+        for _, name, _ in _functions(module)
+    )
 
 
 def _modules(load: Callable[[str], ModuleType]) -> list[ModuleType]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.chaos import RATE, places, told_file
+from lab.chaos import RATE, called_file, functions, places, told_file
 from lab.hostfwctl import Installation, hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import inside, run
@@ -40,6 +40,10 @@ NEVER = 82
 """A port that no generation lets in."""
 FLUSH_EVERY_S = 20.0
 """Tampering that is more frequent is backed off on purpose."""
+TRIAL_S = 3
+"""Until a trial expires that nobody confirms."""
+FEW, MANY = 100, 100_000
+"""Addresses of a feed."""
 _POLICY = """\
 apiVersion: projectcalico.org/v3
 kind: HostEndpoint
@@ -57,7 +61,13 @@ metadata: {{name: web}}
 spec:
   selector: has(role)
   ingress:
+  - {{action: Deny, protocol: TCP, source: {{selector: list == 'bad'}}}}
   - {{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}
+---
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {{name: bad, labels: {{list: bad}}}}
+spec: {{path: bad.txt, maxShrink: 100%}}
 """
 
 
@@ -101,6 +111,10 @@ class Daemon:
     def failures(self) -> list[str]:
         """Everything that failed so far: of which kind, and where."""
         return _text(told_file(self.rate_file)).splitlines()
+
+    def called(self) -> frozenset[str]:
+        """The functions that were called, whether they failed or not."""
+        return frozenset(_text(called_file(self.rate_file)).splitlines())
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
@@ -169,6 +183,7 @@ class Model:
         self.slowest_s = 0.0
         self.rounds = 0
         self.stopped_journals = 0
+        self.unless_confirmed: set[int] | None = None
 
     # ---------------------------------------------------------------------------------------------------- a round
 
@@ -179,7 +194,10 @@ class Model:
         self.daemon.rate(self.random.choice(RATES))
         for _ in range(self.random.randint(1, 3)):
             act = self.random.choice(
-                (self.reload, self.reload, self.flap, self.flush, self.worker, self.kill, self.stop)
+                (
+                    *(self.reload, self.reload, self.flap, self.flush, self.worker, self.kill, self.stop),
+                    *(self.trial, self.block, self.feed),
+                )
             )
             self.acts[act.__name__] = self.acts.get(act.__name__, 0) + 1
             self.latest.append(act.__name__)
@@ -198,17 +216,69 @@ class Model:
     def reload(self) -> None:
         """Ask for the one configuration or the other; what is said is what is in force."""
         port = self.random.choice((OLD, NEW))
-        (self.installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+        _configure(self.installation, port)
         before = self.may
         self.may = self.may | {port}
         done = hostfwctl(self.installation, "reload", check=False, timeout_s=120)
         self.daemon.tend()
         if done.returncode == 0:
-            self.may = {port}
+            self.may, self.unless_confirmed = {port}, None
         elif done.returncode == 3 or "the ruleset in force is unchanged" in done.stderr:
             self.may = before
+        elif self.unless_confirmed is not None:
+            # It may be in force and accepted, whatever becomes of the trial.
+            self.unless_confirmed = self.unless_confirmed | {port}
+        self.latest.append(f"{port}: {done.returncode} {done.stderr[-300:]}")
         assert done.returncode in (0, 1, 3, 4), done.stderr
         assert "Traceback" not in done.stderr, done.stderr
+
+    def trial(self) -> None:
+        """Apply on trial; confirm it, or leave it to expire."""
+        before = self.may
+        # What changes nothing is accepted at once.
+        port = NEW if before == {OLD} else OLD
+        _configure(self.installation, port)
+        self.may = before | {port}
+        within = f"{TRIAL_S}s"
+        done = hostfwctl(self.installation, "apply", "--confirm-within", within, check=False, timeout_s=120)
+        self.expect(done, 0, 1, 3, 4)
+        self.unless_confirmed = before if self.unless_confirmed is None else self.unless_confirmed
+        self.check()
+        if self.random.random() < 0.5:
+            done = hostfwctl(self.installation, "confirm", "--console", check=False, timeout_s=120)
+            self.expect(done, 0, 1, 4, 5)
+            if done.returncode == 0:
+                # Where nothing was left to confirm, it says so with the same status.
+                self.unless_confirmed = None
+            elif done.returncode == 1:
+                self.unless_confirmed = self.may
+
+    def block(self) -> None:
+        """Block everything, and unblock; nobody gets in between the two."""
+        done = hostfwctl(self.installation, "block", "--all", check=False, timeout_s=120)
+        self.expect(done, 0, 1, 4)
+        if done.returncode == 0:
+            open_ports = {port for port in (OLD, NEW, NEVER) if _reaches(self.lab, port)}
+            assert not open_ports, self.finding(f"{open_ports} may be reached in spite of a block")
+        for _ in range(10):
+            done = hostfwctl(self.installation, "unblock", check=False, timeout_s=120)
+            self.expect(done, 0, 1, 4)
+            if done.returncode == 0:
+                return
+        self.daemon.rate(0)
+        hostfwctl(self.installation, "unblock", timeout_s=120)
+
+    def feed(self) -> None:
+        """Have cron replace the addresses of a feed, by many or by few."""
+        _feed(self.installation, self.random.choice((FEW, FEW, MANY)), self.random)
+        self.reload()
+
+    def expect(self, done: "subprocess.CompletedProcess[str]", *statuses: int) -> None:
+        """Hold that a verb ended in a way that it has."""
+        self.daemon.tend()
+        self.latest.append(f"{done.returncode} {done.stderr[-300:]}")
+        assert done.returncode in statuses, self.finding(f"exit status {done.returncode}: {done.stderr}")
+        assert "Traceback" not in done.stderr, self.finding(done.stderr)
 
     def flap(self) -> None:
         """Have an interface come and go."""
@@ -315,6 +385,10 @@ class Model:
             return f"drift: {status['drift']}"
         if status["generation"] != service["generation"]:
             return f"{status['generation']} is in force, {service['generation']} known"
+        if status["confirmation"] is not None:
+            return f"a trial waits: {status['confirmation']}"
+        if self.unless_confirmed is not None:
+            self.may, self.unless_confirmed = self.unless_confirmed, None
         if status["generation"] != status["accepted"]:
             # What could not be saved is not saved by itself: status tells it, and a person applies again.
             self.unsaved += 1
@@ -334,6 +408,20 @@ class Model:
         said = hostfwctl(self.installation, "status", "-o", "json", check=False)
         service = json.loads(said.stdout)["service"] if said.returncode == 0 else None
         return str(service["trouble"]) if service else ""
+
+
+def _configure(installation: Installation, port: int) -> None:
+    (installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+
+
+def _feed(installation: Installation, size: int, choice: random.Random) -> None:
+    """Write a feed of so many single addresses of 10.0.0.0/8, of which no packet here is."""
+    first = choice.randrange(1 << 20)
+    numbers = (first + 2 * number for number in range(size))
+    lines = (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}\n" for number in numbers)
+    new = installation.config / ".bad.new"
+    new.write_text("".join(lines))
+    new.replace(installation.config / "bad.txt")
 
 
 def _reaches(lab: Lab, port: int) -> bool:
@@ -371,7 +459,8 @@ def test_among_failures_the_kernel_holds_what_was_asked_for_and_everything_is_wh
     """For an hour under `make soak`; HOSTFW_CHAOS_SECONDS sets how long, and HOSTFW_CHAOS_SEED has it again."""
     seconds = float(os.environ.get("HOSTFW_CHAOS_SECONDS") or LONG_S)
     seed = _seed()
-    (installation.config / "policy.yaml").write_text(_POLICY.format(port=OLD))
+    _configure(installation, OLD)
+    _feed(installation, FEW, random.Random(seed))
     with _running(installation, tmp_path, seed) as daemon:
         model = Model(lab, installation, daemon, seed)
         model.become_whole(START_WITHIN_S)
@@ -380,6 +469,8 @@ def test_among_failures_the_kernel_holds_what_was_asked_for_and_everything_is_wh
         while time.monotonic() < until:
             model.round()
     failures = daemon.failures()
+    called = daemon.called()
+    failed = {line.partition(" ")[2] for line in failures}
     kinds = Counter(line.partition(" ")[0] for line in failures)
     met = {place for line in failures for place in places() if line.partition(" ")[2].startswith(f"{place}.")}
     with capsys.disabled():
@@ -388,5 +479,7 @@ def test_among_failures_the_kernel_holds_what_was_asked_for_and_everything_is_wh
             f"{model.stopped_journals} times, {daemon.starts} starts, ended with {sorted(set(daemon.statuses))}, "
             f"{model.unsaved} applied again since they were not saved, whole within {model.slowest_s:.1f} s at the "
             f"latest; {len(failures)} failures: {dict(sorted(kinds.items()))}; of {len(places())} modules "
-            f"{len(met)} failed, all but {sorted(places() - met)}"
+            f"{len(met)} failed, all but {sorted(places() - met)}; of {len(functions())} functions "
+            f"{len(functions() & failed)} failed; called and never failed: {sorted(functions() & called - failed)}; "
+            f"never called: {sorted(functions() - called - failed)}"
         )
