@@ -3,13 +3,21 @@
 Without a daemon; `test_drift_service` has those that the running service answers to.
 """
 
+import re
 import socket
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from hostfw.build.candidate import check_candidate
+from hostfw.engine.applied import Applied
+from hostfw.engine.context import Directories, Host
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import Status
+from hostfw.host.nftables.script_runner import NftablesWorker, NftResult
 from hostfw.host.nftables.tables import read_tables
+from hostfw.host.store.files import read_configuration
 from hostfw.model.values import FAMILIES
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
@@ -330,3 +338,34 @@ def test_the_boot_script_finds_nothing_where_nothing_was_changed(
 
     assert said == "<6>Rules of hostfw are in force already, and stay as they are.\n"
     assert structure(lab["host"]) == before
+
+
+def test_a_rule_that_comes_between_prepare_and_read_back_is_not_taken_for_ours(
+    lab: Lab, installation: Installation
+) -> None:
+    """A chain that was just prepared gets an open port: it is written again, and packets meet what was asked for."""
+    host = lab["host"]
+    (installation.config / "policy.yaml").write_text(_POLICY)
+    directories = Directories(installation.config, installation.state, installation.run)
+    theirs: list[str] = []
+
+    class Disturbed(NftablesWorker):
+        def commit(self, script: str) -> NftResult:
+            done = super().commit(script)
+            if not theirs:
+                chain = re.search(r"add chain ip hostfw (in/uplink\S*)", script)
+                assert chain is not None, script
+                theirs.append(f"insert rule ip hostfw {chain[1]} tcp dport 443 accept\n")
+                nft(host, theirs[0])
+            return done
+
+    with inside(host):
+        engine = Engine(directories, Host(nftables=lambda keep: Disturbed(keep_open=keep)))
+        applied = engine.apply(check_candidate(*read_configuration(installation.config)))
+        assert isinstance(applied, Applied), applied
+        assert theirs
+        assert any("another program changed chain in/uplink" in warning for warning in applied.warnings)
+        status = engine.status()
+    assert isinstance(status, Status)
+    assert status.drift == ()
+    assert (admits(lab, 80), admits(lab, 443)) == (True, False)

@@ -27,6 +27,7 @@ from hostfw.engine.kernel.installed import (
     unprotected,
 )
 from hostfw.engine.kernel.record import forget_record, write_record
+from hostfw.engine.kernel.rewriting import ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
 from hostfw.engine.outcomes import (
@@ -173,9 +174,13 @@ def enforce(
             reloaded = {(family, contents.name) for family, contents in planned.set_reloads}
             lacking = in_sentences(reloaded & altered(writer.host.read_tables(), ruleset, writer.host, nftables))
             now = replace(now, lacking=(*now.lacking, *lacking))
+        ours = ensure_ours(ruleset, kernel_state, now, writer.host, nftables, send)
     except HostError as error:
         message = f"the generation was committed, but could not be read back: {error.message}"
         return Failed(message, error.hint, in_force=UNKNOWN)
+    if isinstance(ours, Failed):
+        return ours
+    now = ours.state
     if now.lacking:
         return Failed(
             f"the kernel does not have the committed rules: {', '.join(now.lacking[:3])}",
@@ -188,7 +193,7 @@ def enforce(
     if not planned.is_empty or kernel_state.ruleset is None:
         remember_contents(ruleset, directories.run)
     remembered = tuple(_remember(writer, generation, kernel_state, now))
-    return Enforced(planned, (*noted, *unnoted, *swept, *remembered))
+    return Enforced(planned, (*noted, *unnoted, *swept, *ours.warnings, *remembered))
 
 
 def _send(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:

@@ -17,6 +17,7 @@ from hostfw.engine.kernel.set_loading import not_loaded
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
+from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.declarations import SetName
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.objects import BASE_CHAIN_NAMES, Ruleset, Table
@@ -30,7 +31,9 @@ class KernelState:
     """Our tables in the kernel, and the record of them.
 
     `ruleset` is the cached one, None where the kernel was read; `lacking` are objects of the sent ruleset that the
-    kernel lacks, in sentences. `changed_by_others` is True if another program edited a chain meanwhile.
+    kernel lacks, in sentences. `changed_by_others` is True if another program edited a chain meanwhile. `certain` is
+    False if another program committed something, not known what, after our chains were written; `miscounted` are then
+    the regular chains with another number of rules than was sent.
     """
 
     kernel_generation: int
@@ -40,6 +43,8 @@ class KernelState:
     ruleset: Ruleset | None = None
     lacking: tuple[str, ...] = ()
     changed_by_others: bool = False
+    certain: bool = True
+    miscounted: frozenset[tuple[Family, str]] = frozenset()
 
 
 def read_kernel_state(
@@ -88,11 +93,30 @@ def read_back(before: KernelState, wanted: Ruleset, host: Host, nftables: Nftabl
     lacking = missing(tables, wanted)
     since = before.kernel_generation
     alone = commits is not None and tables.generation == since + commits
-    if not alone and not host.only_ours(since, tables.generation):
+    certain = alone or host.only_ours(since, tables.generation)
+    if not certain:
         lacking = (*lacking, *in_sentences(altered(tables, wanted, host, nftables)))
     changed_by_others = chains != found or has_foreign_hooks(installed)
     return KernelState(
-        tables.generation, installed, chains, before.record, lacking=lacking, changed_by_others=changed_by_others
+        tables.generation,
+        installed,
+        chains,
+        before.record,
+        lacking=lacking,
+        changed_by_others=changed_by_others,
+        certain=certain,
+        miscounted=frozenset() if certain else _miscounted(tables, wanted),
+    )
+
+
+def _miscounted(tables: KernelTables, wanted: Ruleset) -> frozenset[tuple[Family, str]]:
+    """The regular chains of a ruleset that have another number of rules."""
+    rules = {(table.family, chain.name): len(chain.rules) for table in wanted.tables for chain in table.chains}
+    there = ((family, chain) for family in FAMILIES for chain in tables.of(family).chains)
+    return frozenset(
+        (family, chain.name)
+        for family, chain in there
+        if chain.base is None and rules.get((family, chain.name), chain.rules) != chain.rules
     )
 
 
@@ -101,13 +125,18 @@ def _as_written(found: Digests, before: KernelState) -> Digests:
 
     If somebody edited it in the meantime it differs from what is there, which the next look shows.
     """
+    untouched = untouched_chains(before)
+    return tuple((family, name, untouched.get((family, name), digest)) for family, name, digest in found)
+
+
+def untouched_chains(before: KernelState) -> dict[tuple[Family, str], str]:
+    """The digests of the chains that a change from a state does not write."""
     suspect = {(table.family, name) for table in before.installed for name in table.suspect}
-    untouched = {
+    return {
         (family, name): digest
         for family, name, digest in before.chains
         if name not in BASE_CHAIN_NAMES and (family, name) not in suspect
     }
-    return tuple((family, name, untouched.get((family, name), digest)) for family, name, digest in found)
 
 
 def _cached(cache: EngineCache, directories: Directories, host: Host) -> KernelState | None:
