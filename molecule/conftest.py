@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -18,6 +19,19 @@ NETNS = "hf-molecule"
 SSH_CONFIG = "/run/hostfw-molecule/ssh_config"
 TREE = Path(__file__).parents[1]
 PYTHON = "/usr/bin/python3"
+STUB = TREE / "molecule/shared/stub_hostfwctl.py"
+COLLECTION = TREE / "ansible"
+ROLE = """
+- name: Protect the hosts
+  hosts: all
+  gather_facts: false
+  roles:
+    - role: hostfw.hostfw.hostfw
+"""
+POLICY = (
+    "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: {name}}}\n"
+    "spec: {{selector: all(), ingress: [{{action: Allow, protocol: TCP, destination: {{ports: [{port}]}}}}]}}\n"
+)
 
 _CONNECT = """
 import socket, sys
@@ -169,3 +183,109 @@ def wait_until(holds: Callable[[], bool], within_s: float, every_s: float = 0.2)
         assert took_s < within_s, f"still not so after {took_s:.1f} s"
         sleep(every_s)
     return monotonic() - started
+
+
+@dataclass
+class Fleet:
+    """Hosts by name, each with its state below `top`, and the playbooks that are run on them."""
+
+    top: Path
+    variables: dict[str, dict[str, object]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    shared: dict[str, object] = field(default_factory=dict)
+    playbook: str = ""
+
+    def add(self, *names: str, **variables: object) -> None:
+        """Add hosts."""
+        for name in names:
+            state = self.state(name)
+            (state / "etc").mkdir(parents=True)
+            command = state / "hostfwctl"
+            command.write_text(f'#!/bin/sh\nexec {PYTHON} -SE {STUB} {state} "$@"\n')
+            command.chmod(0o755)
+            self.variables[name] = {"hostfw_addresses": [f"192.0.2.{len(self.variables) % 250 + 1}"], **variables}
+
+    def state(self, name: str) -> Path:
+        """The directory of a host."""
+        return self.top / "hosts" / name
+
+    def etc(self, name: str) -> dict[str, str]:
+        """The configuration directory of a host: path to text."""
+        folder = self.state(name) / "etc"
+        return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+    def log(self, name: str) -> list[str]:
+        """What the hostfwctl of a host changed, in order."""
+        path = self.state(name) / "log"
+        return [line.partition(" ")[2] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def policies(self, *names: str, folder: str = "policies") -> Path:
+        """A directory on the controller with these policies."""
+        path = self.top / folder
+        path.mkdir(exist_ok=True)
+        for old in path.glob("*.yaml"):
+            old.unlink()
+        for port, name in enumerate(names, 1000):
+            (path / f"{name}.yaml").write_text(POLICY.format(name=name, port=port))
+        return path
+
+    def inventory(self) -> Path:
+        """The inventory as a file."""
+        where = "{{ hosts_top }}/{{ inventory_hostname }}"
+        shared: Mapping[str, object] = {
+            "hosts_top": str(self.top / "hosts"),
+            "ansible_connection": "local",
+            "ansible_remote_tmp": f"{self.top}/ansible-tmp",
+            "hostfw_install": False,
+            "hostfw_service": False,
+            "hostfw_confirm_console": True,
+            "hostfw_controller_command": "/nonexistent",
+            "hostfw_command": f"{where}/hostfwctl",
+            "hostfw_config_dir": f"{where}/etc",
+            "hostfw_staging_dir": f"{where}/staging",
+            "hostfw_previous_dir": f"{where}/previous",
+            "hostfw_lock_dir": f"{where}/lock",
+            **self.shared,
+        }
+        children = {name: {"hosts": {host: {} for host in hosts}} for name, hosts in self.groups.items()}
+        path = self.top / "inventory.json"
+        path.write_text(json.dumps({"all": {"vars": shared, "hosts": self.variables, "children": children}}))
+        return path
+
+    def start(self, playbook: str, *arguments: str, forks: int = 5, **variables: str) -> subprocess.Popen[str]:
+        """Start a playbook: `role`, or one of the collection."""
+        path = self.top / "role.yml"
+        path.write_text(self.playbook or ROLE)
+        what = str(path) if playbook == "role" else f"hostfw.hostfw.{playbook}"
+        tool = str(Path(os.environ.get("ANSIBLE_BIN", str(Path(sys.executable).parent))) / "ansible-playbook")
+        return subprocess.Popen(
+            [tool, "-i", str(self.inventory()), what, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            cwd=self.top,
+            env=environment()
+            | {
+                "ANSIBLE_COLLECTIONS_PATH": str(self.top / "collections"),
+                "ANSIBLE_FORKS": str(forks),
+                "ANSIBLE_HOME": str(self.top / "ansible"),
+                "ANSIBLE_PIPELINING": "1",
+            }
+            | variables,
+        )
+
+    def run(self, playbook: str, *arguments: str, **variables: str) -> Play:
+        """Run a playbook to its end."""
+        running = self.start(playbook, *arguments, **variables)
+        said, _ = running.communicate(timeout=600)
+        return Play(running.returncode, said)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    """A fleet without hosts."""
+    (tmp_path / "hosts").mkdir()
+    (tmp_path / "collections/ansible_collections/hostfw").mkdir(parents=True)
+    (tmp_path / "collections/ansible_collections/hostfw/hostfw").symlink_to(COLLECTION)
+    return Fleet(tmp_path)

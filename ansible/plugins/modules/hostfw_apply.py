@@ -33,6 +33,21 @@ options:
     description: Whether a change that loses most of policy, or leaves no interface governed, is meant to.
     type: bool
     default: false
+  accept_removal:
+    description:
+      - Whether O(src) is meant to hold no policy, or to lack more than O(removal_share) of the policies or
+        HostEndpoints that are in O(config_dir).
+      - The host's own guard asks another question, which O(accept_loss) answers.
+    type: bool
+    default: false
+  removal_share:
+    description: The percentage of policies, and of HostEndpoints, that may go without O(accept_removal).
+    type: int
+    default: 20
+  config_dir:
+    description: The configuration directory, which O(src) is compared with.
+    type: path
+    default: /etc/hostfw
   accept_shrink:
     description: Whether to believe Feeds whose files lost more than their C(maxShrink).
     type: bool
@@ -56,7 +71,8 @@ attributes:
     support: full
     platforms: debian
     description: The systems that it runs on.
-extends_documentation_fragment: []
+requirements:
+  - PyYAML (python3-yaml), which hostfw itself needs
 seealso:
   - module: hostfw.hostfw.hostfw_confirm
   - module: hostfw.hostfw.hostfw_config
@@ -105,8 +121,18 @@ inspection:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.hostfw.plugins.module_utils import hostfwctl
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl, removal
+
+try:
+    import yaml
+except ImportError:
+    yaml = None
+    _YAML_ERROR = traceback.format_exc()
+else:
+    _YAML_ERROR = None
 
 
 def main():
@@ -116,11 +142,16 @@ def main():
         "confirm_within": {"type": "int", "default": 120},
         "accept_lockout": {"type": "bool", "default": False},
         "accept_loss": {"type": "bool", "default": False},
+        "accept_removal": {"type": "bool", "default": False},
+        "removal_share": {"type": "int", "default": 20},
+        "config_dir": {"type": "path", "default": "/etc/hostfw"},
         "accept_shrink": {"type": "bool", "default": False},
         "feeds_anywhere": {"type": "bool", "default": False},
     }
     spec.update(hostfwctl.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    if not module.params["accept_removal"]:
+        _refuse_removal(module)
     differences = _differences(module)
     diff = {"prepared": differences}
     if module.check_mode:
@@ -155,6 +186,33 @@ def main():
         inspection=found,
         diff=diff,
     )
+
+
+def _refuse_removal(module):
+    """Fail, in check mode too, where the directory lacks too much of what the host has."""
+    if yaml is None:
+        module.fail_json(msg=missing_required_lib("PyYAML"), exception=_YAML_ERROR)
+    src = module.params["src"]
+    try:
+        old, new = configuration.contents(module.params["config_dir"]), configuration.contents(src)
+    except OSError as error:
+        module.fail_json(msg=f"the configurations cannot be compared: {error}")
+    why = removal.refusal(
+        removal.resources(old, _load_all), removal.resources(new, _load_all), module.params["removal_share"]
+    )
+    if why:
+        module.fail_json(
+            msg=f"did not put {src} into force, and nothing was changed:\n{why}\n"
+            "look at the source of the policies and at the inventory; "
+            "accept_removal (of the role: -e hostfw_accept_removal=true) says that it is meant"
+        )
+
+
+def _load_all(data):
+    try:
+        return list(yaml.load_all(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _arguments(params):
