@@ -1,0 +1,37 @@
+"""Variables as README gives them on the command line: texts, whatever they mean."""
+
+import pytest
+
+
+@pytest.fixture
+def host(fleet):
+    """A fleet of one."""
+    fleet.add("web1")
+    return fleet
+
+
+def test_a_false_on_the_command_line_is_false(host):
+    """README's way to look before anything is in force: staged and validated, and that is all."""
+    folder = host.policies("web")
+    switches = ("install", "apply", "service", "mask_conflicting", "confirm_together", "feeds_anywhere")
+
+    done = host.run("role", "-e", f"hostfw_directory={folder}", *(f"-ehostfw_{switch}=false" for switch in switches))
+
+    assert done.status == 0, done.text
+    assert host.log("web1") == []
+    assert (host.state("web1") / "staging/web.yaml").exists()
+
+
+def test_a_number_on_the_command_line_is_a_number(host):
+    """The deadline, which two other times are made of."""
+    done = host.run(
+        "role",
+        "-e",
+        f"hostfw_directory={host.policies('web')}",
+        "-e",
+        "hostfw_confirm_within=40",
+        "-ehostfw_service=false",
+    )
+
+    assert done.status == 0, done.text
+    assert any("--confirm-within 40s" in line for line in host.log("web1"))
