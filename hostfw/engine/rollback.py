@@ -145,11 +145,13 @@ def restore(
     accepted: Accepted,
     number: int | None,
     objection: Callable[[Generation], Failed | None] = _nothing_against,
+    script_refusal: Failed | None = None,
 ) -> Restored | Failed:
     """Put the stored generation of a number into force: from its sources, or if they no longer build its script.
 
     Built from its sources it governs what is on record of it, whatever has become of the host. What is built from the
-    sources may meet with an `objection`, and is not put into force then.
+    sources may meet with an `objection`, and is not put into force then. Sources that no longer build end in
+    `script_refusal`, if one is given, in place of the script.
     """
     enforced: Enforced | Failed
     cache = writer.cache
@@ -178,6 +180,8 @@ def restore(
             f"generation {accepted.id} no longer builds on this host, and its stored script is damaged",
             "`hostfwctl apply` of a configuration that is valid ends this",
         )
+    elif script_refusal is not None:
+        return script_refusal
     enforced = enforce_script(script, writer, accepted.counts)
     if isinstance(enforced, Failed):
         return enforced

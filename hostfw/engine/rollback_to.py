@@ -6,7 +6,7 @@ from hostfw.build.generation import Generation
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
-from hostfw.engine.checks.lost_policy import refusal
+from hostfw.engine.checks.lost_policy import refusal, script_refusal
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note, note_failed, three
 from hostfw.engine.kernel.deploy import Writer
@@ -37,20 +37,18 @@ def rollback_to(
         why = f"cannot be read: {problems[0].position.path}: {problems[0].message}" if known else "is not stored"
         return Failed(f"generation number {number} {why}", "`hostfwctl history` lists those that are")
     last = writer.cache.generation.generation if writer.cache else None
-    result = Lockout()
+    result, verb = Lockout(), f"rollback --to {number}"
 
     def objection(built: Generation) -> Failed | None:
         nonlocal result
         before = Before(directories, host, writer.cache, built.facts, last)
-        lost = (
-            None if accept_loss else refusal(before, built.candidate.resources, built.plan, f"rollback --to {number}")
-        )
+        lost = None if accept_loss else refusal(before, built.candidate.resources, built.plan, verb)
         if lost is not None:
             return lost
         result = lockout_of(before, built, lockout)
         return result.refusal
 
-    restored = restore(writer, stored, number, objection)
+    restored = restore(writer, stored, number, objection, None if accept_loss else script_refusal(verb))
     if isinstance(restored, Failed):
         return note_failed(directories, host, restored, stored.id)
     from_sources = restored.generation is not None

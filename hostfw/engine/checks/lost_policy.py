@@ -43,6 +43,15 @@ def refusal(before: Before, resources: Resources, plan: Plan, verb: str = "apply
     return lost or bare
 
 
+def script_refusal(verb: str) -> Failed:
+    """The refusal of a generation of which the stored script alone is left: no plan says what it would lose."""
+    return Failed(
+        "the sources of this generation no longer build on this host, and its stored script alone does not show which "
+        "interfaces it would leave without policy, nor which ssh connections it would cut",
+        f"{_CHECK_HISTORY}; {_anyway(verb)}",
+    )
+
+
 def lost_interfaces(before: Before, plan: Plan, verb: str = "apply") -> Failed | None:
     """Say that no interface of the host, or none that leads to everybody, would be governed any more; None if not."""
     some, bare = governed(plan, before.facts), ungoverned(plan, before.facts)

@@ -1,11 +1,18 @@
 """Changes that leave the host's interfaces without policy are refused on every way, unless that is meant."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.host.errors import HostError
+from hostfw.host.store.generations import load_generation
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.positions import Position
+from hostfw.model.problems import Problem
+from hostfw.model.sources import Configuration
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.policy_builders import nets
 
@@ -149,6 +156,36 @@ def test_the_way_back_is_asked_as_well(went: Machine) -> None:
     assert "hostfwctl rollback --to 1 --accept-loss" in refused.err
     assert went.kernel.read_tables() == held
     assert went.hostfwctl("rollback", "--to", "1", "--accept-loss").status == 0
+
+
+def _unobserved(*_: object, **__: object) -> Candidate:
+    raise HostError("netlink: no buffer space")
+
+
+def _refused_now(configuration: Configuration, **_: object) -> Candidate:
+    """A refusal by an upgraded release that refuses more than before."""
+    return replace(check_candidate(configuration), problems=(Problem(Position("web.yaml", 1, 1), "is refused now"),))
+
+
+@pytest.mark.parametrize("fault", [_unobserved, _refused_now])
+def test_a_script_that_no_plan_judges_is_asked_as_well(
+    went: Machine, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Candidate]
+) -> None:
+    """`rollback --to` a generation whose script alone is left, and which leaves bare what is governed now."""
+    assert went.hostfwctl("apply").status == 0
+    held, sent = went.kernel.read_tables(), len(went.kernel.committed)
+    first, _ = load_generation(went.directory / "var", 1)
+    assert first is not None
+    monkeypatch.setattr("hostfw.engine.rollback.check_candidate", fault)
+
+    refused = went.hostfwctl("rollback", "--to", "1")
+
+    assert refused.status == 1
+    assert "no longer build on this host" in refused.err
+    assert "hostfwctl rollback --to 1 --accept-loss" in refused.err
+    assert (went.kernel.read_tables(), len(went.kernel.committed)) == (held, sent)
+    assert went.hostfwctl("rollback", "--to", "1", "--accept-loss").status == 0
+    assert went.kernel.committed[-1] == first.script
 
 
 def test_what_is_on_trial_is_not_taken_back_into_the_open_by_hand(went: Machine) -> None:

@@ -28,10 +28,10 @@ HELP = Page(
 Put what was accepted into force again in the place of what waits to be confirmed.
 
 With --to put a stored generation into force and accept it: its configuration is
-compiled anew for the host as it is now, or if that is no longer possible its script is
-loaded as it was stored. What would lose most of policy is refused as by `apply`, unless
---accept-loss says that it is meant. The configuration directory stays as it is;
-`hostfwctl diff` shows how it differs.
+compiled anew for the host as it is now. What would lose most of policy is refused as by
+`apply`, unless --accept-loss says that it is meant. So is a generation that can no longer
+be compiled: nothing shows what its stored script, which is loaded then, would lose. The
+configuration directory stays as it is; `hostfwctl diff` shows how it differs.
 
 Either way, what would cut this host off is refused as by `apply`, unless --accept-lockout
 says that it is meant, and so is what would leave no interface with a HostEndpoint, or no
