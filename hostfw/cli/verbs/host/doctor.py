@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from hostfw.build.candidate import Candidate, check_candidate
@@ -83,6 +84,9 @@ def run(options: Options, console: Console) -> ExitCode:
 
 def _host_report(options: Options, engine: Engine, status: Status) -> HostReport:
     candidate = read(options)
+    with suppress(FileNotFoundError):
+        # Where it cannot be looked at, as in a circle of links, nothing that is said of it would be true.
+        next(options.state_dir.iterdir(), None)
     accepted, accepted_problems = load_accepted(options.state_dir)
     shrunk = set(keep_accepted_feeds(candidate, options.state_dir).problems) - set(candidate.problems)
     directories = engine.directories

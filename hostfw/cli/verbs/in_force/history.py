@@ -1,6 +1,7 @@
 """`hostfwctl history`: the generations that are stored, and which of them is accepted and in force."""
 
 from argparse import ArgumentParser
+from contextlib import suppress
 
 from hostfw.cli.arguments import add_output
 from hostfw.cli.options import Options, Output
@@ -35,6 +36,7 @@ hostfwctl history
 hostfwctl history -o json | jq '.items[] | select(.accepted).number'""",
     """\
 0  listed, even if there are none
+1  the accepted one, or all of them, cannot be read
 4  not permitted""",
 )
 
@@ -45,8 +47,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Options, console: Console) -> ExitCode:
-    """List them, the latest first. Raises PermissionError for one who may not know."""
-    if options.state_dir.exists():
+    """List them, the latest first. Raises OSError where they cannot be looked at, as for one who may not know."""
+    with suppress(FileNotFoundError):
         next(options.state_dir.iterdir(), None)
     found = history(directories_of(options))
     latest_first = tuple(reversed(found.generations))
@@ -55,6 +57,12 @@ def run(options: Options, console: Console) -> ExitCode:
     else:
         items = [_item(stored, found) for stored in latest_first]
         console.data(document_text(document("GenerationList", {"items": items}), options.output))
+    if found.accepted is not None and found.accepted not in {stored.number for stored in found.generations}:
+        console.complain(
+            f"generation {found.accepted}, which is accepted, cannot be read: its record is damaged",
+            "`hostfwctl apply` writes it again",
+        )
+        return ExitCode.FAILED
     return ExitCode.DONE
 
 

@@ -1,0 +1,284 @@
+"""Every verb under every failure, as docs/failures.md has it: the exit status, and that what is said is true.
+
+The page is written by this test's own run (`python -m tests.unit.cli.test_failure_table > docs/failures.md`), and
+compared with it, so that they cannot diverge.
+"""
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from time import monotonic
+
+import pytest
+
+from hostfw.cli.verb_table import VERBS
+from hostfw.control import channel
+from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.model.values import FAMILIES
+from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
+from tests.unit.engine.test_failures import (
+    ANSWERS,
+    BUSY,
+    DIED,
+    FORBIDDEN,
+    FULL,
+    REFUSED,
+    Injection,
+    _damaged,
+    _lock_held,
+    _nft,
+    _nothing,
+    daemon,
+)
+from tests.unit.engine.test_trial import lets_in
+
+PAGE = Path(__file__).parents[3] / "docs" / "failures.md"
+_MOST = 20
+"""More transactions than any verb sends."""
+_PATIENCE_S = 0.05
+_OF_BATCHES = ("Device or resource busy",)
+"""The words of the kernel where no script is sent."""
+_STAGED = WEB.replace("kind: Global", "kind: StagedGlobal").replace("name: web", "name: later").replace("80", "8443")
+
+
+def _dead_socket(host: Machine, _: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(host.directory / "run" / "control.sock"))
+
+
+def _state_unreadable(host: Machine, _: pytest.MonkeyPatch) -> None:
+    """The directory of state is a link that leads to itself."""
+    state = host.directory / "var"
+    state.rename(host.directory / "gone")
+    state.symlink_to("var")
+
+
+def _record_damaged(host: Machine, _: pytest.MonkeyPatch) -> None:
+    (host.directory / "run" / "generation.json").write_bytes(b"\0")
+
+
+def _no_configuration(host: Machine, _: pytest.MonkeyPatch) -> None:
+    host.config.rename(host.directory / "away")
+
+
+def _repeated(answer: object) -> Injection:
+    assert answer is REFUSED or isinstance(answer, NftFailure)
+    return _nft(*[answer] * _MOST)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure in the words of the page, and the sentence that a verb in its way may say of it."""
+
+    name: str
+    inject: Injection
+    answers: bytes = b""
+    said: tuple[str, ...] = ()
+
+
+FAILURES = (
+    Failure("no service runs", _nothing),
+    Failure("a dead service's socket", _dead_socket),
+    Failure("the service hangs", _nothing, ANSWERS["silence"], ("gave no answer within",)),
+    Failure("a service of another release", _nothing, ANSWERS["another release"], ("of different releases",)),
+    Failure("the record damaged", _record_damaged),
+    Failure("generations damaged", _damaged),
+    Failure("the state unreadable", _state_unreadable),
+    Failure("the disks full", FULL, said=("the disk is full",)),
+    Failure("another writes", _lock_held, said=("another process is changing the ruleset",)),
+    Failure("the nft worker dies", _repeated(DIED), said=("died of SIGSEGV", *_OF_BATCHES)),
+    Failure("the kernel refuses", _repeated(REFUSED), said=("No such file or directory", *_OF_BATCHES)),
+    Failure("the dump is interrupted", BUSY, said=("it kept changing while it was read",)),
+    Failure("no configuration directory", _no_configuration),
+    Failure("not root", FORBIDDEN, said=("run it as root",)),
+)
+LINES: dict[str, str] = {
+    "validate": "validate",
+    "compile": "compile",
+    "diff": "diff",
+    "apply": "apply",
+    "confirm": "confirm --console",
+    "rollback": "rollback --to 1",
+    "history": "history",
+    "reload": "reload",
+    "status": "status",
+    "get": "get gnp",
+    "describe": "describe gnp web",
+    "rules": "rules",
+    "explain": "explain 192.0.2.9 192.0.2.1:80 --in eth0",
+    "selector": "selector all()",
+    "schema": "schema",
+    "interfaces": "interfaces",
+    "counters": "counters",
+    "staged": "staged later",
+    "promote": "promote later",
+    "completion": "completion bash",
+    "block": "block",
+    "disable": "disable --remove-rules",
+    "doctor": "doctor",
+    "version": "version",
+    "allow": "allow 22/tcp",
+    "deny": "deny 203.0.113.77",
+    "remove": "remove allow-tcp-9090",
+}
+"""The command line of each verb."""
+ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock"})
+"""Verbs that read the host itself or the journal, which this machine in memory does not have: tested by kernel."""
+
+
+@contextmanager
+def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
+    """A host that lets port 80 in, with 443 written and not applied, where something fails."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        host = machine(folder, patch)
+        host.write(web=WEB, uplink=UPLINK, later=_STAGED)
+        assert host.hostfwctl("apply").status == 0
+        if verb == "remove":
+            assert host.hostfwctl("allow", "tcp/9090").status == 0
+        if verb not in _QUICK:
+            host.write(web=WEB.replace("80", "443"))
+        real = host.kernel.read_tables, host.kernel.read_names
+        if failure.answers:
+            stack.enter_context(daemon(host, failure.answers))
+            patch.setattr(channel.send, "__defaults__", (_PATIENCE_S,))
+            _impatient(patch)
+        failure.inject(host, patch)
+        if verb == "block" and not host.kernel.failures:
+            # The machine in memory has no table of a block: nft takes it.
+            host.kernel.failures.extend([NftResult(ok=True)] * 2)
+        yield host
+        host.kernel.read_tables, host.kernel.read_names = real  # type: ignore[method-assign]
+
+
+def _impatient(patch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait for the service for longer than a moment, whatever time it is asked with."""
+    receive, limit = channel._receive, _PATIENCE_S
+
+    def soon(of: socket.socket, _: float) -> bytes:
+        return receive(of, monotonic() + limit)
+
+    patch.setattr(channel, "_receive", soon)
+
+
+def run_of(folder: Path, verb: str, failure: Failure) -> tuple[Ran, bool, bool, bool]:
+    """Run a verb: its answer, whether the kernel is as it was, and which of the ports it lets in."""
+    with _stage(folder, verb, failure) as host:
+        before = host.kernel._tables
+        done = host.hostfwctl(*LINES[verb].split())
+        same = host.kernel._tables == before
+    tables = host.kernel.read_tables()
+    there = all(tables.of(family).exists for family in FAMILIES)
+    return done, same, there and lets_in(host, 80), there and lets_in(host, 443)
+
+
+def check(verb: str, failure: Failure, found: tuple[Ran, bool, bool, bool]) -> None:
+    """Hold what was said against what is so."""
+    done, same, old, new = found
+    said = done.out + done.err
+    assert "Traceback" not in said
+    assert max(map(len, done.err.splitlines()), default=0) < 400, "a dump"
+    if done.status and verb not in ("explain", "diff"):
+        assert said.strip(), "it ended without a word"
+    if done.status == 0:
+        assert "hostfwctl: " not in done.err
+    if "is unchanged" in done.err:
+        assert (old, new) == (True, False), "it says that nothing changed"
+    if done.status and verb in ("apply", "reload", "rollback", "confirm") and "in force" not in done.err:
+        assert (old, new) == (True, False), "it failed without a word about what is in force"
+    if verb in ("apply", "reload") and done.status == 0 and "no change" not in done.err:
+        assert (old, new) == (False, True), "it says that it is done"
+    if verb not in _WRITE:
+        assert same, "it only looks, and changed the kernel"
+    if done.status in (1, 4) and failure.said and verb in _WRITE:
+        assert any(sentence in said for sentence in failure.said), "it does not name what is wrong"
+    if done.status == 4 and failure.name == "not root":
+        assert "run it as root" in said
+
+
+_QUICK = frozenset({"allow", "deny", "remove"})
+"""Verbs that refuse to put anything into force beside what waits to be applied."""
+_WRITE = frozenset({"apply", "confirm", "rollback", "reload", "block", "disable", "allow", "deny", "remove"})
+
+
+def _rows(found: dict[tuple[str, str], int]) -> Iterator[str]:
+    names = [failure.name for failure in FAILURES]
+    yield f"| verb | {' | '.join(names)} |"
+    yield f"|---|{'---|' * len(names)}"
+    for verb, line in LINES.items():
+        yield f"| `{line}` | {' | '.join(str(found[verb, name]) for name in names)} |"
+
+
+def page(found: dict[tuple[str, str], int]) -> str:
+    """The page of the documentation."""
+    return "\n".join((_HEAD, *_rows(found), ""))
+
+
+_HEAD = """\
+# Exit statuses under failure
+
+The exit status of each verb while something is broken, on a host where a generation is in force and a changed policy
+waits to be applied. What each status means is in [hostfwctl](hostfwctl.md#exit-status). A test runs every cell of this
+table and compares; it also holds that each message names what is wrong and says truly what is in force.
+"""
+
+
+def _cell(name: str) -> Failure:
+    return next(failure for failure in FAILURES if failure.name == name)
+
+
+def _statuses() -> dict[tuple[str, str], int]:
+    """The table as the page has it."""
+    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    names = lines[0][1:]
+    verbs = {f"`{line}`": verb for verb, line in LINES.items()}
+    return {(verbs[row[0]], name): int(cell) for row in lines[1:] for name, cell in zip(names, row[1:], strict=True)}
+
+
+def test_the_page_has_every_verb_and_every_failure() -> None:
+    """None is left out, and none is there that does not exist."""
+    assert {verb.name for verb in VERBS} == LINES.keys() | ELSEWHERE
+    found = _statuses()
+    assert found.keys() == {(verb, failure.name) for verb in LINES for failure in FAILURES}
+    assert PAGE.read_text() == page(found)
+
+
+@pytest.mark.parametrize("name", [failure.name for failure in FAILURES])
+def test_every_verb_ends_as_the_page_says(tmp_path: Path, name: str) -> None:
+    """With its exit status, and what it says is true of the kernel."""
+    expected, failure, wrong = _statuses(), _cell(name), list[str]()
+    for verb in LINES:
+        folder = tmp_path / verb
+        folder.mkdir()
+        found = run_of(folder, verb, failure)
+        try:
+            check(verb, failure, found)
+            assert found[0].status == expected[verb, name]
+        except AssertionError as error:
+            wrong.append(f"{verb}: {error}: {found[0]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _write_page() -> None:
+    found: dict[tuple[str, str], int] = {}
+    for failure in FAILURES:
+        for verb in LINES:
+            folder = Path(mkdtemp(prefix="hostfw-table-"))
+            try:
+                done = run_of(folder, verb, failure)
+            finally:
+                rmtree(folder)
+            try:
+                check(verb, failure, done)
+            except AssertionError as error:
+                sys.stderr.write(f"{failure.name}: {verb}: {error!r:.200}: {done}\n")
+            found[verb, failure.name] = done[0].status
+    sys.stdout.write(page(found))
+
+
+if __name__ == "__main__":
+    _write_page()
