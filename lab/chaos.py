@@ -32,7 +32,7 @@ from hostfw.host.netlink.messages import NetlinkError
 _HOST = "hostfw.host."
 RATE = struct.Struct("=I")
 _SELDOM = 20
-"""How much more often a function fails that has not failed yet."""
+"""The weight of a function that has not failed yet, where that of any other is 1."""
 _PURE = frozenset(
     {"allocator", "clock", "debounce", "errors", "netlink.messages", "nftables.nf_tables", "nftables.worker"}
 )

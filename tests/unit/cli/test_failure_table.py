@@ -128,7 +128,7 @@ LINES: dict[str, str] = {
 }
 """The command line of each verb."""
 ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock"})
-"""Verbs that read the host itself or the journal, which this machine in memory does not have: tested by kernel."""
+"""Verbs that read the host itself or the journal, which this machine in memory does not have."""
 
 
 @contextmanager
@@ -223,7 +223,8 @@ _HEAD = """\
 
 The exit status of each verb while something is broken, on a host where a generation is in force and a changed policy
 waits to be applied. What each status means is in [hostfwctl](hostfwctl.md#exit-status). A test runs every cell of this
-table and compares; it also holds that each message names what is wrong and says truly what is in force.
+table on a kernel in memory and compares. It also holds that what a verb says of the rules in force is true, and that a
+verb that writes names what is wrong. `block` and `unblock` write by themselves, whatever the service does.
 """
 
 
