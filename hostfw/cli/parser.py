@@ -73,7 +73,10 @@ def parse(arguments: Sequence[str]) -> Options:
     # A verb as the first word leaves no other in question.
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
     found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
-    if unknown:
+    if hasattr(found, "words") and not any(word.startswith("-") for word in unknown):
+        # argparse ends a list of words at the first option: `deny 198.51.100.7 --cut for 4h`.
+        found.words = [*found.words, *unknown]
+    elif unknown:
         verb = next(verb for verb in VERBS if verb.name == found.verb)
         raise UsageError(
             f"unknown: {' '.join(unknown)}", meant(verb.name, unknown), f"usage: {_usage(verb.name, verb.load().USAGE)}"

@@ -10,7 +10,7 @@ import pytest
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
-from hostfw.cli.parser import CONFIG_DIR, RUN_DIR, STATE_DIR, parse
+from hostfw.cli.parser import CONFIG_DIR, RUN_DIR, STATE_DIR, UsageError, parse
 from hostfw.cli.verb_table import VERBS, Verb
 from tests.unit.cli_runs import hostfwctl
 
@@ -235,3 +235,11 @@ def test_the_version_is_there_at_once() -> None:
 def _processor_time_of_children_s() -> float:
     usage = getrusage(RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def test_words_of_a_quick_rule_go_on_behind_an_option() -> None:
+    """As people type it: an option may stand in the midst of them; what is no option of the verb is still refused."""
+    assert parse(["deny", "198.51.100.7", "--cut", "for", "4h"]).words == ("198.51.100.7", "for", "4h")
+    assert parse(["allow", "tcp/80", "--reason", "x", "from", "10.0.0.0/8"]).words == ("tcp/80", "from", "10.0.0.0/8")
+    with pytest.raises(UsageError, match="unknown: --cute for 4h"):
+        parse(["deny", "198.51.100.7", "--cute", "for", "4h"])
