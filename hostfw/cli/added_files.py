@@ -13,15 +13,9 @@ from hostfw.cli.options import Options
 from hostfw.cli.outcomes import load_accepted_of
 from hostfw.engine.checks.lost_policy import missing, named
 from hostfw.engine.outcomes import Failed
+from hostfw.host.store.atomic_files import WriteError, sync_directory, write_atomically
 from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import (
-    SETTINGS_FILE,
-    STDIN,
-    WriteError,
-    read_configuration,
-    sync_directory,
-    write_atomically,
-)
+from hostfw.host.store.files import SETTINGS_FILE, STDIN, read_configuration
 from hostfw.manifest.add import NotAdded, added
 from hostfw.manifest.decode import decode
 from hostfw.model.problems import errors, in_order

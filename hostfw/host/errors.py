@@ -10,6 +10,8 @@
 Whatever a person can get wrong in a file is a `Problem` instead and is never raised.
 """
 
+import errno
+
 
 class HostError(Exception):
     """A failure outside hostfw: what happened, and with `hint` the next step if there is one."""
@@ -18,3 +20,18 @@ class HostError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def reason(error: OSError) -> str:
+    """The operating system's error, in words that fit behind a colon."""
+    match error.errno:
+        case errno.ELOOP:
+            return "symbolic links that lead round in a circle"
+        case errno.ENOENT:
+            return "there is no such file or directory"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full"
+        case errno.EROFS:
+            return "the file system is mounted read-only"
+        case _:
+            return (error.strerror or "input/output error").lower()

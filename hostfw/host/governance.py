@@ -6,8 +6,8 @@ It stands beside the generation that it belongs to, so that to accept another ge
 from datetime import datetime
 from pathlib import Path
 
+from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import garbage, load_json, saving, to_json
-from hostfw.host.store.files import write_atomically
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance, GovernedInterface
 from hostfw.model.moments import moment_of

@@ -16,8 +16,9 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.progress import progress
 from hostfw.cli.verbs.in_force.apply import ask_for, report
 from hostfw.engine.outcomes import Failed
+from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.feed_files import read_own_feeds
-from hostfw.host.store.files import WriteError, read_configuration
+from hostfw.host.store.files import read_configuration
 from hostfw.manifest.add import NotAdded, added
 from hostfw.manifest.yaml.manifests import Manifest, manifests_of
 from hostfw.model.problems import Problem, errors

@@ -16,7 +16,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables.named_counters import read_counters
 from hostfw.host.nftables.nf_tables import KernelCounter
 from hostfw.host.store.active import load_active
-from hostfw.host.store.files import WriteError, write_atomically
+from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_trial
 from hostfw.model.plan import Plan

@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from hostfw.host.errors import HostError
+from hostfw.host.errors import HostError, reason
 from hostfw.host.journal.writer import SOCKET
-from hostfw.host.store.files import reason
 
 SERVICE = "hostfw.service"
 """The unit that writes what it reads in the log."""

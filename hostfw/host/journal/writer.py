@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from hostfw.host.errors import HostError
-from hostfw.host.store.files import reason
+from hostfw.host.errors import HostError, reason
 
 SOCKET = Path("/run/systemd/journal/socket")
 """There while journald runs (systemd-journald.service(8))."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import counts_of, garbage, load_json, saving, to_json_of_many
-from hostfw.host.store.files import write_atomically
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Family

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hostfw.host.store.atomic_files import sync_directory, write_atomically
 from hostfw.host.store.codec import load_json, load_text, saving, to_json
-from hostfw.host.store.files import sync_directory, write_atomically
 from hostfw.model.moments import moment_of
 
 _RECORD = "block.json"

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hostfw.host.errors import HostError
-from hostfw.host.store.files import reason
+from hostfw.host.errors import HostError, reason
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 

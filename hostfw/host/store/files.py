@@ -1,20 +1,14 @@
-"""Configuration files in, state files out.
-
-Reading returns texts and problems, and never raises or blocks. Writing is atomic: a reader, or a boot after a crash,
-finds either the old content or the new.
-"""
+"""Configuration files, read as texts and problems: nothing raises or blocks, whatever lies there."""
 
 import errno
-import fcntl
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from hostfw.host.errors import reason
 from hostfw.host.store.ignored import holds_resources, left_out_by
 from hostfw.host.store.path_trust import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
 from hostfw.manifest.ignore_file import IGNORE_FILE, IgnoreFile, decode_ignore_file
@@ -31,15 +25,7 @@ MAX_FOLDERS_DEEP = 32
 """Deepest nesting of folders above a file."""
 
 _ENDINGS = (".yaml", ".yml")
-_ROOM_BYTES, _ROOM_FILES = 64 * 1024, 8
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-
-
-class WriteError(OSError):
-    """A file could not be written; what it held before is still there."""
-
-    def __str__(self) -> str:
-        return f"{self.filename}: cannot be written: {reason(self)}"
 
 
 def read_configuration(config_dir: Path) -> tuple[Configuration, tuple[Problem, ...]]:
@@ -95,154 +81,6 @@ def file_problem(
 ) -> Problem:
     """A problem of a file as a whole."""
     return Problem(Position(_printable(str(path)), 1, 1), message, expected, hint, severity)
-
-
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file so that it holds `data` durably, or what it held before. Raises WriteError.
-
-    A kill between the steps leaves a temporary file behind, which `remove_leftovers` removes. It is locked while it
-    is written, so that this needs no other agreement between those who write and those who remove.
-    """
-    try:
-        temporary, descriptor = _temporary(path, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, mode)
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-                temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_directory(path.parent)
-    except OSError as error:
-        raise WriteError(error.errno, error.strerror, str(path)) from error
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Write a file that nobody looks for yet, as in `folder_aside`; its folder is to be synced once. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def link_atomically(path: Path, target: str) -> None:
-    """Let a symbolic link lead to `target` from one moment to the next; durable once its folder is. Raises OSError."""
-    while True:
-        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-        temporary.symlink_to(target)
-        try:
-            temporary.replace(path)
-        except FileNotFoundError:
-            # Taken for a leftover of a killed writer, since nothing can hold a link.
-            continue
-        return
-
-
-@contextmanager
-def folder_aside(path: Path) -> Iterator[Path]:
-    """A new folder beside the one that it is to become once it is complete, and gone unless it was renamed by then.
-
-    It is locked like what `write_atomically` writes. Raises OSError.
-    """
-    while True:
-        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-        aside.mkdir(mode=0o700)
-        with suppress(FileNotFoundError):
-            descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if _is_held(aside, descriptor):
-                break
-    try:
-        yield aside
-    finally:
-        os.close(descriptor)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in a folder, and nothing that is being written. Raises OSError."""
-    for path in folder.iterdir():
-        if path.name.startswith(".") and path.name.endswith(".tmp"):
-            with suppress(OSError):
-                _remove_leftover(path)
-
-
-def _temporary(path: Path, mode: int) -> tuple[Path, int]:
-    """A new file beside a path, and a descriptor that holds it."""
-    while True:
-        temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        if _is_held(temporary, descriptor):
-            return temporary, descriptor
-
-
-def _is_held(path: Path, descriptor: int) -> bool:
-    """Take the lock of a file or folder that was just made; False if it was removed before.
-
-    A file system without locks, as some on a network, has no sweep either: that needs the lock as well.
-    """
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    if path.exists():
-        return True
-    os.close(descriptor)
-    return False
-
-
-def _remove_leftover(path: Path) -> None:
-    """Remove a temporary file, folder or link unless somebody writes it."""
-    if path.is_symlink():
-        # `link_atomically` makes another.
-        path.unlink(missing_ok=True)
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames and removals in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def is_full(path: Path) -> bool:
-    """True if a file system has no room for a small file of ours; False where that cannot be told."""
-    try:
-        found = os.statvfs(path)
-    except OSError:
-        return False
-    return found.f_bavail * found.f_frsize < _ROOM_BYTES or (found.f_files > 0 and found.f_favail < _ROOM_FILES)
-
-
-def reason(error: OSError) -> str:
-    """The operating system's error, in words that fit behind a colon."""
-    match error.errno:
-        case errno.ELOOP:
-            return "symbolic links that lead round in a circle"
-        case errno.ENOENT:
-            return "there is no such file or directory"
-        case errno.ENOSPC | errno.EDQUOT:
-            return "the disk is full"
-        case errno.EROFS:
-            return "the file system is mounted read-only"
-        case _:
-            return (error.strerror or "input/output error").lower()
 
 
 class _File(NamedTuple):

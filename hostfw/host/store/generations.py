@@ -23,6 +23,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hostfw.host.governance import GOVERNANCE, governance_json
+from hostfw.host.store.atomic_files import (
+    folder_aside,
+    link_atomically,
+    remove_leftovers,
+    sync_directory,
+    write_atomically,
+    write_new,
+)
 from hostfw.host.store.codec import (
     counts_of,
     garbage,
@@ -30,14 +38,6 @@ from hostfw.host.store.codec import (
     load_text,
     saving,
     to_json,
-)
-from hostfw.host.store.files import (
-    folder_aside,
-    link_atomically,
-    remove_leftovers,
-    sync_directory,
-    write_atomically,
-    write_new,
 )
 from hostfw.host.store.source_parts import link_to, load_parts, parts_of, save_parts, stored_parts
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance

@@ -5,8 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import load_json, saving, to_json
-from hostfw.host.store.files import write_atomically
 from hostfw.model.moments import moment_of
 
 _EVENT = "event.json"

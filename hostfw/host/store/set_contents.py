@@ -8,7 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from hostfw.host.store.files import remove_leftovers, write_atomically
+from hostfw.host.store.atomic_files import remove_leftovers, write_atomically
 
 _FOLDER = "sets"
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
+from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import load_json, to_json
-from hostfw.host.store.files import write_atomically
 from hostfw.model.problems import Problem
 
 _FILE = "told-warnings.json"

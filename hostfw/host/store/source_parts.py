@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from hostfw.host.store.atomic_files import sync_directory, write_new
 from hostfw.host.store.codec import garbage, is_text, load_json, to_json, to_json_of_many
-from hostfw.host.store.files import sync_directory, write_new
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Configuration, Source
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hostfw.host.store.atomic_files import sync_directory, write_atomically
 from hostfw.host.store.codec import garbage, load_json, saving, to_json
-from hostfw.host.store.files import sync_directory, write_atomically
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 

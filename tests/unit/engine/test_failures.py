@@ -29,7 +29,7 @@ from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store import files
+from hostfw.host.store import atomic_files
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.last_event import load_event
 from hostfw.host.systemd.rollback_timer import WatchdogError
@@ -64,14 +64,14 @@ def _full(*folders: str) -> Injection:
     """Disks that take nothing more."""
 
     def inject(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = files._temporary
+        real = atomic_files._temporary
 
         def refuse(path: Path, mode: int) -> tuple[Path, int]:
             if any(path.is_relative_to(host.directory / folder) for folder in folders):
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(path, mode)
 
-        monkeypatch.setattr(files, "_temporary", refuse)
+        monkeypatch.setattr(atomic_files, "_temporary", refuse)
 
     return inject
 

@@ -13,15 +13,8 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.store import files
-from hostfw.host.store.files import (
-    WriteError,
-    folder_aside,
-    link_atomically,
-    read_configuration,
-    read_paths,
-    remove_leftovers,
-    write_atomically,
-)
+from hostfw.host.store.atomic_files import WriteError, folder_aside, link_atomically, remove_leftovers, write_atomically
+from hostfw.host.store.files import read_configuration, read_paths
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.sources import Configuration
 
@@ -477,7 +470,7 @@ def test_a_killed_writer_leaves_a_file_that_is_told_apart(tmp_path: Path) -> Non
     script = f"""
 import os
 from pathlib import Path
-from hostfw.host.store.files import write_atomically
+from hostfw.host.store.atomic_files import write_atomically
 os.fsync = lambda _: os.kill(os.getpid(), 9)
 write_atomically(Path({str(path)!r}), b"half")
 """
@@ -580,7 +573,7 @@ def test_a_file_system_without_locks_is_written_to_and_never_swept(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("hostfw.host.store.files.fcntl.flock", refuse)
+    monkeypatch.setattr("hostfw.host.store.atomic_files.fcntl.flock", refuse)
     put(tmp_path / ".b.12345678.tmp", "half")
     write_atomically(tmp_path / "a", b"whole")
     remove_leftovers(tmp_path)

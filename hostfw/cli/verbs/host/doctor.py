@@ -24,7 +24,7 @@ from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.reading.block_state import BlockContext, block_state
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
-from hostfw.host.store.files import is_full
+from hostfw.host.store.atomic_files import is_full
 from hostfw.host.store.generations import load_accepted
 from hostfw.host.systemd.surroundings import look_around, unloadable
 from hostfw.model.host.facts import HostFacts

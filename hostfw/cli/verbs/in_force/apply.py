@@ -20,7 +20,8 @@ from hostfw.cli.output.progress import progress
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, Files, InForceNow, Reply
 from hostfw.engine.outcomes import Failed
-from hostfw.host.store.files import WriteError, read_configuration
+from hostfw.host.store.atomic_files import WriteError
+from hostfw.host.store.files import read_configuration
 from hostfw.host.store.shown_warnings import not_yet_shown, remember_shown
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline

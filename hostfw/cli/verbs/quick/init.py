@@ -8,7 +8,8 @@ from hostfw.cli.outcomes import complain_of, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.engine.outcomes import Failed
-from hostfw.host.store.files import WriteError, read_configuration, write_atomically
+from hostfw.host.store.atomic_files import WriteError, write_atomically
+from hostfw.host.store.files import read_configuration
 from hostfw.model.settings import Settings
 from hostfw.quick.starter import starter
 
