@@ -8,6 +8,7 @@ the last `apply` is known to be wrong: until it is set, nothing is allowed for t
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance
@@ -32,6 +33,8 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 
 _NOBODY = "!all()"
 _OPENING = (Action.ALLOW, Action.PASS)
+
+_Ruled = TypeVar("_Ruled", GlobalNetworkPolicy, Profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +123,21 @@ def lasting(resources: Resources) -> Resources:
     profiles = {
         profile.metadata.name
         for profile in resources.profiles
-        if profile.metadata.expires is not None and _allows((*profile.ingress, *profile.egress))
+        if profile.metadata.expires is not None and _only_allows((*profile.ingress, *profile.egress))
     }
 
     def ends(policy: GlobalNetworkPolicy) -> bool:
-        is_ending = policy.tier in tiers or policy.metadata.expires is not None
-        return is_ending and _allows((*policy.ingress, *policy.egress))
+        return policy.tier in tiers or policy.metadata.expires is not None
 
-    policies = tuple(_without_sets(policy, sets) for policy in resources.policies if not ends(policy))
+    policies = tuple(
+        _allowing_nobody(policy) if ends(policy) else _without_sets(policy, sets)
+        for policy in resources.policies
+        if not (ends(policy) and _only_allows((*policy.ingress, *policy.egress)))
+    )
     kept_profiles = tuple(
-        _profile_without_sets(profile, sets) for profile in resources.profiles if profile.metadata.name not in profiles
+        _allowing_nobody(profile) if profile.metadata.expires is not None else _profile_without_sets(profile, sets)
+        for profile in resources.profiles
+        if profile.metadata.name not in profiles
     )
     endpoints = tuple(
         _powerless(endpoint)
@@ -141,8 +149,22 @@ def lasting(resources: Resources) -> Resources:
     return resources if found == resources else found
 
 
-def _allows(rules: Iterable[Rule]) -> bool:
-    return any(rule.action in _OPENING for rule in rules)
+def _only_allows(rules: Iterable[Rule]) -> bool:
+    """True if rules allow something and deny nothing."""
+    actions = {rule.action for rule in rules}
+    return not actions.isdisjoint(_OPENING) and Action.DENY not in actions
+
+
+def _allowing_nobody(ruled: _Ruled) -> _Ruled:
+    """The denials of a policy or profile, in their places: the rules that allow or pass match nobody."""
+    ingress, egress = _opening_nothing(ruled.ingress), _opening_nothing(ruled.egress)
+    if (ingress, egress) == (ruled.ingress, ruled.egress):
+        return ruled
+    return replace(ruled, ingress=ingress, egress=egress)
+
+
+def _opening_nothing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    return tuple(_of_nobody(rule) if rule.action in _OPENING else rule for rule in rules)
 
 
 def _powerless(endpoint: HostEndpoint) -> HostEndpoint:

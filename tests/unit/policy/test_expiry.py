@@ -11,6 +11,7 @@ from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import Action
 from hostfw.policy.expiry import in_time, lasting
 from hostfw.policy.kept import recorded
 from tests.unit.policy_builders import facts
@@ -150,6 +151,18 @@ def test_only_what_allows_is_left_out_of_what_lasts() -> None:
     assert closed.source.selector is not None
     assert closed.source.selector.text == "!all()"
     assert lasting(read(STAYING, policy("b", "Deny", ENDING))) == read(STAYING, policy("b", "Deny", ENDING))
+
+
+def test_what_a_policy_denies_beside_what_it_allows_stays() -> None:
+    """A clock that is wrong lets nobody in past the Deny rule of a policy that has not expired."""
+    mixed = policy("a", "Deny", ENDING, rule="source: {nets: [192.0.2.0/24]}}, {action: Allow")
+
+    kept = next(one for one in lasting(read(STAYING, mixed, policy("b", "Allow"))).policies if one.metadata.name == "a")
+
+    assert [rule.action for rule in kept.ingress] == [Action.DENY, Action.ALLOW]
+    assert kept.ingress[0].source.selector is None
+    assert kept.ingress[1].source.selector is not None
+    assert kept.ingress[1].source.selector.text == "!all()"
 
 
 def test_a_host_endpoint_that_ends_governs_and_allows_nothing() -> None:
