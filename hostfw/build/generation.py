@@ -105,7 +105,7 @@ def build(
         last is not None
         and last.candidate is candidate
         and (last.facts, last.governance) == (facts, governance)
-        and in_time(candidate.resources, facts.now, governance).expired == last.plan.expired
+        and _ends_alike(last.plan, candidate, facts, governance)
     ):
         return last
     resolving = cache.resolve if cache else None
@@ -126,6 +126,12 @@ def build(
     if cache is not None:
         cache.generation = generation
     return generation
+
+
+def _ends_alike(plan: Plan, candidate: Candidate, facts: HostFacts, governance: Governance) -> bool:
+    """True if what does not count now is that of a plan, for the same reason: what waits has another next moment."""
+    timely = in_time(candidate.resources, facts.now, governance)
+    return (timely.expired, timely.next_expiry) == (plan.expired, plan.next_expiry)
 
 
 def _lasting(

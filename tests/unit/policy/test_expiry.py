@@ -208,3 +208,20 @@ def test_a_moment_that_is_none_is_an_error(text: str) -> None:
     assert text in problem.message
     assert "RFC 3339" in problem.expected
     assert not candidate.is_valid
+
+
+def test_what_waited_for_a_right_clock_and_has_expired_by_then_is_gone() -> None:
+    """A cache gives the same as none: a denial ends too, nothing is waited for, and all of it is put on record."""
+    text = "---\n".join((STAYING, policy("a", "Allow", ENDING), policy("b", "Deny", ENDING, "order: 1,")))
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", text),)))
+    cache, record = GenerationCache(), Governance(applied=NOON - HOUR)
+    build(candidate, replace(facts(), now=NOON - 30 * HOUR), cache, record)
+    right = replace(facts(), now=NOON + HOUR)
+
+    built, afresh = build(candidate, right, cache, record), build(candidate, right, governance=record)
+
+    assert isinstance(built, Generation)
+    assert isinstance(afresh, Generation)
+    assert (built.id, built.plan.next_expiry) == (afresh.id, None)
+    after = recorded(built.plan, candidate.resources, built.facts, record, NOON + HOUR)
+    assert [one.name for one in after.expired] == ["a", "b"]
