@@ -63,6 +63,8 @@ def apply(
             facts,
             take_name=take_name,
         )
+        # Whoever applies goes by the clock as it is now; one that was ahead the last time was wrong then.
+        record = replace(record, applied=facts.now)
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
             record = replace(record, interfaces=())

@@ -6,7 +6,7 @@ back otherwise. Nothing here depends on a daemon.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from hostfw.build.cache import EngineCache
@@ -79,7 +79,8 @@ class Engine:
 
     def governance(self, candidate: Candidate, facts: HostFacts) -> Governance:
         """The governed interfaces on record, under the node name that `apply` of a configuration would take."""
-        return named(standing(self.directories, self.host), candidate.resources, facts, take_name=True)
+        record = named(standing(self.directories, self.host), candidate.resources, facts, take_name=True)
+        return replace(record, applied=facts.now)
 
     def loss(self, candidate: Candidate, plan: Plan, facts: HostFacts) -> Failed | None:
         """The refusal as a loss of `apply` of a configuration with its plan on this host; None if it is not refused."""

@@ -1,7 +1,7 @@
 """Quick rules for a time, on a host and a kernel in memory with a clock that is told; no service runs."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -147,3 +147,15 @@ def test_the_last_way_in_that_ends_is_warned_of(host: Machine) -> None:
 
     assert said.status == 0, said
     assert "once what allows it has expired" in said.err
+
+
+def test_what_is_allowed_after_a_clock_that_was_ahead_is_in_force(host: Machine) -> None:
+    """The moment of the last apply is of the clock that was wrong, and not in the way of who applies now."""
+    host.clock.moment += timedelta(days=300)
+    assert host.hostfwctl("apply").status == 0
+    host.clock.moment -= timedelta(days=300)
+
+    said = host.hostfwctl("allow", "tcp/9000", "for", "2h")
+
+    assert said.status == 0, said
+    assert lets_in(host, 9000)
