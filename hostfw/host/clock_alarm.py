@@ -8,6 +8,7 @@ from 3.13; the C library is asked directly for the sake of 3.11.
 import ctypes
 import errno
 import os
+import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,20 +45,25 @@ class ClockAlarm:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._checked(self._libc.timerfd_create(_CLOCK_REALTIME, _NONBLOCK_CLOEXEC))
         self._ahead_s = _ahead_s()
+        self._has_unread_step = False
 
     def fileno(self) -> int:
         """The descriptor that is readable once the alarm has gone off."""
         return self._fd
 
     def set(self, moment: datetime | None) -> None:
-        """Go off at a moment, at once if that has passed, and at every step of the clock before; None is never."""
-        self._ahead_s = _ahead_s()
+        """Go off at a moment, at once if that has passed, and at every step of the clock before; None is never.
+
+        A step that nobody has read yet is told all the same, by going off at once.
+        """
         # Both zero would disarm it: the moment is at least one nanosecond after the epoch.
         at_ns = max(int(moment.timestamp() * 1_000_000) * 1000, 1) if moment is not None else 0
-        value = _Timespec(*divmod(at_ns, 1_000_000_000))
-        flags = _ABSOLUTE | _CANCEL_ON_SET
-        timer = _Itimerspec(_Timespec(0, 0), value)
-        self._checked(self._libc.timerfd_settime(self._fd, flags, ctypes.byref(timer), None))
+        if not self._has_unread_step and not self._arm(at_ns):
+            self._has_unread_step = True
+        if self._has_unread_step:
+            self._arm(1)
+        else:
+            self._ahead_s = _ahead_s()
 
     def read(self) -> ClockNews:
         """The reason why the alarm went off; never waits. After a step it is to be set again."""
@@ -65,15 +71,34 @@ class ClockAlarm:
             os.read(self._fd, 8)
         except OSError as error:
             if error.errno == errno.ECANCELED:
-                step_s, self._ahead_s = _ahead_s() - self._ahead_s, _ahead_s()
-                return ClockNews(step_s)
+                return self._step()
             if error.errno != errno.EAGAIN:
                 raise
-        return ClockNews()
+        return self._step() if self._has_unread_step else ClockNews()
 
     def close(self) -> None:
         """Let it be."""
         os.close(self._fd)
+
+    def _step(self) -> ClockNews:
+        ahead_s = _ahead_s()
+        # A step that is undone by now is one nevertheless: the alarm is to be set again.
+        step_s = ahead_s - self._ahead_s or sys.float_info.epsilon
+        self._ahead_s, self._has_unread_step = ahead_s, False
+        return ClockNews(step_s)
+
+    def _arm(self, at_ns: int) -> bool:
+        """Give False if the clock was set since the last read: it is armed, but will not tell of that."""
+        value = _Timespec(*divmod(at_ns, 1_000_000_000))
+        timer = _Itimerspec(_Timespec(0, 0), value)
+        flags = _ABSOLUTE | _CANCEL_ON_SET
+        try:
+            self._checked(self._libc.timerfd_settime(self._fd, flags, ctypes.byref(timer), None))
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                raise
+            return False
+        return True
 
     def _checked(self, result: int) -> int:
         if result < 0:

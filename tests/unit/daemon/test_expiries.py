@@ -1,5 +1,7 @@
 """Expiry while the service runs: the alarm, steps of the clock in both directions, and what the journal says."""
 
+import ctypes
+import errno
 import select
 import socket
 import time
@@ -7,6 +9,7 @@ from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -190,3 +193,28 @@ def wait_for(alarm: ClockAlarm, seconds: float) -> None:
 def is_readable(alarm: ClockAlarm, seconds: float) -> bool:
     """True if it goes off within some seconds."""
     return bool(select.select([alarm], [], [], seconds)[0])
+
+
+def test_a_step_that_nobody_has_read_when_the_alarm_is_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux refuses to set it then with ECANCELED, and forgets the step; the clock of the tests cannot be set."""
+    alarm = ClockAlarm()
+    libc = alarm._libc
+    refusals = [errno.ECANCELED]
+
+    def refuse(*arguments: object) -> int:
+        done: int = libc.timerfd_settime(*arguments)
+        if refusals:
+            ctypes.set_errno(refusals.pop())
+            return -1
+        return done
+
+    monkeypatch.setattr(alarm, "_libc", SimpleNamespace(timerfd_settime=refuse))
+    try:
+        for _ in range(2):
+            alarm.set(datetime.now(UTC) + timedelta(hours=1))
+        wait_for(alarm, 5)
+        assert alarm.read().step_s
+        alarm.set(datetime.now(UTC) + timedelta(hours=1))
+        assert not is_readable(alarm, 0.1)
+    finally:
+        alarm.close()
