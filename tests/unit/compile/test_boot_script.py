@@ -122,10 +122,11 @@ def test_the_last_good_ruleset_follows_the_failsafe_rules(tmp_path: Path) -> Non
         ("a clock without a battery", 86_400, 90_000, "lasting.nft"),
         ("damaged", "x", 1000, "lasting.nft"),
         ("cut off", -10, "", "lasting.nft"),
+        ("lost", None, None, "lasting.nft"),
     ],
 )
 def test_what_expires_is_loaded_in_its_time_alone(
-    tmp_path: Path, name: str, first: int | str, last: int | str, loads: str
+    tmp_path: Path, name: str, first: int | str | None, last: int | str | None, loads: str
 ) -> None:
     """Otherwise the ruleset without it is, and its digest is looked at all the same."""
     accept(tmp_path)
@@ -135,8 +136,9 @@ def test_what_expires_is_loaded_in_its_time_alone(
     about = json.loads((generation / "generation.json").read_text())
     about["lasting"] = {"sha256": sha256(b"# lasting\n").hexdigest()}
     (generation / "generation.json").write_text(json.dumps(about, indent=1))
-    times = (str(now + moment) if isinstance(moment, int) else moment for moment in (first, last))
-    (generation / "expires").write_text(" ".join(times) + "\n")
+    times = [str(now + one) if isinstance(one, int) else one for one in (first, last) if one is not None]
+    if times:
+        (generation / "expires").write_text(" ".join(times) + "\n")
 
     booted = boot(tmp_path)
 
