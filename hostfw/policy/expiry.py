@@ -13,11 +13,13 @@ from typing import TypeVar
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance
 from hostfw.model.resources import (
+    EntityRule,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
+    Labels,
     Profile,
     Resource,
     Resources,
@@ -34,6 +36,9 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 _NOBODY = "!all()"
 _OPENING = (Action.ALLOW, Action.PASS)
 
+_ENDS = "hostfw.io/ends"
+"""The label of sets that end, where what lasts must not select them; nobody sees it."""
+_Set = TypeVar("_Set", GlobalNetworkSet, Feed)
 _Ruled = TypeVar("_Ruled", GlobalNetworkPolicy, Profile)
 
 
@@ -146,7 +151,13 @@ def lasting(resources: Resources) -> Resources:
         for endpoint in resources.endpoints
     )
     found = replace(resources, policies=policies, profiles=kept_profiles, endpoints=endpoints)
-    return resources if found == resources else found
+    if found == resources:
+        return resources
+    return replace(
+        found,
+        network_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.network_sets),
+        feeds=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.feeds),
+    )
 
 
 def _only_allows(rules: Iterable[Rule]) -> bool:
@@ -200,17 +211,51 @@ def _profile_without_sets(profile: Profile, sets: Sequence[Mapping[str, str]]) -
 
 
 def _closed(rules: tuple[Rule, ...], sets: Sequence[Mapping[str, str]]) -> tuple[Rule, ...]:
-    """Rules of which those that let in addresses of some sets match nobody; each keeps its place."""
-    if not sets or not any(_lets_in(rule, sets) for rule in rules):
+    """Rules that let in no address for the sake of some sets; each keeps its place, and what it says of other sets.
+
+    One that denies all but a set lets that in, too.
+    """
+    if not sets or not any(_favours(rule, sets) for rule in rules):
         return rules
-    return tuple(_of_nobody(rule) if _lets_in(rule, sets) else rule for rule in rules)
-
-
-def _lets_in(rule: Rule, sets: Sequence[Mapping[str, str]]) -> bool:
-    return rule.action in _OPENING and any(
-        side.selector is not None and any(matches(parse(side.selector.text), labels) for labels in sets)
-        for side in (rule.source, rule.destination)
+    return tuple(
+        replace(
+            rule, source=_favouring_no(rule, rule.source, sets), destination=_favouring_no(rule, rule.destination, sets)
+        )
+        for rule in rules
     )
+
+
+def _favours(rule: Rule, sets: Sequence[Mapping[str, str]]) -> bool:
+    return any(_names(_favoured(rule, side), sets) for side in (rule.source, rule.destination))
+
+
+def _favoured(rule: Rule, side: EntityRule) -> SelectorText | None:
+    """The selector of those that a rule is good for on one side."""
+    if rule.action in _OPENING:
+        return side.selector
+    return side.not_selector if rule.action is Action.DENY else None
+
+
+def _favouring_no(rule: Rule, side: EntityRule, sets: Sequence[Mapping[str, str]]) -> EntityRule:
+    favoured = _favoured(rule, side)
+    if favoured is None or not _names(favoured, sets):
+        return side
+    lasting_alone = SelectorText(f"({favoured.text}) && !has({_ENDS})", favoured.position)
+    return (
+        replace(side, selector=lasting_alone) if rule.action in _OPENING else replace(side, not_selector=lasting_alone)
+    )
+
+
+def _names(selector: SelectorText | None, sets: Sequence[Mapping[str, str]]) -> bool:
+    return selector is not None and any(matches(parse(selector.text), labels) for labels in sets)
+
+
+def _marked(one: _Set, *, ends: bool) -> _Set:
+    """A set that rules can tell from those that stay, if it ends."""
+    known: Labels = one.metadata.labels
+    if not ends or (_ENDS, "") in known:
+        return one
+    return replace(one, metadata=replace(one.metadata, labels=tuple(sorted((*known, (_ENDS, ""))))))
 
 
 def _of_nobody(rule: Rule) -> Rule:

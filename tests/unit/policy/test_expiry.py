@@ -7,6 +7,7 @@ import pytest
 
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, GenerationCache, build
+from hostfw.explain.verdict import explain
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.resources import Resources
@@ -14,6 +15,8 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Action
 from hostfw.policy.expiry import in_time, lasting
 from hostfw.policy.kept import recorded
+from hostfw.selector.evaluate import matches, parse
+from tests.unit.packet_builders import arriving
 from tests.unit.policy_builders import facts
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -149,7 +152,8 @@ def test_only_what_allows_is_left_out_of_what_lasts() -> None:
     assert names(left) == ["b", "c", "office", "up"]
     closed = next(one for one in left.policies if one.metadata.name == "c").ingress[0]
     assert closed.source.selector is not None
-    assert closed.source.selector.text == "!all()"
+    parsed = parse(closed.source.selector.text)
+    assert not any(matches(parsed, dict(one.metadata.labels)) for one in left.network_sets)
     assert lasting(read(STAYING, policy("b", "Deny", ENDING))) == read(STAYING, policy("b", "Deny", ENDING))
 
 
@@ -225,3 +229,43 @@ def test_what_waited_for_a_right_clock_and_has_expired_by_then_is_gone() -> None
     assert (built.id, built.plan.next_expiry) == (afresh.id, None)
     after = recorded(built.plan, candidate.resources, built.facts, record, NOON + HOUR)
     assert [one.name for one in after.expired] == ["a", "b"]
+
+
+TRUSTED = "trusted: 'yes'"
+SETS = tuple(
+    f"{HEAD}kind: GlobalNetworkSet\nmetadata: {{name: {name}, labels: {{{TRUSTED}}}, {ending}}}\n"
+    f"spec: {{nets: [{net}]}}\n"
+    for name, net, ending in (("guests", "192.0.2.0/24", ENDING), ("admins", "198.51.100.0/24", ""))
+)
+EXPLAINED = [
+    ("allowed by name", policy("a", "Allow", rule="source: {selector: trusted == 'yes'}")),
+    (
+        "spared by a denial",
+        policy("a", "Deny", rule="source: {notSelector: trusted == 'yes'}}, {action: Allow"),
+    ),
+]
+
+
+@pytest.mark.parametrize("text", [case[1] for case in EXPLAINED], ids=[case[0] for case in EXPLAINED])
+def test_a_set_that_ends_is_let_in_no_more_and_one_that_stays_is(text: str) -> None:
+    """Beside each other in one selector, and whether the rule names them or denies all others."""
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", "---\n".join((STAYING, *SETS, text))),)))
+    record = Governance(applied=NOON - HOUR)
+    host = replace(facts(), now=NOON - 30 * HOUR)
+
+    behind = build(candidate, host, governance=record)
+    right = build(candidate, replace(host, now=NOON - HOUR / 2), governance=record)
+
+    assert isinstance(behind, Generation)
+    assert isinstance(right, Generation)
+    assert [explain(right.plan, arriving(source=source)).allowed for source in ("192.0.2.7", "198.51.100.7")] == [
+        True,
+        True,
+    ]
+    assert [explain(behind.plan, arriving(source=source)).allowed for source in ("192.0.2.7", "198.51.100.7")] == [
+        False,
+        True,
+    ]
+    assert right.lasting is not None
+    assert right.lasting.script == behind.script
+    assert behind.lasting is None
