@@ -16,7 +16,7 @@ from hostfw.engine.kernel.deploy import Enforced, Writer, enforce, enforce_nothi
 from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.outcomes import Failed, NoTrial, RolledBack
 from hostfw.engine.reading.deadline import DEADLINE, REBOOT, due
-from hostfw.engine.reading.standing import named, record_of
+from hostfw.engine.reading.standing import named, record_of, standing
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.codec import StateError
@@ -161,6 +161,9 @@ def restore(
         facts = writer.host.facts(candidate.settings.node)
         before = record_of(writer.directories, writer.host, number, cached_governance(cache))
         before = named(before, candidate.resources, facts, take_name=False)
+        # What has expired since then has expired for every generation.
+        since = standing(writer.directories, writer.host, cached_governance(cache)).expired
+        before = replace(before, expired=tuple(sorted({*before.expired, *since})))
         built = build(candidate, facts, cache.generation if cache else None, before)
     except HostError:
         built = None

@@ -9,7 +9,7 @@ import yaml
 
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.host.baseline import Baseline
-from tests.unit.cli_runs import NEIGHBOURS, UPLINK, Machine, machine
+from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
 from tests.unit.engine.test_trial import lets_in, state
 
 HOUR_S = 3600.0
@@ -159,3 +159,17 @@ def test_what_is_allowed_after_a_clock_that_was_ahead_is_in_force(host: Machine)
 
     assert said.status == 0, said
     assert lets_in(host, 9000)
+
+
+def test_a_rollback_opens_nothing_that_has_expired_since(host: Machine) -> None:
+    """Whatever the clock says, and although the record of that generation does not know."""
+    host.clock.wait(2 * HOUR_S)
+    host.write(web=WEB)
+    assert host.hostfwctl("apply").status == 0
+    host.clock.moment -= timedelta(hours=1)
+
+    said = host.hostfwctl("rollback", "--to", 3, "--accept-loss")
+
+    assert said.status == 0, said
+    assert lets_in(host, 443)
+    assert not lets_in(host, 8080)
