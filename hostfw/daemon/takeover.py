@@ -24,6 +24,7 @@ from hostfw.daemon.writer import WriterThread
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.installed import unprotected
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reconcile import Resumed, build_base_protection, builds
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
@@ -188,6 +189,9 @@ def _look(engine: Engine) -> Found:
 
 
 def _builds(engine: Engine) -> bool:
+    # The script that stands in for it knows of no moment.
+    if has_expired(engine.directories, engine.host):
+        engine.end_expired()
     return builds(engine.directories, engine.host, engine.cache)
 
 

@@ -3,17 +3,18 @@
 Nothing here reads the configuration directory: starts, link events and repairs use what was accepted.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hostfw.build.cache import EngineCache, accepted_now, cached_governance
 from hostfw.build.candidate import Candidate, check_candidate
-from hostfw.build.generation import Generation, build
+from hostfw.build.generation import Generation, build, script_id
 from hostfw.build.refused import Refused
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import Enforced, Writer, enforce
+from hostfw.engine.kernel.deploy import Enforced, Writer, enforce, enforce_script
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.outcomes import Failed, RolledBack
@@ -23,7 +24,8 @@ from hostfw.engine.rollback import expire, restore
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.engine.trial import keep_on_trial
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import accepted_number, load_accepted, load_generation
+from hostfw.host.store.active import load_active
+from hostfw.host.store.generations import Accepted, accepted_number, load_accepted, load_generation
 from hostfw.host.store.trial import load_trial
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.resources import Resources
@@ -136,7 +138,8 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
 def end_expired(writer: Writer) -> None:
     """Take what has expired out of force where no service does, and accept what is left. Raises HostError.
 
-    Nothing is done while something is on trial, which ends by itself, or where it does not build.
+    Where it does not build on this host, the stored script of what lasts is put into force. Nothing is done while
+    something is on trial, which ends by itself.
     """
     state = writer.directories.state
     accepted, problems = accepted_now(state, writer.cache)
@@ -144,11 +147,23 @@ def end_expired(writer: Writer) -> None:
     if accepted is None or problems or trial is not None:
         return
     candidate = check_candidate(accepted.configuration, cache=writer.cache.candidate if writer.cache else None)
-    facts = writer.host.facts(candidate.settings.node)
-    before = standing(writer.directories, writer.host, cached_governance(writer.cache))
-    built = build(candidate, facts, writer.cache.generation if writer.cache else None, before)
-    if isinstance(built, Generation) and isinstance(enforce(built, writer), Enforced):
+    built: Generation | Refused | None = None
+    with suppress(HostError):
+        facts = writer.host.facts(candidate.settings.node)
+        before = standing(writer.directories, writer.host, cached_governance(writer.cache))
+        built = build(candidate, facts, writer.cache.generation if writer.cache else None, before)
+    if not isinstance(built, Generation):
+        _end_script(writer, accepted)
+    elif isinstance(enforce(built, writer), Enforced):
         accept_as(writer, accepted_of(built, writer), record_after(built, writer.host))
+
+
+def _end_script(writer: Writer, accepted: Accepted) -> None:
+    """Put the script of what lasts into force, once; one that is damaged leaves what is in force."""
+    script = accepted.script_at(writer.host.now())
+    record, _ = load_active(writer.directories.run)
+    if script and (record is None or record.id != script_id(script)):
+        enforce_script(script, writer, accepted.counts)
 
 
 def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import pytest
 
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.host.clock_alarm import ClockAlarm, ClockNews
+from hostfw.host.errors import HostError
 from hostfw.journal.message_ids import MessageId
 from tests.unit.cli_runs import WEB
 from tests.unit.daemon.test_service import World, live, serving, until
@@ -164,6 +165,25 @@ def test_it_does_not_come_back_with_the_next_start(world: Timed) -> None:
     world.machine.clock.moment = NOON + timedelta(days=2)
     live(second())
     world.machine.clock.moment = NOON - timedelta(hours=1)
+    live(second())
+
+
+def test_a_script_that_stands_in_for_what_does_not_build_ends_too(world: Timed) -> None:
+    """The service has nothing but the script, and looks at the clock whenever it tries to build again."""
+
+    async def first() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+
+    async def second() -> None:
+        async with serving(world):
+            await until(lambda: "its stored script is in force" in world.report().trouble)
+            assert is_open(world)
+            world.set_clock(NOON + timedelta(minutes=1), step=True)
+            await until(lambda: not is_open(world))
+
+    live(first())
+    world.faults.add("observe", *([HostError("it cannot be had")] * 1000))
     live(second())
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.host.baseline import Baseline
+from hostfw.model.host.facts import HostFacts
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
 from tests.unit.engine.test_trial import lets_in, state
 
@@ -173,3 +175,21 @@ def test_a_rollback_opens_nothing_that_has_expired_since(host: Machine) -> None:
     assert said.status == 0, said
     assert lets_in(host, 443)
     assert not lets_in(host, 8080)
+
+
+def test_a_script_that_nothing_builds_any_more_ends_as_well(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored one of what lasts takes its place, once."""
+
+    def fail(_: Machine, __: str | None) -> HostFacts:
+        raise HostError("the interfaces cannot be read")
+
+    monkeypatch.setattr(Machine, "observed", fail)
+    host.clock.wait(2 * HOUR_S + 60)
+
+    host.hostfwctl("status")
+
+    assert not lets_in(host, 8080)
+    assert lets_in(host, 443)
+    commits = host.kernel.read_generation()
+    host.hostfwctl("status")
+    assert host.kernel.read_generation() == commits
