@@ -71,10 +71,13 @@ class RankedList:
         for segment in segments:
             tried = list(_reached(self._tried(segment, cell, memo)))
             passes = any(isinstance(rule.effect, Pass) and not found.tests.unconditional for rule, found in tried)
-            if group and (passes or len(group) + len(tried) > MOST):
+            if group and passes:
                 yield group, False, False
                 group = []
             group.extend(tried)
+            while len(group) > MOST and not passes:
+                yield group[:MOST], False, False
+                group = group[MOST:]
             if not passes and decides([(rule, found.tests) for rule, found in tried]):
                 yield group, passes, True
                 return
@@ -99,7 +102,9 @@ class RankedList:
         return Found(tests, variants_of(condition, cell, self.builder) if decide else ())
 
     def _group(self, purpose: str, group: Tried, cell: Cell, memo: Memo, number: int) -> list[Rule]:
-        """The rules of a group, as a list if that is worth no more than the lookups."""
+        """The rules of a group, as a list if that is worth no more than the lookups, or if there are too few ranks."""
+        if len(group) > MOST:
+            return self._list(group, cell)
         of = ranks([_name(rule) for rule, _ in group])
         ranked = list(self._ranked(group, of))
         costs = self.builder.costs

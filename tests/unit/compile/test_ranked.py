@@ -102,6 +102,23 @@ def _program_rules(plan: Plan) -> Iterator[ProgramRule]:
         yield from segment
 
 
+@pytest.mark.parametrize("weights", [{"deny net": 1, "port": 2}, {"deny net": 1, "port": 2, "pass": 1}])
+def test_a_tier_of_more_rules_than_ranks_is_what_explain_says(
+    weights: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found in parts, or where a Pass leaves it, tried in order; compiling it does not fail."""
+    for module in ("ranked", "ranks"):
+        monkeypatch.setattr(f"hostfw.compile.layout.{module}.MOST", 150)
+    plan = plan_of(weights, 400, tiers=1)
+
+    ruleset = compile_plan(plan)
+
+    assert ("pass" in weights) or any("/ranks" in one.name for one in ruleset.tables[0].maps)
+    for packet in [*packets(plan, 100), *missing_packets(plan, 5)]:
+        for mark in (0, 0x0001_0000):
+            assert simulate(ruleset, packet, mark).accepted is explain(plan, packet).allowed, (packet, hex(mark))
+
+
 def test_ranks_fall_and_are_nobody_elses() -> None:
     """From the first rule to the last, in one list of as many rules as there can be."""
     names = [f"rule {number}" for number in range(20_000)]
