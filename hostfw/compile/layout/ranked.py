@@ -149,7 +149,7 @@ class RankedList:
                     ways.append(way)
             yield _Ranked(rule, found.tests, rank, tuple(ways))
 
-    def _list(self, group: Tried, cell: Cell) -> list[Rule]:
+    def _list(self, group: Sequence[tuple[ProgramRule, Found]], cell: Cell) -> list[Rule]:
         return self.rule_list.tried([(rule, found.tests) for rule, found in group], cell)
 
     def _in_order(self, purpose: str, group: Tried, cell: Cell, memo: Memo, number: int) -> str:
@@ -158,11 +158,15 @@ class RankedList:
             # A Pass returns from the whole of it.
             return self.builder.chain(f"{purpose}/in-order", self._list(group, cell))
         parts = [tuple(group[place] for place in part) for part in chunks([_name(rule) for rule, _ in group])]
-        causes = ((("in order", number, part[0][0]), part) for part in parts)
-        made = memo.get_or_make_each(causes, partial(self._part, purpose, cell))
+        causes = ((("in order", number, part[0][0]), (part, cell)) for part in parts)
+        made = memo.get_or_make_each(causes, partial(self._part, purpose))
         return self.builder.chain(f"{purpose}/in-order", [Rule((), (Jump(name),)) for _, name in made])
 
-    def _part(self, purpose: str, cell: Cell, _place: object, part: Tried, _memo: Memo) -> str:
+    def _part(
+        self, purpose: str, _place: object, cause: tuple[Sequence[tuple[ProgramRule, Found]], Cell], _memo: Memo
+    ) -> str:
+        # What a staged policy tests depends on the cell, and its `Found` does not say so.
+        part, cell = cause
         return self.builder.chain(f"{purpose}/in-order", self._list(part, cell))
 
     def _scanned(self, purpose: str, ranked: Iterable[_Ranked]) -> Iterator[Rule]:

@@ -1,6 +1,7 @@
 """Lists that are found by rank: what a packet pays is the kinds of keys, never the policies, and its mark stays."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bench.mixtures import SHAPES, missing_packets, packets, plan_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.by_port import cut_by_port
+from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.ways import Shape, runs
 from hostfw.compile.layout.widths import merged_shapes, written_out
@@ -15,8 +17,8 @@ from hostfw.compile.program import ProgramRule, Programs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.explain.verdict import explain
 from hostfw.model.packet import Packet
-from hostfw.model.plan import Plan
-from hostfw.model.values import TCP, Direction, Family, PortRange
+from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
+from hostfw.model.values import ICMP, TCP, Action, Direction, Family, Icmp, PortRange
 from hostfw.nft.objects import Key, Ruleset
 from hostfw.nft.simulate import Effort, effort, simulate
 
@@ -117,6 +119,50 @@ def test_a_tier_of_more_rules_than_ranks_is_what_explain_says(
     for packet in [*packets(plan, 100), *missing_packets(plan, 5)]:
         for mark in (0, 0x0001_0000):
             assert simulate(ruleset, packet, mark).accepted is explain(plan, packet).allowed, (packet, hex(mark))
+
+
+def test_a_memory_knows_the_cell_of_a_part_of_staged_policies() -> None:
+    """Where ICMP has no cell of its own any more, staged policies that ask for other ICMP types test for them."""
+    after = _any_protocol(plan_of({"pair": 1}, 120))
+    (tier,) = after.endpoints[0].ingress.tiers
+    staged = tuple(_staged(policy) for policy in tier.policies)
+    rule = replace(tier.policies[0].rules[0], protocol=ICMP, icmp=Icmp(13, None))
+    pings = replace(tier.policies[0], name="pings", rules=(rule,))
+    after = _with_policies(after, (*staged, *tier.policies))
+    before = _with_policies(after, (*staged, *tier.policies, pings))
+    costs, cache = CostModel(copies=0), CompileCache()
+
+    compile_plan(before, costs, cache)
+    remembered, anew = compile_plan(after, costs, cache), compile_plan(after, costs)
+
+    assert any("/ranks" in one.name for one in anew.tables[0].maps)
+    assert remembered == anew
+    ping = replace(_asked(after)[0], protocol=ICMP.number, source_port=None, destination_port=None, icmp_type=8)
+    marked = simulate(remembered, replace(ping, icmp_code=0), 0x0001_0000)
+    assert marked.counters == simulate(remembered, replace(ping, icmp_code=0)).counters
+
+
+def _any_protocol(plan: Plan) -> Plan:
+    (tier,) = plan.endpoints[0].ingress.tiers
+    return _with_policies(
+        plan, tuple(replace(p, rules=tuple(replace(r, protocol=None) for r in p.rules)) for p in tier.policies)
+    )
+
+
+def _with_policies(plan: Plan, policies: tuple[PlannedPolicy, ...]) -> Plan:
+    (endpoint,) = plan.endpoints
+    (tier,) = endpoint.ingress.tiers
+    ingress = replace(endpoint.ingress, tiers=(replace(tier, policies=policies),))
+    return replace(plan, endpoints=(replace(endpoint, ingress=ingress),))
+
+
+def _staged(policy: PlannedPolicy) -> PlannedPolicy:
+    """A staged policy that asks for any packet but a ping."""
+    (rule,) = policy.rules
+    kind, name = "StagedGlobalNetworkPolicy", f"staged-{policy.name}"
+    identity = replace(rule.identity, kind=kind, policy=name)
+    asked = PlannedRule(identity, Action.DENY, rule.families, not_icmp=Icmp(8, None))
+    return replace(policy, kind=kind, name=name, rules=(asked,), staged=True)
 
 
 def test_ranks_fall_and_are_nobody_elses() -> None:
