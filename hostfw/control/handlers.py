@@ -37,7 +37,7 @@ def handle(engine: Engine, request: Request) -> Reply:
                 accept_loss=request.accept_loss,
                 lockout=_lockout(request, candidate.settings),
                 exposure=None if services is None else ExposureRequest(services, cache.decode),
-                take_name=request.take_name,
+                asked=request.asked,
             )
             return in_force_now(outcome, verbose=request.verbose) if isinstance(outcome, Applied) else outcome
         case Confirm():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hostfw.build.refused import Refused
+from hostfw.engine.asked import Asked
 from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, TooLate
 from hostfw.host.processes import Ancestor
 from hostfw.host.store.trial import Trial
@@ -29,10 +30,8 @@ class Files:
 class Apply:
     """Put a configuration into force: these `files`, or None for what the configuration directory holds.
 
-    `baseline` is the baseline as the caller sees it; without it, the engine collects it.
-    `services` are those that the answer is to tell the change of. With
-    `verbose` the answer holds what was sent to nftables. With `take_name` the node takes the name that the host has
-    now, where HostEndpoints have it, as a person means who says `apply`.
+    `baseline` is the baseline as the caller sees it; without it, the engine collects it. `services` are those that the
+    answer is to tell the change of. With `verbose` the answer holds what was sent to nftables.
     """
 
     files: Files | None = None
@@ -43,7 +42,7 @@ class Apply:
     services: HostServices | None = None
     verbose: bool = False
     accept_loss: bool = False
-    take_name: bool = False
+    asked: Asked = Asked.RELOAD
 
 
 @dataclass(frozen=True, slots=True)

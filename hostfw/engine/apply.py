@@ -8,6 +8,7 @@ from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.applied import Applied
+from hostfw.engine.asked import Asked
 from hostfw.engine.block import BELOW_A_BLOCK, UNCONFIRMABLE
 from hostfw.engine.checks.exposure import ExposureRequest, exposure_of
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
@@ -26,6 +27,7 @@ from hostfw.engine.trial import try_out, waits
 from hostfw.host.errors import HostError
 from hostfw.host.store.trial import load_rollback_timer, load_trial
 from hostfw.model.host.services import ExposureChange
+from hostfw.policy.expiry import latest
 
 
 def apply(
@@ -36,7 +38,7 @@ def apply(
     question: ExposureRequest | None = None,
     *,
     accept_loss: bool = False,
-    take_name: bool = False,
+    asked: Asked = Asked.RELOAD,
 ) -> Applied | Refused | Failed:
     """Put the generation of a configuration into force, whatever had to be taken back first.
 
@@ -61,10 +63,9 @@ def apply(
             standing(directories, host, cached_governance(writer.cache)),
             candidate.resources,
             facts,
-            take_name=take_name,
+            take_name=asked is Asked.APPLY,
         )
-        # Whoever applies goes by the clock as it is now; one that was ahead the last time was wrong then.
-        record = replace(record, applied=facts.now)
+        record = replace(record, applied=facts.now if asked.trusts_clock else latest(record.applied, facts.now))
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
             record = replace(record, interfaces=())
@@ -74,7 +75,7 @@ def apply(
         generation_id = built.id
         decoding = question.decoding if question is not None else None
         before = Before(directories, host, writer.cache, facts, last, decoding)
-        verb = "apply" if take_name else "reload"
+        verb = "apply" if asked is Asked.APPLY else "reload"
         lost = None if accept_loss else refusal(before, candidate.resources, built.plan, verb)
         if lost is None:
             result = lockout_of(before, built, lockout)
@@ -111,7 +112,7 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         applied = replace(applied, warnings=(*applied.warnings, error.message))
     if applied.trial is not None:
         return applied
-    governance = record_after(built, writer.host, asked=True)
+    governance = record_after(built, writer.host)
     return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer), governance))
 
 

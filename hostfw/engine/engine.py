@@ -16,6 +16,7 @@ from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
 from hostfw.engine.applied import Applied
 from hostfw.engine.apply import apply
+from hostfw.engine.asked import Asked
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.checks.lost_policy import refusal
@@ -114,7 +115,7 @@ class Engine:
         accept_loss: bool = False,
         lockout: LockoutRequest | None = None,
         exposure: ExposureRequest | None = None,
-        take_name: bool = False,
+        asked: Asked = Asked.RELOAD,
     ) -> Applied | Refused | Failed:
         """Put the generation of a configuration into force; a refused one changes nothing.
 
@@ -122,8 +123,7 @@ class Engine:
         more than they may keep their accepted content, unless `accept_shrink`. A configuration that lost most of its
         policies or endpoints, or all interfaces that they govern, is a failure, unless `accept_loss`. With `lockout` a
         generation that would block connections that the host depends on is a failure. With `exposure` the answer says
-        what it closes and opens. With `take_name` the node is what the host is called now, if HostEndpoints have that
-        name; otherwise it is the one on record.
+        what it closes and opens. `asked` is what a person typed for it.
         """
         if not candidate.is_valid:
             return note_refused(self.directories, self.host, Refused(candidate.problems))
@@ -138,7 +138,7 @@ class Engine:
                 lockout,
                 exposure,
                 accept_loss=accept_loss,
-                take_name=take_name,
+                asked=asked,
             ),
             likely=not known,
         )

@@ -25,6 +25,7 @@ from hostfw.host.store.last_event import Event, EventKind
 from hostfw.host.store.trial import RollbackTimer, Trial, forget_trial, load_rollback_timer, load_trial
 from hostfw.journal.notices import generation_confirmed, generation_rolled_back
 from hostfw.model.sources import Configuration
+from hostfw.policy.expiry import latest
 
 BY_HAND = "by hand"
 DAMAGED = "the record of the unconfirmed change was damaged"
@@ -161,9 +162,10 @@ def restore(
         facts = writer.host.facts(candidate.settings.node)
         before = record_of(writer.directories, writer.host, number, cached_governance(cache))
         before = named(before, candidate.resources, facts, take_name=False)
-        # What has expired since then has expired for every generation.
-        since = standing(writer.directories, writer.host, cached_governance(cache)).expired
-        before = replace(before, expired=tuple(sorted({*before.expired, *since})))
+        # What has expired since then has expired for every generation, and the clock has been as far as it was.
+        since = standing(writer.directories, writer.host, cached_governance(cache))
+        expired = tuple(sorted({*before.expired, *since.expired}))
+        before = replace(before, expired=expired, applied=latest(before.applied, since.applied))
         built = build(candidate, facts, cache.generation if cache else None, before)
     except HostError:
         built = None

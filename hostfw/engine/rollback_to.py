@@ -55,7 +55,7 @@ def rollback_to(
     again = accepted_of(restored.generation, writer) if restored.generation is not None else stored
     # Built it has a record of now; a script has that of then.
     built = restored.generation
-    governance = record_after(built, host, asked=True) if built is not None else record_of(directories, host, number)
+    governance = record_after(built, host) if built is not None else record_of(directories, host, number)
     unsaved = accept_as(writer, replace(again, applied_at=host.now()), governance)
     reason = f"back to generation number {number} by hand"
     event = Event(EventKind.APPLIED, host.now(), again.id, reason)

@@ -13,13 +13,12 @@ from hostfw.model.host.governance import Governance
 from hostfw.policy.kept import recorded
 
 
-def record_after(generation: Generation, host: Host, *, asked: bool = False) -> Governance:
-    """The record of a generation on the host that it was built for; `asked` is whether a person just put it there."""
+def record_after(generation: Generation, host: Host) -> Governance:
+    """The record of a generation on the host that it was built for."""
     resources, plan = generation.candidate.resources, generation.plan
     governance = recorded(plan, resources, generation.facts, generation.governance, host.now())
     of_host = plan.settings.node is None and any(endpoint.node == plan.node for endpoint in resources.endpoints)
-    applied = host.now() if asked else governance.applied
-    return replace(governance, boot=network_identity(host), node_of_host=of_host, applied=applied)
+    return replace(governance, boot=network_identity(host), node_of_host=of_host)
 
 
 def keep_record(

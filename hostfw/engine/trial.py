@@ -69,7 +69,7 @@ class _TrialStart:
         number = store_generation(
             directories.state,
             accepted_of(self.generation, self.writer),
-            record_after(self.generation, host, asked=True),
+            record_after(self.generation, host),
         )
         token = f"{number:06}-{secrets.token_hex(4)}"
         trial = Trial(

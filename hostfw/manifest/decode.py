@@ -99,23 +99,27 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """The decoder of a kind; `reserved` is a label that it may not carry."""
+    """The decoder of a kind; `reserved` is a label that it may not carry.
+
+    One with a `noun` cannot expire: an interface would be ungoverned, or packets would go past the end of a tier.
+    """
 
     api_version: str
     name_form: NameForm
     decode: Callable[[Reader, Metadata, Node], Resource]
     reserved: str = ""
+    noun: str = ""
 
 
 RESOURCE_KINDS = {
     "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed),
     "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy),
     "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
-    "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint),
-    "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group),
+    "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, noun="a HostEndpoint"),
+    "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group, noun="an InterfaceGroup"),
     "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile),
     "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy),
-    "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier),
+    "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier, noun="a Tier"),
 }
 
 LIST = "List"
@@ -180,7 +184,7 @@ def _decode_resource(reader: Reader, root: Node, kind: ResourceKind) -> list[Res
     found = fields(reader, root, RESOURCE_SHAPE)
     if not isinstance(root, Mapping):
         return []
-    metadata = decode_metadata(reader, found.get("metadata"), root, kind.name_form, kind.reserved)
+    metadata = decode_metadata(reader, found.get("metadata"), root, kind.name_form, kind.reserved, lasting=kind.noun)
     resource = kind.decode(reader, metadata or _NAMELESS, found.get("spec") or Mapping(root.mark))
     return [resource] if metadata is not None else []
 

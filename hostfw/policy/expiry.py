@@ -18,14 +18,12 @@ from hostfw.model.resources import (
     GlobalNetworkPolicy,
     GlobalNetworkSet,
     HostEndpoint,
-    InterfaceGroup,
     Labels,
     Profile,
     Resource,
     Resources,
     Rule,
     SelectorText,
-    Tier,
 )
 from hostfw.model.values import Action
 from hostfw.selector.evaluate import matches, parse
@@ -74,6 +72,11 @@ def is_behind(now: datetime, governance: Governance) -> bool:
     return governance.applied is not None and now < governance.applied - CLOCK_TOLERANCE
 
 
+def latest(*moments: datetime | None) -> datetime | None:
+    """The latest of some moments, or None where none is known."""
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
 def still_expired(expired: Iterable[Expired], now: datetime | None, before: Governance) -> tuple[Expired, ...]:
     """Of what does not count, that which is to stay so: not what only waits for a clock that is right."""
     known = frozenset(before.expired)
@@ -88,99 +91,57 @@ def expiring_resources(resources: Resources) -> Iterator[Expired]:
 
 
 def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
-    """The resources without some, and without what cannot be there without those.
-
-    The policies of a tier go with it, and the HostEndpoints of an InterfaceGroup. A Profile is no longer listed.
-    """
+    """The resources without some; a Profile that is gone is no longer listed."""
     gone = {(one.kind, one.name) for one in ended}
 
     def stays(resource: Resource) -> bool:
         return (type(resource).__name__, resource.metadata.name) not in gone
 
-    def in_tier(policy: GlobalNetworkPolicy) -> bool:
-        return (Tier.__name__, policy.tier) not in gone
-
-    return Resources(
-        tuple(policy for policy in resources.policies if stays(policy) and in_tier(policy)),
-        tuple(
+    return replace(
+        resources,
+        policies=tuple(filter(stays, resources.policies)),
+        endpoints=tuple(
             _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
             for endpoint in resources.endpoints
-            if stays(endpoint) and (InterfaceGroup.__name__, endpoint.interface_group) not in gone
         ),
-        tuple(filter(stays, resources.network_sets)),
-        tuple(filter(stays, resources.tiers)),
-        tuple(filter(stays, resources.profiles)),
-        tuple(filter(stays, resources.interface_groups)),
-        tuple(staged for staged in resources.staged_policies if stays(staged) and in_tier(staged.policy)),
-        tuple(filter(stays, resources.feeds)),
+        network_sets=tuple(filter(stays, resources.network_sets)),
+        profiles=tuple(filter(stays, resources.profiles)),
+        staged_policies=tuple(filter(stays, resources.staged_policies)),
+        feeds=tuple(filter(stays, resources.feeds)),
     )
 
 
 def lasting(resources: Resources) -> Resources:
     """The resources without anything that is allowed for the sake of one which expires; what denies stays.
 
-    They are the very same where no such resource allows anything.
+    A policy keeps its place, so the end of its tier still denies. They are the very same where nothing is allowed so.
     """
-    tiers = {tier.metadata.name for tier in resources.tiers if tier.metadata.expires is not None}
-    groups = {group.metadata.name for group in resources.interface_groups if group.metadata.expires is not None}
     every_set: tuple[GlobalNetworkSet | Feed, ...] = (*resources.network_sets, *resources.feeds)
     sets = [dict(one.metadata.labels) for one in every_set if one.metadata.expires is not None]
-    profiles = {
-        profile.metadata.name
-        for profile in resources.profiles
-        if profile.metadata.expires is not None and _only_allows((*profile.ingress, *profile.egress))
-    }
-
-    def ends(policy: GlobalNetworkPolicy) -> bool:
-        return policy.tier in tiers or policy.metadata.expires is not None
-
-    policies = tuple(
-        _allowing_nobody(policy) if ends(policy) else _without_sets(policy, sets)
-        for policy in resources.policies
-        if not (ends(policy) and _only_allows((*policy.ingress, *policy.egress)))
-    )
-    kept_profiles = tuple(
-        _allowing_nobody(profile) if profile.metadata.expires is not None else _profile_without_sets(profile, sets)
-        for profile in resources.profiles
-        if profile.metadata.name not in profiles
-    )
-    endpoints = tuple(
-        _powerless(endpoint)
-        if endpoint.metadata.expires is not None or endpoint.interface_group in groups
-        else _with_profiles(endpoint, lambda name: name not in profiles)
-        for endpoint in resources.endpoints
-    )
-    found = replace(resources, policies=policies, profiles=kept_profiles, endpoints=endpoints)
-    if found == resources:
+    policies = tuple(_closed(policy, sets) for policy in resources.policies)
+    profiles = tuple(_closed(profile, sets) for profile in resources.profiles)
+    if (policies, profiles) == (resources.policies, resources.profiles):
         return resources
     return replace(
-        found,
+        resources,
+        policies=policies,
+        profiles=profiles,
         network_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.network_sets),
         feeds=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.feeds),
     )
 
 
-def _only_allows(rules: Iterable[Rule]) -> bool:
-    """True if rules allow something and deny nothing."""
-    actions = {rule.action for rule in rules}
-    return not actions.isdisjoint(_OPENING) and Action.DENY not in actions
-
-
-def _allowing_nobody(ruled: _Ruled) -> _Ruled:
-    """The denials of a policy or profile, in their places: the rules that allow or pass match nobody."""
-    ingress, egress = _opening_nothing(ruled.ingress), _opening_nothing(ruled.egress)
-    if (ingress, egress) == (ruled.ingress, ruled.egress):
+def _closed(ruled: _Ruled, sets: Sequence[Mapping[str, str]]) -> _Ruled:
+    """A policy or profile that allows nothing for the sake of some sets, and nothing at all if it expires."""
+    if ruled.metadata.expires is not None:
+        return replace(ruled, ingress=_opening_nothing(ruled.ingress), egress=_opening_nothing(ruled.egress))
+    if not any(_favours(rule, sets) for rule in (*ruled.ingress, *ruled.egress)):
         return ruled
-    return replace(ruled, ingress=ingress, egress=egress)
+    return replace(ruled, ingress=_favouring_none(ruled.ingress, sets), egress=_favouring_none(ruled.egress, sets))
 
 
 def _opening_nothing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(_of_nobody(rule) if rule.action in _OPENING else rule for rule in rules)
-
-
-def _powerless(endpoint: HostEndpoint) -> HostEndpoint:
-    """A HostEndpoint that governs its interfaces, and to which nothing is allowed by its labels or profiles."""
-    return replace(endpoint, metadata=replace(endpoint.metadata, labels=()), profiles=(), profile_positions=())
 
 
 def _with_profiles(endpoint: HostEndpoint, stays: Callable[[str], bool]) -> HostEndpoint:
@@ -196,27 +157,8 @@ def _with_profiles(endpoint: HostEndpoint, stays: Callable[[str], bool]) -> Host
     )
 
 
-def _without_sets(policy: GlobalNetworkPolicy, sets: Sequence[Mapping[str, str]]) -> GlobalNetworkPolicy:
-    ingress, egress = _closed(policy.ingress, sets), _closed(policy.egress, sets)
-    if ingress is policy.ingress and egress is policy.egress:
-        return policy
-    return replace(policy, ingress=ingress, egress=egress)
-
-
-def _profile_without_sets(profile: Profile, sets: Sequence[Mapping[str, str]]) -> Profile:
-    ingress, egress = _closed(profile.ingress, sets), _closed(profile.egress, sets)
-    if ingress is profile.ingress and egress is profile.egress:
-        return profile
-    return replace(profile, ingress=ingress, egress=egress)
-
-
-def _closed(rules: tuple[Rule, ...], sets: Sequence[Mapping[str, str]]) -> tuple[Rule, ...]:
-    """Rules that let in no address for the sake of some sets; each keeps its place, and what it says of other sets.
-
-    One that denies all but a set lets that in, too.
-    """
-    if not sets or not any(_favours(rule, sets) for rule in rules):
-        return rules
+def _favouring_none(rules: tuple[Rule, ...], sets: Sequence[Mapping[str, str]]) -> tuple[Rule, ...]:
+    """Rules that let in no address for the sake of some sets; each keeps its place, and what it says of other sets."""
     return tuple(
         replace(
             rule, source=_favouring_no(rule, rule.source, sets), destination=_favouring_no(rule, rule.destination, sets)

@@ -14,6 +14,11 @@ ANNOTATIONS_LIMIT = 256 * 1024
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EXPIRES_EXPECTED = "a moment with its time zone (RFC 3339), such as 2030-01-31T12:00:00Z"
 
+_EXPIRING = (
+    f"{EXPIRES} on a policy, a Profile, a GlobalNetworkSet or a Feed",
+    "let the policies that allow something expire",
+)
+
 _SERVER_FIELDS = frozenset(
     (
         "creationTimestamp",
@@ -40,11 +45,11 @@ METADATA_SHAPE = Shape(
 
 
 def decode_metadata(
-    reader: Reader, node: Node | None, start: Node, form: NameForm, reserved: str = ""
+    reader: Reader, node: Node | None, start: Node, form: NameForm, reserved: str = "", lasting: str = ""
 ) -> Metadata | None:
     """The metadata of a resource whose document begins at `start`; None if it has no usable name.
 
-    `reserved` is a label that the kind may not carry.
+    `reserved` is a label that the kind may not carry, and `lasting` a noun for what cannot expire.
     """
     if node is None:
         reader.report(start, "metadata is missing", "metadata with a name")
@@ -52,7 +57,7 @@ def decode_metadata(
     found = fields(reader, node, METADATA_SHAPE)
     name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
     labelled = labels(reader, found.get("labels"), "metadata.labels", reserved)
-    annotated = annotations(reader, found.get("annotations"), "metadata.annotations")
+    annotated = annotations(reader, found.get("annotations"), "metadata.annotations", lasting)
     return Metadata(name, labelled, annotated, reader.at(start)) if name else None
 
 
@@ -93,8 +98,11 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
     return tuple(sorted(found))
 
 
-def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
-    """Annotations, sorted by key; their values are free. Kubernetes has the form of a key hold for its lower case."""
+def annotations(reader: Reader, node: Node | None, what: str, lasting: str = "") -> Labels:
+    """Annotations, sorted by key; their values are free. Kubernetes has the form of a key hold for its lower case.
+
+    `lasting` is a noun for what cannot expire.
+    """
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
         if not is_label_key(key_text.lower()):
@@ -104,7 +112,9 @@ def annotations(reader: Reader, node: Node | None, what: str) -> Labels:
         if value_text is None:
             continue
         found.append((key_text, value_text))
-        if key_text == EXPIRES and not (_RFC_3339.fullmatch(value_text) and moment_of(value_text.upper())):
+        if key_text == EXPIRES and lasting:
+            reader.report(key, f"{lasting} does not expire", *_EXPIRING)
+        elif key_text == EXPIRES and not (_RFC_3339.fullmatch(value_text) and moment_of(value_text.upper())):
             reader.report(value, f"the annotation {EXPIRES} is {quoted(value_text)}", _EXPIRES_EXPECTED)
     size = sum(len(part.encode("utf-8", "replace")) for pair in found for part in pair)
     if node is not None and size > ANNOTATIONS_LIMIT:

@@ -119,7 +119,7 @@ def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
 
 
 def _annotations(reader: Reader, node: Node | None) -> Labels:
-    return annotations(reader, fields(reader, node, RULE_METADATA_SHAPE).get("annotations"), "annotations")
+    return annotations(reader, fields(reader, node, RULE_METADATA_SHAPE).get("annotations"), "annotations", "a rule")
 
 
 def _entity(reader: Reader, node: Node | None) -> EntityRule:

@@ -10,7 +10,7 @@ from hostfw.build.generation import Generation, GenerationCache, build
 from hostfw.explain.verdict import explain
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
-from hostfw.model.resources import Resources
+from hostfw.model.resources import GlobalNetworkPolicy, Resources
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Action
 from hostfw.policy.expiry import in_time, lasting
@@ -43,22 +43,24 @@ def read(*texts: str) -> Resources:
     return candidate.resources
 
 
+def opens(policy: GlobalNetworkPolicy) -> bool:
+    """True if a policy has an ingress rule that can let somebody in."""
+    return any(
+        rule.action is Action.ALLOW and (rule.source.selector is None or rule.source.selector.text != "!all()")
+        for rule in policy.ingress
+    )
+
+
 def names(resources: Resources) -> list[str]:
     """The names of all resources."""
     return sorted(resource.metadata.name for resource in resources.all())
 
 
-OWN_TIER = f"{HEAD}kind: Tier\nmetadata: {{name: own, {ENDING}}}\nspec: {{order: 5}}\n"
 OWN_PROFILE = (
     f"{HEAD}kind: Profile\nmetadata: {{name: open, {ENDING}}}\nspec: {{ingress: [{{action: Allow}}]}}\n"
     "---\n"
     f"{HEAD}kind: HostEndpoint\nmetadata: {{name: up}}\n"
     "spec: {node: web1, interfaceName: eth0, profiles: [open]}\n"
-)
-OWN_GROUP = (
-    f"apiVersion: hostfw.io/v1\nkind: InterfaceGroup\nmetadata: {{name: lan, {ENDING}}}\n"
-    "spec: {match: [{name: 'eth*'}]}\n---\n"
-    f"{HEAD}kind: HostEndpoint\nmetadata: {{name: up}}\nspec: {{node: web1, interfaceGroup: lan}}\n"
 )
 OWN_SET = (
     f"{HEAD}kind: GlobalNetworkSet\nmetadata: {{name: office, labels: {{set: office}}, {ENDING}}}\n"
@@ -66,9 +68,7 @@ OWN_SET = (
 )
 CASES = [
     ("a policy", (policy("a", "Allow", ENDING), policy("b", "Allow")), ["b"]),
-    ("a tier with its policies", (OWN_TIER, policy("own.a", "Allow", more="tier: own,"), policy("b", "Allow")), ["b"]),
     ("a profile that is listed", (OWN_PROFILE,), ["up"]),
-    ("a group with what names it", (OWN_GROUP,), []),
     ("a set", (OWN_SET, policy("a", "Allow", rule="source: {selector: set == 'office'}")), ["a"]),
 ]
 
@@ -112,7 +112,7 @@ def test_what_waits_for_a_clock_that_is_right_counts_again_after_it() -> None:
 
     behind = in_time(resources, NOON - 30 * HOUR, record)
 
-    assert names(behind.resources) == ["b", "c", "up"]
+    assert [opens(one) for one in behind.resources.policies] == [False, False, True]
     assert behind.next_expiry == record.applied
     right = in_time(resources, NOON - HOUR / 2, record)
     assert right.resources is resources
@@ -149,7 +149,7 @@ def test_only_what_allows_is_left_out_of_what_lasts() -> None:
 
     left = lasting(resources)
 
-    assert names(left) == ["b", "c", "office", "up"]
+    assert [opens(one) for one in left.policies] == [False, False, True]
     closed = next(one for one in left.policies if one.metadata.name == "c").ingress[0]
     assert closed.source.selector is not None
     parsed = parse(closed.source.selector.text)
@@ -169,19 +169,48 @@ def test_what_a_policy_denies_beside_what_it_allows_stays() -> None:
     assert kept.ingress[1].source.selector.text == "!all()"
 
 
-def test_a_host_endpoint_that_ends_governs_and_allows_nothing() -> None:
-    """Its interfaces do not become ungoverned for a clock that is wrong."""
-    text = STAYING.replace("name: up,", f"name: up, {ENDING},")
+def test_the_end_of_a_tier_still_denies() -> None:
+    """A clock that is wrong lets nobody through to a later tier; what has expired leaves its tier as if deleted."""
+    tier = f"{HEAD}kind: Tier\nmetadata: {{name: own}}\nspec: {{order: 5}}\n"
+    office = policy("own.a", "Allow", ENDING, "tier: own,", "source: {nets: [198.51.100.0/24]}")
+    text = "---\n".join((STAYING, tier, office, policy("z", "Allow")))
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", text),)))
+    record = Governance(applied=NOON - HOUR)
 
-    endpoint = lasting(read(text)).endpoints[0]
+    def lets_in(now: datetime) -> list[bool]:
+        built = build(candidate, replace(facts(), now=now), governance=record)
+        assert isinstance(built, Generation)
+        return [explain(built.plan, arriving(source=source)).allowed for source in ("198.51.100.7", "192.0.2.7")]
 
-    assert (endpoint.interface_name, endpoint.metadata.labels, endpoint.profiles) == ("eth0", (), ())
+    assert lets_in(NOON - HOUR / 2) == [True, False]
+    assert lets_in(NOON - 30 * HOUR) == [False, False]
+    assert lets_in(NOON) == [True, True]
+
+
+GROUP = "apiVersion: hostfw.io/v1\nkind: InterfaceGroup\n"
+UNENDING = [
+    ("a HostEndpoint", STAYING.replace("name: up,", f"name: up, {ENDING},")),
+    ("an InterfaceGroup", f"{GROUP}metadata: {{name: lan, {ENDING}}}\nspec: {{match: [{{name: 'eth*'}}]}}\n"),
+    ("a Tier", f"{HEAD}kind: Tier\nmetadata: {{name: own, {ENDING}}}\nspec: {{order: 5}}\n"),
+    ("a rule", policy("a", "Allow", rule=f"metadata: {{{ENDING}}}")),
+]
+
+
+@pytest.mark.parametrize(("noun", "text"), UNENDING, ids=[case[0] for case in UNENDING])
+def test_what_would_open_a_host_by_its_end_does_not_expire(noun: str, text: str) -> None:
+    """An interface would be ungoverned, a tier would end without its Deny; a rule ends with its policy."""
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", text),)))
+
+    (problem,) = [one for one in candidate.problems if "expire" in one.message]
+    assert problem.message == f"{noun} does not expire"
+    assert "policy" in problem.expected
+    assert not candidate.is_valid
 
 
 def test_a_generation_is_built_anew_when_something_expires() -> None:
     """With the same configuration and facts but their moment; and it has the script of what lasts before that."""
-    text = "---\n".join((STAYING, policy("a", "Allow", ENDING)))
-    candidate = check_candidate(Configuration(resources=(Source("a.yaml", text),)))
+    office = policy("a", "Allow", ENDING, rule="protocol: TCP, destination: {ports: [8443]}")
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", f"{STAYING}---\n{office}"),)))
     cache = GenerationCache()
 
     first, again, after = (
@@ -193,7 +222,9 @@ def test_a_generation_is_built_anew_when_something_expires() -> None:
     assert again is first
     assert first.lasting is not None
     assert first.lasting.until == NOON
-    assert (after.script, after.lasting) == (first.lasting.script, None)
+    assert "8443" in first.script
+    assert "8443" not in first.lasting.script + after.script
+    assert after.lasting is None
     assert after.id != first.id
 
 

@@ -19,6 +19,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.progress import progress
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, Files, InForceNow, Reply
+from hostfw.engine.asked import Asked
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.files import read_configuration
@@ -192,7 +193,7 @@ def _request(options: Options, files: Files | None, baseline: Baseline, *, verbo
         accept_loss=options.accept_loss,
         baseline=baseline,
         verbose=verbose,
-        take_name=options.verb == "apply",
+        asked=Asked(options.verb) if options.verb in set(Asked) else Asked.QUICK,
     )
 
 
