@@ -215,7 +215,7 @@ class Fleet:
         return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
     def log(self, name: str) -> list[str]:
-        """What the hostfwctl of a host changed, in order."""
+        """The changes of the hostfwctl of a host, in order."""
         path = self.state(name) / "log"
         return [line.partition(" ")[2] for line in path.read_text().splitlines()] if path.exists() else []
 

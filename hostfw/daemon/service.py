@@ -43,13 +43,13 @@ from hostfw.daemon.takeover import Takeover
 from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.applied import Applied
+from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.clock_alarm import ClockNews
-from hostfw.host.errors import HostError
 from hostfw.host.systemd import notify as service_manager
 from hostfw.model.host.services import HostServices
 from hostfw.model.wording import counted
@@ -375,7 +375,7 @@ class Service:
         while True:
             await self._hung_up.wait()
             self._hung_up.clear()
-            services = await self._writer.write(_services_of)
+            services = await self._writer.write(lambda engine: services_of(engine.host))
             await self._answer(Apply(services=services if isinstance(services, HostServices) else None))
 
     async def _relearn(self, first: frozenset[int]) -> frozenset[int] | None:
@@ -506,11 +506,3 @@ class Service:
             counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
             now = f"generation {known.id} in force: {counts}"
         return "; ".join(filter(None, (now, self._trouble(), self._refused)))
-
-
-def _services_of(engine: Engine) -> HostServices | None:
-    """The services of this host, or None where they cannot be listed: then nothing is said of them."""
-    try:
-        return engine.host.services()
-    except (HostError, OSError):
-        return None

@@ -18,7 +18,7 @@ from hostfw.daemon.repair.change_tracker import ChangeTracker
 from hostfw.daemon.repair.pausing_nftables import Pause, PausingNftables
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.deploy import Observer
+from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNKNOWN, Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker

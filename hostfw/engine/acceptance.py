@@ -2,8 +2,9 @@
 
 from hostfw.build.cache import accept, accepted_now
 from hostfw.build.generation import Generation
-from hostfw.engine.kernel.deploy import Writer, counts
+from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.kernel.record import note_saved
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.standing_record import keep_record
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import Accepted, LastingScript, accepted_number, finish_accepting

@@ -16,8 +16,9 @@ from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note_applied, note_failed, note_refused
-from hostfw.engine.kernel.deploy import Writer, enforce
+from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.existing_connections import relearn
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import named, standing

@@ -23,12 +23,13 @@ from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_refused
-from hostfw.engine.kernel.deploy import Enforced, Observer, Sent, Writer
+from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
 from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
+from hostfw.engine.kernel.writer import Observer, Sent, Writer
 from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, Status, TooLate, failed
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.history import History, history

@@ -14,9 +14,10 @@ from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import Enforced, Writer, enforce, enforce_script
+from hostfw.engine.kernel.deploy import Enforced, enforce, enforce_script
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reading.standing import standing, standing_number

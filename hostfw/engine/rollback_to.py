@@ -9,7 +9,7 @@ from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import refusal, script_refusal
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.events import note, note_failed, three
-from hostfw.engine.kernel.deploy import Writer
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import record_of

@@ -12,9 +12,10 @@ from hostfw.engine.acceptance import accepted_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
-from hostfw.engine.kernel.deploy import Writer, enforce
+from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.kernel.record import note_saved
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, Confirmed, Failed, RolledBack, TooLate
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import standing

@@ -11,7 +11,8 @@ from time import monotonic
 import pytest
 
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import Enforced, Writer, enforce_nothing, enforce_script
+from hostfw.engine.kernel.deploy import Enforced, enforce_nothing, enforce_script
+from hostfw.engine.kernel.writer import Writer
 from hostfw.host.nftables.script_runner import TIMEOUT_S, NftablesWorker, nft_version
 from hostfw.host.nftables.tables import read_generation
 from hostfw.model.sources import Configuration

@@ -8,25 +8,17 @@ from hostfw.cli.options import Options
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document
-from hostfw.engine.checks.exposure import exposure_changes
+from hostfw.engine.checks.exposure import exposure_changes, services_of
 from hostfw.engine.checks.plan_before import BASE_PROTECTION
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
-from hostfw.model.host.services import ExposureChange, HostServices
+from hostfw.model.host.services import ExposureChange
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Settings
 from hostfw.model.wording import counted
 
 _SHOWN = 20
 """Most changes that are listed without -v."""
-
-
-def services_seen() -> HostServices | None:
-    """The services of this host, or None where they cannot be listed: then nothing is said of them."""
-    try:
-        return this_host().services()
-    except (HostError, OSError):
-        return None
 
 
 def plan_now(options: Options) -> Plan | None:
@@ -42,7 +34,7 @@ def plan_now(options: Options) -> Plan | None:
 
 def changes_between(before: Plan | None, after: Plan | None, options: Options) -> tuple[ExposureChange, ...]:
     """The changes of exposure from one plan to another; none where they cannot be determined."""
-    services = services_seen()
+    services = services_of(this_host())
     if services is None:
         return ()
     engine = open_engine(options)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hostfw.build.generation import Generation
 from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.context import Host
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
@@ -28,6 +29,14 @@ class ExposureRequest:
 
     services: HostServices
     decoding: DecodeCache | None = None
+
+
+def services_of(host: Host) -> HostServices | None:
+    """The services of this host, or None where they cannot be listed: then nothing is said of them."""
+    try:
+        return host.services()
+    except (HostError, OSError):
+        return None
 
 
 def exposure_of(before: Before, built: Generation, question: ExposureRequest | None) -> tuple[ExposureChange, ...]:

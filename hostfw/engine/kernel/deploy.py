@@ -8,12 +8,10 @@ commands that have never crashed a worker.
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from hostfw.build.cache import EngineCache, LastCommit
+from hostfw.build.cache import LastCommit
 from hostfw.build.generation import Generation, script_id
-from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.contents import altered
 from hostfw.engine.kernel.existing_connections import existing_connections
 from hostfw.engine.kernel.governed_links import note_links
@@ -30,77 +28,28 @@ from hostfw.engine.kernel.record import forget_record, write_record
 from hostfw.engine.kernel.rewriting import ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
+from hostfw.engine.kernel.transactions import amend, commit, delete, edit_feeds, reload_changed_sets, send
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import (
     CLEARED,
     FEEDS_CHANGED,
-    SOME_FEEDS_CHANGED,
     UNCHANGED,
     UNKNOWN,
     Failed,
-    failed,
-    refusal,
-    shortened,
 )
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
+from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
 from hostfw.model.values import FAMILIES, Direction
 from hostfw.model.wording import counted as counted_words
-from hostfw.nft.amendment import Amendment, deletions_after
-from hostfw.nft.change import Change, SetLoad, change
+from hostfw.nft.amendment import deletions_after
+from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.object_text import follows
 
 Counts = tuple[tuple[str, int], ...]
-
-
-def _nobody(_: Generation | None) -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Observer:
-    """Callbacks on the writing thread: before a switch to a generation, and once one is active.
-
-    The active generation is None for a script without a known generation, and for no rules at all.
-    """
-
-    switching: Callable[[Generation], None] = _nobody
-    active: Callable[[Generation | None], None] = _nobody
-
-
-@dataclass(slots=True)
-class Sent:
-    """Progress of a piece of work: True once packets may meet other rules than before it."""
-
-    may_differ: bool = False
-
-    def after(self, send: Callable[[], Failed | None]) -> Failed | None:
-        """Send something that packets may meet; nothing that is raised meanwhile says that they do not."""
-        before, self.may_differ = self.may_differ, True
-        stopped = send()
-        if stopped is not None and stopped.in_force == UNCHANGED:
-            self.may_differ = before
-        return stopped
-
-    def failed(self, error: HostError) -> Failed:
-        """The rules that are in force after an error ended the work."""
-        found = failed(error)
-        return replace(found, in_force=UNKNOWN) if self.may_differ and found.in_force == UNCHANGED else found
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """The one who may write at this moment: who holds the lock, and a worker that sends what is written."""
-
-    directories: Directories
-    host: Host
-    nftables: Nftables
-    observer: Observer = Observer()
-    cache: EngineCache | None = None
-    sent: Sent = field(default_factory=Sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +114,7 @@ def enforce(
     link_commits, unnoted = note_links(
         generation, nftables, writer.cache, writer.host.read_links, is_known=kernel_state.ruleset is not None
     )
-    left = _delete(planned.sweep, nftables)
+    left = delete(planned.sweep, nftables)
     swept = _say(left, "unused objects could not be removed")
     try:
         commits = None if left is not None or planned.set_loads else _commits(planned) + link_commits
@@ -199,12 +148,12 @@ def enforce(
 def _send(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
     """Send everything that packets may meet; None if they meet all of it."""
     nftables = writer.nftables
-    stopped = _edit_feeds(planned.set_edits, nftables, writer.directories.run) or _reload_sets(planned, nftables)
+    stopped = edit_feeds(planned.set_edits, nftables, writer.directories.run) or reload_changed_sets(planned, nftables)
     if stopped is not None:
         return stopped
-    stopped = _amend(planned.renamings, nftables) or _switch(planned, kernel_state, writer)
+    stopped = amend(planned.renamings, nftables) or _switch(planned, kernel_state, writer)
     if stopped is None and planned.wakings:
-        stopped = _amend(planned.wakings, nftables)
+        stopped = amend(planned.wakings, nftables)
     edited = stopped is not None and planned.set_edits and stopped.in_force == UNCHANGED
     return replace(stopped, in_force=FEEDS_CHANGED) if stopped is not None and edited else stopped
 
@@ -218,10 +167,10 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     renamings, wakings = amendments(tables)
     if writer.cache is not None:
         writer.cache.last_commit = None
-    stopped = writer.sent.after(lambda: _amend(renamings, writer.nftables) or send(script, writer.nftables))
+    stopped = writer.sent.after(lambda: amend(renamings, writer.nftables) or send(script, writer.nftables))
     if stopped is not None:
         return stopped
-    stopped = _amend(wakings, writer.nftables) or _delete(deletions_after(renamings), writer.nftables)
+    stopped = amend(wakings, writer.nftables) or delete(deletions_after(renamings), writer.nftables)
     if stopped is not None:
         return replace(stopped, in_force=UNKNOWN)
     unknown = tuple(existing.after_switch())
@@ -249,7 +198,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in FAMILIES if tables.of(family).exists)
     if writer.cache is not None:
         writer.cache.last_commit = None
-    stopped = writer.sent.after(lambda: _delete(deletions, writer.nftables))
+    stopped = writer.sent.after(lambda: delete(deletions, writer.nftables))
     if stopped is not None:
         return stopped
     writer.observer.active(None)
@@ -272,7 +221,7 @@ def _clear(kernel_state: KernelState, nftables: Nftables) -> Failed | None:
             Deletion(table.family, DeletionKind.MAP if name in table.maps else DeletionKind.SET, name)
             for name in sorted(table.misdeclared)
         )
-    return _delete(tuple(deletions), nftables)
+    return delete(tuple(deletions), nftables)
 
 
 def _from_nothing(
@@ -288,45 +237,10 @@ def _from_nothing(
     return enforced
 
 
-def _reload_sets(planned: Change, nftables: Nftables) -> Failed | None:
-    """Give sets that another program emptied their elements again, each in a transaction of its own; None if done."""
-    for done, (family, contents) in enumerate(planned.set_reloads):
-        try:
-            nftables.reload_sets(((family, contents),))
-        except NetlinkError as error:
-            if error.errno == errno.ETIMEDOUT or done:
-                return replace(failed(error), in_force=UNKNOWN)
-            return replace(failed(error), in_force=FEEDS_CHANGED) if planned.set_edits else failed(error)
-    return None
-
-
-def _edit_feeds(edits: tuple[SetLoad, ...], nftables: Nftables, run_dir: Path) -> Failed | None:
-    """Edit the sets of big Feeds, each in a transaction of its own that packets meet at once; None if all are."""
-    for done, edit in enumerate(edits):
-        try:
-            load_sets((edit,), nftables, run_dir)
-        except HostError as error:
-            if isinstance(error, NetlinkError) and error.errno == errno.ETIMEDOUT:
-                return replace(failed(error), in_force=UNKNOWN)
-            return replace(failed(error), in_force=SOME_FEEDS_CHANGED) if done else failed(error)
-    return None
-
-
 def _prepare(script: str, nftables: Nftables) -> Failed | None:
     """Commit what adds and no more; None if it is done."""
-    stopped = _commit(script, nftables)
+    stopped = commit(script, nftables)
     return None if stopped is None else replace(stopped, in_force=UNCHANGED)
-
-
-def _amend(amendments: tuple[Amendment, ...], nftables: Nftables) -> Failed | None:
-    """Rename and wake in one transaction; None if it is done."""
-    if not amendments:
-        return None
-    try:
-        nftables.amend(amendments)
-    except NetlinkError as error:
-        return Failed(error.message, error.hint, UNKNOWN)
-    return None
 
 
 def _switch(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
@@ -336,7 +250,7 @@ def _switch(planned: Change, kernel_state: KernelState, writer: Writer) -> Faile
         if activated is not _ANOTHER_PROGRAM:
             return activated
     known = kernel_state.ruleset is not None and not planned.activation
-    return _commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
+    return commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
 
 
 _ANOTHER_PROGRAM = Failed("another program was at our tables since they were read")
@@ -368,43 +282,6 @@ def _activate(planned: Change, kernel_state: KernelState, writer: Writer) -> Fai
         else:
             return None
     return _ANOTHER_PROGRAM
-
-
-def _commit(script: str, nftables: Nftables) -> Failed | None:
-    """Commit one transaction; None if it is done."""
-    if not script:
-        return None
-    try:
-        result = nftables.commit(script)
-    except NftFailure as failure:
-        return _no_answer(failure)
-    return None if result.ok else _refused_by_nft(script, result)
-
-
-def send(script: str, nftables: Nftables) -> Failed | None:
-    """Check one transaction and commit it; None if it is done."""
-    if not script:
-        return None
-    try:
-        result = nftables.check(script)
-    except NftFailure as failure:
-        return _no_answer(failure)
-    return _commit(script, nftables) if result.ok else _refused_by_nft(script, result)
-
-
-def _no_answer(failure: NftFailure) -> Failed:
-    return Failed(failure.message, failure.hint, UNCHANGED if failure.unchanged else UNKNOWN)
-
-
-def _delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | None:
-    """Delete in one transaction; None if it is done."""
-    if not deletions:
-        return None
-    try:
-        nftables.delete(deletions)
-    except NetlinkError as error:
-        return Failed(error.message, error.hint, UNKNOWN if error.errno == errno.ETIMEDOUT else UNCHANGED)
-    return None
 
 
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
@@ -466,11 +343,3 @@ def _save(writer: Writer, record: ActiveGeneration) -> Iterator[str]:
 
 def _say(stopped: Failed | None, what: str) -> tuple[str, ...]:
     return () if stopped is None else (f"{what}: {stopped.message}",)
-
-
-def _refused_by_nft(script: str, result: NftResult) -> Failed:
-    """Nft refuses a script only by our defect or another program's change: show the line that it names."""
-    lines = script.splitlines()
-    known = result.line is not None and 0 < result.line <= len(lines)
-    line = f": {shortened(lines[result.line - 1].strip())}" if known and result.line is not None else ""
-    return Failed(f"nft refused the transaction{line}: {refusal(result)}")

@@ -29,7 +29,8 @@ from hostfw.daemon.writer import defect
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.deploy import Enforced, Observer
+from hostfw.engine.kernel.deploy import Enforced
+from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.errors import HostError

@@ -14,12 +14,13 @@ from hostfw.cli.outcomes import complain_of, extent, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text, problem_item
 from hostfw.cli.output.durations import duration_s, duration_text
-from hostfw.cli.output.exposure_change import items, services_seen, tell
+from hostfw.cli.output.exposure_change import items, tell
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.progress import progress
 from hostfw.control.client import ask
 from hostfw.control.messages import Apply, Files, InForceNow, Reply
 from hostfw.engine.asked import Asked
+from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.files import read_configuration
@@ -156,7 +157,7 @@ def ask_for(options: Options, files: Files | None, console: Console) -> Reply:
     """Ask for the configuration directory, or files, to be put into force."""
     engine = open_engine(options)
     request = _request(options, files, engine.host.baseline(), verbose=console.verbosity > 0)
-    return ask(engine, replace(request, services=services_seen()))
+    return ask(engine, replace(request, services=services_of(engine.host)))
 
 
 def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files | None]:
