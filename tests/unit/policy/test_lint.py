@@ -1,12 +1,11 @@
 """Warnings: what each one says, and the neighbouring cases in which nothing is said."""
 
-from time import process_time
-
 import pytest
 
 from hostfw.model.problems import errors
 from hostfw.policy.check.references import check
 from tests.unit.policy_texts import decoded, manifest, policy, said
+from tests.unit.timing import processor_s
 
 WEB = manifest(
     "HostEndpoint",
@@ -351,12 +350,7 @@ def _time_of_check(count: int) -> float:
     ]
     result = decoded("---\n".join((*policies, *endpoints)))
     assert result.problems == ()
-    taken: list[float] = []
-    for _ in range(3):
-        start = process_time()
-        check(result.resources, result.settings)
-        taken.append(process_time() - start)
-    return min(taken)
+    return processor_s(lambda: check(result.resources, result.settings))
 
 
 BARE = WEB.replace(", profiles: [projectcalico-default-allow]", "")
