@@ -62,7 +62,7 @@ def in_time(resources: Resources, now: datetime | None, governance: Governance) 
     if is_behind(now, governance):
         closed = lasting(left)
         if closed is not left:
-            waiting = (one for one in expiring if one not in ended)
+            waiting = (one for one in expiring_resources(left, _opens) if one not in ended)
             return InTime(closed, tuple(sorted((*ended, *waiting))), governance.applied)
     return InTime(left, ended, min((one.at for one in expiring if one not in ended), default=None))
 
@@ -83,10 +83,14 @@ def still_expired(expired: Iterable[Expired], now: datetime | None, before: Gove
     return tuple(one for one in expired if one in known or (now is not None and one.at <= now))
 
 
-def expiring_resources(resources: Resources) -> Iterator[Expired]:
-    """The resources that have a moment from which they do not count."""
+def _anything(_: Resource) -> bool:
+    return True
+
+
+def expiring_resources(resources: Resources, which: Callable[[Resource], bool] = _anything) -> Iterator[Expired]:
+    """The resources that have a moment from which they do not count, all or some."""
     for resource in resources.all():
-        if resource.metadata.annotations and (at := resource.metadata.expires) is not None:
+        if resource.metadata.annotations and (at := resource.metadata.expires) is not None and which(resource):
             yield Expired(type(resource).__name__, resource.metadata.name, at)
 
 
@@ -138,6 +142,13 @@ def _closed(ruled: _Ruled, sets: Sequence[Mapping[str, str]]) -> _Ruled:
     if not any(_favours(rule, sets) for rule in (*ruled.ingress, *ruled.egress)):
         return ruled
     return replace(ruled, ingress=_favouring_none(ruled.ingress, sets), egress=_favouring_none(ruled.egress, sets))
+
+
+def _opens(resource: Resource) -> bool:
+    """True if something may be allowed for the sake of a resource: by its rules, or by those that select a set."""
+    if isinstance(resource, GlobalNetworkPolicy | Profile):
+        return any(rule.action in _OPENING for rule in (*resource.ingress, *resource.egress))
+    return isinstance(resource, GlobalNetworkSet | Feed)
 
 
 def _opening_nothing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

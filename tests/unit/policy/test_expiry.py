@@ -113,6 +113,7 @@ def test_what_waits_for_a_clock_that_is_right_counts_again_after_it() -> None:
     behind = in_time(resources, NOON - 30 * HOUR, record)
 
     assert [opens(one) for one in behind.resources.policies] == [False, False, True]
+    assert [one.name for one in behind.expired] == ["a"]
     assert behind.next_expiry == record.applied
     right = in_time(resources, NOON - HOUR / 2, record)
     assert right.resources is resources
