@@ -15,6 +15,7 @@ from hostfw.engine.outcomes import Failed
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
 from hostfw.host.network.link_events import LinkNews
+from hostfw.host.network.links import SETTLED_S
 
 QUIET_S = 0.01
 """An interface that comes up is told in several messages: wait for the last."""
@@ -36,14 +37,23 @@ class Resync:
         self._has_failed = False
         self._ports: set[Port] = set()
         self._ports_noted = asyncio.Event()
+        self._once_settled: asyncio.TimerHandle | None = None
 
     def note(self, news: LinkNews) -> None:
         """Take in the kernel's messages about links, addresses and routes."""
         if news.ports:
             self._ports |= news.ports
             self._ports_noted.set()
+        if news.endless or news.missed:
+            self.look_once_settled()
         if news:
             self.look()
+
+    def look_once_settled(self) -> None:
+        """Compare once more when nothing new is in doubt: a DHCP client has written down what it gave by then."""
+        if self._once_settled is not None:
+            self._once_settled.cancel()
+        self._once_settled = asyncio.get_running_loop().call_later(SETTLED_S + AT_MOST_S, self.look)
 
     def look(self) -> None:
         """Compare with the host as it is, soon."""

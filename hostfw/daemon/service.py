@@ -223,6 +223,7 @@ class Service:
             needs_help.cancel()
         # What changed while we took over is only heard from here on.
         self._resync.look()
+        self._resync.look_once_settled()
 
     async def _stop(self) -> None:
         """Let nobody in any more, finish what was begun, and give everybody an answer."""

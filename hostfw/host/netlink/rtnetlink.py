@@ -5,6 +5,7 @@ those of <linux/rtnetlink.h>, <linux/if_link.h>, <linux/if_addr.h> and <linux/ne
 has the attributes that it got to.
 """
 
+import math
 import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -60,7 +61,11 @@ _SHORTEST_HARDWARE_ADDRESS = 6
 _SKIP_STATISTICS = _U32.pack(1 << 3)
 """RTEXT_FILTER_SKIP_STATS: counters are half of a link's message."""
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_PROTO = 1, 2, 8, 11
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 6, 8, 11
+_IFA_CACHEINFO_LAYOUT = struct.Struct("@IIII")
+"""struct ifa_cacheinfo: preferred and valid lifetime, then when it was made and last set, in hundredths of a second."""
+_AHEAD = 6000
+"""Hundredths of a second by which an address may seem to come from the future."""
 IFA_F_PERMANENT, IFA_F_NOPREFIXROUTE = 0x80, 0x200
 IFAPROT_KERNEL_RA = 2
 """The protocol of an address that the kernel made of a router advertisement (Linux 5.18)."""
@@ -94,7 +99,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
-    """An address of a link: our own, where the link has a peer. `protocol` is IFA_PROTO, 0 where nobody says."""
+    """An address of a link: our own, where the link has a peer. `protocol` is IFA_PROTO, 0 where nobody says.
+
+    `set_at` is when it was last set, in hundredths of a second of CLOCK_MONOTONIC modulo 2**32 (IFA_CACHEINFO), None
+    where the kernel does not say.
+    """
 
     index: int
     family: Family
@@ -103,11 +112,20 @@ class LinkAddress:
     scope: int = 0
     flags: int = IFA_F_PERMANENT
     protocol: int = 0
+    set_at: int | None = None
 
     @property
     def is_permanent(self) -> bool:
         """True if it has no end of life (IFA_F_PERMANENT)."""
         return bool(self.flags & IFA_F_PERMANENT)
+
+    def age_s(self, now_s: float) -> float:
+        """Seconds since it was last set, at a moment of CLOCK_MONOTONIC; for ever where the kernel does not say."""
+        if self.set_at is None:
+            return math.inf
+        age = (int(now_s * 100) - self.set_at) % 2**32
+        # The kernel counts jiffies, which may be ahead of the clock by a little.
+        return 0.0 if age > 2**32 - _AHEAD else age / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +271,12 @@ def parse_address_message(payload: bytes) -> LinkAddress | None:
         # The header has the lower eight of the flags.
         flags=_number(found, _IFA_FLAGS, flags),
         protocol=found.get(_IFA_PROTO, b"\0")[0],
+        set_at=_last_set(found.get(_IFA_CACHEINFO, b"")),
     )
+
+
+def _last_set(cache_info: bytes) -> int | None:
+    return _IFA_CACHEINFO_LAYOUT.unpack_from(cache_info)[3] if len(cache_info) >= _IFA_CACHEINFO_LAYOUT.size else None
 
 
 def parse_route(payload: bytes) -> Route | None:

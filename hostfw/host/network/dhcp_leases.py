@@ -24,6 +24,8 @@ _NETWORKD = re.compile(r"^(ADDRESS|SERVER_ADDRESS)=(\S+)$", re.MULTILINE)
 _DHCLIENT = re.compile(r"^lease6? \{[^\n]*\n((?:(?!lease6? \{|\})[^\n]*\n)*)\}", re.MULTILINE)
 _DHCLIENT_INTERFACE = re.compile(r'interface "([^"]+)";')
 _DHCLIENT_ADDRESS = re.compile(r"fixed-address (\S+);")
+_DHCLIENT_IPV6 = re.compile(r"iaaddr (\S+) \{([^}]*)\}")
+_DHCLIENT_IPV6_ENDLESS = "max-life 4294967295;"
 _DHCLIENT_SERVER = re.compile(r"option dhcp-server-identifier (\S+);")
 _DHCLIENT_ENDLESS = re.compile(r"expire never;|option dhcp-lease-time 4294967295;")
 _NETWORK_MANAGER_NAME = re.compile(r"internal-[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}-(.+)\.lease\Z")
@@ -73,6 +75,9 @@ def _of_dhclient(folder: Path) -> Iterator[tuple[str, str]]:
             interface, address = _DHCLIENT_INTERFACE.search(block), _DHCLIENT_ADDRESS.search(block)
             if interface and address and _DHCLIENT_ENDLESS.search(block):
                 yield interface[1], address[1]
+            for ipv6, life in _DHCLIENT_IPV6.findall(block):
+                if interface and _DHCLIENT_IPV6_ENDLESS in life:
+                    yield interface[1], ipv6
 
 
 def _of_network_manager(folder: Path, proc: Path) -> Iterator[tuple[str, str]]:

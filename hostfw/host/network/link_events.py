@@ -56,13 +56,15 @@ class LinkNews:
     """Changes: interfaces that changed, or whose addresses did, by name, or a default route of the main table.
 
     `ports` are the interfaces that may have become ports of another since they were last heard of, by index, each with
-    its master's. With `missed` the kernel had to throw something away, and anything may have changed.
+    its master's. With `missed` the kernel had to throw something away, and anything may have changed. With `endless` an
+    address without an end was set: who gave it may be known only later.
     """
 
     interfaces: frozenset[str] = frozenset()
     routes: bool = False
     missed: bool = False
     ports: frozenset[tuple[int, int]] = frozenset()
+    endless: bool = False
 
     def __bool__(self) -> bool:
         """True if the host is to be observed again."""
@@ -106,7 +108,7 @@ class LinkEvents(ListeningSocket):
         """The changes of at most `READ_DATAGRAMS` datagrams; the descriptor stays readable while more are left."""
         interfaces: set[str] = set()
         ports: set[tuple[int, int]] = set()
-        routes = missed = False
+        routes = missed = endless = False
         for data in self._datagrams(READ_DATAGRAMS, _WHAT):
             if data is None:
                 missed = True
@@ -123,10 +125,13 @@ class LinkEvents(ListeningSocket):
                             ports.add((link.index, link.master))
                     interfaces |= self._link_changes(link, gone=kind == RTM_DELLINK)
                 elif kind in (RTM_NEWADDR, RTM_DELADDR):
-                    interfaces |= self._address_changes(parse_address_message(payload), gone=kind == RTM_DELADDR)
+                    address = parse_address_message(payload)
+                    changed = self._address_changes(address, gone=kind == RTM_DELADDR)
+                    interfaces |= changed
+                    endless |= bool(changed) and kind == RTM_NEWADDR and address is not None and address.is_permanent
                 else:
                     routes |= kind in _ROUTE_CHANGES
-        return LinkNews(frozenset(interfaces), routes, missed, frozenset(ports))
+        return LinkNews(frozenset(interfaces), routes, missed, frozenset(ports), endless)
 
     def _link_changes(self, now: Link | None, *, gone: bool) -> frozenset[str]:
         """The names, old and new, of a link that is not what it was."""

@@ -7,7 +7,7 @@ DHCP or a router advertisement made it:
   gives single addresses (RFC 8415, 18.2.10.1); otherwise a router's. So is one that the kernel marks as of a router
   advertisement (IFA_PROTO, Linux 5.18);
 * an address without an end that a DHCP client has leased for ever, which its lease file or a route of RTPROT_DHCP from
-  that address says;
+  that address says, or that is new on a link for which a DHCP client runs: it may not have written its file yet;
 * an IPv6 address without an end whose prefix is on the link by a route of RTPROT_RA alone: networkd and NetworkManager
   take advertisements themselves, and a router may advertise a prefix for ever;
 * a default route of RTPROT_DHCP or RTPROT_RA;
@@ -23,10 +23,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hostfw.host.clock import monotonic
 from hostfw.host.netlink.messages import NETLINK_ROUTE, NetlinkSocket
 from hostfw.host.netlink.rtnetlink import (
     IFA_F_NOPREFIXROUTE,
     IFAPROT_KERNEL_RA,
+    RT_SCOPE_LINK,
     RTPROT_DHCP,
     RTPROT_RA,
     RTPROT_STATIC,
@@ -38,6 +40,7 @@ from hostfw.host.netlink.rtnetlink import (
     read_routes,
     with_hops,
 )
+from hostfw.host.network.dhcp_clients import links_being_asked_for, links_without_leases
 from hostfw.host.network.dhcp_leases import EndlessLease, endless_leases
 from hostfw.host.nftables.script_runner import nft_version
 from hostfw.model.host.facts import HostFacts, Interface
@@ -53,9 +56,10 @@ def observe(node: str | None = None, nft: str | None = None) -> HostFacts:
     `node` is what the settings call it, otherwise its own name in lower case, as in Calico. `nft` is nft's version
     where it is known already; asking takes 5 ms. An interface that comes or goes meanwhile is in or out, whole.
     """
+    network = _read()
     return HostFacts(
         node=socket.gethostname().lower() if node is None else node,
-        interfaces=interfaces_of(_read(), endless_leases()),
+        interfaces=interfaces_of(network, endless_leases() | _perhaps_leased(network)),
         link_groups=link_groups(),
         kernel=os.uname().release,
         nft=nft_version() if nft is None else nft,
@@ -71,6 +75,10 @@ def link_groups(files: Sequence[Path] = LINK_GROUP_FILES) -> tuple[tuple[str, in
             continue
         return tuple(sorted(dict(_group_lines(text)).items()))
     return ()
+
+
+SETTLED_S = 10.0
+"""Time that a DHCP client has to write down its lease: an older address without an end is what it looks like."""
 
 
 class Network(NamedTuple):
@@ -118,6 +126,24 @@ def _read() -> Network:
     with NetlinkSocket(NETLINK_ROUTE) as sock:
         routes = (route for family in FAMILIES for route in read_routes(sock, family, (RTPROT_DHCP, RTPROT_RA)))
         return Network(read_links(sock), read_addresses(sock), with_hops(sock, routes))
+
+
+def _perhaps_leased(network: Network) -> frozenset[EndlessLease]:
+    """Addresses without an end that DHCP clients that run now may have given, whatever their files say."""
+    now_s = monotonic()
+    names = {link.index: link.name for link in network.links}
+    endless = [
+        one for one in network.addresses if one.is_permanent and one.scope != RT_SCOPE_LINK and one.index in names
+    ]
+    unsettled = [one for one in endless if one.age_s(now_s) < SETTLED_S]
+    asking = links_being_asked_for(frozenset(names.values())) if unsettled else frozenset()
+    silent = links_without_leases(frozenset(names.values()))
+    return frozenset(
+        EndlessLease(one.index, one.family, one.address)
+        for ones, links in ((unsettled, asking), (endless, silent))
+        for one in ones
+        if names[one.index] in links
+    )
 
 
 def _learned_addresses(

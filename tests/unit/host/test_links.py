@@ -1,6 +1,8 @@
 """Reading of links without the kernel."""
 
+import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,21 @@ def way(protocol: int, to: str = "", source: str = "", family: Family = Family.V
     by = parse_address(source)
     hops = (Hop(index),)
     return Route(cidr.family, cidr.address, cidr.length, 254, protocol, 1, hops, None if by is None else by[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "set_at", "expected"),
+    [
+        ("just now", 100_000, 0.0),
+        ("a while ago", 99_000, 10.0),
+        ("a little ahead", 100_003, 0.0),
+        ("before the counter began anew", 2**32 - 1000, 1010.0),
+        ("nobody says", None, math.inf),
+    ],
+)
+def test_an_address_has_an_age(name: str, set_at: int | None, expected: float) -> None:
+    """In seconds, from the kernel's hundredths."""
+    assert replace(held("192.0.2.9", 24), set_at=set_at).age_s(1000.0) == expected, name
 
 
 V6 = Family.V6
@@ -154,6 +171,11 @@ def test_leases_without_an_end_are_read_from_the_files_of_dhcp_clients(tmp_path:
         + lease.format("eth1", "192.0.2.10", "option dhcp-lease-time 4294967295;")
         + lease.format("eth0", "192.0.2.11", "option dhcp-lease-time 600;\n  expire 2 2026/12/01 10:00:00;")
     )
+    (dhclient / "dhclient6.eth0.leases").write_text(
+        'default-duid "x";\nlease6 {\n  interface "eth0";\n  ia-na 00:00:00:01 {\n    starts 1;\n    renew 900;\n'
+        "    iaaddr fd66::9 {\n      starts 1;\n      preferred-life 4294967295;\n      max-life 4294967295;\n    }\n"
+        "    iaaddr fd66::a {\n      starts 1;\n      preferred-life 900;\n      max-life 1800;\n    }\n  }\n}\n"
+    )
     name = "internal-01234567-89ab-cdef-0123-456789abcdef-{}.lease"
     (manager / name.format("wlan0")).write_text("ADDRESS=192.0.2.12\n")
     (manager / name.format("wlan1")).write_text("ADDRESS=192.0.2.13\n")
@@ -165,6 +187,7 @@ def test_leases_without_an_end_are_read_from_the_files_of_dhcp_clients(tmp_path:
     assert {(link, address_text(family, address)) for link, family, address in found} == {
         (7, "192.0.2.7"),
         ("eth0", "192.0.2.9"),
+        ("eth0", "fd66::9"),
         ("eth1", "192.0.2.10"),
         ("wlan0", "192.0.2.12"),
     }
