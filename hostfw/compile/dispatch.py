@@ -13,7 +13,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
-from hostfw.model.values import Cidr, Direction, Family, PortRange, host_cidr
+from hostfw.model.values import IGMP, Cidr, Direction, Family, PortRange, host_cidr
 from hostfw.nft.objects import (
     Accept,
     Dynamic,
@@ -40,6 +40,9 @@ HOP_LIMIT_OF_A_NEIGHBOUR = 255
 HOP_LIMIT_OF_A_LISTENER = 1
 SOURCES_OF_A_LISTENER = (Cidr(Family.V6, 0xFE80 << 112, 10), host_cidr(Family.V6, 0))
 """Link-local, or unspecified before there is such an address (RFC 3590): no router passes either on."""
+
+GROUPS = Cidr(Family.V4, 224 << 24, 4)
+"""The addresses of IPv4 multicast, the only ones that a host's membership messages go to (RFC 3376, 4)."""
 
 ROOM_FOR_LINKS = Dynamic(65_536)
 """Most interfaces of a HostEndpoint that are known by their index as well."""
@@ -162,12 +165,15 @@ class Dispatch:
             yield Rule((Match(_interface_key(direction), LOOPBACK),), (Accept(),))
 
     def _neighbours(self) -> Iterator[Rule]:
-        accepted = self._plan.settings.neighbour_discovery is NeighbourDiscovery.ACCEPT
-        if self._builder.family is Family.V4 or not accepted:
+        if self._plan.settings.neighbour_discovery is not NeighbourDiscovery.ACCEPT:
+            return
+        listening = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_LISTENER)
+        if self._builder.family is Family.V4:
+            # What MLD is in IPv6. No source tells of the link here; that nobody routes multicast to a host does.
+            yield Rule((Match(Key.PROTOCOL, IGMP.number), listening, Match(Key.DADDR, GROUPS)), (Accept(),))
             return
         near = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_NEIGHBOUR)
         yield Rule((Match(Key.ICMP_TYPE, NEIGHBOUR_DISCOVERY_TYPES), near), (Accept(),))
-        listening = Match(Key.HOP_LIMIT, HOP_LIMIT_OF_A_LISTENER)
         for types in MULTICAST_LISTENER_TYPES:
             for source in SOURCES_OF_A_LISTENER:
                 yield Rule((Match(Key.ICMP_TYPE, types), listening, Match(Key.SADDR, source)), (Accept(),))

@@ -32,7 +32,7 @@ from hostfw.model.settings import (
     Settings,
     Unmanaged,
 )
-from hostfw.model.values import Cidr, Direction, Family
+from hostfw.model.values import IGMP, Cidr, Direction, Family
 
 _NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
 """Router and neighbour solicitation and advertisement (RFC 4861); a hop limit of 255 proves a sender on the link."""
@@ -42,6 +42,9 @@ _MULTICAST_LISTENER_TYPES = frozenset((130, 131, 132, 143))
 
 Their hop limit is 1 and their source link-local, or unspecified before there is one (RFC 3590).
 """
+
+_GROUPS = Cidr(Family.V4, 224 << 24, 4)
+"""IPv4 multicast: with a TTL of 1 to such an address, IGMP is what MLD is in IPv6 (RFC 3376, 4)."""
 
 _LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
 _UNSPECIFIED = 0
@@ -203,7 +206,9 @@ def _neighbour_steps(place: Place, packet: Packet, settings: Settings) -> Iterat
 
 
 def _is_neighbour_discovery(packet: Packet) -> bool:
-    if packet.family is not Family.V6 or not packet.is_icmp:
+    if packet.family is Family.V4:
+        return packet.protocol == IGMP.number and packet.hop_limit == 1 and _GROUPS.contains(packet.destination)
+    if not packet.is_icmp:
         return False
     if packet.icmp_type in _NEIGHBOUR_DISCOVERY_TYPES:
         return packet.hop_limit == 255

@@ -17,7 +17,10 @@ class Loopback(StrEnum):
 
 
 class NeighbourDiscovery(StrEnum):
-    """The treatment of ICMPv6 neighbour discovery and MLD; without them IPv6 fails under default deny."""
+    """The treatment of ICMPv6 neighbour discovery, and of how hosts join multicast groups: MLD and, over IPv4, IGMP.
+
+    Without them IPv6 fails under default deny, and multicast where a switch forwards it to members only.
+    """
 
     ACCEPT = "accept"
     POLICED = "policed"

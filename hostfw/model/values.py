@@ -183,6 +183,8 @@ UDPLITE = Protocol(136, "UDPLite")
 ICMP = Protocol(1, "ICMP", Family.V4)
 ICMPV6 = Protocol(58, "ICMPv6", Family.V6)
 
+IGMP = Protocol(2, "IGMP", Family.V4)
+
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE)}
 """The protocol names of `projectcalico.org/v3`, in its exact case."""
 

@@ -136,8 +136,10 @@ def _key_text(key: Key, family: Family) -> str:
     ip = family.nft
     icmp = "icmp" if family is Family.V4 else "icmpv6"
     match key:
-        case Key.SADDR | Key.DADDR | Key.HOP_LIMIT:
+        case Key.SADDR | Key.DADDR:
             return f"{ip} {key}"
+        case Key.HOP_LIMIT:
+            return "ip ttl" if family is Family.V4 else "ip6 hoplimit"
         case Key.SPORT | Key.DPORT:
             return f"th {key}"
         case Key.PROTOCOL:

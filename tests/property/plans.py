@@ -42,6 +42,7 @@ from hostfw.model.values import (
     FAMILIES,
     ICMP,
     ICMPV6,
+    IGMP,
     PORT_PROTOCOLS,
     SCTP,
     TCP,
@@ -305,7 +306,7 @@ _PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
-_CHOICES = 17
+_CHOICES = 19
 """Bytes that a packet is made of, one a choice."""
 
 
@@ -319,6 +320,12 @@ def burst(seed: int, count: int) -> list[Packet]:
     chance = Random(seed)
     return [_packet(chance.randbytes(_CHOICES)) for _ in range(count)]
 
+
+_TO_A_GROUP = {
+    Family.V4: (_address("192.0.2.128"), _address("224.0.0.22")),
+    Family.V6: (_address("fe80::1"), _address("ff02::16")),
+}
+"""The ends of a message by which a host joins a group of multicast."""
 
 seeds = st.integers(0, 2**16 - 1)
 
@@ -342,12 +349,17 @@ def _packet(choices: bytes) -> Packet:
     is_icmp = protocol == own_icmp.number
     icmp_type, icmp_code = pick((8, 128, 0, 3, 129, 130, 134, 135, 143)), pick((0, 1, 2))
     hop_limit, way_in, way_out, first_way, translated = (
-        pick((64, 255)),
+        pick((64, 255, 1)),
         pick(_WAYS),
         pick(_WAYS),
         pick((None, *_WAYS)),
         pick((False, False, False, True, True)),
     )
+    if pick((False, False, False, False, True)):
+        source, destination = _TO_A_GROUP[family]
+        if pick((False, True)):
+            protocol, ports = IGMP.number, [None] * 3
+        is_icmp = protocol == own_icmp.number
     follows = state not in (ConntrackState.INVALID, ConntrackState.UNTRACKED)
     return Packet(
         family,

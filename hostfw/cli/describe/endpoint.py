@@ -108,7 +108,7 @@ def _before(
     if policy_class is not PolicyClass.UNTRACKED:
         yield Entry(Role.EXEMPTION, "belongs to what is established", "Allow")
     if policy_class is not PolicyClass.FORWARD and settings.neighbour_discovery is NeighbourDiscovery.ACCEPT:
-        yield Entry(Role.EXEMPTION, "neighbour discovery (IPv6)", outcome)
+        yield Entry(Role.EXEMPTION, "neighbour discovery, multicast membership", outcome)
     sees_state = policy_class is PolicyClass.NORMAL or any(tier.is_enforced for tier in tiers)
     if policy_class is not PolicyClass.UNTRACKED and sees_state and settings.invalid_packets is InvalidPackets.DROP:
         yield Entry(Role.EXEMPTION, "invalid for connection tracking", "Deny")

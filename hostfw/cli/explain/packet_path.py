@@ -20,7 +20,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.host.services import PublishedPort
 from hostfw.model.packet import ConntrackState, Original, Packet
-from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Family, address_text, parse_cidr
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, IGMP, Cidr, Family, address_text, parse_cidr
 
 
 def _nets(*texts: str) -> tuple[Cidr, ...]:
@@ -38,6 +38,9 @@ _MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
 _NEIGHBOUR_DISCOVERY_TYPES = range(133, 138)
 _NEIGHBOUR_DISCOVERY_HOPS = 255
 """The hop limit of neighbour discovery, on sending and on arrival (RFC 4861)."""
+_LISTENER_TYPES = (130, 131, 132, 143)
+_MEMBERSHIP_HOPS = 1
+"""That of MLD (RFC 3810) and IGMP (RFC 3376), by which hosts join groups of multicast."""
 _HOPS = 64
 
 
@@ -136,7 +139,6 @@ def _packet(query: PacketQuery, source: Address, destination: Address, into: str
     number = query.protocol_of(family).number
     is_icmp = number == (ICMP if family is Family.V4 else ICMPV6).number
     icmp_type, icmp_code = query.icmp_of(family) if is_icmp else (None, None)
-    on_link = family is Family.V6 and icmp_type in _NEIGHBOUR_DISCOVERY_TYPES
     return Packet(
         family,
         number,
@@ -146,11 +148,20 @@ def _packet(query: PacketQuery, source: Address, destination: Address, into: str
         query.destination_port,
         icmp_type,
         icmp_code,
-        _NEIGHBOUR_DISCOVERY_HOPS if on_link else _HOPS,
+        _hops(destination, number, icmp_type),
         into,
         out,
         query.state,
     )
+
+
+def _hops(destination: Address, protocol: int, icmp_type: int | None) -> int:
+    """The hop limit that a packet of that kind is sent with."""
+    of_groups = destination.family is Family.V4 and protocol == IGMP.number and _is_any(_TO_MANY, destination)
+    if of_groups or (destination.family is Family.V6 and icmp_type in _LISTENER_TYPES):
+        return _MEMBERSHIP_HOPS
+    on_link = destination.family is Family.V6 and icmp_type in _NEIGHBOUR_DISCOVERY_TYPES
+    return _NEIGHBOUR_DISCOVERY_HOPS if on_link else _HOPS
 
 
 def _none_but(given: str | None, option: str, why: str) -> _Chosen:

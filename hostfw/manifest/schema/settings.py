@@ -70,7 +70,7 @@ _SETTINGS: Fields = {
     "loopback": (_of(Loopback), "Whether a HostEndpoint * includes lo (default: exempt)."),
     "neighbourDiscovery": (
         _of(NeighbourDiscovery),
-        "Whether IPv6 neighbour discovery bypasses policy (default: accept).",
+        "Whether IPv6 neighbour discovery, MLD and IGMP bypass policy (default: accept).",
     ),
     "invalidPackets": (_of(InvalidPackets), "What becomes of what connection tracking calls invalid (default: drop)."),
     "denyAction": (_of(DenyAction), "Whether a sender is told that it was denied (default: drop)."),

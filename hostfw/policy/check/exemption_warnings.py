@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from hostfw.model.prefixes import includes
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Rule
 from hostfw.model.settings import FailsafePort, Loopback, NeighbourDiscovery, Settings
-from hostfw.model.values import ICMP, ICMPV6, Action, Cidr, Direction, Family, PortRange, host_cidr
+from hostfw.model.values import ICMP, ICMPV6, IGMP, Action, Cidr, Direction, Family, PortRange, host_cidr
 from hostfw.policy.check.failsafe_warnings import is_of_protocol, meets
 from hostfw.policy.check.selections import Selections
 from hostfw.policy.check.voided import Exemption, Owner, Voided
@@ -71,6 +71,8 @@ def _meets_replies(rule: Rule, direction: Direction, failsafe: FailsafePort, sel
 
 
 def _exempt_types(rule: Rule, direction: Direction, selections: Selections) -> str:
+    if rule.protocol is not None and rule.protocol.number == IGMP.number:
+        return "" if rule.ip_version is Family.V6 else "IGMP to multicast with a TTL of 1"
     if rule.ip_version is Family.V4:
         return ""
     if rule.protocol is None:

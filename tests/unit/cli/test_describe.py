@@ -123,7 +123,7 @@ profiles        -
 ports           -
 
 ingress, before connection tracking (doNotTrack)
-  neighbour discovery (IPv6): exempt from these policies
+  neighbour discovery, multicast membership: exempt from these policies
   failsafe tcp 22: exempt from these policies
   failsafe udp 53, answers to it: exempt from these policies
   tier platform
@@ -133,7 +133,7 @@ ingress, before connection tracking (doNotTrack)
 
 ingress, before destination NAT (preDNAT)
   belongs to what is established: Allow
-  neighbour discovery (IPv6): exempt from these policies
+  neighbour discovery, multicast membership: exempt from these policies
   invalid for connection tracking: Deny
   failsafe tcp 22: exempt from these policies
   tier platform
@@ -143,7 +143,7 @@ ingress, before destination NAT (preDNAT)
 
 ingress, to this host
   belongs to what is established: Allow
-  neighbour discovery (IPv6): Allow
+  neighbour discovery, multicast membership: Allow
   invalid for connection tracking: Deny
   failsafe tcp 22: Allow
   tier platform
@@ -171,7 +171,7 @@ ingress, forwarded (applyOnForward)
 
 egress, from this host
   belongs to what is established: Allow
-  neighbour discovery (IPv6): Allow
+  neighbour discovery, multicast membership: Allow
   invalid for connection tracking: Deny
   failsafe udp 53: Allow
   nothing decided: Deny

@@ -174,7 +174,31 @@ allowed    ICMPv6 fe80::1 -> ff02::1:ff00:1, type 135 code 0, in on eth0
 by         neighbour-discovery (ingress)
 
 eth0 ingress, HostEndpoint uplink
-  neighbour discovery   Allow
+  neighbour discovery, multicast membership   Allow
+""",
+    ),
+    (
+        "so does what is sent to join a group of multicast, over IPv6",
+        ["fe80::1", "ff02::16", "--icmp", "143", "--in", "eth0"],
+        0,
+        """\
+allowed    ICMPv6 fe80::1 -> ff02::16, type 143 code 0, in on eth0
+by         neighbour-discovery (ingress)
+
+eth0 ingress, HostEndpoint uplink
+  neighbour discovery, multicast membership   Allow
+""",
+    ),
+    (
+        "and over IPv4",
+        ["10.0.0.1", "224.0.0.22/2", "--in", "eth0"],
+        0,
+        """\
+allowed    protocol 2 10.0.0.1 -> 224.0.0.22, in on eth0
+by         neighbour-discovery (ingress)
+
+eth0 ingress, HostEndpoint uplink
+  neighbour discovery, multicast membership   Allow
 """,
     ),
     (

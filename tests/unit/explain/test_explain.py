@@ -238,6 +238,7 @@ OPEN = gnp("open", types=BOTH, ingress=(ALLOW,), egress=(ALLOW,), forward=True)
 NDP = [arriving(None, ICMPV6, PEER6, HOST6, icmp_type=t, icmp_code=0, hop_limit=255) for t in (133, 134, 135, 136)]
 LINK6 = "fe80::9"
 MLD = [arriving(None, ICMPV6, LINK6, HOST6, icmp_type=t, icmp_code=0, hop_limit=1) for t in (130, 131, 132, 143)]
+IGMP = arriving(None, Protocol(2), "192.0.2.9", "224.0.0.1", hop_limit=1)
 REDIRECT = arriving(None, ICMP, icmp_type=5, icmp_code=1, state=ConntrackState.RELATED)
 
 
@@ -302,8 +303,8 @@ def test_lo_is_exempt_unless_a_host_endpoint_governs_it(
     assert outcome_of(explained(packet, SHUT, endpoints=endpoints, settings=settings)) == expected, name
 
 
-@pytest.mark.parametrize("packet", [*NDP, *MLD, replace(MLD[3], source=0)])
-def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
+@pytest.mark.parametrize("packet", [*NDP, *MLD, replace(MLD[3], source=0), IGMP, replace(IGMP, source=0)])
+def test_neighbour_discovery_and_multicast_membership_bypass_policy(packet: Packet) -> None:
     """On governed and unmanaged interfaces, in and out, whatever conntrack thinks of them."""
     outward = replace(packet, in_interface=None, out_interface="eth0")
     for variant in (packet, outward, replace(packet, in_interface="eth1"), replace(packet, state=INVALID)):
@@ -324,6 +325,13 @@ def test_neighbour_discovery_and_mld_bypass_policy(packet: Packet) -> None:
         ("where the settings police it", NDP[2], Settings(neighbour_discovery=NeighbourDiscovery.POLICED)),
         ("in Calico's way", MLD[0], CALICO_COMPATIBLE),
         ("forwarded", replace(NDP[2], out_interface="eth1"), Settings()),
+        ("IGMP to one host", replace(IGMP, destination=arriving().destination), Settings()),
+        ("IGMP below the groups", replace(IGMP, destination=(224 << 24) - 1), Settings()),
+        ("IGMP above the groups", replace(IGMP, destination=240 << 24), Settings()),
+        ("IGMP that a router may have passed on", replace(IGMP, hop_limit=2), Settings()),
+        ("its number over IPv6", replace(NDP[2], protocol=2, hop_limit=1, destination=0xFF02 << 112), Settings()),
+        ("IGMP in Calico's way", IGMP, CALICO_COMPATIBLE),
+        ("IGMP that is forwarded", replace(IGMP, out_interface="eth1"), Settings()),
     ],
 )
 def test_what_is_no_neighbour_discovery_meets_policy(name: str, packet: Packet, settings: Settings) -> None:

@@ -61,6 +61,8 @@ NEIGHBOURS: list[tuple[str, str]] = [
     ("protocol: ICMPv6, icmp: {type: 128}", ""),
     ("protocol: ICMPv6, icmp: {type: 137}", ""),
     ("protocol: ICMP", ""),
+    ("protocol: 2", "IGMP to multicast with a TTL of 1"),
+    ("protocol: 2, ipVersion: 6", ""),
     ("source: {nets: ['2001:db8::/32']}", ""),
     ("protocol: TCP, source: {nets: ['fe80::/10']}", ""),
     ("notProtocol: ICMPv6, source: {nets: ['fe80::/10']}", ""),
