@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.resources import (
+    External,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
@@ -110,6 +111,8 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (resource.node, _interface(resource)), wide
         case GlobalNetworkSet():
             return (_cidrs(resource.nets),), (_labels(resource),)
+        case Feed(external=External(size=size)):
+            return ("(external)", f"at most {size}"), (_NONE, _labels(resource))
         case Feed():
             return (resource.path, str(len(resource.cidrs))), (f"{resource.max_shrink}%", _labels(resource))
         case Tier():

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.audit.log_prefix import LogTag, shorten
-from hostfw.model.plan import RuleIdentity
+from hostfw.model.plan import ExternalSet, RuleIdentity
+from hostfw.model.resources import EXTERNAL_SIZE
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
 from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
@@ -71,6 +72,18 @@ def signed(rules: Iterable[Rule], family: Family) -> tuple[Rule, ...]:
         return content
     last = content[-1]
     return (*content[:-1], Rule(last.matches, last.statements, rules_digest(content, family)))
+
+
+def external_sets(external: ExternalSet) -> tuple[str, str]:
+    """The sets of addresses and of prefixes of an external set, in either table.
+
+    Other programs name them, so they stay the same for as long as size and timeout do, and say these only where they
+    are not the default.
+    """
+    size = f"/{external.size}" if external.size != EXTERNAL_SIZE else ""
+    timeout = f"/{external.timeout_s}s" if external.timeout_s is not None else ""
+    hosts, nets = (_plain(f"{purpose}/{external.name}{size}{timeout}") for purpose in ("external", "external-nets"))
+    return hosts, nets
 
 
 def governed_links(endpoint: str = "") -> str:

@@ -8,6 +8,7 @@ from hostfw.compile import object_names as names
 from hostfw.compile.incremental.objects_in_use import ObjectsInUse
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.shared_suffix import own_rules
+from hostfw.model.plan import ExternalSet
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
@@ -106,6 +107,22 @@ class TableBuilder:
                 for length, addresses in sorted(_by_length(cidrs).items(), reverse=True)
             )
         return self._address_refs[key]
+
+    def external_sets(self, external: ExternalSet) -> tuple[SetRef, ...]:
+        """The sets of an external one: of addresses, and of prefixes, which are looked up in a tree."""
+        dynamic = Dynamic(external.size, external.timeout_s, external=True)
+        comment = names.set_comment(f"external set {external.name}")
+        hosts, nets = names.external_sets(external)
+        return tuple(
+            SetRef(
+                self._add(
+                    self._objects.sets,
+                    Set(name, ElementType.ADDRESS, (), interval=name == nets, comment=comment, dynamic=dynamic),
+                ),
+                self.family.bits,
+            )
+            for name in (hosts, nets)
+        )
 
     def port_set(self, ports: tuple[Element, ...]) -> SetRef:
         """A set of port ranges."""

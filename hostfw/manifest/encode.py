@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.resources import (
     ANY_NODE,
+    EXTERNAL_SIZE,
     EntityRule,
+    External,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
@@ -50,6 +52,12 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return _endpoint(resource)
         case GlobalNetworkSet(nets=nets):
             return {"nets": _texts(nets)}
+        case Feed(external=External(size=size, timeout_s=timeout_s)):
+            return {
+                "external": True,
+                "size": None if size == EXTERNAL_SIZE else size,
+                "timeout": None if timeout_s is None else f"{timeout_s}s",
+            }
         case Feed(path=path, max_shrink=max_shrink):
             return {"path": path, "maxShrink": None if max_shrink == 50 else f"{max_shrink}%"}
         case Tier(order=order, default_action=action):

@@ -15,17 +15,31 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ExternalSet:
+    """A set that only the kernel holds, in each family: other programs fill it, and no generation says with what.
+
+    `size` is the largest number of addresses of a family, and of prefixes; `timeout_s` the seconds after which a member
+    goes that was put in without a time of its own, None for never.
+    """
+
+    name: str
+    size: int
+    timeout_s: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AddressSet:
     """The addresses that a rule selector stands for: disjoint, sorted prefixes of both families.
 
     `selector` is the canonical text. An empty set matches no packet; negated, it matches every packet. `from_feed` is
-    whether a Feed is among what it stands for.
+    whether a Feed is among what it stands for. The members of `external` sets, sorted by name, belong to it as well.
     """
 
     selector: str
     cidrs: Cidrs
     from_feed: bool = False
+    external: tuple[ExternalSet, ...] = ()
 
     def of(self, family: Family) -> Cidrs:
         """The members of one family."""

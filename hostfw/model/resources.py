@@ -196,12 +196,28 @@ class GlobalNetworkSet:
     nets: tuple[Cidr, ...] = ()
 
 
+EXTERNAL_SIZE = 65_536
+"""Most addresses of a family in an external set, and most prefixes, unless its Feed says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """The bounds of a Feed that other programs fill: members of each kind, and seconds that one stays (None: for ever).
+
+    The time is for members that are put in without one of their own.
+    """
+
+    size: int = EXTERNAL_SIZE
+    timeout_s: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """Addresses of a file beside the manifests, one a line, that rule selectors find by the feed's labels.
 
     `path` is as written, absolute or from the folder of the manifest. A file that lost more than `max_shrink` percent
-    of what was accepted is not believed. `cidrs` is what the file holds, empty until it is read (`policy.feeds`).
+    of what was accepted is not believed. `cidrs` is what the file holds, empty until it is read (`policy.feeds`). An
+    `external` one has no file: its members are in the kernel alone.
     """
 
     metadata: Metadata
@@ -209,6 +225,7 @@ class Feed:
     max_shrink: int = 50
     path_position: Position = NOWHERE
     cidrs: Cidrs = ()
+    external: External | None = None
 
     @property
     def file(self) -> str:

@@ -44,11 +44,12 @@ def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
         return Declaration(MAP | (INTERVAL if contents.interval else 0), key_type, key_bytes, VERDICT, size)
     flags, timeout_ms = (INTERVAL if contents.interval else 0), 0
     if contents.dynamic is not None:
-        flags |= DYNAMIC
+        flags |= TIMEOUT if contents.dynamic.external else DYNAMIC
         if contents.dynamic.timeout_s is not None:
             flags |= TIMEOUT
             timeout_ms = 1000 * contents.dynamic.timeout_s
-    return Declaration(flags, key_type, key_bytes, 0, None if contents.interval else contents.size, timeout_ms)
+    unbounded = contents.interval and contents.dynamic is None
+    return Declaration(flags, key_type, key_bytes, 0, None if unbounded else contents.size, timeout_ms)
 
 
 def fixed_contents(table: Table) -> Iterator[Set | VerdictMap]:

@@ -223,9 +223,11 @@ def _set_lines(contents: Set, family: Family, *, empty: bool = False) -> Iterato
     # The id of a connection has no type of its own in nft.
     word = "typeof" if contents.type is ElementType.CT_ID else "type"
     yield f"{word} {type_text(contents.type, family)}"
-    yield from _storage_lines(contents.interval, contents.size)
     if contents.dynamic is not None:
-        yield from _dynamic_lines(contents.dynamic)
+        yield f"size {contents.size}"
+        yield from _dynamic_lines(contents.dynamic, interval=contents.interval)
+    else:
+        yield from _storage_lines(contents.interval, contents.size)
     if contents.comment:
         yield f'comment "{contents.comment}"'
     if empty or contents.dynamic is not None:
@@ -263,11 +265,12 @@ def _storage_lines(interval: bool, count: int) -> Iterator[str]:  # noqa: FBT001
     yield "flags interval" if interval else f"size {count}"
 
 
-def _dynamic_lines(dynamic: Dynamic) -> Iterator[str]:
-    if dynamic.timeout_s is None:
-        yield "flags dynamic"
+def _dynamic_lines(dynamic: Dynamic, *, interval: bool) -> Iterator[str]:
+    if dynamic.external:
+        yield "flags interval,timeout" if interval else "flags timeout"
     else:
-        yield "flags dynamic,timeout"
+        yield "flags dynamic" if dynamic.timeout_s is None else "flags dynamic,timeout"
+    if dynamic.timeout_s is not None:
         yield f"timeout {dynamic.timeout_s}s"
 
 

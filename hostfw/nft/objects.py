@@ -359,10 +359,14 @@ SCRATCH_SHIFT = 16
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """A set that rules fill: room for `size` elements, which expire after so many seconds without a packet."""
+    """A set that rules fill: room for `size` elements, which expire after so many seconds without a packet.
+
+    An `external` one is filled by other programs, each element with a time of its own, `timeout_s` or none.
+    """
 
     size: int
     timeout_s: int | None = None
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)

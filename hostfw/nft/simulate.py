@@ -292,6 +292,9 @@ class _Walk:
 
     def _in_set(self, name: str, value: Element) -> bool:
         contents = next(item for item in self.table.sets if item.name == name)
+        if contents.dynamic is not None and contents.dynamic.external:
+            # Nothing that is simulated is in it, unless a test says so.
+            return value in contents.elements
         if contents.dynamic is not None:
             return contents.type is not ElementType.IFINDEX
         if contents.interval:

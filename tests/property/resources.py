@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
+from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
     EntityRule,
+    External,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
@@ -243,6 +245,12 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
     st.builds(Feed, metadatas, _words_without("/.-_ "), st.integers(0, 100)),
+    st.builds(
+        Feed,
+        metadatas,
+        st.just(""),
+        external=st.builds(External, st.integers(1, LARGEST_SIZE), st.none() | st.integers(1, 86_400)),
+    ),
     st.builds(Tier, metadatas, orders, st.sampled_from((Action.DENY, Action.PASS))),
     st.builds(Profile, metadatas, label_maps(words), few(rules()), few(rules())),
     st.builds(InterfaceGroup, metadatas, few(interface_matches, least=1), few(interface_matches)),

@@ -92,6 +92,15 @@ def describe_network_set(network_set: GlobalNetworkSet, host: PlannedHost) -> De
 def describe_feed(feed: Feed, host: PlannedHost) -> Description:
     """A Feed, with what its file holds now."""
     labels = feed.metadata.labels
+    if feed.external is not None:
+        stays = "for ever" if feed.external.timeout_s is None else f"{feed.external.timeout_s} s"
+        external = (
+            ("labels", (pairs(labels),)),
+            ("external", ("other programs fill it",)),
+            ("size", (str(feed.external.size),)),
+            ("timeout", (f"{stays}, unless it is put in with a time",)),
+        )
+        return Description("Feed", feed.metadata.name, feed.metadata.position, external, _used(labels, host))
     properties = (
         ("labels", (pairs(labels),)),
         ("file", (feed.file,)),

@@ -93,7 +93,9 @@ def nets_text(nets: Iterable[Cidr]) -> str:
 
 def selected_text(addresses: AddressSet) -> str:
     """A selector, and how many addresses it stands for."""
-    return f"{addresses.selector} ({addresses_text(addresses.cidrs)})"
+    parts = [addresses_text(addresses.cidrs)] if addresses.cidrs or not addresses.external else []
+    parts.extend(f"external set {external.name}" for external in addresses.external)
+    return f"{addresses.selector} ({', '.join(parts)})"
 
 
 def addresses_text(cidrs: Cidrs) -> str:

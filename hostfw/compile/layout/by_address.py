@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from hostfw.compile.program import Condition, ProgramRule, Segment, with_staged
-from hostfw.model.plan import PlannedSide
+from hostfw.model.plan import AddressSet, PlannedSide
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import Cidr, Family
 
@@ -32,12 +32,14 @@ def side_of(condition: Condition, *, source: bool) -> PlannedSide:
 
 def lists_of(side: PlannedSide, family: Family, limit: int) -> tuple[list[tuple[Cidr, ...]], list[tuple[Cidr, ...]]]:
     """The positive and the negative lists of prefixes of a side that are short enough to be told apart."""
-    positive: list[Cidrs | None] = [side.nets, None if side.address_set is None else side.address_set.of(family)]
-    negative: list[Cidrs | None] = [
-        side.not_nets,
-        None if side.not_address_set is None else side.not_address_set.of(family),
-    ]
+    positive: list[Cidrs | None] = [side.nets, _known(side.address_set, family)]
+    negative: list[Cidrs | None] = [side.not_nets, _known(side.not_address_set, family)]
     return _short(positive, family, limit), _short(negative, family, limit)
+
+
+def _known(selected: AddressSet | None, family: Family) -> Cidrs | None:
+    """The members of a set that do not change, if those are all that it has."""
+    return None if selected is None or selected.external else selected.of(family)
 
 
 def prefixes_of(segments: tuple[Segment, ...], family: Family, limit: int, *, source: bool) -> set[Cidr]:

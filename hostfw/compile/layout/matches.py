@@ -230,12 +230,14 @@ def _addresses(
 ) -> bool:
     for cidrs, selected in lists_of(side.nets, side.address_set, builder.family):
         within = is_within(cidrs, region, builder)
-        if within is False:
+        external = _external_matches(selected, keys, builder, negated=False)
+        if within is False and not external:
             return False
-        if within is None:
-            choices.append(
-                tuple((m,) for m in _address_matches(cidrs, selected, keys, builder, inline_cidrs, negated=False))
+        if within is not True:
+            listed = (
+                _address_matches(cidrs, selected, keys, builder, inline_cidrs, negated=False) if within is None else []
             )
+            choices.append(tuple((m,) for m in (*listed, *external)))
     for cidrs, selected in lists_of(side.not_nets, side.not_address_set, builder.family):
         within = is_within(cidrs, region, builder)
         if within is True:
@@ -244,6 +246,7 @@ def _addresses(
             choices.extend(
                 _must(m) for m in _address_matches(cidrs, selected, keys, builder, inline_cidrs, negated=True)
             )
+        choices.extend(_must(m) for m in _external_matches(selected, keys, builder, negated=True))
     return True
 
 
@@ -278,3 +281,9 @@ def _address_matches(
     selector, from_feed = ("", False) if selected is None else (selected.selector, selected.from_feed)
     values = cidrs if inline else builder.address_sets(cidrs, selector, from_feed=from_feed)
     return [Match(keys.address, value, negated) for value in values]
+
+
+def _external_matches(selected: AddressSet | None, keys: _Side, builder: TableBuilder, *, negated: bool) -> list[Match]:
+    """Tests of the sets that other programs fill, whose members no layout may count on."""
+    external = () if selected is None else selected.external
+    return [Match(keys.address, found, negated) for one in external for found in builder.external_sets(one)]

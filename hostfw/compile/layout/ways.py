@@ -147,6 +147,8 @@ def _aspects(side: PlannedSide, cell: Cell, builder: TableBuilder, *, source: bo
     names = [name for name, given in (("nets", side.nets), ("address_set", side.address_set)) if given is not None]
     for name, (cidrs, selected) in zip(names, lists_of(side.nets, side.address_set, builder.family), strict=True):
         from_feed = selected is not None and selected.from_feed and len(cidrs) > builder.costs.dispatched_prefixes
+        if selected is not None and selected.external:
+            continue
         if isinstance(cidrs, CidrSet) or from_feed or is_within(cidrs, region, builder) is not None:
             continue
         yield Aspect(source, name, (address,), tuple(((cidr.length, cidr.address),) for cidr in cidrs))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hostfw.host.netlink.messages import attribute, attribute_list, attributes, nested, text_of, u32_of, u64_of
 from hostfw.model.values import Family
-from hostfw.nft.declarations import DYNAMIC, INTERVAL, MAP, Declaration
+from hostfw.nft.declarations import DYNAMIC, INTERVAL, MAP, TIMEOUT, Declaration
 from hostfw.nft.deletion import DeletionKind
 
 SUBSYSTEM = 10 << 8
@@ -164,8 +164,8 @@ class KernelSet:
 
     @property
     def is_dynamic(self) -> bool:
-        """True if rules fill it."""
-        return bool(self.flags & DYNAMIC)
+        """True if rules fill it, or other programs: no generation says what it holds."""
+        return bool(self.flags & (DYNAMIC | TIMEOUT))
 
     @property
     def is_map(self) -> bool:

@@ -9,7 +9,7 @@ from hostfw.manifest.kinds.endpoint import (
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
-from hostfw.manifest.kinds.feed import FEED_SHAPE, PERCENT
+from hostfw.manifest.kinds.feed import FEED_SHAPE, LARGEST_SIZE, PERCENT, TIMEOUT
 from hostfw.manifest.kinds.metadata import METADATA_SHAPE
 from hostfw.manifest.kinds.policy import (
     DEFAULT_ACTIONS,
@@ -81,7 +81,7 @@ def definitions() -> dict[str, Json]:
         "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, anyOf=_NAMES_AN_INTERFACE),
         "endpointPort": schema_of(ENDPOINT_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
         "networkSetSpec": schema_of(NETWORK_SET_SHAPE, _NETWORK_SET),
-        "feedSpec": schema_of(FEED_SHAPE, _FEED, ["path"]),
+        "feedSpec": schema_of(FEED_SHAPE, _FEED, oneOf=_FILE_OR_EXTERNAL),
         "groupSpec": schema_of(GROUP_SHAPE, _GROUP, ["match"]),
         "interfaceMatch": schema_of(MATCH_SHAPE, _MATCH, minProperties=1),
     }
@@ -212,7 +212,17 @@ _NETWORK_SET: Fields = {"nets": (listed(NET_OR_ADDRESS), "Prefixes and addresses
 _FEED: Fields = {
     "path": ({**STRING, "minLength": 1}, "The file, one address a line: absolute, or from the folder of this one."),
     "maxShrink": (formed(PERCENT), "How much of it may vanish at once, such as 50% (the default)."),
+    "external": ({"type": "boolean"}, "True: no file; other programs fill the set in the kernel."),
+    "size": (whole(1, LARGEST_SIZE), "Most addresses of a family in an external set, and most prefixes (65536)."),
+    "timeout": (
+        formed(TIMEOUT),
+        "How long a member of an external set stays without a time of its own (for ever).",
+    ),
 }
+_FILE_OR_EXTERNAL = [
+    {"required": ["path"], "properties": {"external": {"const": False}, "size": False, "timeout": False}},
+    {"required": ["external"], "properties": {"external": {"const": True}, "path": False, "maxShrink": False}},
+]
 
 _WORD = formed(r"[^/ \t\n]+")
 _GROUP: Fields = {

@@ -34,7 +34,9 @@ class Selections:
         self._nets += [network_set.nets for network_set in resources.network_sets]
         self._nets += [feed.cidrs for feed in resources.feeds]
         learning = self._endpoints.everything if learn_addresses else 0
-        self.addressed = learning | sum(1 << place for place, nets in enumerate(self._nets) if nets)
+        first_feed = len(self._nets) - len(resources.feeds)
+        external = _bits(feed.external is not None for feed in resources.feeds) << first_feed
+        self.addressed = learning | external | sum(1 << place for place, nets in enumerate(self._nets) if nets)
         self._having_port = _bits_by_port_name(resources.endpoints)
         self._listing = _bits_by_profile(resources.endpoints)
         self.every_endpoint = self._endpoints.everything

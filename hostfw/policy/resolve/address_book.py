@@ -8,7 +8,7 @@ is in no set, and `all()` means every address that the book knows, not every add
 from collections.abc import Iterable, Mapping
 from itertools import chain, groupby
 
-from hostfw.model.plan import AddressSet, PortMember, PortSet
+from hostfw.model.plan import AddressSet, ExternalSet, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
 from hostfw.model.values import Cidr, Protocol, merge
@@ -36,6 +36,13 @@ class AddressBook:
         self._entry_labels = index_labels(
             (*(labels for _, labels in entries), *(dict(feed.metadata.labels) for feed in feeds))
         )
+        external = sorted((feed for feed in resources.feeds if feed.external), key=lambda feed: feed.metadata.name)
+        self._external = tuple(
+            ExternalSet(feed.metadata.name, feed.external.size, feed.external.timeout_s)
+            for feed in external
+            if feed.external is not None
+        )
+        self._external_labels = index_labels(dict(feed.metadata.labels) for feed in external)
         self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
         self._port_labels = index_labels(effective_labels(e, profiles) for e in self._with_ports)
         self._named = _bits_by_port_name(self._with_ports)
@@ -58,7 +65,12 @@ class AddressBook:
         known = self._address_sets.get(name)
         if known is None:
             bits = selected(selector, self._entry_labels)
-            known = AddressSet(name, self._gather(bits), from_feed=bool(bits & self._from_feed))
+            external = (
+                tuple(self._external[place] for place in members(selected(selector, self._external_labels)))
+                if self._external
+                else ()
+            )
+            known = AddressSet(name, self._gather(bits), from_feed=bool(bits & self._from_feed), external=external)
             self._address_sets[name] = known
         return known
 

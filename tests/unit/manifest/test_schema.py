@@ -112,6 +112,7 @@ def test_an_example_names_the_schema_and_keeps_it(path: Path) -> None:
 POLICY = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": "a"}}
 ENDPOINT = {"apiVersion": "projectcalico.org/v3", "kind": "HostEndpoint", "metadata": {"name": "a"}}
 GROUP = {"apiVersion": "hostfw.io/v1", "kind": "InterfaceGroup", "metadata": {"name": "a"}}
+FEED = {"apiVersion": "hostfw.io/v1", "kind": "Feed", "metadata": {"name": "a"}}
 
 
 def policy(**spec: Json) -> Json:
@@ -163,6 +164,10 @@ REFUSED: list[tuple[str, Json]] = [
     ("a group without a match", {**GROUP, "spec": {"match": []}}),
     ("an entry without a condition", {**GROUP, "spec": {"match": [{}]}}),
     ("a percentage without its sign", {**GROUP, "kind": "Feed", "spec": {"path": "a", "maxShrink": 50}}),
+    ("an external Feed with a file", {**FEED, "spec": {"external": True, "path": "a"}}),
+    ("a Feed of a file with a size", {**FEED, "spec": {"path": "a", "size": 5}}),
+    ("a timeout without a unit", {**FEED, "spec": {"external": True, "timeout": "10"}}),
+    ("a Feed of nothing", {**FEED, "spec": {"external": False}}),
     ("a setting misspelt", {"loopbak": "exempt"}),
     ("a setting with another word", {"loopback": "police"}),
     ("a failsafe that is none", {"failsafe": {"inbound": ["tcp:ssh"]}}),
@@ -177,6 +182,8 @@ def test_a_mistake_that_can_be_seen_is_refused(document: Json) -> None:
 
 
 ACCEPTED: list[tuple[str, Json]] = [
+    ("an external Feed", {**FEED, "spec": {"external": True, "size": 5, "timeout": "10m"}}),
+    ("a Feed of a file that says that it is not external", {**FEED, "spec": {"external": False, "path": "a"}}),
     ("nothing but a name", POLICY),
     ("nulls in the place of fields", policy(order=None, ingress=None, types=None, selector=None)),
     ("what means nothing", policy(tier="", namespaceSelector="", ingress=[])),
