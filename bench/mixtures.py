@@ -133,6 +133,31 @@ def plan_of(weights: Mapping[str, int], count: int, seed: int = 0, family: Famil
     return Plan("host", settings, (endpoint,), (Binding(INTERFACE, INTERFACE, "named"),))
 
 
+def with_logs(plan: Plan, seed: int = 0) -> Plan:
+    """The plan with each third policy staged, or its rule a Log, at random: what goes on with the next rule."""
+    random = Random(seed)
+    (endpoint,) = plan.endpoints
+    tiers = [
+        replace(tier, policies=tuple(_that_goes_on(policy, random.randrange(6)) for policy in tier.policies))
+        for tier in endpoint.ingress.tiers
+    ]
+    return replace(plan, endpoints=(replace(endpoint, ingress=PlannedDirection(tuple(tiers))),))
+
+
+def _that_goes_on(policy: PlannedPolicy, how: int) -> PlannedPolicy:
+    (rule,) = policy.rules
+    match how:
+        case 0:
+            kind = "StagedGlobalNetworkPolicy"
+            return replace(
+                policy, kind=kind, staged=True, rules=(replace(rule, identity=replace(rule.identity, kind=kind)),)
+            )
+        case 1:
+            return replace(policy, rules=(replace(rule, action=Action.LOG),))
+        case _:
+            return policy
+
+
 def _policy(number: int, criteria: Criteria, family: Family) -> PlannedPolicy:
     name = f"p{number:05}"
     identity = RuleIdentity("GlobalNetworkPolicy", "default", name, Direction.INGRESS, f"{number:012x}", 0, 0)

@@ -10,20 +10,28 @@ from time import monotonic
 
 import pytest
 
+from bench.mixtures import SHAPES, plan_of, with_logs
+from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import Enforced, enforce_nothing, enforce_script
 from hostfw.engine.kernel.writer import Writer
 from hostfw.host.nftables.script_runner import TIMEOUT_S, NftablesWorker, nft_version
 from hostfw.host.nftables.tables import read_generation
 from hostfw.model.sources import Configuration
+from hostfw.model.values import Family
+from hostfw.nft.object_text import render
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
-from lab.namespace import Namespace, inside, process, run
+from lab.namespace import Namespace, inside, namespace, process, run
 from lab.ruleset import in_force, listed
 from tests.kernel.changing_policies import configuration
 
-ROOTS = (Path("/var/cache/hostfw-clean-room/trixie-nft"), Path("/var/tmp/roots/d13"))
-"""Places of a root of Debian 13 with its nft (1.1.3)."""
+ROOTS = (
+    Path("/var/cache/hostfw-clean-room/trixie-nft"),
+    Path("/var/tmp/roots/d13"),
+    *sorted(Path("/var/cache/hostfw-hosts").glob("trixie-*")),
+)
+"""Places of a root of Debian 13 with its nft (1.1.3); the last are those of whole hosts."""
 
 RECIPE = (
     "mmdebstrap --variant=extract --include=nftables --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr "
@@ -176,6 +184,23 @@ def test_whole_scripts_and_the_end_of_it_all_work_beside_sets_of_a_newer_nft(
     assert after_rollback == goldens[1]
     assert isinstance(ended, Enforced), ended
     assert left == "table inet newer\n"
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_newer_nft_takes_and_shows_what_is_found_by_rank(newer_nft: tuple[str, ...], family: Family) -> None:
+    """All shapes, logs and staged policies: it loads the same ruleset as ours does, and loads again what it shows."""
+    plan = with_logs(plan_of(dict.fromkeys(SHAPES, 1), 300, 1, family, tiers=2))
+    script = render(compile_plan(plan))
+    with namespace("newer") as newer, namespace("ours") as ours, namespace("again") as again:
+        run(newer, (*newer_nft, "-f", "-"), text=script)
+        run(ours, ("nft", "-f", "-"), text=script)
+        shown, ours_shown = (run(node, (*newer_nft, "list", "ruleset")).stdout for node in (newer, ours))
+        run(again, (*newer_nft, "-f", "-"), text=shown)
+        shown_again = run(again, (*newer_nft, "list", "ruleset")).stdout
+
+    assert "meta mark & 0xffff0000 vmap @in/tcp/ranks." in shown
+    assert shown == ours_shown
+    assert shown == shown_again
 
 
 @contextmanager

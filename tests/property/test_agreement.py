@@ -1,10 +1,12 @@
 """Agreement of `explain` and the compiled ruleset: verdict, counter and log record, for every packet."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from bench.mixtures import SHAPES, missing_packets, packets, plan_of, with_logs
 from hostfw.audit.log_prefix import LogTag, decode, encode
 from hostfw.compile import object_names as names
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
@@ -16,7 +18,7 @@ from hostfw.model.explanation import Explanation, Step
 from hostfw.model.packet import Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction
-from hostfw.model.values import Action
+from hostfw.model.values import Action, Family
 from hostfw.nft.simulate import Fate, Outcome, simulate
 from tests.property.plans import burst, plans, seeds, tall_plans
 
@@ -38,6 +40,8 @@ RANKED_BY_ONE = replace(RANKED_EVERYWHERE, crowd=100, keys_a_rule=3, elements=0)
 """As ranks, by the first criterion that has few keys, the others tested; a rule of more keys is tried."""
 LISTS_EVERYWHERE = CostModel(10_000, 100, 100, 64, 100, 100)
 LAYOUTS = (DEFAULT_COSTS, LOOKUPS_EVERYWHERE, RANKED_EVERYWHERE, RANKED_BY_ONE, LISTS_EVERYWHERE)
+LONG_LAYOUTS = (DEFAULT_COSTS, replace(DEFAULT_COSTS, copies=0, rules_a_lookup=0), RANKED_BY_ONE, LISTS_EVERYWHERE)
+"""Without cuts that would repeat a hundred rules a hundred times."""
 PACKETS_A_PLAN = 250
 """With the 200 plans of a full run that is 50,000 packets, each through five layouts."""
 MARKS = (0, 0x12345678, 0x0000FFFF)
@@ -127,9 +131,23 @@ def test_many_tiers_in_a_row_do_what_explain_says(plan: Plan, seed: int) -> None
     _all_agree(plan, seed, PACKETS_A_PLAN // 5)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_long_mixtures_do_what_explain_says(seed: int) -> None:
+    """Policies enough that no list is short, of every shape, some staged and some that log: more than one chunk."""
+    random = Random(seed)
+    weights = {name: random.randint(0, 5) + 1 for name in random.sample(sorted(SHAPES), 8)}
+    family = (Family.V4, Family.V6)[seed % 2]
+    plan = with_logs(plan_of(weights, 150, seed, family, tiers=1 + seed % 3), seed)
+
+    _agrees(plan, [explain(plan, one) for one in (*packets(plan, 99, seed), *missing_packets(plan, 9))], LONG_LAYOUTS)
+
+
 def _all_agree(plan: Plan, seed: int, packets: int) -> None:
-    explained = [explain(plan, packet) for packet in burst(seed, packets)]
-    for costs in LAYOUTS:
+    _agrees(plan, [explain(plan, packet) for packet in burst(seed, packets)])
+
+
+def _agrees(plan: Plan, explained: list[Explanation], layouts: tuple[CostModel, ...] = LAYOUTS) -> None:
+    for costs in layouts:
         ruleset = compile_plan(plan, costs)
         for number, explanation in enumerate(explained):
             mark = MARKS[number % len(MARKS)]

@@ -11,6 +11,7 @@ from itertools import chain
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from bench.mixtures import packets, plan_of, with_logs
 from hostfw.compile import before_translation, dispatch, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
@@ -33,6 +34,9 @@ PLANS = 100
 PACKETS_A_PLAN = 200
 """Packets to catch a mutant; the first few plans catch nearly all of them."""
 
+CROWDED = {"nets and one port": 3, "net and wide range": 3, "but a net": 1, "pair": 1}
+"""Shapes of which many stand behind one key, each with more to be tested."""
+
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -54,7 +58,8 @@ def drawn() -> list[tuple[Plan, list[Packet]]]:
         found.append((plan, burst(seed, PACKETS_A_PLAN)))
 
     draw()
-    return sorted(found, key=lambda pair: _size(pair[0]), reverse=True)
+    crowded = with_logs(plan_of(CROWDED, 40, tiers=2))
+    return [(crowded, packets(crowded, 100)), *sorted(found, key=lambda pair: _size(pair[0]), reverse=True)]
 
 
 def _size(plan: Plan) -> int:

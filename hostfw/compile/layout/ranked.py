@@ -4,7 +4,8 @@ A rule stands in hash maps under what it asks for: a port, a prefix, both. A pac
 pays for the kinds of keys and not for the rules. Behind a key is a chain that compares the rank of its rule
 with that of the best one so far, in the upper half of the packet's mark, and notes the better one. At the end the noted
 rank leads to the rule. Log rules and staged policies are tried in order before that, as far as they stand in front of
-the rule that decides.
+the rule that decides; those in front of every other before anything is looked up, so that their records have the mark
+that the packet came with.
 
 The upper half of the mark is 0 before and after. A packet in which another program has set any of these bits meets the
 same rules as a list.
@@ -116,11 +117,13 @@ class RankedList:
             return self._list(group, cell)
         in_order = self._in_order(purpose, group, cell, memo, number)
         always = [rule for rule, found in group if found.tests.unconditional and not _goes_on(rule)]
+        first = next(place for place, (rule, _) in enumerate(group) if not _goes_on(rule))
         return [
             Rule((_TAKEN,), (Goto(in_order),)),
+            *self._list(group[:first], cell),
             *self._scanned(purpose, ranked),
             *self._lookups(purpose, ranked, into, memo),
-            *self._before(group, of, cell),
+            *self._before(group[first:], of[first:], cell),
             self._decision(purpose, ranked, memo),
             *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
         ]

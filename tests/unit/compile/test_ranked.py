@@ -19,7 +19,7 @@ from hostfw.explain.verdict import explain
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
 from hostfw.model.values import ICMP, TCP, Action, Direction, Family, Icmp, PortRange
-from hostfw.nft.objects import Key, Ruleset
+from hostfw.nft.objects import Below, Jump, Key, Rule, Ruleset, Vmap
 from hostfw.nft.simulate import Effort, effort, simulate
 
 MOST_LOOKUPS = 16
@@ -163,6 +163,35 @@ def _staged(policy: PlannedPolicy) -> PlannedPolicy:
     identity = replace(rule.identity, kind=kind, policy=name)
     asked = PlannedRule(identity, Action.DENY, rule.families, not_icmp=Icmp(8, None))
     return replace(policy, kind=kind, name=name, rules=(asked,), staged=True)
+
+
+def test_what_logs_in_front_of_all_others_logs_before_anything_is_noted() -> None:
+    """So its record has the mark that the packet came with; what logs behind a rule that decides comes after them."""
+    plan = plan_of({"port": 1, "deny net": 1}, 200)
+    (tier,) = plan.endpoints[0].ingress.tiers
+    logs = [_logging(tier.policies[number]) for number in (0, 1, 100)]
+    policies = (*logs[:2], *tier.policies[2:100], logs[2], *tier.policies[101:])
+
+    compiled = compile_plan(_with_policies(plan, policies))
+
+    rules = next(one.rules for one in compiled.tables[0].chains if any(_is_by_rank(rule) for rule in one.rules))
+    before = [_leads_to_log(rule) for rule in rules]
+    lookups = [place for place, rule in enumerate(rules) if rule.statements and isinstance(rule.statements[0], Vmap)]
+    assert [place for place, logged in enumerate(before) if logged] == [1, 2, lookups[-1] - 1]
+    assert lookups[0] == 3
+    assert not any(isinstance(match.value, Below) for rule in rules[1:3] for match in rule.matches)
+
+
+def _logging(policy: PlannedPolicy) -> PlannedPolicy:
+    return replace(policy, rules=(replace(policy.rules[0], action=Action.LOG),))
+
+
+def _is_by_rank(rule: Rule) -> bool:
+    return any(isinstance(one, Vmap) and one.key is Key.SCRATCH for one in rule.statements)
+
+
+def _leads_to_log(rule: Rule) -> bool:
+    return any(isinstance(one, Jump) and one.chain.startswith("log") for one in rule.statements)
 
 
 def test_ranks_fall_and_are_nobody_elses() -> None:
