@@ -8,10 +8,10 @@ The kernel gives the port of a connection for every protocol, and nft only where
 has ports. In a cell it is the dispatch that has tested for the protocol, so the test is made again, for 5 to 11 ns.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.nft.objects import Element, Field, Goto, Jump, Key, Match, Rule, Statement, Verdict, VerdictMap, Vmap
+from hostfw.nft.objects import Field, Goto, Jump, Key, Match, Rule, Statement, Verdict, Vmap
 
 _ORIGINAL = {
     Key.DADDR: Key.ORIGINAL_DADDR,
@@ -77,14 +77,13 @@ class BeforeTranslation:
 
     def _map(self, name: str, protocol: int | None) -> str:
         contents = self._builder.maps[name]
-        elements = tuple(self._elements(contents, protocol))
-        if elements == contents.elements:
+        # Many elements share a verdict.
+        verdicts = {id(verdict): verdict for _, verdict in contents.elements}
+        changed = {which: self._verdict(verdict, protocol) for which, verdict in verdicts.items()}
+        if all(changed[which] == verdict for which, verdict in verdicts.items()):
             return name
+        elements = tuple([(key, changed[id(verdict)]) for key, verdict in contents.elements])
         return self._builder.verdict_map(_purpose(name), contents.type, elements, interval=contents.interval)
-
-    def _elements(self, contents: VerdictMap, protocol: int | None) -> Iterator[tuple[Element, Verdict]]:
-        for key, verdict in contents.elements:
-            yield key, self._verdict(verdict, protocol)
 
 
 def _purpose(name: str) -> str:

@@ -1,8 +1,9 @@
 """nft text of our objects: what `nft -f` loads, and the very bytes that names are digests of."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from itertools import accumulate, repeat
 from socket import AF_INET, AF_INET6, inet_ntop
@@ -17,7 +18,6 @@ from hostfw.nft.objects import (
     Dynamic,
     Element,
     ElementType,
-    Goto,
     KeyType,
     Rule,
     Ruleset,
@@ -250,14 +250,29 @@ def _map_lines(contents: VerdictMap, family: Family, *, empty: bool = False) -> 
     yield from _storage_lines(contents.interval, len(contents.elements))
     if empty:
         return
-    elements = [
-        # Tens of thousands of ports that lead to chains are what there is in number.
-        f"{key} : goto {verdict.chain}"
-        if isinstance(verdict, Goto) and contents.type is ElementType.PORT and isinstance(key, int)
-        else f"{_element_text(key, contents.type, family)} : {statement_text(verdict, family)}"
-        for key, verdict in contents.elements
-    ]
+    # Many elements share a verdict.
+    verdicts = {id(verdict): verdict for _, verdict in contents.elements}
+    texts = {which: statement_text(verdict, family) for which, verdict in verdicts.items()}
+    keys = _keys_text([key for key, _ in contents.elements], contents.type, family)
+    elements = [f"{key} : {texts[id(verdict)]}" for key, (_, verdict) in zip(keys, contents.elements, strict=True)]
     yield f"elements = {{ {', '.join(elements)} }}"
+
+
+def _keys_text(keys: Sequence[Element], element_type: KeyType, family: Family) -> Iterable[str]:
+    """The keys of a map; those that there are by the hundred thousand without a call for each."""
+    if isinstance(element_type, tuple):
+        fields = [key if isinstance(key, tuple) else () for key in keys]
+        columns = zip(*fields, strict=True)
+        return map(" . ".join, zip(*map(partial(_keys_text, family=family), columns, element_type), strict=True))
+    if element_type is ElementType.ADDRESS:
+        width, kind = (4, AF_INET) if family is Family.V4 else (16, AF_INET6)
+        return [inet_ntop(kind, key.to_bytes(width, "big")) for key in keys if isinstance(key, int)]
+    return [
+        str(key)
+        if isinstance(key, int) and element_type is ElementType.PORT
+        else _element_text(key, element_type, family)
+        for key in keys
+    ]
 
 
 def _storage_lines(interval: bool, count: int) -> Iterator[str]:  # noqa: FBT001 -- a field, passed on

@@ -121,11 +121,10 @@ class ObjectsInUse:
             case Kind.CHAIN:
                 return _of_rules(self.chains[name].rules)
             case Kind.MAP:
-                return [
-                    (Kind.CHAIN, verdict.chain)
-                    for _, verdict in self.maps[name].elements
-                    if isinstance(verdict, Jump | Goto)
-                ]
+                # Tens of thousands of elements lead to a few chains: to each from a map is one reference.
+                verdicts = {id(verdict): verdict for _, verdict in self.maps[name].elements}
+                chains = {verdict.chain for verdict in verdicts.values() if isinstance(verdict, Jump | Goto)}
+                return [(Kind.CHAIN, chain) for chain in chains]
             case _:
                 return ()
 

@@ -37,18 +37,24 @@ def cut_by_port(segments: tuple[Segment, ...], protocol: int, copies: int) -> Po
     """
     runs = port_runs(conditions_of(segments), protocol)
     index = RunIndex(runs)
-    named: list[list[int]] = [[] for _ in runs]
+    room = copies * (sum(map(len, segments)) + len(runs))
+    covered: list[tuple[int, Sequence[int]]] = []
     anywhere: list[int] = []
+    copied = 0
     for number, rule in enumerate(rule for segment in segments for rule in segment):
         ports = _own_ports(rule)
         if ports is None:
             anywhere.append(number)
-            continue
-        for run in _covered(ports, index):
-            named[run].append(number)
-    copied = sum(map(len, named)) + len(anywhere) * len(runs)
-    if copied > copies * (sum(map(len, segments)) + len(runs)):
-        return None
+            copied += len(runs)
+        else:
+            covered.append((number, _covered(ports, index)))
+            copied += len(covered[-1][1])
+        if copied > room:
+            return None
+    named: list[list[int]] = [[] for _ in runs]
+    for number, places in covered:
+        for place in places:
+            named[place].append(number)
     leaves = tuple(_leaves(segments, runs, named, anywhere))
     return PortCut(segments, leaves, copied, Counter(cut_points(conditions_of(segments), protocol)))
 

@@ -187,26 +187,28 @@ class RankedList:
         self, purpose: str, ranked: Iterable[_Ranked], into: Mapping[Shape, Shape], memo: Memo
     ) -> Iterator[Rule]:
         """A lookup in each map; each leads to the rules behind a key and comes back."""
-        maps: dict[Shape, dict[tuple[int, ...], list[tuple[Placement, int]]]] = {
-            shape: {} for shape in sorted(into.values())
-        }
-        for one in ranked:
-            for way in one.ways:
-                entry = (way, one.rank)
-                for spot in way.spots:
-                    shape, key = spot
-                    target = into[shape]
-                    there_are = maps[target]
-                    for same in (key,) if target is shape else written_out(spot, target, self._width):
-                        there = there_are.setdefault(same, [])
-                        # Behind a rule that matches whatever stands there, no other is met.
-                        if not there or not there[-1][0].holds:
-                            there.append(entry)
+        entries = [(way, one.rank) for one in ranked for way in one.ways]
+        holds = [way.holds for way, _ in entries]
+        maps: dict[Shape, dict[tuple[int, ...], list[int]]] = {shape: {} for shape in sorted(into.values())}
+        for number, (way, _) in enumerate(entries):
+            for spot in way.spots:
+                shape, key = spot
+                target = into[shape]
+                there_are = maps[target]
+                for same in (key,) if target is shape else written_out(spot, target, self._width):
+                    there = there_are.get(same)
+                    if there is None:
+                        there_are[same] = [number]
+                    # Behind a rule that matches whatever stands there, no other is met.
+                    elif not holds[there[-1]]:
+                        there.append(number)
+        behind = {tuple(numbers) for keys in maps.values() for numbers in keys.values()}
+        in_order = sorted(behind)
+        causes = ((("found", tuple([entries[number] for number in numbers])), None) for numbers in in_order)
+        found = memo.get_or_make_each(causes, partial(self._candidates, purpose))
+        verdicts = {numbers: verdict for numbers, (_, verdict) in zip(in_order, found, strict=True)}
         for shape, keys in maps.items():
-            causes = ((("found", tuple(entries)), None) for entries in keys.values())
-            found = memo.get_or_make_each(causes, partial(self._candidates, purpose))
-            verdicts = (verdict for _, verdict in found)
-            yield self._lookup(purpose, shape, sorted(zip(keys, verdicts, strict=True), key=lambda one: one[0]))
+            yield self._lookup(purpose, shape, [(key, verdicts[tuple(keys[key])]) for key in sorted(keys)])
 
     def _candidates(
         self, purpose: str, place: tuple[str, tuple[tuple[Placement, int], ...]], _cause: None, _memo: Memo

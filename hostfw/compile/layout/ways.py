@@ -5,9 +5,9 @@ keys: prefixes of an address, or runs of ports whose first bits are the same. Wh
 the verdict is the same; the fewer rules stand at one key, the less is left to be tested.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 
 from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, Cell
 from hostfw.compile.layout.matches import Alternative, Tests, is_within, lists_of, tests_of
@@ -42,11 +42,11 @@ class Aspect:
     name: str
     parts: tuple[Key, ...]
     keys: tuple[tuple[Bits, ...], ...]
+    spots: tuple[Spot, ...] = field(init=False, repr=False)
+    """Where a rule stands that is looked up by this aspect alone."""
 
-    @property
-    def spots(self) -> Iterator[Spot]:
-        """Where a rule stands that is looked up by this aspect alone."""
-        return (_spot(zip(self.parts, key, strict=True)) for key in self.keys)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spots", tuple(_spots(self.parts, self.keys)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,10 +105,7 @@ class Variant:
         tests = tests_of(rest, self.cell, builder)
         if tests is None:
             return None
-        parts = [part for aspect in by for part in aspect.parts]
-        keys = product(*(aspect.keys for aspect in by))
-        spots = tuple(_spot(zip(parts, (bits for key in chosen for bits in key), strict=True)) for chosen in keys)
-        return Placement(spots, tuple(tests.alternatives()))
+        return Placement(_joined(by), tuple(tests.alternatives()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +183,26 @@ def _without(side: PlannedSide, name: str) -> PlannedSide:
             return replace(side, not_ports=())
 
 
-def _spot(parts: Iterator[tuple[Key, Bits]]) -> Spot:
-    in_order = sorted(parts, key=lambda part: _PARTS.index(part[0]))
-    return tuple((key, bits[0]) for key, bits in in_order), tuple(bits[1] for _, bits in in_order)
+def _joined(by: tuple[Aspect, ...]) -> tuple[Spot, ...]:
+    """Where a rule stands that is looked up by several aspects at once."""
+    if len(by) == 1:
+        return by[0].spots
+    parts = [part for aspect in by for part in aspect.parts]
+    keys = (tuple(chain.from_iterable(chosen)) for chosen in product(*(aspect.keys for aspect in by)))
+    return tuple(_spots(parts, keys))
+
+
+def _spots(parts: Sequence[Key], keys: Iterable[tuple[Bits, ...]]) -> Iterator[Spot]:
+    """The spots of keys of some parts of a packet; a few shapes serve them all."""
+    order = sorted(range(len(parts)), key=lambda place: _PARTS.index(parts[place]))
+    shapes: dict[tuple[int, ...], Shape] = {}
+    for key in keys:
+        in_order = [key[place] for place in order]
+        lengths = tuple([length for length, _ in in_order])
+        shape = shapes.get(lengths)
+        if shape is None:
+            shape = shapes[lengths] = tuple((parts[place], key[place][0]) for place in order)
+        yield shape, tuple([value for _, value in in_order])
 
 
 def runs(ports: PortRange) -> Iterator[Bits]:
