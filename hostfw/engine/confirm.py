@@ -13,12 +13,13 @@ from hostfw.engine.checks.lost_connections import decided_by
 from hostfw.explain.verdict import explain
 from hostfw.host.network.sockets import TcpSocket
 from hostfw.host.processes import Ancestor
+from hostfw.lockout.ssh_packets import session_packet
 from hostfw.model.host.baseline import SSH_SERVERS, Session
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.packet import Packet
+from hostfw.model.packet import ConntrackState
 from hostfw.model.plan import Plan
-from hostfw.model.values import TCP, address_text, host_cidr
+from hostfw.model.values import address_text, host_cidr
 
 _ON_PURPOSE = "to confirm anyway, run `hostfwctl confirm --console`"
 _FROM_OUTSIDE = (
@@ -107,18 +108,7 @@ def _doubt(session: Session, plan: Plan, facts: HostFacts) -> str:
         )
     if plan.wildcard is None and all(binding.interface != interface for binding in plan.bindings):
         return f"this ssh connection comes over {interface}, which no HostEndpoint governs"
-    judged = explain(
-        plan,
-        Packet(
-            session.family,
-            TCP.number,
-            session.peer,
-            session.local,
-            session.peer_port,
-            session.local_port,
-            in_interface=interface,
-        ),
-    )
+    judged = explain(plan, session_packet(session, interface, facts, ConntrackState.NEW, session.peer_port))
     if judged.allowed:
         return ""
     why = decided_by(plan, judged.decided_by)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
 
+from hostfw.lockout.ssh_packets import doors, holder_of, session_packet
 from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
-from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, address_text, host_cidr
+from hostfw.model.values import ICMPV6, UDP, Action, Cidr, Family, address_text
+from hostfw.model.wording import listed
 
 _CLIENT_PORT = 49152
 """The first of the dynamic ports (RFC 6335): what a new connection may come from."""
@@ -84,29 +86,17 @@ def flows(baseline: Baseline, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
 
 def _of_session(session: Session, facts: HostFacts) -> Iterator[Flow]:
     """The connection itself, which untracked policy may cut although it is established, and another like it."""
-    interface = session.interface or _holder_of(session.family, session.local, facts)
+    interface = session.interface or holder_of(session.family, session.local, facts)
     if not interface:
         return
     kind = FlowKind.OWN_SESSION if session.own else FlowKind.SSH_SESSION
     whose = "your" if session.own else "the"
-    where = f"from {address_text(session.family, session.peer)} to port {session.local_port} on {interface}"
-    established = _tcp(session, session.peer_port, interface, ConntrackState.ESTABLISHED)
+    port = session.local_port if session.original is None else session.original[1]
+    where = f"from {address_text(session.family, session.peer)} to port {port} on {interface}"
+    established = session_packet(session, interface, facts, ConntrackState.ESTABLISHED, session.peer_port)
     yield Flow(kind, f"{whose} established ssh connection {where}", (established,))
-    again = _tcp(session, _CLIENT_PORT, interface, ConntrackState.NEW)
+    again = session_packet(session, interface, facts, ConntrackState.NEW, _CLIENT_PORT)
     yield Flow(kind, f"another ssh connection like {'yours' if session.own else 'that'} {where}", (again,))
-
-
-def _tcp(session: Session, peer_port: int, interface: str, state: ConntrackState) -> Packet:
-    return Packet(
-        session.family,
-        TCP.number,
-        session.peer,
-        session.local,
-        peer_port,
-        session.local_port,
-        in_interface=interface,
-        state=state,
-    )
 
 
 # ------------------------------------------------------------------------------------------------ servers of ssh
@@ -124,24 +114,18 @@ def _of_port(
     Over either family: who opens ssh to some IPv4 addresses has not forgotten IPv6.
     """
     here = [listener for listener in listeners if listener.port == port]
+    ways = [(listener, door) for listener in here for door in doors(listener, facts, baseline.published)]
     packets = tuple(
-        Packet(listener.family, TCP.number, peer, local, _CLIENT_PORT, port, in_interface=interface.name)
-        for listener in here
-        for interface, local in _served(listener, facts)
-        for peer in _peers(interface, listener.family, local, baseline, plan)
+        door.packet(listener.family, peer, _CLIENT_PORT)
+        for listener, door in ways
+        for peer in _peers(door.interface, listener.family, door.original[0], baseline, plan)
     )
     if packets:
         servers = " and ".join(dict.fromkeys(listener.server for listener in here))
-        yield Flow(FlowKind.SSH_SERVER, f"every ssh connection to {servers} on port {port}", packets, any_of=True)
-
-
-def _served(listener: Listener, facts: HostFacts) -> Iterator[tuple[Interface, int]]:
-    """The interfaces by which a server is reached from outside, each with an address of it."""
-    for interface in facts.interfaces:
-        held = [cidr.address for cidr in interface.addresses if cidr.family is listener.family]
-        mine = [address for address in held if listener.address in (None, address)]
-        if interface.name != LOOPBACK and interface.up and mine:
-            yield interface, mine[0]
+        outer = sorted({door.original[1] for _, door in ways} - {port})
+        through = f" or through port {listed(map(str, outer))}" if outer else ""
+        what = f"every ssh connection to {servers} on port {port}{through}"
+        yield Flow(FlowKind.SSH_SERVER, what, packets, any_of=True)
 
 
 def _peers(interface: Interface, family: Family, local: int, baseline: Baseline, plan: Plan) -> Iterator[int]:
@@ -211,7 +195,7 @@ def _of_lease(lease: Lease, baseline: Baseline, facts: HostFacts) -> Iterator[Fl
 
 
 def _of_name_server(server: NameServer, facts: HostFacts) -> Iterator[Flow]:
-    interface = server.interface or _holder_of(server.family, server.address, facts)
+    interface = server.interface or holder_of(server.family, server.address, facts)
     if not interface:
         return
     source = server.source
@@ -278,9 +262,3 @@ def _address_on(interface: str, family: Family, facts: HostFacts, *, link_local:
     near = [address for address in held if family is Family.V6 and _LINK_LOCAL.contains(address)]
     far = [address for address in held if address not in near]
     return next(iter((*near, *far) if link_local else (*far, *near)), 0)
-
-
-def _holder_of(family: Family, address: int, facts: HostFacts) -> str:
-    """The interface that has an address of this host, or nothing."""
-    wanted = host_cidr(family, address)
-    return next((interface.name for interface in facts.interfaces if wanted in interface.addresses), "")

@@ -188,3 +188,20 @@ def test_with_theirs_published_ports_are_open_and_doctor_says_so(street: tuple[L
     said = hostfwctl(installation, "doctor", check=False).stdout
     assert f"publishes tcp/{CLOSED} -> {GUEST}:80" in said
     assert "though ingress policy denies the port there" in said
+
+
+@pytest.mark.parametrize("rule", ["redirect to :", "dnat ip to 172.17.0.1:"])
+def test_a_map_of_ports_translates_those_alone(rule: str, street: tuple[Lab, Installation]) -> None:
+    """What is not in it is as it was, and `exposure` still has the services that nobody translates."""
+    lab, installation = street
+    base = "type nat hook prerouting priority dstnat; policy accept;"
+    to = f"meta l4proto tcp {rule}tcp dport map {{ {TO_ALL} : 80, {CLOSED} : 80 }}"
+    run(lab["host"], ["nft", "-f", "-"], text=f"table ip mine {{\nchain pre {{ {base}\n{to}\n}}\n}}\n")
+
+    hostfwctl(installation, "apply")
+
+    found = json.loads(hostfwctl(installation, "exposure", "-o", "json").stdout)["items"]
+    assert sorted({item["port"] for item in found if item["target"]}) == [TO_ALL, CLOSED]
+    assert 80 in {item["port"] for item in found if not item["target"] and item["reached"]}
+    knocks = [knock for knock in _knocks() if knock.port in (TO_ALL, CLOSED) and knock.destination == HOST]
+    assert disagreements(lab, knocks) == []

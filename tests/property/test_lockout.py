@@ -12,9 +12,10 @@ from hostfw.engine.checks.lost_connections import check_lockout, losses
 from hostfw.lockout.flows import FlowKind, flows
 from hostfw.model.host.baseline import Baseline, Gateway, Lease, LeaseKind, Listener, NameServer, Session
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.host.services import PublishedPort
 from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
-from hostfw.model.values import FAMILIES, Family, host_cidr
+from hostfw.model.values import FAMILIES, TCP, Family, host_cidr
 from hostfw.nft.simulate import Fate, simulate
 from tests.property.plans import ADDRESSES, INTERFACES, PORTS, plans
 
@@ -34,7 +35,20 @@ def baseline(draw: st.DrawFn) -> Baseline:
     family = draw(st.sampled_from(FAMILIES))
     address = st.sampled_from(ADDRESSES[family])
     interface, port = st.sampled_from(INTERFACES), st.sampled_from(PORTS)
-    sessions = st.builds(Session, st.just(family), address, st.just(50000), address, port, interface, st.booleans())
+    original = st.none() | st.tuples(address, port)
+    ends = (address, st.just(50000), address, port)
+    sessions = st.builds(Session, st.just(family), *ends, interface, st.booleans(), original)
+    published = st.builds(
+        PublishedPort,
+        st.just(family),
+        st.just(TCP.number),
+        port,
+        st.just(0) | address,
+        port,
+        st.just("ip theirs"),
+        local=st.just(True),
+        certain=st.booleans(),
+    )
     router = st.sampled_from(ADDRESSES[Family.V6])
     kinds = st.sampled_from(LeaseKind) if family is Family.V6 else st.just(LeaseKind.DHCP)
     return Baseline(
@@ -43,6 +57,7 @@ def baseline(draw: st.DrawFn) -> Baseline:
         tuple(draw(st.lists(st.builds(Gateway, st.just(Family.V6), st.sampled_from(LINKS), router), max_size=1))),
         tuple(draw(st.lists(st.builds(Lease, kinds, st.just(family), st.sampled_from(LINKS), address), max_size=2))),
         tuple(draw(st.lists(st.builds(NameServer, st.just(family), address, interface, address), max_size=2))),
+        published=tuple(draw(st.lists(published, max_size=2))),
     )
 
 

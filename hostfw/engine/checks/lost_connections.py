@@ -10,12 +10,12 @@ from hostfw.engine.outcomes import Failed
 from hostfw.explain.verdict import explain
 from hostfw.lockout.flows import Flow, FlowKind, flows
 from hostfw.model.decisions import PolicyClass, Reason
-from hostfw.model.explanation import Step
+from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.plan import Plan
-from hostfw.model.settings import LockoutCheck
+from hostfw.model.settings import LockoutCheck, PublishedPorts
 from hostfw.model.values import ICMPV6, TCP, Family, address_text
 
 ACCEPT = "to do it anyway, add --accept-lockout"
@@ -110,12 +110,13 @@ def _decision_against(plan: Plan, flow: Flow) -> tuple[Packet, Step] | None:
 
 def _first_denied(plan: Plan, packet: Packet, *, answered: bool) -> tuple[Packet, Step] | None:
     there = explain(plan, packet)
-    if not there.allowed:
+    untracked = there.decided_by.policy_class is PolicyClass.UNTRACKED
+    # What is not tracked is not translated either, and never comes to the port that somebody listens on.
+    if not there.allowed or (untracked and packet.original is not None):
         return packet, there.decided_by
     if not answered:
         return None
     # Without connection tracking nothing is established by it, and its answer begins out of the blue.
-    untracked = there.decided_by.policy_class is PolicyClass.UNTRACKED
     reply = _reply(packet, ConntrackState.INVALID if untracked else ConntrackState.ESTABLISHED)
     back = explain(plan, reply)
     return None if back.allowed else (reply, back.decided_by)
@@ -131,18 +132,26 @@ def _reply(packet: Packet, state: ConntrackState) -> Packet:
         in_interface=packet.out_interface,
         out_interface=packet.in_interface,
         state=state,
+        original=None,
     )
 
 
 def _loss(plan: Plan, flow: Flow, packet: Packet, step: Step) -> Loss:
-    return Loss(flow.kind, flow.what, decided_by(plan, step), _command(packet), _hint(flow.kind, packet, step))
+    # Published ports are judged by the port that the peer knows, where a HostEndpoint judges them at all.
+    ours = step.endpoint is not None and plan.settings.published_ports is not PublishedPorts.THEIRS
+    judged = packet.as_published if ours else packet
+    return Loss(
+        flow.kind, flow.what, decided_by(plan, step), _command(packet.untranslated), _hint(flow.kind, judged, step)
+    )
 
 
 def decided_by(plan: Plan, step: Step) -> str:
     """Describe the decision that denies a packet: the rule with its file and line, or the reason."""
     if step.rule is not None:
         name = f"{step.tier}/{step.policy}" if step.tier else f"profile {step.policy}"
-        return f"rule {step.rule.index} ({step.action}) of {name} denies it ({step.position.file_line})"
+        allows = step.verdict is StepVerdict.ALLOW
+        does = "keeps it from being tracked, and so from being translated," if allows else "denies it"
+        return f"rule {step.rule.index} ({step.action}) of {name} {does} ({step.position.file_line})"
     if step.endpoint is None:
         if step.reason is Reason.UNMANAGED:
             key = f"unmanagedInterfaces.{step.direction}"
@@ -179,6 +188,8 @@ def _command(packet: Packet) -> str:
 
 def _hint(kind: FlowKind, packet: Packet, step: Step) -> str:
     """A hint on how to keep it: by an earlier rule, a setting, a failsafe, or a new rule."""
+    if step.verdict is StepVerdict.ALLOW:
+        return "take it out of the doNotTrack policy, and allow it in one that tracks it"
     if step.policy_class is PolicyClass.UNTRACKED:
         return "allow it in the doNotTrack policy, or make its Deny rule narrower"
     if packet.state is ConntrackState.INVALID:

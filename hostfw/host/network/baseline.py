@@ -11,12 +11,15 @@ from pathlib import Path
 from hostfw.host import processes
 from hostfw.host.network import network_needs as needs
 from hostfw.host.network import sockets
+from hostfw.host.network.original_destination import original_destinations
 from hostfw.host.network.sockets import TcpEnd
 from hostfw.host.network.ssh_servers import connections_of_caller, read_ssh_servers, remote_hosts
+from hostfw.host.nftables.published_ports import read_published
 from hostfw.host.processes import PROC
 from hostfw.host.systemd.units import systemctl
 from hostfw.model.host.baseline import Baseline, Listener, Session
-from hostfw.model.values import address_text
+from hostfw.model.host.services import PublishedPort
+from hostfw.model.values import TCP, address_text
 
 SSH_PORT = 22
 
@@ -43,7 +46,7 @@ def collect(proc: Path = PROC) -> Baseline:
     ports = {end.local_port for end in ends if end.peer is None and end.inode not in forwards}
     sessions = [end for end in ends if end.peer is not None and end.inode in held and end.local_port in ports]
     listeners = (_listener(end, waiting[end.inode]) for end in ends if end.peer is None and end.inode in waiting)
-    return _baseline((_session(end, own=end.inode in mine) for end in sessions), listeners, sees_processes=True)
+    return _baseline(_sessions(sessions, mine), listeners, sees_processes=True)
 
 
 def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Baseline:
@@ -54,13 +57,13 @@ def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Baseline:
     at_ports = [end for end in sockets.read_tcp_ends() if end.local_port in ssh_ports and end.user == _ROOT]
     taken = {end.local_port for end in at_ports if end.peer is None}
     logged_in = remote_hosts()
-    sessions = (
-        _session(end, own=False)
+    sessions = [
+        end
         for end in at_ports
         if end.peer is not None and end.local_port in taken and address_text(end.family, end.peer) in logged_in
-    )
+    ]
     listeners = (_listener(end, "the ssh server") for end in at_ports if end.peer is None)
-    return _baseline(sessions, listeners, sees_processes=False)
+    return _baseline(_sessions(sessions), listeners, sees_processes=False)
 
 
 def sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
@@ -72,25 +75,43 @@ def sessions_of(inodes: Collection[int]) -> tuple[Session, ...]:
     taken = {end.local_port for end in ends if end.peer is None and end.inode not in inodes}
     held = [end for end in ends if end.peer is not None and end.inode in inodes]
     own = [end for end in held if end.local_port in taken] or held
-    return tuple(sorted((_session(end, own=True) for end in own), key=_session_order))
+    return _sessions(own, inodes)
 
 
-def _baseline(sessions: Iterable[Session], listeners: Iterable[Listener], *, sees_processes: bool) -> Baseline:
+def _baseline(sessions: tuple[Session, ...], listeners: Iterable[Listener], *, sees_processes: bool) -> Baseline:
+    servers = tuple(sorted(set(listeners), key=_listener_order))
     return Baseline(
-        sessions=tuple(sorted(set(sessions), key=_session_order)),
-        listeners=tuple(sorted(set(listeners), key=_listener_order)),
+        sessions=sessions,
+        listeners=servers,
         gateways=needs.gateways(),
         leases=needs.leases(),
         name_servers=needs.name_servers(),
         sees_processes=sees_processes,
+        published=_published({server.port for server in servers}),
     )
 
 
-def _session(end: TcpEnd, *, own: bool) -> Session:
+def _published(ssh_ports: Collection[int]) -> tuple[PublishedPort, ...]:
+    """The translations of TCP that lead to ports of ssh, or away from them; port 0 is every one."""
+    if not ssh_ports:
+        return ()
+    wanted = {0, *ssh_ports}
+    found = (port for port in read_published() if port.protocol == TCP.number)
+    return tuple(port for port in found if port.port in wanted or (port.local and port.target_port in wanted))
+
+
+def _sessions(ends: Collection[TcpEnd], mine: Collection[int] = ()) -> tuple[Session, ...]:
+    """The sessions of connections, those of these inodes as the caller's own."""
+    originals = original_destinations(ends)
+    found = {_session(end, originals.get(end), own=end.inode in mine) for end in ends}
+    return tuple(sorted(found, key=_session_order))
+
+
+def _session(end: TcpEnd, original: tuple[int, int] | None, *, own: bool) -> Session:
     peer = end.peer or 0
     way = None if end.interface else needs.route_to(end.family, peer, end.local)
     interface = needs.interface_name(end.interface) if end.interface else way.interface if way else ""
-    return Session(end.family, peer, end.peer_port, end.local, end.local_port, interface, own)
+    return Session(end.family, peer, end.peer_port, end.local, end.local_port, interface, own, original)
 
 
 def _listener(end: TcpEnd, server: str) -> Listener:

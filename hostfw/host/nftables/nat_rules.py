@@ -133,7 +133,7 @@ class _Rule:
                 case b"nat":
                     self._nat(data)
                 case b"redir":
-                    self._translate(None, self._values.get(u32_of(data[1])) if 1 in data else None)
+                    self._redirect(u32_of(data[1]) if 1 in data else None)
                 case b"match":
                     self._match(text_of(data[1]), data.get(3, b""))
                 case b"target":
@@ -258,20 +258,30 @@ class _Rule:
         family = _NFPROTO.get(u32_of(data[2])) if 2 in data else None
         self.found = replace(self.found, families=tuple(f for f in self.found.families if f is family))
         register, port = (u32_of(data[number]) if number in data else None for number in (3, 5))
+        address = self._values.get(register or 0, b"")
         if register in self._by_port:
-            for key, target in self._by_port[register].items():
-                self._limit_and_translate(_number(key), _value(target), family)
-            if not self._by_port[register]:
-                self._doubt()
-            return
-        self._translate(self._values.get(register or 0, b""), None if port is None else self._values.get(port))
+            self._translate_by_map(register, 4 if family is Family.V4 else 16)
+        elif port in self._by_port:
+            self._translate_by_map(port, address=address)
+        else:
+            self._translate(address, None if port is None else self._values.get(port))
 
-    def _limit_and_translate(self, port: int, target: bytes, family: Family | None) -> None:
-        """One element of a map by port: an address, perhaps with a port behind it."""
-        before, width = self.found, 4 if family is Family.V4 else 16
-        self._limit_ports((PortRange(port, port),))
-        self._translate(target[:width], target[width : width + 2] or None)
-        self.found = before
+    def _redirect(self, port: int | None) -> None:
+        if port in self._by_port:
+            self._translate_by_map(port)
+        else:
+            self._translate(None, None if port is None else self._values.get(port))
+
+    def _translate_by_map(self, register: int, width: int = 0, address: bytes = b"") -> None:
+        """The elements of a map by port: an address of this width or none, and perhaps a port behind it."""
+        elements, before = self._by_port[register], self.found
+        for key, target in elements.items():
+            port, value = _number(key), _value(target)
+            self._limit_ports((PortRange(port, port),))
+            self._translate(address or value[:width], value[width : width + 2] or None)
+            self.found = before
+        if not elements:
+            self._doubt()
 
     def _translate(self, address: bytes | None, port: bytes | None) -> None:
         to_port = None if not port else _number(port[:2])

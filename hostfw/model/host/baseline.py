@@ -7,6 +7,7 @@ family, and `interface` is the one that a route says packets come and go by, emp
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hostfw.model.host.services import PublishedPort
 from hostfw.model.values import Family
 
 SSH_SERVERS = frozenset({"sshd", "sshd-session", "dropbear"})
@@ -22,7 +23,11 @@ class LeaseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An established ssh connection to this host; `own` is True for the caller's own session."""
+    """An established ssh connection to this host; `own` is True for the caller's own session.
+
+    `original` are the address and port that the peer connected to, where another program's destination NAT replaced
+    them with `local` and `local_port`.
+    """
 
     family: Family
     peer: int
@@ -31,6 +36,7 @@ class Session:
     local_port: int
     interface: str = ""
     own: bool = False
+    original: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,8 @@ class Baseline:
     """All of it, each kind sorted.
 
     `sees_processes` is whether the processes were looked at: without, ssh is told by its ports alone, and no session
-    is known to be the caller's.
+    is known to be the caller's. `published` are the ports of other programs that lead to those of ssh, or away from
+    them, the first that holds first.
     """
 
     sessions: tuple[Session, ...] = ()
@@ -87,3 +94,4 @@ class Baseline:
     leases: tuple[Lease, ...] = ()
     name_servers: tuple[NameServer, ...] = ()
     sees_processes: bool = False
+    published: tuple[PublishedPort, ...] = ()
