@@ -255,3 +255,62 @@ def test_the_way_back_opens_nothing_unsaid(place: tuple[Lab, Installation]) -> N
     assert holds(lab) == EXPECTED
     hostfwctl(host, "rollback", "--to", "1", "--accept-loss")
     assert passes(lab, "host", "outer", 25)
+
+
+_BOOT = Path(__file__).parents[2] / "units" / "hostfw-boot"
+_FOREIGN = ("link add ens9 type veth", "link set ens9 up")
+
+
+def boot(host: Installation, *commands: str) -> str:
+    """Do what a boot does to hostfw, on links that changed while the host was off; gives the line for the journal.
+
+    The service does not run yet. /sys shows the network namespace that it is mounted in.
+    """
+    run(host.node, ["nft", "flush ruleset"])
+    run(host.node, ["ip", "-batch", "-"], text="\n".join(commands) + "\n")
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOSTFW_STATE": str(host.state)}
+    environment["HOSTFW_FAILSAFE"] = "/dev/null"
+    script = 'mount -t sysfs sysfs /sys && exec sh "$0"'
+    done = run(host.node, ["unshare", "--mount", "sh", "-c", script, str(_BOOT)], environment=environment)
+    return done.stderr
+
+
+@pytest.mark.parametrize("claim", ["interfaceName: wan0", "interfaceGroup: uplinks"])
+def test_an_interface_with_another_name_is_governed_from_the_first_packet_of_a_boot(
+    place: tuple[Lab, Installation], tmp_path: Path, claim: str
+) -> None:
+    """In every direction, before the service has started and while it starts; an interface of nobody's stays so."""
+    lab, host = place
+    (host.config / "hostfw.yaml").write_text("unmanagedInterfaces: {ingress: allow, egress: allow}\n")
+    (host.config / "policy.yaml").write_text(_POLICY.format(claim=claim))
+    hostfwctl(host, "apply")
+    before = holds(lab)
+
+    said = boot(host, *_FOREIGN, *_RENAME, *(each.format(dev="ens3") for each in _ADDRESSES[1:]))
+
+    assert before == EXPECTED
+    assert holds(lab) == EXPECTED
+    assert "ens3 has the policy of wan0" in said
+    sets = run(host.node, ["nft", "list", "set", "ip", "hostfw", "links/uplink"]).stdout
+    assert "ens3" in sets
+    assert "ens9" not in sets
+    with service(host, tmp_path / "journal") as running:
+        assert holds(lab) == EXPECTED
+        if "Name" in claim:
+            running.wait_for(told("no HostEndpoint claims interface ens3"))
+            assert holds(lab) == EXPECTED
+    assert holds(lab) == EXPECTED
+
+
+def test_another_device_is_not_taken_for_one_that_was_governed(place: tuple[Lab, Installation]) -> None:
+    """Neither one with another hardware address, nor two that have the same."""
+    lab, host = place
+    (host.config / "policy.yaml").write_text(_POLICY.format(claim="interfaceName: wan0"))
+    hostfwctl(host, "apply")
+    mac = json.loads(run(host.node, ["ip", "-j", "link", "show", "wan0"]).stdout)[0]["address"]
+
+    other = boot(host, *_RENAME, "link set ens3 address 02:00:00:00:00:77")
+    twins = boot(host, f"link set ens3 address {mac}", f"link add ens9 address {mac} type veth")
+
+    assert "has the policy of" not in other + twins
+    assert not holds(lab)["in 80"]

@@ -192,7 +192,7 @@ def test_with_theirs_published_ports_are_open_and_doctor_says_so(street: tuple[L
 
 @pytest.mark.parametrize("rule", ["redirect to :", "dnat ip to 172.17.0.1:"])
 def test_a_map_of_ports_translates_those_alone(rule: str, street: tuple[Lab, Installation]) -> None:
-    """What is not in it is as it was, and `exposure` still has the services that nobody translates."""
+    """Other ports are as they were, and `exposure` still has the services that nobody translates."""
     lab, installation = street
     base = "type nat hook prerouting priority dstnat; policy accept;"
     to = f"meta l4proto tcp {rule}tcp dport map {{ {TO_ALL} : 80, {CLOSED} : 80 }}"
