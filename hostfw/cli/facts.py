@@ -66,8 +66,10 @@ def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     if options.facts is not None:
         return PlannedHost(candidate, facts, plan)
     from hostfw.cli.outcomes import this_host
+    from hostfw.engine.kernel.external_members import with_members_now
 
-    return PlannedHost(candidate, facts, plan, this_host())
+    host = this_host()
+    return PlannedHost(candidate, facts, with_members_now(host, plan), host)
 
 
 def facts_of(options: Options, settings: Settings, console: Console) -> HostFacts | ExitCode:

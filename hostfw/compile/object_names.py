@@ -14,7 +14,7 @@ from hostfw.model.resources import EXTERNAL_SIZE
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
 from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
-from hostfw.nft.objects import Chain, Rule, Set, VerdictMap
+from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, Chain, Rule, Set, VerdictMap
 
 _MAX_NAME = 120
 _KINDS = {"GlobalNetworkPolicy": "gnp", "StagedGlobalNetworkPolicy": "staged", "Profile": "profile"}
@@ -82,7 +82,7 @@ def external_sets(external: ExternalSet) -> tuple[str, str]:
     """
     size = f"/{external.size}" if external.size != EXTERNAL_SIZE else ""
     timeout = f"/{external.timeout_s}s" if external.timeout_s is not None else ""
-    hosts, nets = (_plain(f"{purpose}/{external.name}{size}{timeout}") for purpose in ("external", "external-nets"))
+    hosts, nets = (_plain(f"{purpose}{external.name}{size}{timeout}") for purpose in (EXTERNAL, EXTERNAL_NETS))
     return hosts, nets
 
 

@@ -4,7 +4,17 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
-from hostfw.control.messages import Apply, Confirm, Files, InForceNow, Reply, Request, Rollback, RollbackTo
+from hostfw.control.messages import (
+    Apply,
+    ChangeMembers,
+    Confirm,
+    Files,
+    InForceNow,
+    Reply,
+    Request,
+    Rollback,
+    RollbackTo,
+)
 from hostfw.engine.applied import Applied
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
@@ -49,9 +59,11 @@ def handle(engine: Engine, request: Request) -> Reply:
         case RollbackTo():
             lockout = _lockout(request, Settings())
             return engine.rollback_to(request.number, lockout, accept_loss=request.accept_loss)
+        case ChangeMembers():
+            return engine.change_members(request.change, _lockout(request, Settings()))
 
 
-def _lockout(request: Apply | Rollback | RollbackTo, settings: Settings) -> LockoutRequest | None:
+def _lockout(request: Apply | Rollback | RollbackTo | ChangeMembers, settings: Settings) -> LockoutRequest | None:
     """The lockout request with the baseline; within a sandbox ssh servers are only known by their ports."""
     if settings.lockout_check is LockoutCheck.IGNORE:
         return None

@@ -5,7 +5,16 @@ from datetime import datetime
 
 from hostfw.build.refused import Refused
 from hostfw.engine.asked import Asked
-from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, TooLate
+from hostfw.engine.outcomes import (
+    Confirmed,
+    Failed,
+    MembersChange,
+    MembersChanged,
+    NoSuchSet,
+    NoTrial,
+    RolledBack,
+    TooLate,
+)
 from hostfw.host.processes import Ancestor
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.baseline import Baseline
@@ -77,6 +86,15 @@ class RollbackTo:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeMembers:
+    """Change the members of an external set; `baseline` and what is accepted are as in `Apply`."""
+
+    change: MembersChange
+    accept_lockout: bool = False
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InForceNow:
     """A generation is in force: how much it governs and what that took.
 
@@ -128,7 +146,7 @@ class ServiceReport:
     listening: bool
 
 
-Request = Apply | Confirm | Rollback | RollbackTo
+Request = Apply | Confirm | Rollback | RollbackTo | ChangeMembers
 Query = Request | Report
 """Any message to the service: a request, or a question about itself."""
-Reply = InForceNow | Refused | Confirmed | TooLate | RolledBack | NoTrial | Failed
+Reply = InForceNow | Refused | Confirmed | TooLate | RolledBack | NoTrial | MembersChanged | NoSuchSet | Failed

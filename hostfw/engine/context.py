@@ -8,7 +8,7 @@ from pathlib import Path
 from time import sleep
 from typing import Protocol
 
-from hostfw.host import clock, host_name, processes
+from hostfw.host import clock, host_name, members, processes
 from hostfw.host.lock import writer_lock
 from hostfw.host.network import connection_cut, routing, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
@@ -25,6 +25,7 @@ from hostfw.host.systemd import rollback_timer as watchdog
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.services import HostServices, PublishedPort
+from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
 
@@ -104,7 +105,8 @@ class Host:
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
     `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
     once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
-    there were. `read_names` is `read_tables` without the rules of regular chains.
+    there were. `read_names` is `read_tables` without the rules of regular chains, and
+    `read_members` reads what sets hold that other programs fill.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -140,6 +142,7 @@ class Host:
     host_name: Callable[[], str] = host_name.read_host_name
     reload_sets_directly: Callable[[Sequence[set_reloading.Contents]], None] = set_reloading.reload_sets_directly
     read_names: Callable[[], KernelTables] = tables.read_names
+    read_members: Callable[[Iterable[SetName]], Mapping[SetName, tuple[Member, ...]]] = members.read_members
 
     def facts(self, node: str | None) -> HostFacts:
         """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError."""

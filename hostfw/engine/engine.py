@@ -20,6 +20,7 @@ from hostfw.engine.asked import Asked
 from hostfw.engine.checks.exposure import ExposureRequest
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.checks.lost_policy import refusal
+from hostfw.engine.checks.members import members_check
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_refused
@@ -27,10 +28,22 @@ from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
+from hostfw.engine.kernel.member_changes import change_members
 from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
 from hostfw.engine.kernel.writer import Observer, Sent, Writer
-from hostfw.engine.outcomes import Confirmed, Failed, NoTrial, RolledBack, Status, TooLate, failed
+from hostfw.engine.outcomes import (
+    Confirmed,
+    Failed,
+    MembersChange,
+    MembersChanged,
+    NoSuchSet,
+    NoTrial,
+    RolledBack,
+    Status,
+    TooLate,
+    failed,
+)
 from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.history import History, history
 from hostfw.engine.reading.standing import named, standing
@@ -221,6 +234,15 @@ class Engine:
     def protect(self, settings: Settings) -> Generation | Failed:
         """Put base protection into force: failsafes and what was established, and nothing else comes in."""
         return self._write(lambda writer: protect(writer, settings))
+
+    def change_members(
+        self, change: MembersChange, lockout: LockoutRequest | None = None
+    ) -> MembersChanged | NoSuchSet | Failed:
+        """Put members into an external set and take others out, at once and without a generation.
+
+        With `lockout` a change that would block connections that the host depends on is a failure.
+        """
+        return self._write(lambda writer: change_members(writer, change, members_check(writer, lockout)), likely=True)
 
     def accepted(self) -> Candidate | None:
         """The accepted configuration, or None if there is none that can be read."""

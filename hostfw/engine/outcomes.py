@@ -12,6 +12,7 @@ from hostfw.host.store.last_event import Event
 from hostfw.host.store.trial import Trial
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance, GovernedInterface
 from hostfw.model.problems import Problem
+from hostfw.model.values import Cidr
 
 UNCHANGED = "the ruleset in force is unchanged"
 FEEDS_CHANGED = "the rules in force are unchanged, with the new content of big Feeds"
@@ -131,3 +132,36 @@ def refusal(result: NftResult) -> str:
 def shortened(text: str) -> str:
     """As much of a text as a person reads on a line."""
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChange:
+    """A change of the members of the external set of a Feed: `added` for so many seconds, or for as long as it says."""
+
+    name: str
+    added: tuple[Cidr, ...] = ()
+    for_s: int | None = None
+    removed: tuple[Cidr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """The result: members that are new or end later, those that were there, those that went, and those that were not.
+
+    `unsaved` is why a reboot will not bring them back as they are now.
+    """
+
+    name: str
+    added: tuple[Cidr, ...] = ()
+    kept: tuple[Cidr, ...] = ()
+    removed: tuple[Cidr, ...] = ()
+    absent: tuple[Cidr, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchSet:
+    """No rule in force asks for an external set of that name."""
+
+    name: str

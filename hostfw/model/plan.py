@@ -28,6 +28,13 @@ class ExternalSet:
     timeout_s: int | None = None
 
 
+class Member(NamedTuple):
+    """An address or prefix in an external set, with the seconds that it has left there, None for ever."""
+
+    cidr: Cidr
+    left_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AddressSet:
     """The addresses that a rule selector stands for: disjoint, sorted prefixes of both families.

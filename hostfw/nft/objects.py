@@ -357,6 +357,20 @@ SCRATCH_SHIFT = 16
 """The bits of the packet's mark below those that `SCRATCH` is."""
 
 
+EXTERNAL, EXTERNAL_NETS = "external/", "external-nets/"
+"""The beginnings of the names of sets that other programs fill: with addresses, and with prefixes."""
+
+
+def is_external(name: str) -> bool:
+    """True for the name of a set that other programs fill; what they do to its elements is no damage."""
+    return name.startswith((EXTERNAL, EXTERNAL_NETS))
+
+
+def is_external_nets(name: str) -> bool:
+    """True for the name of such a set that holds prefixes."""
+    return name.startswith(EXTERNAL_NETS)
+
+
 @dataclass(frozen=True, slots=True)
 class Dynamic:
     """A set that rules fill: room for `size` elements, which expire after so many seconds without a packet.

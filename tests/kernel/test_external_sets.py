@@ -1,12 +1,14 @@
 """External sets: other programs fill them with nft, packets obey, and nothing that hostfw does takes their members."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import inside, run
+from lab.service import service
 from tests.kernel.conftest import Hostfwctl
 
 POLICY = """\
@@ -125,3 +127,24 @@ def test_members_live_through_generations_and_are_no_damage(
     nft(lab, "flush chain ip hostfw input")
     hostfwctl("apply")
     assert admitted(lab, 80) == (False, True)
+
+
+def test_the_service_takes_no_member_for_damage(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """A ban each minute would be a repair each minute; and a repair of something else leaves the members alone."""
+    (installation.config / "policy.yaml").write_text(POLICY)
+    hostfwctl("apply")
+    with service(installation, tmp_path / "log") as running:
+        nft(lab, "add element ip hostfw external/bans { 192.0.2.2 timeout 1h }")
+        nft(lab, "add element ip hostfw external-nets/bans { 198.51.0.0/16 }")
+        hostfwctl("status")
+        assert not running.told("restored")
+
+        nft(lab, "flush chain ip hostfw input\nadd element ip hostfw external/bans { 192.0.2.9 }")
+        running.wait_for(lambda _: running.told("restored"))
+
+        listed = run(lab["host"], ["nft", "list", "set", "ip", "hostfw", "external/bans"]).stdout
+        assert "192.0.2.2 timeout 1h" in listed
+        assert "192.0.2.9" in listed
+        assert admitted(lab, 80) == (False, True)

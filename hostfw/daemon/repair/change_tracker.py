@@ -29,7 +29,11 @@ class ChangeTracker:
         """Take in what nftables told."""
         with self._changed:
             self._missed |= news.missed
-            others = (item.generation for item in news.transactions if not item.is_ours(self._writers))
+            others = (
+                item.generation
+                for item in news.transactions
+                if not item.is_harmless and not item.is_ours(self._writers)
+            )
             self._touched = max((self._touched, *others))
             if news.generation is None:
                 return

@@ -24,6 +24,7 @@ from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What
 from hostfw.journal.notices import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import Family
+from hostfw.nft.objects import is_external
 
 PROTECTION_PAUSE_S = 0.05
 """Shortest interval between two restorations of base protection under a flood of tampering."""
@@ -38,7 +39,6 @@ SCRIPT_ALONE = Failed(
     "`hostfwctl apply` of a configuration that does ends this",
     in_force="its stored script is in force",
 )
-_HARMLESS = frozenset({What.COUNTER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,11 @@ class Tampering:
         if len(self.changes) < MOST_CHANGES:
             self.changes.append(str(transaction))
         self.actor = Actor(transaction.process, transaction.pid or None)
-        self._empty((item.family, item.name) for item in transaction.touched if item.what is What.ELEMENT)
+        self._empty(
+            (item.family, item.name)
+            for item in transaction.touched
+            if item.what is What.ELEMENT and not is_external(item.name)
+        )
         self.everything |= bool(transaction.more)
 
     def add(self, later: "Tampering") -> None:
@@ -237,7 +241,7 @@ class Repairer:
             return defect(error)
 
     def _note_one(self, transaction: Transaction) -> None:
-        if all(item.what in _HARMLESS for item in transaction.touched) and not transaction.more:
+        if transaction.is_harmless:
             return
         self._tampering.note(transaction)
         self._is_fresh = True

@@ -7,6 +7,7 @@ from hostfw.build.generation import Generation
 from hostfw.compile.object_names import failsafe_counter, rule_counter
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Host
+from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.exposure.services import Change, Kind, changes, exposure
 from hostfw.exposure.wording import Line, change_lines, change_text, decision_text
 from hostfw.host.errors import HostError
@@ -45,7 +46,11 @@ def exposure_of(before: Before, built: Generation, question: ExposureRequest | N
     if question is None or (record is not None and record.id == built.id):
         return ()
     read_packets = before.host.read_packets
-    return exposure_changes(before.in_force(), built.plan, built.facts, question.services, read_packets)
+    old, new = before.in_force(), built.plan
+    if old is not new:
+        old = None if old is None else with_members_now(before.host, old)
+        new = with_members_now(before.host, new)
+    return exposure_changes(old, new, built.facts, question.services, read_packets)
 
 
 def exposure_changes(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hostfw.build.generation import Generation
 from hostfw.engine.checks.lost_connections import Lockout, check_lockout, losses
 from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.host.store.active import load_active
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.moments import moment_text
@@ -28,13 +29,16 @@ def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None
     if lockout is None or (record is not None and record.id == built.id):
         return Lockout()
     facts, accepted = built.facts, lockout.accepted
-    result = check_lockout(built.plan, None, facts, lockout.baseline, accepted=accepted)
+    candidate = with_members_now(before.host, built.plan)
+    result = check_lockout(candidate, None, facts, lockout.baseline, accepted=accepted)
     if not result.refused:
         result = replace(result, ending=_ending(built, result, lockout.baseline))
     if not result.refused or record is None:
         return result
     plan = before.in_force() if on_trial else before.accepted()
-    return result if plan is None else check_lockout(built.plan, plan, facts, lockout.baseline, accepted=accepted)
+    if plan is None:
+        return result
+    return check_lockout(candidate, with_members_now(before.host, plan), facts, lockout.baseline, accepted=accepted)
 
 
 def _ending(built: Generation, result: Lockout, baseline: Baseline) -> tuple[str, ...]:

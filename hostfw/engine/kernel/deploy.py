@@ -24,6 +24,7 @@ from hostfw.engine.kernel.installed import (
     installed_tables,
     unprotected,
 )
+from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, write_record
 from hostfw.engine.kernel.rewriting import ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
@@ -91,6 +92,12 @@ def enforce(
     if stopped is not None:
         return stopped
     load_sets(planned.set_loads, nftables, directories.run)
+    was_there = {table.family: table.sets for table in kernel_state.installed}
+    put_back = tuple(
+        restore_members(
+            ruleset, generation.plan, lambda family, name: name in was_there.get(family, frozenset()), writer
+        )
+    )
     existing = existing_connections(
         writer.host,
         generation.plan,
@@ -110,7 +117,7 @@ def enforce(
     stopped = writer.sent.after(lambda: _send(planned, kernel_state, writer))
     if stopped is not None:
         return stopped
-    noted = (*after_switch(), *existing.after_switch())
+    noted = (*put_back, *after_switch(), *existing.after_switch())
     link_commits, unnoted = note_links(
         generation, nftables, writer.cache, writer.host.read_links, is_known=kernel_state.ruleset is not None
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hostfw.host.nftables.worker import NAME
 from hostfw.model.values import FAMILIES, Family
-from hostfw.nft.objects import TABLE
+from hostfw.nft.objects import TABLE, is_external
 
 _WORKER_NAMES = frozenset({NAME, Path(sys.executable).name[:15]})
 """That of a worker, and where it could not give itself that name, that of its interpreter."""
@@ -74,6 +74,13 @@ class Transaction:
         A worker's id may be another process's later, which has another name.
         """
         return self.is_batch or (self.port in worker_pids and self.process in _WORKER_NAMES)
+
+    @property
+    def is_harmless(self) -> bool:
+        """True if it touched nothing but what other programs may: counters, and the members of external sets."""
+        return not self.more and all(
+            item.what is What.COUNTER or (item.what is What.ELEMENT and is_external(item.name)) for item in self.touched
+        )
 
     def __str__(self) -> str:
         return f"{self.process or 'a process'} (pid {self.pid}) {_changes(self)}"

@@ -3,11 +3,13 @@
 The compiler must not know: other programs change it at any time, without a generation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from hostfw.model.plan import (
+    ANY_SIDE,
     AddressSet,
+    ExternalSet,
     Plan,
     PlannedDirection,
     PlannedEndpoint,
@@ -17,7 +19,7 @@ from hostfw.model.plan import (
     PlannedTier,
 )
 from hostfw.model.prefixes import union, unpacked
-from hostfw.model.values import Cidr, merge
+from hostfw.model.values import Action, Cidr, merge
 
 Members = Mapping[str, tuple[Cidr, ...]]
 """The members of external sets, by the names of their Feeds."""
@@ -29,20 +31,37 @@ def with_members(plan: Plan, members: Members) -> Plan:
     return plan if endpoints == plan.endpoints else replace(plan, endpoints=endpoints)
 
 
-def external_names(plan: Plan) -> frozenset[str]:
-    """The names of the external sets that any rule of a Plan asks for."""
+def externals(plan: Plan) -> frozenset[ExternalSet]:
+    """The external sets that any rule of a Plan asks for."""
     return frozenset(
-        one.name
-        for endpoint in plan.endpoints
-        for direction in (endpoint.ingress, endpoint.egress)
-        for policies in (direction.profiles, *(tier.policies for tiers in _tiers(direction) for tier in tiers))
-        for policy in policies
-        for rule in policy.rules
+        one
+        for rule in _rules(plan)
+        if rule.source is not ANY_SIDE or rule.destination is not ANY_SIDE
         for side in (rule.source, rule.destination)
         for selected in (side.address_set, side.not_address_set)
         if selected is not None
         for one in selected.external
     )
+
+
+def opened_by(plan: Plan) -> frozenset[str]:
+    """The names of the external sets for whose sake anything may be allowed."""
+    return frozenset(
+        one.name
+        for rule in _rules(plan)
+        for side in (rule.source, rule.destination)
+        for selected in ((side.not_address_set,) if rule.action is Action.DENY else (side.address_set,))
+        if selected is not None and rule.action is not Action.LOG
+        for one in selected.external
+    )
+
+
+def _rules(plan: Plan) -> Iterator[PlannedRule]:
+    for endpoint in plan.endpoints:
+        for direction in (endpoint.ingress, endpoint.egress):
+            for policies in (direction.profiles, *(tier.policies for tiers in _tiers(direction) for tier in tiers)):
+                for policy in policies:
+                    yield from policy.rules
 
 
 def _tiers(direction: PlannedDirection) -> tuple[tuple[PlannedTier, ...], ...]:

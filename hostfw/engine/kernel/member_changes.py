@@ -1,0 +1,243 @@
+"""Members put into external sets and taken out at once, without a generation, and put back after a boot.
+
+The later end of a member counts, so the same request twice changes nothing. A commit goes through libnftables, which
+knows how each kernel wants ranges with timeouts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from hostfw.compile.object_names import external_sets
+from hostfw.engine.kernel.external_members import Held, find_external, held
+from hostfw.engine.kernel.transactions import commit
+from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
+from hostfw.host.store.atomic_files import WriteError, write_atomically
+from hostfw.host.store.members import SavedMembers, load_members, save_members, saved_sets
+from hostfw.model.plan import ExternalSet, Member, Plan
+from hostfw.model.values import FAMILIES, Cidr, Family, address_text, mask_of, merge
+from hostfw.nft.objects import TABLE, Ruleset
+from hostfw.policy.expiry import CLOCK_TOLERANCE
+from hostfw.policy.resolve.external import opened_by
+
+_TRIES = 3
+"""Members may end between a look and a commit, which the kernel refuses then."""
+_SLACK_S = 1.0
+_RUN_FOLDER = "members"
+
+
+@dataclass(slots=True)
+class _Decision:
+    """A change as far as the kernel is concerned."""
+
+    changed: MembersChanged
+    gone: set[Cidr] = field(default_factory=set)
+    new: dict[Cidr, float | None] = field(default_factory=dict)
+
+    def after(self, now: Held) -> tuple[Member, ...]:
+        """The members once it is done."""
+        left = (member for member in now.members if member.cidr not in self.gone)
+        return tuple(sorted((*left, *(Member(cidr, left_s) for cidr, left_s in self.new.items()))))
+
+
+Check = Callable[[ExternalSet, tuple[Member, ...], tuple[Member, ...]], tuple[Failed | None, tuple[str, ...]]]
+"""Gives why members may not be changed from these to those, or None, and warnings."""
+
+
+def change_members(writer: Writer, change: MembersChange, check: Check) -> MembersChanged | NoSuchSet | Failed:
+    """Change the members of a set in force, and keep them for the next boot. Raises HostError."""
+    external = find_external(writer.host.read_names(), change.name)
+    if external is None:
+        return NoSuchSet(change.name)
+    stopped: Failed | None = None
+    for _ in range(_TRIES):
+        now = held(writer.host, external)
+        decision = _decide(change, now)
+        if isinstance(decision, Failed):
+            return decision
+        if not decision.gone and not decision.new:
+            return _kept(writer, change, decision)
+        refused, warnings = check(external, now.members, decision.after(now))
+        if refused is not None:
+            return refused
+        decision.changed = replace(decision.changed, warnings=warnings)
+        script = _script(external, decision.gone, decision.new)
+        stopped = writer.sent.after(lambda script=script: commit(script, writer.nftables))  # type: ignore[misc]
+        if stopped is None:
+            return _kept(writer, change, decision)
+        if not decision.gone:
+            break
+    return stopped or Failed("members ended as fast as they were changed", "run it again")
+
+
+def restore_members(
+    ruleset: Ruleset, plan: Plan, was_there: Callable[[Family, str], bool], writer: Writer
+) -> Iterator[str]:
+    """Fill external sets that are new to the kernel, or that the boot made, with what hostfwctl had put in.
+
+    Gives warnings. A clock that is behind the moment at which they were written down is wrong: then a member stays no
+    longer than it had left, and one that ends comes into no set for whose sake anything is allowed.
+    """
+    sets = {one.name: one for table in ruleset.tables for one in table.sets if one.dynamic and one.dynamic.external}
+    if not sets:
+        return
+    for name in saved_sets(writer.directories.state):
+        external = next(
+            (
+                found
+                for one in sets.values()
+                if one.dynamic is not None
+                and external_sets(found := ExternalSet(name, one.dynamic.size, one.dynamic.timeout_s))[0] == one.name
+            ),
+            None,
+        )
+        mark = writer.directories.run / _RUN_FOLDER / name
+        if external is None or (mark.exists() and was_there(Family.V4, external_sets(external)[0])):
+            continue
+        members = _left(writer, plan, name)
+        if members:
+            already = {member.cidr for member in held(writer.host, external).members}
+            script = _script(external, (), {cidr: left for cidr, left in members.items() if cidr not in already})
+            stopped = commit(script, writer.nftables) if script else None
+            if stopped is not None:
+                yield f"members of {name} could not be put back: {stopped.message}"
+                continue
+        yield from _mark(mark)
+
+
+def _mark(mark: Path) -> Iterator[str]:
+    try:
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(mark, b"")
+    except (OSError, WriteError) as error:
+        yield f"{mark} could not be written: {error}"
+
+
+def _left(writer: Writer, plan: Plan, name: str) -> dict[Cidr, float | None]:
+    saved, now = load_members(writer.directories.state, name), writer.host.now()
+    is_wrong = saved.at is not None and now < saved.at - CLOCK_TOLERANCE
+    opens = is_wrong and name in opened_by(plan)
+    found: dict[Cidr, float | None] = {}
+    for cidr, end in saved.ends.items():
+        if end is None:
+            found[cidr] = None
+            continue
+        from_then = end - (saved.at if is_wrong and saved.at is not None else now)
+        if from_then > timedelta() and not opens:
+            found[cidr] = from_then.total_seconds()
+    return found
+
+
+def _decide(change: MembersChange, now: Held) -> _Decision | Failed:
+    there = {member.cidr: member.left_s for member in now.members}
+    wanted_s = change.for_s if change.for_s is not None else now.external.timeout_s
+    decision = _Decision(MembersChanged(change.name))
+    added, kept, removed, absent = [], [], [], []
+    for cidr in merge(change.added):
+        around = [one for one in _around(cidr, there) if _stays(there[one], wanted_s)]
+        if around:
+            kept.append(cidr)
+            continue
+        if not cidr.is_host and (stopped := _entangled(cidr, there, wanted_s)):
+            return stopped
+        inside = () if cidr.is_host else (one for one in there if not one.is_host and _within(one, cidr))
+        decision.gone.update(one for one in (cidr, *inside) if one in there)
+        decision.new[cidr] = wanted_s
+        added.append(cidr)
+    for cidr in dict.fromkeys(change.removed):
+        if cidr in there:
+            decision.gone.add(cidr)
+            removed.append(cidr)
+        elif covering := next(_around(cidr, there), None):
+            return Failed(
+                f"{_text(cidr)} is a member of {change.name} by {covering}", f"take {covering} out, or leave it in"
+            )
+        else:
+            absent.append(cidr)
+    for family in FAMILIES:
+        for nets in (False, True):
+            new = sum(one.family is family and one.is_host is not nets for one in decision.new)
+            gone = sum(one.family is family and one.is_host is not nets for one in decision.gone)
+            count = now.count(family, nets=nets)
+            if new > gone and count + new - gone > now.external.size:
+                what = "prefixes" if nets else "addresses"
+                return Failed(
+                    f"{change.name} is full: it holds {count} {what} of IPv{family:d}, and at most {now.external.size}",
+                    "take members out, or give its Feed a larger size and apply",
+                )
+    decision.changed = MembersChanged(change.name, tuple(added), tuple(kept), tuple(removed), tuple(absent))
+    return decision
+
+
+def _stays(left_s: float | None, wanted_s: float | None) -> bool:
+    """True if a member with that time left is there for as long as is wanted."""
+    return left_s is None or (wanted_s is not None and left_s >= wanted_s - _SLACK_S)
+
+
+def _around(cidr: Cidr, there: Mapping[Cidr, float | None]) -> Iterator[Cidr]:
+    """The member itself and those that cover it."""
+    for length in range(cidr.length, -1, -1):
+        one = Cidr(cidr.family, cidr.address & mask_of(cidr.family, length), length)
+        if one in there:
+            yield one
+
+
+def _within(inner: Cidr, outer: Cidr) -> bool:
+    return inner.family is outer.family and outer.length < inner.length and outer.contains(inner.address)
+
+
+def _entangled(cidr: Cidr, there: Mapping[Cidr, float | None], wanted_s: float | None) -> Failed | None:
+    """The refusal of a prefix that overlaps with one of another end, since ranges of the kernel cannot."""
+    around = next((one for one in _around(cidr, there) if one != cidr), None)
+    if around is not None:
+        return Failed(f"{cidr} is within {around}, which ends earlier", f"put {around} in again for as long")
+    outlives = (
+        one
+        for one, left_s in there.items()
+        if not one.is_host and _within(one, cidr) and (left_s is None or (wanted_s is not None and left_s > wanted_s))
+    )
+    inside = next(outlives, None)
+    if inside is None:
+        return None
+    return Failed(f"{inside} is within {cidr} and stays longer", f"put {cidr} in for as long, or take {inside} out")
+
+
+def _script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr, float | None]) -> str:
+    gone = tuple(sorted(gone))
+    lines: list[str] = []
+    for family in FAMILIES:
+        for name, nets in zip(external_sets(external), (False, True), strict=True):
+            out = [_text(one) for one in gone if one.family is family and one.is_host is not nets]
+            into = [
+                _text(one) if left_s is None else f"{_text(one)} timeout {max(round(left_s), 1)}s"
+                for one, left_s in sorted(new.items(), key=lambda item: item[0])
+                if one.family is family and one.is_host is not nets
+            ]
+            for verb, elements in (("delete", out), ("add", into)):
+                if elements:
+                    lines.append(f"{verb} element {family.nft} {TABLE} {name} {{ {', '.join(elements)} }}\n")
+    return "".join(lines)
+
+
+def _kept(writer: Writer, change: MembersChange, decision: _Decision) -> MembersChanged:
+    """Keep for the next boot what hostfwctl put in; what a disk does not take is said."""
+    state, now = writer.directories.state, writer.host.now()
+    saved = load_members(state, change.name)
+    ends = {cidr: end for cidr, end in saved.ends.items() if cidr not in decision.gone and (end is None or end > now)}
+    for cidr in change.removed:
+        ends.pop(cidr, None)
+    for cidr, left_s in decision.new.items():
+        ends[cidr] = None if left_s is None else now + timedelta(seconds=left_s)
+    if ends == saved.ends:
+        return decision.changed
+    try:
+        save_members(state, change.name, SavedMembers(now, ends))
+    except WriteError as error:
+        return replace(decision.changed, unsaved=(f"{error}: after a reboot the members are those of before",))
+    return decision.changed
+
+
+def _text(cidr: Cidr) -> str:
+    return address_text(cidr.family, cidr.address) if cidr.is_host else str(cidr)
