@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
 from hostfw.compile.incremental.memo import CompileCache
+from hostfw.compile.layout.common_ends import Split, common_ends
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.layout.statements import StatementWriter
@@ -19,6 +20,7 @@ from hostfw.nft.objects import (
     Dynamic,
     ElementType,
     Goto,
+    Jump,
     Key,
     Match,
     Notrack,
@@ -67,6 +69,7 @@ class Dispatch:
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
+        self._ends: dict[str, dict[tuple[object, ...], Split | None]] = {}
 
     def local(self, direction: Direction) -> list[Rule]:
         """Input or output: loopback, neighbour discovery, interfaces, then all other interfaces."""
@@ -253,26 +256,66 @@ class Dispatch:
         *,
         again: bool,
     ) -> Verdict:
-        planned = endpoint.direction(direction)
-        tiers = (
-            planned.tiers,
-            planned.profiles,
-            planned.forward_tiers,
-            planned.untracked_tiers,
-            planned.pre_dnat_tiers,
-        )
-        key = (purpose, *map(id, tiers))
+        key = (purpose, *_identity(endpoint.direction(direction)))
         if key not in self._chains:
-            program = self._cache.program((*key, direction, self._reject), lambda: program_of(planned, direction))
+            program = self._program(endpoint, direction, purpose, program_of)
             verdict: Verdict = Return()
             if program is not None:
-                verdict = self._goto(f"{purpose}/{endpoint.name}", program, allow, again=again)
+                split = None if again else self._splits(direction, purpose, program_of).get(key)
+                own = f"{purpose}/{endpoint.name}"
+                if split is None:
+                    verdict = self._goto(own, program, allow, again=again)
+                else:
+                    verdict = self._split(own, f"{purpose}/shared-{split.number}", split, allow)
             self._chains[key] = verdict
         return self._chains[key]
 
+    def _program(
+        self, endpoint: PlannedEndpoint, direction: Direction, purpose: str, program_of: ProgramOf
+    ) -> Program | None:
+        planned = endpoint.direction(direction)
+        key = (purpose, *_identity(planned), direction, self._reject)
+        return self._cache.program(key, lambda: program_of(planned, direction))
+
+    def _splits(
+        self, direction: Direction, purpose: str, program_of: ProgramOf
+    ) -> dict[tuple[object, ...], Split | None]:
+        """The programs that end in the same rules as others, by what is planned for them."""
+        if purpose not in self._ends:
+            bound = {*(binding.endpoint for binding in self._plan.bindings), self._plan.wildcard}
+            of = {
+                (purpose, *_identity(endpoint.direction(direction))): endpoint
+                for endpoint in self._plan.endpoints
+                if endpoint.name in bound
+            }
+            programs = [self._program(endpoint, direction, purpose, program_of) for endpoint in of.values()]
+            splits = common_ends(programs, self._builder.costs.shared_rules)
+            self._ends[purpose] = dict(zip(of, splits, strict=True))
+        return self._ends[purpose]
+
+    def _split(self, own: str, shared: str, split: Split, allow: tuple[Statement, ...]) -> Verdict:
+        """The verdict that leads through an endpoint's own rules and those that it shares, each if none decided."""
+        parts = [(f"{shared}/first", split.first), (own, split.own), (f"{shared}/last", split.last)]
+        chains = [self._chain(part, program, allow) for part, program in parts if program is not None]
+        return Goto(self._builder.chain(own, [Rule((), (Jump(name),)) for name in chains]))
+
     def _goto(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> Verdict:
+        return Goto(self._chain(purpose, program, allow, again=again))
+
+    def _chain(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> str:
         writer = StatementWriter(self._builder, self._plan.settings.logging, allow, again)
-        return Goto(Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program))
+        return Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program)
+
+
+def _identity(planned: PlannedDirection) -> tuple[int, ...]:
+    """The identity of what is planned: endpoints with the same policies share the very tuples."""
+    return (
+        id(planned.tiers),
+        id(planned.profiles),
+        id(planned.forward_tiers),
+        id(planned.untracked_tiers),
+        id(planned.pre_dnat_tiers),
+    )
 
 
 def _interface_key(direction: Direction) -> Key:

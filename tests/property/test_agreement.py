@@ -33,6 +33,7 @@ LOOKUPS_EVERYWHERE = CostModel(
     linear_prefixes=0,
     dispatched_prefixes=5,
     copies=1000,
+    shared_rules=1,
 )
 RANKED_EVERYWHERE = replace(LOOKUPS_EVERYWHERE, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
 """No cut is worth its copies: every list is found by ranks, by as many criteria at once as there are."""

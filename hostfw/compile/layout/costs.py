@@ -28,6 +28,8 @@ class CostModel:
     which each has its share, at least `keys_a_rule`; a rule that asks for more is found by another of its criteria,
     or tried.
 
+    `shared_rules`: rules at the end of programs of several endpoints before they are laid out once for all of them.
+
     What bounds a cut: `dispatched_prefixes`, the prefixes of one list beyond which it stays a set; `prefix_lengths`,
     each of which is a lookup; `copies`, the rules of a cell on average, since a rule is repeated in each that it
     reaches into.
@@ -51,6 +53,7 @@ class CostModel:
     widened: int = 4
     elements: int = 1_000_000
     keys_a_rule: int = 64
+    shared_rules: int = 48
 
 
 DEFAULT_COSTS = CostModel()
