@@ -72,4 +72,5 @@ class Options(NamedTuple):
     ticket: str = ""
     dry_run: bool = False
     cut: bool = False
+    keeps_failsafes: bool | None = None
     write: bool = False

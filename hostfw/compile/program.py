@@ -7,7 +7,8 @@ others, with a reason of their own, so that nothing about a packet's fate is lef
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, compress
+from operator import not_
 from typing import TYPE_CHECKING
 
 from hostfw.audit.log_prefix import LogTag
@@ -152,12 +153,24 @@ class Programs:
         return Program(
             direction,
             (
-                (*self._invalid(direction), *self._failsafes(direction)),
-                *self._tiers(planned.tiers, direction),
+                *self._local_preamble(planned, direction),
+                *self._tiers(planned.tiers, direction, early=False),
                 *self._of_policies(planned.profiles, direction),
                 (self._final(direction, reason),),
             ),
         )
+
+    def _local_preamble(self, planned: PlannedDirection, direction: Direction) -> Iterator[Segment]:
+        """Invalid packets and failsafes; between those for some peers and the others, what comes before failsafes."""
+        early = planned.before_failsafes
+        failsafes = tuple(self._failsafes(direction))
+        if not early:
+            yield (*self._invalid(direction), *failsafes)
+            return
+        for_some = [port.is_for_some for port in self._failsafe_ports(direction)]
+        yield (*self._invalid(direction), *compress(failsafes, for_some))
+        yield tuple(chain.from_iterable(self._of_policies(early, direction)))
+        yield tuple(compress(failsafes, map(not_, for_some)))
 
     def forward(self, planned: PlannedDirection, direction: Direction) -> Program | None:
         """The program for traffic forwarded through an endpoint, or None without an applyOnForward policy.
@@ -225,9 +238,13 @@ class Programs:
         failsafe = self.settings.failsafe
         return failsafe.inbound if direction is Direction.INGRESS else failsafe.outbound
 
-    def _tiers(self, tiers: Iterable[PlannedTier], direction: Direction, *, ends: bool = True) -> Iterator[Segment]:
+    def _tiers(
+        self, tiers: Iterable[PlannedTier], direction: Direction, *, ends: bool = True, early: bool = True
+    ) -> Iterator[Segment]:
+        """Tiers in order, without `early` leaving out the policies that come before failsafes."""
         for tier in tiers:
-            rules = list(chain.from_iterable(self._of_policies(tier.policies, direction)))
+            policies = tier.policies if early else tier.after_failsafes
+            rules = list(chain.from_iterable(self._of_policies(policies, direction)))
             if ends and tier.is_enforced and tier.default_action is Action.DENY:
                 tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
                 rules.append(self.cache.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))

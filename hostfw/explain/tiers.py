@@ -42,7 +42,8 @@ class Place(NamedTuple):
 
 def tier_steps(place: Place, tier: PlannedTier, packet: Packet) -> Iterator[Step]:
     """The rules of a tier in order, then its default action. Without a decision the next tier has the word."""
-    for policy in tier.policies:
+    is_normal = place.policy_class is PolicyClass.NORMAL
+    for policy in tier.after_failsafes if is_normal else tier.policies:
         passed = yield from policy_steps(place, policy, packet)
         if passed:
             return
@@ -83,4 +84,5 @@ def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: P
         position=rule.position,
         missed=missed,
         staged=policy.staged,
+        before_failsafes=policy.before_failsafes and place.policy_class is PolicyClass.NORMAL,
     )

@@ -12,6 +12,9 @@ the two must agree on every packet. A packet meets, in this order,
 6. where it is forwarded, the applyOnForward policy of both its interfaces.
 
 What untracked or preDNAT policy allows skips the rest, apart from the egress side of forwarding.
+
+Normal policy begins with the failsafe ports for peers that they name, the policies that come before failsafes, and the
+other failsafe ports.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -229,7 +232,11 @@ def _unmanaged_steps(place: Place, packet: Packet, settings: Settings) -> Iterat
 def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     tiers, profiles = place.planned.tiers, place.planned.profiles
     yield from _invalid_steps(place, packet, settings)
-    yield from _failsafe_steps(place, packet, settings)
+    exempting = tuple(_failsafe_steps(place, packet, settings))
+    yield from (step for step in exempting if step.failsafe is not None and step.failsafe.is_for_some)
+    for policy in place.planned.before_failsafes:
+        yield from policy_steps(place, policy, packet)
+    yield from (step for step in exempting if step.failsafe is not None and not step.failsafe.is_for_some)
     for tier in tiers:
         yield from tier_steps(place, tier, packet)
     for profile in profiles:

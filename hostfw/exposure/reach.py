@@ -202,11 +202,10 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
     for visit in group:
         if unmanaged and settings.unmanaged_interfaces.ingress is Unmanaged.ALLOW:
             visit.take_rest(place.step(StepVerdict.ALLOW, Reason.UNMANAGED))
-        for failsafe in settings.failsafe.inbound:
-            if failsafe.port == visit.entry_point.port and failsafe.protocol.number == visit.entry_point.protocol:
-                step = replace(place.step(StepVerdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
-                for part in _peers(failsafe, visit.entry_point):
-                    visit.take(part, step)
+    inbound = settings.failsafe.inbound
+    _open(place, group, (failsafe for failsafe in inbound if failsafe.is_for_some))
+    _run_policies(place, place.planned.before_failsafes, group)
+    _open(place, group, (failsafe for failsafe in inbound if not failsafe.is_for_some))
     tiers, profiles = place.planned.tiers, place.planned.profiles
     _run(place, tiers, group)
     for profile in profiles:
@@ -215,6 +214,16 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
     reason = Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
     for visit in group:
         visit.take_rest(place.step(StepVerdict.DENY, Reason.UNMANAGED if unmanaged else reason))
+
+
+def _open(place: Place, group: list[_Visit], failsafes: Iterable[FailsafePort]) -> None:
+    """Failsafe ports let in whom they are open to."""
+    for failsafe in failsafes:
+        step = replace(place.step(StepVerdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
+        for visit in group:
+            if failsafe.port == visit.entry_point.port and failsafe.protocol.number == visit.entry_point.protocol:
+                for part in _peers(failsafe, visit.entry_point):
+                    visit.take(part, step)
 
 
 # --------------------------------------------------------------------------------------------- forwarded traffic
@@ -241,7 +250,8 @@ def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> Non
     """Tiers in order. Where the class has ends of tiers, an enforced one denies what it left unless it passes that."""
     has_end = place.policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD)
     for tier in tiers:
-        passed = _run_policies(place, tier.policies, group)
+        is_normal = place.policy_class is PolicyClass.NORMAL
+        passed = _run_policies(place, tier.after_failsafes if is_normal else tier.policies, group)
         if has_end and tier.is_enforced and tier.default_action is Action.DENY:
             step = replace(place.step(StepVerdict.DENY, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
             for visit in group:

@@ -30,7 +30,8 @@ class Step:
     `policy_class` says where the packet was. In `UNTRACKED` and `PRE_DNAT` a failsafe and neighbour discovery exempt it
     from the policies of that class alone, so their verdict is `NEXT`; `reply` is of a failsafe that exempts an answer.
 
-    A rule of a `staged` policy has the verdict `NEXT` whatever its action would decide.
+    A rule of a `staged` policy has the verdict `NEXT` whatever its action would decide. `before_failsafes` is of a rule
+    that was met before the failsafe ports that are open to everybody.
     """
 
     verdict: StepVerdict
@@ -48,6 +49,7 @@ class Step:
     policy_class: PolicyClass = PolicyClass.NORMAL
     reply: bool = False
     staged: bool = False
+    before_failsafes: bool = False
 
     @property
     def matched(self) -> bool:

@@ -140,6 +140,7 @@ class PlannedPolicy:
     """A policy (or a profile, with `tier` empty) in one direction.
 
     A staged one decides nothing: the rule of it that would decide is counted and logged, and the next policy follows.
+    Local traffic meets those that are `before_failsafes` ahead of every tier, and not in their own.
     """
 
     kind: str
@@ -149,6 +150,7 @@ class PlannedPolicy:
     rules: tuple[PlannedRule, ...]
     position: Position = NOWHERE
     staged: bool = False
+    before_failsafes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +166,23 @@ class PlannedTier:
         """True if it holds a policy that is not staged; only then does its end decide anything."""
         return any(not policy.staged for policy in self.policies)
 
+    @property
+    def after_failsafes(self) -> tuple[PlannedPolicy, ...]:
+        """The policies that local traffic meets in this tier."""
+        if not any(policy.before_failsafes for policy in self.policies):
+            return self.policies
+        return tuple(policy for policy in self.policies if not policy.before_failsafes)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedDirection:
     """The policies of one direction of an endpoint, by class.
 
-    `tiers` decide local traffic, then `profiles` in order, then a drop. `forward_tiers` hold only the policies with
-    applyOnForward; forwarded traffic that they leave undecided passes. `untracked_tiers` (doNotTrack) see every packet
-    before connection tracking, and `pre_dnat_tiers` (preDNAT, ingress alone) see new ones before destination NAT;
-    neither has an end of tier, and what they leave undecided goes on to the others.
+    `tiers` decide local traffic, then `profiles` in order, then a drop. Policies of them that are `before_failsafes`
+    come ahead of all others, and of the failsafe ports that are open to everybody. `forward_tiers` hold only the
+    policies with applyOnForward; forwarded traffic that they leave undecided passes. `untracked_tiers` (doNotTrack) see
+    every packet before connection tracking, and `pre_dnat_tiers` (preDNAT, ingress alone) see new ones before
+    destination NAT; neither has an end of tier, and what they leave undecided goes on to the others.
     """
 
     tiers: tuple[PlannedTier, ...] = ()
@@ -180,6 +190,11 @@ class PlannedDirection:
     forward_tiers: tuple[PlannedTier, ...] = ()
     untracked_tiers: tuple[PlannedTier, ...] = ()
     pre_dnat_tiers: tuple[PlannedTier, ...] = ()
+
+    @property
+    def before_failsafes(self) -> tuple[PlannedPolicy, ...]:
+        """The policies that local traffic meets before the failsafe ports that are open to everybody, in order."""
+        return tuple(policy for tier in self.tiers for policy in tier.policies if policy.before_failsafes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ REASON = "hostfw.io/reason"
 TICKET = "hostfw.io/ticket"
 """The annotation that names the ticket, change or issue that a resource belongs to."""
 
+BEFORE_FAILSAFES = "hostfw.io/before-failsafes"
+"""The annotation (`true`) of a policy that denies its peers the failsafe ports as well that are open to everybody."""
+
 Labels = tuple[tuple[str, str], ...]
 """Label keys and values, sorted by key."""
 
@@ -108,6 +111,11 @@ class GlobalNetworkPolicy:
     tier_position: Position = NOWHERE
     do_not_track: bool = False
     pre_dnat: bool = False
+
+    @property
+    def before_failsafes(self) -> bool:
+        """True if local traffic meets it before the failsafe ports that are open to everybody."""
+        return self.metadata.annotation(BEFORE_FAILSAFES) == "true"
 
     def is_of(self, policy_class: PolicyClass) -> bool:
         """True if it belongs to a class; with applyOnForward a normal policy is of two."""

@@ -74,6 +74,11 @@ class FailsafePort:
     port: int
     net: Cidr | None = None
 
+    @property
+    def is_for_some(self) -> bool:
+        """True if it names the peers that it is open to; what denies somebody before failsafes does not close these."""
+        return self.net is not None and self.net.length > 0
+
     def __str__(self) -> str:
         net = f" {self.net}" if self.net else ""
         return f"{self.protocol.name.lower() or self.protocol}{net} {self.port}"

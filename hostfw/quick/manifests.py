@@ -10,6 +10,7 @@ import yaml
 from hostfw.manifest.encode import manifest
 from hostfw.model.resources import (
     ANY_NODE,
+    BEFORE_FAILSAFES,
     EXPIRES,
     REASON,
     TICKET,
@@ -70,11 +71,16 @@ def file_name(policy: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """Notes that are kept with a rule: why it is there, its ticket, and the moment at which it expires, if any."""
+    """Notes that are kept with a rule: why it is there, its ticket, and the moment at which it expires, if any.
+
+    With `keeps_failsafes` what it denies to somebody leaves them the failsafe ports, without they are denied as well;
+    None stands for what is best: a list that others fill does not decide who gets in by ssh.
+    """
 
     reason: str = ""
     ticket: str = ""
     expires: datetime | None = None
+    keeps_failsafes: bool | None = None
 
     @property
     def annotations(self) -> Labels:
@@ -116,7 +122,7 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
         peers = EntityRule(selector=SelectorText(_selector_of_set(rule.peers.name, resources)))
     rules = {direction: tuple(_rules(rule, direction, peers)) for direction in rule.directions}
     return GlobalNetworkPolicy(
-        Metadata(policy_name(rule), annotations=notes.annotations),
+        Metadata(policy_name(rule), annotations=_annotations(rule, notes, resources)),
         tier=TIER,
         order=_ORDERS[_place(rule)],
         selector=SelectorText("all()" if rule.endpoint is None else _selector_of_endpoint(rule.endpoint, resources)),
@@ -126,6 +132,20 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
         # Whoever is denied altogether is not to reach what stands behind this host either.
         apply_on_forward=not rule.services,
     )
+
+
+def _annotations(rule: QuickRule, notes: Notes, resources: Resources) -> Labels:
+    early = _denies_some(rule) and not notes.keeps_failsafes
+    if notes.keeps_failsafes is None and isinstance(rule.peers, Named):
+        early = early and any(one.metadata.name == rule.peers.name for one in resources.network_sets)
+    return tuple(sorted((*notes.annotations, *([(BEFORE_FAILSAFES, "true")] if early else []))))
+
+
+def _denies_some(rule: QuickRule) -> bool:
+    """True for a rule that denies somebody by name, and not everybody of a family."""
+    if rule.action is not Action.DENY or rule.peers == ANYBODY:
+        return False
+    return not isinstance(rule.peers, tuple) or all(cidr.length > 0 for cidr in rule.peers)
 
 
 def _keep_lasting(policy: GlobalNetworkPolicy, resources: Resources) -> None:

@@ -8,10 +8,10 @@ A file of `scenarios/` is a list of mappings:
         - {in: eth0, tcp: 80, allow: "default/web ingress[0]"}
         - {in: eth0, tcp: 81, deny: end-of-tier default (ingress)}
 
-A kind holds specs by name; `labels` among the fields of a spec are those of the metadata. Without a HostEndpoint there
-is `eth0`, which governs eth0; `HostEndpoint: {}` is for none. `settings` are those of hostfw.yaml; `unseen` names
-interfaces that come only once the generation is in force; `foreign` is what another table of the host holds. `then` is
-a list of what follows: other resources, put into force over the first, and packets again.
+A kind holds specs by name; `labels` and `annotations` among the fields of a spec are those of the metadata. Without a
+HostEndpoint there is `eth0`, which governs eth0; `HostEndpoint: {}` is for none. `settings` are those of hostfw.yaml;
+`unseen` names interfaces that come only once the generation is in force; `foreign` is what another table of the host
+holds. `then` is a list of what follows: other resources, put into force over the first, and packets again.
 
 A packet says its way (`in`, `out`, or both), its ends if they are not those of `WAYS` (`from`, `to`: a name of `PLACES`
 or an address), and its protocol:
@@ -167,8 +167,9 @@ def _stage(fields: Mapping[str, object]) -> Stage:
 def _document(kind: str, name: str, fields: object) -> dict[str, object]:
     spec = dict(_items(fields or {}))
     metadata: dict[str, object] = {"name": name}
-    if "labels" in spec:
-        metadata["labels"] = spec.pop("labels")
+    for field in ("labels", "annotations"):
+        if field in spec:
+            metadata[field] = spec.pop(field)
     version = HOSTFW_V1 if kind == "InterfaceGroup" else CALICO_V3
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
 

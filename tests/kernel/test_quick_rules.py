@@ -62,6 +62,43 @@ def test_an_address_is_denied_everything_until_it_is_removed(routed_lab: Lab, ho
     assert passing(routed_lab, *flows) == [True, True, True, True]
 
 
+def test_an_address_that_is_denied_is_denied_ssh_too(routed_lab: Lab, host: Installation) -> None:
+    """And nobody else is; the failsafe opens to it again where it is told to, or where it names the address."""
+    flows = (("outer", "host", 22), ("inner", "host", 22))
+    assert passing(routed_lab, *flows) == [True, True]
+
+    hostfwctl(host, "deny", "192.0.2.2,2001:db8::2")
+    assert passing(routed_lab, *flows) == [False, True]
+
+    hostfwctl(host, "deny", "192.0.2.2,2001:db8::2", "--keep-failsafes")
+    assert passing(routed_lab, *flows) == [True, True]
+
+    hostfwctl(host, "deny", "ssh", "from", "192.0.2.2,2001:db8::2")
+    assert passing(routed_lab, *flows) == [False, True]
+    named = "{protocol: tcp, port: 22, net: 192.0.2.2/32}, {protocol: tcp, port: 22, net: '2001:db8::2/128'}"
+    (host.config / "hostfw.yaml").write_text(f"failsafe: {{inbound: [22, {named}]}}\n")
+    hostfwctl(host, "apply")
+    assert passing(routed_lab, *flows) == [True, True]
+
+
+def test_an_open_ssh_connection_is_cut_with_its_ban(routed_lab: Lab, host: Installation) -> None:
+    """Its next packet is a new one for connection tracking, which a failsafe before the ban would have let in."""
+    listener = open_socket(routed_lab["host"], AF_INET, SOCK_STREAM)
+    client = open_socket(routed_lab["outer"], AF_INET, SOCK_STREAM)
+    with listener, client:
+        listener.bind(("192.0.2.1", 22))
+        listener.listen()
+        client.settimeout(DENY_PATIENCE_S)
+        client.connect(("192.0.2.1", 22))
+        server, _ = listener.accept()
+        with server:
+            assert arrives(client, server)
+            said = hostfwctl(host, "deny", "192.0.2.2", "--cut")
+
+            assert "1 connection ended" in said.stderr
+            assert not arrives(client, server)
+
+
 def test_an_open_connection_is_cut_where_that_is_asked_for(routed_lab: Lab, host: Installation) -> None:
     """Without --cut it goes on; with it the next packet meets the rule that denies."""
     hostfwctl(host, "allow", "tcp/7007")

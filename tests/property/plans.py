@@ -197,7 +197,10 @@ def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction, most: 
         kind = "StagedGlobalNetworkPolicy"
         identities = [replace(identity, kind=kind) for identity in identities]
     planned = tuple(draw(rules(identity)) for identity in identities)
-    return PlannedPolicy(kind, name, tier, None, planned, staged=staged)
+    early = bool(tier) and draw(st.integers(0, 3)) == 0
+    if early:
+        planned = tuple(rule if rule.action is Action.LOG else replace(rule, action=Action.DENY) for rule in planned)
+    return PlannedPolicy(kind, name, tier, None, planned, staged=staged, before_failsafes=early)
 
 
 @st.composite

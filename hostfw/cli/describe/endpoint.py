@@ -91,7 +91,7 @@ def _order(planned: PlannedDirection, direction: Direction, settings: Settings) 
         title = f"{direction}, {_TITLES.get(policy_class, _LOCAL[direction])}"
         profiles = planned.profiles if policy_class is PolicyClass.NORMAL else ()
         entries = (
-            *_before(policy_class, tiers, direction, settings),
+            *_before(policy_class, tiers, direction, settings, planned.before_failsafes),
             *(_tier(tier, policy_class) for tier in tiers),
             *(policy_entry(profile) for profile in profiles),
             Entry(Role.END, "nothing decided", _ENDS[policy_class]),
@@ -100,7 +100,11 @@ def _order(planned: PlannedDirection, direction: Direction, settings: Settings) 
 
 
 def _before(
-    policy_class: PolicyClass, tiers: Iterable[PlannedTier], direction: Direction, settings: Settings
+    policy_class: PolicyClass,
+    tiers: Iterable[PlannedTier],
+    direction: Direction,
+    settings: Settings,
+    early: Iterable[PlannedPolicy],
 ) -> Iterator[Entry]:
     """Decisions before any policy of a class; before connection tracking and NAT they exempt from the class."""
     is_final = policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD)
@@ -118,13 +122,20 @@ def _before(
     own, other = failsafe.inbound, failsafe.outbound
     if direction is Direction.EGRESS:
         own, other = other, own
-    yield from (Entry(Role.FAILSAFE, str(port), outcome) for port in own)
+    entries = {port: Entry(Role.FAILSAFE, str(port), outcome) for port in own}
+    if policy_class is PolicyClass.NORMAL:
+        yield from (entry for port, entry in entries.items() if port.is_for_some)
+        yield from (policy_entry(policy) for policy in early)
+        yield from (entry for port, entry in entries.items() if not port.is_for_some)
+    else:
+        yield from entries.values()
     if policy_class is PolicyClass.UNTRACKED:
         yield from (Entry(Role.FAILSAFE, f"{port}, answers to it", outcome) for port in other)
 
 
 def _tier(tier: PlannedTier, policy_class: PolicyClass) -> Entry:
-    policies = tuple(policy_entry(policy) for policy in tier.policies)
+    is_normal = policy_class is PolicyClass.NORMAL
+    policies = tuple(policy_entry(policy) for policy in (tier.after_failsafes if is_normal else tier.policies))
     if policy_class in (PolicyClass.UNTRACKED, PolicyClass.PRE_DNAT):
         return Entry(Role.TIER, tier.name, below=policies)
     text = tier.default_action.value if tier.is_enforced else "on, as all of it is staged"
@@ -137,6 +148,7 @@ def policy_entry(policy: PlannedPolicy) -> Entry:
         role, text = Role.PROFILE, ""
     else:
         role = Role.STAGED_POLICY if policy.staged else Role.POLICY
-        text = "" if policy.order is None else f"order {policy.order:.15g}"
+        order = "" if policy.order is None else f"order {policy.order:.15g}"
+        text = ", ".join(filter(None, (order, "before failsafes" if policy.before_failsafes else "")))
     rules = tuple(Entry(Role.RULE, f"[{rule.identity.index}]", rule_text(rule), rule.position) for rule in policy.rules)
     return Entry(role, policy.name, text, policy.position, rules)

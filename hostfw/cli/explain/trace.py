@@ -65,6 +65,7 @@ def step_document(step: Step) -> Document:
         "rule": rule.index if rule else None,
         "action": step.action.value if step.action else None,
         "staged": step.staged,
+        "beforeFailsafes": step.before_failsafes,
         "matched": step.matched,
         "missed": step.missed or None,
         "failsafe": str(step.failsafe) if step.failsafe else None,
@@ -117,7 +118,8 @@ def _short_policy(steps: Sequence[Step]) -> Iterator[Row]:
 
 
 def _name(step: Step) -> str:
-    return f"{step.tier or 'profile'}/{step.policy}{' (staged)' if step.staged else ''}"
+    first = " (before failsafes)" if step.before_failsafes else ""
+    return f"{step.tier or 'profile'}/{step.policy}{' (staged)' if step.staged else ''}{first}"
 
 
 def _consequence(step: Step) -> str:

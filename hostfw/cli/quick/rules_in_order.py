@@ -22,7 +22,9 @@ _PROFILES = ""
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A rule in its place. `stage` says where packets meet it: untracked, pre-dnat, failsafe, policy, end or forwarded.
+    """A rule in its place.
+
+    `stage` says where packets meet it: untracked, pre-dnat, failsafe, before-failsafes, policy, end or forwarded.
 
     `endpoints` are those that it governs, none where that is every one; `by` is the policy, or the reason.
     """
@@ -42,8 +44,10 @@ def rules_in_order(plan: Plan) -> Iterator[Line]:
     for direction in Direction:
         yield from _tiers(plan, direction, "untracked", lambda planned: planned.untracked_tiers)
         yield from _tiers(plan, direction, "pre-dnat", lambda planned: planned.pre_dnat_tiers)
-        yield from _failsafes(plan, direction)
-        yield from _tiers(plan, direction, "policy", lambda planned: planned.tiers)
+        yield from _failsafes(plan, direction, for_some=True)
+        yield from _tiers(plan, direction, "before-failsafes", lambda planned: planned.tiers, _early)
+        yield from _failsafes(plan, direction, for_some=False)
+        yield from _tiers(plan, direction, "policy", lambda planned: planned.tiers, _late)
         yield from _policies(plan, direction, "policy", _PROFILES, lambda planned: planned.profiles)
         yield from _ends(plan, direction)
         yield from _tiers(plan, direction, "forwarded", lambda planned: planned.forward_tiers)
@@ -95,7 +99,25 @@ _Tiers = Callable[[PlannedDirection], tuple[PlannedTier, ...]]
 _Policies = Callable[[PlannedDirection], tuple[PlannedPolicy, ...]]
 
 
-def _tiers(plan: Plan, direction: Direction, stage: str, tiers_of: _Tiers) -> Iterator[Line]:
+def _all(tier: PlannedTier) -> tuple[PlannedPolicy, ...]:
+    return tier.policies
+
+
+def _early(tier: PlannedTier) -> tuple[PlannedPolicy, ...]:
+    return tuple(policy for policy in tier.policies if policy.before_failsafes)
+
+
+def _late(tier: PlannedTier) -> tuple[PlannedPolicy, ...]:
+    return tier.after_failsafes
+
+
+def _tiers(
+    plan: Plan,
+    direction: Direction,
+    stage: str,
+    tiers_of: _Tiers,
+    policies_of: Callable[[PlannedTier], tuple[PlannedPolicy, ...]] = _all,
+) -> Iterator[Line]:
     """The rules of one class of policy, tier by tier, with what the end of a tier denies."""
     lists = [[tier.name for tier in tiers_of(endpoint.direction(direction))] for endpoint in plan.endpoints]
     for name in _merged(lists):
@@ -105,14 +127,19 @@ def _tiers(plan: Plan, direction: Direction, stage: str, tiers_of: _Tiers) -> It
             for tier in tiers_of(endpoint.direction(direction))
             if tier.name == name
         }
-        yield from _policies(plan, direction, stage, name, partial(_of_tier, tiers_of, name))
+        yield from _policies(plan, direction, stage, name, partial(_of_tier, tiers_of, policies_of, name))
         denying = [of for of, tier in found.items() if _denies(tier)]
         if denying and stage in ("policy", "forwarded"):
             yield _end(plan, direction, stage, Reason.END_OF_TIER, denying, tier=name)
 
 
-def _of_tier(tiers_of: _Tiers, name: str, planned: PlannedDirection) -> tuple[PlannedPolicy, ...]:
-    return next((tier.policies for tier in tiers_of(planned) if tier.name == name), ())
+def _of_tier(
+    tiers_of: _Tiers,
+    policies_of: Callable[[PlannedTier], tuple[PlannedPolicy, ...]],
+    name: str,
+    planned: PlannedDirection,
+) -> tuple[PlannedPolicy, ...]:
+    return next((policies_of(tier) for tier in tiers_of(planned) if tier.name == name), ())
 
 
 def _policies(plan: Plan, direction: Direction, stage: str, tier: str, policies_of: _Policies) -> Iterator[Line]:
@@ -143,10 +170,12 @@ def _by(tier: str, policy: str) -> str:
     return policy if policy.startswith(f"{tier}.") else f"{tier}/{policy}"
 
 
-def _failsafes(plan: Plan, direction: Direction) -> Iterator[Line]:
+def _failsafes(plan: Plan, direction: Direction, *, for_some: bool) -> Iterator[Line]:
     failsafe = plan.settings.failsafe
     word = "from" if direction is Direction.INGRESS else "to"
     for port in failsafe.inbound if direction is Direction.INGRESS else failsafe.outbound:
+        if port.is_for_some is not for_some:
+            continue
         net = f" {word} {nets_text((port.net,))}" if port.net is not None else ""
         what = f"{str(port.protocol).lower()}/{port.port}{net}"
         yield Line(direction, "failsafe", "allow", what, "failsafe", (), failsafe_counter(port, direction))

@@ -190,6 +190,9 @@ def _hint(kind: FlowKind, packet: Packet, step: Step) -> str:
     """A hint on how to keep it: by an earlier rule, a setting, a failsafe, or a new rule."""
     if step.verdict is StepVerdict.ALLOW:
         return "take it out of the doNotTrack policy, and allow it in one that tracks it"
+    if step.before_failsafes:
+        side = "inbound" if packet.path is Path.LOCAL_IN else "outbound"
+        return f"leave this address out of it, or name it with net in failsafe.{side} of hostfw.yaml"
     if step.policy_class is PolicyClass.UNTRACKED:
         return "allow it in the doNotTrack policy, or make its Deny rule narrower"
     if packet.state is ConntrackState.INVALID:

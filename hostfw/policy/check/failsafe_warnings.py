@@ -1,47 +1,181 @@
 """Failsafe ports that stay open although a policy says otherwise.
 
 Rules that deny everything are left alone: that failsafes survive them is what failsafes are for. A rule that names the
-port, or denies some peers, says more than that, and its author should know that it has no effect on the failsafe.
+port, or denies some peers, says more than that, and its author should know that it has no effect on the failsafe. That
+goes without saying where a rule before it lets everybody reach the port anyway.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import takewhile
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.prefixes import Cidrs, includes, overlaps
-from hostfw.model.resources import EntityRule, Profile, Rule
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Rule, Tier
 from hostfw.model.settings import FailsafePort, Settings
-from hostfw.model.values import TCP, Action, Cidr, Direction, PortRange
-from hostfw.policy.check.selections import Selections
+from hostfw.model.values import Action, Cidr, Direction, PortRange
+from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.voided import Exemption, Owner, Voided
+from hostfw.policy.order import tiers_in_order
 
-_SSH = 22
+Opening = tuple[Direction, str]
+"""A failsafe port that a policy opens to everybody to whom the failsafe does, in the words of the warning."""
 
 
 def opened_by_failsafe(owner: Owner, settings: Settings, selections: Selections) -> Iterator[Voided]:
     """The rules of a policy or profile that restrict a port which a failsafe opens."""
-    failsafes = {Direction.INGRESS: settings.failsafe.inbound, Direction.EGRESS: settings.failsafe.outbound}
+    limits = isinstance(owner, Profile) or owner.is_of(PolicyClass.NORMAL)
     for direction in Direction:
-        for rule in owner.rules(direction):
-            if rule.action is Action.ALLOW and not (isinstance(owner, Profile) or owner.is_of(PolicyClass.NORMAL)):
+        ports = _ports(settings, direction)
+        if isinstance(owner, GlobalNetworkPolicy) and owner.before_failsafes:
+            ports = tuple(port for port in ports if port.is_for_some)
+        rules = owner.rules(direction)
+        wide = {port: _first_wide(rules, direction, port, selections) if limits else None for port in ports}
+        for number, rule in enumerate(rules):
+            if rule.action is Action.ALLOW and not limits:
                 # Without an end of their tier, Allow rules limit nothing.
                 continue
-            opened = [port for port in failsafes[direction] if _restricts(rule, direction, port, selections)]
-            for exemption in (Exemption.SSH, Exemption.FAILSAFES):
-                parts = tuple(str(port) for port in opened if _exemption(port, direction) is exemption)
-                if parts:
-                    yield Voided(exemption, owner, direction, rule.position, parts)
+            parts = tuple(
+                str(port)
+                for port in ports
+                if _is_left_open(rule, number, wide[port])
+                if _restricts(rule, direction, port, selections)
+                if not _is_allowed_before(rules[:number], rule, direction, port)
+            )
+            if parts:
+                yield Voided(Exemption.FAILSAFES, owner, direction, rule.position, parts)
 
 
-def _exemption(port: FailsafePort, direction: Direction) -> Exemption:
-    is_ssh = direction is Direction.INGRESS and port.protocol == TCP and port.port == _SSH
-    return Exemption.SSH if is_ssh else Exemption.FAILSAFES
+def openings(policy: GlobalNetworkPolicy, settings: Settings, selections: Selections) -> tuple[Opening, ...]:
+    """The failsafe ports that a policy opens as wide as the failsafe does, so that no later one can limit them."""
+    if not policy.is_of(PolicyClass.NORMAL):
+        return ()
+    return tuple(
+        (direction, str(port))
+        for direction in Direction
+        for port in _ports(settings, direction)
+        if _opens_wholly(policy.rules(direction), direction, port, selections)
+    )
+
+
+def opened_by(
+    policies: Iterable[GlobalNetworkPolicy], opened: Iterable[tuple[Opening, ...]]
+) -> dict[Opening, list[GlobalNetworkPolicy]]:
+    """The policies that open each failsafe port."""
+    found: defaultdict[Opening, list[GlobalNetworkPolicy]] = defaultdict(list)
+    for policy, of_policy in zip(policies, opened, strict=True):
+        for opening in of_policy:
+            found[opening].append(policy)
+    return dict(found)
+
+
+def not_opened_before(
+    found: Iterable[Voided],
+    opened: Mapping[Opening, Sequence[GlobalNetworkPolicy]],
+    tiers: Sequence[Tier],
+    selections: Selections,
+) -> Iterator[Voided]:
+    """Leave out the failsafe ports that earlier policies open to everybody anyway, on all the endpoints of a policy."""
+    places = {name: place for place, name in enumerate(tiers_in_order(tiers))}
+
+    def place_of(policy: GlobalNetworkPolicy) -> tuple[int, bool, float, str]:
+        tier = places.get(policy.tier, len(places))
+        return tier, policy.order is None, policy.order or 0.0, f"{policy.metadata.name}//"
+
+    def is_opened(owner: GlobalNetworkPolicy, opening: Opening) -> bool:
+        earlier = (policy for policy in opened.get(opening, ()) if place_of(policy) < place_of(owner))
+        covered = union(selections.endpoints(policy.selector.text) for policy in earlier)
+        return not selections.endpoints(owner.selector.text) & ~covered
+
+    for one in found:
+        owner = one.owner
+        is_of_tier = isinstance(owner, GlobalNetworkPolicy) and owner.is_of(PolicyClass.NORMAL)
+        if one.exemption is not Exemption.FAILSAFES or isinstance(owner, Profile) or not is_of_tier:
+            yield one
+        elif parts := tuple(part for part in one.parts if not is_opened(owner, (one.direction, part))):
+            yield replace(one, parts=parts)
+
+
+def _ports(settings: Settings, direction: Direction) -> tuple[FailsafePort, ...]:
+    return settings.failsafe.inbound if direction is Direction.INGRESS else settings.failsafe.outbound
+
+
+def _first_wide(
+    rules: Iterable[Rule], direction: Direction, failsafe: FailsafePort, selections: Selections
+) -> int | None:
+    """The number of the first rule that allows a port to all to whom its failsafe is open."""
+    numbered = enumerate(rules)
+    return next((n for n, rule in numbered if _is_wide(rule, direction, failsafe, selections)), None)
+
+
+def _opens_wholly(
+    rules: tuple[Rule, ...], direction: Direction, failsafe: FailsafePort, selections: Selections
+) -> bool:
+    wide = _first_wide(rules, direction, failsafe, selections)
+    return wide is not None and all(
+        rule.action is Action.LOG or rule.action is Action.ALLOW or not _may_match(rule, failsafe)
+        for rule in rules[:wide]
+    )
+
+
+def _is_left_open(rule: Rule, number: int, wide: int | None) -> bool:
+    """True unless an Allow of everybody makes a rule idle for a port: before a Deny, or behind a narrower one."""
+    return wide is None or (rule.action is Action.DENY and number < wide)
+
+
+def _is_wide(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
+    if rule.action is not Action.ALLOW or not _is_plain(rule, direction) or not _has_port(rule, failsafe):
+        return False
+    peers = _peers(rule, direction)
+    return not _limits_peers(peers) or _covers(peers, failsafe.net, selections)
+
+
+def _is_allowed_before(before: Iterable[Rule], rule: Rule, direction: Direction, failsafe: FailsafePort) -> bool:
+    """True if the peers of a Deny, named by nets, are allowed the port by a rule before it, with no Deny in between."""
+    denied = _peers(rule, direction)
+    if rule.action is not Action.DENY or not denied.nets:
+        return False
+    opening = takewhile(lambda one: one.action is not Action.DENY or not _may_match(one, failsafe), before)
+    return any(
+        one.action is Action.ALLOW
+        and _is_plain(one, direction)
+        and _has_port(one, failsafe)
+        and _peers(one, direction) == EntityRule(nets=_peers(one, direction).nets, ports=_peers(one, direction).ports)
+        and all(includes(_peers(one, direction).nets, net) for net in denied.nets)
+        for one in opening
+    )
+
+
+def _is_plain(rule: Rule, direction: Direction) -> bool:
+    """True if a rule asks nothing but the peer, the protocol and the destination port."""
+    near = rule.destination if direction is Direction.INGRESS else rule.source
+    of_near = near.nets or near.not_nets or near.selector is not None or near.not_selector is not None
+    of_ports = rule.source.ports or rule.source.not_ports or rule.destination.not_ports
+    return not of_near and not of_ports and rule.ip_version is None and rule.not_protocol is None
+
+
+def _has_port(rule: Rule, failsafe: FailsafePort) -> bool:
+    ports = rule.destination.ports
+    if rule.protocol is not None and rule.protocol.number != failsafe.protocol.number:
+        return False
+    return not ports or any(isinstance(one, PortRange) and one.first <= failsafe.port <= one.last for one in ports)
+
+
+def _may_match(rule: Rule, failsafe: FailsafePort) -> bool:
+    named = any(isinstance(port, str) for port in rule.destination.ports)
+    return is_of_protocol(rule, failsafe) and (named or _has_port(rule, failsafe))
+
+
+def _peers(rule: Rule, direction: Direction) -> EntityRule:
+    return rule.source if direction is Direction.INGRESS else rule.destination
 
 
 def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selections: Selections) -> bool:
     """True if a rule means to deny a failsafe port, or to allow it to some peers only."""
     if rule.action not in (Action.ALLOW, Action.DENY) or not is_of_protocol(rule, failsafe):
         return False
-    peers = rule.source if direction is Direction.INGRESS else rule.destination
+    peers = _peers(rule, direction)
     ports = rule.destination.ports
     if ports:
         if not any(isinstance(port, PortRange) and port.first <= failsafe.port <= port.last for port in ports):
@@ -49,8 +183,15 @@ def _restricts(rule: Rule, direction: Direction, failsafe: FailsafePort, selecti
     elif rule.action is Action.ALLOW or rule.destination.not_ports or not _limits_peers(peers):
         return False
     if rule.action is Action.DENY:
-        return meets(peers, failsafe.net, selections)
+        return not _spares(peers, failsafe.net) and meets(peers, failsafe.net, selections)
     return _limits_peers(peers) and not _covers(peers, failsafe.net, selections)
+
+
+def _spares(peers: EntityRule, net: Cidr | None) -> bool:
+    """True if the notNets of a Deny leave out all that a failsafe is open to, or all that its nets name."""
+    if net is not None and includes(peers.not_nets, net):
+        return True
+    return bool(peers.nets) and all(includes(peers.not_nets, one) for one in peers.nets)
 
 
 def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:

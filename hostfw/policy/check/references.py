@@ -15,6 +15,7 @@ from hostfw.model.values import Action
 from hostfw.model.wording import listed
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.cache import ByResource
+from hostfw.policy.check.before_failsafes import misplaced_before_failsafes
 from hostfw.policy.check.warnings import LintCache, lint
 from hostfw.selector.evaluate import SelectorError, parse
 
@@ -49,6 +50,7 @@ def check(
             *_built_in_profile(resources.profiles),
             *_references(resources),
             *_selectors(resources, known.selectors),
+            *misplaced_before_failsafes(resources),
             *lint(resources, settings, known.lint, whole=whole),
         )
     )

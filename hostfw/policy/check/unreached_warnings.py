@@ -58,7 +58,9 @@ def unreached(resources: Resources, tiers: Sequence[Tier], selections: Selection
 
 
 def _ordered(policy: GlobalNetworkPolicy, direction: Direction, selections: Selections) -> _Ordered:
-    decider = next((rule for rule in policy.rules(direction) if _decides_all(rule)), None)
+    decider = None
+    if not policy.before_failsafes:
+        decider = next((rule for rule in policy.rules(direction) if _decides_all(rule)), None)
     return _Ordered(policy, selections.endpoints(policy.selector.text), decider)
 
 
@@ -69,7 +71,8 @@ def _unreached_policies(ordered: Iterable[tuple[Tier, list[_Ordered]]], directio
         for policy, endpoints, decider in policies:
             behind = endpoints and not endpoints & ~(closed | ended)
             # Forwarded traffic passes by the policies that do not apply to it, and comes to this one all the same.
-            if behind and not policy.apply_on_forward and policy.rules(direction):
+            reached = policy.apply_on_forward or policy.before_failsafes
+            if behind and not reached and policy.rules(direction):
                 who = ended_by if endpoints & ended else closed_by
                 message = f"no {direction} packet reaches this policy: {who} decides about all of them before"
                 yield _warning(policy.metadata.position, message, "give it an order, or a tier, that comes first")

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import GlobalNetworkPolicy, Profile
+from hostfw.model.resources import BEFORE_FAILSAFES, GlobalNetworkPolicy, Profile
 from hostfw.model.values import Direction
 from hostfw.model.wording import listed
 
@@ -18,9 +18,8 @@ Owner = GlobalNetworkPolicy | Profile
 
 
 class Exemption(StrEnum):
-    """An exemption from policy. Failsafes are two: that of ssh is said apart from the others, as it matters most."""
+    """An exemption from policy."""
 
-    SSH = "ssh"
     FAILSAFES = "failsafes"
     REPLIES = "replies to failsafes"
     NEIGHBOURS = "neighbour discovery"
@@ -53,13 +52,16 @@ def warnings_of(found: Iterable[Voided]) -> Iterator[Problem]:
 def _failsafes(group: list[Voided]) -> tuple[str, str]:
     opened = _by_direction(group)
     one = sum(map(len, opened.values())) == 1
-    listing = " and ".join(f"{', '.join(parts)} ({_KEYS[direction]})" for direction, parts in opened.items())
-    message = (
-        f"the failsafe{'' if one else 's'} {listing} {'is' if one else 'are'} open before any policy, "
-        f"so the rules of {_owners(group)} do not close or limit {'it' if one else 'them'}"
-    )
+    listing = " and ".join(f"{_few(parts)} ({_KEYS[direction]})" for direction, parts in opened.items())
+    first = f"failsafe{'' if one else 's'} {listing} {'comes' if one else 'come'} first"
     keys = " and ".join(f"failsafe.{_KEYS[direction]}" for direction in opened)
-    return message, f"in hostfw.yaml, narrow {keys} with net, or leave the port{'' if one else 's'} out of it"
+    denying = f'or have a Deny of peers come first with {BEFORE_FAILSAFES}: "true"'
+    return f"{first}: {_owners(group)} cannot close {'it' if one else 'them'}", f"narrow {keys} with net, {denying}"
+
+
+def _few(parts: list[str]) -> str:
+    more = len(parts) - _PORTS_SHOWN
+    return ", ".join(parts if more < 2 else [*parts[:_PORTS_SHOWN], f"{more} more"])
 
 
 def _replies(group: list[Voided]) -> tuple[str, str]:
@@ -105,13 +107,13 @@ def _loopback(group: list[Voided]) -> tuple[str, str]:
 
 
 _TEXTS: dict[Exemption, Callable[[list[Voided]], tuple[str, str]]] = {
-    Exemption.SSH: _failsafes,
     Exemption.FAILSAFES: _failsafes,
     Exemption.REPLIES: _replies,
     Exemption.NEIGHBOURS: _neighbours,
     Exemption.ESTABLISHED: _established,
     Exemption.LOOPBACK: _loopback,
 }
+_PORTS_SHOWN = 3
 _KEYS = {Direction.INGRESS: "inbound", Direction.EGRESS: "outbound"}
 _OPPOSITE = {Direction.INGRESS: Direction.EGRESS, Direction.EGRESS: Direction.INGRESS}
 

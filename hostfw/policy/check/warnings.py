@@ -14,17 +14,17 @@ from hostfw.manifest.fields import quoted
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule, Tier
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
 from hostfw.model.wording import listed
-from hostfw.policy.built_in import DEFAULT_TIER
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.exemption_warnings import exempted
-from hostfw.policy.check.failsafe_warnings import opened_by_failsafe
+from hostfw.policy.check.failsafe_warnings import Opening, not_opened_before, opened_by, opened_by_failsafe, openings
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import unreached, unreached_rules
-from hostfw.policy.check.voided import Voided, warnings_of
+from hostfw.policy.check.voided import Exemption, Voided, warnings_of
+from hostfw.policy.order import tiers_in_order
 
 
 @dataclass(slots=True)
@@ -33,6 +33,7 @@ class LintCache:
 
     found: ByResource[tuple[Problem, ...]] = field(default_factory=ByResource)
     voided: ByResource[tuple[Voided, ...]] = field(default_factory=ByResource)
+    openings: ByResource[tuple[Opening, ...]] = field(default_factory=ByResource)
     selections: Selections | None = None
     selected_from: tuple[object, ...] = ()
 
@@ -51,9 +52,10 @@ def lint(
     selections = known.selections
     known.found.next_round(selected_from)
     known.voided.next_round((*selected_from, settings.failsafe, settings.neighbour_discovery, settings.loopback))
+    known.openings.next_round((*selected_from, settings.failsafe))
     return (
         *_of_each(resources, selections, known.found),
-        *warnings_of(_voided(resources, settings, selections, known.voided)),
+        *warnings_of(_voided(resources, settings, selections, known)),
         *_equal_orders(resources.policies, selections),
         *_log_only(resources, selections),
         *_without_endpoints(resources, selections),
@@ -66,7 +68,7 @@ def _never_reached(resources: Resources, selections: Selections) -> Iterator[Pro
     owners: tuple[GlobalNetworkPolicy | Profile, ...] = (*resources.every_policy, *resources.profiles)
     for owner in owners:
         yield from unreached_rules(owner)
-    yield from unreached(resources, _tiers_in_order(resources.tiers), selections)
+    yield from unreached(resources, tuple(tiers_in_order(resources.tiers).values()), selections)
 
 
 def _of_each(resources: Resources, selections: Selections, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:
@@ -75,10 +77,9 @@ def _of_each(resources: Resources, selections: Selections, known: ByResource[tup
     yield from chain.from_iterable(known.of_each(resources.profiles, partial(_of_profile, selections), "profiles"))
 
 
-def _voided(
-    resources: Resources, settings: Settings, selections: Selections, known: ByResource[tuple[Voided, ...]]
-) -> Iterator[Voided]:
+def _voided(resources: Resources, settings: Settings, selections: Selections, cache: LintCache) -> Iterator[Voided]:
     """The rules that are void for some packets, of what is enforced on any endpoint."""
+    known = cache.voided
 
     def of_policy(policy: GlobalNetworkPolicy) -> tuple[Voided, ...]:
         return _voided_of(policy, selections.endpoints(policy.selector.text), settings, selections)
@@ -86,7 +87,11 @@ def _voided(
     def of_profile(profile: Profile) -> tuple[Voided, ...]:
         return _voided_of(profile, selections.listing(profile.metadata.name), settings, selections)
 
-    yield from chain.from_iterable(known.of_each(resources.policies, of_policy))
+    found = tuple(chain.from_iterable(known.of_each(resources.policies, of_policy)))
+    if any(one.exemption is Exemption.FAILSAFES for one in found):
+        opened = cache.openings.of_each(resources.policies, lambda policy: openings(policy, settings, selections))
+        found = tuple(not_opened_before(found, opened_by(resources.policies, opened), resources.tiers, selections))
+    yield from found
     yield from chain.from_iterable(known.of_each(resources.profiles, of_profile, "profiles"))
 
 
@@ -248,7 +253,7 @@ def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iter
 
 def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Problem]:
     """The places where forwarded traffic leaves the last tier undecided, and is let through."""
-    tiers = _tiers_in_order(resources.tiers)
+    tiers = tuple(tiers_in_order(resources.tiers).values())
     forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
     for policy in resources.policies:
         if policy.apply_on_forward and policy.is_of(PolicyClass.FORWARD):
@@ -276,8 +281,3 @@ def _allows(policies: Iterable[GlobalNetworkPolicy], direction: Direction) -> bo
 def _forward_warning(position: Position, what: str) -> Problem:
     message = f"forwarded traffic that {what} is allowed: no later tier has an applyOnForward policy for it"
     return _warning(position, message, "end the last tier of forwarded traffic with Deny")
-
-
-def _tiers_in_order(tiers: Sequence[Tier]) -> list[Tier]:
-    by_name = {tier.metadata.name: tier for tier in (*tiers, DEFAULT_TIER)}
-    return sorted(by_name.values(), key=lambda t: (t.order is None, t.order or 0.0, t.metadata.name))

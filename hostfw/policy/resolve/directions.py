@@ -155,7 +155,9 @@ def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: Globa
     name = spec.metadata.name
     rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction), book)
     staged = EvaluatedPolicy(kind, spec).staged
-    return PlannedPolicy(kind, name, spec.tier, spec.order, rules, spec.metadata.position, staged)
+    return PlannedPolicy(
+        kind, name, spec.tier, spec.order, rules, spec.metadata.position, staged, spec.before_failsafes
+    )
 
 
 def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> PlannedPolicy:

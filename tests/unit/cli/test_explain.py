@@ -525,6 +525,7 @@ def test_programs_get_the_whole_trace(host: Machine) -> None:
         "rule": 1,
         "action": "Deny",
         "staged": False,
+        "beforeFailsafes": False,
         "matched": True,
         "missed": None,
         "failsafe": None,

@@ -1,13 +1,16 @@
 """`allow`, `deny`, `remove` and `rules` on a host in memory: the files that they write, and what comes of a refusal."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hostfw.model.host.baseline import Baseline
+from hostfw.model.host.baseline import Baseline, Session
+from hostfw.model.values import Family
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
+from tests.unit.policy_builders import net
 
 QUICK = "etc/quick"
 OFFICE = """\
@@ -215,8 +218,9 @@ def test_rules_are_listed_in_the_order_of_evaluation(host: Machine) -> None:
     listed = json.loads(host.hostfwctl("rules", "-o", "json").out)["items"]
 
     incoming = [(item["action"], item["what"], item["by"]) for item in listed if item["direction"] == "ingress"]
-    assert incoming[3:] == [
-        ("deny", "from 198.51.100.7", "quick.deny-198-51-100-7"),
+    assert incoming[0] == ("deny", "from 198.51.100.7", "quick.deny-198-51-100-7")
+    assert incoming[1] == ("allow", "tcp/22", "failsafe")
+    assert incoming[4:] == [
         ("allow", "tcp/80", "quick.allow-tcp-80"),
         ("allow", "tcp/80", "default/web"),
         ("deny", "everything else", "end of tier default"),
@@ -235,3 +239,68 @@ def test_rules_of_nothing_are_none(bare: Machine) -> None:
 
     assert (status, out) == (4, "")
     assert "nothing is in force" in err
+
+
+def early(host: Machine, name: str) -> bool:
+    """True if the policy of a quick rule comes before failsafes."""
+    annotations = yaml.safe_load(written(host)[name])["metadata"].get("annotations", {})
+    return bool(annotations.get("hostfw.io/before-failsafes") == "true")
+
+
+BANS: list[tuple[str, str, bool]] = [
+    ("deny 192.0.2.66", "deny-192-0-2-66.yaml", True),
+    ("deny ssh from 192.0.2.66", "deny-tcp-22-from-192-0-2-66.yaml", True),
+    ("deny office", "deny-office.yaml", True),
+    ("deny 192.0.2.66 --keep-failsafes", "deny-192-0-2-66.yaml", False),
+    ("deny tcp/22", "deny-tcp-22.yaml", False),
+    ("deny 0.0.0.0/0", "deny-0-0-0-0-0.yaml", False),
+    ("allow tcp/22 from 192.0.2.66", "allow-tcp-22-from-192-0-2-66.yaml", False),
+    ("deny list", "deny-list.yaml", False),
+    ("deny list --before-failsafes", "deny-list.yaml", True),
+]
+
+
+@pytest.mark.parametrize(("words", "name", "expected"), BANS, ids=[words for words, _, _ in BANS])
+def test_whom_a_rule_denies_by_name_is_denied_before_failsafes(
+    host: Machine, words: str, name: str, expected: bool
+) -> None:
+    """A list that others fill is not, nor what is for everybody."""
+    (host.config / "list.txt").write_text("203.0.113.0/24\n")
+    feed = "apiVersion: hostfw.io/v1\nkind: Feed\nmetadata: {name: list, labels: {set: list}}\nspec: {path: list.txt}\n"
+    host.write(feed=feed)
+    assert host.hostfwctl("apply").status == 0
+
+    status, _, err = host.hostfwctl(*words.split())
+
+    assert status == 0, err
+    assert early(host, name) is expected
+
+
+def test_an_address_that_is_denied_is_denied_ssh_without_a_word_about_failsafes(host: Machine) -> None:
+    """`explain` and `rules` say where it comes; the others keep their ssh."""
+    _, _, err = host.hostfwctl("deny", "192.0.2.66")
+    assert "failsafe" not in err
+
+    denied = host.hostfwctl("explain", "192.0.2.66", "192.0.2.1:22", "--in", "eth0")
+    allowed = host.hostfwctl("explain", "192.0.2.67", "192.0.2.1:22", "--in", "eth0")
+
+    assert denied.out.startswith("denied")
+    assert "quick/quick.deny-192-0-2-66 (before failsafes)" in denied.out
+    assert "failsafe tcp 22" in allowed.out
+    stages = [item["stage"] for item in json.loads(host.hostfwctl("rules", "-o", "json").out)["items"]]
+    assert stages.index("before-failsafes") < stages.index("failsafe")
+
+
+def test_nobody_denies_their_own_session(host: Machine) -> None:
+    """Nor that of somebody else who is logged in, unless they say that they mean it; nothing is written."""
+    session = Session(Family.V4, net("192.0.2.66").address, 40000, net("192.0.2.1").address, 22, "eth0", own=True)
+    for own in (True, False):
+        host.baseline = Baseline(sessions=(replace(session, own=own),))
+        for words in (["192.0.2.66"], ["192.0.2.0/24", "--cut"], ["ssh", "from", "192.0.2.64/26"]):
+            status, _, err = host.hostfwctl("deny", *words)
+
+            assert status == 1, words
+            assert "would be lost" in err
+            assert "leave this address out of it" in err
+            assert written(host) == {}
+    assert host.hostfwctl("deny", "192.0.2.66", "--accept-lockout").status == 0

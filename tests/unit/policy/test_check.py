@@ -207,3 +207,55 @@ def _wrong(*texts: str) -> list[str]:
     result = decoded(*texts)
     assert result.problems == ()
     return [said(p, path=len(texts) > 1) for p in errors(check(result.resources, result.settings))]
+
+
+EARLY = "annotations: {hostfw.io/before-failsafes: 'true'}"
+NAMED = "{action: Deny, source: {nets: [192.0.2.7/32]}}"
+
+BEFORE_FAILSAFES: list[tuple[str, str, str, str]] = [
+    ("GlobalNetworkPolicy", f"{{ingress: [{{action: Log}}, {NAMED}]}}", EARLY, ""),
+    ("GlobalNetworkPolicy", "{egress: [{action: Deny, destination: {selector: has(banned)}}]}", EARLY, ""),
+    ("GlobalNetworkPolicy", "{ingress: [{action: Allow}]}", EARLY.replace("true", "false"), ""),
+    ("StagedGlobalNetworkPolicy", f"{{ingress: [{NAMED}]}}", EARLY, ""),
+    ("GlobalNetworkPolicy", "{ingress: [{action: Allow}]}", EARLY, "4:18 Allow in a policy that comes before"),
+    ("GlobalNetworkPolicy", "{ingress: [{action: Pass}]}", EARLY, "4:18 Pass in a policy that comes before"),
+    ("GlobalNetworkPolicy", "{ingress: [{action: Deny}]}", EARLY, "names no source, so it is for everybody"),
+    (
+        "GlobalNetworkPolicy",
+        "{ingress: [{action: Deny, source: {nets: [0.0.0.0/0]}}]}",
+        EARLY,
+        "names no source, so it is for everybody",
+    ),
+    (
+        "GlobalNetworkPolicy",
+        "{ingress: [{action: Deny, source: {notNets: [10.0.0.0/8]}}]}",
+        EARLY,
+        "names no source, so it is for everybody",
+    ),
+    (
+        "GlobalNetworkPolicy",
+        "{egress: [{action: Deny, source: {nets: [192.0.2.7/32]}}]}",
+        EARLY,
+        "names no destination, so it is for everybody",
+    ),
+    (
+        "GlobalNetworkPolicy",
+        f"{{doNotTrack: true, applyOnForward: true, ingress: [{NAMED}]}}",
+        EARLY,
+        "a policy with doNotTrack does not come before failsafes",
+    ),
+    ("GlobalNetworkPolicy", "{}", EARLY.replace("true", "yes"), 'is "yes"; expected one of "true", "false"'),
+    ("Profile", "{}", EARLY, "a Profile does not come before failsafes"),
+    ("StagedGlobalNetworkPolicy", "{ingress: [{action: Deny}]}", EARLY, "names no source"),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec", "metadata", "expected"), BEFORE_FAILSAFES)
+def test_before_failsafes_some_peers_are_denied_and_nothing_else(
+    kind: str, spec: str, metadata: str, expected: str
+) -> None:
+    """Whoever allowed something there, or denied everybody, would have made failsafes mean nothing."""
+    found = _wrong(manifest(kind, spec, metadata=metadata))
+
+    assert len(found) == bool(expected), found
+    assert expected in "".join(found)

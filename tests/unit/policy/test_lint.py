@@ -230,13 +230,10 @@ def test_forwarded_traffic_that_passes_the_last_tier_is_told(specs: list[str], e
     assert _warnings(*tiers, *policies, WEB, DB) == expected
 
 
-OPEN = "open before any policy, so"
-IN_HINT = "; hint: in hostfw.yaml, narrow failsafe.inbound with net, or leave the port out of it"
-OUT_HINT = "; hint: in hostfw.yaml, narrow failsafe.outbound with net, or leave the port out of it"
-SSH = (
-    f"4:18 warning: the failsafe tcp 22 (inbound) is {OPEN} the rules of policy case do not close or limit it{IN_HINT}"
-)
+HINT = '; hint: narrow failsafe.{} with net, or have a Deny of peers come first with hostfw.io/before-failsafes: "true"'
+SSH = f"4:18 warning: failsafe tcp 22 (inbound) comes first: policy case cannot close it{HINT.format('inbound')}"
 DENIED = SSH
+TO_SSH = "protocol: TCP, destination: {ports: [22]}"
 OFFICE = "failsafe: {inbound: ['tcp:10.0.0.0/8:22']}"
 
 FAILSAFES = [
@@ -268,6 +265,31 @@ FAILSAFES = [
         [SSH.replace("tcp 22", "tcp 10.0.0.0/8 22")],
     ),
     (NO_FAILSAFE, "{action: Deny, protocol: TCP, destination: {ports: [22]}}", []),
+    (OFFICE, "{action: Deny, protocol: TCP, source: {notNets: [10.0.0.0/8]}, destination: {ports: [22]}}", []),
+    (
+        OFFICE,
+        "{action: Deny, protocol: TCP, source: {notNets: [10.1.0.0/16]}, destination: {ports: [22]}}",
+        [SSH.replace("tcp 22", "tcp 10.0.0.0/8 22")],
+    ),
+    (OFFICE, "{action: Deny, protocol: TCP, source: {nets: [10.1.0.0/16], notNets: [10.0.0.0/9]}}", []),
+    ("", f"{{action: Allow, {TO_SSH}}}, {{action: Deny, source: {{nets: [203.0.113.0/24]}}, protocol: TCP}}", []),
+    ("", f"{{action: Allow, source: {{nets: [10.0.0.0/8]}}, {TO_SSH}}}, {{action: Allow, {TO_SSH}}}", []),
+    ("", "{action: Allow, protocol: TCP}, {action: Deny, source: {nets: [203.0.113.0/24]}, protocol: TCP}", []),
+    (
+        "",
+        f"{{action: Allow, source: {{nets: [203.0.113.7/32]}}, protocol: UDP}}, {{action: Deny, {TO_SSH}}}",
+        [SSH.replace("4:18", "4:84")],
+    ),
+    (
+        OFFICE,
+        f"{{action: Allow, source: {{nets: [10.0.0.0/8]}}, {TO_SSH}}}, {{action: Deny, {TO_SSH}}}",
+        [],
+    ),
+    (
+        "",
+        "{action: Deny, source: {nets: [10.9.0.0/16]}, protocol: TCP}, {action: Allow}",
+        [SSH],
+    ),
 ]
 
 
@@ -294,10 +316,32 @@ def test_failsafes_of_the_other_direction_are_told_by_their_own_key() -> None:
 
     assert _warnings(policy(f"{{egress: [{rule}]}}"), WEB, settings="failsafe: {outbound: ['udp:53', 53]}") == [
         (
-            f"4:17 warning: the failsafes udp 53, tcp 53 (outbound) are {OPEN} the rules of policy case do not close "
-            f"or limit them{OUT_HINT.replace('port out', 'ports out')}"
+            "4:17 warning: failsafes udp 53, tcp 53 (outbound) come first: policy case cannot close "
+            f"them{HINT.format('outbound')}"
         )
     ]
+
+
+def test_a_port_that_an_earlier_policy_opens_to_everybody_is_not_limited_by_a_later_one() -> None:
+    """In the order of tiers and policies, on all the endpoints that the later one selects."""
+    opening = policy("{order: 1, ingress: [{action: Allow, protocol: TCP, destination: {ports: [22]}}]}", "open")
+    denying = "{{order: {}, ingress: [{{action: Deny, protocol: TCP, source: {{nets: [203.0.113.0/24]}}}}]}}"
+    of_web = policy("{order: 1, selector: role == 'web', ingress: [{action: Allow, protocol: TCP}]}", "open")
+
+    assert _warnings(opening, policy(denying.format(2), "deny"), WEB, settings="") == []
+    assert len(_warnings(opening, policy(denying.format(0), "deny"), WEB, settings="")) == 1
+    assert _warnings(of_web, policy(denying.format(2), "deny"), WEB, settings="") == []
+    assert len(_warnings(of_web, policy(denying.format(2), "deny"), WEB, DB, settings="")) == 1
+
+
+def test_a_deny_that_comes_before_failsafes_is_told_only_of_those_with_a_net() -> None:
+    """The others it does close."""
+    early = "annotations: {hostfw.io/before-failsafes: 'true'}"
+    deny = "{ingress: [{action: Deny, source: {nets: [10.1.0.0/16]}}]}"
+
+    assert _warnings(manifest("GlobalNetworkPolicy", deny, "case", early), WEB, settings="") == []
+    (told,) = _warnings(manifest("GlobalNetworkPolicy", deny, "case", early), WEB, settings=OFFICE)
+    assert "failsafe tcp 10.0.0.0/8 22 (inbound) comes first" in told
 
 
 def test_a_policy_that_selects_nothing_restricts_nothing() -> None:

@@ -99,12 +99,9 @@ def test_with_compatibility_a_plain_deny_is_held_against_its_failsafes_as_well()
     """Etcd and the API server stay open to whom a Deny names, until the settings say otherwise."""
     text = policy("{ingress: [{action: Deny, source: {nets: [203.0.113.0/24]}}]}")
 
-    ssh, others = warned(text, "compatibility: calico")
+    (told,) = warned(text, "compatibility: calico")
 
-    assert ssh.startswith("the failsafe tcp 22 (inbound) is open before any policy")
-    assert others.startswith(
-        "the failsafes udp 68, tcp 179, tcp 2379, tcp 2380, tcp 5473, tcp 6443, tcp 6666, tcp 6667"
-    )
+    assert told == "failsafes tcp 22, udp 68, tcp 179, 6 more (inbound) come first: policy case cannot close them"
     assert warned(text, "compatibility: calico\nfailsafe: none") == []
 
 
@@ -202,10 +199,8 @@ def test_each_exemption_is_told_once_for_the_whole_configuration() -> None:
 
     names = "p00, p01, p02, p03, p04, p05, p06, p07 and"
     expected = [
-        f"""the failsafe tcp 22 (inbound) is open before any policy, so the rules of policies {names} 4 more do not
-        close or limit it""",
-        f"""the failsafes udp 68, udp 546 (inbound) and udp 53 (outbound) are open before any policy, so the rules of
-        policies {names} 5 more do not close or limit them""",
+        f"""failsafes tcp 22, udp 68, udp 546 (inbound) and udp 53 (outbound) come first: policies {names} 5 more cannot
+        close them""",
         f"""neighbour discovery is accepted before any policy, so the Deny rules of policies {names} 4 more and of
         profile no-ra do not meet ICMPv6 types 133 to 136 with a hop limit of 255, nor 130 to 132 and 143 from the
         link, nor ICMPv6 type 134 with a hop limit of 255""",

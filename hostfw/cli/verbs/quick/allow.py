@@ -100,7 +100,7 @@ def _rule(action: Action, options: Options) -> QuickRule:
 
 def _notes(rule: QuickRule, options: Options) -> Notes:
     expires = None if rule.for_s is None else this_host().now() + timedelta(seconds=rule.for_s)
-    return Notes(options.why, options.ticket, expires)
+    return Notes(options.why, options.ticket, expires, options.keeps_failsafes)
 
 
 def _with_address(rule: QuickRule) -> QuickRule:

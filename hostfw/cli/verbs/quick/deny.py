@@ -16,8 +16,14 @@ everybody. The words, the files and the checks are those of `allow`.
 Connections that exist go on, as after every change of policy. --cut ends
 those of the address or prefix that is denied.
 
-Failsafe ports come before policy: ssh from an address that is denied still
-gets in where the failsafe of hostfw.yaml lets everybody in.""",
+What is denied to an address, a prefix or a GlobalNetworkSet is denied before
+the failsafe ports that are open to everybody: ssh from a denied address is
+closed. A failsafe with a net comes first all the same, so nobody named there
+is shut out by mistake. A Feed, which others fill, and what is denied to
+everybody leave failsafe ports open. --keep-failsafes leaves them open to an
+address as well, --before-failsafes closes them to the addresses of a Feed.
+What would deny your own session, somebody else's or every way in is refused
+without --accept-lockout.""",
     """\
 hostfwctl deny 198.51.100.7
 hostfwctl deny 203.0.113.0/24 for 4h --cut --reason "scans"
@@ -37,6 +43,21 @@ def arguments(parser: ArgumentParser) -> None:
     add_words(parser, "whom to deny everything, or what to deny to whom: 198.51.100.7, tcp/25 from 10.0.0.0/8")
     parser.add_argument(
         "--cut", action="store_true", help="end the open connections of the address or prefix that is denied as well"
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--keep-failsafes",
+        dest="keeps_failsafes",
+        action="store_true",
+        default=None,
+        help="leave those who are denied the failsafe ports, such as ssh",
+    )
+    choice.add_argument(
+        "--before-failsafes",
+        dest="keeps_failsafes",
+        action="store_false",
+        default=None,
+        help="deny the addresses of a Feed the failsafe ports too",
     )
     add_quick(parser)
 
