@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,12 @@ except OSError as error:
     sys.exit(f"{error}")
 """
 _PATIENCE_S = 1.0
+_IN_NAMESPACE = """#!/bin/sh
+exec ip netns exec {name} unshare --mount /bin/sh -c '
+mount -t tmpfs tmpfs /run/systemd 2>/dev/null
+exec env PYTHONPATH={tree} {python} -m hostfw.cli --state-dir {state}/state --run-dir {state}/run "$@"' hostfwctl "$@"
+"""
+"""The hostfwctl of a host that is a network namespace; systemd of this machine is none of its business."""
 
 
 class Machines(NamedTuple):
@@ -194,6 +200,7 @@ class Fleet:
     groups: dict[str, list[str]] = field(default_factory=dict)
     shared: dict[str, object] = field(default_factory=dict)
     playbook: str = ""
+    namespaces: list[str] = field(default_factory=list)
 
     def add(self, *names: str, **variables: object) -> None:
         """Add hosts."""
@@ -204,6 +211,27 @@ class Fleet:
             command.write_text(f'#!/bin/sh\nexec {PYTHON} -SE {STUB} {state} "$@"\n')
             command.chmod(0o755)
             self.variables[name] = {"hostfw_addresses": [f"192.0.2.{len(self.variables) % 250 + 1}"], **variables}
+
+    def add_namespace(self, name: str, **variables: object) -> None:
+        """Add a host that is a network namespace, with the real hostfwctl; it is deleted when the test ends."""
+        self.add(name, hostfw_interface="eth0", **variables)
+        self.namespaces.append(name)
+        for argv in (
+            ["netns", "add", name],
+            ["-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", "wire"],
+            ["-n", name, "address", "add", "192.0.2.200/24", "dev", "eth0"],
+            *(["-n", name, "link", "set", link, "up"] for link in ("lo", "eth0", "wire")),
+        ):
+            subprocess.run(["ip", *argv], check=True)
+        state = self.state(name)
+        for folder in ("state", "run"):
+            (state / folder).mkdir()
+        (state / "hostfwctl").write_text(_IN_NAMESPACE.format(name=name, tree=TREE, python=PYTHON, state=state))
+
+    def tables(self, name: str) -> list[str]:
+        """The tables of a host that is a network namespace."""
+        argv = ["ip", "netns", "exec", name, "nft", "list", "tables"]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
 
     def state(self, name: str) -> Path:
         """The directory of a host."""
@@ -283,9 +311,12 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """A fleet without hosts."""
     (tmp_path / "hosts").mkdir()
     (tmp_path / "collections/ansible_collections/hostfw").mkdir(parents=True)
     (tmp_path / "collections/ansible_collections/hostfw/hostfw").symlink_to(COLLECTION)
-    return Fleet(tmp_path)
+    found = Fleet(tmp_path)
+    yield found
+    for name in found.namespaces:
+        subprocess.run(["ip", "netns", "delete", name], check=True)

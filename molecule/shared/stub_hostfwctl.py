@@ -71,7 +71,8 @@ class Host:
             "generation": generation(active) or None,
             "counts": counts,
             "drift": [],
-            "confirmation": {"secondsLeft": 1} if self.deadline.exists() else None,
+            "accepted": generation(self.accepted) or None,
+            "confirmation": {"deadline": self.deadline.read_text()} if self.deadline.exists() else None,
         }
 
     def diff(self, folder: Path) -> tuple[int, str]:
@@ -105,7 +106,7 @@ class Host:
         if "--confirm-within" in options:
             within_s = float(options[options.index("--confirm-within") + 1].rstrip("s"))
             self.deadline.write_text(str(time.time() + within_s))
-            found["confirmBy"] = "soon"
+            found["confirmBy"] = self.deadline.read_text()
         else:
             self.keep()
         return 0, found
@@ -130,6 +131,13 @@ class Host:
         self.log("rolled back")
         return 0, {"result": "rolled-back", "generation": generation(self.accepted)}
 
+    def disable(self) -> tuple[int, dict[str, object]]:
+        """Answer `disable`."""
+        self.end_trial()
+        shutil.rmtree(self.accepted, ignore_errors=True)
+        self.log("disabled")
+        return 0, {"result": "disabled"}
+
 
 def main() -> int:
     """Find the verb, and answer."""
@@ -143,7 +151,7 @@ def main() -> int:
     verb, options = words[0], words[1:]
     answers = {"status": lambda: (0, host.status()), "apply": lambda: host.apply(options)}
     answers |= {"confirm": host.confirm, "rollback": host.rollback, "history": lambda: (0, {"items": []})}
-    answers |= {"version": lambda: (0, {"hostfw": "0"})}
+    answers |= {"disable": host.disable, "version": lambda: (0, {"hostfw": "0"})}
     if verb == "diff":
         status, text = host.diff(folder)
         sys.stdout.write(text + ("nft\n" if "--nft" in options and text else ""))

@@ -30,6 +30,9 @@ options:
     description: What stands before the name of a group in the label that its hosts get.
     type: str
     default: group/
+  snapshot:
+    description: Addresses of hosts without facts, as M(hostfw.hostfw.hostfw_snapshot) gives them.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -49,17 +52,31 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostfw.hostfw.plugins.module_utils.inventory import InventoryError, host_endpoints, manifests
+from ansible_collections.hostfw.hostfw.plugins.module_utils.inventory import (
+    InventoryError,
+    gathered,
+    guessed,
+    host_endpoints,
+    manifests,
+)
 
 
-def _host_endpoints(hostvars, hosts, group_label_prefix="group/"):
+def _host_endpoints(hostvars, hosts, group_label_prefix="group/", snapshot=None):
     missing = [host for host in hosts if host not in hostvars]
     if missing:
         raise AnsibleFilterError("not in the inventory: {}".format(", ".join(missing)))
     try:
-        return manifests(host_endpoints(hosts, hostvars, group_label_prefix))
+        return manifests(host_endpoints(hosts, hostvars, group_label_prefix, snapshot))
     except InventoryError as error:
         raise AnsibleFilterError(f"these hosts cannot become HostEndpoints:\n{error}") from error
+
+
+def _gathered(hostvars, hosts):
+    return gathered([host for host in hosts if host in hostvars], hostvars)
+
+
+def _guessed(hostvars, hosts, snapshot=None):
+    return guessed([host for host in hosts if host in hostvars], hostvars, snapshot)
 
 
 class FilterModule:
@@ -67,4 +84,4 @@ class FilterModule:
 
     def filters(self):
         """The filters by name."""
-        return {"host_endpoints": _host_endpoints}
+        return {"host_endpoints": _host_endpoints, "host_addresses": _gathered, "host_guesses": _guessed}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -18,6 +19,8 @@ _NOT_EXCHANGEABLE = (errno.EBUSY, errno.EINVAL, errno.ENOSYS, errno.EXDEV)
 """A mount point, a file system or kernel that cannot exchange, or two file systems."""
 
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
+NOTHING = ".nothing-was-in-force"
+"""A file of a backup: no rules were in force when the directory held this."""
 
 
 def contents(folder):
@@ -80,6 +83,19 @@ def differences(old, new):
     return lines
 
 
+def digest(files, besides=()):
+    """A digest that differs between configurations, whichever node they are for.
+
+    Settings, which name the node, and templates do not count, nor do the paths in `besides`.
+    """
+    found = hashlib.sha256()
+    for path in sorted(files):
+        if path != "hostfw.yaml" and not path.endswith(".j2") and path not in besides:
+            found.update(f"{path}\0{len(files[path])}\0".encode())
+            found.update(files[path])
+    return found.hexdigest()
+
+
 def replace(folder, new, like=None):
     """Make a directory hold exactly these files, besides those that hostfw leaves out, which stay.
 
@@ -116,6 +132,14 @@ def replace(folder, new, like=None):
         _sync(parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def back_up(folder, old, like, nothing):
+    """Make a directory hold these files for the way back, and say in it whether nothing was in force with them."""
+    mark = os.path.join(folder, NOTHING)
+    if os.path.exists(mark):
+        os.unlink(mark)
+    replace(folder, {**old, NOTHING: b""} if nothing else old, like=like)
 
 
 def write(path, data):

@@ -17,14 +17,15 @@ class InventoryError(Exception):
     """A part of an inventory that cannot become HostEndpoints."""
 
 
-def host_endpoints(hosts, variables, group_label_prefix="group/"):
+def host_endpoints(hosts, variables, group_label_prefix="group/", snapshot=None):
     """The HostEndpoints of these hosts, by name; `variables` maps each host to its variables and facts.
 
-    Everything that is wrong is raised at once, as an InventoryError.
+    `snapshot` has the addresses of hosts without facts, as `gathered` gives them. Everything that is wrong is raised at
+    once, as an InventoryError.
     """
     endpoints, owners, problems = [], {}, []
     for host in sorted(hosts):
-        found, problem = _tried(host, variables[host], group_label_prefix)
+        found, problem = _tried(host, variables[host], group_label_prefix, (snapshot or {}).get(host))
         endpoints.extend(found)
         problems.extend(problem)
         for name in sorted(endpoint["metadata"]["name"] for endpoint in found):
@@ -41,15 +42,66 @@ def manifests(resources):
     return "".join(_document(resource) for resource in resources)
 
 
-def _tried(host, variables, prefix):
+def gathered(hosts, variables):
+    """The addresses in the facts of those hosts that need them and have them, in a form that can be kept.
+
+    A host needs none if the inventory says its addresses. `default` are the interfaces of the default routes,
+    `interfaces` the addresses of these and of those that the inventory names.
+    """
+    found = {}
+    for host in hosts:
+        said = variables[host]
+        facts = said.get("ansible_facts") or {}
+        if _needs_facts(said) and any(name in facts for name in ("default_ipv4", "default_ipv6", "interfaces")):
+            found[host] = _kept_facts(said, facts)
+    return found
+
+
+def guessed(hosts, variables, snapshot=None):
+    """The nodes of which nothing but the address in `ansible_host` is known: there may be more."""
+    known = set(gathered(hosts, variables)) | set(snapshot or {})
+    return sorted(_node(host, variables[host]) for host in hosts if host not in known and _needs_facts(variables[host]))
+
+
+def _needs_facts(variables):
+    entries = variables.get("hostfw_endpoints") or [{}]
+    return variables.get("hostfw_addresses") is None and any(entry.get("addresses") is None for entry in entries)
+
+
+def _kept_facts(variables, facts):
+    default = sorted(
+        {(facts.get(family) or {}).get("interface") for family in ("default_ipv4", "default_ipv6")} - {None}
+    )
+    named = {variables.get("hostfw_interface")} | {
+        entry.get("interface") for entry in variables.get("hostfw_endpoints") or []
+    }
+    interfaces = {}
+    for name in sorted({*default, *(named - {None, ANY_INTERFACE})}):
+        addresses = list(_of_interface(facts.get(_fact_name(name)) or {}))
+        if addresses:
+            interfaces[name] = _ordered(addresses)
+    return {"default": default, "interfaces": interfaces}
+
+
+def _fact_name(interface):
+    """The name that facts give an interface."""
+    return re.sub(r"[-:.]", "_", interface)
+
+
+def _node(host, variables):
+    return str(variables.get("hostfw_node") or _named(host))
+
+
+def _tried(host, variables, prefix, kept):
     try:
-        return list(_of_host(host, variables, prefix)), []
+        return list(_of_host(host, variables, prefix, kept)), []
     except InventoryError as error:
         return [], [f"{host}: {error}"]
 
 
-def _of_host(host, variables, prefix):
-    node = str(variables.get("hostfw_node") or _named(host))
+def _of_host(host, variables, prefix, kept):
+    node = _node(host, variables)
+    facts = gathered([host], {host: variables}).get(host) or kept or {}
     wanted = variables.get("hostfw_endpoints")
     if wanted is None:
         wanted = [{}]
@@ -58,10 +110,10 @@ def _of_host(host, variables, prefix):
     labels = {prefix + name: "true" for name in variables.get("group_names") or [] if name != "ungrouped"}
     labels.update(_texts(variables.get("hostfw_labels")))
     for entry in wanted:
-        yield _endpoint(node, variables, labels, entry)
+        yield _endpoint(node, variables, labels, entry, facts)
 
 
-def _endpoint(node, variables, labels, entry):
+def _endpoint(node, variables, labels, entry, facts):
     unknown = sorted(set(entry) - _ENDPOINT_FIELDS)
     if unknown:
         raise InventoryError(
@@ -73,7 +125,7 @@ def _endpoint(node, variables, labels, entry):
     interface = entry.get("interface") or (None if group else variables.get("hostfw_interface") or ANY_INTERFACE)
     addresses = entry.get("addresses")
     if addresses is None:
-        addresses = _addresses(variables, interface)
+        addresses = _addresses(variables, interface, facts)
     if not addresses:
         raise InventoryError(
             "no address is known, so that policies of other hosts would not find it; gather its facts first, "
@@ -100,7 +152,7 @@ def _named(text):
     return _NOT_IN_NAMES.sub("-", str(text).lower()).strip("-.")
 
 
-def _addresses(variables, interface):
+def _addresses(variables, interface, facts):
     """The addresses in the inventory, or else in the facts: of the interface, or of those with a default route.
 
     The address that Ansible connects to is one of them in the latter case, or where facts say nothing.
@@ -108,15 +160,9 @@ def _addresses(variables, interface):
     said = variables.get("hostfw_addresses")
     if said is not None:
         return said
-    facts = variables.get("ansible_facts") or {}
-    found = []
-    if interface and interface != ANY_INTERFACE:
-        found.extend(_of_interface(facts.get(re.sub(r"[-:.]", "_", interface)) or {}))
-    else:
-        for family in ("default_ipv4", "default_ipv6"):
-            default = facts.get(family) or {}
-            if default.get("interface"):
-                found.extend(_of_interface(facts.get(re.sub(r"[-:.]", "_", default["interface"])) or {}))
+    interfaces = facts.get("interfaces") or {}
+    names = [interface] if interface and interface != ANY_INTERFACE else facts.get("default") or []
+    found = [address for name in names for address in interfaces.get(name) or []]
     if not found or interface == ANY_INTERFACE:
         connected = variables.get("ansible_host")
         if connected and _address(connected) is not None:

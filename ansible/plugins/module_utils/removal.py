@@ -19,6 +19,32 @@ def resources(files, load_all):
     refuses counts as one without resources: hostfwctl says what is wrong with it.
     """
     found = {kind: set() for kind in _NOUNS}
+    for resource in _all(files, load_all):
+        if resource.get("kind") in found and isinstance(resource.get("metadata"), dict):
+            found[resource["kind"]].add(str(resource["metadata"].get("name")))
+    return found
+
+
+def lost_addresses(old, new, nodes, load_all):
+    """The addresses of these nodes that HostEndpoints name in `old` and not in `new` (path to bytes), by node."""
+    before, after = _addresses(old, load_all), _addresses(new, load_all)
+    lost = {node: sorted(before.get(node, set()) - after.get(node, set())) for node in nodes}
+    return {node: addresses for node, addresses in lost.items() if addresses}
+
+
+def _addresses(files, load_all):
+    found = {}
+    for resource in _all(files, load_all):
+        spec = resource.get("spec")
+        if resource.get("kind") == "HostEndpoint" and isinstance(spec, dict):
+            said = spec.get("expectedIPs")
+            addresses = said if isinstance(said, list) else []
+            found.setdefault(str(spec.get("node")), set()).update(str(address) for address in addresses)
+    return found
+
+
+def _all(files, load_all):
+    """Every resource in files; one that is no YAML counts as one without resources."""
     for path, data in files.items():
         if not path.endswith((".yaml", ".yml")):
             continue
@@ -27,11 +53,7 @@ def resources(files, load_all):
         except ValueError:
             continue
         for document in documents:
-            for resource in _resources(document):
-                metadata = resource.get("metadata")
-                if resource.get("kind") in found and isinstance(metadata, dict):
-                    found[resource["kind"]].add(str(metadata.get("name")))
-    return found
+            yield from _resources(document)
 
 
 def _resources(document):

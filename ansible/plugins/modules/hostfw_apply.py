@@ -44,10 +44,32 @@ options:
     description: The percentage of policies, and of HostEndpoints, that may go without O(accept_removal).
     type: int
     default: 20
+  guessed_nodes:
+    description:
+      - Nodes of which one address alone is known. Where HostEndpoints in O(config_dir) name more, O(src) is refused
+        unless O(accept_removal) is true.
+    type: list
+    elements: str
+    default: []
   config_dir:
     description: The configuration directory, which O(src) is compared with.
     type: path
     default: /etc/hostfw
+  run:
+    description: The run that must hold the host's lock, which M(hostfw.hostfw.hostfw_turn) takes.
+    type: dict
+  lock_dir:
+    description: Where the lock is.
+    type: path
+    default: /run/hostfw-ansible
+  packed:
+    description: The digest of what was packed for this host on the controller, which O(src) must have.
+    type: str
+  packed_besides:
+    description: Files of O(src) that were made for this host alone and are no part of O(packed).
+    type: list
+    elements: str
+    default: []
   accept_shrink:
     description: Whether to believe Feeds whose files lost more than their C(maxShrink).
     type: bool
@@ -110,6 +132,14 @@ differences:
   returned: success
   type: list
   elements: str
+configuration:
+  description: The digest of the files in O(src), without the settings.
+  returned: success
+  type: str
+nothing_before:
+  description: Whether no rules of hostfw were accepted before; false in check mode.
+  returned: success
+  type: bool
 hostfw_warnings:
   description: What hostfw warned about.
   returned: success
@@ -124,7 +154,7 @@ inspection:
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl, removal
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl, removal, turn
 
 try:
     import yaml
@@ -145,13 +175,21 @@ def main():
         "accept_removal": {"type": "bool", "default": False},
         "removal_share": {"type": "int", "default": 20},
         "config_dir": {"type": "path", "default": "/etc/hostfw"},
+        "guessed_nodes": {"type": "list", "elements": "str", "default": []},
+        "run": {"type": "dict"},
+        "lock_dir": {"type": "path", "default": "/run/hostfw-ansible"},
+        "packed": {"type": "str"},
+        "packed_besides": {"type": "list", "elements": "str", "default": []},
         "accept_shrink": {"type": "bool", "default": False},
         "feeds_anywhere": {"type": "bool", "default": False},
     }
     spec.update(hostfwctl.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
+    if yaml is None:
+        module.fail_json(msg=missing_required_lib("PyYAML"), exception=_YAML_ERROR)
+    staged = _staged(module)
     if not module.params["accept_removal"]:
-        _refuse_removal(module)
+        _refuse_removal(module, staged)
     differences = _differences(module)
     diff = {"prepared": differences}
     if module.check_mode:
@@ -162,10 +200,13 @@ def main():
             generation="",
             confirm_by="",
             differences=differences.splitlines(),
+            configuration=configuration.digest(staged),
+            nothing_before=False,
             hostfw_warnings=[],
             inspection={},
             diff=diff,
         )
+    nothing_before = _nothing_accepted(module)
     status, found, err = hostfwctl.run_json(module, *_arguments(module.params), cwd=module.params["src"])
     if status != hostfwctl.DONE:
         unsaved = found.get("saved") is False
@@ -182,27 +223,62 @@ def main():
         generation=found["generation"],
         confirm_by=found.get("confirmBy") or "",
         differences=differences.splitlines(),
+        configuration=configuration.digest(staged),
+        nothing_before=nothing_before,
         hostfw_warnings=[*found.get("warnings", []), *[item["message"] for item in found.get("problems", [])]],
         inspection=found,
         diff=diff,
     )
 
 
-def _refuse_removal(module):
+def _nothing_accepted(module):
+    """True if a reboot would load no rules of hostfw now: a host that it is new to."""
+    _, status, err = hostfwctl.run_json(module, "status")
+    if not status:
+        module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
+    return not status["inForce"] or status.get("accepted", True) is None
+
+
+def _staged(module):
+    """The files to be applied: those that were packed, by the run that holds the host's lock."""
+    src, params = module.params["src"], module.params
+    try:
+        if params["run"] and not module.check_mode:
+            turn.insist(params["lock_dir"], params["run"])
+        staged = configuration.contents(src)
+    except turn.HeldError as error:
+        module.fail_json(msg=f"did not put {src} into force, and nothing was changed: {error}")
+    except OSError as error:
+        module.fail_json(msg=f"{src} cannot be read: {error}")
+    if params["packed"] and configuration.digest(staged, params["packed_besides"]) != params["packed"]:
+        module.fail_json(
+            msg=f"did not put {src} into force, and nothing was changed: it is not what this run packed on the "
+            "controller, so something else has written there meanwhile"
+        )
+    return staged
+
+
+def _refuse_removal(module, new):
     """Fail, in check mode too, where the directory lacks too much of what the host has."""
-    if yaml is None:
-        module.fail_json(msg=missing_required_lib("PyYAML"), exception=_YAML_ERROR)
     src = module.params["src"]
     try:
-        old, new = configuration.contents(module.params["config_dir"]), configuration.contents(src)
+        old = configuration.contents(module.params["config_dir"])
     except OSError as error:
         module.fail_json(msg=f"the configurations cannot be compared: {error}")
     why = removal.refusal(
         removal.resources(old, _load_all), removal.resources(new, _load_all), module.params["removal_share"]
     )
-    if why:
+    lost = removal.lost_addresses(old, new, module.params["guessed_nodes"], _load_all)
+    lines = [why] if why else []
+    lines.extend(
+        f"the facts of {node} were not gathered, and this would take its address {', '.join(lost[node])} from "
+        "policies; gather them, or set hostfw_addresses"
+        for node in sorted(lost)
+    )
+    if lines:
+        said = "\n".join(lines)
         module.fail_json(
-            msg=f"did not put {src} into force, and nothing was changed:\n{why}\n"
+            msg=f"did not put {src} into force, and nothing was changed:\n{said}\n"
             "look at the source of the policies and at the inventory; "
             "accept_removal (of the role: -e hostfw_accept_removal=true) says that it is meant"
         )

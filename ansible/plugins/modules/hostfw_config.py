@@ -26,6 +26,16 @@ options:
   backup:
     description: A directory that is to hold what O(dest) held before, if that changes.
     type: path
+  nothing_before:
+    description:
+      - Whether no rules of hostfw were in force before. O(backup) then says so in a file C(.nothing-was-in-force), even
+        if no file of O(dest) changes, so that the way back takes the rules out of force.
+      - An empty directory is something else. It denies what comes in, but for the failsafe ports.
+    type: bool
+    default: false
+  configuration:
+    description: The digest that O(src) must have, as M(hostfw.hostfw.hostfw_apply) returned it.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -69,6 +79,8 @@ def main():
             "src": {"type": "path", "required": True},
             "dest": {"type": "path", "default": "/etc/hostfw"},
             "backup": {"type": "path"},
+            "configuration": {"type": "str"},
+            "nothing_before": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -77,11 +89,15 @@ def main():
         module.fail_json(msg=f"{src} is not a directory")
     try:
         old, new = configuration.contents(dest), configuration.contents(src)
+        if module.params["configuration"] not in (None, configuration.digest(new)):
+            module.fail_json(msg=f"{src} has changed since it was put into force; {dest} stays as it is")
         files = configuration.differences(old, new)
-        if files and not module.check_mode:
-            if backup:
-                configuration.replace(backup, old, like=dest)
-            configuration.replace(dest, new, like=src)
+        nothing_before = module.params["nothing_before"]
+        if not module.check_mode:
+            if backup and (files or nothing_before):
+                configuration.back_up(backup, old, like=dest, nothing=nothing_before)
+            if files:
+                configuration.replace(dest, new, like=src)
     except OSError as error:
         module.fail_json(msg=f"{dest} cannot be replaced: {error}")
     module.exit_json(changed=bool(files), files=files, diff={"prepared": "".join(line + "\n" for line in files)})

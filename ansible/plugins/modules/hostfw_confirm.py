@@ -27,6 +27,11 @@ options:
       - Nothing shows then that the host can still be reached.
     type: bool
     default: false
+  confirm_by:
+    description:
+      - The deadline of what is to be accepted, as M(hostfw.hostfw.hostfw_apply) returned it. If something else waits
+        meanwhile, this fails and leaves it waiting.
+    type: str
   hostfwctl:
     description: The command on the host.
     type: path
@@ -75,14 +80,26 @@ def main():
     spec = {
         "state": {"type": "str", "choices": ["accepted", "taken-back"], "default": "accepted"},
         "console": {"type": "bool", "default": False},
+        "confirm_by": {"type": "str"},
     }
     spec.update(hostfwctl.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     state = module.params["state"]
-    if module.check_mode or state == "taken-back":
+    wanted = module.params["confirm_by"] if state == "accepted" else None
+    if module.check_mode or wanted or state == "taken-back":
         _, before, err = hostfwctl.run_json(module, "status")
         if not before:
             module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
+        waiting = before["confirmation"]
+        if wanted and waiting is None:
+            module.fail_json(
+                msg="what this run put into force waits no more: it was taken back, or accepted by another"
+            )
+        if wanted and waiting.get("deadline", wanted) != wanted:
+            module.fail_json(
+                msg=f"what waits to be confirmed until {waiting['deadline']} is not what this run put into force: "
+                "something else was applied meanwhile"
+            )
         if module.check_mode or before["confirmation"] is None:
             waits = before["confirmation"] is not None
             module.exit_json(

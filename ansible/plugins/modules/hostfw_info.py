@@ -91,7 +91,6 @@ version:
   type: dict
 """
 
-import hashlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -129,23 +128,13 @@ def main():
         installed=True,
         in_force=status["inForce"],
         generation=status["generation"] or "",
-        configuration=digest(configuration.contents(folder)),
+        configuration=configuration.digest(configuration.contents(folder)),
         agrees=differs == hostfwctl.DONE,
         waits=status["confirmation"] is not None,
         status=status,
         history=history.get("items", []),
         version=version,
     )
-
-
-def digest(files):
-    """A digest that differs between configurations, whichever node they are for."""
-    found = hashlib.sha256()
-    for path in sorted(files):
-        if path != "hostfw.yaml":
-            found.update(f"{path}\0{len(files[path])}\0".encode())
-            found.update(files[path])
-    return found.hexdigest()
 
 
 if __name__ == "__main__":

@@ -180,3 +180,30 @@ def test_hostfw_takes_the_manifests_as_they_are_written() -> None:
         "db1-eth0": "db1",
         "web1-all": "web1",
     }
+
+
+def test_what_was_kept_of_the_facts_of_a_host_gives_the_same_endpoint() -> None:
+    """With each way to name interfaces; a run without its facts loses none of its addresses."""
+    hosts: dict[str, dict[str, object]] = {
+        "all": {"ansible_facts": _FACTS, "ansible_host": "192.0.2.9"},
+        "one": {"ansible_facts": _FACTS, "hostfw_interface": "docker0"},
+        "more": {"ansible_facts": _FACTS, "hostfw_endpoints": [{"interface": "docker0"}, {"interface": "bond0.7"}]},
+    }
+    kept = inventory.gathered(list(hosts), hosts)
+    bare = {name: {key: said[key] for key in said if key != "ansible_facts"} for name, said in hosts.items()}
+
+    assert inventory.gathered(list(bare), bare) == {}
+    assert inventory.host_endpoints(list(bare), bare, snapshot=kept) == inventory.host_endpoints(list(hosts), hosts)
+
+
+def test_a_host_is_guessed_at_where_nothing_but_its_connection_is_known() -> None:
+    """By its node; facts of another kind are no knowledge of addresses."""
+    hosts = {
+        "Bare": {"ansible_host": "192.0.2.1", "ansible_facts": {"distribution": "Debian"}},
+        "said": {"hostfw_addresses": ["192.0.2.2"]},
+        "each": {"hostfw_endpoints": [{"addresses": ["192.0.2.3"]}]},
+        "facts": {"ansible_facts": {"default_ipv4": {}, "default_ipv6": {}}, "ansible_host": "192.0.2.4"},
+        "kept": {"ansible_host": "192.0.2.5"},
+    }
+
+    assert inventory.guessed(list(hosts), hosts, {"kept": {"default": [], "interfaces": {}}}) == ["bare"]

@@ -65,3 +65,13 @@ def test_a_removal_is_refused_by_its_share(
     found = removal.refusal(old, new, 20)
 
     assert (expected in found) if expected else not found, why
+
+
+def test_addresses_that_a_node_would_lose_are_found() -> None:
+    """Of the nodes that are asked about, over all of their HostEndpoints."""
+    form = b'kind: HostEndpoint\nmetadata: {name: %s}\nspec: {node: %s, expectedIPs: ["10.0.0.1", "2001:db8::1"]}\n'
+    old = {"a.yaml": form % (b"a", b"a") + b"---\n" + form % (b"b", b"b")}
+    new = {"a.yaml": old["a.yaml"].replace(b', "2001:db8::1"', b"")}
+
+    assert removal.lost_addresses(old, new, ["a"], _load_all) == {"a": ["2001:db8::1"]}
+    assert removal.lost_addresses(new, old, ["a", "b"], _load_all) == {}

@@ -1,0 +1,64 @@
+# Copyright: the hostfw authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The filters of the rollout playbook."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, rollout
+
+
+def _plan(hosts, hostvars, serial, most):
+    """The order and the batches of a rollout to these hosts; jump hosts come last, one at a time."""
+    jump = rollout.jump_hosts(hosts, hostvars)
+    ordered = rollout.in_order(hosts, jump)
+    first = [host for host in ordered if host not in jump]
+    try:
+        sizes = rollout.batches(serial, len(first), most)
+    except rollout.RolloutError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return {"hosts": ordered, "batches": sizes + [1] * (len(ordered) - len(first)), "behind": jump}
+
+
+def _share(text, of):
+    try:
+        return rollout.share(text, of)
+    except rollout.RolloutError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def _deadline_s(batch, forks, within_s, wave_s):
+    return rollout.deadline_s(int(batch), int(forks), int(within_s), int(wave_s))
+
+
+def _digest(folder, besides=()):
+    """The digest of a directory on the controller, as the hosts find it of theirs."""
+    return configuration.digest(configuration.contents(folder), besides)
+
+
+def _refusal(host):
+    return "{}: {}".format(host["inventory_hostname"], host["hostfw_locked"].get("msg", "it could not be reached"))
+
+
+def _report(hosts, left_out):
+    return rollout.report(list(hosts), left_out)
+
+
+def _failures(hosts, stopped_by):
+    return rollout.failures(list(hosts), stopped_by)
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self):
+        """The filters by name."""
+        return {
+            "rollout_plan": _plan,
+            "rollout_share": _share,
+            "rollout_deadline": _deadline_s,
+            "rollout_refusal": _refusal,
+            "rollout_report": _report,
+            "rollout_failures": _failures,
+            "configuration_digest": _digest,
+        }

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright: the hostfw authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The module hostfw.hostfw.hostfw_turn."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hostfw_turn
+author: The hostfw authors (@hostfw)
+version_added: 0.1.0
+short_description: Take the lock of a host, and a staging directory of this run's own
+description:
+  - One run at a time changes the configuration of a host. Another one, of whatever controller, is refused until the
+    first has given the lock up, or its lease is over, or it is known to have ended.
+options:
+  state:
+    description:
+      - V(taken) takes the lock, or renews it; V(released) gives it up, if it is this run's.
+      - V(looking) takes none, and is for check mode.
+    type: str
+    choices: [taken, released, looking]
+    default: taken
+  run:
+    description: The run, as the lookup P(hostfw.hostfw.run#lookup) names it.
+    type: dict
+    required: true
+  lock_dir:
+    description: Where the lock is; nothing there outlives a reboot.
+    type: path
+    default: /run/hostfw-ansible
+  lease:
+    description: The seconds after which another run may take the lock, unless it is renewed.
+    type: int
+    default: 3600
+  force:
+    description: Whether to take the lock from another run.
+    type: bool
+    default: false
+  staging:
+    description:
+      - The path of staging directories. This run gets an empty one that begins with it, and what other runs left is
+        removed.
+      - The path itself becomes a symbolic link to it.
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Takes no lock; a staging directory is made.
+  diff_mode:
+    support: none
+    description: There is nothing to show.
+  platform:
+    support: full
+    platforms: debian
+    description: The systems that it runs on.
+"""
+
+EXAMPLES = r"""
+- name: Take the host's lock
+  hostfw.hostfw.hostfw_turn:
+    run: "{{ lookup('hostfw.hostfw.run') }}"
+    staging: /etc/hostfw.staging
+  register: turn
+"""
+
+RETURN = r"""
+staging:
+  description: The staging directory, empty if none was asked for.
+  returned: success
+  type: str
+"""
+
+import glob
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hostfw.hostfw.plugins.module_utils import turn
+
+
+def main():
+    """Take, renew or release the lock; make the directory."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["taken", "released", "looking"], "default": "taken"},
+            "run": {"type": "dict", "required": True},
+            "lock_dir": {"type": "path", "default": "/run/hostfw-ansible"},
+            "lease": {"type": "int", "default": 3600},
+            "force": {"type": "bool", "default": False},
+            "staging": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    state, run, folder = (module.params[name] for name in ("state", "run", "lock_dir"))
+    staging = module.params["staging"]
+    looking = state == "looking" or module.check_mode
+    missing = sorted({"controller", "process", "who", "alive"} - set(run))
+    if missing:
+        module.fail_json(msg=f"run has no {missing[0]}; use lookup('hostfw.hostfw.run')")
+    try:
+        if state == "released":
+            if not module.check_mode:
+                turn.release(folder, run)
+            module.exit_json(changed=False, staging="")
+        if not looking:
+            turn.take(folder, run, module.params["lease"], module.params["force"])
+        path = _stage(staging, turn.key(run), alone=not looking) if staging else ""
+    except turn.HeldError as error:
+        module.fail_json(msg=f"nothing was changed: {error}")
+    except OSError as error:
+        module.fail_json(msg=f"the host's lock or its staging directory cannot be made: {error}")
+    module.exit_json(changed=False, staging=path)
+
+
+def _stage(staging, key, alone):
+    """Make an empty directory for this run; `alone` if no other run may use one."""
+    path = f"{staging}.{key}"
+    stale = glob.glob(glob.escape(staging) + ".????????") if alone else []
+    for old in {path, *stale}:
+        shutil.rmtree(old, ignore_errors=True)
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    # Nobody else has to see what is tried; where it goes for good, files are no wider than they are here and there.
+    os.mkdir(path, 0o700)
+    if alone:
+        if os.path.isdir(staging) and not os.path.islink(staging):
+            shutil.rmtree(staging)
+        temporary = f"{staging}.{key}.link"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(os.path.basename(path), temporary)
+        os.replace(temporary, staging)
+    return path
+
+
+if __name__ == "__main__":
+    main()

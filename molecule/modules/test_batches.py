@@ -1,0 +1,125 @@
+"""Batches: a host costs the same in each, what cannot fit is refused, and a lost host ends nothing."""
+
+import resource
+from pathlib import Path
+
+import pytest
+
+BARRIER = """
+- name: Wait for each other
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Note that this host could keep it
+      ansible.builtin.set_fact:
+        hostfw_could_keep: "{{ inventory_hostname != slow }}"
+      vars: {slow: '{{ slow_host | default("") }}'}
+
+    - name: Wait for the other hosts of the batch
+      ansible.builtin.include_role:
+        name: hostfw.hostfw.hostfw
+        tasks_from: together
+      when: waits | bool
+"""
+CUT_OFF = """
+- name: Cut the host off, after it has confirmed
+  ansible.builtin.file:
+    path: "{{ hosts_top }}/web2/gone"
+    state: touch
+  delegate_to: web1
+  when: inventory_hostname == 'web2'
+"""
+
+
+def _cpu_s(fleet, *arguments):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = fleet.run("role", *arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.status == 0, done.text
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_waiting_for_each_other_is_constant_work_a_host(fleet):
+    """Four times the hosts are about four times the work, where comparing all with all would be sixteen times."""
+    fleet.playbook = BARRIER
+    cost_s = []
+    for count in (50, 150):
+        fleet.add(*(f"h{number}" for number in range(len(fleet.variables), len(fleet.variables) + count)))
+        cost_s.append(_cpu_s(fleet, "-e", "waits=true") - _cpu_s(fleet, "-e", "waits=false"))
+
+    small, large = cost_s
+    assert large < 8 * small, cost_s
+
+
+def test_the_host_that_could_not_keep_it_is_named_to_all(fleet):
+    """Nobody passes."""
+    fleet.playbook = BARRIER
+    fleet.add("web1", "web2", "web3")
+
+    done = fleet.run("role", "-e", "waits=true", "-e", "slow_host=web2")
+
+    assert [done.failed(name) for name in fleet.variables] == [1, 1, 1]
+    assert "not kept, because of web2" in done.text
+
+
+@pytest.mark.parametrize("playbook", ["role", "rollout"])
+def test_a_batch_that_cannot_be_confirmed_in_time_is_refused_before_anything_changes(fleet, playbook):
+    """It says what is too large, and what to do."""
+    fleet.add(*(f"h{number}" for number in range(7)))
+    arguments = ("-e", "hostfw_confirm_at_most=130", "-e", '{"hostfw_rollout_serial": [7]}', "-f", "2")
+
+    done = fleet.run(playbook, "-e", f"hostfw_directory={fleet.policies('web')}", *arguments)
+
+    assert done.status != 0
+    assert "a batch of 7 hosts with 2 forks needs 165 s" in " ".join(done.text.split())
+    assert all(fleet.log(name) == [] for name in fleet.variables)
+
+
+def test_the_deadline_is_that_of_the_batch(fleet):
+    """Five hosts by two forks are three waves."""
+    fleet.add(*(f"h{number}" for number in range(5)))
+
+    done = fleet.run("role", "-e", f"hostfw_directory={fleet.policies('web')}", "-f", "2")
+
+    assert done.status == 0, done.text
+    assert all("--confirm-within 150s" in fleet.log(name)[0] for name in fleet.variables)
+
+
+def test_a_host_that_is_lost_after_it_has_confirmed_ends_neither_the_way_back_nor_the_report(fleet):
+    """Hosts of earlier batches go back, and the lost one is named."""
+    fleet.add("web1")
+    fleet.add("web2", ansible_connection="flaky")
+    (fleet.top / "checks.yml").write_text(CUT_OFF)
+    (fleet.top / "plugins").mkdir()
+    (fleet.top / "plugins/flaky.py").symlink_to(Path(__file__).with_name("flaky.py"))
+    plugins = {
+        "ANSIBLE_CONNECTION_PLUGINS": str(fleet.top / "plugins"),
+        "FLAKY_TOP": str(fleet.top / "hosts"),
+    }
+    assert fleet.run("rollout", "-e", f"hostfw_directory={fleet.policies('web')}", **plugins).status == 0
+    before = fleet.etc("web1")
+    folder = fleet.policies("web", "more", folder="more")
+
+    done = fleet.run(
+        "rollout",
+        *("-e", f"hostfw_directory={folder}", "-e", "hostfw_rollout_order=inventory"),
+        *("-e", f"hostfw_rollout_checks={fleet.top}/checks.yml"),
+        **plugins,
+    )
+
+    assert done.status != 0
+    assert "stopped by web2" in done.text
+    assert fleet.etc("web1") == before, done.text
+    assert "web2                     could not be reached" in done.text
+
+
+def test_a_free_strategy_is_no_other_rollout(fleet):
+    """Ansible's setting for all plays does not change the order of a rollout."""
+    fleet.add("web1", "web2", "web3")
+
+    done = fleet.run("rollout", "-e", f"hostfw_directory={fleet.policies('web')}", ANSIBLE_STRATEGY="free")
+
+    assert done.status == 0, done.text
+    assert {tuple(sorted(fleet.etc(name))) for name in fleet.variables} == {
+        ("hostfw.yaml", "inventory-endpoints.yaml", "web.yaml")
+    }

@@ -1,0 +1,123 @@
+"""Order, batches, deadlines and reports of a rollout, as the Ansible collection reckons them."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+_PATH = Path(__file__).parents[3] / "ansible/plugins/module_utils/rollout.py"
+_SPEC = spec_from_file_location("ansible_rollout", _PATH)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+rollout = module_from_spec(_SPEC)
+_SPEC.loader.exec_module(rollout)
+
+_DEFAULT = [1, "10%", "50%", "100%"]
+
+
+@pytest.mark.parametrize(
+    ("serial", "hosts", "most", "expected"),
+    [
+        (_DEFAULT, 3, 100, [1, 1, 1]),
+        (_DEFAULT, 200, 100, [1, 20, 100, 79]),
+        (_DEFAULT, 2000, 100, [1, 100, 100, *[100] * 17, 99]),
+        ([1, 5], 12, 100, [1, 5, 5, 1]),
+        (2, 5, 100, [2, 2, 1]),
+        ("30%", 10, 2, [2, 1, 2, 1, 2, 1, 1]),
+        (["1%"], 3, 100, [1, 1, 1]),
+        (_DEFAULT, 0, 100, []),
+    ],
+)
+def test_batches_are_those_of_serial_and_none_is_above_the_most(
+    serial: object, hosts: int, most: int, expected: Sequence[int]
+) -> None:
+    """Every host is in one batch, and the last step is repeated until none is left."""
+    found = rollout.batches(serial, hosts, most)
+
+    assert sum(found) == hosts
+    assert max(found, default=0) <= most
+    assert found == expected
+
+
+@pytest.mark.parametrize("wrong", ["ten", "-1", "5%%", ""])
+def test_what_is_no_share_is_refused(wrong: str) -> None:
+    """It is named."""
+    with pytest.raises(rollout.RolloutError, match="neither a number of hosts nor a percentage"):
+        rollout.share(wrong, 10)
+
+
+@pytest.mark.parametrize(
+    ("batch", "forks", "expected"), [(1, 5, 120), (5, 5, 120), (6, 5, 135), (100, 5, 405), (1000, 5, 3105), (3, 0, 150)]
+)
+def test_the_deadline_grows_with_the_waves_of_a_batch(batch: int, forks: int, expected: int) -> None:
+    """The user says the time of one wave; each further one adds to it."""
+    assert rollout.deadline_s(batch, forks, 120, 15) == expected
+
+
+@pytest.mark.parametrize(
+    ("why", "variables"),
+    [
+        ("an option", {"ansible_ssh_common_args": "-o ControlMaster=no -J admin@gate:2222"}),
+        ("its long form", {"ansible_ssh_common_args": "-o ProxyJump=gate"}),
+        ("its address", {"ansible_ssh_extra_args": "-o 'ProxyJump admin@192.0.2.1'"}),
+        ("a way of two", {"ansible_ssh_common_args": "-J other.example,gate"}),
+        ("a command", {"ansible_ssh_args": '-o ProxyCommand="ssh -q -l admin -W %h:%p gate"'}),
+        ("an address in the command", {"ansible_ssh_args": '-o ProxyCommand="ssh -W [%h]:%p -p 22 root@192.0.2.1"'}),
+        ("the inventory", {"hostfw_jump_hosts": ["gate"]}),
+    ],
+)
+def test_a_jump_host_of_the_inventory_is_found_however_it_is_said(why: str, variables: Mapping[str, object]) -> None:
+    """By its name or by its address."""
+    hosts = {"gate": {"ansible_host": "192.0.2.1"}, "inside": variables, "beside": {"ansible_host": "192.0.2.3"}}
+
+    assert rollout.jump_hosts(list(hosts), hosts) == {"gate": ["inside"]}, why
+
+
+def test_jump_hosts_come_last_and_the_outer_one_after_the_inner() -> None:
+    """The others keep their order; a circle is no endless way."""
+    jump = {"outer": ["inner", "b"], "inner": ["a"]}
+
+    assert rollout.in_order(["outer", "b", "inner", "a"], jump) == ["b", "a", "inner", "outer"]
+    assert sorted(rollout.in_order(["x", "y"], {"x": ["y"], "y": ["x"]})) == ["x", "y"]
+
+
+def _host(name: str, **variables: object) -> Mapping[str, object]:
+    return {"inventory_hostname": name, **variables}
+
+
+def test_a_report_says_what_is_known_of_every_host() -> None:
+    """Those that were lost, those that another run has changed, and those that were left out are lines too."""
+    info = {"agrees": True, "configuration": "c" * 64, "generation": "g1"}
+    applied = {"configuration": "c" * 64, "inspection": {"result": "applied"}}
+    hosts = [
+        _host("b", hostfw_reported={"unreachable": True}),
+        _host("a", hostfw_reported=info, hostfw_applied=applied, hostfw_moved={"files": []}),
+        _host("c", hostfw_reported=info, hostfw_applied=applied | {"configuration": "d"}, hostfw_moved={"files": []}),
+    ]
+
+    lines = rollout.report(hosts, ["dead"]).splitlines()
+
+    assert [line.split()[0] for line in lines] == ["a", "b", "c", "dead"]
+    assert lines[0].endswith("generation g1           as its files say")
+    assert "could not be reached" in lines[1]
+    assert "changed by something else meanwhile" in lines[2]
+    assert rollout.failures(hosts, []) == (
+        "could not be reached for the report: b\n"
+        "changed by something else meanwhile, and not what this run put there: c"
+    )
+
+
+def test_failures_are_told_once_each_with_their_hosts() -> None:
+    """A hundred hosts that were held up by one are no hundred messages."""
+    hosts = [_host(name, hostfw_rollout_failure="not kept, because of a", hostfw_reported={}) for name in "bc"]
+    hosts += [_host("a", hostfw_rollout_failure="refused", hostfw_rollout_not_back="no way", hostfw_reported={})]
+
+    assert rollout.failures(hosts, ["a", "b", "c"]).splitlines() == [
+        "stopped by a, b, c:",
+        "refused",
+        "not kept, because of a",
+        "a did not go back: no way",
+    ]
+    assert rollout.failures([_host("a", hostfw_reported={"agrees": True})], []) == ""
+    assert rollout.failures([_host("a")], ["a"]).splitlines()[1] == "Ansible could not reach what it needed for: a"
