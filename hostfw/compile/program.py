@@ -257,11 +257,17 @@ class Programs:
 
     def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
         if policy.staged:
-            rules = (ProgramRule(_condition(rule), _would_be_effect(rule, direction)) for rule in policy.rules)
+            rules = [
+                ProgramRule(condition, effect)
+                for rule in policy.rules
+                for effect in (_would_be_effect(rule, direction),)
+                for condition in _conditions(rule)
+            ]
             yield ProgramRule(ANYTHING, Staged(tuple(rules)))
             return
         for rule in policy.rules:
-            yield ProgramRule(_condition(rule), self._effect(rule, direction))
+            effect = self._effect(rule, direction)
+            yield from (ProgramRule(condition, effect) for condition in _conditions(rule))
 
     def _effect(self, rule: PlannedRule, direction: Direction) -> Effect:
         counter = names.rule_counter(rule.identity)
@@ -306,6 +312,13 @@ def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
     else:
         source, destination = ANY_SIDE, PlannedSide(nets=nets, ports=ports)
     return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
+
+
+def _conditions(rule: PlannedRule) -> Iterator[Condition]:
+    """The conditions of a rule, of which a packet meets one at most: one for each protocol."""
+    first = _condition(rule)
+    yield first
+    yield from (replace(first, protocol=protocol) for protocol in rule.other_protocols)
 
 
 def _condition(rule: PlannedRule) -> Condition:

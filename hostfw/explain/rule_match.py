@@ -20,8 +20,10 @@ def first_mismatch(rule: PlannedRule, packet: Packet) -> str:
 def _criteria(rule: PlannedRule, packet: Packet) -> Iterator[Criterion]:
     yield "ipVersion", packet.family in rule.families
     if rule.protocol is not None:
-        of_family = rule.protocol.family in (None, packet.family)
-        yield "protocol", of_family and packet.protocol == rule.protocol.number
+        yield (
+            "protocol",
+            any(one.family in (None, packet.family) and packet.protocol == one.number for one in rule.protocols),
+        )
     if rule.not_protocol is not None:
         yield "notProtocol", packet.protocol != rule.not_protocol.number
     if rule.icmp is not None:

@@ -63,9 +63,11 @@ class RuleIndex:
         for family in rule.families:
             mask |= self._by_family.get(family, 0)
         if rule.protocol is not None:
-            mask &= self._by_protocol.get(rule.protocol.number, 0)
-            if rule.protocol.family is not None:
-                mask &= self._by_family.get(rule.protocol.family, 0)
+            of_protocols = 0
+            for protocol in rule.protocols:
+                of_one = self._by_protocol.get(protocol.number, 0)
+                of_protocols |= of_one if protocol.family is None else of_one & self._by_family.get(protocol.family, 0)
+            mask &= of_protocols
         if rule.not_protocol is not None:
             mask &= ~self._by_protocol.get(rule.not_protocol.number, 0)
         if rule.icmp is not None:

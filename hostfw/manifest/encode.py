@@ -119,7 +119,9 @@ def _rule(rule: Rule) -> Document:
         {
             "action": rule.action.value,
             "ipVersion": None if rule.ip_version is None else rule.ip_version.value,
-            "protocol": _protocol(rule.protocol),
+            "protocol": [_protocol(one) for one in rule.protocols]
+            if rule.other_protocols
+            else _protocol(rule.protocol),
             "notProtocol": _protocol(rule.not_protocol),
             "icmp": _icmp(rule.icmp),
             "notICMP": _icmp(rule.not_icmp),

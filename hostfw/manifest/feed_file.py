@@ -1,8 +1,8 @@
 """Feeds: texts of addresses, one a line, read by the million.
 
-A line is an address or a prefix, whose bits beyond its length are masked off as in network sets; `#` begins a comment,
-blanks and empty lines mean nothing. The C library reads thousands of lines in one go, which takes 0.3 µs a line; the
-lines of a piece that holds anything wrong are read one by one, and each problem has its place.
+A line is an address, a prefix, whose bits beyond its length are masked off as in network sets, or a range of addresses;
+`#` and `;` begin a comment, blanks and empty lines mean nothing. The C library reads thousands of lines in one go, in
+0.3 µs a line; the lines of a piece that holds anything wrong are read one by one, and each problem has its place.
 
 Whoever wrote the Feed may have named a file that they must not read. So a problem repeats a few characters of a list,
 and nothing at all of a file that is no list.
@@ -19,7 +19,7 @@ from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
 from hostfw.manifest.fields import quoted
-from hostfw.manifest.nets import ipv4_of, is_mapped, loose_cidr
+from hostfw.manifest.nets import ipv4_of, is_mapped, loose_cidr, range_cidrs
 from hostfw.model.positions import Position
 from hostfw.model.prefixes import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
 from hostfw.model.problems import Problem, Severity
@@ -38,6 +38,7 @@ _NOT_SHOWN = "look at the file yourself: content that is not a list is not shown
 _LENGTHS = {family: {str(length): length for length in range(family.bits + 1)} for family in Family}
 _MASKS = {family: [mask_of(family, length) for length in range(family.bits + 1)] for family in Family}
 _MAPPED = 0xFFFF
+_COMMENT = re.compile(r"[#;].*")
 _BLANKS = " \t\r"
 _CONTROLS = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f\x80-\x9f]")
 """Characters that no list of addresses in plain text has."""
@@ -93,7 +94,8 @@ def lost(old: Source, feed: Feed) -> int:
     """The percentage of a feed's content that is gone, if it is more than the feed may lose; otherwise 0."""
     kept = 100 * len(feed.cidrs)
     # A text holds no more than its lines, and to read the old one takes as long as the new.
-    if kept >= (100 - feed.max_shrink) * (old.text.count("\n") + 1):
+    # Only a range is more than one prefix.
+    if "-" not in old.text and kept >= (100 - feed.max_shrink) * (old.text.count("\n") + 1):
         return 0
     before = len(parse_feed(old)[0])
     return 100 - kept // before if kept < (100 - feed.max_shrink) * before else 0
@@ -114,6 +116,11 @@ def content_line(feed: Feed) -> str:
 def _read_at_once(lines: list[str], found: _Found) -> bool:
     """Read lines without looking at each; False, with nothing read, if any of them is wrong or unusual."""
     words = _words(lines)
+    ranges = [range_cidrs(word) for word in words if "-" in word]
+    if ranges:
+        if any(not cidrs or is_mapped(cidrs[0]) or is_mapped(cidrs[-1]) for cidrs in ranges):
+            return False
+        words = [word for word in words if "-" not in word]
     of_v6 = [word for word in words if ":" in word]
     of_v4 = [word for word in words if ":" not in word] if of_v6 else words
     read: list[tuple[Family, int, Collection[int]]] = []
@@ -127,14 +134,16 @@ def _read_at_once(lines: list[str], found: _Found) -> bool:
         return False
     for family, length, values in read:
         found[family, length].append(values)
+    for family, address, length in chain.from_iterable(ranges):
+        found[family, length].append((address,))
     return True
 
 
 def _words(lines: list[str]) -> list[str]:
     text = "\n".join(lines)
-    if "#" in text:
-        lines = [line.partition("#")[0] for line in lines]
-    if "#" in text or any(blank in text for blank in _BLANKS):
+    if "#" in text or ";" in text:
+        lines = [_COMMENT.sub("", line) for line in lines]
+    if "#" in text or ";" in text or any(blank in text for blank in _BLANKS):
         lines = [line.strip(_BLANKS) for line in lines]
     return list(filter(None, lines))
 
@@ -168,10 +177,13 @@ def _prefixes(family: Family, words: list[str]) -> dict[int, list[int]]:
 
 def _read_one_by_one(path: str, first: int, lines: list[str], found: _Found, problems: list[Problem]) -> None:
     for number, line in enumerate(lines, first + 1):
-        word = line.partition("#")[0].strip(_BLANKS)
+        word = _COMMENT.sub("", line).strip(_BLANKS)
         cidr = loose_cidr(word) if word else None
-        if cidr is not None and not is_mapped(cidr):
-            found[cidr.family, cidr.length].append((cidr.address,))
+        cidrs = range_cidrs(word) if cidr is None and "-" in word else () if cidr is None else (cidr,)
+        cidr = next((one for one in (*cidrs[:1], *cidrs[-1:]) if is_mapped(one)), None)
+        if cidrs and cidr is None:
+            for family, address, length in cidrs:
+                found[family, length].append((address,))
         elif word:
             place = Position(path, number, line.index(word) + 1)
             if cidr is None:

@@ -2,6 +2,7 @@
 
 from hostfw.manifest.fields import Reader, quoted, text
 from hostfw.manifest.yaml.nodes import Node, Scalar
+from hostfw.model.ranges import cidrs_of
 from hostfw.model.values import Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
 
 
@@ -30,10 +31,15 @@ def net_or_address(reader: Reader, node: Node, what: str) -> Cidr | None:
     return unless_mapped(reader, node, what, cidr)
 
 
-def set_net(reader: Reader, node: Node, what: str) -> Cidr | None:
-    """A prefix or address as network sets have it: bits beyond the length are masked off."""
+def set_nets(reader: Reader, node: Node, what: str) -> tuple[Cidr, ...]:
+    """A prefix, address or range as network sets have it: bits beyond the length are masked off."""
+    in_range = range_cidrs(node.text) if isinstance(node, Scalar) and node.text[:1] != "-" else ()
+    if in_range:
+        mapped = next((cidr for cidr in (in_range[0], in_range[-1]) if is_mapped(cidr)), None)
+        return in_range if mapped is None or unless_mapped(reader, node, what, mapped) else ()
     cidr = _loose_net(reader, node, what)
-    return cidr if cidr is None else unless_mapped(reader, node, what, cidr)
+    checked = cidr if cidr is None else unless_mapped(reader, node, what, cidr)
+    return () if checked is None else (checked,)
 
 
 def address(reader: Reader, node: Node, what: str) -> Cidr | None:
@@ -53,6 +59,21 @@ def any_address(reader: Reader, node: Node, what: str) -> Cidr | None:
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
     return host_cidr(*parsed)
+
+
+def range_cidrs(value: str) -> tuple[Cidr, ...]:
+    """The fewest prefixes of the addresses from one to another (`192.0.2.7-192.0.2.9`), none if a text is no range.
+
+    Blanks around the dash mean nothing. Both ends are of one family, and the first comes first.
+    """
+    first_text, dash, last_text = value.partition("-")
+    first, last = parse_address(first_text.rstrip(BLANKS)), parse_address(last_text.lstrip(BLANKS))
+    if not dash or first is None or last is None or first[0] is not last[0] or first > last:
+        return ()
+    return tuple(cidrs_of((first[1], last[1] + 1), first[0]))
+
+
+BLANKS = " \t"
 
 
 def loose_cidr(value: str) -> Cidr | None:

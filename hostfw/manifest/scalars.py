@@ -1,15 +1,15 @@
 """Values that several kinds share: selectors and protocols."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from hostfw.manifest.fields import Reader, described, did_you_mean, one_of, text
-from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, plain_kind
+from hostfw.manifest.fields import Reader, described, items, one_of, quoted, text
+from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, Sequence, plain_kind
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.resources import SelectorText
-from hostfw.model.values import PROTOCOLS, Protocol
+from hostfw.model.values import NAMED_PROTOCOLS, Protocol
 from hostfw.selector import evaluate as selector
 
 T = TypeVar("T")
@@ -51,40 +51,77 @@ def each(
     return tuple([value for node in nodes if (value := decode(reader, node, what)) is not None])
 
 
-def protocol(reader: Reader, node: Node | None, what: str) -> Protocol | None:
-    """A protocol by name, or by number with or without quotes."""
+def protocol(
+    reader: Reader, node: Node | None, what: str, known: Mapping[str, Protocol] = NAMED_PROTOCOLS
+) -> Protocol | None:
+    """A protocol by one of the known names, or by number with or without quotes."""
     if node is None:
         return None
     if isinstance(node, Scalar):
-        if node.text in PROTOCOLS:
-            return PROTOCOLS[node.text]
+        if node.text in known:
+            return known[node.text]
         if _PROTOCOL_NUMBER.match(node.text) and int(node.text) <= LAST_PROTOCOL:
             return Protocol(int(node.text))
-    expected = f"{one_of(PROTOCOLS)}, or a number from 1 to {LAST_PROTOCOL}"
-    reader.report(node, f"{what} is {described(node)}", expected, _hint(node.text) if isinstance(node, Scalar) else "")
+    expected = f"{one_of(known)}, or a number from 1 to {LAST_PROTOCOL}"
+    reader.report(
+        node, f"{what} is {described(node)}", expected, _hint(node.text, known) if isinstance(node, Scalar) else ""
+    )
     return None
 
 
-def _hint(name: str) -> str:
-    number = _NUMBERS.get(name.upper())
-    return f"write its number, {number}" if number else did_you_mean(name, PROTOCOLS)
+PROTOCOLS_LIMIT = 16
 
 
-_NUMBERS = {
-    "IGMP": 2,
-    "IPIP": 4,
-    "IPV6": 41,
-    "GRE": 47,
-    "ESP": 50,
-    "AH": 51,
-    "EIGRP": 88,
-    "OSPF": 89,
-    "PIM": 103,
-    "VRRP": 112,
-    "CARP": 112,
-    "L2TP": 115,
+def protocols(reader: Reader, node: Node | None, what: str) -> tuple[Protocol, ...]:
+    """One protocol, or those of a list, each once; an empty list, which would match nothing, is a problem."""
+    if not isinstance(node, Sequence):
+        found = protocol(reader, node, what)
+        return () if found is None else (found,)
+    if not node.items:
+        reader.report(node, f"{what} is an empty list", "a protocol, or several")
+    seen: dict[int, Protocol] = {}
+    for item in items(reader, node, what, PROTOCOLS_LIMIT):
+        one = protocol(reader, item, f"an item of {what}")
+        if one is not None and one.number in seen:
+            reader.report(item, f"{what} has protocol {one} twice", "each protocol once")
+        elif one is not None:
+            seen[one.number] = one
+    return tuple(seen.values())
+
+
+def _hint(name: str, known: Mapping[str, Protocol]) -> str:
+    """A name that means the very same protocol: one that is merely near would be of another."""
+    given = name.upper().replace("-", "").replace("_", "")
+    if given in _NUMBERS:
+        return f"write its number, {_NUMBERS[given]}"
+    meant = _OTHER_NAMES.get(given) or next((one for one in known if one.upper() == given), None)
+    return f"did you mean {quoted(meant)}?" if meant else _OTHER_WORDS.get(given, "")
+
+
+_NUMBERS = {"IPV6": 41, "RSVP": 46, "CARP": 112, "DCCP": 33, "ETHERIP": 97, "ISIS": 124, "MANET": 138}
+"""Protocols that have no name here, by the IANA registry of protocol numbers, and CARP, which shares one with VRRP."""
+
+_OTHER_NAMES = {
+    "ICMP4": "ICMP",
+    "ICMPV4": "ICMP",
+    "ICMP6": "ICMPv6",
+    "IPV6ICMP": "ICMPv6",
+    "IGMPV2": "IGMP",
+    "IGMPV3": "IGMP",
+    "IPENCAP": "IPIP",
+    "IPSECESP": "ESP",
+    "IPSECAH": "AH",
+    "OSPFIGP": "OSPF",
 }
-"""Protocols that Calico has no name for, by the IANA registry of protocol numbers, and CARP, which shares one."""
+"""Names that other programs and /etc/protocols have for the same."""
+
+_ANY = "leave protocol out for all of them"
+_OTHER_WORDS = {
+    "ANY": _ANY,
+    "ALL": _ANY,
+    "IPSEC": "write [ESP, AH], and a rule for UDP 500 and 4500",
+    "MLD": "it is of ICMPv6, types 130 to 132 and 143",
+}
 
 _PROTOCOL_NUMBER = re.compile(r"[1-9][0-9]{0,2}\Z")
 LAST_PROTOCOL = 255

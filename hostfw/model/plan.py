@@ -121,7 +121,7 @@ class RuleIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRule:
-    """A policy rule ready to be matched, in the families it exists in."""
+    """A policy rule ready to be matched, in the families it exists in; of several protocols any will do."""
 
     identity: RuleIdentity
     action: Action
@@ -133,6 +133,12 @@ class PlannedRule:
     source: PlannedSide = ANY_SIDE
     destination: PlannedSide = ANY_SIDE
     position: Position = NOWHERE
+    other_protocols: tuple[Protocol, ...] = ()
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """The protocols of which any will do; empty where the rule asks for none."""
+        return () if self.protocol is None else (self.protocol, *self.other_protocols)
 
 
 @dataclass(frozen=True, slots=True)

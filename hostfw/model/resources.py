@@ -5,7 +5,7 @@ difference matters (`types`), so that a resource says exactly what its manifest 
 the Calico documentation for the meaning of each field.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePath
@@ -78,7 +78,10 @@ class EntityRule:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One policy rule. `position` is where its YAML mapping begins."""
+    """One policy rule. `position` is where its YAML mapping begins.
+
+    `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do.
+    """
 
     action: Action
     ip_version: Family | None = None
@@ -90,6 +93,19 @@ class Rule:
     destination: EntityRule = EntityRule()
     annotations: Labels = ()
     position: Position = NOWHERE
+    other_protocols: tuple[Protocol, ...] = ()
+
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """The protocols of which any will do; empty where the rule asks for none."""
+        return () if self.protocol is None else (self.protocol, *self.other_protocols)
+
+    @property
+    def by_protocol(self) -> "tuple[Rule, ...]":
+        """The rules that say the same together, with one protocol each at most."""
+        if not self.other_protocols:
+            return (self,)
+        return tuple(replace(self, protocol=one, other_protocols=()) for one in self.protocols)
 
 
 @dataclass(frozen=True, slots=True)

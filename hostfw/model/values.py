@@ -188,6 +188,23 @@ IGMP = Protocol(2, "IGMP", Family.V4)
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in (TCP, UDP, ICMP, ICMPV6, SCTP, UDPLITE)}
 """The protocol names of `projectcalico.org/v3`, in its exact case."""
 
+NAMED_PROTOCOLS = PROTOCOLS | {
+    p.name: p
+    for p in (
+        IGMP,
+        Protocol(4, "IPIP"),
+        Protocol(47, "GRE"),
+        Protocol(50, "ESP"),
+        Protocol(51, "AH"),
+        Protocol(88, "EIGRP"),
+        Protocol(89, "OSPF"),
+        Protocol(103, "PIM"),
+        Protocol(112, "VRRP"),
+        Protocol(115, "L2TP"),
+    )
+}
+"""Those, and names of our own for protocols without ports (IANA, Assigned Internet Protocol Numbers)."""
+
 PORT_PROTOCOLS = frozenset((TCP.number, UDP.number, SCTP.number))
 
 

@@ -4,7 +4,19 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, PROTOCOLS, SCTP, TCP, UDP, Icmp, PortRange, Protocol
+from hostfw.model.values import (
+    ICMP,
+    ICMPV6,
+    NAMED_PROTOCOLS,
+    PORT_PROTOCOLS,
+    PROTOCOLS,
+    SCTP,
+    TCP,
+    UDP,
+    Icmp,
+    PortRange,
+    Protocol,
+)
 from hostfw.quick.requests import RequestError, Service
 
 Lookup = Callable[[str], tuple[tuple[Protocol, int], ...]]
@@ -15,16 +27,12 @@ PING = (Service(ICMP, icmp=Icmp(8)), Service(ICMPV6, icmp=Icmp(128)))
 
 EXPECTED = "a service such as tcp/8080, 8080/tcp, tcp/8000-8100, tcp/80,443, 53, http, ping or esp"
 
-_PROTOCOLS = {name.lower(): protocol for name, protocol in PROTOCOLS.items()} | {
-    "ah": Protocol(51),
-    "esp": Protocol(50),
-    "gre": Protocol(47),
-    "igmp": Protocol(2),
-    "ipip": Protocol(4),
-    "ospf": Protocol(89),
-    "vrrp": Protocol(112),
+_PROTOCOLS = {
+    # A number is what Calico knows as well.
+    name.lower(): protocol if name in PROTOCOLS else Protocol(protocol.number)
+    for name, protocol in NAMED_PROTOCOLS.items()
 }
-"""The protocols that may be named without a port (IANA, Assigned Internet Protocol Numbers)."""
+"""The protocols that may be named."""
 
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:[-:](?P<last>[0-9]{1,5}))?\Z")
 _BARE = (TCP, UDP)

@@ -147,8 +147,8 @@ def _criteria(family: Family | None, protocol: Protocol | None) -> dict[str, st.
         "port_sets": st.lists(port_sets, min_size=1, max_size=2).map(tuple),
         "not_port_sets": st.lists(port_sets, min_size=1, max_size=2).map(tuple),
     }
-    if family is not None:
-        found |= {"nets": cidr_lists[family].map(merge), "not_nets": cidr_lists[family].map(merge)}
+    nets = any_cidrs if family is None else cidr_lists[family].map(merge)
+    found |= {"nets": nets, "not_nets": nets}
     if protocol is not None and protocol.has_ports:
         ranges = st.lists(port_ranges, max_size=6, unique=True).map(_disjoint)
         found |= {"ports": ranges, "not_ports": ranges}
@@ -172,7 +172,12 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
     protocol = draw(st.sampled_from((None, None, TCP, TCP, UDP, SCTP, ICMP, ICMPV6, *NUMBERED)))
     family = draw(st.sampled_from((None, None, *FAMILIES)))
     asks = draw(st.integers(0, 31))
-    is_icmp = protocol in (ICMP, ICMPV6, Protocol(1), Protocol(58))
+    others: tuple[Protocol, ...] = ()
+    if protocol is not None and draw(st.integers(0, 3)) == 3:
+        likely = WITH_PORTS if protocol.has_ports else (TCP, UDP, ICMP, ICMPV6, IGMP, *NUMBERED)
+        drawn = {one.number: one for one in draw(st.lists(st.sampled_from(likely), max_size=3))}
+        others = tuple(one for number, one in drawn.items() if number != protocol.number)
+    is_icmp = not others and protocol in (ICMP, ICMPV6, Protocol(1), Protocol(58))
     return PlannedRule(
         identity,
         draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DENY, Action.LOG, Action.PASS))),
@@ -183,6 +188,7 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
         draw(icmps) if asks & 3 == 2 else None,
         draw(_sides(family, protocol)) if asks & 8 else PlannedSide(),
         draw(_sides(family, protocol)) if asks & 16 else PlannedSide(),
+        other_protocols=others,
     )
 
 

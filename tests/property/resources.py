@@ -1,6 +1,7 @@
 """Random resources that are valid, in every field and form that a manifest can have."""
 
 import re
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ from hostfw.model.resources import (
 from hostfw.model.values import (
     ICMP,
     ICMPV6,
-    PROTOCOLS,
+    NAMED_PROTOCOLS,
     SCTP,
     TCP,
     UDP,
@@ -115,15 +116,22 @@ port_ranges = st.builds(lambda a, b: PortRange(min(a, b), max(a, b)), st.integer
 port_names = st.from_regex(re.compile(r"([0-9]{1,3}-)?[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,3})?"), fullmatch=True)
 
 
+def _of_both(of_one: Callable[[Family], st.SearchStrategy[Cidr]]) -> st.SearchStrategy[tuple[Cidr, ...]]:
+    return st.just(()) | st.tuples(of_one(Family.V6), of_one(Family.V4))
+
+
 @st.composite
-def entities(draw: st.DrawFn, family: Family, *, numbers: bool, port_name: bool) -> EntityRule:
-    """One side of a rule; `numbers` says whether its protocol has ports, `port_name` whether it may have any."""
+def entities(draw: st.DrawFn, family: Family, *, numbers: bool, port_name: bool, both: bool) -> EntityRule:
+    """One side of a rule; `numbers` says whether its protocol has ports, `port_name` whether it may have any.
+
+    With `both` its lists of prefixes have both families, or nothing.
+    """
     ports: st.SearchStrategy[PortRange | str] = port_names
     if numbers:
         ports = port_names | port_ranges
     return EntityRule(
-        nets=draw(few(cidrs(family))),
-        not_nets=draw(few(cidrs(family, least=1))),
+        nets=draw(_of_both(cidrs) if both else few(cidrs(family))),
+        not_nets=draw(_of_both(lambda one: cidrs(one, least=1)) if both else few(cidrs(family, least=1))),
         selector=draw(st.none() | selectors),
         not_selector=draw(st.none() | selectors),
         ports=draw(few(ports)) if port_name else (),
@@ -131,9 +139,10 @@ def entities(draw: st.DrawFn, family: Family, *, numbers: bool, port_name: bool)
     )
 
 
-protocols = st.sampled_from(tuple(PROTOCOLS.values())) | st.integers(1, 255).map(Protocol)
+protocols = st.sampled_from(tuple(NAMED_PROTOCOLS.values())) | st.integers(1, 255).map(Protocol)
 
 _FAMILY_OF = {ICMP.number: Family.V4, ICMPV6.number: Family.V6}
+
 """The IP version of a protocol; one that is given by its number alone has no name to tell it by."""
 
 
@@ -142,13 +151,20 @@ def rules(draw: st.DrawFn) -> Rule:
     """A rule whose fields agree."""
     protocol = draw(st.none() | protocols)
     not_protocol = draw(st.none() | protocols)
-    families = {_FAMILY_OF[p.number] for p in (protocol, not_protocol) if p is not None and p.number in _FAMILY_OF}
+    others = draw(st.lists(protocols, max_size=3)) if protocol is not None and draw(st.booleans()) else []
+    unlike = {p.number: p for p in others if protocol is not None and p.number != protocol.number}
+    if protocol is not None and protocol.has_ports:
+        unlike = {number: p for number, p in unlike.items() if p.has_ports}
+    asked = [p for p in (protocol, *unlike.values(), not_protocol) if p is not None]
+    families = {family for p in asked if (family := p.family or _FAMILY_OF.get(p.number)) is not None}
     family = draw(st.sampled_from(Family)) if len(families) != 1 else families.pop()
     version = None if len(families) > 1 else draw(st.none() | st.just(family))
     numbers = protocol is not None and protocol.has_ports
     named = protocol is None or protocol.has_ports
     icmps = st.builds(Icmp, st.integers(0, 254), st.none() | st.integers(0, 255))
-    is_icmp = protocol is not None and protocol.number in (ICMP.number, ICMPV6.number)
+    is_icmp = not unlike and protocol is not None and protocol.number in (ICMP.number, ICMPV6.number)
+    both = version is None and draw(st.booleans())
+    sides = st.just(EntityRule()) | entities(family, numbers=numbers, port_name=named, both=both)
     return Rule(
         action=draw(st.sampled_from(Action)),
         ip_version=version,
@@ -156,9 +172,10 @@ def rules(draw: st.DrawFn) -> Rule:
         not_protocol=not_protocol,
         icmp=draw(st.none() | icmps) if is_icmp else None,
         not_icmp=draw(st.none() | icmps),
-        source=draw(st.just(EntityRule()) | entities(family, numbers=numbers, port_name=named)),
-        destination=draw(st.just(EntityRule()) | entities(family, numbers=numbers, port_name=named)),
+        source=draw(sides),
+        destination=draw(sides),
         annotations=draw(label_maps(texts)),
+        other_protocols=tuple(unlike.values()),
     )
 
 

@@ -19,9 +19,10 @@ def criteria(rule: PlannedRule) -> Iterator[Criterion]:
     """Everything that a rule asks of a packet."""
     if rule.families != FAMILIES and rule.protocol is None:
         yield "ipVersion", ", ".join(f"{family:d}" for family in rule.families) or "none"
-    for name, protocol in (("protocol", rule.protocol), ("notProtocol", rule.not_protocol)):
-        if protocol is not None:
-            yield name, str(protocol)
+    if rule.protocol is not None:
+        yield "protocol", " or ".join(map(str, rule.protocols))
+    if rule.not_protocol is not None:
+        yield "notProtocol", str(rule.not_protocol)
     for name, icmp in (("icmp", rule.icmp), ("notICMP", rule.not_icmp)):
         if icmp is not None:
             yield name, icmp_text(icmp)

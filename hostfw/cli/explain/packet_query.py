@@ -4,7 +4,17 @@ from typing import NamedTuple
 
 from hostfw.cli.options import Options
 from hostfw.model.packet import ConntrackState
-from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, PROTOCOLS, TCP, Family, Protocol, parse_address
+from hostfw.model.values import (
+    ICMP,
+    ICMPV6,
+    NAMED_PROTOCOLS,
+    PORT_PROTOCOLS,
+    PROTOCOLS,
+    TCP,
+    Family,
+    Protocol,
+    parse_address,
+)
 
 HOST = "host"
 """The party that is this host, whatever its addresses are."""
@@ -15,7 +25,7 @@ FIRST_DYNAMIC_PORT = 49_152
 _LAST_PORT = 65_535
 _LAST_PROTOCOL = 255
 _LAST_OCTET = 255
-_PROTOCOLS = {name.lower(): protocol for name, protocol in PROTOCOLS.items()}
+_PROTOCOLS = {name.lower(): protocol for name, protocol in NAMED_PROTOCOLS.items()}
 _ECHO_REQUEST = {Family.V4: 8, Family.V6: 128}
 
 

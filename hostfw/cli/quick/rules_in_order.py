@@ -56,7 +56,7 @@ def rules_in_order(plan: Plan) -> Iterator[Line]:
 def what_text(rule: PlannedRule) -> str:
     """The criteria of a rule, in short: `tcp/80,443 from 10.0.0.0/8`."""
     version = f"ipv{rule.families[0]:d}" if len(rule.families) == 1 and not _names_family(rule) else ""
-    protocol = str(rule.protocol).lower() if rule.protocol is not None else ""
+    protocol = ",".join(str(protocol).lower() for protocol in rule.protocols)
     ports = ports_text(rule.destination).replace(", ", ",")
     parts = [
         version,
@@ -89,7 +89,7 @@ def _named(what: str, text: str) -> str:
 
 
 def _names_family(rule: PlannedRule) -> bool:
-    is_of_one = rule.protocol is not None and rule.protocol.family is not None
+    is_of_one = bool(rule.protocols) and all(protocol.family is not None for protocol in rule.protocols)
     return bool(rule.source.nets or rule.destination.nets) or is_of_one
 
 

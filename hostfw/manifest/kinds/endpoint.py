@@ -1,5 +1,7 @@
 """HostEndpoint, GlobalNetworkSet and InterfaceGroup."""
 
+from itertools import chain
+
 from hostfw.manifest.fields import (
     Reader,
     Shape,
@@ -17,7 +19,7 @@ from hostfw.manifest.kinds.metadata import formed_name, required_name
 from hostfw.manifest.kinds.refused import NETWORK_SET_FIELDS
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
-from hostfw.manifest.nets import address, net_or_address, set_net
+from hostfw.manifest.nets import address, net_or_address, set_nets
 from hostfw.manifest.scalars import each, protocol
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.positions import NOWHERE
@@ -30,7 +32,7 @@ from hostfw.model.resources import (
     InterfaceMatch,
     Metadata,
 )
-from hostfw.model.values import Learned
+from hostfw.model.values import PROTOCOLS, Learned
 
 ENDPOINT_SHAPE = Shape(
     "the spec of a HostEndpoint",
@@ -75,7 +77,8 @@ def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpo
 def decode_network_set(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkSet:
     """A GlobalNetworkSet; its nets may overlap, be bare addresses or have bits beyond their length."""
     found = fields(reader, spec, NETWORK_SET_SHAPE)
-    return GlobalNetworkSet(metadata, each(reader, items(reader, found.get("nets"), "nets"), "nets", set_net))
+    parts = (set_nets(reader, node, "nets") for node in items(reader, found.get("nets"), "nets"))
+    return GlobalNetworkSet(metadata, tuple(chain.from_iterable(parts)))
 
 
 def decode_group(reader: Reader, metadata: Metadata, spec: Node) -> InterfaceGroup:
@@ -107,7 +110,7 @@ def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | Non
     if "port" not in found:
         reader.report(node, "port is missing", f"a whole number from 1 to {LAST_PORT}")
     expected = "TCP, UDP or SCTP"
-    chosen = protocol(reader, found.get("protocol"), "protocol")
+    chosen = protocol(reader, found.get("protocol"), "protocol", PROTOCOLS)
     if "protocol" not in found:
         reader.report(node, "protocol is missing", expected)
     elif chosen is not None and not chosen.has_ports:

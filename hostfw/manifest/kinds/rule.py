@@ -19,7 +19,7 @@ from hostfw.manifest.kinds.metadata import annotations
 from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
 from hostfw.manifest.nets import strict_net
-from hostfw.manifest.scalars import each, is_port_scalar, protocol, selector_text
+from hostfw.manifest.scalars import each, is_port_scalar, protocol, protocols, selector_text
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
 from hostfw.model.resources import EntityRule, Labels, Rule, SelectorText
 from hostfw.model.values import (
@@ -74,10 +74,11 @@ def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
     found = fields(reader, node, RULE_SHAPE)
     get = found.get
     action = choice(reader, get("action"), "action", ACTIONS)
+    chosen = protocols(reader, get("protocol"), "protocol")
     rule = Rule(
         action or Action.DENY,
         _family(reader, get("ipVersion")),
-        protocol(reader, get("protocol"), "protocol"),
+        chosen[0] if chosen else None,
         protocol(reader, get("notProtocol"), "notProtocol"),
         _icmp(reader, get("icmp"), "icmp"),
         _icmp(reader, get("notICMP"), "notICMP"),
@@ -85,6 +86,7 @@ def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
         _entity(reader, get("destination")),
         _annotations(reader, get("metadata")),
         reader.at(node),
+        chosen[1:],
     )
     if "action" not in found and isinstance(node, Mapping):
         reader.report(node, "action is missing", one_of(ACTIONS))
@@ -206,10 +208,13 @@ def _port_number(value: str) -> int | None:
 def _check_rule(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
     """Check the conditions between the fields of a rule."""
     _check_ports(reader, rule, node, found)
-    if "icmp" in found and (rule.protocol is None or rule.protocol.number not in (ICMP.number, ICMPV6.number)):
+    if "icmp" in found and rule.other_protocols:
+        reader.report(found["icmp"], "icmp with several protocols", "protocol: ICMP or ICMPv6", "write a rule for each")
+    elif "icmp" in found and (rule.protocol is None or rule.protocol.number not in (ICMP.number, ICMPV6.number)):
         reader.report(found["icmp"], "icmp without an ICMP protocol", "protocol: ICMP or ICMPv6")
     if rule.ip_version is not None:
-        _check_version(reader, found.get("protocol"), rule.protocol, rule.ip_version)
+        for one in rule.protocols:
+            _check_version(reader, found.get("protocol"), one, rule.ip_version)
         _check_version(reader, found.get("notProtocol"), rule.not_protocol, rule.ip_version)
     if rule.source is not _EVERYTHING or rule.destination is not _EVERYTHING:
         _check_families(reader, rule, node, found)
@@ -220,24 +225,39 @@ _FAMILY_OF = {ICMP.number: Family.V4, ICMPV6.number: Family.V6}
 
 
 def _check_version(reader: Reader, node: Node | None, value: Protocol | None, version: Family) -> None:
-    if node is not None and value is not None and _FAMILY_OF.get(value.number, version) is not version:
+    if (
+        node is not None
+        and value is not None
+        and (value.family or _FAMILY_OF.get(value.number, version)) is not version
+    ):
         named = value.name or f"protocol {value.number}"
-        reader.report(node, f"{named} does not exist in ipVersion {version.value}", "ICMP for 4, ICMPv6 for 6")
+        reader.report(
+            node,
+            f"{named} does not exist in ipVersion {version.value}",
+            "ICMP and IGMP for 4, ICMPv6 for 6",
+        )
 
 
 def _check_families(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
-    family = rule.ip_version
-    for side, entity in (("source", rule.source), ("destination", rule.destination)):
-        for cidr in (*entity.nets, *entity.not_nets):
-            if family is None:
-                family = cidr.family
-            elif cidr.family is not family:
-                where = found.get(side, node)
-                message = (
-                    f"{side} has {cidr} in a rule that its ipVersion or another prefix limits to IPv{family.value}"
-                )
-                reader.report(where, message, "prefixes of one IP version", "write a rule for each IP version")
-                return
+    """Check that no prefix is of an IP version that something else keeps the rule out of.
+
+    A list may have prefixes of both, and each is for packets of its own. But a list of one IP version keeps the rule
+    out of the other, so beside it, or `ipVersion`, the half of a list of both would mean nothing.
+    """
+    lists = [
+        (side, nets)
+        for side, entity in (("source", rule.source), ("destination", rule.destination))
+        for nets in (entity.nets, entity.not_nets)
+        if nets
+    ]
+    of_one = (nets[0].family for _, nets in lists if len({cidr.family for cidr in nets}) == 1)
+    only = next(of_one, None) if rule.ip_version is None else rule.ip_version
+    for side, cidr in ((side, cidr) for side, nets in lists for cidr in nets):
+        if only is not None and cidr.family is not only:
+            message = f"{side} has {cidr} in a rule that its ipVersion or another prefix limits to IPv{only.value}"
+            expected = "prefixes of one IP version"
+            reader.report(found.get(side, node), message, expected, "write a rule for each IP version")
+            return
 
 
 def _check_ports(reader: Reader, rule: Rule, node: Node, found: dict[str, Node]) -> None:
@@ -250,6 +270,6 @@ def _check_ports(reader: Reader, rule: Rule, node: Node, found: dict[str, Node])
             if numbers and "protocol" not in found:
                 message = f"{side} has port {numbers[0]} in a rule without a protocol"
                 reader.report(found.get(side, node), message, "protocol: TCP, UDP or SCTP")
-        elif not rule.protocol.has_ports:
-            message = f"{side} has ports, which protocol {rule.protocol} does not"
+        for without in (one for one in rule.protocols if not one.has_ports):
+            message = f"{side} has ports, which protocol {without} does not"
             reader.report(found.get(side, node), message, "protocol: TCP, UDP or SCTP")

@@ -47,8 +47,10 @@ from hostfw.manifest.schema.values import (
     PORT,
     PORT_NAME,
     PROTOCOL,
+    PROTOCOL_LIST,
     SELECTOR,
     SELECTOR_WITH_GLOBAL,
+    SET_NET,
     STRING,
     Fields,
     Json,
@@ -98,7 +100,7 @@ def metadata(form: Json) -> Json:
 _RULE: Fields = {
     "action": (words(ACTIONS), "Allow and Deny decide; Log logs and goes on; Pass goes on with the next tier."),
     "ipVersion": ({"type": "integer", "enum": sorted(map(int, VERSIONS))}, "Only this version of IP."),
-    "protocol": (PROTOCOL, "Only this protocol: a name, or a number."),
+    "protocol": (any_of(PROTOCOL, PROTOCOL_LIST), "Only this protocol, by name or number, or any of a list."),
     "notProtocol": (PROTOCOL, "Any protocol but this."),
     "icmp": (ref("icmp"), "Only this ICMP type, and code; needs protocol ICMP or ICMPv6."),
     "notICMP": (ref("icmp"), "Anything but this ICMP type, and code."),
@@ -113,7 +115,10 @@ _ICMP: Fields = {
 }
 
 _ENTITY: Fields = {
-    "nets": (listed(NET, NETS_LIMIT), "Any of these prefixes, all of one IP version."),
+    "nets": (
+        listed(NET, NETS_LIMIT),
+        "Any of these prefixes; of both IP versions only where every list is.",
+    ),
     "notNets": (listed(NET, NETS_LIMIT), "None of these prefixes."),
     "selector": (SELECTOR, "The addresses of the HostEndpoints, GlobalNetworkSets and Feeds that are selected."),
     "notSelector": (SELECTOR_WITH_GLOBAL, "No address of what is selected."),
@@ -207,7 +212,7 @@ _ENDPOINT_PORT: Fields = {
     "port": (whole(1, LAST_PORT), "The number."),
 }
 
-_NETWORK_SET: Fields = {"nets": (listed(NET_OR_ADDRESS), "Prefixes and addresses, which may overlap.")}
+_NETWORK_SET: Fields = {"nets": (listed(SET_NET), "Prefixes, addresses, and ranges of both ends, which may overlap.")}
 
 _FEED: Fields = {
     "path": ({**STRING, "minLength": 1}, "The file, one address a line: absolute, or from the folder of this one."),

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from hostfw.manifest.fields import Shape
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
-from hostfw.manifest.scalars import LAST_PROTOCOL, SELECTOR_LIMIT
-from hostfw.model.values import PROTOCOLS
+from hostfw.manifest.scalars import LAST_PROTOCOL, PROTOCOLS_LIMIT, SELECTOR_LIMIT
+from hostfw.model.values import NAMED_PROTOCOLS
 
 Json = Mapping[str, object]
 
@@ -126,13 +126,18 @@ _V6_LENGTH = "/0{0,2}(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
 
 ADDRESS = formed(_either(_V4, _V6))
 NET = formed(_either(_V4 + _V4_LENGTH, _V6 + _V6_LENGTH))
+SET_NET = formed(
+    _either(f"{_V4}(?:{_V4_LENGTH}|[ \\t]*-[ \\t]*{_V4})?", f"{_V6}(?:{_V6_LENGTH}|[ \\t]*-[ \\t]*{_V6})?")
+)
 NET_OR_ADDRESS = formed(_either(f"{_V4}(?:{_V4_LENGTH})?", f"{_V6}(?:{_V6_LENGTH})?"))
 
 _PORT_NUMBER = "[1-9][0-9]{0,4}"
 PORT_NAME = name(ENDPOINT_PORT_NAME)
 PORT = any_of(whole(1, LAST_PORT), formed(f"{_PORT_NUMBER}(?::{_PORT_NUMBER})?"), PORT_NAME)
 
-PROTOCOL = any_of(words(PROTOCOLS), whole(1, LAST_PROTOCOL), formed("[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]"))
+_PROTOCOL_NUMBER = whole(1, LAST_PROTOCOL), formed("[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]")
+PROTOCOL = any_of(words(NAMED_PROTOCOLS), *_PROTOCOL_NUMBER)
+PROTOCOL_LIST: Json = {**listed(PROTOCOL, PROTOCOLS_LIMIT), "minItems": 1, "uniqueItems": True}
 
 _SELECTOR: Json = {"type": "string", "maxLength": SELECTOR_LIMIT}
 SELECTOR: Json = {**_SELECTOR, "not": {"type": "string", "pattern": r"global\("}}

@@ -32,7 +32,7 @@ def exempted(owner: Owner, endpoints: int, settings: Settings, selections: Selec
         settings.loopback is Loopback.POLICED and endpoints & (selections.wildcards | selections.by_address)
     )
     for direction in Direction:
-        for rule in owner.rules(direction):
+        for rule in (one for written in owner.rules(direction) for one in written.by_protocol):
             if rule.action is not Action.DENY:
                 continue
             if untracked:

@@ -197,7 +197,7 @@ def _spares(peers: EntityRule, net: Cidr | None) -> bool:
 def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
     """True if a rule may match packets of a failsafe's protocol."""
     if rule.protocol is not None:
-        return rule.protocol.number == failsafe.protocol.number
+        return any(one.number == failsafe.protocol.number for one in rule.protocols)
     return rule.not_protocol is None or rule.not_protocol.number != failsafe.protocol.number
 
 

@@ -30,6 +30,8 @@ def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[
     seen: Counter[str] = Counter()
     planned = []
     for index, rule in enumerate(rules):
+        # Of several protocols the rule asks for one, whatever the members of its port names are of.
+        of_ports = None if rule.other_protocols else rule.protocol
         digest = rule_digest(rule, book)
         identity = RuleIdentity(owner.kind, owner.tier, owner.name, owner.direction, digest, seen[digest], index)
         seen[digest] += 1
@@ -42,9 +44,10 @@ def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[
                 not_protocol=rule.not_protocol,
                 icmp=rule.icmp,
                 not_icmp=rule.not_icmp,
-                source=_planned_side(rule.source, rule.protocol, book),
-                destination=_planned_side(rule.destination, rule.protocol, book),
+                source=_planned_side(rule.source, of_ports, book),
+                destination=_planned_side(rule.destination, of_ports, book),
                 position=rule.position,
+                other_protocols=rule.other_protocols,
             )
         )
     return tuple(planned)
@@ -60,8 +63,9 @@ def rule_families(rule: Rule) -> tuple[Family, ...]:
     families = set(FAMILIES)
     if rule.ip_version is not None:
         families &= {rule.ip_version}
-    if rule.protocol is not None and rule.protocol.family is not None:
-        families &= {rule.protocol.family}
+    of_protocols = {protocol.family for protocol in rule.protocols}
+    if of_protocols and None not in of_protocols:
+        families = {family for family in families if family in of_protocols}
     if rule.icmp is not None and rule.protocol is not None:
         families &= {f for f, icmp in ((Family.V4, ICMP), (Family.V6, ICMPV6)) if icmp.number == rule.protocol.number}
     for side in (rule.source, rule.destination):
@@ -80,7 +84,7 @@ def rule_digest(rule: Rule, book: AddressBook) -> str:
     content = [
         rule.action.value,
         rule.ip_version,
-        None if rule.protocol is None else str(rule.protocol),
+        ",".join(sorted(map(str, rule.protocols))) or None,
         None if rule.not_protocol is None else str(rule.not_protocol),
         rule.icmp,
         rule.not_icmp,

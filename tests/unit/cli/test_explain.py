@@ -317,7 +317,10 @@ QUESTIONS = [
         "an unknown protocol",
         ["10.0.0.1", "host:80/tpc"],
         'the protocol is "tpc"',
-        "it is one of tcp, udp, icmp, icmpv6, sctp, udplite, or a number from 1 to 255",
+        (
+            "it is one of tcp, udp, icmp, icmpv6, sctp, udplite, igmp, ipip, gre, esp, ah, eigrp, ospf, pim, vrrp, "
+            "l2tp, or a number from 1 to 255"
+        ),
     ),
     (
         "ICMP with a port",

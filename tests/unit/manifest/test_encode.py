@@ -38,7 +38,10 @@ FULL = [
                     "notICMP": {"type": 0},
                 },
             ],
-            "egress": [{"action": "Log"}],
+            "egress": [
+                {"action": "Log"},
+                {"action": "Allow", "protocol": ["ESP", "UDP", 112], "source": {"nets": ["fd00::/8", "10.0.0.0/8"]}},
+            ],
             "applyOnForward": True,
         },
     ),

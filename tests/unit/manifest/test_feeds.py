@@ -36,6 +36,26 @@ FORMS = [
         "# a list\n\n 192.0.2.1 # one\r\n\t192.0.2.2\t\n#192.0.2.3",
         ("192.0.2.1/32", "192.0.2.2/32"),
     ),
+    (
+        "comments of the other sign",
+        "; a list\n192.0.2.0/25 ; SBL1\n192.0.2.200;a # b\n192.0.2.201#a;b\n;\n",
+        ("192.0.2.0/25", "192.0.2.200/32", "192.0.2.201/32"),
+    ),
+    (
+        "ranges",
+        "198.51.100.10-198.51.100.20\n2001:db8::1 - 2001:db8::3 ; blanks\n192.0.2.1-192.0.2.1\n192.0.2.9",
+        (
+            "192.0.2.1/32",
+            "192.0.2.9/32",
+            "198.51.100.10/31",
+            "198.51.100.12/30",
+            "198.51.100.16/30",
+            "198.51.100.20/32",
+            "2001:db8::1/128",
+            "2001:db8::2/127",
+        ),
+    ),
+    ("a range of everything", "0.0.0.0-255.255.255.255", ("0.0.0.0/0",)),
     ("bits beyond the length", "192.0.2.7/24\n2001:db8::7/32", ("192.0.2.0/24", "2001:db8::/32")),
     ("what another line covers", "10.1.2.3\n10.0.0.0/8\n10.0.0.0/8\n10.2.0.0/16", ("10.0.0.0/8",)),
     ("a length with a zero in front", "192.0.2.0/024", ("192.0.2.0/24",)),
@@ -51,6 +71,11 @@ def test_every_form_of_line_is_read(text: str, expected: tuple[str, ...]) -> Non
 
 EXPECTED = "an address or prefix a line, such as 192.0.2.7 or 2001:db8::/32"
 WRONG = [
+    ("192.0.2.9-192.0.2.8", 1, 'the line has "192.0.2.9-192.0...."', EXPECTED, ""),
+    ("192.0.2.9-", 1, 'the line has "192.0.2.9-"', EXPECTED, ""),
+    ("1.2.3.4-::5", 1, 'the line has "1.2.3.4-::5"', EXPECTED, ""),
+    ("1.2.3.4-5", 1, 'the line has "1.2.3.4-5"', EXPECTED, ""),
+    ("1.2.3.4/8-1.3.0.0", 1, 'the line has "1.2.3.4/8-1.3.0...."', EXPECTED, ""),
     ("192.0.2.256", 1, 'the line has "192.0.2.256"', EXPECTED, ""),
     ("192.0.2.1\n\n  192.0.2.0/33 # no", 3, 'the line has "192.0.2.0/33"', EXPECTED, ""),
     ("192.0.2.1 192.0.2.2", 1, 'the line has "192.0.2.2" behind an address', EXPECTED, ""),
@@ -59,7 +84,7 @@ WRONG = [
     ("192.0.2.0/+8", 1, 'the line has "192.0.2.0/+8"', EXPECTED, ""),
     ("192.0.2.0/٨", 1, 'the line has "192.0.2.0/٨"', EXPECTED, ""),
     ("192.168.1", 1, 'the line has "192.168.1"', EXPECTED, ""),
-    ("; a comment elsewhere", 1, 'the line has ";"', EXPECTED, ""),
+    ("- a list", 1, 'the line has "-"', EXPECTED, ""),
     ("a-word-of-more-than-16-characters and more", 1, 'the line has "a-word-of-more-t..."', EXPECTED, ""),
     ("fe80::1%eth0", 1, 'the line has "fe80::1%eth0"', EXPECTED, ""),
     (
@@ -182,6 +207,14 @@ def test_a_loss_beyond_max_shrink_is_told_in_percent(before: int, now: int, max_
     cidrs = tuple(host_cidr(*known) for n in range(now) if (known := parse_address(f"10.0.{n >> 8}.{n & 255}")))
 
     assert lost(old, replace(FEED, max_shrink=max_shrink, cidrs=cidrs)) == expected
+
+
+def test_a_line_of_many_prefixes_counts_as_many() -> None:
+    """A range is one line of text, so the number of lines is no bound of what was there."""
+    now = replace(FEED, max_shrink=50, cidrs=nets("192.0.2.1/32", "192.0.2.2/32"))
+
+    assert lost(source("192.0.2.1-192.0.2.254"), now) == 86
+    assert lost(source("192.0.2.1-192.0.2.2"), now) == 0
 
 
 def test_the_line_about_the_content_tells_contents_apart() -> None:
