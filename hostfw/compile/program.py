@@ -52,11 +52,12 @@ class Exempt:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Counts, logs within the limit, and drops or rejects."""
+    """Counts, logs within the limit unless it is `unrecorded`, and drops or rejects."""
 
     counter: str
     tag: LogTag
     reject: bool
+    unrecorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,11 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class WouldDecide:
-    """Within a staged policy: counts, logs within the limit, and leaves the policy."""
+    """Within a staged policy: counts, logs within the limit unless it is `unrecorded`, and leaves the policy."""
 
     counter: str
     tag: LogTag
+    unrecorded: bool = False
 
 
 Effect = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
@@ -275,7 +277,7 @@ class Programs:
             case Action.ALLOW:
                 return Allow(counter)
             case Action.DENY:
-                return Deny(counter, _tag(rule, direction), self.reject)
+                return Deny(counter, _tag(rule, direction), self.reject, rule.unrecorded)
             case Action.LOG:
                 return LogOnly(counter, _tag(rule, direction))
             case Action.PASS:
@@ -294,7 +296,7 @@ def _enforced(tiers: Iterable[PlannedTier]) -> bool:
 def _would_be_effect(rule: PlannedRule, direction: Direction) -> Effect:
     counter = names.rule_counter(rule.identity)
     tag = replace(_tag(rule, direction), staged=True)
-    return LogOnly(counter, tag) if rule.action is Action.LOG else WouldDecide(counter, tag)
+    return LogOnly(counter, tag) if rule.action is Action.LOG else WouldDecide(counter, tag, rule.unrecorded)
 
 
 def _tag(rule: PlannedRule, direction: Direction) -> LogTag:

@@ -85,4 +85,5 @@ def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: P
         missed=missed,
         staged=policy.staged,
         before_failsafes=policy.before_failsafes and place.policy_class is PolicyClass.NORMAL,
+        unrecorded=rule.unrecorded,
     )

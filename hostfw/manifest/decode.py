@@ -99,7 +99,7 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """The decoder of a kind; `reserved` is a label that it may not carry.
+    """The decoder of a kind; `reserved` is a label that it may not carry, and `denies` whether it has rules.
 
     One with a `noun` cannot expire: an interface would be ungoverned, or packets would go past the end of a tier.
     """
@@ -109,16 +109,17 @@ class ResourceKind:
     decode: Callable[[Reader, Metadata, Node], Resource]
     reserved: str = ""
     noun: str = ""
+    denies: bool = False
 
 
 RESOURCE_KINDS = {
     "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed),
-    "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy),
+    "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy, denies=True),
     "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
     "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, noun="a HostEndpoint"),
     "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group, noun="an InterfaceGroup"),
-    "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile),
-    "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy),
+    "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile, denies=True),
+    "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy, denies=True),
     "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier, noun="a Tier"),
 }
 
@@ -184,7 +185,9 @@ def _decode_resource(reader: Reader, root: Node, kind: ResourceKind) -> list[Res
     found = fields(reader, root, RESOURCE_SHAPE)
     if not isinstance(root, Mapping):
         return []
-    metadata = decode_metadata(reader, found.get("metadata"), root, kind.name_form, kind.reserved, lasting=kind.noun)
+    metadata = decode_metadata(
+        reader, found.get("metadata"), root, kind.name_form, kind.reserved, lasting=kind.noun, denies=kind.denies
+    )
     resource = kind.decode(reader, metadata or _NAMELESS, found.get("spec") or Mapping(root.mark))
     return [resource] if metadata is not None else []
 

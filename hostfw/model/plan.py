@@ -121,7 +121,10 @@ class RuleIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRule:
-    """A policy rule ready to be matched, in the families it exists in; of several protocols any will do."""
+    """A policy rule ready to be matched, in the families it exists in; of several protocols any will do.
+
+    The denials of one that is `unrecorded` are counted and leave no record in the log.
+    """
 
     identity: RuleIdentity
     action: Action
@@ -134,6 +137,7 @@ class PlannedRule:
     destination: PlannedSide = ANY_SIDE
     position: Position = NOWHERE
     other_protocols: tuple[Protocol, ...] = ()
+    unrecorded: bool = False
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:

@@ -31,6 +31,10 @@ TICKET = "hostfw.io/ticket"
 
 BEFORE_FAILSAFES = "hostfw.io/before-failsafes"
 """The annotation (`true`) of a policy that denies its peers the failsafe ports as well that are open to everybody."""
+LOG = "hostfw.io/log"
+"""The annotation of a rule, policy or profile whose denials leave no record (`UNRECORDED`); they are counted."""
+UNRECORDED = "none"
+"""The value of `LOG`."""
 
 Labels = tuple[tuple[str, str], ...]
 """Label keys and values, sorted by key."""
@@ -50,6 +54,11 @@ class Metadata:
         """The moment of the annotation `hostfw.io/expires`, None for what stays."""
         text = self.annotation(EXPIRES) if self.annotations else ""
         return moment_of(text.upper()) if text else None
+
+    @property
+    def unrecorded(self) -> bool:
+        """True if the denials of the policy or profile leave no record."""
+        return (LOG, UNRECORDED) in self.annotations
 
     def annotation(self, key: str) -> str:
         """The value of an annotation, empty where there is none."""
@@ -94,6 +103,11 @@ class Rule:
     annotations: Labels = ()
     position: Position = NOWHERE
     other_protocols: tuple[Protocol, ...] = ()
+
+    @property
+    def unrecorded(self) -> bool:
+        """True if the rule says that its denials leave no record."""
+        return (LOG, UNRECORDED) in self.annotations
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:

@@ -147,7 +147,10 @@ def _unproved(trial: Trial, explanation: Explanation, observed: Observed, prefix
         denials = [
             tag for tag in map(decode, prefixes) if tag is not None and tag.action is Action.DENY and not tag.staged
         ]
-        yield from _differs("denied, says the log,", [str(tag) for tag in denials], [trial.by])
+        told = [] if step.unrecorded else [trial.by]
+        yield from _differs("denied, says the log,", [str(tag) for tag in denials], told)
+        if step.unrecorded and step.rule is not None:
+            yield from _differs("counted", names.rule_counter(step.rule) in observed.counters, wanted=True)
     elif step.rule is not None:
         yield from _differs("counted", names.rule_counter(step.rule) in observed.counters, wanted=True)
     elif step.failsafe is not None:
@@ -187,7 +190,7 @@ def _logged(explanation: Explanation) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = []
     for step in explanation.steps:
         logs = step.rule is not None and step.matched and (step.action in (Action.LOG, Action.DENY) or step.staged)
-        if step.verdict is not StepVerdict.DENY and not logs:
+        if step.unrecorded or (step.verdict is not StepVerdict.DENY and not logs):
             continue
         action = (step.action or Action.DENY).lower()
         found.append(

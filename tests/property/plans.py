@@ -178,9 +178,10 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
         drawn = {one.number: one for one in draw(st.lists(st.sampled_from(likely), max_size=3))}
         others = tuple(one for number, one in drawn.items() if number != protocol.number)
     is_icmp = not others and protocol in (ICMP, ICMPV6, Protocol(1), Protocol(58))
+    action = draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DENY, Action.LOG, Action.PASS)))
     return PlannedRule(
         identity,
-        draw(st.sampled_from((Action.ALLOW, Action.ALLOW, Action.DENY, Action.LOG, Action.PASS))),
+        action,
         FAMILIES if family is None else (family,),
         protocol,
         draw(st.sampled_from((TCP, UDP, ICMP, *NUMBERED))) if asks & 3 == 3 else None,
@@ -189,6 +190,7 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
         draw(_sides(family, protocol)) if asks & 8 else PlannedSide(),
         draw(_sides(family, protocol)) if asks & 16 else PlannedSide(),
         other_protocols=others,
+        unrecorded=action is Action.DENY and draw(st.integers(0, 3)) == 0,
     )
 
 

@@ -63,11 +63,13 @@ def _denied(explanation: Explanation, step: Step) -> bool:
 
 
 def _expected_prefixes(explanation: Explanation) -> list[str]:
-    """Every Log that matched, every would-be verdict of a staged policy, and the denial."""
+    """Every Log that matched, every would-be verdict of a staged policy, and the denial, unless it is unrecorded."""
     return [
         encode(_tag(step))
         for step in explanation.steps
-        if step.matched and (step.staged or step.action is Action.LOG or _denied(explanation, step))
+        if step.matched
+        and not step.unrecorded
+        and (step.staged or step.action is Action.LOG or _denied(explanation, step))
     ]
 
 

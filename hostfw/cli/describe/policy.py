@@ -71,7 +71,12 @@ def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, t
     )
     sections = (
         Section("selects on this host", tuple(_endpoint(e, host) for e in here), "no HostEndpoint"),
-        *_rule_sections({d: spec.rules(d) for d in spec.types}, (policy.kind, spec.tier, spec.metadata.name), host),
+        *_rule_sections(
+            {d: spec.rules(d) for d in spec.types},
+            (policy.kind, spec.tier, spec.metadata.name),
+            host,
+            unrecorded=spec.metadata.unrecorded,
+        ),
     )
     return Description(policy.kind, spec.metadata.name, spec.metadata.position, properties, sections)
 
@@ -153,7 +158,7 @@ def describe_profile(profile: Profile, host: PlannedHost) -> Description:
     properties = (("labelsToApply", (pairs(profile.labels_to_apply),)),)
     sections = (
         Section("HostEndpoints that list it", listing),
-        *_rule_sections(rules, (PROFILE_KIND, "", name), host),
+        *_rule_sections(rules, (PROFILE_KIND, "", name), host, unrecorded=profile.metadata.unrecorded),
     )
     return Description("Profile", name, profile.metadata.position, properties, sections)
 
@@ -216,7 +221,7 @@ def _nth(place: int, number: int, noun: str, plural: str = "") -> str:
 
 
 def _rule_sections(
-    rules: Mapping[Direction, tuple[Rule, ...]], owner: tuple[str, str, str], host: PlannedHost
+    rules: Mapping[Direction, tuple[Rule, ...]], owner: tuple[str, str, str], host: PlannedHost, *, unrecorded: bool
 ) -> Iterator[Section]:
     """The rules of each direction, with what their selectors stand for, whether or not anything here is selected."""
     resources = host.candidate.resources
@@ -225,7 +230,7 @@ def _rule_sections(
     # The Plan knows more where addresses are learned, and only of what governs something here.
     known = rules_by_identity(host.plan)
     for direction, of_direction in rules.items():
-        planned = plan_rules(of_direction, Owner(*owner, direction), book)
+        planned = plan_rules(of_direction, Owner(*owner, direction, unrecorded), book)
         yield Section(f"{direction}", tuple(_rule(known.get(rule.identity, rule)) for rule in planned), "no rules")
 
 

@@ -34,7 +34,8 @@ def criteria(rule: PlannedRule) -> Iterator[Criterion]:
 def rule_text(rule: PlannedRule) -> str:
     """A rule on one line: its action, and what it asks of a packet."""
     asked = ", ".join(f"{name} {value}" for name, value in criteria(rule))
-    return f"{rule.action.value}: {asked}" if asked else rule.action.value
+    action = f"{rule.action.value} (not logged)" if rule.unrecorded else rule.action.value
+    return f"{action}: {asked}" if asked else action
 
 
 def criterion_text(rule: PlannedRule, name: str) -> str:

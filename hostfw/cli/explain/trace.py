@@ -71,6 +71,7 @@ def step_document(step: Step) -> Document:
         "failsafe": str(step.failsafe) if step.failsafe else None,
         "path": step.position.path or None,
         "line": step.position.line or None,
+        **({"unrecorded": True} if step.unrecorded else {}),
     }
 
 
@@ -128,6 +129,8 @@ def _consequence(step: Step) -> str:
         return ", and on"
     if step.staged:
         return ", were it not staged"
+    if step.unrecorded:
+        return ", not logged"
     if step.action is Action.PASS:
         return ", on to the next tier" if step.tier else ", on to the next profile"
     return ""

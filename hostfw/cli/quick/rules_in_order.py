@@ -160,7 +160,8 @@ def _policies(plan: Plan, direction: Direction, stage: str, tier: str, policies_
             by = _by(tier, policy.name)
             on = _some(governed[key], plan)
             counter = rule_counter(rule.identity)
-            yield Line(direction, stage, action, what_text(rule), by, on, counter, origin_of(rule))
+            what = f"{what_text(rule)}, not logged" if rule.unrecorded else what_text(rule)
+            yield Line(direction, stage, action, what, by, on, counter, origin_of(rule))
 
 
 def _by(tier: str, policy: str) -> str:

@@ -59,12 +59,16 @@ class StatementWriter:
                 return (CounterRef(counter), *self.allow)
             case Exempt(counter):
                 return (CounterRef(counter), Accept())
+            case Deny(unrecorded=True):
+                return (CounterRef(effect.counter), self._end(effect))
             case Deny():
                 return (Goto(self._deny_chain(effect)),)
             case Pass(counter):
                 return (CounterRef(counter), *on_pass)
             case LogOnly():
                 return (Jump(self._log_chain(effect)),)
+            case WouldDecide(unrecorded=True):
+                return (CounterRef(effect.counter), Return())
             case WouldDecide():
                 return (Goto(self._log_chain(effect)),)
             case Staged():
@@ -93,12 +97,15 @@ class StatementWriter:
         return self.builder.once(deny, lambda: self._new_deny_chain(deny))
 
     def _new_deny_chain(self, deny: Deny) -> str:
-        end = Goto(self.builder.once(_REJECT, self._reject_chain)) if deny.reject else Drop()
+        end = self._end(deny)
         limits = deny_limits(self.builder, self.logging, Kind(deny.tag.direction, deny.tag.reason.value), end)
         return self.builder.chain(
             f"deny/{deny.tag.policy or deny.tag.reason}",
             [Rule((), (CounterRef(deny.counter), Jump(limits))), Rule((), (*self._record(deny.tag), end))],
         )
+
+    def _end(self, deny: Deny) -> Verdict:
+        return Goto(self.builder.once(_REJECT, self._reject_chain)) if deny.reject else Drop()
 
     def _reject_chain(self) -> str:
         tcp = Rule((Match(Key.PROTOCOL, TCP.number),), (Reject(tcp_reset=True),))

@@ -6,7 +6,7 @@ from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, quot
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
 from hostfw.model.moments import moment_of
-from hostfw.model.resources import EXPIRES, Labels, Metadata
+from hostfw.model.resources import EXPIRES, LOG, UNRECORDED, Labels, Metadata
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
@@ -45,11 +45,19 @@ METADATA_SHAPE = Shape(
 
 
 def decode_metadata(
-    reader: Reader, node: Node | None, start: Node, form: NameForm, reserved: str = "", lasting: str = ""
+    reader: Reader,
+    node: Node | None,
+    start: Node,
+    form: NameForm,
+    reserved: str = "",
+    lasting: str = "",
+    *,
+    denies: bool = False,
 ) -> Metadata | None:
     """The metadata of a resource whose document begins at `start`; None if it has no usable name.
 
-    `reserved` is a label that the kind may not carry, and `lasting` a noun for what cannot expire.
+    `reserved` is a label that the kind may not carry, `lasting` a noun for what cannot expire, and `denies` whether the
+    kind has rules.
     """
     if node is None:
         reader.report(start, "metadata is missing", "metadata with a name")
@@ -57,7 +65,7 @@ def decode_metadata(
     found = fields(reader, node, METADATA_SHAPE)
     name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
     labelled = labels(reader, found.get("labels"), "metadata.labels", reserved)
-    annotated = annotations(reader, found.get("annotations"), "metadata.annotations", lasting)
+    annotated = annotations(reader, found.get("annotations"), "metadata.annotations", lasting, denies=denies)
     return Metadata(name, labelled, annotated, reader.at(start)) if name else None
 
 
@@ -98,10 +106,10 @@ def labels(reader: Reader, node: Node | None, what: str, reserved: str = "") -> 
     return tuple(sorted(found))
 
 
-def annotations(reader: Reader, node: Node | None, what: str, lasting: str = "") -> Labels:
+def annotations(reader: Reader, node: Node | None, what: str, lasting: str = "", *, denies: bool = False) -> Labels:
     """Annotations, sorted by key; their values are free. Kubernetes has the form of a key hold for its lower case.
 
-    `lasting` is a noun for what cannot expire.
+    `lasting` is a noun for what cannot expire, and `denies` whether denials may be theirs.
     """
     found: list[tuple[str, str]] = []
     for key_text, key, value in entries(reader, node, what):
@@ -114,6 +122,10 @@ def annotations(reader: Reader, node: Node | None, what: str, lasting: str = "")
         found.append((key_text, value_text))
         if key_text == EXPIRES and lasting:
             reader.report(key, f"{lasting} does not expire", *_EXPIRING)
+        elif key_text == LOG and not denies:
+            reader.report(key, f"{LOG} where nothing is denied", f"{LOG} on a policy, a Profile, or a rule of either")
+        elif key_text == LOG and value_text != UNRECORDED:
+            reader.report(value, f"the annotation {LOG} is {quoted(value_text)}", UNRECORDED)
         elif key_text == EXPIRES and not (_RFC_3339.fullmatch(value_text) and moment_of(value_text.upper())):
             reader.report(value, f"the annotation {EXPIRES} is {quoted(value_text)}", _EXPIRES_EXPECTED)
     size = sum(len(part.encode("utf-8", "replace")) for pair in found for part in pair)

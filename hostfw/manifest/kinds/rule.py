@@ -84,7 +84,7 @@ def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
         _icmp(reader, get("notICMP"), "notICMP"),
         _entity(reader, get("source")),
         _entity(reader, get("destination")),
-        _annotations(reader, get("metadata")),
+        _annotations(reader, get("metadata"), action),
         reader.at(node),
         chosen[1:],
     )
@@ -120,8 +120,9 @@ def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
     return None if icmp_type is None else Icmp(icmp_type, code)
 
 
-def _annotations(reader: Reader, node: Node | None) -> Labels:
-    return annotations(reader, fields(reader, node, RULE_METADATA_SHAPE).get("annotations"), "annotations", "a rule")
+def _annotations(reader: Reader, node: Node | None, action: Action | None) -> Labels:
+    given = fields(reader, node, RULE_METADATA_SHAPE).get("annotations")
+    return annotations(reader, given, "annotations", "a rule", denies=action in (None, Action.DENY))
 
 
 def _entity(reader: Reader, node: Node | None) -> EntityRule:

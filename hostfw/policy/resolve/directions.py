@@ -153,7 +153,7 @@ def _selecting_policies(
 
 def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: GlobalNetworkPolicy) -> PlannedPolicy:
     name = spec.metadata.name
-    rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction), book)
+    rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction, spec.metadata.unrecorded), book)
     staged = EvaluatedPolicy(kind, spec).staged
     return PlannedPolicy(
         kind, name, spec.tier, spec.order, rules, spec.metadata.position, staged, spec.before_failsafes
@@ -162,5 +162,7 @@ def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: Globa
 
 def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> PlannedPolicy:
     name = profile.metadata.name
-    rules = plan_rules(profile.rules(direction), Owner(PROFILE_KIND, "", name, direction), book)
+    rules = plan_rules(
+        profile.rules(direction), Owner(PROFILE_KIND, "", name, direction, profile.metadata.unrecorded), book
+    )
     return PlannedPolicy(PROFILE_KIND, name, "", None, rules, profile.metadata.position)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hostfw.model.plan import PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.resources import EntityRule, Rule
-from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Cidr, Direction, Family, PortRange, Protocol, merge
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Action, Cidr, Direction, Family, PortRange, Protocol, merge
 from hostfw.policy.resolve.address_book import AddressBook
 
 _DIGEST_LENGTH = 12
@@ -17,12 +17,13 @@ _ANY_SIDE = PlannedSide()
 
 
 class Owner(NamedTuple):
-    """The policy or profile that rules belong to, in one direction."""
+    """The policy or profile that rules belong to, in one direction; `unrecorded` are its denials, each and all."""
 
     kind: str
     tier: str
     name: str
     direction: Direction
+    unrecorded: bool = False
 
 
 def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[PlannedRule, ...]:
@@ -48,6 +49,7 @@ def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[
                 destination=_planned_side(rule.destination, of_ports, book),
                 position=rule.position,
                 other_protocols=rule.other_protocols,
+                unrecorded=rule.action is Action.DENY and (owner.unrecorded or rule.unrecorded),
             )
         )
     return tuple(planned)

@@ -572,6 +572,22 @@ def test_nothing_is_explained_of_an_invalid_configuration(host: Machine) -> None
     assert 'etc/web.yaml:7:3: unknown field "selectr"' in err
 
 
+def test_a_denial_without_a_record_is_told(host: Machine) -> None:
+    """The log has nothing of it, and whoever reads it learns why."""
+    rules = "[{action: Deny, protocol: [UDP, ESP], metadata: {annotations: {hostfw.io/log: none}}}]"
+    policy = f"spec: {{order: -1, selector: role == 'web', ingress: {rules}}}"
+    head = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: noise}\n"
+    host.write(noise=f"{head}{policy}\n")
+
+    status, out, _ = host.hostfwctl("explain", "192.0.2.9", "host:53/udp", "--in", "eth0")
+
+    assert status == 10
+    assert "[0] Deny, not logged" in out
+    assert "Deny (not logged): protocol UDP or ESP" in host.hostfwctl("describe", "gnp", "noise").out
+    document = json.loads(host.hostfwctl("explain", "192.0.2.9", "host:53/udp", "--in", "eth0", "-o", "json").out)
+    assert [step["unrecorded"] for step in document["decidedBy"]] == [True]
+
+
 FLOWS = [(story, flow) for story in STORIES for flow in story.flows]
 
 

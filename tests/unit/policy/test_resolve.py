@@ -11,6 +11,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.values import (
     ICMP,
     ICMPV6,
+    IGMP,
     TCP,
     UDP,
     Action,
@@ -457,6 +458,9 @@ V4, V6 = (Family.V4,), (Family.V6,)
         ("the number 58 with an ICMP type", Rule(Action.ALLOW, protocol=Protocol(58), icmp=Icmp(128)), V6),
         ("notProtocol ICMP", Rule(Action.ALLOW, not_protocol=ICMP), (Family.V4, Family.V6)),
         ("notICMP", Rule(Action.ALLOW, not_icmp=Icmp(8)), (Family.V4, Family.V6)),
+        ("a list of ICMP and TCP", Rule(Action.ALLOW, protocol=ICMP, other_protocols=(TCP,)), (Family.V4, Family.V6)),
+        ("a list of ICMP and IGMP", Rule(Action.ALLOW, protocol=ICMP, other_protocols=(IGMP,)), V4),
+        ("nets of both", Rule(Action.ALLOW, source=side(nets=("10.0.0.0/8", "fd00::/8"))), (Family.V4, Family.V6)),
         ("a selector is of both", Rule(Action.ALLOW, source=side(selector="all()")), (Family.V4, Family.V6)),
     ],
 )
@@ -500,6 +504,7 @@ SSH = rule(Action.ALLOW, TCP, destination=side(ports=(22, "ssh")), source=side(n
         ("another place", replace(SSH, position=rule(Action.ALLOW, line=99).position)),
         ("annotations", replace(SSH, annotations=(("why", "because"),))),
         ("another order of nets", replace(SSH, source=side(nets=("10.1.0.0/16", "10.0.0.0/8")))),
+        ("a record or none", replace(SSH, action=SSH.action, annotations=(("hostfw.io/log", "none"),))),
         ("another order of ports", replace(SSH, destination=side(ports=("ssh", 22)))),
     ],
 )
@@ -514,6 +519,7 @@ def test_a_digest_stays_through(name: str, other: Rule) -> None:
         ("the action", replace(SSH, action=Action.DENY)),
         ("the family", replace(SSH, ip_version=Family.V4)),
         ("the protocol", replace(SSH, protocol=UDP)),
+        ("another protocol beside it", replace(SSH, other_protocols=(UDP,))),
         ("the negated protocol", replace(SSH, protocol=None, not_protocol=TCP)),
         ("an ICMP type", replace(SSH, icmp=Icmp(8))),
         ("a negated ICMP type", replace(SSH, not_icmp=Icmp(8))),
@@ -546,6 +552,25 @@ def test_digests_are_the_same_in_every_release() -> None:
     """They key named counters in the kernel, which outlive an upgrade."""
     assert _digest(Rule(Action.ALLOW)) == "d6d5bb172a33"
     assert _digest(SSH) == "d6d761cc9677"
+
+
+def test_a_list_of_protocols_is_the_same_in_any_order() -> None:
+    """Any of them will do."""
+    listed = replace(SSH, protocol=TCP, other_protocols=(UDP, Protocol(47)))
+
+    assert _digest(listed) == _digest(replace(SSH, protocol=Protocol(47), other_protocols=(TCP, UDP)))
+
+
+def test_denials_alone_are_unrecorded_by_their_own_word_or_that_of_the_policy() -> None:
+    """An annotation of the policy is for all its Deny rules, and for nothing else."""
+    silent = (("hostfw.io/log", "none"),)
+    rules = (rule(Action.DENY), rule(Action.ALLOW), replace(rule(Action.DENY), annotations=silent), rule(Action.LOG))
+
+    policy = gnp("p", ingress=rules)
+    silenced = replace(policy, metadata=replace(policy.metadata, annotations=silent))
+
+    assert [one.unrecorded for one in _planned(*rules)] == [False, False, True, False]
+    assert [one.unrecorded for one in _planned(policies=(silenced,))] == [True, False, True, False]
 
 
 def test_equal_rules_of_a_policy_are_numbered() -> None:
