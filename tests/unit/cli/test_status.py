@@ -25,8 +25,33 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_before_the_first_apply_nothing_is_in_force(host: Machine) -> None:
-    """The status of a host without a ruleset is not zero."""
-    assert host.hostfwctl("status") == (4, f"State:         nothing in force\n{NO_SERVICE}", "")
+    """The status of a host without a ruleset is not zero, and says what a first `apply` would govern."""
+    governs = "Governs:       nothing; `hostfwctl apply` would govern eth0 with 1 policy, 1 endpoint\n"
+    assert host.hostfwctl("status") == (4, f"State:         nothing in force\n{governs}{NO_SERVICE}", "")
+    assert json.loads(host.hostfwctl("status", "-o", "json").out)["wouldGovern"] == ["eth0"]
+
+    host.hostfwctl("apply")
+
+    assert json.loads(host.hostfwctl("status", "-o", "json").out)["wouldGovern"] is None
+
+
+@pytest.mark.parametrize(
+    ("files", "governs", "interfaces"),
+    [
+        ({"web": "", "uplink": ""}, "nothing: every packet passes that no other program denies; `hostfwctl init`", []),
+        ({"web": "kind: Wep\n"}, "nothing, and `hostfwctl apply` would be refused: etc has 1 error, which", None),
+        ({"uplink": UPLINK.replace("eth0", "eth9")}, "`hostfwctl apply` would govern no interface with 1 policy", []),
+        ({"uplink": UPLINK.replace("eth0", "eth9")}, "eth0 has no HostEndpoint: new connections to it are", []),
+    ],
+)
+def test_before_the_first_apply_it_is_said_what_would_stay_open(
+    host: Machine, files: dict[str, str], governs: str, interfaces: list[str] | None
+) -> None:
+    """Whatever stands in the way of it: no files, wrong ones, or none for this host's interfaces."""
+    host.write(**files)
+
+    assert governs in " ".join(host.hostfwctl("status").out.split())
+    assert json.loads(host.hostfwctl("status", "-o", "json").out)["wouldGovern"] == interfaces
 
 
 def test_the_generation_in_force_is_shown(host: Machine) -> None:
@@ -121,6 +146,7 @@ def test_programs_get_a_versioned_document(host: Machine, form: str) -> None:
         "apiVersion": "hostfw.io/v1",
         "kind": "Status",
         "inForce": True,
+        "wouldGovern": None,
         "generation": generation,
         "node": "web1",
         "hostName": "web1",

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostfw.cli.arguments import add_output
 from hostfw.cli.options import Options, Output
@@ -29,6 +30,9 @@ from hostfw.model.resources import EXPIRES
 from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted
 
+if TYPE_CHECKING:
+    from hostfw.cli.first_apply import FirstApply
+
 Line = tuple[str, str, Style | None]
 """A line of the page: its label, empty where it goes on, its text, and how it is meant."""
 
@@ -44,7 +48,8 @@ HELP = Page(
     """\
 Show the generation in force, when it was applied, for which node, how much it governs,
 what waits to be confirmed and for how long, what was last refused or taken back, and
-whatever in the kernel differs from what hostfw put there (drift).
+whatever in the kernel differs from what hostfw put there (drift). With nothing in force
+it says what a first `apply` would govern.
 
 What should have been taken back by now, as after a reboot, is taken back first.
 
@@ -84,6 +89,8 @@ def run(options: Options, console: Console) -> ExitCode:
         if blocked is not None:
             _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
         lines = [*_lines(status, accepted, host.now()), *_service_lines(service, host.now())]
+        if status.record is None and not status.in_force:
+            lines.insert(1, _line("Governs", _first_apply(options).text))
         if is_pending:
             where = options.config_dir
             lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
@@ -91,7 +98,9 @@ def run(options: Options, console: Console) -> ExitCode:
             _print(line, console)
     else:
         beside = {"service": _service_item(service), "block": _block_item(blocked)}
-        content = {**_content(status, accepted, is_pending=is_pending), **beside}
+        would = None if status.in_force else _first_apply(options).interfaces
+        first: Document = {"wouldGovern": None if would is None else list(would)}
+        content = {**_content(status, accepted, is_pending=is_pending), **first, **beside}
         console.data(document_text(document("Status", content), options.output))
     return ExitCode.DONE if status.in_force else ExitCode.UNAVAILABLE
 
@@ -101,6 +110,13 @@ def _expire(options: Options) -> RolledBack | Failed | None:
     from hostfw.cli.engine import open_engine
 
     return open_engine(options).expire()
+
+
+def _first_apply(options: Options) -> "FirstApply":
+    # The decoder and the resolver: only where there is nothing in force to be read quickly.
+    from hostfw.cli.first_apply import first_apply
+
+    return first_apply(options)
 
 
 def _end_expired(options: Options) -> None:
