@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hostfw.build.candidate import check_candidate
+from hostfw.build.candidate import stored_content
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
 from hostfw.cli.outcomes import load_accepted_of
@@ -34,13 +34,11 @@ def active_plan(options: Options) -> ActivePlan | None:
     stored = stored_active(Directories(options.config_dir, options.state_dir, options.run_dir))
     if stored is None:
         return None
-    candidate = check_candidate(stored.configuration)
+    resources, settings = stored_content(stored.configuration)
     engine = open_engine(options)
     governance = standing(engine.directories, engine.host)
-    plan, _ = resolve(
-        candidate.resources, candidate.settings, engine.observe(candidate.settings), governance=governance
-    )
-    return ActivePlan(stored.id, plan, candidate.resources)
+    plan, _ = resolve(resources, settings, engine.observe(settings), governance=governance)
+    return ActivePlan(stored.id, plan, resources)
 
 
 def mark_of(options: Options) -> tuple[str | None, int | None]:

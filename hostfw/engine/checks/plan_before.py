@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from hostfw.build.cache import EngineCache, cached_governance
+from hostfw.build.candidate import stored_content
 from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import standing
 from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
-from hostfw.manifest.decode import DecodeCache, decode
-from hostfw.manifest.feed_file import filled
+from hostfw.manifest.decode import DecodeCache
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Settings
@@ -50,10 +50,9 @@ class Before:
 
     def _plan_of(self, stored: Accepted) -> Plan:
         known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else DecodeCache()
-        decoded = decode(stored.configuration, known)
-        resources = filled(decoded.resources, stored.configuration.feeds)[0]
+        resources, settings = stored_content(stored.configuration, known)
         governance = standing(self.directories, self.host, cached_governance(self.cache))
-        return resolve(resources, decoded.settings, self.facts, governance=governance)[0]
+        return resolve(resources, settings, self.facts, governance=governance)[0]
 
 
 def stored_active(directories: Directories) -> Accepted | None:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hostfw.cli.arguments import add_output
+from hostfw.cli.first_apply import first_apply
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, directories_of, extent, load_accepted_of, this_host
 from hostfw.cli.output.console import Console, ExitCode, Style
@@ -29,9 +29,6 @@ from hostfw.model.moments import moment_text
 from hostfw.model.resources import EXPIRES
 from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted
-
-if TYPE_CHECKING:
-    from hostfw.cli.first_apply import FirstApply
 
 Line = tuple[str, str, Style | None]
 """A line of the page: its label, empty where it goes on, its text, and how it is meant."""
@@ -90,7 +87,7 @@ def run(options: Options, console: Console) -> ExitCode:
             _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
         lines = [*_lines(status, accepted, host.now()), *_service_lines(service, host.now())]
         if status.record is None and not status.in_force:
-            lines.insert(1, _line("Governs", _first_apply(options).text))
+            lines.insert(1, _line("Governs", first_apply(options).text))
         if is_pending:
             where = options.config_dir
             lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
@@ -98,7 +95,7 @@ def run(options: Options, console: Console) -> ExitCode:
             _print(line, console)
     else:
         beside = {"service": _service_item(service), "block": _block_item(blocked)}
-        would = None if status.in_force else _first_apply(options).interfaces
+        would = None if status.in_force else first_apply(options).interfaces
         first: Document = {"wouldGovern": None if would is None else list(would)}
         content = {**_content(status, accepted, is_pending=is_pending), **first, **beside}
         console.data(document_text(document("Status", content), options.output))
@@ -110,13 +107,6 @@ def _expire(options: Options) -> RolledBack | Failed | None:
     from hostfw.cli.engine import open_engine
 
     return open_engine(options).expire()
-
-
-def _first_apply(options: Options) -> "FirstApply":
-    # The decoder and the resolver: only where there is nothing in force to be read quickly.
-    from hostfw.cli.first_apply import first_apply
-
-    return first_apply(options)
 
 
 def _end_expired(options: Options) -> None:
