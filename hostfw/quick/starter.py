@@ -6,6 +6,7 @@ The text is made to be read and edited, so each part says why it is there.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from hostfw.exposure.wording import target_text
 from hostfw.manifest.name_forms import INTERFACE_NAME
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices, PublishedPort, Service
@@ -73,7 +74,7 @@ def starter(facts: HostFacts, services: HostServices) -> str:
     """A configuration file in YAML: HostEndpoints for the interfaces that packets come in on, and two policies."""
     interfaces = [interface for interface in carriers(facts) if _is_worth_it(interface)]
     rules = [rule for service in services.services for rule in _of_service(service, services)]
-    rules += [_of_published(port) for port in services.published if not port.local and port.port]
+    rules += [_of_published(port) for port in services.published if port.port and (port.local or port.out_interface)]
     documents = (
         *(_endpoint(interface) for interface in interfaces),
         _SERVICES + "".join(_lines(rules)) + _PING,
@@ -137,9 +138,8 @@ def _of_service(service: Service, services: HostServices) -> Iterator[_Rule]:
 
 
 def _of_published(port: PublishedPort) -> _Rule:
-    to = f"{address_text(port.family, port.target)} port {port.target_port}"
     return _Rule(
-        f"Published by another program, table {port.table}, to {to}.",
+        f"Published by another program, table {port.table}, to {target_text(port)}.",
         f"{{action: Allow, ipVersion: {port.family:d}, protocol: {_protocol(port.protocol)}, "
         f"destination: {{ports: [{port.port}]}}}}",
     )

@@ -215,3 +215,16 @@ def test_a_translated_address_is_that_of_the_session(
     assert [(each.local, each.original) for each in seen] == [(value(HERE), (value("192.0.2.5"), 22))]
     assert refused.returncode == 1
     assert reached == [True, False]
+
+
+def test_a_first_configuration_lets_in_what_came_in(
+    street: Installation, peer: Namespace, hostfwctl: Hostfwctl
+) -> None:
+    """`init` writes down the ports that lead to a server on the host as well, and nothing is lost by it."""
+    hostfwctl("init", "--write")
+    (street.config / "hostfw.yaml").write_text("failsafe: none\n")
+    with ssh_session(peer, HERE, 2222):
+        done = hostfwctl("apply")
+
+    assert "lost" not in done.stderr
+    assert [connects(street, peer, port, at) for port in (22, 2222) for at in (HERE, HERE6)] == [True] * 4

@@ -39,7 +39,10 @@ SERVICES = HostServices(
         Service(UDP.number, 53, (BoundAddress(Family.V4, 0x7F000001), BoundAddress(Family.V6, 1)), "unbound"),
         Service(UDP.number, 443, (BoundAddress(Family.V6, ETH0[1].address), ANY4)),
     ),
-    (PublishedPort(Family.V4, TCP.number, 8000, 0xAC110002, 80, "ip nat", out_interface="docker0"),),
+    (
+        PublishedPort(Family.V4, TCP.number, 8000, 0xAC110002, 80, "ip nat", out_interface="docker0"),
+        PublishedPort(Family.V4, TCP.number, 2222, 0, 22, "inet mine", local=True),
+    ),
     (Peer(TCP.number, 22, Family.V4, 0xCB007109),),
 )
 
@@ -56,9 +59,10 @@ def test_it_is_valid_and_says_why() -> None:
     assert candidate.problems == ()
     assert "# ssh.service (sshd) listens on every address; 1 connection now." in proposed()
     assert "# (postgres) listens on 10.0.0.1." in proposed()
-    assert "Published by another program, table ip nat, to 172.17.0.2 port 80." in proposed()
+    assert "Published by another program, table ip nat, to 172.17.0.2:80." in proposed()
+    assert "Published by another program, table inet mine, to port 22 of this host." in proposed()
     assert [endpoint.interface_name for endpoint in candidate.resources.endpoints] == ["eth0", "eth1.5", "on"]
-    assert [len(policy.ingress) for policy in candidate.resources.policies] == [0, 8]
+    assert [len(policy.ingress) for policy in candidate.resources.policies] == [0, 9]
 
 
 def test_each_service_is_reachable_where_it_listens() -> None:
