@@ -15,7 +15,7 @@ _NOTHING = "nothing: every packet passes that no other program denies; `hostfwct
 
 
 class FirstApply(NamedTuple):
-    """What is in the configuration directory, in words, and the interfaces that it would govern; None if unknown."""
+    """The content of the configuration directory in words, and the interfaces that it would govern, None if unknown."""
 
     text: str
     interfaces: tuple[str, ...] | None
