@@ -342,6 +342,8 @@ class Service:
         else:
             self._troubles.report(Part.RECORD, "what is in force could not be noted in the run directory")
             self._is_unsaved.set()
+        if self._writer.done.unsaved:
+            self._is_unsaved.set()
         if self._writer.done.begun:
             self._repairer.begun()
 

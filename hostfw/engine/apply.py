@@ -19,7 +19,7 @@ from hostfw.engine.events import note_applied, note_failed, note_refused
 from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.writer import Writer
-from hostfw.engine.outcomes import Failed, RolledBack
+from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, RolledBack
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire
@@ -48,8 +48,8 @@ def apply(
     directories, host = writer.directories, writer.host
     expired = expire(writer)
     trial, problems = load_trial(directories.state)
-    # What can no longer be taken back must not stand in the way of what replaces it.
-    if trial is not None and confirm_within_s is None and not isinstance(expired, Failed):
+    # What was taken back and is still on record, or cannot be, must not stand in the way of what replaces it.
+    if trial is not None and confirm_within_s is None and expired is None:
         return waits(trial, left_s(trial, host))
     blocked = host.read_block() is not None
     if blocked and confirm_within_s is not None:
@@ -86,7 +86,7 @@ def apply(
     except HostError as error:
         applied = writer.sent.failed(error)
     if isinstance(applied, Failed):
-        return note_failed(directories, host, applied, generation_id)
+        return note_failed(directories, host, _after_end(expired, applied), generation_id)
     if applied.trial is None and (trial is not None or problems):
         try:
             end(writer, load_rollback_timer(directories.run))
@@ -115,6 +115,15 @@ def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) 
         return applied
     governance = record_after(built, writer.host)
     return replace(applied, unsaved=accept_as(writer, accepted_of(built, writer), governance))
+
+
+def _after_end(expired: RolledBack | Failed | None, failure: Failed) -> Failed:
+    """The failure of a change after a trial was brought to its end: what that did is no part of "unchanged"."""
+    if failure.in_force != UNCHANGED or expired is None:
+        return failure
+    if isinstance(expired, Failed):
+        return failure if expired.in_force == UNCHANGED else replace(failure, in_force=UNKNOWN)
+    return replace(failure, in_force=f"{_settled(expired)[0]}; nothing else was changed")
 
 
 def _settled(expired: RolledBack | Failed | None) -> tuple[str, ...]:

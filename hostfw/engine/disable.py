@@ -19,6 +19,7 @@ from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import accepted_number, forget_accepted
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.host.store.trial import load_rollback_timer
+from hostfw.host.store.unsaved import forget_unsaved
 from hostfw.host.systemd import units as systemd
 from hostfw.journal.notices import rules_removed
 
@@ -108,6 +109,7 @@ def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
     if number is not None:
         forget_accepted(directories.state)
         steps.append("no boot loads a generation any more")
+    forget_unsaved(directories.run)
     unblocked = unblock(BlockContext(directories, writer.host))
     if isinstance(unblocked, Failed):
         return unblocked

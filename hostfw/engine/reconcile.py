@@ -4,13 +4,13 @@ Nothing here reads the configuration directory: starts, link events and repairs 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hostfw.build.cache import EngineCache, accepted_now, cached_governance
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.build.refused import Refused
-from hostfw.engine.acceptance import accept_as, accepted_of
+from hostfw.engine.acceptance import accept_as, accepted_of, unsaved_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
@@ -28,7 +28,9 @@ from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
 from hostfw.host.store.generations import Accepted, accepted_number, load_accepted, load_generation
 from hostfw.host.store.trial import load_trial
+from hostfw.host.store.unsaved import unsaved_state
 from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.governance import Governance
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
@@ -63,6 +65,9 @@ def resume(writer: Writer) -> Resumed | Failed:
         return Resumed(expired.generation, expired.from_sources, expired, expired.warnings)
     state = writer.directories.state
     trial, _ = load_trial(state)
+    unsaved = unsaved_of(writer) if trial is None else None
+    if unsaved is not None:
+        return _resume_unsaved(writer, *unsaved, expired)
     number = accepted_number(state) if trial is None else trial.number
     stored, problems = load_accepted(state) if trial is None else load_generation(state, trial.number)
     if stored is None and problems:
@@ -77,13 +82,36 @@ def resume(writer: Writer) -> Resumed | Failed:
     return Resumed(restored.id, restored.generation is not None, expired, (*restored.warnings, *on_trial))
 
 
+def _resume_unsaved(
+    writer: Writer, unsaved: Accepted, governance: Governance, expired: RolledBack | None
+) -> Resumed | Failed:
+    """Put into force what was accepted by whoever could not write it down, and write it down if that is possible now.
+
+    It is restored as if its copy in the run directory were the state directory.
+    """
+    directories, cache = writer.directories, writer.cache
+    copy = replace(directories, state=unsaved_state(directories.run))
+    if cache is not None:
+        # Numbers in the copy say nothing of those in the state directory.
+        cache.governance = None
+    restored = restore(replace(writer, directories=copy), unsaved, accepted_number(copy.state))
+    if cache is not None:
+        cache.governance = None
+    if isinstance(restored, Failed):
+        return restored
+    built = restored.generation
+    kept = (unsaved, governance) if built is None else (accepted_of(built, writer), record_after(built, writer.host))
+    left = accept_as(writer, *kept)
+    return Resumed(restored.id, built is not None, expired, (*restored.warnings, *left))
+
+
 def is_as_accepted(directories: Directories, cache: EngineCache | None, generation: Generation) -> bool:
     """True if a generation is what was accepted, or is on trial, or was accepted and could not be written down."""
-    if cache is not None and cache.done.unsaved:
-        return True
     trial, _ = load_trial(directories.state)
     if trial is not None:
         return trial.id == generation.id
+    if cache is not None and cache.done.unsaved:
+        return True
     accepted, _ = accepted_now(directories.state, cache)
     return accepted is not None and accepted.id == generation.id
 
@@ -175,6 +203,9 @@ def save(writer: Writer, generation: Generation | None) -> tuple[str, ...]:
     directories, cache = writer.directories, writer.cache
     owed = write_owed(directories.run, cache)
     said = (owed,) if owed else ()
+    expired = expire(writer)
+    if isinstance(expired, Failed):
+        return (*said, expired.message)
     trial, _ = load_trial(directories.state)
     another = generation is not None and is_of_another(directories.run, cache, generation.id)
     if generation is None or trial is not None or another:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hostfw.build.cache import cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation, build, script_id
+from hostfw.engine.acceptance import superseded
 from hostfw.engine.checks.lockout import LockoutRequest, lockout_of
 from hostfw.engine.checks.lost_connections import Lockout
 from hostfw.engine.checks.lost_policy import lost_interfaces
@@ -56,6 +57,11 @@ def expire(writer: Writer) -> RolledBack | Failed | None:
             end(writer, timer)
             note_confirmed(writer, trial.id)
         return None
+    if superseded(writer, trial.id):
+        # Something else was accepted since, and a full disk took neither that nor the end of this.
+        with suppress(StateError):
+            end(writer, timer)
+        return None
     reason = due(trial, timer, writer.host.boot_id(), writer.host.monotonic())
     return None if reason is None else roll_back(writer, trial, reason)
 
@@ -76,6 +82,8 @@ def rollback(
     if expired is not None:
         return expired
     trial, _ = load_trial(writer.directories.state)
+    if trial is not None and superseded(writer, trial.id):
+        return NoTrial()
     if trial is None or if_pending not in (None, trial.token):
         return NoTrial()
     if if_pending is not None:
@@ -138,7 +146,7 @@ def note_confirmed(writer: Writer, generation: str) -> None:
 def end(writer: Writer, timer: RollbackTimer | None) -> None:
     """Let nothing be pending, and its watchdog be. Raises StateError."""
     forget_trial(writer.directories.state, writer.directories.run)
-    if timer is not None:
+    if timer is not None and timer.watchdog:
         writer.host.disarm(timer.watchdog)
 
 

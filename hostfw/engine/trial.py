@@ -8,7 +8,7 @@ from datetime import timedelta
 from hostfw.build.cache import cached_governance
 from hostfw.build.candidate import check_candidate
 from hostfw.build.generation import Generation
-from hostfw.engine.acceptance import accepted_of
+from hostfw.engine.acceptance import accepted_of, save_first
 from hostfw.engine.applied import Applied
 from hostfw.engine.confirm import objection, proving_sockets, unproven
 from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
@@ -16,7 +16,7 @@ from hostfw.engine.kernel.deploy import enforce
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.kernel.record import note_saved
 from hostfw.engine.kernel.writer import Writer
-from hostfw.engine.outcomes import UNCHANGED, Confirmed, Failed, RolledBack, TooLate
+from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Confirmed, Failed, RolledBack, TooLate
 from hostfw.engine.reading.deadline import left_s
 from hostfw.engine.reading.standing import standing
 from hostfw.engine.rollback import TRIED_AGAIN, end, expire, note_confirmed
@@ -113,7 +113,7 @@ class _TrialStart:
             forget_trial(directories.state, directories.run)
         else:
             save_trial(directories.state, self.before)
-            if self.timer_before is not None:
+            if self.timer_before is not None and self.timer_before.token:
                 save_rollback_timer(directories.run, self.timer_before)
         if self.timer is not None:
             self.writer.host.disarm(self.timer.watchdog)
@@ -129,17 +129,27 @@ def try_out(writer: Writer, generation: Generation, within_s: float) -> Applied 
         return start
     try:
         enforced = enforce(generation, writer, start.before_switch, start.after_switch)
-    except HostError:
-        if start.timer is not None and not writer.sent.may_differ:
-            start.give_up()
-        raise
+    except HostError as error:
+        enforced = writer.sent.failed(error)
     if isinstance(enforced, Failed):
-        if enforced.in_force == UNCHANGED and start.timer is not None:
-            start.give_up()
-        return enforced
-    if start.trial is not None and start.timer_before is not None:
+        return _given_up(start, enforced)
+    if start.trial is not None and start.timer_before is not None and start.timer_before.watchdog:
         writer.host.disarm(start.timer_before.watchdog)
     return Applied(generation, enforced.change, enforced.warnings, start.trial)
+
+
+def _given_up(start: _TrialStart, failure: Failed) -> Failed:
+    """The failure of a trial that did not begin, once nothing is pending by it.
+
+    What stays on record is taken for what is in force by whoever takes over, until its deadline.
+    """
+    if failure.in_force != UNCHANGED or start.timer is None:
+        return failure
+    try:
+        start.give_up()
+    except HostError as error:
+        return replace(failure, message=f"{failure.message}; {error.message}", in_force=UNKNOWN)
+    return failure
 
 
 def confirm(writer: Writer, *, console: bool) -> Confirmed | TooLate | Failed:
@@ -209,6 +219,12 @@ def _begin(writer: Writer, generation: Generation, within_s: float) -> _TrialSta
     timer_before = load_rollback_timer(run)
     if before is not None:
         return _TrialStart(writer, generation, within_s, before, timer_before, before.previous, before.protected)
+    unsaved = save_first(writer)
+    if unsaved:
+        return Failed(
+            f"there is no way back: {unsaved[0]}",
+            "free some space, then run it again; `hostfwctl apply` without --confirm-within accepts another",
+        )
     previous = accepted_number(state)
     accepted, problems = load_accepted(state)
     if accepted is None and problems:

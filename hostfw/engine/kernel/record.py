@@ -11,6 +11,7 @@ from pathlib import Path
 from hostfw.build.cache import EngineCache
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, record_stamp, save_active
+from hostfw.host.store.unsaved import forget_unsaved
 
 
 def write_record(run_dir: Path, cache: EngineCache | None, record: ActiveGeneration) -> str:
@@ -74,6 +75,8 @@ def note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> None
     _note_saved(run_dir, cache, saved=saved)
     if cache is not None:
         cache.done.unsaved = not saved
+    if saved:
+        forget_unsaved(run_dir)
 
 
 def _note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> None:

@@ -108,7 +108,12 @@ def save_rollback_timer(run_dir: Path, timer: RollbackTimer) -> None:
 
 
 def load_rollback_timer(run_dir: Path) -> RollbackTimer | None:
-    """The part of this boot, or None if there is none that can be read."""
+    """The part of this boot, or None if there is none, as after a reboot.
+
+    One that cannot be read has neither token nor watchdog: the deadline counts all the same.
+    """
+    if not os.path.lexists(run_dir / _PENDING):
+        return None
     data, _ = load_json(run_dir / _PENDING)
     match data:
         case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": None}:
@@ -116,7 +121,7 @@ def load_rollback_timer(run_dir: Path) -> RollbackTimer | None:
         case {"format": 1, "token": str(token), "watchdog": str(watchdog), "tcp_socket_cookies": list(cookies)}:
             return RollbackTimer(token, watchdog, frozenset(cookie for cookie in cookies if isinstance(cookie, int)))
         case _:
-            return None
+            return RollbackTimer("", "")
 
 
 def forget_trial(state_dir: Path, run_dir: Path) -> None:

@@ -7,6 +7,7 @@ one that was accepted.
 """
 
 import errno
+import io
 import os
 import re
 import sys
@@ -32,7 +33,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
-from hostfw.engine.reconcile import build_base_protection
+from hostfw.engine.reconcile import Resumed, build_base_protection
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
@@ -63,6 +64,7 @@ class Points:
     count: int = 0
     lasts: bool = False
     is_on: bool = False
+    is_dead: bool = False
     met: str = ""
 
     def is_due(self, name: str) -> bool:
@@ -77,9 +79,14 @@ class Points:
 
     def around(self, name: str, call: Callable[[], Any], *, sends: bool = False) -> Any:  # noqa: ANN401  what it gives
         """Make a call, and fail before it, or after it if it is one that sends."""
+        if self.is_dead:
+            raise Killed(name)
         if not self.is_due(name):
             return call()
         match self.kind:
+            case "killed":
+                self.is_dead = True
+                raise Killed(name)
             case "host":
                 raise HostError(f"injected into {name}")
             case "defect":
@@ -93,6 +100,10 @@ class Points:
                 raise NetlinkError(errno.ENOBUFS, f"injected into {name}")
             case _:
                 return call()
+
+
+class Killed(BaseException):
+    """The process was killed: nothing that it does on its way out has an effect."""
 
 
 def _lost(name: str) -> HostError:
@@ -150,18 +161,31 @@ class Station:
         assert self.engine.cache is not None
         return self.engine.cache.done
 
-    def apply(self, port: int) -> object:
+    def restart(self) -> None:
+        """Have another service begin, which knows nothing, and takes over."""
+        self.current = None
+        self.engine = self._engine(EngineCache())
+        resumed: object = None
+        for _ in range(_TRIES):
+            resumed = self.do(lambda engine: engine.resume())
+            if not isinstance(resumed, Failed):
+                break
+        assert isinstance(resumed, Resumed), resumed
+        self.go_on(resumed)
+
+    def apply(self, port: int, within_s: float | None = None) -> object:
         """Ask for a generation that lets a port in."""
         self.machine.write(web=WEB.replace("80", str(port)), uplink=UPLINK)
         cache = self.engine.cache
         assert cache is not None
         found = check_candidate(*read_configuration(self.machine.config), cache=cache.candidate)
-        return self.do(lambda engine: engine.apply(found, accept_loss=True))
+        return self.do(lambda engine: engine.apply(found, within_s, accept_loss=True))
 
     def go_on(self, outcome: object) -> None:
         """Do what the service does of its own accord after an answer, until there is nothing left to do."""
-        if self.done.begun or (isinstance(outcome, Failed) and outcome.in_force == UNKNOWN):
-            damage = Tampering(doubt=True, midway="it was to fail")
+        midway = self.done.begun or (isinstance(outcome, Failed) and outcome.in_force == UNKNOWN)
+        if midway or self.current is None:
+            damage = Tampering(doubt=True, midway="it was to fail" if midway else "", is_script=self.current is None)
             repaired: object = None
             for _ in range(_TRIES):
                 # It has a `current` and nothing else of the service's charge that is looked at here.
@@ -238,11 +262,31 @@ def _wrap_files(points: Points, root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
         def call(*of: Any, real: Any = real, name: str = name, **named: Any) -> Any:  # noqa: ANN401  whatever it takes
             ours = isinstance(of[0], int) or any(f"{root}/{folder}" in f"{of[0]} {of[-1]}" for folder in ("var", "run"))
-            if ours and points.kind == "disk" and points.is_due(f"os.{name}"):
+            if not ours:
+                return real(*of, **named)
+            if points.kind == "killed" and "apply-" in str(of[0]):
+                # The kernel gives the lock of a killed process back.
+                return real(*of, **named)
+            if points.is_dead:
+                raise Killed(name)
+            if points.kind == "disk" and points.is_due(f"os.{name}"):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(of[0]))
+            if points.kind == "killed" and points.is_due(f"os.{name}"):
+                points.is_dead = True
+                raise Killed(name)
             return real(*of, **named)
 
         monkeypatch.setattr(os, name, call)
+    for owner, name in ((io, "open"), (os, "readlink"), (os, "stat"), (os, "lstat")):
+        real = getattr(owner, name)
+
+        def read(*of: Any, real: Any = real, name: str = name, **named: Any) -> Any:  # noqa: ANN401  whatever it takes
+            ours = any(f"{root}/{folder}/" in str(of[0]) for folder in ("var", "run"))
+            if ours and points.kind == "unreadable" and points.is_due(f"{name} {Path(str(of[0])).name}"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(of[0]))
+            return real(*of, **named)
+
+        monkeypatch.setattr(owner, name, read)
 
 
 BEFORE: dict[str, Callable[[Station], None]] = {

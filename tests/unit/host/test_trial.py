@@ -70,7 +70,7 @@ def test_garbage_is_said(tmp_path: Path, content: bytes) -> None:
 
     assert trial is None
     assert [problem.message for problem in problems] == ["was not written by hostfw"]
-    assert load_rollback_timer(tmp_path) is None
+    assert load_rollback_timer(tmp_path) == RollbackTimer("", "")
 
 
 @pytest.mark.parametrize("kind", EventKind)
