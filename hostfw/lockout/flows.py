@@ -15,7 +15,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
-from hostfw.model.values import ICMPV6, UDP, Action, Cidr, Family, address_text
+from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, address_text
 from hostfw.model.wording import listed
 
 _CLIENT_PORT = 49152
@@ -46,6 +46,7 @@ class FlowKind(StrEnum):
 
     OWN_SESSION = "own-session"
     SSH_SESSION = "ssh-session"
+    SSH_OUTGOING = "ssh-outgoing"
     SSH_SERVER = "ssh-server"
     GATEWAY = "gateway"
     LEASE = "lease"
@@ -73,6 +74,7 @@ def flows(baseline: Baseline, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
     idle = [listener for listener in baseline.listeners if listener.port not in in_use]
     found = chain(
         (flow for session in sessions for flow in _of_session(session, facts)),
+        (flow for session in baseline.outgoing for flow in _of_outgoing(session, facts)),
         (flow for port in _ports(idle) for flow in _of_port(port, idle, baseline, facts, plan)),
         (flow for gateway in baseline.gateways for flow in _of_gateway(gateway, facts)),
         (flow for lease in baseline.leases for flow in _of_lease(lease, baseline, facts)),
@@ -97,6 +99,21 @@ def _of_session(session: Session, facts: HostFacts) -> Iterator[Flow]:
     yield Flow(kind, f"{whose} established ssh connection {where}", (established,))
     again = session_packet(session, interface, facts, ConntrackState.NEW, _CLIENT_PORT)
     yield Flow(kind, f"another ssh connection like {'yours' if session.own else 'that'} {where}", (again,))
+
+
+def _of_outgoing(session: Session, facts: HostFacts) -> Iterator[Flow]:
+    """The connection to another host's ssh server, and another like it, which the host begins."""
+    interface = session.interface or holder_of(session.family, session.local, facts)
+    if not interface:
+        return
+    where = f"from this host to port {session.peer_port} of {address_text(session.family, session.peer)} on {interface}"
+    for what, port, state in (
+        (f"the established ssh connection {where}", session.local_port, ConntrackState.ESTABLISHED),
+        (f"another ssh connection {where}", _CLIENT_PORT, ConntrackState.NEW),
+    ):
+        ends = (session.local, session.peer, port, session.peer_port)
+        packet = Packet(session.family, TCP.number, *ends, out_interface=interface, state=state)
+        yield Flow(FlowKind.SSH_OUTGOING, what, (packet,))
 
 
 # ------------------------------------------------------------------------------------------------ servers of ssh

@@ -27,7 +27,7 @@ SERVER = """\
 import ctypes, os, socket, subprocess, sys
 name, address, port, *command = sys.argv[1:]
 nobody = name.endswith("-before-login")
-name = name.removesuffix("-before-login")
+name, _, onward = name.removesuffix("-before-login").partition("-onward-")
 ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 server = socket.create_server((address, int(port)), family=family, dualstack_ipv6=address == "::")
@@ -38,7 +38,14 @@ while True:
         server.close()
         if not nobody:
             open("/proc/self/loginuid", "w").write("0")
-        connection.sendall(b"+")
+        if onward and os.fork() == 0:
+            os.setuid(65534)
+            beyond = socket.create_connection((onward, 22))
+            connection.sendall(b"+")
+            connection.recv(1)
+            os._exit(0)
+        if not onward:
+            connection.sendall(b"+")
         forwarded = socket.create_server(("127.0.0.1", 0))
         while connection.recv(100):
             done = subprocess.run(command, capture_output=True, text=True)
@@ -48,7 +55,8 @@ while True:
 """
 """An ssh server as far as processes and sockets go: a session forwards a port and runs a command when it is told to.
 
-Whoever connects is logged in, as pam_loginuid has it, unless the name says otherwise.
+Whoever connects is logged in, as pam_loginuid has it, unless the name says otherwise. With -onward-ADDRESS in
+the name each session goes on to port 22 there, from a process that is the user's, as OpenSSH does for a jump host.
 """
 
 SEE = """\
@@ -151,6 +159,28 @@ def test_sessions_and_servers_are_told_by_the_processes_that_hold_them(lab: Lab)
         (6, 22, None, "sshd"),
     ]
     assert seen["sees_processes"] is True
+
+
+def test_who_goes_on_to_another_host_is_seen_and_must_get_there(lab: Lab, tmp_path: Path) -> None:
+    """A jump host that lets nobody on locks out whoever is behind it; a connection of a mere user is no matter."""
+    host, peer = lab["host"], lab["peer"]
+    with (
+        open_socket(peer, socket.AF_INET, socket.SOCK_STREAM) as behind,
+        ssh_server(host, "sshd-onward-192.0.2.2", "192.0.2.1", 2222),
+    ):
+        behind.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        behind.bind(("192.0.2.2", 22))
+        behind.listen()
+        with session(peer, "192.0.2.1", 2222), inside(host):
+            baseline = collect()
+
+    assert [(one.peer, one.peer_port, one.local, one.interface) for one in baseline.outgoing] == [
+        (value("192.0.2.2"), 22, value("192.0.2.1"), "eth0")
+    ]
+    assert [(one.peer, one.local_port) for one in baseline.sessions] == [(value("192.0.2.2"), 2222)]
+    built = generation(tmp_path, host, CLOSED, WEB_ALONE.replace("egress: [{action: Allow}]", "egress: []"))
+    lost = losses(built.plan, built.facts, Baseline(outgoing=baseline.outgoing))
+    assert [loss.what for loss in lost] == ["another ssh connection from this host to port 22 of 192.0.2.2 on eth0"]
 
 
 def test_who_has_not_logged_in_has_no_session(lab: Lab) -> None:

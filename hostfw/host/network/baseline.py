@@ -6,6 +6,7 @@ ports with `collect_by_ports`.
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from hostfw.host import processes
@@ -46,7 +47,12 @@ def collect(proc: Path = PROC) -> Baseline:
     ports = {end.local_port for end in ends if end.peer is None and end.inode not in forwards}
     sessions = [end for end in ends if end.peer is not None and end.inode in held and end.local_port in ports]
     listeners = (_listener(end, waiting[end.inode]) for end in ends if end.peer is None and end.inode in waiting)
-    return _baseline(_sessions(sessions, mine), listeners, sees_processes=True)
+    beneath = held.union(*(server.beneath for server in servers if server.logged_in))
+    onward = [end for end in ends if end.peer_port == SSH_PORT and end.inode in beneath and end not in sessions]
+    found = _baseline(_sessions(sessions, mine), listeners, sees_processes=True)
+    return replace(
+        found, outgoing=tuple(sorted((_session(end, None, own=False) for end in onward), key=_session_order))
+    )
 
 
 def collect_by_ports(ssh_ports: Collection[int] = (SSH_PORT,)) -> Baseline:

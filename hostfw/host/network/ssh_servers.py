@@ -24,13 +24,15 @@ class SshServer(NamedTuple):
     """A process that serves ssh: its name and the inodes of its sockets.
 
     `serves_one` is whether another one started it for a connection, and `logged_in` whether somebody is logged in over
-    the connection that it holds, if it holds one.
+    the connection that it holds, if it holds one. `beneath` are sockets of what it started to run as that user: OpenSSH
+    forwards connections there.
     """
 
     name: str
     sockets: frozenset[int]
     serves_one: bool
     logged_in: bool
+    beneath: frozenset[int] = frozenset()
 
 
 def read_ssh_servers(proc: Path = PROC) -> tuple[tuple[SshServer, ...], bool]:
@@ -44,6 +46,7 @@ def read_ssh_servers(proc: Path = PROC) -> tuple[tuple[SshServer, ...], bool]:
             process.sockets,
             _top(process.pid, everybody) != process.pid,
             _is_logged_in(process, everybody, proc),
+            _beneath(process.pid, there, everybody),
         )
         for process in there
         if process.sockets is not None and process.trusted
@@ -69,6 +72,12 @@ def remote_hosts(sessions: Path = LOGIND_SESSIONS) -> frozenset[str]:
     return frozenset(
         session["REMOTE_HOST"] for session in fields if session.get("REMOTE_HOST") and session.get("SERVICE") == "sshd"
     )
+
+
+def _beneath(pid: int, servers: Iterable[Ancestor], everybody: Mapping[int, tuple[str, int]]) -> frozenset[int]:
+    """The sockets of servers that are children of one and are not root; nobody but it starts those."""
+    children = (one for one in servers if not one.trusted and everybody[one.pid][1] == pid)
+    return frozenset(inode for one in children for inode in one.sockets or ())
 
 
 def _is_logged_in(process: Ancestor, everybody: Mapping[int, tuple[str, int]], proc: Path) -> bool:

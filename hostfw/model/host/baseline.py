@@ -85,7 +85,8 @@ class Baseline:
 
     `sees_processes` is whether the processes were looked at: without, ssh is told by its ports alone, and no session
     is known to be the caller's. `published` are the ports of other programs that lead to those of ssh, or away from
-    them, the first that holds first.
+    them, the first that holds first. `outgoing` are connections of people's ssh sessions to ssh servers of other hosts,
+    as of those who use this one as a jump host: `peer_port` is the server's.
     """
 
     sessions: tuple[Session, ...] = ()
@@ -95,3 +96,4 @@ class Baseline:
     name_servers: tuple[NameServer, ...] = ()
     sees_processes: bool = False
     published: tuple[PublishedPort, ...] = ()
+    outgoing: tuple[Session, ...] = ()

@@ -42,6 +42,7 @@ BASELINE = Baseline(
     gateways=(Gateway(Family.V4, "eth0", 1),),
     leases=(Lease(LeaseKind.DHCP, Family.V4, "eth0", 7),),
     name_servers=(NameServer(Family.V4, 9),),
+    outgoing=(Session(Family.V4, 5, 22, 1, 50000, "eth0"),),
     sees_processes=True,
 )
 

@@ -231,6 +231,7 @@ GATEWAY6 = Baseline(gateways=(Gateway(Family.V6, "eth0", value(ROUTER6)),))
 LEASE = Lease(LeaseKind.DHCP, Family.V4, "eth0", value(HOST), value("10.0.0.254"))
 LEASE6 = Lease(LeaseKind.DHCP, Family.V6, "eth0", value(HOST6), value(SERVER6))
 ADVERTISED = Lease(LeaseKind.ROUTER_ADVERTISEMENT, Family.V6, "eth0", value(HOST6))
+ONWARD = Session(Family.V4, value("198.51.100.7"), 22, value(HOST), 50000, "eth0")
 RESOLVER = NameServer(Family.V4, value("192.0.2.53"), "eth0")
 STUB = NameServer(Family.V4, value("127.0.0.53"), "lo", value("127.0.0.1"))
 DISCOVERED = "the gateway fe80::1 on eth0, as neighbour discovery"
@@ -277,6 +278,13 @@ NEEDS = [
         Baseline(leases=(ADVERTISED,)),
         [KEPT],
     ),
+    (
+        "who uses the host as a jump host",
+        plan(NO_EGRESS),
+        Baseline(outgoing=(ONWARD,)),
+        ["another ssh connection from this host to port 22 of 198.51.100.7 on eth0"],
+    ),
+    ("a jump host that lets them on", plan(OUT), Baseline(outgoing=(ONWARD,)), []),
     ("a name server", plan(NO_EGRESS), Baseline(name_servers=(RESOLVER,)), ["the name server 192.0.2.53 on eth0"]),
     ("a name server as a failsafe", plan(NO_EGRESS, settings=Settings()), Baseline(name_servers=(RESOLVER,)), []),
     ("a stub on lo", plan(NO_EGRESS), Baseline(name_servers=(STUB,)), []),
@@ -403,15 +411,17 @@ def test_what_is_lost_is_listed_by_what_matters_most() -> None:
     """One's own session first, the name servers last."""
     baseline = Baseline(
         sessions=(session(OTHER), session(own=True)),
+        outgoing=(ONWARD,),
         listeners=(Listener(Family.V4, 2222),),
         gateways=GATEWAY6.gateways,
         leases=(LEASE,),
         name_servers=(RESOLVER,),
     )
 
-    assert [loss.kind for loss in losses(plan(settings=POLICED), FACTS, baseline)] == [
+    assert [loss.kind for loss in losses(plan(gnp("shut", types=BOTH), settings=POLICED), FACTS, baseline)] == [
         FlowKind.OWN_SESSION,
         FlowKind.SSH_SESSION,
+        FlowKind.SSH_OUTGOING,
         FlowKind.SSH_SERVER,
         FlowKind.GATEWAY,
         FlowKind.LEASE,

@@ -35,8 +35,18 @@ def test_a_session_of_audit_is_a_login(tmp_path: Path) -> None:
     assert seen
     assert by_socket(servers) == [
         SshServer("sshd", frozenset({1}), serves_one=False, logged_in=False),
-        SshServer("sshd", frozenset({7}), serves_one=True, logged_in=True),
+        SshServer("sshd", frozenset({7}), serves_one=True, logged_in=True, beneath=frozenset({7})),
     ]
+
+
+def test_what_a_session_forwards_is_that_of_its_own_process_and_of_no_other(tmp_path: Path) -> None:
+    """A user may call a program sshd, and it is no child of the monitor."""
+    debian12(tmp_path, session=5)
+    (tmp_path / "30/fd/5").symlink_to("socket:[8]")
+    process(tmp_path, 31, "sshd", 30, uid=1000, session=5, fd4="socket:[9]")
+    process(tmp_path, 32, "sshd", 1, uid=1000, session=5, fd4="socket:[11]")
+
+    assert {inode for server in read_ssh_servers(tmp_path)[0] for inode in server.beneath} == {7, 8}
 
 
 def test_a_scope_of_logind_is_a_login(tmp_path: Path) -> None:
