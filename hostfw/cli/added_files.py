@@ -11,7 +11,7 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.refused import Refused
 from hostfw.cli.options import Options
 from hostfw.cli.outcomes import load_accepted_of
-from hostfw.engine.checks.lost_policy import missing, named
+from hostfw.engine.checks.lost_policy import MOST_NAMES, missing, named
 from hostfw.engine.outcomes import Failed
 from hostfw.host.store.atomic_files import WriteError, sync_directory, write_atomically
 from hostfw.host.store.feed_files import read_own_feeds
@@ -58,6 +58,7 @@ def left_out(options: Options, candidate: Configuration) -> Failed | None:
     return Failed(
         f"{counted(len(names), 'resource')} would go out of force, which the files of -f do not have: {named(names)}",
         f"--add adds the files to {options.config_dir} and applies all of it; --replace uses only these files",
+        more=names[MOST_NAMES:],
     )
 
 

@@ -43,9 +43,10 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing in one sentence, and the next step."""
+    """One thing in one sentence, and the next step; `more` is what the sentence only counts."""
 
     check: Check
     message: str
     next: str = ""
     weight: Weight = Weight.PROBLEM
+    more: tuple[str, ...] = ()

@@ -134,6 +134,7 @@ def _drift(report: HostReport) -> Iterator[Finding]:
             Check.DRIFT,
             f"another program changed our tables: {drift[0]}{more}",
             "`hostfwctl reload` puts them right; `nft monitor` shows who changes them",
+            more=tuple(drift[1:]),
         )
 
 
@@ -175,6 +176,7 @@ def _configuration(report: HostReport) -> Iterator[Finding]:
             Check.CONFIGURATION,
             f"the configuration is invalid, so a reload would fail: {wrong[0]}{more}",
             wrong[0].hint if wrong[0].hint and not more else "`hostfwctl validate` shows all of it",
+            more=tuple(map(str, wrong[1:])),
         )
     yield from (
         Finding(Check.FEED, f"{problem.position.file_line}: {problem.message}", problem.hint)
@@ -210,6 +212,7 @@ def _node(report: HostReport) -> Iterator[Finding]:
             Check.NODE,
             f"no HostEndpoint is of this host, whose node name is {node}: they are of {some}",
             f"say `node: {names[0]}` in hostfw.yaml, or spec.node: {node} in a HostEndpoint",
+            more=tuple(f"of {name}" for name in names[3:]),
         )
 
 

@@ -91,6 +91,7 @@ def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str)
     return Failed(
         f"this would lose {' and '.join(tallies)}: {named(names) if names else _left(resources, plan.node)}",
         f"{_CHECK.get(verb, _CHECK_HISTORY)}; {_anyway(verb)}",
+        more=names[MOST_NAMES:],
     )
 
 

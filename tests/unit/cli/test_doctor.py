@@ -597,6 +597,7 @@ def test_programs_get_a_list(host: Machine) -> None:
             "weight": "problem",
             "message": "no rules of hostfw are in force: every packet passes that no other program denies",
             "next": "`hostfwctl apply`",
+            "more": [],
         }
     ]
     assert sound["items"] == []
@@ -765,3 +766,13 @@ def test_a_script_that_a_boot_would_not_load_is_a_problem(tmp_path: Path) -> Non
     (found,) = (f for f in examine(replace(HEALTHY, unloadable=why)) if f.check is Check.STATE)
     cannot = "since it cannot load /var/lib/hostfw/last-good.nft"
     assert found.message == f"the next boot would enforce the failsafes alone, {cannot}: {why}"
+
+
+def test_what_a_finding_only_counts_is_beside_it() -> None:
+    """The sentence stays one; `-v` and the JSON have the rest."""
+    drift = ("chain x is gone", "chain y is gone", "chain z is gone")
+
+    (found,) = (one for one in examine(status(drift=drift)) if one.check is Check.DRIFT)
+
+    assert found.message.endswith("chain x is gone, and 2 more")
+    assert found.more == drift[1:]

@@ -321,3 +321,19 @@ def test_diff_says_that_apply_would_be_refused(host: Machine) -> None:
     assert done.status == 1
     assert "warning: `apply` is refused, as this would leave eth0 without a HostEndpoint" in done.err
     assert "--accept-loss" in done.err
+
+
+def test_everything_that_would_go_is_listed_on_demand(host: Machine) -> None:
+    """A refusal names the first few; -v has the rest, as `diff` does."""
+    applied(host, ROUTER, UPLINK)
+    many = "---\n".join(WEB.replace("name: web", f"name: web{number}") for number in range(9))
+    host.write(web=many)
+    assert host.hostfwctl("apply").status == 0
+    host.write(web="")
+
+    said = {verb: host.hostfwctl(*verb).err for verb in (("apply",), ("apply", "-v"), ("diff", "-v"))}
+
+    assert "web4 and 4 more" in " ".join(said["apply",].split())
+    assert "web8" not in said["apply",]
+    assert all(f"and GlobalNetworkPolicy/web{number}" in said["apply", "-v"] for number in range(5, 9))
+    assert "and GlobalNetworkPolicy/web8" in said["diff", "-v"]

@@ -127,6 +127,8 @@ def run(options: Options, console: Console) -> ExitCode:
     if drift:
         more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
         console.say(f"changed by another program: {drift[0]}{more}; `hostfwctl reload` puts it right")
+        for one in drift[1:]:
+            console.detail(f"  and {one}")
     if found or script:
         console.say(_tally(found))
     leaving = would_leave(options, candidate.configuration)
@@ -135,9 +137,13 @@ def run(options: Options, console: Console) -> ExitCode:
             f"`apply` of these files alone is refused, as {counted(len(leaving), 'resource')} would go out of force; "
             "--add adds the files, --replace uses only them"
         )
+        for one in leaving:
+            console.detail(f"  {one}")
     lost = open_engine(options).loss(candidate, here.plan, here.facts) if here is not None and not leaving else None
     if lost is not None:
         console.warn(f"`apply` is refused, as {lost.message}; {lost.hint}")
+        for one in lost.more:
+            console.detail(f"  and {one}")
     if found or script or drift:
         return DIFFERS
     console.say("no difference")

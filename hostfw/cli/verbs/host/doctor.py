@@ -154,6 +154,8 @@ def _print(finding: Finding, console: Console) -> None:
     first, *more = console.filled(f"{head}: {finding.message}{step}")
     painted_head = painted(head, Style.FAINT if note else Style.WARNING, on=console.colour_out)
     console.data(f"{painted_head}{first.removeprefix(head)}", *more)
+    if console.verbosity > 0:
+        console.data(*(line for one in finding.more for line in console.filled(f"and {one}", "  ")))
     if finding.next and not step:
         console.data(*console.filled(f"next: {finding.next}", "  "))
 
@@ -170,6 +172,7 @@ def _content(findings: Sequence[Finding]) -> Document:
                 "weight": finding.weight.value,
                 "message": finding.message,
                 "next": finding.next,
+                "more": list(finding.more),
             }
             for finding in findings
         ],

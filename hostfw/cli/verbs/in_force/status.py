@@ -85,7 +85,10 @@ def run(options: Options, console: Console) -> ExitCode:
     if options.output is Output.TABLE:
         if blocked is not None:
             _print(("BLOCKED", _blocked(blocked), Style.ERROR), console)
-        lines = [*_lines(status, accepted, host.now()), *_service_lines(service, host.now())]
+        lines = [
+            *_lines(status, accepted, host.now(), whole=console.verbosity > 0),
+            *_service_lines(service, host.now()),
+        ]
         if status.record is None and not status.in_force:
             lines.insert(1, _line("Governs", first_apply(options).text))
         if is_pending:
@@ -182,7 +185,7 @@ def age(since: datetime, until: datetime) -> str:
     return "just now" if seconds >= 0 else "in the future: was the clock set back?"
 
 
-def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator[Line]:
+def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: bool) -> Iterator[Line]:
     record = status.record
     if not status.in_force:
         yield _line("State", "nothing in force", Style.ERROR)
@@ -205,7 +208,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator
             since = f" since {moment_text(kept.since)}" if kept.since else ""
             text = f"{kept.name} under HostEndpoint {kept.endpoint}, which no longer claims it{since}: {kept.kept}"
             yield _line("Kept" if number == 0 else "", text, Style.WARNING)
-        yield from _expiry_lines(accepted, status, now)
+        yield from _expiry_lines(accepted, status, now, whole=whole)
     elif status.in_force:
         yield _line("Generation", "not on record, as after a boot; `hostfwctl apply` makes it known")
     if accepted is not None and (record is None or accepted.id != record.id):
@@ -227,7 +230,7 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime) -> Iterator
         yield _line("Problems" if number == 0 else "", f"{problem.position.path}: {problem.message}")
 
 
-def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime) -> Iterator[Line]:
+def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime, *, whole: bool) -> Iterator[Line]:
     """The next moment at which something expires, and the resources that have."""
     if accepted is None:
         return
@@ -243,9 +246,10 @@ def _expiry_lines(accepted: Accepted | None, status: Status, now: datetime) -> I
         left = duration_text((timely.next_expiry - now).total_seconds())
         yield _line("Next expiry", f"in {left} ({moment_text(timely.next_expiry)}); `hostfwctl rules` says what")
     if timely.expired:
-        first = ", ".join(map(str, timely.expired[:_MOST_EXPIRED]))
-        more = f" and {len(timely.expired) - _MOST_EXPIRED} more" if len(timely.expired) > _MOST_EXPIRED else ""
-        yield _line("Expired", f"{first}{more}")
+        shown = timely.expired if whole else timely.expired[:_MOST_EXPIRED]
+        rest = len(timely.expired) - len(shown)
+        more = f" and {rest} more" if rest else ""
+        yield _line("Expired", f"{', '.join(map(str, shown))}{more}")
 
 
 def _blocked(state: BlockState) -> str:
