@@ -57,7 +57,7 @@ def test_neighbours_connect_to_what_they_are_said_to_reach(batch: int, tmp_path:
             hostfwctl(installation, "disable", "--remove-rules")
 
     assert wrong == []
-    assert min(verdicts.values()) > HOSTS, "both verdicts are tried"
+    assert min(verdicts.values()) >= HOSTS, "both verdicts are tried"
 
 
 @pytest.mark.parametrize("story", stories(), ids=lambda story: story.name)
