@@ -98,6 +98,7 @@ data: $(DATA)
 install-data: data
 	install -D --mode=755 -t $(DESTDIR)/usr/bin units/hostfwctl
 	install -D --mode=755 units/hostfw-boot $(LIB)/hostfw/boot
+	$(INSTALL) units/fail2ban-action.conf $(DESTDIR)/etc/fail2ban/action.d/hostfw.conf
 	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service
 	$(INSTALL) -t $(LIB)/systemd/system-preset units/90-hostfw.preset
 	$(INSTALL) units/hostfw.tmpfiles $(LIB)/tmpfiles.d/hostfw.conf

@@ -52,9 +52,10 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return _endpoint(resource)
         case GlobalNetworkSet(nets=nets):
             return {"nets": _texts(nets)}
-        case Feed(external=External(size=size, timeout_s=timeout_s)):
+        case Feed(external=External(size=size, timeout_s=timeout_s, of=of)):
             return {
                 "external": True,
+                "of": of or None,
                 "size": None if size == EXTERNAL_SIZE else size,
                 "timeout": None if timeout_s is None else f"{timeout_s}s",
             }

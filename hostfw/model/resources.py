@@ -242,11 +242,14 @@ EXTERNAL_SIZE = 65_536
 class External:
     """The bounds of a Feed that other programs fill: members of each kind, and seconds that one stays (None: for ever).
 
-    The time is for members that are put in without one of their own.
+    The time is for members that are put in without one of their own. With `of`, they belong to the GlobalNetworkSet or
+    Feed of that name: its labels count, and not the Feed's.
     """
 
     size: int = EXTERNAL_SIZE
     timeout_s: int | None = None
+    of: str = ""
+    of_position: Position = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +354,11 @@ class Resources:
     def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:
         """The policies, and those that are staged."""
         return (*self.policies, *(staged.policy for staged in self.staged_policies))
+
+    @property
+    def every_set(self) -> tuple[GlobalNetworkSet | Feed, ...]:
+        """The GlobalNetworkSets and the Feeds."""
+        return (*self.network_sets, *self.feeds)
 
     def all(self) -> tuple[Resource, ...]:
         """Every resource, kind by kind."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 
-from hostfw.model.resources import HostEndpoint, Profile
+from hostfw.model.resources import Feed, HostEndpoint, Labels, Profile, Resources
 from hostfw.selector.evaluate import Selector, matches
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 
@@ -86,3 +86,11 @@ def members(bits: int) -> Iterator[int]:
 def _with_any(index: LabelIndex, label: str, values: Iterable[str]) -> int:
     by_value = index.with_value.get(label, {})
     return reduce(or_, (by_value.get(value, 0) for value in values), 0)
+
+
+def labels_of_members(feed: Feed, resources: Resources) -> Labels:
+    """The labels by which rules select the members of an external Feed: its own, or those of the set that it is of."""
+    of = feed.external.of if feed.external is not None else ""
+    return next(
+        (one.metadata.labels for one in resources.every_set if of and one.metadata.name == of), feed.metadata.labels
+    )

@@ -15,6 +15,7 @@ from hostfw.model.resources import (
     REASON,
     TICKET,
     EntityRule,
+    External,
     Feed,
     GlobalNetworkPolicy,
     GlobalNetworkSet,
@@ -146,6 +147,19 @@ def _denies_some(rule: QuickRule) -> bool:
     if rule.action is not Action.DENY or rule.peers == ANYBODY:
         return False
     return not isinstance(rule.peers, tuple) or all(cidr.length > 0 for cidr in rule.peers)
+
+
+def members_name(name: str) -> str:
+    """The name of the Feed that takes members for a set which files hold."""
+    return f"{name}.members"
+
+
+def members_file(name: str) -> QuickFile:
+    """The file of that Feed."""
+    feed = Feed(Metadata(members_name(name)), "", external=External(of=name))
+    return QuickFile(
+        f"set-{name}.yaml", _text(f"Written by `hostfwctl set add {name}`; it takes what is added.", [feed])
+    )
 
 
 def _keep_lasting(policy: GlobalNetworkPolicy, resources: Resources) -> None:

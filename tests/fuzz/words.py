@@ -14,7 +14,7 @@ RESOURCE_WORDS = (
     "apiVersion: projectcalico.org/v3", "apiVersion: hostfw.io/v1", "kind: List", "metadata:", "name: ", "spec:",
     "items:", "GlobalNetworkPolicy", "StagedGlobalNetworkPolicy", "GlobalNetworkSet", "HostEndpoint",
     "InterfaceGroup", "Profile", "Tier", "NetworkPolicy",
-    "kind: Feed", "path: a.txt", "maxShrink: 5%", "external: true", "size: 5", "timeout: 10m",
+    "kind: Feed", "path: a.txt", "maxShrink: 5%", "external: true", "of: a", "size: 5", "timeout: 10m",
     "labels:", "annotations:", "selector: ", "tier: ",
     "order: ", "types: [Ingress, Egress]", "ingress:", "egress:", "doNotTrack: true", "preDNAT: true",
     "applyOnForward: true", "stagedAction: Delete", "action: Allow", "action: Deny", "action: Pass", "action: Log",

@@ -266,7 +266,7 @@ resources: st.SearchStrategy[Resource] = st.one_of(
         Feed,
         metadatas,
         st.just(""),
-        external=st.builds(External, st.integers(1, LARGEST_SIZE), st.none() | st.integers(1, 86_400)),
+        external=st.builds(External, st.integers(1, LARGEST_SIZE), st.none() | st.integers(1, 86_400), st.just("a.b")),
     ),
     st.builds(Tier, metadatas, orders, st.sampled_from((Action.DENY, Action.PASS))),
     st.builds(Profile, metadatas, label_maps(words), few(rules()), few(rules())),

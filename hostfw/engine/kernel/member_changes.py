@@ -18,6 +18,7 @@ from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.members import SavedMembers, load_members, save_members, saved_sets
 from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import FAMILIES, Cidr, Family, address_text, mask_of, merge
+from hostfw.model.wording import counted
 from hostfw.nft.objects import TABLE, Ruleset
 from hostfw.policy.expiry import CLOCK_TOLERANCE
 from hostfw.policy.resolve.external import opened_by
@@ -136,6 +137,8 @@ def _decide(change: MembersChange, now: Held) -> _Decision | Failed:
     decision = _Decision(MembersChanged(change.name))
     added, kept, removed, absent = [], [], [], []
     for cidr in merge(change.added):
+        if not cidr.length:
+            return Failed(f"{cidr} is everybody, and no member of a set", "write a policy for everybody")
         around = [one for one in _around(cidr, there) if _stays(there[one], wanted_s)]
         if around:
             kept.append(cidr)
@@ -162,9 +165,9 @@ def _decide(change: MembersChange, now: Held) -> _Decision | Failed:
             gone = sum(one.family is family and one.is_host is not nets for one in decision.gone)
             count = now.count(family, nets=nets)
             if new > gone and count + new - gone > now.external.size:
-                what = "prefixes" if nets else "addresses"
+                what = counted(count, "prefix", "prefixes") if nets else counted(count, "address", "addresses")
                 return Failed(
-                    f"{change.name} is full: it holds {count} {what} of IPv{family:d}, and at most {now.external.size}",
+                    f"{change.name} is full: it holds {what} of IPv{family:d}, and at most {now.external.size}",
                     "take members out, or give its Feed a larger size and apply",
                 )
     decision.changed = MembersChanged(change.name, tuple(added), tuple(kept), tuple(removed), tuple(absent))

@@ -3,11 +3,12 @@
 import re
 
 from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, quoted, text
+from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import EXTERNAL_SIZE, External, Feed, Metadata
 
-FEED_SHAPE = Shape("the spec of a Feed", frozenset(("path", "maxShrink", "external", "size", "timeout")))
+FEED_SHAPE = Shape("the spec of a Feed", frozenset(("path", "maxShrink", "external", "of", "size", "timeout")))
 TIMEOUT = re.compile(r"([1-9][0-9]{0,7})([smhd])\Z")
 """The time that a member stays, such as 10m."""
 LARGEST_SIZE = 1_000_000
@@ -15,7 +16,7 @@ PERCENT = re.compile(r"(0|[1-9][0-9]?|100)%\Z")
 _DEFAULT_MAX_SHRINK = 50
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_S = 366 * 86_400
-_OF_FILES, _OF_EXTERNAL = ("path", "maxShrink"), ("size", "timeout")
+_OF_FILES, _OF_EXTERNAL = ("path", "maxShrink"), ("of", "size", "timeout")
 
 
 def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
@@ -60,7 +61,12 @@ def _max_shrink(reader: Reader, node: Node | None) -> int:
 def _external(reader: Reader, found: dict[str, Node]) -> External:
     size_node, timeout_node = found.get("size"), found.get("timeout")
     size = None if size_node is None else integer(reader, size_node, "size", 1, LARGEST_SIZE)
-    return External(EXTERNAL_SIZE if size is None else size, _timeout_s(reader, timeout_node))
+    of_node = found.get("of")
+    of = text(reader, of_node, "of") or ""
+    if of_node is not None and not SUBDOMAIN.fits(of):
+        reader.report(of_node, f"of is {quoted(of)}", "the name of a GlobalNetworkSet or Feed")
+    at = NOWHERE if of_node is None else reader.at(of_node)
+    return External(EXTERNAL_SIZE if size is None else size, _timeout_s(reader, timeout_node), of, at)
 
 
 def _timeout_s(reader: Reader, node: Node | None) -> int | None:

@@ -218,6 +218,7 @@ _FEED: Fields = {
     "path": ({**STRING, "minLength": 1}, "The file, one address a line: absolute, or from the folder of this one."),
     "maxShrink": (formed(PERCENT), "How much of it may vanish at once, such as 50% (the default)."),
     "external": ({"type": "boolean"}, "True: no file; other programs fill the set in the kernel."),
+    "of": (name(SUBDOMAIN), "The GlobalNetworkSet or Feed that the members belong to: its labels count."),
     "size": (whole(1, LARGEST_SIZE), "Most addresses of a family in an external set, and most prefixes (65536)."),
     "timeout": (
         formed(TIMEOUT),
@@ -225,7 +226,7 @@ _FEED: Fields = {
     ),
 }
 _FILE_OR_EXTERNAL = [
-    {"required": ["path"], "properties": {"external": {"const": False}, "size": False, "timeout": False}},
+    {"required": ["path"], "properties": {"external": {"const": False}, "of": False, "size": False, "timeout": False}},
     {"required": ["external"], "properties": {"external": {"const": True}, "path": False, "maxShrink": False}},
 ]
 

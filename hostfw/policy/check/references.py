@@ -105,6 +105,10 @@ def _references(resources: Resources) -> Iterator[Problem]:
     for policy in resources.every_policy:
         if policy.tier not in tiers.known:
             yield _unknown(tiers, policy.tier, policy.tier_position, policy.metadata.position)
+    sets = _names("GlobalNetworkSet or Feed", (*resources.network_sets, *resources.feeds))
+    for feed in resources.feeds:
+        if feed.external is not None and feed.external.of and feed.external.of not in sets.known:
+            yield _unknown(sets, feed.external.of, feed.external.of_position, feed.metadata.position)
     profiles = _names("profile", (*resources.profiles, DEFAULT_ALLOW_PROFILE))
     groups = _names("InterfaceGroup", resources.interface_groups)
     for endpoint in resources.endpoints:

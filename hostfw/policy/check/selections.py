@@ -8,7 +8,14 @@ from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Metadata, Profile, Resources
 from hostfw.model.values import merge
-from hostfw.policy.effective_labels import LabelIndex, effective_labels, index_labels, members, selected
+from hostfw.policy.effective_labels import (
+    LabelIndex,
+    effective_labels,
+    index_labels,
+    labels_of_members,
+    members,
+    selected,
+)
 from hostfw.selector.evaluate import SelectorError, parse
 
 
@@ -24,7 +31,7 @@ class Selections:
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
         labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
         sets = [dict(network_set.metadata.labels) for network_set in resources.network_sets]
-        sets += [dict(feed.metadata.labels) for feed in resources.feeds]
+        sets += [dict(labels_of_members(feed, resources)) for feed in resources.feeds]
         self._endpoints = index_labels(labels)
         self._entities = index_labels([*labels, *sets])
         self._of_endpoints: dict[str, int] = {}

@@ -12,7 +12,7 @@ from hostfw.model.plan import AddressSet, ExternalSet, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
 from hostfw.model.values import Cidr, Protocol, merge
-from hostfw.policy.effective_labels import effective_labels, index_labels, members, selected
+from hostfw.policy.effective_labels import effective_labels, index_labels, labels_of_members, members, selected
 from hostfw.selector.evaluate import Selector, canonical, parse
 
 
@@ -36,13 +36,16 @@ class AddressBook:
         self._entry_labels = index_labels(
             (*(labels for _, labels in entries), *(dict(feed.metadata.labels) for feed in feeds))
         )
-        external = sorted((feed for feed in resources.feeds if feed.external), key=lambda feed: feed.metadata.name)
+        external = sorted(
+            (feed for feed in resources.feeds if feed.external and _is_there(feed.external.of, resources)),
+            key=lambda feed: feed.metadata.name,
+        )
         self._external = tuple(
             ExternalSet(feed.metadata.name, feed.external.size, feed.external.timeout_s)
             for feed in external
             if feed.external is not None
         )
-        self._external_labels = index_labels(dict(feed.metadata.labels) for feed in external)
+        self._external_labels = index_labels(dict(labels_of_members(feed, resources)) for feed in external)
         self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
         self._port_labels = index_labels(effective_labels(e, profiles) for e in self._with_ports)
         self._named = _bits_by_port_name(self._with_ports)
@@ -129,3 +132,8 @@ def _port_members(endpoint: HostEndpoint, name: str, protocol: Protocol | None) 
         if port.name == name and (protocol is None or protocol.number == port.protocol.number):
             for cidr in endpoint.expected_ips:
                 yield PortMember(cidr.family, cidr.address, port.protocol.number, port.port)
+
+
+def _is_there(of: str, resources: Resources) -> bool:
+    """True if a set that others' members belong to is there: one that has expired takes them along."""
+    return not of or any(one.metadata.name == of for one in resources.every_set)

@@ -88,7 +88,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "more than there is room for",
         script({"192.0.2.7": None}, "192.0.2.8", of=ExternalSet("bans", 1)),
-        "bans is full: it holds 1 addresses of IPv4, and at most 1",
+        "bans is full: it holds 1 address of IPv4, and at most 1",
     ),
     (
         "a full set that another family has room in",

@@ -1,0 +1,122 @@
+"""Members put in and taken out with hostfwctl: real packets, every check, and what outlives what."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.hostfwctl import Installation
+from lab.laboratory import Lab
+from lab.service import service
+from tests.kernel.conftest import Hostfwctl
+from tests.kernel.test_external_sets import POLICY, admitted, nft
+from tests.kernel.test_lockout import session, ssh_server
+
+
+@pytest.fixture(autouse=True)
+def _applied(installation: Installation, hostfwctl: Hostfwctl) -> None:
+    (installation.config / "policy.yaml").write_text(POLICY)
+    hostfwctl("apply")
+
+
+def members(hostfwctl: Hostfwctl, name: str) -> dict[str, float | None]:
+    """The members of a set by their texts, with the seconds that each has left."""
+    listed = json.loads(hostfwctl("set", "list", name, "-o", "json").stdout)
+    return {one["member"]: one["leftSeconds"] for one in listed["members"]}
+
+
+def test_a_member_is_denied_at_once_and_let_in_again(lab: Lab, hostfwctl: Hostfwctl) -> None:
+    """Without a generation; twice the same changes nothing."""
+    before = hostfwctl("history").stdout
+
+    assert "is in bans now for 1 h" in hostfwctl("set", "add", "bans", "192.0.2.2", "2001:db8::/64", "for", "1h").stderr
+    assert admitted(lab, 80) == (False, False)
+    assert "already" in hostfwctl("set", "add", "bans", "192.0.2.2", "for", "30m").stderr
+    assert 3500 < (members(hostfwctl, "bans")["192.0.2.2"] or 0) <= 3600
+    hostfwctl("set", "del", "bans", "192.0.2.2,2001:db8::/64")
+    assert admitted(lab, 80) == (True, True)
+    assert "was not in bans" in hostfwctl("set", "del", "bans", "192.0.2.2").stderr
+
+    assert hostfwctl("history").stdout == before
+    assert members(hostfwctl, "bans") == {}
+
+
+def test_explain_and_exposure_know_the_members(hostfwctl: Hostfwctl) -> None:
+    """Those of another program as well."""
+    asked = ("explain", "192.0.2.2", "192.0.2.1:80", "--in", "eth0")
+    assert hostfwctl(*asked, check=False).returncode == 0
+
+    hostfwctl("set", "add", "bans", "192.0.2.0/24", "for", "1h")
+
+    denied = hostfwctl(*asked, check=False)
+    assert (denied.returncode, "ports ingress[0]" in denied.stdout) == (10, True)
+
+
+def test_a_set_of_a_file_takes_members_by_a_companion(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """Under the labels of the set, also those that it gets later; what stands in its file is taken out there."""
+    hostfwctl("set", "add", "listed", "192.0.2.2")
+
+    assert admitted(lab, 80) == (False, True)
+    assert "of: listed" in (installation.config / "quick/set-listed.yaml").read_text()
+    hostfwctl("set", "add", "listed", "2001:db8::2", "for", "1h")
+    assert admitted(lab, 80) == (False, False)
+    assert set(members(hostfwctl, "listed")) == {"198.51.100.0/24", "192.0.2.2", "2001:db8::2"}
+    refused = hostfwctl("set", "del", "listed", "198.51.100.7", check=False)
+    assert refused.returncode == 1
+    policy = installation.config / "policy.yaml"
+    policy.write_text(POLICY.replace("name: listed, labels: {list: bans}", "name: listed, labels: {list: old}"))
+    hostfwctl("apply")
+    assert admitted(lab, 80) == (True, True)
+
+
+def test_members_come_back_with_what_time_they_have_left(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """After a boot, which is a kernel without tables, and a run directory without files."""
+    hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
+    hostfwctl("set", "add", "bans", "192.0.2.3", "for", "1s")
+    hostfwctl("set", "add", "bans", "2001:db8::/64")
+    nft(lab, "flush ruleset")
+    shutil.rmtree(installation.run)
+    installation.run.mkdir(mode=0o755)
+
+    hostfwctl("apply")
+
+    assert admitted(lab, 80) == (False, False)
+    now = members(hostfwctl, "bans")
+    assert set(now) == {"192.0.2.2", "2001:db8::/64"}
+    assert 3000 < (now["192.0.2.2"] or 0) <= 3600
+    assert now["2001:db8::/64"] is None
+
+
+def test_the_service_does_it_and_repairs_with_the_members(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """Tables that another program deleted come back with what hostfwctl had put in."""
+    with service(installation, tmp_path / "log") as running:
+        hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
+        assert admitted(lab, 80) == (False, True)
+        assert not running.told("restored")
+
+        nft(lab, "delete table ip hostfw")
+        running.wait_for(lambda _: running.told("restored"))
+
+        assert admitted(lab, 80) == (False, True)
+
+
+def test_what_would_lock_somebody_out_is_refused(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """The address of an open ssh session, unless that is meant; and nothing was changed."""
+    (installation.config / "hostfw.yaml").write_text("failsafe: none\n")
+    (installation.config / "policy.yaml").write_text(POLICY.replace("ports: [80]", "ports: [22, 80]"))
+    hostfwctl("apply")
+    with ssh_server(lab["host"], "sshd", "::", 22), session(lab["peer"], "192.0.2.1", 22):
+        refused = hostfwctl("set", "add", "bans", "192.0.2.0/24", "for", "1h", check=False)
+
+        assert (refused.returncode, "cut the host off" in refused.stderr) == (1, True)
+        assert members(hostfwctl, "bans") == {}
+        hostfwctl("set", "add", "bans", "198.51.100.7")
+        hostfwctl("set", "add", "bans", "192.0.2.0/24", "--accept-lockout")
+        assert admitted(lab, 80) == (False, True)
