@@ -9,6 +9,7 @@ from hostfw.cli.configuration import read, refuse, warn
 from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.problems import manifests
+from hostfw.host.errors import HostError
 from hostfw.host.network.routing import Routed
 from hostfw.host.store.files import read_paths
 from hostfw.manifest.facts_file import decode_facts
@@ -69,7 +70,11 @@ def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     from hostfw.engine.kernel.external_members import with_members_now
 
     host = this_host()
-    return PlannedHost(candidate, facts, with_members_now(host, plan), host)
+    try:
+        plan = with_members_now(host, plan)
+    except HostError as error:
+        console.warn(f"external sets count as empty: {error.message}")
+    return PlannedHost(candidate, facts, plan, host)
 
 
 def facts_of(options: Options, settings: Settings, console: Console) -> HostFacts | ExitCode:

@@ -244,7 +244,8 @@ class Plan:
     `bindings` are sorted by interface; `wildcard` is the endpoint of every interface without a binding, or None
     where such interfaces are unmanaged. What the host says to itself on `lo` is exempt unless `lo` has a binding of its
     own; with `loopback: policed` the wildcard has one for it. `expired` are the resources that count no more, and
-    `next_expiry` is the moment at which the next one expires.
+    `next_expiry` is the moment at which the next one expires. `external` are the sets that other programs fill,
+    whether or not a rule asks for them.
     """
 
     node: str
@@ -254,6 +255,7 @@ class Plan:
     wildcard: str | None = None
     expired: tuple[Expired, ...] = ()
     next_expiry: datetime | None = None
+    external: tuple[ExternalSet, ...] = ()
 
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""

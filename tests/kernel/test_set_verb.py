@@ -120,3 +120,60 @@ def test_what_would_lock_somebody_out_is_refused(lab: Lab, installation: Install
         hostfwctl("set", "add", "bans", "198.51.100.7")
         hostfwctl("set", "add", "bans", "192.0.2.0/24", "--accept-lockout")
         assert admitted(lab, 80) == (False, True)
+
+
+def test_what_another_program_took_out_does_not_come_back_before_a_boot(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, tmp_path: Path
+) -> None:
+    """Neither with an apply nor with a start of the service; a larger set takes its members along."""
+    hostfwctl("set", "add", "bans", "192.0.2.2", "2001:db8::2", "for", "1h")
+    nft(lab, "delete element ip hostfw external/bans { 192.0.2.2 }")
+
+    hostfwctl("apply")
+    with service(installation, tmp_path / "log"):
+        assert admitted(lab, 80) == (True, False)
+
+    policy = installation.config / "policy.yaml"
+    policy.write_text(POLICY.replace("{external: true}", "{external: true, size: 100000}"))
+    hostfwctl("apply")
+    assert set(members(hostfwctl, "bans")) == {"192.0.2.2", "2001:db8::2"}
+
+
+def test_a_clock_that_is_behind_brings_no_guest_back(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """A guest for a time is not let in again; a ban stays for the time that was left, and no longer."""
+    hostfwctl("set", "add", "guests", "192.0.2.2", "for", "1h")
+    hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
+    for name in ("bans", "guests"):
+        path = installation.state / f"members/{name}.json"
+        saved = json.loads(path.read_text())
+        later = {"at": saved["at"].replace("20", "21", 1)}
+        saved["members"] = [[text, end.replace("20", "21", 1)] for text, end in saved["members"]]
+        path.write_text(json.dumps(saved | later))
+    nft(lab, "flush ruleset")
+
+    hostfwctl("apply")
+
+    assert admitted(lab, 81) == (False, False)
+    assert 3000 < (members(hostfwctl, "bans")["192.0.2.2"] or 0) <= 3600
+    assert members(hostfwctl, "guests") == {}
+
+
+def test_a_ban_closes_ssh_where_its_policy_comes_before_failsafes(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """To the members and to nobody else."""
+    rule = "- {action: Deny, source: {selector: list == 'bans'}}"
+    early = (
+        "---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\n"
+        "metadata: {name: early, annotations: {hostfw.io/before-failsafes: 'true'}}\n"
+        f"spec:\n  selector: all()\n  ingress:\n  {rule}\n"
+    )
+    (installation.config / "early.yaml").write_text(early)
+    hostfwctl("apply")
+    assert admitted(lab, 22) == (True, True)
+
+    hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
+
+    assert admitted(lab, 22) == (False, True)

@@ -9,7 +9,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.objects import is_external
-from hostfw.policy.resolve.external import externals, with_members
+from hostfw.policy.resolve.external import with_members
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,10 @@ def held(host: Host, external: ExternalSet) -> Held:
 
 def with_members_now(host: Host, plan: Plan, other: Mapping[str, Iterable[Member]] | None = None) -> Plan:
     """The Plan with what its external sets hold at this moment, or what `other` has of them. Raises HostError."""
-    asked = externals(plan)
-    if not asked:
+    if not plan.external:
         return plan
     members = {
         one.name: other[one.name] if other is not None and one.name in other else held(host, one).members
-        for one in asked
+        for one in plan.external
     }
     return with_members(plan, {name: tuple(member.cidr for member in of) for name, of in members.items()})

@@ -239,7 +239,11 @@ def _kept(writer: Writer, change: MembersChange, decision: _Decision) -> Members
         save_members(state, change.name, SavedMembers(now, ends))
     except WriteError as error:
         return replace(decision.changed, unsaved=(f"{error}: after a reboot the members are those of before",))
-    return decision.changed
+    # What another program takes out from now on is not to come back before the next boot.
+    return replace(
+        decision.changed,
+        warnings=(*decision.changed.warnings, *_mark(writer.directories.run / _RUN_FOLDER / change.name)),
+    )
 
 
 def _text(cidr: Cidr) -> str:

@@ -54,6 +54,11 @@ class AddressBook:
         self._address_sets: dict[str, AddressSet] = {}
         self._port_sets: dict[tuple[str, str, int | None], PortSet] = {}
 
+    @property
+    def external(self) -> tuple[ExternalSet, ...]:
+        """The sets that other programs fill, sorted by name."""
+        return self._external
+
     def canonical(self, text: SelectorText | None) -> str:
         """The canonical text of a selector; "" for one that is absent or blank and so restricts nothing."""
         return "" if text is None else self._parse(text)[1]

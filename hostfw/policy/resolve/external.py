@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from hostfw.model.plan import (
-    ANY_SIDE,
     AddressSet,
-    ExternalSet,
     Plan,
     PlannedDirection,
     PlannedEndpoint,
@@ -26,22 +24,11 @@ Members = Mapping[str, tuple[Cidr, ...]]
 
 
 def with_members(plan: Plan, members: Members) -> Plan:
-    """The Plan in which each external set is what it holds; the very same where no rule asks for any."""
+    """The Plan in which each external set is what it holds; the very same where there is none."""
+    if not plan.external:
+        return plan
     endpoints = tuple(_endpoint(endpoint, members) for endpoint in plan.endpoints)
     return plan if endpoints == plan.endpoints else replace(plan, endpoints=endpoints)
-
-
-def externals(plan: Plan) -> frozenset[ExternalSet]:
-    """The external sets that any rule of a Plan asks for."""
-    return frozenset(
-        one
-        for rule in _rules(plan)
-        if rule.source is not ANY_SIDE or rule.destination is not ANY_SIDE
-        for side in (rule.source, rule.destination)
-        for selected in (side.address_set, side.not_address_set)
-        if selected is not None
-        for one in selected.external
-    )
 
 
 def opened_by(plan: Plan) -> frozenset[str]:

@@ -75,7 +75,16 @@ def resolve(
         PlannedEndpoint(one.endpoint.metadata.name, into, out, one.endpoint.metadata.position)
         for one, into, out in zip(governing, ingress, egress, strict=True)
     )
-    plan = Plan(node, settings, endpoints, bound.bindings, bound.wildcard, timely.expired, timely.next_expiry)
+    plan = Plan(
+        node,
+        settings,
+        endpoints,
+        bound.bindings,
+        bound.wildcard,
+        timely.expired,
+        timely.next_expiry,
+        book.external,
+    )
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (
         *kept_problems,

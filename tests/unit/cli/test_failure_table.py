@@ -125,6 +125,7 @@ LINES: dict[str, str] = {
     "allow": "allow 22/tcp",
     "deny": "deny 203.0.113.77",
     "remove": "remove allow-tcp-9090",
+    "set": "set list",
 }
 """The command line of each verb."""
 ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock"})

@@ -20,6 +20,7 @@ from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
 from hostfw.doctor.host import HostReport, Service, examine
 from hostfw.engine.engine import Engine
+from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.reading.block_state import BlockContext, block_state
 from hostfw.engine.reading.standing import standing
@@ -117,7 +118,8 @@ def _plan(engine: Engine, candidate: Candidate | None, facts: HostFacts | None) 
     if candidate is None or facts is None or not candidate.is_valid:
         return None
     governance = standing(engine.directories, engine.host)
-    return resolve(candidate.resources, candidate.settings, facts, governance=governance)[0]
+    plan, _ = resolve(candidate.resources, candidate.settings, facts, governance=governance)
+    return _unless_refused(lambda: with_members_now(engine.host, plan)) or plan
 
 
 def _unless_refused(look: Callable[[], Seen]) -> Seen | None:
