@@ -133,6 +133,33 @@ def plan_of(weights: Mapping[str, int], count: int, seed: int = 0, family: Famil
     return Plan("host", settings, (endpoint,), (Binding(INTERFACE, INTERFACE, "named"),))
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Shapes with their weights, to make plans of any size of."""
+
+    seed: int
+    weights: Mapping[str, int]
+    family: Family
+    tiers: int
+
+    def plan(self, count: int) -> Plan:
+        """A plan of so many policies."""
+        return plan_of(self.weights, count, self.seed, self.family, self.tiers)
+
+
+def drawn_mixture(seed: int) -> Mixture:
+    """A mixture drawn by a seed: of two to all shapes, in one family, in one to three tiers.
+
+    Only where there is a shape that passes on is there a second tier: no packet comes to it otherwise.
+    """
+    random = Random(seed)
+    shapes = random.sample(sorted(SHAPES), random.randint(2, len(SHAPES)))
+    weights = {name: random.randint(1, 20) for name in shapes}
+    return Mixture(
+        seed, weights, (Family.V4, Family.V6)[seed // 4 % 2], random.randint(1, 3) if "pass" in shapes else 1
+    )
+
+
 def with_logs(plan: Plan, seed: int = 0) -> Plan:
     """The plan with each third policy staged, or its rule a Log, at random: what goes on with the next rule."""
     random = Random(seed)
@@ -172,6 +199,13 @@ def packets(plan: Plan, count: int, seed: int = 0) -> list[Packet]:
     random = Random(seed)
     rules = [rule for tier in plan.endpoints[0].ingress.tiers for policy in tier.policies for rule in policy.rules]
     return [_packet(random.choice(rules), random) for _ in range(count)]
+
+
+def first_packets(plan: Plan, count: int, seed: int = 0) -> list[Packet]:
+    """Packets that match the first rule."""
+    random = Random(seed)
+    (rule,) = plan.endpoints[0].ingress.tiers[0].policies[0].rules
+    return [_packet(rule, random) for _ in range(count)]
 
 
 def last_packets(plan: Plan, count: int, seed: int = 0) -> list[Packet]:

@@ -74,3 +74,4 @@ class Options(NamedTuple):
     cut: bool = False
     keeps_failsafes: bool | None = None
     write: bool = False
+    layout: bool = False

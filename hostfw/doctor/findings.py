@@ -30,6 +30,7 @@ class Check(StrEnum):
     NEWER_NFT = "newer-nft"
     PERMISSIONS = "permissions"
     STATE = "state"
+    LAYOUT = "layout"
     LOG = "log"
     CONNTRACK = "conntrack"
 

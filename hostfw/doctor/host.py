@@ -27,8 +27,11 @@ from hostfw.model.values import FAMILIES, TCP, Family, address_text
 from hostfw.model.wording import counted
 from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES
+from hostfw.nft.worst_packet import COMPARE_NS
 from hostfw.policy.resolve.plan import neighbour_problems
 
+LONG_LIST = 256
+"""Rules of a chain beyond which a packet pays for it as for some thirty lookups."""
 _LOOPBACK = {Family.V4: 127, Family.V6: 1}
 """The first byte of an IPv4 loopback address, and the one of IPv6."""
 
@@ -80,6 +83,7 @@ def _findings(report: HostReport) -> Iterator[Finding]:
     yield from _blocked(report)
     yield from _drift(report)
     yield from _unmet(report)
+    yield from _long_lists(report)
     yield from _pending(report)
     yield from _configuration(report)
     yield from _neighbours(report)
@@ -154,6 +158,25 @@ def _unmet(report: HostReport) -> Iterator[Finding]:
                     f"no packet gets past rule {chain.rules} of chain {chain.name} of {table_name(family)} to "
                     f"{counted(behind, 'rule')} that no policy has put there",
                     "write it as policy; `hostfwctl reload` removes the rest",
+                    Weight.NOTE,
+                )
+
+
+def _long_lists(report: HostReport) -> Iterator[Finding]:
+    """Chains in force in which a packet is compared with hundreds of rules, one after the other.
+
+    The lists for packets with marks of other programs are left out: they are long wherever rules are found by rank.
+    """
+    for family in FAMILIES:
+        for chain in report.status.tables.of(family).chains:
+            rules = chain.rules or 0
+            if rules > LONG_LIST and "/in-order" not in chain.name:
+                yield Finding(
+                    Check.LAYOUT,
+                    f"chain {chain.name} of {table_name(family)} tries {counted(rules, 'rule')} one after the other, "
+                    f"which costs a packet that none matches about {rules * COMPARE_NS / 1000:.0f} us",
+                    "`hostfwctl describe hep NAME --layout` says more; rules that name a port, a protocol or nets "
+                    "are looked up instead",
                     Weight.NOTE,
                 )
 

@@ -372,6 +372,18 @@ def test_an_endpoint_that_governs_nothing_says_so(host: Machine) -> None:
     assert 'warning: HostEndpoint "idle" governs nothing now' in err
 
 
+def test_the_layout_of_an_endpoint_says_what_a_packet_costs(host: Machine) -> None:
+    """In both IP versions and ways; of other kinds there is none."""
+    code, out, _ = host.hostfwctl("describe", "hep", "uplink", "--layout")
+    refused, _, why = host.hostfwctl("describe", "gnp", "web", "--layout")
+
+    assert code == 0
+    for words in ("layout IPv4", "layout IPv6", "eth0 in: at most ", "eth0 out: at most ", " us"):
+        assert words in out
+    assert refused == 2
+    assert "--layout is of a HostEndpoint" in why
+
+
 def test_what_is_bound_by_name_is_described_before_it_is_there(host: Machine) -> None:
     """A HostEndpoint for an absent interface, and one for whatever else appears."""
     host.write(

@@ -18,7 +18,7 @@ from hostfw.engine.reading.block_state import BlockState
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.base_chains import OtherChain, OtherTable
 from hostfw.host.nftables.block_table import BlockTable
-from hostfw.host.nftables.nf_tables import BaseHook
+from hostfw.host.nftables.nf_tables import BaseHook, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.trial import Trial
@@ -62,6 +62,18 @@ AROUND = Surroundings(
     tracking=Tracking(79, 100),
 )
 TABLES = KernelTables(1, KernelTable(Family.V4, exists=True), KernelTable(Family.V6, exists=True))
+LISTED = replace(
+    TABLES,
+    ip=KernelTable(
+        Family.V4,
+        exists=True,
+        chains=(
+            KernelChain("in/tcp/tried.0a", 1, 1, rules=900),
+            KernelChain("in/tcp/in-order.0b", 2, 1, rules=900),
+            KernelChain("in/tcp.0c", 3, 1, rules=30),
+        ),
+    ),
+)
 RECORD = ActiveGeneration("0a1b2c", NOW, 1, ())
 ENDPOINT = """\
 apiVersion: projectcalico.org/v3
@@ -318,6 +330,16 @@ PATIENTS = [
             (
                 'host.yaml:1:1: HostEndpoint "uplink" governs nothing now: 192.0.2.1 of eth0 came by DHCP, '
                 "and a neighbour may say that"
+            )
+        ],
+    ),
+    (
+        "a long list in force, beside one for packets with marks of others",
+        replace(HEALTHY, status=replace(HEALTHY.status, tables=LISTED)),
+        [
+            (
+                "chain in/tcp/tried.0a of ip hostfw tries 900 rules one after the other, which costs a packet that "
+                "none matches about 9 us"
             )
         ],
     ),

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from bench.mixtures import SHAPES, missing_packets, packets, plan_of
+from bench.mixtures import SHAPES, drawn_mixture, missing_packets, packets, plan_of
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.by_port import cut_by_port
 from hostfw.compile.layout.costs import CostModel
@@ -26,6 +26,8 @@ MOST_LOOKUPS = 16
 """Those in front of the rules included: 1.2 us on a machine whose lookups take 75 ns."""
 MOST_RULES = 48
 SIZES = (40, 160)
+WORST_SEEDS = (6, 92, 126, 115)
+"""All of them have two tiers or three, with a Pass: what it sends on is found again in the next."""
 _EVERY = dict.fromkeys(SHAPES, 1)
 
 
@@ -87,6 +89,18 @@ def test_every_shape_at_once_is_flat() -> None:
 
     assert worst.lookups <= MOST_LOOKUPS, worst
     assert worst.rules <= MOST_RULES, worst
+
+
+@pytest.mark.parametrize("seed", WORST_SEEDS)
+def test_the_worst_mixtures_of_the_sweep_stay_as_they_are(seed: int) -> None:
+    """Of 200 mixtures of `bench.sweep`, those of the most lookups and of the most compares."""
+    mixture = drawn_mixture(seed)
+    plan = mixture.plan(300)
+
+    worst = _worst(compile_plan(plan), _asked(plan, seed))
+
+    assert worst.lookups <= 22, worst
+    assert worst.rules <= 56, worst
 
 
 def test_a_cut_that_is_not_worth_its_copies_is_not_made() -> None:

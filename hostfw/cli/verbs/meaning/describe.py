@@ -6,6 +6,7 @@ from dataclasses import replace
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
 from hostfw.cli.describe.description import Description, description_document, print_description
 from hostfw.cli.describe.endpoint import describe_endpoint
+from hostfw.cli.describe.layout import layout_of
 from hostfw.cli.describe.policy import (
     describe_feed,
     describe_group,
@@ -37,7 +38,7 @@ from hostfw.model.resources import (
 )
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 
-USAGE = "KIND NAME [-f PATH]... [--facts FILE] [-o text|json|yaml]"
+USAGE = "KIND NAME [--layout] [-f PATH]... [--facts FILE] [-o text|json|yaml]"
 HELP = Page(
     """\
 Show what a resource comes to on this host. KIND is one of those of `get`. Of
@@ -53,9 +54,14 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
     profile              the HostEndpoints that list it, its labels and rules
     interfacegroup       its interfaces, and the HostEndpoints that name it
 
+--layout says of a hostendpoint what the worst packet costs at most at each
+interface: the lookups and the rules that it is compared with, about how long
+that takes, and which lists of rules are tried one after the other.
+
 With -o json or yaml this is a document of kind Description (hostfw.io/v1).""",
     """\
 hostfwctl describe hep uplink
+hostfwctl describe hep uplink --layout
 hostfwctl describe gnp web -f staging/
 hostfwctl describe gns offices -o json""",
     """\
@@ -70,6 +76,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
     parser.add_argument("kind", metavar="KIND", help="a kind or its short name, as of `get`")
     parser.add_argument("name", metavar="NAME", help="the resource")
+    parser.add_argument("--layout", action="store_true", help="say what the worst packet costs (hostendpoint)")
     add_each_file(parser)
     add_facts(parser, "the host that it is described on")
     add_output(parser.add_argument, Output.TEXT, Output.JSON, Output.YAML)
@@ -83,6 +90,9 @@ def run(options: Options, console: Console) -> ExitCode:
             f'unknown kind "{options.kind}"', closest(options.kind, KIND_NAMES) or f"one of {', '.join(KIND_NAMES)}"
         )
         return ExitCode.USAGE
+    if options.layout and kind.name != HostEndpoint.__name__:
+        console.complain(f"--layout is of a HostEndpoint, not of a {kind.name}")
+        return ExitCode.USAGE
     host = planned(options, console)
     if isinstance(host, ExitCode):
         return host
@@ -93,6 +103,10 @@ def run(options: Options, console: Console) -> ExitCode:
         console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
         return ExitCode.FAILED
     described = _with_notes(describe(resource, host), resource, host)
+    if options.layout:
+        described = replace(
+            described, properties=(*described.properties, *layout_of(resource.metadata.name, host.plan))
+        )
     if options.output is Output.TEXT:
         print_description(described, console)
     else:

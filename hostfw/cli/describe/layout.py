@@ -1,0 +1,36 @@
+"""The layout of a HostEndpoint's rules in the kernel: what the worst packet costs, and what stays a list."""
+
+from collections.abc import Iterator
+
+from hostfw.compile.ruleset import compile_plan
+from hostfw.model.plan import Plan
+from hostfw.model.wording import counted
+from hostfw.nft.objects import Hook, Table
+from hostfw.nft.worst_packet import Cost, worst_packet
+
+_WAYS = ((Hook.INPUT, "in"), (Hook.OUTPUT, "out"))
+
+
+def layout_of(endpoint: str, plan: Plan) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The bounds of new packets at each interface of an endpoint, as properties by name, one for each IP version."""
+    interfaces = [binding.interface for binding in plan.bindings if binding.endpoint == endpoint]
+    if not interfaces:
+        yield "layout", ("no interface, so no packet meets its rules",)
+        return
+    for table in compile_plan(plan).tables:
+        texts = [text for interface in interfaces for text in _texts(table, interface)]
+        yield f"layout IPv{table.family.value}", tuple(texts)
+
+
+def _texts(table: Table, interface: str) -> Iterator[str]:
+    for hook, way in _WAYS:
+        worst = worst_packet(table, hook, interface)
+        yield f"{interface} {way}: at most {_cost(worst.cost)}"
+        if worst.marked != worst.cost:
+            yield f"{interface} {way}, if another program has set bits of 0xffff0000 in its mark: {_cost(worst.marked)}"
+        for name, rules in worst.lists:
+            yield f"{interface} {way}: chain {name} tries {counted(rules, 'rule')} one after the other"
+
+
+def _cost(cost: Cost) -> str:
+    return f"{counted(cost.lookups, 'lookup')} and {counted(cost.rules, 'rule')}, about {cost.ns / 1000:.1f} us"
