@@ -73,5 +73,6 @@ class Options(NamedTuple):
     dry_run: bool = False
     cut: bool = False
     keeps_failsafes: bool | None = None
+    if_until: str | None = None
     write: bool = False
     layout: bool = False

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
-from hostfw.cli.other_words import VERBS_ELSEWHERE, meant
+from hostfw.cli.other_words import elsewhere, meant
 from hostfw.cli.output.help_page import HelpFormatter, help_width, usage_text
 from hostfw.cli.verb_table import VERBS, Verb
 
@@ -46,6 +46,7 @@ files:
   /var/lib/hostfw/    the accepted configuration, for the next boot
   /run/hostfw/        what is in force"""
 
+_NAMES = frozenset(verb.name for verb in VERBS)
 _USAGE = f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]"
 _MISSING = "the following arguments are required: "
 _INVALID_CHOICE = re.compile(
@@ -67,9 +68,11 @@ def parse(arguments: Sequence[str]) -> Options:
     """Parse a command line. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
     if arguments and arguments[0] == "help":
         arguments = (*arguments[1:], "--help")
-    first = arguments[0].partition("=")[0] if arguments else ""
-    if first.startswith("-") and first in VERBS_ELSEWHERE:
-        raise UsageError(f"unknown: {arguments[0]}", VERBS_ELSEWHERE[first], f"usage: {_USAGE}")
+    other = elsewhere(arguments, _NAMES)
+    if other is not None:
+        what = "unknown:" if other.word.startswith("-") else "unknown verb"
+        word = other.word if other.word.startswith("-") else f'"{other.word}"'
+        raise UsageError(f"{what} {word}", other.hint, f"usage: {_USAGE}")
     # A verb as the first word leaves no other in question.
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
     found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
@@ -189,8 +192,7 @@ class _Parser(ArgumentParser):
             choices = [choice.strip("'") for choice in found["choices"].split(", ")]
             what = {"VERB": "verb"}.get(found["argument"], f"value of {found['argument']}")
             message = f'unknown {what} "{given}"'
-            elsewhere = VERBS_ELSEWHERE.get(given, "") if found["argument"] == "VERB" else ""
-            hint = elsewhere or closest(given, choices) or f"one of {', '.join(choices)}"
+            hint = closest(given, choices) or f"one of {', '.join(choices)}"
         elif message.startswith(_MISSING):
             message = f"{message.removeprefix(_MISSING)} is missing"
             hint = f"`{self.prog} --help` explains it"

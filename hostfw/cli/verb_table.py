@@ -62,7 +62,7 @@ VERBS = (
     Verb("staged", "show what a staged policy would have done", "traffic"),
     Verb("promote", "print the change that enforces a staged policy", "configuration"),
     Verb("completion", "print a completion script for a shell", "host"),
-    Verb("block", "block all traffic except current ssh sessions", "host"),
+    Verb("lockdown", "block all traffic except current ssh sessions", "host"),
     Verb("unblock", "end a block", "host"),
     Verb("disable", "remove every rule of hostfw, now and for future boots", "host"),
     Verb("doctor", "find problems of this host and its firewall", "host"),

@@ -126,7 +126,7 @@ def _blocked(report: HostReport) -> Iterator[Finding]:
         yield Finding(
             Check.BLOCK,
             "the host was blocked, and another program took the block away",
-            "`hostfwctl block` again, or `hostfwctl unblock`",
+            "`hostfwctl lockdown` again, or `hostfwctl unblock`",
         )
 
 

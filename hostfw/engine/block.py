@@ -4,8 +4,9 @@ A block needs neither lock nor daemon. It is one transaction on a table outside 
 at once, whoever is writing; changes, rollbacks and repairs go on below it.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.engine.reading.block_state import BlockContext
@@ -20,6 +21,11 @@ from hostfw.model.values import address_text
 from hostfw.nft.block import block_script, boot_block_script, inexpressible
 
 BELOW_A_BLOCK = "the host is blocked: this counts once `hostfwctl unblock` is run"
+NO_SESSION = Failed(
+    "no ssh session was found: nothing would pass but lo, and nobody could come in by ssh to end it",
+    "`hostfwctl lockdown --all` blocks everything all the same, `hostfwctl deny ADDRESS` one address",
+)
+"""The refusal to shut everybody out."""
 UNCONFIRMABLE = Failed(
     "the host is blocked, so no new connection could confirm it",
     "`hostfwctl unblock` first, or leave out --confirm-within: nothing of it counts before",
@@ -49,23 +55,31 @@ class Unblocked:
     unsaved: tuple[str, ...] = ()
 
 
-def block(context: BlockContext, baseline: Baseline, *, everything: bool = False) -> Blocked | Failed:
+def block(
+    context: BlockContext, baseline: Baseline, *, everything: bool = False, for_s: int | None = None
+) -> Blocked | Failed:
     """Block the host now, whether or not it is; with `everything` not even ssh sessions go on.
 
-    Packets come first: what cannot be written down does not keep them from it.
+    Packets come first: what cannot be written down does not keep them from it. A block that ends after `for_s` seconds
+    is begun only once something is sure to end it.
     """
     sessions = () if everything else baseline.sessions
+    if not sessions and not everything:
+        return NO_SESSION
+    now = context.host.now()
     record = BlockRecord(
-        context.host.now(),
+        now,
         everything,
         tuple(map(session_text, sessions)),
         context.host.boot_id(),
         block_script(sessions, baseline.leases, everything=everything),
         boot_block_script(sessions, baseline.leases, everything=everything),
+        None if for_s is None else now + timedelta(seconds=for_s),
     )
     try:
         # Of one who may not block, nft says no more than that it failed.
         context.host.read_block()
+        _arm(context, record)
     except HostError as error:
         return failed(error)
     stopped = _enforce(context, record.script)
@@ -80,12 +94,15 @@ def block(context: BlockContext, baseline: Baseline, *, everything: bool = False
     return Blocked(record, sessions, warnings)
 
 
-def unblock(context: BlockContext) -> Unblocked | Failed:
+def unblock(context: BlockContext, if_until: str | None = None) -> Unblocked | Failed:
     """Take the block away, if there is one. It is forgotten first, so that nothing puts it back.
 
-    A disk that will not forget it keeps nobody from being let go.
+    A disk that will not forget it keeps nobody from being let go. With `if_until` it is only a block that ends at that
+    moment, in ISO 8601, and any if none is on record: its record may never have been written.
     """
     record = load_block(context.directories.state)
+    if if_until is not None and record is not None and not _ends_at(record, if_until):
+        return Unblocked(None)
     unsaved: tuple[str, ...] = ()
     try:
         before = context.host.read_block()
@@ -102,14 +119,45 @@ def unblock(context: BlockContext) -> Unblocked | Failed:
 
 
 def restore_block(context: BlockContext) -> bool | Failed:
-    """Put a block back that another program took away, as by `nft flush ruleset`; False if that was not needed."""
+    """Put a block back that another program took away, as by `nft flush ruleset`; False if that was not needed.
+
+    One whose time is over ends instead. After a reboot no timer is left that would end it, so another one is begun.
+    """
     try:
         record = load_block(context.directories.state)
-        if record is None or context.host.read_block() is not None:
+        if record is None:
+            return False
+        if record.until is not None and record.until <= context.host.now():
+            ended = unblock(context, record.until.isoformat())
+            return ended if isinstance(ended, Failed) else True
+        if record.until is not None and record.boot_id != context.host.boot_id():
+            record = replace(record, boot_id=context.host.boot_id(), script=record.boot_script)
+            _arm(context, record)
+            save_block(context.directories.state, record)
+        if context.host.read_block() is not None:
             return False
     except HostError as error:
         return failed(error)
     return _enforce(context, record.script_of(context.host.boot_id())) or True
+
+
+def _arm(context: BlockContext, record: BlockRecord) -> None:
+    """Have a block end at its moment, whatever becomes of us. Raises HostError."""
+    if record.until is None:
+        return
+    directories, until = context.directories, record.until
+    command = context.host.hostfwctl(
+        f"--state-dir={directories.state.absolute()}",
+        f"--run-dir={directories.run.absolute()}",
+        "unblock",
+        f"--if-until={until.isoformat()}",
+    )
+    after_s = (until - context.host.now()).total_seconds()
+    context.host.arm(f"hostfw-lockdown-{uuid4()}", after_s, command)
+
+
+def _ends_at(record: BlockRecord, moment: str) -> bool:
+    return record.until is not None and record.until.isoformat() == moment
 
 
 def session_text(session: Session) -> str:

@@ -54,7 +54,9 @@ def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRu
     if not services and peers == ANYBODY:
         raise RequestError(
             f"{_VERBS[action]} everything, of everybody, is not a quick rule",
-            "`hostfwctl block` blocks all traffic except current ssh sessions" if action is Action.DENY else EXPECTED,
+            "`hostfwctl lockdown` blocks all traffic except current ssh sessions"
+            if action is Action.DENY
+            else EXPECTED,
         )
     if not services and action is Action.DENY and found.direction is None:
         directions: tuple[Direction, ...] = _BOTH

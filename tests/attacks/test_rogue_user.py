@@ -58,7 +58,7 @@ VERBS = [
     ["confirm", "--console"],
     ["rollback"],
     ["rollback", "--to", "1"],
-    ["block"],
+    ["lockdown", "--all"],
     ["unblock"],
     ["disable", "--remove-rules"],
 ]

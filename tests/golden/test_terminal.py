@@ -51,7 +51,7 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "drops": ((), ("--top",)),
     "counters": ((), ("--policy", "web")),
     "staged": (("no-telnet-from-anywhere-any-more",),),
-    "block": (),
+    "lockdown": (),
     "unblock": (),
     "disable": ((),),
     "doctor": ((),),

@@ -4,10 +4,12 @@ import json
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
+from time import monotonic, sleep
 
 import pytest
 
@@ -15,6 +17,7 @@ from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.nftables.block_table import read_block
+from hostfw.host.store.block import load_block
 from hostfw.host.store.trial import load_rollback_timer
 from hostfw.model.values import ICMP, TCP, Family
 from lab.hostfwctl import Installation, install
@@ -134,7 +137,7 @@ def test_sessions_go_on_and_nothing_else_passes(lab: Lab, installation: Installa
     run(host, ["nft", "-f", "-"], text=FOREIGN)
     with session(peer) as one, session(peer, "2001:db8::1") as other:
         ours, theirs = ruleset(host, "ip", "hostfw"), ruleset(host, "inet", "theirs")
-        said = hostfwctl("block").stderr
+        said = hostfwctl("lockdown").stderr
         alive = [answers(one), answers(other)]
         assert verdicts(lab, *FLOWS) == [Verdict.DROPPED] * len(FLOWS)
         assert passes(lab, Flow("host", "host", TCP, 8080, Family.V4, "127.0.0.1"))
@@ -150,7 +153,7 @@ def test_all_cuts_sessions_too_until_unblocked(lab: Lab, hostfwctl: Hostfwctl) -
     """And what was dropped meanwhile is said; the session lives on, as TCP has the patience."""
     host, peer = lab["host"], lab["peer"]
     with session(peer) as mine:
-        blocked = json.loads(hostfwctl("block", "--all", "-o", "json").stdout)
+        blocked = json.loads(hostfwctl("lockdown", "--all", "-o", "json").stdout)
         cut = answers(mine)
         state = json.loads(hostfwctl("unblock", "-o", "json").stdout)
         mine.settimeout(10)
@@ -174,7 +177,7 @@ def test_what_is_applied_meanwhile_counts_afterwards(
     hostfwctl("apply")
     assert passes(lab, FLOWS[0])
     before = _allowed(lab["host"])
-    hostfwctl("block")
+    hostfwctl("lockdown", "--all")
     (installation.config / "more.yaml").write_text(MORE)
     hostfwctl("apply")
     assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
@@ -184,11 +187,72 @@ def test_what_is_applied_meanwhile_counts_afterwards(
     assert passes(lab, FLOWS[0])
 
 
+def test_without_a_session_nobody_is_shut_out(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """It is refused, and nothing is blocked, since nobody could end it."""
+    (installation.config / "policy.yaml").write_text(OPEN)
+    hostfwctl("apply")
+
+    said = hostfwctl("lockdown", check=False)
+
+    assert said.returncode == 1
+    assert "no ssh session was found" in said.stderr
+    assert "`hostfwctl lockdown --all`" in said.stderr
+    assert passes(lab, FLOWS[0])
+    with inside(lab["host"]):
+        assert read_block() is None
+
+
+def test_a_block_for_a_time_ends_by_itself(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """Without the service; a later block stays when the time of an earlier one is over."""
+    (installation.config / "policy.yaml").write_text(OPEN)
+    hostfwctl("apply")
+    hostfwctl("lockdown", "--all", "--for", "3s")
+    assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
+    until = monotonic() + 20
+    while not passes(lab, FLOWS[0]) and monotonic() < until:
+        sleep(0.5)
+    with inside(lab["host"]):
+        assert read_block() is None
+
+    hostfwctl("lockdown", "--all", "--for", "3s")
+    hostfwctl("lockdown", "--all")
+    sleep(6)
+    assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
+    assert json.loads(hostfwctl("unblock", "-o", "json").stdout)["result"] == "unblocked"
+
+
+def test_a_block_whose_time_passed_while_nothing_ran_ends_with_the_next_look(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """After a reboot no timer is left: whoever would restore it ends it, or has it end."""
+    context = BlockContext(Directories(installation.config, installation.state, installation.run))
+    hostfwctl("lockdown", "--all", "--for", "1h")
+    record = load_block(installation.state)
+    assert record is not None
+    assert record.until is not None
+    armed: list[str] = []
+    ends = record.until
+
+    def arm(name: str, _after_s: float, _command: Sequence[str]) -> str:
+        armed.append(name)
+        return name
+
+    another_boot = replace(context.host, boot_id=lambda: "another", arm=arm)
+    with inside(lab["host"]):
+        for _ in range(2):
+            assert restore_block(replace(context, host=another_boot)) is False
+        assert len(armed) == 1
+        late = replace(another_boot, now=lambda: ends)
+        assert restore_block(replace(context, host=late)) is True
+        assert read_block() is None
+    assert load_block(installation.state) is None
+
+
 def test_forwarded_traffic_is_blocked_too(routed_lab: Lab, tmp_path: Path) -> None:
     """A router that is blocked routes nothing."""
     through = Flow("inner", "outer", TCP, 443, Family.V4)
     assert passes(routed_lab, through)
-    run_hostfwctl(install(routed_lab["host"], tmp_path / "hostfw"), "block")
+    run_hostfwctl(install(routed_lab["host"], tmp_path / "hostfw"), "lockdown", "--all")
 
     assert verdicts(routed_lab, through) == [Verdict.DROPPED]
 
@@ -201,7 +265,7 @@ def test_a_flushed_block_comes_back_and_a_boot_has_its_own(
     host, peer = lab["host"], lab["peer"]
     context = BlockContext(Directories(installation.config, installation.state, installation.run))
     with session(peer) as mine:
-        hostfwctl("block")
+        hostfwctl("lockdown")
         run(host, ["nft", "flush", "ruleset"])
         with inside(host):
             assert restore_block(context) is True
@@ -221,7 +285,7 @@ def test_disabled_there_is_no_trace_in_the_kernel(lab: Lab, installation: Instal
     hostfwctl("apply")
     (installation.config / "more.yaml").write_text(MORE)
     hostfwctl("apply", "--confirm-within", "1h")
-    hostfwctl("block", "--all")
+    hostfwctl("lockdown", "--all")
     run(host, ["nft", "-f", "-"], text=FOREIGN)
     theirs = run(host, ["nft", "list", "table", "inet", "theirs"]).stdout
     timer = load_rollback_timer(installation.run)

@@ -255,7 +255,7 @@ class Model:
 
     def block(self) -> None:
         """Block everything, and unblock; nobody gets in between the two."""
-        done = hostfwctl(self.installation, "block", "--all", check=False, timeout_s=120)
+        done = hostfwctl(self.installation, "lockdown", "--all", check=False, timeout_s=120)
         self.expect(done, 0, 1, 4)
         if done.returncode == 0:
             open_ports = {port for port in (OLD, NEW, NEVER) if _reaches(self.lab, port)}

@@ -123,7 +123,7 @@ def test_drift_a_block_and_wrong_permissions_are_found(
     (installation.config / "host.yaml").write_text(POLICY)
     hostfwctl("apply")
     run(host, ["nft", "insert", "rule", "ip", "hostfw", "input", "accept"])
-    hostfwctl("block", "--all")
+    hostfwctl("lockdown", "--all")
     installation.run.chmod(0o777)
     (installation.state / "last-good.nft").unlink()
     examined = hostfwctl("doctor", check=False)

@@ -312,7 +312,7 @@ def test_hangup_reloads(lab: Lab, service: Service) -> None:
 def test_a_block_is_put_back_when_everything_is_flushed(lab: Lab, service: Service, hostfwctl: Hostfwctl) -> None:
     """With the tables below it, which count again once it is let go."""
     host = lab["host"]
-    hostfwctl("block", "--all")
+    hostfwctl("lockdown", "--all")
     blocked = _rules(host)
     run(host, ["nft", "flush", "ruleset"])
     _wait(lambda: _rules(host) == blocked)

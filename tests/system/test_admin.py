@@ -88,7 +88,7 @@ def test_a_reload_by_systemd_knows_ssh_by_its_port(host: Host, ssh: Ssh) -> None
 
 def test_a_block_keeps_the_session_and_outlives_a_reboot(host: Host, street: Street, ssh: Ssh) -> None:
     """The reboot ends every session; after it the same address may come back by ssh, and nothing else passes."""
-    there = ssh("hostfwctl block && sleep 1 && echo still here")
+    there = ssh("hostfwctl lockdown && sleep 1 && echo still here")
     assert there.stdout == "still here\n"
     assert f"kept: ssh from {PEER} port " in there.stderr
     assert not connects(street.peer, OPEN)

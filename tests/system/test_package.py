@@ -181,7 +181,7 @@ def test_purging_leaves_nothing_of_ours_and_all_of_others(bare_host: Host, stree
 
 def test_purging_what_was_removed_before(host: Host) -> None:
     """In two steps it comes to the same, on a host that is blocked as well."""
-    host.run(["hostfwctl", "block"])
+    host.run(["hostfwctl", "lockdown", "--all"])
     apt(host, "remove", "hostfw")
     assert sorted(tables(host)) == ["table inet hostfw-block", "table ip hostfw", "table ip6 hostfw"]
 

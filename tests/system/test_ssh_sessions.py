@@ -63,7 +63,7 @@ def test_a_block_keeps_who_is_logged_in(host: Host, street: Street, ssh: Command
         assert stranger.recv(100).startswith(b"SSH-2.0-")
         port = stranger.getsockname()[1]
         sleep(1)
-        said = run(street.peer, ssh("hostfwctl block")).stderr
+        said = run(street.peer, ssh("hostfwctl lockdown")).stderr
         kept = [line for line in said.splitlines() if "kept: ssh from" in line]
         run(street.peer, ssh("hostfwctl unblock"), check=False)
         host.run(["hostfwctl", "unblock"], check=False)

@@ -20,7 +20,10 @@ _BOOT_SCRIPT = "block.nft"
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
-    """A block: `kept` are the ssh sessions that go on, as `peer to port`; `everything` is whether none was to."""
+    """A block: `kept` are the ssh sessions that go on, as `peer to port`; `everything` is whether none was to.
+
+    `until` is the moment at which it ends by itself, None for never.
+    """
 
     at: datetime
     everything: bool
@@ -28,6 +31,7 @@ class BlockRecord:
     boot_id: str
     script: str
     boot_script: str
+    until: datetime | None = None
 
     def script_of(self, boot_id: str) -> str:
         """The script that blocks the host in a boot: in another boot the sessions of the first are gone."""
@@ -47,6 +51,7 @@ def save_block(state_dir: Path, record: BlockRecord) -> None:
                 kept=list(record.kept),
                 boot_id=record.boot_id,
                 script=record.script,
+                until=record.until.isoformat() if record.until is not None else None,
             ),
         )
 
@@ -63,8 +68,11 @@ def load_block(state_dir: Path) -> BlockRecord | None:
             "kept": list(kept),
             "boot_id": str(boot_id),
             "script": str(script),
+            **others,
         } if boot_script is not None and (when := moment_of(at)) is not None:
-            return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script)
+            until = others.get("until")
+            ends = moment_of(until) if isinstance(until, str) else None
+            return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script, ends)
         case _:
             return None
 

@@ -85,7 +85,7 @@ def _timer(name: str, seconds: str, command: Sequence[str]) -> tuple[str, ...]:
         "--quiet",
         "--collect",
         f"--unit={name}",
-        f"--description=Roll back a change of hostfw unless it is confirmed ({name})",
+        f"--description=Have hostfwctl end at a deadline what was only for a time ({name})",
         f"--on-active={seconds}s",
         "--timer-property=AccuracySec=100ms",
         "--property=Restart=on-failure",

@@ -118,7 +118,7 @@ LINES: dict[str, str] = {
     "staged": "staged later",
     "promote": "promote later",
     "completion": "completion bash",
-    "block": "block",
+    "lockdown": "lockdown --all",
     "disable": "disable --remove-rules",
     "doctor": "doctor",
     "version": "version",
@@ -149,7 +149,7 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
             patch.setattr(channel.send, "__defaults__", (_PATIENCE_S,))
             _impatient(patch)
         failure.inject(host, patch)
-        if verb == "block" and not host.kernel.failures:
+        if verb == "lockdown" and not host.kernel.failures:
             # The machine in memory has no table of a block: nft takes it.
             host.kernel.failures.extend([NftResult(ok=True)] * 2)
         yield host
@@ -203,7 +203,7 @@ def check(verb: str, failure: Failure, found: tuple[Ran, bool, bool, bool]) -> N
 
 _QUICK = frozenset({"allow", "deny", "remove"})
 """Verbs that refuse to put anything into force beside what waits to be applied."""
-_WRITE = frozenset({"apply", "confirm", "rollback", "reload", "block", "disable", "allow", "deny", "remove"})
+_WRITE = frozenset({"apply", "confirm", "rollback", "reload", "lockdown", "disable", "allow", "deny", "remove"})
 
 
 def _rows(found: dict[tuple[str, str], int]) -> Iterator[str]:
@@ -225,7 +225,7 @@ _HEAD = """\
 The exit status of each verb while something is broken, on a host where a generation is in force and a changed policy
 waits to be applied. What each status means is in [hostfwctl](hostfwctl.md#exit-status). A test runs every cell of this
 table on a kernel in memory and compares. It also holds that what a verb says of the rules in force is true, and that a
-verb that writes names what is wrong. `block` and `unblock` write by themselves, whatever the service does.
+verb that writes names what is wrong. `lockdown` and `unblock` write by themselves, whatever the service does.
 """
 
 

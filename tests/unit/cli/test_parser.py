@@ -198,7 +198,7 @@ LOADED = [
     ("selector", ["selector", "all()"], NOT_FOR_JUDGING),
     ("status", [*NOWHERE, "status"], NOT_FOR_LOOKING - {"hostfw.build"} | {"hostfw.build.generation"}),
     ("history", [*NOWHERE, "history"], NOT_FOR_LOOKING),
-    ("block", [*NOWHERE, "block", "--help"], NOT_FOR_LOOKING),
+    ("lockdown", [*NOWHERE, "lockdown", "--help"], NOT_FOR_LOOKING),
     ("unblock", [*NOWHERE, "unblock", "--help"], NOT_FOR_LOOKING),
 ]
 

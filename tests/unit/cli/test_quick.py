@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hostfw.host.nftables.script_runner import NftResult
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.values import Family
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
@@ -304,3 +305,21 @@ def test_nobody_denies_their_own_session(host: Machine) -> None:
             assert "leave this address out of it" in err
             assert written(host) == {}
     assert host.hostfwctl("deny", "192.0.2.66", "--accept-lockout").status == 0
+
+
+def test_everything_is_blocked_only_with_somebody_left_inside(host: Machine) -> None:
+    """Or where that is meant; a block for a time begins only once something is sure to end it."""
+    host.baseline = Baseline()
+    refused = host.hostfwctl("lockdown")
+    assert refused.status == 1
+    assert "nobody could come in by ssh to end it" in refused.err
+    assert "`hostfwctl lockdown --all`" in refused.err
+    host.kernel.failures.extend([NftResult(ok=True)] * 2)
+
+    said = json.loads(host.hostfwctl("lockdown", "--all", "--for", "30m", "-o", "json").out)
+
+    ((name, (after_s, command)),) = host.timers.items()
+    assert name.startswith("hostfw-lockdown-")
+    assert round(after_s - host.clock.monotonic()) == 1800
+    assert command[-2:] == ("unblock", f"--if-until={said['until']}")
+    assert host.hostfwctl("unblock", "--if-until=2001-01-01T00:00:00+00:00").err == "there was no block\n"

@@ -203,7 +203,7 @@ def test_a_block_is_the_first_thing_that_status_says(host: Machine) -> None:
     assert out.partition("State:")[0] == (
         "BLOCKED:       no longer, although it was since 2030-01-01 00:00:00 UTC: "
         "another program took the block away; "
-        "`hostfwctl block` again\n"
+        "`hostfwctl lockdown` again\n"
     )
 
 

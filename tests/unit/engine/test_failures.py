@@ -143,6 +143,7 @@ def _nothing(_: Machine, __: pytest.MonkeyPatch) -> None:
     return None
 
 
+BLOCK = ("lockdown", "--all")
 TRIAL = ("apply", "--confirm-within", "90s")
 BUSY = _unreadable(errno.EAGAIN, "it kept changing while it was read")
 FORBIDDEN = _unreadable(errno.EPERM, "")
@@ -157,24 +158,31 @@ TABLE: tuple[tuple[str, tuple[str, ...], Injection, int, str, int], ...] = (
     ("state full", TRIAL, FULL_STATE, 1, f"hostfwctl: the generation {SAID_FULL}{UNCHANGED}", 80),
     ("run full", TRIAL, FULL_RUN, 1, f"the disk is full{UNCHANGED}", 80),
     ("state full", ("rollback", "--to", "1"), FULL_STATE, 0, "in force, and accepted\n", 80),
-    ("both full", ("block",), _all(FULL, _nft(OK, OK)), 1, "the disk is full: a reboot ends the block\n", 80),
+    (
+        "both full",
+        BLOCK,
+        _all(FULL, _nft(OK, OK)),
+        1,
+        "the disk is full: a reboot ends the block\n",
+        80,
+    ),
     ("lock held", ("apply",), _lock_held, 1, f"(pid 7){UNCHANGED}", 80),
     ("lock held", TRIAL, _lock_held, 1, f"(pid 7){UNCHANGED}", 80),
     ("lock held", ("confirm",), _lock_held, 1, f"(pid 7){UNCHANGED}", 80),
     ("lock held", ("rollback",), _lock_held, 1, f"(pid 7){UNCHANGED}", 80),
     ("lock held", ("rollback", "--to", "1"), _lock_held, 1, f"(pid 7){UNCHANGED}", 80),
     ("lock held", ("disable", "--remove-rules"), _lock_held, 1, "(pid 7)", 80),
-    ("lock held", ("block",), _lock_held, 1, "", 80),
+    ("lock held", BLOCK, _lock_held, 1, "", 80),
     ("lock held", ("status",), _lock_held, 0, "", 80),
     ("lock held", ("history",), _lock_held, 0, "", 80),
     ("nft refuses what is prepared", ("apply",), _nft(REFUSED), 1, f"No such file or directory{UNCHANGED}", 80),
     ("nft refuses the switch", ("apply",), _nft(OK, REFUSED), 1, f"such file or directory{UNCHANGED}", 80),
-    ("nft refuses", ("block",), _nft(REFUSED), 1, f"No such file or directory{UNCHANGED}", 80),
+    ("nft refuses", BLOCK, _nft(REFUSED), 1, f"No such file or directory{UNCHANGED}", 80),
     ("nft dies over what is prepared", ("apply",), _nft(LOST), 1, f"and was killed{UNCHANGED}", 80),
     ("nft dies over the check", ("apply",), _nft(OK, DIED), 1, f"checking a script{UNCHANGED}", 80),
     ("nft dies over the switch", ("apply",), _nft(OK, OK, LOST), 1, f"and was killed{NOT_KNOWN}", 80),
-    ("nft dies over the check", ("block",), _nft(DIED), 1, f"checking a script{UNCHANGED}", 80),
-    ("nft dies over the commit", ("block",), _nft(OK, LOST), 1, f"and was killed{NOT_KNOWN}", 80),
+    ("nft dies over the check", BLOCK, _nft(DIED), 1, f"checking a script{UNCHANGED}", 80),
+    ("nft dies over the commit", BLOCK, _nft(OK, LOST), 1, f"and was killed{NOT_KNOWN}", 80),
     ("dump interrupted", ("apply",), BUSY, 1, f"it kept changing while it was read{UNCHANGED}", 80),
     ("dump interrupted", ("status",), BUSY, 1, "it kept changing while it was read\n", 80),
     ("dump interrupted", ("doctor",), BUSY, 1, "it kept changing while it was read\n", 80),
@@ -491,7 +499,7 @@ def test_a_report_is_still_a_report(host: Machine) -> None:
 def test_a_block_is_ended_although_it_cannot_be_forgotten(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status says that the next boot blocks again."""
     host.kernel.failures.extend([OK, OK])
-    assert host.hostfwctl("block").status == 0
+    assert host.hostfwctl(*BLOCK).status == 0
     host.blocked = BlockTable(())
     monkeypatch.setattr("hostfw.host.store.block.sync_directory", _refuse)
     monkeypatch.setattr("hostfw.host.nftables.block_table.delete_block", lambda: True)
@@ -522,7 +530,7 @@ WRITING: tuple[tuple[str, ...], ...] = (
     ("confirm",),
     ("rollback",),
     ("rollback", "--to", "1"),
-    ("block",),
+    BLOCK,
     ("unblock",),
     ("disable", "--remove-rules"),
 )

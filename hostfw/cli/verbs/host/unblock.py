@@ -8,16 +8,16 @@ from hostfw.cli.outcomes import complain_of, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.verbs.host.block import block_context
+from hostfw.cli.verbs.host.lockdown import block_context
 from hostfw.engine.block import Unblocked, unblock
 from hostfw.engine.outcomes import Failed
 from hostfw.model.moments import moment_text
 from hostfw.model.wording import counted
 
-USAGE = "[-o text|json]"
+USAGE = "[--if-until TIME] [-o text|json]"
 HELP = Page(
     """\
-Take away what `block` put in the way, at one moment, and let policy decide again.
+Take away what `lockdown` put in the way, at one moment, and let policy decide again.
 
 With -o json the outcome is a document of kind UnblockResult (hostfw.io/v1): result is
 unblocked (with the packets that were dropped), unchanged or failed.""",
@@ -32,12 +32,17 @@ hostfwctl unblock""",
 
 def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
+    parser.add_argument(
+        "--if-until",
+        metavar="TIME",
+        help="only a block that ends at TIME, as its timer has it: later blocks stay",
+    )
     add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Unblock, and say what was dropped meanwhile."""
-    outcome = unblock(block_context(options))
+    outcome = unblock(block_context(options), options.if_until)
     if options.output is Output.JSON:
         console.data(json_text(document("UnblockResult", _result(outcome))))
     match outcome:

@@ -256,10 +256,13 @@ def _blocked(state: BlockState) -> str:
     """The first lines about a blocked host."""
     since = f" since {moment_text(state.record.at)}" if state.record is not None else ""
     if state.table is None:
-        return f"no longer, although it was{since}: another program took the block away; `hostfwctl block` again"
+        return f"no longer, although it was{since}: another program took the block away; `hostfwctl lockdown` again"
     kept = "nothing but lo" if state.record is None or not state.record.kept else ", ".join(state.record.kept)
     packets = counted(sum(dict(state.table.dropped).values()), "packet")
-    return f"nothing passes{since} ({packets} dropped), kept: {kept}; `hostfwctl unblock` ends it"
+    ends = state.record.until if state.record is not None else None
+    until = f"it ends at {moment_text(ends)}, or with" if ends is not None else ""
+    ending = f"{until} `hostfwctl unblock`" if until else "`hostfwctl unblock` ends it"
+    return f"nothing passes{since} ({packets} dropped), kept: {kept}; {ending}"
 
 
 def _block_item(state: BlockState | None) -> Document | None:
@@ -268,6 +271,9 @@ def _block_item(state: BlockState | None) -> Document | None:
     return {
         "inForce": state.table is not None,
         "since": state.record.at.isoformat() if state.record is not None else None,
+        "until": state.record.until.isoformat()
+        if state.record is not None and state.record.until is not None
+        else None,
         "kept": list(state.record.kept) if state.record is not None else [],
         "dropped": dict(state.table.dropped) if state.table is not None else {},
     }

@@ -1,4 +1,4 @@
-"""`hostfwctl block`: let nothing pass but what holds on to the host."""
+"""`hostfwctl lockdown`: let nothing pass but what holds on to the host."""
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, directories_of, failure, saved, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
+from hostfw.cli.output.durations import duration_s
 from hostfw.cli.output.help_page import Page
 from hostfw.engine.block import Blocked, block, session_text
 from hostfw.engine.context import Host
@@ -18,15 +19,20 @@ from hostfw.engine.reading.block_state import BlockContext
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import SOCKET, open_journal
 from hostfw.model.host.baseline import Baseline
+from hostfw.model.moments import moment_text
 from hostfw.model.wording import counted
 
-USAGE = "[--all] [-o text|json]"
+USAGE = "[--all] [--for TIME] [-o text|json]"
 HELP = Page(
     """\
 The panic button. From one moment to the next nothing comes in, goes out or is
 forwarded any more, whatever policy says: only lo, the ssh sessions that there are
 now, and what these need to go on (neighbour discovery, path MTU discovery, the
 renewal of DHCP leases). With --all not even those.
+
+Without any ssh session it is refused, since nobody could get in any more to end it:
+--all says that this is meant. With --for it ends by itself after a time, also if the
+service is stopped meanwhile; after a reboot the service ends it.
 
 It needs neither the daemon nor a valid configuration, and stands beside the ruleset:
 `apply` and `reload` work as ever, and count once `unblock` is run. A reboot does not
@@ -38,26 +44,31 @@ network, and goes on.
 With -o json the outcome is a document of kind BlockResult (hostfw.io/v1): result is
 blocked (with what was kept) or failed (with message and hint).""",
     """\
-hostfwctl block
-hostfwctl block --all
+hostfwctl lockdown
+hostfwctl lockdown --for 30m
+hostfwctl lockdown --all
 hostfwctl unblock""",
     """\
 0  blocked
-1  failed: the host is not blocked, or a reboot ends the block
+1  failed or refused: the host is not blocked, or a reboot ends the block
 4  not permitted""",
 )
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
-    parser.add_argument("--all", action="store_true", help="block current ssh sessions too")
+    parser.add_argument("--all", action="store_true", help="block current ssh sessions too, or block without any")
+    parser.add_argument(
+        "--for", dest="for_s", type=duration_s, metavar="TIME", help="end the block after TIME, such as 30m or 2h"
+    )
     add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Block, and say what still passes."""
     on = block_context(options)
-    outcome = block(on, Baseline() if options.all else on.host.baseline(), everything=options.all)
+    baseline = Baseline() if options.all else on.host.baseline()
+    outcome = block(on, baseline, everything=options.all, for_s=options.for_s)
     if options.output is Output.JSON:
         console.data(json_text(document("BlockResult", _result(outcome))))
     match outcome:
@@ -67,7 +78,9 @@ def run(options: Options, console: Console) -> ExitCode:
             console.say(f"blocked: {_extent(outcome)}")
             for session in outcome.kept:
                 console.say(f"  kept: ssh from {session_text(session)}")
-            ends = "`hostfwctl unblock` ends it"
+            until = outcome.record.until
+            ends = f"it ends at {moment_text(until)}, and " if until is not None else ""
+            ends += "`hostfwctl unblock` ends it"
             console.say(ends if outcome.unsaved else f"{ends}; a reboot does not")
             return saved(outcome.unsaved, console)
         case Failed():
@@ -94,10 +107,7 @@ def _to_journal(entry: Mapping[str, str]) -> None:
 def _extent(blocked: Blocked) -> str:
     if blocked.record.everything:
         return "nothing passes but lo"
-    sessions = counted(len(blocked.kept), "ssh session")
-    return (
-        f"nothing passes but lo and {sessions}" if blocked.kept else "nothing passes but lo: no ssh session was found"
-    )
+    return f"nothing passes but lo and {counted(len(blocked.kept), 'ssh session')}"
 
 
 def _result(outcome: Blocked | Failed) -> Document:
@@ -107,6 +117,7 @@ def _result(outcome: Blocked | Failed) -> Document:
             return {
                 "result": "blocked",
                 "at": record.at.isoformat(),
+                "until": record.until.isoformat() if record.until is not None else None,
                 "everything": record.everything,
                 "kept": list(record.kept),
                 "warnings": [*warnings, *unsaved],
