@@ -1,9 +1,10 @@
 """One apply, by who may write: judged by what the host would lose, put into force, and accepted."""
 
 from dataclasses import replace
+from datetime import datetime
 
-from hostfw.build.cache import cached_governance
-from hostfw.build.candidate import Candidate
+from hostfw.build.cache import accepted_now, cached_governance
+from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
 from hostfw.engine.acceptance import accept_as, accepted_of
@@ -26,9 +27,11 @@ from hostfw.engine.rollback import TRIED_AGAIN, end, expire
 from hostfw.engine.standing_record import record_after
 from hostfw.engine.trial import try_out, waits
 from hostfw.host.errors import HostError
+from hostfw.host.store.generations import accepted_until
 from hostfw.host.store.trial import load_rollback_timer, load_trial
+from hostfw.model.host.governance import Governance
 from hostfw.model.host.services import ExposureChange
-from hostfw.policy.expiry import latest
+from hostfw.policy.expiry import in_time, latest, still_expired
 
 
 def apply(
@@ -66,6 +69,7 @@ def apply(
             facts,
             take_name=asked is Asked.APPLY,
         )
+        record = _with_ended(record, writer, facts.now)
         record = replace(record, applied=facts.now if asked.trusts_clock else latest(record.applied, facts.now))
         if accept_loss:
             # The host is taken as it is, and what no HostEndpoint claims is let go.
@@ -96,6 +100,19 @@ def apply(
     below = (BELOW_A_BLOCK,) if blocked else ()
     warnings = (*applied.warnings, *result.warnings, *below, *_settled(expired))
     return replace(applied, warnings=warnings, exposure=changes)
+
+
+def _with_ended(record: Governance, writer: Writer, now: datetime | None) -> Governance:
+    """The record with what has expired of the accepted generation, whose files may be gone from the new one."""
+    directories = writer.directories
+    until = accepted_until(directories.state)
+    if now is None or until is None or now < until:
+        return record
+    accepted, problems = accepted_now(directories.state, writer.cache)
+    if accepted is None or problems:
+        return record
+    resources = check_candidate(accepted.configuration).resources
+    return replace(record, expired=still_expired(in_time(resources, now, record).expired, now, record))
 
 
 def _enforce(writer: Writer, built: Generation, confirm_within_s: float | None) -> Applied | Failed:

@@ -149,6 +149,8 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         if built is not generation:
             writer.observer.active(built)
         _, unnoted = note_links(built, writer.nftables, writer.cache, writer.host.read_links, is_known=True)
+        if _ends_otherwise(built, writer):
+            return Applied(built, Change(), unnoted, unsaved=accept_as(writer, accepted_of(built, writer), governance))
         said = () if number is None else keep_record(writer.directories, number, governance, writer.cache)
         return Applied(built, Change(), (*unnoted, *said))
     enforced = enforce(built, writer)
@@ -162,6 +164,21 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
     is_accepted = accepted is not None and accepted.configuration == built.candidate.configuration
     unsaved = accept_as(writer, accepted_of(built, writer), governance) if is_accepted else ()
     return Applied(built, enforced.change, enforced.warnings, unsaved=unsaved)
+
+
+def _ends_otherwise(built: Generation, writer: Writer) -> bool:
+    """True if a generation is what was accepted, and the next boot would believe in another end of it.
+
+    The end of what changes no rule on this host moves the end of the rest.
+    """
+    accepted, problems = accepted_now(writer.directories.state, writer.cache)
+    if accepted is None or problems or accepted.id != built.id:
+        return False
+    until = built.lasting.until if built.lasting is not None else None
+    if until == (accepted.lasting.until if accepted.lasting is not None else None):
+        return False
+    trial, _ = load_trial(writer.directories.state)
+    return trial is None and accepted.configuration == built.candidate.configuration
 
 
 def end_expired(writer: Writer) -> None:

@@ -31,6 +31,9 @@ from hostfw.selector.evaluate import matches, parse
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """A clock that is behind by less was only adjusted."""
 
+MOST_GONE = 1024
+"""Most resources that are remembered as expired although they are gone, the last ones first."""
+
 _NOBODY = "!all()"
 _OPENING = (Action.ALLOW, Action.PASS)
 
@@ -78,9 +81,14 @@ def latest(*moments: datetime | None) -> datetime | None:
 
 
 def still_expired(expired: Iterable[Expired], now: datetime | None, before: Governance) -> tuple[Expired, ...]:
-    """Of what does not count, that which is to stay so: not what only waits for a clock that is right."""
+    """Of what does not count, that which is to stay so: not what only waits for a clock that is right.
+
+    What was on record stays there although its resource is gone: it may come back, by git or by `rollback`.
+    """
     known = frozenset(before.expired)
-    return tuple(one for one in expired if one in known or (now is not None and one.at <= now))
+    here = frozenset(one for one in expired if one in known or (now is not None and one.at <= now))
+    gone = sorted(known - here, key=lambda one: (one.at, one))[-MOST_GONE:]
+    return tuple(sorted((*here, *gone)))
 
 
 def _anything(_: Resource) -> bool:

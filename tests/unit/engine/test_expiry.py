@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hostfw.build.cache import EngineCache
+from hostfw.engine.applied import Applied
+from hostfw.engine.context import Directories
+from hostfw.engine.engine import Engine
+from hostfw.engine.reconcile import Resumed
 from hostfw.host.errors import HostError
 from hostfw.host.store.generations import load_accepted
 from hostfw.model.host.baseline import Baseline
@@ -188,6 +193,60 @@ def test_a_rollback_opens_nothing_that_has_expired_since(host: Machine) -> None:
     assert said.status == 0, said
     assert lets_in(host, 443)
     assert not lets_in(host, 8080)
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_file_that_comes_back_opens_nothing_again(host: Machine, *, looked: bool) -> None:
+    """The next quick rule took it, whether or not anybody had noted its end; git or a backup brings it back."""
+    path = host.config / "quick" / "allow-tcp-8080.yaml"
+    text = path.read_text()
+    host.clock.wait(2 * HOUR_S + 60)
+    if looked:
+        assert host.hostfwctl("status").status == 0
+    assert host.hostfwctl("allow", "tcp/9000").status == 0
+    assert not path.exists()
+    assert host.hostfwctl("allow", "tcp/9001").status == 0
+
+    path.write_text(text)
+    host.clock.moment -= timedelta(hours=1)
+    assert host.hostfwctl("apply").status == 0
+
+    assert lets_in(host, 9000)
+    assert not lets_in(host, 8080)
+    path.write_text(text.replace("02:00:00Z", "02:30:00Z"))
+    assert host.hostfwctl("apply").status == 0
+    assert lets_in(host, 8080)
+
+
+def test_the_boot_knows_of_an_end_that_changes_no_rule(host: Machine) -> None:
+    """It would leave out what is still allowed, or ask the clock for a moment that is over."""
+    unused = yaml.safe_dump(
+        {
+            "apiVersion": "projectcalico.org/v3",
+            "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": "unused", "annotations": {"hostfw.io/expires": "2030-01-01T01:00:00Z"}},
+            "spec": {"selector": "has(nothing)", "ingress": [{"action": "Allow"}]},
+        }
+    )
+    host.write(unused=unused)
+    assert host.hostfwctl("apply").status == 0
+    first, last = map(int, (state(host) / "accepted" / "expires").read_text().split())
+    assert last - first < 2 * HOUR_S
+    cache = EngineCache()
+    active = Engine(Directories(*(host.directory / name for name in ("etc", "var", "run"))), host.host(), cache=cache)
+    assert isinstance(active.resume(), Resumed)
+    generation = cache.generation.generation
+    assert generation is not None
+    host.clock.wait(HOUR_S)
+
+    outcome = active.resync(generation)
+
+    assert isinstance(outcome, Applied), outcome
+    _, later = map(int, (state(host) / "accepted" / "expires").read_text().split())
+    assert later == last + HOUR_S
+    number = host.hostfwctl("history", "-o", "json").out
+    assert isinstance(active.resync(outcome.generation), Applied)
+    assert host.hostfwctl("history", "-o", "json").out == number
 
 
 def test_a_script_that_nothing_builds_any_more_ends_as_well(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
