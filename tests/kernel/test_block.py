@@ -230,18 +230,18 @@ def test_a_block_whose_time_passed_while_nothing_ran_ends_with_the_next_look(
     record = load_block(installation.state)
     assert record is not None
     assert record.until is not None
-    armed: list[str] = []
+    timers: list[str] = []
     ends = record.until
 
     def arm(name: str, _after_s: float, _command: Sequence[str]) -> str:
-        armed.append(name)
+        timers.append(name)
         return name
 
     another_boot = replace(context.host, boot_id=lambda: "another", arm=arm)
     with inside(lab["host"]):
         for _ in range(2):
             assert restore_block(replace(context, host=another_boot)) is False
-        assert len(armed) == 1
+        assert len(timers) == 1
         late = replace(another_boot, now=lambda: ends)
         assert restore_block(replace(context, host=late)) is True
         assert read_block() is None
