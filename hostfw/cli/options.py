@@ -78,3 +78,5 @@ class Options(NamedTuple):
     if_until: str | None = None
     write: bool = False
     layout: bool = False
+    ipv4: Path | None = None
+    ipv6: Path | None = None

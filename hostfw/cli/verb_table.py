@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from importlib import import_module
+from keyword import iskeyword
 from typing import NamedTuple, Protocol, cast
 
 from hostfw.cli.options import Options
@@ -31,7 +32,9 @@ class Verb(NamedTuple):
 
     def load(self) -> VerbModule:
         """Import the module of the verb. Raises ImportError where a Debian package is missing."""
-        return cast("VerbModule", import_module(f"hostfw.cli.verbs.{self.subject}.{self.name}"))
+        # `import` is a word of Python, so no module can be imported by that name in a statement.
+        module = f"{self.name}_" if iskeyword(self.name) else self.name
+        return cast("VerbModule", import_module(f"hostfw.cli.verbs.{self.subject}.{module}"))
 
 
 VERBS = (
@@ -55,6 +58,7 @@ VERBS = (
     Verb("explain", "show whether a packet passes, and why", "meaning"),
     Verb("exposure", "show who can reach each service of this host and each published port", "meaning"),
     Verb("selector", "check a selector, and show what it matches", "configuration"),
+    Verb("import", "print the rules of another firewall as policy, and what differs", "configuration"),
     Verb("schema", "print the JSON Schema of configuration files", "configuration"),
     Verb("interfaces", "show which HostEndpoint governs which interface, and why", "meaning"),
     Verb("drops", "show denied packets, past and new ones", "traffic"),

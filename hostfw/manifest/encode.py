@@ -112,10 +112,11 @@ def _interfaces(entry: InterfaceMatch) -> Document:
 
 
 def _rules(rules: Iterable[Rule]) -> list[Document]:
-    return [_rule(rule) for rule in rules]
+    return [rule_manifest(rule) for rule in rules]
 
 
-def _rule(rule: Rule) -> Document:
+def rule_manifest(rule: Rule) -> Document:
+    """One rule as a policy has it."""
     return _given(
         {
             "action": rule.action.value,

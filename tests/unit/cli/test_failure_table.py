@@ -128,8 +128,8 @@ LINES: dict[str, str] = {
     "set": "set list",
 }
 """The command line of each verb."""
-ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock"})
-"""Verbs that read the host itself or the journal, which this machine in memory does not have."""
+ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock", "import"})
+"""Verbs that read the host itself or the journal, which this machine in memory does not have, or files alone."""
 
 
 @contextmanager

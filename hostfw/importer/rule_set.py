@@ -1,0 +1,168 @@
+"""A rule set as netfilter evaluates it: chains of rules, which jump, return and decide (iptables(8))."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from hostfw.importer.conditions import Condition, Interfaces, anything
+from hostfw.model.packet import Packet
+from hostfw.model.positions import Position
+from hostfw.model.values import Family
+
+MOST_ENTRIES = 20_000
+"""Most rules that chains may come to when each jump is replaced by the rules of its chain."""
+
+
+class Hook(StrEnum):
+    """Built-in chains of the table filter."""
+
+    INPUT = "INPUT"
+    OUTPUT = "OUTPUT"
+    FORWARD = "FORWARD"
+
+
+class Verdict(StrEnum):
+    """The end of a packet's way."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+class Return(NamedTuple):
+    """Back to the rule behind the jump."""
+
+
+class Continue(NamedTuple):
+    """On to the next rule: what a rule of no consequence for the verdict does."""
+
+
+class Jump(NamedTuple):
+    """On to another chain; with `goto`, its end is the end of this one too."""
+
+    chain: str
+    goto: bool = False
+
+
+Target = Verdict | Return | Continue | Jump
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRule:
+    """A rule of a chain. `unsaid` says why policy cannot say it, and is empty if policy can."""
+
+    position: Position
+    text: str
+    condition: Condition
+    target: Target
+    unsaid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRules:
+    """The chains of one family, and what each hook does with what reaches its end."""
+
+    family: Family
+    chains: Mapping[str, tuple[ForeignRule, ...]] = field(default_factory=dict)
+    ends: Mapping[Hook, Verdict] = field(default_factory=dict)
+    interfaces: Interfaces = field(default_factory=Interfaces)
+
+    def verdict(self, hook: Hook, packet: Packet, into: str, out: str) -> Verdict:
+        """The verdict on a packet, rule by rule as the kernel goes; rules that policy cannot say are passed over."""
+        return self._walk(hook, packet, into, out) or self.ends[hook]
+
+    def _walk(self, chain: str, packet: Packet, into: str, out: str) -> Verdict | None:
+        for rule in self.chains.get(chain, ()):
+            if rule.unsaid or not rule.condition.matches(packet, into, out):
+                continue
+            match rule.target:
+                case Verdict():
+                    return rule.target
+                case Return():
+                    return None
+                case Jump(chain=name, goto=goto):
+                    found = self._walk(name, packet, into, out)
+                    if found is not None or goto:
+                        return found
+                case Continue():
+                    pass
+        return None
+
+
+class Entry(NamedTuple):
+    """A rule of the list that a hook comes to. The first entry that matches decides."""
+
+    condition: Condition
+    verdict: Verdict
+    rule: ForeignRule | None
+
+
+class TooManyEntriesError(Exception):
+    """Chains whose list is longer than anybody would read."""
+
+
+def flattened(rules: ForeignRules, hook: Hook) -> tuple[Entry, ...]:
+    """The list that is equal to a hook's chains; its last entry is the end of the hook. Raises TooManyEntriesError."""
+    everything = anything(rules.family)
+    found: list[Entry] = []
+    known: set[Condition] = set()
+    for entry in _followed(rules, _Rest(rules.chains.get(hook, ()), _End(rules.ends[hook])), everything):
+        if len(found) >= MOST_ENTRIES:
+            raise TooManyEntriesError
+        if entry.condition in known:
+            # Whoever matches has been decided about: the end of a hook is listed for each who returns to it.
+            continue
+        known.add(entry.condition)
+        found.append(entry)
+        if entry.condition == everything:
+            break
+    return tuple(found)
+
+
+class _End(NamedTuple):
+    """What follows where nothing calls."""
+
+    verdict: Verdict
+
+
+class _Rest(NamedTuple):
+    """The rules behind a jump, and what follows them."""
+
+    rules: tuple[ForeignRule, ...]
+    then: "_Rest | _End"
+
+
+def _followed(rules: ForeignRules, rest: _Rest | _End, within: Condition) -> Iterator[Entry]:
+    """What packets of a condition meet from here on, to the end of the hook, which decides about all that are left."""
+    if isinstance(rest, _End):
+        yield Entry(within, rest.verdict, None)
+        return
+    yield from _listed(rules, rest, within)
+    yield from _followed(rules, rest.then, within)
+
+
+def _listed(rules: ForeignRules, rest: _Rest, within: Condition) -> Iterator[Entry]:
+    """What packets of a condition meet in the rest of a chain; who is not decided about goes on to what is listed next.
+
+    Who returns early must not meet the rest of the chain, so what comes after the chain is listed for these before.
+    """
+    for place, rule in enumerate(rest.rules):
+        condition = within.also(rule.condition)
+        if rule.unsaid or condition.is_void:
+            continue
+        everybody = condition == within
+        match rule.target:
+            case Verdict():
+                yield Entry(condition, rule.target, rule)
+            case Return() if not everybody:
+                yield from _followed(rules, rest.then, condition)
+            case Jump(chain=name, goto=True):
+                yield from _followed(rules, _Rest(rules.chains.get(name, ()), rest.then), condition)
+            case Jump(chain=name):
+                behind = _Rest(rest.rules[place + 1 :], rest.then)
+                yield from _listed(rules, _Rest(rules.chains.get(name, ()), behind), condition)
+                continue
+            case Continue():
+                continue
+        if everybody:
+            return

@@ -1,0 +1,171 @@
+"""What iptables-save prints, line by line, and what becomes of each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hostfw.importer.iptables_save import Reading, read_iptables
+from hostfw.importer.policy import as_policy
+from hostfw.importer.text import policy_text
+from hostfw.model.sources import Source
+from hostfw.model.values import Family
+from tests.unit.cli_runs import hostfwctl
+
+
+def reading(*rules: str, family: Family = Family.V4, chains: str = "") -> Reading:
+    """The reading of a table filter that denies what comes in, with these rules."""
+    text = f"*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{chains}"
+    (found,) = read_iptables([(family, [Source("v4", text + "\n".join(rules) + "\nCOMMIT\n")])])
+    return found
+
+
+def inbound(*rules: str, family: Family = Family.V4, chains: str = "") -> list[str]:
+    """The rules of the policy for what comes in, each in a line, without the comments."""
+    found = reading(*rules, family=family, chains=chains)
+    assert not found.problems
+    text = policy_text(as_policy([found.rules]), "test").partition("name: inbound")[2].partition("---")[0]
+    return [line.strip().removeprefix("- ") for line in text.splitlines() if line.startswith("  - {")]
+
+
+RULES: list[tuple[str, str]] = [
+    ("-p tcp -m tcp --dport 22", "{action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [22]}}"),
+    (
+        "-p udp -m multiport --dports 53,5000:5010",
+        "{action: Allow, ipVersion: 4, protocol: UDP, destination: {ports: [53, '5000:5010']}}",
+    ),
+    (
+        "-p tcp ! --sport 1:1023",
+        "{action: Allow, ipVersion: 4, protocol: TCP, source: {notPorts: ['1:1023']}}",
+    ),
+    ("-s 10.0.0.0/255.0.0.0", "{action: Allow, source: {nets: [10.0.0.0/8]}}"),
+    ("! -s 192.0.2.7/32", "{action: Allow, ipVersion: 4, source: {notNets: [192.0.2.7/32]}}"),
+    ("-m iprange --src-range 10.0.0.0-10.0.0.2", "{action: Allow, source: {nets: [10.0.0.0/31, 10.0.0.2/32]}}"),
+    ("-p icmp -m icmp --icmp-type 8", "{action: Allow, protocol: ICMP, icmp: {type: 8}}"),
+    ("-p icmp --icmp-type port-unreachable", "{action: Allow, protocol: ICMP, icmp: {type: 3, code: 3}}"),
+    ("-p esp", "{action: Allow, ipVersion: 4, protocol: 50}"),
+    ("! -p tcp", "{action: Allow, ipVersion: 4, notProtocol: TCP}"),
+    ("-m addrtype --dst-type MULTICAST", "{action: Allow, destination: {nets: [224.0.0.0/4]}}"),
+    (
+        '-m comment --comment "the world\'s \\"web\\"" -p tcp --dport 80',
+        "{action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [80]}}",
+    ),
+    ("-m conntrack --ctstate NEW -p tcp --syn", "{action: Allow, ipVersion: 4, protocol: TCP}"),
+]
+
+
+@pytest.mark.parametrize(("matches", "expected"), RULES, ids=[matches for matches, _ in RULES])
+def test_a_match_becomes_the_words_of_policy(matches: str, expected: str) -> None:
+    """Each of those that policy has words for."""
+    assert inbound(f"-A INPUT {matches} -j ACCEPT")[0] == expected
+
+
+def test_rules_of_one_family_alone_leave_the_other_denied() -> None:
+    """IPv6 of a host whose IPv6 rules were not given is not open by what allows IPv4."""
+    assert inbound("-A INPUT -j ACCEPT") == ["{action: Allow, ipVersion: 4}"]
+
+
+def test_who_returns_early_meets_what_follows_the_jump() -> None:
+    """And not the rest of the chain."""
+    chains = ":web - [0:0]\n"
+    rules = ("-A INPUT -p tcp --dport 80 -j web", "-A web -s 10.0.0.0/8 -j RETURN", "-A web -j ACCEPT")
+
+    assert inbound(*rules, chains=chains) == [
+        "{action: Deny, protocol: TCP, source: {nets: [10.0.0.0/8]}, destination: {ports: [80]}}",
+        "{action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [80]}}",
+        "{action: Deny, ipVersion: 4}",
+    ]
+
+
+UNSAID = [
+    ("-A INPUT -p tcp --dport 22 -m recent --update --seconds 60 --name s -j DROP", "-m recent", "not denied"),
+    ("-A INPUT -m set --match-set good src -j ACCEPT", "-m set", "not allowed"),
+    ("-A INPUT -m mac --mac-source 02:00:00:00:00:01 -j ACCEPT", "-m mac", "not allowed"),
+    ("-A INPUT -p tcp --tcp-flags ALL NONE -j DROP", "TCP flags", "not denied"),
+    ("-A INPUT -p dccp --dport 5 -j ACCEPT", "ports of this protocol", "not allowed"),
+    ("-A INPUT -p tcp -m multiport --ports 5 -j ACCEPT", "either side", "not allowed"),
+    ("-A INPUT -j NFQUEUE --queue-num 1", "the target NFQUEUE", "left out"),
+    ("-A INPUT -m conntrack --ctstate RELATED -j DROP", "connections that are there go on", "RELATED"),
+]
+
+
+@pytest.mark.parametrize(("rule", "what", "result"), UNSAID, ids=[what for _, what, _ in UNSAID])
+def test_what_policy_cannot_say_is_named_with_its_line(rule: str, what: str, result: str) -> None:
+    """And with what comes of leaving it out."""
+    (note,) = reading(rule).notes
+
+    assert note.position.line == 5
+    assert what in note.message
+    assert result in note.message
+
+
+WRONG = [
+    ("-A INPUT -s 10.0.0.300 -j ACCEPT", "10.0.0.300 is no address or network of IPv4"),
+    ("-A INPUT -s 2001:db8::1 -j ACCEPT", "2001:db8::1 is no address or network of IPv4"),
+    ("-A INPUT -p nonsense -j ACCEPT", "nonsense is no protocol"),
+    ("-A INPUT -p tcp --dport http -j ACCEPT", "http is no port or range of ports, by number"),
+    ("-A INPUT -j nowhere", "there is no chain nowhere"),
+    ("-A INPUT -p", "-p without a value"),
+    ('-A INPUT -m comment --comment "', "the line cannot be read"),
+    ("-Z INPUT", "-Z is not read"),
+    ("-A one -j one", "the chain one leads back to itself"),
+]
+
+
+@pytest.mark.parametrize(("rule", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_iptables_would_not_take_is_a_problem_with_its_place(rule: str, message: str) -> None:
+    """All of it at once, and nothing is imported."""
+    problems = reading(rule, chains=":one - [0:0]\n").problems
+
+    assert any(message in problem.message and problem.position.line == 6 for problem in problems)
+
+
+def test_other_tables_and_chains_of_other_programs_stay_theirs() -> None:
+    """They are named; what Docker and fail2ban set up, they set up again."""
+    found = reading("-A INPUT -j f2b-sshd", "-A f2b-sshd -s 192.0.2.1 -j DROP", chains=":f2b-sshd - [0:0]\n")
+    assert [note.message for note in found.notes] == [
+        "chains f2b* belong to another program, which goes on filling them"
+    ]
+    text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j DNAT --to 10.0.0.1\nCOMMIT\n"
+    (nat,) = read_iptables([(Family.V4, [Source("v4", text)])])
+    assert "table nat" in nat.notes[0].message
+
+
+def test_a_rejection_is_told() -> None:
+    """Hostfw drops unless a setting says otherwise."""
+    (note,) = reading("-A INPUT -p tcp -j REJECT --reject-with tcp-reset").notes
+    assert "denyAction: reject" in note.message
+
+
+def test_the_verb_prints_policy_that_validates_and_says_what_differs(tmp_path: Path) -> None:
+    """For both families; the failsafe for ssh is what hostfw lets in by itself."""
+    rules = (
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+        "-A INPUT -p tcp --dport {} -j ACCEPT\nCOMMIT\n"
+    )
+    (tmp_path / "v4").write_text(rules.format(80))
+    (tmp_path / "v6").write_text(rules.format(443))
+    given = ("--ipv4", tmp_path / "v4", "--ipv6", tmp_path / "v6", "--config-dir", tmp_path / "none")
+
+    ran = hostfwctl("import", "iptables-save", *given)
+    (tmp_path / "imported.yaml").write_text(ran.out)
+
+    assert ran.status == 0
+    assert hostfwctl("validate", "-f", tmp_path / "imported.yaml").status == 0
+    assert "10000 packets at the edges of the rules" in ran.err
+    assert "denied before, allowed by the import: failsafe tcp 22 of hostfw.yaml" in ran.err
+    document = json.loads(hostfwctl("import", "iptables-save", *given, "-o", "json").out)
+    assert document["kind"] == "Import"
+    assert document["comparison"]["packets"] == 10000
+    assert {resource["kind"] for resource in document["resources"]} == {"HostEndpoint", "GlobalNetworkPolicy"}
+
+
+def test_the_verb_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    """Without rules, without a file, and with a file that is something else."""
+    (tmp_path / "odd").write_text("-A INPUT -j ACCEPT\n")
+    assert hostfwctl("import", "iptables-save").status == 1
+    assert "no rules to import" in hostfwctl("import", "iptables-save").err
+    assert hostfwctl("import", "iptables-save", "--ipv4", tmp_path / "missing").status == 1
+    ran = hostfwctl("import", "iptables-save", "--ipv4", tmp_path / "odd")
+    assert (ran.status, ran.out) == (3, "")
+    assert "odd:1:1: a rule before any table" in ran.err
