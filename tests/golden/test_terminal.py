@@ -102,6 +102,6 @@ def test_a_page_of_help_looks_as_it_was_reviewed(
 
 def test_every_verb_that_prints_for_people_is_here() -> None:
     """But those that print data to be loaded, applied or sourced, in one form whatever the terminal."""
-    verbatim = {"compile", "completion", "init", "promote", "schema"}
+    verbatim = {"compile", "completion", "import", "init", "promote", "schema"}
 
     assert OUTPUTS.keys() == {verb.name for verb in VERBS} - verbatim
