@@ -1,4 +1,4 @@
-"""What an import changes: packets at the edges of every rule, judged by the source's own rules and by our policy."""
+"""Comparison of an import with its source: packets at the edges of every rule, judged by both."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What `iptables-save` and `ip6tables-save` print, and the files that `iptables-restore` reads, such as ufw's."""
+"""Reader of the rules that `iptables-save` and `ip6tables-save` print, and `iptables-restore` reads."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from hostfw.model.sources import Source
 from hostfw.model.values import Family
 
 PROGRAMS = ("DOCKER", "LIBVIRT_", "NETAVARK", "CNI-", "KUBE-", "cali-", "f2b-")
-"""How the chains begin of programs that set up their rules by themselves: with hostfw they go on doing so."""
+"""Beginnings of the chains of programs that set up their rules by themselves, and go on doing so."""
 
 _ENDS = {"ACCEPT": Verdict.ALLOW, "DROP": Verdict.DENY}
 _TARGETS: Mapping[str, Target] = {
@@ -194,7 +194,7 @@ def _loops(rules: ForeignRules) -> Iterator[Problem]:
 
 
 def _notes(lines: Iterable[_Lines], rules: ForeignRules) -> Iterator[Note]:
-    """What is not in the result: rules that cannot be said, other tables, rules of other programs, logs and rejects."""
+    """Tell what is not in the result: rules that cannot be said, other tables, chains of other programs, rejects."""
     for one in lines:
         for table, places in one.elsewhere.items():
             yield Note(

@@ -1,4 +1,4 @@
-"""What an import says beside its policy."""
+"""Notes of an import, beside its policy."""
 
 from typing import NamedTuple
 

@@ -64,7 +64,7 @@ class Sourced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What rule sets became: resources, and for each policy its rules with where they come from, by name."""
+    """The result of an import: resources, and for each policy its rules with their origin, by name."""
 
     resources: tuple[Resource, ...]
     origins: dict[str, tuple[Sourced, ...]]

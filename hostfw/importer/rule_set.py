@@ -120,7 +120,7 @@ def flattened(rules: ForeignRules, hook: Hook) -> tuple[Entry, ...]:
 
 
 class _End(NamedTuple):
-    """What follows where nothing calls."""
+    """The end of a hook, which decides about all that reach it."""
 
     verdict: Verdict
 
@@ -133,7 +133,7 @@ class _Rest(NamedTuple):
 
 
 def _followed(rules: ForeignRules, rest: _Rest | _End, within: Condition) -> Iterator[Entry]:
-    """What packets of a condition meet from here on, to the end of the hook, which decides about all that are left."""
+    """List what packets of a condition meet from here on, to the end of the hook."""
     if isinstance(rest, _End):
         yield Entry(within, rest.verdict, None)
         return
@@ -142,9 +142,9 @@ def _followed(rules: ForeignRules, rest: _Rest | _End, within: Condition) -> Ite
 
 
 def _listed(rules: ForeignRules, rest: _Rest, within: Condition) -> Iterator[Entry]:
-    """What packets of a condition meet in the rest of a chain; who is not decided about goes on to what is listed next.
+    """List what packets of a condition meet in the rest of a chain; those left go on to what is listed next.
 
-    Who returns early must not meet the rest of the chain, so what comes after the chain is listed for these before.
+    Packets that return early must not meet the rest of the chain, so what follows the chain is listed for them before.
     """
     for place, rule in enumerate(rest.rules):
         condition = within.also(rule.condition)

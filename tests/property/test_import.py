@@ -42,7 +42,7 @@ _MATCHES = (
 
 @st.composite
 def rule_sets(draw: st.DrawFn, family: Family) -> str:
-    """What iptables-save could print; chains jump only to later ones, so that none is a loop."""
+    """Draw what iptables-save could print; chains jump only to later ones, so that none is a loop."""
     lines = ["*filter", *(f":{hook} {draw(st.sampled_from(('ACCEPT', 'DROP')))} [0:0]" for hook in Hook)]
     lines += [f":{name} - [0:0]" for name in _CHAINS[3:]]
     for place, chain in enumerate(_CHAINS):

@@ -20,7 +20,7 @@ _NEVER_WRITES = "udhcpc"
 
 
 def links_being_asked_for(links: frozenset[str], proc: Path = PROC) -> frozenset[str]:
-    """Those of the links for which a DHCP client of root runs in the network namespace that we are in.
+    """The links for which a DHCP client of root runs in the network namespace that we are in.
 
     It looks at every process: 10 us each. A process that goes meanwhile asks for nothing.
     """
@@ -38,7 +38,7 @@ def links_being_asked_for(links: frozenset[str], proc: Path = PROC) -> frozenset
 
 
 def links_without_leases(links: frozenset[str], run: Path = RUN, proc: Path = PROC) -> frozenset[str]:
-    """Those of the links for which a client runs that writes down no lease; by its file, as ifupdown names it."""
+    """The links for which a client runs that writes down no lease; by its file, as ifupdown names it."""
     return frozenset(link for link in links if _runs(run / f"{_NEVER_WRITES}.{link}.pid", proc))
 
 

@@ -1,4 +1,4 @@
-"""What iptables-save prints, line by line, and what becomes of each."""
+"""Rules that iptables-save prints, line by line, and what becomes of each."""
 
 import json
 from pathlib import Path
