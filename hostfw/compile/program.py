@@ -34,7 +34,6 @@ class Condition:
     source: PlannedSide = ANY_SIDE
     destination: PlannedSide = ANY_SIDE
     invalid: bool = False
-    ipsec: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,5 +332,4 @@ def _condition(rule: PlannedRule) -> Condition:
         not_icmp=rule.not_icmp,
         source=rule.source,
         destination=rule.destination,
-        ipsec=rule.ipsec,
     )

@@ -8,7 +8,7 @@ from hostfw.exposure.sources import LargeSet, Part
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortSet
 from hostfw.model.prefixes import CidrSet
 from hostfw.model.ranges import difference, every_address, intersection, ranges_of
-from hostfw.model.values import Action, Family, PortRange
+from hostfw.model.values import Family, PortRange
 
 DYNAMIC_PORT = 49_152
 """The port that new connections are taken to come from: the first of the dynamic ones (RFC 6335)."""
@@ -71,9 +71,6 @@ class RuleIndex:
         if rule.not_protocol is not None:
             mask &= ~self._by_protocol.get(rule.not_protocol.number, 0)
         if rule.icmp is not None:
-            return 0
-        # Who has an Ethernet address, or a tunnel, no table says: an Allow of them is open, a Deny closes none.
-        if (rule.ipsec is not None or rule.source.macs) and rule.action is not Action.ALLOW:
             return 0
         side = rule.destination
         if side.restricts_ports and mask:

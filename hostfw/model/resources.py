@@ -14,7 +14,7 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.moments import moment_of
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
 
 ANY_NODE = "*"
 """The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
@@ -83,15 +83,13 @@ class EntityRule:
     not_selector: SelectorText | None = None
     ports: tuple[PortRange | str, ...] = ()
     not_ports: tuple[PortRange | str, ...] = ()
-    macs: tuple[Mac, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One policy rule. `position` is where its YAML mapping begins.
 
-    `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do. `ipsec` asks
-    whether what comes in came through IPsec; None asks nothing.
+    `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do.
     """
 
     action: Action
@@ -105,7 +103,6 @@ class Rule:
     annotations: Labels = ()
     position: Position = NOWHERE
     other_protocols: tuple[Protocol, ...] = ()
-    ipsec: bool | None = None
 
     @property
     def unrecorded(self) -> bool:

@@ -5,7 +5,6 @@ from functools import lru_cache
 from hostfw.manifest.fields import (
     Reader,
     Shape,
-    boolean,
     choice,
     described,
     fields,
@@ -28,24 +27,17 @@ from hostfw.model.values import (
     ICMPV6,
     Action,
     Cidr,
-    Direction,
     Family,
     Icmp,
-    Mac,
     PortRange,
     Protocol,
-    parse_mac,
 )
 
 RULES_LIMIT = 1024
 NETS_LIMIT = 256
 PORTS_LIMIT = 50
-MACS_LIMIT = 16
-"""Each is a comparison of its own."""
 
-_ENTITY_FIELDS = frozenset(
-    ("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts", "macs")
-)
+_ENTITY_FIELDS = frozenset(("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts"))
 ENTITY_SHAPE = Shape("one side of a rule", _ENTITY_FIELDS, ENTITY_FIELDS)
 RULE_SHAPE = Shape(
     "a rule",
@@ -57,15 +49,13 @@ RULE_SHAPE = Shape(
             "notProtocol",
             "icmp",
             "notICMP",
-            "ipsec",
             "source",
             "destination",
             "metadata",
         )
     ),
     RULE_FIELDS,
-    elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination")
-    | {"log": "for a denial without a record, write metadata: {annotations: {hostfw.io/log: none}}"},
+    elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination"),
 )
 ICMP_SHAPE = Shape("an ICMP match", frozenset(("type", "code")))
 RULE_METADATA_SHAPE = Shape("the metadata of a rule", frozenset(("annotations",)))
@@ -76,11 +66,11 @@ _EVERYTHING = EntityRule()
 
 
 def decode_rules(reader: Reader, node: Node | None, what: str) -> tuple[Rule, ...]:
-    """The rules of one direction, in order; `what` is the name of the direction."""
+    """The rules of one direction, in order."""
     return each(reader, items(reader, node, what, RULES_LIMIT), what, _rule)
 
 
-def _rule(reader: Reader, node: Node, what: str) -> Rule | None:
+def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
     found = fields(reader, node, RULE_SHAPE)
     get = found.get
     action = choice(reader, get("action"), "action", ACTIONS)
@@ -97,17 +87,10 @@ def _rule(reader: Reader, node: Node, what: str) -> Rule | None:
         _annotations(reader, get("metadata"), action),
         reader.at(node),
         chosen[1:],
-        boolean(reader, get("ipsec"), "ipsec"),
     )
     if "action" not in found and isinstance(node, Mapping):
         reader.report(node, "action is missing", one_of(ACTIONS))
     _check_rule(reader, rule, node, found)
-    if what == Direction.EGRESS and rule.ipsec is not None:
-        reader.report(found["ipsec"], "ipsec in an egress rule, where nothing came through it yet", "ipsec in ingress")
-    for side, entity in (("source", rule.source), ("destination", rule.destination)):
-        if entity.macs and (side, what) != ("source", Direction.INGRESS):
-            message = f"macs in the {side} of an {what} rule: only where a packet came from is known"
-            reader.report(found[side], message, "macs in the source of an ingress rule")
     return rule if action is not None else None
 
 
@@ -154,16 +137,7 @@ def _entity(reader: Reader, node: Node | None) -> EntityRule:
         selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
         each(reader, items(reader, get("ports"), "ports", PORTS_LIMIT), "ports", _port),
         each(reader, items(reader, get("notPorts"), "notPorts", PORTS_LIMIT), "notPorts", _port),
-        each(reader, items(reader, get("macs"), "macs", MACS_LIMIT), "macs", _mac),
     )
-
-
-def _mac(reader: Reader, node: Node, what: str) -> Mac | None:
-    value = text(reader, node, f"an item of {what}")
-    mac = None if value is None else parse_mac(value)
-    if value is not None and mac is None:
-        reader.report(node, f"{what} has {quoted(value)}", "an Ethernet address such as 02:00:00:00:00:01")
-    return mac
 
 
 def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:
