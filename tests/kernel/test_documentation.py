@@ -81,7 +81,7 @@ def test_the_list_of_the_feed_is_denied_and_others_meet_the_other_policies(stree
     lab, installation = street
     (installation.config / "feeds").mkdir(mode=0o755)
     (installation.config / "feeds/drop.txt").write_text(f"# a list\n{LISTED}\n")
-    (installation.config / "drop.yaml").write_text(_page("feeds.md").text)
+    (installation.config / "drop.yaml").write_text(_page("feeds.md", "maxShrink").text)
     (installation.config / "web.yaml").write_text(f"{ENDPOINT}---\n{WEB}")
     hostfwctl(installation, "apply", "--accept-lockout")
     expected = {(ANYBODY, 80): True, (LISTED, 80): False, (ANYBODY, 25): False}

@@ -20,7 +20,8 @@ from lab.probe import Sent
 from lab.story import in_force, show
 from lab.topology import Link
 from tests.kernel.exposed_hosts import listening
-from tests.unit.recipes import PAGES, Recipe, Row, recipes
+from tests.unit.documentation import ROOT
+from tests.unit.recipes import Recipe, Row, recipes
 
 ALL = {recipe.name: recipe for recipe in recipes()}
 PATIENCE_S = 0.5
@@ -217,16 +218,16 @@ def test_the_table_of_the_gateway_clamps_segments_to_the_tunnel(clamps: bool, tm
 
 
 def test_the_action_of_fail2ban_denies_an_address_and_lets_it_in_again(tmp_path: Path) -> None:
-    """The commands of the mail page, with what fail2ban puts into them; nobody else is denied."""
+    """The commands of the packaged action, with what fail2ban puts into them; nobody else is denied."""
     recipe = ALL["mail"]
-    page = (PAGES / "mail.md").read_text()
+    packaged = (ROOT / "units/fail2ban-action.conf").read_text()
     address = _first(recipe, recipe.host, Family.V4)
-    banned = {"<ip>": "198.51.100.9", "<name>": "dovecot"}
+    banned = {"<ip>": "198.51.100.9", "<set>": "fail2ban", "<bantime>": "600"}
     with _standing(recipe, tmp_path) as (lab, installation), listening(lab, "host", [("0.0.0.0", 993)]):
         hostfwctl(installation, "apply", "--accept-lockout")
         reached = [_connects(lab, "stranger", address, 993)]
         for action in ("actionban", "actionunban"):
-            command = re.search(rf"^{action} = hostfwctl (.*)$", page, re.MULTILINE)
+            command = re.search(rf"^{action} = .*?hostfwctl (.*?)(;.*)?$", packaged, re.MULTILINE)
             assert command
             words = [reduce(lambda text, pair: text.replace(*pair), banned.items(), w) for w in shlex.split(command[1])]
             hostfwctl(installation, *words, "--accept-lockout")
