@@ -49,7 +49,7 @@ VERBS_ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("undo", "revert", "restore"), _UNDO),
     **dict.fromkeys(("setup", "configure", "wizard", "install", "bootstrap"), _INIT),
     **dict.fromkeys(("edit", "patch", "label", "annotate", "config"), _EDIT),
-    **dict.fromkeys(("create", "replace", "import", "load"), _ADD),
+    **dict.fromkeys(("create", "replace", "load"), _ADD),
     **dict.fromkeys(("test", "simulate", "trace", "debug", "query", "ask"), _EXPLAIN),
     **dict.fromkeys(("panic",), _LOCKDOWN),
     **dict.fromkeys(("reset", "flush", "purge", "clear"), _RESET),

@@ -153,7 +153,7 @@ def test_the_help_of_everything_fits_a_terminal(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_verb_is_a_module_of_its_own() -> None:
     """The table of verbs and the modules agree; each module has arguments, a page of help and a way to run."""
-    modules = {path.stem: path.parent.name for path in (ROOT / "hostfw/cli/verbs").glob("*/[!_]*.py")}
+    modules = {path.stem.removesuffix("_"): path.parent.name for path in (ROOT / "hostfw/cli/verbs").glob("*/[!_]*.py")}
 
     assert {verb.name: verb.subject for verb in VERBS} == modules
     for verb in VERBS:

@@ -41,7 +41,6 @@ What policy cannot say is named with its line. Packets at the edges of every rul
 are judged by both, and those that they treat differently are told: what hostfw
 does by itself, such as its failsafes, shows up there.""",
     f"""\
-iptables-save > v4; ip6tables-save > v6
 hostfwctl import {IPTABLES} --ipv4 v4 --ipv6 v6 > imported.yaml
 hostfwctl validate -f imported.yaml
 ip6tables-save | hostfwctl import {IPTABLES} --ipv6 -""",
