@@ -21,7 +21,7 @@ from hostfw.nft.object_text import render
 from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import LabError
 from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
-from tests.property.plans import INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
+from tests.property.plans import ADDRESSES, INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
 from tests.property.test_agreement import LAYOUTS
 
 PACKETS_A_PLAN = 40
@@ -80,20 +80,29 @@ def _all_agree(host: Wire, plan: Plan, seed: int) -> None:
         assert host.prefixes(number, len(prefixes)) == prefixes, packet
 
 
+_GROUPS = (*range(224, 240), 255)
+"""The first byte of the addresses of groups: of IPv4, and of IPv6."""
+
+
 def _possible(drawn: Packet) -> Packet:
     """The packet as it can be had.
 
     No route leads from outside to `lo`, its state is the kernel's to say, and it is translated only to what it is not,
     with a second route only if that is another address. The kernel takes one hop off before it forwards, which neither
     the simulation nor `explain` does: what they take for neighbour discovery in the forward hook is none any more.
+    It forwards none with a single hop left, and filters none to a group that nobody here has
+    joined, of whose rejection it tells nobody.
     """
+    if drawn.destination >> drawn.family.bits - 8 in _GROUPS:
+        drawn = replace(drawn, destination=ADDRESSES[drawn.family][0])
     forwarded_to_lo = drawn.path is Path.FORWARDED and drawn.out_interface == LOOPBACK
     out_interface = "eth0" if forwarded_to_lo else drawn.out_interface
     original = drawn.original
     if original is not None and original.destination == drawn.destination:
         same = original.destination_port == drawn.destination_port
         original = None if same else replace(original, out_interface=None)
-    hop_limit = 254 if drawn.path is Path.FORWARDED and drawn.hop_limit == 255 else drawn.hop_limit
+    forwarded = {255: 254, 1: 64} if drawn.path is Path.FORWARDED else {}
+    hop_limit = forwarded.get(drawn.hop_limit, drawn.hop_limit)
     return replace(drawn, out_interface=out_interface, state=ConntrackState.NEW, original=original, hop_limit=hop_limit)
 
 
