@@ -61,7 +61,7 @@ def block(
     """Block the host now, whether or not it is; with `everything` not even ssh sessions go on.
 
     Packets come first: what cannot be written down does not keep them from it. A block that ends after `for_s` seconds
-    is begun only once something is sure to end it.
+    is begun only once something is sure to end it. The timer of an earlier block ends with that: it would end this one.
     """
     sessions = () if everything else baseline.sessions
     if not sessions and not everything:
@@ -79,12 +79,15 @@ def block(
     try:
         # Of one who may not block, nft says no more than that it failed.
         context.host.read_block()
-        _arm(context, record)
+        earlier = load_block(context.directories.state)
+        record = _armed(context, record)
     except HostError as error:
         return failed(error)
     stopped = _enforce(context, record.script)
     if stopped is not None:
+        _disarm(context, record)
         return stopped
+    _disarm(context, earlier)
     context.host.announce(host_blocked(record.kept, everything=everything))
     warnings = () if everything else tuple(map(_unkept_lease, inexpressible(baseline.leases)))
     try:
@@ -113,6 +116,9 @@ def unblock(context: BlockContext, if_until: str | None = None) -> Unblocked | F
         context.host.delete_block()
     except HostError as error:
         return failed(error)
+    if if_until is None:
+        # With it, it is the timer that calls.
+        _disarm(context, record)
     if before is not None:
         context.host.announce(host_unblocked(sum(dict(before.dropped).values())))
     return Unblocked(before, record.at if record is not None else None, unsaved)
@@ -132,8 +138,13 @@ def restore_block(context: BlockContext) -> bool | Failed:
             return ended if isinstance(ended, Failed) else True
         if record.until is not None and record.boot_id != context.host.boot_id():
             record = replace(record, boot_id=context.host.boot_id(), script=record.boot_script)
-            _arm(context, record)
-            save_block(context.directories.state, record)
+            record = _armed(context, record)
+            try:
+                save_block(context.directories.state, record)
+            except StateError:
+                # The next look begins another one.
+                _disarm(context, record)
+                raise
         if context.host.read_block() is not None:
             return False
     except HostError as error:
@@ -141,10 +152,10 @@ def restore_block(context: BlockContext) -> bool | Failed:
     return _enforce(context, record.script_of(context.host.boot_id())) or True
 
 
-def _arm(context: BlockContext, record: BlockRecord) -> None:
-    """Have a block end at its moment, whatever becomes of us. Raises HostError."""
+def _armed(context: BlockContext, record: BlockRecord) -> BlockRecord:
+    """Have a block end at its moment, whatever becomes of us; gives it with its timer. Raises HostError."""
     if record.until is None:
-        return
+        return record
     directories, until = context.directories, record.until
     command = context.host.hostfwctl(
         f"--state-dir={directories.state.absolute()}",
@@ -153,7 +164,12 @@ def _arm(context: BlockContext, record: BlockRecord) -> None:
         f"--if-until={until.isoformat()}",
     )
     after_s = (until - context.host.now()).total_seconds()
-    context.host.arm(f"hostfw-lockdown-{uuid4()}", after_s, command)
+    return replace(record, timer=context.host.arm(f"hostfw-lockdown-{uuid4()}", after_s, command))
+
+
+def _disarm(context: BlockContext, record: BlockRecord | None) -> None:
+    if record is not None and record.timer:
+        context.host.disarm(record.timer)
 
 
 def _ends_at(record: BlockRecord, moment: str) -> bool:

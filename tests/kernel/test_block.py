@@ -215,10 +215,37 @@ def test_a_block_for_a_time_ends_by_itself(lab: Lab, installation: Installation,
         assert read_block() is None
 
     hostfwctl("lockdown", "--all", "--for", "3s")
+    earlier = _timer(installation)
     hostfwctl("lockdown", "--all")
+    assert not _waits(earlier)
     sleep(6)
     assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
     assert json.loads(hostfwctl("unblock", "-o", "json").stdout)["result"] == "unblocked"
+
+
+def test_no_timer_outlives_its_block(installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """One that is ended by hand takes its timer along."""
+    hostfwctl("lockdown", "--all", "--for", "1h")
+    timer = _timer(installation)
+    assert _waits(timer)
+    hostfwctl("unblock")
+    assert not _waits(timer)
+
+
+def _timer(installation: Installation) -> str:
+    record = load_block(installation.state)
+    assert record is not None
+    return record.timer
+
+
+def _waits(timer: str) -> bool:
+    """True if the process of a timer is there; no systemd runs in the laboratory."""
+    kind, pid, name = timer.split(":")
+    assert kind == "process"
+    try:
+        return name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:
+        return False
 
 
 def test_a_block_whose_time_passed_while_nothing_ran_ends_with_the_next_look(
@@ -230,6 +257,7 @@ def test_a_block_whose_time_passed_while_nothing_ran_ends_with_the_next_look(
     record = load_block(installation.state)
     assert record is not None
     assert record.until is not None
+    context.host.disarm(record.timer)
     timers: list[str] = []
     ends = record.until
 

@@ -22,7 +22,7 @@ _BOOT_SCRIPT = "block.nft"
 class BlockRecord:
     """A block: `kept` are the ssh sessions that go on, as `peer to port`; `everything` is whether none was to.
 
-    `until` is the moment at which it ends by itself, None for never.
+    `until` is the moment at which it ends by itself, None for never, and `timer` what stops waiting for it.
     """
 
     at: datetime
@@ -32,6 +32,7 @@ class BlockRecord:
     script: str
     boot_script: str
     until: datetime | None = None
+    timer: str = ""
 
     def script_of(self, boot_id: str) -> str:
         """The script that blocks the host in a boot: in another boot the sessions of the first are gone."""
@@ -52,6 +53,7 @@ def save_block(state_dir: Path, record: BlockRecord) -> None:
                 boot_id=record.boot_id,
                 script=record.script,
                 until=record.until.isoformat() if record.until is not None else None,
+                timer=record.timer,
             ),
         )
 
@@ -72,7 +74,8 @@ def load_block(state_dir: Path) -> BlockRecord | None:
         } if boot_script is not None and (when := moment_of(at)) is not None:
             until = others.get("until")
             ends = moment_of(until) if isinstance(until, str) else None
-            return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script, ends)
+            timer = str(others.get("timer", ""))
+            return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script, ends, timer)
         case _:
             return None
 

@@ -268,3 +268,40 @@ def test_a_lease_on_an_interface_that_nft_cannot_match_is_left_out_and_reported(
     assert kernel.blocked == block_script(SEEN.sessions, (LEASE,))
     assert blocked.warnings == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
     assert blocked.record.boot_script == boot_block_script(SEEN.sessions, (LEASE,))
+
+
+def test_no_timer_waits_for_what_is_not_there(
+    context: BlockContext, kernel: FakeBlocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends or replaces a block takes its timer along, also where no disk takes a record of that."""
+    timers: set[str] = set()
+
+    def arm(name: str, _after_s: float, _command: object) -> str:
+        timers.add(name)
+        return name
+
+    timed = elsewhere(context, arm=arm, disarm=timers.discard)
+    assert isinstance(block(timed, SEEN, for_s=60), Blocked)
+    assert len(timers) == 1
+    unblock(timed)
+    assert not timers
+
+    kernel.dies = True
+    assert isinstance(block(timed, SEEN, for_s=60), Failed)
+    assert not timers
+
+    kernel.dies = False
+    block(timed, SEEN, for_s=60)
+    with monkeypatch.context() as patch:
+        patch.setattr("hostfw.engine.block.save_block", refuse)
+        block(timed, SEEN)
+        # The block of before is the one on record, and its time must not end this one.
+        assert not timers
+        block(timed, SEEN, for_s=60)
+        assert isinstance(restore_block(elsewhere(timed, boot_id=lambda: "another")), Failed)
+        assert len(timers) == 1
+
+
+def refuse(*_: object) -> None:
+    """No disk takes it."""
+    raise StateError("the disk is full")
