@@ -301,4 +301,6 @@ def _step(place: Place, policy: PlannedPolicy, rule: PlannedRule) -> Step:
         rule=rule.identity,
         action=rule.action,
         position=rule.position,
+        before_failsafes=policy.before_failsafes and place.policy_class is PolicyClass.NORMAL,
+        unrecorded=rule.unrecorded,
     )

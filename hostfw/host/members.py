@@ -3,28 +3,17 @@
 A dump takes half a microsecond a member; such a set is bounded.
 """
 
-import errno
 from collections.abc import Iterable, Iterator, Mapping
 
-from hostfw.host.netlink.messages import (
-    NETLINK_NETFILTER,
-    NFGENMSG,
-    NetlinkError,
-    NetlinkSocket,
-    attribute_list,
-    attributes,
-    text,
-    u32_of,
-    u64_of,
-)
-from hostfw.host.nftables.nf_tables import GETSETELEM, NFPROTO, TABLE_NAME
+from hostfw.host.netlink.messages import NFGENMSG, attribute_list, attributes, u32_of, u64_of
+from hostfw.host.nftables.set_digests import dumped
 from hostfw.model.plan import Member
 from hostfw.model.ranges import cidrs_of
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
-from hostfw.nft.objects import TABLE, is_external_nets
+from hostfw.nft.objects import is_external_nets
 
-_LIST_SET, _LIST_ELEMENTS = 2, 3
+_LIST_ELEMENTS = 3
 _KEY, _FLAGS, _EXPIRATION, _VALUE = 1, 3, 5, 1
 _INTERVAL_END = 1
 
@@ -32,22 +21,14 @@ _INTERVAL_END = 1
 def read_members(sets: Iterable[SetName]) -> Mapping[SetName, tuple[Member, ...]]:
     """The members of each of these sets, sorted; a set that is not there is left out. Raises NetlinkError."""
     found: dict[SetName, tuple[Member, ...]] = {}
-    with NetlinkSocket(NETLINK_NETFILTER) as sock:
-        for family, name in sets:
-            head = NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, name)
-            try:
-                messages = sock.dump(GETSETELEM, head, f"reading {name} of {family.nft} {TABLE}")
-            except NetlinkError as error:
-                if error.errno == errno.ENOENT:
-                    continue
-                raise
-            elements = (element for message in messages for element in _elements(message))
-            if is_external_nets(name):
-                found[family, name] = tuple(sorted(_of_ranges(family, elements)))
-            else:
-                found[family, name] = tuple(
-                    sorted(Member(Cidr(family, key, family.bits), left_s) for key, _, left_s in elements)
-                )
+    for (family, name), messages in dumped(sets):
+        elements = (element for message in messages for element in _elements(message))
+        if is_external_nets(name):
+            found[family, name] = tuple(sorted(_of_ranges(family, elements)))
+        else:
+            found[family, name] = tuple(
+                sorted(Member(Cidr(family, key, family.bits), left_s) for key, _, left_s in elements)
+            )
     return found
 
 

@@ -31,8 +31,7 @@ class Step:
     from the policies of that class alone, so their verdict is `NEXT`; `reply` is of a failsafe that exempts an answer.
 
     A rule of a `staged` policy has the verdict `NEXT` whatever its action would decide. `before_failsafes` is of a rule
-    that was met before the failsafe ports that are open to everybody. An
-    `unrecorded` denial is only counted.
+    that was met before the failsafe ports that are open to everybody. An `unrecorded` denial is only counted.
     """
 
     verdict: StepVerdict

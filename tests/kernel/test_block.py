@@ -206,7 +206,7 @@ def test_a_block_for_a_time_ends_by_itself(lab: Lab, installation: Installation,
     """Without the service; a later block stays when the time of an earlier one is over."""
     (installation.config / "policy.yaml").write_text(OPEN)
     hostfwctl("apply")
-    hostfwctl("lockdown", "--all", "--for", "3s")
+    hostfwctl("lockdown", "--all", "--for", "6s")
     assert verdicts(lab, FLOWS[0]) == [Verdict.DROPPED]
     until = monotonic() + 20
     while not passes(lab, FLOWS[0]) and monotonic() < until:

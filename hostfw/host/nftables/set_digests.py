@@ -83,18 +83,8 @@ class _Foreign(Exception):
 
 def read_digests(sets: Iterable[tuple[Family, KernelSet]]) -> Mapping[SetName, str]:
     """The digest of what each of these holds now; of one that is gone, none. Raises NetlinkError."""
-    found: dict[SetName, str] = {}
-    with NetlinkSocket(NETLINK_NETFILTER) as sock:
-        for family, one in sets:
-            head = NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, one.name)
-            try:
-                messages = sock.dump(GETSETELEM, head, f"reading {one.name} of {family.nft} {TABLE}")
-            except NetlinkError as error:
-                if error.errno == errno.ENOENT:
-                    continue
-                raise
-            found[family, one.name] = digest_of(family, one, messages)
-    return found
+    wanted = {(family, one.name): one for family, one in sets}
+    return {(family, name): digest_of(family, wanted[family, name], found) for (family, name), found in dumped(wanted)}
 
 
 def read_links(sets: Iterable[SetName]) -> Mapping[SetName, tuple[int, ...]]:
@@ -103,6 +93,18 @@ def read_links(sets: Iterable[SetName]) -> Mapping[SetName, tuple[int, ...]]:
     Raises NetlinkError.
     """
     found: dict[SetName, tuple[int, ...]] = {}
+    for name, messages in dumped(sets):
+        with suppress(_Foreign):
+            keys = (key for message in messages for key, _, _ in _entries(message, _INDEX_BYTES))
+            found[name] = tuple(sorted(int.from_bytes(key, sys.byteorder) for key in keys))
+    return found
+
+
+def dumped(sets: Iterable[SetName]) -> Iterator[tuple[SetName, Iterable[bytes]]]:
+    """The messages in which the kernel tells the elements of each set; a set that is not there is left out.
+
+    Raises NetlinkError.
+    """
     with NetlinkSocket(NETLINK_NETFILTER) as sock:
         for family, name in sets:
             head = NFGENMSG.pack(NFPROTO[family], 0, 0) + text(TABLE_NAME, TABLE) + text(_LIST_SET, name)
@@ -112,10 +114,7 @@ def read_links(sets: Iterable[SetName]) -> Mapping[SetName, tuple[int, ...]]:
                 if error.errno == errno.ENOENT:
                     continue
                 raise
-            with suppress(_Foreign):
-                keys = (key for message in messages for key, _, _ in _entries(message, _INDEX_BYTES))
-                found[family, name] = tuple(sorted(int.from_bytes(key, sys.byteorder) for key in keys))
-    return found
+            yield (family, name), messages
 
 
 def digest_of(family: Family, one: KernelSet, messages: Iterable[bytes]) -> str:
