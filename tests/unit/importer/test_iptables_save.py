@@ -160,6 +160,17 @@ def test_the_verb_prints_policy_that_validates_and_says_what_differs(tmp_path: P
     assert {resource["kind"] for resource in document["resources"]} == {"HostEndpoint", "GlobalNetworkPolicy"}
 
 
+@pytest.mark.parametrize(
+    ("form", "answer"), [("ufw", "--ipv4 v4 --ipv6 v6"), ("iptables", "--ipv4 v4"), ("firewalld", "`hostfwctl init`")]
+)
+def test_another_form_is_answered_with_the_command_that_does_it(form: str, answer: str) -> None:
+    """Or with what there is instead."""
+    ran = hostfwctl("import", form)
+
+    assert ran.status == 2
+    assert answer in ran.err
+
+
 def test_the_verb_refuses_what_it_cannot_read(tmp_path: Path) -> None:
     """Without rules, without a file, and with a file that is something else."""
     (tmp_path / "odd").write_text("-A INPUT -j ACCEPT\n")

@@ -1,7 +1,7 @@
 """`hostfwctl import`: the rules of another firewall as policy, and the packets that the two treat differently."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -53,7 +53,7 @@ ip6tables-save | hostfwctl import {IPTABLES} --ipv6 -""",
 
 def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
-    parser.add_argument("kind", choices=(IPTABLES,), metavar="FROM", help=f"the form of the rules: {IPTABLES}")
+    parser.add_argument("kind", type=_form, metavar="FROM", help=f"the form of the rules: {IPTABLES}")
     for family in FAMILIES:
         parser.add_argument(
             f"--ipv{family:d}",
@@ -70,6 +70,18 @@ def arguments(parser: ArgumentParser) -> None:
         help=f"packets to compare by (default: {PACKETS})",
     )
     add_output(parser.add_argument, Output.YAML, Output.JSON)
+
+
+def _form(text: str) -> str:
+    """The form of the rules. Raises ArgumentTypeError, with what to do instead, for another."""
+    if text == IPTABLES:
+        return text
+    if text in ("ufw", "iptables", "ip6tables", "ip6tables-save"):
+        raise ArgumentTypeError(
+            f"rules of {text} are read as {IPTABLES} prints them: `iptables-save > v4; ip6tables-save > v6`, then "
+            f"`hostfwctl import {IPTABLES} --ipv4 v4 --ipv6 v6`"
+        )
+    raise ArgumentTypeError(f'"{text}" is not read, only {IPTABLES}; `hostfwctl init` proposes from what listens')
 
 
 def run(options: Options, console: Console) -> ExitCode:
