@@ -80,14 +80,14 @@ def block(
         # Of one who may not block, nft says no more than that it failed.
         context.host.read_block()
         earlier = load_block(context.directories.state)
-        record = _armed(context, record)
+        record = _with_timer(context, record)
     except HostError as error:
         return failed(error)
     stopped = _enforce(context, record.script)
     if stopped is not None:
-        _disarm(context, record)
+        _stop_timer(context, record)
         return stopped
-    _disarm(context, earlier)
+    _stop_timer(context, earlier)
     context.host.announce(host_blocked(record.kept, everything=everything))
     warnings = () if everything else tuple(map(_unkept_lease, inexpressible(baseline.leases)))
     try:
@@ -118,7 +118,7 @@ def unblock(context: BlockContext, if_until: str | None = None) -> Unblocked | F
         return failed(error)
     if if_until is None:
         # With it, it is the timer that calls.
-        _disarm(context, record)
+        _stop_timer(context, record)
     if before is not None:
         context.host.announce(host_unblocked(sum(dict(before.dropped).values())))
     return Unblocked(before, record.at if record is not None else None, unsaved)
@@ -138,12 +138,12 @@ def restore_block(context: BlockContext) -> bool | Failed:
             return ended if isinstance(ended, Failed) else True
         if record.until is not None and record.boot_id != context.host.boot_id():
             record = replace(record, boot_id=context.host.boot_id(), script=record.boot_script)
-            record = _armed(context, record)
+            record = _with_timer(context, record)
             try:
                 save_block(context.directories.state, record)
             except StateError:
                 # The next look begins another one.
-                _disarm(context, record)
+                _stop_timer(context, record)
                 raise
         if context.host.read_block() is not None:
             return False
@@ -152,7 +152,7 @@ def restore_block(context: BlockContext) -> bool | Failed:
     return _enforce(context, record.script_of(context.host.boot_id())) or True
 
 
-def _armed(context: BlockContext, record: BlockRecord) -> BlockRecord:
+def _with_timer(context: BlockContext, record: BlockRecord) -> BlockRecord:
     """Have a block end at its moment, whatever becomes of us; gives it with its timer. Raises HostError."""
     if record.until is None:
         return record
@@ -167,7 +167,7 @@ def _armed(context: BlockContext, record: BlockRecord) -> BlockRecord:
     return replace(record, timer=context.host.arm(f"hostfw-lockdown-{uuid4()}", after_s, command))
 
 
-def _disarm(context: BlockContext, record: BlockRecord | None) -> None:
+def _stop_timer(context: BlockContext, record: BlockRecord | None) -> None:
     if record is not None and record.timer:
         context.host.disarm(record.timer)
 
