@@ -94,7 +94,8 @@ def _possible(drawn: Packet) -> Packet:
     joined, of whose rejection it tells nobody.
     """
     if drawn.destination >> drawn.family.bits - 8 in _GROUPS:
-        drawn = replace(drawn, destination=ADDRESSES[drawn.family][0])
+        source, destination = ADDRESSES[drawn.family][:2]
+        drawn = replace(drawn, source=source, destination=destination)
     forwarded_to_lo = drawn.path is Path.FORWARDED and drawn.out_interface == LOOPBACK
     out_interface = "eth0" if forwarded_to_lo else drawn.out_interface
     original = drawn.original
