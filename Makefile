@@ -9,8 +9,10 @@ PYTEST := $(BIN)/python -m pytest
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 # How long `make fuzz` gives each target.
 SECONDS ?= 60
-# The tiers that measure time, or boot whole hosts: one test at a time, each with the machine to itself.
-ALONE := kernel attacks system
+# The tiers that measure time: one test at a time, each with the machine to itself.
+ALONE := kernel attacks
+# Whole hosts mostly wait: two at a time, each file with the hosts that it boots.
+HOSTS := system
 SCRIPTS := tools/bootstrap tools/ansible-lint tools/build-deb tools/molecule tools/clean-room .ci/run units/hostfw-boot debian/hostfw.prerm debian/hostfw.postrm debian/tests/service
 # What the installed package consists of besides Python modules; debian/rules calls `data` and `install-data`.
 PAGES := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
@@ -39,9 +41,10 @@ test: ## (sudo) everything: the linters and every tier of tests
 	@tools/bootstrap test
 	@tools/bootstrap system
 	@$(MAKE) --no-print-directory venv
-	@$(PYTEST) --hypothesis-profile=full --numprocesses=2 $(addprefix --ignore=tests/,$(ALONE)) tests; beside=$$?; \
+	@$(PYTEST) --hypothesis-profile=full --numprocesses=2 $(addprefix --ignore=tests/,$(ALONE) $(HOSTS)) tests; beside=$$?; \
+		$(PYTEST) --numprocesses=2 --dist=loadfile $(addprefix tests/,$(HOSTS)); hosts=$$?; \
 		$(PYTEST) --hypothesis-profile=full $(addprefix tests/,$(ALONE)); alone=$$?; \
-		(exit $$((beside ? beside : alone))); $(GIVE_BACK)
+		(exit $$((beside ? beside : hosts ? hosts : alone))); $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests, under a minute, no root
 	$(PYTEST) -q --numprocesses=auto tests/unit tests/golden tests/property
