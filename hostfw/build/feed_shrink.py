@@ -12,8 +12,8 @@ from hostfw.build.cache import EngineCache, accepted_now
 from hostfw.build.candidate import Candidate
 from hostfw.manifest.decode import decode
 from hostfw.manifest.feed_file import lost, parse_feed
+from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import Problem, Severity, in_order
-from hostfw.model.resources import Feed
 from hostfw.model.sources import Configuration, Source
 
 

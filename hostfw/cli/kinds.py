@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.kinds.metadata import Labels
+from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet
 from hostfw.model.resources import (
-    External,
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
-    Labels,
     Profile,
     Resource,
     Resources,

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.audit.log_prefix import LogTag, shorten
+from hostfw.model.kinds.sets import EXTERNAL_SIZE
 from hostfw.model.plan import ExternalSet, RuleIdentity
-from hostfw.model.resources import EXTERNAL_SIZE
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
 from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest

@@ -17,6 +17,7 @@ from hostfw.importer.conditions import (
 )
 from hostfw.importer.notes import Note
 from hostfw.importer.rule_set import Entry, ForeignRule, ForeignRules, Hook, Verdict, flattened
+from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.packet import ConntrackState
 from hostfw.model.positions import Position
 from hostfw.model.ranges import Ranges, bounds, cidrs_of, every_address, size
@@ -28,11 +29,9 @@ from hostfw.model.resources import (
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
-    Metadata,
     Resource,
     Resources,
     Rule,
-    SelectorText,
 )
 from hostfw.model.values import (
     ICMP,

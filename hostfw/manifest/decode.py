@@ -16,14 +16,13 @@ from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameFo
 from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
-    Metadata,
     Profile,
     Resource,
     Resources,

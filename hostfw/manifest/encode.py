@@ -6,23 +6,18 @@ What is a default is left out, except `types`, which a reader should not have to
 from collections.abc import Iterable, Mapping
 
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
+from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed, GlobalNetworkSet
 from hostfw.model.resources import (
     ANY_NODE,
-    EXTERNAL_SIZE,
     EntityRule,
-    External,
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
-    Labels,
-    Metadata,
     Profile,
     Resource,
     Rule,
-    SelectorText,
     StagedAction,
     StagedGlobalNetworkPolicy,
     Tier,

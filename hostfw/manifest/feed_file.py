@@ -20,10 +20,11 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 from hostfw.manifest.fields import quoted
 from hostfw.manifest.nets import ipv4_of, is_mapped, loose_cidr, range_cidrs
+from hostfw.model.kinds.sets import Feed
 from hostfw.model.positions import Position
 from hostfw.model.prefixes import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import Feed, Resources
+from hostfw.model.resources import Resources
 from hostfw.model.sources import Source
 from hostfw.model.values import Family, mask_of
 

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from hostfw.manifest.fields import Reader, described, items, one_of, quoted, text
 from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, Sequence, plain_kind
+from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
-from hostfw.model.resources import SelectorText
 from hostfw.model.values import NAMED_PROTOCOLS, Protocol
 from hostfw.selector import evaluate as selector
 

@@ -6,14 +6,12 @@ the Calico documentation for the meaning of each field.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
-from pathlib import PurePath
 
 from hostfw.model.decisions import PolicyClass
-from hostfw.model.moments import moment_of
+from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.prefixes import Cidrs
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
 
 ANY_NODE = "*"
@@ -21,56 +19,6 @@ ANY_NODE = "*"
 
 WILDCARD = "*"
 """The interfaceName of a HostEndpoint for all interfaces that no other one claims."""
-
-EXPIRES = "hostfw.io/expires"
-"""The annotation with the moment (RFC 3339) from which a resource is as good as absent."""
-REASON = "hostfw.io/reason"
-"""The annotation that says why a resource is there."""
-TICKET = "hostfw.io/ticket"
-"""The annotation that names the ticket, change or issue that a resource belongs to."""
-
-BEFORE_FAILSAFES = "hostfw.io/before-failsafes"
-"""The annotation (`true`) of a policy that denies its peers the failsafe ports as well that are open to everybody."""
-LOG = "hostfw.io/log"
-"""The annotation of a rule, policy or profile whose denials leave no record (`UNRECORDED`); they are counted."""
-UNRECORDED = "none"
-"""The value of `LOG`."""
-
-Labels = tuple[tuple[str, str], ...]
-"""Label keys and values, sorted by key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """Name, labels and annotations of a resource, and where its document begins."""
-
-    name: str
-    labels: Labels = ()
-    annotations: Labels = ()
-    position: Position = NOWHERE
-
-    @property
-    def expires(self) -> datetime | None:
-        """The moment of the annotation `hostfw.io/expires`, None for what stays."""
-        text = self.annotation(EXPIRES) if self.annotations else ""
-        return moment_of(text.upper()) if text else None
-
-    @property
-    def unrecorded(self) -> bool:
-        """True if the denials of the policy or profile leave no record."""
-        return (LOG, UNRECORDED) in self.annotations
-
-    def annotation(self, key: str) -> str:
-        """The value of an annotation, empty where there is none."""
-        return next((value for known, value in self.annotations if known == key), "")
-
-
-@dataclass(frozen=True, slots=True)
-class SelectorText:
-    """A selector as it was written; `policy.selector` parses it. `position` is that of the value."""
-
-    text: str
-    position: Position = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +70,9 @@ class Rule:
         return tuple(replace(self, protocol=one, other_protocols=()) for one in self.protocols)
 
 
+_EVERY = SelectorText("")
+
+
 @dataclass(frozen=True, slots=True)
 class GlobalNetworkPolicy:
     """Ordered rules for every HostEndpoint that `selector` selects. `order` None means last.
@@ -133,7 +84,7 @@ class GlobalNetworkPolicy:
     metadata: Metadata
     tier: str = "default"
     order: float | None = None
-    selector: SelectorText = SelectorText("")
+    selector: SelectorText = _EVERY
     types: tuple[Direction, ...] = (Direction.INGRESS,)
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
@@ -224,54 +175,6 @@ class HostEndpoint:
     def is_of(self, node: str) -> bool:
         """True if the endpoint governs interfaces of a host of that name."""
         return self.node in (ANY_NODE, node)
-
-
-@dataclass(frozen=True, slots=True)
-class GlobalNetworkSet:
-    """Addresses that rule selectors find by the set's labels."""
-
-    metadata: Metadata
-    nets: tuple[Cidr, ...] = ()
-
-
-EXTERNAL_SIZE = 65_536
-"""Most addresses of a family in an external set, and most prefixes, unless its Feed says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """The bounds of a Feed that other programs fill: members of each kind, and seconds that one stays (None: for ever).
-
-    The time is for members that are put in without one of their own. With `of`, they belong to the GlobalNetworkSet or
-    Feed of that name: its labels count, and not the Feed's.
-    """
-
-    size: int = EXTERNAL_SIZE
-    timeout_s: int | None = None
-    of: str = ""
-    of_position: Position = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Addresses of a file beside the manifests, one a line, that rule selectors find by the feed's labels.
-
-    `path` is as written, absolute or from the folder of the manifest. A file that lost more than `max_shrink` percent
-    of what was accepted is not believed. `cidrs` is what the file holds, empty until it is read (`policy.feeds`). An
-    `external` one has no file: its members are in the kernel alone.
-    """
-
-    metadata: Metadata
-    path: str
-    max_shrink: int = 50
-    path_position: Position = NOWHERE
-    cidrs: Cidrs = ()
-    external: External | None = None
-
-    @property
-    def file(self) -> str:
-        """The path of the file, from where the manifest's own path counts."""
-        return str(PurePath(self.path_position.path).parent / self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Resources that exist without being declared: Calico's tier `default`, and its profile that allows everything."""
 
-from hostfw.model.resources import Metadata, Profile, Rule, Tier
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.resources import Profile, Rule, Tier
 from hostfw.model.values import Action
 
 DEFAULT_TIER = Tier(Metadata("default"), order=1_000_000, default_action=Action.DENY)

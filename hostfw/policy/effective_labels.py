@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 
-from hostfw.model.resources import Feed, HostEndpoint, Labels, Profile, Resources
+from hostfw.model.kinds.metadata import Labels
+from hostfw.model.kinds.sets import Feed
+from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.selector.evaluate import Selector, matches
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 

@@ -12,19 +12,9 @@ from typing import TypeVar
 
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance
-from hostfw.model.resources import (
-    EntityRule,
-    Feed,
-    GlobalNetworkPolicy,
-    GlobalNetworkSet,
-    HostEndpoint,
-    Labels,
-    Profile,
-    Resource,
-    Resources,
-    Rule,
-    SelectorText,
-)
+from hostfw.model.kinds.metadata import Labels, SelectorText
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule
 from hostfw.model.values import Action
 from hostfw.selector.evaluate import matches, parse
 

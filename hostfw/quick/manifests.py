@@ -8,25 +8,17 @@ from hashlib import sha256
 import yaml
 
 from hostfw.manifest.encode import manifest
+from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, EXPIRES, REASON, TICKET, Labels, Metadata, SelectorText
+from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet
 from hostfw.model.resources import (
     ANY_NODE,
-    BEFORE_FAILSAFES,
-    EXPIRES,
-    REASON,
-    TICKET,
     EntityRule,
-    External,
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
-    Labels,
-    Metadata,
     Profile,
     Resource,
     Resources,
     Rule,
-    SelectorText,
     Tier,
 )
 from hostfw.model.values import FAMILIES, Action, Direction, Family

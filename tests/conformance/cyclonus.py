@@ -14,16 +14,8 @@ from typing import Any
 
 import pytest
 
-from hostfw.model.resources import (
-    EndpointPort,
-    EntityRule,
-    GlobalNetworkPolicy,
-    HostEndpoint,
-    Metadata,
-    Resources,
-    Rule,
-    SelectorText,
-)
+from hostfw.model.kinds.metadata import Metadata, SelectorText
+from hostfw.model.resources import EndpointPort, EntityRule, GlobalNetworkPolicy, HostEndpoint, Resources, Rule
 from hostfw.model.values import PROTOCOLS, SCTP, TCP, UDP, Action, Direction, PortRange, parse_cidr
 
 Json = Any

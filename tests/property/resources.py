@@ -9,23 +9,19 @@ from hypothesis import strategies as st
 
 from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
+from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
     EntityRule,
-    External,
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
-    Labels,
-    Metadata,
     Profile,
     Resource,
     Rule,
-    SelectorText,
     StagedAction,
     StagedGlobalNetworkPolicy,
     Tier,

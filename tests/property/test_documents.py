@@ -14,8 +14,9 @@ from hostfw.manifest.encode import manifest
 from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.manifest.schema.documents import schema
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.problems import Problem
-from hostfw.model.resources import Resource, SelectorText
+from hostfw.model.resources import Resource
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Learned

@@ -1,20 +1,18 @@
 """Small builders of resources and facts: only what a case is about has to be said."""
 
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
+from hostfw.model.kinds.sets import GlobalNetworkSet
 from hostfw.model.positions import Position
 from hostfw.model.resources import (
     EndpointPort,
     EntityRule,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
-    Labels,
-    Metadata,
     Profile,
     Rule,
-    SelectorText,
     StagedAction,
     StagedGlobalNetworkPolicy,
     Tier,

@@ -9,14 +9,13 @@ from hostfw.cli.facts import PlannedHost
 from hostfw.cli.kinds import cells, pairs, shortened
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.metadata import Labels
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
-    Labels,
     Profile,
     Resources,
     Rule,

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from hostfw.cli.describe.description import Entry, Role
-from hostfw.model.resources import Resources, Rule, SelectorText
+from hostfw.model.kinds.metadata import SelectorText
+from hostfw.model.resources import Resources, Rule
 from hostfw.model.values import Direction
 from hostfw.selector.evaluate import matches, parse
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from hostfw.cli.output.durations import duration_text
 from hostfw.model.expiry import Expired
+from hostfw.model.kinds.metadata import REASON, TICKET, Metadata
 from hostfw.model.moments import moment_text
-from hostfw.model.resources import REASON, TICKET, Metadata
 
 _DAY_S = 86_400
 

@@ -21,8 +21,8 @@ from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.manifest.add import NotAdded, added
 from hostfw.manifest.yaml.manifests import Manifest, manifests_of
+from hostfw.model.kinds.metadata import EXPIRES
 from hostfw.model.problems import Problem, errors
-from hostfw.model.resources import EXPIRES
 from hostfw.model.sources import Configuration, Source
 from hostfw.quick.manifests import FOLDER, QuickFile, is_quick
 from hostfw.quick.requests import RequestError

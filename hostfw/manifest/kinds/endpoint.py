@@ -22,16 +22,10 @@ from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_
 from hostfw.manifest.nets import address, net_or_address, set_nets
 from hostfw.manifest.scalars import each, protocol
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.sets import GlobalNetworkSet
 from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import (
-    ANY_NODE,
-    EndpointPort,
-    GlobalNetworkSet,
-    HostEndpoint,
-    InterfaceGroup,
-    InterfaceMatch,
-    Metadata,
-)
+from hostfw.model.resources import ANY_NODE, EndpointPort, HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.values import PROTOCOLS, Learned
 
 ENDPOINT_SHAPE = Shape(

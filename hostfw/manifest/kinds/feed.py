@@ -5,8 +5,9 @@ import re
 from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, quoted, text
 from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed
 from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import EXTERNAL_SIZE, External, Feed, Metadata
 
 FEED_SHAPE = Shape("the spec of a Feed", frozenset(("path", "maxShrink", "external", "of", "size", "timeout")))
 TIMEOUT = re.compile(r"([1-9][0-9]{0,7})([smhd])\Z")

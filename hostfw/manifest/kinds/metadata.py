@@ -5,8 +5,8 @@ import re
 from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, quoted, text
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
+from hostfw.model.kinds.metadata import EXPIRES, LOG, UNRECORDED, Labels, Metadata
 from hostfw.model.moments import moment_of
-from hostfw.model.resources import EXPIRES, LOG, UNRECORDED, Labels, Metadata
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""

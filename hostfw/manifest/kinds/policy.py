@@ -10,17 +10,9 @@ from hostfw.manifest.kinds.rule import decode_rules
 from hostfw.manifest.name_forms import TIER_NAME
 from hostfw.manifest.scalars import each, selector_text
 from hostfw.manifest.yaml.nodes import Node
+from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import (
-    GlobalNetworkPolicy,
-    Metadata,
-    Profile,
-    Rule,
-    SelectorText,
-    StagedAction,
-    StagedGlobalNetworkPolicy,
-    Tier,
-)
+from hostfw.model.resources import GlobalNetworkPolicy, Profile, Rule, StagedAction, StagedGlobalNetworkPolicy, Tier
 from hostfw.model.values import Action, Direction
 
 POLICY_SHAPE = Shape(

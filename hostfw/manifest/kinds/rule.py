@@ -21,7 +21,8 @@ from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
 from hostfw.manifest.nets import strict_net
 from hostfw.manifest.scalars import each, is_port_scalar, protocol, protocols, selector_text
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
-from hostfw.model.resources import EntityRule, Labels, Rule, SelectorText
+from hostfw.model.kinds.metadata import Labels, SelectorText
+from hostfw.model.resources import EntityRule, Rule
 from hostfw.model.values import (
     ICMP,
     ICMPV6,

@@ -3,15 +3,9 @@
 from collections.abc import Iterator
 
 from hostfw.manifest.fields import quoted
+from hostfw.model.kinds.metadata import BEFORE_FAILSAFES
 from hostfw.model.problems import Problem
-from hostfw.model.resources import (
-    BEFORE_FAILSAFES,
-    EntityRule,
-    GlobalNetworkPolicy,
-    Resources,
-    Rule,
-    StagedGlobalNetworkPolicy,
-)
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Resources, Rule, StagedGlobalNetworkPolicy
 from hostfw.model.values import Action, Direction
 
 _VALUES = ("true", "false")

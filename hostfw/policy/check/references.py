@@ -7,9 +7,10 @@ from functools import partial
 from itertools import chain
 
 from hostfw.manifest.fields import did_you_mean, quoted
+from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, SelectorText, Tier
+from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.model.wording import listed

@@ -5,8 +5,9 @@ from functools import reduce
 from operator import or_
 
 from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.prefixes import Cidrs, CidrSet
-from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Metadata, Profile, Resources
+from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.effective_labels import (
     LabelIndex,

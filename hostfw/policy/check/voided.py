@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hostfw.model.kinds.metadata import BEFORE_FAILSAFES
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
-from hostfw.model.resources import BEFORE_FAILSAFES, GlobalNetworkPolicy, Profile
+from hostfw.model.resources import GlobalNetworkPolicy, Profile
 from hostfw.model.values import Direction
 from hostfw.model.wording import listed
 

@@ -8,9 +8,10 @@ is in no set, and `all()` means every address that the book knows, not every add
 from collections.abc import Iterable, Mapping
 from itertools import chain, groupby
 
+from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.plan import AddressSet, ExternalSet, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
-from hostfw.model.resources import HostEndpoint, Profile, Resources, SelectorText
+from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.effective_labels import effective_labels, index_labels, labels_of_members, members, selected
 from hostfw.selector.evaluate import Selector, canonical, parse

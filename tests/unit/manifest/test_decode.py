@@ -3,20 +3,19 @@
 import pytest
 
 from hostfw.manifest.decode import Decoded, decode
+from hostfw.model.kinds.metadata import Metadata, SelectorText
+from hostfw.model.kinds.sets import GlobalNetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
     EntityRule,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
-    Metadata,
     Profile,
     Resources,
     Rule,
-    SelectorText,
     StagedAction,
     Tier,
 )

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostfw.manifest.feed_file import LINES_AT_ONCE, MOST_PROBLEMS, content_line, filled, lost, parse_feed
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.sets import Feed
 from hostfw.model.positions import Position
 from hostfw.model.prefixes import CidrSet, packed_cidrs
-from hostfw.model.resources import Feed, Metadata, Resources
+from hostfw.model.resources import Resources
 from hostfw.model.sources import Source
 from hostfw.model.values import FAMILIES, Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
 

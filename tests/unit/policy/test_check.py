@@ -2,19 +2,10 @@
 
 import pytest
 
+from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import errors
-from hostfw.model.resources import (
-    EntityRule,
-    GlobalNetworkPolicy,
-    HostEndpoint,
-    Metadata,
-    Profile,
-    Resources,
-    Rule,
-    SelectorText,
-    Tier,
-)
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.policy.check.references import check

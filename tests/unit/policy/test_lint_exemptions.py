@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.sets import Feed
 from hostfw.model.prefixes import CidrSet, Part, cidr_set, includes, overlaps
-from hostfw.model.resources import Feed, Metadata
 from hostfw.model.values import Family
 from hostfw.policy.check.references import CheckCache, check
 from tests.unit.policy_builders import net

@@ -27,7 +27,8 @@ from hostfw.host.errors import HostError
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.feed_file import content_line
 from hostfw.model.host.services import ExposureChange
-from hostfw.model.resources import Feed, Resource, Resources
+from hostfw.model.kinds.sets import Feed
+from hostfw.model.resources import Resource, Resources
 from hostfw.model.settings import FailsafePort, PacketMarks, Settings
 from hostfw.model.wording import counted
 

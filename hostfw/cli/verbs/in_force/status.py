@@ -25,8 +25,8 @@ from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.generations import Accepted
 from hostfw.host.store.last_event import Event, EventKind
+from hostfw.model.kinds.metadata import EXPIRES
 from hostfw.model.moments import moment_text
-from hostfw.model.resources import EXPIRES
 from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted
 

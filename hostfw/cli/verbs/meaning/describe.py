@@ -25,10 +25,9 @@ from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
 from hostfw.host.clock import now
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.resources import (
-    Feed,
     GlobalNetworkPolicy,
-    GlobalNetworkSet,
     HostEndpoint,
     InterfaceGroup,
     Profile,

@@ -23,8 +23,9 @@ from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.manifest.nets import loose_cidr
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.plan import Member
-from hostfw.model.resources import Feed, GlobalNetworkSet, Resources
+from hostfw.model.resources import Resources
 from hostfw.model.values import Cidr, address_text, merge
 from hostfw.quick.manifests import members_file, members_name
 from hostfw.quick.requests import RequestError

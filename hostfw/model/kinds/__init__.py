@@ -1,0 +1,1 @@
+"""Kinds of resources by subject, and what all of them have."""

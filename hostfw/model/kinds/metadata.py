@@ -1,0 +1,57 @@
+"""Names, labels and annotations, which every resource has, and selectors over labels."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hostfw.model.moments import moment_of
+from hostfw.model.positions import NOWHERE, Position
+
+EXPIRES = "hostfw.io/expires"
+"""The annotation with the moment (RFC 3339) from which a resource is as good as absent."""
+REASON = "hostfw.io/reason"
+"""The annotation that says why a resource is there."""
+TICKET = "hostfw.io/ticket"
+"""The annotation that names the ticket, change or issue that a resource belongs to."""
+
+BEFORE_FAILSAFES = "hostfw.io/before-failsafes"
+"""The annotation (`true`) of a policy that denies its peers the failsafe ports as well that are open to everybody."""
+LOG = "hostfw.io/log"
+"""The annotation of a rule, policy or profile whose denials leave no record (`UNRECORDED`); they are counted."""
+UNRECORDED = "none"
+"""The value of `LOG`."""
+
+Labels = tuple[tuple[str, str], ...]
+"""Label keys and values, sorted by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Name, labels and annotations of a resource, and where its document begins."""
+
+    name: str
+    labels: Labels = ()
+    annotations: Labels = ()
+    position: Position = NOWHERE
+
+    @property
+    def expires(self) -> datetime | None:
+        """The moment of the annotation `hostfw.io/expires`, None for what stays."""
+        text = self.annotation(EXPIRES) if self.annotations else ""
+        return moment_of(text.upper()) if text else None
+
+    @property
+    def unrecorded(self) -> bool:
+        """True if the denials of the policy or profile leave no record."""
+        return (LOG, UNRECORDED) in self.annotations
+
+    def annotation(self, key: str) -> str:
+        """The value of an annotation, empty where there is none."""
+        return next((value for known, value in self.annotations if known == key), "")
+
+
+@dataclass(frozen=True, slots=True)
+class SelectorText:
+    """A selector as it was written; `policy.selector` parses it. `position` is that of the value."""
+
+    text: str
+    position: Position = NOWHERE

@@ -1,0 +1,57 @@
+"""Sets of addresses that rule selectors find by their labels."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.prefixes import Cidrs
+from hostfw.model.values import Cidr
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalNetworkSet:
+    """Addresses that rule selectors find by the set's labels."""
+
+    metadata: Metadata
+    nets: tuple[Cidr, ...] = ()
+
+
+EXTERNAL_SIZE = 65_536
+"""Most addresses of a family in an external set, and most prefixes, unless its Feed says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """The bounds of a Feed that other programs fill: members of each kind, and seconds that one stays (None: for ever).
+
+    The time is for members that are put in without one of their own. With `of`, they belong to the GlobalNetworkSet or
+    Feed of that name: its labels count, and not the Feed's.
+    """
+
+    size: int = EXTERNAL_SIZE
+    timeout_s: int | None = None
+    of: str = ""
+    of_position: Position = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Addresses of a file beside the manifests, one a line, that rule selectors find by the feed's labels.
+
+    `path` is as written, absolute or from the folder of the manifest. A file that lost more than `max_shrink` percent
+    of what was accepted is not believed. `cidrs` is what the file holds, empty until it is read (`policy.feeds`). An
+    `external` one has no file: its members are in the kernel alone.
+    """
+
+    metadata: Metadata
+    path: str
+    max_shrink: int = 50
+    path_position: Position = NOWHERE
+    cidrs: Cidrs = ()
+    external: External | None = None
+
+    @property
+    def file(self) -> str:
+        """The path of the file, from where the manifest's own path counts."""
+        return str(PurePath(self.path_position.path).parent / self.path)
