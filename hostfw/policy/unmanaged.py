@@ -78,6 +78,7 @@ def ungoverned_problems(plan: Plan, facts: HostFacts) -> Iterator[Problem]:
             "write a HostEndpoint for this host: `hostfwctl interfaces` lists the interfaces",
         )
         return
+    yield from _open_to_denied(plan, bare)
     of_kinds: defaultdict[str, list[str]] = defaultdict(list)
     for interface in bare:
         if interface.kind in _OF_A_MACHINE or interface.default_route:
@@ -92,6 +93,19 @@ def ungoverned_problems(plan: Plan, facts: HostFacts) -> Iterator[Problem]:
         yield _problem(
             f"interfaces of kind {kind} have no HostEndpoint: {consequence(settings, 'them')}",
             f"write a HostEndpoint for them ({listed(names)}), or for an InterfaceGroup with kind: {kind}",
+        )
+
+
+def _open_to_denied(plan: Plan, bare: Iterable[Interface]) -> Iterator[Problem]:
+    """A warning where failsafe ports are open, on interfaces without policy, to peers that policy closes them to."""
+    settings = plan.settings
+    ports = [str(p) for p in settings.failsafe.inbound if p.protocol == TCP and not p.is_for_some]
+    denying = {policy.name for endpoint in plan.endpoints for policy in endpoint.ingress.before_failsafes}
+    if ports and denying and settings.unmanaged_interfaces.ingress is not Unmanaged.ALLOW:
+        yield _problem(
+            f"on interfaces without a HostEndpoint failsafe {', '.join(ports)} is open to those as well whom "
+            f"{listed(denying)} {'denies' if len(denying) == 1 else 'deny'} before failsafes",
+            f"write a HostEndpoint for {listed(one.name for one in bare)}",
         )
 
 

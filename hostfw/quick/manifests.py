@@ -21,7 +21,7 @@ from hostfw.model.resources import (
     Rule,
     Tier,
 )
-from hostfw.model.values import FAMILIES, Action, Direction, Family
+from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service
 from hostfw.quick.words import rule_words
@@ -138,7 +138,7 @@ def _denies_some(rule: QuickRule) -> bool:
     """True for a rule that denies somebody by name, and not everybody of a family."""
     if rule.action is not Action.DENY or rule.peers == ANYBODY:
         return False
-    return not isinstance(rule.peers, tuple) or all(cidr.length > 0 for cidr in rule.peers)
+    return not isinstance(rule.peers, tuple) or all(cidr.length > 0 for cidr in merge(rule.peers))
 
 
 def members_name(name: str) -> str:

@@ -1,19 +1,27 @@
 """Checks of policies that come before the failsafe ports which are open to everybody: they deny some peers, no more."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from hostfw.manifest.fields import quoted
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES
+from hostfw.model.positions import NOWHERE
+from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.problems import Problem
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Resources, Rule, StagedGlobalNetworkPolicy
-from hostfw.model.values import Action, Direction
+from hostfw.model.values import FAMILIES, Action, Cidr, Direction, Family, merge
+from hostfw.policy.check.selections import Selections
 
 _VALUES = ("true", "false")
 _PEERS = {Direction.INGRESS: "source", Direction.EGRESS: "destination"}
 
 
-def misplaced_before_failsafes(resources: Resources) -> Iterator[Problem]:
-    """The annotation where it means nothing, or more than that some peers are denied."""
+def misplaced_before_failsafes(resources: Resources, select: Callable[[], Selections]) -> Iterator[Problem]:
+    """The annotation where it means nothing, or more than that some peers are denied.
+
+    `select` gives the addresses that selectors stand for, and is called only for policies that have the annotation.
+    """
     for resource in resources.all():
         if not resource.metadata.annotations or not (text := resource.metadata.annotation(BEFORE_FAILSAFES)):
             continue
@@ -25,10 +33,10 @@ def misplaced_before_failsafes(resources: Resources) -> Iterator[Problem]:
             message = f"a {type(resource).__name__} does not come before failsafes"
             yield Problem(position, message, f"{BEFORE_FAILSAFES} on a GlobalNetworkPolicy", "annotate the policy")
         elif text == "true":
-            yield from _of_policy(policy)
+            yield from _of_policy(policy, select())
 
 
-def _of_policy(policy: GlobalNetworkPolicy) -> Iterator[Problem]:
+def _of_policy(policy: GlobalNetworkPolicy, selections: Selections) -> Iterator[Problem]:
     if policy.do_not_track or policy.pre_dnat:
         name = "doNotTrack" if policy.do_not_track else "preDNAT"
         yield Problem(
@@ -38,6 +46,8 @@ def _of_policy(policy: GlobalNetworkPolicy) -> Iterator[Problem]:
             f"leave out the annotation {BEFORE_FAILSAFES}, or write two policies",
         )
     for direction in policy.types:
+        # Rules that differ in their peers alone deny all of these together.
+        denied: dict[Rule, tuple[Cidr, ...]] = defaultdict(tuple)
         for rule in policy.rules(direction):
             if rule.action not in (Action.DENY, Action.LOG):
                 yield Problem(
@@ -46,20 +56,58 @@ def _of_policy(policy: GlobalNetworkPolicy) -> Iterator[Problem]:
                     "Deny and Log rules alone",
                     f"write it into another policy, or leave out the annotation {BEFORE_FAILSAFES}",
                 )
-            elif rule.action is Action.DENY and not _names_peers(_peers(rule, direction)):
-                yield Problem(
-                    rule.position,
-                    f"this Deny comes before failsafes and names no {_PEERS[direction]}, so it is for everybody",
-                    f"{_PEERS[direction]}.nets (none of length 0) or {_PEERS[direction]}.selector",
-                    "to close a failsafe port to everybody, leave it out of failsafe in hostfw.yaml",
-                )
+            if rule.action is not Action.DENY:
+                continue
+            peers = _peers(rule, direction)
+            if not _names_peers(peers):
+                reason = f"names no {_PEERS[direction]}, so it is for everybody"
+                yield _of_rule(rule, direction, f"this Deny comes before failsafes and {reason}")
+                continue
+            alike = _without_peers(rule, direction)
+            packed, nets = _nets(peers, selections)
+            denied[alike] = merge((*denied[alike], *nets))
+            family = next((f for f in FAMILIES if _holds_all(f, denied[alike], *packed)), None)
+            if family is not None:
+                reason = f"{_PEERS[direction]}s that are denied up to here are all of IPv{family:d}"
+                yield _of_rule(rule, direction, f"this Deny comes before failsafes, and the {reason}")
+
+
+def _of_rule(rule: Rule, direction: Direction, message: str) -> Problem:
+    return Problem(
+        rule.position,
+        message,
+        f"{_PEERS[direction]}.nets or {_PEERS[direction]}.selector, of some addresses",
+        "to close a failsafe port to everybody, leave it out of failsafe in hostfw.yaml",
+    )
 
 
 def _peers(rule: Rule, direction: Direction) -> EntityRule:
     return rule.source if direction is Direction.INGRESS else rule.destination
 
 
+def _without_peers(rule: Rule, direction: Direction) -> Rule:
+    peers = replace(_peers(rule, direction), nets=(), not_nets=(), selector=None, not_selector=None)
+    rule = replace(rule, annotations=(), position=NOWHERE)
+    return replace(rule, source=peers) if direction is Direction.INGRESS else replace(rule, destination=peers)
+
+
 def _names_peers(peers: EntityRule) -> bool:
-    return bool(peers.selector is not None and peers.selector.text) or (
-        bool(peers.nets) and all(net.length > 0 for net in peers.nets)
+    return bool(peers.nets) or bool(peers.selector is not None and peers.selector.text)
+
+
+def _nets(peers: EntityRule, selections: Selections) -> tuple[tuple[CidrSet, ...], tuple[Cidr, ...]]:
+    """The addresses that a rule is for, or more: what `notNets` takes out of all the world leaves everybody else."""
+    if peers.nets:
+        return (), peers.nets
+    found: tuple[Cidrs, ...] = () if peers.selector is None else selections.nets(peers.selector.text)
+    packed = tuple(nets for nets in found if isinstance(nets, CidrSet))
+    return packed, tuple(net for nets in found if not isinstance(nets, CidrSet) for net in nets)
+
+
+def _holds_all(family: Family, merged: tuple[Cidr, ...], *packed: CidrSet) -> bool:
+    """Tell if merged prefixes are every address, or if one packed set is: its prefixes are disjoint."""
+    return any(net.family is family and net.length == 0 for net in merged) or any(
+        sum(len(part.addresses) << family.bits - part.length for part in nets.parts if part.family is family)
+        == 1 << family.bits
+        for nets in packed
     )

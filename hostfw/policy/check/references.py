@@ -51,7 +51,7 @@ def check(
             *_built_in_profile(resources.profiles),
             *_references(resources),
             *_selectors(resources, known.selectors),
-            *misplaced_before_failsafes(resources),
+            *misplaced_before_failsafes(resources, partial(known.lint.select, resources, settings)),
             *lint(resources, settings, known.lint, whole=whole),
         )
     )

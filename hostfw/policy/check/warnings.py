@@ -37,19 +37,24 @@ class LintCache:
     selections: Selections | None = None
     selected_from: tuple[object, ...] = ()
 
+    def select(self, resources: Resources, settings: Settings) -> Selections:
+        """The selections of a configuration; those of the last one, while nothing else can be selected."""
+        entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
+        selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
+        if self.selections is None or self.selected_from != selected_from:
+            self.selections = Selections(resources, learn_addresses=settings.learn_addresses)
+            self.selected_from = selected_from
+        return self.selections
+
 
 def lint(
     resources: Resources, settings: Settings, cache: LintCache | None = None, *, whole: bool = True
 ) -> tuple[Problem, ...]:
     """Every warning about a configuration, in no order; `whole` is whether everything could be read."""
     known = LintCache() if cache is None else cache
-    entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
-    selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
+    selections = known.select(resources, settings)
     # While nothing else can be selected than the last time, what is found of a policy is its own affair.
-    if known.selections is None or known.selected_from != selected_from:
-        known.selections = Selections(resources, learn_addresses=settings.learn_addresses)
-        known.selected_from = selected_from
-    selections = known.selections
+    selected_from = known.selected_from
     known.found.next_round(selected_from)
     known.voided.next_round((*selected_from, settings.failsafe, settings.neighbour_discovery, settings.loopback))
     known.openings.next_round((*selected_from, settings.failsafe))

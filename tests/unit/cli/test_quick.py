@@ -255,6 +255,7 @@ BANS: list[tuple[str, str, bool]] = [
     ("deny 192.0.2.66 --keep-failsafes", "deny-192-0-2-66.yaml", False),
     ("deny tcp/22", "deny-tcp-22.yaml", False),
     ("deny 0.0.0.0/0", "deny-0-0-0-0-0.yaml", False),
+    ("deny 0.0.0.0/1,128.0.0.0/1", "deny-0-0-0-0-1-128-0-0-0-1.yaml", False),
     ("allow tcp/22 from 192.0.2.66", "allow-tcp-22-from-192-0-2-66.yaml", False),
     ("deny list", "deny-list.yaml", False),
     ("deny list --before-failsafes", "deny-list.yaml", True),

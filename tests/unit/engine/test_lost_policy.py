@@ -268,6 +268,34 @@ def test_interfaces_without_an_endpoint_are_told(host: Machine, verb: str) -> No
     assert told(host, verb) == []
 
 
+BAN = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: guesser, annotations: {hostfw.io/before-failsafes: "true"}}
+spec: {selector: all(), types: [Ingress], ingress: [{action: Deny, source: {nets: [203.0.113.9/32]}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("failsafe", "said"),
+    [("{protocol: tcp, port: 22}", True), ("{protocol: tcp, net: 10.0.0.0/8, port: 22}", False), ("", False)],
+)
+def test_a_ban_that_leaves_failsafes_open_somewhere_says_so(host: Machine, failsafe: str, said: bool) -> None:
+    """No policy counts on an interface without a HostEndpoint, a ban no more than any other."""
+    host.facts = replace(GUESTS, interfaces=tuple(one for one in GUESTS.interfaces if one.name in ("eth0", "eth1")))
+    host.write(hostfw=f"node: web1\nfailsafe: {{inbound: [{failsafe}]}}\n", web=WEB, uplink=UPLINK, ban=BAN)
+
+    found = told(host, "validate")
+
+    expected = (
+        "hostfw: warning: on interfaces without a HostEndpoint failsafe tcp 22 is open to those as well whom guesser "
+        "denies before failsafes"
+    )
+    assert [line for line in found if "before failsafes" in line] == [expected] * said
+    host.write(uplink=UPLINK.replace("eth0", '"*"'))
+    assert told(host, "validate") == []
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

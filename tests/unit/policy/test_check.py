@@ -202,6 +202,7 @@ def _wrong(*texts: str) -> list[str]:
 
 EARLY = "annotations: {hostfw.io/before-failsafes: 'true'}"
 NAMED = "{action: Deny, source: {nets: [192.0.2.7/32]}}"
+HALF = "{action: Deny, source: {nets: ['::/1']}}"
 
 BEFORE_FAILSAFES: list[tuple[str, str, str, str]] = [
     ("GlobalNetworkPolicy", f"{{ingress: [{{action: Log}}, {NAMED}]}}", EARLY, ""),
@@ -215,8 +216,33 @@ BEFORE_FAILSAFES: list[tuple[str, str, str, str]] = [
         "GlobalNetworkPolicy",
         "{ingress: [{action: Deny, source: {nets: [0.0.0.0/0]}}]}",
         EARLY,
-        "names no source, so it is for everybody",
+        "4:18 this Deny comes before failsafes, and the sources that are denied up to here are all of IPv4",
     ),
+    (
+        "GlobalNetworkPolicy",
+        "{ingress: [{action: Deny, source: {nets: [0.0.0.0/1, 128.0.0.0/1], notNets: [10.0.0.0/8]}}]}",
+        EARLY,
+        "sources that are denied up to here are all of IPv4",
+    ),
+    (
+        "GlobalNetworkPolicy",
+        "{egress: [{action: Deny, destination: {nets: [8000::/1, '::/2', '4000::/2']}}]}",
+        EARLY,
+        "destinations that are denied up to here are all of IPv6",
+    ),
+    (
+        "GlobalNetworkPolicy",
+        "{ingress: [{action: Deny, source: {nets: [0.0.0.0/1]}}, {action: Deny, source: {nets: [128.0.0.0/1]}}]}",
+        EARLY,
+        "4:63 this Deny comes before failsafes, and the sources",
+    ),
+    (
+        "GlobalNetworkPolicy",
+        f"{{ingress: [{HALF}, {{action: Deny, protocol: TCP, source: {{nets: ['8000::/1']}}}}]}}",
+        EARLY,
+        "",
+    ),
+    ("GlobalNetworkPolicy", "{ingress: [{action: Deny, source: {nets: [0.0.0.0/1, '8000::/1']}}]}", EARLY, ""),
     (
         "GlobalNetworkPolicy",
         "{ingress: [{action: Deny, source: {notNets: [10.0.0.0/8]}}]}",
@@ -250,3 +276,38 @@ def test_before_failsafes_some_peers_are_denied_and_nothing_else(
 
     assert len(found) == bool(expected), found
     assert expected in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("nets", "everybody"),
+    [
+        ("[0.0.0.0/0]", True),
+        ("[128.0.0.0/1, 0.0.0.0/1]", True),
+        ("[8000::/1, '::/1', 192.0.2.7/32]", True),
+        ("[0.0.0.0/2, 128.0.0.0/1]", False),
+    ],
+)
+def test_before_failsafes_a_set_of_everybody_is_denied_no_more_than_its_prefixes(nets: str, everybody: bool) -> None:
+    """A set that holds every address of a family says what a rule without peers says."""
+    deny = "{ingress: [{action: Deny, source: {selector: has(banned)}}]}"
+
+    found = _wrong(
+        manifest("GlobalNetworkPolicy", deny, metadata=EARLY),
+        manifest("GlobalNetworkSet", f"{{nets: {nets}}}", metadata="labels: {banned: ''}"),
+    )
+
+    assert ["sources that are denied up to here are all of IPv" in one for one in found] == [True] * everybody
+
+
+def test_before_failsafes_a_large_set_of_everybody_is_noticed_as_well() -> None:
+    """Thousands of prefixes are packed, and are everybody all the same if they fill the world."""
+    prefixes = [f"{number >> 5}.{(number & 31) << 3}.0.0/13" for number in range(1 << 13)]
+    deny = "{ingress: [{action: Deny, source: {selector: has(banned)}}]}"
+
+    def found(nets: list[str]) -> list[str]:
+        whole = f"{{nets: [{', '.join(nets)}]}}"
+        policy = manifest("GlobalNetworkPolicy", deny, metadata=EARLY)
+        return _wrong(policy, manifest("GlobalNetworkSet", whole, metadata="labels: {banned: ''}"))
+
+    assert len(found(prefixes)) == 1
+    assert found(prefixes[:-1]) == []
