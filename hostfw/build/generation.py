@@ -18,6 +18,7 @@ from hostfw.model.problems import Problem, errors, in_order
 from hostfw.nft.object_text import CommandCache, render
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.expiry import in_time, lasting
+from hostfw.policy.resolve.external import opened_by
 from hostfw.policy.resolve.plan import ResolveCache, resolve
 from hostfw.policy.unmanaged import ungoverned_problems
 
@@ -120,7 +121,7 @@ def build(
             # What was laid out so far has the name for the wrong one, perhaps.
             cache.compile = CompileCache()
         return Refused(in_order((*problems, _collision(error))))
-    script = render(ruleset, cache.commands if cache else None, BOOT_ELEMENTS)
+    script = _opened_by(plan) + render(ruleset, cache.commands if cache else None, BOOT_ELEMENTS)
     known = (script_id(script), candidate, facts, plan, ruleset, script, problems, governance)
     generation = Generation(*known, _lasting(candidate, plan, facts, cache, governance))
     if cache is not None:
@@ -159,7 +160,14 @@ def _lasting(
     except DigestCollisionError:
         # Nobody meets this by accident; the boot has the failsafes then.
         return Lasting(left_plan, "", plan.next_expiry)
-    return Lasting(left_plan, render(ruleset, caches.commands, BOOT_ELEMENTS), plan.next_expiry)
+    script = _opened_by(left_plan) + render(ruleset, caches.commands, BOOT_ELEMENTS)
+    return Lasting(left_plan, script, plan.next_expiry)
+
+
+def _opened_by(plan: Plan) -> str:
+    """A line for the boot: into these external sets no member comes back by a clock that is wrong."""
+    names = sorted(opened_by(plan)) if plan.external else ()
+    return f"# Something is allowed by external sets: {' '.join(names)}\n" if names else ""
 
 
 def _collision(error: DigestCollisionError) -> Problem:

@@ -106,7 +106,8 @@ class Host:
     `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
     once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
     there were. `read_names` is `read_tables` without the rules of regular chains, and
-    `read_members` reads what sets hold that other programs fill.
+    `read_members` reads what sets hold that other programs fill. `monotonic` stands still while the host sleeps, and
+    `uptime` does not.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -115,6 +116,7 @@ class Host:
     lock: Callable[[Path], AbstractContextManager[Lock]] = writer_lock
     now: Callable[[], datetime] = clock.now
     monotonic: Callable[[], float] = clock.monotonic
+    uptime: Callable[[], float] = clock.uptime
     boot_id: Callable[[], str] = pending.boot_id
     read_tcp_sockets: Callable[[], tuple[TcpSocket, ...]] = sockets.read_tcp_sockets
     ancestors: Callable[[], tuple[Ancestor, ...]] = processes.ancestors

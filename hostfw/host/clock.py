@@ -1,10 +1,10 @@
-"""The time: one for people, one for waiting."""
+"""The time: one for people, one for waiting, and one that counts sleep as well."""
 
 from datetime import UTC, datetime
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic
 from typing import Protocol
 
-__all__ = ["Clock", "monotonic", "now"]
+__all__ = ["Clock", "monotonic", "now", "uptime"]
 
 
 class Clock(Protocol):
@@ -20,3 +20,8 @@ class Clock(Protocol):
 def now() -> datetime:
     """The date and time in UTC, which may be set back."""
     return datetime.now(UTC)
+
+
+def uptime() -> float:
+    """Seconds since the boot, sleep included (CLOCK_BOOTTIME, clock_gettime(2))."""
+    return clock_gettime(CLOCK_BOOTTIME)

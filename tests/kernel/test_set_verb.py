@@ -9,10 +9,13 @@ import pytest
 
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
+from lab.namespace import run
 from lab.service import service
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_external_sets import POLICY, admitted, nft
 from tests.kernel.test_lockout import session, ssh_server
+
+_BOOT = Path(__file__).parents[2] / "units" / "hostfw-boot"
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +145,103 @@ def test_what_another_program_took_out_does_not_come_back_before_a_boot(
     assert set(members(hostfwctl, "bans")) == {"192.0.2.2", "2001:db8::2"}
 
 
+def reboot_with_clock(installation: Installation, name: str, behind_s: int = 0) -> None:
+    """Have what was written down of a set be of another boot, with a clock that is ahead of the one of now."""
+    path = installation.state / f"members/{name}.json"
+    saved = json.loads(path.read_text())
+    saved["boot_id"] = "another"
+    saved["at"] += behind_s
+    saved["members"] = [[text, end and end + behind_s] for text, end in saved["members"]]
+    path.write_text(json.dumps(saved))
+
+
+def booted(lab: Lab, installation: Installation) -> str:
+    """Do what a boot does until hostfw.service runs, and give its line for the journal."""
+    nft(lab, "flush ruleset")
+    shutil.rmtree(installation.run)
+    installation.run.mkdir(mode=0o755)
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOSTFW_STATE": str(installation.state)}
+    environment["HOSTFW_FAILSAFE"] = str(_empty(installation))
+    return run(lab["host"], ["sh", str(_BOOT)], environment=environment).stderr
+
+
+def _empty(installation: Installation) -> Path:
+    path = installation.run / "failsafe.nft"
+    path.write_text("add table ip hostfw\nadd table ip6 hostfw\n")
+    return path
+
+
+def test_a_boot_honours_what_was_put_in_before_the_service_runs(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """With the time that is left, and not what is over; and `set` works on it without the service."""
+    hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
+    hostfwctl("set", "add", "bans", "192.0.2.3", "for", "1s")
+    hostfwctl("set", "add", "bans", "2001:db8::/64", "198.51.100.0/24", "2001:db8:7::7")
+    hostfwctl("set", "add", "guests", "192.0.2.2")
+    hostfwctl("set", "add", "listed", "203.0.113.9", "for", "2h")
+    for name in ("bans", "guests", "listed.members"):
+        reboot_with_clock(installation, name)
+    sleep(1.0)
+
+    said = booted(lab, installation)
+
+    assert "with what was put into external sets (6)" in said
+    assert [admitted(lab, port) for port in (80, 81)] == [(False, False), (True, False)]
+    bans = members(hostfwctl, "bans")
+    assert set(bans) == {"192.0.2.2", "2001:db8::/64", "198.51.100.0/24", "2001:db8:7::7"}
+    assert 3000 < (bans["192.0.2.2"] or 0) <= 3600
+    assert bans["2001:db8::/64"] is None
+    hostfwctl("set", "del", "bans", "192.0.2.2")
+    hostfwctl("set", "add", "bans", "192.0.2.9", "for", "1h")
+    assert admitted(lab, 80) == (True, False)
+    hostfwctl("apply")
+    assert set(members(hostfwctl, "bans")) == {"192.0.2.9", "2001:db8::/64", "198.51.100.0/24", "2001:db8:7::7"}
+
+
+def test_a_boot_with_a_clock_that_is_behind_lets_no_guest_in(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """A ban stays for the time that was left when it was written down."""
+    for name in ("bans", "guests"):
+        hostfwctl("set", "add", name, "192.0.2.2", "for", "1h")
+        reboot_with_clock(installation, name, behind_s=86_400)
+
+    booted(lab, installation)
+
+    assert [admitted(lab, port) for port in (80, 81)] == [(False, True), (False, False)]
+    assert 3000 < (members(hostfwctl, "bans")["192.0.2.2"] or 0) <= 3600
+
+
+def test_a_boot_takes_no_command_from_what_was_written_down(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """The rest of a damaged file is in force."""
+    hostfwctl("set", "add", "bans", "192.0.2.2")
+    path = installation.state / "members/bans.json"
+    text = path.read_text()
+    path.write_text(text.replace("]]", '], ["192.0.2.9 } ; flush ruleset; #", null], ["192.0.2.8", "x"]]'))
+    (installation.state / "members/guests.json").write_text("[[[garbage")
+
+    said = booted(lab, installation)
+
+    assert "(1)" in said
+    assert admitted(lab, 80) == (False, True)
+
+
+def test_a_prefix_that_another_program_took_out_does_not_keep_the_rest_from_coming_back(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """Ranges of the kernel cannot overlap."""
+    hostfwctl("set", "add", "bans", "192.0.2.0/25")
+    nft(lab, "delete element ip hostfw external-nets/bans { 192.0.2.0/25 }")
+    hostfwctl("set", "add", "bans", "192.0.2.0/24")
+
+    booted(lab, installation)
+
+    assert members(hostfwctl, "bans") == {"192.0.2.0/24": None}
+
+
 def test_a_clock_that_is_behind_brings_no_guest_back(
     lab: Lab, installation: Installation, hostfwctl: Hostfwctl
 ) -> None:
@@ -149,11 +249,7 @@ def test_a_clock_that_is_behind_brings_no_guest_back(
     hostfwctl("set", "add", "guests", "192.0.2.2", "for", "1h")
     hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
     for name in ("bans", "guests"):
-        path = installation.state / f"members/{name}.json"
-        saved = json.loads(path.read_text())
-        later = {"at": saved["at"].replace("20", "21", 1)}
-        saved["members"] = [[text, end.replace("20", "21", 1)] for text, end in saved["members"]]
-        path.write_text(json.dumps(saved | later))
+        reboot_with_clock(installation, name, behind_s=100 * 365 * 86_400)
     nft(lab, "flush ruleset")
 
     hostfwctl("apply")

@@ -6,16 +6,17 @@ knows how each kernel wants ranges with timeouts.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from hostfw.compile.object_names import external_sets
+from hostfw.engine.context import Host
 from hostfw.engine.kernel.external_members import Held, find_external, held
 from hostfw.engine.kernel.transactions import commit
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.store.atomic_files import WriteError, write_atomically
-from hostfw.host.store.members import SavedMembers, load_members, save_members, saved_sets
+from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import FAMILIES, Cidr, Family, address_text, mask_of, merge
 from hostfw.model.wording import counted
@@ -117,18 +118,18 @@ def _mark(mark: Path) -> Iterator[str]:
 
 
 def _left(writer: Writer, plan: Plan, name: str) -> dict[Cidr, float | None]:
-    saved, now = load_members(writer.directories.state, name), writer.host.now()
-    is_wrong = saved.at is not None and now < saved.at - CLOCK_TOLERANCE
-    opens = is_wrong and name in opened_by(plan)
-    found: dict[Cidr, float | None] = {}
-    for cidr, end in saved.ends.items():
-        if end is None:
-            found[cidr] = None
-            continue
-        from_then = end - (saved.at if is_wrong and saved.at is not None else now)
-        if from_then > timedelta() and not opens:
-            found[cidr] = from_then.total_seconds()
-    return found
+    saved, now = load_members(writer.directories.state, name), moment(writer.host)
+    opens = saved.is_behind(now, CLOCK_TOLERANCE) and name in opened_by(plan)
+    return {
+        cidr: left_s
+        for cidr, left_s in saved.left_s(now, CLOCK_TOLERANCE).items()
+        if left_s is None or (left_s > 0 and not opens)
+    }
+
+
+def moment(host: Host) -> Moment:
+    """The moment by every clock that ends of members are written down by."""
+    return Moment(host.now(), host.boot_id(), host.uptime())
 
 
 def _decide(change: MembersChange, now: Held) -> _Decision | Failed:
@@ -214,7 +215,7 @@ def _script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr, floa
         for name, nets in zip(external_sets(external), (False, True), strict=True):
             out = [_text(one) for one in gone if one.family is family and one.is_host is not nets]
             into = [
-                _text(one) if left_s is None else f"{_text(one)} timeout {max(round(left_s), 1)}s"
+                _text(one) if left_s is None else f"{_text(one)} timeout {_time_text(left_s)}"
                 for one, left_s in sorted(new.items(), key=lambda item: item[0])
                 if one.family is family and one.is_host is not nets
             ]
@@ -224,19 +225,30 @@ def _script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr, floa
     return "".join(lines)
 
 
+def _time_text(left_s: float) -> str:
+    """A time for nft, which takes no more than eight digits of seconds."""
+    days, seconds = divmod(max(round(left_s), 1), 86_400)
+    return f"{days}d{seconds}s" if days else f"{seconds}s"
+
+
 def _kept(writer: Writer, change: MembersChange, decision: _Decision) -> MembersChanged:
     """Keep for the next boot what hostfwctl put in; what a disk does not take is said."""
-    state, now = writer.directories.state, writer.host.now()
+    state, now = writer.directories.state, moment(writer.host)
     saved = load_members(state, change.name)
-    ends = {cidr: end for cidr, end in saved.ends.items() if cidr not in decision.gone and (end is None or end > now)}
-    for cidr in change.removed:
-        ends.pop(cidr, None)
-    for cidr, left_s in decision.new.items():
-        ends[cidr] = None if left_s is None else now + timedelta(seconds=left_s)
-    if ends == saved.ends:
+    nets = [one for one in decision.new if not one.is_host]
+    left = {
+        cidr: left_s
+        for cidr, left_s in saved.left_s(now, CLOCK_TOLERANCE).items()
+        if cidr not in decision.gone
+        and cidr not in change.removed
+        and (left_s is None or left_s > 0)
+        # Another program took it out: ranges of the kernel cannot overlap with it after the next boot.
+        and not any(_within(cidr, one) or _within(one, cidr) for one in nets if not cidr.is_host)
+    }
+    if not decision.new and left.keys() == saved.ends.keys():
         return decision.changed
     try:
-        save_members(state, change.name, SavedMembers(now, ends))
+        save_members(state, change.name, SavedMembers(now, ends_of({**left, **decision.new}, now)))
     except WriteError as error:
         return replace(decision.changed, unsaved=(f"{error}: after a reboot the members are those of before",))
     # What another program takes out from now on is not to come back before the next boot.
@@ -244,6 +256,11 @@ def _kept(writer: Writer, change: MembersChange, decision: _Decision) -> Members
         decision.changed,
         warnings=(*decision.changed.warnings, *_mark(writer.directories.run / _RUN_FOLDER / change.name)),
     )
+
+
+def ends_of(left_s: Mapping[Cidr, float | None], now: Moment) -> dict[Cidr, datetime | None]:
+    """The moments at which members end that have so many seconds left."""
+    return {cidr: None if left is None else now.wall + timedelta(seconds=left) for cidr, left in left_s.items()}
 
 
 def _text(cidr: Cidr) -> str:

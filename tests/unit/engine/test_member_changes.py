@@ -8,7 +8,7 @@ import pytest
 from hostfw.engine.kernel.external_members import Held
 from hostfw.engine.kernel.member_changes import _decide, _script
 from hostfw.engine.outcomes import Failed, MembersChange
-from hostfw.host.store.members import SavedMembers, load_members, save_members, saved_sets
+from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.manifest.nets import loose_cidr
 from hostfw.model.plan import ExternalSet, Member
 from hostfw.model.values import Cidr
@@ -44,6 +44,7 @@ def script(
 
 CASES: list[tuple[str, str, str]] = [
     ("a new one", script({}, "192.0.2.7", for_s=60), "add element 4/bans { 192.0.2.7 timeout 60s }\n"),
+    ("ten years", script({}, "192.0.2.7", for_s=315_360_001), "add element 4/bans { 192.0.2.7 timeout 3650d1s }\n"),
     ("for ever", script({}, "192.0.2.7"), "add element 4/bans { 192.0.2.7 }\n"),
     (
         "the time of the set",
@@ -106,12 +107,40 @@ def test_a_change_sends_what_differs_and_no_more(made: str, expected: str) -> No
 
 def test_what_was_written_down_is_read_again(tmp_path: Path) -> None:
     """And what is no file of ours is nothing."""
-    saved = SavedMembers(NOW, {cidr("192.0.2.7"): None, cidr("2001:db8::/32"): NOW + timedelta(hours=1)})
+    saved = SavedMembers(
+        Moment(NOW, "this", 60.5), {cidr("192.0.2.7"): None, cidr("2001:db8::/32"): NOW + timedelta(hours=1)}
+    )
 
     save_members(tmp_path, "bans", saved)
 
     assert saved_sets(tmp_path) == ("bans",)
     assert load_members(tmp_path, "bans") == saved
     assert load_members(tmp_path, "others").ends == {}
-    (tmp_path / "members/bans.json").write_text('{"at": "x", "members": [["192.0.2.7", 5], 7, ["a", null]]}')
+    damaged = '{"at": "x", "boot_id": "b", "uptime_s": 1, "members": [["192.0.2.7", 5], 7, ["a", null]]}'
+    (tmp_path / "members/bans.json").write_text(damaged)
     assert load_members(tmp_path, "bans").ends == {}
+    damaged = damaged.replace('"x"', "1e999999")
+    (tmp_path / "members/bans.json").write_text(damaged)
+    assert load_members(tmp_path, "bans").ends == {}
+
+
+LEFT = [
+    ("in the same boot", Moment(NOW + timedelta(seconds=60), "this", 70.0), 3540),
+    ("after a sleep, by the clock that counts it", Moment(NOW + timedelta(seconds=60), "this", 1810.0), 1800),
+    ("after a step of the clock forward", Moment(NOW + timedelta(days=20_000), "this", 70.0), 3540),
+    ("after a step of the clock back", Moment(NOW - timedelta(days=1), "this", 70.0), 3540),
+    ("after a boot", Moment(NOW + timedelta(minutes=45), "next", 5.0), 900),
+    ("after a boot beyond the end", Moment(NOW + timedelta(hours=2), "next", 5.0), -3600),
+    ("after a boot without a clock", Moment(datetime(1970, 1, 1, tzinfo=UTC), "next", 5.0), 3600),
+]
+
+
+@pytest.mark.parametrize(("now", "left_s"), [case[1:] for case in LEFT], ids=[case[0] for case in LEFT])
+def test_the_time_that_a_member_has_left_is_that_of_the_host(now: Moment, left_s: float) -> None:
+    """Not that of a clock which somebody set."""
+    ends = {cidr("192.0.2.7"): NOW + timedelta(hours=1), cidr("192.0.2.8"): None}
+    saved = SavedMembers(Moment(NOW, "this", 10.0), ends)
+
+    left = saved.left_s(now, timedelta(minutes=1))
+
+    assert left == {cidr("192.0.2.7"): left_s, cidr("192.0.2.8"): None}

@@ -43,8 +43,8 @@ applies the configuration once. What stands in files is changed there.
 
 Without `for`, a member stays as long as the Feed's timeout says, or for ever.
 The later end counts: to have a member end sooner, take it out first. A member
-outlives generations, reloads and, once hostfw.service runs, reboots. A change
-that would cut off a connection which this host depends on is refused.
+outlives generations, reloads and reboots. A change that would cut off a
+connection which this host depends on is refused.
 
 Established connections go on. Failsafe ports come before policy.""",
     """\
