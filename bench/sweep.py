@@ -22,7 +22,8 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.model.packet import Packet
 from hostfw.model.values import Family
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import Accept, Chain, Goto, Hook, Key, Note, Return, Rule, Ruleset, Table
+from hostfw.nft.objects import Chain, Hook, Ruleset, Table
+from hostfw.nft.rules import Accept, Goto, Key, Note, Return, Rule
 from hostfw.nft.simulate import effort
 from lab.namespace import Namespace, inside, namespace, run
 

@@ -84,8 +84,8 @@ class _Refused(Exception):
 class FakeKernel:
     """Our two tables in memory: an `Nftables` and a `Tables` that agree with each other.
 
-    It takes the scripts that `nft.render` and `nft.change` write, each as one transaction, and refuses references to
-    what is not there and deletions of what is in use. `failures` are given out, one a request, before anything is
+    It takes the scripts that `nft.object_text` and `nft.change` write, each as one transaction, and refuses references
+    to what is not there and deletions of what is in use. `failures` are given out, one a request, before anything is
     done; `committed` has the scripts that took effect.
     """
 

@@ -11,7 +11,7 @@ has ports. In a cell it is the dispatch that has tested for the protocol, so the
 from collections.abc import Iterable
 
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.nft.objects import Field, Goto, Jump, Key, Match, Rule, Statement, Verdict, Vmap
+from hostfw.nft.rules import Field, Goto, Jump, Key, Match, Rule, Statement, Verdict, Vmap
 
 _ORIGINAL = {
     Key.DADDR: Key.ORIGINAL_DADDR,

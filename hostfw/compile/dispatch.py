@@ -15,22 +15,8 @@ from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
 from hostfw.model.values import IGMP, Cidr, Direction, Family, PortRange, host_cidr
-from hostfw.nft.objects import (
-    Accept,
-    Dynamic,
-    ElementType,
-    Goto,
-    Jump,
-    Key,
-    Match,
-    Notrack,
-    Return,
-    Rule,
-    SetRef,
-    Statement,
-    Verdict,
-    Vmap,
-)
+from hostfw.nft.objects import Dynamic, ElementType
+from hostfw.nft.rules import Accept, Goto, Jump, Key, Match, Notrack, Return, Rule, SetRef, Statement, Verdict, Vmap
 
 NEIGHBOUR_DISCOVERY_TYPES = PortRange(133, 136)
 """Router and neighbour solicitations and advertisements (RFC 4861), valid only with a hop limit of 255."""

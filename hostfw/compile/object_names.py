@@ -14,7 +14,8 @@ from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
 from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
-from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, Chain, Rule, Set, VerdictMap
+from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, Chain, Set, VerdictMap
+from hostfw.nft.rules import Rule
 
 _MAX_NAME = 120
 _KINDS = {"GlobalNetworkPolicy": "gnp", "StagedGlobalNetworkPolicy": "staged", "Profile": "profile"}

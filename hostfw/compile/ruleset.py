@@ -39,24 +39,8 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction, PublishedPorts, Unmanaged
 from hostfw.model.values import FAMILIES, ICMP, Direction, Family
-from hostfw.nft.objects import (
-    Accept,
-    Dynamic,
-    ElementType,
-    Forget,
-    Goto,
-    Hook,
-    Jump,
-    Key,
-    Match,
-    Priority,
-    Readdress,
-    Remember,
-    Rule,
-    Ruleset,
-    SetRef,
-    Table,
-)
+from hostfw.nft.objects import Dynamic, ElementType, Hook, Priority, Ruleset, Table
+from hostfw.nft.rules import Accept, Forget, Goto, Jump, Key, Match, Readdress, Remember, Rule, SetRef
 
 _NOT_TRACKED = Match(Key.CT_STATE, "untracked")
 _WITHOUT_CONNECTION = Match(Key.CT_STATE, "invalid,untracked")

@@ -12,23 +12,19 @@ from hostfw.model.plan import ExternalSet
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
-    Accept,
     BaseChain,
     Chain,
-    Drop,
     Dynamic,
     Element,
     ElementType,
     Hook,
     KeyType,
     Priority,
-    Rule,
     Set,
-    SetRef,
     Table,
-    Verdict,
     VerdictMap,
 )
+from hostfw.nft.rules import Accept, Drop, Rule, SetRef, Verdict
 
 _Named = TypeVar("_Named", Set, VerdictMap, Chain)
 

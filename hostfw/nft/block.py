@@ -12,8 +12,9 @@ from hostfw.model.host.baseline import Lease, LeaseKind, Session
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.values import ICMPV6, TCP, UDP, Cidr, Family, PortRange, Protocol, host_cidr
-from hostfw.nft.objects import Accept, CounterRef, Drop, Hook, Key, Match, Rule
+from hostfw.nft.objects import Hook
 from hostfw.nft.rule_text import rule_text
+from hostfw.nft.rules import Accept, CounterRef, Drop, Key, Match, Rule
 
 BLOCK_TABLE = "hostfw-block"
 """Its name in the family inet: one table for IPv4 and IPv6."""

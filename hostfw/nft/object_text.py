@@ -19,13 +19,13 @@ from hostfw.nft.objects import (
     Element,
     ElementType,
     KeyType,
-    Rule,
     Ruleset,
     Set,
     Table,
     VerdictMap,
 )
 from hostfw.nft.rule_text import mark_text, range_text, rule_text, statement_text
+from hostfw.nft.rules import Rule
 
 DIGEST_CHARACTERS = 12
 """48 bits name a chain or set; two of the same prefix among 10,000 collide with a chance of 2e-7 (and are refused)."""

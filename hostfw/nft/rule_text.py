@@ -2,7 +2,7 @@
 
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
-from hostfw.nft.objects import (
+from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
     Below,

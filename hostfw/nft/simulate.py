@@ -13,19 +13,16 @@ from operator import itemgetter
 
 from hostfw.model.packet import ConntrackState, Packet, Path
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange, mask_of
-from hostfw.nft.objects import (
+from hostfw.nft.objects import Chain, Element, ElementType, Hook, Priority, Ruleset, Table, VerdictMap
+from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
     Below,
-    Chain,
     CounterRef,
     Drop,
-    Element,
-    ElementType,
     Field,
     Forget,
     Goto,
-    Hook,
     Jump,
     Key,
     Log,
@@ -33,17 +30,13 @@ from hostfw.nft.objects import (
     Note,
     Notrack,
     OverLimit,
-    Priority,
     Readdress,
     Reject,
     Remember,
     Return,
     Rule,
-    Ruleset,
     SetRef,
-    Table,
     Verdict,
-    VerdictMap,
     Vmap,
 )
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable, as_installed
 from hostfw.nft.object_text import base_chain_declaration, declarations, rules_text, table_name
-from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Forget, OverLimit, Remember, SetRef, Table, Vmap
+from hostfw.nft.objects import BASE_CHAIN_NAMES, BaseChain, Chain, Table
+from hostfw.nft.rules import Forget, OverLimit, Remember, SetRef, Vmap
 
 
 @dataclass(slots=True)

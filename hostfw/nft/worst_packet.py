@@ -7,21 +7,8 @@ one pays as much depends on what can be matched together, which is not looked at
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hostfw.nft.objects import (
-    Goto,
-    Hook,
-    Jump,
-    Key,
-    Match,
-    Return,
-    Rule,
-    SetRef,
-    Statement,
-    Table,
-    Verdict,
-    VerdictMap,
-    Vmap,
-)
+from hostfw.nft.objects import Hook, Table, VerdictMap
+from hostfw.nft.rules import Goto, Jump, Key, Match, Return, Rule, SetRef, Statement, Verdict, Vmap
 
 COMPARE_NS, LOOKUP_NS = 10, 75
 """Nanoseconds of a rule that does not match, and of a lookup in a map or set (kernel 6.18: 3 to 35, 40 to 100)."""

@@ -11,21 +11,8 @@ from hostfw.host.nftables.tables import read_generation, read_tables
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family, PortRange
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import (
-    Accept,
-    Chain,
-    Drop,
-    Dynamic,
-    ElementType,
-    Goto,
-    Jump,
-    Return,
-    Rule,
-    Ruleset,
-    Set,
-    Table,
-    VerdictMap,
-)
+from hostfw.nft.objects import Chain, Dynamic, ElementType, Ruleset, Set, Table, VerdictMap
+from hostfw.nft.rules import Accept, Drop, Goto, Jump, Return, Rule
 from lab.namespace import Namespace, inside, namespace, run
 
 V4, V6 = Family.V4, Family.V6

@@ -13,7 +13,8 @@ from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.kernel.counters import OtherCounter, Value, counters_of
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan
-from hostfw.nft.objects import Log, Ruleset
+from hostfw.nft.objects import Ruleset
+from hostfw.nft.rules import Log
 from tests.property.plans import plans
 
 MOMENT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -25,7 +25,8 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan
 from hostfw.model.values import FAMILIES, Direction, PortRange
-from hostfw.nft.objects import Accept, Below, Key, Match, Note, Return, Rule, Table
+from hostfw.nft.objects import Table
+from hostfw.nft.rules import Accept, Below, Key, Match, Note, Return, Rule
 from hostfw.nft.simulate import simulate
 from tests.property.plans import burst, plans, seeds
 from tests.property.test_agreement import LAYOUTS, MARKS, _agree

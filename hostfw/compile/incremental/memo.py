@@ -19,7 +19,7 @@ from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.program import Condition, Effect, Program, ProgramRule, Segment
 from hostfw.model.plan import PlannedPolicy
 from hostfw.model.values import FAMILIES, Direction, Family
-from hostfw.nft.objects import Rule
+from hostfw.nft.rules import Rule
 
 _T = TypeVar("_T")
 _P = TypeVar("_P", bound=Hashable)

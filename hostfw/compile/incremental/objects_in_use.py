@@ -12,22 +12,8 @@ from enum import StrEnum
 
 from hostfw.compile.layout.shared_suffix import Returning
 from hostfw.model.values import Family
-from hostfw.nft.objects import (
-    BaseChain,
-    Chain,
-    CounterRef,
-    Forget,
-    Goto,
-    Jump,
-    OverLimit,
-    Remember,
-    Rule,
-    Set,
-    SetRef,
-    Table,
-    VerdictMap,
-    Vmap,
-)
+from hostfw.nft.objects import BaseChain, Chain, Set, Table, VerdictMap
+from hostfw.nft.rules import CounterRef, Forget, Goto, Jump, OverLimit, Remember, Rule, SetRef, Vmap
 
 
 class Kind(StrEnum):

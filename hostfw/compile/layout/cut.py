@@ -27,18 +27,8 @@ from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.program import Program, Segment, conditions_of
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import PORT_PROTOCOLS, Cidr, PortRange
-from hostfw.nft.objects import (
-    Accept,
-    Drop,
-    ElementType,
-    Goto,
-    Jump,
-    Key,
-    Match,
-    Rule,
-    Verdict,
-    Vmap,
-)
+from hostfw.nft.objects import ElementType
+from hostfw.nft.rules import Accept, Drop, Goto, Jump, Key, Match, Rule, Verdict, Vmap
 
 _T = TypeVar("_T")
 

@@ -27,19 +27,8 @@ from functools import lru_cache
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging
 from hostfw.model.values import ICMP, ICMPV6, Direction, Family
-from hostfw.nft.objects import (
-    CounterRef,
-    Dynamic,
-    ElementType,
-    Goto,
-    Key,
-    Match,
-    OverLimit,
-    Remember,
-    Rule,
-    SetRef,
-    Verdict,
-)
+from hostfw.nft.objects import Dynamic, ElementType
+from hostfw.nft.rules import CounterRef, Goto, Key, Match, OverLimit, Remember, Rule, SetRef, Verdict
 
 LOG_RECORDS = "log/records"
 """The counter of the log records that were made, whoever reads them."""

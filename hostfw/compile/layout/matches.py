@@ -14,7 +14,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import AddressSet, PlannedSide, PortMember, PortSet
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr
-from hostfw.nft.objects import Key, Match
+from hostfw.nft.rules import Key, Match
 
 Alternative = tuple[Match, ...]
 Choice = tuple[Alternative, ...]

@@ -26,7 +26,8 @@ from hostfw.compile.layout.ways import PORT_BITS, Found, Placement, Shape, Spot,
 from hostfw.compile.layout.widths import merged_shapes, written_out
 from hostfw.compile.program import LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.nft.objects import Below, ElementType, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
+from hostfw.nft.objects import ElementType
+from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
 
 Tried = list[tuple[ProgramRule, Found]]
 _TAKEN = Match(Key.SCRATCH, 0, negated=True)

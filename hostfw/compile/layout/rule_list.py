@@ -9,7 +9,7 @@ from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.program import Allow, Deny, Exempt, LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.values import Direction
-from hostfw.nft.objects import Jump, Return, Rule
+from hostfw.nft.rules import Jump, Return, Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,8 @@ leaf, for the disk, for nft, and for the kernel, which walks through all of them
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hostfw.nft.objects import (
-    Accept,
-    Chain,
-    Drop,
-    Goto,
-    Jump,
-    OverLimit,
-    Reject,
-    Remember,
-    Return,
-    Rule,
-    Statement,
-    VerdictMap,
-    Vmap,
-)
+from hostfw.nft.objects import Chain, VerdictMap
+from hostfw.nft.rules import Accept, Drop, Goto, Jump, OverLimit, Reject, Remember, Return, Rule, Statement, Vmap
 
 
 def own_rules(rules: Sequence[Rule], tail: Sequence[Rule], returning: "Returning") -> Sequence[Rule] | None:

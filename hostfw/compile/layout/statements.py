@@ -9,7 +9,7 @@ from hostfw.compile.program import Allow, Deny, Effect, Exempt, LogOnly, Pass, S
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.settings import Logging
 from hostfw.model.values import TCP
-from hostfw.nft.objects import (
+from hostfw.nft.rules import (
     Accept,
     CounterRef,
     Drop,

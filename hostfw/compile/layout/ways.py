@@ -16,7 +16,7 @@ from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import PlannedSide
 from hostfw.model.prefixes import CidrSet
 from hostfw.model.values import PORT_PROTOCOLS, PortRange
-from hostfw.nft.objects import Key
+from hostfw.nft.rules import Key
 
 PORT_BITS = 16
 _STRIDE = 4

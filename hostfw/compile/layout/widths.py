@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
 from hostfw.compile.layout.ways import Shape, Spot
-from hostfw.nft.objects import Key
+from hostfw.nft.rules import Key
 
 _MOST_BITS = 8
 """Most bits by which one key is written out: 256 keys."""

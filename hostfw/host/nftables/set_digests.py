@@ -31,22 +31,8 @@ from hostfw.model.prefixes import PACKED_FROM, PackedAddresses
 from hostfw.model.values import FAMILIES, Family, PortRange
 from hostfw.nft.declarations import INTERVAL, SetName, key_type_of
 from hostfw.nft.object_text import elements_digest
-from hostfw.nft.objects import (
-    CONCATENATIONS,
-    SCRATCH_SHIFT,
-    TABLE,
-    Accept,
-    Drop,
-    Element,
-    ElementType,
-    Goto,
-    Jump,
-    KeyType,
-    Return,
-    Set,
-    Verdict,
-    VerdictMap,
-)
+from hostfw.nft.objects import CONCATENATIONS, TABLE, Element, ElementType, KeyType, Set, VerdictMap
+from hostfw.nft.rules import SCRATCH_SHIFT, Accept, Drop, Goto, Jump, Return, Verdict
 
 READ_WHOLE = 131_072
 """The most elements of a set that are read: 0.2 s."""

@@ -13,21 +13,8 @@ from hostfw.host.nftables.elements import LIST_ELEMENTS, NEW, Keys, element_requ
 from hostfw.host.nftables.nf_tables import DELSETELEM, NEWSETELEM
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import Family, PortRange
-from hostfw.nft.objects import (
-    SCRATCH_SHIFT,
-    TABLE,
-    Accept,
-    Drop,
-    Element,
-    ElementType,
-    Goto,
-    Jump,
-    KeyType,
-    Return,
-    Set,
-    Verdict,
-    VerdictMap,
-)
+from hostfw.nft.objects import TABLE, Element, ElementType, KeyType, Set, VerdictMap
+from hostfw.nft.rules import SCRATCH_SHIFT, Accept, Drop, Goto, Jump, Return, Verdict
 
 Contents = tuple[Family, Set | VerdictMap]
 """A set or map, with what it is to hold."""

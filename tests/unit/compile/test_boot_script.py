@@ -13,7 +13,8 @@ import pytest
 from hostfw.model.prefixes import pack
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import Accept, Dynamic, ElementType, Ruleset, Set, Table, VerdictMap
+from hostfw.nft.objects import Dynamic, ElementType, Ruleset, Set, Table, VerdictMap
+from hostfw.nft.rules import Accept
 from tests.unit.cli_runs import hostfwctl
 
 ROOT = Path(__file__).parents[3]

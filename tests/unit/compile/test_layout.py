@@ -25,7 +25,8 @@ from hostfw.model.plan import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.values import FAMILIES, ICMP, TCP, UDP, Action, Cidr, Direction, Family, Icmp, PortRange, parse_cidr
-from hostfw.nft.objects import Chain, ElementType, Goto, Jump, Key, Ruleset, SetRef
+from hostfw.nft.objects import Chain, ElementType, Ruleset
+from hostfw.nft.rules import Goto, Jump, Key, SetRef
 from hostfw.nft.simulate import simulate
 
 LOOKUPS = CostModel(

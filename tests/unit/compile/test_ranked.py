@@ -19,7 +19,8 @@ from hostfw.explain.verdict import explain
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
 from hostfw.model.values import ICMP, TCP, Action, Direction, Family, Icmp, PortRange
-from hostfw.nft.objects import Below, Jump, Key, Rule, Ruleset, Vmap
+from hostfw.nft.objects import Ruleset
+from hostfw.nft.rules import Below, Jump, Key, Rule, Vmap
 from hostfw.nft.simulate import Effort, effort, simulate
 
 MOST_LOOKUPS = 16

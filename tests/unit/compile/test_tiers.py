@@ -18,7 +18,8 @@ from hostfw.model.plan import (
 )
 from hostfw.model.settings import DenyAction, Settings
 from hostfw.model.values import FAMILIES, TCP, Action, Direction, PortRange
-from hostfw.nft.objects import Goto, Jump, Rule, Ruleset, Table, Vmap
+from hostfw.nft.objects import Ruleset, Table
+from hostfw.nft.rules import Goto, Jump, Rule, Vmap
 from tests.unit.policy_builders import net
 
 DEEPEST = 16

@@ -22,7 +22,8 @@ from hostfw.nft.change import Change, SetLoad, change
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledBaseChain, InstalledTable, as_installed
 from hostfw.nft.object_text import render
-from hostfw.nft.objects import Ruleset, Set, SetRef
+from hostfw.nft.objects import Ruleset, Set
+from hostfw.nft.rules import SetRef
 
 
 def _plan(*ports: int) -> Plan:

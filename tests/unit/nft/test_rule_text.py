@@ -5,8 +5,9 @@ import pytest
 from hostfw.model.prefixes import pack
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.object_text import follows, render
-from hostfw.nft.objects import Accept, ElementType, Key, Match, Rule, Ruleset, Set, Table
+from hostfw.nft.objects import ElementType, Ruleset, Set, Table
 from hostfw.nft.rule_text import rule_text
+from hostfw.nft.rules import Accept, Key, Match, Rule
 
 NOT_MERGED = [
     (

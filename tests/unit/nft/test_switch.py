@@ -10,20 +10,8 @@ from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.change import Change, change
 from hostfw.nft.deletion import DeletionKind
 from hostfw.nft.installed import InstalledTable
-from hostfw.nft.objects import (
-    Accept,
-    BaseChain,
-    Chain,
-    CounterRef,
-    Goto,
-    Hook,
-    Key,
-    Match,
-    Priority,
-    Rule,
-    Ruleset,
-    Table,
-)
+from hostfw.nft.objects import BaseChain, Chain, Hook, Priority, Ruleset, Table
+from hostfw.nft.rules import Accept, CounterRef, Goto, Key, Match, Rule
 from lab.fake_kernel import FakeKernel
 
 _FIRST = Rule((Match(Key.CT_STATE, "established,related"),), (Accept(),))
