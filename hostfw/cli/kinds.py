@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.kinds.metadata import Labels
-from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -69,6 +69,14 @@ KINDS = (
         lambda resources: resources.network_sets,
     ),
     Kind(
+        CALICO_V3,
+        "NetworkSet",
+        ("netset", "netsets", "networkset", "networksets"),
+        ("NETS",),
+        ("LABELS",),
+        lambda resources: resources.namespaced_sets,
+    ),
+    Kind(
         HOSTFW_V1,
         "Feed",
         ("feed", "feeds"),
@@ -107,7 +115,7 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
         case HostEndpoint():
             wide = _cidrs(resource.expected_ips), ", ".join(resource.profiles) or _NONE, _labels(resource)
             return (resource.node, _interface(resource)), wide
-        case GlobalNetworkSet():
+        case GlobalNetworkSet() | NetworkSet():
             return (_cidrs(resource.nets),), (_labels(resource),)
         case Feed(external=External(size=size)):
             return ("(external)", f"at most {size}"), (_NONE, _labels(resource))

@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
 from hostfw.manifest.ignore_file import IGNORE_FILE
-from hostfw.manifest.kinds.endpoint import decode_endpoint, decode_group, decode_network_set
+from hostfw.manifest.kinds.endpoint import (
+    decode_endpoint,
+    decode_group,
+    decode_namespaced_set,
+    decode_network_set,
+)
 from hostfw.manifest.kinds.feed import decode_feed
-from hostfw.manifest.kinds.metadata import decode_metadata
+from hostfw.manifest.kinds.metadata import Traits, decode_metadata
 from hostfw.manifest.kinds.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
 from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
@@ -17,7 +22,7 @@ from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.kinds.metadata import Metadata
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
@@ -31,6 +36,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
+from hostfw.selector.namespaces import NAMESPACE_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +102,32 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
     return Decoded(settings, _by_kind(found), in_order(problems))
 
 
+_NO_TRAITS = Traits()
+_WITH_RULES = Traits(denies=True)
+
+
 @dataclass(frozen=True, slots=True)
 class ResourceKind:
-    """The decoder of a kind; `reserved` is a label that it may not carry, and `denies` whether it has rules.
-
-    One with a `noun` cannot expire: an interface would be ungoverned, or packets would go past the end of a tier.
-    """
+    """The decoder of a kind, the form of its names, and what its metadata may say."""
 
     api_version: str
     name_form: NameForm
     decode: Callable[[Reader, Metadata, Node], Resource]
-    reserved: str = ""
-    noun: str = ""
-    denies: bool = False
+    traits: Traits = _NO_TRAITS
 
 
 RESOURCE_KINDS = {
     "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed),
-    "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy, denies=True),
-    "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, reserved="projectcalico.org/namespace"),
-    "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, noun="a HostEndpoint"),
-    "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group, noun="an InterfaceGroup"),
-    "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile, denies=True),
-    "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy, denies=True),
-    "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier, noun="a Tier"),
+    "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy, _WITH_RULES),
+    "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, Traits(reserved=NAMESPACE_LABEL)),
+    "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, Traits(noun="a HostEndpoint")),
+    "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group, Traits(noun="an InterfaceGroup")),
+    "NetworkSet": ResourceKind(
+        CALICO_V3, SUBDOMAIN, decode_namespaced_set, Traits(reserved=NAMESPACE_LABEL, namespaced=True)
+    ),
+    "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile, _WITH_RULES),
+    "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy, _WITH_RULES),
+    "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier, Traits(noun="a Tier")),
 }
 
 LIST = "List"
@@ -184,9 +192,7 @@ def _decode_resource(reader: Reader, root: Node, kind: ResourceKind) -> list[Res
     found = fields(reader, root, RESOURCE_SHAPE)
     if not isinstance(root, Mapping):
         return []
-    metadata = decode_metadata(
-        reader, found.get("metadata"), root, kind.name_form, kind.reserved, lasting=kind.noun, denies=kind.denies
-    )
+    metadata = decode_metadata(reader, found.get("metadata"), root, kind.name_form, kind.traits)
     resource = kind.decode(reader, metadata or _NAMELESS, found.get("spec") or Mapping(root.mark))
     return [resource] if metadata is not None else []
 
@@ -241,11 +247,12 @@ def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], kind: R
 
 def _by_kind(found: list[Resource]) -> Resources:
     """The resources, each kind sorted by name and then place, so that the order of files never matters."""
-    found.sort(key=lambda resource: (resource.metadata.name, resource.metadata.position))
+    found.sort(key=lambda resource: (resource.metadata.full_name, resource.metadata.position))
     return Resources(
         policies=tuple([resource for resource in found if isinstance(resource, GlobalNetworkPolicy)]),
         endpoints=tuple([resource for resource in found if isinstance(resource, HostEndpoint)]),
         network_sets=tuple([resource for resource in found if isinstance(resource, GlobalNetworkSet)]),
+        namespaced_sets=tuple([resource for resource in found if isinstance(resource, NetworkSet)]),
         tiers=tuple([resource for resource in found if isinstance(resource, Tier)]),
         profiles=tuple([resource for resource in found if isinstance(resource, Profile)]),
         feeds=tuple([resource for resource in found if isinstance(resource, Feed)]),

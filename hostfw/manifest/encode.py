@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
-from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     ANY_NODE,
     EntityRule,
@@ -45,7 +45,7 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return {"stagedAction": None if staged is StagedAction.SET else staged.value, **_policy(policy)}
         case HostEndpoint():
             return _endpoint(resource)
-        case GlobalNetworkSet(nets=nets):
+        case GlobalNetworkSet(nets=nets) | NetworkSet(nets=nets):
             return {"nets": _texts(nets)}
         case Feed(external=External(size=size, timeout_s=timeout_s, of=of)):
             return {
@@ -143,7 +143,14 @@ def _entity(entity: EntityRule) -> Document:
 
 
 def _metadata(metadata: Metadata) -> Document:
-    return _given({"name": metadata.name, "labels": _map(metadata.labels), "annotations": _map(metadata.annotations)})
+    return _given(
+        {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "labels": _map(metadata.labels),
+            "annotations": _map(metadata.annotations),
+        }
+    )
 
 
 def _given(content: Mapping[str, object]) -> Document:

@@ -39,6 +39,7 @@ TIER_NAME = NameForm(
     63,
     "up to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
 )
+NAMESPACE_NAME = TIER_NAME
 INTERFACE_NAME = NameForm(
     re.compile(r"(?:\*|[A-Za-z0-9_.-]+)\Z"), 15, "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally"
 )

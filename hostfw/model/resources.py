@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
 
@@ -233,6 +233,7 @@ Resource = (
     | StagedGlobalNetworkPolicy
     | HostEndpoint
     | GlobalNetworkSet
+    | NetworkSet
     | Feed
     | Tier
     | Profile
@@ -252,6 +253,7 @@ class Resources:
     interface_groups: tuple[InterfaceGroup, ...] = ()
     staged_policies: tuple[StagedGlobalNetworkPolicy, ...] = ()
     feeds: tuple[Feed, ...] = ()
+    namespaced_sets: tuple[NetworkSet, ...] = ()
 
     @property
     def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:
@@ -270,6 +272,7 @@ class Resources:
             *self.staged_policies,
             *self.endpoints,
             *self.network_sets,
+            *self.namespaced_sets,
             *self.feeds,
             *self.tiers,
             *self.profiles,

@@ -7,9 +7,10 @@ from functools import reduce
 from operator import and_, or_
 
 from hostfw.model.kinds.metadata import Labels
-from hostfw.model.kinds.sets import Feed
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.selector.evaluate import Selector, matches
+from hostfw.selector.namespaces import NAMESPACE_LABEL, labels_of_namespace
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 
 LabelMap = Mapping[str, str]
@@ -22,6 +23,16 @@ def effective_labels(endpoint: HostEndpoint, profiles: Mapping[str, Profile]) ->
         labels.update(profiles[name].labels_to_apply)
     labels.update(endpoint.metadata.labels)
     return labels
+
+
+def labels_of_set(one: GlobalNetworkSet | NetworkSet | Feed) -> dict[str, str]:
+    """The labels that rule selectors see of a set or Feed: its own, and those that it has by its namespace.
+
+    Its own win, but for the namespace itself, which none may claim.
+    """
+    by_namespace = labels_of_namespace(one.metadata.namespace)
+    labels = {**by_namespace, **dict(one.metadata.labels)}
+    return {**labels, NAMESPACE_LABEL: one.metadata.namespace} if by_namespace else labels
 
 
 @dataclass(frozen=True, slots=True)

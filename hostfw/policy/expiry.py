@@ -13,9 +13,10 @@ from typing import TypeVar
 from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance
 from hostfw.model.kinds.metadata import Labels, SelectorText
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule
 from hostfw.model.values import Action
+from hostfw.policy.effective_labels import labels_of_set
 from hostfw.selector.evaluate import matches, parse
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -29,7 +30,7 @@ _OPENING = (Action.ALLOW, Action.PASS)
 
 _ENDS = "hostfw.io/ends"
 """The label of sets that end, where what lasts must not select them; nobody sees it."""
-_Set = TypeVar("_Set", GlobalNetworkSet, Feed)
+_Set = TypeVar("_Set", GlobalNetworkSet, NetworkSet, Feed)
 _Ruled = TypeVar("_Ruled", GlobalNetworkPolicy, Profile)
 
 
@@ -89,7 +90,7 @@ def expiring_resources(resources: Resources, which: Callable[[Resource], bool] =
     """The resources that have a moment from which they do not count, all or some."""
     for resource in resources.all():
         if resource.metadata.annotations and (at := resource.metadata.expires) is not None and which(resource):
-            yield Expired(type(resource).__name__, resource.metadata.name, at)
+            yield Expired(type(resource).__name__, resource.metadata.full_name, at)
 
 
 def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
@@ -97,7 +98,7 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
     gone = {(one.kind, one.name) for one in ended}
 
     def stays(resource: Resource) -> bool:
-        return (type(resource).__name__, resource.metadata.name) not in gone
+        return (type(resource).__name__, resource.metadata.full_name) not in gone
 
     return replace(
         resources,
@@ -107,6 +108,7 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
             for endpoint in resources.endpoints
         ),
         network_sets=tuple(filter(stays, resources.network_sets)),
+        namespaced_sets=tuple(filter(stays, resources.namespaced_sets)),
         profiles=tuple(filter(stays, resources.profiles)),
         staged_policies=tuple(filter(stays, resources.staged_policies)),
         feeds=tuple(filter(stays, resources.feeds)),
@@ -118,8 +120,11 @@ def lasting(resources: Resources) -> Resources:
 
     A policy keeps its place, so the end of its tier still denies. They are the very same where nothing is allowed so.
     """
-    every_set: tuple[GlobalNetworkSet | Feed, ...] = (*resources.network_sets, *resources.feeds)
-    sets = [dict(one.metadata.labels) for one in every_set if one.metadata.expires is not None]
+    sets = [
+        labels_of_set(one)
+        for one in (*resources.every_set, *resources.namespaced_sets)
+        if one.metadata.expires is not None
+    ]
     policies = tuple(_closed(policy, sets) for policy in resources.policies)
     profiles = tuple(_closed(profile, sets) for profile in resources.profiles)
     if (policies, profiles) == (resources.policies, resources.profiles):
@@ -129,6 +134,7 @@ def lasting(resources: Resources) -> Resources:
         policies=policies,
         profiles=profiles,
         network_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.network_sets),
+        namespaced_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.namespaced_sets),
         feeds=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.feeds),
     )
 
@@ -146,7 +152,7 @@ def _opens(resource: Resource) -> bool:
     """True if something may be allowed for the sake of a resource: by its rules, or by those that select a set."""
     if isinstance(resource, GlobalNetworkPolicy | Profile):
         return any(rule.action in _OPENING for rule in (*resource.ingress, *resource.egress))
-    return isinstance(resource, GlobalNetworkSet | Feed)
+    return isinstance(resource, GlobalNetworkSet | NetworkSet | Feed)
 
 
 def _opening_nothing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

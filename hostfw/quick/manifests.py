@@ -22,7 +22,7 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
-from hostfw.policy.effective_labels import effective_labels
+from hostfw.policy.effective_labels import effective_labels, labels_of_set
 from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service
 from hostfw.quick.words import rule_words
 from hostfw.selector.evaluate import matches
@@ -219,7 +219,14 @@ def _selector_of_set(name: str, resources: Resources) -> str:
     sets: tuple[GlobalNetworkSet | Feed, ...] = (*resources.network_sets, *resources.feeds)
     labels = {one.metadata.name: dict(one.metadata.labels) for one in sets}
     text = _selector_of("GlobalNetworkSet or Feed", name, labels)
-    if any(matches(parse(text), dict(endpoint.metadata.labels)) for endpoint in resources.endpoints):
+    selected = parse(text)
+    same = next((one for one in resources.namespaced_sets if matches(selected, labels_of_set(one))), None)
+    if same is not None:
+        raise RequestError(
+            f'the labels of "{name}" are those of NetworkSet "{same.metadata.full_name}" too',
+            f"give it a label of its own, such as set: {name}",
+        )
+    if any(matches(selected, dict(endpoint.metadata.labels)) for endpoint in resources.endpoints):
         raise RequestError(
             f'the labels of "{name}" are those of a HostEndpoint too',
             f"give it a label of its own, such as set: {name}",

@@ -21,7 +21,7 @@ class All:
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """`global()`: what has no namespace, which on a host is everything."""
+    """`global()`: what is in no namespace, where it stands for a `namespaceSelector`; else every label set."""
 
 
 @dataclass(frozen=True, slots=True)

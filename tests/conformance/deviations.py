@@ -1,7 +1,7 @@
 """Every deviation from Calico's own tests, with its reason, and nothing else."""
 
 NO_PROXY = "http needs a proxy; ignoring it would open the port to every path"
-NOTHING_NAMESPACED = "nothing on a host is in a namespace, so the kind or the selector would match nothing"
+NO_WORKLOADS = "it selects the workloads of a namespace, which hostfw does not govern"
 
 THIS_HOST = "an endpoint without a node is of every host that reads it"
 
@@ -10,26 +10,19 @@ VALIDATOR: dict[tuple[str, str, str], str] = {
     ("gnp", "GlobalNetworkPolicy", "should accept Allow rule with HTTP clause"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept TCP protocol with HTTP clause"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept missing protocol with HTTP clause"): NO_PROXY,
-    (
-        "gnp",
-        "GlobalNetworkPolicy",
-        "allow global() and projectcalico.org/name in EntityRule namespaceSelector field",
-    ): NOTHING_NAMESPACED,
-    ("tier_profile_set", "NetworkSet", "should accept NetworkSetSpec with CIDRs and IPs"): NOTHING_NAMESPACED,
-    ("tier_profile_set", "NetworkSet", "should accept NetworkSet with labels"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "allow valid name"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "allow valid name of 253 chars"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "allow k8s policy name"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "allow missing Types"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Set'"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "should accept a StagedAction not set"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Delete'"): NOTHING_NAMESPACED,
-    ("staged", "StagedNetworkPolicy", "should accept an empty StagedAction value"): NOTHING_NAMESPACED,
+    ("staged", "StagedNetworkPolicy", "allow valid name"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "allow valid name of 253 chars"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "allow k8s policy name"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "allow missing Types"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Set'"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "should accept a StagedAction not set"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Delete'"): NO_WORKLOADS,
+    ("staged", "StagedNetworkPolicy", "should accept an empty StagedAction value"): NO_WORKLOADS,
     (
         "staged",
         "StagedNetworkPolicy",
         "should accept an empty Selector when StagedAction is Delete",
-    ): NOTHING_NAMESPACED,
+    ): NO_WORKLOADS,
 }
 """Resources that Calico accepts and hostfw refuses, by table, kind and Calico's description of the case."""
 

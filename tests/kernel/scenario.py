@@ -86,6 +86,7 @@ _KINDS = (
     "StagedGlobalNetworkPolicy",
     "HostEndpoint",
     "GlobalNetworkSet",
+    "NetworkSet",
     "Tier",
     "Profile",
     "InterfaceGroup",
@@ -167,7 +168,7 @@ def _stage(fields: Mapping[str, object]) -> Stage:
 def _document(kind: str, name: str, fields: object) -> dict[str, object]:
     spec = dict(_items(fields or {}))
     metadata: dict[str, object] = {"name": name}
-    for field in ("labels", "annotations"):
+    for field in ("namespace", "labels", "annotations"):
         if field in spec:
             metadata[field] = spec.pop(field)
     version = HOSTFW_V1 if kind == "InterfaceGroup" else CALICO_V3

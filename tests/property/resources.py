@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
-from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
@@ -257,6 +257,7 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     staged_policies,
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
+    st.builds(NetworkSet, st.builds(replace, metadatas, namespace=st.sampled_from(("default", "shop"))), few(cidrs())),
     st.builds(Feed, metadatas, _words_without("/.-_ "), st.integers(0, 100)),
     st.builds(
         Feed,

@@ -10,7 +10,7 @@ from hostfw.cli.kinds import cells, pairs, shortened
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
@@ -24,7 +24,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.values import Direction, merge
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.effective_labels import effective_labels
+from hostfw.policy.effective_labels import effective_labels, labels_of_set
 from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.directions import PROFILE_KIND
@@ -80,16 +80,17 @@ def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, t
     return Description(policy.kind, spec.metadata.name, spec.metadata.position, properties, sections)
 
 
-def describe_network_set(network_set: GlobalNetworkSet, host: PlannedHost) -> Description:
-    """A GlobalNetworkSet."""
-    labels = network_set.metadata.labels
+def describe_network_set(network_set: GlobalNetworkSet | NetworkSet, host: PlannedHost) -> Description:
+    """A GlobalNetworkSet, or a NetworkSet with the labels that it has by its namespace."""
+    labels = tuple(sorted(labels_of_set(network_set).items()))
+    kind = type(network_set).__name__
     properties = (
         ("labels", (pairs(labels),)),
         ("addresses", (addresses_text(merge(network_set.nets)),)),
         ("nets", (shortened(map(str, network_set.nets)),)),
     )
     return Description(
-        "GlobalNetworkSet", network_set.metadata.name, network_set.metadata.position, properties, _used(labels, host)
+        kind, network_set.metadata.full_name, network_set.metadata.position, properties, _used(labels, host)
     )
 
 

@@ -25,7 +25,7 @@ def expiry_text(at: datetime, now: datetime, *, expired: bool) -> str:
 def is_expired(kind: str, metadata: Metadata, expired: Iterable[Expired]) -> bool:
     """True if a resource is among those that count no more, with the moment that it has now."""
     at = metadata.expires
-    return at is not None and Expired(kind, metadata.name, at) in frozenset(expired)
+    return at is not None and Expired(kind, metadata.full_name, at) in frozenset(expired)
 
 
 def notes_of(kind: str, metadata: Metadata, expired: Iterable[Expired], now: datetime) -> tuple[tuple[str, str], ...]:

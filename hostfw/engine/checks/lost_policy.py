@@ -116,9 +116,9 @@ def _leads_out(interfaces: Iterable[Interface]) -> bool:
 
 def missing(before: Resources, after: Resources) -> Iterator[str]:
     """Name the resources of one configuration that another does not have, as kind/name, in the order of the first."""
-    kept = {_key(type(resource).__name__, resource.metadata.name) for resource in after.all()}
+    kept = {_key(type(resource).__name__, resource.metadata.full_name) for resource in after.all()}
     for resource in before.all():
-        key = _key(type(resource).__name__, resource.metadata.name)
+        key = _key(type(resource).__name__, resource.metadata.full_name)
         if key not in kept:
             yield key
 

@@ -1,4 +1,4 @@
-"""HostEndpoint, GlobalNetworkSet and InterfaceGroup."""
+"""HostEndpoint, GlobalNetworkSet, NetworkSet and InterfaceGroup."""
 
 from itertools import chain
 
@@ -23,7 +23,7 @@ from hostfw.manifest.nets import address, net_or_address, set_nets
 from hostfw.manifest.scalars import each, protocol
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.metadata import Metadata
-from hostfw.model.kinds.sets import GlobalNetworkSet
+from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import ANY_NODE, EndpointPort, HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.values import PROTOCOLS, Learned
@@ -33,7 +33,7 @@ ENDPOINT_SHAPE = Shape(
     frozenset(("node", "interfaceName", "interfaceGroup", "expectedIPs", "profiles", "ports", "learned")),
 )
 ENDPOINT_PORT_SHAPE = Shape("a named port", frozenset(("name", "protocol", "port")))
-NETWORK_SET_SHAPE = Shape("the spec of a GlobalNetworkSet", frozenset(("nets",)), NETWORK_SET_FIELDS)
+NETWORK_SET_SHAPE = Shape("the spec of a network set", frozenset(("nets",)), NETWORK_SET_FIELDS)
 GROUP_SHAPE = Shape("the spec of an InterfaceGroup", frozenset(("match", "except")))
 MATCH_SHAPE = Shape(
     "an entry of an InterfaceGroup",
@@ -73,6 +73,11 @@ def decode_network_set(reader: Reader, metadata: Metadata, spec: Node) -> Global
     found = fields(reader, spec, NETWORK_SET_SHAPE)
     parts = (set_nets(reader, node, "nets") for node in items(reader, found.get("nets"), "nets"))
     return GlobalNetworkSet(metadata, tuple(chain.from_iterable(parts)))
+
+
+def decode_namespaced_set(reader: Reader, metadata: Metadata, spec: Node) -> NetworkSet:
+    """A NetworkSet; its nets are as those of a GlobalNetworkSet."""
+    return NetworkSet(metadata, decode_network_set(reader, metadata, spec).nets)
 
 
 def decode_group(reader: Reader, metadata: Metadata, spec: Node) -> InterfaceGroup:

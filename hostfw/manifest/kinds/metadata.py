@@ -1,12 +1,14 @@
 """Names, labels and annotations."""
 
 import re
+from dataclasses import dataclass
 
-from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, quoted, text
-from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NameForm, is_label_key
+from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, given, quoted, text
+from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
 from hostfw.model.kinds.metadata import EXPIRES, LOG, UNRECORDED, Labels, Metadata
 from hostfw.model.moments import moment_of
+from hostfw.selector.namespaces import DEFAULT_NAMESPACE
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """The bytes that the keys and values of all annotations of a resource may have together, as in Kubernetes."""
@@ -15,7 +17,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-
 _EXPIRES_EXPECTED = "a moment with its time zone (RFC 3339), such as 2030-01-31T12:00:00Z"
 
 _EXPIRING = (
-    f"{EXPIRES} on a policy, a Profile, a GlobalNetworkSet or a Feed",
+    f"{EXPIRES} on a policy, a Profile, a GlobalNetworkSet, a NetworkSet or a Feed",
     "let the policies that allow something expire",
 )
 
@@ -39,9 +41,26 @@ _SERVER_FIELDS = frozenset(
 METADATA_SHAPE = Shape(
     "metadata",
     frozenset(("name", "labels", "annotations")),
-    {"namespace": Refusal("the kinds that hostfw reads belong to no namespace", "leave it out")},
+    {"namespace": Refusal("the kind belongs to no namespace", "leave it out")},
     ignored=_SERVER_FIELDS,
 )
+NAMESPACED_METADATA_SHAPE = Shape(
+    "metadata", frozenset(("name", "namespace", "labels", "annotations")), ignored=_SERVER_FIELDS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """The traits of a kind that its metadata show; `reserved` is a label that it may not carry.
+
+    One with a `noun` cannot expire: an interface would be ungoverned, or packets would go past the end of a tier.
+    `denies` is whether it has rules. A `namespaced` one belongs to a namespace, `default` unless it names another.
+    """
+
+    reserved: str = ""
+    noun: str = ""
+    denies: bool = False
+    namespaced: bool = False
 
 
 def decode_metadata(
@@ -49,24 +68,21 @@ def decode_metadata(
     node: Node | None,
     start: Node,
     form: NameForm,
-    reserved: str = "",
-    lasting: str = "",
-    *,
-    denies: bool = False,
+    traits: Traits,
 ) -> Metadata | None:
-    """The metadata of a resource whose document begins at `start`; None if it has no usable name.
-
-    `reserved` is a label that the kind may not carry, `lasting` a noun for what cannot expire, and `denies` whether the
-    kind has rules.
-    """
+    """The metadata of a resource whose document begins at `start`; None if it has no usable name."""
     if node is None:
         reader.report(start, "metadata is missing", "metadata with a name")
         return None
-    found = fields(reader, node, METADATA_SHAPE)
+    found = fields(reader, node, NAMESPACED_METADATA_SHAPE if traits.namespaced else METADATA_SHAPE)
     name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
-    labelled = labels(reader, found.get("labels"), "metadata.labels", reserved)
-    annotated = annotations(reader, found.get("annotations"), "metadata.annotations", lasting, denies=denies)
-    return Metadata(name, labelled, annotated, reader.at(start)) if name else None
+    labelled = labels(reader, found.get("labels"), "metadata.labels", traits.reserved)
+    annotated = annotations(reader, found.get("annotations"), "metadata.annotations", traits.noun, denies=traits.denies)
+    namespace = ""
+    if traits.namespaced:
+        given_one = formed_name(reader, given(found, "namespace"), "metadata.namespace", NAMESPACE_NAME)
+        namespace = given_one or DEFAULT_NAMESPACE
+    return Metadata(name, labelled, annotated, reader.at(start), namespace) if name else None
 
 
 def required_name(reader: Reader, node: Node | None, what: str, form: NameForm, parent: Node) -> str | None:

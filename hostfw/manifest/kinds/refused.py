@@ -41,7 +41,6 @@ KINDS = {
     "NetworkPolicy": Refusal(_NAMESPACED, "write a GlobalNetworkPolicy"),
     "StagedNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
     "StagedKubernetesNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
-    "NetworkSet": Refusal("it belongs to a Kubernetes namespace", "write a GlobalNetworkSet"),
     "WorkloadEndpoint": Refusal(_NO_PODS, "write a HostEndpoint"),
     "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),
     "PolicyTest": Refusal(_NOT_YET),

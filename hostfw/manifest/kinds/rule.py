@@ -13,7 +13,6 @@ from hostfw.manifest.fields import (
     items,
     one_of,
     quoted,
-    text,
 )
 from hostfw.manifest.kinds.metadata import annotations
 from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
@@ -33,6 +32,9 @@ from hostfw.model.values import (
     PortRange,
     Protocol,
 )
+from hostfw.selector.evaluate import SelectorError, canonical, parse
+from hostfw.selector.namespaces import of_namespaces
+from hostfw.selector.nodes import Global
 
 RULES_LIMIT = 1024
 NETS_LIMIT = 256
@@ -148,24 +150,27 @@ def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     return cidr
 
 
-_NOT_NAMESPACED = "!has(projectcalico.org/namespace)"
-
-
 def _selected(reader: Reader, found: dict[str, Node]) -> SelectorText | None:
-    """The selector of a side; `namespaceSelector: global()` limits it to what is in no namespace."""
+    """The selector of a side, limited to the namespaces of `namespaceSelector`."""
     selected = selector_text(reader, given(found, "selector"), "selector")
-    namespace = given(found, "namespaceSelector")
-    value = text(reader, namespace, "namespaceSelector")
-    if namespace is None or value is None:
+    node = given(found, "namespaceSelector")
+    namespaces = selector_text(reader, node, "namespaceSelector", may_be_global=True)
+    if node is None or namespaces is None or not namespaces.text.strip(" \t"):
         return selected
-    if value.strip(" \t") != "global()":
-        message = "namespaceSelector is refused: nothing on a host is in a namespace, so the rule would match nothing"
-        hint = "select HostEndpoints and GlobalNetworkSets by label with selector"
-        reader.report(namespace, message, "global(), or nothing", hint)
+    tree = parse(namespaces.text)
+    if "global(" in namespaces.text and not isinstance(tree, Global):
+        expected = "global() alone, or a selector without it"
+        reader.report(node, "namespaceSelector has global() beside other conditions", expected)
+        return selected
+    try:
+        within = canonical(of_namespaces(tree))
+        parse(within)
+    except SelectorError as error:
+        reader.report(node, f"namespaceSelector does not fit: {error.message}", error.expected)
         return selected
     if selected is None or not selected.text.strip(" \t"):
-        return SelectorText(_NOT_NAMESPACED, reader.at(namespace))
-    return SelectorText(f"({selected.text}) && {_NOT_NAMESPACED}", selected.position)
+        return SelectorText(within, namespaces.position)
+    return SelectorText(f"({selected.text}) && {within}", selected.position)
 
 
 def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:

@@ -21,6 +21,7 @@ _SPECS = {
     "GlobalNetworkSet": "networkSetSpec",
     "HostEndpoint": "endpointSpec",
     "InterfaceGroup": "groupSpec",
+    "NetworkSet": "networkSetSpec",
     "Profile": "profileSpec",
     "StagedGlobalNetworkPolicy": "stagedPolicySpec",
     "Tier": "tierSpec",
@@ -53,7 +54,10 @@ def _documents() -> dict[str, Json]:
 def _parts() -> dict[str, Json]:
     """The parts of documents."""
     items = {_item(kind): _resource(kind, decoded) for kind, decoded in RESOURCE_KINDS.items()}
-    forms = {_metadata(decoded): metadata(name(decoded.name_form)) for decoded in RESOURCE_KINDS.values()}
+    forms = {
+        _metadata(decoded): metadata(name(decoded.name_form), namespaced=decoded.traits.namespaced)
+        for decoded in RESOURCE_KINDS.values()
+    }
     return {**items, **forms, **definitions(), **settings_definitions()}
 
 
@@ -64,6 +68,8 @@ def _item(kind: str) -> str:
 
 def _metadata(decoded: ResourceKind) -> str:
     """The definition of metadata with the names of a kind."""
+    if decoded.traits.namespaced:
+        return "namespacedMetadata"
     return {POLICY_NAME: "policyMetadata", SUBDOMAIN: "metadata", TIER_NAME: "tierMetadata"}[decoded.name_form]
 
 

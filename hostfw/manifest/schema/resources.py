@@ -10,7 +10,7 @@ from hostfw.manifest.kinds.endpoint import (
     NETWORK_SET_SHAPE,
 )
 from hostfw.manifest.kinds.feed import FEED_SHAPE, LARGEST_SIZE, PERCENT, TIMEOUT
-from hostfw.manifest.kinds.metadata import METADATA_SHAPE
+from hostfw.manifest.kinds.metadata import METADATA_SHAPE, NAMESPACED_METADATA_SHAPE
 from hostfw.manifest.kinds.policy import (
     DEFAULT_ACTIONS,
     HINTS,
@@ -35,7 +35,14 @@ from hostfw.manifest.kinds.rule import (
     RULES_LIMIT,
     VERSIONS,
 )
-from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.manifest.name_forms import (
+    ENDPOINT_PORT_NAME,
+    INTERFACE_NAME,
+    NAMESPACE_NAME,
+    NODE_NAME,
+    SUBDOMAIN,
+    TIER_NAME,
+)
 from hostfw.manifest.schema.values import (
     ADDRESS,
     ANNOTATIONS,
@@ -89,9 +96,16 @@ def definitions() -> dict[str, Json]:
     }
 
 
-def metadata(form: Json) -> Json:
-    """The metadata of a resource whose name has a form."""
-    return schema_of(METADATA_SHAPE, {**_METADATA, "name": (form, "The name, once within the kind.")}, ["name"])
+def metadata(form: Json, *, namespaced: bool = False) -> Json:
+    """The metadata of a resource whose name has a form, with or without a namespace."""
+    if not namespaced:
+        return schema_of(METADATA_SHAPE, {**_METADATA, "name": (form, "The name, once within the kind.")}, ["name"])
+    fields: Fields = {
+        **_METADATA,
+        "name": (form, "The name, once within the kind and namespace."),
+        "namespace": (name(NAMESPACE_NAME, or_empty=True), "The namespace that it belongs to (default: default)."),
+    }
+    return schema_of(NAMESPACED_METADATA_SHAPE, fields, ["name"])
 
 
 # ------------------------------------------------------------------------------------------------------------ rules
@@ -120,9 +134,9 @@ _ENTITY: Fields = {
         "Any of these prefixes; of both IP versions only where every list is.",
     ),
     "notNets": (listed(NET, NETS_LIMIT), "None of these prefixes."),
-    "selector": (SELECTOR, "The addresses of the HostEndpoints, GlobalNetworkSets and Feeds that are selected."),
+    "selector": (SELECTOR, "The addresses of the HostEndpoints, network sets and Feeds that are selected."),
     "notSelector": (SELECTOR_WITH_GLOBAL, "No address of what is selected."),
-    "namespaceSelector": (formed(r"[ \t]*(?:global\(\)[ \t]*)?"), "global(), or nothing: a host has no namespaces."),
+    "namespaceSelector": (SELECTOR_WITH_GLOBAL, "Only what is in these namespaces, or in none: global()."),
     "ports": (listed(PORT, PORTS_LIMIT), "Any of these: numbers, ranges such as 8000:8080, or names of ports."),
     "notPorts": (listed(PORT, PORTS_LIMIT), "None of these ports."),
 }

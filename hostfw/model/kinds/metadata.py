@@ -26,12 +26,21 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Name, labels and annotations of a resource, and where its document begins."""
+    """Name, labels and annotations of a resource, and where its document begins.
+
+    `namespace` is empty for the kinds that belong to none.
+    """
 
     name: str
     labels: Labels = ()
     annotations: Labels = ()
     position: Position = NOWHERE
+    namespace: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The name that is unique within the kind: behind the namespace, `shop/office`, where there is one."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
     def expires(self) -> datetime | None:

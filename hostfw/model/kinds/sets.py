@@ -17,6 +17,14 @@ class GlobalNetworkSet:
     nets: tuple[Cidr, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkSet:
+    """Addresses that belong to a namespace; rule selectors find them by their labels and those of the namespace."""
+
+    metadata: Metadata
+    nets: tuple[Cidr, ...] = ()
+
+
 EXTERNAL_SIZE = 65_536
 """Most addresses of a family in an external set, and most prefixes, unless its Feed says otherwise."""
 

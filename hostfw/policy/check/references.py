@@ -59,16 +59,16 @@ def check(
 
 def _duplicates(resources: Resources) -> Iterator[Problem]:
     every = resources.all()
-    if len({(resource.__class__, resource.metadata.name) for resource in every}) == len(every):
+    if len({(resource.__class__, resource.metadata.full_name) for resource in every}) == len(every):
         return
     first: dict[tuple[str, str], Position] = {}
     for resource in sorted(every, key=lambda r: r.metadata.position):
         kind, metadata = type(resource).__name__, resource.metadata
-        earlier = first.get((kind, metadata.name))
+        earlier = first.get((kind, metadata.full_name))
         if earlier is None:
-            first[kind, metadata.name] = metadata.position
+            first[kind, metadata.full_name] = metadata.position
         else:
-            message = f"{kind} {quoted(metadata.name)} is already given at {earlier}"
+            message = f"{kind} {quoted(metadata.full_name)} is already given at {earlier}"
             yield Problem(metadata.position, message, "each name once in a kind", "rename or remove one of the two")
 
 

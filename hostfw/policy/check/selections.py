@@ -14,6 +14,7 @@ from hostfw.policy.effective_labels import (
     effective_labels,
     index_labels,
     labels_of_members,
+    labels_of_set,
     members,
     selected,
 )
@@ -31,7 +32,8 @@ class Selections:
         names = {name for endpoint in resources.endpoints for name in endpoint.profiles}
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
         labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
-        sets = [dict(network_set.metadata.labels) for network_set in resources.network_sets]
+        sets = [labels_of_set(one) for one in resources.network_sets]
+        sets += [labels_of_set(one) for one in resources.namespaced_sets]
         sets += [dict(labels_of_members(feed, resources)) for feed in resources.feeds]
         self._endpoints = index_labels(labels)
         self._entities = index_labels([*labels, *sets])
@@ -40,7 +42,10 @@ class Selections:
         self._gathered: dict[int, tuple[Cidrs, ...]] = {}
         self._nets: list[Cidrs] = [endpoint.expected_ips for endpoint in resources.endpoints]
         self._nets += [network_set.nets for network_set in resources.network_sets]
+        self._nets += [network_set.nets for network_set in resources.namespaced_sets]
         self._nets += [feed.cidrs for feed in resources.feeds]
+        namespaced = _bits(True for _ in resources.namespaced_sets)
+        self.in_namespaces = namespaced << (len(resources.endpoints) + len(resources.network_sets))
         learning = self._endpoints.everything if learn_addresses else 0
         first_feed = len(self._nets) - len(resources.feeds)
         external = _bits(feed.external is not None for feed in resources.feeds) << first_feed
@@ -60,7 +65,7 @@ class Selections:
         return _selected(text, self._endpoints, self._of_endpoints)
 
     def entities(self, text: str) -> int:
-        """The HostEndpoints, GlobalNetworkSets and Feeds that a rule's selector selects."""
+        """The HostEndpoints, sets and Feeds that a rule's selector selects."""
         return _selected(text, self._entities, self._of_entities)
 
     def having_port(self, name: str) -> int:

@@ -25,6 +25,7 @@ from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import unreached, unreached_rules
 from hostfw.policy.check.voided import Exemption, Voided, warnings_of
 from hostfw.policy.order import tiers_in_order
+from hostfw.selector.namespaces import NAMESPACE_PREFIX
 
 
 @dataclass(slots=True)
@@ -39,7 +40,8 @@ class LintCache:
 
     def select(self, resources: Resources, settings: Settings) -> Selections:
         """The selections of a configuration; those of the last one, while nothing else can be selected."""
-        entities = (resources.endpoints, resources.network_sets, resources.feeds, resources.profiles)
+        sets = (resources.network_sets, resources.namespaced_sets, resources.feeds)
+        entities = (resources.endpoints, *sets, resources.profiles)
         selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
         if self.selections is None or self.selected_from != selected_from:
             self.selections = Selections(resources, learn_addresses=settings.learn_addresses)
@@ -221,17 +223,26 @@ def _unmatching_rules(owner: GlobalNetworkPolicy | Profile, selections: Selectio
                     yield from _unknown_ports(rule, side, selections)
 
 
+_BEYOND_NAMESPACES = (
+    "a negation in namespaceSelector holds for what is in no namespace, so the rule matches HostEndpoints, "
+    "GlobalNetworkSets and Feeds as well"
+)
+
+
 def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[Problem]:
     for selector, effect in ((side.selector, "no packet"), (side.not_selector, "every packet")):
         if selector is None or not selector.text:
             continue
         bits = selections.entities(selector.text)
         if not bits:
-            message = f"the selector {quoted(selector.text)} selects no HostEndpoint and no GlobalNetworkSet"
+            message = f"the selector {quoted(selector.text)} selects no HostEndpoint and no set"
             hint = "compare it with their labels"
         elif not bits & selections.addressed:
             message = f"what the selector {quoted(selector.text)} selects has no addresses"
-            hint = "list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet"
+            hint = "list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet or NetworkSet"
+        elif NAMESPACE_PREFIX in selector.text and bits & ~selections.in_namespaces:
+            yield _warning(selector.position, _BEYOND_NAMESPACES, "write all() && before it for namespaces alone")
+            continue
         else:
             continue
         yield _warning(selector.position, f"{message}, so it matches {effect}", hint)

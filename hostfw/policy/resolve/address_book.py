@@ -1,6 +1,6 @@
 """The address book: what rule selectors and port names stand for.
 
-It holds the HostEndpoints of all nodes, not only of this one, the GlobalNetworkSets and the Feeds. A HostEndpoint
+It holds the HostEndpoints of all nodes, not only of this one, the sets of either scope and the Feeds. A HostEndpoint
 contributes its expectedIPs and never the addresses that its interface really has, as in Calico; so one that has none
 is in no set, and `all()` means every address that the book knows, not every address.
 """
@@ -13,7 +13,14 @@ from hostfw.model.plan import AddressSet, ExternalSet, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
-from hostfw.policy.effective_labels import effective_labels, index_labels, labels_of_members, members, selected
+from hostfw.policy.effective_labels import (
+    effective_labels,
+    index_labels,
+    labels_of_members,
+    labels_of_set,
+    members,
+    selected,
+)
 from hostfw.selector.evaluate import Selector, canonical, parse
 
 
@@ -24,7 +31,8 @@ class AddressBook:
         endpoints = resources.endpoints
         addressed = (
             *((e.expected_ips, effective_labels(e, profiles)) for e in endpoints if e.expected_ips),
-            *((s.nets, dict(s.metadata.labels)) for s in resources.network_sets if s.nets),
+            *((s.nets, labels_of_set(s)) for s in resources.network_sets if s.nets),
+            *((s.nets, labels_of_set(s)) for s in resources.namespaced_sets if s.nets),
         )
         # An entry for each family, all sorted by address, so that what a selector gathers comes nearly sorted.
         entries = sorted(

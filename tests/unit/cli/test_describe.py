@@ -97,6 +97,11 @@ apiVersion: hostfw.io/v1
 kind: Feed
 metadata: {name: botnet, labels: {kind: bad}}
 spec: {path: lists/botnet.txt, maxShrink: 20%}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkSet
+metadata: {name: partners, namespace: shop, labels: {kind: partner}}
+spec: {nets: [203.0.113.64/28]}
 """
 
 
@@ -263,6 +268,20 @@ nets            198.51.100.0/24, 198.51.100.9/32, 203.0.113.1/32, +1 more
 rules that its addresses are in
   platform/guard ingress[0] source.selector kind == 'bad'   etc/more.yaml:17
   platform/routed ingress[0] source.notSelector kind == 'bad'   etc/more.yaml:27
+""",
+    ),
+    (
+        "a set of a namespace, with the labels that it has by it",
+        ["networkset", "shop/partners"],
+        """\
+NetworkSet shop/partners   etc/more.yaml:89
+labels          kind=partner,pcns.kubernetes.io/metadata.name=shop,\
+pcns.projectcalico.org/name=shop,projectcalico.org/namespace=shop
+addresses       1 prefix
+nets            203.0.113.64/28
+
+rules that its addresses are in
+  none
 """,
     ),
     (

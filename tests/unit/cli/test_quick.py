@@ -96,6 +96,11 @@ def test_sets_and_endpoints_are_selected_by_what_is_theirs_alone(host: Machine) 
         ({}, ["allow", "tcp/22", "on", "nothing"], 'there is no HostEndpoint "nothing"'),
         ({"office": OFFICE.replace("  labels: {set: office}\n", "")}, ["deny", "office"], '"office" has no labels'),
         ({"twin": OFFICE.replace("name: office", "name: twin")}, ["deny", "office"], 'has the labels of "twin"'),
+        (
+            {"twin": OFFICE.replace("Global", "").replace("name: office", "name: twin\n  namespace: shop")},
+            ["deny", "office"],
+            'are those of NetworkSet "shop/twin" too',
+        ),
         ({"office": OFFICE.replace("set: office", "role: web")}, ["deny", "office"], "are those of a HostEndpoint too"),
         (
             {"tier": "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: quick}\nspec: {order: 1}\n"},

@@ -4,7 +4,7 @@ import pytest
 
 from hostfw.manifest.decode import Decoded, decode
 from hostfw.model.kinds.metadata import Metadata, SelectorText
-from hostfw.model.kinds.sets import GlobalNetworkSet
+from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
@@ -262,12 +262,19 @@ NAMESPACES = [
     ("selector: a == 'b' || has(c), namespaceSelector: global()",
      "(a == 'b' || has(c)) && !has(projectcalico.org/namespace)", 53),
     ("selector: has(c), namespaceSelector: ''", "has(c)", 53),
+    ("namespaceSelector: all()", "has(projectcalico.org/namespace)", 62),
+    ("namespaceSelector: projectcalico.org/name == 'a'", 'pcns.projectcalico.org/name == "a"', 62),
+    ("selector: has(c), namespaceSelector: \"has(x) || !(y in {'1'} && z contains '2')\"",
+     '(has(c)) && (has(pcns.x) || !(pcns.y in {"1"} && pcns.z contains "2"))', 53),
+    ("namespaceSelector: '!all()'", "!has(projectcalico.org/namespace)", 62),
+    ("namespaceSelector: \"a not in {'b'} && c != 'd'\"",
+     '(pcns.a not in {"b"} && pcns.c != "d")', 62),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("side", "selector", "column"), NAMESPACES)
-def test_the_global_namespace_selector_limits_to_what_has_no_namespace(side: str, selector: str, column: int) -> None:
-    """Endpoints and sets; never any address."""
+def test_a_namespace_selector_limits_to_what_is_in_those_namespaces(side: str, selector: str, column: int) -> None:
+    """By the labels of the namespaces; global() to what is in none, and never to any address."""
     (found,) = resources(rule(f"action: Allow, source: {{{side}}}")).policies[0].ingress
 
     assert found.source.selector == SelectorText(selector, _at(4, column))
@@ -330,6 +337,19 @@ def test_a_network_set_masks_what_it_is_given() -> None:
 def test_a_network_set_may_be_empty(text: str) -> None:
     """With or without a spec."""
     assert resources(text).network_sets == (GlobalNetworkSet(Metadata("case", position=_at(1, 1))),)
+
+
+@pytest.mark.parametrize(
+    ("head", "namespace"), [("namespace: shop", "shop"), ("namespace: ''", "default"), ("labels: {}", "default")]
+)
+def test_a_network_set_belongs_to_a_namespace(head: str, namespace: str) -> None:
+    """To `default` if it names none."""
+    (found,) = resources(manifest("NetworkSet", "{nets: [192.0.2.1, 10.1.2.3/8]}", metadata=head)).namespaced_sets
+
+    assert found == NetworkSet(
+        Metadata("case", position=_at(1, 1), namespace=namespace), nets("192.0.2.1", "10.0.0.0/8")
+    )
+    assert found.metadata.full_name == f"{namespace}/case"
 
 
 def test_a_tier_decodes() -> None:

@@ -71,6 +71,7 @@ FULL = [
     ("HostEndpoint", CALICO, {"node": "web1", "interfaceGroup": "uplinks"}),
     ("HostEndpoint", CALICO, {"interfaceName": "eth0"}),
     ("GlobalNetworkSet", CALICO, {"nets": ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]}),
+    ("NetworkSet", CALICO, {"nets": ["10.0.0.0/8", "192.0.2.1/32", "fd00::/8"]}),
     ("Tier", CALICO, {"order": 0.5, "defaultAction": "Pass"}),
     ("Tier", CALICO, {"order": 0}),
     ("Profile", CALICO, {"labelsToApply": {"a": "b"}, "ingress": [{"action": "Allow"}], "egress": [{"action": "Log"}]}),
@@ -88,13 +89,16 @@ FULL = [
 ]
 
 
+_NAMESPACE = {"NetworkSet": {"namespace": "shop"}}
+
+
 @pytest.mark.parametrize(("kind", "version", "spec"), FULL)
 def test_a_manifest_says_what_was_written(kind: str, version: str, spec: dict[str, object]) -> None:
     """In the order of Calico's documentation, as plain data."""
     document = {
         "apiVersion": version,
         "kind": kind,
-        "metadata": {"name": "case", "labels": {"a": "b"}, "annotations": {"note": "x: y"}},
+        "metadata": {"name": "case", **_NAMESPACE.get(kind, {}), "labels": {"a": "b"}, "annotations": {"note": "x: y"}},
         "spec": spec,
     }
     (resource,) = resources(json.dumps(document)).all()

@@ -53,7 +53,7 @@ def opens(policy: GlobalNetworkPolicy) -> bool:
 
 def names(resources: Resources) -> list[str]:
     """The names of all resources."""
-    return sorted(resource.metadata.name for resource in resources.all())
+    return sorted(resource.metadata.full_name for resource in resources.all())
 
 
 OWN_PROFILE = (
@@ -66,7 +66,12 @@ OWN_SET = (
     f"{HEAD}kind: GlobalNetworkSet\nmetadata: {{name: office, labels: {{set: office}}, {ENDING}}}\n"
     "spec: {nets: [192.0.2.0/24]}\n"
 )
+TWO_OF_A_NAME = tuple(
+    f"{HEAD}kind: NetworkSet\nmetadata: {{name: office, namespace: {namespace}, {ending}}}\nspec: {{nets: [{net}]}}\n"
+    for namespace, net, ending in (("shop", "192.0.2.0/24", ENDING), ("bank", "198.51.100.0/24", "labels: {}"))
+)
 CASES = [
+    ("a set of one namespace, and not its namesake of another", TWO_OF_A_NAME, ["bank/office"]),
     ("a policy", (policy("a", "Allow", ENDING), policy("b", "Allow")), ["b"]),
     ("a profile that is listed", (OWN_PROFILE,), ["up"]),
     ("a set", (OWN_SET, policy("a", "Allow", rule="source: {selector: set == 'office'}")), ["a"]),
@@ -269,6 +274,9 @@ SETS = tuple(
     f"spec: {{nets: [{net}]}}\n"
     for name, net, ending in (("guests", "192.0.2.0/24", ENDING), ("admins", "198.51.100.0/24", ""))
 )
+NAMESPACED = tuple(
+    text.replace("GlobalNetworkSet", "NetworkSet").replace("{name: ", "{namespace: shop, name: ") for text in SETS
+)
 EXPLAINED = [
     ("allowed by name", policy("a", "Allow", rule="source: {selector: trusted == 'yes'}")),
     (
@@ -278,10 +286,11 @@ EXPLAINED = [
 ]
 
 
+@pytest.mark.parametrize("sets", [SETS, NAMESPACED], ids=["of no namespace", "of a namespace"])
 @pytest.mark.parametrize("text", [case[1] for case in EXPLAINED], ids=[case[0] for case in EXPLAINED])
-def test_a_set_that_ends_is_let_in_no_more_and_one_that_stays_is(text: str) -> None:
+def test_a_set_that_ends_is_let_in_no_more_and_one_that_stays_is(text: str, sets: tuple[str, ...]) -> None:
     """Beside each other in one selector, and whether the rule names them or denies all others."""
-    candidate = check_candidate(Configuration(resources=(Source("a.yaml", "---\n".join((STAYING, *SETS, text))),)))
+    candidate = check_candidate(Configuration(resources=(Source("a.yaml", "---\n".join((STAYING, *sets, text))),)))
     record = Governance(applied=NOON - HOUR)
     host = replace(facts(), now=NOON - 30 * HOUR)
 

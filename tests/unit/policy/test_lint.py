@@ -135,10 +135,10 @@ def test_policies_without_any_endpoint_are_told_once() -> None:
     ]
 
 
-NOTHING = "selects no HostEndpoint and no GlobalNetworkSet, so it matches"
+NOTHING = "selects no HostEndpoint and no set, so it matches"
 NO_ADDRESS = "has no addresses, so it matches"
 LABELS = "; hint: compare it with their labels"
-ADDRESSES = "; hint: list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet"
+ADDRESSES = "; hint: list them: expectedIPs of a HostEndpoint, nets of a GlobalNetworkSet or NetworkSet"
 
 WITH_PORT, NO_MATCH = "no HostEndpoint with a port named", "so the name matches no packet"
 LIST_THEM = "list its expectedIPs, or say learnAddresses: true"
@@ -184,6 +184,33 @@ def test_what_a_side_of_a_rule_cannot_match_is_told(side: str, expected: list[st
         manifest("GlobalNetworkSet", "{}", "empty", "labels: {kind: empty}"),
         manifest("HostEndpoint", "{node: c, interfaceName: x, ports: [{name: ssh, protocol: TCP, port: 22}]}", "c"),
         manifest("HostEndpoint", f"{{node: d, interfaceName: x, expectedIPs: [192.0.2.4], {DNS_PORT}}}", "d"),
+    )
+
+    assert warnings == expected
+
+
+BEYOND = (
+    "a negation in namespaceSelector holds for what is in no namespace, so the rule matches HostEndpoints, "
+    "GlobalNetworkSets and Feeds as well; hint: write all() && before it for namespaces alone"
+)
+NAMESPACES = [
+    ("namespaceSelector: projectcalico.org/name != 'bank'", [f"4:62 warning: {BEYOND}"]),
+    ("selector: kind == 'office', namespaceSelector: projectcalico.org/name != 'bank'", [f"4:53 warning: {BEYOND}"]),
+    ("selector: kind == 'shop', namespaceSelector: projectcalico.org/name != 'bank'", []),
+    ("namespaceSelector: all() && projectcalico.org/name != 'bank'", []),
+    ("namespaceSelector: '!all()'", []),
+    ("namespaceSelector: projectcalico.org/name == 'shop'", []),
+]
+
+
+@pytest.mark.parametrize(("side", "expected"), NAMESPACES)
+def test_a_negation_that_reaches_what_is_in_no_namespace_is_told(side: str, expected: list[str]) -> None:
+    """It does in Calico, and few expect it; `all()` and `global()` say what they mean."""
+    warnings = _warnings(
+        policy(f"{{ingress: [{{action: Allow, source: {{{side}}}}}]}}"),
+        WEB,
+        manifest("GlobalNetworkSet", "{nets: [10.0.0.0/8]}", "office", "labels: {kind: office}"),
+        manifest("NetworkSet", "{nets: [192.0.2.0/24]}", "shop", "namespace: shop, labels: {kind: shop}"),
     )
 
     assert warnings == expected

@@ -203,7 +203,7 @@ def settings_lines(settings: object, path: str = "") -> Iterator[str]:
 
 
 def _by_kind_and_name(resources: Resources) -> dict[tuple[str, str], Resource]:
-    return {(type(resource).__name__, resource.metadata.name): resource for resource in resources.all()}
+    return {(type(resource).__name__, resource.metadata.full_name): resource for resource in resources.all()}
 
 
 def _manifest_lines(resource: Resource) -> list[str]:

@@ -78,12 +78,12 @@ def run(options: Options, console: Console) -> ExitCode:
 
     candidate = read(options)
     found = kind.of(candidate.resources)
-    chosen = [r for r in found if name in (None, r.metadata.name)]
+    chosen = [r for r in found if name in (None, r.metadata.full_name)]
     _show(kind, chosen, options.output, console, alone=name is not None)
     if not candidate.is_valid:
         return refuse(candidate.problems, candidate.configuration, console)
     if name is not None and not chosen:
-        console.complain(f'there is no {kind.name} "{name}"', closest(name, (r.metadata.name for r in found)))
+        console.complain(f'there is no {kind.name} "{name}"', closest(name, (r.metadata.full_name for r in found)))
         return ExitCode.FAILED
     if not chosen:
         console.say(f"there is no {kind.name}")
@@ -93,7 +93,7 @@ def run(options: Options, console: Console) -> ExitCode:
 def _show(kind: Kind, resources: Sequence[Resource], output: Output, console: Console, *, alone: bool) -> None:
     match output:
         case Output.NAME:
-            console.data(*(f"{kind.name.lower()}/{r.metadata.name}" for r in resources))
+            console.data(*(f"{kind.name.lower()}/{r.metadata.full_name}" for r in resources))
         case Output.YAML | Output.JSON:
             if resources or not alone:
                 console.data(document_text(_document(kind, resources, alone=alone), output))
@@ -121,7 +121,7 @@ def _print_table(kind: Kind, resources: Sequence[Resource], console: Console, *,
         narrow, more = cells(resource)
         expiry = (_expiry(resource),) if timed else ()
         behind = (*more, resource.metadata.position.file_line) if wide else ()
-        rows.append((resource.metadata.name, *narrow, *expiry, *behind))
+        rows.append((resource.metadata.full_name, *narrow, *expiry, *behind))
     columns = (_NAME, *(_COLUMNS.get(heading, Column(heading)) for heading in headings))
     console.table(columns, rows, "-o wide", wide=wide)
 

@@ -93,7 +93,7 @@ def _notes(known: ActivePlan, now: datetime) -> list[dict[str, str]]:
     return [
         {
             "kind": type(resource).__name__,
-            "name": resource.metadata.name,
+            "name": resource.metadata.full_name,
             **{name: notes.get(name, "") for name in ("expires", "reason", "ticket")},
         }
         for resource, notes in every

@@ -25,7 +25,7 @@ from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
 from hostfw.host.clock import now
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -48,6 +48,7 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
                          order, and its rules with the addresses that their
                          selectors stand for
     globalnetworkset     the rules that its addresses are in
+    networkset           the same, by the labels of its namespace as well
     feed                 the rules that its addresses are in
     tier                 its place in the order, and its policies
     profile              the HostEndpoints that list it, its labels and rules
@@ -96,7 +97,7 @@ def run(options: Options, console: Console) -> ExitCode:
     if isinstance(host, ExitCode):
         return host
     built_in = {"Tier": (DEFAULT_TIER,), "Profile": (DEFAULT_ALLOW_PROFILE,)}
-    known = {r.metadata.name: r for r in (*built_in.get(kind.name, ()), *kind.of(host.candidate.resources))}
+    known = {r.metadata.full_name: r for r in (*built_in.get(kind.name, ()), *kind.of(host.candidate.resources))}
     resource = known.get(options.name or "")
     if resource is None:
         console.complain(f'there is no {kind.name} "{options.name}"', closest(options.name or "", known))
@@ -129,7 +130,7 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
             return describe_staged_policy(resource, host)
         case HostEndpoint():
             return describe_endpoint(resource, host)
-        case GlobalNetworkSet():
+        case GlobalNetworkSet() | NetworkSet():
             return describe_network_set(resource, host)
         case Feed():
             return describe_feed(resource, host)
