@@ -28,7 +28,7 @@ from hostfw.host.nftables.tables import (
     read_tables,
 )
 from hostfw.model.values import Family
-from lab.fake_kernel import FakeKernel
+from lab.fake_kernel.kernel import FakeKernel
 from lab.namespace import Namespace, inside, namespace, run
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.store.files import read_configuration
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.values import FAMILIES
-from lab.fake_kernel import FakeKernel
+from lab.fake_kernel.kernel import FakeKernel
 from lab.fakes import FakeConntrack
 from lab.namespace import LabError, Namespace, inside, namespace, run
 

@@ -20,7 +20,7 @@ from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices
 from hostfw.model.values import Cidr, Family
-from lab.fake_kernel import FakeKernel
+from lab.fake_kernel.kernel import FakeKernel
 from lab.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
 

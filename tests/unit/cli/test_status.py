@@ -11,7 +11,7 @@ import yaml
 from hostfw.cli.verbs.in_force.status import age
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.tables import KernelTables
-from lab.fake_kernel import FakeKernel
+from lab.fake_kernel.kernel import FakeKernel
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 
 NO_SERVICE = "Service:       not running: nothing follows interfaces, logs or repairs\n"

@@ -32,7 +32,7 @@ from hostfw.model.values import TCP, PortRange
 from hostfw.nft.change import Change
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve.plan import resolve
-from lab.fake_kernel import FakeKernel
+from lab.fake_kernel.kernel import FakeKernel
 from lab.fakes import FakeClock, FakeConntrack
 
 FACTS = HostFacts("host1", (Interface("lo", 1, kind="loopback"), Interface("eth0", 2)))

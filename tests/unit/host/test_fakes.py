@@ -10,7 +10,7 @@ from hostfw.host.clock import Clock
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.host.nftables.tables import Tables
 from hostfw.model.values import Family
-from lab.fake_kernel import FakeKernel
+from lab.fake_kernel.kernel import FakeKernel
 from lab.fakes import FakeClock
 
 TABLE = """\
