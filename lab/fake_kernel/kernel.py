@@ -3,7 +3,6 @@
 import errno
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from hashlib import sha256
 
@@ -21,7 +20,7 @@ from hostfw.nft.deletion import Deletion
 from hostfw.nft.object_text import DIGEST_CHARACTERS, additions
 from hostfw.nft.objects import Set, Table
 from lab.fake_kernel.script import run_script
-from lab.fake_kernel.tables import Object, Refused, TableObjects, empty_table, kernel_chain, kernel_set
+from lab.fake_kernel.tables import Object, Refused, TableObjects, copied, empty_table, kernel_chain, kernel_set
 
 
 class FakeKernel:
@@ -182,7 +181,7 @@ class FakeKernel:
         return failure
 
     def _run(self, script: str) -> tuple[NftResult, dict[Family, TableObjects]]:
-        tables = deepcopy(self._tables)
+        tables = copied(self._tables)
         try:
             run_script(script, tables)
         except Refused as refused:

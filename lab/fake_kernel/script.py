@@ -5,7 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.objects import TABLE
-from lab.fake_kernel.tables import Line, Object, Refused, TableObjects, check_references, empty_table, place, references
+from lab.fake_kernel.tables import (
+    Line,
+    Object,
+    Refused,
+    TableObjects,
+    check_references,
+    empty_table,
+    is_referred_to,
+    place,
+)
 
 _BLOCK = re.compile(r"(?P<kind>chain|set|map|counter) (?P<name>\S+) \{(?P<rest> ?\})?")
 _COMMAND = re.compile(
@@ -40,13 +49,17 @@ def _line(tables: dict[Family, TableObjects], line: str, following: Iterator[tup
 
 
 def _block(table: TableObjects, lines: Iterator[tuple[int, str]]) -> None:
-    """The objects of a `table ... {` block, up to its end."""
+    """The objects of a `table ... {` block, up to its end. They may refer to each other in any order."""
+    added: list[str] = []
     for number, line in _until_end(lines):
         head = _BLOCK.fullmatch(line)
         if head is None:
             raise Refused(f"syntax error: {line}", number)
-        _declare(table, head["kind"], head["name"], [] if head["rest"] else [text for _, text in _until_end(lines)])
-    check_references(table)
+        body = [] if head["rest"] else [text for _, text in _until_end(lines)]
+        _declare(table, head["kind"], head["name"], body)
+        if head["kind"] in ("chain", "map"):
+            added += body
+    check_references(table, added)
 
 
 def _until_end(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
@@ -94,12 +107,12 @@ def _command(tables: dict[Family, TableObjects], verb: str, kind: str, rest: str
             _object(table, "chain", name).lines.clear()
         case "add", "rule":
             _object(table, "chain", name).lines.append(Line(rest))
-            check_references(table)
+            check_references(table, [rest])
         case "add", _ if kind in table:
             text = rest.strip().removeprefix("{").removesuffix("}").strip()
             _declare(table, kind, name, [*([text] if text else []), *body])
-            if body:
-                check_references(table)
+            if kind in ("chain", "map"):
+                check_references(table, body)
         case "rename", "chain":
             table["chain"][rest] = _object(table, "chain", name)
             del table["chain"][name]
@@ -113,7 +126,7 @@ def _command(tables: dict[Family, TableObjects], verb: str, kind: str, rest: str
             _object(table, kind, name)
             if kind == "chain":
                 table[kind][name].lines.clear()
-            if (kind, name) in references(table):
+            if is_referred_to(table, kind, name):
                 raise Refused("Device or resource busy")
             del table[kind][name]
         case _:

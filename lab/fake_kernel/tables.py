@@ -1,10 +1,12 @@
 """The tables of the fake kernel: chains, sets, maps and counters as lines of nft, and how the kernel shows them."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from itertools import count
-from typing import Self
+from typing import NamedTuple, Self
 
 from hostfw.host.nftables.nf_tables import BaseHook, KernelChain, KernelRule, KernelSet
 from hostfw.model.values import Family
@@ -38,10 +40,6 @@ class Line(str):
         line.handle = next(_HANDLES)
         return line
 
-    def __deepcopy__(self, _: object) -> Self:
-        """Return the line itself: a copy of a table keeps the handles of its rules."""
-        return self
-
 
 @dataclass(slots=True)
 class Object:
@@ -65,20 +63,54 @@ class Refused(Exception):
         self.line = line
 
 
-def references(table: TableObjects) -> set[tuple[str, str]]:
-    """The references of rules and map elements; a lookup refers to a set or a map of the name, whichever exists."""
-    lines = [line for kind in ("chain", "map") for item in table[kind].values() for line in item.lines]
-    found = {("chain", name) for line in lines for name in _TARGET.findall(line)}
-    found |= {("counter", name) for line in lines for name in _COUNTER.findall(line)}
-    lookups = {name for line in lines for name in _LOOKUP.findall(line)}
-    return found | {("map" if name in table["map"] else "set", name) for name in lookups}
+class References(NamedTuple):
+    """The names that a line refers to."""
+
+    chains: tuple[str, ...]
+    lookups: tuple[str, ...]
+    counters: tuple[str, ...]
 
 
-def check_references(table: TableObjects) -> None:
-    """Raise `Refused` if a rule or an element refers to what the table does not have."""
-    for kind, name in sorted(references(table)):
-        if name not in table[kind]:
-            raise Refused(f"No such file or directory: {kind} {name}")
+@lru_cache(maxsize=100_000)
+def _references(line: str) -> References:
+    return References(tuple(_TARGET.findall(line)), tuple(_LOOKUP.findall(line)), tuple(_COUNTER.findall(line)))
+
+
+def is_referred_to(table: TableObjects, kind: str, name: str) -> bool:
+    """True if a rule or an element refers to an object; a lookup refers to a map of the name, or else to a set."""
+    part = {"chain": 0, "set": 1, "map": 1, "counter": 2}[kind]
+    if kind == "set" and name in table["map"]:
+        return False
+    return any(
+        name in _references(line)[part]
+        for holder in ("chain", "map")
+        for item in table[holder].values()
+        for line in item.lines
+    )
+
+
+def check_references(table: TableObjects, lines: Iterable[str]) -> None:
+    """Raise `Refused` if one of these lines refers to what the table does not have."""
+    for found in map(_references, lines):
+        there = (
+            *((name, "chain", name in table["chain"]) for name in found.chains),
+            *((name, "set", name in table["map"] or name in table["set"]) for name in found.lookups),
+            *((name, "counter", name in table["counter"]) for name in found.counters),
+        )
+        for name, kind, is_there in there:
+            if not is_there:
+                raise Refused(f"No such file or directory: {kind} {name}")
+
+
+def copied(tables: Mapping[Family, TableObjects]) -> dict[Family, TableObjects]:
+    """Return tables that can be changed without these; the rules keep their handles."""
+    return {
+        family: {
+            kind: {name: Object(list(one.lines), one.base, one.packets) for name, one in objects.items()}
+            for kind, objects in table.items()
+        }
+        for family, table in tables.items()
+    }
 
 
 def empty_table() -> TableObjects:
