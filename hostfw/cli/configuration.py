@@ -61,6 +61,7 @@ def contents(resources: Resources) -> str:
             (resources.staged_policies, ("staged policy", "staged policies"), False),
             (resources.endpoints, ("endpoint",), True),
             ((*resources.network_sets, *resources.namespaced_sets), ("network set",), False),
+            (resources.namespaces, ("namespace",), False),
             (resources.feeds, ("feed",), False),
             (resources.tiers, ("tier",), False),
             (resources.profiles, ("profile",), False),

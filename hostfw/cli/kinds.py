@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Labels
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
@@ -77,6 +78,14 @@ KINDS = (
         lambda resources: resources.namespaced_sets,
     ),
     Kind(
+        KUBERNETES_V1,
+        "Namespace",
+        ("ns", "namespace", "namespaces"),
+        ("LABELS",),
+        (),
+        lambda resources: resources.namespaces,
+    ),
+    Kind(
         HOSTFW_V1,
         "Feed",
         ("feed", "feeds"),
@@ -117,6 +126,8 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (resource.node, _interface(resource)), wide
         case GlobalNetworkSet() | NetworkSet():
             return (_cidrs(resource.nets),), (_labels(resource),)
+        case Namespace():
+            return (_labels(resource),), ()
         case Feed(external=External(size=size)):
             return ("(external)", f"at most {size}"), (_NONE, _labels(resource))
         case Feed():

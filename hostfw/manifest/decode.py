@@ -15,13 +15,15 @@ from hostfw.manifest.kinds.endpoint import (
 )
 from hostfw.manifest.kinds.feed import decode_feed
 from hostfw.manifest.kinds.metadata import Traits, decode_metadata
+from hostfw.manifest.kinds.namespace import decode_namespace
 from hostfw.manifest.kinds.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
-from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
+from hostfw.manifest.name_forms import NAMESPACE_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
@@ -36,7 +38,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
-from hostfw.selector.namespaces import NAMESPACE_LABEL
+from hostfw.selector.namespaces import NAME_LABELS, NAMESPACE_LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ RESOURCE_KINDS = {
     "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, Traits(reserved=NAMESPACE_LABEL)),
     "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, Traits(noun="a HostEndpoint")),
     "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group, Traits(noun="an InterfaceGroup")),
+    "Namespace": ResourceKind(
+        KUBERNETES_V1, NAMESPACE_NAME, decode_namespace, Traits(noun="a Namespace", named_by=NAME_LABELS)
+    ),
     "NetworkSet": ResourceKind(
         CALICO_V3, SUBDOMAIN, decode_namespaced_set, Traits(reserved=NAMESPACE_LABEL, namespaced=True)
     ),
@@ -162,17 +167,37 @@ def _decode_document(reader: Reader, root: Node) -> list[Resource]:
         reader.report(root, f"the document is {described(root)}", "a resource: apiVersion, kind, metadata and spec")
         return []
     head = _head(root)
+    if _is_list_of_any(head):
+        return _decode_list_of_any(reader, root, head)
     name = _kind_name(reader, root, head)
     if name is None:
         return []
     item_kind = name.removesuffix(LIST)
-    _check_version(reader, root, head, RESOURCE_KINDS[item_kind])
+    _check_version(reader, root, head, RESOURCE_KINDS[item_kind].api_version)
     if name == item_kind:
         return _decode_resource(reader, root, RESOURCE_KINDS[name])
     found = fields(reader, root, RESOURCE_LIST_SHAPE)
     resources: list[Resource] = []
     for item in items(reader, found.get("items"), "items"):
         resources += _decode_item(reader, item, item_kind)
+    return resources
+
+
+def _is_list_of_any(head: dict[str, Node]) -> bool:
+    kind = head.get("kind")
+    return isinstance(kind, Scalar) and kind.text == LIST
+
+
+def _decode_list_of_any(reader: Reader, root: Mapping, head: dict[str, Node]) -> list[Resource]:
+    """The resources of a `v1` List, as kubectl writes it: each item says what it is, and none is a list itself."""
+    _check_version(reader, root, head, KUBERNETES_V1)
+    found = fields(reader, root, RESOURCE_LIST_SHAPE)
+    resources: list[Resource] = []
+    for item in items(reader, found.get("items"), "items"):
+        if isinstance(item, Mapping) and _is_list_of_any(_head(item)):
+            reader.report(item, "the item is a List itself", "a resource")
+        else:
+            resources += _decode_document(reader, item)
     return resources
 
 
@@ -184,7 +209,7 @@ def _decode_item(reader: Reader, item: Node, kind_name: str) -> list[Resource]:
             reader.report(head["kind"], f"the item is no {kind_name}", kind_name, "list one kind at a time")
             return []
         if "apiVersion" in head:
-            _check_version(reader, item, head, RESOURCE_KINDS[kind_name])
+            _check_version(reader, item, head, RESOURCE_KINDS[kind_name].api_version)
     return _decode_resource(reader, item, RESOURCE_KINDS[kind_name])
 
 
@@ -232,17 +257,17 @@ def _kind_name(reader: Reader, root: Mapping, head: dict[str, Node]) -> str | No
     return None
 
 
-def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], kind: ResourceKind) -> None:
+def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], expected: str) -> None:
     node = head.get("apiVersion")
     if node is None:
-        reader.report(root, "apiVersion is missing", kind.api_version)
+        reader.report(root, "apiVersion is missing", expected)
         return
     version = text(reader, node, "apiVersion")
-    if version is None or version == kind.api_version:
+    if version is None or version == expected:
         return
     refusal = API_VERSIONS.get(version)
     why = f", which is refused: {refusal.reason}" if refusal else ""
-    reader.report(node, f"apiVersion is {quoted(version)}{why}", kind.api_version)
+    reader.report(node, f"apiVersion is {quoted(version)}{why}", expected)
 
 
 def _by_kind(found: list[Resource]) -> Resources:
@@ -253,6 +278,7 @@ def _by_kind(found: list[Resource]) -> Resources:
         endpoints=tuple([resource for resource in found if isinstance(resource, HostEndpoint)]),
         network_sets=tuple([resource for resource in found if isinstance(resource, GlobalNetworkSet)]),
         namespaced_sets=tuple([resource for resource in found if isinstance(resource, NetworkSet)]),
+        namespaces=tuple([resource for resource in found if isinstance(resource, Namespace)]),
         tiers=tuple([resource for resource in found if isinstance(resource, Tier)]),
         profiles=tuple([resource for resource in found if isinstance(resource, Profile)]),
         feeds=tuple([resource for resource in found if isinstance(resource, Feed)]),

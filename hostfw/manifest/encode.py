@@ -5,8 +5,9 @@ What is a default is left out, except `types`, which a reader should not have to
 
 from collections.abc import Iterable, Mapping
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     ANY_NODE,
@@ -30,11 +31,17 @@ Document = dict[str, object]
 def manifest(resource: Resource) -> Document:
     """The manifest of a resource: strings, numbers, booleans, lists and dictionaries, fit for JSON and YAML."""
     return {
-        "apiVersion": HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed) else CALICO_V3,
+        "apiVersion": _version(resource),
         "kind": type(resource).__name__,
         "metadata": _metadata(resource.metadata),
         "spec": _given(_spec(resource)),
     }
+
+
+def _version(resource: Resource) -> str:
+    if isinstance(resource, Namespace):
+        return KUBERNETES_V1
+    return HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed) else CALICO_V3
 
 
 def _spec(resource: Resource) -> Mapping[str, object]:
@@ -47,6 +54,8 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return _endpoint(resource)
         case GlobalNetworkSet(nets=nets) | NetworkSet(nets=nets):
             return {"nets": _texts(nets)}
+        case Namespace():
+            return {}
         case Feed(external=External(size=size, timeout_s=timeout_s, of=of)):
             return {
                 "external": True,

@@ -281,7 +281,12 @@ def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None
     refusal = shape.refused.get(name)
     if refusal is None:
         hint = shape.elsewhere.get(name) or did_you_mean(name, shape.known)
-        reader.report(key, f"unknown field {quoted(name)} in {shape.noun}", one_of(sorted(shape.known)), hint)
+        reader.report(
+            key,
+            f"unknown field {quoted(name)} in {shape.noun}",
+            one_of(sorted(shape.known)) if shape.known else "no field",
+            hint,
+        )
     elif not is_blank(value):
         reader.report(key, f"{name} is refused: {refusal.reason}", "", refusal.instead)
 

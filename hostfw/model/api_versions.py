@@ -2,3 +2,4 @@
 
 CALICO_V3 = "projectcalico.org/v3"
 HOSTFW_V1 = "hostfw.io/v1"
+KUBERNETES_V1 = "v1"

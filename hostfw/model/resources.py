@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
@@ -234,6 +235,7 @@ Resource = (
     | HostEndpoint
     | GlobalNetworkSet
     | NetworkSet
+    | Namespace
     | Feed
     | Tier
     | Profile
@@ -254,6 +256,7 @@ class Resources:
     staged_policies: tuple[StagedGlobalNetworkPolicy, ...] = ()
     feeds: tuple[Feed, ...] = ()
     namespaced_sets: tuple[NetworkSet, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
 
     @property
     def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:
@@ -273,6 +276,7 @@ class Resources:
             *self.endpoints,
             *self.network_sets,
             *self.namespaced_sets,
+            *self.namespaces,
             *self.feeds,
             *self.tiers,
             *self.profiles,

@@ -10,7 +10,7 @@ from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.selector.evaluate import Selector, matches
-from hostfw.selector.namespaces import NAMESPACE_LABEL, labels_of_namespace
+from hostfw.selector.namespaces import NAMESPACE_LABEL, labels_by_namespace
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 
 LabelMap = Mapping[str, str]
@@ -25,14 +25,25 @@ def effective_labels(endpoint: HostEndpoint, profiles: Mapping[str, Profile]) ->
     return labels
 
 
-def labels_of_set(one: GlobalNetworkSet | NetworkSet | Feed) -> dict[str, str]:
-    """The labels that rule selectors see of a set or Feed: its own, and those that it has by its namespace.
+class NamespaceLabels:
+    """The labels that what belongs to a namespace has by it, for the namespaces of a configuration."""
 
-    Its own win, but for the namespace itself, which none may claim.
-    """
-    by_namespace = labels_of_namespace(one.metadata.namespace)
-    labels = {**by_namespace, **dict(one.metadata.labels)}
-    return {**labels, NAMESPACE_LABEL: one.metadata.namespace} if by_namespace else labels
+    def __init__(self, resources: Resources) -> None:
+        """The labels by the Namespaces among the resources; others have those with their name alone."""
+        self._own = {one.metadata.name: one.metadata.labels for one in resources.namespaces}
+        self._known: dict[str, dict[str, str]] = {}
+
+    def of_set(self, one: GlobalNetworkSet | NetworkSet | Feed) -> dict[str, str]:
+        """The labels that rule selectors see of a set or Feed: its own, and those that it has by its namespace.
+
+        Its own win, but for the namespace itself, which none may claim.
+        """
+        namespace = one.metadata.namespace
+        if not namespace:
+            return dict(one.metadata.labels)
+        if namespace not in self._known:
+            self._known[namespace] = labels_by_namespace(namespace, self._own.get(namespace, ()))
+        return {**self._known[namespace], **dict(one.metadata.labels), NAMESPACE_LABEL: namespace}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule
 from hostfw.model.values import Action
-from hostfw.policy.effective_labels import labels_of_set
+from hostfw.policy.effective_labels import NamespaceLabels
 from hostfw.selector.evaluate import matches, parse
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
@@ -120,8 +120,9 @@ def lasting(resources: Resources) -> Resources:
 
     A policy keeps its place, so the end of its tier still denies. They are the very same where nothing is allowed so.
     """
+    by_namespace = NamespaceLabels(resources)
     sets = [
-        labels_of_set(one)
+        by_namespace.of_set(one)
         for one in (*resources.every_set, *resources.namespaced_sets)
         if one.metadata.expires is not None
     ]

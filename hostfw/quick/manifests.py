@@ -22,7 +22,7 @@ from hostfw.model.resources import (
     Tier,
 )
 from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
-from hostfw.policy.effective_labels import effective_labels, labels_of_set
+from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
 from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service
 from hostfw.quick.words import rule_words
 from hostfw.selector.evaluate import matches
@@ -220,7 +220,8 @@ def _selector_of_set(name: str, resources: Resources) -> str:
     labels = {one.metadata.name: dict(one.metadata.labels) for one in sets}
     text = _selector_of("GlobalNetworkSet or Feed", name, labels)
     selected = parse(text)
-    same = next((one for one in resources.namespaced_sets if matches(selected, labels_of_set(one))), None)
+    of_set = NamespaceLabels(resources).of_set
+    same = next((one for one in resources.namespaced_sets if matches(selected, of_set(one))), None)
     if same is not None:
         raise RequestError(
             f'the labels of "{name}" are those of NetworkSet "{same.metadata.full_name}" too',

@@ -1,5 +1,6 @@
 """Namespaces: the labels that what belongs to one has by it, named as in Calico."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Or, Selector
@@ -17,11 +18,11 @@ NAME_LABELS = ("kubernetes.io/metadata.name", "projectcalico.org/name")
 """The labels with its name that every namespace has in Kubernetes and in Calico."""
 
 
-def labels_of_namespace(namespace: str) -> dict[str, str]:
-    """The labels that a resource has by its namespace; none without one."""
-    if not namespace:
-        return {}
-    return {**{f"{NAMESPACE_PREFIX}{label}": namespace for label in NAME_LABELS}, NAMESPACE_LABEL: namespace}
+def labels_by_namespace(namespace: str, labels: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
+    """The labels that what belongs to a namespace has by it, `labels` being the namespace's own."""
+    of_namespace = {**dict(labels), **dict.fromkeys(NAME_LABELS, namespace)}
+    prefixed = {f"{NAMESPACE_PREFIX}{label}": value for label, value in of_namespace.items()}
+    return {**prefixed, NAMESPACE_LABEL: namespace}
 
 
 def of_namespaces(selector: Selector) -> Selector:

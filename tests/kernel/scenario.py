@@ -39,7 +39,7 @@ from pathlib import Path as FilePath
 
 import yaml
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, SCTP, TCP, UDP, Family, parse_address
 from tests.kernel.frames import Form, Tcp
@@ -87,6 +87,7 @@ _KINDS = (
     "HostEndpoint",
     "GlobalNetworkSet",
     "NetworkSet",
+    "Namespace",
     "Tier",
     "Profile",
     "InterfaceGroup",
@@ -171,7 +172,7 @@ def _document(kind: str, name: str, fields: object) -> dict[str, object]:
     for field in ("namespace", "labels", "annotations"):
         if field in spec:
             metadata[field] = spec.pop(field)
-    version = HOSTFW_V1 if kind == "InterfaceGroup" else CALICO_V3
+    version = {"InterfaceGroup": HOSTFW_V1, "Namespace": KUBERNETES_V1}.get(kind, CALICO_V3)
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
 
 

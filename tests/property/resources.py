@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
@@ -258,6 +259,7 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
     st.builds(NetworkSet, st.builds(replace, metadatas, namespace=st.sampled_from(("default", "shop"))), few(cidrs())),
+    st.builds(Namespace, metadatas),
     st.builds(Feed, metadatas, _words_without("/.-_ "), st.integers(0, 100)),
     st.builds(
         Feed,

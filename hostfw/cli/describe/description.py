@@ -20,6 +20,7 @@ class Role(StrEnum):
     EXEMPTION = "exemption"
     FAILSAFE = "failsafe"
     INTERFACE = "interface"
+    NETWORK_SET = "network set"
     POLICY = "policy"
     PROFILE = "profile"
     RULE = "rule"

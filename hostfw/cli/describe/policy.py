@@ -10,6 +10,7 @@ from hostfw.cli.kinds import cells, pairs, shortened
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (
@@ -24,13 +25,14 @@ from hostfw.model.resources import (
 )
 from hostfw.model.values import Direction, merge
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.effective_labels import effective_labels, labels_of_set
+from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
 from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.directions import PROFILE_KIND
 from hostfw.policy.resolve.interface_groups import in_group
 from hostfw.policy.resolve.rules import Owner, plan_rules
 from hostfw.selector.evaluate import canonical, matches, parse
+from hostfw.selector.namespaces import NAME_LABELS
 
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
 _CLASSES = {
@@ -82,7 +84,7 @@ def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, t
 
 def describe_network_set(network_set: GlobalNetworkSet | NetworkSet, host: PlannedHost) -> Description:
     """A GlobalNetworkSet, or a NetworkSet with the labels that it has by its namespace."""
-    labels = tuple(sorted(labels_of_set(network_set).items()))
+    labels = tuple(sorted(NamespaceLabels(host.candidate.resources).of_set(network_set).items()))
     kind = type(network_set).__name__
     properties = (
         ("labels", (pairs(labels),)),
@@ -91,6 +93,18 @@ def describe_network_set(network_set: GlobalNetworkSet | NetworkSet, host: Plann
     )
     return Description(
         kind, network_set.metadata.full_name, network_set.metadata.position, properties, _used(labels, host)
+    )
+
+
+def describe_namespace(namespace: Namespace, host: PlannedHost) -> Description:
+    """A Namespace: the labels that namespaceSelector sees, and the sets that belong to it."""
+    name = namespace.metadata.name
+    labels = {**dict(namespace.metadata.labels), **dict.fromkeys(NAME_LABELS, name)}
+    sets = (one for one in host.candidate.resources.namespaced_sets if one.metadata.namespace == name)
+    entries = tuple(Entry(Role.NETWORK_SET, one.metadata.full_name, pairs(one.metadata.labels)) for one in sets)
+    properties = (("labels", (pairs(tuple(sorted(labels.items()))),)),)
+    return Description(
+        "Namespace", name, namespace.metadata.position, properties, (Section("sets that belong to it", entries),)
     )
 
 

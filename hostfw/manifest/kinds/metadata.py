@@ -54,13 +54,15 @@ class Traits:
     """The traits of a kind that its metadata show; `reserved` is a label that it may not carry.
 
     One with a `noun` cannot expire: an interface would be ungoverned, or packets would go past the end of a tier.
-    `denies` is whether it has rules. A `namespaced` one belongs to a namespace, `default` unless it names another.
+    `denies` is whether it has rules. A `namespaced` one belongs to a namespace, `default` unless it names another. The
+    labels of `named_by` have its name for their value, if they are given.
     """
 
     reserved: str = ""
     noun: str = ""
     denies: bool = False
     namespaced: bool = False
+    named_by: tuple[str, ...] = ()
 
 
 def decode_metadata(
@@ -77,6 +79,9 @@ def decode_metadata(
     found = fields(reader, node, NAMESPACED_METADATA_SHAPE if traits.namespaced else METADATA_SHAPE)
     name = required_name(reader, found.get("name"), "metadata.name", form, node) if isinstance(node, Mapping) else None
     labelled = labels(reader, found.get("labels"), "metadata.labels", traits.reserved)
+    for label, value in labelled if name else ():
+        if label in traits.named_by and value != name:
+            reader.report(found["labels"], f"the label {label} is {quoted(value)}", f"{quoted(name or '')}, its name")
     annotated = annotations(reader, found.get("annotations"), "metadata.annotations", traits.noun, denies=traits.denies)
     namespace = ""
     if traits.namespaced:

@@ -4,13 +4,14 @@ Draft 7, which the YAML language server and every validator know. What a schema 
 addresses, whether a selector parses) only `decode` and `check` do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from hostfw.manifest.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
 from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME
 from hostfw.manifest.schema.resources import definitions, metadata
 from hostfw.manifest.schema.settings import settings_definitions
 from hostfw.manifest.schema.values import Fields, Json, listed, name, ref, schema_of, words
+from hostfw.model.api_versions import KUBERNETES_V1
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 SETTINGS = "Settings"
@@ -21,6 +22,7 @@ _SPECS = {
     "GlobalNetworkSet": "networkSetSpec",
     "HostEndpoint": "endpointSpec",
     "InterfaceGroup": "groupSpec",
+    "Namespace": "namespaceSpec",
     "NetworkSet": "networkSetSpec",
     "Profile": "profileSpec",
     "StagedGlobalNetworkPolicy": "stagedPolicySpec",
@@ -48,7 +50,7 @@ def _documents() -> dict[str, Json]:
     for kind, decoded in RESOURCE_KINDS.items():
         documents[kind] = {"allOf": [ref(_item(kind))], "required": ["apiVersion", "kind"]}
         documents[kind + LIST] = _list(kind, decoded)
-    return {**documents, SETTINGS: ref("settings")}
+    return {**documents, LIST: _list_of_any(list(RESOURCE_KINDS)), SETTINGS: ref("settings")}
 
 
 def _parts() -> dict[str, Json]:
@@ -89,6 +91,17 @@ def _list(kind: str, decoded: ResourceKind) -> Json:
         "kind": (words([kind + LIST]), "The kind of the list."),
         "metadata": ({}, "Without a meaning."),
         "items": (listed(ref(_item(kind))), "The resources."),
+    }
+    return schema_of(RESOURCE_LIST_SHAPE, fields, ("apiVersion", "kind"))
+
+
+def _list_of_any(kinds: Sequence[str]) -> Json:
+    """The List of kubectl, whose items say themselves what they are."""
+    fields: Fields = {
+        "apiVersion": (words([KUBERNETES_V1]), "The version of the kind."),
+        "kind": (words([LIST]), "The kind of the list."),
+        "metadata": ({}, "Without a meaning."),
+        "items": (listed({"oneOf": [ref(kind) for kind in kinds]}), "Resources of any kinds."),
     }
     return schema_of(RESOURCE_LIST_SHAPE, fields, ("apiVersion", "kind"))
 

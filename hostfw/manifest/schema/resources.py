@@ -11,6 +11,7 @@ from hostfw.manifest.kinds.endpoint import (
 )
 from hostfw.manifest.kinds.feed import FEED_SHAPE, LARGEST_SIZE, PERCENT, TIMEOUT
 from hostfw.manifest.kinds.metadata import METADATA_SHAPE, NAMESPACED_METADATA_SHAPE
+from hostfw.manifest.kinds.namespace import NAMESPACE_SHAPE
 from hostfw.manifest.kinds.policy import (
     DEFAULT_ACTIONS,
     HINTS,
@@ -90,6 +91,7 @@ def definitions() -> dict[str, Json]:
         "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, anyOf=_NAMES_AN_INTERFACE),
         "endpointPort": schema_of(ENDPOINT_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
         "networkSetSpec": schema_of(NETWORK_SET_SHAPE, _NETWORK_SET),
+        "namespaceSpec": schema_of(NAMESPACE_SHAPE, {}),
         "feedSpec": schema_of(FEED_SHAPE, _FEED, oneOf=_FILE_OR_EXTERNAL),
         "groupSpec": schema_of(GROUP_SHAPE, _GROUP, ["match"]),
         "interfaceMatch": schema_of(MATCH_SHAPE, _MATCH, minProperties=1),

@@ -11,10 +11,10 @@ from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Profi
 from hostfw.model.values import merge
 from hostfw.policy.effective_labels import (
     LabelIndex,
+    NamespaceLabels,
     effective_labels,
     index_labels,
     labels_of_members,
-    labels_of_set,
     members,
     selected,
 )
@@ -32,8 +32,9 @@ class Selections:
         names = {name for endpoint in resources.endpoints for name in endpoint.profiles}
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
         labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
-        sets = [labels_of_set(one) for one in resources.network_sets]
-        sets += [labels_of_set(one) for one in resources.namespaced_sets]
+        by_namespace = NamespaceLabels(resources)
+        sets = [by_namespace.of_set(one) for one in resources.network_sets]
+        sets += [by_namespace.of_set(one) for one in resources.namespaced_sets]
         sets += [dict(labels_of_members(feed, resources)) for feed in resources.feeds]
         self._endpoints = index_labels(labels)
         self._entities = index_labels([*labels, *sets])

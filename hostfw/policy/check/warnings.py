@@ -40,7 +40,7 @@ class LintCache:
 
     def select(self, resources: Resources, settings: Settings) -> Selections:
         """The selections of a configuration; those of the last one, while nothing else can be selected."""
-        sets = (resources.network_sets, resources.namespaced_sets, resources.feeds)
+        sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
         entities = (resources.endpoints, *sets, resources.profiles)
         selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
         if self.selections is None or self.selected_from != selected_from:

@@ -14,10 +14,10 @@ from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.effective_labels import (
+    NamespaceLabels,
     effective_labels,
     index_labels,
     labels_of_members,
-    labels_of_set,
     members,
     selected,
 )
@@ -28,11 +28,11 @@ class AddressBook:
     """Looks up selectors and port names; equal questions get the same object, worked out once."""
 
     def __init__(self, resources: Resources, profiles: Mapping[str, Profile]) -> None:
-        endpoints = resources.endpoints
+        endpoints, of_set = resources.endpoints, NamespaceLabels(resources).of_set
         addressed = (
             *((e.expected_ips, effective_labels(e, profiles)) for e in endpoints if e.expected_ips),
-            *((s.nets, labels_of_set(s)) for s in resources.network_sets if s.nets),
-            *((s.nets, labels_of_set(s)) for s in resources.namespaced_sets if s.nets),
+            *((s.nets, of_set(s)) for s in resources.network_sets if s.nets),
+            *((s.nets, of_set(s)) for s in resources.namespaced_sets if s.nets),
         )
         # An entry for each family, all sorted by address, so that what a selector gathers comes nearly sorted.
         entries = sorted(

@@ -108,7 +108,7 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
 
 def _address_book(resources: Resources, profiles: Mapping[str, Profile], cache: ResolveCache) -> AddressBook:
     """The address book, and everything that was planned with another one forgotten."""
-    sets = (resources.network_sets, resources.namespaced_sets, resources.feeds)
+    sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
     written_in = (resources.endpoints, *sets, dict(profiles))
     if cache.book is None or cache.planned.rests_on != written_in:
         cache.book = AddressBook(resources, profiles)

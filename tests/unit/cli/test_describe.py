@@ -102,6 +102,10 @@ apiVersion: projectcalico.org/v3
 kind: NetworkSet
 metadata: {name: partners, namespace: shop, labels: {kind: partner}}
 spec: {nets: [203.0.113.64/28]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {env: prod}}
 """
 
 
@@ -271,11 +275,22 @@ rules that its addresses are in
 """,
     ),
     (
+        "a namespace, and what belongs to it",
+        ["ns", "shop"],
+        """\
+Namespace shop   etc/more.yaml:94
+labels          env=prod,kubernetes.io/metadata.name=shop,projectcalico.org/name=shop
+
+sets that belong to it
+  shop/partners, kind=partner
+""",
+    ),
+    (
         "a set of a namespace, with the labels that it has by it",
         ["networkset", "shop/partners"],
         """\
 NetworkSet shop/partners   etc/more.yaml:89
-labels          kind=partner,pcns.kubernetes.io/metadata.name=shop,\
+labels          kind=partner,pcns.env=prod,pcns.kubernetes.io/metadata.name=shop,\
 pcns.projectcalico.org/name=shop,projectcalico.org/namespace=shop
 addresses       1 prefix
 nets            203.0.113.64/28

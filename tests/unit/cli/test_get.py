@@ -11,7 +11,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.host.store.files import read_paths
 from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, machine
 
-KINDS = ("gnp", "sgnp", "hep", "gns", "networkset", "tier", "profile", "ig")
+KINDS = ("gnp", "sgnp", "hep", "gns", "networkset", "ns", "tier", "profile", "ig")
 
 MORE = """\
 apiVersion: projectcalico.org/v3
@@ -40,6 +40,10 @@ apiVersion: projectcalico.org/v3
 kind: NetworkSet
 metadata: {name: partners, namespace: shop, labels: {kind: partner}}
 spec: {nets: [203.0.113.0/24]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {env: prod}}
 ---
 apiVersion: projectcalico.org/v3
 kind: Tier
@@ -114,6 +118,7 @@ uplink   web1   eth0        -     -          role=web   etc/uplink.yaml:1
 """,
     ),
     ("sets of namespaces", ["netset"], "NAME            NETS\nshop/partners   203.0.113.0/24\n"),
+    ("namespaces", ["ns"], "NAME   LABELS\nshop   env=prod\n"),
     ("a set by its namespace and name", ["netset", "shop/partners", "-o", "name"], "networkset/shop/partners\n"),
     ("sets", ["gns"], "NAME      NETS\noffices   192.0.2.0/24, 198.51.100.7, 2001:db8::/32\n"),
     ("tiers", ["tiers"], "NAME       ORDER   DEFAULTACTION\nplatform   100.5   Pass\n"),
@@ -123,7 +128,7 @@ uplink   web1   eth0        -     -          role=web   etc/uplink.yaml:1
         ["ig", "-o", "wide"],
         """\
 NAME      MATCH                                        EXCEPT                 FILE
-uplinks   name=eth* defaultRoute=true; linkGroup=dmz   addressIn=10.0.0.0/8   etc/more.yaml:39
+uplinks   name=eth* defaultRoute=true; linkGroup=dmz   addressIn=10.0.0.0/8   etc/more.yaml:43
 """,
     ),
     ("names", ["gnp", "-o", "name"], "globalnetworkpolicy/web\nglobalnetworkpolicy/web-admin\n"),

@@ -4,6 +4,7 @@ import pytest
 
 from hostfw.manifest.decode import Decoded, decode
 from hostfw.model.kinds.metadata import Metadata, SelectorText
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
@@ -350,6 +351,36 @@ def test_a_network_set_belongs_to_a_namespace(head: str, namespace: str) -> None
         Metadata("case", position=_at(1, 1), namespace=namespace), nets("192.0.2.1", "10.0.0.0/8")
     )
     assert found.metadata.full_name == f"{namespace}/case"
+
+
+KUBECTL = """\
+apiVersion: v1
+kind: List
+metadata: {resourceVersion: ""}
+items:
+- apiVersion: v1
+  kind: Namespace
+  metadata:
+    creationTimestamp: "2026-01-01T00:00:00Z"
+    labels: {kubernetes.io/metadata.name: shop, env: prod}
+    name: shop
+    uid: 5f0c
+  spec: {finalizers: [kubernetes]}
+  status: {phase: Active}
+- apiVersion: projectcalico.org/v3
+  kind: NetworkSet
+  metadata: {name: office, namespace: shop}
+  spec: {nets: [192.0.2.0/24]}
+"""
+
+
+def test_what_kubectl_writes_of_several_kinds_decodes() -> None:
+    """Each item says what it is; of a Namespace the labels count."""
+    found = resources(KUBECTL)
+
+    labels = (("env", "prod"), ("kubernetes.io/metadata.name", "shop"))
+    assert found.namespaces == (Namespace(Metadata("shop", labels, position=_at(5, 3))),)
+    assert [one.metadata.full_name for one in found.namespaced_sets] == ["shop/office"]
 
 
 def test_a_tier_decodes() -> None:

@@ -91,7 +91,7 @@ def test_every_field_is_explained() -> None:
 
 def test_every_kind_may_stand_in_a_file() -> None:
     """By itself and in a list; and the settings."""
-    kinds = {name for kind in RESOURCE_KINDS for name in (kind, f"{kind}List")}
+    kinds = {name for kind in RESOURCE_KINDS for name in (kind, f"{kind}List", "List")}
     document = json.loads(json.dumps(schema()))
 
     assert {one["$ref"].rpartition("/")[2] for one in document["oneOf"]} == kinds | {SETTINGS}
@@ -181,6 +181,7 @@ def test_a_mistake_that_can_be_seen_is_refused(document: Json) -> None:
     assert problems(document) != ()
 
 
+NAMESPACE: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["x"]}}
 ACCEPTED: list[tuple[str, Json]] = [
     ("an external Feed", {**FEED, "spec": {"external": True, "size": 5, "timeout": "10m"}}),
     ("a Feed of a file that says that it is not external", {**FEED, "spec": {"external": False, "path": "a"}}),
@@ -196,6 +197,7 @@ ACCEPTED: list[tuple[str, Json]] = [
     ("global() where it may stand", rule(source={"notSelector": "global()", "namespaceSelector": " global() "})),
     ("what an API server adds", {**POLICY, "metadata": {"name": "a", "uid": "x", "generation": 3}, "status": {}}),
     ("a list", {"apiVersion": "hostfw.io/v1", "kind": "InterfaceGroupList", "items": []}),
+    ("a list of several kinds", {"apiVersion": "v1", "kind": "List", "items": [POLICY, NAMESPACE]}),
     (
         "items that leave out what the list says",
         {**POLICY, "kind": "GlobalNetworkPolicyList", "metadata": {"x": 1}, "items": [{"metadata": {"name": "a"}}]},

@@ -41,8 +41,9 @@ List the resources of one kind, with the columns of calicoctl. KIND is one of
 
     globalnetworkpolicy         gnp      globalnetworkset   gns
     stagedglobalnetworkpolicy   sgnp     interfacegroup     ig
-    hostendpoint                hep      profile
-    tier
+    hostendpoint                hep      networkset         netset
+    namespace                   ns       profile
+    feed                                 tier
 
 or its plural. With -o yaml or json one resource is printed as a manifest that can be
 read again, several as a list of them (GlobalNetworkPolicyList and so on).""",

@@ -10,6 +10,7 @@ from hostfw.cli.describe.layout import layout_of
 from hostfw.cli.describe.policy import (
     describe_feed,
     describe_group,
+    describe_namespace,
     describe_network_set,
     describe_policy,
     describe_profile,
@@ -25,6 +26,7 @@ from hostfw.cli.output.expiry_text import notes_of
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
 from hostfw.host.clock import now
+from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
@@ -49,6 +51,7 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
                          selectors stand for
     globalnetworkset     the rules that its addresses are in
     networkset           the same, by the labels of its namespace as well
+    namespace            its labels, and the sets that belong to it
     feed                 the rules that its addresses are in
     tier                 its place in the order, and its policies
     profile              the HostEndpoints that list it, its labels and rules
@@ -132,6 +135,8 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
             return describe_endpoint(resource, host)
         case GlobalNetworkSet() | NetworkSet():
             return describe_network_set(resource, host)
+        case Namespace():
+            return describe_namespace(resource, host)
         case Feed():
             return describe_feed(resource, host)
         case Tier():
