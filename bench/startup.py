@@ -35,7 +35,7 @@ def lines() -> Iterator[str]:
     """The table, line by line as it is measured."""
     against = os.environ.get("BENCH_AGAINST")
     others = [PYTHON, *(command for command in OTHERS if which(command[0]))]
-    with TemporaryDirectory(prefix="hostfw-bench-") as folder, _in_force(Path(folder)) as (inside, directories):
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder, in_force(Path(folder)) as (inside, directories):
         verbs = {
             "--version": ("--version",),
             "validate, one file": ("validate", "-f", str(_VALIDATED)),
@@ -55,10 +55,10 @@ def lines() -> Iterator[str]:
 
 
 @contextmanager
-def _in_force(folder: Path) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+def in_force(folder: Path, policies: int = POLICIES) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """A network namespace with policy in force: the words that enter it, and the options that name its directories."""
     name = f"hf-bench-{getpid()}"
-    configurations.write(folder / "etc", POLICIES)
+    configurations.write(folder / "etc", policies)
     directories = tuple(
         word for option in ("config", "state", "run") for word in (f"--{option}-dir", str(folder / _FOLDERS[option]))
     )

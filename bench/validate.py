@@ -17,7 +17,7 @@ from hostfw.host.store.files import read_paths
 SIZES = (10, 100, 1000, 10_000)
 ROUNDS = 3
 
-_BASELINE = """
+BASELINE = """
 import sys, yaml
 from pathlib import Path
 for path in sorted(Path(sys.argv[1]).rglob("*.yaml")):
@@ -35,7 +35,7 @@ def lines() -> Iterator[str]:
             etc = str(Path(folder, "etc"))
             ours_s, theirs_s = medians(
                 partial(command_s, [sys.executable, "-m", "hostfw.cli", "validate", "-f", etc]),
-                partial(command_s, [sys.executable, "-c", _BASELINE, etc]),
+                partial(command_s, [sys.executable, "-c", BASELINE, etc]),
                 rounds=ROUNDS,
             )
             yield row(_title(size, Path(etc)), ours_s, theirs_s)

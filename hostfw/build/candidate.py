@@ -71,9 +71,3 @@ def check_candidate(
     if cache is not None:
         cache.read_problems, cache.unread, cache.candidate = read_problems, unread, candidate
     return candidate
-
-
-def stored_content(configuration: Configuration, cache: DecodeCache | None = None) -> tuple[Resources, Settings]:
-    """The resources and settings of a configuration that is stored: it was checked when it was accepted."""
-    decoded = decode(configuration, cache)
-    return filled(decoded.resources, configuration.feeds)[0], decoded.settings

@@ -260,3 +260,7 @@ class Plan:
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""
         return next(e for e in self.endpoints if e.name == name)
+
+
+BASE_PROTECTION = Plan("", Settings())
+"""The plan that is active where no generation was accepted: failsafes alone, as an empty configuration has."""

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable
 
-from hostfw.cli.active_plan import active_plan
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console
 from hostfw.cli.output.documents import Document
 from hostfw.engine.checks.exposure import exposure_changes, services_of
-from hostfw.engine.checks.plan_before import BASE_PROTECTION
-from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.plan import Plan
@@ -19,17 +16,6 @@ from hostfw.model.wording import counted
 
 _SHOWN = 20
 """Most changes that are listed without -v."""
-
-
-def plan_now(options: Options) -> Plan | None:
-    """The plan of what is in force, None where no rules are. Raises HostError and PermissionError."""
-    status = open_engine(options).status()
-    if isinstance(status, Failed):
-        raise HostError(status.message, status.hint)
-    if not status.in_force:
-        return None
-    found = active_plan(options)
-    return found.plan if found is not None else BASE_PROTECTION
 
 
 def changes_between(before: Plan | None, after: Plan | None, options: Options) -> tuple[ExposureChange, ...]:

@@ -3,20 +3,17 @@
 from dataclasses import dataclass
 
 from hostfw.build.cache import EngineCache, cached_governance
-from hostfw.build.candidate import stored_content
 from hostfw.build.generation import Generation
+from hostfw.build.stored import stored_content
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import standing
+from hostfw.engine.reading.stored_active import stored_active
 from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
+from hostfw.host.store.generations import Accepted, load_accepted
 from hostfw.manifest.decode import DecodeCache
 from hostfw.model.host.facts import HostFacts
-from hostfw.model.plan import Plan
-from hostfw.model.settings import Settings
+from hostfw.model.plan import BASE_PROTECTION, Plan
 from hostfw.policy.resolve.plan import resolve
-
-BASE_PROTECTION = Plan("", Settings())
-"""The plan that is active where no generation was accepted: failsafes alone, as an empty configuration has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +50,3 @@ class Before:
         resources, settings = stored_content(stored.configuration, known)
         governance = standing(self.directories, self.host, cached_governance(self.cache))
         return resolve(resources, settings, self.facts, governance=governance)[0]
-
-
-def stored_active(directories: Directories) -> Accepted | None:
-    """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
-    record, _ = load_active(directories.run)
-    accepted, _ = load_accepted(directories.state)
-    if record is None or (accepted is not None and accepted.id == record.id):
-        return accepted
-    # It waits for its confirmation, or is one that somebody went back to.
-    stored = (load_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
-    return next((generation for generation in stored if generation and generation.id == record.id), None)

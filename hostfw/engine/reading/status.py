@@ -10,6 +10,7 @@ from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.outcomes import Failed, RolledBack, Status, failed
 from hostfw.engine.reading.deadline import is_due, left_s
+from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
@@ -33,7 +34,7 @@ def read_status(
         return failed(error)
     trial, trial_problems = load_trial(directories.state)
     return Status(
-        tables.ip.exists and tables.ip6.exists and not (tables.ip.is_dormant and tables.ip6.is_dormant),
+        are_in_force(tables),
         record,
         found,
         tables,

@@ -1,6 +1,8 @@
 """Policy rules: the lists `ingress` and `egress` of policies and profiles."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 from hostfw.manifest.fields import (
     Reader,
@@ -35,6 +37,8 @@ from hostfw.model.values import (
 from hostfw.selector.evaluate import SelectorError, canonical, parse
 from hostfw.selector.namespaces import of_namespaces
 from hostfw.selector.nodes import Global
+
+T = TypeVar("T")
 
 RULES_LIMIT = 1024
 NETS_LIMIT = 256
@@ -115,6 +119,8 @@ LAST_ICMP_CODE = 255
 
 def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
     """An ICMP match; an empty one restricts nothing, as in Calico."""
+    if node is None:
+        return None
     found = fields(reader, node, ICMP_SHAPE)
     icmp_type = integer(reader, found.get("type"), f"{what}.type", 0, LAST_ICMP_TYPE)
     code = integer(reader, found.get("code"), f"{what}.code", 0, LAST_ICMP_CODE)
@@ -124,6 +130,8 @@ def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
 
 
 def _annotations(reader: Reader, node: Node | None, action: Action | None) -> Labels:
+    if node is None:
+        return ()
     given = fields(reader, node, RULE_METADATA_SHAPE).get("annotations")
     return annotations(reader, given, "annotations", "a rule", denies=action in (None, Action.DENY))
 
@@ -132,15 +140,21 @@ def _entity(reader: Reader, node: Node | None) -> EntityRule:
     if node is None:
         return _EVERYTHING
     found = fields(reader, node, ENTITY_SHAPE)
-    get = found.get
     return EntityRule(
-        each(reader, items(reader, get("nets"), "nets", NETS_LIMIT), "nets", strict_net),
-        each(reader, items(reader, get("notNets"), "notNets", NETS_LIMIT), "notNets", _not_net),
+        _each(reader, found, "nets", NETS_LIMIT, strict_net),
+        _each(reader, found, "notNets", NETS_LIMIT, _not_net),
         _selected(reader, found),
         selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
-        each(reader, items(reader, get("ports"), "ports", PORTS_LIMIT), "ports", _port),
-        each(reader, items(reader, get("notPorts"), "notPorts", PORTS_LIMIT), "notPorts", _port),
+        _each(reader, found, "ports", PORTS_LIMIT, _port),
+        _each(reader, found, "notPorts", PORTS_LIMIT, _port),
     )
+
+
+def _each(
+    reader: Reader, found: dict[str, Node], name: str, limit: int, decode: Callable[[Reader, Node, str], T | None]
+) -> tuple[T, ...]:
+    # Most sides have one of these lists, and there may be a hundred thousand sides.
+    return each(reader, items(reader, found[name], name, limit), name, decode) if name in found else ()
 
 
 def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:

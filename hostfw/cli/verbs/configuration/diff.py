@@ -9,6 +9,7 @@ from enum import StrEnum
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
+from hostfw.cli.active_plan import plan_now
 from hostfw.cli.added_files import would_leave
 from hostfw.cli.arguments import add_files
 from hostfw.cli.configuration import read, refuse, warn
@@ -18,7 +19,7 @@ from hostfw.cli.options import Options
 from hostfw.cli.outcomes import complain_of, load_accepted_of
 from hostfw.cli.output.console import DIFFERS, TROUBLE, Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import yaml_text
-from hostfw.cli.output.exposure_change import changes_between, plan_now
+from hostfw.cli.output.exposure_change import changes_between
 from hostfw.cli.output.exposure_change import lines as exposure_lines
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.terminal import cell_width, printable, wrapped
@@ -162,7 +163,8 @@ def _exposure(candidate: PlannedHere | None, options: Options) -> tuple[Exposure
     if candidate is None:
         return ()
     try:
-        return changes_between(plan_now(options), candidate.plan, options)
+        now = plan_now(options)
+        return changes_between(None if now is None else now[0], candidate.plan, options)
     except (HostError, PermissionError):
         return ()
 

@@ -2,13 +2,14 @@
 
 from argparse import ArgumentParser
 
+from hostfw.cli.active_plan import plan_now
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_output
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, failure, saved
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
-from hostfw.cli.output.exposure_change import changes_between, plan_now, tell
+from hostfw.cli.output.exposure_change import changes_between, tell
 from hostfw.cli.output.help_page import Page
 from hostfw.control.channel import TIMEOUT_S
 from hostfw.control.client import ask
@@ -103,9 +104,10 @@ def run(options: Options, console: Console) -> ExitCode:
 def _plans(options: Options) -> tuple[Plan | None, ...]:
     """The plan of what is in force as the only item, None where no rules are; no item where it cannot be known."""
     try:
-        return (plan_now(options),)
+        now = plan_now(options)
     except (HostError, PermissionError):
         return ()
+    return (None if now is None else now[0],)
 
 
 def _sentence(back: RolledBack, *, taken_back: bool) -> str:

@@ -3,14 +3,12 @@
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 
+from hostfw.cli.active_plan import plan_now
 from hostfw.cli.arguments import add_files, add_output
-from hostfw.cli.engine import observe
-from hostfw.cli.facts import planned
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, document_text
-from hostfw.cli.output.exposure_change import plan_now
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.exposure.services import Entry, Subject, exposure
@@ -21,7 +19,6 @@ from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.services import HostServices, PublishedPort, Service
 from hostfw.model.plan import Plan
 from hostfw.model.ranges import cidrs_of
-from hostfw.model.settings import Settings
 from hostfw.model.values import PROTOCOLS, Family, address_text
 
 _COLUMNS = (
@@ -84,12 +81,20 @@ def run(options: Options, console: Console) -> ExitCode:
 def _plan(options: Options, console: Console) -> tuple[Plan | None, HostFacts] | ExitCode:
     """The plan to ask, None where no rules are in force, and the facts of this host."""
     if options.files:
-        host = planned(options, console)
-        return host if isinstance(host, ExitCode) else (host.plan, host.facts)
-    plan = plan_now(options)
-    if plan is None:
+        return _candidate(options, console)
+    now = plan_now(options)
+    if now is None:
         console.warn("no rules of hostfw are in force: everybody reaches everything that no other program denies")
-    return plan, observe(options, plan.settings if plan is not None else Settings())
+        return None, this_host().facts(None)
+    return now
+
+
+def _candidate(options: Options, console: Console) -> tuple[Plan, HostFacts] | ExitCode:
+    # What is in force was checked when it was accepted: the checks are not loaded for it.
+    from hostfw.cli.facts import planned
+
+    host = planned(options, console)
+    return host if isinstance(host, ExitCode) else (host.plan, host.facts)
 
 
 # ------------------------------------------------------------------------------------------------------- for people

@@ -1,0 +1,16 @@
+"""The stored generation that is in force."""
+
+from hostfw.engine.context import Directories
+from hostfw.host.store.active import load_active
+from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
+
+
+def stored_active(directories: Directories) -> Accepted | None:
+    """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
+    record, _ = load_active(directories.run)
+    accepted, _ = load_accepted(directories.state)
+    if record is None or (accepted is not None and accepted.id == record.id):
+        return accepted
+    # It waits for its confirmation, or is one that somebody went back to.
+    stored = (load_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
+    return next((generation for generation in stored if generation and generation.id == record.id), None)
