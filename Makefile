@@ -105,6 +105,7 @@ install-data: data
 	$(INSTALL) -t $(LIB)/systemd/system units/hostfw-boot.service units/hostfw.service
 	$(INSTALL) -t $(LIB)/systemd/system-preset units/90-hostfw.preset
 	$(INSTALL) units/hostfw.tmpfiles $(LIB)/tmpfiles.d/hostfw.conf
+	$(INSTALL) -t $(LIB)/udev/rules.d units/90-hostfw.rules
 	for catalog in $(wildcard units/*.catalog); do $(INSTALL) -t $(LIB)/systemd/catalog $$catalog || exit; done
 	$(INSTALL) -t $(SHARE)/hostfw build/failsafe.nft build/hostfw.schema.json
 	$(INSTALL) build/completion/bash $(SHARE)/bash-completion/completions/hostfwctl

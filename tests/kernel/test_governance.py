@@ -264,14 +264,19 @@ _FOREIGN = ("link add ens9 type veth", "link set ens9 up")
 def boot(host: Installation, *commands: str) -> str:
     """Do what a boot does to hostfw, on links that changed while the host was off; gives the line for the journal.
 
-    The service does not run yet. /sys shows the network namespace that it is mounted in.
+    The service does not run yet.
     """
     run(host.node, ["nft", "flush ruleset"])
     run(host.node, ["ip", "-batch", "-"], text="\n".join(commands) + "\n")
+    return boot_script(host)
+
+
+def boot_script(host: Installation, *words: str) -> str:
+    """Run what the boot runs, and a rule of udev; /sys shows the network namespace that it is mounted in."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOSTFW_STATE": str(host.state)}
     environment["HOSTFW_FAILSAFE"] = "/dev/null"
-    script = 'mount -t sysfs sysfs /sys && exec sh "$0"'
-    done = run(host.node, ["unshare", "--mount", "sh", "-c", script, str(_BOOT)], environment=environment)
+    script = 'mount -t sysfs sysfs /sys && exec sh "$0" "$@"'
+    done = run(host.node, ["unshare", "--mount", "sh", "-c", script, str(_BOOT), *words], environment=environment)
     return done.stderr
 
 
@@ -300,6 +305,38 @@ def test_an_interface_with_another_name_is_governed_from_the_first_packet_of_a_b
             running.wait_for(told("no HostEndpoint claims interface ens3"))
             assert holds(lab) == EXPECTED
     assert holds(lab) == EXPECTED
+
+
+def test_a_device_that_is_found_after_the_rules_of_a_boot_is_governed(
+    place: tuple[Lab, Installation], tmp_path: Path
+) -> None:
+    """Under another name, before the service runs; what udev tells of later changes nothing."""
+    lab, host = place
+    (host.config / "policy.yaml").write_text(_POLICY.format(claim="interfaceName: wan0"))
+    hostfwctl(host, "apply")
+    away = lab["inner"].path
+
+    early = boot(host, f"link set wan0 netns {away}") + boot_script(host, "link")
+    run(lab["inner"], ["ip", "link", "set", "wan0", "name", "ens3", "netns", host.node.path])
+    in_between = passes_out(lab, host)
+    found = boot_script(host, "link")
+
+    assert "has the policy of" not in early
+    assert in_between
+    assert "ens3 has the policy of wan0" in found
+    assert holds(lab) == EXPECTED
+    boot_script(host, "link")
+    assert holds(lab) == EXPECTED
+    with service(host, tmp_path / "journal") as running:
+        running.wait_for(told("no HostEndpoint claims interface ens3"))
+        assert holds(lab) == EXPECTED
+
+
+def passes_out(lab: Lab, host: Installation) -> bool:
+    """Configure the device that was found, and tell if it lets out what policy denies: so it would without the rule."""
+    commands = ("link set ens3 up", *(each.format(dev="ens3") for each in _ADDRESSES))
+    run(host.node, ["ip", "-batch", "-"], text="\n".join(commands) + "\n")
+    return passes(lab, "host", "outer", 25)
 
 
 def test_another_device_is_not_taken_for_one_that_was_governed(place: tuple[Lab, Installation]) -> None:

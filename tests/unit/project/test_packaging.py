@@ -84,3 +84,13 @@ def test_the_preset_enables_the_units_that_there_are() -> None:
     installable = sorted(path.name for path in (ROOT / "units").glob("*.service") if "[Install]" in path.read_text())
 
     assert sorted(read("units/90-hostfw.preset").splitlines()) == [f"enable {name}" for name in installable]
+
+
+def test_udev_runs_the_script_of_the_boot_for_devices_alone() -> None:
+    """By the path that the unit runs it by, and never for the virtual devices that come by the hundred."""
+    (rule,) = (line for line in read("units/90-hostfw.rules").splitlines() if line and not line.startswith("#"))
+    command = unit("hostfw-boot.service")["Service"]["ExecStart"]
+
+    assert rule.endswith(f', RUN+="{command} link"')
+    assert {'ACTION=="add"', 'SUBSYSTEM=="net"', 'DEVPATH!="/devices/virtual/*"'} <= set(rule.split(", "))
+    assert "units/90-hostfw.rules" in read("Makefile")
