@@ -4,6 +4,7 @@ The policy denies all egress, so that the host may speak only within what is est
 first: nothing that the peer sends helps.
 """
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +22,7 @@ from hostfw.host.network.sockets import read_connections
 from hostfw.model.values import FAMILIES, TCP, Family
 from lab.hostfwctl import Installation, hostfwctl, install
 from lab.laboratory import Lab
-from lab.namespace import Namespace, inside, open_socket
+from lab.namespace import Namespace, inside, open_socket, run, set_sysctl
 from lab.probe import DENY_PATIENCE_S, Flow, Verdict, probe
 from lab.service import service
 
@@ -139,11 +140,14 @@ def stand_still(found: list[Conversation], patience_s: float = AT_ONCE_S) -> lis
 
 @contextmanager
 def _speaking(conversation: Conversation) -> Iterator[None]:
-    """Let a conversation go on by itself; afterwards all that was said has arrived, if it ever will."""
+    """Let a conversation go on by itself; afterwards all that was said has arrived, if it ever will.
+
+    It is slow enough that nothing is said between two transactions that follow each other at once.
+    """
     ended = Event()
 
     def speak() -> None:
-        while not ended.wait(0.1):
+        while not ended.wait(0.8):
             conversation.near.send(b".")
             conversation.far.send(b".")
 
@@ -255,6 +259,80 @@ def test_the_service_notices_a_flush(
 
         assert stand_still(allowed, AFTER_A_FLUSH_S) == []
         assert stand_still(talk) == [f"{family} {which}" for family in (4, 6) for which in ("in 8080", "out")]
+
+
+def test_sockets_of_other_kinds_go_on_as_well(
+    installation: Installation, hostfwctl: Hostfwctl, host: Namespace, peer: Namespace
+) -> None:
+    """IPv4 at a socket of IPv6, link-local, closed by the peer in one direction, and not yet taken by its program."""
+    (installation.config / "hostfw.yaml").write_text(SETTINGS)
+    (installation.config / "policy.yaml").write_text(POLICY)
+    with ExitStack() as ends:
+
+        def connected(name: str, port: int, own: str, address: str, *, taken: bool = True) -> Conversation:
+            scope = socket.if_nametoindex
+            server = ends.enter_context(open_socket(host, socket.AF_INET6, socket.SOCK_STREAM))
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            with inside(host):
+                server.bind((own, port, 0, scope("eth0") if own.startswith("fe80") else 0))
+            server.listen()
+            number = socket.AF_INET6 if ":" in address else socket.AF_INET
+            client = ends.enter_context(open_socket(peer, number, socket.SOCK_STREAM))
+            with inside(peer):
+                client.connect((address, port, 0, scope("eth0")) if number == socket.AF_INET6 else (address, port))
+            return Conversation(name, ends.enter_context(server.accept()[0]) if taken else server, client)
+
+        local = next(
+            str(info["local"])
+            for info in json.loads(run(host, ["ip", "-j", "-6", "address", "show", "eth0"]).stdout)[0]["addr_info"]
+            if info["scope"] == "link"
+        )
+        found = [
+            connected("mapped", 8081, "::", "192.0.2.1"),
+            connected("link-local", 8082, local, local),
+            connected("half closed", 8083, "::", "2001:db8::1"),
+        ]
+        waiting = connected("waiting", 8084, "::", "2001:db8::1", taken=False)
+        found[-1].far.shutdown(socket.SHUT_WR)
+        assert found[-1].near.recv(1) == b""
+
+        hostfwctl("apply")
+        found.append(Conversation("waiting", ends.enter_context(waiting.near.accept()[0]), waiting.far))
+
+        assert stand_still(found) == []
+
+
+def test_flows_from_port_to_port_of_a_bridge_go_on(routed_lab: Lab, tmp_path: Path) -> None:
+    """Where br_netfilter has them pass the rules for forwarded packets, though the host routes nothing."""
+    host, inner, outer = (routed_lab[name] for name in ("host", "inner", "outer"))
+    if not Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+        pytest.skip("br_netfilter is not loaded")
+    for key in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        set_sysctl(host, key, "0")
+    set_sysctl(host, "net.bridge.bridge-nf-call-iptables", "1")
+    commands = ("link add br0 type bridge", "link set br0 up", "link set lan0 master br0", "link set wan0 master br0")
+    run(host, ["ip", "-batch", "-"], text="\n".join(commands) + "\n")
+    (link,) = (one["ifname"] for one in json.loads(run(inner, ["ip", "-j", "link"]).stdout) if one["ifname"] != "lo")
+    run(inner, ["ip", "address", "add", "192.0.2.3/24", "dev", link])
+    installation = install(host, tmp_path / "hostfw")
+    policy = FORWARDING.replace("wan0", "br0").replace("egress: [{action: Allow}]", "egress: []")
+    (installation.config / "policy.yaml").write_text(policy)
+    (installation.config / "hostfw.yaml").write_text("node: host\n")
+    with ExitStack() as ends:
+        server = ends.enter_context(open_socket(outer, socket.AF_INET, socket.SOCK_STREAM))
+        client = ends.enter_context(open_socket(inner, socket.AF_INET, socket.SOCK_STREAM))
+        server.bind(("192.0.2.2", 443))
+        server.listen()
+        client.connect(("192.0.2.2", 443))
+        talk = Conversation("bridged", ends.enter_context(server.accept()[0]), client)
+        with _speaking(talk):
+            hostfwctl(installation, "apply")
+
+        assert talk.host_speaks()
+        with open_socket(inner, socket.AF_INET, socket.SOCK_STREAM) as later:
+            later.settimeout(DENY_PATIENCE_S)
+            with pytest.raises(OSError, match="timed out"):
+                later.connect(("192.0.2.2", 443))
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["tcp", "udp"])

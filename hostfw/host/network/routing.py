@@ -69,8 +69,12 @@ def forwards(family: Family, interface: str, sysctl: Path = _SYSCTL) -> bool:
 
 
 def forwards_anything(sysctl: Path = _SYSCTL) -> bool:
-    """Tell if the host forwards packets of either family on any interface; what cannot be read forwards nothing."""
-    for switch in (path for name in ("ipv4", "ipv6") for path in sysctl.glob(f"{name}/conf/*/forwarding")):
+    """Tell if packets of others pass the rules for forwarded ones; what cannot be read forwards nothing.
+
+    They are routed, on any interface and in either family, or br_netfilter has those between ports of a bridge pass.
+    """
+    patterns = ("ipv4/conf/*/forwarding", "ipv6/conf/*/forwarding", "bridge/bridge-nf-call-ip*tables")
+    for switch in (path for pattern in patterns for path in sysctl.glob(pattern)):
         try:
             if switch.read_text().strip() != "0":
                 return True
