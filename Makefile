@@ -46,8 +46,8 @@ test: ## (sudo) everything: the linters and every tier of tests
 		$(PYTEST) --hypothesis-profile=full $(addprefix tests/,$(ALONE)); alone=$$?; \
 		(exit $$((beside ? beside : hosts ? hosts : alone))); $(GIVE_BACK)
 
-quick: venv ## what to run while working: unit, golden and property tests, under a minute, no root
-	$(PYTEST) -q --numprocesses=auto tests/unit tests/golden tests/property
+quick: venv ## what to run while working: unit, golden and property tests but the slow ones, under a minute, no root
+	$(PYTEST) -q --quick --numprocesses=auto tests/unit tests/golden tests/property
 
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 	@$(PYTEST) tests/kernel; $(GIVE_BACK)

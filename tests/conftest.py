@@ -14,14 +14,23 @@ from lab.hosts.image import why_no_hosts
 
 TESTS = Path(__file__).parent
 TIERS = ("lint", "unit", "golden", "property", "conformance", "kernel", "attacks", "system")
+QUICK_TIERS = ("unit", "golden", "property")
+"""Tiers of `make quick`."""
 NAMESPACE_TIERS = ("kernel", "attacks")
 """Tiers that put real rulesets into network namespaces of their own."""
 HOST_TIERS = ("system",)
 """Tiers that boot whole hosts. What a test waits for there, a root image among it, may take minutes."""
 HOST_TIMEOUT_S = 900
+QUICK_EXAMPLES = 8
+"""Examples of a property in `make quick`, and wherever no profile is named; `make test` names `full`."""
+SLOW = "slow: make test runs it"
+"""The reason for which `make quick` leaves a test out."""
+_CPU_S = "cpu_s"
+"""The property of a test's last report: the processor time that it took, its fixtures' and its processes' included."""
+_BEGAN = pytest.StashKey[float]()
 
 # No deadline: a test machine is shared, and a slow example is not a wrong one.
-settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("quick", max_examples=QUICK_EXAMPLES, deadline=None)
 settings.register_profile("full", max_examples=200, deadline=None)
 settings.register_profile(
     "soak", max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -33,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the switches that the Makefile's targets use."""
     group = parser.getgroup("hostfw")
     group.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing")
+    group.addoption("--quick", action="store_true", help="leave out the tests that are marked `slow` (make quick)")
     group.addoption("--soak", action="store_true", help="run the long tests, and the others at full count")
 
 
@@ -40,6 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing hang on how wide the terminal of the tests is; pytest-xdist tells its workers."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no disk waited for where nothing is ever read back after a crash of the machine."""
+    if _tier(request.path) in QUICK_TIERS:
+        monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
@@ -77,8 +94,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=no_hosts))
         if unable and _tier(item.path) in NAMESPACE_TIERS:
             item.add_marker(pytest.mark.skip(reason=unable))
+        if item.get_closest_marker("slow") and config.getoption("--quick"):
+            item.add_marker(pytest.mark.skip(reason=SLOW))
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note when a test began, in processor time."""
+    item.stash[_BEGAN] = _cpu_s()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Have the last report of a test tell its processor time; a worker's reports reach the terminal that way."""
+    if call.when == "teardown":
+        item.user_properties.append((_CPU_S, _cpu_s() - item.stash[_BEGAN]))
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
@@ -98,6 +130,20 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
         colour = {"red": True} if failed else {"green": True}
         skipped = count["skipped"] + count["xfailed"]
         terminalreporter.write_line(f"{tier:12}{count['passed']:>8}{failed:>8}{skipped:>8}", **colour)
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    took_s = sum(
+        value for report in reports for name, value in getattr(report, "user_properties", ()) if name == _CPU_S
+    )
+    terminalreporter.write_line(f"the tests took {took_s:.0f} s of processor time")
+    if terminalreporter.config.getoption("--quick"):
+        slow = sum(SLOW in str(report.longrepr) for report in terminalreporter.getreports("skipped"))
+        terminalreporter.write_line(f"left out: {slow} tests of the tier `slow`; `make test` runs them")
+
+
+def _cpu_s() -> float:
+    """Return the seconds of processor time of this process and of those that it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _tier(path: Path) -> str:

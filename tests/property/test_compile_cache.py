@@ -78,7 +78,7 @@ _steps = st.lists(
 )
 _health = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 # An example is a whole history, or six compilations: of a quarter as many as of others.
-_fewer = settings(_health, max_examples=max(settings().max_examples // 4, 10))
+_fewer = settings(_health, max_examples=max(settings().max_examples // 4, 3))
 _unhurried = pytest.mark.timeout(900)
 
 
@@ -192,7 +192,9 @@ _CUTS = replace(DEFAULT_COSTS, linear_rules=1, linear_ports=1, linear_prefixes=1
 """A layout that cuts wherever it can."""
 _RANKS = replace(_CUTS, copies=0, rules_a_lookup=0, crowd=1, lookups=3, widened=1000)
 """One that finds rules by rank wherever it can."""
-_both = pytest.mark.parametrize("costs", [_CUTS, _RANKS], ids=["cuts", "ranks"])
+_both = pytest.mark.parametrize(
+    "costs", [pytest.param(_CUTS, id="cuts", marks=pytest.mark.slow), pytest.param(_RANKS, id="ranks")]
+)
 
 
 @_both

@@ -272,6 +272,7 @@ def places() -> Iterator[tuple[_Place, _Place]]:
         yield made[0], made[1]
 
 
+@pytest.mark.slow
 @settings(_health, max_examples=_REAL)
 @given(made=edits, applied=st.integers(0, 2**12 - 1))
 def test_a_real_kernel_holds_no_trace_of_the_way_either(

@@ -80,6 +80,7 @@ def test_a_text_that_takes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         check(TARGETS["selector"], "all()")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [[], ["--blind"]])
 def test_fuzzing_runs_and_counts(tmp_path: Path, how: list[str]) -> None:
     """A second of the smallest target, with what is installed here and as where nothing is."""

@@ -24,6 +24,8 @@ from tests.kernel.wire import LOOPBACK, Observed, Wire, wired_host
 from tests.property.plans import ADDRESSES, INTERFACES, OWN_TEXTS, burst, plans, seeds, tall_plans
 from tests.property.test_agreement import LAYOUTS
 
+pytestmark = pytest.mark.slow
+
 PACKETS_A_PLAN = 40
 _EMPTY = "table ip hostfw\ndelete table ip hostfw\ntable ip6 hostfw\ndelete table ip6 hostfw\n"
 _SEEN_STATES = (None, ConntrackState.NEW, ConntrackState.INVALID, ConntrackState.UNTRACKED)

@@ -31,6 +31,8 @@ from hostfw.nft.simulate import simulate
 from tests.property.plans import burst, plans, seeds
 from tests.property.test_agreement import LAYOUTS, MARKS, _agree
 
+pytestmark = pytest.mark.slow
+
 PLANS = 100
 PACKETS_A_PLAN = 200
 """Packets to catch a mutant; the first few plans catch nearly all of them."""

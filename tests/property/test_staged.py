@@ -54,7 +54,7 @@ def _staged_plans(draw: st.DrawFn) -> Plan:
 
 
 @settings(
-    max_examples=40,
+    max_examples=max(settings().max_examples // 5, 5),
     suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example],
 )
 @given(plan=_staged_plans(), sent=st.lists(packets(), min_size=10, max_size=10))

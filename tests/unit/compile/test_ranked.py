@@ -61,7 +61,7 @@ def test_every_shape_alone_is_flat(name: str) -> None:
     assert many.rules <= MOST_RULES, (few, many)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
 def test_every_mixture_is_flat_and_exact(seed: int) -> None:
     """Shapes and weights drawn at random, in both families: bounded work, and what `explain` says whatever the mark."""
     random = Random(seed)
@@ -92,6 +92,7 @@ def test_every_shape_at_once_is_flat() -> None:
     assert worst.rules <= MOST_RULES, worst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", WORST_SEEDS)
 def test_the_worst_mixtures_of_the_sweep_stay_as_they_are(seed: int) -> None:
     """Of 200 mixtures of `bench.sweep`, those of the most lookups and of the most compares."""

@@ -15,6 +15,8 @@ from hostfw.nft.object_text import render
 from hostfw.nft.objects import Ruleset
 from hostfw.policy.resolve.plan import resolve
 
+pytestmark = pytest.mark.slow
+
 SETS = 512
 """Sets and maps of one table: at 500 a transaction spends 4 ms on them, at 8,000 a second (nft 1.0.6, kernel 6.18)."""
 

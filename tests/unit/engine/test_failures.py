@@ -566,6 +566,7 @@ ALWAYS: dict[str, Injection] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", ALWAYS)
 def test_no_verb_ends_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     """Each ends with a status that there is; with another than 0 it says why, and with 0 it complains of nothing."""

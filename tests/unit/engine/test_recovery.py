@@ -354,7 +354,10 @@ def _run(base: Path, before: str, points: Points) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("before", list(BEFORE))
-@pytest.mark.parametrize("kind", ["host", "defect", "lost", "dead", "disk", "full disk"])
+@pytest.mark.parametrize(
+    "kind",
+    ["host", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("defect", "lost", "dead", "disk", "full disk"))],
+)
 def test_whatever_fails_all_agree_in_the_end(tmp_path: Path, before: str, kind: str, soak: bool) -> None:
     """One failure at each place in turn, under --soak at every one; a disk may be full until the apply is over."""
     lasts = kind == "full disk"

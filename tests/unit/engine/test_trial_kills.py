@@ -90,6 +90,7 @@ def deadline(host: Machine) -> None:
         assert host.hostfwctl(*command[command.index("rollback") :]).status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
 def test_a_kill_at_any_step_leaves_no_one_out(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the deadline nothing is pending, and what is accepted is in force: the old, or if confirmed the new."""

@@ -1,0 +1,57 @@
+"""The definition of `make quick`: all tests of three tiers but the slow ones, which everything else runs."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CONFTEST = ROOT / "tests" / "conftest.py"
+
+
+def test_quick_leaves_out_the_slow_tests_and_nothing_else_does() -> None:
+    """The one line with the switch is that of `make quick`; `make test`, which CI runs, has none."""
+    lines = [line.strip() for line in (ROOT / "Makefile").read_text().splitlines() if "--quick" in line]
+
+    assert lines == ["$(PYTEST) -q --quick --numprocesses=auto tests/unit tests/golden tests/property"]
+    assert "make --no-print-directory test\n" in (ROOT / ".ci" / "run").read_text()
+    assert "-m " not in re.sub(r"-m (pytest|venv|pip|hostfw|tools|lab|bench)\b", "", _recipe("test"))
+    assert "slow" not in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    ("marker", "quick", "runs"), [("slow", True, False), ("slow", False, True), ("", True, True), ("", False, True)]
+)
+def test_the_switch_skips_a_slow_test_with_the_reason(
+    request: pytest.FixtureRequest, marker: str, *, quick: bool, runs: bool
+) -> None:
+    """As a skip, which the table at the end counts."""
+    conftest = request.config.pluginmanager.get_plugin(str(CONFTEST))
+    assert conftest is not None
+    marks: list[pytest.MarkDecorator] = []
+    item = SimpleNamespace(
+        path=ROOT / "tests" / "unit" / "test_any.py",
+        get_closest_marker=lambda name: name == marker,
+        add_marker=marks.append,
+    )
+    config = SimpleNamespace(getoption=lambda name: quick and name == "--quick")
+
+    conftest.pytest_collection_modifyitems(config, [item])
+
+    assert [mark.kwargs["reason"] for mark in marks] == ([] if runs else [conftest.SLOW])
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_pages_say_what_quick_leaves_out(page: str) -> None:
+    """A developer who has seen it pass knows what has not run."""
+    [line] = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("make quick ")]
+
+    assert "slow" in line
+
+
+def _recipe(target: str) -> str:
+    """The lines that a target runs."""
+    found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
