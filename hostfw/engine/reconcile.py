@@ -16,8 +16,10 @@ from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import Enforced, enforce, enforce_script
 from hostfw.engine.kernel.governed_links import note_links
+from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.member_times import settle_members
 from hostfw.engine.outcomes import Failed, RolledBack
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reading.standing import standing, standing_number
@@ -149,6 +151,11 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         if built is not generation:
             writer.observer.active(built)
         _, unnoted = note_links(built, writer.nftables, writer.cache, writer.host.read_links, is_known=True)
+        unnoted = (
+            *unnoted,
+            *restore_members(built.ruleset, built.plan, lambda *_: True, writer),
+            *settle_members(built.plan, writer),
+        )
         if _ends_otherwise(built, writer):
             return Applied(built, Change(), unnoted, unsaved=accept_as(writer, accepted_of(built, writer), governance))
         said = () if number is None else keep_record(writer.directories, number, governance, writer.cache)

@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 
-from lab.hostfwctl import Installation
+from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import run
 from lab.service import service
@@ -160,9 +160,9 @@ def booted(lab: Lab, installation: Installation) -> str:
     nft(lab, "flush ruleset")
     shutil.rmtree(installation.run)
     installation.run.mkdir(mode=0o755)
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOSTFW_STATE": str(installation.state)}
-    environment["HOSTFW_FAILSAFE"] = str(_empty(installation))
-    return run(lab["host"], ["sh", str(_BOOT)], environment=environment).stderr
+    known = {"HOSTFW_STATE": str(installation.state), "HOSTFW_FAILSAFE": str(_empty(installation))}
+    path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    return run(lab["host"], ["sh", str(_BOOT)], environment=path | known).stderr
 
 
 def _empty(installation: Installation) -> Path:
@@ -257,6 +257,54 @@ def test_a_clock_that_is_behind_brings_no_guest_back(
     assert admitted(lab, 81) == (False, False)
     assert 3000 < (members(hostfwctl, "bans")["192.0.2.2"] or 0) <= 3600
     assert members(hostfwctl, "guests") == {}
+
+
+def asleep(installation: Installation, seconds: int, *arguments: str) -> None:
+    """Run hostfwctl on a host that has slept for so long: the clock that counts sleep is ahead of the other."""
+    unshare = ("unshare", "--time", "--fork", "--boottime", str(seconds))
+    run(installation.node, (*unshare, *installation.arguments, *arguments), environment=environment())
+
+
+def test_nobody_stays_longer_because_the_host_slept(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """The kernel counts no sleep. What another program put in loses as much, and what came later nothing."""
+    hostfwctl("set", "add", "guests", "192.0.2.2", "for", "1h")
+    hostfwctl("set", "add", "bans", "192.0.2.3", "2001:db8:7::/64", "for", "3h")
+    hostfwctl("set", "add", "bans", "192.0.2.5")
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.4 timeout 150m, 192.0.2.6 timeout 1h }")
+    hostfwctl("apply")
+    assert admitted(lab, 81) == (True, False)
+
+    asleep(installation, 7200, "apply")
+    asleep(installation, 7200, "set", "add", "bans", "192.0.2.7", "for", "1h")
+    asleep(installation, 7200, "apply")
+
+    assert admitted(lab, 81) == (False, False)
+    now = members(hostfwctl, "bans")
+    assert set(now) == {"192.0.2.3", "2001:db8:7::/64", "192.0.2.4", "192.0.2.5", "192.0.2.7"}
+    assert now["192.0.2.5"] is None
+    for text, minutes in (("192.0.2.3", 60), ("2001:db8:7::/64", 60), ("192.0.2.4", 30), ("192.0.2.7", 60)):
+        assert 60 * minutes - 120 < (now[text] or 0) <= 60 * minutes
+
+
+def test_a_guest_who_was_withheld_comes_once_the_clock_is_right(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """For the rest of the time; a ban that came back with a clock that was behind ends in time, too."""
+    for name in ("bans", "guests"):
+        hostfwctl("set", "add", name, "192.0.2.2", "for", "1h")
+        reboot_with_clock(installation, name, behind_s=86_400)
+    booted(lab, installation)
+    hostfwctl("apply")
+    assert [admitted(lab, port) for port in (80, 81)] == [(False, True), (False, False)]
+
+    # The clock is set: it is half an hour later than when they were put in.
+    for name in ("bans", "guests"):
+        reboot_with_clock(installation, name, behind_s=-86_400 - 1800)
+    hostfwctl("apply")
+
+    assert [admitted(lab, port) for port in (80, 81)] == [(False, True), (True, False)]
+    for name in ("bans", "guests"):
+        assert 1700 < (members(hostfwctl, name)["192.0.2.2"] or 0) <= 1800
 
 
 def test_a_ban_closes_ssh_where_its_policy_comes_before_failsafes(

@@ -31,6 +31,7 @@ from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
 from hostfw.engine.kernel.transactions import amend, commit, delete, edit_feeds, reload_changed_sets, send
 from hostfw.engine.kernel.writer import Writer
+from hostfw.engine.member_times import settle_members
 from hostfw.engine.outcomes import (
     CLEARED,
     FEEDS_CHANGED,
@@ -93,10 +94,11 @@ def enforce(
         return stopped
     load_sets(planned.set_loads, nftables, directories.run)
     was_there = {table.family: table.sets for table in kernel_state.installed}
-    put_back = tuple(
-        restore_members(
+    put_back = (
+        *restore_members(
             ruleset, generation.plan, lambda family, name: name in was_there.get(family, frozenset()), writer
-        )
+        ),
+        *settle_members(generation.plan, writer),
     )
     existing = existing_connections(
         writer.host,

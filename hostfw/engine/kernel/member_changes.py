@@ -60,15 +60,15 @@ def change_members(writer: Writer, change: MembersChange, check: Check) -> Membe
         if isinstance(decision, Failed):
             return decision
         if not decision.gone and not decision.new:
-            return _kept(writer, change, decision)
+            return _kept(writer, change, decision, now)
         refused, warnings = check(external, now.members, decision.after(now))
         if refused is not None:
             return refused
         decision.changed = replace(decision.changed, warnings=warnings)
-        script = _script(external, decision.gone, decision.new)
+        script = change_script(external, decision.gone, decision.new)
         stopped = writer.sent.after(lambda script=script: commit(script, writer.nftables))  # type: ignore[misc]
         if stopped is None:
-            return _kept(writer, change, decision)
+            return _kept(writer, change, decision, now)
         if not decision.gone:
             break
     return stopped or Failed("members ended as fast as they were changed", "run it again")
@@ -98,15 +98,16 @@ def restore_members(
         mark = writer.directories.run / _RUN_FOLDER / name
         if external is None or (mark.exists() and was_there(Family.V4, external_sets(external)[0])):
             continue
-        members = _left(writer, plan, name)
+        members, withheld = _left(writer, plan, name)
         if members:
             already = {member.cidr for member in held(writer.host, external).members}
-            script = _script(external, (), {cidr: left for cidr, left in members.items() if cidr not in already})
+            script = change_script(external, (), {cidr: left for cidr, left in members.items() if cidr not in already})
             stopped = commit(script, writer.nftables) if script else None
             if stopped is not None:
                 yield f"members of {name} could not be put back: {stopped.message}"
                 continue
-        yield from _mark(mark)
+        if not withheld:
+            yield from _mark(mark)
 
 
 def _mark(mark: Path) -> Iterator[str]:
@@ -117,14 +118,13 @@ def _mark(mark: Path) -> Iterator[str]:
         yield f"{mark} could not be written: {error}"
 
 
-def _left(writer: Writer, plan: Plan, name: str) -> dict[Cidr, float | None]:
+def _left(writer: Writer, plan: Plan, name: str) -> tuple[dict[Cidr, float | None], bool]:
+    """The members to put back, and whether others are withheld until the clock is right."""
     saved, now = load_members(writer.directories.state, name), moment(writer.host)
+    left = saved.left_s(now, CLOCK_TOLERANCE)
     opens = saved.is_behind(now, CLOCK_TOLERANCE) and name in opened_by(plan)
-    return {
-        cidr: left_s
-        for cidr, left_s in saved.left_s(now, CLOCK_TOLERANCE).items()
-        if left_s is None or (left_s > 0 and not opens)
-    }
+    counted = {cidr: left_s for cidr, left_s in left.items() if left_s is None or (left_s > 0 and not opens)}
+    return counted, opens and len(counted) < len(left)
 
 
 def moment(host: Host) -> Moment:
@@ -208,7 +208,8 @@ def _entangled(cidr: Cidr, there: Mapping[Cidr, float | None], wanted_s: float |
     return Failed(f"{inside} is within {cidr} and stays longer", f"put {cidr} in for as long, or take {inside} out")
 
 
-def _script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr, float | None]) -> str:
+def change_script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr, float | None]) -> str:
+    """The commands that take members out and put others in, with the seconds that each has left."""
     gone = tuple(sorted(gone))
     lines: list[str] = []
     for family in FAMILIES:
@@ -231,17 +232,19 @@ def _time_text(left_s: float) -> str:
     return f"{days}d{seconds}s" if days else f"{seconds}s"
 
 
-def _kept(writer: Writer, change: MembersChange, decision: _Decision) -> MembersChanged:
+def _kept(writer: Writer, change: MembersChange, decision: _Decision, before: Held) -> MembersChanged:
     """Keep for the next boot what hostfwctl put in; what a disk does not take is said."""
     state, now = writer.directories.state, moment(writer.host)
     saved = load_members(state, change.name)
     nets = [one for one in decision.new if not one.is_host]
+    # With a clock that is wrong, what did not come back with the boot does not come back by it later, either.
+    there = {member.cidr for member in before.members} if saved.is_behind(now, CLOCK_TOLERANCE) else None
     left = {
         cidr: left_s
         for cidr, left_s in saved.left_s(now, CLOCK_TOLERANCE).items()
         if cidr not in decision.gone
         and cidr not in change.removed
-        and (left_s is None or left_s > 0)
+        and (left_s is None or (left_s > 0 and (there is None or cidr in there)))
         # Another program took it out: ranges of the kernel cannot overlap with it after the next boot.
         and not any(_within(cidr, one) or _within(one, cidr) for one in nets if not cidr.is_host)
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.engine.kernel.external_members import Held
-from hostfw.engine.kernel.member_changes import _decide, _script
+from hostfw.engine.kernel.member_changes import _decide, change_script
 from hostfw.engine.outcomes import Failed, MembersChange
 from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.manifest.nets import loose_cidr
@@ -38,7 +38,9 @@ def script(
     if isinstance(decision, Failed):
         return decision.message
     return (
-        _script(of, decision.gone, decision.new).replace("ip hostfw external", "4").replace("ip6 hostfw external", "6")
+        change_script(of, decision.gone, decision.new)
+        .replace("ip hostfw external", "4")
+        .replace("ip6 hostfw external", "6")
     )
 
 
