@@ -20,10 +20,15 @@ _Value = TypeVar("_Value")
 
 
 class RuleSource(NamedTuple):
-    """The source of a policy rule: the kind of its resource and `path:line`, empty for what hostfw supplies."""
+    """The source of a policy rule: the kind of its resource and `path:line`, empty for what hostfw supplies.
+
+    `why` and `ticket` are the notes of the policy, if it has any.
+    """
 
     kind: str
     origin: str
+    why: str = ""
+    ticket: str = ""
 
 
 class PolicyNames(NamedTuple):
@@ -59,7 +64,7 @@ class PlannedRules:
             return None
         planned = self.by_policy.get((tag.staged, tag.tier, tag.policy), ())
         found = {
-            RuleSource(policy.kind, origin_of(rule))
+            RuleSource(policy.kind, origin_of(rule), policy.why, policy.ticket)
             for policy in planned
             if (rule := _rule_at(policy, tag.index, tag.direction)) is not None and rule.action is tag.action
         }

@@ -12,6 +12,9 @@ from hostfw.audit.packet_headers import Headers
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Action, Direction, Family
 
+_NOTE_LIMIT = 200
+"""Most characters of a note in an entry."""
+
 IDENTIFIER = "hostfw"
 """SYSLOG_IDENTIFIER: `journalctl -t hostfw`."""
 
@@ -39,7 +42,8 @@ class PacketEvent:
 
     Names are empty where there is none or none is known. `interface` is the one at which the packet met the policy of
     `direction`; a forwarded packet has both of the others. `kind` and `origin` (`path:line`) are those of the policy
-    rule. Of a packet that stands for several, the header fields that they differ in are None.
+    rule, `why` and `ticket` the notes of its policy. Of a packet that stands for several, the header fields that they
+    differ in are None.
     """
 
     action: EventAction
@@ -58,6 +62,8 @@ class PacketEvent:
     first: datetime
     last: datetime
     count: int = 1
+    why: str = ""
+    ticket: str = ""
 
     @property
     def interface(self) -> str:
@@ -125,7 +131,15 @@ def packet_event(
         generation=attribution.generation,
         first=moment,
         last=moment,
+        why=_note(rule.why) if rule else "",
+        ticket=_note(rule.ticket) if rule else "",
     )
+
+
+def _note(text: str) -> str:
+    """A note on one line, and short enough for every entry."""
+    line = plain(" ".join(text.split()))
+    return line if len(line) <= _NOTE_LIMIT else f"{line[: _NOTE_LIMIT - 3]}..."
 
 
 def event_from_candidates(
@@ -154,6 +168,8 @@ def _agreed(one: PacketEvent, other: PacketEvent) -> PacketEvent:
         origin=one.origin if one.origin == other.origin else "",
         endpoint=one.endpoint if one.endpoint == other.endpoint else "",
         generation=one.generation if one.generation == other.generation else "",
+        why=one.why if one.why == other.why else "",
+        ticket=one.ticket if one.ticket == other.ticket else "",
     )
 
 

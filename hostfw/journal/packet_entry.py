@@ -37,6 +37,8 @@ def fields(event: PacketEvent) -> dict[str, str]:
         "HOSTFW_POLICY": event.policy,
         "HOSTFW_RULE": event.rule,
         "HOSTFW_ORIGIN": event.origin,
+        "HOSTFW_WHY": event.why,
+        "HOSTFW_TICKET": event.ticket,
         "HOSTFW_ENDPOINT": event.endpoint,
         "HOSTFW_INTERFACE": event.interface,
         "HOSTFW_IN_INTERFACE": event.in_interface,
@@ -90,6 +92,8 @@ def event_of(entry: Mapping[str, object]) -> PacketEvent | None:
         first=first,
         last=last,
         count=count,
+        why=texts.get("HOSTFW_WHY", ""),
+        ticket=texts.get("HOSTFW_TICKET", ""),
     )
 
 

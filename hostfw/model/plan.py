@@ -150,7 +150,8 @@ class PlannedPolicy:
     """A policy (or a profile, with `tier` empty) in one direction.
 
     A staged one decides nothing: the rule of it that would decide is counted and logged, and the next policy follows.
-    Local traffic meets those that are `before_failsafes` ahead of every tier, and not in their own.
+    Local traffic meets those that are `before_failsafes` ahead of every tier, and not in their own. `why` and `ticket`
+    are its annotations hostfw.io/reason and hostfw.io/ticket.
     """
 
     kind: str
@@ -161,6 +162,8 @@ class PlannedPolicy:
     position: Position = NOWHERE
     staged: bool = False
     before_failsafes: bool = False
+    why: str = ""
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,14 @@ def _cells(event: PacketEvent, *, dated: bool) -> tuple[str, ...]:
         event.source or _NONE,
         event.destination or _NONE,
         event.by,
-        event.origin or _NONE,
+        _GAP.join(filter(None, (event.origin or _NONE, _notes(event)))),
     )
+
+
+def _notes(event: PacketEvent) -> str:
+    """The notes of the policy: why it is there, and its ticket."""
+    notes = ", ".join(filter(None, (event.why, event.ticket)))
+    return f"({notes})" if notes else ""
 
 
 def _count(report: Report, event: PacketEvent) -> None:

@@ -6,6 +6,7 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
 from hostfw.model.values import Direction
@@ -156,7 +157,16 @@ def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: Globa
     rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction, spec.metadata.unrecorded), book)
     staged = EvaluatedPolicy(kind, spec).staged
     return PlannedPolicy(
-        kind, name, spec.tier, spec.order, rules, spec.metadata.position, staged, spec.before_failsafes
+        kind,
+        name,
+        spec.tier,
+        spec.order,
+        rules,
+        spec.metadata.position,
+        staged,
+        spec.before_failsafes,
+        spec.metadata.annotation(REASON),
+        spec.metadata.annotation(TICKET),
     )
 
 
@@ -165,4 +175,5 @@ def _plan_profile(profile: Profile, direction: Direction, book: AddressBook) -> 
     rules = plan_rules(
         profile.rules(direction), Owner(PROFILE_KIND, "", name, direction, profile.metadata.unrecorded), book
     )
-    return PlannedPolicy(PROFILE_KIND, name, "", None, rules, profile.metadata.position)
+    why, ticket = profile.metadata.annotation(REASON), profile.metadata.annotation(TICKET)
+    return PlannedPolicy(PROFILE_KIND, name, "", None, rules, profile.metadata.position, why=why, ticket=ticket)

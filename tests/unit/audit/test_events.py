@@ -13,7 +13,7 @@ from hostfw.audit.log_prefix import LogTag, decode, encode, stands_for
 from hostfw.audit.packet_event import EventAction, message, packet_event
 from hostfw.audit.packet_headers import Headers, headers
 from hostfw.journal.message_ids import MessageId
-from hostfw.journal.packet_entry import fields, json_line
+from hostfw.journal.packet_entry import event_of, fields, json_line
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
@@ -68,6 +68,22 @@ def test_an_event_has_these_fields() -> None:
         "HOSTFW_FIRST": "2030-01-01T12:00:00.123456+00:00",
         "HOSTFW_LAST": "2030-01-01T12:00:00.123456+00:00",
     }
+
+
+def test_the_notes_of_a_policy_go_with_the_packet() -> None:
+    """On one line, and cut to a length; there and back, and nothing where there are none."""
+    noted = replace(event(), why="scans", ticket="OPS-7")
+    said = fields(noted)
+
+    assert (said["HOSTFW_WHY"], said["HOSTFW_TICKET"]) == ("scans", "OPS-7")
+    assert event_of(said) == noted
+    assert {"HOSTFW_WHY", "HOSTFW_TICKET"}.isdisjoint(fields(event()))
+    long = replace(known(), rules={DENIED: RuleSource("GlobalNetworkPolicy", "a:1", "x\ny " * 200, "T")})
+    read = packet_event(encode(DENIED), SYN, ("eth0", ""), MOMENT, long)
+    assert read is not None
+    assert read.why.startswith("x y x y")
+    assert len(read.why) == 200
+    assert read.ticket == "T"
 
 
 def test_every_field_name_is_one_that_journald_takes() -> None:

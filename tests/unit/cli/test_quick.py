@@ -329,3 +329,19 @@ def test_everything_is_blocked_only_with_somebody_left_inside(host: Machine) -> 
     assert round(after_s - host.clock.monotonic()) == 1800
     assert command[-2:] == ("unblock", f"--if-until={said['until']}")
     assert host.hostfwctl("unblock", "--if-until=2001-01-01T00:00:00+00:00").err == "there was no block\n"
+
+
+def test_why_a_rule_is_there_is_said_wherever_it_decides(host: Machine) -> None:
+    """By explain and get as by rules, in words and in documents."""
+    host.hostfwctl("deny", "192.0.2.66", "--reason", "scans of  port 22", "--ticket", "OPS-7")
+
+    explained = host.hostfwctl("explain", "192.0.2.66", "192.0.2.1:22", "--in", "eth0")
+    document = json.loads(host.hostfwctl("explain", "192.0.2.66", "192.0.2.1:22", "--in", "eth0", "-o", "json").out)
+
+    assert "why        scans of port 22, OPS-7" in explained.out
+    assert [(step["why"], step["ticket"]) for step in document["decidedBy"]] == [("scans of port 22", "OPS-7")]
+    listed = host.hostfwctl("get", "gnp").out.splitlines()
+    assert listed[0].split()[-2:] == ["REASON", "TICKET"]
+    assert any(line.rstrip().endswith("OPS-7") and "scans of port 22" in line for line in listed)
+    assert "OPS-7" in host.hostfwctl("rules").out
+    assert "why " not in host.hostfwctl("explain", "192.0.2.67", "192.0.2.1:80", "--in", "eth0").out

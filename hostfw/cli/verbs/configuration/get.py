@@ -13,9 +13,11 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.parser import closest
 from hostfw.host.clock import now
+from hostfw.model.kinds.metadata import REASON, TICKET
 from hostfw.model.moments import moment_text
 from hostfw.model.resources import Resource
 
+_NOTES = {REASON: "REASON", TICKET: "TICKET"}
 _NAME = Column("NAME", rank=1, least=24)
 _COLUMNS = {
     column.heading: column
@@ -116,13 +118,16 @@ def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Docu
 def _print_table(kind: Kind, resources: Sequence[Resource], console: Console, *, wide: bool) -> None:
     timed = any(resource.metadata.expires is not None for resource in resources)
     ending = ("EXPIRES",) if timed else ()
-    headings = (*kind.headings, *ending, *((*kind.wide_headings, "FILE") if wide else ()))
+    noted = tuple(key for key in _NOTES if any(resource.metadata.annotation(key) for resource in resources))
+    notes = tuple(_NOTES[key] for key in noted)
+    headings = (*kind.headings, *ending, *notes, *((*kind.wide_headings, "FILE") if wide else ()))
     rows = []
     for resource in resources:
         narrow, more = cells(resource)
         expiry = (_expiry(resource),) if timed else ()
         behind = (*more, resource.metadata.position.file_line) if wide else ()
-        rows.append((resource.metadata.full_name, *narrow, *expiry, *behind))
+        why = (" ".join(resource.metadata.annotation(key).split()) or "-" for key in noted)
+        rows.append((resource.metadata.full_name, *narrow, *expiry, *why, *behind))
     columns = (_NAME, *(_COLUMNS.get(heading, Column(heading)) for heading in headings))
     console.table(columns, rows, "-o wide", wide=wide)
 

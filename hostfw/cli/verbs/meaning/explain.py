@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from dataclasses import replace
 
+from hostfw.audit.attribution import policies_of
 from hostfw.cli.arguments import add_each_file, add_facts, add_output
 from hostfw.cli.describe.rules import icmp_text, rules_by_identity
 from hostfw.cli.explain.packet_path import PacketPath, find_packet_path
@@ -140,6 +141,15 @@ def deciders(explanation: Explanation) -> tuple[Step, ...]:
     return tuple(step for step in explanation.steps if step.verdict is StepVerdict.ALLOW)
 
 
+def _notes(step: Step, plan: Plan) -> tuple[str, str]:
+    """The notes of the policy that a step is of, why it is there and its ticket; empty where it has none."""
+    if step.rule is None:
+        return "", ""
+    key = (step.rule.kind, step.tier, step.policy)
+    policies = (policy for policy in policies_of(plan) if (policy.kind, policy.tier, policy.name) == key)
+    return next(((" ".join(policy.why.split()), policy.ticket) for policy in policies), ("", ""))
+
+
 def _is_by_failsafe(met: Iterable[Explanation]) -> bool:
     return any(step.reason is Reason.FAILSAFE for explanation in met for step in explanation.steps)
 
@@ -158,6 +168,7 @@ def _print(
     closed = without.decided_by if without is not None and last.allowed else None
     for name, texts in (
         ("by", map(_placed, deciders(last))),
+        ("why", [text for step in deciders(last) if (text := ", ".join(filter(None, _notes(step, host.plan))))]),
         ("assumed", way.notes),
         ("failsafe", [f"without it, this would be denied by {_placed(closed)}"] if closed is not None else []),
         ("logged", [_placed(step) for explanation in met for step in explanation.logged_by]),
@@ -230,7 +241,10 @@ def _document(
             "node": host.plan.node,
             "packet": _packet_document(last.packet),
             "assumed": list(way.notes),
-            "decidedBy": [step_document(step) for step in deciders(last)],
+            "decidedBy": [
+                {**step_document(step), **dict(zip(("why", "ticket"), _notes(step, host.plan), strict=True))}
+                for step in deciders(last)
+            ],
             "withoutFailsafes": step_document(without.decided_by) if without and last.allowed else None,
             "loggedBy": [step_document(step) for explanation in met for step in explanation.logged_by],
             "staged": [step_document(step) for explanation in met for step in explanation.staged],
