@@ -79,6 +79,15 @@ def login(pid: int, proc: Path = PROC) -> Login:
     return Login(None if number == _NO_SESSION else number, scope[0] if scope else None)
 
 
+def login_uid(proc: Path = PROC) -> int:
+    """The number of the user who logged in, whoever they have become since; otherwise that of this process.
+
+    4294967295 stands for none (loginuid, proc(5)).
+    """
+    text = _text(proc / "self" / "loginuid").strip()
+    return int(text) if text.isdigit() and int(text) != _NO_SESSION else os.getuid()
+
+
 def _above(pid: int, proc: Path) -> Iterator[Ancestor]:
     seen = {pid}
     _, parent = _name_and_parent(proc / str(pid))

@@ -263,6 +263,34 @@ def clock_behind(names: Sequence[str], generation: str = "") -> Fields:
     )
 
 
+def members_changed(
+    name: str, added: Sequence[str], removed: Sequence[str], for_s: int | None = None, actor: Actor = UNKNOWN_ACTOR
+) -> Fields:
+    """Somebody put members into a set, for so many seconds or as long as the set says, or took some out."""
+    for_text = f" for {for_s} s" if for_s is not None else ""
+    said = [
+        f"{_few(members)} {what}"
+        for members, what in ((added, f"put into {name}{for_text}"), (removed, f"taken out of {name}"))
+        if members
+    ]
+    by = f", by {actor}" if str(actor) else ""
+    return _entry(
+        MessageId.MEMBERS_CHANGED,
+        _NOTICE,
+        f"{' and '.join(said)}{by}",
+        SET=name,
+        ADDED=_lines(added),
+        REMOVED=_lines(removed),
+        SECONDS=for_s,
+        **_by(actor),
+    )
+
+
+def _few(members: Sequence[str]) -> str:
+    more = f" and {len(members) - 3} more" if len(members) > 3 else ""
+    return f"{', '.join(members[:3])}{more}"
+
+
 def clock_set(step_s: float) -> Fields:
     """Somebody set the clock while something is to expire."""
     way = "forward" if step_s > 0 else "back"

@@ -86,6 +86,20 @@ def flows(baseline: Baseline, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
     return tuple(first.values())
 
 
+def named_peers(plan: Plan) -> frozenset[tuple[Family, int]]:
+    """Everyone whom failsafes or the rules of an endpoint name first: no other address of policy is a peer of a flow.
+
+    Members of external sets are left out.
+    """
+    found = {(port.net.family, port.net.address) for port in plan.settings.failsafe.inbound if port.net is not None}
+    for endpoint in plan.endpoints:
+        for family in Family:
+            allowed = (rule for rule in _all_rules(endpoint.ingress) if rule.action is Action.ALLOW)
+            peers = chain.from_iterable(_sources(rule, family) for rule in allowed)
+            found.update((family, peer) for peer in islice(peers, _MOST_PEERS))
+    return frozenset(found)
+
+
 def _of_session(session: Session, facts: HostFacts) -> Iterator[Flow]:
     """The connection itself, which untracked policy may cut although it is established, and another like it."""
     interface = session.interface or holder_of(session.family, session.local, facts)

@@ -2,14 +2,22 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 from time import sleep
 
 import pytest
 
+from hostfw.engine.checks.lockout import LockoutRequest
+from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.context import Directories
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import MembersChange, MembersChanged
+from hostfw.manifest.nets import loose_cidr
+from hostfw.model.values import Cidr
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
-from lab.namespace import run
+from lab.namespace import inside, run
 from lab.service import service
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_external_sets import POLICY, admitted, nft
@@ -126,6 +134,81 @@ def test_what_would_lock_somebody_out_is_refused(lab: Lab, installation: Install
         hostfwctl("set", "add", "bans", "198.51.100.7")
         hostfwctl("set", "add", "bans", "192.0.2.0/24", "--accept-lockout")
         assert admitted(lab, 80) == (False, True)
+
+
+def cidr(text: str) -> Cidr:
+    """A prefix or an address."""
+    found = loose_cidr(text)
+    assert found is not None
+    return found
+
+
+def test_a_change_that_concerns_nobody_compiles_nothing(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is the only one that may come by ssh is somebody, although nobody is connected."""
+    (installation.config / "hostfw.yaml").write_text("failsafe: none\n")
+    only = "- {action: Allow, protocol: TCP, source: {nets: [203.0.113.9/32]}, destination: {ports: [22]}}\n  "
+    denied = "- {action: Deny, source: {selector: list == 'bans'}}\n  "
+    policy = POLICY.replace("- {action: Deny, protocol", f"{denied}{only}- {{action: Deny, protocol")
+    (installation.config / "policy.yaml").write_text(policy)
+    hostfwctl("apply", "--accept-lockout")
+    engine = Engine(Directories(installation.config, installation.state, installation.run))
+    looked: list[str] = []
+
+    def look(*_: object) -> Before:
+        looked.append("at policy")
+        raise LookedError
+
+    monkeypatch.setattr("hostfw.engine.checks.members._before", look)
+    with ssh_server(lab["host"], "sshd", "::", 22):
+        with inside(lab["host"]):
+            baseline = LockoutRequest(engine.host.baseline())
+            assert baseline.baseline.listeners
+            for text in ("203.0.113.8", "198.18.0.0/15", "2001:db8:7::7"):
+                added = engine.change_members(MembersChange("bans", (cidr(text),)), baseline)
+                assert isinstance(added, MembersChanged)
+                assert added.added
+            assert looked == []
+            for text in ("203.0.113.9", "203.0.113.0/24", "192.0.0.0/16"):
+                looked.clear()
+                with pytest.raises(LookedError):
+                    engine.change_members(MembersChange("bans", (cidr(text),)), baseline)
+                assert looked
+        monkeypatch.undo()
+        refused = hostfwctl("set", "add", "bans", "203.0.113.9", check=False)
+        assert (refused.returncode, "every ssh connection" in refused.stderr) == (1, True)
+    assert set(members(hostfwctl, "bans")) == {"203.0.113.8", "198.18.0.0/15", "2001:db8:7::7"}
+
+
+class LookedError(Exception):
+    """Somebody looked at the policy."""
+
+
+def test_cut_ends_the_connections_of_what_is_put_in(lab: Lab, hostfwctl: Hostfwctl) -> None:
+    """Of nobody else, and only if that is asked for."""
+    with (
+        inside(lab["host"]),
+        socket.create_server(("192.0.2.1", 80)) as server,
+        inside(lab["peer"]),
+        socket.create_connection(("192.0.2.1", 80), 5) as client,
+    ):
+        accepted, _ = server.accept()
+        with accepted:
+            client.settimeout(1)
+            accepted.settimeout(1)
+            hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
+            client.send(b"a")
+            assert accepted.recv(1) == b"a"
+
+            cut = hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h", "--cut")
+
+            assert "1 connection ended" in cut.stderr
+            client.send(b"b")
+            with pytest.raises(TimeoutError):
+                accepted.recv(1)
+    refused = hostfwctl("set", "del", "bans", "192.0.2.2", "--cut", check=False)
+    assert (refused.returncode, "set add" in refused.stderr) == (2, True)
 
 
 def test_what_another_program_took_out_does_not_come_back_before_a_boot(

@@ -2,8 +2,9 @@
 
 from time import monotonic, sleep
 
+from hostfw.journal.message_ids import MessageId
 from lab.hosts.host import Host
-from tests.system.street import CLOSED, HOST6, OPEN, PEER, Street, connects, eventually
+from tests.system.street import CLOSED, HOST6, OPEN, PEER, Street, connects, entries, eventually
 
 LATE_S = 5.0
 """Longest time that anything may outlive its own."""
@@ -66,6 +67,9 @@ def test_members_of_sets_end_in_time_whoever_runs(host: Host, street: Street) ->
         ends_at = monotonic() + 6
         assert connects(street.peer, CLOSED)
         assert outlived(street, ends_at) < LATE_S
+    assert [message for _, message in entries(host, MessageId.MEMBERS_CHANGED)][-1].startswith(
+        f"{PEER} put into guests for 6 s"
+    )
 
 
 def test_a_boot_honours_what_ended_and_what_did_not(host: Host, street: Street) -> None:

@@ -2,6 +2,7 @@
 
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.checks.lost_connections import check_lockout, losses
+from hostfw.engine.checks.named_peers import concerns_nobody
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.engine.kernel.member_changes import Check
@@ -18,7 +19,7 @@ def members_check(writer: Writer, lockout: LockoutRequest | None) -> Check:
     def check(
         external: ExternalSet, now: tuple[Member, ...], after: tuple[Member, ...]
     ) -> tuple[Failed | None, tuple[str, ...]]:
-        if lockout is None:
+        if lockout is None or concerns_nobody(writer, external, now, after, lockout.baseline):
             return None, ()
         before = _before(writer)
         plan = before.in_force()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from hostfw.build.cache import LastCommit
 from hostfw.build.generation import Generation, script_id
+from hostfw.engine.checks.named_peers import note_named_peers
 from hostfw.engine.kernel.contents import altered
 from hostfw.engine.kernel.existing_connections import existing_connections
 from hostfw.engine.kernel.governed_links import note_links
@@ -146,6 +147,7 @@ def enforce(
             in_force=UNKNOWN,
         )
     writer.observer.active(generation)
+    note_named_peers(directories.run, generation)
     if writer.cache is not None:
         writer.cache.done.begun = False
     if not planned.is_empty or kernel_state.ruleset is None:

@@ -76,7 +76,9 @@ def test_the_notes_of_a_policy_go_with_the_packet() -> None:
     said = fields(noted)
 
     assert (said["HOSTFW_WHY"], said["HOSTFW_TICKET"]) == ("scans", "OPS-7")
-    assert event_of(said) == noted
+    again = event_of(said)
+    assert again is not None
+    assert (again.why, again.ticket) == ("scans", "OPS-7")
     assert {"HOSTFW_WHY", "HOSTFW_TICKET"}.isdisjoint(fields(event()))
     long = replace(known(), rules={DENIED: RuleSource("GlobalNetworkPolicy", "a:1", "x\ny " * 200, "T")})
     read = packet_event(encode(DENIED), SYN, ("eth0", ""), MOMENT, long)

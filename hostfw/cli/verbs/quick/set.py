@@ -9,7 +9,7 @@ from hostfw.build.candidate import check_candidate
 from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
-from hostfw.cli.outcomes import complain_of, failure, load_accepted_of, saved
+from hostfw.cli.outcomes import complain_of, failure, load_accepted_of, saved, this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.durations import duration_text
@@ -17,16 +17,20 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column
 from hostfw.cli.parser import closest
 from hostfw.cli.quick.changes import add, read_directory
+from hostfw.cli.verbs.host.lockdown import announcing
 from hostfw.control.client import ask
 from hostfw.control.messages import ChangeMembers, Reply
 from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.nftables.tables import KernelTables
+from hostfw.host.processes import login_uid
+from hostfw.journal.notices import UNKNOWN_ACTOR, Actor, members_changed
 from hostfw.manifest.nets import loose_cidr
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.plan import Member
 from hostfw.model.resources import Resources
 from hostfw.model.values import Cidr, address_text, merge
+from hostfw.model.wording import counted
 from hostfw.quick.manifests import members_file, members_name
 from hostfw.quick.requests import RequestError
 from hostfw.quick.words import length_s
@@ -46,10 +50,12 @@ The later end counts: to have a member end sooner, take it out first. A member
 outlives generations, reloads and reboots. A change that would cut off a
 connection which this host depends on is refused.
 
-Established connections go on. Failsafe ports come before policy.""",
+Established connections go on, but with --cut those of what is put in end.
+Failsafe ports come before policy. The journal says who changed what.""",
     """\
 hostfwctl set add bans 198.51.100.7 for 4h
 hostfwctl set add office 192.0.2.0/24 2001:db8:7::/48
+hostfwctl set add bans 198.51.100.7 for 4h --cut
 hostfwctl set del bans 198.51.100.7
 hostfwctl set list
 hostfwctl set list bans -o json""",
@@ -60,6 +66,8 @@ hostfwctl set list bans -o json""",
 4  not permitted""",
 )
 _VERBS = ("list", "add", "del")
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "sudo", "su", "doas", "env", "timeout"})
+"""Processes that run a command for somebody."""
 _EXPECTED = f"expected: {USAGE.partition(' [OPTION')[0]} ..."
 
 
@@ -67,6 +75,7 @@ def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
     add_words(parser, "what to do: list, or add or del with the name of a set and addresses")
     add_accept_lockout(parser)
+    parser.add_argument("--cut", action="store_true", help="end the open connections of what is put in as well")
     add_output(parser.add_argument, Output.TEXT, Output.JSON)
 
 
@@ -83,7 +92,7 @@ class _Words:
 def run(options: Options, console: Console) -> ExitCode:
     """Change the members of a set, or list them."""
     try:
-        words = _parsed(options.words)
+        words = _parsed(options.words, cut=options.cut)
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.USAGE
@@ -94,10 +103,12 @@ def run(options: Options, console: Console) -> ExitCode:
         return ExitCode.FAILED
 
 
-def _parsed(words: Sequence[str]) -> _Words:
+def _parsed(words: Sequence[str], *, cut: bool) -> _Words:
     verb, *rest = words
     if verb not in _VERBS:
         raise RequestError(f'"{verb}" is nothing that can be done to a set', closest(verb, _VERBS) or _EXPECTED)
+    if cut and verb != "add":
+        raise RequestError("--cut goes with `set add`", _EXPECTED)
     if verb == "list":
         if len(rest) > 1:
             raise RequestError("`set list` takes the name of one set, or none", _EXPECTED)
@@ -211,6 +222,10 @@ def _report(reply: Reply, words: _Words, options: Options, console: Console) -> 
             ):
                 for cidr in cidrs:
                     console.say(f"{_text(cidr)} {what}")
+            _announce(reply, words)
+            if options.cut:
+                ended = this_host().cut_connections((*reply.added, *reply.kept))
+                console.say(f"{counted(ended, 'connection')} ended")
             return saved(reply.unsaved, console)
         case NoSuchSet():
             return complain_of(
@@ -224,6 +239,17 @@ def _report(reply: Reply, words: _Words, options: Options, console: Console) -> 
             return complain_of(reply, console)
         case _:
             raise AssertionError(f"{type(reply).__name__} does not answer a change of members")
+
+
+def _announce(changed: MembersChanged, words: _Words) -> None:
+    """Tell the journal who put in or took out whom; nothing where nothing changed."""
+    if not changed.added and not changed.removed:
+        return
+    host = announcing(this_host())
+    above = [one for one in host.ancestors() if one.name not in _SHELLS]
+    who = Actor(above[0].name, above[0].pid, login_uid()) if above else UNKNOWN_ACTOR
+    texts = [tuple(map(_text, cidrs)) for cidrs in (changed.added, changed.removed)]
+    host.announce(members_changed(words.name, texts[0], texts[1], words.for_s if changed.added else None, who))
 
 
 def _result(reply: Reply, name: str) -> Document:
