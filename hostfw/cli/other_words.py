@@ -35,6 +35,11 @@ _INIT = "`hostfwctl init` proposes a first configuration"
 _LOCKDOWN = "`hostfwctl lockdown` blocks all traffic except current ssh sessions"
 _IPTABLES = f"{_OPEN.replace('{', '').replace('}', '')}; `hostfwctl deny tcp/25` denies"
 
+_INSERT = f"{_OPEN.replace('{', '').replace('}', '')}; peers that are denied come before what is allowed"
+_LIMIT = "hostfw has no limit by rule; `hostfwctl allow ssh from 10.0.0.0/8` says who may connect at all"
+_SETS = "`hostfwctl set list` shows sets, `hostfwctl set add NAME ADDRESS` puts a member in"
+_DEL = "`hostfwctl set del NAME ADDRESS` takes a member out; `hostfwctl set list NAME` shows them"
+
 VERBS_ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("open", "accept", "permit", "add", "port", "trust", "whitelist", "unlock"), _OPEN),
     **dict.fromkeys(("ban", "blacklist", "kill"), _BAN),
@@ -52,6 +57,21 @@ VERBS_ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("create", "replace", "load"), _ADD),
     **dict.fromkeys(("test", "simulate", "trace", "debug", "query", "ask"), _EXPLAIN),
     **dict.fromkeys(("panic",), _LOCKDOWN),
+    **dict.fromkeys(("sets", "ipset", "list set", "list sets", "add element", "add set", "create set"), _SETS),
+    **dict.fromkeys(("delete element", "delete set", "flush set"), _DEL),
+    **dict.fromkeys(("rule", "policy", "policies", "iptables-save"), _RULES),
+    **dict.fromkeys(("expose", "publish"), _OPEN),
+    **dict.fromkeys(("is-active", "is-enabled", "cat", "mask", "unmask"), "hostfw is a service: ask `systemctl`"),
+    **dict.fromkeys(("daemon-reload", "sync"), "`hostfwctl reload` reads the files and the Feeds again"),
+    **dict.fromkeys(("events", "event", "audit", "journal", "dmesg"), f"{_DROPS}; `journalctl -t hostfw` has all else"),
+    **dict.fromkeys(("rate-limit", "ratelimit", "throttle"), _LIMIT),
+    **dict.fromkeys(("who", "whois", "netstat", "ss"), "`hostfwctl exposure` says who can reach which service"),
+    "rollout": f"{_UNDO}; `hostfwctl status` says what is in force",
+    "prepend": _INSERT,
+    "ping": "`hostfwctl allow ping` lets echo requests in",
+    "fail2ban": "`hostfwctl set list fail2ban` shows its bans; banaction = hostfw is its action",
+    "docker": "`hostfwctl exposure` has published ports as well, and policy decides who reaches them",
+    "iptables-restore": "`hostfwctl import iptables-save` reads such rules, and writes policy",
     **dict.fromkeys(("reset", "flush", "purge", "clear"), _RESET),
     **dict.fromkeys(
         ("save", "commit", "persist", "backup"),
@@ -59,11 +79,11 @@ VERBS_ELSEWHERE: dict[str, str] = {
     ),
     "block": f"`hostfwctl deny {{198.51.100.7}}` denies an address; {_LOCKDOWN}",
     "close": _CLOSE,
-    "insert": f"{_OPEN.replace('{', '').replace('}', '')}; peers that are denied come before what is allowed",
+    "insert": _INSERT,
     "route": "`applyOnForward: true` in a policy is about forwarded packets; `hostfwctl deny 198.51.100.7` is too",
     "drop": "`hostfwctl deny {198.51.100.7}`, or `hostfwctl drops` for what was denied",
     "reject": "`hostfwctl deny {tcp/25}`; denyAction: reject in hostfw.yaml has the sender notice",
-    "limit": "hostfw has no limit by rule; `hostfwctl allow ssh from 10.0.0.0/8` says who may connect at all",
+    "limit": _LIMIT,
     "logging": "logging in /etc/hostfw/hostfw.yaml; `hostfwctl drops` shows what was denied",
     "check": f"`hostfwctl validate` finds mistakes, {_EXPLAIN}",
     "lint": "`hostfwctl validate` finds mistakes",
@@ -112,6 +132,12 @@ VERBS_ELSEWHERE: dict[str, str] = {
     ),
     **dict.fromkeys(("--query-port", "--query-service", "--info-service"), _EXPLAIN),
     **dict.fromkeys(("--get-active-zones", "--get-zones", "--get-default-zone", "--get-zone-of-interface"), _ZONES),
+    **dict.fromkeys(("--info-zone", "--list-interfaces", "--get-policies"), _ZONES),
+    **dict.fromkeys(("--add-icmp-block", "--add-icmp-block-inversion"), "`hostfwctl deny ping`"),
+    "--remove-icmp-block": "`hostfwctl remove deny ping`",
+    "--remove-rich-rule": "`hostfwctl remove allow tcp/8080`, with the words that `hostfwctl rules` shows",
+    **dict.fromkeys(("--new-ipset", "--add-entry", "--get-ipsets"), _SETS),
+    "--remove-entry": _DEL,
     **dict.fromkeys(
         ("--add-interface", "--change-interface", "--new-zone"),
         "a HostEndpoint in /etc/hostfw; `hostfwctl interfaces` shows which one governs an interface",
@@ -126,7 +152,7 @@ VERBS_ELSEWHERE: dict[str, str] = {
     "--panic-on": _LOCKDOWN,
     "--panic-off": "`hostfwctl unblock`",
     # ---------------------------------------------------------------------------------- options of iptables, and of nft
-    **dict.fromkeys(("-A", "-I", "-R", "--append", "--insert"), _IPTABLES),
+    **dict.fromkeys(("-A", "-I", "-R", "--append", "--insert", "-j", "-p", "-s", "--dport", "--sport"), _IPTABLES),
     "-D": "`hostfwctl remove allow tcp/8080`",
     **dict.fromkeys(("-L", "-S", "-nvL", "-nL", "-vnL", "-Ln", "-Lnv"), _RULES),
     **dict.fromkeys(("-F", "-X", "--flush"), _RESET),
@@ -142,6 +168,11 @@ VERBS_ELSEWHERE: dict[str, str] = {
 
 _BESIDE = frozenset(("--permanent", "--zone", "-n", "-v", "-q", "--verbose", "--quiet", "-w"))
 """Words that say nothing about what is wanted, where others follow."""
+_NAT_TABLE = ("-t", "nat")
+_PROGRAMS = frozenset(
+    ("ufw", "firewall-cmd", "iptables", "ip6tables", "nft", "kubectl", "calicoctl", "systemctl", "sudo", "hostfwctl")
+)
+"""Programs whose name somebody typed behind that of hostfwctl."""
 _WITH_VALUES = frozenset(("--config-dir", "--state-dir", "--run-dir", "--color", "--colour", "-t"))
 
 _STRAY: dict[str, str] = {
@@ -172,6 +203,8 @@ _OPTIONS: dict[tuple[str, str], str] = {
     ("apply", "--force"): "the message says which --accept option does it",
     ("reload", "--dry-run"): "`hostfwctl diff`",
     ("validate", "--dry-run"): "`hostfwctl validate` changes nothing",
+    ("rules", "add"): "`hostfwctl allow tcp/8080`",
+    **dict.fromkeys((("rules", "delete"), ("rules", "remove"), ("rules", "del")), _REMOVE),
     ("status", "numbered"): "`hostfwctl rules`",
     ("status", "verbose"): "`hostfwctl status -v`",
     ("drops", "since"): "`hostfwctl drops --since {}`",
@@ -209,6 +242,8 @@ def elsewhere(arguments: Sequence[str], own: Collection[str]) -> Elsewhere | Non
     words = iter(enumerate(arguments))
     for place, argument in words:
         word, _, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
+        if word in _PROGRAMS:
+            return _without_program(argument, arguments[place + 1 :], own)
         if word in _WITH_VALUES:
             if not value:
                 next(words, None)
@@ -218,12 +253,23 @@ def elsewhere(arguments: Sequence[str], own: Collection[str]) -> Elsewhere | Non
             continue
         if word in own:
             return None
-        known = VERBS_ELSEWHERE.get(word)
+        if word in ("-A", "-I", "-R") and tuple(arguments[:2]) == _NAT_TABLE:
+            return Elsewhere(argument, _NAT)
+        behind = arguments[place + 1 : place + 2]
+        known = VERBS_ELSEWHERE.get(" ".join((word, *behind)), VERBS_ELSEWHERE.get(word))
         if known is not None:
             return Elsewhere(argument, _filled(known, [value] if value else arguments[place + 1 :]))
         if not word.startswith("-"):
             break
     return beside
+
+
+def _without_program(program: str, words: Sequence[str], own: Collection[str]) -> Elsewhere:
+    """The answer to a command line of another program behind the name of ours."""
+    if words and words[0] in own and all(map(_WORD.match, words)):
+        known = _OPTIONS.get((words[0], words[1])) if len(words) > 1 else None
+        return Elsewhere(program, known or f"leave {program} out: `hostfwctl {' '.join(words)}`")
+    return Elsewhere(program, found.hint if (found := elsewhere(words, own)) is not None else _RULES)
 
 
 def meant(verb: str, unknown: Sequence[str]) -> str:

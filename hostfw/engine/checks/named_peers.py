@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hostfw.build.generation import Generation
-from hostfw.engine.checks.plan_before import BASE_PROTECTION
 from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.kernel.writer import Writer
 from hostfw.host.store.active import load_active
@@ -17,7 +16,7 @@ from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import load_json, to_json_of_many
 from hostfw.lockout.flows import flows, named_peers
 from hostfw.model.host.baseline import Baseline
-from hostfw.model.plan import ExternalSet, Member
+from hostfw.model.plan import BASE_PROTECTION, ExternalSet, Member
 from hostfw.model.values import Cidr, Family
 from hostfw.policy.resolve.external import opened_by
 

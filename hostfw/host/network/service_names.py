@@ -18,14 +18,24 @@ _WITHOUT_FILE: dict[str, tuple[tuple[Protocol, int], ...]] = {
 }
 """The most frequent services, for a host without that file: Debian has it in a package of its own (netbase)."""
 
-_ALIASES = {"dns": "domain"}
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "dns": ("domain",),
+    "openssh": ("ssh",),
+    **dict.fromkeys(("nginx http", "apache", "www"), ("http",)),
+    **dict.fromkeys(("nginx https", "apache secure", "www secure"), ("https",)),
+    **dict.fromkeys(("nginx full", "apache full", "www full"), ("http", "https")),
+}
+"""Other names: of firewalld, and of the application profiles of ufw that tutorials begin with."""
 
 
 def ports_of_service(name: str) -> tuple[tuple[Protocol, int], ...]:
     """The protocols and ports of a service; none for a name that is unknown."""
-    wanted = _ALIASES.get(name, name)
-    found = tuple((protocol, port) for protocol in (TCP, UDP, SCTP) if (port := _port(wanted, protocol)) is not None)
-    return found or _WITHOUT_FILE.get(wanted, ())
+    return tuple(port for wanted in _ALIASES.get(name.lower(), (name,)) for port in _ports(wanted))
+
+
+def _ports(name: str) -> tuple[tuple[Protocol, int], ...]:
+    found = tuple((protocol, port) for protocol in (TCP, UDP, SCTP) if (port := _port(name, protocol)) is not None)
+    return found or _WITHOUT_FILE.get(name, ())
 
 
 def _port(name: str, protocol: Protocol) -> int | None:

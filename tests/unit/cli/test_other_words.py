@@ -105,6 +105,63 @@ TYPED: list[tuple[str, str]] = [
     ("api-resources", "`hostfwctl get gnp`"),
     ("node status", "`hostfwctl interfaces`"),
     ("top", "`hostfwctl counters`"),
+    ("kubectl get gnp", "`hostfwctl get gnp`"),
+    ("rollout undo", "`hostfwctl rollback`"),
+    ("rollout status", "`hostfwctl status`"),
+    ("events", "`hostfwctl drops`"),
+    # the name of another program before its words
+    ("ufw allow 22", "leave ufw out: `hostfwctl allow 22`"),
+    ("ufw status numbered", "`hostfwctl rules`"),
+    ("ufw enable", "`systemctl enable --now hostfw`"),
+    ("ufw delete 3", "`hostfwctl rules`"),
+    ("firewall-cmd --list-all", "`hostfwctl rules`"),
+    ("firewall-cmd --permanent --add-port=80/tcp", "`hostfwctl allow 80/tcp`"),
+    ("iptables -L -n", "`hostfwctl rules`"),
+    ("iptables -A INPUT -p tcp --dport 22 -j ACCEPT", "`hostfwctl allow tcp/8080`"),
+    ("iptables -t nat -A POSTROUTING -j MASQUERADE", "a table of your own"),
+    ("nft list ruleset", "`hostfwctl rules`"),
+    ("systemctl restart hostfw", "`systemctl restart hostfw`"),
+    ("iptables", "`hostfwctl rules`"),
+    # more of the same programs
+    ("prepend deny from 1.2.3.4", "peers that are denied come before"),
+    ("--info-zone=public", "`hostfwctl interfaces`"),
+    ("--list-interfaces", "`hostfwctl interfaces`"),
+    ("--add-icmp-block=echo-request", "`hostfwctl deny ping`"),
+    ("--remove-icmp-block=echo-request", "`hostfwctl remove deny ping`"),
+    ("--remove-rich-rule=x", "`hostfwctl rules`"),
+    ("--new-ipset=x", "`hostfwctl set list`"),
+    ("--ipset=x --add-entry=192.0.2.7", "`hostfwctl set list`"),
+    ("-t nat -A POSTROUTING -j MASQUERADE", "a table of your own"),
+    ("-t nat -I PREROUTING -p tcp", "a table of your own"),
+    ("-j DROP", "`hostfwctl allow tcp/8080`"),
+    ("-s 1.2.3.4 -j DROP", "`hostfwctl allow tcp/8080`"),
+    ("iptables-save", "`hostfwctl rules`"),
+    ("iptables-restore rules.v4", "`hostfwctl import iptables-save`"),
+    ("list sets", "`hostfwctl set list`"),
+    ("list set ip hostfw external/bans", "`hostfwctl set list`"),
+    ("list tables", "`hostfwctl rules`"),
+    ("add element ip hostfw bans", "`hostfwctl set list`"),
+    ("delete element ip hostfw bans", "`hostfwctl set list NAME`"),
+    ("flush set ip hostfw bans", "`hostfwctl set list NAME`"),
+    ("ipset add bans 1.2.3.4", "`hostfwctl set list`"),
+    ("sets", "`hostfwctl set list`"),
+    ("set flush bans", "`hostfwctl set list NAME`"),
+    ("set delete bans 192.0.2.7", "`hostfwctl set del NAME ADDRESS`"),
+    ("set create bans", "a Feed with `external: true`"),
+    ("is-active", "`systemctl`"),
+    ("daemon-reload", "`hostfwctl reload`"),
+    ("cat hostfw", "`systemctl`"),
+    ("rules add", "`hostfwctl allow tcp/8080`"),
+    ("rules delete 3", "`hostfwctl rules`"),
+    ("rule add", "`hostfwctl rules`"),
+    ("rate-limit ssh", "`hostfwctl allow ssh from 10.0.0.0/8`"),
+    ("publish 80/tcp", "`hostfwctl allow 80/tcp`"),
+    ("expose 80/tcp", "`hostfwctl allow 80/tcp`"),
+    ("who", "`hostfwctl exposure`"),
+    ("audit", "`hostfwctl drops`"),
+    ("ping", "`hostfwctl allow ping`"),
+    ("fail2ban", "`hostfwctl set list fail2ban`"),
+    ("docker", "`hostfwctl exposure`"),
     # what comes to mind
     ("validate x.yaml", "`hostfwctl validate -f x.yaml`"),
     ("diff x.yaml", "`hostfwctl diff -f x.yaml`"),
@@ -161,7 +218,15 @@ DOES = [
     "version",
 ]
 DOES += ["allow from 10.0.0.1 to any port 22 proto tcp", "deny 192.0.2.66", "get gnp -o wide", "describe policy web"]
-DOES += ["apply -f x.yaml", "drops --since yesterday", "allow ssh", "deny out 25", "remove allow 22", "explain a b:80"]
+DOES += [
+    "apply -f x.yaml",
+    "drops --since yesterday",
+    "allow ssh",
+    "allow OpenSSH",
+    "deny out 25",
+    "remove allow 22",
+    "explain a b:80",
+]
 
 
 @pytest.mark.parametrize("line", DOES)
@@ -171,6 +236,13 @@ def test_what_people_type_and_hostfwctl_does(line: str) -> None:
         assert hostfwctl("help").status == 0
         return
     assert takes(line.split())
+
+
+@pytest.mark.parametrize(("name", "ports"), [("Nginx Full", {80, 443}), ("OpenSSH", {22}), ("Apache", {80})])
+def test_the_profiles_of_ufw_that_tutorials_begin_with_are_services(name: str, ports: set[int]) -> None:
+    """Under their names there."""
+    assert {port for _, port in ports_of_service(name)} == ports
+    assert takes(["allow", name])
 
 
 def takes(words: list[str]) -> bool:

@@ -66,6 +66,13 @@ hostfwctl set list bans -o json""",
 4  not permitted""",
 )
 _VERBS = ("list", "add", "del")
+_MEANT = {
+    **dict.fromkeys(("delete", "remove", "rm", "unban"), "`hostfwctl set del NAME ADDRESS`"),
+    **dict.fromkeys(("ban", "insert", "put"), "`hostfwctl set add NAME ADDRESS`"),
+    **dict.fromkeys(("show", "ls", "get", "test"), "`hostfwctl set list NAME`"),
+    "flush": "`hostfwctl set list NAME` shows the members, `hostfwctl set del NAME ADDRESS...` takes them out",
+    **dict.fromkeys(("create", "new", "destroy"), "a Feed with `external: true` in /etc/hostfw makes such a set"),
+}
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "sudo", "su", "doas", "env", "timeout"})
 """Processes that run a command for somebody."""
 _EXPECTED = f"expected: {USAGE.partition(' [OPTION')[0]} ..."
@@ -106,7 +113,8 @@ def run(options: Options, console: Console) -> ExitCode:
 def _parsed(words: Sequence[str], *, cut: bool) -> _Words:
     verb, *rest = words
     if verb not in _VERBS:
-        raise RequestError(f'"{verb}" is nothing that can be done to a set', closest(verb, _VERBS) or _EXPECTED)
+        hint = _MEANT.get(verb) or closest(verb, _VERBS) or _EXPECTED
+        raise RequestError(f'"{verb}" is nothing that can be done to a set', hint)
     if cut and verb != "add":
         raise RequestError("--cut goes with `set add`", _EXPECTED)
     if verb == "list":
