@@ -18,7 +18,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.apply import apply
 from hostfw.engine.asked import Asked
 from hostfw.engine.checks.exposure import ExposureRequest
-from hostfw.engine.checks.lockout import LockoutRequest
+from hostfw.engine.checks.lockout import LockoutRequest, lockout_by
 from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.members import members_check
 from hostfw.engine.checks.plan_before import Before
@@ -103,6 +103,11 @@ class Engine:
             return refusal(Before(self.directories, self.host, self.cache, facts), candidate.resources, plan)
         except HostError:
             return None
+
+    def lockout(self, plan: Plan, facts: HostFacts) -> Failed | None:
+        """The refusal as a lock-out of `apply` of a plan on this host; None if it is not refused. Raises HostError."""
+        before = Before(self.directories, self.host, self.cache, facts)
+        return lockout_by(before, plan, LockoutRequest(self.host.baseline())).refusal
 
     def change(self, generation: Generation) -> Change | Failed:
         """The change that `apply` of the generation would send now."""

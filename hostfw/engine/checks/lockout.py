@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from hostfw.build.generation import Generation
+from hostfw.build.generation import Generation, Lasting
 from hostfw.engine.checks.lost_connections import Lockout, check_lockout, losses
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.kernel.external_members import with_members_now
 from hostfw.host.store.active import load_active
 from hostfw.model.host.baseline import Baseline
+from hostfw.model.host.facts import HostFacts
 from hostfw.model.moments import moment_text
+from hostfw.model.plan import Plan
 from hostfw.model.settings import LockoutCheck
 
 
@@ -28,28 +30,37 @@ def lockout_of(before: Before, built: Generation, lockout: LockoutRequest | None
     record, _ = load_active(before.directories.run)
     if lockout is None or (record is not None and record.id == built.id):
         return Lockout()
-    facts, accepted = built.facts, lockout.accepted
-    candidate = with_members_now(before.host, built.plan)
+    return lockout_by(before, built.plan, lockout, lasting=built.lasting, on_trial=on_trial)
+
+
+def lockout_by(
+    before: Before, plan: Plan, lockout: LockoutRequest, *, lasting: Lasting | None = None, on_trial: bool = False
+) -> Lockout:
+    """Check what the host would lose by a plan, as `lockout_of` does; `lasting` is what stays of it for good."""
+    record, _ = load_active(before.directories.run)
+    facts, accepted = before.facts, lockout.accepted
+    candidate = with_members_now(before.host, plan)
     result = check_lockout(candidate, None, facts, lockout.baseline, accepted=accepted)
     if not result.refused:
-        result = replace(result, ending=_ending(built, result, lockout.baseline))
+        result = replace(result, ending=_ending(plan, lasting, facts, result, lockout.baseline))
     if not result.refused or record is None:
         return result
-    plan = before.in_force() if on_trial else before.accepted()
-    if plan is None:
+    earlier = before.in_force() if on_trial else before.accepted()
+    if earlier is None:
         return result
-    return check_lockout(candidate, with_members_now(before.host, plan), facts, lockout.baseline, accepted=accepted)
+    return check_lockout(candidate, with_members_now(before.host, earlier), facts, lockout.baseline, accepted=accepted)
 
 
-def _ending(built: Generation, result: Lockout, baseline: Baseline) -> tuple[str, ...]:
+def _ending(
+    plan: Plan, lasting: Lasting | None, facts: HostFacts, result: Lockout, baseline: Baseline
+) -> tuple[str, ...]:
     """Warn of the connections that nothing will allow any more once something has expired."""
-    lasting = built.lasting
-    if lasting is None or built.plan.settings.lockout_check is LockoutCheck.IGNORE:
+    if lasting is None or plan.settings.lockout_check is LockoutCheck.IGNORE:
         return ()
     lost_already = {loss.what for loss in result.warned}
     return tuple(
         f"{loss} once what allows it has expired, first at {moment_text(lasting.until)}; "
         "allow it without an end as well, if it is to stay"
-        for loss in losses(lasting.plan, built.facts, baseline)
+        for loss in losses(lasting.plan, facts, baseline)
         if loss.what not in lost_already
     )

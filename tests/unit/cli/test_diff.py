@@ -1,12 +1,18 @@
 """`hostfwctl diff`: what a configuration would change."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from hostfw.cli.verbs.configuration.diff import settings_lines
+from hostfw.cli.output.differences import settings_lines
+from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.settings import Settings
+from hostfw.model.values import Family
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
+from tests.unit.policy_builders import net
+
+SSH = Session(Family.V4, net("192.0.2.66").address, 40000, net("192.0.2.1").address, 22, "eth0", own=True)
 
 
 @pytest.fixture(name="host")
@@ -143,3 +149,48 @@ def test_an_accepted_configuration_that_cannot_be_read_is_said(host: Machine) ->
 
     assert (status, out) == (2, ""), "1 would say that there are differences"
     assert err.startswith("hostfwctl: var/accepted/sources.json")
+
+
+def test_a_program_reads_what_would_change(host: Machine) -> None:
+    """The Comparison has the differences with their places, and the status says the same as for people."""
+    host.hostfwctl("apply")
+    (host.config / "uplink.yaml").unlink()
+    host.write(web=WEB.replace("80", "443"))
+
+    status, out, err = host.hostfwctl("diff", "-o", "json")
+
+    found = json.loads(out)
+    assert (status, found["kind"]) == (1, "Comparison"), err
+    assert [(one["change"], one["resource"], one["place"]) for one in found["differences"]] == [
+        ("changed", "GlobalNetworkPolicy/web", "etc/web.yaml:1"),
+        ("gone", "HostEndpoint/uplink", "etc/uplink.yaml:1"),
+    ]
+    assert [one["kind"] for one in found["refusals"]] == ["loss"]
+    assert "HostEndpoint" in found["refusals"][0]["message"]
+
+
+def test_a_lock_out_is_foretold(host: Machine) -> None:
+    """The refusal of `apply` because ssh is lost, before anybody tries; for people and for programs."""
+    host.baseline = Baseline(sessions=(SSH,))
+    host.hostfwctl("apply")
+    (host.config / "hostfw.yaml").write_text("failsafe: {inbound: []}\n")
+
+    status, out, _ = host.hostfwctl("diff", "-o", "json")
+    told = host.hostfwctl("diff")[2]
+    refused = host.hostfwctl("apply")[2]
+
+    (refusal,) = json.loads(out)["refusals"]
+    assert (status, refusal["kind"]) == (1, "lockout")
+    assert refusal["message"] in refused
+    assert f"`apply` is refused, as {refusal['message']}" in told
+
+
+def test_no_difference_is_a_document_too(host: Machine) -> None:
+    """With every list empty."""
+    host.hostfwctl("apply")
+
+    status, out, err = host.hostfwctl("diff", "-o", "json")
+
+    found = json.loads(out)
+    assert (status, err) == (0, "")
+    assert (found["differences"], found["exposure"], found["refusals"], found["drift"]) == ([], [], [], [])
