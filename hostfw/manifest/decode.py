@@ -119,7 +119,7 @@ class ResourceKind:
 
 
 RESOURCE_KINDS = {
-    "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed),
+    "Feed": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_feed, Traits(reserved=NAMESPACE_LABEL)),
     "GlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_policy, _WITH_RULES),
     "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, Traits(reserved=NAMESPACE_LABEL)),
     "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, Traits(noun="a HostEndpoint")),
