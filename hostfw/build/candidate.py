@@ -1,11 +1,12 @@
 """A configuration and its problems, as far as it can be checked without a host."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from hostfw.manifest.decode import DecodeCache, decode
 from hostfw.manifest.feed_file import filled
-from hostfw.model.problems import Problem, errors, in_order
+from hostfw.model.kinds.sets import Feed
+from hostfw.model.problems import Problem, Severity, errors, in_order
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
@@ -54,7 +55,7 @@ def check_candidate(
     """
     decoded = decode(configuration, cache.decode if cache else None)
     known = {source.path for source in configuration.feeds}
-    wanted = [feed.file for feed in decoded.resources.feeds if feed.path and feed.file not in known]
+    wanted = [feed.file for feed in decoded.resources.feeds if feed.has_file and feed.file not in known]
     unread: tuple[Problem, ...] = ()
     if wanted and read_feeds is not None:
         sources, unread = read_feeds(wanted)
@@ -64,6 +65,8 @@ def check_candidate(
         if last is not None and last.configuration == configuration:
             return last
     resources, feed_problems = filled(decoded.resources, configuration.feeds)
+    there = {source.path for source in configuration.feeds}
+    feed_problems = (*feed_problems, *(_not_downloaded(feed) for feed in resources.feeds if _is_missing(feed, there)))
     whole = not errors(decoded.problems)
     checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
@@ -71,3 +74,17 @@ def check_candidate(
     if cache is not None:
         cache.read_problems, cache.unread, cache.candidate = read_problems, unread, candidate
     return candidate
+
+
+def _is_missing(feed: Feed, there: Collection[str]) -> bool:
+    return feed.download is not None and feed.file not in there
+
+
+def _not_downloaded(feed: Feed) -> Problem:
+    """The warning about a Feed whose download never came here; its rules stand and meet nothing."""
+    return Problem(
+        feed.path_position,
+        f'Feed "{feed.metadata.name}" holds no addresses: {feed.file} is not there yet',
+        hint=f"hostfwctl feed update {feed.metadata.name}",
+        severity=Severity.WARNING,
+    )

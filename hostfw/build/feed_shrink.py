@@ -22,7 +22,7 @@ def keep_accepted_feeds(candidate: Candidate, state_dir: Path, cache: EngineCach
 
     With a memory the same configuration comes to the very same, while the same is accepted.
     """
-    if not candidate.configuration.feeds:
+    if not any(feed.has_file for feed in candidate.resources.feeds):
         return candidate
     accepted, _ = accepted_now(state_dir, cache)
     if accepted is None:
@@ -38,7 +38,7 @@ def keep_accepted_feeds(candidate: Candidate, state_dir: Path, cache: EngineCach
 def _keep_accepted_feeds(candidate: Candidate, accepted: Configuration) -> Candidate:
     before = {source.path: source for source in accepted.feeds}
     # A Feed whose file has another name now is told by its own, which takes a look into what was accepted.
-    renamed = any(feed.path and feed.file not in before for feed in candidate.resources.feeds)
+    renamed = any(feed.has_file and feed.file not in before for feed in candidate.resources.feeds)
     by_name = _by_name(accepted, before) if renamed else {}
     texts = {source.path: source.text for source in candidate.configuration.feeds}
     kept: dict[str, Source] = {}
@@ -47,6 +47,10 @@ def _keep_accepted_feeds(candidate: Candidate, accepted: Configuration) -> Candi
         old = before.get(feed.file) or by_name.get(feed.metadata.name)
         if old is None or old.text == texts.get(feed.file):
             continue
+        # A download that is gone is no answer of its source, so nothing was lost there.
+        if feed.download is not None and feed.file not in texts:
+            kept[feed.file] = replace(old, path=feed.file)
+            continue
         percent = lost(old, feed)
         if percent:
             kept[feed.file] = replace(old, path=feed.file)
@@ -54,13 +58,18 @@ def _keep_accepted_feeds(candidate: Candidate, accepted: Configuration) -> Candi
     if not kept:
         return candidate
     feeds = (replace(f, cidrs=parse_feed(kept[f.file])[0]) if f.file in kept else f for f in candidate.resources.feeds)
-    sources = tuple(kept.get(source.path, source) for source in candidate.configuration.feeds)
+    sources = {source.path: source for source in candidate.configuration.feeds} | kept
     return Candidate(
-        replace(candidate.configuration, feeds=sources),
+        replace(candidate.configuration, feeds=tuple(sources.values())),
         candidate.settings,
         replace(candidate.resources, feeds=tuple(feeds)),
-        in_order((*candidate.problems, *warnings)),
+        in_order((*(one for one in candidate.problems if not _is_about(one, kept)), *warnings)),
     )
+
+
+def _is_about(problem: Problem, kept: Mapping[str, Source]) -> bool:
+    """True if a problem says that a download is missing whose accepted content stays in force."""
+    return problem.severity is Severity.WARNING and any(f"{path} is not there yet" in problem.message for path in kept)
 
 
 def _by_name(accepted: Configuration, contents: Mapping[str, Source]) -> dict[str, Source]:

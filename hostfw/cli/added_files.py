@@ -89,7 +89,8 @@ def edit(options: Options, files: Configuration) -> Edit | Refused | Failed:
         settings = Source(str(options.config_dir / SETTINGS_FILE), files.settings.text)
         changed.append(settings)
     whole = replace(own, settings=settings, resources=tuple(sources))
-    return Edit(check_candidate(whole, problems, partial(read_own_feeds, options.config_dir)), tuple(changed))
+    own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
+    return Edit(check_candidate(whole, problems, own_feeds), tuple(changed))
 
 
 @contextmanager

@@ -22,8 +22,13 @@ def read(options: Options) -> Candidate:
     """The configuration that a command line names, as far as it can be judged without a host."""
     if options.files:
         configuration, problems, folders = read_named(options)
-        return check_candidate(configuration, problems, partial(read_feeds_within, folders))
-    return check_candidate(*read_configuration(options.config_dir), partial(read_own_feeds, options.config_dir))
+        return check_candidate(
+            configuration, problems, partial(read_feeds_within, folders, state_dir=options.state_dir)
+        )
+    return check_candidate(
+        *read_configuration(options.config_dir),
+        partial(read_own_feeds, options.config_dir, state_dir=options.state_dir),
+    )
 
 
 def read_named(options: Options) -> tuple[Configuration, tuple[Problem, ...], tuple[str, ...] | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -89,7 +89,7 @@ KINDS = (
         HOSTFW_V1,
         "Feed",
         ("feed", "feeds"),
-        ("PATH", "ELEMENTS"),
+        ("SOURCE", "ELEMENTS"),
         ("MAXSHRINK", "LABELS"),
         lambda resources: resources.feeds,
     ),
@@ -130,6 +130,8 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (_labels(resource),), ()
         case Feed(external=External(size=size)):
             return ("(external)", f"at most {size}"), (_NONE, _labels(resource))
+        case Feed(download=Download() as download):
+            return (download.origin, str(len(resource.cidrs))), (f"{resource.max_shrink}%", _labels(resource))
         case Feed():
             return (resource.path, str(len(resource.cidrs))), (f"{resource.max_shrink}%", _labels(resource))
         case Tier():

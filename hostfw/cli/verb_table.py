@@ -47,6 +47,7 @@ VERBS = (
     Verb("deny", "deny an address everything, or a service to somebody, from now on", "quick"),
     Verb("remove", "take away what allow or deny put into force", "quick"),
     Verb("set", "put addresses into a set, take them out, or list them, at once", "quick"),
+    Verb("feed", "download Feeds that have a url or hostnames, and say how that went", "quick"),
     Verb("rules", "list the rules in force in the order of evaluation, with counters", "in_force"),
     Verb("confirm", "accept a configuration that waits to be confirmed", "in_force"),
     Verb("rollback", "roll back an unconfirmed change, or go back to an earlier generation", "in_force"),

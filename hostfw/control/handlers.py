@@ -14,6 +14,7 @@ from hostfw.control.messages import (
     Request,
     Rollback,
     RollbackTo,
+    UpdateFeed,
 )
 from hostfw.engine.applied import Applied
 from hostfw.engine.checks.exposure import ExposureRequest
@@ -61,9 +62,15 @@ def handle(engine: Engine, request: Request) -> Reply:
             return engine.rollback_to(request.number, lockout, accept_loss=request.accept_loss)
         case ChangeMembers():
             return engine.change_members(request.change, _lockout(request, Settings()))
+        case UpdateFeed():
+            lockout = _lockout(request, Settings())
+            updated = engine.update_feed(request.name, lockout, accept_shrink=request.accept_shrink)
+            return in_force_now(updated, verbose=False) if isinstance(updated, Applied) else updated
 
 
-def _lockout(request: Apply | Rollback | RollbackTo | ChangeMembers, settings: Settings) -> LockoutRequest | None:
+def _lockout(
+    request: Apply | Rollback | RollbackTo | ChangeMembers | UpdateFeed, settings: Settings
+) -> LockoutRequest | None:
     """The lockout request with the baseline; within a sandbox ssh servers are only known by their ports."""
     if settings.lockout_check is LockoutCheck.IGNORE:
         return None
@@ -83,8 +90,10 @@ def read(engine: Engine, files: Files | None, cache: CandidateCache | None = Non
     """
     if files is None:
         own = engine.directories.config
-        return check_candidate(*read_configuration(own), partial(read_own_feeds, own), cache)
-    return check_candidate(files.configuration, files.problems, partial(read_feeds_within, files.folders), cache)
+        own_feeds = partial(read_own_feeds, own, state_dir=engine.directories.state)
+        return check_candidate(*read_configuration(own), own_feeds, cache)
+    within = partial(read_feeds_within, files.folders, state_dir=engine.directories.state)
+    return check_candidate(files.configuration, files.problems, within, cache)
 
 
 def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:

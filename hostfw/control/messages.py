@@ -95,6 +95,19 @@ class ChangeMembers:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateFeed:
+    """Put the download of a Feed that waits in the state directory into force, with what was accepted of the rest.
+
+    `baseline` and what is accepted are as in `Apply`.
+    """
+
+    name: str
+    accept_shrink: bool = False
+    accept_lockout: bool = False
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InForceNow:
     """A generation is in force: how much it governs and what that took.
 
@@ -146,7 +159,7 @@ class ServiceReport:
     listening: bool
 
 
-Request = Apply | Confirm | Rollback | RollbackTo | ChangeMembers
+Request = Apply | Confirm | Rollback | RollbackTo | ChangeMembers | UpdateFeed
 Query = Request | Report
 """Any message to the service: a request, or a question about itself."""
 Reply = InForceNow | Refused | Confirmed | TooLate | RolledBack | NoTrial | MembersChanged | NoSuchSet | Failed

@@ -52,7 +52,8 @@ class HostReport:
     that cannot be read; `plan` is what it means here, and `boots` whether the script that the boot loads is there.
     `facts` and `baseline` are None where they could not be had; `service` is None where none runs. `full` are those of
     our directories whose file systems take nothing more; `services` are what the host offers, None where that is not
-    seen, and `unloadable` says why the script that the boot loads does not load.
+    seen, and `unloadable` says why the script that the boot loads does not load. `feed_troubles` are those of Feeds
+    that are downloaded, each with the next step.
     """
 
     directories: Directories
@@ -61,6 +62,7 @@ class HostReport:
     accepted: Candidate | None = None
     accepted_problems: tuple[Problem, ...] = ()
     shrunk_feeds: tuple[Problem, ...] = ()
+    feed_troubles: tuple[tuple[str, str], ...] = ()
     boots: bool = True
     full: tuple[Path, ...] = ()
     plan: Plan | None = None
@@ -206,6 +208,7 @@ def _configuration(report: HostReport) -> Iterator[Finding]:
         for problem in report.shrunk_feeds
         if problem.severity is Severity.WARNING
     )
+    yield from (Finding(Check.FEED, trouble, step) for trouble, step in report.feed_troubles)
 
 
 def _neighbours(report: HostReport) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from hostfw.engine.checks.members import members_check
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_refused
+from hostfw.engine.feeds.update import update_feed
 from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
@@ -248,6 +249,12 @@ class Engine:
         With `lockout` a change that would block connections that the host depends on is a failure.
         """
         return self._write(lambda writer: change_members(writer, change, members_check(writer, lockout)), likely=True)
+
+    def update_feed(
+        self, name: str, lockout: LockoutRequest | None = None, *, accept_shrink: bool = False
+    ) -> Applied | Refused | Failed:
+        """Put the download of a Feed that waits into force with the accepted rest; the arguments are as of `apply`."""
+        return self._write(lambda writer: update_feed(writer, name, lockout, accept_shrink=accept_shrink), likely=True)
 
     def accepted(self) -> Candidate | None:
         """The accepted configuration, or None if there is none that can be read."""

@@ -235,6 +235,30 @@ def feed_shrunk(problem: Problem, feed: str = "", path: str = "") -> Fields:
     )
 
 
+def feed_updated(feed: str, source: str, elements: int) -> Fields:
+    """A Feed was downloaded and is in force, with so many prefixes."""
+    return _entry(
+        MessageId.FEED_UPDATED,
+        _NOTICE,
+        f"Feed {feed} was updated: {elements} prefixes",
+        FEED=feed,
+        SOURCE=source,
+        ELEMENTS=str(elements),
+    )
+
+
+def feed_not_updated(feed: str, source: str, cause: str) -> Fields:
+    """A Feed could not be downloaded, or not be put into force; what was in force of it stays."""
+    return _entry(
+        MessageId.FEED_NOT_UPDATED,
+        _WARNING,
+        f"Feed {feed} was not updated, what is in force of it stays: {cause}",
+        FEED=feed,
+        SOURCE=source,
+        CAUSE=cause,
+    )
+
+
 def resources_expired(names: Sequence[str], generation: str = "") -> Fields:
     """Resources have expired and count no more; nothing where there are none."""
     if not names:

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import (
+    DOWNLOAD_BYTES,
+    EXTERNAL_SIZE,
+    Download,
+    External,
+    Feed,
+    GlobalNetworkSet,
+    NetworkSet,
+)
 from hostfw.model.resources import (
     ANY_NODE,
     EntityRule,
@@ -62,6 +70,16 @@ def _spec(resource: Resource) -> Mapping[str, object]:
                 "of": of or None,
                 "size": None if size == EXTERNAL_SIZE else size,
                 "timeout": None if timeout_s is None else f"{timeout_s}s",
+            }
+        case Feed(download=Download(hostnames=hostnames)) if hostnames:
+            return {"hostnames": list(hostnames)}
+        case Feed(download=Download() as download, max_shrink=max_shrink):
+            kibibytes = download.most_bytes // 1024
+            return {
+                "url": download.url,
+                "sha256": download.sha256 or None,
+                "maxSize": None if download.most_bytes == DOWNLOAD_BYTES else f"{kibibytes}Ki",
+                "maxShrink": None if max_shrink == 50 else f"{max_shrink}%",
             }
         case Feed(path=path, max_shrink=max_shrink):
             return {"path": path, "maxShrink": None if max_shrink == 50 else f"{max_shrink}%"}

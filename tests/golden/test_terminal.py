@@ -24,6 +24,7 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "allow": (("tcp/http/https",), ("tcp/22", "from", "nobody-knows-this-network-set-of-a-long-name")),
     "deny": (("198.51.100.7", "--cut", "--dryrun"),),
     "remove": (("allow-tcp-8080",),),
+    "feed": (("list",), ("update", "nobody")),
     "set": (("list",), ("add", "nobody", "198.51.100.7", "for", "4h")),
     "rules": ((),),
     "confirm": ((),),

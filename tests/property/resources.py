@@ -11,7 +11,7 @@ from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EndpointPort,
@@ -261,6 +261,27 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     st.builds(NetworkSet, st.builds(replace, metadatas, namespace=st.sampled_from(("default", "shop"))), few(cidrs())),
     st.builds(Namespace, metadatas),
     st.builds(Feed, metadatas, _words_without("/.-_ "), st.integers(0, 100)),
+    st.builds(
+        Feed,
+        metadatas,
+        st.just(""),
+        st.integers(0, 100),
+        download=st.builds(
+            Download,
+            st.sampled_from(("https://a.example/l", "http://[::1]:8080/?q", "file:///srv/l")),
+            sha256=st.sampled_from(("", "0" * 64, "https://a.example/l.sha256")),
+            most_bytes=st.integers(1, 65_536).map(lambda kibibytes: kibibytes * 1024),
+        ),
+    ),
+    st.builds(
+        Feed,
+        metadatas,
+        st.just(""),
+        st.just(100),
+        download=st.builds(
+            Download, hostnames=st.lists(st.sampled_from(("a", "b.example")), min_size=1, unique=True).map(tuple)
+        ),
+    ),
     st.builds(
         Feed,
         metadatas,

@@ -11,7 +11,7 @@ from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import Download, Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
@@ -122,11 +122,25 @@ def describe_feed(feed: Feed, host: PlannedHost) -> Description:
         return Description("Feed", feed.metadata.name, feed.metadata.position, external, _used(labels, host))
     properties = (
         ("labels", (pairs(labels),)),
+        *_download(feed.download),
         ("file", (feed.file,)),
         ("maxShrink", (f"{feed.max_shrink}%",)),
         ("addresses", (addresses_text(feed.cidrs),)),
     )
     return Description("Feed", feed.metadata.name, feed.metadata.position, properties, _used(labels, host))
+
+
+def _download(download: Download | None) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The properties of the source of a Feed that is downloaded."""
+    if download is None:
+        return
+    if download.hostnames:
+        yield "hostnames", download.hostnames
+        return
+    yield "url", (download.url,)
+    if download.sha256:
+        yield "sha256", (download.sha256,)
+    yield "maxSize", (f"{download.most_bytes // 1024}Ki",)
 
 
 def _used(labels: Labels, host: PlannedHost) -> tuple[Section]:

@@ -46,7 +46,7 @@ def read_directory(options: Options) -> Directory:
             f"{options.config_dir} has changes that are not in force",
             "`hostfwctl diff` shows them, `hostfwctl apply` puts them into force",
         )
-    own_feeds = partial(read_own_feeds, options.config_dir)
+    own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
     return Directory(configuration, problems, check_candidate(configuration, problems, own_feeds))
 
 
@@ -80,7 +80,8 @@ def _put(
     gone = {*removed, *written_anew}
     kept = (source for source in directory.configuration.resources if source.path not in gone)
     whole = replace(directory.configuration, resources=tuple(sorted((*kept, *changed), key=lambda source: source.path)))
-    candidate = check_candidate(whole, directory.problems, partial(read_own_feeds, options.config_dir))
+    own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
+    candidate = check_candidate(whole, directory.problems, own_feeds)
     if errors(candidate.problems):
         return refuse(candidate.problems, whole, console, "nothing was changed")
     if options.dry_run:

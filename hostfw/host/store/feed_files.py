@@ -5,8 +5,9 @@ Problems do not show the content of a file: the author of the Feed may not be al
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from hostfw.host.download.lists import is_download, read_download
 from hostfw.host.errors import reason
 from hostfw.host.store.files import file_problem, leads_out, read_file
 from hostfw.host.store.path_trust import is_below, is_made_up, suspicion
@@ -16,11 +17,12 @@ from hostfw.model.sources import Source
 FeedTexts = tuple[tuple[Source, ...], tuple[Problem, ...]]
 
 
-def read_own_feeds(config_dir: Path, paths: Sequence[str]) -> FeedTexts:
+def read_own_feeds(config_dir: Path, paths: Sequence[str], state_dir: Path | None = None) -> FeedTexts:
     """The files that Feeds of the configuration directory name, each once, wherever they are.
 
     Read as root, they must be root's own as the manifests must, and so must every folder and symbolic link that leads
-    to them.
+    to them. Downloads are below `state_dir`, by default below DOWNLOADS; one that is not there, or that the caller may
+    not read, is left out without a problem.
     """
     owner = 0 if os.geteuid() == 0 else None
 
@@ -28,21 +30,30 @@ def read_own_feeds(config_dir: Path, paths: Sequence[str]) -> FeedTexts:
         found = suspicion(path, owner, config_dir) if owner is not None else None
         return file_problem(found.path, found.message, expected=found.expected, hint=found.hint) if found else None
 
-    return _read_all(paths, owner, refusal)
+    return _read_all(paths, owner, refusal, state_dir)
 
 
-def read_feeds_within(folders: Sequence[str] | None, paths: Sequence[str]) -> FeedTexts:
+def read_feeds_within(folders: Sequence[str] | None, paths: Sequence[str], state_dir: Path | None = None) -> FeedTexts:
     """The files that Feeds of a proposal name, each once, and only what is below these `folders`; None is anywhere.
 
-    Whoever wrote the proposal is not the one who reads it, so a file elsewhere is not even looked for.
+    Whoever wrote the proposal is not the one who reads it, so a file elsewhere is not even looked for. Downloads are
+    as in `read_own_feeds`.
     """
     return _read_all(
-        paths, None, lambda path: None if folders is None or is_below(path, folders) else leads_out(path, folders)
+        paths,
+        None,
+        lambda path: None if folders is None or is_below(path, folders) else leads_out(path, folders),
+        state_dir,
     )
 
 
-def _read_all(paths: Sequence[str], owner: int | None, refusal: Callable[[Path], Problem | None]) -> FeedTexts:
-    read = [_read(Path(path), owner, refusal) for path in dict.fromkeys(paths)]
+def _read_all(
+    paths: Sequence[str], owner: int | None, refusal: Callable[[Path], Problem | None], state_dir: Path | None
+) -> FeedTexts:
+    read = [
+        read_download(PurePath(path).stem, state_dir) if is_download(path) else _read(Path(path), owner, refusal)
+        for path in dict.fromkeys(paths)
+    ]
     problems = in_order(item for item in read if isinstance(item, Problem))
     return tuple(item for item in read if isinstance(item, Source)), problems
 

@@ -1,15 +1,20 @@
-"""Feed: where the file is and how much of it may vanish at once, or how much other programs may put in."""
+"""Feed: where the addresses come from and how many may vanish at once, or how many other programs may put in."""
 
 import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
 
-from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, quoted, text
+from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, items, quoted, text
 from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.metadata import Metadata
-from hostfw.model.kinds.sets import EXTERNAL_SIZE, External, Feed
+from hostfw.model.kinds.sets import DOWNLOAD_BYTES, DOWNLOADS, EXTERNAL_SIZE, Download, External, Feed
 from hostfw.model.positions import NOWHERE
 
-FEED_SHAPE = Shape("the spec of a Feed", frozenset(("path", "maxShrink", "external", "of", "size", "timeout")))
+FEED_SHAPE = Shape(
+    "the spec of a Feed",
+    frozenset(("path", "maxShrink", "external", "of", "size", "timeout", "url", "hostnames", "sha256", "maxSize")),
+)
 TIMEOUT = re.compile(r"([1-9][0-9]{0,7})([smhd])\Z")
 """The time that a member stays, such as 10m."""
 LARGEST_SIZE = 1_000_000
@@ -17,7 +22,23 @@ PERCENT = re.compile(r"(0|[1-9][0-9]?|100)%\Z")
 _DEFAULT_MAX_SHRINK = 50
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_S = 366 * 86_400
-_OF_FILES, _OF_EXTERNAL = ("path", "maxShrink"), ("of", "size", "timeout")
+URL = re.compile(r"(https?://[A-Za-z0-9._:\[\]-]+([/?][!-~]*)?|file:///[!-~]+)\Z")
+HOSTNAME = re.compile(
+    r"([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?\Z"
+)
+LONGEST_HOSTNAME = 254
+SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
+MAX_SIZE = re.compile(r"([1-9][0-9]{0,5})(Ki|Mi)\Z")
+MOST_HOSTNAMES = 32
+LONGEST_NAME = 200
+"""Characters of the name of a Feed that is downloaded, which is part of names of files and units."""
+_LARGEST_BYTES = 64 * 1024 * 1024
+_BYTES = {"Ki": 1024, "Mi": 1024 * 1024}
+_LONGEST_URL = 2000
+_OF_FILES = ("path", "maxShrink", "url", "hostnames", "sha256", "maxSize")
+_OF_EXTERNAL = ("of", "size", "timeout")
+_SOURCES = ("path", "url", "hostnames")
+_OF_URLS = ("sha256", "maxSize")
 
 
 def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
@@ -35,6 +56,14 @@ def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
             )
     if is_external:
         return Feed(metadata, "", path_position=reader.at(found["external"]), external=_external(reader, found))
+    given = [name for name in _SOURCES if name in found]
+    for name in given[1:]:
+        reader.report(found[name], f"{name} is given beside {given[0]}", f"one of {', '.join(_SOURCES)}")
+    if given[:1] in (["url"], ["hostnames"]):
+        return _downloaded(reader, metadata, found, given[0])
+    for name in _OF_URLS:
+        if name in found:
+            reader.report(found[name], f"{name} is given for a Feed that is not downloaded", f"{name} only with url")
     path_node = found.get("path")
     path = text(reader, path_node, "path")
     if path_node is None:
@@ -42,11 +71,96 @@ def decode_feed(reader: Reader, metadata: Metadata, spec: Node) -> Feed:
             spec,
             "path is missing",
             "the path of a file, absolute or from the folder of this one, or external: true for a set without a file",
+            "url: is where hostfw is to download it",
         )
     elif path is not None and (not path or not path.isprintable()):
         reader.report(path_node, f"path is {quoted(path)}", "the path of a file")
+    elif path is not None and path.startswith(f"{DOWNLOADS}/"):
+        reader.report(path_node, f"path is {quoted(path)}, where hostfw keeps downloads", "a path elsewhere, or url")
     at = NOWHERE if path_node is None else reader.at(path_node)
     return Feed(metadata, path or "", _max_shrink(reader, found.get("maxShrink")), at)
+
+
+def _downloaded(reader: Reader, metadata: Metadata, found: dict[str, Node], source: str) -> Feed:
+    """A Feed with a url or hostnames. Answers of a resolver grow and shrink, so no loss of them is too much."""
+    at = reader.at(found[source])
+    if len(metadata.name) > LONGEST_NAME:
+        reader.report(found[source], f"the name of this Feed has {len(metadata.name)} characters", f"{LONGEST_NAME}")
+    if source == "url":
+        download = Download(
+            _url(reader, found["url"], "url"),
+            sha256=_sha256(reader, found.get("sha256")),
+            most_bytes=_max_size(reader, found.get("maxSize")),
+        )
+        return Feed(metadata, "", _max_shrink(reader, found.get("maxShrink")), at, download=download)
+    for name in (*_OF_URLS, "maxShrink"):
+        if name in found:
+            reader.report(found[name], f"{name} is given for a Feed of hostnames", f"{name} only with a file or url")
+    hostnames = tuple(dict.fromkeys(_hostnames(reader, found["hostnames"])))
+    return Feed(metadata, "", 100, at, download=Download(hostnames=hostnames))
+
+
+def _url(reader: Reader, node: Node, field: str) -> str:
+    found = text(reader, node, field)
+    if found is None:
+        return ""
+    if len(found) > _LONGEST_URL or not URL.match(found) or not _has_port(found):
+        reader.report(
+            node,
+            f"{field} is {quoted(found)}",
+            "a URL that begins with https://, http:// or file:///",
+            "no user or password in it: everybody on this host would see them" if "@" in found else "",
+        )
+        return ""
+    return found
+
+
+def _has_port(url: str) -> bool:
+    """True if the port of a URL is one, or left out."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _sha256(reader: Reader, node: Node | None) -> str:
+    if node is None:
+        return ""
+    found = text(reader, node, "sha256")
+    if found is None or SHA256.match(found):
+        return (found or "").lower()
+    if "://" in found:
+        return _url(reader, node, "sha256")
+    reader.report(
+        node, f"sha256 is {quoted(found)}", "64 hexadecimal digits, or the URL of a file that begins with them"
+    )
+    return ""
+
+
+def _max_size(reader: Reader, node: Node | None) -> int:
+    if node is None:
+        return DOWNLOAD_BYTES
+    match = MAX_SIZE.match(node.text) if isinstance(node, Scalar) else None
+    size = int(match[1]) * _BYTES[match[2]] if match is not None else 0
+    if match is None or size > _LARGEST_BYTES:
+        reader.report(node, f"maxSize is {described(node)}", "a number and Ki or Mi, such as 16Mi, up to 64Mi")
+        return DOWNLOAD_BYTES
+    return size
+
+
+def _hostnames(reader: Reader, node: Node) -> Iterable[str]:
+    listed = items(reader, node, "hostnames")
+    if not listed or len(listed) > MOST_HOSTNAMES:
+        reader.report(node, f"hostnames has {len(listed)} names", f"1 to {MOST_HOSTNAMES} names of hosts")
+        return
+    for item in listed:
+        name = text(reader, item, "a hostname")
+        if name is None:
+            continue
+        if len(name) <= LONGEST_HOSTNAME and HOSTNAME.match(name):
+            yield name.lower().rstrip(".")
+        else:
+            reader.report(item, f"the hostname is {quoted(name)}", "the name of a host, such as mirror.example.org")
 
 
 def _max_shrink(reader: Reader, node: Node | None) -> int:

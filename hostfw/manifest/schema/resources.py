@@ -9,7 +9,18 @@ from hostfw.manifest.kinds.endpoint import (
     MATCH_SHAPE,
     NETWORK_SET_SHAPE,
 )
-from hostfw.manifest.kinds.feed import FEED_SHAPE, LARGEST_SIZE, PERCENT, TIMEOUT
+from hostfw.manifest.kinds.feed import (
+    FEED_SHAPE,
+    HOSTNAME,
+    LARGEST_SIZE,
+    LONGEST_HOSTNAME,
+    MAX_SIZE,
+    MOST_HOSTNAMES,
+    PERCENT,
+    SHA256,
+    TIMEOUT,
+    URL,
+)
 from hostfw.manifest.kinds.metadata import METADATA_SHAPE, NAMESPACED_METADATA_SHAPE
 from hostfw.manifest.kinds.namespace import NAMESPACE_SHAPE
 from hostfw.manifest.kinds.policy import (
@@ -232,6 +243,16 @@ _NETWORK_SET: Fields = {"nets": (listed(SET_NET), "Prefixes, addresses, and rang
 
 _FEED: Fields = {
     "path": ({**STRING, "minLength": 1}, "The file, one address a line: absolute, or from the folder of this one."),
+    "url": (formed(URL), "Or where `hostfwctl feed update` downloads the list: https, http or file."),
+    "hostnames": (
+        {**listed({**formed(HOSTNAME), "maxLength": LONGEST_HOSTNAME}, MOST_HOSTNAMES), "minItems": 1},
+        "Or names of hosts, whose addresses `hostfwctl feed update` asks the resolver for.",
+    ),
+    "sha256": (
+        any_of(formed(SHA256), formed(URL)),
+        "The digest that the download must have, or the URL of a file that begins with it.",
+    ),
+    "maxSize": (formed(MAX_SIZE), "Most bytes of a download, such as 16Mi (32Mi)."),
     "maxShrink": (formed(PERCENT), "How much of it may vanish at once, such as 50% (the default)."),
     "external": ({"type": "boolean"}, "True: no file; other programs fill the set in the kernel."),
     "of": (name(SUBDOMAIN), "The GlobalNetworkSet or Feed that the members belong to: its labels count."),
@@ -241,9 +262,26 @@ _FEED: Fields = {
         "How long a member of an external set stays without a time of its own (for ever).",
     ),
 }
+_NOT_OF_FILES: Json = {"external": {"const": False}, "of": False, "size": False, "timeout": False}
+_NOT_OF_URLS: Json = {"sha256": False, "maxSize": False}
 _FILE_OR_EXTERNAL = [
-    {"required": ["path"], "properties": {"external": {"const": False}, "of": False, "size": False, "timeout": False}},
-    {"required": ["external"], "properties": {"external": {"const": True}, "path": False, "maxShrink": False}},
+    {
+        "required": ["path"],
+        "properties": {**_NOT_OF_FILES, **_NOT_OF_URLS, "url": False, "hostnames": False},
+    },
+    {"required": ["url"], "properties": {**_NOT_OF_FILES, "path": False, "hostnames": False}},
+    {
+        "required": ["hostnames"],
+        "properties": {**_NOT_OF_FILES, **_NOT_OF_URLS, "path": False, "url": False, "maxShrink": False},
+    },
+    {
+        "required": ["external"],
+        "properties": {
+            "external": {"const": True},
+            **_NOT_OF_URLS,
+            **dict.fromkeys(("path", "url", "hostnames", "maxShrink"), False),
+        },
+    },
 ]
 
 _WORD = formed(r"[^/ \t\n]+")

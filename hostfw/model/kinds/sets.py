@@ -25,6 +25,17 @@ class NetworkSet:
     nets: tuple[Cidr, ...] = ()
 
 
+DOWNLOADS = "/var/lib/hostfw/feeds"
+"""The folder of the files of Feeds that hostfw downloads, as it is called in problems and in what was accepted."""
+DOWNLOAD_BYTES = 32 * 1024 * 1024
+"""Most bytes of a download, unless its Feed says otherwise: two million addresses."""
+
+
+def downloaded_file(name: str) -> str:
+    """The path of the file of a Feed that is downloaded, below DOWNLOADS: a state directory elsewhere has its own."""
+    return f"{DOWNLOADS}/{name}.txt"
+
+
 EXTERNAL_SIZE = 65_536
 """Most addresses of a family in an external set, and most prefixes, unless its Feed says otherwise."""
 
@@ -44,12 +55,32 @@ class External:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """The source that `hostfwctl feed update` asks for the addresses of a Feed: a `url`, or else names of hosts.
+
+    `sha256` is the digest that the answer must have, or the URL of a file that begins with it; empty is any. An answer
+    of more than `most_bytes` bytes is refused.
+    """
+
+    url: str = ""
+    hostnames: tuple[str, ...] = ()
+    sha256: str = ""
+    most_bytes: int = DOWNLOAD_BYTES
+
+    @property
+    def origin(self) -> str:
+        """The source in a line."""
+        return self.url or ", ".join(self.hostnames)
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """Addresses of a file beside the manifests, one a line, that rule selectors find by the feed's labels.
 
     `path` is as written, absolute or from the folder of the manifest. A file that lost more than `max_shrink` percent
     of what was accepted is not believed. `cidrs` is what the file holds, empty until it is read (`policy.feeds`). An
-    `external` one has no file: its members are in the kernel alone.
+    `external` one has no file: its members are in the kernel alone. One with a `download` has the file that hostfw
+    keeps of it.
     """
 
     metadata: Metadata
@@ -58,8 +89,16 @@ class Feed:
     path_position: Position = NOWHERE
     cidrs: Cidrs = ()
     external: External | None = None
+    download: Download | None = None
+
+    @property
+    def has_file(self) -> bool:
+        """True if a file holds the addresses; an external Feed has none, nor has one whose path is wrong."""
+        return bool(self.path) or self.download is not None
 
     @property
     def file(self) -> str:
         """The path of the file, from where the manifest's own path counts."""
+        if self.download is not None:
+            return downloaded_file(self.metadata.name)
         return str(PurePath(self.path_position.path).parent / self.path)

@@ -126,6 +126,7 @@ LINES: dict[str, str] = {
     "deny": "deny 203.0.113.77",
     "remove": "remove allow-tcp-9090",
     "set": "set list",
+    "feed": "feed list",
 }
 """The command line of each verb."""
 ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock", "import"})

@@ -297,6 +297,22 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
         {"FEED": "bad", "FILE": "/var/lib/bad.txt", "ORIGIN": "/etc/hostfw/web.yaml:4", "HINT": "a hint"},
     ),
     (
+        "downloaded",
+        notices.feed_updated("bad", "https://a.example/l", 12),
+        MessageId.FEED_UPDATED,
+        "5",
+        "Feed bad was updated: 12 prefixes",
+        {"FEED": "bad", "SOURCE": "https://a.example/l", "ELEMENTS": "12"},
+    ),
+    (
+        "not downloaded",
+        notices.feed_not_updated("bad", "https://a.example/l", "it is gone"),
+        MessageId.FEED_NOT_UPDATED,
+        "4",
+        "Feed bad was not updated, what is in force of it stays: it is gone",
+        {"FEED": "bad", "SOURCE": "https://a.example/l", "CAUSE": "it is gone"},
+    ),
+    (
         "missed",
         notices.records_missed(1, 1),
         MessageId.RECORDS_MISSED,

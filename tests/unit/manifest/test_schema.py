@@ -167,6 +167,9 @@ REFUSED: list[tuple[str, Json]] = [
     ("an external Feed with a file", {**FEED, "spec": {"external": True, "path": "a"}}),
     ("a Feed of a file with a size", {**FEED, "spec": {"path": "a", "size": 5}}),
     ("a timeout without a unit", {**FEED, "spec": {"external": True, "timeout": "10"}}),
+    ("a Feed of a url of another scheme", {**FEED, "spec": {"url": "ftp://a.example/l"}}),
+    ("a Feed of a url and a path", {**FEED, "spec": {"url": "https://a.example/l", "path": "a"}}),
+    ("a Feed of names with a digest", {**FEED, "spec": {"hostnames": ["a.example"], "sha256": "0" * 64}}),
     ("a Feed of nothing", {**FEED, "spec": {"external": False}}),
     ("a setting misspelt", {"loopbak": "exempt"}),
     ("a setting with another word", {"loopback": "police"}),
@@ -183,6 +186,8 @@ def test_a_mistake_that_can_be_seen_is_refused(document: Json) -> None:
 
 NAMESPACE: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["x"]}}
 ACCEPTED: list[tuple[str, Json]] = [
+    ("a Feed of a url", {**FEED, "spec": {"url": "https://a.example/l", "sha256": "https://a/b", "maxSize": "16Mi"}}),
+    ("a Feed of names", {**FEED, "spec": {"hostnames": ["a.example"]}}),
     ("an external Feed", {**FEED, "spec": {"external": True, "size": 5, "timeout": "10m"}}),
     ("a Feed of a file that says that it is not external", {**FEED, "spec": {"external": False, "path": "a"}}),
     ("nothing but a name", POLICY),

@@ -15,6 +15,7 @@ from hostfw.cli.outcomes import complain_of
 from hostfw.cli.output.console import Console, ExitCode, Style, painted
 from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.quick.feed_state import feed_troubles
 from hostfw.control.channel import DaemonError, report
 from hostfw.doctor.environment import UNIT_NAMES
 from hostfw.doctor.findings import Finding, Weight
@@ -100,6 +101,7 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
         accepted=in_force,
         accepted_problems=accepted_problems,
         shrunk_feeds=tuple(sorted(shrunk, key=lambda problem: problem.position)),
+        feed_troubles=_feed_troubles(options, engine, in_force),
         boots=(options.state_dir / "last-good.nft").exists(),
         full=tuple(path for path in (directories.state, directories.run) if is_full(path)),
         blocked=block_state(BlockContext(directories, engine.host)),
@@ -111,6 +113,14 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
         service=_service(engine),
         surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
     )
+
+
+def _feed_troubles(options: Options, engine: Engine, candidate: Candidate | None) -> tuple[tuple[str, str], ...]:
+    """The troubles of Feeds in force that are downloaded, each with the next step."""
+    if candidate is None:
+        return ()
+    found = feed_troubles(candidate.configuration, options.state_dir, engine.host.now())
+    return tuple((trouble, step) for _, trouble, step in found)
 
 
 def _plan(engine: Engine, candidate: Candidate | None, facts: HostFacts | None) -> Plan | None:

@@ -4,7 +4,6 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 from hostfw.cli.arguments import add_output
 from hostfw.cli.first_apply import first_apply
@@ -14,6 +13,7 @@ from hostfw.cli.output.console import Console, ExitCode, Style
 from hostfw.cli.output.documents import Document, document, document_text, problem_item
 from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
+from hostfw.cli.quick.feed_state import feed_troubles
 from hostfw.control.channel import DaemonError, report
 from hostfw.control.messages import ServiceReport
 from hostfw.engine.context import Directories
@@ -76,11 +76,7 @@ def run(options: Options, console: Console) -> ExitCode:
         return complain_of(status, console)
     accepted = load_accepted_of(options)
     service = _service(directories)
-    is_pending = (
-        accepted is not None
-        and _is_active(accepted, status)
-        and _is_pending(accepted.configuration, options.config_dir)
-    )
+    is_pending = accepted is not None and _is_active(accepted, status) and _is_pending(accepted.configuration, options)
     blocked = block_state(BlockContext(directories, host))
     if options.output is Output.TABLE:
         if blocked is not None:
@@ -91,13 +87,21 @@ def run(options: Options, console: Console) -> ExitCode:
         ]
         if status.record is None and not status.in_force:
             lines.insert(1, _line("Governs", first_apply(options).text))
+        if accepted is not None:
+            for _, trouble, _ in feed_troubles(accepted.configuration, options.state_dir, host.now()):
+                lines.append(_line("Feed", trouble, Style.WARNING))
         if is_pending:
             where = options.config_dir
             lines.append(_line("Pending", f"{where} has changes that are not in force; `hostfwctl diff` shows them"))
         for line in lines:
             _print(line, console)
     else:
-        beside = {"service": _service_item(service), "block": _block_item(blocked)}
+        feeds = () if accepted is None else feed_troubles(accepted.configuration, options.state_dir, host.now())
+        beside: Document = {
+            "service": _service_item(service),
+            "block": _block_item(blocked),
+            "feeds": [{"feed": name, "trouble": trouble} for name, trouble, _ in feeds],
+        }
         would = None if status.in_force else first_apply(options).interfaces
         first: Document = {"wouldGovern": None if would is None else list(would)}
         content = {**_content(status, accepted, is_pending=is_pending), **first, **beside}
@@ -365,10 +369,12 @@ def _is_active(accepted: Accepted, status: Status) -> bool:
     return status.record is None or status.record.id == accepted.id or status.trial is not None
 
 
-def _is_pending(accepted: Configuration, config_dir: Path) -> bool:
+def _is_pending(accepted: Configuration, options: Options) -> bool:
     """True if the directory, or a file that an accepted Feed names, is another than what was accepted."""
-    configuration, _ = read_configuration(config_dir)
-    feeds, _ = read_own_feeds(config_dir, [source.path for source in accepted.feeds])
+    configuration, _ = read_configuration(options.config_dir)
+    feeds, _ = read_own_feeds(
+        options.config_dir, [source.path for source in accepted.feeds], state_dir=options.state_dir
+    )
     return feeds != accepted.feeds or _differ(accepted, configuration)
 
 

@@ -1,0 +1,1 @@
+"""Feeds that hostfw downloads, on their way into force."""
