@@ -83,6 +83,16 @@ class Host:
         lines = [f"+ {name}" for name in sorted(new - old)] + [f"- {name}" for name in sorted(old - new)]
         return 1, "\n".join(lines or ["~ Settings"]) + "\n"
 
+    def comparison(self, folder: Path) -> tuple[int, dict[str, object]]:
+        """Answer `diff -o json`: what `apply` would close, and whether it would refuse."""
+        status, _ = self.diff(folder)
+        refuses, closes = self.state / "refuses", self.state / "closes"
+        refusals = (
+            [{"kind": "lockout", "message": refuses.read_text(), "hint": "", "more": []}] if refuses.exists() else []
+        )
+        exposure = [{"change": "closes", "text": closes.read_text(), "answered": None}] if closes.exists() else []
+        return status, {"kind": "Comparison", "exposure": exposure, "refusals": refusals}
+
     def apply(self, options: list[str]) -> tuple[int, dict[str, object]]:
         """Answer `apply`, from the working directory."""
         here = Path.cwd()
@@ -152,11 +162,19 @@ def main() -> int:
     answers = {"status": lambda: (0, host.status()), "apply": lambda: host.apply(options)}
     answers |= {"confirm": host.confirm, "rollback": host.rollback, "history": lambda: (0, {"items": []})}
     answers |= {"disable": host.disable, "version": lambda: (0, {"hostfw": "0"})}
+    if verb == "diff" and "-o" in sys.argv:
+        status, document = host.comparison(folder)
+        sys.stdout.write(json.dumps(document))
+        return status
     if verb == "diff":
         status, text = host.diff(folder)
         sys.stdout.write(text + ("nft\n" if "--nft" in options and text else ""))
         return status
     if verb == "validate":
+        invalid = host.state / "invalid"
+        if invalid.exists():
+            sys.stderr.write(invalid.read_text())
+            return 3
         return 0
     status, document = answers[verb]()
     sys.stdout.write(json.dumps(document))

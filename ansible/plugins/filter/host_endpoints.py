@@ -52,13 +52,17 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.hostfw.hostfw.plugins.module_utils import allow
 from ansible_collections.hostfw.hostfw.plugins.module_utils.inventory import (
     InventoryError,
+    fleet_hosts,
     gathered,
     guessed,
     host_endpoints,
     manifests,
+    merged,
 )
+from ansible_collections.hostfw.hostfw.plugins.module_utils.plain import PlainVariables, VaultedError, plain
 
 
 def _host_endpoints(hostvars, hosts, group_label_prefix="group/", snapshot=None):
@@ -66,17 +70,48 @@ def _host_endpoints(hostvars, hosts, group_label_prefix="group/", snapshot=None)
     if missing:
         raise AnsibleFilterError("not in the inventory: {}".format(", ".join(missing)))
     try:
-        return manifests(host_endpoints(hosts, hostvars, group_label_prefix, snapshot))
+        return manifests(host_endpoints(hosts, _variables(hostvars, hosts), group_label_prefix, snapshot))
     except InventoryError as error:
         raise AnsibleFilterError(f"these hosts cannot become HostEndpoints:\n{error}") from error
 
 
+def _variables(hostvars, hosts):
+    return {host: PlainVariables(hostvars[host]) for host in hosts if host in hostvars}
+
+
 def _gathered(hostvars, hosts):
-    return gathered([host for host in hosts if host in hostvars], hostvars)
+    known = _variables(hostvars, hosts)
+    return _checked(lambda: gathered(list(known), known))
 
 
 def _guessed(hostvars, hosts, snapshot=None):
-    return guessed([host for host in hosts if host in hostvars], hostvars, snapshot)
+    known = _variables(hostvars, hosts)
+    return _checked(lambda: guessed(list(known), known, snapshot))
+
+
+def _fleet(hosts, hostvars):
+    return fleet_hosts([host for host in hosts if host in hostvars], hostvars)
+
+
+def _plain(value, name):
+    """A value of variables as plain data, whatever is vaulted in it."""
+    return _checked(lambda: plain(value, name))
+
+
+def _allowed(variables, order, group_label_prefix="group/"):
+    """The policies of hostfw_allow and hostfw_allow_... of a host."""
+    said = merged(variables, "hostfw_allow", besides=("hostfw_allow_order",))
+    try:
+        return allow.policies(allow.joined(plain(said, "hostfw_allow")), order, group_label_prefix)
+    except (allow.AllowError, VaultedError) as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def _checked(find):
+    try:
+        return find()
+    except VaultedError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:
@@ -84,4 +119,11 @@ class FilterModule:
 
     def filters(self):
         """The filters by name."""
-        return {"host_endpoints": _host_endpoints, "host_addresses": _gathered, "host_guesses": _guessed}
+        return {
+            "host_endpoints": _host_endpoints,
+            "host_addresses": _gathered,
+            "host_guesses": _guessed,
+            "fleet_hosts": _fleet,
+            "allowed": _allowed,
+            "plain": _plain,
+        }

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, rollout
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, foretold, rollout
 
 
 def _plan(hosts, hostvars, serial, most):
@@ -40,8 +40,19 @@ def _refusal(host):
     return "{}: {}".format(host["inventory_hostname"], host["hostfw_locked"].get("msg", "it could not be reached"))
 
 
-def _report(hosts, left_out):
-    return rollout.report(list(hosts), left_out)
+def _report(hosts, left_out, foretells, path=""):
+    """The report of a rollout in the form of the file's name, and what is foretold where nothing was changed."""
+    found = list(hosts)
+    lines = rollout.report(found, left_out).splitlines()
+    if path.endswith(".json"):
+        return foretold.as_json(found, lines, left_out, foretells)
+    if path.endswith(".md"):
+        return foretold.as_markdown(found, left_out, foretells)
+    return foretold.as_text(found, lines, foretells)
+
+
+def _with_ssh(settings, ports):
+    return rollout.with_ssh(settings, ports)
 
 
 def _failures(hosts, stopped_by):
@@ -59,6 +70,7 @@ class FilterModule:
             "rollout_deadline": _deadline_s,
             "rollout_refusal": _refusal,
             "rollout_report": _report,
+            "with_ssh": _with_ssh,
             "rollout_failures": _failures,
             "configuration_digest": _digest,
         }

@@ -10,6 +10,8 @@ import re
 API = "projectcalico.org/v3"
 ANY_INTERFACE = "*"
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
+_OTHER_SYSTEMS = frozenset(("network_cli", "netconf", "httpapi", "winrm", "psrp"))
+"""Connections of Ansible that lead to no Linux host."""
 _ENDPOINT_FIELDS = frozenset(("name", "interface", "interface_group", "addresses", "labels", "profiles", "ports"))
 
 
@@ -21,7 +23,7 @@ def host_endpoints(hosts, variables, group_label_prefix="group/", snapshot=None)
     """The HostEndpoints of these hosts, by name; `variables` maps each host to its variables and facts.
 
     `snapshot` has the addresses of hosts without facts, as `gathered` gives them. Everything that is wrong is raised at
-    once, as an InventoryError.
+    once, as an InventoryError: a ValueError of a variable as well, as `plain` raises it.
     """
     endpoints, owners, problems = [], {}, []
     for host in sorted(hosts):
@@ -95,7 +97,7 @@ def _node(host, variables):
 def _tried(host, variables, prefix, kept):
     try:
         return list(_of_host(host, variables, prefix, kept)), []
-    except InventoryError as error:
+    except (InventoryError, ValueError) as error:
         return [], [f"{host}: {error}"]
 
 
@@ -108,7 +110,7 @@ def _of_host(host, variables, prefix, kept):
     if not isinstance(wanted, (list, tuple)):
         raise InventoryError("hostfw_endpoints is not a list")
     labels = {prefix + name: "true" for name in variables.get("group_names") or [] if name != "ungrouped"}
-    labels.update(_texts(variables.get("hostfw_labels")))
+    labels.update(_labels(variables))
     for entry in wanted:
         yield _endpoint(node, variables, labels, entry, facts)
 
@@ -196,6 +198,35 @@ def _address(text):
         return ipaddress.ip_address(str(text).partition("/")[0])
     except ValueError:
         return None
+
+
+def fleet_hosts(hosts, variables):
+    """Hosts that hostfw may run on: all but switches, and other systems that Ansible reaches in their way."""
+    return [
+        host
+        for host in hosts
+        if not variables[host].get("ansible_network_os")
+        and str(variables[host].get("ansible_connection") or "").rpartition(".")[2] not in _OTHER_SYSTEMS
+    ]
+
+
+def merged(variables, name, besides=()):
+    """The values of every variable `NAME_...` but those `besides`, by their names, and then that of `NAME`.
+
+    Ansible takes the variable of one group alone; with names of their own each group adds its part.
+    """
+    found = [variables[one] for one in sorted(variables) if str(one).startswith(name + "_") and one not in besides]
+    return [value for value in [*found, variables.get(name)] if value is not None]
+
+
+def _labels(variables):
+    """The labels of a host: those of its groups, over which its own come."""
+    found = {}
+    for labels in merged(variables, "hostfw_labels"):
+        if not isinstance(labels, dict) and not hasattr(labels, "items"):
+            raise InventoryError("hostfw_labels and hostfw_labels_... are mappings of labels")
+        found.update(_texts(labels))
+    return found
 
 
 def _texts(labels):

@@ -11,6 +11,9 @@ _PROXY = re.compile(r"ProxyCommand[=\s]+[\"']?(ssh\b[^\"']*)")
 _SSH_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args")
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOopQRSWw")
 """Options of ssh(1) that take a value."""
+_SSH_PORT = 22
+_OTHER_FAILSAFES = ("udp:68", "udp:546")
+"""The inbound failsafe ports of hostfw besides ssh: DHCP's."""
 
 
 class RolloutError(Exception):
@@ -114,6 +117,21 @@ def in_order(hosts, jump):
         return depth[host]
 
     return sorted(hosts, key=outer)
+
+
+def with_ssh(settings, ports):
+    """Settings with sshd's ports among the failsafe ports, unless they say these themselves.
+
+    hostfw's own failsafe ports have ssh's 22, and stay.
+    """
+    said = settings.get("failsafe")
+    others = [port for port in ports if port != _SSH_PORT]
+    if not others or settings.get("compatibility") is not None:
+        return settings
+    if said is not None and (not isinstance(said, dict) or "inbound" in said):
+        return settings
+    inbound = [f"tcp:{port}" for port in [_SSH_PORT, *others]] + list(_OTHER_FAILSAFES)
+    return {**settings, "failsafe": {**(said or {}), "inbound": inbound}}
 
 
 def report(hosts, left_out):

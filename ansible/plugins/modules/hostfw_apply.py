@@ -85,7 +85,9 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether the ruleset would change, and changes nothing.
+    description:
+      - Says whether the ruleset would change, and what that would close and open, and changes nothing.
+      - Fails where hostfw would refuse the change, as a lock-out or a loss.
   diff_mode:
     support: full
     description: Shows which resources and settings differ from those that are accepted.
@@ -140,6 +142,11 @@ nothing_before:
   description: Whether no rules of hostfw were accepted before; false in check mode.
   returned: success
   type: bool
+exposure:
+  description: What the change closes and opens of the services of the host, C(change) and C(text) each.
+  returned: success
+  type: list
+  elements: dict
 hostfw_warnings:
   description: What hostfw warned about.
   returned: success
@@ -193,9 +200,10 @@ def main():
     differences = _differences(module)
     diff = {"prepared": differences}
     if module.check_mode:
-        script = _script(module, differences)
+        script, foretold = _script(module, differences), _foretold(module)
         module.exit_json(
             changed=bool(script),
+            exposure=foretold.get("exposure", []),
             result="applied" if script else "unchanged",
             generation="",
             confirm_by="",
@@ -219,6 +227,7 @@ def main():
         )
     module.exit_json(
         changed=found["result"] == "applied",
+        exposure=found.get("exposure", []),
         result=found["result"],
         generation=found["generation"],
         confirm_by=found.get("confirmBy") or "",
@@ -317,6 +326,21 @@ def _differences(module):
 def _script(module, differences):
     """The nft script of the change, which follows the differences; empty where the ruleset stays as it is."""
     return _diff(module, "--nft")[len(differences) :].strip()
+
+
+def _foretold(module):
+    """The Comparison of hostfwctl, empty from one that has none; fails where `apply` would be refused."""
+    arguments = ["diff", "-f", ".", *_anywhere(module.params)]
+    _, found, _ = hostfwctl.run_json(module, *arguments, cwd=module.params["src"])
+    refused = [one for one in found.get("refusals", []) if not module.params["accept_" + one["kind"]]]
+    if refused:
+        lines = [line for one in refused for line in (one["message"], *one["more"], one["hint"]) if line]
+        module.fail_json(
+            msg="hostfw would not put {} into force:\n{}".format(module.params["src"], "\n".join(lines)),
+            exposure=found.get("exposure", []),
+            refusals=refused,
+        )
+    return found
 
 
 def _diff(module, *options):

@@ -33,6 +33,9 @@ options:
       - An empty directory is something else. It denies what comes in, but for the failsafe ports.
     type: bool
     default: false
+  record:
+    description: A file that is to note what O(dest) holds, for M(hostfw.hostfw.hostfw_info) to tell what was edited.
+    type: path
   configuration:
     description: The digest that O(src) must have, as M(hostfw.hostfw.hostfw_apply) returned it.
     type: str
@@ -79,6 +82,7 @@ def main():
             "src": {"type": "path", "required": True},
             "dest": {"type": "path", "default": "/etc/hostfw"},
             "backup": {"type": "path"},
+            "record": {"type": "path"},
             "configuration": {"type": "str"},
             "nothing_before": {"type": "bool", "default": False},
         },
@@ -98,6 +102,8 @@ def main():
                 configuration.back_up(backup, old, like=dest, nothing=nothing_before)
             if files:
                 configuration.replace(dest, new, like=src)
+            if module.params["record"]:
+                configuration.note(module.params["record"], new)
     except OSError as error:
         module.fail_json(msg=f"{dest} cannot be replaced: {error}")
     module.exit_json(changed=bool(files), files=files, diff={"prepared": "".join(line + "\n" for line in files)})

@@ -19,6 +19,9 @@ options:
     description: The configuration directory.
     type: path
     default: /etc/hostfw
+  record:
+    description: The file in which M(hostfw.hostfw.hostfw_config) noted what it put into O(config_dir).
+    type: path
   hostfwctl:
     description: The command on the host.
     type: path
@@ -72,6 +75,16 @@ agrees:
   description: Whether the configuration directory says what is accepted.
   returned: always
   type: bool
+edited:
+  description: The files of the directory that are new (+), changed (~) or gone (-) since O(record) was written.
+  returned: always
+  type: list
+  elements: str
+ssh_ports:
+  description: The ports that sshd is configured to listen on, empty if it does not tell.
+  returned: always
+  type: list
+  elements: int
 waits:
   description: Whether what is in force waits to be confirmed.
   returned: always
@@ -102,6 +115,8 @@ _NOTHING = {
     "generation": "",
     "configuration": "",
     "agrees": False,
+    "edited": [],
+    "ssh_ports": [],
     "waits": False,
     "status": {},
     "history": [],
@@ -111,7 +126,7 @@ _NOTHING = {
 
 def main():
     """Ask the verbs that only look."""
-    spec = {"config_dir": {"type": "path", "default": "/etc/hostfw"}}
+    spec = {"config_dir": {"type": "path", "default": "/etc/hostfw"}, "record": {"type": "path"}}
     spec.update(hostfwctl.ARGUMENT_SPEC)
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if not os.path.exists(module.params["hostfwctl"]):
@@ -123,18 +138,31 @@ def main():
     _, version, _ = hostfwctl.run_json(module, "version")
     folder = module.params["config_dir"]
     differs, _, _ = hostfwctl.run(module, "--config-dir", folder, "diff")
+    files = configuration.contents(folder)
     module.exit_json(
         changed=False,
         installed=True,
         in_force=status["inForce"],
         generation=status["generation"] or "",
-        configuration=configuration.digest(configuration.contents(folder)),
+        configuration=configuration.digest(files),
         agrees=differs == hostfwctl.DONE,
+        edited=configuration.edited(module.params["record"], files),
+        ssh_ports=_ssh_ports(module),
         waits=status["confirmation"] is not None,
         status=status,
         history=history.get("items", []),
         version=version,
     )
+
+
+def _ssh_ports(module):
+    """The ports of sshd's configuration; it tells nothing while it cannot start."""
+    sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
+    if not sshd:
+        return []
+    _, out, _ = module.run_command([sshd, "-T"])
+    words = [line.split() for line in out.splitlines()]
+    return sorted({int(line[1]) for line in words if len(line) == 2 and line[0] == "port" and line[1].isdigit()})
 
 
 if __name__ == "__main__":

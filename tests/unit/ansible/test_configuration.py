@@ -264,3 +264,18 @@ def test_a_policy_cannot_name_a_file_that_nobody_reads(path: str, expected: str)
     """It would be said to be there, and never be enforced."""
     assert configuration.why_not_read(path).startswith(expected)
     assert bool(configuration.why_not_read(path)) is bool(expected)
+
+
+def test_what_was_edited_since_is_told_by_file(tmp_path: Path) -> None:
+    """Nothing is told where nothing was noted, or what was noted is damaged."""
+    record = tmp_path / "below/deployed.json"
+    assert configuration.edited(str(record), {"a.yaml": b"1"}) == []
+    assert configuration.edited(None, {"a.yaml": b"1"}) == []
+
+    configuration.note(str(record), {"a.yaml": b"1", "b.yaml": b"2"})
+
+    assert configuration.edited(str(record), {"a.yaml": b"1", "b.yaml": b"2"}) == []
+    assert configuration.edited(str(record), {"a.yaml": b"x", "c.yaml": b"3"}) == ["~ a.yaml", "- b.yaml", "+ c.yaml"]
+    assert record.stat().st_mode & 0o077 == 0
+    record.write_text("{")
+    assert configuration.edited(str(record), {}) == []

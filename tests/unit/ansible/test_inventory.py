@@ -207,3 +207,28 @@ def test_a_host_is_guessed_at_where_nothing_but_its_connection_is_known() -> Non
     }
 
     assert inventory.guessed(list(hosts), hosts, {"kept": {"default": [], "interfaces": {}}}) == ["bare"]
+
+
+def test_every_group_adds_its_labels() -> None:
+    """In the order of the variables' names; the host's own win."""
+    found = _endpoint(
+        hostfw_addresses=["192.0.2.1"],
+        hostfw_labels={"role": "web"},
+        hostfw_labels_b={"site": "north", "role": "none"},
+        hostfw_labels_a={"site": "south", "rack": 7},
+    )
+
+    assert found["metadata"]["labels"] == {"rack": "7", "role": "web", "site": "north"}
+
+
+def test_switches_are_no_hosts_of_the_fleet() -> None:
+    """Nor what Ansible reaches in their way."""
+    variables: dict[str, dict[str, object]] = {
+        "web1": {"ansible_connection": "ansible.builtin.ssh"},
+        "switch1": {"ansible_network_os": "ios"},
+        "switch2": {"ansible_connection": "ansible.netcommon.httpapi"},
+        "windows1": {"ansible_connection": "winrm"},
+        "web2": {},
+    }
+
+    assert inventory.fleet_hosts(list(variables), variables) == ["web1", "web2"]

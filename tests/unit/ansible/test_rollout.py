@@ -121,3 +121,25 @@ def test_failures_are_told_once_each_with_their_hosts() -> None:
     ]
     assert rollout.failures([_host("a", hostfw_reported={"agrees": True})], []) == ""
     assert rollout.failures([_host("a")], ["a"]).splitlines()[1] == "Ansible could not reach what it needed for: a"
+
+
+@pytest.mark.parametrize(
+    ("settings", "ports", "inbound"),
+    [
+        ({"node": "a"}, [22], None),
+        ({"node": "a"}, [], None),
+        ({"node": "a"}, [22, 2222], ["tcp:22", "tcp:2222", "udp:68", "udp:546"]),
+        ({"failsafe": {"outbound": []}}, [2222], ["tcp:22", "tcp:2222", "udp:68", "udp:546"]),
+        ({"failsafe": {"inbound": []}}, [2222], []),
+        ({"failsafe": "none"}, [2222], None),
+        ({"compatibility": "calico"}, [2222], None),
+    ],
+)
+def test_the_port_of_sshd_is_a_failsafe_port_unless_the_settings_say_which(
+    settings: Mapping[str, object], ports: Sequence[int], inbound: object
+) -> None:
+    """22 stays, since hostfw has it by itself, and what somebody wrote is kept."""
+    failsafe = rollout.with_ssh(settings, ports).get("failsafe")
+
+    assert (failsafe.get("inbound") if isinstance(failsafe, dict) else None) == inbound
+    assert {**rollout.with_ssh(settings, ports), "failsafe": None} == {**settings, "failsafe": None}
