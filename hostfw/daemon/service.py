@@ -9,59 +9,51 @@ any other exception ends the process, and systemd restarts it while the rules st
 """
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 
-from hostfw import __version__
 from hostfw.audit.attribution import Attribution
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
 from hostfw.control.handlers import handle
-from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Request, ServiceReport
+from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Request
 from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
 from hostfw.daemon.announcer import Announcer, first_error
 from hostfw.daemon.audit.journal_queue import Outbox
 from hostfw.daemon.audit.log_reader import open_audit
-from hostfw.daemon.backoff import Retry
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.expiries import Alarm, Expiries
+from hostfw.daemon.health import Health
 from hostfw.daemon.listening import L, Listening, News
-from hostfw.daemon.metrics.exporter import Exporter, Known, with_records
-from hostfw.daemon.metrics.text import AuditFigures, Figures
+from hostfw.daemon.metrics.exporter import Exporter
 from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.repair.base_protection import TIMEOUT_S as PROTECTION_TIMEOUT_S
 from hostfw.daemon.repair.base_protection import BaseProtection, read_base_chains
 from hostfw.daemon.repair.forgotten_connections import ForgottenConnections, find_socket
 from hostfw.daemon.repair.repair import Repair, Repairer
 from hostfw.daemon.resync import Resync, ResyncOutcome
+from hostfw.daemon.saving import Saving
 from hostfw.daemon.takeover import Takeover
-from hostfw.daemon.troubles import Part, Troubles
+from hostfw.daemon.troubles import Part
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.applied import Applied
 from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.clock_alarm import ClockNews
 from hostfw.host.systemd import notify as service_manager
 from hostfw.model.host.services import HostServices
-from hostfw.model.wording import counted
 
 _IDLE_S = 3600.0
 """Without a watchdog there is nothing to tell it."""
 READY_PATIENCE_S = 10.0
 """After so long systemd is told that the service is up, whatever stands in the way: others wait for it in the boot."""
-JOURNAL_PATIENCE_S = 3.0
-"""A journal that has not taken an entry for so long is trouble."""
-WRITING_PATIENCE_S = 60.0
-"""One piece of work that takes so long is trouble: nothing is repaired and nobody is answered meanwhile."""
 WRITING_LIMIT_S = 900.0
 """Nothing takes so long that is ever to end: the watchdog hears no more, and systemd starts the service anew."""
 ENDING_S = 5.0
@@ -80,7 +72,6 @@ class Service:
         self._outbox = Outbox(dependencies.journal)
         self._announcer = Announcer(self._outbox)
         self._notifier = Notifier()
-        self._troubles = Troubles(self._tell_status)
         host = replace(dependencies.host, announce=self._outbox.send)
         self._writer = WriterThread(
             directories, host, self._about_to, self._in_force, self._announcer.defect, dependencies.worker
@@ -97,7 +88,10 @@ class Service:
         self._audit.defect = self._announcer.defect
         self._forgotten = ForgottenConnections(self._relearn, find_socket)
         self._audit.on_event = self._forgotten.note
-        self._exporter = Exporter(self._know, self._exported)
+        self._health = Health(self._outbox, self._writer, self._audit, self._notifier, dependencies.host.now())
+        self._troubles = self._health.troubles
+        self._saving = Saving(self._writer, self._troubles)
+        self._exporter = Exporter(self._health.figures, self._exported)
         self._server = Server(directories, self._reply, self._announcer.defect)
         self._nft = self._listening(
             dependencies.listen_nft, self._repairer.note, self._repairer.missed, Part.NFT_EVENTS
@@ -119,12 +113,7 @@ class Service:
             self._audit.listen,
             self._announcer.trouble,
         )
-        self._known: Generation | None = None
         self._attribution = Attribution()
-        self._refused = ""
-        self._repairs = 0
-        self._started_at = dependencies.host.now()
-        self._is_unsaved = asyncio.Event()
         self._hung_up = asyncio.Event()
         self._stopped = asyncio.Event()
         self._broken: asyncio.Future[None] = self._loop.create_future()
@@ -183,7 +172,7 @@ class Service:
                     ("audit", self._audit.run(self._stopped)),
                     ("forgotten connections", self._forgotten.run()),
                     ("metrics", self._exporter.run()),
-                    ("saving", self._save()),
+                    ("saving", self._saving.run()),
                     ("watchdog", self._live()),
                     ("reload", self._reload()),
                     ("callbacks", self._watch_callbacks()),
@@ -216,7 +205,7 @@ class Service:
             await asyncio.wait(waited_for, timeout=READY_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
             if taking_over.done():
                 taking_over.result()
-            self._notifier.ready(self._status())
+            self._notifier.ready(self._health.status())
             await taking_over
         finally:
             taking_over.cancel()
@@ -248,56 +237,7 @@ class Service:
 
     async def _reply(self, question: Query) -> Answer:
         """Answer a request at the control socket."""
-        return self._report() if isinstance(question, Report) else await self._answer(question)
-
-    def _trouble(self) -> str:
-        """Everything that is wrong at this moment, empty if nothing is."""
-        found = [str(self._troubles)] if self._troubles else []
-        if self._outbox.stuck_s >= JOURNAL_PATIENCE_S:
-            found.append(
-                f"the journal takes no entries: {self._outbox.waiting} wait, {self._outbox.unwritten} are lost"
-            )
-        if (busy_s := self._writer.busy_s) >= WRITING_PATIENCE_S:
-            found.append(f"the current change has taken {busy_s:.0f} seconds so far")
-        return "; ".join(found)
-
-    def _report(self) -> ServiceReport:
-        figures = self._audit.figures()
-        return ServiceReport(
-            pid=os.getpid(),
-            started_at=self._started_at,
-            generation=self._known.id if self._known is not None else "",
-            trouble=self._trouble(),
-            repairs=self._repairs,
-            records=figures.records,
-            lost=figures.lost,
-            missed=figures.missed,
-            suppressed=sum(figures.suppressed.values()),
-            entries_unwritten=self._outbox.unwritten,
-            listening=figures.listening,
-        )
-
-    def _know(self) -> Known:
-        """Data for the Prometheus file."""
-        known, audit = self._known, self._audit.figures()
-        figures = Figures(
-            version=__version__,
-            started_at=self._started_at,
-            generation=known.id if known is not None else "",
-            counts=dict(counts(known)) if known is not None else {},
-            repairs=self._repairs,
-            is_troubled=bool(self._trouble()),
-            audit=AuditFigures(
-                records=audit.records,
-                entries=audit.events,
-                lost=audit.lost,
-                missed=audit.missed,
-                unwritten=self._outbox.unwritten,
-                is_listening=audit.listening,
-            ),
-        )
-        plan = known.plan if known is not None else None
-        return Known(partial(with_records, figures, self._writer.engine.directories), plan)
+        return self._health.report() if isinstance(question, Report) else await self._answer(question)
 
     async def _answer(self, request: Request) -> Answer:
         """Carry out a request; one that fails in a way nobody thought of ends neither the service nor the rules."""
@@ -307,15 +247,15 @@ class Service:
             case InForceNow(unsaved=unsaved):
                 self._takeover.superseded()
                 self._troubles.clear(Part.INTERFACES)
-                self._note_unsaved(unsaved)
+                self._saving.note(unsaved)
             case Confirmed(unsaved=unsaved) | RolledBack(unsaved=unsaved):
-                self._note_unsaved(unsaved)
+                self._saving.note(unsaved)
             case Failed(in_force=in_force) if in_force == UNKNOWN:
                 self._repairer.failed(reply.message)
             case _:
                 pass
         if isinstance(request, Apply) and request.files is None:
-            self._note_reload(reply)
+            self._health.note_reload(reply)
         return reply
 
     def _handle(self, engine: Engine, request: Request) -> Reply | Refusal:
@@ -324,55 +264,12 @@ class Service:
             return Refusal("the service is stopping", elsewhere=True)
         return handle(engine, request)
 
-    def _note_unsaved(self, unsaved: tuple[str, ...]) -> None:
-        """Keep for as long as it is so that what is in force could not be written down."""
-        if unsaved:
-            self._troubles.report(Part.STATE, unsaved[0])
-            self._is_unsaved.set()
-        else:
-            self._troubles.clear(Part.STATE)
-            if self._writer.done.owed is None:
-                self._is_unsaved.clear()
-
     def _written(self) -> None:
         """After whatever was written: hear what came of it, and see to what could not be written down."""
         self._nft.read()
-        if self._writer.done.owed is None:
-            self._troubles.clear(Part.RECORD)
-        else:
-            self._troubles.report(Part.RECORD, "what is in force could not be noted in the run directory")
-            self._is_unsaved.set()
-        if self._writer.done.unsaved:
-            self._is_unsaved.set()
+        self._saving.written()
         if self._writer.done.begun:
             self._repairer.begun()
-
-    async def _save(self) -> None:
-        """Try again to write down what could not be written down."""
-        retry = Retry()
-        while True:
-            await self._is_unsaved.wait()
-            await asyncio.sleep(retry.failed())
-            if not self._is_unsaved.is_set():
-                continue
-            unsaved = await self._writer.write(lambda engine: engine.save(self._writer.current))
-            if unsaved == ():
-                retry.succeeded()
-            if not isinstance(unsaved, Failed):
-                self._note_unsaved(unsaved)
-
-    def _note_reload(self, reply: Reply | Refusal) -> None:
-        """Keep for `systemctl status` how the last reload ended; that is about the past, and so no trouble."""
-        match reply:
-            case Refused(problems):
-                self._refused = f"the last reload was refused: {first_error(problems)}"
-            case Failed():
-                self._refused = f"the last reload failed: {reply.message}"
-            case InForceNow():
-                self._refused = ""
-            case _:
-                return
-        self._tell_status()
 
     async def _reload(self) -> None:
         while True:
@@ -424,7 +321,7 @@ class Service:
 
     def _in_force(self, generation: Generation | None) -> None:
         """Take notice of what has come into force."""
-        before, self._known = self._known, generation
+        before, self._health.known = self._health.known, generation
         if generation is None:
             self._attribution = Attribution()
             if self._takeover.is_over.is_set():
@@ -446,10 +343,10 @@ class Service:
             return
         self._forgotten.changed()
         self._base_protection.make_ready(build_base_protection(generation.candidate.settings, generation.facts).script)
-        self._tell_status()
+        self._health.tell_status()
 
     def _repaired(self, repair: Repair) -> None:
-        known = self._known.id if self._known is not None else ""
+        known = self._health.known.id if self._health.known is not None else ""
         if repair.failed is not None:
             trouble = f"changes of another program could not be repaired: {repair.failed.message}"
             if trouble != self._troubles.of(Part.REPAIR):
@@ -458,9 +355,9 @@ class Service:
             return
         self._troubles.clear(Part.REPAIR)
         if repair.changes:
-            self._repairs += 1
-            if repair.ours and self._known is not None:
-                self._announcer.recovered(self._known, repair.ours)
+            self._health.repairs += 1
+            if repair.ours and self._health.known is not None:
+                self._announcer.recovered(self._health.known, repair.ours)
             else:
                 self._announcer.restored(repair.changes, known, repair.actor)
 
@@ -478,7 +375,7 @@ class Service:
         if isinstance(outcome, Applied):
             self._troubles.clear(Part.INTERFACES)
             if outcome.unsaved:
-                self._note_unsaved(outcome.unsaved)
+                self._saving.note(outcome.unsaved)
             if not outcome.change.is_empty:
                 self._announcer.resynced(outcome)
             return
@@ -495,17 +392,3 @@ class Service:
             self._troubles.report(Part.METRICS, f"no figures for Prometheus: {trouble}")
         else:
             self._troubles.clear(Part.METRICS)
-
-    def _tell_status(self) -> None:
-        self._notifier.status(self._status())
-
-    def _status(self) -> str:
-        """One line for `systemctl status`."""
-        known = self._known
-        if known is None:
-            now = "no generation of ours is in force"
-        else:
-            policies, endpoints = len(known.candidate.resources.policies), len(known.plan.endpoints)
-            counts = f"{counted(policies, 'policy', 'policies')}, {counted(endpoints, 'endpoint')}"
-            now = f"generation {known.id} in force: {counts}"
-        return "; ".join(filter(None, (now, self._trouble(), self._refused)))

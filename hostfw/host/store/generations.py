@@ -16,7 +16,7 @@ import errno
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -28,26 +28,30 @@ from hostfw.host.store.atomic_files import (
     link_atomically,
     remove_leftovers,
     sync_directory,
-    write_atomically,
     write_new,
 )
 from hostfw.host.store.codec import (
     counts_of,
     garbage,
     load_json,
-    load_text,
     saving,
     to_json,
 )
-from hostfw.host.store.source_parts import link_to, load_parts, parts_of, save_parts, stored_parts
+from hostfw.host.store.parts.scripts import (
+    EXPIRES,
+    LastingScript,
+    about_lasting,
+    load_lasting,
+    load_script,
+    save_lasting,
+    save_script,
+)
+from hostfw.host.store.parts.sources import load_parts, parts_of, save_parts, stored_parts
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.moments import moment_of
-from hostfw.model.problems import Problem, Severity
+from hostfw.model.problems import Problem
 from hostfw.model.settings import HISTORY_LIMIT
 from hostfw.model.sources import Configuration
-
-MOST_SCRIPTS = 4
-"""Most recent scripts that are kept: an interface that comes and goes leads back to one of them."""
 
 _ACCEPTED = "accepted"
 _LAST_GOOD = "last-good.nft"
@@ -55,19 +59,6 @@ _GENERATIONS = "generations"
 _RULESET = "ruleset.nft"
 _SCRIPTS = "scripts"
 _GENERATION = "generation.json"
-_LASTING = "lasting.nft"
-_EXPIRES = "expires"
-
-
-@dataclass(frozen=True, slots=True)
-class LastingScript:
-    """A script without anything that is allowed for the sake of a resource which expires, and until when it has not.
-
-    The script is empty where it was found damaged.
-    """
-
-    script: str
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +123,7 @@ def store_generation(
         configuration=parts.digest,
         history_limit=generation.history_limit,
         counts=dict(generation.counts),
-        **_about_lasting(generation),
+        **about_lasting(generation.lasting),
     )
     folder = state_dir / _GENERATIONS
     with saving("the generation", state_dir):
@@ -141,8 +132,8 @@ def store_generation(
         remove_leftovers(state_dir)
         remove_leftovers(folder)
         with folder_aside(folder / "new") as aside:
-            _save_script(state_dir / _SCRIPTS / f"{digest}.nft", aside / _RULESET, script)
-            _save_lasting(aside, generation)
+            save_script(state_dir / _SCRIPTS / f"{digest}.nft", aside / _RULESET, script)
+            save_lasting(aside, generation.lasting, generation.applied_at)
             known = (
                 {} if anew else stored_parts(generation_folder(state_dir, number) for number in generations(state_dir))
             )
@@ -253,7 +244,7 @@ def accepted_number(state_dir: Path) -> int | None:
 def accepted_until(state_dir: Path) -> datetime | None:
     """The moment at which something of the accepted generation expires that allows anything; None for never."""
     try:
-        _, last = (state_dir / _ACCEPTED / _EXPIRES).read_text().split()
+        _, last = (state_dir / _ACCEPTED / EXPIRES).read_text().split()
         return datetime.fromtimestamp(int(last), UTC)
     except (OSError, ValueError, OverflowError):
         return None
@@ -268,20 +259,12 @@ def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
         case {"format": 1, "id": str(id_), "applied_at": str(applied_at), "ruleset_sha256": str(digest)} if (
             when := moment_of(applied_at)
         ) is not None:
-            script, problems = _script(folder / _RULESET, digest)
+            script, problems = load_script(folder / _RULESET, digest)
             limit = _history_limit(about)
-            lasting = _load_lasting(folder, about)
+            lasting = load_lasting(folder, about)
             return Accepted(id_, when, configuration, script, counts_of(about), limit, lasting), problems
         case _:
             return None, (garbage(folder / _GENERATION),)
-
-
-def _script(path: Path, digest: str) -> tuple[str, tuple[Problem, ...]]:
-    """The script, or with a warning nothing: its sources can be compiled again."""
-    text, problems = load_text(path, required=True)
-    if text is not None and sha256(text.encode()).hexdigest() == digest:
-        return text, ()
-    return "", tuple(replace(problem, severity=Severity.WARNING) for problem in problems or (garbage(path),))
 
 
 def _stored(number: int, about: object) -> Stored | None:
@@ -327,62 +310,6 @@ def _history_limit(about: object) -> int:
             return limit
         case _:
             return HISTORY_LIMIT
-
-
-def _about_lasting(generation: Accepted) -> dict[str, object]:
-    lasting = generation.lasting
-    if lasting is None:
-        return {}
-    return {"lasting": {"sha256": _digest(lasting.script), "until": lasting.until.isoformat()}}
-
-
-def _save_lasting(aside: Path, generation: Accepted) -> None:
-    """Write what the boot needs to choose: a script, and the seconds between which the other one may be loaded.
-
-    Raises OSError.
-    """
-    lasting = generation.lasting
-    if lasting is None:
-        return
-    write_new(aside / _LASTING, lasting.script.encode())
-    first, last = int(generation.applied_at.timestamp()), int(lasting.until.timestamp())
-    write_new(aside / _EXPIRES, f"{first} {last}\n".encode())
-
-
-def _load_lasting(folder: Path, about: object) -> LastingScript | None:
-    match about:
-        case {"lasting": {"sha256": str(digest), "until": str(until)}} if (when := moment_of(until)) is not None:
-            return LastingScript(_script(folder / _LASTING, digest)[0], when)
-        case _:
-            return None
-
-
-def _digest(script: str) -> str:
-    return sha256(script.encode()).hexdigest()
-
-
-def _save_script(kept: Path, path: Path, script: bytes) -> None:
-    """Write a script, as a link to the one that is kept if there is one. Raises OSError."""
-    kept.parent.mkdir(mode=0o700, exist_ok=True)
-    remove_leftovers(kept.parent)
-    if _content(kept) == script:
-        os.utime(kept)
-    else:
-        write_atomically(kept, script)
-    if not link_to(kept, path):
-        write_new(path, script)
-    # Another writer in this state directory may be at it, too.
-    with suppress(OSError):
-        scripts = sorted(kept.parent.iterdir(), key=lambda one: (one != kept, -one.stat().st_mtime_ns))
-        for one in scripts[MOST_SCRIPTS:]:
-            one.unlink(missing_ok=True)
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
 
 
 def _number(state_dir: Path, aside: Path) -> int:

@@ -28,6 +28,7 @@ from hostfw.daemon.notifier import Notifier
 from hostfw.daemon.repair.forgotten_connections import ForgottenConnections
 from hostfw.daemon.repair.repair import Repairer
 from hostfw.daemon.resync import Resync
+from hostfw.daemon.saving import Saving
 from hostfw.daemon.service import Service
 from hostfw.daemon.takeover import BOOT_RULES, Takeover
 from hostfw.engine import acceptance
@@ -622,7 +623,7 @@ TASKS = [
     (Exporter, "run"),
     (Service, "_live"),
     (Service, "_reload"),
-    (Service, "_save"),
+    (Saving, "run"),
     (Takeover, "run"),
 ]
 
