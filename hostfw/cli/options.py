@@ -78,3 +78,5 @@ class Options(NamedTuple):
     layout: bool = False
     ipv4: Path | None = None
     ipv6: Path | None = None
+    listing: Path | None = None
+    root: Path = Path("/")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hostfw.explain.verdict import explain
 from hostfw.importer.conditions import NONE, OTHERS, Condition, Interfaces, anything
-from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Jump, Verdict
+from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Verdict
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step
 from hostfw.model.host.facts import HostFacts, Interface
@@ -99,7 +99,7 @@ class _Pool:
         self._failsafe = failsafe
         self._random = random
         self._all = anything(rules.family)
-        self._rules: dict[Hook, list[ForeignRule]] = {hook: list(_reached(rules, hook)) for hook in Hook}
+        self._rules: dict[Hook, list[ForeignRule]] = {hook: list(rules.reached(hook)) for hook in Hook}
         self._classes = rules.interfaces.governed
         conditions = [rule.condition for listed in self._rules.values() for rule in listed]
         addresses = {edge for one in conditions for side in (one.source, one.destination) for edge in _edges(side)}
@@ -164,20 +164,6 @@ class _Pool:
         if near and self._random.random() < 0.85:
             return self._random.choice([edge for edge in _edges(near) if 0 <= edge < end])
         return self._random.randrange(end)
-
-
-def _reached(rules: ForeignRules, hook: Hook) -> Iterator[ForeignRule]:
-    """The rules that a packet of a hook may meet."""
-    waiting, seen = [str(hook)], set[str]()
-    while waiting:
-        chain = waiting.pop()
-        if chain in seen:
-            continue
-        seen.add(chain)
-        for rule in rules.chains.get(chain, ()):
-            yield rule
-            if isinstance(rule.target, Jump):
-                waiting.append(rule.target.chain)
 
 
 def _edges(ranges: Ranges) -> list[int]:

@@ -5,9 +5,10 @@ Addresses, ports, protocols and ICMP messages are `Ranges`; interfaces are class
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from hostfw.model.packet import ConntrackState, Packet
-from hostfw.model.ranges import Ranges, difference, every_address, holds, intersection
+from hostfw.model.ranges import Ranges, difference, every_address, holds, intersection, union
 from hostfw.model.values import Family
 
 EVERY_PROTOCOL: Ranges = (0, 256)
@@ -18,6 +19,7 @@ STATES = frozenset(ConntrackState)
 LOOPBACK = "lo"
 OTHERS = "*"
 """The class of the interfaces that no rule names."""
+_RANGES = frozenset({"source", "destination", "protocols", "source_ports", "destination_ports", "icmp"})
 NONE = ""
 """In the place of the interface that a packet does not have: what comes in goes out by none."""
 
@@ -98,6 +100,15 @@ class Condition:
             into=_both(self.into, other.into),
             out=_both(self.out, other.out),
         )
+
+    def joined(self, other: "Condition") -> "Condition | None":
+        """Either of the two, if that is a condition: they differ in the addresses, ports or messages of one kind."""
+        differing = [each.name for each in fields(self) if getattr(self, each.name) != getattr(other, each.name)]
+        if len(differing) != 1 or differing[0] not in _RANGES:
+            return other if not differing else None
+        (name,) = differing
+        both: dict[str, Any] = {name: union(getattr(self, name), getattr(other, name))}
+        return replace(self, **both)
 
     def at(self, into: str | None = None, out: str | None = None) -> "Condition | None":
         """The same for packets of one class of interfaces, of each side that is given; None if they do not match."""

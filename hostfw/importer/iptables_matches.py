@@ -13,6 +13,7 @@ from hostfw.importer.conditions import (
     all_but,
     anything,
 )
+from hostfw.importer.special_addresses import addresses_of_kind
 from hostfw.model.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address, ranges_of, union
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, mask_of, parse_address, parse_cidr
@@ -45,10 +46,10 @@ _UNREACHABLE = {
 }
 """Names of codes of the IPv4 type 3 that people write."""
 _STATES = {state.name: state for state in ConntrackState}
-_MULTICAST = {Family.V4: Cidr(Family.V4, 0xE0000000, 4), Family.V6: Cidr(Family.V6, 0xFF << 120, 8)}
-_BROADCAST = Cidr(Family.V4, 0xFFFFFFFF, 32)
-_WITH_OPTIONS = frozenset({"LOG", "NFLOG", "ULOG", "REJECT", "MARK", "CONNMARK", "NFQUEUE", "SET", "AUDIT"})
-"""Targets with options of their own, behind which no match stands in what iptables-save prints."""
+_WITH_OPTIONS = frozenset({
+    "LOG", "NFLOG", "ULOG", "REJECT", "MARK", "CONNMARK", "NFQUEUE", "SET", "AUDIT", "CT", "TPROXY", "TEE", "CLASSIFY",
+})  # fmt: skip
+"""Targets with options of their own; matches may stand behind them."""
 _FIRST_FLAGS = frozenset({"SYN"})
 """The TCP flags of a packet that begins a connection."""
 _ALL_FLAGS = frozenset({"SYN", "ACK", "FIN", "RST", "URG", "PSH"})
@@ -72,6 +73,7 @@ class _Options:
     negated: bool = False
     target: str = ""
     goto: bool = False
+    of_target: bool = False
     modules: list[str] = field(default_factory=list)
     protocols: Ranges = EVERY_PROTOCOL
     why: str = ""
@@ -110,13 +112,17 @@ def _narrowed(options: _Options) -> Iterator[Condition]:
             word = options.value()
         if word in ("-j", "--jump", "-g", "--goto"):
             options.target, options.goto = options.value(), word in ("-g", "--goto")
-            if options.target in _WITH_OPTIONS:
-                return
+            options.of_target = options.target in _WITH_OPTIONS
             continue
         if word in ("-m", "--match"):
             options.modules.append(options.value())
+            options.of_target = False
             continue
         read = _OPTIONS.get(word)
+        if read is None and options.of_target:
+            while options.place < len(options.words) and not options.words[options.place].startswith(("-", "!")):
+                options.place += 1
+            continue
         if read is None:
             module = options.modules[-1] if options.modules else ""
             options.why = options.why or (f"-m {module}" if module else word)
@@ -276,21 +282,13 @@ def _if_first(options: _Options, whole: Condition, *, holds: bool) -> Condition:
 
 def _kind_of_destination(options: _Options, whole: Condition) -> Condition:
     kinds = options.value().split(",")
-    special: Ranges = ranges_of((_MULTICAST[options.family],), options.family)
-    broadcast: Ranges = ranges_of((_BROADCAST,), options.family)
-    known = {
-        "LOCAL": all_but(union(special, broadcast), every_address(options.family)),
-        "UNICAST": all_but(union(special, broadcast), every_address(options.family)),
-        "MULTICAST": special,
-        "BROADCAST": broadcast,
-        "ANYCAST": (),
-    }
     found: Ranges = ()
     for kind in kinds:
-        if kind not in known:
+        addresses = addresses_of_kind(kind, options.family)
+        if addresses is None:
             options.why = options.why or f"-m addrtype --dst-type {kind}"
             return whole
-        found = union(found, known[kind])
+        found = union(found, addresses)
     return replace(whole, destination=options.chosen(found, every_address(options.family)))
 
 

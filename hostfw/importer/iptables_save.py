@@ -4,19 +4,17 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from hostfw.importer.conditions import Interfaces
 from hostfw.importer.iptables_matches import Unsaid, condition_of
 from hostfw.importer.notes import Note
-from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Target, Verdict
-from hostfw.model.packet import ConntrackState
+from hostfw.importer.reading import PROGRAMS, Reading, loops, notes_on
+from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Stage, Target, Verdict
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
-
-PROGRAMS = ("DOCKER", "LIBVIRT_", "NETAVARK", "CNI-", "KUBE-", "cali-", "f2b-")
-"""Beginnings of the chains of programs that set up their rules by themselves, and go on doing so."""
 
 _ENDS = {"ACCEPT": Verdict.ALLOW, "DROP": Verdict.DENY}
 _TARGETS: Mapping[str, Target] = {
@@ -28,16 +26,16 @@ _TARGETS: Mapping[str, Target] = {
         ("LOG", "NFLOG", "ULOG", "TRACE", "MARK", "CONNMARK", "SECMARK", "CONNSECMARK", "AUDIT"), Continue()
     ),
 }
-_FOLLOWED = frozenset((ConntrackState.ESTABLISHED, ConntrackState.RELATED))
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A source as it was understood: its rules, what to say of it, and what is wrong with it."""
+class _Line(NamedTuple):
+    """A rule of a chain: its words behind the name of the chain, and its place there, counted from 1, if it has one."""
 
-    rules: ForeignRules
-    notes: tuple[Note, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    position: Position
+    text: str
+    chain: str
+    words: list[str]
+    place: int | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +46,7 @@ class _Lines:
     table: str = ""
     ends: dict[str, Verdict] = field(default_factory=dict)
     declared: dict[str, Position] = field(default_factory=dict)
-    rules: list[tuple[Position, str, list[str]]] = field(default_factory=list)
+    rules: list[_Line] = field(default_factory=list)
     elsewhere: dict[str, list[Position]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -81,13 +79,18 @@ class _Lines:
         elif words[0].startswith(":"):
             self._declare(at, words)
         elif words[0] in ("-A", "--append") and len(words) > 1:
-            self.rules.append((at, text, words[1:]))
+            self.rules.append(_Line(at, text, words[1], words[2:]))
+        elif words[0] in ("-I", "--insert") and len(words) > 1:
+            numbered = len(words) > 2 and words[2].isdecimal()
+            self.rules.append(
+                _Line(at, text, words[1], words[3:] if numbered else words[2:], int(words[2]) if numbered else 1)
+            )
         else:
             self.problems.append(
                 Problem(
                     at,
                     f"{words[0]} is not read",
-                    "a chain (:NAME) or a rule (-A NAME)",
+                    "a chain (:NAME) or a rule (-A NAME, -I NAME)",
                     "give the output of iptables-save",
                 )
             )
@@ -105,12 +108,13 @@ class _Lines:
 def read_iptables(given: Sequence[tuple[Family, Sequence[Source]]]) -> tuple[Reading, ...]:
     """The table filter of each family. What policy cannot say is in it, with the reason; problems refuse the whole.
 
-    Of several sources of a family the later rules come after the earlier ones in each chain, as ufw loads its files.
+    Of several sources of a family the later rules come after the earlier ones in each chain, as ufw loads its files; a
+    chain that a later source declares anew begins anew (`iptables-restore --noflush`).
     Interfaces are told apart as the rules of any of the families do.
     """
     read = [(family, [_lines_of(source) for source in sources]) for family, sources in given]
     interfaces = Interfaces.told_apart_by(
-        pattern for _, files in read for lines in files for *_, words in lines.rules for pattern in _patterns(words)
+        pattern for _, files in read for lines in files for line in lines.rules for pattern in _patterns(line.words)
     )
     return tuple(_reading(family, files, interfaces) for family, files in read)
 
@@ -126,17 +130,23 @@ def _reading(family: Family, files: Sequence[_Lines], interfaces: Interfaces) ->
     declared = {name for lines in files for name in lines.declared} | set(Hook)
     chains: dict[str, list[ForeignRule]] = {}
     problems = [problem for lines in files for problem in lines.problems]
-    for position, text, words in (rule for lines in files for rule in lines.rules):
-        found = _rule(position, text, words[1:], family, interfaces, declared)
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
-            chains.setdefault(words[0], []).append(found)
+    for lines in files:
+        for name in set(lines.declared) - set(Hook):
+            chains.pop(name, None)
+        for line in lines.rules:
+            found = _rule(line, family, interfaces, declared)
+            if isinstance(found, Problem):
+                problems.append(found)
+            elif line.place is None:
+                chains.setdefault(line.chain, []).append(found)
+            else:
+                chains.setdefault(line.chain, []).insert(line.place - 1, found)
     ends: dict[Hook, Verdict] = dict.fromkeys(Hook, Verdict.ALLOW)
     for lines in files:
         ends |= {Hook(name): end for name, end in lines.ends.items()}
-    rules = ForeignRules(family, {name: tuple(listed) for name, listed in chains.items()}, ends, interfaces)
-    problems += _loops(rules)
+    stages = {hook: (Stage(hook, end),) for hook, end in ends.items()}
+    rules = ForeignRules(family, {name: tuple(listed) for name, listed in chains.items()}, stages, interfaces)
+    problems += loops(rules)
     return Reading(rules, tuple(_notes(files, rules)), in_order(problems))
 
 
@@ -146,20 +156,19 @@ def _patterns(words: list[str]) -> Iterator[str]:
             yield value
 
 
-def _rule(
-    position: Position, text: str, words: list[str], family: Family, interfaces: Interfaces, declared: set[str]
-) -> ForeignRule | Problem:
+def _rule(line: _Line, family: Family, interfaces: Interfaces, declared: set[str]) -> ForeignRule | Problem:
     try:
-        condition, target, goto = condition_of(words, family, interfaces)
+        condition, target, goto = condition_of(line.words, family, interfaces)
     except ValueError as error:
-        return Problem(position, str(error), "a rule as iptables-save prints it")
+        return Problem(line.position, str(error), "a rule as iptables-save prints it")
     known, unsaid = condition if isinstance(condition, Unsaid) else (condition, "")
-    return _with_target(ForeignRule(position, text, known, Continue(), unsaid), target, declared, goto=goto)
+    return _with_target(ForeignRule(line.position, line.text, known, Continue(), unsaid), target, declared, goto=goto)
 
 
 def _with_target(rule: ForeignRule, target: str, declared: set[str], *, goto: bool) -> ForeignRule | Problem:
     if not target:
-        return rule
+        # It counts, or remembers an address: it decides nothing.
+        return replace(rule, unsaid="")
     if target.startswith(PROGRAMS):
         # Their rules are in tables of iptables, which stay, and which they fill by themselves.
         return replace(rule, target=Continue())
@@ -174,25 +183,6 @@ def _with_target(rule: ForeignRule, target: str, declared: set[str], *, goto: bo
     return replace(rule, unsaid=rule.unsaid or f"the target {target}")
 
 
-def _loops(rules: ForeignRules) -> Iterator[Problem]:
-    """Chains that lead back to themselves, which the kernel refuses."""
-    done: set[str] = set()
-
-    def visit(chain: str, above: tuple[str, ...]) -> Iterator[Problem]:
-        for rule in rules.chains.get(chain, ()):
-            if isinstance(rule.target, Jump):
-                name = rule.target.chain
-                if name in (*above, chain):
-                    yield Problem(rule.position, f"the chain {name} leads back to itself", "chains without a loop")
-                elif name not in done:
-                    yield from visit(name, (*above, chain))
-        done.add(chain)
-
-    for chain in rules.chains:
-        if chain not in done:
-            yield from visit(chain, ())
-
-
 def _notes(lines: Iterable[_Lines], rules: ForeignRules) -> Iterator[Note]:
     """Tell what is not in the result: rules that cannot be said, other tables, chains of other programs, rejects."""
     for one in lines:
@@ -200,31 +190,4 @@ def _notes(lines: Iterable[_Lines], rules: ForeignRules) -> Iterator[Note]:
             yield Note(
                 places[0], f"{len(places)} rules of table {table} stay as they are: hostfw filters, and does no more"
             )
-    others: dict[str, Position] = {}
-    for name, listed in rules.chains.items():
-        for rule in listed:
-            program = next((begin for begin in PROGRAMS if name.startswith(begin)), "")
-            if program:
-                others.setdefault(program, rule.position)
-            elif rule.unsaid:
-                yield Note(rule.position, _unsaid_text(rule))
-            elif rule.target is Verdict.DENY and rule.condition.states <= _FOLLOWED:
-                yield Note(
-                    rule.position, f"connections that are there go on in hostfw, whatever a rule says ({rule.text})"
-                )
-    rejecting = next((rule for listed in rules.chains.values() for rule in listed if "-j REJECT" in rule.text), None)
-    if rejecting is not None:
-        yield Note(rejecting.position, "what is rejected is dropped, unless hostfw.yaml says denyAction: reject")
-    for program, position in others.items():
-        yield Note(position, f"chains {program.rstrip('-_')}* belong to another program, which goes on filling them")
-
-
-def _unsaid_text(rule: ForeignRule) -> str:
-    match rule.target:
-        case Verdict.DENY:
-            result = "what it denies is not denied by it any more"
-        case Verdict.ALLOW:
-            result = "what it allows is not allowed by it any more"
-        case _:
-            result = "it is left out"
-    return f"policy cannot say {rule.unsaid}: {result} ({rule.text})"
+    yield from notes_on(rules)

@@ -11,9 +11,11 @@ from hostfw.importer.conditions import (
     EVERY_PROTOCOL,
     NONE,
     OTHERS,
+    STATES,
     Condition,
     Interfaces,
     all_but,
+    anything,
 )
 from hostfw.importer.notes import Note
 from hostfw.importer.rule_set import Entry, ForeignRule, ForeignRules, Hook, Verdict, flattened
@@ -92,7 +94,7 @@ def as_policy(sources: Sequence[ForeignRules]) -> Imported:
     for hook in Hook:
         lists = [(rules.family, flattened(rules, hook)) for rules in sources]
         for one in classes:
-            sides = [(family, tuple(_at(entries, hook, one, notes))) for family, entries in lists]
+            sides = [(family, tuple(_at(family, entries, hook, one, notes))) for family, entries in lists]
             listed[hook, one] = _merged([(family, tuple(_rules(family, entries, notes))) for family, entries in sides])
     forwards = any(not _lets_all_through(listed[Hook.FORWARD, one], sources) for one in classes)
     policies: list[GlobalNetworkPolicy] = []
@@ -125,8 +127,9 @@ def _lets_all_through(rules: Sequence[Sourced], sources: Sequence[ForeignRules])
     return len(sources) == len(Family) and [sourced.rule for sourced in rules] == [everything]
 
 
-def _at(entries: Iterable[Entry], hook: Hook, one: str, notes: list[Note]) -> Iterator[Entry]:
+def _at(family: Family, entries: Iterable[Entry], hook: Hook, one: str, notes: list[Note]) -> Iterator[Entry]:
     """The entries that new connections meet which come in (or, at OUTPUT, go out) by a class of interfaces."""
+    everything = anything(family)
     for entry in entries:
         if ConntrackState.NEW not in entry.condition.states:
             continue
@@ -139,6 +142,8 @@ def _at(entries: Iterable[Entry], hook: Hook, one: str, notes: list[Note]) -> It
                 notes.append(Note(entry.rule.position, _BOTH_INTERFACES.format(entry.rule.text)))
             continue
         yield entry._replace(condition=replace(here, into=None, out=None))
+        if replace(here, into=None, out=None, states=STATES) == everything:
+            return
 
 
 _BOTH_INTERFACES = (

@@ -1,7 +1,7 @@
 """A rule set as netfilter evaluates it: chains of rules, which jump, return and decide (iptables(8))."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -58,18 +58,44 @@ class ForeignRule:
     unsaid: str = ""
 
 
+class Stage(NamedTuple):
+    """A chain at a hook, and what is done with what reaches its end; what it allows goes on to the next stage."""
+
+    chain: str
+    end: Verdict
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignRules:
-    """The chains of one family, and what each hook does with what reaches its end."""
+    """The chains of one family, and by hook those that a packet meets one after the other.
+
+    iptables has one chain at a hook; nftables has any number, and a packet passes if each of them lets it.
+    """
 
     family: Family
     chains: Mapping[str, tuple[ForeignRule, ...]] = field(default_factory=dict)
-    ends: Mapping[Hook, Verdict] = field(default_factory=dict)
+    stages: Mapping[Hook, tuple[Stage, ...]] = field(default_factory=dict)
     interfaces: Interfaces = field(default_factory=Interfaces)
 
     def verdict(self, hook: Hook, packet: Packet, into: str, out: str) -> Verdict:
         """The verdict on a packet, rule by rule as the kernel goes; rules that policy cannot say are passed over."""
-        return self._walk(hook, packet, into, out) or self.ends[hook]
+        for stage in self.stages.get(hook, ()):
+            if (self._walk(stage.chain, packet, into, out) or stage.end) is Verdict.DENY:
+                return Verdict.DENY
+        return Verdict.ALLOW
+
+    def reached(self, hook: Hook) -> Iterator[ForeignRule]:
+        """The rules that a packet of a hook may meet."""
+        waiting, seen = [stage.chain for stage in self.stages.get(hook, ())], set[str]()
+        while waiting:
+            chain = waiting.pop()
+            if chain in seen:
+                continue
+            seen.add(chain)
+            for rule in self.chains.get(chain, ()):
+                yield rule
+                if isinstance(rule.target, Jump):
+                    waiting.append(rule.target.chain)
 
     def _walk(self, chain: str, packet: Packet, into: str, out: str) -> Verdict | None:
         for rule in self.chains.get(chain, ()):
@@ -103,10 +129,42 @@ class TooManyEntriesError(Exception):
 
 def flattened(rules: ForeignRules, hook: Hook) -> tuple[Entry, ...]:
     """The list that is equal to a hook's chains; its last entry is the end of the hook. Raises TooManyEntriesError."""
-    everything = anything(rules.family)
+    rules = replace(rules, chains={name: tuple(_with_returns_as_one(listed)) for name, listed in rules.chains.items()})
+    found: tuple[Entry, ...] = (Entry(anything(rules.family), Verdict.ALLOW, None),)
+    for stage in rules.stages.get(hook, ()):
+        listed = _followed(rules, _Rest(rules.chains.get(stage.chain, ()), _End(stage.end)), anything(rules.family))
+        found = _shortened(_then(found, _shortened(listed, rules.family)), rules.family)
+    return found
+
+
+def _with_returns_as_one(listed: Iterable[ForeignRule]) -> Iterator[ForeignRule]:
+    """The rules that count, with those that return one after the other as one where a single condition says it.
+
+    What returns is listed once for each rule that lets it, with all that follows the chain.
+    """
+    before: ForeignRule | None = None
+    for rule in listed:
+        if rule.unsaid or isinstance(rule.target, Continue):
+            continue
+        joined = None
+        if before is not None and isinstance(before.target, Return) and isinstance(rule.target, Return):
+            joined = before.condition.joined(rule.condition)
+        if joined is not None and before is not None:
+            before = replace(before, condition=joined)
+            continue
+        if before is not None:
+            yield before
+        before = rule
+    if before is not None:
+        yield before
+
+
+def _shortened(entries: Iterable[Entry], family: Family) -> tuple[Entry, ...]:
+    """The same list without what nothing can reach. Raises TooManyEntriesError."""
+    everything = anything(family)
     found: list[Entry] = []
     known: set[Condition] = set()
-    for entry in _followed(rules, _Rest(rules.chains.get(hook, ()), _End(rules.ends[hook])), everything):
+    for entry in entries:
         if len(found) >= MOST_ENTRIES:
             raise TooManyEntriesError
         if entry.condition in known:
@@ -117,6 +175,22 @@ def flattened(rules: ForeignRules, hook: Hook) -> tuple[Entry, ...]:
         if entry.condition == everything:
             break
     return tuple(found)
+
+
+def _then(first: Iterable[Entry], later: Sequence[Entry]) -> Iterator[Entry]:
+    """The list of two stages: what the first allows meets the second."""
+    for entry in first:
+        if entry.verdict is Verdict.DENY:
+            yield entry
+            continue
+        for other in later:
+            condition = entry.condition.also(other.condition)
+            if condition.is_void:
+                continue
+            denied = other.verdict is Verdict.DENY
+            yield Entry(condition, other.verdict, other.rule if denied else entry.rule or other.rule)
+            if condition == entry.condition:
+                break
 
 
 class _End(NamedTuple):

@@ -34,8 +34,7 @@ def _rules(listed: Iterable[Document], origins: Iterable[Sourced]) -> Iterator[s
         if sourced.of != before:
             if not sourced.of:
                 yield "  # what reaches the end\n"
-            for rule in sourced.of:
-                yield f"  # {rule.position.file_line} {_one_line(rule.text)}\n"
+            yield from dict.fromkeys(f"  # {rule.position.file_line} {_one_line(rule.text)}\n" for rule in sourced.of)
             before = sourced.of
         yield f"  - {yaml.safe_dump(content, sort_keys=False, default_flow_style=True, width=_WIDTH)}"
 

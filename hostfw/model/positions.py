@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Position(NamedTuple):
-    """A place in a source file; `line` and `column` count from 1, as editors do."""
+    """A place in a source file; `line` and `column` count from 1, as editors do; 0 is no line."""
 
     path: str
     line: int
@@ -15,8 +15,8 @@ class Position(NamedTuple):
 
     @property
     def file_line(self) -> str:
-        """`path:line`, the form that logs and rulesets carry."""
-        return f"{self.path}:{self.line}"
+        """`path:line`, the form that logs and rulesets carry; the path alone where there are no lines to count."""
+        return f"{self.path}:{self.line}" if self.line or not self.path else self.path
 
 
 NOWHERE = Position("", 0, 0)

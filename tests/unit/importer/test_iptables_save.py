@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.importer.iptables_save import Reading, read_iptables
+from hostfw.importer.iptables_save import read_iptables
 from hostfw.importer.policy import as_policy
+from hostfw.importer.reading import Reading
 from hostfw.importer.text import policy_text
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
@@ -161,7 +162,8 @@ def test_the_verb_prints_policy_that_validates_and_says_what_differs(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("form", "answer"), [("ufw", "--ipv4 v4 --ipv6 v6"), ("iptables", "--ipv4 v4"), ("firewalld", "`hostfwctl init`")]
+    ("form", "answer"),
+    [("nftables", "nft -j list ruleset"), ("iptables", "--ipv4 v4"), ("shorewall", "`hostfwctl init`")],
 )
 def test_another_form_is_answered_with_the_command_that_does_it(form: str, answer: str) -> None:
     """Or with what there is instead."""

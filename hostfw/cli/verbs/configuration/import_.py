@@ -2,8 +2,9 @@
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from hostfw.cli.arguments import add_output, positive
 from hostfw.cli.configuration import read
@@ -14,10 +15,13 @@ from hostfw.cli.output.documents import Document, document, json_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import report, tally
 from hostfw.engine.outcomes import Failed
+from hostfw.importer import ufw
 from hostfw.importer.comparison import PACKETS, Comparison, Difference, compare
 from hostfw.importer.iptables_save import read_iptables
+from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.notes import Note
 from hostfw.importer.policy import Imported, as_policy
+from hostfw.importer.reading import Reading
 from hostfw.importer.rule_set import MOST_ENTRIES, TooManyEntriesError
 from hostfw.importer.text import policy_text
 from hostfw.manifest.encode import manifest
@@ -26,24 +30,28 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, Family, address_text
 from hostfw.model.wording import counted
 
-IPTABLES = "iptables-save"
+IPTABLES, NFT, UFW = "iptables-save", "nft", "ufw"
 
-USAGE = f"{IPTABLES} [--ipv4 FILE] [--ipv6 FILE] [--packets N] [-o FORM]"
+USAGE = "FROM [FILE] [--ipv4 FILE] [--ipv6 FILE] [--root DIRECTORY] [--packets N] [-o FORM]"
 HELP = Page(
     """\
 Read the rules of another firewall, and print them as policy: each rule under the
 line that it comes from. Nothing is put into force, and nothing is changed.
 
-iptables-save is what iptables-save(8) and ip6tables-save print, and what
-iptables-restore reads. The rules of ufw are such rules too.
+iptables-save  what iptables-save(8) and ip6tables-save print, for each IP version
+nft            what `nft -j list ruleset` prints
+ufw            the files of ufw, in /etc/ufw and /etc/default/ufw
 
-What policy cannot say is named with its line. Packets at the edges of every rule
+What policy cannot say is named with its place. Packets at the edges of every rule
 are judged by both, and those that they treat differently are told: what hostfw
 does by itself, such as its failsafes, shows up there.""",
-    f"""\
-hostfwctl import {IPTABLES} --ipv4 v4 --ipv6 v6 > imported.yaml
+    """\
+hostfwctl import ufw > imported.yaml
 hostfwctl validate -f imported.yaml
-ip6tables-save | hostfwctl import {IPTABLES} --ipv6 -""",
+nft -j list ruleset | hostfwctl import nft -
+ssh web cat /etc/nftables.json | hostfwctl import nft -
+hostfwctl import ufw --root /mnt/old
+hostfwctl import iptables-save --ipv4 v4 --ipv6 v6""",
     """\
 0  done; the messages say what is not the same
 1  a file cannot be read
@@ -53,14 +61,24 @@ ip6tables-save | hostfwctl import {IPTABLES} --ipv6 -""",
 
 def arguments(parser: ArgumentParser) -> None:
     """Give a parser the options and arguments of the verb."""
-    parser.add_argument("kind", type=_form, metavar="FROM", help=f"the form of the rules: {IPTABLES}")
+    parser.add_argument("kind", type=_form, metavar="FROM", help=f"the form of the rules: {', '.join(_FORMS)}")
+    parser.add_argument(
+        "listing", type=Path, metavar="FILE", nargs="?", help=f"the listing of {NFT} (- is standard input)"
+    )
     for family in FAMILIES:
         parser.add_argument(
             f"--ipv{family:d}",
             type=Path,
             metavar="FILE",
-            help=f"the rules for IPv{family:d} (- is standard input); without them all of IPv{family:d} is denied",
+            help=f"the rules of {IPTABLES} for IPv{family:d} (- is standard input); without them all is denied",
         )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIRECTORY",
+        default=Path("/"),
+        help="the directory that has etc/ufw, of another host for instance (default: /)",
+    )
     parser.add_argument(
         "--packets",
         dest="most",
@@ -74,59 +92,125 @@ def arguments(parser: ArgumentParser) -> None:
 
 def _form(text: str) -> str:
     """The form of the rules. Raises ArgumentTypeError, with what to do instead, for another."""
-    if text == IPTABLES:
+    if text in _FORMS:
         return text
-    if text in ("ufw", "iptables", "ip6tables", "ip6tables-save"):
+    if text in ("iptables", "ip6tables", "ip6tables-save"):
         raise ArgumentTypeError(
             f"rules of {text} are read as {IPTABLES} prints them: `iptables-save > v4; ip6tables-save > v6`, then "
             f"`hostfwctl import {IPTABLES} --ipv4 v4 --ipv6 v6`"
         )
-    raise ArgumentTypeError(f'"{text}" is not read, only {IPTABLES}; `hostfwctl init` proposes from what listens')
+    if text in ("nftables", "nft-list"):
+        raise ArgumentTypeError(f"{text} is read as `nft -j list ruleset | hostfwctl import {NFT} -`")
+    raise ArgumentTypeError(
+        f'"{text}" is not read, only {", ".join(_FORMS)}; `hostfwctl init` proposes from what listens'
+    )
+
+
+class _Given(NamedTuple):
+    """What a command line gave: its files, what they were understood as, and what to do next."""
+
+    sources: tuple[Source, ...]
+    readings: tuple[Reading, ...]
+    title: str
+    afterwards: str
+
+
+class _UnreadableError(Exception):
+    """A file that cannot be read, or is not named; with what to say."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def _from_iptables(options: Options) -> _Given:
+    given = [(family, path) for family, path in zip(FAMILIES, (options.ipv4, options.ipv6), strict=True) if path]
+    if not given:
+        raise _UnreadableError("no rules to import", "name them with --ipv4 and --ipv6")
+    read_ = [(family, (_read(path),)) for family, path in given]
+    sources = tuple(source for _, files in read_ for source in files)
+    return _Given(sources, read_iptables(read_), ", ".join(source.path for source in sources), _AFTER_RULES)
+
+
+def _from_nft(options: Options) -> _Given:
+    if options.listing is None:
+        raise _UnreadableError("no rules to import", f"`nft -j list ruleset | hostfwctl import {NFT} -`")
+    source = _read(options.listing)
+    return _Given((source,), read_nft(source), source.path, _AFTER_RULES)
+
+
+def _from_ufw(options: Options) -> _Given:
+    files = _tree(options.root, ufw.FILES)
+    if not files:
+        raise _UnreadableError(f"there is no ufw in {options.root}", "--root names the directory that has etc/ufw")
+    return _Given(tuple(files.values()), ufw.read_ufw(files), "the files of ufw", "`ufw disable`")
+
+
+_AFTER_RULES = "take the old rules away, which `hostfwctl doctor` names"
+_FORMS: Mapping[str, Callable[[Options], _Given]] = {
+    IPTABLES: _from_iptables,
+    NFT: _from_nft,
+    UFW: _from_ufw,
+}
+
+
+def _read(path: Path) -> Source:
+    """One file, or standard input. Raises _UnreadableError."""
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise _UnreadableError(f"{path} cannot be read: {error.strerror}") from error
+    return Source("<stdin>" if str(path) == "-" else str(path), text)
+
+
+def _tree(root: Path, patterns: Iterable[str]) -> dict[str, Source]:
+    """The files below a directory that have these names, by their names. Raises _UnreadableError."""
+    found = sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+    return {str(path.relative_to(root)): _read(path) for path in found}
 
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the policy as data, and what is not the same as messages."""
-    given = [(family, path) for family, path in zip(FAMILIES, (options.ipv4, options.ipv6), strict=True) if path]
-    if not given:
-        return complain_of(Failed("no rules to import", hint="name them with --ipv4 and --ipv6"), console)
-    sources: list[tuple[Family, tuple[Source, ...]]] = []
-    for family, path in given:
-        try:
-            text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            return complain_of(Failed(f"{path} cannot be read: {error.strerror}"), console)
-        sources.append((family, (Source("<stdin>" if str(path) == "-" else str(path), text),)))
-    readings = read_iptables(sources)
-    problems = in_order(problem for reading in readings for problem in reading.problems)
+    try:
+        given = _FORMS[options.kind](options)
+    except _UnreadableError as error:
+        return complain_of(Failed(str(error), hint=error.hint), console)
+    rules = [reading.rules for reading in given.readings]
+    problems = in_order(problem for reading in given.readings for problem in reading.problems)
     if problems:
-        shown = Configuration(resources=tuple(source for _, files in sources for source in files))
+        shown = Configuration(resources=given.sources)
         console.message(*report(problems, shown, colour=console.colour_err, width=console.width_err))
         console.say(tally(problems))
         return ExitCode.INVALID
     try:
-        imported = as_policy([reading.rules for reading in readings])
+        imported = as_policy(rules)
     except TooManyEntriesError:
         message = (
             f"the chains come to more than {MOST_ENTRIES} rules when each jump is replaced by the rules of its chain"
         )
         return complain_of(Failed(message, hint="write the policy by hand"), console)
-    settings = read(options).settings
-    comparison = compare(
-        [reading.rules for reading in readings], imported.as_resources(), settings, options.most or PACKETS
-    )
-    notes = (*(note for reading in readings for note in reading.notes), *imported.notes)
+    comparison = compare(rules, imported.as_resources(), read(options).settings, options.most or PACKETS)
+    notes = tuple(dict.fromkeys((*(note for reading in given.readings for note in reading.notes), *imported.notes)))
     if options.output is Output.JSON:
         console.data(json_text(_as_document(imported, notes, comparison)))
     else:
-        title = (
-            f"Imported from {', '.join(source.path for _, files in sources for source in files)} by `hostfwctl import`"
-        )
-        console.data(policy_text(imported, title).rstrip("\n"))
-    _tell(notes, comparison, [family for family, _ in given], console)
+        console.data(policy_text(imported, f"Imported from {given.title} by `hostfwctl import`").rstrip("\n"))
+    _tell(notes, comparison, {one.family for one in rules}, console)
+    written = sum(len(listed) for listed in imported.origins.values())
+    console.say(
+        f"{counted(written, 'rule')} of {counted(len(imported.origins), 'policy', 'policies')}, "
+        f"{counted(len(notes), 'thing')} to look at above"
+        if notes
+        else f"{counted(written, 'rule')} of {counted(len(imported.origins), 'policy', 'policies')}"
+    )
+    console.say(
+        "next: read it, copy it to /etc/hostfw, `hostfwctl apply --confirm-within 2m`, over a new connection "
+        f"`hostfwctl confirm`; then {given.afterwards}"
+    )
     return ExitCode.DONE
 
 
-def _tell(notes: Sequence[Note], comparison: Comparison, families: Sequence[Family], console: Console) -> None:
+def _tell(notes: Sequence[Note], comparison: Comparison, families: Collection[Family], console: Console) -> None:
     for note in notes:
         console.warn(f"{note.position.file_line}: {note.message}")
     for family in FAMILIES:
