@@ -8,13 +8,13 @@ from random import Random
 from typing import NamedTuple
 
 from hostfw.explain.verdict import explain
-from hostfw.importer.conditions import NONE, OTHERS, Condition, Interfaces, anything
+from hostfw.importer.conditions import FOREIGN, NONE, OTHERS, Condition, Interfaces, anything
 from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Verdict
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.packet import Packet
-from hostfw.model.ranges import Ranges, bounds
+from hostfw.model.ranges import Ranges, bounds, holds
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Failsafe, Settings
 from hostfw.model.values import ICMPV6, PORT_PROTOCOLS, Family
@@ -120,6 +120,8 @@ class _Pool:
         protocol = self._value(near.protocols, 256)
         if near.protocols == self._all.protocols:
             protocol = random.choice(_COMMON_PROTOCOLS)
+        if holds(FOREIGN[self._family], protocol):
+            protocol = _COMMON_PROTOCOLS[0]
         ports = protocol in PORT_PROTOCOLS
         icmp = self._value(near.icmp, 65536) if protocol == (1 if self._family is Family.V4 else 58) else None
         packet = Packet(

@@ -3,13 +3,13 @@
 Addresses, ports, protocols and ICMP messages are `Ranges`; interfaces are classes of names (`Interfaces`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.ranges import Ranges, difference, every_address, holds, intersection, union
-from hostfw.model.values import Family
+from hostfw.model.values import ICMPV6, Family
 
 EVERY_PROTOCOL: Ranges = (0, 256)
 EVERY_PORT: Ranges = (0, 65536)
@@ -22,6 +22,10 @@ OTHERS = "*"
 _RANGES = frozenset({"source", "destination", "protocols", "source_ports", "destination_ports", "icmp"})
 NONE = ""
 """In the place of the interface that a packet does not have: what comes in goes out by none."""
+
+
+FOREIGN: Mapping[Family, Ranges] = {Family.V4: (ICMPV6.number, ICMPV6.number + 1), Family.V6: (1, 3)}
+"""Protocols of the other IP version: ICMPv6, and ICMP and IGMP. No host makes anything of such packets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from hostfw.importer.conditions import (
     EVERY_ICMP,
     EVERY_PORT,
     EVERY_PROTOCOL,
+    FOREIGN,
     NONE,
     OTHERS,
     STATES,
@@ -22,7 +23,7 @@ from hostfw.importer.rule_set import Entry, ForeignRule, ForeignRules, Hook, Ver
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.packet import ConntrackState
 from hostfw.model.positions import Position
-from hostfw.model.ranges import Ranges, bounds, cidrs_of, every_address, size
+from hostfw.model.ranges import Ranges, bounds, cidrs_of, difference, every_address, holds, size, union
 from hostfw.model.resources import (
     ANY_NODE,
     WILDCARD,
@@ -173,6 +174,11 @@ def _said(condition: Condition, family: Family, action: Action) -> tuple[Rule, .
         source=_entity(condition.source, family),
         destination=_entity(condition.destination, family),
     )
+    # What no packet has is said in no rule.
+    protocols = union(condition.protocols, FOREIGN[family])
+    if size(all_but(protocols, EVERY_PROTOCOL)) > 1:
+        protocols = difference(condition.protocols, FOREIGN[family])
+    condition = replace(condition, protocols=protocols)
     found: list[Rule] = []
     without = all_but(condition.protocols, EVERY_PROTOCOL)
     narrowed = [number for number in _narrowed_protocols(condition, family) if _has(condition.protocols, number)]
@@ -246,7 +252,8 @@ def _with_ports(entity: EntityRule, ports: Ranges) -> EntityRule:
     if ports == EVERY_PORT:
         return entity
     wanted, others = _ranges(ports), _ranges(all_but(ports, EVERY_PORT))
-    return replace(entity, ports=wanted) if len(wanted) <= len(others) else replace(entity, not_ports=others)
+    # A rule has no word for port 0, so a list that holds it is said by all others.
+    return replace(entity, not_ports=others) if holds(ports, 0) else replace(entity, ports=wanted)
 
 
 def _ranges(ports: Ranges) -> tuple[PortRange, ...]:

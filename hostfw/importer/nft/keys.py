@@ -61,7 +61,7 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Reader:
-    """What the keys of one family mean; `patterns` collects the interfaces that rules name."""
+    """The meaning of keys in one family; `patterns` collects the interfaces that rules name."""
 
     family: Family
     interfaces: Interfaces

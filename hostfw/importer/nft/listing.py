@@ -13,10 +13,11 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 from hostfw.model.values import Family
-from hostfw.nft.objects import TABLE
 
 FAMILIES_OF = {"inet": tuple(Family), "ip": (Family.V4,), "ip6": (Family.V6,)}
 """The families of tables that filter IP packets, with the versions of IP that they see."""
+OWN_TABLE = "hostfw"
+"""The name of hostfw's own tables, which are no part of what is imported."""
 _HOOKS = {"input": Hook.INPUT, "output": Hook.OUTPUT, "forward": Hook.FORWARD}
 _PROGRAMS = ("f2b-", "crowdsec", "libvirt_", "docker-bridges", "kube-", "cali", "cni_", "netavark", "podman")
 """Beginnings of the tables of programs that set up their rules by themselves, and go on doing so."""
@@ -49,16 +50,18 @@ class ListedRule(NamedTuple):
     chain: str
     position: Position
     content: Mapping[str, Json]
+    text: str = ""
 
 
 @dataclass(slots=True)
 class Listing:
-    """What a listing holds that filters IP packets for and from the host, and through it."""
+    """The part of a listing that filters IP packets for and from the host, and through it."""
 
     chains: dict[str, tuple[Family, ...]] = field(default_factory=dict)
     bases: list[BaseChain] = field(default_factory=list)
     rules: list[ListedRule] = field(default_factory=list)
     sets: dict[str, dict[str, NamedSet]] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -86,13 +89,34 @@ def listing_of(source: Source) -> Listing:
         ((kind, content),) = one.items()
         _take(found, source.path, kind, cast("Mapping[str, Json]", content), left, skipped)
     found.notes += (Note(position, message) for message, position in left.items())
-    found.rules = [rule for rule in found.rules if rule.chain not in skipped]
+    left_out = set(skipped)
+    while skipped:
+        chain = skipped.pop()
+        leading = {target for rule in found.rules if rule.chain == chain for target in _targets(rule)}
+        skipped |= leading - left_out
+        left_out |= leading
+    found.left_out = left_out
     return found
 
 
 def table_of(content: Mapping[str, Json]) -> str:
     """The family and name of the table of an object."""
     return f"{content.get('family')} {content.get('table', content.get('name'))}"
+
+
+def _targets(rule: ListedRule) -> Iterator[str]:
+    """The chains that a rule may lead to, by their full names."""
+    waiting: list[Json] = [rule.content.get("expr")]
+    while waiting:
+        match waiting.pop():
+            case {"target": str(name)}:
+                yield f"{table_of(rule.content)} {name}"
+            case dict() as inner:
+                waiting += inner.values()
+            case [*inner]:
+                waiting += inner
+            case _:
+                pass
 
 
 def _take(
@@ -108,7 +132,7 @@ def _take(
     family, table = str(content.get("family")), table_of(content)
     name = table.partition(" ")[2]
     at = Position(f"{path} {table}", 0, 0)
-    if name == TABLE and family in ("ip", "ip6"):
+    if name == OWN_TABLE and family in ("ip", "ip6"):
         return
     if family not in FAMILIES_OF:
         left.setdefault(f"table {table} stays as it is: hostfw filters IP packets to, from and through the host", at)
@@ -180,7 +204,7 @@ def unreached(found: Listing, reached: set[str]) -> Iterator[Note]:
     """Tell of chains with rules that no hook leads to."""
     first: dict[str, Position] = {}
     for rule in found.rules:
-        if rule.chain not in reached:
+        if rule.chain not in reached | found.left_out:
             first.setdefault(rule.chain, rule.position)
     for chain, position in first.items():
         yield Note(position, f"nothing leads to chain {chain.split()[-1]}: its rules are left out")

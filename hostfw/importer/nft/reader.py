@@ -20,12 +20,16 @@ def read_nft(source: Source) -> tuple[Reading, ...]:
 
     What policy cannot say is in it, with the reason; problems refuse the whole.
     """
-    listing = listing_of(source)
+    return readings_of(listing_of(source), Position(source.path, 0, 0))
+
+
+def readings_of(listing: Listing, position: Position) -> tuple[Reading, ...]:
+    """The rules of the objects of a listing; the position is of what is said of it as a whole."""
     patterns: set[str] = set()
     for family in FAMILIES:
         _chains(listing, Reader(family, Interfaces(), patterns))
     interfaces = Interfaces.told_apart_by(patterns)
-    readings = [_reading(listing, source, Reader(family, interfaces)) for family in FAMILIES]
+    readings = [_reading(listing, position, Reader(family, interfaces)) for family in FAMILIES]
     reached = {chain for reading in readings for chain in _lead_to(reading.rules)}
     first, *others = readings
     return (replace(first, notes=(*first.notes, *unreached(listing, reached))), *others)
@@ -33,28 +37,28 @@ def read_nft(source: Source) -> tuple[Reading, ...]:
 
 def _chains(listing: Listing, reader: Reader) -> dict[str, list[ForeignRule]]:
     found: dict[str, list[ForeignRule]] = {}
-    for chain, position, content in listing.rules:
-        if reader.family in FAMILIES_OF[str(content.get("family"))]:
+    for chain, position, content, text in listing.rules:
+        if chain not in listing.left_out and reader.family in FAMILIES_OF[str(content.get("family"))]:
             sets = listing.sets.get(table_of(content), {})
-            found.setdefault(chain, []).extend(rules_of(content, position, reader, sets))
+            found.setdefault(chain, []).extend(rules_of(content, position, reader, sets, text))
     return found
 
 
-def _reading(listing: Listing, source: Source, reader: Reader) -> Reading:
+def _reading(listing: Listing, position: Position, reader: Reader) -> Reading:
     family = reader.family
     chains = {name: tuple(listed) for name, listed in _chains(listing, reader).items()}
     bases = sorted(base for base in listing.bases if family in base.families)
     stages = {hook: tuple(Stage(base.chain, base.end) for base in bases if base.hook is hook) for hook in Hook}
     rules = ForeignRules(family, chains, stages, reader.interfaces)
-    notes = [*listing.notes, *_of_family(source, stages, family), *notes_on(rules)]
+    notes = [*listing.notes, *_of_family(position, stages, family), *notes_on(rules)]
     return Reading(rules, tuple(dict.fromkeys(notes)), in_order((*listing.problems, *loops(rules))))
 
 
-def _of_family(source: Source, stages: dict[Hook, tuple[Stage, ...]], family: Family) -> list[Note]:
+def _of_family(position: Position, stages: dict[Hook, tuple[Stage, ...]], family: Family) -> list[Note]:
     if stages[Hook.INPUT]:
         return []
     message = f"nothing filters IPv{family:d} that comes in: all of it is allowed, as it is now"
-    return [Note(Position(source.path, 0, 0), message)]
+    return [Note(position, message)]
 
 
 def _lead_to(rules: ForeignRules) -> set[str]:

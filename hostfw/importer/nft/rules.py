@@ -54,12 +54,17 @@ class _Rule:
     why: str = ""
 
 
-def rules_of(rule: Mapping[str, Json], position: Position, reader: Reader, sets: Sets) -> Iterator[ForeignRule]:
-    """The foreign rules that a rule stands for, in order. None if it is about another family."""
+def rules_of(
+    rule: Mapping[str, Json], position: Position, reader: Reader, sets: Sets, text: str = ""
+) -> Iterator[ForeignRule]:
+    """The foreign rules that a rule stands for, in order. None if it is about another family.
+
+    Their text is how nft writes it, unless another is given.
+    """
     statements = rule.get("expr")
     listed: list[Json] = statements if isinstance(statements, list) else [statements]
     comment = rule.get("comment")
-    text = rule_text(listed) + (f' comment "{comment}"' if comment else "")
+    text = text or rule_text(listed) + (f' comment "{comment}"' if comment else "")
     found = _Rule(reader, sets, f"{rule.get('family')} {rule.get('table')} ")
     unknown = sorted(set(rule) - _RULE_KEYS)
     if unknown:

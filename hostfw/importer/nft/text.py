@@ -33,6 +33,8 @@ def _statement(statement: Json) -> str:
             return f"{value_text(of.get('key'))} {kind} {value_text(of.get('data'))}"
         case "jump" | "goto":
             return f"{kind} {of.get('target', '')}"
+        case "limit" | "quota" | "counter" if isinstance(content, str):
+            return f'{kind} name "{content}"'
         case "limit":
             return f"limit rate {'over ' if of.get('inv') else ''}{of.get('rate')}/{of.get('per')}"
         case "ct count":

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hostfw.importer.nft.listing import OWN_TABLE
 from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.policy import as_policy
 from hostfw.importer.reading import Reading
@@ -14,6 +15,7 @@ from hostfw.importer.text import policy_text
 from hostfw.model.packet import Packet
 from hostfw.model.sources import Source
 from hostfw.model.values import Family, parse_address
+from hostfw.nft.objects import TABLE
 from tests.unit.cli_runs import hostfwctl
 
 Json = Any  # what json.loads gives
@@ -227,7 +229,7 @@ def test_what_is_no_filter_of_ip_packets_stays_and_is_named() -> None:
         masquerade,
         {"table": {"family": "bridge", "name": "b", "handle": 1}},
         {"table": {"family": "inet", "name": "f2b-table", "handle": 1}},
-        {"table": {"family": "ip", "name": "hostfw", "handle": 1}},
+        {"table": {"family": "ip", "name": TABLE, "handle": 1}},
         {"novelty": {"family": "inet", "table": "f", "name": "n"}},
         {"chain": {"family": "inet", "table": "f", "name": "lonely", "key": 1}},
         {"rule": {"family": "inet", "table": "f", "chain": "lonely", "handle": 9, "expr": [DROP]}},
@@ -238,7 +240,8 @@ def test_what_is_no_filter_of_ip_packets_stays_and_is_named() -> None:
     assert "chain post (nat, postrouting) stays as it is" in found
     assert "table bridge b stays as it is" in found
     assert "table inet f2b-table belongs to another program" in found
-    assert "hostfw:" not in found
+    assert OWN_TABLE == TABLE
+    assert f"ip {TABLE}" not in found
     assert "novelty n is left out" in found
     assert "the key key of chain lonely" in found
     assert "nothing leads to chain lonely" in found

@@ -17,6 +17,8 @@ from hostfw.cli.output.problems import report, tally
 from hostfw.engine.outcomes import Failed
 from hostfw.importer import ufw
 from hostfw.importer.comparison import PACKETS, Comparison, Difference, compare
+from hostfw.importer.firewalld.reader import FILES as FIREWALLD_FILES
+from hostfw.importer.firewalld.reader import read_firewalld
 from hostfw.importer.iptables_save import read_iptables
 from hostfw.importer.nft.reader import read_nft
 from hostfw.importer.notes import Note
@@ -30,7 +32,7 @@ from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import FAMILIES, Family, address_text
 from hostfw.model.wording import counted
 
-IPTABLES, NFT, UFW = "iptables-save", "nft", "ufw"
+IPTABLES, NFT, UFW, FIREWALLD = "iptables-save", "nft", "ufw", "firewalld"
 
 USAGE = "FROM [FILE] [--ipv4 FILE] [--ipv6 FILE] [--root DIRECTORY] [--packets N] [-o FORM]"
 HELP = Page(
@@ -41,6 +43,8 @@ line that it comes from. Nothing is put into force, and nothing is changed.
 iptables-save  what iptables-save(8) and ip6tables-save print, for each IP version
 nft            what `nft -j list ruleset` prints
 ufw            the files of ufw, in /etc/ufw and /etc/default/ufw
+firewalld      the zones, policies, services and ipsets of firewalld, in
+               /etc/firewalld and /usr/lib/firewalld
 
 What policy cannot say is named with its place. Packets at the edges of every rule
 are judged by both, and those that they treat differently are told: what hostfw
@@ -50,7 +54,7 @@ hostfwctl import ufw > imported.yaml
 hostfwctl validate -f imported.yaml
 nft -j list ruleset | hostfwctl import nft -
 ssh web cat /etc/nftables.json | hostfwctl import nft -
-hostfwctl import ufw --root /mnt/old
+hostfwctl import firewalld --root /mnt/old
 hostfwctl import iptables-save --ipv4 v4 --ipv6 v6""",
     """\
 0  done; the messages say what is not the same
@@ -77,7 +81,7 @@ def arguments(parser: ArgumentParser) -> None:
         type=Path,
         metavar="DIRECTORY",
         default=Path("/"),
-        help="the directory that has etc/ufw, of another host for instance (default: /)",
+        help="the directory that has etc/ufw or etc/firewalld, of another host for instance (default: /)",
     )
     parser.add_argument(
         "--packets",
@@ -107,7 +111,7 @@ def _form(text: str) -> str:
 
 
 class _Given(NamedTuple):
-    """What a command line gave: its files, what they were understood as, and what to do next."""
+    """The input of a command line: its files, what they were understood as, and what to do next."""
 
     sources: tuple[Source, ...]
     readings: tuple[Reading, ...]
@@ -146,11 +150,26 @@ def _from_ufw(options: Options) -> _Given:
     return _Given(tuple(files.values()), ufw.read_ufw(files), "the files of ufw", "`ufw disable`")
 
 
+def _from_firewalld(options: Options) -> _Given:
+    files = _tree(options.root, FIREWALLD_FILES)
+    if not files:
+        raise _UnreadableError(
+            f"there is no firewalld in {options.root}", "--root names the directory that has etc/firewalld"
+        )
+    return _Given(
+        tuple(files.values()),
+        read_firewalld(files),
+        "the files of firewalld",
+        "`systemctl disable --now firewalld`",
+    )
+
+
 _AFTER_RULES = "take the old rules away, which `hostfwctl doctor` names"
 _FORMS: Mapping[str, Callable[[Options], _Given]] = {
     IPTABLES: _from_iptables,
     NFT: _from_nft,
     UFW: _from_ufw,
+    FIREWALLD: _from_firewalld,
 }
 
 
