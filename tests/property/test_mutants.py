@@ -300,6 +300,10 @@ def _first_of_what_is_written_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ranked, "written_out", lambda *given: list(right(*given))[:1])
 
 
+def _short_keys_not_tested(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ranked.RankedList, "_rest", lambda *_: iter(()))
+
+
 def _runs_one_port_short(patch: pytest.MonkeyPatch) -> None:
     right = ways.runs
     patch.setattr(ways, "runs", lambda one: right(PortRange(one.first, max(one.first, one.last - 1))))
@@ -347,6 +351,7 @@ MUTANTS: tuple[tuple[str, Mutate], ...] = (
     ("only the first rule behind a key is asked", _first_rule_of_a_key_only),
     ("a rule that is found is not tested any further", _rest_not_tested),
     ("of the keys of a longer prefix only the first is written out", _first_of_what_is_written_out),
+    ("what a shorter key leaves out is not tested", _short_keys_not_tested),
     ("the last port of a range is not found", _runs_one_port_short),
     ("a Pass that is found allows", _pass_allows),
 )

@@ -22,11 +22,11 @@ class CostModel:
     one. `alternatives`: in how many ways in all a rule may match before its lists of addresses are sets after all.
 
     `rules_a_lookup`: compares that a lookup is worth where rules are found by lookups. `crowd`: rules behind one key
-    of a port or an address before they are found by both. `lookups`: maps of a
-    list before those of a shorter prefix are written out in those of a longer one, which may take `widened` times as
-    many elements again. `elements`: the budget of keys of one list of rules, of
-    which each has its share, at least `keys_a_rule`; a rule that asks for more is found by another of its criteria,
-    or tried.
+    of a port or an address before they are found by both. `shortened`: compares behind one key of a map, of about 12 ns
+    each, that are worth a lookup less. `compares_a_lookup`: those of a whole map that are. `lookups`: maps of a list
+    before those of a shorter prefix are written out in those of a longer one, which may take `widened` times as many
+    elements again. `elements`: the budget of keys of one list of rules, of which each has its share, at least
+    `keys_a_rule`; a rule that asks for more is found by another of its criteria, or tried.
 
     `shared_rules`: rules at the end of programs of several endpoints before they are laid out once for all of them.
 
@@ -49,6 +49,8 @@ class CostModel:
     copies: int = 8
     rules_a_lookup: int = 8
     crowd: int = 6
+    shortened: int = 8
+    compares_a_lookup: int = 4
     lookups: int = 8
     widened: int = 4
     elements: int = 1_000_000

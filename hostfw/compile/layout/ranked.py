@@ -12,7 +12,7 @@ same rules as a list.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -23,13 +23,18 @@ from hostfw.compile.layout.matches import Tests, tests_of
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.rule_list import RuleList, decides
 from hostfw.compile.layout.ways import PORT_BITS, Found, Placement, Shape, Spot, variants_of
-from hostfw.compile.layout.widths import merged_shapes, written_out
+from hostfw.compile.layout.widths import cut, merged_shapes, shortened_shapes, written_out
 from hostfw.compile.program import LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.values import Cidr, PortRange
 from hostfw.nft.objects import ElementType
 from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
 
 Tried = list[tuple[ProgramRule, Found]]
+_Entry = tuple[Placement, Spot | None, int]
+"""A way to a rule behind a key, the spot where that key is a shorter prefix of it, and the rank of the rule."""
+Maps = dict[Shape, tuple[Shape, Shape] | None]
+"""For each shape of keys: what they are cut to, and the map in which they are written out; None for too few of them."""
 _TAKEN = Match(Key.SCRATCH, 0, negated=True)
 _PORTS = frozenset((Key.SPORT, Key.DPORT))
 
@@ -110,9 +115,8 @@ class RankedList:
         of = ranks([_name(rule) for rule, _ in group])
         ranked = list(self._ranked(group, of))
         costs = self.builder.costs
-        counts = Counter(spot[0] for one in ranked for way in one.ways for spot in way.spots)
-        into = merged_shapes(counts, costs.lookups, costs.keys_a_rule + costs.widened * counts.total())
-        shapes = set(into.values())
+        into = self._maps(ranked)
+        shapes = {target[1] for target in into.values() if target}
         looked_up = sum(1 for one in ranked if one.ways)
         if not shapes or looked_up < costs.rules_a_lookup * (len(shapes) + 2):
             return self._list(group, cell)
@@ -128,6 +132,27 @@ class RankedList:
             self._decision(purpose, ranked, memo),
             *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
         ]
+
+    def _maps(self, ranked: Iterable[_Ranked]) -> Maps:
+        """The maps that rules are found in."""
+        costs = self.builder.costs
+        crowds: dict[Shape, dict[tuple[int, ...], int]] = {}
+        spots = 0
+        for one in ranked:
+            for way in one.ways:
+                spots += len(way.spots)
+                for shape, key in way.spots:
+                    crowd = crowds.setdefault(shape, {})
+                    crowd[key] = crowd.get(key, 0) + len(way.tests)
+        shorter = shortened_shapes(crowds, costs.shortened, self._width)
+        counts, compares = Counter[Shape](), Counter[Shape]()
+        for shape, target in shorter.items():
+            counts[target] += len(crowds[shape])
+            compares[target] += sum(crowds[shape].values())
+        few = {target for target, count in compares.items() if count <= costs.compares_a_lookup}
+        counts = Counter({target: count for target, count in counts.items() if target not in few})
+        longer = merged_shapes(counts, costs.lookups, costs.keys_a_rule + costs.widened * spots)
+        return {shape: None if target in few else (target, longer[target]) for shape, target in shorter.items()}
 
     def _ranked(self, group: Tried, of: Sequence[int]) -> Iterator[_Ranked]:
         """The rules that decide and that a packet may fail to match."""
@@ -184,24 +209,32 @@ class RankedList:
         if rules:
             yield Rule((), (Jump(self.builder.chain(f"{purpose}/tried", rules)),))
 
-    def _lookups(
-        self, purpose: str, ranked: Iterable[_Ranked], into: Mapping[Shape, Shape], memo: Memo
-    ) -> Iterator[Rule]:
+    def _lookups(self, purpose: str, ranked: Iterable[_Ranked], into: Maps, memo: Memo) -> Iterator[Rule]:
         """A lookup in each map; each leads to the rules behind a key and comes back."""
-        entries = [(way, one.rank) for one in ranked for way in one.ways]
-        holds = [way.holds for way, _ in entries]
-        maps: dict[Shape, dict[tuple[int, ...], list[int]]] = {shape: {} for shape in sorted(into.values())}
-        for number, (way, _) in enumerate(entries):
+        entries: list[_Entry] = []
+        few: list[_Entry] = []
+        shapes = sorted({target[1] for target in into.values() if target})
+        maps: dict[Shape, dict[tuple[int, ...], list[int]]] = {shape: {} for shape in shapes}
+        for way, rank in ((way, one.rank) for one in ranked for way in one.ways):
+            whole = len(entries)
+            entries.append((way, None, rank))
             for spot in way.spots:
-                shape, key = spot
-                target = into[shape]
-                there_are = maps[target]
-                for same in (key,) if target is shape else written_out(spot, target, self._width):
+                target = into[spot[0]]
+                if target is None:
+                    few.append((way, spot, rank))
+                    continue
+                shorter, longer = target
+                number, key = whole, spot[1]
+                if shorter is not spot[0]:
+                    number, key = len(entries), cut(spot, shorter, self._width)
+                    entries.append((way, spot, rank))
+                there_are = maps[longer]
+                for same in (key,) if longer is shorter else written_out((shorter, key), longer, self._width):
                     there = there_are.get(same)
                     if there is None:
                         there_are[same] = [number]
                     # Behind a rule that matches whatever stands there, no other is met.
-                    elif not holds[there[-1]]:
+                    elif not _holds(entries[there[-1]]):
                         there.append(number)
         behind = {tuple(numbers) for keys in maps.values() for numbers in keys.values()}
         in_order = sorted(behind)
@@ -210,18 +243,30 @@ class RankedList:
         verdicts = {numbers: verdict for numbers, (_, verdict) in zip(in_order, found, strict=True)}
         for shape, keys in maps.items():
             yield self._lookup(purpose, shape, [(key, verdicts[tuple(keys[key])]) for key in sorted(keys)])
+        if few:
+            ((_, verdict),) = memo.get_or_make_each([(("found", tuple(few)), None)], partial(self._candidates, purpose))
+            yield Rule((), (verdict,))
 
-    def _candidates(
-        self, purpose: str, place: tuple[str, tuple[tuple[Placement, int], ...]], _cause: None, _memo: Memo
-    ) -> Verdict:
+    def _candidates(self, purpose: str, place: tuple[str, tuple[_Entry, ...]], _cause: None, _memo: Memo) -> Verdict:
         """The chain behind a key: the first of its rules that matches is noted if it is better than what was found."""
         _, entries = place
         rules = [
-            Rule((Match(Key.SCRATCH, Below(rank)), *alternative), (Note(rank), Return()))
-            for way, rank in entries
+            Rule((Match(Key.SCRATCH, Below(rank)), *self._rest(spot), *alternative), (Note(rank), Return()))
+            for way, spot, rank in entries
             for alternative in way.tests
         ]
         return Jump(self.builder.chain(f"{purpose}/found", rules))
+
+    def _rest(self, spot: Spot | None) -> Iterator[Match]:
+        """The tests of what a key that was cut to a shorter prefix does not say."""
+        if spot is None:
+            return
+        for (key, bits), value in zip(*spot, strict=True):
+            if key in _PORTS:
+                last = value | (1 << PORT_BITS - bits) - 1
+                yield Match(key, value if bits == PORT_BITS else PortRange(value, last))
+            else:
+                yield Match(key, Cidr(self.builder.family, value, bits))
 
     def _width(self, key: Key) -> int:
         return PORT_BITS if key in _PORTS else self.builder.family.bits
@@ -256,6 +301,12 @@ class RankedList:
         """The chain of a rule that has been found: it leaves the mark as it was, and does what the rule says."""
         statements = self.rule_list.writer.statements(place[1].effect, (Return(),))
         return Goto(self.builder.chain(f"{purpose}/rule", [Rule((), (Note(0), *statements))]))
+
+
+def _holds(entry: _Entry) -> bool:
+    """True if whatever is looked up there matches."""
+    way, spot, _ = entry
+    return spot is None and way.holds
 
 
 def _reached(tried: Iterable[tuple[ProgramRule, Found]]) -> Iterator[tuple[ProgramRule, Found]]:
