@@ -157,7 +157,7 @@ def _is_plain(rule: Rule, direction: Direction) -> bool:
 
 def _has_port(rule: Rule, failsafe: FailsafePort) -> bool:
     ports = rule.destination.ports
-    if rule.protocol is not None and rule.protocol.number != failsafe.protocol.number:
+    if rule.protocols and not is_of_protocol(rule, failsafe):
         return False
     return not ports or any(isinstance(one, PortRange) and one.first <= failsafe.port <= one.last for one in ports)
 

@@ -241,6 +241,21 @@ def warned(text: str, settings: str = "") -> list[str]:
     return [problem.message for problem in check(result.resources, result.settings)]
 
 
+@pytest.mark.parametrize("protocol", ["[TCP, UDP]", "[UDP, TCP]"])
+def test_the_order_in_a_list_of_protocols_tells_nothing(protocol: str) -> None:
+    """A rule of TCP and UDP is met by TCP, wherever that stands in it."""
+    ports = "destination: {ports: [22]}"
+    narrow = f"{{action: Allow, protocol: TCP, source: {{nets: [10.0.0.0/8]}}, {ports}}}"
+    deny = f"{{action: Deny, protocol: %s, source: {{nets: [10.1.0.0/16]}}, {ports}}}"
+    wide = f"{{action: Allow, protocol: %s, {ports}}}"
+
+    def told(*rules: str) -> bool:
+        return any("failsafe tcp 22" in one for one in warned(policy(f"{{ingress: [{', '.join(rules)}]}}"), ""))
+
+    assert not told(narrow, wide % protocol), "everybody is let in by the second rule"
+    assert told(deny % protocol, wide % "TCP"), "the failsafe comes before the Deny"
+
+
 def test_many_rules_over_a_big_feed_take_no_time_for_each_address() -> None:
     """Eight rules over 500,000 addresses."""
     hosts = cidr_set({(Family.V4, 32): range(0x0A000000, 0x0A000000 + 1_000_000, 2)})
