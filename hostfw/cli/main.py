@@ -51,7 +51,7 @@ def run(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
         with redirect_stdout(out), redirect_stderr(err):
             options = parse(arguments)
     except UsageError as error:
-        Console(out, err).complain(error.message, error.hint)
+        Console(out, err, width_err=columns_of_terminal(err)).complain(error.message, error.hint)
         err.write(f"{error.usage}\n")
         return ExitCode.USAGE
     except SystemExit as done:

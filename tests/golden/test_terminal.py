@@ -101,6 +101,33 @@ def test_a_page_of_help_looks_as_it_was_reviewed(
     compare(HERE / "help" / f"{page or 'hostfwctl'}.txt", outs[0], update_golden=update_golden)
 
 
+WRONG_LINES = (
+    ("bogus",),
+    ("apply", "--confirm-within", "x"),
+    ("drops", "--since", "x"),
+    ("lockdown", "--for", "x"),
+    ("status", "-o", "xml"),
+    ("explain",),
+    ("set", "add"),
+    ("allow", "--no-such-option"),
+    ("get", "nothing-of-that-kind-" * 6),
+    *((verb.name, "--no-such-option=" + "x" * 90) for verb in VERBS),
+)
+
+
+@pytest.mark.parametrize("line", WRONG_LINES, ids=" ".join)
+def test_what_is_wrong_with_a_command_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, line: tuple[str]) -> None:
+    """But for a word that is longer than the terminal is wide, which stays whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    ran = hostfwctl(*line)
+
+    assert ran.status != 0
+    assert [
+        told for told in ran.err.splitlines() if cell_width(told) > 80 and len(max(told.split(), key=len)) < 70
+    ] == []
+
+
 def test_every_verb_that_prints_for_people_is_here() -> None:
     """But those that print data to be loaded, applied or sourced, in one form whatever the terminal."""
     verbatim = {"compile", "completion", "import", "init", "promote", "schema"}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hostfw.cli.kinds import shortened
 from hostfw.cli.output.console import Console, Style, painted
 from hostfw.cli.output.documents import Document, document
 from hostfw.cli.output.terminal import cell_width, printable
@@ -10,6 +11,9 @@ from hostfw.model.positions import NOWHERE, Position
 
 _LABEL_COLUMNS = 16
 _GAP = "   "
+
+LISTS = frozenset({"types", "classes"})
+LONG_LISTS = frozenset({"elsewhere", "nets"})
 
 
 class Role(StrEnum):
@@ -50,7 +54,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A resource: its kind and name, where it stands, its properties as texts by name, and sections."""
+    """A resource: its kind and name, where it stands, its properties as texts by name, and sections.
+
+    A person sees the texts of a property below each other; those of `LISTS` in one line, and those of `LONG_LISTS` as
+    far as they fit on it.
+    """
 
     kind: str
     name: str
@@ -63,7 +71,7 @@ def print_description(description: Description, console: Console) -> None:
     """Write a description for people."""
     _print_placed(f"{description.kind} {description.name}", description.position, "", console, Style.HEADING)
     for name, texts in description.properties:
-        for number, text in enumerate(tuple(filter(None, texts)) or ("-",)):
+        for number, text in enumerate(_shown(name, tuple(filter(None, texts))) or ("-",)):
             console.labelled(name if number == 0 else "", text, _LABEL_COLUMNS)
     for section in description.sections:
         console.data("", painted(printable(section.title), Style.HEADING, on=console.colour_out))
@@ -71,6 +79,13 @@ def print_description(description: Description, console: Console) -> None:
             console.data(f"  {printable(section.otherwise)}")
         for entry in section.entries:
             _print_entry(entry, "  ", console)
+
+
+def _shown(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts of a property as a person sees them, one a line."""
+    if texts and name in LONG_LISTS:
+        return (shortened(texts),)
+    return (", ".join(texts),) if texts and name in LISTS else texts
 
 
 def description_document(description: Description) -> Document:

@@ -6,7 +6,7 @@ from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import addresses_text, rule_text, rules_by_identity
 from hostfw.cli.facts import PlannedHost
-from hostfw.cli.kinds import cells, pairs, shortened
+from hostfw.cli.kinds import cells, pairs
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
@@ -66,9 +66,9 @@ def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, t
         ("order", ("none (evaluated last)" if spec.order is None else f"{spec.order:.15g}",)),
         ("place", tuple(_places(policy, resources)) or ("not evaluated",)),
         ("selector", (canonical(parse(spec.selector.text)),)),
-        ("types", (", ".join(direction.value.capitalize() for direction in spec.types),)),
-        ("classes", (", ".join(text for policy_class, text in _CLASSES.items() if spec.is_of(policy_class)),)),
-        ("elsewhere", (shortened(elsewhere),) if elsewhere else ()),
+        ("types", tuple(direction.value.capitalize() for direction in spec.types)),
+        ("classes", tuple(text for policy_class, text in _CLASSES.items() if spec.is_of(policy_class))),
+        ("elsewhere", tuple(elsewhere)),
     )
     sections = (
         Section("selects on this host", tuple(_endpoint(e, host) for e in here), "no HostEndpoint"),
@@ -87,9 +87,9 @@ def describe_network_set(network_set: GlobalNetworkSet | NetworkSet, host: Plann
     labels = tuple(sorted(NamespaceLabels(host.candidate.resources).of_set(network_set).items()))
     kind = type(network_set).__name__
     properties = (
-        ("labels", (pairs(labels),)),
+        ("labels", tuple(f"{key}={value}" for key, value in labels)),
         ("addresses", (addresses_text(merge(network_set.nets)),)),
-        ("nets", (shortened(map(str, network_set.nets)),)),
+        ("nets", tuple(map(str, network_set.nets))),
     )
     return Description(
         kind, network_set.metadata.full_name, network_set.metadata.position, properties, _used(labels, host)
@@ -102,7 +102,7 @@ def describe_namespace(namespace: Namespace, host: PlannedHost) -> Description:
     labels = {**dict(namespace.metadata.labels), **dict.fromkeys(NAME_LABELS, name)}
     sets = (one for one in host.candidate.resources.namespaced_sets if one.metadata.namespace == name)
     entries = tuple(Entry(Role.NETWORK_SET, one.metadata.full_name, pairs(one.metadata.labels)) for one in sets)
-    properties = (("labels", (pairs(tuple(sorted(labels.items()))),)),)
+    properties = (("labels", tuple(f"{key}={value}" for key, value in sorted(labels.items()))),)
     return Description(
         "Namespace", name, namespace.metadata.position, properties, (Section("sets that belong to it", entries),)
     )
@@ -114,14 +114,14 @@ def describe_feed(feed: Feed, host: PlannedHost) -> Description:
     if feed.external is not None:
         stays = "for ever" if feed.external.timeout_s is None else f"{feed.external.timeout_s} s"
         external = (
-            ("labels", (pairs(labels),)),
+            ("labels", tuple(f"{key}={value}" for key, value in labels)),
             ("external", ("other programs fill it",)),
             ("size", (str(feed.external.size),)),
             ("timeout", (f"{stays}, unless it is put in with a time",)),
         )
         return Description("Feed", feed.metadata.name, feed.metadata.position, external, _used(labels, host))
     properties = (
-        ("labels", (pairs(labels),)),
+        ("labels", tuple(f"{key}={value}" for key, value in labels)),
         *_download(feed.download),
         ("file", (feed.file,)),
         ("maxShrink", (f"{feed.max_shrink}%",)),

@@ -279,7 +279,9 @@ rules that its addresses are in
         ["ns", "shop"],
         """\
 Namespace shop   etc/more.yaml:94
-labels          env=prod,kubernetes.io/metadata.name=shop,projectcalico.org/name=shop
+labels          env=prod
+                kubernetes.io/metadata.name=shop
+                projectcalico.org/name=shop
 
 sets that belong to it
   shop/partners, kind=partner
@@ -290,8 +292,11 @@ sets that belong to it
         ["networkset", "shop/partners"],
         """\
 NetworkSet shop/partners   etc/more.yaml:89
-labels          kind=partner,pcns.env=prod,pcns.kubernetes.io/metadata.name=shop,\
-pcns.projectcalico.org/name=shop,projectcalico.org/namespace=shop
+labels          kind=partner
+                pcns.env=prod
+                pcns.kubernetes.io/metadata.name=shop
+                pcns.projectcalico.org/name=shop
+                projectcalico.org/namespace=shop
 addresses       1 prefix
 nets            203.0.113.64/28
 
@@ -491,3 +496,32 @@ REFUSED = [
 def test_what_is_not_there_is_said(host: Machine, words: list[str], status: int, message: str) -> None:
     """With what was probably meant."""
     assert host.hostfwctl("describe", *words, "-q") == (status, "", f"hostfwctl: {message}")
+
+
+def test_what_is_a_list_is_one_for_programs(host: Machine) -> None:
+    """Every item of it, where a person sees the first few on one line."""
+    nets = [f"198.51.100.{number}/32" for number in range(40)]
+    text = f"""\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {{name: many, labels: {{a: x, b: "y"}}}}
+spec: {{nets: [{", ".join(nets)}]}}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: both-ways}}
+spec: {{selector: all(), types: [Ingress, Egress], doNotTrack: true, applyOnForward: true}}
+"""
+    (host.config / "many.yaml").write_text(text)
+
+    documents = [
+        json.loads(host.hostfwctl("describe", *one, "-o", "json").out)["properties"]
+        for one in (("gns", "many"), ("gnp", "both-ways"))
+    ]
+
+    assert documents[0]["nets"] == nets
+    assert documents[0]["labels"] == ["a=x", "b=y"]
+    assert documents[1]["types"] == ["Ingress", "Egress"]
+    assert len(documents[1]["classes"]) > 0
+    assert ", " not in "".join(documents[1]["classes"])
+    assert "more" in host.hostfwctl("describe", "gns", "many").out
