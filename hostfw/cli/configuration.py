@@ -45,7 +45,7 @@ def read_named(options: Options) -> tuple[Configuration, tuple[Problem, ...], tu
 def refuse(problems: Iterable[Problem], configuration: Configuration, console: Console, outcome: str = "") -> ExitCode:
     """Say everything that is wrong, and what came of it."""
     found = tuple(problems)
-    console.message(*report(found, configuration, colour=console.colour_err, width=console.width_err))
+    _say(found, configuration, console)
     console.complain(f"{tally(found)}; {outcome}" if outcome else tally(found))
     return ExitCode.INVALID
 
@@ -54,7 +54,12 @@ def warn(problems: Iterable[Problem], configuration: Configuration, console: Con
     """Say what does not stand in the way."""
     warnings = [problem for problem in problems if problem.severity is Severity.WARNING]
     if console.verbosity >= 0:
-        console.message(*report(warnings, configuration, colour=console.colour_err, width=console.width_err))
+        _say(warnings, configuration, console)
+
+
+def _say(problems: Iterable[Problem], configuration: Configuration, console: Console) -> None:
+    whole = console.verbosity > 0
+    console.message(*report(problems, configuration, colour=console.colour_err, width=console.width_err, whole=whole))
 
 
 def contents(resources: Resources) -> str:

@@ -113,8 +113,8 @@ def find_kind(text: str) -> Kind | None:
     return next((kind for kind in KINDS if text.lower() in kind.names), None)
 
 
-def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The cells of a resource under the headings of its kind, and under the wide ones."""
+def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The cells of a resource under the headings of its kind, and under the wide ones; with `whole` no list is cut."""
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)
@@ -122,10 +122,10 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             cells_of_policy, wide = _policy(resource.policy)
             return (*cells_of_policy, resource.staged_action.value), wide
         case HostEndpoint():
-            wide = _cidrs(resource.expected_ips), ", ".join(resource.profiles) or _NONE, _labels(resource)
+            wide = _cidrs(resource.expected_ips, whole=whole), ", ".join(resource.profiles) or _NONE, _labels(resource)
             return (resource.node, _interface(resource)), wide
         case GlobalNetworkSet() | NetworkSet():
-            return (_cidrs(resource.nets),), (_labels(resource),)
+            return (_cidrs(resource.nets, whole=whole),), (_labels(resource),)
         case Namespace():
             return (_labels(resource),), ()
         case Feed(external=External(size=size)):
@@ -139,7 +139,7 @@ def cells(resource: Resource) -> tuple[tuple[str, ...], tuple[str, ...]]:
         case Profile():
             return (pairs(resource.labels_to_apply),), ()
         case InterfaceGroup():
-            return (_entries(resource.match),), (_entries(resource.except_),)
+            return (_entries(resource.match, whole=whole),), (_entries(resource.except_, whole=whole),)
 
 
 def _policy(policy: GlobalNetworkPolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -165,12 +165,12 @@ def pairs(labels: Labels) -> str:
     return ",".join(f"{key}={value}" for key, value in labels) or _NONE
 
 
-def _cidrs(cidrs: tuple[Cidr, ...]) -> str:
-    return shortened(address_text(c.family, c.address) if c.is_host else str(c) for c in cidrs)
+def _cidrs(cidrs: tuple[Cidr, ...], *, whole: bool) -> str:
+    return shortened((address_text(c.family, c.address) if c.is_host else str(c) for c in cidrs), whole=whole)
 
 
-def _entries(entries: tuple[InterfaceMatch, ...]) -> str:
-    return shortened((_entry(entry) for entry in entries), "; ")
+def _entries(entries: tuple[InterfaceMatch, ...], *, whole: bool) -> str:
+    return shortened((_entry(entry) for entry in entries), "; ", whole=whole)
 
 
 def _entry(entry: InterfaceMatch) -> str:
@@ -186,9 +186,11 @@ def _entry(entry: InterfaceMatch) -> str:
     return " ".join(f"{name}={value}" for name, value in fields if value is not None)
 
 
-def shortened(texts: Iterable[str], separator: str = ", ") -> str:
-    """A list that stays short: as many as fit, and how many more there are."""
+def shortened(texts: Iterable[str], separator: str = ", ", *, whole: bool = False) -> str:
+    """A list that stays short: as many as fit, and how many more there are; with `whole` all of them."""
     every = tuple(texts)
+    if whole:
+        return separator.join(every) or _NONE
     shown = every[:1]
     for text in every[1:]:
         if len(separator.join((*shown, text))) > _LIST_CHARACTERS:

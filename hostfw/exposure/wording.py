@@ -10,7 +10,7 @@ from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.host.services import PublishedPort, Service, port_text
 from hostfw.model.ranges import Ranges, cidrs_of, difference, every_address
 from hostfw.model.values import Family, address_text
-from hostfw.model.wording import listed
+from hostfw.model.wording import all_of, listed
 
 NOBODY = "nobody"
 _SHOWN = 8
@@ -105,8 +105,9 @@ def change_lines(changes: Iterable[Change], entries: Iterable[Entry]) -> tuple[L
 
 def change_text(line: Line, *, whole: bool = False) -> str:
     """One thing that closes or opens, in a sentence without its end."""
-    at = f" at {listed(line.addresses)}" if line.addresses else ""
-    where = f" on {listed(line.interfaces)}{at} to {sources_text(line.sources, whole=whole)}"
+    names = all_of if whole else listed
+    at = f" at {names(line.addresses)}" if line.addresses else ""
+    where = f" on {names(line.interfaces)}{at} to {sources_text(line.sources, whole=whole)}"
     return f"{line.kind} {subject_text(line.subject)}{where} ({line.by})"
 
 
@@ -140,8 +141,12 @@ def _lines_of(found: Iterable[tuple[str, Entry, Sources, str]], entries: Iterabl
     )
 
 
-def entries_as_lines(entries: Iterable[Entry]) -> tuple[Line, ...]:
-    """The lines of an exposure: one for each set of sources that is let in, and one for unreachable services."""
+def entries_as_lines(entries: Iterable[Entry], *, whole: bool = False) -> tuple[Line, ...]:
+    """The lines of an exposure: one for each set of sources that is let in, and one for unreachable services.
+
+    What denies the latter is listed as far as eight of them, or with `whole` to the end.
+    """
+    names = all_of if whole else listed
     items: list[tuple[str, Entry, Sources, str]] = []
     known = tuple(entries)
     for entry in known:
@@ -155,5 +160,5 @@ def entries_as_lines(entries: Iterable[Entry]) -> tuple[Line, ...]:
                 denied[text] = None
         items += [("reaches", entry, sources, text) for text, sources in allowed.items()]
         if not allowed:
-            items.append(("reaches", entry, (), listed(denied)))
+            items.append(("reaches", entry, (), names(denied)))
     return _lines_of(items, known)

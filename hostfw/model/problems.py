@@ -16,13 +16,17 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, what was expected, and the next step if there is one."""
+    """One thing that is wrong: where, what, what was expected, and the next step if there is one.
+
+    `more` are the names that these only count; -v prints them.
+    """
 
     position: Position
     message: str
     expected: str = ""
     hint: str = ""
     severity: Severity = Severity.ERROR
+    more: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         kind = "" if self.severity is Severity.ERROR else "warning: "

@@ -15,3 +15,13 @@ def listed(names: Iterable[str]) -> str:
     unique = sorted(set(names))
     more = f" and {len(unique) - NAMES_SHOWN} more" if len(unique) > NAMES_SHOWN else ""
     return f"{', '.join(unique[:NAMES_SHOWN])}{more}"
+
+
+def all_of(names: Iterable[str]) -> str:
+    """All the names in order, without repeats."""
+    return ", ".join(sorted(set(names)))
+
+
+def unlisted(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that `listed` only counts, in order."""
+    return tuple(sorted(set(names))[NAMES_SHOWN:])

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
@@ -10,7 +11,7 @@ from hostfw.model.positions import NOWHERE
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.settings import Settings, Unmanaged
 from hostfw.model.values import TCP
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 
 _MASTERS_THAT_RECEIVE = frozenset(("bond", "bridge", "team"))
 """Kinds of masters that take the packets of their members for their own before policy sees them."""
@@ -76,6 +77,7 @@ def ungoverned_problems(plan: Plan, facts: HostFacts) -> Iterator[Problem]:
             f"no HostEndpoint governs an interface of this host, so that no policy applies to {all_of_them}: "
             f"{bare_consequence(settings, them)}",
             "write a HostEndpoint for this host: `hostfwctl interfaces` lists the interfaces",
+            (one.name for one in bare),
         )
         return
     yield from _open_to_denied(plan, bare)
@@ -93,6 +95,7 @@ def ungoverned_problems(plan: Plan, facts: HostFacts) -> Iterator[Problem]:
         yield _problem(
             f"interfaces of kind {kind} have no HostEndpoint: {consequence(settings, 'them')}",
             f"write a HostEndpoint for them ({listed(names)}), or for an InterfaceGroup with kind: {kind}",
+            names,
         )
 
 
@@ -106,6 +109,8 @@ def _open_to_denied(plan: Plan, bare: Iterable[Interface]) -> Iterator[Problem]:
             f"on interfaces without a HostEndpoint failsafe {', '.join(ports)} is open to those as well whom "
             f"{listed(denying)} {'denies' if len(denying) == 1 else 'deny'} before failsafes",
             f"write a HostEndpoint for {listed(one.name for one in bare)}",
+            denying,
+            (one.name for one in bare),
         )
 
 
@@ -126,8 +131,10 @@ def _uplinks(interfaces: Iterable[Interface]) -> list[Interface]:
     return [interface for interface in interfaces if interface.default_route]
 
 
-def _problem(message: str, hint: str) -> Problem:
-    return Problem(NOWHERE, message, hint=hint, severity=Severity.WARNING)
+def _problem(message: str, hint: str, *names: Iterable[str]) -> Problem:
+    """A warning, with the lists of names that it shortens."""
+    more = tuple(chain.from_iterable(map(unlisted, names)))
+    return Problem(NOWHERE, message, hint=hint, severity=Severity.WARNING, more=more)
 
 
 def _meets(way: str, verdict: Unmanaged, failsafes: list[str]) -> str:

@@ -37,22 +37,26 @@ def lines(changes: Iterable[ExposureChange], *, whole: bool) -> tuple[str, ...]:
     shown = found if whole else found[:_SHOWN]
     more = len(found) - len(shown)
     rest = (f"and {counted(more, 'more change', 'more changes')} of services; -v lists them",) if more else ()
-    return (*map(str, shown), *rest)
+    return (*(change.in_full if whole else str(change) for change in shown), *rest)
 
 
 def tell(changes: Iterable[ExposureChange], console: Console) -> None:
     """Say what is closed and opened; to close what somebody is known to use is worth a warning."""
-    found = tuple(changes)
+    found, whole = tuple(changes), console.verbosity > 0
     for change in found:
         if change.answered:
-            console.warn(str(change))
-    for line in lines((change for change in found if not change.answered), whole=console.verbosity > 0):
+            console.warn(change.in_full if whole else str(change))
+    for line in lines((change for change in found if not change.answered), whole=whole):
         console.say(line)
 
 
 def items(changes: Iterable[ExposureChange]) -> list[Document]:
     """The changes for programs."""
     return [
-        {"change": "closes" if change.closes else "opens", "text": change.text, "answered": change.answered or None}
+        {
+            "change": "closes" if change.closes else "opens",
+            "text": change.whole or change.text,
+            "answered": change.answered or None,
+        }
         for change in changes
     ]

@@ -31,9 +31,14 @@ _LINE_BREAK = re.compile("\r\n|[\r\n]")
 
 
 def report(
-    problems: Iterable[Problem], configuration: Configuration, *, colour: bool = False, width: int | None = None
+    problems: Iterable[Problem],
+    configuration: Configuration,
+    *,
+    colour: bool = False,
+    width: int | None = None,
+    whole: bool = False,
 ) -> Iterator[str]:
-    """Every problem in order, each with the line of the manifest that it is about.
+    """Every problem in order, each with the line of the manifest that it is about, and with `whole` with all names.
 
     Lines of the files that Feeds name are not shown: whoever wrote the Feed may have named what they must not read.
     """
@@ -48,6 +53,8 @@ def report(
         number = problem.position.line
         line = lines[number - 1] if 0 < number <= len(lines) else None
         yield from problem_lines(problem, line, colour=colour, width=width)
+        if whole and problem.more:
+            yield from wrapped(printable(f"{_MARGIN}and: {', '.join(problem.more)}"), width, f"{_MARGIN}  ")
 
 
 def problem_lines(

@@ -64,11 +64,18 @@ def exposure_changes(
     lines = sorted(change_lines(found, new), key=lambda line: line.kind)
     names = {name for change in found for step in change.before if (name := _counter(step))}
     packets = _seen(names, read_packets)
-    return tuple(
-        ExposureChange(
-            line.kind == Kind.CLOSES, change_text(line), _answered(_target_of(line, found), services, packets)
-        )
-        for line in lines
+    return tuple(_said(line, _target_of(line, found), services, packets) for line in lines)
+
+
+def _said(line: Line, behind: tuple[Change, ...], services: HostServices, packets: Mapping[str, int]) -> ExposureChange:
+    text, whole = change_text(line), change_text(line, whole=True)
+    peers = _peers(behind, services)
+    return ExposureChange(
+        line.kind == Kind.CLOSES,
+        text,
+        _answered(behind, peers, packets),
+        whole if whole != text else "",
+        peers if len(peers) > 1 else (),
     )
 
 
@@ -82,22 +89,27 @@ def _target_of(line: Line, found: Iterable[Change]) -> tuple[Change, ...]:
     )
 
 
-def _answered(behind: Iterable[Change], services: HostServices, packets: Mapping[str, int]) -> str:
-    """The users of a closed service: peers that are connected now, otherwise the packets that let them in."""
-    known = [change for change in behind if change.kind is Kind.CLOSES]
+def _peers(behind: Iterable[Change], services: HostServices) -> tuple[str, ...]:
+    """The addresses that are connected to a closed service now, in order."""
     peers = {
         peer
-        for change in known
+        for change in behind
+        if change.kind is Kind.CLOSES
         for peer in services.peers
         if (peer.protocol, peer.port, peer.family) == (*_port(change), change.entry.family)
         and any(part.holds(peer.family, peer.address) for part in change.sources)
     }
+    there = sorted({(peer.family, peer.address) for peer in peers})
+    return tuple(address_text(family, address) for family, address in there)
+
+
+def _answered(behind: Iterable[Change], peers: tuple[str, ...], packets: Mapping[str, int]) -> str:
+    """The users of a closed service: peers that are connected now, otherwise the packets that let them in."""
     if peers:
-        first = min(peers, key=lambda peer: (peer.family, peer.address))
         more = f" and {len(peers) - 1} more" if len(peers) > 1 else ""
         verb = "are" if more else "is"
-        return f"{address_text(first.family, first.address)}{more} {verb} connected to it now"
-    counters = {_counter(step) for change in known for step in change.before}
+        return f"{peers[0]}{more} {verb} connected to it now"
+    counters = {_counter(step) for change in behind if change.kind is Kind.CLOSES for step in change.before}
     seen = sum(packets.get(name, 0) for name in counters)
     return f"the rule that allowed it has counted {counted(seen, 'packet')}" if seen else ""
 

@@ -17,7 +17,7 @@ from hostfw.model.host.facts import Interface
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
-from hostfw.model.wording import counted, listed
+from hostfw.model.wording import counted, listed, unlisted
 from hostfw.policy.expiry import in_time
 from hostfw.policy.unmanaged import bare_consequence, governed, lost_governance, ungoverned
 
@@ -66,6 +66,7 @@ def lost_interfaces(before: Before, plan: Plan, verb: str = "apply") -> Failed |
     return Failed(
         f"this would leave {names} without a HostEndpoint: {bare_consequence(plan.settings, them)}",
         f"`hostfwctl interfaces` lists what HostEndpoints may name; {_anyway(verb)}",
+        more=unlisted(interface.name for interface in lost),
     )
 
 

@@ -82,15 +82,25 @@ class HostServices:
 class ExposureChange:
     """A change of a service's exposure, as a sentence without its end.
 
-    `answered` says in words who used what is closed; it is empty where nobody is known to.
+    `answered` says in words who used what is closed; it is empty where nobody is known to. Where these only count some,
+    `whole` is the text with every name and prefix, and `peers` are all who are connected.
     """
 
     closes: bool
     text: str
     answered: str = ""
+    whole: str = ""
+    peers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.text}; {self.answered}" if self.answered else self.text
+
+    @property
+    def in_full(self) -> str:
+        """The sentence with everything in it."""
+        text = self.whole or self.text
+        answered = f"{', '.join(self.peers)} are connected to it now" if self.peers else self.answered
+        return f"{text}; {answered}" if answered else text
 
 
 def port_text(protocol: int, port: int) -> str:

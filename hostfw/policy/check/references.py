@@ -13,7 +13,7 @@ from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.before_failsafes import misplaced_before_failsafes
@@ -138,7 +138,7 @@ def _unknown(names: _Names, name: str, position: Position, otherwise: Position) 
     near = names.in_order[max(place - _NEIGHBOURS, 0) : place + _NEIGHBOURS]
     hint = did_you_mean(name, near) or f"declare the {names.noun}"
     message = f"unknown {names.noun} {quoted(name)}"
-    return Problem(position if position.line else otherwise, message, names.expected, hint)
+    return Problem(position if position.line else otherwise, message, names.expected, hint, more=unlisted(names.known))
 
 
 def _selectors(resources: Resources, known: ByResource[tuple[Problem, ...]]) -> Iterator[Problem]:

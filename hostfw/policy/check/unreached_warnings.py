@@ -16,7 +16,7 @@ from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resources, Rule, Tier
 from hostfw.model.values import Action, Direction
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 from hostfw.policy.check.selections import Selections, union
 
 _ANYTHING = EntityRule()
@@ -101,9 +101,8 @@ def _denied_passes(
                     f"all that this Pass lets by is denied: tier {quoted(tier.metadata.name)} is the last one for "
                     f"{direction} of {listed(names)}, and no profile follows"
                 )
-                yield _warning(
-                    decider.position, message, "let it Allow, or put the policy into a tier that comes first"
-                )
+                hint = "let it Allow, or put the policy into a tier that comes first"
+                yield _warning(decider.position, message, hint, unlisted(names))
         later |= union(policy.endpoints for policy in policies)
 
 
@@ -122,5 +121,5 @@ def _decides_all(rule: Rule) -> bool:
     )
 
 
-def _warning(position: Position, message: str, hint: str = "") -> Problem:
-    return Problem(position, message, hint=hint, severity=Severity.WARNING)
+def _warning(position: Position, message: str, hint: str = "", more: tuple[str, ...] = ()) -> Problem:
+    return Problem(position, message, hint=hint, severity=Severity.WARNING, more=more)

@@ -13,7 +13,7 @@ from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import GlobalNetworkPolicy, Profile
 from hostfw.model.values import Direction
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 
 Owner = GlobalNetworkPolicy | Profile
 
@@ -47,7 +47,7 @@ def warnings_of(found: Iterable[Voided]) -> Iterator[Problem]:
     for exemption, group in groups.items():
         group.sort(key=lambda one: one.position)
         message, hint = _TEXTS[exemption](group)
-        yield Problem(group[0].position, message, hint=hint, severity=Severity.WARNING)
+        yield Problem(group[0].position, message, hint=hint, severity=Severity.WARNING, more=_unnamed(exemption, group))
 
 
 def _failsafes(group: list[Voided]) -> tuple[str, str]:
@@ -58,6 +58,13 @@ def _failsafes(group: list[Voided]) -> tuple[str, str]:
     keys = " and ".join(f"failsafe.{_KEYS[direction]}" for direction in opened)
     denying = f'or have a Deny of peers come first with {BEFORE_FAILSAFES}: "true"'
     return f"{first}: {_owners(group)} cannot close {'it' if one else 'them'}", f"narrow {keys} with net, {denying}"
+
+
+def _unnamed(exemption: Exemption, group: list[Voided]) -> tuple[str, ...]:
+    """The ports and owners that a warning only counts."""
+    ports = _by_direction(group).values() if exemption is Exemption.FAILSAFES else ()
+    left_out = [part for parts in ports if len(parts) > _PORTS_SHOWN + 1 for part in parts[_PORTS_SHOWN:]]
+    return (*left_out, *(name for names in _names(group) for name in unlisted(names)))
 
 
 def _few(parts: list[str]) -> str:
@@ -128,9 +135,15 @@ def _parts(group: Iterable[Voided]) -> list[str]:
     return list(dict.fromkeys(part for one in group for part in one.parts))
 
 
+def _names(group: Iterable[Voided]) -> tuple[set[str], set[str]]:
+    """The names of policies, and of profiles."""
+    found = tuple(group)
+    policies = {one.owner.metadata.name for one in found if isinstance(one.owner, GlobalNetworkPolicy)}
+    return policies, {one.owner.metadata.name for one in found if isinstance(one.owner, Profile)}
+
+
 def _owners(group: Iterable[Voided]) -> str:
-    policies = {one.owner.metadata.name for one in group if isinstance(one.owner, GlobalNetworkPolicy)}
-    profiles = {one.owner.metadata.name for one in group if isinstance(one.owner, Profile)}
+    policies, profiles = _names(group)
     of_policies = f"{'policy' if len(policies) == 1 else 'policies'} {listed(policies)}" if policies else ""
     of_profiles = f"{'profile' if len(profiles) == 1 else 'profiles'} {listed(profiles)}" if profiles else ""
     return " and of ".join(filter(None, (of_policies, of_profiles)))

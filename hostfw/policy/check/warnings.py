@@ -17,7 +17,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, Profile, Resources, Rule
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action, Direction
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.exemption_warnings import exempted
 from hostfw.policy.check.failsafe_warnings import Opening, not_opened_before, opened_by, opened_by_failsafe, openings
@@ -122,8 +122,8 @@ def _of_profile(selections: Selections, profile: Profile) -> tuple[Problem, ...]
     return tuple(_unmatching_rules(profile, selections))
 
 
-def _warning(position: Position, message: str, hint: str = "") -> Problem:
-    return Problem(position, message, hint=hint, severity=Severity.WARNING)
+def _warning(position: Position, message: str, hint: str = "", more: tuple[str, ...] = ()) -> Problem:
+    return Problem(position, message, hint=hint, severity=Severity.WARNING, more=more)
 
 
 def _hidden_rules(policy: GlobalNetworkPolicy) -> Iterator[Problem]:
@@ -154,7 +154,7 @@ def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selection
         said.update(names)
         first = next(p for p in group if p.metadata.name == names[0])
         message = f"policies {listed(names)} of tier {quoted(tier)} have the same order {order:g}, so names decide"
-        yield _warning(first.metadata.position, message, "give each an order of its own")
+        yield _warning(first.metadata.position, message, "give each an order of its own", unlisted(names))
 
 
 def _all_agree(rules: Iterable[Rule]) -> bool:

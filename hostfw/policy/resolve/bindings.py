@@ -24,7 +24,7 @@ from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup
 from hostfw.model.settings import Loopback
 from hostfw.model.values import Cidr, address_text
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 from hostfw.policy.resolve.interface_groups import (
     Distrusted,
     HostIndex,
@@ -123,6 +123,7 @@ def distrusted_problems(
                     expected="addresses and default routes that an administrator set",
                     hint=f"add {found.trusting} if it is to decide all the same",
                     severity=Severity.WARNING,
+                    more=unlisted(found.facts),
                 )
     for endpoint in endpoints:
         doubted = _distrusted_expectation(endpoint, host)
@@ -133,6 +134,7 @@ def distrusted_problems(
                 "and a neighbour may say that",
                 expected="expectedIPs that an administrator set",
                 hint=f"give an interfaceName, or add {doubted.trusting} if it is to decide all the same",
+                more=unlisted(doubted.facts),
             )
 
 
@@ -224,6 +226,7 @@ def port_problems(bound: Bindings, endpoints: Iterable[HostEndpoint], facts: Hos
             f'HostEndpoint "{name}" is for {listed(names)}, which {are} {master}: {where} on {master}',
             expected=f"a HostEndpoint for {master}, which {governing} now",
             hint=f"name {master} instead",
+            more=unlisted(names),
         )
 
 
@@ -237,6 +240,7 @@ def _absent(endpoint: HostEndpoint, name: str, host: HostIndex) -> Problem:
         f'HostEndpoint "{endpoint.metadata.name}" names the interface "{name}", which this host does not have',
         expected=host.all_names,
         hint=hint,
+        more=unlisted(host.names),
     )
 
 
@@ -253,6 +257,7 @@ def _unknown_link_groups(groups: Iterable[InterfaceGroup], host: HostIndex) -> I
                     f'this host has no link group "{entry.link_group}", so no interface matches this entry',
                     expected=f"a number, or a name of /etc/iproute2/group{such_as}",
                     severity=Severity.WARNING,
+                    more=unlisted(known),
                 )
 
 
@@ -268,9 +273,12 @@ def _lost_claims(claims: Iterable[list[Claim]]) -> Iterator[Problem]:
             losses[0].endpoint,
             f'HostEndpoint "{loser_name}" does not govern {where}: "{winner_name}" does, being first by name',
             expected="one HostEndpoint for an interface",
+            more=unlisted(c.interface for c in losses),
         )
 
 
-def _warning(endpoint: HostEndpoint, message: str, *, expected: str = "", hint: str = "") -> Problem:
+def _warning(
+    endpoint: HostEndpoint, message: str, *, expected: str = "", hint: str = "", more: tuple[str, ...] = ()
+) -> Problem:
     position = endpoint.metadata.position if endpoint.interface_group is None else endpoint.interface_group_position
-    return Problem(position, message, expected=expected, hint=hint, severity=Severity.WARNING)
+    return Problem(position, message, expected=expected, hint=hint, severity=Severity.WARNING, more=more)

@@ -17,7 +17,7 @@ from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
 from hostfw.model.values import Cidr, Direction, Family
-from hostfw.model.wording import listed
+from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.cache import ByResource
 from hostfw.policy.effective_labels import effective_labels
@@ -183,6 +183,7 @@ def _unlearned_problems(local: Sequence[HostEndpoint], bound: Bindings, facts: H
                 expected="addresses that an administrator set, or expectedIPs",
                 hint=f"add {doubted.trusting} to the HostEndpoint if they are to count all the same",
                 severity=Severity.WARNING,
+                more=unlisted(doubted.facts),
             )
 
 
@@ -203,6 +204,7 @@ def _node_problems(resources: Resources, local: Sequence[HostEndpoint], node: st
         expected=f"node: {node} (those here are of {listed(e.node for e in resources.endpoints)})",
         hint="give the HostEndpoints the name of this node, or set node in hostfw.yaml to the name that they have",
         severity=Severity.WARNING,
+        more=unlisted(e.node for e in resources.endpoints),
     )
 
 

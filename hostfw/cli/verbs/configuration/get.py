@@ -123,7 +123,7 @@ def _print_table(kind: Kind, resources: Sequence[Resource], console: Console, *,
     headings = (*kind.headings, *ending, *notes, *((*kind.wide_headings, "FILE") if wide else ()))
     rows = []
     for resource in resources:
-        narrow, more = cells(resource)
+        narrow, more = cells(resource, whole=console.verbosity > 0)
         expiry = (_expiry(resource),) if timed else ()
         behind = (*more, resource.metadata.position.file_line) if wide else ()
         why = (" ".join(resource.metadata.annotation(key).split()) or "-" for key in noted)

@@ -77,7 +77,8 @@ def run(options: Options, console: Console) -> ExitCode:
     elif options.output is Output.JSON:
         console.data(json_text(problem_list(problems)))
     else:
-        console.data(*report(problems, configuration, colour=console.colour_out, width=console.width_out))
+        whole = console.verbosity > 0
+        console.data(*report(problems, configuration, colour=console.colour_out, width=console.width_out, whole=whole))
     if candidate.is_valid:
         warnings = f"; {counted(len(problems), 'warning')}" if problems else ""
         console.say(f"ok: {contents(candidate.resources)}{warnings}")

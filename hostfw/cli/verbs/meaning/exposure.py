@@ -103,7 +103,7 @@ def _candidate(options: Options, console: Console) -> tuple[Plan, HostFacts] | E
 def _rows(services: HostServices, entries: Iterable[Entry], *, whole: bool) -> Iterator[tuple[str, ...]]:
     known = tuple(entries)
     seen = {entry.subject for entry in known}
-    for line in entries_as_lines(known):
+    for line in entries_as_lines(known, whole=whole):
         yield (
             subject_text(line.subject),
             ", ".join(line.addresses) or _listens_on(line.subject),
