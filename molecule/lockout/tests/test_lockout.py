@@ -4,11 +4,12 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 from time import monotonic
 
 import pytest
 
-from conftest import command, environment, wait_until
+from conftest import PLAY_PATIENCE_S, command, environment, wait_until
 
 RUNS = range(int(os.environ.get("LOCKOUT_RUNS", "5")))
 HOSTS = ("hfm-lockout12", "hfm-lockout13")
@@ -88,7 +89,8 @@ def test_the_host_comes_back_when_the_controller_dies(
     )
     try:
         for name in HOSTS:
-            wait_until(lambda name=name: '"secondsLeft"' in inside(name, "hostfwctl", "status", "-o", "json"), 60)
+            status = partial(inside, name, "hostfwctl", "status", "-o", "json")
+            wait_until(lambda status=status: '"secondsLeft"' in status(), PLAY_PATIENCE_S)
     finally:
         os.killpg(playing.pid, signal.SIGKILL)
         playing.wait()
