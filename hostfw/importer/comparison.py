@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 from hostfw.explain.verdict import explain
-from hostfw.importer.conditions import FOREIGN, NONE, OTHERS, Condition, Interfaces, anything
+from hostfw.importer.conditions import FOREIGN, MAPPED, NONE, OTHERS, Condition, Interfaces, anything
 from hostfw.importer.rule_set import ForeignRule, ForeignRules, Hook, Verdict
 from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Step
@@ -103,7 +103,9 @@ class _Pool:
         self._classes = rules.interfaces.governed
         conditions = [rule.condition for listed in self._rules.values() for rule in listed]
         addresses = {edge for one in conditions for side in (one.source, one.destination) for edge in _edges(side)}
-        self._addresses = sorted(edge for edge in addresses if 0 <= edge < 1 << rules.family.bits)
+        self._addresses = sorted(
+            edge for edge in addresses if 0 <= edge < 1 << rules.family.bits and not self._is_mapped(edge)
+        )
 
     def draw(self, names: dict[str, str]) -> tuple[Hook, Packet, str, str]:
         """A packet, the chain that it meets, and the classes of its interfaces."""
@@ -159,7 +161,11 @@ class _Pool:
     def _address(self, near: Ranges) -> int:
         if near == self._all.source and self._addresses and self._random.random() < 0.5:
             return self._random.choice(self._addresses)
-        return self._value(near, 1 << self._family.bits)
+        found = self._value(near, 1 << self._family.bits)
+        return MAPPED[1] if self._is_mapped(found) else found
+
+    def _is_mapped(self, address: int) -> bool:
+        return self._family is Family.V6 and holds(MAPPED, address)
 
     def _value(self, near: Ranges, end: int) -> int:
         """Mostly an edge or what is beside it, otherwise anything."""

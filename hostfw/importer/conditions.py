@@ -28,6 +28,10 @@ FOREIGN: Mapping[Family, Ranges] = {Family.V4: (ICMPV6.number, ICMPV6.number + 1
 """Protocols of the other IP version: ICMPv6, and ICMP and IGMP. No host makes anything of such packets."""
 
 
+MAPPED: Ranges = (0xFFFF << 32, 0x10000 << 32)
+"""The addresses of IPv6 that hold one of IPv4 (RFC 4291, 2.5.5.2). No packet carries them, and policy has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interfaces:
     """The interfaces that rules tell apart: names, prefixes of names (`eth+`), the others (`*`), and `lo`.

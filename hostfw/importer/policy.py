@@ -10,6 +10,7 @@ from hostfw.importer.conditions import (
     EVERY_PORT,
     EVERY_PROTOCOL,
     FOREIGN,
+    MAPPED,
     NONE,
     OTHERS,
     STATES,
@@ -50,6 +51,7 @@ from hostfw.model.values import (
     Protocol,
 )
 
+_MAPPED_LENGTH = 96
 LABEL = "interface"
 """The label by which policies of one class of interfaces select it."""
 _MOST_ALTERNATIVES = 32
@@ -169,6 +171,8 @@ def _rules(family: Family, entries: Iterable[Entry], notes: list[Note]) -> Itera
 
 def _said(condition: Condition, family: Family, action: Action) -> tuple[Rule, ...] | None:
     """The rules that say a condition, without the family; None if that takes too many."""
+    if any(addresses != every_address(family) and not _cidrs(addresses, family) for addresses in _sides(condition)):
+        return ()
     base = Rule(
         action,
         source=_entity(condition.source, family),
@@ -241,11 +245,22 @@ def _entity(addresses: Ranges, family: Family) -> EntityRule:
     if addresses == whole:
         return EntityRule()
     wanted, others = _cidrs(addresses, family), _cidrs(all_but(addresses, whole), family)
+    if not others:
+        return EntityRule()
     return EntityRule(nets=wanted) if len(wanted) <= len(others) else EntityRule(not_nets=others)
 
 
 def _cidrs(addresses: Ranges, family: Family) -> tuple[Cidr, ...]:
-    return tuple(cidrs_of(addresses, family))
+    return tuple(cidr for cidr in cidrs_of(addresses, family) if not _is_mapped(cidr))
+
+
+def _sides(condition: Condition) -> tuple[Ranges, Ranges]:
+    return condition.source, condition.destination
+
+
+def _is_mapped(cidr: Cidr) -> bool:
+    """True for a prefix of which no packet carries an address, and which no policy may have."""
+    return cidr.family is Family.V6 and MAPPED[0] <= cidr.address < MAPPED[1] and cidr.length >= _MAPPED_LENGTH
 
 
 def _with_ports(entity: EntityRule, ports: Ranges) -> EntityRule:

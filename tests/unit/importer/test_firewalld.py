@@ -153,6 +153,16 @@ def test_what_policy_cannot_say_is_named_with_its_line(elements: str, message: s
     assert [rule for rule in policy(found) if "ICMP" not in rule and "Allow" in rule and "546" not in rule] == []
 
 
+def test_addresses_that_no_packet_carries_are_said_in_no_rule() -> None:
+    """IPv4 within IPv6, to which firewalld sends nothing (RFC3964_IPv4): a policy with it would be refused."""
+    files = tree("")
+    files[CONF] = Source(CONF, "DefaultZone=public\nRFC3964_IPv4=yes\n")
+    (denied, *_) = policy(read_firewalld(files), "outbound")
+
+    assert denied.startswith("{action: Deny, destination: {nets: ['::/96', '2002::/24'")
+    assert "::ffff" not in denied
+
+
 def test_direct_rules_and_zones_that_are_not_in_force_are_named() -> None:
     """Each with its file."""
     direct = '<direct>\n<rule ipv="ipv4" table="filter" chain="INPUT" priority="0">-j ACCEPT</rule></direct>'

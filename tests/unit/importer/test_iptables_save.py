@@ -39,6 +39,10 @@ RULES: list[tuple[str, str]] = [
         "-p tcp ! --sport 1:1023",
         "{action: Allow, ipVersion: 4, protocol: TCP, source: {notPorts: ['1:1023']}}",
     ),
+    (
+        "-p tcp --dport :1023",
+        "{action: Allow, ipVersion: 4, protocol: TCP, destination: {notPorts: ['1024:65535']}}",
+    ),
     ("-s 10.0.0.0/255.0.0.0", "{action: Allow, source: {nets: [10.0.0.0/8]}}"),
     ("! -s 192.0.2.7/32", "{action: Allow, ipVersion: 4, source: {notNets: [192.0.2.7/32]}}"),
     ("-m iprange --src-range 10.0.0.0-10.0.0.2", "{action: Allow, source: {nets: [10.0.0.0/31, 10.0.0.2/32]}}"),
