@@ -137,3 +137,49 @@ def test_the_tutorial_goes_as_it_says(street: tuple[Lab, Installation]) -> None:
 def _words(line: str) -> list[str]:
     """The words of a line; a reason is one."""
     return line.replace("--reason the office", "--reason=office").split()
+
+
+INCOMPLETE = (("drops",), ("explain",), ("import",), ("set", "add"), ("disable", "--remove-rules"), ("lockdown",))
+"""Verbs alone, of which nothing is said but that they are there, and what ends the rest."""
+_COMING_FROM = ("docs/coming-from/ufw.md", "docs/coming-from/firewalld.md", "docs/coming-from/iptables.md")
+
+
+@pytest.mark.parametrize("page", _COMING_FROM)
+def test_the_commands_of_who_comes_from_elsewhere_do_something(page: str, street: tuple[Lab, Installation]) -> None:
+    """In their order, on one host; each ends well."""
+    _, installation = street
+    shown = [each.words for each in typed() if each.page == page and each.words not in INCOMPLETE]
+    lines = dict.fromkeys(line for line in shown if not {"-f", "--ipv4"} & set(line))
+    if ("init", "--write") not in lines:
+        (installation.config / "policy.yaml").write_text(f"{ENDPOINT}---\n{WEB}")
+        hostfwctl(installation, "apply", "--accept-lockout")
+    else:
+        # Its first line, which begins with nothing.
+        hostfwctl(installation, "init", "--write")
+        del lines["init", "--write"]
+    ended = {line: ended_well(installation, line) for line in lines}
+
+    assert {" ".join(line): said for line, said in ended.items() if said} == {}
+    assert len(ended) > 8
+
+
+def ended_well(installation: Installation, line: tuple[str, ...]) -> str:
+    """Words of a command that does not end as the documentation has it, empty where it does."""
+    words = line
+    if "for" in line:
+        # The row before it allows the same for good.
+        hostfwctl(installation, "remove", *line[: line.index("for")], "--accept-lockout", check=False)
+    if line == ("confirm",):
+        # There is no ssh here.
+        words = ("confirm", "--console")
+    if line[0] in ("apply", "allow", "deny", "remove", "init"):
+        # The name servers that hostfwctl finds in /etc are this machine's.
+        words = (*line, "--accept-lockout") if line[0] != "init" else line
+    done = hostfwctl(installation, *words, check=False)
+    well = {"explain": (0, 10), "doctor": (0, 1), "diff": (0, 1), "status": (0, 1)}.get(line[0], (0,))
+    if "--confirm-within" in line and done.returncode == 0:
+        hostfwctl(installation, "confirm", "--console")
+    if line == ("confirm",) and "nothing" in done.stderr:
+        # It was confirmed before.
+        return ""
+    return "" if done.returncode in well else f"{done.returncode}: {done.stdout}{done.stderr}"

@@ -20,7 +20,8 @@ from lab.probe import Sent
 from lab.story import in_force, show
 from lab.topology import Link
 from tests.kernel.exposed_hosts import listening
-from tests.unit.documentation import ROOT
+from tests.kernel.test_documentation import INCOMPLETE, ended_well
+from tests.unit.documentation import ROOT, typed
 from tests.unit.recipes import Recipe, Row, recipes
 
 ALL = {recipe.name: recipe for recipe in recipes()}
@@ -50,6 +51,29 @@ def test_packets_between_machines_go_as_the_table_says(name: str, tmp_path: Path
 
     assert [str(each) for each in shown if not each.as_expected] == []
     assert len(shown) > 3
+
+
+COMMANDS = {
+    name: lines
+    for name in ALL
+    if (
+        lines := [
+            each.words
+            for each in typed()
+            if each.page == f"docs/recipes/{name}.md" and each.words not in INCOMPLETE and each.words[0] != "confirm"
+        ]
+    )
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_commands_of_a_recipe_do_something(name: str, tmp_path: Path) -> None:
+    """On its host, once its files are in force; each ends well."""
+    with _standing(ALL[name], tmp_path) as (_, installation):
+        hostfwctl(installation, "apply", "--accept-lockout")
+        ended = {line: ended_well(installation, line) for line in COMMANDS[name]}
+
+    assert {" ".join(line): said for line, said in ended.items() if said} == {}
 
 
 # --------------------------------------------------------------------------- groups, broadcasts and other protocols
