@@ -11,6 +11,7 @@ from hostfw.importer.iptables_matches import Unsaid, condition_of
 from hostfw.importer.notes import Note
 from hostfw.importer.reading import PROGRAMS, Reading, loops, notes_on
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Stage, Target, Verdict
+from hostfw.importer.special_addresses import without_kinds_elsewhere
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.sources import Source
@@ -147,6 +148,7 @@ def _reading(family: Family, files: Sequence[_Lines], interfaces: Interfaces) ->
     stages = {hook: (Stage(hook, end),) for hook, end in ends.items()}
     rules = ForeignRules(family, {name: tuple(listed) for name, listed in chains.items()}, stages, interfaces)
     problems += loops(rules)
+    rules = without_kinds_elsewhere(rules)
     return Reading(rules, tuple(_notes(files, rules)), in_order(problems))
 
 

@@ -1,11 +1,16 @@
 """Kinds of addresses as the routing table has them, from what is known without it."""
 
+import re
+from dataclasses import replace
+
 from hostfw.importer.conditions import all_but
+from hostfw.importer.rule_set import ForeignRules, Hook
 from hostfw.model.ranges import Ranges, every_address, ranges_of, union
 from hostfw.model.values import Cidr, Family
 
 _MULTICAST = {Family.V4: Cidr(Family.V4, 0xE0000000, 4), Family.V6: Cidr(Family.V6, 0xFF << 120, 8)}
 _BROADCAST = Cidr(Family.V4, 0xFFFFFFFF, 32)
+_OF_THIS_HOST = re.compile(r"--dst-type \S*(LOCAL|UNICAST|ANYCAST)|fib daddr type .*(local|unicast|anycast)")
 
 
 def addresses_of_kind(kind: str, family: Family) -> Ranges | None:
@@ -27,3 +32,21 @@ def addresses_of_kind(kind: str, family: Family) -> Ranges | None:
             return ()
         case _:
             return None
+
+
+def without_kinds_elsewhere(rules: ForeignRules) -> ForeignRules:
+    """The same rules, where none of those that see packets for others says more of a destination than is known.
+
+    A packet that comes in is for an address of this host. Which of those that are sent or forwarded are, routes tell.
+    """
+    elsewhere = {id(rule) for hook in (Hook.FORWARD, Hook.OUTPUT) for rule in rules.reached(hook)}
+    chains = {
+        name: tuple(
+            replace(rule, unsaid="which addresses are of this host, in what it sends or forwards")
+            if id(rule) in elsewhere and not rule.unsaid and _OF_THIS_HOST.search(rule.text)
+            else rule
+            for rule in listed
+        )
+        for name, listed in rules.chains.items()
+    }
+    return replace(rules, chains=chains)

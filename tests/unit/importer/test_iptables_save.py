@@ -136,6 +136,19 @@ def test_other_tables_and_chains_of_other_programs_stay_theirs() -> None:
     assert "table nat" in nat.notes[0].message
 
 
+def test_an_address_of_this_host_is_known_of_what_comes_in_alone() -> None:
+    """In OUTPUT it would be every address, and what was denied would be allowed without a word."""
+    rule = "-m addrtype --dst-type LOCAL -j ACCEPT"
+    found = reading(f"-A INPUT {rule}", f"-A OUTPUT {rule}", "-A OUTPUT -j DROP")
+
+    assert inbound(f"-A INPUT {rule}")[:1] == [
+        "{action: Allow, ipVersion: 4, destination: {notNets: [224.0.0.0/4, 255.255.255.255/32]}}"
+    ]
+    assert "notNets" not in policy_text(as_policy([found.rules]), "test").partition("name: outbound")[2]
+    (note,) = [note for note in found.notes if "which addresses" in note.message]
+    assert note.position.line == 6
+
+
 def test_a_rejection_is_told() -> None:
     """Hostfw drops unless a setting says otherwise."""
     (note,) = reading("-A INPUT -p tcp -j REJECT --reject-with tcp-reset").notes
