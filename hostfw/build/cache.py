@@ -12,7 +12,7 @@ from pathlib import Path
 from hostfw.build.candidate import Candidate, CandidateCache
 from hostfw.build.generation import GenerationCache
 from hostfw.host.store.active import ActiveGeneration
-from hostfw.host.store.generations import Accepted, accepted_stamp, load_accepted, save_accepted
+from hostfw.host.store.generations import Accepted, accepted_stamp, read_accepted, save_accepted
 from hostfw.model.host.governance import Governance
 from hostfw.model.problems import Problem
 from hostfw.nft.declarations import SetName
@@ -69,11 +69,11 @@ def cached_governance(cache: EngineCache | None) -> tuple[int, Governance] | Non
 
 
 def accepted_now(state_dir: Path, cache: EngineCache | None) -> tuple[Accepted | None, tuple[Problem, ...]]:
-    """The accepted generation, read only if it is another than that of the memory."""
+    """The accepted generation, read only if it is another than that of the memory. Raises Unreadable."""
     stamp = accepted_stamp(state_dir)
     if cache is not None and cache.accepted is not None and stamp and cache.accepted[0] == stamp:
         return cache.accepted[1], ()
-    accepted, problems = load_accepted(state_dir)
+    accepted, problems = read_accepted(state_dir)
     if cache is not None and accepted is not None and not problems:
         cache.accepted = stamp, accepted
     return accepted, problems

@@ -1,6 +1,7 @@
 """The events of an NFLOG group, put down to the generation that is in force when they are read."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from hostfw.audit.packet_headers import headers
 from hostfw.cli.active_plan import ActivePlan, active_plan, mark_of
 from hostfw.cli.options import Options
 from hostfw.host import clock
+from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord, interface_name
 
 _RECHECK_S = 1.0
@@ -45,10 +47,12 @@ class LogEvents:
         if now_s - self._checked_s < _RECHECK_S:
             return
         self._checked_s = now_s
-        mark = mark_of(self.options)
-        if mark != self.mark:
-            self.mark = mark
-            self.attributed = attributed(active_plan(self.options))
+        with suppress(HostError):
+            # What cannot be read now is looked at again in a moment; the log goes on.
+            mark = mark_of(self.options)
+            if mark != self.mark:
+                self.attributed = attributed(active_plan(self.options))
+                self.mark = mark
 
 
 def attributed(known: ActivePlan | None) -> Attribution:

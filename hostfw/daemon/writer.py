@@ -19,8 +19,9 @@ from hostfw.daemon.repair.pausing_nftables import Pause, PausingNftables
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.writer import Observer
-from hostfw.engine.outcomes import UNKNOWN, Failed
+from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.clock import monotonic
+from hostfw.host.errors import HostError
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
 from hostfw.model.plan import Plan
 
@@ -75,11 +76,14 @@ class WriterThread:
     async def write(self, work: Callable[[Engine], T]) -> T | Failed:
         """Have the engine do something, when it is its turn.
 
-        What raises is a failure of this piece of work alone: what the engine remembered is forgotten with it.
+        What raises is a failure of this piece of work alone: what the engine remembered is forgotten with it. A
+        HostError is no defect, but what stood in the way, before anything was sent.
         """
         self._waiting += 1
         try:
             return await self._loop.run_in_executor(self._thread, partial(self._do, work))
+        except HostError as error:
+            return failed(error)
         except Exception as error:  # noqa: BLE001  whatever it is, the next piece of work must not pay for it
             self._defect(error)
             return defect(error)

@@ -51,9 +51,9 @@ class HostReport:
     `candidate` is the configuration directory, `accepted` what the next boot enforces, with `accepted_problems` where
     that cannot be read; `plan` is what it means here, and `boots` whether the script that the boot loads is there.
     `facts` and `baseline` are None where they could not be had; `service` is None where none runs. `full` are those of
-    our directories whose file systems take nothing more; `services` are what the host offers, None where that is not
-    seen, and `unloadable` says why the script that the boot loads does not load. `feed_troubles` are those of Feeds
-    that are downloaded, each with the next step.
+    our directories whose file systems take nothing more, and `read_only` those that are mounted so. `services` are what
+    the host offers, None where that is not seen; `unloadable` says why the script that the boot loads does not load.
+    `feed_troubles` are those of Feeds that are downloaded, each with the next step.
     """
 
     directories: Directories
@@ -65,6 +65,7 @@ class HostReport:
     feed_troubles: tuple[tuple[str, str], ...] = ()
     boots: bool = True
     full: tuple[Path, ...] = ()
+    read_only: tuple[Path, ...] = ()
     plan: Plan | None = None
     blocked: BlockState | None = None
     facts: HostFacts | None = None
@@ -136,9 +137,10 @@ def _drift(report: HostReport) -> Iterator[Finding]:
     drift = report.status.drift
     if drift:
         more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
+        whose = "a change by hostfw did not end" if report.status.begun else "another program changed our tables"
         yield Finding(
             Check.DRIFT,
-            f"another program changed our tables: {drift[0]}{more}",
+            f"{whose}: {drift[0]}{more}",
             "`hostfwctl reload` puts them right; `nft monitor` shows who changes them",
             more=tuple(drift[1:]),
         )
@@ -298,6 +300,9 @@ def _state(report: HostReport) -> Iterator[Finding]:
         then = "enforces an earlier one" if report.accepted is not None else "enforces the failsafes alone"
         message = f"generation {record.id} is in force and could not be saved: the next boot {then}"
         yield Finding(Check.STATE, message, f"`hostfwctl apply`, once {state} can be written to")
+    for directory in report.read_only:
+        message = f"the file system that holds {directory} is mounted read-only: nothing can be changed or kept"
+        yield Finding(Check.STATE, message, f"`findmnt --target {directory}` shows it; the kernel's log may say why")
     for directory in report.full:
         message = f"the disk that holds {directory} is full: changes are not saved"
         yield Finding(Check.STATE, message, f"`df -h {directory}` and `df -i {directory}` show it: free some space")

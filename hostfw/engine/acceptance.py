@@ -11,6 +11,7 @@ from hostfw.engine.reading.standing import record_of
 from hostfw.engine.standing_record import keep_record
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
+from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.generations import Accepted, accepted_number, finish_accepting
 from hostfw.host.store.parts.scripts import LastingScript
 from hostfw.host.store.unsaved import keep_unsaved, load_unsaved, unsaved_state
@@ -37,9 +38,14 @@ def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> t
     accepted: Accepted | None = None
     problems: tuple[Problem, ...] = ()
     try:
-        accepted, problems = accepted_now(state, cache)
+        known = True
+        try:
+            accepted, problems = accepted_now(state, cache)
+        except Unreadable:
+            # Whatever it is, this takes its place.
+            known = False
         if accepted is None or problems or not _is_same(accepted, generation):
-            accept(state, generation, governance, cache, anew=bool(problems))
+            accept(state, generation, governance, cache, anew=not known or bool(problems))
             note_saved(run, cache, saved=True)
             return ()
         finish_accepting(state, sync=cache is None or cache.done.unsaved)
@@ -54,7 +60,10 @@ def accept_as(writer: Writer, generation: Accepted, governance: Governance) -> t
 
 
 def unsaved_of(writer: Writer) -> tuple[Accepted, Governance] | None:
-    """The generation in force with its record, where it was accepted and its disk did not take it; None otherwise."""
+    """The generation in force with its record, where it was accepted and its disk did not take it; None otherwise.
+
+    Raises Unreadable.
+    """
     run, state = writer.directories.run, writer.directories.state
     record, _ = load_active(run)
     if record is None:
@@ -70,7 +79,10 @@ def unsaved_of(writer: Writer) -> tuple[Accepted, Governance] | None:
 
 
 def superseded(writer: Writer, trial_id: str) -> bool:
-    """True if a trial is on record only because nothing could be written down when something else was accepted."""
+    """True if a trial is on record only because nothing could be written down when something else was accepted.
+
+    Raises Unreadable.
+    """
     cache = writer.cache
     if cache is not None and cache.done.unsaved:
         # No trial begins before what is in force is saved, so what could not be saved came after it.
@@ -81,7 +93,10 @@ def superseded(writer: Writer, trial_id: str) -> bool:
 
 
 def save_first(writer: Writer) -> tuple[str, ...]:
-    """Write down what is in force and could not be written down before; gives what is still unsaved, and why."""
+    """Write down what is in force and could not be written down before; gives what is still unsaved, and why.
+
+    Raises Unreadable.
+    """
     unsaved = unsaved_of(writer)
     if unsaved is not None:
         return accept_as(writer, *unsaved)

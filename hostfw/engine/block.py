@@ -14,7 +14,7 @@ from hostfw.host.errors import HostError
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure
 from hostfw.host.store.block import BlockRecord, forget_block, load_block, save_block
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.journal.notices import host_blocked, host_unblocked
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.values import address_text
@@ -79,10 +79,10 @@ def block(
     try:
         # Of one who may not block, nft says no more than that it failed.
         context.host.read_block()
-        earlier = load_block(context.directories.state)
         record = _with_timer(context, record)
     except HostError as error:
         return failed(error)
+    earlier = _remembered(context)
     stopped = _enforce(context, record.script)
     if stopped is not None:
         _stop_timer(context, record)
@@ -103,7 +103,7 @@ def unblock(context: BlockContext, if_until: str | None = None) -> Unblocked | F
     A disk that will not forget it keeps nobody from being let go. With `if_until` it is only a block that ends at that
     moment, in ISO 8601, and any if none is on record: its record may never have been written.
     """
-    record = load_block(context.directories.state)
+    record = _remembered(context)
     if if_until is not None and record is not None and not _ends_at(record, if_until):
         return Unblocked(None)
     unsaved: tuple[str, ...] = ()
@@ -150,6 +150,14 @@ def restore_block(context: BlockContext) -> bool | Failed:
     except HostError as error:
         return failed(error)
     return _enforce(context, record.script_of(context.host.boot_id())) or True
+
+
+def _remembered(context: BlockContext) -> BlockRecord | None:
+    """The block on record; None where it cannot be read either, which keeps nobody from blocking or being let go."""
+    try:
+        return load_block(context.directories.state)
+    except Unreadable:
+        return None
 
 
 def _with_timer(context: BlockContext, record: BlockRecord) -> BlockRecord:

@@ -106,8 +106,9 @@ def _remove(writer: Writer, steps: list[str]) -> Disabled | Failed:
     end(writer, timer)
     if timer is not None:
         steps.append("the unconfirmed change is no longer on trial")
+    # Also where none can be seen: what is there and cannot be removed would be loaded by the next boot.
+    forget_accepted(directories.state)
     if number is not None:
-        forget_accepted(directories.state)
         steps.append("no boot loads a generation any more")
     forget_unsaved(directories.run)
     unblocked = unblock(BlockContext(directories, writer.host))

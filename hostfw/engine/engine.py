@@ -23,7 +23,7 @@ from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.members import members_check
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.events import note_refused
+from hostfw.engine.events import note_failed, note_refused
 from hostfw.engine.feeds.update import update_feed
 from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
@@ -55,6 +55,7 @@ from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.trial import confirm
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
+from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.generations import (
     load_accepted,
 )
@@ -114,9 +115,9 @@ class Engine:
         """The change that `apply` of the generation would send now."""
         try:
             tables = self.host.read_tables()
+            record, _ = load_active(self.directories.run)
         except HostError as error:
             return failed(error)
-        record, _ = load_active(self.directories.run)
         nftables = LazyNftables(lambda: self.host.nftables(()))
         try:
             installed = installed_by(generation.ruleset, tables, record, self.host, nftables)
@@ -147,7 +148,10 @@ class Engine:
         """
         if not candidate.is_valid:
             return note_refused(self.directories, self.host, Refused(candidate.problems))
-        checked = candidate if accept_shrink else keep_accepted_feeds(candidate, self.directories.state, self.cache)
+        try:
+            checked = candidate if accept_shrink else keep_accepted_feeds(candidate, self.directories.state, self.cache)
+        except Unreadable as error:
+            return note_failed(self.directories, self.host, failed(error), "")
         built = self.cache.generation.generation if self.cache else None
         known = built is not None and built.candidate is checked
         return self._write(
@@ -262,7 +266,7 @@ class Engine:
         return None if accepted is None else check_candidate(accepted.configuration)
 
     def history(self) -> History:
-        """The stored generations."""
+        """The stored generations. Raises Unreadable."""
         return history(self.directories)
 
     def status(self) -> Status | Failed:
@@ -271,8 +275,11 @@ class Engine:
         A trial that should have been rolled back by now is rolled back first, and what has expired is taken out of
         force where no service does that.
         """
-        if has_expired(self.directories, self.host):
-            self.end_expired()
+        try:
+            if has_expired(self.directories, self.host):
+                self.end_expired()
+        except Unreadable as error:
+            return failed(error)
         return read_status(self.directories, self.host, self.expire)
 
     def end_expired(self) -> Failed | None:

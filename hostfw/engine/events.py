@@ -8,7 +8,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.kernel.deploy import counts
 from hostfw.engine.outcomes import Failed
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.last_event import Event, EventKind, load_event, save_event
 from hostfw.journal.notices import (
     exposure_changed,
@@ -28,7 +28,9 @@ def note(directories: Directories, host: Host, event: Event, entry: Mapping[str,
 
     What is applied again and again is one event.
     """
-    last = load_event(directories.state)
+    last: Event | None = None
+    with suppress(Unreadable):
+        last = load_event(directories.state)
     again = last is not None and (last.kind, last.generation, last.reason) == (
         event.kind,
         event.generation,

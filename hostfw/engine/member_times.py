@@ -13,6 +13,7 @@ from hostfw.engine.kernel.member_changes import change_script, ends_of, moment
 from hostfw.engine.kernel.transactions import commit
 from hostfw.engine.kernel.writer import Writer
 from hostfw.host.store.atomic_files import WriteError, write_atomically
+from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members
 from hostfw.model.plan import ExternalSet, Plan
 from hostfw.model.values import Cidr
@@ -38,7 +39,11 @@ def settle_members(plan: Plan, writer: Writer) -> Iterator[str]:
         if external is None:
             continue
         now = moment(writer.host)
-        saved = load_members(writer.directories.state, one.name)
+        try:
+            saved = load_members(writer.directories.state, one.name)
+        except Unreadable:
+            # The next look has it; what the host slept counts for all members alike until then.
+            saved = SavedMembers()
         yield from _shorten(external, saved, now, slept_s, writer, has_slept=asleep_s >= _SLACK_S)
         yield from _rewrite(one.name, saved, now, writer)
     try:

@@ -83,7 +83,7 @@ class Status:
 
     `trial` is what waits to be confirmed for `left_s` more seconds, `event` the last thing that happened, and
     `warnings` what could not be put right. `governance` is what the host is on record to govern, and `host_name` what
-    it is called now, in lower case.
+    it is called now, in lower case. With `begun` a change of ours did not end, so that drift may be a part of it.
     """
 
     in_force: bool
@@ -97,6 +97,7 @@ class Status:
     warnings: tuple[str, ...] = ()
     governance: Governance = NOTHING_GOVERNED
     host_name: str = ""
+    begun: bool = False
 
     @property
     def other_name(self) -> str | None:

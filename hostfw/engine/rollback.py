@@ -21,7 +21,7 @@ from hostfw.engine.reading.deadline import DEADLINE, REBOOT, due
 from hostfw.engine.reading.standing import named, record_of, standing
 from hostfw.engine.standing_record import keep_record, record_after
 from hostfw.host.errors import HostError
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations import Accepted, accepted_number, load_generation
 from hostfw.host.store.last_event import Event, EventKind
 from hostfw.host.store.trial import RollbackTimer, Trial, forget_trial, load_rollback_timer, load_trial
@@ -45,7 +45,10 @@ class Restored:
 
 
 def expire(writer: Writer) -> RolledBack | Failed | None:
-    """Bring to its end what should have ended by now; None if there is nothing or it may still be confirmed."""
+    """Bring to its end what should have ended by now; None if there is nothing or it may still be confirmed.
+
+    Raises Unreadable: what cannot be read now may be confirmed all the same.
+    """
     state = writer.directories.state
     trial, problems = load_trial(state)
     if trial is None:
@@ -75,9 +78,14 @@ def rollback(
 ) -> RolledBack | NoTrial | Failed:
     """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
-    By hand it is refused if what was accepted would cut the host off, or would leave bare what is governed now. At the
+    A record that cannot be read is taken for damaged: the caller knows that something is pending. By
+    hand it is refused if what was accepted would cut the host off, or would leave bare what is governed now. At the
     deadline nothing stands in its way, since nobody has said that they could still get in.
     """
+    try:
+        load_trial(writer.directories.state)
+    except Unreadable:
+        return roll_back(writer, None, DAMAGED)
     expired = expire(writer)
     if expired is not None:
         return expired
@@ -119,7 +127,9 @@ def roll_back(
     What was accepted may meet with an `objection`, and what is pending stays then.
     A record that cannot be removed does not undo that: it is taken back once more by whoever comes next.
     """
-    timer = load_rollback_timer(writer.directories.run)
+    timer: RollbackTimer | None = None
+    with suppress(Unreadable):
+        timer = load_rollback_timer(writer.directories.run)
     restored = _restore_accepted(writer, trial, reason, objection)
     if isinstance(restored, Failed):
         return restored

@@ -1,5 +1,6 @@
 """The standing record as it is written: what a generation governs on the host that it was built for."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from hostfw.build.cache import EngineCache
@@ -7,7 +8,7 @@ from hostfw.build.generation import Generation
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import network_identity
 from hostfw.host.governance import load_governance, save_governance
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations import generation_folder
 from hostfw.model.host.governance import Governance
 from hostfw.policy.kept import recorded
@@ -26,7 +27,9 @@ def keep_record(
 ) -> tuple[str, ...]:
     """Write down the record of a stored generation if it has changed; gives what is to be said of a disk that fails."""
     folder = generation_folder(directories.state, number)
-    known, _ = load_governance(folder)
+    known: Governance | None = None
+    with suppress(Unreadable):
+        known, _ = load_governance(folder)
     if cache is not None:
         cache.governance = number, governance
     if known == governance:

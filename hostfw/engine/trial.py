@@ -30,6 +30,7 @@ from hostfw.host.store.generations import (
     forget_generation,
     load_accepted,
     load_generation,
+    read_accepted,
     store_generation,
 )
 from hostfw.host.store.last_event import EventKind, load_event
@@ -46,6 +47,8 @@ from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.nft.change import Change
 from hostfw.policy.resolve.plan import resolve
+
+_UNCONFIRMABLE = "what is in force cannot be confirmed; apply it again with --confirm-within"
 
 
 @dataclass(slots=True)
@@ -192,14 +195,16 @@ def keep_on_trial(writer: Writer, generation: Generation) -> tuple[str, ...]:
     trial, _ = load_trial(state)
     if trial is None or trial.id == generation.id:
         return ()
-    stored, _ = load_generation(state, trial.number)
+    stored, problems = load_generation(state, trial.number)
+    if stored is None and problems:
+        return (f"{problems[0].position.path}: {problems[0].message}: {_UNCONFIRMABLE}",)
     if stored is None or stored.configuration != generation.candidate.configuration:
         return ()
     try:
         number = store_generation(state, accepted_of(generation, writer), record_after(generation, writer.host))
         save_trial(state, replace(trial, number=number, id=generation.id))
     except StateError as error:
-        return (f"{error.message}: what is in force cannot be confirmed; apply it again with --confirm-within",)
+        return (f"{error.message}: {_UNCONFIRMABLE}",)
     forget_generation(state, trial.number)
     return ()
 
@@ -289,7 +294,7 @@ def _nothing_to_confirm(writer: Writer) -> Confirmed | TooLate | Failed:
     event = load_event(writer.directories.state)
     if event is not None and event.kind is EventKind.ROLLED_BACK:
         return TooLate(event)
-    accepted, _ = load_accepted(writer.directories.state)
+    accepted, _ = read_accepted(writer.directories.state)
     if accepted is None or (event is not None and event.kind not in (EventKind.APPLIED, EventKind.CONFIRMED)):
         return Failed("there is nothing to confirm", "`hostfwctl status` shows what is in force", in_force="")
     return Confirmed(None, accepted.id)

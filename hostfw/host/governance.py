@@ -38,7 +38,7 @@ def save_governance(folder: Path, governance: Governance) -> None:
 def load_governance(folder: Path) -> tuple[Governance, tuple[Problem, ...]]:
     """The record of a stored generation: an empty one where it has none, as from before there were records.
 
-    A damaged one is a problem, and as good as none.
+    A damaged one is a problem, and as good as none. Raises Unreadable.
     """
     path = folder / GOVERNANCE
     data, problems = load_json(path)

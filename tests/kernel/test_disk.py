@@ -74,6 +74,19 @@ def test_a_state_directory_that_takes_nothing_keeps_what_was_accepted(
     assert listed(installation.node) == small
 
 
+@pytest.mark.parametrize("which", ["state", "run"])
+def test_the_doctor_names_a_read_only_file_system_before_anything_is_to_be_written(
+    installation: Installation, which: str
+) -> None:
+    """All is in force and saved, and nothing can be changed any more."""
+    directory = installation.state if which == "state" else installation.run
+
+    done = _with_disk(installation, directory, (FIRST, '"$@" doctor >&2', READ_ONLY_DISK, DOCTOR))
+
+    assert done.returncode == 0, done.stderr
+    assert f"the file system that holds {directory} is mounted read-only" in done.stderr
+
+
 def test_a_run_directory_without_space_costs_only_the_record(
     installation: Installation, goldens: tuple[Blocks, Blocks]
 ) -> None:

@@ -113,6 +113,7 @@ class Machine:
             read_links=lambda _: {},
             read_generation=self.kernel.read_generation,
             read_block=lambda: self.blocked,
+            delete_block=self.delete_block,
             baseline=lambda: self.baseline,
             services=lambda: self.services,
             published=lambda: self.services.published,
@@ -126,6 +127,11 @@ class Machine:
             host_name=lambda: self.facts.node,
             reload_sets_directly=self.kernel.reload_sets,
         )
+
+    def delete_block(self) -> bool:
+        """Take away the block, if there is one."""
+        there, self.blocked = self.blocked is not None, None
+        return there
 
     def sessions_of(self, inodes: Collection[int]) -> tuple[Session, ...]:
         """A connection of ssh for each of the sockets, all from one neighbour."""

@@ -1,6 +1,7 @@
 """Shared by `allow`, `deny` and `remove`: they write files of quick rules, and apply the whole configuration."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.progress import progress
 from hostfw.cli.verbs.in_force.apply import ask_for, report
 from hostfw.engine.outcomes import Failed
+from hostfw.host.errors import reason
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
@@ -89,9 +91,15 @@ def _put(
         return ExitCode.DONE
     folder = options.config_dir / FOLDER
     is_new = bool(changed) and not folder.exists()
-    try:
-        if is_new:
+    if is_new:
+        try:
             folder.mkdir(mode=0o755)
+        except OSError as error:
+            permitted = not isinstance(error, PermissionError)
+            hint = "nothing was written" if permitted else ""
+            failed = Failed(f"{folder}: cannot be written: {reason(error)}", hint, not_permitted=not permitted)
+            return complain_of(failed, console)
+    try:
         with written(changed, removed) as undo, progress(console) as doing:
             doing("putting it into force")
             reply = ask_for(options, None, console)
@@ -101,8 +109,10 @@ def _put(
     except WriteError as error:
         return complain_of(Failed(str(error), "nothing was written"), console)
     finally:
-        if is_new and not any(folder.iterdir()):
-            folder.rmdir()
+        if is_new:
+            with suppress(OSError):
+                # One that holds something stays.
+                folder.rmdir()
     if not is_refused and options.output is not Output.JSON:
         _show(changed, removed, console)
     return report(reply, None, options, console, round((monotonic() - started_s) * 1000))

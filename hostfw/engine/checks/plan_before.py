@@ -9,7 +9,7 @@ from hostfw.engine.context import Directories, Host
 from hostfw.engine.reading.standing import standing
 from hostfw.engine.reading.stored_active import stored_active
 from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Accepted, load_accepted
+from hostfw.host.store.generations import Accepted, read_accepted
 from hostfw.manifest.decode import DecodeCache
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import BASE_PROTECTION, Plan
@@ -41,8 +41,8 @@ class Before:
         return BASE_PROTECTION if stored is None else self._plan_of(stored)
 
     def accepted(self) -> Plan | None:
-        """The plan of what is accepted; None where nothing is, or cannot be read."""
-        accepted, _ = load_accepted(self.directories.state)
+        """The plan of what is accepted; None where nothing is, or it is damaged. Raises HostError."""
+        accepted, _ = read_accepted(self.directories.state)
         return None if accepted is None else self._plan_of(accepted)
 
     def _plan_of(self, stored: Accepted) -> Plan:

@@ -43,7 +43,7 @@ from hostfw.engine.outcomes import (
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.store.active import ActiveGeneration, load_active, record_stamp
+from hostfw.host.store.active import ActiveGeneration, forget_begun, load_active, note_begun, record_stamp
 from hostfw.model.values import FAMILIES, Direction
 from hostfw.model.wording import counted as counted_words
 from hostfw.nft.amendment import deletions_after
@@ -85,8 +85,10 @@ def enforce(
     kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
     texts = writer.cache.generation.commands if writer.cache else None
     planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)
-    if writer.cache is not None and not planned.is_empty:
-        writer.cache.done.begun = True
+    if not planned.is_empty:
+        note_begun(directories.run)
+        if writer.cache is not None:
+            writer.cache.done.begun = True
     if any(table.misdeclared for table in kernel_state.installed):
         stopped = before_switch(planned) or writer.sent.after(lambda: _clear(kernel_state, nftables))
         return stopped or _from_nothing(generation, writer, after_switch)
@@ -148,6 +150,7 @@ def enforce(
         )
     writer.observer.active(generation)
     note_named_peers(directories.run, generation)
+    forget_begun(directories.run)
     if writer.cache is not None:
         writer.cache.done.begun = False
     if not planned.is_empty or kernel_state.ruleset is None:
@@ -213,6 +216,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     if stopped is not None:
         return stopped
     writer.observer.active(None)
+    forget_begun(writer.directories.run)
     if said := forget_record(writer.directories.run, writer.cache):
         return Enforced(Change(sweep=deletions), (said,))
     return Enforced(Change(sweep=deletions))

@@ -16,6 +16,7 @@ from hostfw.engine.kernel.transactions import commit
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.store.atomic_files import WriteError, write_atomically
+from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.members import Moment, SavedMembers, load_members, save_members, saved_sets
 from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import FAMILIES, Cidr, Family, address_text, mask_of, merge
@@ -85,7 +86,12 @@ def restore_members(
     sets = {one.name: one for table in ruleset.tables for one in table.sets if one.dynamic and one.dynamic.external}
     if not sets:
         return
-    for name in saved_sets(writer.directories.state):
+    try:
+        saved = saved_sets(writer.directories.state)
+    except Unreadable as error:
+        yield f"members of sets could not be put back: {error.message}"
+        return
+    for name in saved:
         external = next(
             (
                 found
@@ -98,7 +104,11 @@ def restore_members(
         mark = writer.directories.run / _RUN_FOLDER / name
         if external is None or (mark.exists() and was_there(Family.V4, external_sets(external)[0])):
             continue
-        members, withheld = _left(writer, plan, name)
+        try:
+            members, withheld = _left(writer, plan, name)
+        except Unreadable as error:
+            yield f"members of {name} could not be put back: {error.message}"
+            continue
         if members:
             already = {member.cidr for member in held(writer.host, external).members}
             script = change_script(external, (), {cidr: left for cidr, left in members.items() if cidr not in already})
@@ -235,7 +245,11 @@ def _time_text(left_s: float) -> str:
 def _kept(writer: Writer, change: MembersChange, decision: _Decision, before: Held) -> MembersChanged:
     """Keep for the next boot what hostfwctl put in; what a disk does not take is said."""
     state, now = writer.directories.state, moment(writer.host)
-    saved = load_members(state, change.name)
+    try:
+        saved = load_members(state, change.name)
+    except Unreadable as error:
+        # Those that are kept must not be lost for these.
+        return replace(decision.changed, unsaved=(f"{error.message}: after a reboot the members are those of before",))
     nets = [one for one in decision.new if not one.is_host]
     # With a clock that is wrong, what did not come back with the boot does not come back by it later, either.
     there = {member.cidr for member in before.members} if saved.is_behind(now, CLOCK_TOLERANCE) else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from hostfw.build.cache import EngineCache
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, record_stamp, save_active
+from hostfw.host.store.codec import Unreadable
 from hostfw.host.store.unsaved import forget_unsaved
 
 
@@ -56,7 +57,7 @@ def write_owed(run_dir: Path, cache: EngineCache | None) -> str:
 def is_of_another(run_dir: Path, cache: EngineCache | None, generation_id: str) -> bool:
     """True if the record is of another generation, and another hostfwctl wrote it.
 
-    One that nobody has written since we last did, or failed to, is a stale one of ours.
+    One that nobody has written since we last did, or failed to, is a stale one of ours. Raises Unreadable.
     """
     record, _ = load_active(run_dir)
     if record is None or record.id == generation_id:
@@ -84,7 +85,9 @@ def _note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> Non
     if cache is not None and held is not None and (not held.stamp or held.stamp != record_stamp(run_dir)):
         held = cache.last_commit = None
     owed = cache.done.owed if cache is not None else None
-    record = owed or (held.record if held is not None else load_active(run_dir)[0])
+    record = owed
+    with suppress(Unreadable):
+        record = owed or (held.record if held is not None else load_active(run_dir)[0])
     if record is None or record.saved == saved:
         return
     now = replace(record, saved=saved)

@@ -29,7 +29,10 @@ def due(trial: Trial, timer: RollbackTimer | None, boot_id: str, monotonic_s: fl
 
 
 def is_due(directories: Directories, host: Host) -> bool:
-    """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely."""
+    """True if a trial is due to be rolled back, or its end was not saved; read without the lock, so only likely.
+
+    Raises Unreadable.
+    """
     trial, problems = load_trial(directories.state)
     if trial is None:
         return bool(problems)
@@ -40,7 +43,7 @@ def is_due(directories: Directories, host: Host) -> bool:
 
 
 def has_expired(directories: Directories, host: Host) -> bool:
-    """True if something is in force that has expired for so long that no service takes it out."""
+    """True if something is in force that has expired for so long that no service takes it out. Raises Unreadable."""
     until = accepted_until(directories.state)
     if until is None or host.now() < until + _SERVICE_PATIENCE:
         return False

@@ -19,7 +19,7 @@ class History:
 
 
 def history(directories: Directories) -> History:
-    """The stored generations. Of equal ones the latest is in force."""
+    """The stored generations. Of equal ones the latest is in force. Raises Unreadable."""
     stored = stored_generations(directories.state)
     record, _ = load_active(directories.run)
     trial, _ = load_trial(directories.state)

@@ -17,13 +17,16 @@ from hostfw.model.resources import Resources
 
 
 def standing_number(directories: Directories) -> int | None:
-    """The number of the generation whose record counts now: the one on trial, or else the accepted one."""
+    """The number of the generation whose record counts now: the one on trial, or else the accepted one.
+
+    Raises Unreadable.
+    """
     trial, _ = load_trial(directories.state)
     return accepted_number(directories.state) if trial is None else trial.number
 
 
 def standing(directories: Directories, host: Host, cached: tuple[int, Governance] | None = None) -> Governance:
-    """The record that counts now; an empty one where nothing was accepted yet."""
+    """The record that counts now; an empty one where nothing was accepted yet. Raises Unreadable."""
     return record_of(directories, host, standing_number(directories), cached)
 
 
@@ -32,7 +35,7 @@ def record_of(
 ) -> Governance:
     """The record of a stored generation, its indices gone if they are of another boot or network namespace.
 
-    A generation of before there were records has the node name that was in force, if that is known.
+    A generation of before there were records has the node name that was in force, if that is known. Raises Unreadable.
     """
     if number is None:
         return Governance()

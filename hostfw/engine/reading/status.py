@@ -14,9 +14,11 @@ from hostfw.engine.reading.in_force import are_in_force
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.tables import KernelTables
-from hostfw.host.store.active import ActiveGeneration, load_active
+from hostfw.host.store.active import ActiveGeneration, has_begun, load_active
 from hostfw.host.store.last_event import load_event
 from hostfw.host.store.trial import load_trial
+
+_BY_ANOTHER = " by another program"
 
 
 def read_status(
@@ -26,13 +28,15 @@ def read_status(
 
     A trial that should have been rolled back by now is first brought to its end by `expire`.
     """
-    expired = expire() if is_due(directories, host) else None
-    record, problems = load_active(directories.run)
     try:
+        expired = expire() if is_due(directories, host) else None
+        record, problems = load_active(directories.run)
         tables, found = _compared(directories, host, record)
+        trial, trial_problems = load_trial(directories.state)
+        governance = standing(directories, host)
+        event = load_event(directories.state)
     except HostError as error:
         return failed(error)
-    trial, trial_problems = load_trial(directories.state)
     return Status(
         are_in_force(tables),
         record,
@@ -41,19 +45,20 @@ def read_status(
         (*problems, *trial_problems),
         trial,
         left_s(trial, host) if trial else 0,
-        load_event(directories.state),
+        event,
         (f"a change that should have been rolled back is still in force: {expired.message}",)
         if isinstance(expired, Failed)
         else (),
-        standing(directories, host),
+        governance,
         host.host_name(),
+        has_begun(directories.run),
     )
 
 
 def read_drift(directories: Directories, host: Host) -> tuple[str, ...] | Failed:
     """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
-    record, _ = load_active(directories.run)
     try:
+        record, _ = load_active(directories.run)
         tables, found = _compared(directories, host, record)
     except HostError as error:
         return failed(error)
@@ -73,4 +78,8 @@ def _compared(
         return tables, drift(tables, record) if record else ()
     tables = host.read_tables()
     found = drift(tables, record) if record else ()
-    return tables, (*found, *in_sentences(altered_by_name(tables, host, directories.run)))
+    found = (*found, *in_sentences(altered_by_name(tables, host, directories.run)))
+    if has_begun(directories.run):
+        # It may be ours.
+        found = tuple(sentence.replace(_BY_ANOTHER, "") for sentence in found)
+    return tables, found

@@ -2,13 +2,16 @@
 
 from hostfw.engine.context import Directories
 from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Accepted, generations, load_accepted, load_generation
+from hostfw.host.store.generations import Accepted, generations, load_generation, read_accepted
 
 
 def stored_active(directories: Directories) -> Accepted | None:
-    """The stored generation that is in force: the accepted one where that is not on record, as after a boot."""
+    """The stored generation that is in force: the accepted one where that is not on record, as after a boot.
+
+    Raises Unreadable.
+    """
     record, _ = load_active(directories.run)
-    accepted, _ = load_accepted(directories.state)
+    accepted, _ = read_accepted(directories.state)
     if record is None or (accepted is not None and accepted.id == record.id):
         return accepted
     # It waits for its confirmation, or is one that somebody went back to.

@@ -1,5 +1,6 @@
 """The record of the active generation in this network namespace: run_dir/generation.json, which ends with the boot."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Family
 
 _GENERATION = "generation.json"
+_BEGUN = "begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def save_active(run_dir: Path, record: ActiveGeneration) -> None:
 
 
 def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, ...]]:
-    """The record of this network namespace, or None if there is none."""
+    """The record of this network namespace, or None if there is none. Raises Unreadable."""
     path = run_dir / _GENERATION
     data, problems = load_json(path)
     match data:
@@ -94,6 +96,27 @@ def forget_active(run_dir: Path) -> None:
     """Remember that nothing of ours is in force. Raises StateError."""
     with saving("the record of the generation in force"):
         (run_dir / _GENERATION).unlink(missing_ok=True)
+
+
+def note_begun(run_dir: Path) -> None:
+    """Note that a change of our tables in this network namespace has begun. What a disk does not take is not noted."""
+    with suppress(OSError):
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (run_dir / _BEGUN).write_text(f"{network_namespace()}\n", encoding="ascii")
+
+
+def has_begun(run_dir: Path) -> bool:
+    """True if a change of our tables in this network namespace did not end, so that they may hold parts of it."""
+    try:
+        return (run_dir / _BEGUN).read_text(encoding="ascii").strip() == str(network_namespace())
+    except (OSError, ValueError):
+        return False
+
+
+def forget_begun(run_dir: Path) -> None:
+    """Note that our tables are as they were written."""
+    with suppress(OSError):
+        (run_dir / _BEGUN).unlink(missing_ok=True)
 
 
 def _by_family(named: tuple[tuple[Family, str, str], ...]) -> dict[str, dict[str, str]]:

@@ -131,6 +131,15 @@ def _remove_leftover(path: Path) -> None:
         os.close(descriptor)
 
 
+def removed(path: Path) -> bool:
+    """Remove a file, whether it can be looked at or not; False if there was none. Raises OSError."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and removals in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -141,6 +150,14 @@ def sync_directory(path: Path) -> None:
         raise
     finally:
         os.close(descriptor)
+
+
+def is_read_only(path: Path) -> bool:
+    """True if a file system is mounted read-only (statvfs(3)); False where that cannot be told."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def is_full(path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hostfw.host.store.atomic_files import sync_directory, write_atomically
+from hostfw.host.store.atomic_files import removed, sync_directory, write_atomically
 from hostfw.host.store.codec import load_json, load_text, saving, to_json
 from hostfw.model.moments import moment_of
 
@@ -59,7 +59,7 @@ def save_block(state_dir: Path, record: BlockRecord) -> None:
 
 
 def load_block(state_dir: Path) -> BlockRecord | None:
-    """The block that is remembered, or None if none is that can be read."""
+    """The block that is remembered; None if there is none, or a damaged one. Raises Unreadable."""
     boot_script, _ = load_text(state_dir / _BOOT_SCRIPT, required=False)
     data, _ = load_json(state_dir / _RECORD)
     match data:
@@ -83,8 +83,6 @@ def load_block(state_dir: Path) -> BlockRecord | None:
 def forget_block(state_dir: Path) -> None:
     """Let no boot block the host again, durably. Raises StateError."""
     with saving("that the host is not blocked"):
-        there = [path for path in (state_dir / _BOOT_SCRIPT, state_dir / _RECORD) if path.exists()]
-        for path in there:
-            path.unlink(missing_ok=True)
-        if there:
+        # Both are removed before it counts whether one was there.
+        if any([removed(state_dir / _BOOT_SCRIPT), removed(state_dir / _RECORD)]):
             sync_directory(state_dir)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,45 @@ class StateError(HostError):
     """A state file could not be written; its earlier content is still there."""
 
 
+class Unreadable(HostError):
+    """A state file cannot be read at this moment: it is neither absent nor damaged, and what it holds is not known."""
+
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+_LASTING = _ABSENT | {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENAMETOOLONG}
+"""Errors of reading that tell how the files are; any other, such as EIO, EINTR or ENOMEM, may pass by itself."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn an error of reading that may pass by itself into an Unreadable; any other stays an OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.errno in _LASTING:
+            raise
+        raise Unreadable(f"{path}: cannot be read: {reason(error)}", "run it again") from error
+
+
+def is_there(path: Path) -> bool:
+    """True unless a path is absent, whatever it is and whoever may read it. Raises Unreadable."""
+    try:
+        with reading(path):
+            os.lstat(path)
+    except OSError as error:
+        return error.errno not in _ABSENT
+    return True
+
+
+def names_in(folder: Path) -> tuple[str, ...]:
+    """The names in a folder, sorted; none where there is no folder that may be read. Raises Unreadable."""
+    try:
+        with reading(folder):
+            return tuple(sorted(path.name for path in folder.iterdir()))
+    except OSError:
+        return ()
+
+
 @contextmanager
 def saving(what: str, where: Path | None = None) -> Iterator[None]:
     """Turn what the operating system refuses while `what` is written into a StateError.
@@ -32,7 +72,7 @@ def saving(what: str, where: Path | None = None) -> Iterator[None]:
 
 
 def load_json(path: Path, *, required: bool = False) -> tuple[object, tuple[Problem, ...]]:
-    """The content of a JSON file; None without a problem where it is absent and may be."""
+    """The content of a JSON file; None without a problem where it is absent and may be. Raises Unreadable."""
     text, problems = load_text(path, required=required)
     if text is None:
         return None, problems
@@ -45,15 +85,24 @@ def load_json(path: Path, *, required: bool = False) -> tuple[object, tuple[Prob
 
 
 def load_text(path: Path, *, required: bool) -> tuple[str | None, tuple[Problem, ...]]:
-    """The content of a text file, with its line ends; None without a problem where it is absent and may be."""
+    """The content of a text file, with its line ends; None without a problem where it is absent and may be.
+
+    Raises Unreadable.
+    """
     try:
-        return path.read_bytes().decode(), ()
+        with reading(path):
+            return path.read_bytes().decode(), ()
     except UnicodeDecodeError:
         return None, (garbage(path),)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not required:
             return None, ()
         return None, (Problem(Position(str(path), 1, 1), f"cannot be read: {reason(error)}"),)
+
+
+def unreadable(path: Path, error: Unreadable) -> Problem:
+    """The problem of what cannot be read at this moment, for those who do without it."""
+    return Problem(Position(str(path), 1, 1), error.message.removeprefix(f"{path}: "))
 
 
 def garbage(path: Path, line: int = 1, column: int = 1) -> Problem:

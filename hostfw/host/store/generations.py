@@ -31,11 +31,16 @@ from hostfw.host.store.atomic_files import (
     write_new,
 )
 from hostfw.host.store.codec import (
+    Unreadable,
     counts_of,
     garbage,
+    is_there,
     load_json,
+    names_in,
+    reading,
     saving,
     to_json,
+    unreadable,
 )
 from hostfw.host.store.parts.scripts import (
     EXPIRES,
@@ -143,8 +148,9 @@ def store_generation(
             sync_directory(aside)
             number = _number(state_dir, aside)
         sync_directory(folder)
-    # One more than are kept: the oldest has its turn once this one is accepted.
-    _prune(state_dir, generation.history_limit + 1)
+    with suppress(Unreadable):
+        # One more than are kept: the oldest has its turn once this one is accepted.
+        _prune(state_dir, generation.history_limit + 1)
     return number
 
 
@@ -159,10 +165,12 @@ def accept_generation(state_dir: Path, number: int) -> None:
         link_atomically(state_dir / _ACCEPTED, f"{_GENERATIONS}/{number:06}")
         link_atomically(state_dir / _LAST_GOOD, f"{_ACCEPTED}/{_RULESET}")
         sync_directory(state_dir)
-    about = _about(state_dir, number)
-    if previous not in (None, number) and _is_same(state_dir, previous, about):
-        _remove(state_dir, previous)
-    _prune(state_dir, about.history_limit)
+    with suppress(Unreadable):
+        # What cannot be read now stays for longer.
+        about = _about(state_dir, number)
+        if previous not in (None, number) and _is_same(state_dir, previous, about):
+            _remove(state_dir, previous)
+        _prune(state_dir, about.history_limit)
 
 
 def finish_accepting(state_dir: Path, *, sync: bool) -> None:
@@ -181,8 +189,9 @@ def finish_accepting(state_dir: Path, *, sync: bool) -> None:
 
 def forget_generation(state_dir: Path, number: int) -> None:
     """Let a stored generation go that another has taken the place of, unless it is accepted. What fails is left."""
-    if accepted_number(state_dir) != number:
-        _remove(state_dir, number)
+    with suppress(Unreadable):
+        if accepted_number(state_dir) != number:
+            _remove(state_dir, number)
 
 
 def forget_accepted(state_dir: Path) -> None:
@@ -196,7 +205,7 @@ def forget_accepted(state_dir: Path) -> None:
 
 
 def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
-    """The stored generations, oldest first; unreadable ones are left out."""
+    """The stored generations, oldest first; damaged ones are left out. Raises Unreadable."""
     found = (
         (number, load_json(generation_folder(state_dir, number) / _GENERATION)[0]) for number in generations(state_dir)
     )
@@ -205,9 +214,15 @@ def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
 
 def load_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """The accepted generation, or None if there is none yet or, with problems, none that can be read."""
-    if not os.path.lexists(state_dir / _ACCEPTED):
-        return None, ()
-    return _load(state_dir / _ACCEPTED)
+    try:
+        return read_accepted(state_dir)
+    except Unreadable as error:
+        return None, (unreadable(state_dir / _ACCEPTED, error),)
+
+
+def read_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+    """The same, for those who must not take what cannot be read now for damaged. Raises Unreadable."""
+    return _loaded(state_dir / _ACCEPTED) if is_there(state_dir / _ACCEPTED) else (None, ())
 
 
 def accepted_stamp(state_dir: Path) -> tuple[int, ...]:
@@ -221,22 +236,24 @@ def accepted_stamp(state_dir: Path) -> tuple[int, ...]:
 
 def load_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """A stored generation, or None and the reason."""
-    return _load(generation_folder(state_dir, number))
+    folder = generation_folder(state_dir, number)
+    try:
+        return _loaded(folder)
+    except Unreadable as error:
+        return None, (unreadable(folder, error),)
 
 
 def generations(state_dir: Path) -> tuple[int, ...]:
-    """The numbers of the stored generations, oldest first."""
-    try:
-        names = [path.name for path in (state_dir / _GENERATIONS).iterdir()]
-    except OSError:
-        return ()
+    """The numbers of the stored generations, oldest first. Raises Unreadable."""
+    names = names_in(state_dir / _GENERATIONS)
     return tuple(sorted(int(name) for name in names if name.isascii() and name.isdigit()))
 
 
 def accepted_number(state_dir: Path) -> int | None:
-    """The number of the accepted generation, None if there is none."""
+    """The number of the accepted generation, None if there is none. Raises Unreadable."""
     try:
-        return int((state_dir / _ACCEPTED).readlink().name)
+        with reading(state_dir / _ACCEPTED):
+            return int((state_dir / _ACCEPTED).readlink().name)
     except (OSError, ValueError):
         return None
 
@@ -250,7 +267,7 @@ def accepted_until(state_dir: Path) -> datetime | None:
         return None
 
 
-def _load(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+def _loaded(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
     about, about_problems = load_json(folder / _GENERATION, required=True)
     configuration, source_problems = load_parts(folder)
     if about_problems or configuration is None:

@@ -45,7 +45,7 @@ def save_event(state_dir: Path, event: Event) -> None:
 
 
 def load_event(state_dir: Path) -> Event | None:
-    """The last event, or None if there is none that can be read: it is for people, and they do without."""
+    """The last event; None if there is none, or a damaged one: it is for people, who do without. Raises Unreadable."""
     data, _ = load_json(state_dir / _EVENT)
     match data:
         case {"format": 1, "kind": str(kind), "at": str(at), "generation": str(generation), "reason": str(reason)} if (

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hostfw.host.store.atomic_files import WriteError, write_atomically
-from hostfw.host.store.codec import load_json, to_json_of_many
+from hostfw.host.store.codec import load_json, names_in, to_json_of_many
 from hostfw.model.values import Cidr, address_text, host_cidr, parse_address, parse_cidr
 
 _FOLDER = "members"
@@ -56,16 +56,13 @@ class SavedMembers:
 
 
 def saved_sets(state_dir: Path) -> tuple[str, ...]:
-    """The names of the external sets of which members are kept, sorted."""
-    try:
-        found = sorted(path.name for path in (state_dir / _FOLDER).iterdir())
-    except OSError:
-        return ()
+    """The names of the external sets of which members are kept, sorted. Raises Unreadable."""
+    found = names_in(state_dir / _FOLDER)
     return tuple(name.removesuffix(_ENDING) for name in found if name.endswith(_ENDING) and name[0] != ".")
 
 
 def load_members(state_dir: Path, name: str) -> SavedMembers:
-    """The members that are kept of a set; none where there is no file that can be read."""
+    """The members that are kept of a set; none where there is no file, or a damaged one. Raises Unreadable."""
     data, _ = load_json(state_dir / _FOLDER / f"{name}{_ENDING}")
     match data:
         case {

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from hostfw.host.store.atomic_files import write_atomically
-from hostfw.host.store.codec import load_json, to_json
+from hostfw.host.store.codec import Unreadable, load_json, to_json
 from hostfw.model.problems import Problem
 
 _FILE = "told-warnings.json"
@@ -19,7 +19,11 @@ _FILE = "told-warnings.json"
 
 def not_yet_shown(run_dir: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """The problems that have not been told since the boot, or have gone and come back since."""
-    match load_json(run_dir / _FILE)[0]:
+    try:
+        known, _ = load_json(run_dir / _FILE)
+    except Unreadable:
+        return tuple(problems)
+    match known:
         case {"format": 1, "told": list(digests)}:
             return tuple(problem for problem in problems if _digest(problem) not in digests)
         case _:

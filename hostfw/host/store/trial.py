@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hostfw.host.store.atomic_files import sync_directory, write_atomically
-from hostfw.host.store.codec import garbage, load_json, saving, to_json
+from hostfw.host.store.atomic_files import removed, sync_directory, write_atomically
+from hostfw.host.store.codec import garbage, is_there, load_json, saving, to_json
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 
@@ -73,9 +73,9 @@ def save_trial(state_dir: Path, trial: Trial) -> None:
 
 
 def load_trial(state_dir: Path) -> tuple[Trial | None, tuple[Problem, ...]]:
-    """The trial that waits for confirmation; None with problems if there is one that cannot be read."""
+    """The trial that waits for confirmation; None with problems if there is one that is damaged. Raises Unreadable."""
     path = state_dir / _PENDING
-    if not os.path.lexists(path):
+    if not is_there(path):
         return None, ()
     data, problems = load_json(path)
     match data:
@@ -110,9 +110,9 @@ def save_rollback_timer(run_dir: Path, timer: RollbackTimer) -> None:
 def load_rollback_timer(run_dir: Path) -> RollbackTimer | None:
     """The part of this boot, or None if there is none, as after a reboot.
 
-    One that cannot be read has neither token nor watchdog: the deadline counts all the same.
+    A damaged one has neither token nor watchdog: the deadline counts all the same. Raises Unreadable.
     """
-    if not os.path.lexists(run_dir / _PENDING):
+    if not is_there(run_dir / _PENDING):
         return None
     data, _ = load_json(run_dir / _PENDING)
     match data:
@@ -127,8 +127,7 @@ def load_rollback_timer(run_dir: Path) -> RollbackTimer | None:
 def forget_trial(state_dir: Path, run_dir: Path) -> None:
     """Let nothing be pending, durably: what is in force now is what was accepted. Raises StateError."""
     with saving("that nothing is pending"):
-        if os.path.lexists(state_dir / _PENDING):
-            (state_dir / _PENDING).unlink(missing_ok=True)
+        if removed(state_dir / _PENDING):
             sync_directory(state_dir)
         (run_dir / _PENDING).unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hostfw.host.errors import HostError
-from hostfw.host.store.generations import Accepted, load_accepted, save_accepted
+from hostfw.host.store.generations import Accepted, read_accepted, save_accepted
 from hostfw.model.host.governance import Governance
 
 _UNSAVED = "unsaved"
@@ -28,8 +28,8 @@ def keep_unsaved(run_dir: Path, generation: Accepted, governance: Governance) ->
 
 
 def load_unsaved(run_dir: Path, generation_id: str) -> Accepted | None:
-    """The generation of an id that is kept, or None."""
-    found, _ = load_accepted(unsaved_state(run_dir))
+    """The generation of an id that is kept, or None. Raises Unreadable."""
+    found, _ = read_accepted(unsaved_state(run_dir))
     return found if found is not None and found.id == generation_id else None
 
 

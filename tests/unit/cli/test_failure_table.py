@@ -4,6 +4,9 @@ The page is written by this test's own run (`python -m tests.unit.cli.test_failu
 compared with it, so that they cannot diverge.
 """
 
+import errno
+import io
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,11 +16,13 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from hostfw.cli.verb_table import VERBS
 from hostfw.control import channel
+from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.model.values import FAMILIES
 from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
@@ -62,6 +67,55 @@ def _record_damaged(host: Machine, _: pytest.MonkeyPatch) -> None:
     (host.directory / "run" / "generation.json").write_bytes(b"\0")
 
 
+def _full(host: Machine, patch: pytest.MonkeyPatch) -> None:
+    """Disks that take nothing more, and say so."""
+    FULL(host, patch)
+    patch.setattr("hostfw.cli.verbs.host.doctor.is_full", lambda _: True)
+
+
+_WRITERS = ("unlink", "rename", "replace", "symlink", "link", "mkdir", "rmdir")
+
+
+def _calls_fail(number: int, *, writing: bool, folders: tuple[str, ...] = ("var", "run")) -> Injection:
+    """System calls that read files of the host's directories, or those that write them, the lock of writers apart."""
+
+    def inject(host: Machine, patch: pytest.MonkeyPatch) -> None:
+        ours = tuple(f"{host.directory / name}/" for name in folders)
+
+        def around(owner: Any, name: str) -> None:  # noqa: ANN401  a module
+            real = getattr(owner, name)
+
+            def call(*of: Any, **named: Any) -> Any:  # noqa: ANN401  whatever it takes
+                path = str(of[-1] if name == "symlink" else of[0])
+                if f"{path}/".startswith(ours) and ".lock" not in path and _writes(name, *of) is writing:
+                    raise OSError(number, os.strerror(number), path)
+                return real(*of, **named)
+
+            patch.setattr(owner, name, call)
+
+        for owner, name in ((io, "open"), (os, "open"), (os, "readlink"), *((os, name) for name in _WRITERS)):
+            around(owner, name)
+
+    return inject
+
+
+def _writes(name: str, *of: Any) -> bool:  # noqa: ANN401  whatever it takes
+    """True if a call writes."""
+    if name == "open":
+        how = of[1] if len(of) > 1 else "r"
+        return bool(how & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if isinstance(how, int) else "w" in how
+    return name in _WRITERS
+
+
+def _read_only(host: Machine, patch: pytest.MonkeyPatch) -> None:
+    _calls_fail(errno.EROFS, writing=True, folders=("var", "run", "etc"))(host, patch)
+    patch.setattr("hostfw.cli.verbs.host.doctor.is_read_only", lambda _: True)
+
+
+def _no_journal(_: Machine, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: None)
+
+
 def _no_configuration(host: Machine, _: pytest.MonkeyPatch) -> None:
     host.config.rename(host.directory / "away")
 
@@ -89,7 +143,23 @@ FAILURES = (
     Failure("the record damaged", _record_damaged),
     Failure("generations damaged", _damaged),
     Failure("the state unreadable", _state_unreadable),
-    Failure("the disks full", FULL, said=("the disk is full",)),
+    Failure("the disks full", _full, said=("the disk is full",)),
+    Failure(
+        "read-only file systems",
+        _read_only,
+        said=("the file system is mounted read-only",),
+    ),
+    Failure(
+        "reads fail",
+        _calls_fail(errno.EIO, writing=False),
+        said=("input/output error",),
+    ),
+    Failure(
+        "writes are interrupted",
+        _calls_fail(errno.EINTR, writing=True),
+        said=("interrupted system call",),
+    ),
+    Failure("no journald", _no_journal),
     Failure("another writes", _lock_held, said=("another process is changing the ruleset",)),
     Failure("the nft worker dies", _repeated(DIED), said=("died of SIGSEGV", *_OF_BATCHES)),
     Failure("the kernel refuses", _repeated(REFUSED), said=("No such file or directory", *_OF_BATCHES)),
@@ -127,10 +197,42 @@ LINES: dict[str, str] = {
     "remove": "remove allow-tcp-9090",
     "set": "set list",
     "feed": "feed list",
+    "set add": "set add banned 203.0.113.8",
+    "set del": "set del banned 203.0.113.8",
+    "trial": "apply --confirm-within 90s",
+    "init": "init",
+    "init --write": "init --write",
+    "exposure": "exposure",
+    "drops": "drops --since 1h",
+    "unblock": "unblock",
+    "import": "import iptables-save --packets 100 --ipv4 rules.v4",
 }
-"""The command line of each verb."""
-ELSEWHERE = frozenset({"init", "exposure", "drops", "unblock", "import"})
-"""Verbs that read the host itself or the journal, which this machine in memory does not have, or files alone."""
+"""The command line of each verb, by its name, and of other forms of some."""
+_FORMS = frozenset({"set add", "set del", "trial", "init --write"})
+_IPTABLES = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+_BANNED = """\
+apiVersion: hostfw.io/v1
+kind: Feed
+metadata: {name: banned, labels: {list: banned}}
+spec: {external: true}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: banned}
+spec:
+  order: 1
+  selector: role == 'web'
+  ingress:
+    - {action: Deny, source: {selector: list == 'banned'}}
+"""
+
+
+class _NoEvents:
+    """A journal without entries of hostfw."""
+
+    def entries(self) -> Iterator[object]:
+        """None of them."""
+        return iter(())
 
 
 @contextmanager
@@ -139,10 +241,21 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         host = machine(folder, patch)
         host.write(web=WEB, uplink=UPLINK, later=_STAGED)
+        (folder / "rules.v4").write_text(_IPTABLES)
+        if verb in ("set add", "set del"):
+            host.write(banned=_BANNED)
+        patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: _NoEvents())
         assert host.hostfwctl("apply").status == 0
         if verb == "remove":
             assert host.hostfwctl("allow", "tcp/9090").status == 0
-        if verb not in _QUICK:
+        if verb == "unblock":
+            host.kernel.failures.extend([NftResult(ok=True)] * 2)
+            assert host.hostfwctl("lockdown", "--all").status == 0
+            host.blocked = BlockTable(())
+        if verb == "init --write":
+            for path in host.config.iterdir():
+                path.unlink()
+        elif verb not in _QUICK:
             host.write(web=WEB.replace("80", "443"))
         real = host.kernel.read_tables, host.kernel.read_names
         if failure.answers:
@@ -150,8 +263,8 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
             patch.setattr(channel.send, "__defaults__", (_PATIENCE_S,))
             _impatient(patch)
         failure.inject(host, patch)
-        if verb == "lockdown" and not host.kernel.failures:
-            # The machine in memory has no table of a block: nft takes it.
+        if verb in ("lockdown", "set add") and not host.kernel.failures:
+            # The machine in memory has neither a table of a block nor members: nft takes them.
             host.kernel.failures.extend([NftResult(ok=True)] * 2)
         yield host
         host.kernel.read_tables, host.kernel.read_names = real  # type: ignore[method-assign]
@@ -171,7 +284,7 @@ def run_of(folder: Path, verb: str, failure: Failure) -> tuple[Ran, bool, bool, 
     """Run a verb: its answer, whether the kernel is as it was, and which of the ports it lets in."""
     with _stage(folder, verb, failure) as host:
         before = host.kernel._tables
-        done = host.hostfwctl(*LINES[verb].split())
+        done = host.hostfwctl(*LINES[verb].replace("rules.v4", f"{folder / 'rules.v4'}").split())
         same = host.kernel._tables == before
     tables = host.kernel.read_tables()
     there = all(tables.of(family).exists for family in FAMILIES)
@@ -192,7 +305,7 @@ def check(verb: str, failure: Failure, found: tuple[Ran, bool, bool, bool]) -> N
         assert (old, new) == (True, False), "it says that nothing changed"
     if done.status and verb in ("apply", "reload", "rollback", "confirm") and "in force" not in done.err:
         assert (old, new) == (True, False), "it failed without a word about what is in force"
-    if verb in ("apply", "reload") and done.status == 0 and "no change" not in done.err:
+    if verb in ("apply", "reload", "trial") and done.status == 0 and "no change" not in done.err:
         assert (old, new) == (False, True), "it says that it is done"
     if verb not in _WRITE:
         assert same, "it only looks, and changed the kernel"
@@ -204,7 +317,12 @@ def check(verb: str, failure: Failure, found: tuple[Ran, bool, bool, bool]) -> N
 
 _QUICK = frozenset({"allow", "deny", "remove"})
 """Verbs that refuse to put anything into force beside what waits to be applied."""
-_WRITE = frozenset({"apply", "confirm", "rollback", "reload", "lockdown", "disable", "allow", "deny", "remove"})
+_WRITE = frozenset(
+    {
+        *("apply", "trial", "confirm", "rollback", "reload", "lockdown", "unblock", "disable", "allow", "deny"),
+        *("remove", "set add", "set del"),
+    }
+)
 
 
 def _rows(found: dict[tuple[str, str], int]) -> Iterator[str]:
@@ -244,7 +362,7 @@ def _statuses() -> dict[tuple[str, str], int]:
 
 def test_the_page_has_every_verb_and_every_failure() -> None:
     """None is left out, and none is there that does not exist."""
-    assert {verb.name for verb in VERBS} == LINES.keys() | ELSEWHERE
+    assert {verb.name for verb in VERBS} == LINES.keys() - _FORMS
     found = _statuses()
     assert found.keys() == {(verb, failure.name) for verb in LINES for failure in FAILURES}
     assert PAGE.read_text() == page(found)

@@ -109,10 +109,11 @@ LOST = NftFailure("the nft worker (pid 8) gave no answer within 30 s and was kil
 
 def _unreadable(number: int, words: str) -> Injection:
     def inject(host: Machine, _: pytest.MonkeyPatch) -> None:
-        def refuse() -> KernelTables:
+        def refuse(*_: object) -> KernelTables:
             raise NetlinkError(number, "reading the tables hostfw", "", words)
 
         host.kernel.read_tables = host.kernel.read_names = refuse  # type: ignore[method-assign]
+        host.kernel.read_some = refuse  # type: ignore[assignment]
 
     return inject
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, save_active
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations import (
     Accepted,
     Stored,
@@ -425,7 +425,7 @@ def test_a_state_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> No
 
 
 def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An input/output error is not an absent file."""
+    """An input/output error is neither an absent file nor a damaged one."""
     save_active(tmp_path, RECORD)
 
     def broken(_: Path) -> bytes:
@@ -433,8 +433,8 @@ def test_a_state_directory_that_cannot_be_read_is_said(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "read_bytes", broken)
 
-    assert [p.message for p in load_active(tmp_path)[1]] == ["cannot be read: input/output error"]
-    assert load_active(tmp_path)[0] is None
+    with pytest.raises(Unreadable, match=r"generation\.json: cannot be read: input/output error"):
+        load_active(tmp_path)
 
 
 def test_records_of_before_are_read(tmp_path: Path) -> None:

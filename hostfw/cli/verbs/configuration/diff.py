@@ -23,6 +23,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.terminal import cell_width, printable, wrapped
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import HostError
+from hostfw.host.store.active import has_begun
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.wording import counted
 
@@ -93,17 +94,27 @@ def run(options: Options, console: Console) -> ExitCode:
     elif here is not None:
         warn(here.problems, candidate.configuration, console)
     drift = open_engine(options).drift()
+    unknown: Failed | None = None
     if isinstance(drift, Failed):
         # Files are compared without the right to read the kernel.
-        drift = ()
+        unknown, drift = None if drift.not_permitted else drift, ()
     leaving = would_leave(options, candidate.configuration)
     refusals = _refusals(candidate, here, options, differs=bool(found)) if here is not None and not leaving else ()
     if is_text:
-        _say(console, found, script, drift, leaving, refusals)
+        _say_drift(console, drift, options)
+        _say(console, found, script, leaving, refusals)
     else:
         content = comparison(found, exposure, refusals, drift, script if options.nft else None)
         console.data(document_text(document("Comparison", content), options.output))
-    return DIFFERS if found or script or drift else ExitCode.DONE
+    if found or script or drift:
+        if unknown is not None:
+            console.warn(f"the rules in force were not compared: {unknown.message}")
+        return DIFFERS
+    if unknown is not None:
+        return _trouble(unknown, console)
+    if is_text:
+        console.say("no difference")
+    return ExitCode.DONE
 
 
 def _script(options: Options, candidate: Candidate, console: Console) -> str | ExitCode:
@@ -132,20 +143,24 @@ def _refusals(candidate: Candidate, here: PlannedHere, options: Options, *, diff
     return tuple(Refusal(kind, failed) for kind, failed in found if failed is not None)
 
 
+def _say_drift(console: Console, drift: tuple[str, ...], options: Options) -> None:
+    """Say how the rules in force differ from what was written."""
+    if drift:
+        more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
+        whose = "a change by hostfw did not end" if has_begun(options.run_dir) else "changed by another program"
+        console.say(f"{whose}: {drift[0]}{more}; `hostfwctl reload` puts it right")
+        for one in drift[1:]:
+            console.detail(f"  and {one}")
+
+
 def _say(
     console: Console,
     found: tuple[Difference, ...],
     script: str,
-    drift: tuple[str, ...],
     leaving: Sequence[str],
     refusals: tuple[Refusal, ...],
 ) -> None:
     """Say what goes with the differences."""
-    if drift:
-        more = f", and {len(drift) - 1} more" if len(drift) > 1 else ""
-        console.say(f"changed by another program: {drift[0]}{more}; `hostfwctl reload` puts it right")
-        for one in drift[1:]:
-            console.detail(f"  and {one}")
     if found or script:
         console.say(_tally(found))
     if leaving:
@@ -159,8 +174,6 @@ def _say(
         console.warn(f"`apply` is refused, as {refusal.failed.message}; {refusal.failed.hint}")
         for one in refusal.failed.more:
             console.detail(f"  and {one}")
-    if not (found or script or drift):
-        console.say("no difference")
 
 
 def _trouble(reason: Failed, console: Console) -> ExitCode:

@@ -26,7 +26,7 @@ from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.reading.block_state import BlockContext, block_state
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
-from hostfw.host.store.atomic_files import is_full
+from hostfw.host.store.atomic_files import is_full, is_read_only
 from hostfw.host.store.generations import load_accepted
 from hostfw.host.systemd.surroundings import look_around, unloadable
 from hostfw.model.host.facts import HostFacts
@@ -104,6 +104,7 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
         feed_troubles=_feed_troubles(options, engine, in_force),
         boots=(options.state_dir / "last-good.nft").exists(),
         full=tuple(path for path in (directories.state, directories.run) if is_full(path)),
+        read_only=tuple(path for path in (directories.state, directories.run) if is_read_only(path)),
         blocked=block_state(BlockContext(directories, engine.host)),
         plan=_plan(engine, in_force, facts),
         facts=facts,

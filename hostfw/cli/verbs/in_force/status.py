@@ -193,6 +193,9 @@ def _lines(status: Status, accepted: Accepted | None, now: datetime, *, whole: b
     record = status.record
     if not status.in_force:
         yield _line("State", "nothing in force", Style.ERROR)
+    elif status.drift and status.begun:
+        step = "`hostfwctl reload` ends it"
+        yield _line("State", f"in force, with parts of a change by hostfw that did not end; {step}", Style.WARNING)
     elif status.drift:
         yield _line("State", "in force, but changed by another program", Style.WARNING)
     else:

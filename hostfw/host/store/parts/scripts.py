@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from hostfw.host.store.atomic_files import remove_leftovers, write_atomically, write_new
-from hostfw.host.store.codec import garbage, load_text
+from hostfw.host.store.codec import Unreadable, garbage, load_text, unreadable
 from hostfw.host.store.parts.sources import link_to
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem, Severity
@@ -61,7 +61,10 @@ def _content(path: Path) -> bytes | None:
 
 def load_script(path: Path, digest: str) -> tuple[str, tuple[Problem, ...]]:
     """The script, or with a warning nothing: its sources can be compiled again."""
-    text, problems = load_text(path, required=True)
+    try:
+        text, problems = load_text(path, required=True)
+    except Unreadable as error:
+        text, problems = None, (unreadable(path, error),)
     if text is not None and sha256(text.encode()).hexdigest() == digest:
         return text, ()
     return "", tuple(replace(problem, severity=Severity.WARNING) for problem in problems or (garbage(path),))
