@@ -40,11 +40,9 @@ HELP = Page(
 Read the rules of another firewall, and print them as policy: each rule under the
 line that it comes from. Nothing is put into force, and nothing is changed.
 
-iptables-save  what iptables-save(8) and ip6tables-save print, for each IP version
-nft            what `nft -j list ruleset` prints
-ufw            the files of ufw, in /etc/ufw and /etc/default/ufw
-firewalld      the zones, policies, services and ipsets of firewalld, in
-               /etc/firewalld and /usr/lib/firewalld
+FROM is `iptables-save`, for what iptables-save(8) and ip6tables-save print (a file for each IP version); `nft`,
+for what `nft -j list ruleset` prints; `ufw`, for the files of ufw in /etc/ufw and /etc/default/ufw; or `firewalld`,
+for its zones, policies, services and ipsets in /etc/firewalld and /usr/lib/firewalld.
 
 What policy cannot say is named with its place. Packets at the edges of every rule
 are judged by both, and those that they treat differently are told: what hostfw
@@ -53,7 +51,7 @@ does by itself, such as its failsafes, shows up there.""",
 hostfwctl import ufw > imported.yaml
 hostfwctl validate -f imported.yaml
 nft -j list ruleset | hostfwctl import nft -
-ssh web cat /etc/nftables.json | hostfwctl import nft -
+ssh web nft -j list ruleset | hostfwctl import nft -
 hostfwctl import firewalld --root /mnt/old
 hostfwctl import iptables-save --ipv4 v4 --ipv6 v6""",
     """\
