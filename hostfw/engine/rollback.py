@@ -32,6 +32,8 @@ from hostfw.policy.expiry import latest
 BY_HAND = "by hand"
 DAMAGED = "the record of the unconfirmed change was damaged"
 NO_RULES = "nothing was accepted before: no rules of hostfw are in force, and every packet passes that no other denies"
+_PATIENCE_S = 30.0
+"""Seconds after the deadline of a trial for which what is accepted may be unreadable."""
 TRIED_AGAIN = "the next hostfwctl tries again"
 
 
@@ -54,7 +56,15 @@ def expire(writer: Writer) -> RolledBack | Failed | None:
     if trial is None:
         return roll_back(writer, None, DAMAGED) if problems else None
     timer = load_rollback_timer(writer.directories.run)
-    if accepted_number(state) == trial.number:
+    try:
+        is_confirmed = accepted_number(state) == trial.number
+    except Unreadable:
+        # It may pass. Long after the deadline nobody can be left outside for it.
+        late = due(trial, timer, writer.host.boot_id(), writer.host.monotonic() - _PATIENCE_S)
+        if late != DEADLINE:
+            raise
+        is_confirmed = False
+    if is_confirmed:
         # Killed on its way out: it was confirmed, and only the record was still there.
         with suppress(StateError):
             end(writer, timer)
@@ -78,24 +88,27 @@ def rollback(
 ) -> RolledBack | NoTrial | Failed:
     """Take back what is pending, by hand, or with the token of `if_pending` since its deadline has come.
 
-    A record that cannot be read is taken for damaged: the caller knows that something is pending. By
+    A record that cannot be read is taken for damaged, unless that of this boot says that the token is another's. By
     hand it is refused if what was accepted would cut the host off, or would leave bare what is governed now. At the
     deadline nothing stands in its way, since nobody has said that they could still get in.
     """
+    trial: Trial | None = None
     try:
         load_trial(writer.directories.state)
     except Unreadable:
-        return roll_back(writer, None, DAMAGED)
-    expired = expire(writer)
-    if expired is not None:
-        return expired
-    trial, _ = load_trial(writer.directories.state)
-    if trial is not None and superseded(writer, trial.id):
-        return NoTrial()
-    if trial is None or if_pending not in (None, trial.token):
-        return NoTrial()
-    if if_pending is not None:
-        return roll_back(writer, trial, DEADLINE)
+        if if_pending is not None:
+            return NoTrial() if _is_of_another(writer, if_pending) else roll_back(writer, None, DAMAGED)
+    else:
+        expired = expire(writer)
+        if expired is not None:
+            return expired
+        trial, _ = load_trial(writer.directories.state)
+        if trial is not None and superseded(writer, trial.id):
+            return NoTrial()
+        if trial is None or if_pending not in (None, trial.token):
+            return NoTrial()
+        if if_pending is not None:
+            return roll_back(writer, trial, DEADLINE)
     last = writer.cache.generation.generation if writer.cache else None
     result = Lockout()
 
@@ -108,8 +121,17 @@ def rollback(
         result = lockout_of(before, built, lockout, on_trial=True)
         return result.refusal
 
-    taken = roll_back(writer, trial, BY_HAND, objection)
+    taken = roll_back(writer, trial, BY_HAND if trial is not None else DAMAGED, objection)
     return taken if isinstance(taken, Failed) else replace(taken, warnings=(*taken.warnings, *result.warnings))
+
+
+def _is_of_another(writer: Writer, token: str) -> bool:
+    """True if it is certain that a token is not that of the trial of this boot."""
+    try:
+        timer = load_rollback_timer(writer.directories.run)
+    except Unreadable:
+        return False
+    return timer is not None and timer.token != token
 
 
 def _nothing_against(_: Generation) -> Failed | None:
@@ -216,7 +238,12 @@ def _restore_accepted(
     writer: Writer, trial: Trial | None, reason: str, objection: Callable[[Generation], Failed | None]
 ) -> Restored | Failed:
     state = writer.directories.state
-    number = accepted_number(state)
+    number = None
+    try:
+        number = accepted_number(state)
+    except Unreadable:
+        if trial is None or trial.previous is None:
+            raise
     if number is None and trial is not None:
         number = trial.previous
     if number is not None:

@@ -23,7 +23,7 @@ from hostfw.engine.rollback import TRIED_AGAIN, end, expire, note_confirmed
 from hostfw.engine.standing_record import record_after
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
-from hostfw.host.store.codec import StateError
+from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations import (
     accept_generation,
     accepted_number,
@@ -203,7 +203,7 @@ def keep_on_trial(writer: Writer, generation: Generation) -> tuple[str, ...]:
     try:
         number = store_generation(state, accepted_of(generation, writer), record_after(generation, writer.host))
         save_trial(state, replace(trial, number=number, id=generation.id))
-    except StateError as error:
+    except (StateError, Unreadable) as error:
         return (f"{error.message}: {_UNCONFIRMABLE}",)
     forget_generation(state, trial.number)
     return ()

@@ -11,7 +11,7 @@ from hostfw.importer.iptables_matches import Unsaid, condition_of
 from hostfw.importer.notes import Note
 from hostfw.importer.reading import PROGRAMS, Reading, loops, notes_on
 from hostfw.importer.rule_set import Continue, ForeignRule, ForeignRules, Hook, Jump, Return, Stage, Target, Verdict
-from hostfw.importer.special_addresses import without_kinds_elsewhere
+from hostfw.importer.special_addresses import ROUTED_KINDS, without_kinds_elsewhere
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.sources import Source
@@ -164,7 +164,10 @@ def _rule(line: _Line, family: Family, interfaces: Interfaces, declared: set[str
     except ValueError as error:
         return Problem(line.position, str(error), "a rule as iptables-save prints it")
     known, unsaid = condition if isinstance(condition, Unsaid) else (condition, "")
-    return _with_target(ForeignRule(line.position, line.text, known, Continue(), unsaid), target, declared, goto=goto)
+    kinds = [value for option, value in pairwise(line.words) if option == "--dst-type"]
+    by_kind = not ROUTED_KINDS.isdisjoint(kind for value in kinds for kind in value.split(","))
+    rule = ForeignRule(line.position, line.text, known, Continue(), unsaid, by_kind)
+    return _with_target(rule, target, declared, goto=goto)
 
 
 def _with_target(rule: ForeignRule, target: str, declared: set[str], *, goto: bool) -> ForeignRule | Problem:

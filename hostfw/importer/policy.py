@@ -133,6 +133,7 @@ def _lets_all_through(rules: Sequence[Sourced], sources: Sequence[ForeignRules])
 def _at(family: Family, entries: Iterable[Entry], hook: Hook, one: str, notes: list[Note]) -> Iterator[Entry]:
     """The entries that new connections meet which come in (or, at OUTPUT, go out) by a class of interfaces."""
     everything = anything(family)
+    entries = tuple(entries)
     for entry in entries:
         if ConntrackState.NEW not in entry.condition.states:
             continue
@@ -143,12 +144,19 @@ def _at(family: Family, entries: Iterable[Entry], hook: Hook, one: str, notes: l
         if hook is Hook.FORWARD and here.out is not None:
             if entry.rule is not None:
                 notes.append(Note(entry.rule.position, _BOTH_INTERFACES.format(entry.rule.text)))
+            elif entry.verdict is Verdict.DENY:
+                near = next((other.rule.position for other in entries if other.rule is not None), None)
+                notes.extend([] if near is None else [Note(near, _RETURNED)])
             continue
         yield entry._replace(condition=replace(here, into=None, out=None))
         if replace(here, into=None, out=None, states=STATES) == everything:
             return
 
 
+_RETURNED = (
+    "rules in front return what goes out by some interface to a chain that denies it: policy cannot say where "
+    "forwarded traffic goes out, so this denial is left out"
+)
 _BOTH_INTERFACES = (
     "policy of forwarded traffic is of the interface that it comes in by, and cannot say where it goes out: the rule "
     "is left out; name the networks that are behind that interface ({})"

@@ -9,7 +9,7 @@ from hostfw.model.packet import ConntrackState
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.ranges import intersection
-from hostfw.model.values import ICMPV6
+from hostfw.model.values import ICMPV6, Family
 from hostfw.model.wording import counted
 
 PROGRAMS = ("DOCKER", "LIBVIRT_", "NETAVARK", "CNI-", "KUBE-", "cali-", "f2b-")
@@ -19,6 +19,10 @@ HOP_LIMITS = ("-m hl", "ip6 hoplimit")
 _NEIGHBOURS = (133 * 256, 138 * 256)
 """The types of neighbour discovery, with every code (RFC 4861)."""
 _FOLLOWED = frozenset((ConntrackState.ESTABLISHED, ConntrackState.RELATED))
+_BROADCAST = (
+    "the broadcast addresses of this host's networks (as 192.0.2.255 of 192.0.2.0/24) are not known here: rules treat "
+    "them as addresses of the host, and only 255.255.255.255 as a broadcast"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ def notes_on(rules: ForeignRules) -> Iterator[Note]:
                 yield Note(
                     rule.position, f"connections that are there go on in hostfw, whatever a rule says ({rule.text})"
                 )
+    of_kind = next((one for listed in rules.chains.values() for one in listed if one.by_kind and not one.unsaid), None)
+    if of_kind is not None and rules.family is Family.V4:
+        yield Note(of_kind.position, _BROADCAST)
     rejecting = next((rule for listed in rules.chains.values() for rule in listed if _rejects(rule)), None)
     if rejecting is not None:
         yield Note(rejecting.position, "what is rejected is dropped, unless hostfw.yaml says denyAction: reject")

@@ -49,13 +49,17 @@ Target = Verdict | Return | Continue | Jump
 
 @dataclass(frozen=True, slots=True)
 class ForeignRule:
-    """A rule of a chain. `unsaid` says why policy cannot say it, and is empty if policy can."""
+    """A rule of a chain. `unsaid` says why policy cannot say it, and is empty if policy can.
+
+    `by_kind` is True if it asks whether a destination is of this host or a broadcast, which the routing table tells.
+    """
 
     position: Position
     text: str
     condition: Condition
     target: Target
     unsaid: str = ""
+    by_kind: bool = False
 
 
 class Stage(NamedTuple):

@@ -1,6 +1,5 @@
 """Kinds of addresses as the routing table has them, from what is known without it."""
 
-import re
 from dataclasses import replace
 
 from hostfw.importer.conditions import all_but
@@ -10,7 +9,8 @@ from hostfw.model.values import Cidr, Family
 
 _MULTICAST = {Family.V4: Cidr(Family.V4, 0xE0000000, 4), Family.V6: Cidr(Family.V6, 0xFF << 120, 8)}
 _BROADCAST = Cidr(Family.V4, 0xFFFFFFFF, 32)
-_OF_THIS_HOST = re.compile(r"--dst-type \S*(LOCAL|UNICAST|ANYCAST)|fib daddr type .*(local|unicast|anycast)")
+ROUTED_KINDS = frozenset({"LOCAL", "UNICAST", "BROADCAST", "ANYCAST"})
+"""Kinds that the routing table tells."""
 
 
 def addresses_of_kind(kind: str, family: Family) -> Ranges | None:
@@ -22,7 +22,7 @@ def addresses_of_kind(kind: str, family: Family) -> Ranges | None:
     multicast = ranges_of((_MULTICAST[family],), family)
     broadcast = ranges_of((_BROADCAST,), family)
     match kind:
-        case "LOCAL" | "UNICAST":
+        case "LOCAL":
             return all_but(union(multicast, broadcast), whole)
         case "MULTICAST":
             return multicast
@@ -43,7 +43,7 @@ def without_kinds_elsewhere(rules: ForeignRules) -> ForeignRules:
     chains = {
         name: tuple(
             replace(rule, unsaid="which addresses are of this host, in what it sends or forwards")
-            if id(rule) in elsewhere and not rule.unsaid and _OF_THIS_HOST.search(rule.text)
+            if id(rule) in elsewhere and not rule.unsaid and rule.by_kind
             else rule
             for rule in listed
         )

@@ -312,6 +312,21 @@ def test_a_boot_takes_no_command_from_what_was_written_down(
     assert admitted(lab, 80) == (False, True)
 
 
+def test_a_boot_takes_no_set_for_another_of_the_same_number(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """10 and 010 are two names: who is banned is let in nowhere."""
+    named = POLICY.replace("name: bans,", "name: '010',").replace("name: guests,", "name: '10',")
+    (installation.config / "policy.yaml").write_text(named)
+    hostfwctl("apply")
+    hostfwctl("set", "add", "010", "192.0.2.2")
+
+    booted(lab, installation)
+
+    assert [admitted(lab, port) for port in (80, 81)] == [(False, True), (False, False)]
+    assert members(hostfwctl, "10") == {}
+
+
 def test_a_prefix_that_another_program_took_out_does_not_keep_the_rest_from_coming_back(
     lab: Lab, installation: Installation, hostfwctl: Hostfwctl
 ) -> None:

@@ -67,9 +67,11 @@ def _rules(entry, prefix):
     said = str(entry.get("protocol", entry.get("proto", "tcp"))).lower()
     if said not in _PROTOCOLS:
         raise AllowError("{} is no protocol with ports; it may be {}".format(said, ", ".join(sorted(_PROTOCOLS))))
-    if "from" not in entry or entry["from"] is None:
+    if "from" not in entry:
         return [_rule(entry, said, {})]
     sources = entry["from"] if isinstance(entry["from"], (list, tuple)) else [entry["from"]]
+    if None in sources:
+        raise AllowError("`from` is empty: leave it out to allow everybody, or write [] for nobody")
     # An empty list is nobody: what was computed as empty must not open the port to everybody.
     _ports(entry)
     nets, groups = {4: [], 6: []}, []

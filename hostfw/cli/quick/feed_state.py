@@ -36,6 +36,8 @@ def feed_troubles(configuration: Configuration, state_dir: Path, now: datetime) 
         if record.tried is None:
             timer = f"`{update}`, and systemctl enable --now hostfw-feed@{name}.timer"
             yield name, f'Feed "{name}" was never downloaded, and holds no addresses', timer
+        elif record.origin and record.origin != feed.download.origin:
+            yield name, f'the list of Feed "{name}" is still that of {record.origin}', f"`{update}`"
         elif record.problem:
             since = "" if record.checked is None else f"; its list is that of {moment_text(record.checked)}"
             yield name, f'Feed "{name}" could not be updated: {record.problem}{since}', f"`{update}` tries it again"

@@ -102,13 +102,15 @@ def _update(
     current = read_download(name, state)
     kept = current if isinstance(current, Source) else None
     same = kept is not None and record.origin == download.origin
+    # With a digest to check all of it is sent: what was kept may have come before the digest was asked for.
+    validates = same and not download.sha256
     request = Request(
         download.url,
         download.hostnames,
         download.sha256,
         download.most_bytes,
-        record.etag if same else "",
-        record.modified if same else "",
+        record.etag if validates else "",
+        record.modified if validates else "",
         within_s,
     )
     try:

@@ -12,6 +12,8 @@ from hostfw.engine.reading.stored_active import stored_active
 from hostfw.manifest.decode import DecodeCache, decode
 from hostfw.model.plan import ExternalSet, Member
 
+_UNKNOWN = "the generation in force is not among those that are stored, so nobody can tell whom this would cut off"
+
 
 def members_check(writer: Writer, lockout: LockoutRequest | None) -> Check:
     """The check for a baseline. What is blocked already does not count."""
@@ -22,6 +24,10 @@ def members_check(writer: Writer, lockout: LockoutRequest | None) -> Check:
         if lockout is None or concerns_nobody(writer, external, now, after, lockout.baseline):
             return None, ()
         before = _before(writer)
+        if before.is_unknown() and not lockout.accepted:
+            return Failed(
+                _UNKNOWN, "`hostfwctl apply` puts one into force that is; to do it anyway: --accept-lockout"
+            ), ()
         plan = before.in_force()
         if plan is None:
             return None, ()

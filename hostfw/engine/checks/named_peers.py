@@ -5,6 +5,7 @@ decode and resolve ten thousand policies to learn that an address is nobody whom
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def note_named_peers(run_dir: Path, generation: Generation) -> None:
         if not path.exists() or path.read_bytes() != content:
             write_atomically(path, content)
     except (OSError, WriteError):
-        path.unlink(missing_ok=True)
+        # One that stays is of another generation, and is not believed.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def load_named_peers(run_dir: Path) -> NamedPeers | None:

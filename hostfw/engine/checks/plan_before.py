@@ -40,6 +40,13 @@ class Before:
         stored = stored_active(self.directories)
         return BASE_PROTECTION if stored is None else self._plan_of(stored)
 
+    def is_unknown(self) -> bool:
+        """True if a generation is in force that is neither known nor stored. Raises HostError."""
+        record, _ = load_active(self.directories.run)
+        if record is None or (self.last is not None and record.id == self.last.id):
+            return False
+        return stored_active(self.directories) is None
+
     def accepted(self) -> Plan | None:
         """The plan of what is accepted; None where nothing is, or it is damaged. Raises HostError."""
         accepted, _ = read_accepted(self.directories.state)

@@ -2,7 +2,8 @@
 
 from hostfw.engine.context import Directories
 from hostfw.host.store.active import load_active
-from hostfw.host.store.generations import Accepted, generations, load_generation, read_accepted
+from hostfw.host.store.generations import Accepted, generations, read_accepted, read_generation
+from hostfw.host.store.unsaved import load_unsaved
 
 
 def stored_active(directories: Directories) -> Accepted | None:
@@ -14,6 +15,9 @@ def stored_active(directories: Directories) -> Accepted | None:
     accepted, _ = read_accepted(directories.state)
     if record is None or (accepted is not None and accepted.id == record.id):
         return accepted
+    unsaved = load_unsaved(directories.run, record.id)
+    if unsaved is not None:
+        return unsaved
     # It waits for its confirmation, or is one that somebody went back to.
-    stored = (load_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
+    stored = (read_generation(directories.state, number)[0] for number in reversed(generations(directories.state)))
     return next((generation for generation in stored if generation and generation.id == record.id), None)

@@ -243,6 +243,11 @@ def load_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tupl
         return None, (unreadable(folder, error),)
 
 
+def read_generation(state_dir: Path, number: int) -> tuple[Accepted | None, tuple[Problem, ...]]:
+    """The same, for those who must not take what cannot be read now for damaged. Raises Unreadable."""
+    return _loaded(generation_folder(state_dir, number))
+
+
 def generations(state_dir: Path) -> tuple[int, ...]:
     """The numbers of the stored generations, oldest first. Raises Unreadable."""
     names = names_in(state_dir / _GENERATIONS)

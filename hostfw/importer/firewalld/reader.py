@@ -24,18 +24,21 @@ _ROOTS = {"zones": "zone", "policies": "policy", "services": "service", "ipsets"
 _PLACES = ("usr/lib/firewalld", "etc/firewalld")
 """Where files are, the later in place of the earlier of the same name."""
 _CONNECTIONS = "etc/NetworkManager/system-connections"
+_SCRIPTS = "etc/sysconfig/network-scripts"
 FILES = (
     CONF,
     DIRECT,
     *(f"{place}/{folder}/*.xml" for place in _PLACES for folder in _ROOTS),
     f"{_CONNECTIONS}/*.nmconnection",
+    f"{_SCRIPTS}/ifcfg-*",
 )
 """The files that are read, as patterns below the root of a host."""
 _OURS = Position("firewalld", 0, 0)
 _SETTING = re.compile(r"\s*(?P<name>[A-Za-z0-9_]+)\s*=\s*(?P<value>\S*)")
-_ZONE = re.compile(r"^zone=(?P<zone>\S+)$", re.MULTILINE)
-_INTERFACE = re.compile(r"^interface-name=(?P<name>\S+)$", re.MULTILINE)
+_ZONE = re.compile(r"""^(?:zone|ZONE) *= *["']?(?P<zone>[^\s"']+)""", re.MULTILINE)
+_INTERFACE = re.compile(r"""^(?:interface-name|DEVICE) *= *["']?(?P<name>[^\s"']+)""", re.MULTILINE)
 _IN_ZONES = frozenset({"interface", "source", "forward", "icmp-block-inversion"})
+_SIDES = ("ingress-zone", "egress-zone")
 _IN_POLICIES = frozenset({"ingress-zone", "egress-zone", "icmp-block-inversion"})
 _TARGETS: Mapping[str, tuple[Json, ...]] = {
     "": (REJECT,),
@@ -62,6 +65,7 @@ class _Files:
     elements: dict[str, dict[str, Element]] = field(default_factory=lambda: {folder: {} for folder in _ROOTS})
     settings: dict[str, tuple[Position, str]] = field(default_factory=dict)
     bound: dict[str, list[tuple[Position, str]]] = field(default_factory=dict)
+    unnamed: list[tuple[Position, str]] = field(default_factory=list)
     direct: Element | None = None
     problems: list[Problem] = field(default_factory=list)
 
@@ -76,6 +80,13 @@ def read_firewalld(files: Mapping[str, Source]) -> tuple[Reading, ...]:
         read.problems.append(Problem(position, f"there is no zone {default}", "a zone that a file describes"))
     chains = Chains(read.elements["services"], {name: IpSet(one) for name, one in read.elements["ipsets"].items()})
     chains.listing.problems += read.problems
+    for position, zone in read.unnamed:
+        if zone != default:
+            chains.note(
+                position,
+                f"this connection is of zone {zone}, and of an interface that it does not name: it gets what zone "
+                f"{default} has; name it (interface-name), or write a HostEndpoint for it",
+            )
     if not chains.listing.problems:
         _rules(chains, read, default)
     return readings_of(chains.finish(), _OURS)
@@ -90,11 +101,14 @@ def _read(files: Mapping[str, Source]) -> _Files:
                 setting = _SETTING.match(line)
                 if setting is not None:
                     found.settings[setting["name"]] = (Position(source.path, number, 1), setting["value"])
-        elif name.startswith(_CONNECTIONS):
+        elif name.startswith((_CONNECTIONS, _SCRIPTS)):
             zone, named = _ZONE.search(source.text), _INTERFACE.search(source.text)
-            if zone is not None and named is not None:
+            if zone is not None:
                 at = Position(source.path, source.text.count("\n", 0, zone.start()) + 1, 1)
-                found.bound.setdefault(zone["zone"], []).append((at, named["name"]))
+                if named is None:
+                    found.unnamed.append((at, zone["zone"]))
+                else:
+                    found.bound.setdefault(zone["zone"], []).append((at, named["name"]))
         elif name == DIRECT:
             root = root_of(source, "direct")
             if isinstance(root, Problem):
@@ -145,6 +159,12 @@ def _rules(chains: Chains, read: _Files, default: str) -> None:
             chains.note(zone.position, f"zone {name} has no interface and no source, and is not in force: left out")
     for name, policy in sorted(read.elements["policies"].items()):
         _policy(chains, name, policy, active)
+        if default in {one.get("name") for side in _SIDES for one in policy.all(side)}:
+            chains.note(
+                policy.position,
+                f"policy {name} is of the default zone {default}: it is said of the interfaces and sources that the "
+                "zone names, and not of those that come into it by default",
+            )
     for child in read.direct.children if read.direct is not None else ():
         text = f"{child.as_text} of table {child.get('table')}" if child.get("table") else child.as_text
         chains.note(child.position, f"a direct rule goes around zones, into tables of its own: left out ({text})")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hostfw.importer.conditions import EVERY_PORT, EVERY_PROTOCOL, Condition, Interfaces, anything
 from hostfw.importer.iptables_matches import PROTOCOL_NUMBERS
 from hostfw.importer.nft.text import Json, value_text
-from hostfw.importer.special_addresses import addresses_of_kind
+from hostfw.importer.special_addresses import ROUTED_KINDS, addresses_of_kind
 from hostfw.model.packet import ConntrackState
 from hostfw.model.ranges import Ranges, every_address
 from hostfw.model.values import ICMP, ICMPV6, Family, parse_address
@@ -66,6 +66,8 @@ class Reader:
     family: Family
     interfaces: Interfaces
     patterns: set[str] = field(default_factory=set)
+    by_kind: bool = False
+    """True once a kind of a destination was read that the routing table tells."""
 
     @property
     def everything(self) -> Condition:
@@ -147,6 +149,7 @@ class Reader:
 
     def _kind(self, value: Json) -> Ranges:
         found = addresses_of_kind(str(value).upper(), self.family)
+        self.by_kind = self.by_kind or str(value).upper() in ROUTED_KINDS
         if found is None:
             raise UnsaidError(f"fib daddr type {value_text(value)}")
         return found

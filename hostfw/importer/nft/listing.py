@@ -188,11 +188,18 @@ def _named_set(found: Listing, at: Position, content: Mapping[str, Json]) -> Nam
     flags = content.get("flags", [])
     listed = flags if isinstance(flags, list) else [flags]
     unknown = sorted(set(content) - _SET_KEYS)
+    each = content.get("stmt", [])
+    statements = sorted(
+        {str(name) for one in (each if isinstance(each, list) else [each]) if isinstance(one, dict) for name in one}
+        - {"counter"}
+    )
     why = ""
     if unknown:
         why = f"which has the key {unknown[0]}"
     elif "dynamic" in listed:
         why = "which rules fill"
+    elif statements:
+        why = f"whose elements have a {statements[0]}"
     elif "timeout" in listed or "timeout" in content:
         why = "whose elements expire"
     elif not elements:

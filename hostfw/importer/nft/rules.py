@@ -69,19 +69,21 @@ def rules_of(
     unknown = sorted(set(rule) - _RULE_KEYS)
     if unknown:
         found.why = f"the key {unknown[0]} of a rule"
+    reader.by_kind = False
     for statement in listed:
         try:
             _take(found, statement)
         except UnsaidError as error:
             found.why = found.why or str(error)
     conditions = list(_combined(found))
+    by_kind = reader.by_kind
     decides = found.branches or not isinstance(found.target, Continue)
     if not decides:
         # What decides nothing does no harm if it cannot be said.
         found.why = ""
     for condition, target in _targets(found, conditions):
         if not condition.is_void:
-            yield ForeignRule(position, text, condition, target, found.why)
+            yield ForeignRule(position, text, condition, target, found.why, by_kind)
 
 
 def _combined(found: _Rule) -> Iterator[Condition]:

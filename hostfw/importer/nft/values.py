@@ -56,11 +56,14 @@ def matched(key: Key, elements: Iterable[Json]) -> Values:
 
 
 def _bare(element: Json) -> Json:
-    """An element without its comment, counter and timeout."""
+    """An element without its comment and counter. Raises UnsaidError for one with anything else, such as a limit."""
     match element:
         case {"elem": {"val": value, **others}}:
             if "timeout" in others or "expires" in others:
                 raise UnsaidError(f"the element {value_text(value)}, which expires")
+            unknown = sorted(set(map(str, others)) - {"comment", "counter"})
+            if unknown:
+                raise UnsaidError(f"the element {value_text(value)} with a {unknown[0]}")
             return _bare(value)
         case _:
             return element

@@ -76,6 +76,8 @@ def test_everybody_is_meant_only_where_nobody_is_named() -> None:
         ({"port": 1, "source": "any"}, "it has no source; it may have"),
         ({"port": 1, "from": ["10.0.0.0/33"]}, "10.0.0.0/33 is neither an address"),
         ({"port": 1, "from": "has(web) || all()"}, "is neither an address"),
+        ({"port": 1, "from": None}, "`from` is empty"),
+        ({"port": 1, "from": ["10.0.0.1", None]}, "`from` is empty"),
         (443, "it is not a mapping"),
     ],
 )

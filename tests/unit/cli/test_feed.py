@@ -112,6 +112,27 @@ def test_what_did_not_change_is_asked_for_with_its_etag(host: Machine, web: Web)
     assert web.requests[-1].etag == ""
 
 
+def test_a_list_whose_digest_is_asked_for_is_sent_as_a_whole(host: Machine, web: Web) -> None:
+    """The list that is kept may have come before the digest was asked for."""
+    host.hostfwctl("apply")
+    host.hostfwctl("feed", "update", "drop")
+    host.write(block=(POLICY % URL).replace("maxShrink: 50%", f"maxShrink: 50%, sha256: '{'0' * 64}'", 1))
+    assert host.hostfwctl("apply").status == 0
+    host.hostfwctl("feed", "update")
+
+    assert (web.requests[-1].sha256, web.requests[-1].etag) == ("0" * 64, "")
+
+
+def test_the_list_of_another_source_is_told(host: Machine) -> None:
+    """Until it is downloaded from the new one."""
+    host.hostfwctl("apply")
+    host.hostfwctl("feed", "update", "drop")
+    host.write(block=POLICY % URL.replace("drop.txt", "other.txt"))
+    host.hostfwctl("apply")
+
+    assert 'the list of Feed "drop" is still that of https://lists.example/drop.txt' in host.hostfwctl("status").out
+
+
 BAD: list[tuple[Answer | str, str]] = [
     ("the server cannot be reached: Connection refused", "the server cannot be reached: Connection refused"),
     ("it was not complete within 300 s", "it was not complete within 300 s"),

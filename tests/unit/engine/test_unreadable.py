@@ -23,7 +23,7 @@ from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.external_members import Held
 from hostfw.engine.kernel.member_changes import _Decision, _kept, moment
 from hostfw.engine.kernel.writer import Writer
-from hostfw.engine.outcomes import Confirmed, Failed, MembersChange, MembersChanged, RolledBack
+from hostfw.engine.outcomes import Confirmed, Failed, MembersChange, MembersChanged, NoTrial, RolledBack
 from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reading.standing import standing
 from hostfw.engine.reconcile import Resumed
@@ -171,6 +171,32 @@ def test_a_trial_is_taken_back_when_it_is_asked_for(station: Station) -> None:
         taken = station.do(lambda engine: engine.rollback(trial.token))
     assert met
     assert isinstance(taken, RolledBack), taken
+    assert station.in_kernel() == {OLD}
+
+
+def test_a_timer_that_another_trial_left_takes_nothing_back(station: Station) -> None:
+    """The record of this boot says whose trial is running, on a file system of its own."""
+    assert isinstance(station.apply(NEW, 90), Applied)
+    with unreadable(station.directories.state, "pending.json") as met:
+        taken = station.do(lambda engine: engine.rollback("of another trial"))
+    assert met
+    assert isinstance(taken, NoTrial), taken
+    assert station.in_kernel() == {NEW}
+
+
+def test_a_trial_ends_although_what_is_accepted_stays_unreadable(station: Station) -> None:
+    """Long after its deadline, by the way back on its own record; before that the error may pass."""
+    assert isinstance(station.apply(NEW, 90), Applied)
+    trial, _ = load_trial(station.directories.state)
+    assert trial is not None
+    station.machine.clock.wait(91)
+    with unreadable(station.directories.state, "accepted") as met:
+        early = station.do(lambda engine: engine.rollback(trial.token))
+        station.machine.clock.wait(40)
+        late = station.do(lambda engine: engine.rollback(trial.token))
+    assert met
+    assert isinstance(early, Failed), early
+    assert isinstance(late, RolledBack), late
     assert station.in_kernel() == {OLD}
 
 

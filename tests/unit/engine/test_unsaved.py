@@ -8,8 +8,10 @@ from hostfw.build.cache import EngineCache
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, NoTrial, RolledBack
+from hostfw.engine.reading.stored_active import stored_active
 from hostfw.engine.reconcile import Resumed
 from hostfw.host.nftables.script_runner import NftFailure
+from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import load_accepted
 from hostfw.host.store.trial import load_trial
@@ -47,6 +49,17 @@ def _accepted_id(host: Machine) -> str:
     accepted, _ = load_accepted(host.directory / "var")
     assert accepted is not None
     return accepted.id
+
+
+def test_it_is_what_changes_of_members_are_judged_by(host: Machine) -> None:
+    """It is in force, though no generation with its id is stored."""
+    engine = _engine(host)
+    record, _ = load_active(engine.directories.run)
+    assert record is not None
+    assert record.id != _accepted_id(host)
+    stored = stored_active(engine.directories)
+    assert stored is not None
+    assert stored.id == record.id
 
 
 def test_a_service_that_takes_over_has_it_in_force_and_saves_it(host: Machine) -> None:

@@ -119,6 +119,30 @@ def test_a_connection_of_network_manager_may_name_the_zone() -> None:
     files[name] = Source(name, "[connection]\ninterface-name=eth2\nzone=work\n")
 
     assert policy(read_firewalld(files), "inbound-eth2")[0].endswith("destination: {ports: [80]}}")
+    # With spaces, and in a script of Red Hat's.
+    files[name] = Source(name, "[connection]\ninterface-name = eth2\nzone = work\n")
+    assert policy(read_firewalld(files), "inbound-eth2")[0].endswith("destination: {ports: [80]}}")
+    del files[name]
+    script = "etc/sysconfig/network-scripts/ifcfg-eth2"
+    files[script] = Source(script, 'DEVICE="eth2"\nZONE=work\n')
+    assert policy(read_firewalld(files), "inbound-eth2")[0].endswith("destination: {ports: [80]}}")
+
+
+def test_a_connection_that_names_no_interface_is_named() -> None:
+    """Its interface would get what the default zone allows."""
+    files = tree("", zones__work="<zone/>")
+    name = "etc/NetworkManager/system-connections/wan.nmconnection"
+    files[name] = Source(name, "[connection]\nzone=drop\n[ethernet]\nmac-address=02:00:00:00:00:01\n")
+
+    assert any(one.startswith(f"{name}:2: ") and "of zone drop" in one for one in messages(read_firewalld(files)))
+
+
+def test_a_policy_of_the_default_zone_is_told() -> None:
+    """It is written for what the zone names, and other interfaces come into the zone as well."""
+    into = '<policy target="DROP"><ingress-zone name="public"/><egress-zone name="HOST"/></policy>'
+    found = read_firewalld(tree("", policies__into=into))
+
+    assert any("policy into is of the default zone public" in one for one in messages(found)), messages(found)
 
 
 NAMED = [

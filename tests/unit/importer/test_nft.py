@@ -220,6 +220,70 @@ def test_what_policy_cannot_say_is_named_with_its_place(expr: Expr, what: str, r
     assert inbound(text) == []
 
 
+def test_an_address_of_this_host_is_known_of_what_comes_in_alone() -> None:
+    """Of a long rule as well, and of a map with the kind: in a forward chain it would be every address."""
+    kind = {"fib": {"result": "type", "flags": ["daddr"]}}
+    chain = {
+        "family": "inet",
+        "table": "f",
+        "name": "g",
+        "type": "filter",
+        "hook": "forward",
+        "prio": 0,
+        "policy": "drop",
+    }
+    many = [match(payload("ip", "saddr"), {"set": [f"192.0.2.{one}" for one in range(1, 60, 2)]}), match(kind, "local")]
+    by_map = [{"vmap": {"key": kind, "data": {"set": [["local", {"accept": None}]]}}}]
+    for handle, expr in ((20, [*many, ACCEPT]), (21, by_map)):
+        rule = {"rule": {"family": "inet", "table": "f", "chain": "g", "handle": handle, "expr": expr}}
+        text = listing([match(kind, "local"), ACCEPT], others=({"chain": chain}, rule))
+        found = messages(text)
+        written = policy_text(as_policy([one.rules for one in reading(text)]), "test")
+
+        assert any(f"inet f g handle {handle}: " in one and "which addresses are of this host" in one for one in found)
+        assert "Allow" not in written.partition("name: forwarded")[2]
+        assert any("handle 10: the broadcast addresses of this host's networks" in one for one in found)
+        assert "{action: Allow, ipVersion: 4, destination: {notNets: [224.0.0.0/4, 255.255.255.255/32]}}" in inbound(
+            text
+        )
+
+
+def test_what_elements_have_beside_their_value_is_no_part_of_policy() -> None:
+    """A limit of an element lets through less than the element."""
+    limit = {"limit": {"rate": 1, "per": "second"}}
+    element = {"elem": {"val": "192.0.2.1", **limit}}
+    of_set = {
+        "set": {"family": "inet", "table": "f", "name": "s", "type": "ipv4_addr", "elem": [element], "stmt": [limit]}
+    }
+    for text in (
+        listing([match(payload("ip", "saddr"), {"set": [element]}), ACCEPT]),
+        listing([match(payload("ip", "saddr"), "@s"), ACCEPT], others=(of_set,)),
+    ):
+        assert inbound(text) == []
+        assert any("with a limit" in one or "have a limit" in one for one in messages(text)), messages(text)
+
+
+def test_a_denial_by_the_end_of_the_hook_is_named_where_policy_cannot_say_it() -> None:
+    """Packets that go out by one interface return to a chain that denies them."""
+    chain = {
+        "family": "inet",
+        "table": "f",
+        "name": "g",
+        "type": "filter",
+        "hook": "forward",
+        "prio": 0,
+        "policy": "drop",
+    }
+    rules = ([match(meta("oifname"), "eth1"), {"return": None}], [ACCEPT])
+    listed = (
+        {"rule": {"family": "inet", "table": "f", "chain": "g", "handle": place, "expr": expr}}
+        for place, expr in enumerate(rules, 20)
+    )
+    found = as_policy([one.rules for one in reading(listing([ACCEPT], others=({"chain": chain}, *listed)))])
+
+    assert any("this denial is left out" in note.message for note in found.notes)
+
+
 def test_what_is_no_filter_of_ip_packets_stays_and_is_named() -> None:
     """Other hooks, tables of frames and of other programs, kinds and keys that are not known; hostfw's own are not."""
     nat = {"family": "ip", "table": "n", "name": "post", "type": "nat", "hook": "postrouting", "prio": 100}
