@@ -11,6 +11,7 @@ from lab.laboratory import laboratory
 from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.exposed_hosts import Knock, disagreements, listening
+from tests.unit.ansible.test_allow import allow
 from tests.unit.ansible.test_inventory import inventory
 
 README = (Path(__file__).parents[2] / "ansible/README.md").read_text()
@@ -123,9 +124,43 @@ def test_a_host_with_more_than_one_endpoint_has_the_labels_of_each(tmp_path: Pat
     assert reached == {(0, 443), (1, 443), (2, 443), (1, 80)}
 
 
+def test_ports_that_variables_allow_are_open_to_whom_they_name(tmp_path: Path) -> None:
+    """To everybody, to a network and the hosts of a group, and to one host of another group."""
+    entries = yaml.safe_load(fences()[1])["hostfw_allow"]
+    application, monitoring, other = "198.51.100.9", "198.51.100.10", "198.51.100.11"
+    known = {
+        "app1": {"group_names": ["application"], "ansible_host": application},
+        "mon1": {"group_names": ["monitoring"], "ansible_host": monitoring},
+        "db1": {"group_names": [], "ansible_host": "192.0.2.1"},
+    }
+    ports = (443, 5432, 9100, 9205, 80)
+    host = Link("eth0", "wire", addresses=assigned("192.0.2.1/24"))
+    outer = Link("eth0", "wire", addresses=assigned("192.0.2.2/24"))
+    topology = Topology((Node("host", (host,), (Route("default", "192.0.2.2"),)), Node("outer", (outer,))))
+    with laboratory(topology) as lab, listening(lab, "host", [("0.0.0.0", port) for port in ports]):
+        for address in (application, monitoring, other):
+            run(lab["outer"], ["ip", "address", "add", f"{address}/32", "dev", "lo"])
+        installation = install(lab["host"], tmp_path / "hostfw")
+        (installation.config / "hostfw.yaml").write_text("node: db1\n")
+        (installation.config / "allow.yaml").write_text(yaml.safe_dump_all(allow.policies(entries, 1000)))
+        (installation.config / "endpoints.yaml").write_text(
+            inventory.manifests(inventory.host_endpoints(sorted(known), known))
+        )
+        hostfwctl(installation, "apply", "--accept-lockout")
+        opened = {application: {443, 5432}, "192.0.2.2": {443, 5432}, monitoring: {443, 9100, 9205}, other: {443}}
+        knocks = [
+            Knock("eth0", source, "192.0.2.1", port, port in there)
+            for source, there in opened.items()
+            for port in ports
+        ]
+
+        assert disagreements(lab, knocks) == []
+
+
 def test_every_block_of_yaml_is_held_by_a_test() -> None:
-    """The first above; the other is of Ansible's own tasks, and is a list of tasks that Ansible knows by module."""
-    first, tasks = fences()
+    """Two above; the third is of Ansible's own tasks, and is a list of tasks that Ansible knows by module."""
+    first, second, tasks = fences()
 
     assert set(yaml.safe_load(first)) == {"hostfw_labels", "hostfw_endpoints"}
+    assert set(yaml.safe_load(second)) == {"hostfw_allow"}
     assert [set(task) for task in yaml.safe_load(tasks)] == [{"name", "ansible.builtin.wait_for", "delegate_to"}]

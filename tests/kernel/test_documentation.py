@@ -11,6 +11,8 @@ from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.exposed_hosts import Knock, disagreements, listening
 from tests.unit.documentation import Shown, shown, typed
+from tests.unit.importer import test_firewalld as firewalld
+from tests.unit.importer import test_ufw as ufw
 
 ANYBODY, OFFICE, LISTED = "198.51.100.9", "10.20.0.5", "192.0.2.7"
 ENDPOINT = """\
@@ -81,7 +83,7 @@ def test_the_list_of_the_feed_is_denied_and_others_meet_the_other_policies(stree
     lab, installation = street
     (installation.config / "feeds").mkdir(mode=0o755)
     (installation.config / "feeds/drop.txt").write_text(f"# a list\n{LISTED}\n")
-    (installation.config / "drop.yaml").write_text(_page("feeds.md", "maxShrink").text)
+    (installation.config / "drop.yaml").write_text(_page("feeds.md", "feeds/drop.txt").text)
     (installation.config / "web.yaml").write_text(f"{ENDPOINT}---\n{WEB}")
     hostfwctl(installation, "apply", "--accept-lockout")
     expected = {(ANYBODY, 80): True, (LISTED, 80): False, (ANYBODY, 25): False}
@@ -163,6 +165,15 @@ def test_the_commands_of_who_comes_from_elsewhere_do_something(page: str, street
     assert len(ended) > 8
 
 
+def _other_firewall(root: Path, name: str) -> Path:
+    """The root of a host with the files of ufw or firewalld."""
+    files = ufw.tree("-A {}-user-input -p tcp --dport 80 -j ACCEPT") if name == "ufw" else firewalld.tree("")
+    for path, source in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(source.text)
+    return root
+
+
 def ended_well(installation: Installation, line: tuple[str, ...]) -> str:
     """Words of a command that does not end as the documentation has it, empty where it does."""
     words = line
@@ -175,6 +186,9 @@ def ended_well(installation: Installation, line: tuple[str, ...]) -> str:
     if line[0] in ("apply", "allow", "deny", "remove", "init"):
         # The name servers that hostfwctl finds in /etc are this machine's.
         words = (*line, "--accept-lockout") if line[0] != "init" else line
+    if line[0] == "import":
+        # The host has no other firewall; the files are those of one that has.
+        words = (*line, "--root", str(_other_firewall(installation.config.parent / "other", line[1])))
     done = hostfwctl(installation, *words, check=False)
     well = {"explain": (0, 10), "doctor": (0, 1), "diff": (0, 1), "status": (0, 1)}.get(line[0], (0,))
     if "--confirm-within" in line and done.returncode == 0:
