@@ -11,7 +11,7 @@ from hostfw.daemon.backoff import WINDOW_S
 from hostfw.engine.applied import Applied
 from hostfw.engine.outcomes import Failed
 from hostfw.journal import notices
-from hostfw.journal.notices import Actor
+from hostfw.journal.entry import Actor
 from hostfw.model.problems import Problem, errors
 
 _WARNING = "4"

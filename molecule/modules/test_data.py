@@ -1,4 +1,4 @@
-"""What variables say: labels and ports of several groups, vaulted values, switches, local edits and mistakes."""
+"""Variables of an inventory: labels and ports of several groups, vaulted values, switches, local edits and mistakes."""
 
 import json
 import os

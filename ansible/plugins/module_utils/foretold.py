@@ -68,7 +68,7 @@ def as_markdown(hosts, left_out, foretells):
 
 
 def _parts(host):
-    """What there is to tell of a host, with a title each."""
+    """The sections of a report on a host that have anything, with a title each."""
     titles = (
         ("refused", host["refused"].splitlines()),
         ("closes", host["closes"]),

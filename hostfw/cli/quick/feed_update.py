@@ -29,7 +29,7 @@ from hostfw.host.download.lists import read_download
 from hostfw.host.download.messages import Answer, DownloadError, Request
 from hostfw.host.download.process import fetch
 from hostfw.host.errors import HostError
-from hostfw.journal.notices import feed_not_updated, feed_updated
+from hostfw.journal.set_notices import feed_not_updated, feed_updated
 from hostfw.model.host.baseline import Baseline
 from hostfw.model.kinds.sets import Download, Feed
 from hostfw.model.problems import errors

@@ -22,7 +22,7 @@ from hostfw.engine.reading.block_state import BlockContext
 from hostfw.engine.reconcile import Resumed, builds, is_as_accepted
 from hostfw.host.clock import monotonic
 from hostfw.host.nftables.transactions import NftNews, Transaction, What
-from hostfw.journal.notices import UNKNOWN_ACTOR, Actor
+from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.model.values import Family
 from hostfw.nft.objects import is_external
 

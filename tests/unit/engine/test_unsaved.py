@@ -1,12 +1,17 @@
 """A generation that was accepted and could not be written down: nobody who comes next loses it."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hostfw.build.cache import EngineCache
+from hostfw.engine.checks.lockout import LockoutRequest
+from hostfw.engine.checks.members import members_check
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, NoTrial, RolledBack
 from hostfw.engine.reading.stored_active import stored_active
 from hostfw.engine.reconcile import Resumed
@@ -15,6 +20,8 @@ from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import StateError
 from hostfw.host.store.generations import load_accepted
 from hostfw.host.store.trial import load_trial
+from hostfw.model.plan import ExternalSet, Member
+from hostfw.model.values import Family, host_cidr
 from tests.unit.cli_runs import UPLINK, WEB, Machine, machine
 from tests.unit.engine.test_failures import FULL, FULL_STATE
 from tests.unit.engine.test_trial import lets_in
@@ -60,6 +67,22 @@ def test_it_is_what_changes_of_members_are_judged_by(host: Machine) -> None:
     stored = stored_active(engine.directories)
     assert stored is not None
     assert stored.id == record.id
+
+
+def test_a_change_of_members_is_refused_where_nothing_tells_what_is_in_force(host: Machine) -> None:
+    """Judged by a policy without sets, nobody would lose anything by it."""
+    engine = _engine(host)
+    shutil.rmtree(host.directory / "run/unsaved")
+    writer = Writer(engine.directories, host.host(), host.kernel)
+    external, of = ExternalSet("bans", 10, None), Member(host_cidr(Family.V4, 0xC0000202))
+    lockout = LockoutRequest(host.host().baseline(), accepted=False)
+
+    refused, _ = members_check(writer, lockout)(external, (), (of,))
+    accepted, _ = members_check(writer, replace(lockout, accepted=True))(external, (), (of,))
+
+    assert refused is not None
+    assert "nobody can tell whom this would cut off" in refused.message
+    assert accepted is None
 
 
 def test_a_service_that_takes_over_has_it_in_force_and_saves_it(host: Machine) -> None:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hostfw.journal import notices
+from hostfw.journal import notices, set_notices
+from hostfw.journal.entry import Actor, Fields
 from hostfw.journal.message_ids import MessageId
-from hostfw.journal.notices import Actor, Fields
 from hostfw.journal.packet_entry import fields
 from hostfw.model.host.services import ExposureChange
 from hostfw.model.positions import Position
@@ -259,7 +259,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
     ),
     (
         "members",
-        notices.members_changed("bans", ["192.0.2.7"], [], 600, notices.Actor("fail2ban-server", 7, 0)),
+        set_notices.members_changed("bans", ["192.0.2.7"], [], 600, Actor("fail2ban-server", 7, 0)),
         MessageId.MEMBERS_CHANGED,
         "5",
         "192.0.2.7 put into bans for 600 s, by fail2ban-server[7]",
@@ -274,7 +274,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
     ),
     (
         "members taken out",
-        notices.members_changed("bans", [], ["a", "b", "c", "d", "e"]),
+        set_notices.members_changed("bans", [], ["a", "b", "c", "d", "e"]),
         MessageId.MEMBERS_CHANGED,
         "5",
         "a, b, c and 2 more taken out of bans",
@@ -290,7 +290,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
     ),
     (
         "shrunk",
-        notices.feed_shrunk(problem(4, 'the file of Feed "bad" lost 90%'), "bad", "/var/lib/bad.txt"),
+        set_notices.feed_shrunk(problem(4, 'the file of Feed "bad" lost 90%'), "bad", "/var/lib/bad.txt"),
         MessageId.FEED_SHRUNK,
         "4",
         '/etc/hostfw/web.yaml:4: the file of Feed "bad" lost 90%',
@@ -298,7 +298,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
     ),
     (
         "downloaded",
-        notices.feed_updated("bad", "https://a.example/l", 12),
+        set_notices.feed_updated("bad", "https://a.example/l", 12),
         MessageId.FEED_UPDATED,
         "5",
         "Feed bad was updated: 12 prefixes",
@@ -306,7 +306,7 @@ NOTICES: list[tuple[str, Fields, MessageId, str, str, dict[str, str]]] = [
     ),
     (
         "not downloaded",
-        notices.feed_not_updated("bad", "https://a.example/l", "it is gone"),
+        set_notices.feed_not_updated("bad", "https://a.example/l", "it is gone"),
         MessageId.FEED_NOT_UPDATED,
         "4",
         "Feed bad was not updated, what is in force of it stays: it is gone",

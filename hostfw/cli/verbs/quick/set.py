@@ -24,7 +24,8 @@ from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.processes import login_uid
-from hostfw.journal.notices import UNKNOWN_ACTOR, Actor, members_changed
+from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
+from hostfw.journal.set_notices import members_changed
 from hostfw.manifest.nets import loose_cidr
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.plan import Member
