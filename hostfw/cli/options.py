@@ -48,6 +48,8 @@ class Options(NamedTuple):
     in_interface: str | None = None
     out_interface: str | None = None
     source_port: int | None = None
+    mac: str | None = None
+    ipsec: bool = False
     icmp: str | None = None
     state: str = "new"
     selector: str = ""

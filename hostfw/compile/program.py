@@ -34,6 +34,7 @@ class Condition:
     source: PlannedSide = ANY_SIDE
     destination: PlannedSide = ANY_SIDE
     invalid: bool = False
+    ipsec: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,4 +333,5 @@ def _condition(rule: PlannedRule) -> Condition:
         not_icmp=rule.not_icmp,
         source=rule.source,
         destination=rule.destination,
+        ipsec=rule.ipsec,
     )

@@ -30,6 +30,10 @@ def _criteria(rule: PlannedRule, packet: Packet) -> Iterator[Criterion]:
         yield "icmp", _is_icmp(rule.icmp, packet)
     if rule.not_icmp is not None:
         yield "notICMP", not _is_icmp(rule.not_icmp, packet)
+    if rule.ipsec is not None:
+        yield "ipsec", packet.ipsec is rule.ipsec
+    if rule.source.macs:
+        yield "source.macs", packet.mac in rule.source.macs
     yield from _side_criteria("source", rule.source, packet, packet.source, packet.source_port)
     yield from _side_criteria("destination", rule.destination, packet, packet.destination, packet.destination_port)
 

@@ -4,6 +4,9 @@
 sets, in the same order of steps. The two must agree on every packet. Many ports are answered for together, since most
 of the work, finding the few policy rules that are about a port, is the same for all.
 
+A rule that asks for what no address tells (IPsec, the Ethernet address of a neighbour) may hold for a source or not,
+and both count: what it allows is open, and what it denies may still be let in by the rules after it.
+
 Answers of the connection are not looked at: what a doNotTrack policy lets in needs another one that lets them out.
 """
 
@@ -13,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from hostfw.explain.tiers import Place
-from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint, RuleIndex, numbers_of
+from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint, RuleIndex, is_of_some, numbers_of
 from hostfw.exposure.sources import Part, Sources, common, difference_of, everybody, without
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, StepVerdict
@@ -32,7 +35,10 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Every source address of a family, by what becomes of its connections. No two decisions share an address."""
+    """Every source address of a family, by what becomes of its connections.
+
+    No two decisions share an address, but where a Pass may hold for some of its connections and not for others.
+    """
 
     decisions: tuple[Decision, ...] = ()
 
@@ -262,7 +268,7 @@ def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> Non
 def _rejoin(group: list[_Visit], passed: list[Sources]) -> None:
     """Let what has passed a tier or a profile go on with what it has left undecided."""
     for visit, sources in zip(group, passed, strict=True):
-        visit.left = (*visit.left, *sources)
+        visit.left = (*visit.left, *difference_of(sources, visit.left))
 
 
 def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[_Visit]) -> list[Sources]:
@@ -282,8 +288,9 @@ def _run_policies(place: Place, policies: Sequence[PlannedPolicy], group: list[_
                 if part is None:
                     continue
                 if rule.action is Action.PASS:
-                    passed[number] = (*passed[number], *common(visit.left, part))
-                    visit.left = without(visit.left, part)
+                    passed[number] = (*passed[number], *difference_of(common(visit.left, part), passed[number]))
+                    if not is_of_some(rule):
+                        visit.left = without(visit.left, part)
                 else:
                     visit.take(part, _step(place, policy, rule))
                 if not visit.left:

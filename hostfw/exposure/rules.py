@@ -8,7 +8,7 @@ from hostfw.exposure.sources import LargeSet, Part
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortSet
 from hostfw.model.prefixes import CidrSet
 from hostfw.model.ranges import difference, every_address, intersection, ranges_of
-from hostfw.model.values import Family, PortRange
+from hostfw.model.values import Action, Family, PortRange
 
 DYNAMIC_PORT = 49_152
 """The port that new connections are taken to come from: the first of the dynamic ones (RFC 6335)."""
@@ -37,6 +37,11 @@ class EntryPoint(NamedTuple):
         if self.original is None:
             return self
         return self._replace(address=self.original[0], port=self.original[1], original=None)
+
+
+def is_of_some(rule: PlannedRule) -> bool:
+    """True if a rule asks for what no address tells: a way through IPsec, or a neighbour's Ethernet address."""
+    return rule.ipsec is not None or bool(rule.source.macs)
 
 
 class RuleIndex:
@@ -71,6 +76,9 @@ class RuleIndex:
         if rule.not_protocol is not None:
             mask &= ~self._by_protocol.get(rule.not_protocol.number, 0)
         if rule.icmp is not None:
+            return 0
+        # An Allow of some of the connections is open, and a Deny closes none for sure.
+        if is_of_some(rule) and rule.action is Action.DENY:
             return 0
         side = rule.destination
         if side.restricts_ports and mask:

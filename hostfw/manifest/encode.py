@@ -149,6 +149,7 @@ def rule_manifest(rule: Rule) -> Document:
             "notProtocol": _protocol(rule.not_protocol),
             "icmp": _icmp(rule.icmp),
             "notICMP": _icmp(rule.not_icmp),
+            "ipsec": rule.ipsec,
             "source": _entity(rule.source),
             "destination": _entity(rule.destination),
             "metadata": _given({"annotations": dict(rule.annotations)}),
@@ -165,6 +166,7 @@ def _entity(entity: EntityRule) -> Document:
             "notSelector": _selector(entity.not_selector),
             "ports": [_port(port) for port in entity.ports],
             "notPorts": [_port(port) for port in entity.not_ports],
+            "macs": list(map(str, entity.macs)),
         }
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Direction, Family
+from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Direction, Family, Mac
 
 
 class ConntrackState(StrEnum):
@@ -47,7 +47,8 @@ class Packet:
     `original` says what it was before, when untracked and preDNAT policy met it. Conntrack puts fragments together
     before any rule sees them, so ports are always known where the protocol has any. `in_interface` is None for what
     the host sends and `out_interface` for what it receives; a packet to one of the host's own addresses is sent on
-    `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet.
+    `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet. `mac` is the Ethernet address that it came
+    from, None for what came by no Ethernet; `ipsec` is whether it came through IPsec.
     """
 
     family: Family
@@ -63,6 +64,8 @@ class Packet:
     out_interface: str | None = None
     state: ConntrackState = ConntrackState.NEW
     original: Original | None = None
+    mac: Mac | None = None
+    ipsec: bool = False
 
     def __post_init__(self) -> None:
         if self.in_interface is None and self.out_interface is None:

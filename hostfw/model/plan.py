@@ -12,7 +12,7 @@ from hostfw.model.expiry import Expired
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import Settings
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,7 +80,8 @@ class PortSet:
 class PlannedSide:
     """One side of a rule. `nets` and `ports` are None when unrestricted; an empty tuple would match nothing.
 
-    Ports match if a range of `ports` or a member of `port_sets` does; `not_ports` and `not_port_sets` must not.
+    Ports match if a range of `ports` or a member of `port_sets` does; `not_ports` and `not_port_sets` must not. `macs`
+    are any of the Ethernet addresses of the neighbour that it came from; empty where the side asks for none.
     """
 
     nets: tuple[Cidr, ...] | None = None
@@ -91,6 +92,7 @@ class PlannedSide:
     port_sets: tuple[PortSet, ...] = ()
     not_ports: tuple[PortRange, ...] = ()
     not_port_sets: tuple[PortSet, ...] = ()
+    macs: tuple[Mac, ...] = ()
 
     @property
     def restricts_ports(self) -> bool:
@@ -138,6 +140,7 @@ class PlannedRule:
     position: Position = NOWHERE
     other_protocols: tuple[Protocol, ...] = ()
     unrecorded: bool = False
+    ipsec: bool | None = None
 
     @property
     def protocols(self) -> tuple[Protocol, ...]:

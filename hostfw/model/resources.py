@@ -13,7 +13,7 @@ from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Label
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol
 
 ANY_NODE = "*"
 """The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
@@ -32,13 +32,15 @@ class EntityRule:
     not_selector: SelectorText | None = None
     ports: tuple[PortRange | str, ...] = ()
     not_ports: tuple[PortRange | str, ...] = ()
+    macs: tuple[Mac, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One policy rule. `position` is where its YAML mapping begins.
 
-    `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do.
+    `other_protocols` are those of a list behind the first, which is `protocol`: any of them will do. `ipsec` asks
+    whether what comes in came through IPsec; None asks nothing.
     """
 
     action: Action
@@ -52,6 +54,7 @@ class Rule:
     annotations: Labels = ()
     position: Position = NOWHERE
     other_protocols: tuple[Protocol, ...] = ()
+    ipsec: bool | None = None
 
     @property
     def unrecorded(self) -> bool:

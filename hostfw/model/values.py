@@ -1,5 +1,6 @@
 """Addresses, ports and protocols: the small values that policy is written with."""
 
+import re
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -158,6 +159,23 @@ class PortRange(NamedTuple):
 
     def __str__(self) -> str:
         return str(self.first) if self.first == self.last else f"{self.first}:{self.last}"
+
+
+class Mac(NamedTuple):
+    """An Ethernet address, as a number of 48 bits."""
+
+    value: int
+
+    def __str__(self) -> str:
+        return self.value.to_bytes(6, "big").hex(":")
+
+
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", re.ASCII)
+
+
+def parse_mac(text: str) -> Mac | None:
+    """An Ethernet address (`02:00:00:00:00:01`), or None if the text is none."""
+    return Mac(int(text.replace(":", ""), 16)) if _MAC.fullmatch(text) else None
 
 
 class Protocol(NamedTuple):

@@ -160,6 +160,8 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{icmp} type"
         case Key.ICMP_CODE:
             return f"{icmp} code"
+        case Key.ETHER_SADDR | Key.SECPATH:
+            return key.value
         case Key.IIFNAME | Key.OIFNAME | Key.CT_STATE | Key.CT_STATUS | Key.NFPROTO | Key.TCP_SYN:
             return key.value
         case Key.SCRATCH:

@@ -21,6 +21,8 @@ class Key(StrEnum):
     `SCRATCH` is the upper half of the packet's mark, which hostfw uses within one base chain and leaves as it was.
     `CT_ID` is the kernel's own id of a connection, made with a secret and the same at every hook (nf_conntrack_core.c,
     nf_ct_get_id); what is not tracked has none.
+    `ETHER_SADDR` can only be loaded of what came in by Ethernet, for which nft adds a test. `SECPATH` is whether IPsec
+    has let the packet in, in prerouting, input and forward alone (nft_meta.c).
     """
 
     IIF = "iif"
@@ -50,6 +52,8 @@ class Key(StrEnum):
     TCP_SYN = "tcp flags & (syn | ack)"
     SCRATCH = "meta mark"
     CT_ID = "ct id"
+    ETHER_SADDR = "ether saddr"
+    SECPATH = "meta secpath"
 
 
 SCRATCH_SHIFT = 16

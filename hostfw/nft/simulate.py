@@ -341,6 +341,10 @@ class _Walk:
                 return packet.icmp_code if packet.is_icmp else None
             case Key.HOP_LIMIT:
                 return packet.hop_limit
+            case Key.ETHER_SADDR:
+                return None if packet.mac is None else str(packet.mac)
+            case Key.SECPATH:
+                return "exists" if packet.ipsec else "missing"
             case Key.CT_STATE if self.state_known:
                 return packet.state.value if self.tracked else ConntrackState.UNTRACKED.value
             case Key.SCRATCH:

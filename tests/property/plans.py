@@ -52,6 +52,7 @@ from hostfw.model.values import (
     Direction,
     Family,
     Icmp,
+    Mac,
     PortRange,
     Protocol,
     merge,
@@ -190,8 +191,21 @@ def rules(draw: st.DrawFn, identity: RuleIdentity) -> PlannedRule:
         draw(_sides(family, protocol)) if asks & 8 else PlannedSide(),
         draw(_sides(family, protocol)) if asks & 16 else PlannedSide(),
         other_protocols=others,
+        ipsec=draw(st.sampled_from((None, None, None, True, False)))
+        if identity.direction is Direction.INGRESS
+        else None,
         unrecorded=action is Action.DENY and draw(st.integers(0, 3)) == 0,
     )
+
+
+MACS = tuple(Mac(0x020000000000 + number) for number in range(3))
+
+
+def _by_neighbour(rule: PlannedRule, chosen: int) -> PlannedRule:
+    """The rule, for some neighbours alone if it is one of a few and of ingress."""
+    if chosen > 2 or rule.identity.direction is Direction.EGRESS:
+        return rule
+    return replace(rule, source=replace(rule.source, macs=MACS[: chosen + 1]))
 
 
 @st.composite
@@ -204,7 +218,7 @@ def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction, most: 
     if staged:
         kind = "StagedGlobalNetworkPolicy"
         identities = [replace(identity, kind=kind) for identity in identities]
-    planned = tuple(draw(rules(identity)) for identity in identities)
+    planned = tuple(_by_neighbour(draw(rules(identity)), draw(st.integers(0, 15))) for identity in identities)
     early = bool(tier) and draw(st.integers(0, 3)) == 0
     if early:
         planned = tuple(rule if rule.action is Action.LOG else replace(rule, action=Action.DENY) for rule in planned)
@@ -317,7 +331,7 @@ _PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
-_CHOICES = 19
+_CHOICES = 21
 """Bytes that a packet is made of, one a choice."""
 
 
@@ -372,6 +386,7 @@ def _packet(choices: bytes) -> Packet:
             protocol, ports = IGMP.number, [None] * 3
         is_icmp = protocol == own_icmp.number
     follows = state not in (ConntrackState.INVALID, ConntrackState.UNTRACKED)
+    mac, ipsec = pick((None, *MACS)), pick((False, False, True))
     return Packet(
         family,
         protocol,
@@ -388,4 +403,6 @@ def _packet(choices: bytes) -> Packet:
         _original(family, before, ports[2], first_way if path is Path.LOCAL_OUT else None)
         if translated and follows
         else None,
+        mac if path is not Path.LOCAL_OUT else None,
+        ipsec and path is not Path.LOCAL_OUT,
     )

@@ -1,7 +1,9 @@
 """The sets of sources that reach a port are those of which explain lets a packet through, and for the same reason."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from itertools import product
 from random import Random
+from typing import TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,9 +12,11 @@ from hostfw.explain.verdict import explain
 from hostfw.exposure.reach import Reach, reach
 from hostfw.exposure.rules import DYNAMIC_PORT, EntryPoint
 from hostfw.model.packet import Original, Packet
-from hostfw.model.plan import Plan
+from hostfw.model.plan import Plan, PlannedRule
 from hostfw.model.values import FAMILIES
-from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, PORTS, WITH_PORTS, plans
+from tests.property.plans import ADDRESSES, CIDRS, INTERFACES, MACS, PORTS, WITH_PORTS, plans
+
+Value = TypeVar("Value")
 
 LINKS = [name for name in INTERFACES if name != "lo"]
 
@@ -66,6 +70,33 @@ def test_reach_is_what_explain_says_of_every_source(plan: Plan, seed: int) -> No
     """Verdict, step and rule alike, for local ports and translated ones, and each source has one decision."""
     chance = Random(seed)
     doors = [_doors(chance) for _ in range(12)]
+    plan = _of_addresses_alone(plan)
     for door, found in zip(doors, reach(plan, doors), strict=True):
         for source in _probes(door, chance):
             _agrees(plan, door, found, source)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(plans(), st.integers(0, 2**16 - 1))
+def test_what_may_come_by_a_tunnel_or_from_a_named_neighbour_counts_as_open(plan: Plan, seed: int) -> None:
+    """Whoever explain lets in by some Ethernet address, or through IPsec or not, is in the set of the port."""
+    chance = Random(seed)
+    doors = [_doors(chance) for _ in range(6)]
+    for door, found in zip(doors, reach(plan, doors), strict=True):
+        for source in chance.sample(_probes(door, chance), 4):
+            is_open = any(part.holds(door.family, source) for part in found.allowed)
+            for mac, ipsec in product((None, *MACS), (False, True)):
+                packet = replace(_packet(door, source), mac=mac, ipsec=ipsec)
+                assert is_open or not explain(plan, packet).allowed, (door, source, mac, ipsec)
+
+
+def _of_addresses_alone(value: Value) -> Value:
+    """A plan, or a part of one, whose rules ask for neither IPsec nor Ethernet addresses."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return type(value)(map(_of_addresses_alone, value))
+    if isinstance(value, PlannedRule):
+        return replace(value, ipsec=None, source=replace(value.source, macs=()))
+    if is_dataclass(value) and not isinstance(value, type):
+        changed = {field.name: _of_addresses_alone(getattr(value, field.name)) for field in fields(value)}
+        return replace(value, **changed)
+    return value

@@ -26,6 +26,8 @@ def criteria(rule: PlannedRule) -> Iterator[Criterion]:
     for name, icmp in (("icmp", rule.icmp), ("notICMP", rule.not_icmp)):
         if icmp is not None:
             yield name, icmp_text(icmp)
+    if rule.ipsec is not None:
+        yield "ipsec", "true" if rule.ipsec else "false"
     for name, side in (("source", rule.source), ("destination", rule.destination)):
         for criterion, value in _side(side):
             yield f"{name}.{criterion}", value
@@ -68,6 +70,8 @@ def _policies(direction: PlannedDirection) -> Iterator[PlannedPolicy]:
 def _side(side: PlannedSide) -> Iterator[Criterion]:
     if side.nets is not None:
         yield "nets", nets_text(side.nets)
+    if side.macs:
+        yield "macs", shortened(map(str, side.macs))
     if side.not_nets:
         yield "notNets", nets_text(side.not_nets)
     if side.address_set is not None:

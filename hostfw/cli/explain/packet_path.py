@@ -152,6 +152,8 @@ def _packet(query: PacketQuery, source: Address, destination: Address, into: str
         into,
         out,
         query.state,
+        mac=query.mac if into else None,
+        ipsec=query.ipsec and bool(into),
     )
 
 

@@ -12,8 +12,10 @@ from hostfw.model.values import (
     PROTOCOLS,
     TCP,
     Family,
+    Mac,
     Protocol,
     parse_address,
+    parse_mac,
 )
 
 HOST = "host"
@@ -61,6 +63,8 @@ class PacketQuery(NamedTuple):
     state: ConntrackState
     in_interface: str | None
     out_interface: str | None
+    mac: Mac | None = None
+    ipsec: bool = False
 
     @property
     def family(self) -> Family | None:
@@ -94,11 +98,20 @@ def packet_query(options: Options) -> PacketQuery:
         state=ConntrackState(options.state),
         in_interface=options.in_interface,
         out_interface=options.out_interface,
+        mac=None if options.mac is None else _mac(options.mac),
+        ipsec=options.ipsec,
     )
     _check_families(query)
     if protocol is not None and protocol.number in PORT_PROTOCOLS:
         return _with_ports(query, protocol)
     return _without_ports(query)
+
+
+def _mac(text: str) -> Mac:
+    mac = parse_mac(text)
+    if mac is None:
+        raise QueryError(f'--mac is "{text}"', "write an Ethernet address such as 02:00:00:00:00:01")
+    return mac
 
 
 def _with_ports(query: PacketQuery, protocol: Protocol) -> PacketQuery:

@@ -66,6 +66,8 @@ def what_text(rule: PlannedRule) -> str:
         f"not {icmp_text(rule.not_icmp)}" if rule.not_icmp is not None else "",
         _named("not port", ports_text(rule.destination, negated=True)),
         *_addresses("from", rule.source),
+        _named("from", ",".join(map(str, rule.source.macs))),
+        "" if rule.ipsec is None else "through IPsec" if rule.ipsec else "not through IPsec",
         _named("source port", ports_text(rule.source)),
         _named("not source port", ports_text(rule.source, negated=True)),
         *_addresses("to", rule.destination),

@@ -68,6 +68,10 @@ def _tests(condition: Condition, cell: Cell, builder: TableBuilder, inline_cidrs
     choices: list[Choice] = []
     if condition.invalid:
         choices.append(_must(Match(Key.CT_STATE, "invalid")))
+    if condition.ipsec is not None:
+        choices.append(_must(Match(Key.SECPATH, "exists" if condition.ipsec else "missing")))
+    if condition.source.macs:
+        choices.append(tuple((Match(Key.ETHER_SADDR, str(mac)),) for mac in condition.source.macs))
     known = replace(cell, protocol=condition.protocol.number) if condition.protocol else cell
     possible = (
         _protocol(condition, cell, builder.family, choices)

@@ -7,6 +7,7 @@ from typing import TypeVar
 from hostfw.manifest.fields import (
     Reader,
     Shape,
+    boolean,
     choice,
     described,
     fields,
@@ -15,6 +16,7 @@ from hostfw.manifest.fields import (
     items,
     one_of,
     quoted,
+    text,
 )
 from hostfw.manifest.kinds.metadata import annotations
 from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
@@ -29,10 +31,13 @@ from hostfw.model.values import (
     ICMPV6,
     Action,
     Cidr,
+    Direction,
     Family,
     Icmp,
+    Mac,
     PortRange,
     Protocol,
+    parse_mac,
 )
 from hostfw.selector.evaluate import SelectorError, canonical, parse
 from hostfw.selector.namespaces import of_namespaces
@@ -43,8 +48,12 @@ T = TypeVar("T")
 RULES_LIMIT = 1024
 NETS_LIMIT = 256
 PORTS_LIMIT = 50
+MACS_LIMIT = 16
+"""Each is a comparison of its own."""
 
-_ENTITY_FIELDS = frozenset(("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts"))
+_ENTITY_FIELDS = frozenset(
+    ("nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts", "macs")
+)
 ENTITY_SHAPE = Shape("one side of a rule", _ENTITY_FIELDS, ENTITY_FIELDS)
 RULE_SHAPE = Shape(
     "a rule",
@@ -56,13 +65,15 @@ RULE_SHAPE = Shape(
             "notProtocol",
             "icmp",
             "notICMP",
+            "ipsec",
             "source",
             "destination",
             "metadata",
         )
     ),
     RULE_FIELDS,
-    elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination"),
+    elsewhere=dict.fromkeys(_ENTITY_FIELDS, "it belongs into source or destination")
+    | {"log": "for a denial without a record, write metadata: {annotations: {hostfw.io/log: none}}"},
 )
 ICMP_SHAPE = Shape("an ICMP match", frozenset(("type", "code")))
 RULE_METADATA_SHAPE = Shape("the metadata of a rule", frozenset(("annotations",)))
@@ -73,11 +84,11 @@ _EVERYTHING = EntityRule()
 
 
 def decode_rules(reader: Reader, node: Node | None, what: str) -> tuple[Rule, ...]:
-    """The rules of one direction, in order."""
+    """The rules of one direction, in order; `what` is the name of the direction."""
     return each(reader, items(reader, node, what, RULES_LIMIT), what, _rule)
 
 
-def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
+def _rule(reader: Reader, node: Node, what: str) -> Rule | None:
     found = fields(reader, node, RULE_SHAPE)
     get = found.get
     action = choice(reader, get("action"), "action", ACTIONS)
@@ -94,10 +105,17 @@ def _rule(reader: Reader, node: Node, _what: str) -> Rule | None:
         _annotations(reader, get("metadata"), action),
         reader.at(node),
         chosen[1:],
+        boolean(reader, get("ipsec"), "ipsec"),
     )
     if "action" not in found and isinstance(node, Mapping):
         reader.report(node, "action is missing", one_of(ACTIONS))
     _check_rule(reader, rule, node, found)
+    if what == Direction.EGRESS and rule.ipsec is not None:
+        reader.report(found["ipsec"], "ipsec in an egress rule, where nothing came through it yet", "ipsec in ingress")
+    for side, entity in (("source", rule.source), ("destination", rule.destination)):
+        if entity.macs and (side, what) != ("source", Direction.INGRESS):
+            message = f"macs in the {side} of an {what} rule: only where a packet came from is known"
+            reader.report(found[side], message, "macs in the source of an ingress rule")
     return rule if action is not None else None
 
 
@@ -147,6 +165,7 @@ def _entity(reader: Reader, node: Node | None) -> EntityRule:
         selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
         _each(reader, found, "ports", PORTS_LIMIT, _port),
         _each(reader, found, "notPorts", PORTS_LIMIT, _port),
+        _each(reader, found, "macs", MACS_LIMIT, _mac),
     )
 
 
@@ -155,6 +174,14 @@ def _each(
 ) -> tuple[T, ...]:
     # Most sides have one of these lists, and there may be a hundred thousand sides.
     return each(reader, items(reader, found[name], name, limit), name, decode) if name in found else ()
+
+
+def _mac(reader: Reader, node: Node, what: str) -> Mac | None:
+    value = text(reader, node, f"an item of {what}")
+    mac = None if value is None else parse_mac(value)
+    if value is not None and mac is None:
+        reader.report(node, f"{what} has {quoted(value)}", "an Ethernet address such as 02:00:00:00:00:01")
+    return mac
 
 
 def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:

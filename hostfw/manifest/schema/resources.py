@@ -40,6 +40,7 @@ from hostfw.manifest.kinds.rule import (
     LAST_ICMP_CODE,
     LAST_ICMP_TYPE,
     LAST_PORT,
+    MACS_LIMIT,
     NETS_LIMIT,
     PORTS_LIMIT,
     RULE_METADATA_SHAPE,
@@ -60,6 +61,7 @@ from hostfw.manifest.schema.values import (
     ANNOTATIONS,
     BOOLEAN,
     LABELS,
+    MAC,
     NET,
     NET_OR_ADDRESS,
     NUMBER,
@@ -131,6 +133,7 @@ _RULE: Fields = {
     "notProtocol": (PROTOCOL, "Any protocol but this."),
     "icmp": (ref("icmp"), "Only this ICMP type, and code; needs protocol ICMP or ICMPv6."),
     "notICMP": (ref("icmp"), "Anything but this ICMP type, and code."),
+    "ipsec": (BOOLEAN, "Only what came through IPsec (true), or did not (false); ingress."),
     "source": (ref("entity"), "Where a packet comes from. All that is given must hold."),
     "destination": (ref("entity"), "Where a packet goes to. All that is given must hold."),
     "metadata": (ref("ruleMetadata"), "Annotations of the rule."),
@@ -152,6 +155,7 @@ _ENTITY: Fields = {
     "namespaceSelector": (SELECTOR_WITH_GLOBAL, "Only what is in these namespaces, or in none: global()."),
     "ports": (listed(PORT, PORTS_LIMIT), "Any of these: numbers, ranges such as 8000:8080, or names of ports."),
     "notPorts": (listed(PORT, PORTS_LIMIT), "None of these ports."),
+    "macs": (listed(MAC, MACS_LIMIT), "Any of these Ethernet addresses of neighbours; in the source of ingress rules."),
 }
 
 _ICMP_NEEDS_A_PROTOCOL = if_given(

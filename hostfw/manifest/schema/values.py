@@ -124,6 +124,7 @@ _V6 = "(?=[^/]*:)[0-9A-Fa-f:.]{2,45}"
 _V4_LENGTH = "/0{0,2}(?:3[0-2]|[12]?[0-9])"
 _V6_LENGTH = "/0{0,2}(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
 
+MAC = formed("[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 ADDRESS = formed(_either(_V4, _V6))
 NET = formed(_either(_V4 + _V4_LENGTH, _V6 + _V6_LENGTH))
 SET_NET = formed(

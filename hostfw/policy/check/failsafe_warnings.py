@@ -152,7 +152,12 @@ def _is_plain(rule: Rule, direction: Direction) -> bool:
     near = rule.destination if direction is Direction.INGRESS else rule.source
     of_near = near.nets or near.not_nets or near.selector is not None or near.not_selector is not None
     of_ports = rule.source.ports or rule.source.not_ports or rule.destination.not_ports
-    return not of_near and not of_ports and rule.ip_version is None and rule.not_protocol is None
+    return not of_near and not of_ports and not _asks_of_the_way(rule)
+
+
+def _asks_of_the_way(rule: Rule) -> bool:
+    named = rule.ip_version is not None or rule.not_protocol is not None
+    return named or rule.ipsec is not None or bool(rule.source.macs)
 
 
 def _has_port(rule: Rule, failsafe: FailsafePort) -> bool:
@@ -203,7 +208,7 @@ def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
 
 def _limits_peers(peers: EntityRule) -> bool:
     nets = peers.nets and not any(net.length == 0 for net in peers.nets)
-    return bool(nets or peers.not_nets or peers.selector or peers.not_selector)
+    return bool(nets or peers.macs or peers.not_nets or peers.selector or peers.not_selector)
 
 
 def meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
@@ -213,7 +218,7 @@ def meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
 
 def _covers(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
     """True if the peers of a rule include all that a failsafe is open to."""
-    if net is None or peers.not_selector is not None or overlaps(peers.not_nets, net):
+    if net is None or peers.macs or peers.not_selector is not None or overlaps(peers.not_nets, net):
         return False
     return all(any(includes(nets, net) for nets in parts) for parts in _limits(peers, selections))
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hostfw.model.plan import PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.resources import EntityRule, Rule
-from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Action, Cidr, Direction, Family, PortRange, Protocol, merge
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Action, Cidr, Direction, Family, Mac, PortRange, Protocol, merge
 from hostfw.policy.resolve.address_book import AddressBook
 
 _DIGEST_LENGTH = 12
@@ -49,6 +49,7 @@ def plan_rules(rules: Iterable[Rule], owner: Owner, book: AddressBook) -> tuple[
                 destination=_planned_side(rule.destination, of_ports, book),
                 position=rule.position,
                 other_protocols=rule.other_protocols,
+                ipsec=rule.ipsec,
                 unrecorded=rule.action is Action.DENY and (owner.unrecorded or rule.unrecorded),
             )
         )
@@ -92,6 +93,8 @@ def rule_digest(rule: Rule, book: AddressBook) -> str:
         rule.not_icmp,
         _side_content(rule.source, book),
         _side_content(rule.destination, book),
+        # What no rule asked before a release must not change what its digest is of.
+        *([["ipsec", rule.ipsec]] if rule.ipsec is not None else []),
     ]
     text = json.dumps(content, separators=(",", ":"))
     return sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
@@ -107,10 +110,11 @@ def _side_content(side: EntityRule, book: AddressBook) -> list[list[str] | str] 
         book.canonical(side.not_selector),
         _texts(side.ports),
         _texts(side.not_ports),
+        *([_texts(side.macs)] if side.macs else []),
     ]
 
 
-def _texts(items: tuple[Cidr, ...] | tuple[PortRange | str, ...]) -> list[str]:
+def _texts(items: tuple[Cidr, ...] | tuple[Mac, ...] | tuple[PortRange | str, ...]) -> list[str]:
     return sorted({str(item) for item in items}) if items else []
 
 
@@ -126,6 +130,7 @@ def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook
         ports=_ranges(side.ports) if side.ports else None,
         port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.ports)),
         not_ports=_ranges(side.not_ports),
+        macs=tuple(sorted(set(side.macs))),
         not_port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.not_ports)),
     )
 
