@@ -18,18 +18,27 @@ class FakeClock:
 
     moment: datetime = datetime(2030, 1, 1, tzinfo=UTC)
     elapsed_s: float = 0.0
+    slept_s: float = 0.0
 
     def now(self) -> datetime:
-        """The moment that was set, and what was waited since."""
-        return self.moment + timedelta(seconds=self.elapsed_s)
+        """The moment that was set, and what was waited and slept since."""
+        return self.moment + timedelta(seconds=self.uptime())
 
     def monotonic(self) -> float:
         """The seconds that were waited."""
         return self.elapsed_s
 
+    def uptime(self) -> float:
+        """The seconds that were waited and slept."""
+        return self.elapsed_s + self.slept_s
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.elapsed_s += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass while the host sleeps."""
+        self.slept_s += seconds
 
 
 @dataclass(slots=True)

@@ -1,15 +1,32 @@
-"""Expiry while the service runs: what has its moment goes out of force at it, whatever becomes of the clock."""
+"""Expiry while the service runs: what has its moment goes out of force at it, whatever becomes of the clock.
 
+Trials and blocks have timers of systemd, which stand still while the host sleeps. The kernel tells of the end of a
+sleep as it tells of a clock that was set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET): they are waited for here then.
+"""
+
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 from hostfw.build.generation import Generation
 from hostfw.daemon.announcer import Announcer
+from hostfw.daemon.writer import WriterThread
+from hostfw.engine.block import end_block_in_time
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.block_state import BlockContext
+from hostfw.engine.reading.deadline import is_due, left_s
 from hostfw.host.clock_alarm import ClockNews
+from hostfw.host.store.generations import accepted_until
+from hostfw.host.store.trial import load_trial
 
 _ADJUSTED_S = 1.0
 """A step that is smaller is not told."""
+_AGAIN_S = 2.0
+"""Seconds before another try where the end of a trial or a block failed."""
+_SHORTLY_S = 0.02
 
 
 class Alarm(Protocol):
@@ -29,12 +46,17 @@ class Alarm(Protocol):
 
 
 class Expiries:
-    """Waits for the next moment at which something expires. `look` has the host compared with what is in force."""
+    """Waits for the next moment at which something expires. `look` has the host compared with what is in force.
 
-    def __init__(self, announcer: Announcer, look: Callable[[], None]) -> None:
+    `run` ends trials and blocks in time.
+    """
+
+    def __init__(self, announcer: Announcer, look: Callable[[], None], writer: WriterThread) -> None:
         """Waits for nothing before `follow`."""
         self._announcer = announcer
         self._look = look
+        self._writer = writer
+        self._is_noted = asyncio.Event()
         self._next: datetime | None = None
 
     def follow(self, before: Generation | None, now: Generation, alarm: Alarm | None) -> None:
@@ -43,19 +65,58 @@ class Expiries:
         self._next = now.plan.next_expiry
         self._set(alarm)
 
+    def follow_script(self, alarm: Alarm | None) -> None:
+        """Wait for the end of what the stored script allows, of which nothing else is known."""
+        self._next = accepted_until(self._writer.engine.directories.state)
+        self._set(alarm)
+
     def note(self, news: ClockNews, alarm: Alarm | None) -> None:
         """Take in that a moment has come, or that the clock was set."""
         if abs(news.step_s) >= _ADJUSTED_S:
             self._announcer.clock_set(news.step_s)
         if news.step_s:
             self._set(alarm)
+            self.look_at_deadlines()
         self._look()
+
+    def look_at_deadlines(self) -> None:
+        """Have trials and blocks ended whose time is over, and wait for the end of the others."""
+        self._is_noted.set()
+
+    async def run(self) -> None:
+        """End what should have ended; what fails is tried again."""
+        left: float | None = None
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._is_noted.wait()
+            self._is_noted.clear()
+            found = await self._writer.write(_end_in_time)
+            left = _AGAIN_S if isinstance(found, Failed) else found
 
     def missed(self, alarm: Alarm | None) -> None:
         """Look at once, and wait with another alarm: steps may not have been told."""
         self._set(alarm)
+        self.look_at_deadlines()
         self._look()
 
     def _set(self, alarm: Alarm | None) -> None:
         if alarm is not None:
             alarm.set(self._next)
+
+
+def _end_in_time(engine: Engine) -> float | Failed | None:
+    """End the trial or the block whose time is over; gives the seconds until the next is to end, None without any."""
+    directories, host = engine.directories, engine.host
+    if is_due(directories, host):
+        ended = engine.expire()
+        if isinstance(ended, Failed):
+            return ended
+    trial, _ = load_trial(directories.state)
+    left = end_block_in_time(BlockContext(directories, host))
+    if isinstance(left, Failed):
+        return left
+    waits = [] if left is None else [left]
+    if trial is not None:
+        waits.append(left_s(trial, host))
+    return max(min(waits), 0.0) + _SHORTLY_S if waits else None

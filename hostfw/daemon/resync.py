@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 from hostfw.build.generation import Generation
@@ -12,6 +14,7 @@ from hostfw.engine.applied import Applied
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.governed_links import Port, governed_masters
 from hostfw.engine.outcomes import Failed
+from hostfw.engine.reading.deadline import has_expired
 from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
 from hostfw.host.network.link_events import LinkNews
@@ -34,6 +37,7 @@ class Resync:
         self._resynced = resynced
         self._debounce = Debounce(QUIET_S, AT_MOST_S)
         self._noted = asyncio.Event()
+        self._is_urgent = asyncio.Event()
         self._has_failed = False
         self._ports: set[Port] = set()
         self._ports_noted = asyncio.Event()
@@ -60,6 +64,11 @@ class Resync:
         self._debounce = self._debounce.noted(monotonic())
         self._noted.set()
 
+    def look_now(self) -> None:
+        """Compare without waiting for the next try of what has failed: something may have expired."""
+        self._is_urgent.set()
+        self.look()
+
     async def note_masters(self) -> None:
         """Have the master of a governed interface governed like its port at once, and not once rules are compiled."""
         while True:
@@ -76,23 +85,28 @@ class Resync:
             while (due := self._debounce.due) is not None and (wait_s := due - monotonic()) > 0:  # noqa: ASYNC110  it is waited for the end of a storm
                 await asyncio.sleep(wait_s)
             self._noted.clear()
+            self._is_urgent.clear()
             self._debounce = self._debounce.done()
             if await self._resync():
                 retry.succeeded()
             else:
                 # An interface that comes meanwhile is another reason to try, and not a sooner one.
-                await asyncio.sleep(retry.failed())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(retry.failed()):
+                        await self._is_urgent.wait()
                 self.look()
 
     async def _resync(self) -> bool:
         """Do what is due; gives False if it is to be tried again."""
         before = self._writer.current
-        if before is None:
+        outcome = None if before is None else await self._writer.write(partial(_resync, writer=self._writer))
+        ended: Failed | None = None
+        if not isinstance(outcome, Applied):
+            # What has expired ends, whatever becomes of the rest.
+            ended = await self._writer.write(partial(_end_expired, writer=self._writer))
+        if outcome is None or before is None:
             # Once something is known, what is there then is looked at.
-            return True
-        outcome = await self._writer.write(partial(_resync, writer=self._writer))
-        if outcome is None:
-            return True
+            return ended is None
         if not isinstance(outcome, Applied) or self._has_failed or outcome.generation.id != before.id:
             self._resynced(outcome)
         self._has_failed = not isinstance(outcome, Applied)
@@ -103,6 +117,14 @@ def _resync(engine: Engine, writer: WriterThread) -> ResyncOutcome | None:
     """Of what is in force at the moment at which it is our turn, not of what was when the interface came."""
     current: Generation | None = writer.current
     return None if current is None else engine.resync(current)
+
+
+def _end_expired(engine: Engine, writer: WriterThread) -> Failed | None:
+    """Have what has expired out of force although nothing can be compiled; None if it is, or nothing has."""
+    current: Generation | None = writer.current
+    if current is not None:
+        return engine.end_by_script(current)
+    return engine.end_expired() if has_expired(engine.directories, engine.host, timedelta()) else None
 
 
 def _note_masters(engine: Engine, writer: WriterThread, ports: frozenset[Port]) -> None:

@@ -98,7 +98,7 @@ class Service:
         )
         self._links = self._listening(dependencies.listen_links, self._resync.note, self._resync.look, Part.LINK_EVENTS)
         self._name = dependencies.listen_name()
-        self._expiries = Expiries(self._announcer, self._resync.look)
+        self._expiries = Expiries(self._announcer, self._resync.look_now, self._writer)
         self._clock: Listening[Alarm, ClockNews] = self._listening(
             dependencies.listen_clock,
             lambda news: self._expiries.note(news, self._clock.listener),
@@ -169,6 +169,7 @@ class Service:
                     ("nftables events", self._nft.run()),
                     ("link events", self._links.run()),
                     ("clock", self._clock.run()),
+                    ("deadlines", self._expiries.run()),
                     ("audit", self._audit.run(self._stopped)),
                     ("forgotten connections", self._forgotten.run()),
                     ("metrics", self._exporter.run()),
@@ -213,6 +214,7 @@ class Service:
         # What changed while we took over is only heard from here on.
         self._resync.look()
         self._resync.look_once_settled()
+        self._expiries.look_at_deadlines()
 
     async def _stop(self) -> None:
         """Let nobody in any more, finish what was begun, and give everybody an answer."""
@@ -324,6 +326,7 @@ class Service:
         before, self._health.known = self._health.known, generation
         if generation is None:
             self._attribution = Attribution()
+            self._expiries.follow_script(self._clock.listener)
             if self._takeover.is_over.is_set():
                 self._repairer.scripted()
         # The same rules may have moved to other lines.

@@ -75,6 +75,7 @@ def block(
         block_script(sessions, baseline.leases, everything=everything),
         boot_block_script(sessions, baseline.leases, everything=everything),
         None if for_s is None else now + timedelta(seconds=for_s),
+        until_uptime_s=None if for_s is None else context.host.uptime() + for_s,
     )
     try:
         # Of one who may not block, nft says no more than that it failed.
@@ -133,11 +134,14 @@ def restore_block(context: BlockContext) -> bool | Failed:
         record = load_block(context.directories.state)
         if record is None:
             return False
-        if record.until is not None and record.until <= context.host.now():
+        left_s = _left_s(context, record)
+        if record.until is not None and left_s is not None and left_s <= 0:
             ended = unblock(context, record.until.isoformat())
             return ended if isinstance(ended, Failed) else True
         if record.until is not None and record.boot_id != context.host.boot_id():
-            record = replace(record, boot_id=context.host.boot_id(), script=record.boot_script)
+            # The clock may be wrong so soon after a boot: its end follows the clock from here on.
+            boot_id = context.host.boot_id()
+            record = replace(record, boot_id=boot_id, script=record.boot_script, until_uptime_s=None)
             record = _with_timer(context, record)
             try:
                 save_block(context.directories.state, record)
@@ -150,6 +154,19 @@ def restore_block(context: BlockContext) -> bool | Failed:
     except HostError as error:
         return failed(error)
     return _enforce(context, record.script_of(context.host.boot_id())) or True
+
+
+def end_block_in_time(context: BlockContext) -> float | Failed | None:
+    """End a block whose time is over; gives the seconds that it still has, None where none is to end by itself.
+
+    Its timer counts neither sleep nor what was set of the clock. Raises HostError.
+    """
+    record = load_block(context.directories.state)
+    left_s = None if record is None else _left_s(context, record)
+    if record is None or record.until is None or left_s is None or left_s > 0:
+        return left_s
+    ended = unblock(context, record.until.isoformat())
+    return ended if isinstance(ended, Failed) else None
 
 
 def _remembered(context: BlockContext) -> BlockRecord | None:
@@ -171,8 +188,12 @@ def _with_timer(context: BlockContext, record: BlockRecord) -> BlockRecord:
         "unblock",
         f"--if-until={until.isoformat()}",
     )
-    after_s = (until - context.host.now()).total_seconds()
+    after_s = _left_s(context, record) or 0.0
     return replace(record, timer=context.host.arm(f"hostfw-lockdown-{uuid4()}", after_s, command))
+
+
+def _left_s(context: BlockContext, record: BlockRecord) -> float | None:
+    return record.left_s(context.host.now(), context.host.boot_id(), context.host.uptime())
 
 
 def _stop_timer(context: BlockContext, record: BlockRecord | None) -> None:

@@ -49,7 +49,7 @@ from hostfw.engine.reading.deadline import has_expired
 from hostfw.engine.reading.history import History, history
 from hostfw.engine.reading.standing import named, standing
 from hostfw.engine.reading.status import read_drift, read_status
-from hostfw.engine.reconcile import Resumed, end_expired, protect, repair, resume, resync, save
+from hostfw.engine.reconcile import Resumed, end_by_script, end_expired, protect, repair, resume, resync, save
 from hostfw.engine.rollback import expire, rollback
 from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.trial import confirm
@@ -285,6 +285,10 @@ class Engine:
     def end_expired(self) -> Failed | None:
         """Take what has expired out of force, and accept what is left; None if that was done."""
         return self._write(end_expired)
+
+    def end_by_script(self, generation: Generation) -> Failed | None:
+        """Take what has expired out of force where a generation cannot be compiled anew; None if nothing had to be."""
+        return self._write(lambda writer: end_by_script(writer, generation))
 
     def expire(self) -> RolledBack | Failed | None:
         """Bring a trial to its end that should have ended by now; None if there is none."""

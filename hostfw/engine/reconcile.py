@@ -37,6 +37,7 @@ from hostfw.model.resources import Resources
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change
+from hostfw.policy.expiry import is_behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,17 @@ def end_expired(writer: Writer) -> None:
         _end_script(writer, accepted)
     elif isinstance(enforce(built, writer), Enforced):
         accept_as(writer, accepted_of(built, writer), record_after(built, writer.host))
+
+
+def end_by_script(writer: Writer, generation: Generation) -> Failed | None:
+    """Put what lasts of a generation into force by its script if something of it has expired; None if that is done."""
+    lasting, now = generation.lasting, writer.host.now()
+    if lasting is None or not lasting.script:
+        return None
+    if now < lasting.until and not is_behind(now, generation.governance):
+        return None
+    enforced = enforce_script(lasting.script, writer)
+    return enforced if isinstance(enforced, Failed) else None
 
 
 def _end_script(writer: Writer, accepted: Accepted) -> None:

@@ -60,7 +60,7 @@ def expire(writer: Writer) -> RolledBack | Failed | None:
         is_confirmed = accepted_number(state) == trial.number
     except Unreadable:
         # It may pass. Long after the deadline nobody can be left outside for it.
-        late = due(trial, timer, writer.host.boot_id(), writer.host.monotonic() - _PATIENCE_S)
+        late = due(trial, timer, writer.host.boot_id(), writer.host.uptime() - _PATIENCE_S)
         if late != DEADLINE:
             raise
         is_confirmed = False
@@ -75,7 +75,7 @@ def expire(writer: Writer) -> RolledBack | Failed | None:
         with suppress(StateError):
             end(writer, timer)
         return None
-    reason = due(trial, timer, writer.host.boot_id(), writer.host.monotonic())
+    reason = due(trial, timer, writer.host.boot_id(), writer.host.uptime())
     return None if reason is None else roll_back(writer, trial, reason)
 
 

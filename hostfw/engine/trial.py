@@ -83,7 +83,7 @@ class _TrialStart:
             self.previous,
             self.protected,
             host.now() + timedelta(seconds=self.within_s),
-            host.monotonic() + self.within_s,
+            host.uptime() + self.within_s,
             host.boot_id(),
         )
         # Armed first: until the record is there it would find nothing to do, and what was pending before still is.

@@ -102,6 +102,7 @@ class Machine:
             WriterLock,
             now=self.clock.now,
             monotonic=self.clock.monotonic,
+            uptime=self.clock.uptime,
             boot_id=lambda: self.boot,
             read_tcp_sockets=lambda: tuple(self.connections),
             ancestors=lambda: self.ancestors,

@@ -15,17 +15,17 @@ REBOOT = "the host was started again before it was confirmed"
 
 def left_s(trial: Trial, host: Host) -> float:
     """The seconds that are left to confirm the trial."""
-    return max(trial.deadline_monotonic_s - host.monotonic(), 0)
+    return max(trial.deadline_uptime_s - host.uptime(), 0)
 
 
-def due(trial: Trial, timer: RollbackTimer | None, boot_id: str, monotonic_s: float) -> str | None:
+def due(trial: Trial, timer: RollbackTimer | None, boot_id: str, uptime_s: float) -> str | None:
     """The reason to roll back a trial now, or None while it may still be confirmed.
 
     What belongs to this boot is lost with it, and with the restart of a container, which has the boot id of before.
     """
     if timer is None or trial.boot_id != boot_id:
         return REBOOT
-    return DEADLINE if monotonic_s >= trial.deadline_monotonic_s else None
+    return DEADLINE if uptime_s >= trial.deadline_uptime_s else None
 
 
 def is_due(directories: Directories, host: Host) -> bool:
@@ -39,13 +39,13 @@ def is_due(directories: Directories, host: Host) -> bool:
     if accepted_number(directories.state) == trial.number:
         return True
     timer = load_rollback_timer(directories.run)
-    return due(trial, timer, host.boot_id(), host.monotonic()) is not None
+    return due(trial, timer, host.boot_id(), host.uptime()) is not None
 
 
-def has_expired(directories: Directories, host: Host) -> bool:
+def has_expired(directories: Directories, host: Host, patience: timedelta = _SERVICE_PATIENCE) -> bool:
     """True if something is in force that has expired for so long that no service takes it out. Raises Unreadable."""
     until = accepted_until(directories.state)
-    if until is None or host.now() < until + _SERVICE_PATIENCE:
+    if until is None or host.now() < until + patience:
         return False
     record, _ = load_active(directories.run)
     trial, _ = load_trial(directories.state)

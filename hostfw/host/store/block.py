@@ -22,7 +22,8 @@ _BOOT_SCRIPT = "block.nft"
 class BlockRecord:
     """A block: `kept` are the ssh sessions that go on, as `peer to port`; `everything` is whether none was to.
 
-    `until` is the moment at which it ends by itself, None for never, and `timer` what stops waiting for it.
+    `until` is the moment at which it ends by itself, None for never, and `timer` what stops waiting for it. In the boot
+    in which it began, `until_uptime_s` is that moment: seconds since the boot, sleep included, whatever the clock says.
     """
 
     at: datetime
@@ -33,6 +34,15 @@ class BlockRecord:
     boot_script: str
     until: datetime | None = None
     timer: str = ""
+    until_uptime_s: float | None = None
+
+    def left_s(self, now: datetime, boot_id: str, uptime_s: float) -> float | None:
+        """The seconds after which it ends by itself, negative once it should have; None if it does not."""
+        if self.until is None:
+            return None
+        if self.until_uptime_s is not None and boot_id == self.boot_id:
+            return self.until_uptime_s - uptime_s
+        return (self.until - now).total_seconds()
 
     def script_of(self, boot_id: str) -> str:
         """The script that blocks the host in a boot: in another boot the sessions of the first are gone."""
@@ -54,6 +64,7 @@ def save_block(state_dir: Path, record: BlockRecord) -> None:
                 script=record.script,
                 until=record.until.isoformat() if record.until is not None else None,
                 timer=record.timer,
+                until_uptime_s=record.until_uptime_s,
             ),
         )
 
@@ -75,7 +86,10 @@ def load_block(state_dir: Path) -> BlockRecord | None:
             until = others.get("until")
             ends = moment_of(until) if isinstance(until, str) else None
             timer = str(others.get("timer", ""))
-            return BlockRecord(when, everything, tuple(map(str, kept)), boot_id, script, boot_script, ends, timer)
+            uptime_s = others.get("until_uptime_s")
+            ends_s = float(uptime_s) if isinstance(uptime_s, float | int) else None
+            about = (when, everything, tuple(map(str, kept)), boot_id, script, boot_script)
+            return BlockRecord(*about, ends, timer, ends_s)
         case _:
             return None
 

@@ -27,7 +27,7 @@ class Trial:
 
     `number` is that of the stored generation, `previous` that of the accepted one to go back to. Without one, the way
     back is no ruleset at all, or if there was one (`protected`) that of an empty configuration. `deadline` is for
-    people; what counts is `deadline_monotonic_s`, in the boot of that id.
+    people; what counts is `deadline_uptime_s`, in the boot of that id: seconds since the boot, sleep included.
     """
 
     token: str
@@ -36,7 +36,7 @@ class Trial:
     previous: int | None
     protected: bool
     deadline: datetime
-    deadline_monotonic_s: float
+    deadline_uptime_s: float
     boot_id: str
 
 
@@ -66,7 +66,7 @@ def save_trial(state_dir: Path, trial: Trial) -> None:
                 previous=trial.previous,
                 protected=trial.protected,
                 deadline=trial.deadline.isoformat(),
-                deadline_monotonic_s=trial.deadline_monotonic_s,
+                deadline_uptime_s=trial.deadline_uptime_s,
                 boot_id=trial.boot_id,
             ),
         )
@@ -89,10 +89,10 @@ def load_trial(state_dir: Path) -> tuple[Trial | None, tuple[Problem, ...]]:
             "previous": int() | None as previous,
             "protected": bool(protected),
             "deadline": str(deadline),
-            "deadline_monotonic_s": float() | int() as monotonic_s,
+            "deadline_uptime_s": float() | int() as uptime_s,
             "boot_id": str(boot_id),
         } if (when := moment_of(deadline)) is not None:
-            return Trial(token, number, id_, previous, protected, when, float(monotonic_s), boot_id), ()
+            return Trial(token, number, id_, previous, protected, when, float(uptime_s), boot_id), ()
         case _:
             return None, (garbage(path),)
 

@@ -125,7 +125,7 @@ def versioned(**changes: str) -> HostReport:
     return around(versions=replace(AROUND.versions, **changes))
 
 
-PENDING = Trial("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_monotonic_s=9, boot_id="b")
+PENDING = Trial("t", 2, "0d", 1, protected=True, deadline=NOW, deadline_uptime_s=9, boot_id="b")
 FACTS = HostFacts("web1", (link("eth0", "192.0.2.1"),))
 LEASED = HostFacts("web1", (link("eth0", "192.0.2.1", learned=((net("192.0.2.1"), Learned.DHCP),)),))
 BY_ADDRESS = check_candidate(configuration(ENDPOINT.replace("interfaceName: eth0", "expectedIPs: [192.0.2.1]")))

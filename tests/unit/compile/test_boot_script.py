@@ -5,11 +5,13 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from hostfw.host.store.block import BlockRecord, save_block
 from hostfw.model.prefixes import pack
 from hostfw.model.values import Family, PortRange
 from hostfw.nft.object_text import render
@@ -240,6 +242,29 @@ def test_a_block_is_loaded_before_the_last_good_ruleset(tmp_path: Path) -> None:
     said = f"<4>{BLOCKED}The last good ruleset is in force: generation 42."
 
     assert boot(tmp_path) == Booted(0, (said,), ("failsafe.nft", "block.nft", "last-good.nft"))
+
+
+@pytest.mark.parametrize(
+    ("began_s", "ends_s", "is_loaded"),
+    [(-7200, -3600, False), (-7200, 3600, True), (3600, 7200, True), (-7200, None, True)],
+    ids=["over", "not over", "the clock is behind", "for ever"],
+)
+def test_a_block_whose_time_is_over_is_not_loaded(
+    tmp_path: Path, began_s: int, ends_s: int | None, *, is_loaded: bool
+) -> None:
+    """Although the service may never start; nor does a record that nobody can read end it."""
+    accept(tmp_path)
+    now = datetime.now(UTC)
+    began = now + timedelta(seconds=began_s)
+    ends = None if ends_s is None else now + timedelta(seconds=ends_s)
+    save_block(
+        tmp_path / "state",
+        BlockRecord(began, everything=False, kept=(), boot_id="b", script="# x", boot_script="# block\n", until=ends),
+    )
+
+    assert ("block.nft" in boot(tmp_path).loaded) is is_loaded
+    (tmp_path / "state" / "block.json").write_text('{"at": "then", "until": "soon"')
+    assert "block.nft" in boot(tmp_path).loaded
 
 
 def test_a_block_protects_although_nothing_else_loads(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Expiry while the service runs: the alarm, steps of the clock in both directions, and what the journal says."""
 
+import asyncio
 import ctypes
 import errno
 import select
@@ -13,9 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from hostfw.daemon import backoff
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.host.clock_alarm import ClockAlarm, ClockNews
 from hostfw.host.errors import HostError
+from hostfw.host.store.trial import load_trial
 from hostfw.journal.message_ids import MessageId
 from tests.unit.cli_runs import WEB
 from tests.unit.daemon.test_service import World, live, serving, until
@@ -185,6 +188,89 @@ def test_a_script_that_stands_in_for_what_does_not_build_ends_too(world: Timed) 
     live(first())
     world.faults.add("observe", *([HostError("it cannot be had")] * 1000))
     live(second())
+
+
+def test_what_cannot_be_compiled_at_its_moment_ends_all_the_same(world: Timed) -> None:
+    """The script of what lasts takes its place, and what was accepted once it builds again."""
+    world.machine.write(other=WEB.replace("name: web", "name: other").replace("80", "81"))
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            assert is_open(world)
+            world.faults.add("observe", *([HostError("it cannot be had")] * 4))
+            world.set_clock(NOON, step=False)
+            await until(lambda: not is_open(world))
+            assert lets_in(world.machine, 81)
+            await until(world.is_whole)
+            assert not is_open(world)
+            assert lets_in(world.machine, 81)
+
+    live(story())
+
+
+def test_what_fails_keeps_nothing_in_force_that_expires_meanwhile(
+    world: Timed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the service would wait with the next try."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            monkeypatch.setattr(backoff, "RETRY_FIRST_S", 3600)
+            monkeypatch.setattr(backoff, "RETRY_LONGEST_S", 3600)
+            world.faults.add("observe", *([HostError("it cannot be had")] * 1000))
+            world.plug_in("eth7")
+            await until(lambda: "interfaces could not be followed" in world.report().trouble)
+            assert is_open(world)
+            world.set_clock(NOON, step=False)
+            await until(lambda: not is_open(world))
+
+    live(story())
+
+
+def test_a_script_ends_at_its_moment_however_long_the_next_try_is_away(
+    world: Timed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service has nothing but the script, and waits for the end of that."""
+
+    async def first() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+
+    async def second() -> None:
+        async with serving(world):
+            await until(lambda: "its stored script is in force" in world.report().trouble)
+            await until(lambda: world.alarms[-1].moments[-1:] == [NOON])
+            world.set_clock(NOON, step=False)
+            await until(lambda: not is_open(world))
+
+    live(first())
+    for name in ("RETRY_FIRST_S", "RETRY_LONGEST_S"):
+        monkeypatch.setattr(backoff, name, 3600)
+    world.faults.add("observe", *([HostError("it cannot be had")] * 1000))
+    live(second())
+
+
+def test_a_trial_that_the_host_slept_through_is_rolled_back_once_it_is_awake(world: Timed) -> None:
+    """The timer of systemd counts no sleep; what is left after it is waited for."""
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            world.machine.write(other=WEB.replace("name: web", "name: other").replace("80", "81"))
+            tried = await asyncio.to_thread(world.machine.hostfwctl, "apply", "--confirm-within", "1m")
+            assert tried.status == 0, tried
+            world.machine.clock.sleep(30)
+            world.alarms[-1].go_off(1e-9)
+            await asyncio.sleep(0.2)
+            assert lets_in(world.machine, 81)
+            world.machine.clock.sleep(31)
+            world.alarms[-1].go_off(1e-9)
+            await until(lambda: not lets_in(world.machine, 81))
+            await until(lambda: load_trial(world.directories.state) == (None, ()))
+
+    live(story())
 
 
 def test_the_alarm_of_the_kernel_goes_off_at_its_moment() -> None:

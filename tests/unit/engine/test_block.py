@@ -1,12 +1,12 @@
 """The block: what its script lets pass, and what becomes of it when things fail."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from hostfw.engine.block import Blocked, Unblocked, block, restore_block, session_text, unblock
+from hostfw.engine.block import Blocked, Unblocked, block, end_block_in_time, restore_block, session_text, unblock
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.block_state import BlockContext, BlockState, block_state
@@ -268,6 +268,37 @@ def test_a_lease_on_an_interface_that_nft_cannot_match_is_left_out_and_reported(
     assert kernel.blocked == block_script(SEEN.sessions, (LEASE,))
     assert blocked.warnings == (f"DHCP on the interface {name!r} is blocked as well: nftables cannot match its name",)
     assert blocked.record.boot_script == boot_block_script(SEEN.sessions, (LEASE,))
+
+
+@pytest.mark.parametrize(
+    ("stepped_s", "slept_s", "left_s"),
+    [(0, 0, 60), (7200, 0, 60), (-7200, 0, 60), (0, 45, 15), (-7200, 61, None)],
+    ids=["nothing", "set forward", "set back", "slept", "slept for longer, set back"],
+)
+def test_a_block_lasts_for_its_time_whatever_becomes_of_the_clock(
+    context: BlockContext, kernel: FakeBlocking, stepped_s: float, slept_s: float, left_s: float | None
+) -> None:
+    """Neither longer, because the host slept, nor shorter, because somebody set its clock."""
+    timed = elsewhere(context, arm=lambda *_: "timer", disarm=lambda _: None, uptime=lambda: 100.0)
+    assert isinstance(block(timed, SEEN, for_s=60), Blocked)
+    later = elsewhere(timed, now=lambda: NOW + timedelta(seconds=stepped_s + slept_s), uptime=lambda: 100.0 + slept_s)
+
+    assert end_block_in_time(later) == left_s
+    assert bool(kernel.blocked) is (left_s is not None)
+    assert isinstance(restore_block(later), bool)
+    assert bool(kernel.blocked) is (left_s is not None)
+
+
+def test_after_a_boot_a_block_ends_by_the_clock(context: BlockContext, kernel: FakeBlocking) -> None:
+    """One that was wrong then may be set, and the block is over at once."""
+    timed = elsewhere(context, arm=lambda *_: "timer", disarm=lambda _: None, uptime=lambda: 100.0)
+    assert isinstance(block(timed, SEEN, for_s=3600), Blocked)
+    booted = elsewhere(timed, boot_id=lambda: "another", now=lambda: NOW - timedelta(days=9), uptime=lambda: 5.0)
+    assert restore_block(booted) is False
+
+    assert end_block_in_time(booted) == timedelta(days=9, hours=1).total_seconds()
+    assert end_block_in_time(elsewhere(booted, now=lambda: NOW + timedelta(hours=2))) is None
+    assert not kernel.blocked
 
 
 def test_no_timer_waits_for_what_is_not_there(
