@@ -225,11 +225,11 @@ class RankedList:
                     continue
                 shorter, longer = target
                 number, key = whole, spot[1]
-                if shorter is not spot[0]:
+                if shorter != spot[0]:
                     number, key = len(entries), cut(spot, shorter, self._width)
                     entries.append((way, spot, rank))
                 there_are = maps[longer]
-                for same in (key,) if longer is shorter else written_out((shorter, key), longer, self._width):
+                for same in (key,) if longer == shorter else written_out((shorter, key), longer, self._width):
                     there = there_are.get(same)
                     if there is None:
                         there_are[same] = [number]

@@ -277,6 +277,19 @@ def test_prefixes_of_many_lengths_are_few_lookups() -> None:
         assert simulate(ruleset, packet, 0).accepted is explain(plan, packet).allowed, packet
 
 
+def test_keys_with_the_same_rules_behind_them_share_a_chain() -> None:
+    """The 99 nets of a set are one chain, and so are the runs of a range, whatever stands beside them in the maps."""
+    plan = plan_of({"set": 2, "any length": 1, "port": 1, "wide range": 1}, 400)
+
+    (table,) = (table for table in compile_plan(plan).tables if table.family is Family.V4)
+    found = [chain for chain in table.chains if chain.name.startswith("in/tcp/found")]
+    elements = sum(len(contents.elements) for contents in table.maps if contents.name.startswith("in/tcp/by-"))
+
+    assert elements > 10_000
+    assert len(found) < 3 * 400, len(found)
+    assert sum(len(chain.rules) for chain in found) < 5 * 400
+
+
 def test_keys_of_a_shorter_prefix_are_written_out() -> None:
     """A /23 is two /24; a map that nothing is longer than stays, and so do others where there is no room."""
     net23: Shape
