@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from hostfw.manifest.decode import DecodeCache, decode
+from hostfw.manifest.decode import DecodeCache, DecodedSource, decode
 from hostfw.manifest.feed_file import filled
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import Problem, Severity, errors, in_order
@@ -18,12 +18,16 @@ ReadFeeds = Callable[[Sequence[str]], tuple[tuple[Source, ...], tuple[Problem, .
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration as far as it can be judged without a host: decoded, checked across resources."""
+    """A configuration as far as it can be judged without a host: decoded, checked across resources.
+
+    `decoded` are its files one by one.
+    """
 
     configuration: Configuration
     settings: Settings
     resources: Resources
     problems: tuple[Problem, ...]
+    decoded: tuple[DecodedSource, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def is_valid(self) -> bool:
@@ -70,7 +74,7 @@ def check_candidate(
     whole = not errors(decoded.problems)
     checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
-    candidate = Candidate(configuration, decoded.settings, resources, in_order(problems))
+    candidate = Candidate(configuration, decoded.settings, resources, in_order(problems), decoded.sources)
     if cache is not None:
         cache.read_problems, cache.unread, cache.candidate = read_problems, unread, candidate
     return candidate

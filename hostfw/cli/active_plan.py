@@ -41,7 +41,7 @@ def active_plan(options: Options) -> ActivePlan | None:
     stored = stored_active(directories)
     if stored is None:
         return None
-    resources, settings = stored_content(stored.configuration)
+    resources, settings = stored_content(stored.configuration, directories.state)
     facts = host.facts(settings.node)
     plan, _ = resolve(resources, settings, facts, governance=standing(directories, host))
     return ActivePlan(stored.id, plan, resources, facts)

@@ -7,6 +7,7 @@ from hostfw.build.cache import accepted_now, cached_governance
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, build
 from hostfw.build.refused import Refused
+from hostfw.build.stored import keep_decoded
 from hostfw.engine.acceptance import accept_as, accepted_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.asked import Asked
@@ -96,6 +97,7 @@ def apply(
             end(writer, load_rollback_timer(directories.run))
         except HostError as error:
             applied = replace(applied, unsaved=(*applied.unsaved, f"{error.message}: {TRIED_AGAIN}"))
+    keep_decoded(directories.state, applied.generation.candidate)
     note_applied(directories, host, applied, confirm_within_s or 0, changes)
     below = (BELOW_A_BLOCK,) if blocked else ()
     warnings = (*applied.warnings, *result.warnings, *below, *_settled(expired))

@@ -10,6 +10,7 @@ from hostfw.build.cache import EngineCache, accepted_now, cached_governance
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.generation import Generation, build, script_id
 from hostfw.build.refused import Refused
+from hostfw.build.stored import keep_decoded
 from hostfw.engine.acceptance import accept_as, accepted_of, unsaved_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
@@ -81,7 +82,11 @@ def resume(writer: Writer) -> Resumed | Failed:
     if isinstance(restored, Failed):
         return restored
     note_saved(writer.directories.run, writer.cache, saved=True)
-    on_trial = keep_on_trial(writer, restored.generation) if restored.generation is not None else ()
+    on_trial: tuple[str, ...] = ()
+    if restored.generation is not None:
+        on_trial = keep_on_trial(writer, restored.generation)
+        # As after an upgrade, whose decoder is another.
+        keep_decoded(state, restored.generation.candidate)
     return Resumed(restored.id, restored.generation is not None, expired, (*restored.warnings, *on_trial))
 
 

@@ -23,18 +23,10 @@ from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Metadata
-from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
-    GlobalNetworkPolicy,
-    HostEndpoint,
-    InterfaceGroup,
-    Profile,
     Resource,
     Resources,
-    StagedGlobalNetworkPolicy,
-    Tier,
 )
 from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration, Source
@@ -46,11 +38,13 @@ class Decoded:
     """A configuration as far as it could be read.
 
     With errors among the problems the resources are incomplete: good for finding more problems, never to enforce.
+    `sources` are the files one by one.
     """
 
     settings: Settings
     resources: Resources
     problems: tuple[Problem, ...] = ()
+    sources: tuple["DecodedSource", ...] = ()
 
 
 class DecodedSource(NamedTuple):
@@ -101,7 +95,7 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
         cache.sources[source.path] = decoded
         found += decoded.resources
         problems += decoded.problems
-    return Decoded(settings, _by_kind(found), in_order(problems))
+    return Decoded(settings, Resources.of(found), in_order(problems), tuple(cache.sources.values()))
 
 
 _NO_TRAITS = Traits()
@@ -268,20 +262,3 @@ def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], expecte
     refusal = API_VERSIONS.get(version)
     why = f", which is refused: {refusal.reason}" if refusal else ""
     reader.report(node, f"apiVersion is {quoted(version)}{why}", expected)
-
-
-def _by_kind(found: list[Resource]) -> Resources:
-    """The resources, each kind sorted by name and then place, so that the order of files never matters."""
-    found.sort(key=lambda resource: (resource.metadata.full_name, resource.metadata.position))
-    return Resources(
-        policies=tuple([resource for resource in found if isinstance(resource, GlobalNetworkPolicy)]),
-        endpoints=tuple([resource for resource in found if isinstance(resource, HostEndpoint)]),
-        network_sets=tuple([resource for resource in found if isinstance(resource, GlobalNetworkSet)]),
-        namespaced_sets=tuple([resource for resource in found if isinstance(resource, NetworkSet)]),
-        namespaces=tuple([resource for resource in found if isinstance(resource, Namespace)]),
-        tiers=tuple([resource for resource in found if isinstance(resource, Tier)]),
-        profiles=tuple([resource for resource in found if isinstance(resource, Profile)]),
-        feeds=tuple([resource for resource in found if isinstance(resource, Feed)]),
-        interface_groups=tuple([resource for resource in found if isinstance(resource, InterfaceGroup)]),
-        staged_policies=tuple([resource for resource in found if isinstance(resource, StagedGlobalNetworkPolicy)]),
-    )

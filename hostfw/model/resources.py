@@ -5,8 +5,10 @@ difference matters (`types`), so that a resource says exactly what its manifest 
 the Calico documentation for the meaning of each field.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
@@ -260,6 +262,25 @@ class Resources:
     feeds: tuple[Feed, ...] = ()
     namespaced_sets: tuple[NetworkSet, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
+
+    @classmethod
+    def of(cls, found: Iterable[Resource]) -> Self:
+        """Resources, each kind sorted by name and then place, so that the order of files never matters."""
+        ordered = sorted(found, key=lambda resource: (resource.metadata.full_name, resource.metadata.position))
+        return cls(
+            policies=tuple([resource for resource in ordered if isinstance(resource, GlobalNetworkPolicy)]),
+            endpoints=tuple([resource for resource in ordered if isinstance(resource, HostEndpoint)]),
+            network_sets=tuple([resource for resource in ordered if isinstance(resource, GlobalNetworkSet)]),
+            namespaced_sets=tuple([resource for resource in ordered if isinstance(resource, NetworkSet)]),
+            namespaces=tuple([resource for resource in ordered if isinstance(resource, Namespace)]),
+            tiers=tuple([resource for resource in ordered if isinstance(resource, Tier)]),
+            profiles=tuple([resource for resource in ordered if isinstance(resource, Profile)]),
+            feeds=tuple([resource for resource in ordered if isinstance(resource, Feed)]),
+            interface_groups=tuple([resource for resource in ordered if isinstance(resource, InterfaceGroup)]),
+            staged_policies=tuple(
+                [resource for resource in ordered if isinstance(resource, StagedGlobalNetworkPolicy)]
+            ),
+        )
 
     @property
     def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:

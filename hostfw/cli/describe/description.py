@@ -34,13 +34,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something of a section: its role, what it is called, what it does, where it stands, and what is below it."""
+    """Something of a section: its role, what it is called, what it does, where it stands, and what is below it.
+
+    `short` is what a person sees in place of a long text, unless -v asks for all.
+    """
 
     role: Role
     name: str
     text: str = ""
     position: Position = NOWHERE
     below: "tuple[Entry, ...]" = ()
+    short: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Description:
     """A resource: its kind and name, where it stands, its properties as texts by name, and sections.
 
     A person sees the texts of a property below each other; those of `LISTS` in one line, and those of `LONG_LISTS` as
-    far as they fit on it.
+    far as they fit on it, or all with -v.
     """
 
     kind: str
@@ -71,7 +75,8 @@ def print_description(description: Description, console: Console) -> None:
     """Write a description for people."""
     _print_placed(f"{description.kind} {description.name}", description.position, "", console, Style.HEADING)
     for name, texts in description.properties:
-        for number, text in enumerate(_shown(name, tuple(filter(None, texts))) or ("-",)):
+        shown = _shown(name, tuple(filter(None, texts)), whole=console.verbosity > 0)
+        for number, text in enumerate(shown or ("-",)):
             console.labelled(name if number == 0 else "", text, _LABEL_COLUMNS)
     for section in description.sections:
         console.data("", painted(printable(section.title), Style.HEADING, on=console.colour_out))
@@ -81,10 +86,10 @@ def print_description(description: Description, console: Console) -> None:
             _print_entry(entry, "  ", console)
 
 
-def _shown(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+def _shown(name: str, texts: tuple[str, ...], *, whole: bool) -> tuple[str, ...]:
     """The texts of a property as a person sees them, one a line."""
     if texts and name in LONG_LISTS:
-        return (shortened(texts),)
+        return (shortened(texts, whole=whole),)
     return (", ".join(texts),) if texts and name in LISTS else texts
 
 
@@ -105,7 +110,8 @@ def description_document(description: Description) -> Document:
 
 def _print_entry(entry: Entry, indent: str, console: Console) -> None:
     title = f"{_LEADING[entry.role]} {entry.name}" if entry.role in _LEADING else entry.name
-    text = f"{_SEPARATORS.get(entry.role, ', ')}{entry.text}" if entry.text else ""
+    said = entry.text if console.verbosity > 0 else entry.short or entry.text
+    text = f"{_SEPARATORS.get(entry.role, ', ')}{said}" if said else ""
     _print_placed(f"{title}{text}", entry.position, indent, console)
     for child in entry.below:
         _print_entry(child, f"{indent}  ", console)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
-from hostfw.cli.describe.rules import rule_text
+from hostfw.cli.describe.rules import rule_entry
 from hostfw.cli.facts import PlannedHost
 from hostfw.explain.governing import governing_endpoint
 from hostfw.model.decisions import PolicyClass
@@ -150,5 +150,5 @@ def policy_entry(policy: PlannedPolicy) -> Entry:
         role = Role.STAGED_POLICY if policy.staged else Role.POLICY
         order = "" if policy.order is None else f"order {policy.order:.15g}"
         text = ", ".join(filter(None, (order, "before failsafes" if policy.before_failsafes else "")))
-    rules = tuple(Entry(Role.RULE, f"[{rule.identity.index}]", rule_text(rule), rule.position) for rule in policy.rules)
+    rules = tuple(rule_entry(rule) for rule in policy.rules)
     return Entry(role, policy.name, text, policy.position, rules)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
-from hostfw.cli.describe.rules import addresses_text, rule_text, rules_by_identity
+from hostfw.cli.describe.rules import addresses_text, rule_entry, rules_by_identity
 from hostfw.cli.facts import PlannedHost
 from hostfw.cli.kinds import cells, pairs
 from hostfw.explain.governing import NOBODY, governing_endpoint
@@ -12,7 +12,6 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, Feed, GlobalNetworkSet, NetworkSet
-from hostfw.model.plan import PlannedRule
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -259,8 +258,4 @@ def _rule_sections(
     known = rules_by_identity(host.plan)
     for direction, of_direction in rules.items():
         planned = plan_rules(of_direction, Owner(*owner, direction, unrecorded), book)
-        yield Section(f"{direction}", tuple(_rule(known.get(rule.identity, rule)) for rule in planned), "no rules")
-
-
-def _rule(rule: PlannedRule) -> Entry:
-    return Entry(Role.RULE, f"[{rule.identity.index}]", rule_text(rule), rule.position)
+        yield Section(f"{direction}", tuple(rule_entry(known.get(rule.identity, rule)) for rule in planned), "no rules")

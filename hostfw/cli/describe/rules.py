@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from hostfw.cli.describe.description import Entry, Role
 from hostfw.cli.kinds import shortened
 from hostfw.model.plan import AddressSet, Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.prefixes import Cidrs
@@ -15,8 +16,8 @@ Criterion = tuple[str, str]
 """A criterion by its name in manifests (as `Step.missed` has it), and its value for people."""
 
 
-def criteria(rule: PlannedRule) -> Iterator[Criterion]:
-    """Everything that a rule asks of a packet."""
+def criteria(rule: PlannedRule, *, whole: bool = False) -> Iterator[Criterion]:
+    """Everything that a rule asks of a packet, with the first of many prefixes and ports or the `whole` lists."""
     if rule.families != FAMILIES and rule.protocol is None:
         yield "ipVersion", ", ".join(f"{family:d}" for family in rule.families) or "none"
     if rule.protocol is not None:
@@ -29,20 +30,31 @@ def criteria(rule: PlannedRule) -> Iterator[Criterion]:
     if rule.ipsec is not None:
         yield "ipsec", "true" if rule.ipsec else "false"
     for name, side in (("source", rule.source), ("destination", rule.destination)):
-        for criterion, value in _side(side):
+        for criterion, value in _side(side, whole=whole):
             yield f"{name}.{criterion}", value
 
 
-def rule_text(rule: PlannedRule) -> str:
-    """A rule on one line: its action, and what it asks of a packet."""
-    asked = ", ".join(f"{name} {value}" for name, value in criteria(rule))
+def rule_text(rule: PlannedRule, *, whole: bool = False) -> str:
+    """A rule on one line: its action, and what it asks of a packet; `whole` is as of `criteria`."""
+    asked = ", ".join(f"{name} {value}" for name, value in criteria(rule, whole=whole))
     action = f"{rule.action.value} (not logged)" if rule.unrecorded else rule.action.value
     return f"{action}: {asked}" if asked else action
 
 
-def criterion_text(rule: PlannedRule, name: str) -> str:
-    """One criterion of a rule with its value."""
-    value = dict(criteria(rule)).get(name)
+def rule_entry(rule: PlannedRule) -> Entry:
+    """A rule as an entry of a description."""
+    return Entry(
+        Role.RULE,
+        f"[{rule.identity.index}]",
+        rule_text(rule, whole=True),
+        rule.position,
+        short=rule_text(rule),
+    )
+
+
+def criterion_text(rule: PlannedRule, name: str, *, whole: bool = False) -> str:
+    """One criterion of a rule with its value; `whole` is as of `criteria`."""
+    value = dict(criteria(rule, whole=whole)).get(name)
     if value is None and name == "ipVersion":
         # Nets and ICMP keep a rule out of the other IP version as ipVersion does.
         value = ", ".join(f"{family:d}" for family in rule.families)
@@ -67,34 +79,35 @@ def _policies(direction: PlannedDirection) -> Iterator[PlannedPolicy]:
     yield from direction.profiles
 
 
-def _side(side: PlannedSide) -> Iterator[Criterion]:
+def _side(side: PlannedSide, *, whole: bool) -> Iterator[Criterion]:
     if side.nets is not None:
-        yield "nets", nets_text(side.nets)
+        yield "nets", nets_text(side.nets, whole=whole)
     if side.macs:
-        yield "macs", shortened(map(str, side.macs))
+        yield "macs", shortened(map(str, side.macs), whole=whole)
     if side.not_nets:
-        yield "notNets", nets_text(side.not_nets)
+        yield "notNets", nets_text(side.not_nets, whole=whole)
     if side.address_set is not None:
         yield "selector", selected_text(side.address_set)
     if side.not_address_set is not None:
         yield "notSelector", selected_text(side.not_address_set)
     for name, negated in (("ports", False), ("notPorts", True)):
-        ports = ports_text(side, negated=negated)
+        ports = ports_text(side, negated=negated, whole=whole)
         if ports:
             yield name, ports
 
 
-def ports_text(side: PlannedSide, *, negated: bool = False) -> str:
+def ports_text(side: PlannedSide, *, negated: bool = False, whole: bool = False) -> str:
     """The ports that a side names, or with `negated` those that it must not have; empty where it names none."""
     ranges, sets = (side.not_ports, side.not_port_sets) if negated else (side.ports or (), side.port_sets)
     named = (f"{ports.name} ({counted(len(ports.members), 'member')})" for ports in sets)
     restricted = bool(ranges or sets) if negated else side.restricts_ports
-    return shortened((*map(str, ranges), *named)) if restricted else ""
+    return shortened((*map(str, ranges), *named), whole=whole) if restricted else ""
 
 
-def nets_text(nets: Iterable[Cidr]) -> str:
-    """Prefixes and addresses, the first of many."""
-    return shortened(address_text(net.family, net.address) if net.is_host else str(net) for net in nets)
+def nets_text(nets: Iterable[Cidr], *, whole: bool = False) -> str:
+    """Prefixes and addresses, the first of many or all."""
+    texts = (address_text(net.family, net.address) if net.is_host else str(net) for net in nets)
+    return shortened(texts, whole=whole)
 
 
 def selected_text(addresses: AddressSet) -> str:

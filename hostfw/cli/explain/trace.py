@@ -91,7 +91,7 @@ def _whole(steps: Iterable[Step], rules: Rules) -> Iterator[Row]:
         outcome = f"matches{_consequence(step)}"
         if step.missed:
             rule = rules.get(step.rule)
-            outcome = f"no match: {criterion_text(rule, step.missed) if rule else step.missed}"
+            outcome = f"no match: {criterion_text(rule, step.missed, whole=True) if rule else step.missed}"
         yield f"{_name(step)} [{step.rule.index}] {step.action}", outcome, step.position.file_line
 
 

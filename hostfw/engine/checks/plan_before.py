@@ -53,7 +53,7 @@ class Before:
         return None if accepted is None else self._plan_of(accepted)
 
     def _plan_of(self, stored: Accepted) -> Plan:
-        known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else DecodeCache()
-        resources, settings = stored_content(stored.configuration, known)
+        known = DecodeCache(dict(self.decoding.sources)) if self.decoding is not None else None
+        resources, settings = stored_content(stored.configuration, self.directories.state, known)
         governance = standing(self.directories, self.host, cached_governance(self.cache))
         return resolve(resources, settings, self.facts, governance=governance)[0]
