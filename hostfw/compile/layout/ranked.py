@@ -19,24 +19,19 @@ from itertools import chain
 
 from hostfw.compile.incremental.memo import Memo
 from hostfw.compile.layout.cells import Cell
+from hostfw.compile.layout.lookups import Lookups, Maps
 from hostfw.compile.layout.matches import Tests, tests_of
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.rule_list import RuleList, decides
-from hostfw.compile.layout.ways import PORT_BITS, Found, Placement, Shape, Spot, variants_of
-from hostfw.compile.layout.widths import cut, merged_shapes, shortened_shapes, written_out
+from hostfw.compile.layout.ways import Found, Placement, Shape, Spot, variants_of
+from hostfw.compile.layout.widths import merged_shapes, shortened_shapes, width_of
 from hostfw.compile.program import LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.values import Cidr, PortRange
 from hostfw.nft.objects import ElementType
-from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
+from hostfw.nft.rules import Below, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
 
 Tried = list[tuple[ProgramRule, Found]]
-_Entry = tuple[Placement, Spot | None, int]
-"""A way to a rule behind a key, the spot where that key is a shorter prefix of it, and the rank of the rule."""
-Maps = dict[Shape, tuple[Shape, Shape] | None]
-"""For each shape of keys: what they are cut to, and the map in which they are written out; None for too few of them."""
 _TAKEN = Match(Key.SCRATCH, 0, negated=True)
-_PORTS = frozenset((Key.SPORT, Key.DPORT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +122,7 @@ class RankedList:
             Rule((_TAKEN,), (Goto(in_order),)),
             *self._list(group[:first], cell),
             *self._scanned(purpose, ranked),
-            *self._lookups(purpose, ranked, into, memo),
+            *Lookups(self.builder, purpose, memo).rules(((way, one.rank) for one in ranked for way in one.ways), into),
             *self._before(group[first:], of[first:], cell),
             self._decision(purpose, ranked, memo),
             *chain.from_iterable(self.rule_list.tried([(rule, Tests())], cell) for rule in always),
@@ -144,7 +139,7 @@ class RankedList:
                 for shape, key in way.spots:
                     crowd = crowds.setdefault(shape, {})
                     crowd[key] = crowd.get(key, 0) + len(way.tests)
-        shorter = shortened_shapes(crowds, costs.shortened, self._width)
+        shorter = shortened_shapes(crowds, costs.shortened, partial(width_of, self.builder.family))
         counts, compares = Counter[Shape](), Counter[Shape]()
         for shape, target in shorter.items():
             counts[target] += len(crowds[shape])
@@ -209,79 +204,6 @@ class RankedList:
         if rules:
             yield Rule((), (Jump(self.builder.chain(f"{purpose}/tried", rules)),))
 
-    def _lookups(self, purpose: str, ranked: Iterable[_Ranked], into: Maps, memo: Memo) -> Iterator[Rule]:
-        """A lookup in each map; each leads to the rules behind a key and comes back."""
-        entries: list[_Entry] = []
-        few: list[_Entry] = []
-        shapes = sorted({target[1] for target in into.values() if target})
-        maps: dict[Shape, dict[tuple[int, ...], list[int]]] = {shape: {} for shape in shapes}
-        for way, rank in ((way, one.rank) for one in ranked for way in one.ways):
-            whole = len(entries)
-            entries.append((way, None, rank))
-            for spot in way.spots:
-                target = into[spot[0]]
-                if target is None:
-                    few.append((way, spot, rank))
-                    continue
-                shorter, longer = target
-                number, key = whole, spot[1]
-                if shorter != spot[0]:
-                    number, key = len(entries), cut(spot, shorter, self._width)
-                    entries.append((way, spot, rank))
-                there_are = maps[longer]
-                for same in (key,) if longer == shorter else written_out((shorter, key), longer, self._width):
-                    there = there_are.get(same)
-                    if there is None:
-                        there_are[same] = [number]
-                    # Behind a rule that matches whatever stands there, no other is met.
-                    elif not _holds(entries[there[-1]]):
-                        there.append(number)
-        behind = {tuple(numbers) for keys in maps.values() for numbers in keys.values()}
-        in_order = sorted(behind)
-        causes = ((("found", tuple([entries[number] for number in numbers])), None) for numbers in in_order)
-        found = memo.get_or_make_each(causes, partial(self._candidates, purpose))
-        verdicts = {numbers: verdict for numbers, (_, verdict) in zip(in_order, found, strict=True)}
-        for shape, keys in maps.items():
-            yield self._lookup(purpose, shape, [(key, verdicts[tuple(keys[key])]) for key in sorted(keys)])
-        if few:
-            ((_, verdict),) = memo.get_or_make_each([(("found", tuple(few)), None)], partial(self._candidates, purpose))
-            yield Rule((), (verdict,))
-
-    def _candidates(self, purpose: str, place: tuple[str, tuple[_Entry, ...]], _cause: None, _memo: Memo) -> Verdict:
-        """The chain behind a key: the first of its rules that matches is noted if it is better than what was found."""
-        _, entries = place
-        rules = [
-            Rule((Match(Key.SCRATCH, Below(rank)), *self._rest(spot), *alternative), (Note(rank), Return()))
-            for way, spot, rank in entries
-            for alternative in way.tests
-        ]
-        return Jump(self.builder.chain(f"{purpose}/found", rules))
-
-    def _rest(self, spot: Spot | None) -> Iterator[Match]:
-        """The tests of what a key that was cut to a shorter prefix does not say."""
-        if spot is None:
-            return
-        for (key, bits), value in zip(*spot, strict=True):
-            if key in _PORTS:
-                last = value | (1 << PORT_BITS - bits) - 1
-                yield Match(key, value if bits == PORT_BITS else PortRange(value, last))
-            else:
-                yield Match(key, Cidr(self.builder.family, value, bits))
-
-    def _width(self, key: Key) -> int:
-        return PORT_BITS if key in _PORTS else self.builder.family.bits
-
-    def _lookup(self, purpose: str, shape: Shape, elements: list[tuple[tuple[int, ...], Verdict]]) -> Rule:
-        words = (key.value if bits == self._width(key) else f"{key}{bits}" for key, bits in shape)
-        title = f"{purpose}/by-{'-'.join(words)}"
-        types = tuple(ElementType.PORT if key in _PORTS else ElementType.ADDRESS for key, _ in shape)
-        if len(shape) > 1:
-            name = self.builder.verdict_map(title, types, tuple(elements))
-            return Rule((), (Vmap(tuple(Field(key, bits) for key, bits in shape), name),))
-        ((key, bits),) = shape
-        name = self.builder.verdict_map(title, types[0], tuple((one, verdict) for (one,), verdict in elements))
-        return Rule((), (Vmap(key, name, bits),))
-
     def _before(self, group: Tried, of: Sequence[int], cell: Cell) -> Iterator[Rule]:
         """Log rules and staged policies, each as far as the rule that decides stands behind it."""
         for (rule, found), rank in zip(group, of, strict=True):
@@ -301,12 +223,6 @@ class RankedList:
         """The chain of a rule that has been found: it leaves the mark as it was, and does what the rule says."""
         statements = self.rule_list.writer.statements(place[1].effect, (Return(),))
         return Goto(self.builder.chain(f"{purpose}/rule", [Rule((), (Note(0), *statements))]))
-
-
-def _holds(entry: _Entry) -> bool:
-    """True if whatever is looked up there matches."""
-    way, spot, _ = entry
-    return spot is None and way.holds
 
 
 def _reached(tried: Iterable[tuple[ProgramRule, Found]]) -> Iterator[tuple[ProgramRule, Found]]:

@@ -8,7 +8,8 @@ stand behind a key, a /64 can stand under its first 48 bits, and the rest of it 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 
-from hostfw.compile.layout.ways import Shape, Spot
+from hostfw.compile.layout.ways import PORT_BITS, Shape, Spot
+from hostfw.model.values import Family
 from hostfw.nft.rules import Key
 
 _MOST_BITS = 8
@@ -17,6 +18,12 @@ _MOST_BITS = 8
 
 Width = Callable[[Key], int]
 """The number of bits of a part of a packet."""
+PORTS = frozenset((Key.SPORT, Key.DPORT))
+
+
+def width_of(family: Family, key: Key) -> int:
+    """The number of bits of a part of the packets of a family."""
+    return PORT_BITS if key in PORTS else family.bits
 
 
 def shortened_shapes(

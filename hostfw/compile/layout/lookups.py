@@ -1,0 +1,178 @@
+"""The maps that rules are found in, and the lookups of a packet in them.
+
+Maps of prefixes of one address are a group, which is looked up longest first: what stands under the shorter prefixes
+of a key is reached from the chain behind it, so a packet that is found makes no lookup for them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from hostfw.compile.incremental.memo import Memo
+from hostfw.compile.layout.ways import PORT_BITS, Placement, Shape, Spot
+from hostfw.compile.layout.widths import PORTS, cut, width_of, written_out
+from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.values import Cidr, PortRange, mask_of
+from hostfw.nft.objects import ElementType
+from hostfw.nft.rules import Below, Field, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
+
+Maps = dict[Shape, tuple[Shape, Shape] | None]
+"""For each shape of keys: what they are cut to, and the map in which they are written out; None for too few of them."""
+_Entry = tuple[Placement, Spot | None, int]
+"""A way to a rule behind a key, the spot where that key is a shorter prefix of it, and the rank of the rule."""
+_Key = tuple[int, ...]
+_MOST_NESTED = 4
+"""Most maps of a group: the kernel takes chains that lead on to others to a depth of 16."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cover:
+    """The chain of what stands under the shorter prefixes of a key, and the rank of the first rule there."""
+
+    chain: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """Writes the maps of a list of rules, and the rules that look a packet up in them."""
+
+    builder: TableBuilder
+    purpose: str
+    memo: Memo
+
+    def rules(self, ways: Iterable[tuple[Placement, int]], into: Maps) -> Iterator[Rule]:
+        """A lookup in each map; each leads to the rules behind a key and comes back."""
+        entries: list[_Entry] = []
+        few: list[_Entry] = []
+        shapes = sorted({target[1] for target in into.values() if target})
+        maps: dict[Shape, dict[_Key, list[int]]] = {shape: {} for shape in shapes}
+        for way, rank in ways:
+            whole = len(entries)
+            entries.append((way, None, rank))
+            for spot in way.spots:
+                target = into[spot[0]]
+                if target is None:
+                    few.append((way, spot, rank))
+                    continue
+                shorter, longer = target
+                number, key = whole, spot[1]
+                if shorter != spot[0]:
+                    number, key = len(entries), cut(spot, shorter, self._width)
+                    entries.append((way, spot, rank))
+                there_are = maps[longer]
+                for same in (key,) if longer == shorter else written_out((shorter, key), longer, self._width):
+                    there = there_are.get(same)
+                    if there is None:
+                        there_are[same] = [number]
+                    # Behind a rule that matches whatever stands there, no other is met.
+                    elif not _holds(entries[there[-1]]):
+                        there.append(number)
+        for group in nested(shapes):
+            yield self._group(group, maps, entries)
+        if few:
+            yield Rule((), (Jump(self._chain(tuple(few), None)),))
+
+    def _group(self, group: Sequence[Shape], maps: dict[Shape, dict[_Key, list[int]]], entries: list[_Entry]) -> Rule:
+        """The lookup in one map, or the jump to the lookups in the maps of a group, which are given longest first."""
+        if len(group) == 1:
+            (shape,) = group
+            return self._lookup(shape, [(key, Jump(cover.chain)) for key, cover in self._behind(maps[shape], entries)])
+        covers: dict[Shape, dict[_Key, _Cover]] = {}
+        rules: list[Rule] = []
+        for place, shape in reversed(list(enumerate(group))):
+            shorter = [(mask_of(self.builder.family, one[0][1]), covers[one]) for one in group[place + 1 :]]
+            covers[shape] = dict(self._behind(maps[shape], entries, shorter))
+            rules.append(self._lookup(shape, [(key, Goto(cover.chain)) for key, cover in covers[shape].items()]))
+        return Rule((), (Jump(self.builder.chain(f"{self.purpose}/by-{group[0][0][0]}", rules[::-1])),))
+
+    def _behind(
+        self,
+        keys: dict[_Key, list[int]],
+        entries: list[_Entry],
+        shorter: Sequence[tuple[int, dict[_Key, _Cover]]] = (),
+    ) -> Iterator[tuple[_Key, _Cover]]:
+        """The chain behind each key of a map, with what stands under `shorter` prefixes of it, longest first."""
+        place_of: dict[tuple[tuple[int, ...], _Cover | None], list[_Key]] = defaultdict(list)
+        for key in sorted(keys):
+            numbers = tuple(keys[key])
+            covers = (there.get((key[0] & mask,)) for mask, there in shorter)
+            cover = next((one for one in covers if one is not None), None)
+            if cover is not None and _holds(last := entries[numbers[-1]]) and last[2] > cover.rank:
+                # No rule there is in front of one that matches whatever stands here.
+                cover = None
+            place_of[numbers, cover].append(key)
+        found: list[tuple[_Key, _Cover]] = []
+        for (numbers, cover), those in place_of.items():
+            behind = tuple([entries[number] for number in numbers])
+            first = max(behind[0][2], cover.rank if cover else 0)
+            one = _Cover(self._chain(behind, cover.chain if cover else None), first)
+            found += [(key, one) for key in those]
+        yield from sorted(found, key=lambda each: each[0])
+
+    def _chain(self, entries: tuple[_Entry, ...], cover: str | None) -> str:
+        ((_, name),) = self.memo.get_or_make_each([(("found", entries, cover), None)], self._candidates)
+        return name
+
+    def _candidates(self, place: tuple[str, tuple[_Entry, ...], str | None], _cause: None, _memo: Memo) -> str:
+        """The chain behind a key: the first of its rules that matches is noted if it is better than what was found."""
+        _, entries, cover = place
+        on: Verdict = Return() if cover is None else Goto(cover)
+        rules = [
+            Rule((Match(Key.SCRATCH, Below(rank)), *self._rest(spot), *alternative), (Note(rank), on))
+            for way, spot, rank in entries
+            for alternative in way.tests
+        ]
+        if cover is not None:
+            rules.append(Rule((), (on,)))
+        return self.builder.chain(f"{self.purpose}/found", rules)
+
+    def _rest(self, spot: Spot | None) -> Iterator[Match]:
+        """The tests of what a key that was cut to a shorter prefix does not say."""
+        if spot is None:
+            return
+        for (key, bits), value in zip(*spot, strict=True):
+            if key in PORTS:
+                last = value | (1 << PORT_BITS - bits) - 1
+                yield Match(key, value if bits == PORT_BITS else PortRange(value, last))
+            else:
+                yield Match(key, Cidr(self.builder.family, value, bits))
+
+    def _width(self, key: Key) -> int:
+        return width_of(self.builder.family, key)
+
+    def _words(self, shape: Shape) -> str:
+        return "-".join(key.value if bits == self._width(key) else f"{key}{bits}" for key, bits in shape)
+
+    def _lookup(self, shape: Shape, elements: list[tuple[_Key, Verdict]]) -> Rule:
+        title = f"{self.purpose}/by-{self._words(shape)}"
+        types = tuple(ElementType.PORT if key in PORTS else ElementType.ADDRESS for key, _ in shape)
+        if len(shape) > 1:
+            name = self.builder.verdict_map(title, types, tuple(elements))
+            return Rule((), (Vmap(tuple(Field(key, bits) for key, bits in shape), name),))
+        ((key, bits),) = shape
+        name = self.builder.verdict_map(title, types[0], tuple((one, verdict) for (one,), verdict in elements))
+        return Rule((), (Vmap(key, name, bits),))
+
+
+def nested(shapes: Sequence[Shape]) -> list[tuple[Shape, ...]]:
+    """Groups of maps of prefixes of one address, each longest first, and the others alone.
+
+    What stands under a prefix has one key in each map of shorter prefixes, so there is an order. Ports have none: a
+    lookup of a port costs no more than to lead on from another.
+    """
+    groups: dict[object, list[Shape]] = defaultdict(list)
+    for shape in shapes:
+        ((part, _), *others) = shape
+        groups[shape if others or part in PORTS else part].append(shape)
+    found: list[tuple[Shape, ...]] = []
+    for group in groups.values():
+        longest_first = sorted(group, reverse=True)
+        found += [tuple(longest_first[at : at + _MOST_NESTED]) for at in range(0, len(group), _MOST_NESTED)]
+    return sorted(found)
+
+
+def _holds(entry: _Entry) -> bool:
+    """True if whatever is looked up there matches."""
+    way, spot, _ = entry
+    return spot is None and way.holds
