@@ -76,6 +76,12 @@ class BeforeTranslation:
                 return statement
 
     def _map(self, name: str, protocol: int | None) -> str:
+        known = self._builder.before_translation
+        if (name, protocol) not in known:
+            known[name, protocol] = self._changed_map(name, protocol)
+        return known[name, protocol]
+
+    def _changed_map(self, name: str, protocol: int | None) -> str:
         contents = self._builder.maps[name]
         # Many elements share a verdict.
         verdicts = {id(verdict): verdict for _, verdict in contents.elements}

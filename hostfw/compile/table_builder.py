@@ -71,7 +71,7 @@ class TableBuilder:
 
     @property
     def before_translation(self) -> dict[tuple[str, int | None], str]:
-        """The chains that test for the destination before translation, by name and protocol of those that test now."""
+        """Chains and maps for the destination before translation, by name and protocol of those for that of now."""
         return self._objects.before_translation
 
     def once(self, cause: Hashable, make: Callable[[], str]) -> str:
@@ -141,8 +141,15 @@ class TableBuilder:
         interval: bool = False,
     ) -> str:
         """A map from keys to verdicts."""
+        ends = (elements[0][0], elements[-1][0]) if elements else ()
+        like = purpose, element_type, interval, len(elements), ends
+        last = self._objects.maps.get(self._objects.last_maps.get(like, ""))
+        if last is not None and last.elements == elements:
+            return last.name
         contents = VerdictMap("", element_type, elements, interval)
-        return self._add(self._objects.maps, names.named_map(purpose, contents, self.family))
+        name = self._add(self._objects.maps, names.named_map(purpose, contents, self.family))
+        self._objects.last_maps[like] = name
+        return name
 
     def table(self) -> Table:
         """The finished table: the counters and what the base chains lead to, everything sorted by name."""

@@ -6,7 +6,7 @@ as much as these lead to.
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -32,8 +32,9 @@ Reference = tuple[Kind, str]
 class ObjectsInUse:
     """The objects of a table.
 
-    `before_translation` has, for the name of a chain and the protocol of the packets in it, the chain that does the
-    same with the destination that they had before NAT: both are named after their content, so it stays true.
+    `before_translation` has, for the name of a chain or map and the protocol of the packets in it, the one that does
+    the same with the destination that they had before NAT: both are named after their content, so it stays true.
+    `last_maps` has the name of the last map of a purpose, type, size and ends: to compare is faster than to digest.
     """
 
     family: Family
@@ -41,6 +42,7 @@ class ObjectsInUse:
     maps: dict[str, VerdictMap] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
     before_translation: dict[tuple[str, int | None], str] = field(default_factory=dict)
+    last_maps: dict[Hashable, str] = field(default_factory=dict)
     returning: Returning = field(init=False)
     _uses: dict[Kind, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in Kind})
     _in_order: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})

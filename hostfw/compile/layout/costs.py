@@ -25,7 +25,8 @@ class CostModel:
     of a port or an address before they are found by both. `shortened`: compares behind one key of a map, of about 12 ns
     each, that are worth a lookup less. `compares_a_lookup`: those of a whole map that are. `lookups`: maps of a list
     before those of a shorter prefix are written out in those of a longer one, which may take `widened` times as many
-    elements again. `elements`: the budget of keys of one list of rules, of which each has its share, at least
+    elements again, and no more than `written_out`: beyond that they cost more time to load than a lookup is worth.
+    `elements`: the budget of keys of one list of rules, of which each has its share, at least
     `keys_a_rule`; a rule that asks for more is found by another of its criteria, or tried.
 
     `shared_rules`: rules at the end of programs of several endpoints before they are laid out once for all of them.
@@ -53,6 +54,7 @@ class CostModel:
     compares_a_lookup: int = 4
     lookups: int = 8
     widened: int = 4
+    written_out: int = 50_000
     elements: int = 1_000_000
     keys_a_rule: int = 64
     shared_rules: int = 48

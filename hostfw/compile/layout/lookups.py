@@ -27,9 +27,9 @@ _MOST_NESTED = 4
 
 @dataclass(frozen=True, slots=True)
 class _Cover:
-    """The chain of what stands under the shorter prefixes of a key, and the rank of the first rule there."""
+    """The way to the chain behind a key, one object for all keys with that chain, and the rank of its first rule."""
 
-    chain: str
+    verdict: Jump | Goto
     rank: int
 
 
@@ -71,25 +71,28 @@ class Lookups:
         for group in nested(shapes):
             yield self._group(group, maps, entries)
         if few:
-            yield Rule((), (Jump(self._chain(tuple(few), None)),))
+            yield Rule((), (self._lead(Jump, tuple(few), None),))
 
     def _group(self, group: Sequence[Shape], maps: dict[Shape, dict[_Key, list[int]]], entries: list[_Entry]) -> Rule:
         """The lookup in one map, or the jump to the lookups in the maps of a group, which are given longest first."""
         if len(group) == 1:
             (shape,) = group
-            return self._lookup(shape, [(key, Jump(cover.chain)) for key, cover in self._behind(maps[shape], entries)])
+            return self._lookup(
+                shape, [(key, cover.verdict) for key, cover in self._behind(maps[shape], entries, Jump)]
+            )
         covers: dict[Shape, dict[_Key, _Cover]] = {}
         rules: list[Rule] = []
         for place, shape in reversed(list(enumerate(group))):
             shorter = [(mask_of(self.builder.family, one[0][1]), covers[one]) for one in group[place + 1 :]]
-            covers[shape] = dict(self._behind(maps[shape], entries, shorter))
-            rules.append(self._lookup(shape, [(key, Goto(cover.chain)) for key, cover in covers[shape].items()]))
+            covers[shape] = dict(self._behind(maps[shape], entries, Goto, shorter))
+            rules.append(self._lookup(shape, [(key, cover.verdict) for key, cover in covers[shape].items()]))
         return Rule((), (Jump(self.builder.chain(f"{self.purpose}/by-{group[0][0][0]}", rules[::-1])),))
 
     def _behind(
         self,
         keys: dict[_Key, list[int]],
         entries: list[_Entry],
+        lead: type[Jump | Goto],
         shorter: Sequence[tuple[int, dict[_Key, _Cover]]] = (),
     ) -> Iterator[tuple[_Key, _Cover]]:
         """The chain behind each key of a map, with what stands under `shorter` prefixes of it, longest first."""
@@ -106,17 +109,20 @@ class Lookups:
         for (numbers, cover), those in place_of.items():
             behind = tuple([entries[number] for number in numbers])
             first = max(behind[0][2], cover.rank if cover else 0)
-            one = _Cover(self._chain(behind, cover.chain if cover else None), first)
+            one = _Cover(self._lead(lead, behind, cover.verdict.chain if cover else None), first)
             found += [(key, one) for key in those]
         yield from sorted(found, key=lambda each: each[0])
 
-    def _chain(self, entries: tuple[_Entry, ...], cover: str | None) -> str:
-        ((_, name),) = self.memo.get_or_make_each([(("found", entries, cover), None)], self._candidates)
-        return name
+    def _lead(self, lead: type[Jump | Goto], entries: tuple[_Entry, ...], cover: str | None) -> Jump | Goto:
+        """The way to the chain behind a key, and from there to that of what covers the key."""
+        ((_, verdict),) = self.memo.get_or_make_each([((lead, entries, cover), None)], self._candidates)
+        return verdict
 
-    def _candidates(self, place: tuple[str, tuple[_Entry, ...], str | None], _cause: None, _memo: Memo) -> str:
+    def _candidates(
+        self, place: tuple[type[Jump | Goto], tuple[_Entry, ...], str | None], _cause: None, _memo: Memo
+    ) -> Jump | Goto:
         """The chain behind a key: the first of its rules that matches is noted if it is better than what was found."""
-        _, entries, cover = place
+        lead, entries, cover = place
         on: Verdict = Return() if cover is None else Goto(cover)
         rules = [
             Rule((Match(Key.SCRATCH, Below(rank)), *self._rest(spot), *alternative), (Note(rank), on))
@@ -125,7 +131,7 @@ class Lookups:
         ]
         if cover is not None:
             rules.append(Rule((), (on,)))
-        return self.builder.chain(f"{self.purpose}/found", rules)
+        return lead(self.builder.chain(f"{self.purpose}/found", rules))
 
     def _rest(self, spot: Spot | None) -> Iterator[Match]:
         """The tests of what a key that was cut to a shorter prefix does not say."""

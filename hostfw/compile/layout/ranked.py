@@ -146,7 +146,8 @@ class RankedList:
             compares[target] += sum(crowds[shape].values())
         few = {target for target, count in compares.items() if count <= costs.compares_a_lookup}
         counts = Counter({target: count for target, count in counts.items() if target not in few})
-        longer = merged_shapes(counts, costs.lookups, costs.keys_a_rule + costs.widened * spots)
+        room = min(costs.keys_a_rule + costs.widened * spots, costs.written_out)
+        longer = merged_shapes(counts, costs.lookups, room)
         return {shape: None if target in few else (target, longer[target]) for shape, target in shorter.items()}
 
     def _ranked(self, group: Tried, of: Sequence[int]) -> Iterator[_Ranked]:

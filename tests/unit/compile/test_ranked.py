@@ -15,12 +15,13 @@ from hostfw.compile.layout.ways import Shape, runs
 from hostfw.compile.layout.widths import cut, merged_shapes, shortened_shapes, written_out
 from hostfw.compile.program import ProgramRule, Programs
 from hostfw.compile.ruleset import compile_plan
+from hostfw.compile.table_builder import TableBuilder
 from hostfw.explain.verdict import explain
 from hostfw.model.packet import Packet
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
 from hostfw.model.values import ICMP, TCP, Action, Direction, Family, Icmp, PortRange
-from hostfw.nft.objects import Ruleset
-from hostfw.nft.rules import Below, Jump, Key, Rule, Vmap
+from hostfw.nft.objects import ElementType, Ruleset
+from hostfw.nft.rules import Accept, Below, Drop, Jump, Key, Rule, Vmap
 from hostfw.nft.simulate import Effort, effort, simulate
 
 MOST_LOOKUPS = 16
@@ -307,6 +308,30 @@ def test_a_packet_under_a_long_prefix_is_not_looked_up_by_the_shorter_ones() -> 
     assert len(lengths) > 1
     assert lengths == sorted(lengths, reverse=True)
     assert lookups[len(asked) // 2] == lookups[-1] - len(lengths) + 1
+
+
+def test_a_map_of_the_same_size_and_ends_is_another_map_where_a_verdict_differs() -> None:
+    """A map is compared whole with the one of the last time, which saves its digest."""
+    builder = TableBuilder(Family.V4, CostModel())
+    one, other = Accept(), Drop()
+
+    first = builder.verdict_map("of", ElementType.PORT, ((1, one), (2, one), (3, one)))
+    second = builder.verdict_map("of", ElementType.PORT, ((1, one), (2, other), (3, one)))
+
+    assert first != second
+    assert builder.verdict_map("of", ElementType.PORT, ((1, one), (2, one), (3, one))) == first
+    assert builder.maps[second].elements[1] == (2, other)
+
+
+@pytest.mark.slow
+def test_keys_are_written_out_within_a_budget_of_the_whole_list() -> None:
+    """Ten times the policies had twenty times the elements."""
+    few, many = (
+        sum(len(contents.elements) for table in compile_plan(plan).tables for contents in table.maps)
+        for plan in (drawn_mixture(0).plan(size) for size in (600, 6000))
+    )
+
+    assert many < 12 * few, (few, many)
 
 
 def test_keys_of_a_shorter_prefix_are_written_out() -> None:
