@@ -118,7 +118,7 @@ def _published(plan: Plan, entries: Iterable[Entry]) -> Iterator[Finding]:
 
 
 def _is_governed(plan: Plan, interface: str) -> bool:
-    return plan.wildcard is not None or any(binding.interface == interface for binding in plan.bindings)
+    return plan.governing()(interface) is not None
 
 
 def _next(plan: Plan, ungoverned: list[str]) -> str:

@@ -106,7 +106,7 @@ def _doubt(session: Session, plan: Plan, facts: HostFacts) -> str:
             f"this ssh connection comes through {interface}, a tunnel ({known.kind}), "
             "and the packets that carry it may have been let in before the change"
         )
-    if plan.wildcard is None and all(binding.interface != interface for binding in plan.bindings):
+    if plan.governing()(interface) is None:
         return f"this ssh connection comes over {interface}, which no HostEndpoint governs"
     judged = explain(plan, session_packet(session, interface, facts, ConntrackState.NEW, session.peer_port))
     if judged.allowed:

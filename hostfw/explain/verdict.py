@@ -114,7 +114,7 @@ def _place(plan: Plan, interface: str, direction: Direction, policy_class: Polic
     """An interface is of its own endpoint, else of the wildcard; `lo` is so only for what is forwarded."""
     name = next((b.endpoint for b in plan.bindings if b.interface == interface), None)
     if name is None and (interface != LOOPBACK or policy_class is PolicyClass.FORWARD):
-        name = plan.wildcard
+        name = plan.governing_unbound(interface)
     endpoint = None if name is None else plan.endpoint(name)
     return Place(interface, direction, endpoint, policy_class)
 

@@ -106,14 +106,14 @@ def _places(
     plan: Plan, visits: Iterable[_Visit], direction: Direction = Direction.INGRESS
 ) -> Iterator[tuple[Place, list[_Visit]]]:
     """The places where visits meet policy, those of one HostEndpoint as one, each with its visits."""
-    governing = {binding.interface: binding.endpoint for binding in plan.bindings}
+    governing = plan.governing()
     groups: defaultdict[str | None, list[_Visit]] = defaultdict(list)
     interfaces: dict[str | None, str] = {}
     for visit in visits:
         interface = (
             visit.entry_point.interface if direction is Direction.INGRESS else visit.entry_point.out_interface or ""
         )
-        name = governing.get(interface, plan.wildcard)
+        name = governing(interface)
         groups[name].append(visit)
         interfaces.setdefault(name, interface)
     for name, group in groups.items():

@@ -67,17 +67,15 @@ def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tup
     if plan is None:
         open_to_all = {family: Reach((Decision(everybody(family), _OPEN),)) for family in FAMILIES}
         return tuple(_entry(subject, entry_point, open_to_all[entry_point.family]) for subject, entry_point in places)
-    governing = {binding.interface: binding.endpoint for binding in plan.bindings}
+    governing = plan.governing()
     by_address = {endpoint.name for endpoint in plan.endpoints if _tells_addresses_apart(endpoint.ingress)}
     numbers: dict[tuple[object, ...], int] = {}
     doors: list[EntryPoint] = []
     of_places: list[int] = []
     for _, entry_point in places:
         # One HostEndpoint means the same on all of its interfaces, and mostly at all local addresses.
-        endpoint = governing.get(entry_point.interface, plan.wildcard)
-        way_out = (
-            () if entry_point.out_interface is None else (governing.get(entry_point.out_interface, plan.wildcard),)
-        )
+        endpoint = governing(entry_point.interface)
+        way_out = () if entry_point.out_interface is None else (governing(entry_point.out_interface),)
         address = entry_point.address if endpoint in by_address or entry_point.original is not None else None
         key = (
             endpoint,

@@ -171,7 +171,7 @@ def _peers(interface: Interface, family: Family, local: int, baseline: Baseline,
 
 def _rules(plan: Plan, interface: str) -> Iterator[PlannedRule]:
     """The rules that let something in on an interface."""
-    own = next((binding.endpoint for binding in plan.bindings if binding.interface == interface), plan.wildcard)
+    own = plan.governing()(interface)
     if own is not None:
         yield from (rule for rule in _all_rules(plan.endpoint(own).ingress) if rule.action is Action.ALLOW)
 

@@ -4,6 +4,7 @@ Selectors are address sets, named ports are members, interfaces are bound to end
 evaluation order. `policy.explain` gives verdicts from it, `compile` gives a ruleset from it, and the two must agree.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -266,6 +267,18 @@ class Plan:
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""
         return next(e for e in self.endpoints if e.name == name)
+
+    def governing(self) -> Callable[[str], str | None]:
+        """The function from the name of an interface to that of the endpoint that governs it, None for none.
+
+        What `lo` means for a wildcard is left to the caller.
+        """
+        own = {binding.interface: binding.endpoint for binding in self.bindings}
+        return lambda interface: own[interface] if interface in own else self.governing_unbound(interface)
+
+    def governing_unbound(self, _interface: str) -> str | None:
+        """The name of the endpoint that governs an interface without a binding, None for none."""
+        return self.wildcard
 
 
 BASE_PROTECTION = Plan("", Settings())

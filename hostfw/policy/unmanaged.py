@@ -47,10 +47,8 @@ def carriers(facts: HostFacts) -> tuple[Interface, ...]:
 
 def ungoverned(plan: Plan, facts: HostFacts) -> tuple[Interface, ...]:
     """The interfaces that packets of others come in on and that no HostEndpoint governs."""
-    if plan.wildcard is not None:
-        return ()
-    bound = {binding.interface for binding in plan.bindings}
-    return tuple(interface for interface in carriers(facts) if interface.name not in bound)
+    governing = plan.governing()
+    return tuple(interface for interface in carriers(facts) if governing(interface.name) is None)
 
 
 def governed(plan: Plan, facts: HostFacts) -> tuple[Interface, ...]:
