@@ -242,7 +242,8 @@ def leaves() -> Iterator[tuple[str, ...]]:
     for name, value in _fields_of("settings").items():
         if not _is_refused(value):
             below = _fields_of(name) if name in known else {}
-            yield from ((name, field) for field in below) if below else ((name,),)
+            known_below = (field for field, child in below.items() if not _is_refused(child))
+            yield from ((name, field) for field in known_below) if below else ((name,),)
 
 
 _OTHER_NAMES = {"packetMarks": "marks"}
@@ -258,6 +259,8 @@ def _default(path: tuple[str, ...], of: Settings) -> str:
             return "the host name" if path == ("node",) else "none"
         case bool():
             return str(value).lower()
+        case ():
+            return "none"
         case tuple():
             return ", ".join(_port(port) for port in value)
         case _:

@@ -11,10 +11,12 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from hostfw.audit.log_prefix import LogTag, names_as_decoded
 from hostfw.model.decisions import Reason
-from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule
+from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule
+from hostfw.model.settings import UNIDENTIFIED, Workloads
 from hostfw.model.values import Direction
 
 _LOOPBACK = "lo"
+_NO_WORKLOADS = Workloads()
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -79,7 +81,8 @@ class Attribution:
     """Data of a generation that completes log records. An empty one leaves every record as it is.
 
     The keys of `rules`, `policies` and `tiers` are what comes out of a log prefix, names shortened where they are
-    there; what two names would be shortened to is in none of them.
+    there; what two names would be shortened to is in none of them. `guests` are the interfaces that workloads are
+    behind, and `guest_endpoints` those that are known.
     """
 
     generation: str = ""
@@ -88,6 +91,21 @@ class Attribution:
     tiers: Mapping[str, str] = field(default_factory=dict)
     bindings: Mapping[str, str] = field(default_factory=dict)
     wildcard: str = ""
+    guests: Workloads = _NO_WORKLOADS
+    guest_endpoints: Mapping[str, PlannedEndpoint] = field(default_factory=dict)
+
+    def met_at_guest(self, tag: LogTag, interface: str) -> bool:
+        """True if it is the policy of a workload behind an interface that a packet met, a known one or not.
+
+        What is forwarded may have met the same policy at the interface on its other side: the workload's comes first.
+        """
+        if not interface:
+            return False
+        bound = self.bindings.get(interface)
+        if bound is None:
+            return self.guests.has(interface) and tag.reason in _OF_GUESTS
+        endpoint = self.guest_endpoints.get(bound)
+        return endpoint is not None and (tag.reason in _OF_GUESTS or _has(endpoint.direction(tag.direction), tag))
 
     def with_full_names(self, tag: LogTag) -> LogTag:
         """The tag with the names that its own stand for, as far as they are known."""
@@ -101,6 +119,8 @@ class Attribution:
         """The HostEndpoint that governs traffic of an interface, or nothing; `*` has `lo` for forwarded alone."""
         if interface in self.bindings:
             return self.bindings[interface]
+        if interface and self.guests.has(interface):
+            return UNIDENTIFIED
         return self.wildcard if interface and (interface != _LOOPBACK or forwarded) else ""
 
 
@@ -129,7 +149,27 @@ def attribution(plan: Plan, generation: str = "") -> Attribution:
         _unambiguous(tiers),
         {binding.interface: binding.endpoint for binding in plan.bindings},
         plan.wildcard or "",
+        plan.settings.workloads,
+        {endpoint.name: endpoint for endpoint in plan.endpoints if endpoint.workload is not None},
     )
+
+
+_OF_GUESTS = frozenset((Reason.SPOOFED, Reason.TO_HOST, Reason.UNIDENTIFIED, Reason.INVALID))
+"""Reasons that no HostEndpoint has, and one that is met first where it is a workload's."""
+
+
+def _has(planned: PlannedDirection, tag: LogTag) -> bool:
+    """True if a record may be of what is planned for a workload."""
+    match tag.reason:
+        case Reason.END_OF_TIER:
+            return any(tier.name == tag.tier for tier in planned.tiers)
+        case Reason.RULE if tag.tier:
+            policies = (policy for tier in planned.tiers if tier.name == tag.tier for policy in tier.policies)
+            return any((policy.name, policy.staged) == (tag.policy, tag.staged) for policy in policies)
+        case Reason.RULE:
+            return any(profile.name == tag.policy for profile in planned.profiles)
+        case reason:
+            return reason in (Reason.NO_POLICY, Reason.NO_PROFILE_MATCH)
 
 
 def _each_policy(plan: Plan) -> Iterator[PlannedPolicy]:

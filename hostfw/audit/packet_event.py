@@ -43,7 +43,7 @@ class PacketEvent:
     Names are empty where there is none or none is known. `interface` is the one at which the packet met the policy of
     `direction`; a forwarded packet has both of the others. `kind` and `origin` (`path:line`) are those of the policy
     rule, `why` and `ticket` the notes of its policy. Of a packet that stands for several, the header fields that they
-    differ in are None.
+    differ in are None. `of_guest` is whether it is a workload's policy that it met.
     """
 
     action: EventAction
@@ -64,10 +64,13 @@ class PacketEvent:
     count: int = 1
     why: str = ""
     ticket: str = ""
+    of_guest: bool = False
 
     @property
     def interface(self) -> str:
-        """The interface at which the packet was decided."""
+        """The interface at which the packet was decided. A workload sends its egress in on its own."""
+        if self.of_guest:
+            return self.in_interface if self.direction is Direction.EGRESS else self.out_interface
         return self.in_interface if self.direction is Direction.INGRESS else self.out_interface
 
     @property
@@ -113,7 +116,9 @@ def packet_event(
     way_in, way_out = interfaces
     tag = attribution.with_full_names(found)
     rule = attribution.rules.get(found)
-    interface = way_in if tag.direction is Direction.INGRESS else way_out
+    guest_way = way_in if tag.direction is Direction.EGRESS else way_out
+    of_guest = attribution.met_at_guest(tag, guest_way)
+    interface = guest_way if of_guest else way_in if tag.direction is Direction.INGRESS else way_out
     unmanaged = tag.reason is Reason.UNMANAGED
     return PacketEvent(
         action=action,
@@ -133,6 +138,7 @@ def packet_event(
         last=moment,
         why=_note(rule.why) if rule else "",
         ticket=_note(rule.ticket) if rule else "",
+        of_guest=of_guest,
     )
 
 
@@ -170,6 +176,7 @@ def _agreed(one: PacketEvent, other: PacketEvent) -> PacketEvent:
         generation=one.generation if one.generation == other.generation else "",
         why=one.why if one.why == other.why else "",
         ticket=one.ticket if one.ticket == other.ticket else "",
+        of_guest=one.of_guest and other.of_guest,
     )
 
 

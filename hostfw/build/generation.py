@@ -31,8 +31,9 @@ class Generation:
     """Everything about one generation, ready to be put into force.
 
     `script` is loaded by the next boot: it is complete except for big sets beyond `BOOT_ELEMENTS`, of which it has the
-    digests. `id` is its own digest. `governance` is the record that it was resolved with. `lasting` is there where
-    something is allowed for the sake of a resource that expires: what is left without that.
+    digests, and for the workloads that run now, which nobody knows by then: their interfaces are closed. `id` is the
+    digest of the whole, workloads included. `governance` is the record that it was resolved with. `lasting` is there
+    where something is allowed for the sake of a resource that expires: what is left without that.
     """
 
     id: str
@@ -86,6 +87,7 @@ class GenerationCache:
     compile: CompileCache = field(default_factory=CompileCache)
     commands: CommandCache = field(default_factory=CommandCache)
     lasting: "GenerationCache | None" = None
+    boot: "GenerationCache | None" = None
 
 
 def build(
@@ -122,11 +124,29 @@ def build(
             cache.compile = CompileCache()
         return Refused(in_order((*problems, _collision(error))))
     script = _opened_by(plan) + render(ruleset, cache.commands if cache else None, BOOT_ELEMENTS)
-    known = (script_id(script), candidate, facts, plan, ruleset, script, problems, governance)
+    boot = _boot_script(candidate, facts, cache, governance) if facts.workloads else script
+    known = (script_id(script), candidate, facts, plan, ruleset, boot, problems, governance)
     generation = Generation(*known, _lasting(candidate, plan, facts, cache, governance))
     if cache is not None:
         cache.generation = generation
     return generation
+
+
+def _boot_script(candidate: Candidate, facts: HostFacts, cache: GenerationCache | None, governance: Governance) -> str:
+    """The script without the workloads that run now, made with caches of its own.
+
+    Where it cannot be made, the failsafes are in force at the next boot until the service runs.
+    """
+    caches = GenerationCache()
+    if cache is not None:
+        caches = cache.boot = cache.boot or caches
+    empty = replace(facts, workloads=(), workload_problems=())
+    plan, _ = resolve(candidate.resources, candidate.settings, empty, caches.resolve, governance)
+    try:
+        ruleset = compile_plan(plan, cache=caches.compile)
+    except DigestCollisionError:
+        return ""
+    return _opened_by(plan) + render(ruleset, caches.commands, BOOT_ELEMENTS)
 
 
 def _ends_alike(plan: Plan, candidate: Candidate, facts: HostFacts, governance: Governance) -> bool:
@@ -153,7 +173,7 @@ def _lasting(
     caches = GenerationCache()
     if cache is not None:
         caches = cache.lasting = cache.lasting or caches
-    timeless = replace(facts, now=None)
+    timeless = replace(facts, now=None, workloads=(), workload_problems=())
     left_plan, _ = resolve(left, candidate.settings, timeless, caches.resolve, governance)
     try:
         ruleset = compile_plan(left_plan, cache=caches.compile)

@@ -37,7 +37,7 @@ def active_plan(options: Options) -> ActivePlan | None:
     After a boot nothing is on record but the accepted generation, which the boot put into force.
     """
     load_accepted_of(options)
-    directories, host = directories_of(options), this_host()
+    directories, host = directories_of(options), this_host(options)
     stored = stored_active(directories)
     if stored is None:
         return None
@@ -53,7 +53,7 @@ def plan_now(options: Options) -> tuple[Plan, HostFacts] | None:
     What has to be rolled back or has expired by now is first taken out of force, as by `status`. Raises HostError and
     PermissionError.
     """
-    directories, host = directories_of(options), this_host()
+    directories, host = directories_of(options), this_host(options)
     if has_expired(directories, host):
         _engine(options).end_expired()
     if not read_in_force(directories, host, lambda: _engine(options).expire()):

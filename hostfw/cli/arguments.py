@@ -15,6 +15,9 @@ LOGGED_REASONS = (
     Reason.NO_POLICY,
     Reason.UNMANAGED,
     Reason.INVALID,
+    Reason.SPOOFED,
+    Reason.TO_HOST,
+    Reason.UNIDENTIFIED,
 )
 """The reasons that log records have."""
 

@@ -70,6 +70,7 @@ def contents(resources: Resources) -> str:
             (resources.policies, ("policy", "policies"), True),
             (resources.staged_policies, ("staged policy", "staged policies"), False),
             (resources.endpoints, ("endpoint",), True),
+            (resources.workloads, ("workload",), False),
             ((*resources.network_sets, *resources.namespaced_sets), ("network set",), False),
             (resources.namespaces, ("namespace",), False),
             (resources.feeds, ("feed",), False),

@@ -9,7 +9,7 @@ from hostfw.model.settings import Settings
 
 def open_engine(options: Options) -> Engine:
     """The engine on the directories of a command line."""
-    return Engine(directories_of(options), this_host())
+    return Engine(directories_of(options), this_host(options))
 
 
 def observe(options: Options, settings: Settings) -> HostFacts:

@@ -1,6 +1,6 @@
 """The host that a verb is about, this one or one that is known by its facts, and what a configuration means on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +64,7 @@ def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
         candidate.resources, candidate.settings, facts, governance=governance_of(options, candidate, facts)
     )
     warn(problems, candidate.configuration, console)
+    candidate = with_running(candidate, facts)
     if options.facts is not None:
         return PlannedHost(candidate, facts, plan)
     from hostfw.cli.outcomes import this_host
@@ -75,6 +76,15 @@ def planned(options: Options, console: Console) -> PlannedHost | ExitCode:
     except HostError as error:
         console.warn(f"external sets count as empty: {error.message}")
     return PlannedHost(candidate, facts, plan, host)
+
+
+def with_running(candidate: Candidate, facts: HostFacts) -> Candidate:
+    """A configuration with the workloads that run on a host among its resources, for people who look at it."""
+    if not facts.workloads:
+        return candidate
+    resources = candidate.resources
+    workloads = sorted((*resources.workloads, *facts.workloads), key=lambda one: one.metadata.full_name)
+    return replace(candidate, resources=replace(resources, workloads=tuple(workloads)))
 
 
 def facts_of(options: Options, settings: Settings, console: Console) -> HostFacts | ExitCode:

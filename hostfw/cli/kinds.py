@@ -7,6 +7,7 @@ from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -60,6 +61,14 @@ KINDS = (
         ("NODE", "INTERFACE"),
         ("IPS", "PROFILES", "LABELS"),
         lambda resources: resources.endpoints,
+    ),
+    Kind(
+        CALICO_V3,
+        "WorkloadEndpoint",
+        ("wep", "weps", "workloadendpoint", "workloadendpoints", "workload", "workloads"),
+        ("INTERFACE", "NETWORKS"),
+        ("NODE", "PROFILES", "LABELS"),
+        lambda resources: resources.workloads,
     ),
     Kind(
         CALICO_V3,
@@ -124,6 +133,9 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
         case HostEndpoint():
             wide = _cidrs(resource.expected_ips, whole=whole), ", ".join(resource.profiles) or _NONE, _labels(resource)
             return (resource.node, _interface(resource)), wide
+        case WorkloadEndpoint():
+            wide = resource.node, ", ".join(resource.profiles) or _NONE, _labels(resource)
+            return (resource.interface_name, _cidrs(resource.networks, whole=whole)), wide
         case GlobalNetworkSet() | NetworkSet():
             return (_cidrs(resource.nets, whole=whole),), (_labels(resource),)
         case Namespace():

@@ -21,9 +21,9 @@ def directories_of(options: Options) -> Directories:
     return Directories(options.config_dir, options.state_dir, options.run_dir)
 
 
-def this_host() -> Host:
-    """The effects on the host and network namespace that we are in."""
-    return Host()
+def this_host(options: Options | None = None) -> Host:
+    """The effects on the host and network namespace that we are in, with its workloads for the facts of it."""
+    return Host() if options is None else Host().below(options.run_dir)
 
 
 def load_accepted_of(options: Options) -> Accepted | None:

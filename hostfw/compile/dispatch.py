@@ -1,6 +1,6 @@
 """Dispatch: from the interface of a packet to the chain of its endpoint, hook by hook."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hostfw.compile import object_names as names
 from hostfw.compile.before_translation import BeforeTranslation
@@ -11,12 +11,27 @@ from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.layout.statements import StatementWriter
 from hostfw.compile.program import Program, Programs
 from hostfw.compile.table_builder import TableBuilder
+from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan, PlannedDirection, PlannedEndpoint
 from hostfw.model.settings import NeighbourDiscovery
 from hostfw.model.values import IGMP, Cidr, Direction, Family, PortRange, host_cidr
 from hostfw.nft.objects import Dynamic, ElementType
-from hostfw.nft.rules import Accept, Goto, Jump, Key, Match, Notrack, Return, Rule, SetRef, Statement, Verdict, Vmap
+from hostfw.nft.rules import (
+    Accept,
+    Beginning,
+    Goto,
+    Jump,
+    Key,
+    Match,
+    Notrack,
+    Return,
+    Rule,
+    SetRef,
+    Statement,
+    Verdict,
+    Vmap,
+)
 
 NEIGHBOUR_DISCOVERY_TYPES = PortRange(133, 136)
 """Router and neighbour solicitations and advertisements (RFC 4861), valid only with a hop limit of 255."""
@@ -52,6 +67,11 @@ class Dispatch:
         self._reject = reject
         self._programs = Programs(plan.settings, reject, cache)
         self._programs_that_drop = Programs(plan.settings, reject=False, cache=cache)
+        guests = self._programs_of_workloads = Programs(plan.settings, reject, cache, guests=True)
+        self._of_workloads: dict[ProgramOf, dict[Direction, ProgramOf]] = {
+            self._programs.local: {Direction.INGRESS: guests.to_host, Direction.EGRESS: guests.from_host},
+            self._programs.forward: dict.fromkeys(Direction, guests.workload),
+        }
         self._endpoints = {endpoint.name: endpoint for endpoint in plan.endpoints}
         # By the identity of what is planned: endpoints with the same policies share the very tuples.
         self._chains: dict[tuple[object, ...], Verdict] = {}
@@ -70,6 +90,7 @@ class Dispatch:
             *self._neighbours(),
             *self._interfaces(direction, direction.short, verdicts),
             *self._renamed(direction, direction.short, verdicts, may_close=True),
+            *self._unidentified(direction, direction.short, self._programs_of_workloads),
             Rule((), (default,)),
         ]
 
@@ -86,6 +107,9 @@ class Dispatch:
         allow = (Accept(),)
         ingress = Direction.INGRESS
         verdicts = self._verdicts(ingress, ingress.short, self._programs.local, allow)
+        # What a workload sends to a published port is forwarded, or for the host, and meets its policy there.
+        workloads = {b.interface for b in self._plan.bindings if self._endpoints[b.endpoint].workload is not None}
+        verdicts |= dict.fromkeys(workloads, Return())
         rules = [
             *self._interfaces(ingress, ingress.short, verdicts),
             *self._renamed(ingress, ingress.short, verdicts, may_close=True),
@@ -104,6 +128,25 @@ class Dispatch:
         allow = (Accept(),) if again else (Notrack(), Accept())
         purpose = f"untracked-{direction.short}"
         return self._early(direction, purpose, self._programs_that_drop.untracked, allow, again=again)
+
+    def sources(self) -> list[Rule]:
+        """The rules that deny what workloads send under addresses that are not theirs, or under no name at all.
+
+        There are none without a workload, and without the setting that says which interfaces are those of workloads.
+        """
+        side = Direction.INGRESS
+        programs = Programs(self._plan.settings, reject=False, cache=self._cache, guests=True)
+        verdicts: dict[str, Verdict] = {}
+        for binding in self._plan.bindings:
+            workload = self._endpoints[binding.endpoint].workload
+            if workload is not None:
+                program = programs.sources(workload, side.opposite)
+                verdicts[binding.interface] = self._goto(f"sources/{binding.endpoint}", program, (Accept(),))
+            elif self._plan.settings.workloads.has(binding.interface):
+                verdicts[binding.interface] = Return()
+        by_index = self._renamed(side, "sources", verdicts, may_close=False)
+        unidentified = self._unidentified(side, "sources", programs)
+        return [*self._interfaces(side, "sources", verdicts), *by_index, *unidentified]
 
     def pre_dnat(self, allow: tuple[Statement, ...], *, again: bool = False) -> list[Rule]:
         """The rules for new packets before destination NAT; empty without a preDNAT policy; `again` as in untracked."""
@@ -141,10 +184,18 @@ class Dispatch:
         """
         default = self._wildcard(direction, purpose, program_of, allow, again=again) or Return()
         verdicts = self._verdicts(direction, purpose, program_of, allow, again=again)
-        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default}
+        theirs = self._plan.settings.workloads
+        # One that keeps its HostEndpoint under the name of a workload's interface is not taken for unidentified.
+        verdicts = {name: verdict for name, verdict in verdicts.items() if verdict != default or theirs.has(name)}
+        unidentified: Iterable[Rule] = ()
+        if may_close:
+            unidentified = self._unidentified(direction, purpose, self._programs_of_workloads)
+        elif default != Return():
+            unidentified = self._of_patterns(direction, Return)
         rules = [
             *self._interfaces(direction, purpose, verdicts),
             *self._renamed(direction, purpose, verdicts, may_close=may_close),
+            *unidentified,
         ]
         return rules if default == Return() else [*rules, Rule((), (default,))]
 
@@ -198,6 +249,18 @@ class Dispatch:
             closed = self._goto(f"{purpose}/renamed", self._programs.renamed(direction), (Accept(),))
             yield Rule((Match(key, self._links(names.governed_links())),), (closed,))
 
+    def _unidentified(self, side: Direction, purpose: str, programs: Programs) -> Iterator[Rule]:
+        """Interfaces that workloads are behind and that no rule before has named: a new one needs no rule."""
+        program = programs.unidentified(side.opposite)
+        return self._of_patterns(side, lambda: self._goto(f"{purpose}/unidentified", program, (Accept(),)))
+
+    def _of_patterns(self, side: Direction, verdict: Callable[[], Verdict]) -> Iterator[Rule]:
+        """One verdict for all interfaces that are those of workloads."""
+        for pattern in self._plan.settings.workloads.interfaces:
+            beginning = pattern.removesuffix(WILDCARD_END)
+            value = pattern if beginning == pattern else Beginning(beginning)
+            yield Rule((Match(_interface_key(side), value),), (verdict(),))
+
     def _links(self, name: str) -> SetRef:
         return SetRef(self._builder.dynamic_set(name, ElementType.IFINDEX, ROOM_FOR_LINKS))
 
@@ -242,7 +305,7 @@ class Dispatch:
         *,
         again: bool,
     ) -> Verdict:
-        key = (purpose, *_identity(endpoint.direction(direction)))
+        key = (purpose, *_met(endpoint, direction))
         if key not in self._chains:
             program = self._program(endpoint, direction, purpose, program_of)
             verdict: Verdict = Return()
@@ -259,9 +322,16 @@ class Dispatch:
     def _program(
         self, endpoint: PlannedEndpoint, direction: Direction, purpose: str, program_of: ProgramOf
     ) -> Program | None:
-        planned = endpoint.direction(direction)
-        key = (purpose, *_identity(planned), direction, self._reject)
-        return self._cache.program(key, lambda: program_of(planned, direction))
+        """The program of what packets meet on one side of the interface of an endpoint."""
+        met = endpoint.met(direction)
+        planned = endpoint.direction(met)
+        key = (purpose, *_identity(planned), met, self._reject)
+        if endpoint.workload is None:
+            return self._cache.program(key, lambda: program_of(planned, direction))
+        of_workload = self._of_workloads.get(program_of, {}).get(direction)
+        if of_workload is None:
+            return None
+        return self._cache.program((of_workload.__name__, *key), lambda: of_workload(planned, met))
 
     def _splits(
         self, direction: Direction, purpose: str, program_of: ProgramOf
@@ -270,7 +340,7 @@ class Dispatch:
         if purpose not in self._ends:
             bound = {*(binding.endpoint for binding in self._plan.bindings), self._plan.wildcard}
             of = {
-                (purpose, *_identity(endpoint.direction(direction))): endpoint
+                (purpose, *_met(endpoint, direction)): endpoint
                 for endpoint in self._plan.endpoints
                 if endpoint.name in bound
             }
@@ -291,6 +361,11 @@ class Dispatch:
     def _chain(self, purpose: str, program: Program, allow: tuple[Statement, ...], *, again: bool = False) -> str:
         writer = StatementWriter(self._builder, self._plan.settings.logging, allow, again)
         return Layout(RuleList(writer, program.direction), self._cache, self._reject).chain(purpose, program)
+
+
+def _met(endpoint: PlannedEndpoint, side: Direction) -> tuple[object, ...]:
+    """The identity of what packets meet on one side of the interface of an endpoint."""
+    return (endpoint.workload is not None, *_identity(endpoint.direction(endpoint.met(side))))
 
 
 def _identity(planned: PlannedDirection) -> tuple[int, ...]:

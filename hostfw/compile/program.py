@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING
 from hostfw.audit.log_prefix import LogTag
 from hostfw.compile import object_names as names
 from hostfw.model.decisions import Reason
-from hostfw.model.plan import ANY_SIDE, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
+from hostfw.model.plan import (
+    ANY_SIDE,
+    PlannedDirection,
+    PlannedPolicy,
+    PlannedRule,
+    PlannedSide,
+    PlannedTier,
+    Workload,
+)
 from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
-from hostfw.model.values import FAMILIES, Action, Direction, Family, Icmp, PortRange, Protocol
+from hostfw.model.values import FAMILIES, ICMPV6, UDP, Action, Direction, Family, Icmp, PortRange, Protocol
 
 if TYPE_CHECKING:
     from hostfw.compile.incremental.memo import CompileCache
@@ -53,12 +61,16 @@ class Exempt:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Counts, logs within the limit unless it is `unrecorded`, and drops or rejects."""
+    """Counts, logs within the limit unless it is `unrecorded`, and drops or rejects.
+
+    `by_source` is of what others than the host send: it is the source that has a limit of its own.
+    """
 
     counter: str
     tag: LogTag
     reject: bool
     unrecorded: bool = False
+    by_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class LogOnly:
 
     counter: str
     tag: LogTag
+    by_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class WouldDecide:
     counter: str
     tag: LogTag
     unrecorded: bool = False
+    by_source: bool = False
 
 
 Effect = Allow | Exempt | Deny | LogOnly | Pass | Staged | WouldDecide
@@ -140,14 +154,24 @@ def conditions_of(segments: Iterable[Segment]) -> Iterator[Condition]:
 
 ANYTHING = Condition()
 
+ROUTER_ADVERTISEMENT = 134
+"""The ICMPv6 type by which a router tells of itself (RFC 4861, 4.2): a host that believes it takes routes from it."""
+
+_CLIENTS_OF_LEASES = {(UDP.number, 67): 68, (UDP.number, 547): 546}
+"""The ports of clients by the protocol and port of servers: DHCP (RFC 2131, 4.1) and DHCPv6 (RFC 8415, 7.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """The programs of a host with these settings. `reject` is whether its denials tell the sender."""
+    """The programs of a host with these settings. `reject` is whether its denials tell the sender.
+
+    With `guests` they are those of workloads, where others than the host send what meets egress policy.
+    """
 
     settings: Settings
     reject: bool
     cache: "CompileCache"
+    guests: bool = False
 
     def local(self, planned: PlannedDirection, direction: Direction) -> Program:
         """The program for local traffic of an endpoint: invalid packets, failsafes, tiers, profiles, the final drop."""
@@ -205,6 +229,71 @@ class Programs:
         preamble = (*invalid, *self._failsafes(direction, "pre-dnat"))
         return Program(direction, (preamble, *self._tiers(planned.pre_dnat_tiers, direction, ends=False)))
 
+    def workload(self, planned: PlannedDirection, direction: Direction) -> Program:
+        """The program of a workload in one direction, forwarded or not: no failsafes, and a drop at its end."""
+        selected = _enforced(planned.tiers) or planned.profiles
+        reason = Reason.NO_PROFILE_MATCH if selected else Reason.NO_POLICY
+        return Program(
+            direction,
+            (
+                tuple(self._invalid(direction)),
+                *self._tiers(planned.tiers, direction),
+                *self._of_policies(planned.profiles, direction),
+                (self._final(direction, reason),),
+            ),
+        )
+
+    def from_host(self, planned: PlannedDirection, direction: Direction) -> Program:
+        """The program for what the host sends to a workload: its policy, but for the leases that the host may give.
+
+        Connection tracking knows nothing of these, as what asks for one goes to all.
+        """
+        preamble, *policy = self.workload(planned, direction).segments
+        replies = (
+            self.cache.rule(
+                _lease_condition(server, client), Exempt(names.failsafe_counter(server, direction, place="lease"))
+            )
+            for server, client in leases(self.settings)
+        )
+        return Program(direction, ((*preamble, *replies), *policy))
+
+    def to_host(self, _planned: PlannedDirection, direction: Direction) -> Program:
+        """The program for what a workload sends to the host: a few services, and nothing else."""
+        open_ports = (
+            self.cache.rule(
+                _failsafe_condition(port, Direction.EGRESS),
+                Exempt(names.failsafe_counter(port, direction, place="to-host")),
+            )
+            for port in self.settings.workloads.to_host
+        )
+        return Program(direction, ((*self._invalid(direction), *open_ports), (self._final(direction, Reason.TO_HOST),)))
+
+    def sources(self, workload: Workload, direction: Direction) -> Program:
+        """The program that denies what a workload sends under an address that is not its own, or as a router."""
+        advertised = Condition(families=(Family.V6,), protocol=ICMPV6, icmp=Icmp(ROUTER_ADVERTISEMENT))
+        elsewhere = Condition(source=PlannedSide(not_nets=workload.sources))
+        return Program(
+            direction,
+            (
+                (
+                    self._denied(advertised, direction, Reason.TO_HOST),
+                    self._denied(elsewhere, direction, Reason.SPOOFED),
+                ),
+            ),
+        )
+
+    def unidentified(self, direction: Direction) -> Program:
+        """The program of an interface of a workload that no WorkloadEndpoint names: every packet is denied."""
+        return Program(direction, ((self._final(direction, Reason.UNIDENTIFIED),),))
+
+    def _denied(self, condition: Condition, direction: Direction, reason: Reason) -> ProgramRule:
+        tag = LogTag(Action.DENY, direction, reason)
+        effect = Deny(names.drop_counter(tag), tag, reject=False, by_source=self._by_source(direction))
+        return self.cache.rule(condition, effect)
+
+    def _by_source(self, direction: Direction) -> bool:
+        return self.guests and direction is Direction.EGRESS
+
     def unmanaged(self, direction: Direction) -> Program | None:
         """The program of an interface without a HostEndpoint, or None where the direction is open."""
         unmanaged = self.settings.unmanaged_interfaces
@@ -220,8 +309,7 @@ class Programs:
 
     def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:
         if self.settings.invalid_packets is InvalidPackets.DROP:
-            tag = LogTag(Action.DENY, direction, Reason.INVALID)
-            yield self.cache.rule(Condition(invalid=True), Deny(names.drop_counter(tag), tag, reject=False))
+            yield self._denied(Condition(invalid=True), direction, Reason.INVALID)
 
     def _failsafes(self, direction: Direction, place: str = "") -> Iterator[ProgramRule]:
         for port in self._failsafe_ports(direction):
@@ -250,12 +338,17 @@ class Programs:
             rules = list(chain.from_iterable(self._of_policies(policies, direction)))
             if ends and tier.is_enforced and tier.default_action is Action.DENY:
                 tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
-                rules.append(self.cache.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject)))
+                deny = Deny(names.drop_counter(tag), tag, self.reject, by_source=self._by_source(direction))
+                rules.append(self.cache.rule(ANYTHING, deny))
             yield tuple(rules)
 
     def _of_policies(self, policies: tuple[PlannedPolicy, ...], direction: Direction) -> list[Segment]:
         return self.cache.rules(
-            policies, direction, lambda policy: tuple(self._policy(policy, direction)), reject=self.reject
+            policies,
+            direction,
+            lambda policy: tuple(self._policy(policy, direction)),
+            reject=self.reject,
+            by_source=self._by_source(direction),
         )
 
     def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
@@ -263,7 +356,7 @@ class Programs:
             rules = [
                 ProgramRule(condition, effect)
                 for rule in policy.rules
-                for effect in (_would_be_effect(rule, direction),)
+                for effect in (self._would_be_effect(rule, direction),)
                 for condition in _conditions(rule)
             ]
             yield ProgramRule(ANYTHING, Staged(tuple(rules)))
@@ -274,30 +367,33 @@ class Programs:
 
     def _effect(self, rule: PlannedRule, direction: Direction) -> Effect:
         counter = names.rule_counter(rule.identity)
+        by_source = self._by_source(direction)
         match rule.action:
             case Action.ALLOW:
                 return Allow(counter)
             case Action.DENY:
-                return Deny(counter, _tag(rule, direction), self.reject, rule.unrecorded)
+                return Deny(counter, _tag(rule, direction), self.reject, rule.unrecorded, by_source)
             case Action.LOG:
-                return LogOnly(counter, _tag(rule, direction))
+                return LogOnly(counter, _tag(rule, direction), by_source)
             case Action.PASS:
                 return Pass(counter)
 
     def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
         tag = LogTag(Action.DENY, direction, reason)
-        return self.cache.rule(ANYTHING, Deny(names.drop_counter(tag), tag, self.reject))
+        deny = Deny(names.drop_counter(tag), tag, self.reject, by_source=self._by_source(direction))
+        return self.cache.rule(ANYTHING, deny)
+
+    def _would_be_effect(self, rule: PlannedRule, direction: Direction) -> Effect:
+        counter, by_source = names.rule_counter(rule.identity), self._by_source(direction)
+        tag = replace(_tag(rule, direction), staged=True)
+        if rule.action is Action.LOG:
+            return LogOnly(counter, tag, by_source)
+        return WouldDecide(counter, tag, rule.unrecorded, by_source)
 
 
 def _enforced(tiers: Iterable[PlannedTier]) -> bool:
     """True if a policy of the tiers is enforced; staged ones alone decide nothing."""
     return any(tier.is_enforced for tier in tiers)
-
-
-def _would_be_effect(rule: PlannedRule, direction: Direction) -> Effect:
-    counter = names.rule_counter(rule.identity)
-    tag = replace(_tag(rule, direction), staged=True)
-    return LogOnly(counter, tag) if rule.action is Action.LOG else WouldDecide(counter, tag, rule.unrecorded)
 
 
 def _tag(rule: PlannedRule, direction: Direction) -> LogTag:
@@ -315,6 +411,21 @@ def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
     else:
         source, destination = ANY_SIDE, PlannedSide(nets=nets, ports=ports)
     return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
+
+
+def leases(settings: Settings) -> Iterator[tuple[FailsafePort, int]]:
+    """The services of the host by which workloads get their addresses, each with the port that it answers to."""
+    for port in settings.workloads.to_host:
+        client = _CLIENTS_OF_LEASES.get((port.protocol.number, port.port))
+        if client is not None:
+            yield port, client
+
+
+def _lease_condition(server: FailsafePort, client: int) -> Condition:
+    source = PlannedSide(ports=(PortRange(server.port, server.port),))
+    return Condition(
+        protocol=server.protocol, source=source, destination=PlannedSide(ports=(PortRange(client, client),))
+    )
 
 
 def _conditions(rule: PlannedRule) -> Iterator[Condition]:

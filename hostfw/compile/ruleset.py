@@ -5,7 +5,8 @@ and never edited. A generation takes over by the flip of that one rule: a packet
 as it enters a base chain, so it meets the old structure or the new one and never a mixture.
 
     hook         priority       ours
-    prerouting   raw    -300    untracked policy (doNotTrack), only where there is any
+    prerouting   raw    -300    sources of workloads, only where interfaces are theirs; then untracked policy
+                                (doNotTrack), only where there is any
                  (conntrack -200)
     prerouting   mangle -150    preDNAT policy, only where there is any
                  (destination NAT of others -100)
@@ -132,10 +133,14 @@ def _prerouting(dispatch: Dispatch, builder: TableBuilder) -> list[Rule]:
 def _untracked(dispatch: Dispatch, builder: TableBuilder, hook: Hook, direction: Direction) -> list[Rule]:
     """The hook before connection tracking, and the rule by which what it allowed passes the hooks behind it."""
     rules = dispatch.untracked(direction)
+    sources = dispatch.sources() if hook is Hook.PREROUTING else []
+    own = [Rule((), (Jump(builder.chain("sources", sources)),))] if sources else []
     if not rules:
+        if own:
+            builder.base_chain(hook, own, Priority.RAW)
         return []
     purpose = f"untracked-{direction.short}"
-    builder.base_chain(hook, [Rule((), (Goto(builder.chain(purpose, rules)),))], Priority.RAW)
+    builder.base_chain(hook, [*own, Rule((), (Goto(builder.chain(purpose, rules)),))], Priority.RAW)
     again = builder.chain(f"{purpose}/again", dispatch.untracked(direction, again=True))
     return [Rule((_NOT_TRACKED,), (Jump(again),))]
 
@@ -214,4 +219,5 @@ def _postrouting(dispatch: Dispatch, builder: TableBuilder) -> None:
 
 def _polices_output(plan: Plan) -> bool:
     """True if output can deny anything."""
-    return bool(plan.endpoints) or plan.settings.unmanaged_interfaces.egress is Unmanaged.DENY
+    governs = bool(plan.endpoints) or bool(plan.settings.workloads.interfaces)
+    return governs or plan.settings.unmanaged_interfaces.egress is Unmanaged.DENY

@@ -118,6 +118,13 @@ class Announcer:
         """Tell of something that stands in the way and is tried again."""
         self._outbox.send({"MESSAGE": plain(message), "PRIORITY": _WARNING, "SYSLOG_IDENTIFIER": IDENTIFIER})
 
+    def workloads(self, before: Generation | None, now: Generation) -> None:
+        """Tell of files about workloads that have come to count for nothing."""
+        known = frozenset(before.facts.workload_problems) if before is not None else frozenset()
+        for problem in now.facts.workload_problems:
+            if problem not in known:
+                self.warning(f"{problem.position}: {problem.message}")
+
     def defect(self, error: BaseException) -> None:
         """Tell of a defect of ours, with its traceback."""
         trace = "".join(traceback.format_exception(error))

@@ -48,6 +48,8 @@ from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
 from hostfw.host.clock_alarm import ClockNews
 from hostfw.host.systemd import notify as service_manager
+from hostfw.host.workloads.events import WorkloadEvents
+from hostfw.host.workloads.reader import FOLDER
 from hostfw.model.host.services import HostServices
 
 _IDLE_S = 3600.0
@@ -72,7 +74,7 @@ class Service:
         self._outbox = Outbox(dependencies.journal)
         self._announcer = Announcer(self._outbox)
         self._notifier = Notifier()
-        host = replace(dependencies.host, announce=self._outbox.send)
+        host = replace(dependencies.host, announce=self._outbox.send).below(directories.run)
         self._writer = WriterThread(
             directories, host, self._about_to, self._in_force, self._announcer.defect, dependencies.worker
         )
@@ -97,6 +99,12 @@ class Service:
             dependencies.listen_nft, self._repairer.note, self._repairer.missed, Part.NFT_EVENTS
         )
         self._links = self._listening(dependencies.listen_links, self._resync.note, self._resync.look, Part.LINK_EVENTS)
+        self._workloads: Listening[WorkloadEvents, bool] = self._listening(
+            lambda: WorkloadEvents(directories.run / FOLDER),
+            lambda changed: self._resync.look() if changed else None,
+            self._resync.look,
+            Part.WORKLOADS,
+        )
         self._name = dependencies.listen_name()
         self._expiries = Expiries(self._announcer, self._resync.look_now, self._writer)
         self._clock: Listening[Alarm, ClockNews] = self._listening(
@@ -136,6 +144,7 @@ class Service:
                 self._audit,
                 self._nft,
                 self._links,
+                self._workloads,
                 self._clock,
                 self._server,
             ):
@@ -143,6 +152,7 @@ class Service:
             # Before anything is put into force, so that no event is missed.
             self._nft.open()
             self._links.open()
+            self._workloads.open()
             self._clock.open()
             ends.callback(self._name.close)
             loop.add_reader(self._name.fileno(), self._renamed)
@@ -168,6 +178,7 @@ class Service:
                     ("masters of interfaces", self._resync.note_masters()),
                     ("nftables events", self._nft.run()),
                     ("link events", self._links.run()),
+                    ("workloads", self._workloads.run()),
                     ("clock", self._clock.run()),
                     ("deadlines", self._expiries.run()),
                     ("audit", self._audit.run(self._stopped)),
@@ -339,6 +350,7 @@ class Service:
             self._resync.look()
         self._announcer.bindings(before, generation)
         self._announcer.kept(before, generation)
+        self._announcer.workloads(before, generation)
         self._announcer.name(before, generation)
         self._expiries.follow(before, generation, self._clock.listener)
         self._exporter.follow(generation.candidate.settings.metrics)

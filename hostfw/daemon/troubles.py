@@ -17,6 +17,7 @@ class Part(StrEnum):
     INTERFACES = "interfaces"
     NFT_EVENTS = "nftables events"
     LINK_EVENTS = "link events"
+    WORKLOADS = "changes of workloads"
     CLOCK = "steps of the clock"
     STATE = "state"
     RECORD = "record"

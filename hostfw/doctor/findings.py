@@ -19,6 +19,7 @@ class Check(StrEnum):
     SERVICE = "service"
     BRIDGE = "bridge"
     GOVERNANCE = "governance"
+    WORKLOADS = "workloads"
     LOCKOUT = "lockout"
     FAILSAFE = "failsafe"
     FEED = "feed"

@@ -12,6 +12,7 @@ from hostfw.doctor.environment import around
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.doctor.governance import governance_findings
 from hostfw.doctor.network import Network, of_network
+from hostfw.doctor.workloads import workload_findings
 from hostfw.engine.checks.lost_connections import losses
 from hostfw.engine.context import Directories
 from hostfw.engine.outcomes import Status
@@ -93,6 +94,7 @@ def _findings(report: HostReport) -> Iterator[Finding]:
     yield from _node(report)
     yield from _network(report)
     yield from governance_findings(report.status, report.plan)
+    yield from workload_findings(report.accepted or report.candidate, report.plan, report.facts)
     yield from _lockout(report)
     yield from _failsafes(report)
     yield from _state(report)

@@ -22,8 +22,9 @@ from hostfw.host.nftables.tables import KernelTables, Names
 from hostfw.host.processes import Ancestor
 from hostfw.host.store import trial as pending
 from hostfw.host.systemd import rollback_timer as watchdog
+from hostfw.host.workloads.reader import WorkloadReader
 from hostfw.model.host.baseline import Baseline, Session
-from hostfw.model.host.facts import HostFacts
+from hostfw.model.host.facts import HostFacts, Running
 from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
@@ -78,6 +79,10 @@ def _announce_nothing(_: Mapping[str, str]) -> None:
     return None
 
 
+def _none_running() -> Running:
+    return Running()
+
+
 def _nobody_knows(_since: int, _until: int) -> bool:
     return False
 
@@ -106,8 +111,8 @@ class Host:
     `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
     once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
     there were. `read_names` is `read_tables` without the rules of regular chains, and
-    `read_members` reads what sets hold that other programs fill. `monotonic` stands still while the host sleeps, and
-    `uptime` does not.
+    `read_members` reads what sets hold that other programs fill. `workloads` are those that run now.
+    `monotonic` stands still while the host sleeps, and `uptime` does not.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -145,7 +150,15 @@ class Host:
     reload_sets_directly: Callable[[Sequence[set_reloading.Contents]], None] = set_reloading.reload_sets_directly
     read_names: Callable[[], KernelTables] = tables.read_names
     read_members: Callable[[Iterable[SetName]], Mapping[SetName, tuple[Member, ...]]] = members.read_members
+    workloads: Callable[[], Running] = _none_running
 
     def facts(self, node: str | None) -> HostFacts:
         """The facts of the host at this moment; `node` is the name that a setting gives it. Raises HostError."""
-        return replace(self.observe(node), now=self.now())
+        # Workloads first: the interface of one that is known by then is there as well.
+        running = self.workloads()
+        observed = self.observe(node)
+        return replace(observed, now=self.now(), workloads=running.workloads, workload_problems=running.problems)
+
+    def below(self, run_dir: Path) -> "Host":
+        """The same host, with the workloads that files below a run directory name."""
+        return replace(self, workloads=WorkloadReader(run_dir).read)

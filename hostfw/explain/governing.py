@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Plan
+from hostfw.model.settings import UNIDENTIFIED
 
 NOBODY = "-"
 """Stands for the HostEndpoint where there is none."""
@@ -23,6 +24,8 @@ def governing_endpoint(interface: str, plan: Plan) -> Governed:
         return Governed(binding.endpoint, f"kept: {binding.reason}" if binding.kept else binding.reason)
     if interface == LOOPBACK:
         return Governed(NOBODY, "no HostEndpoint names lo: everything passes")
+    if plan.governing_unbound(interface) == UNIDENTIFIED:
+        return Governed(UNIDENTIFIED, "no WorkloadEndpoint names it: everything is denied")
     if plan.wildcard is not None:
         return Governed(plan.wildcard, "interfaceName *")
     unmanaged = plan.settings.unmanaged_interfaces

@@ -8,7 +8,7 @@ from hostfw.explain.rule_match import first_mismatch
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.packet import Packet
-from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier
+from hostfw.model.plan import PlannedDirection, PlannedEndpoint, PlannedPolicy, PlannedRule, PlannedTier, Workload
 from hostfw.model.values import Action, Direction
 
 _RULE_VERDICTS = {
@@ -34,6 +34,16 @@ class Place(NamedTuple):
         """The policies of this place; none without an endpoint."""
         return PlannedDirection() if self.endpoint is None else self.endpoint.direction(self.direction)
 
+    @property
+    def has_failsafes(self) -> bool:
+        """True if failsafes come before policy here, and before them the policies that deny even those."""
+        return self.workload is None and self.policy_class is PolicyClass.NORMAL
+
+    @property
+    def workload(self) -> Workload | None:
+        """The workload whose place this is, or None."""
+        return None if self.endpoint is None else self.endpoint.workload
+
     def step(self, verdict: StepVerdict, reason: Reason) -> Step:
         """A step taken here."""
         endpoint = None if self.endpoint is None else self.endpoint.name
@@ -42,8 +52,7 @@ class Place(NamedTuple):
 
 def tier_steps(place: Place, tier: PlannedTier, packet: Packet) -> Iterator[Step]:
     """The rules of a tier in order, then its default action. Without a decision the next tier has the word."""
-    is_normal = place.policy_class is PolicyClass.NORMAL
-    for policy in tier.after_failsafes if is_normal else tier.policies:
+    for policy in tier.after_failsafes if place.has_failsafes else tier.policies:
         passed = yield from policy_steps(place, policy, packet)
         if passed:
             return
@@ -84,6 +93,6 @@ def _rule_step(place: Place, policy: PlannedPolicy, rule: PlannedRule, packet: P
         position=rule.position,
         missed=missed,
         staged=policy.staged,
-        before_failsafes=policy.before_failsafes and place.policy_class is PolicyClass.NORMAL,
+        before_failsafes=policy.before_failsafes and place.has_failsafes,
         unrecorded=rule.unrecorded,
     )

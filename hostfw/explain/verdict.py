@@ -52,6 +52,9 @@ _GROUPS = Cidr(Family.V4, 224 << 24, 4)
 _LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
 _UNSPECIFIED = 0
 
+_ROUTER_ADVERTISEMENT = 134
+"""RFC 4861, 4.2: no workload is a router for the host."""
+
 _ICMP_REDIRECT = 5
 """RFC 792: it changes where packets of a known connection are sent, so it meets policy, related as it is."""
 
@@ -72,6 +75,10 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
     """All steps in order. The last denies, or at least one of them allows."""
     settings = plan.settings
     arriving = packet.untranslated
+    spoofed = tuple(_spoofed_steps(_first(plan, arriving, PolicyClass.UNTRACKED), arriving))
+    yield from spoofed
+    if spoofed:
+        return
     untracked = _untracked_steps(_first(plan, arriving, PolicyClass.UNTRACKED), arriving, settings)
     verdict = yield from _until_decided(untracked)
     if verdict is StepVerdict.ALLOW:
@@ -116,7 +123,7 @@ def _place(plan: Plan, interface: str, direction: Direction, policy_class: Polic
     if name is None and (interface != LOOPBACK or policy_class is PolicyClass.FORWARD):
         name = plan.governing_unbound(interface)
     endpoint = None if name is None else plan.endpoint(name)
-    return Place(interface, direction, endpoint, policy_class)
+    return Place(interface, direction if endpoint is None else endpoint.met(direction), endpoint, policy_class)
 
 
 def _until_decided(steps: Iterable[Step]) -> _Steps:
@@ -182,7 +189,7 @@ def _published_steps(plan: Plan, packet: Packet) -> Iterator[Step]:
     if published is packet or plan.settings.published_ports is PublishedPorts.THEIRS:
         return
     place = _first(plan, packet, PolicyClass.NORMAL)
-    if place.endpoint is not None:
+    if place.endpoint is not None and place.workload is None:
         yield from _endpoint_steps(place, published, plan.settings)
 
 
@@ -199,6 +206,11 @@ def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[S
     yield from _neighbour_steps(place, packet, settings)
     if place.endpoint is None:
         yield from _unmanaged_steps(place, packet, settings)
+    elif place.workload is not None:
+        if packet.path is Path.LOCAL_IN:
+            yield from _to_host_steps(place, packet, settings)
+        else:
+            yield from _from_host_steps(place, packet, settings)
     else:
         yield from _endpoint_steps(place, packet, settings)
 
@@ -243,6 +255,68 @@ def _endpoint_steps(place: Place, packet: Packet, settings: Settings) -> Iterato
         # A Pass in a profile goes on with the next profile, as does a profile without a match.
         yield from policy_steps(place, profile, packet)
     nothing_selects = not _is_enforced(tiers) and not profiles
+    yield place.step(StepVerdict.DENY, Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH)
+
+
+# ------------------------------------------------------------------------------------------------------ workloads
+
+
+def _spoofed_steps(place: Place, packet: Packet) -> Iterator[Step]:
+    """Denials of packets under an address that is not the workload's, whatever connection they claim to be of.
+
+    So are router advertisements, and whatever comes from a workload that nobody knows.
+    """
+    workload = place.workload
+    if workload is None or packet.in_interface is None:
+        return
+    if not workload.identified:
+        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
+    elif packet.family is Family.V6 and packet.is_icmp and packet.icmp_type == _ROUTER_ADVERTISEMENT:
+        yield place.step(StepVerdict.DENY, Reason.TO_HOST)
+    elif not any(net.family is packet.family and net.contains(packet.source) for net in workload.sources):
+        yield place.step(StepVerdict.DENY, Reason.SPOOFED)
+
+
+def _to_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """The steps of packets from a workload to the host: a few services, and nothing else, whatever its policy says."""
+    yield from _invalid_steps(place, packet, settings)
+    for port in settings.workloads.to_host:
+        if _is_failsafe(port, packet, packet.destination, packet.destination_port):
+            yield replace(place.step(StepVerdict.ALLOW, Reason.TO_HOST), failsafe=port)
+    yield place.step(StepVerdict.DENY, Reason.TO_HOST)
+
+
+def _from_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """The steps of packets from the host to a workload: leases that the host may give, and then its policy."""
+    if not _is_identified(place):
+        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
+    yield from _invalid_steps(place, packet, settings)
+    for port in settings.workloads.to_host:
+        client = _LEASES.get((port.protocol.number, port.port))
+        ports = (packet.source_port, packet.destination_port)
+        if packet.protocol == port.protocol.number and ports == (port.port, client):
+            yield replace(place.step(StepVerdict.ALLOW, Reason.TO_HOST), failsafe=port)
+    yield from _workload_steps(place, packet, settings)
+
+
+_LEASES = {(17, 67): 68, (17, 547): 546}
+"""The ports that DHCP answers to (RFC 2131, 4.1; RFC 8415, 7.2), by its own."""
+
+
+def _is_identified(place: Place) -> bool:
+    return place.workload is None or place.workload.identified
+
+
+def _workload_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+    """The policies of a workload in one direction, on every way: no failsafes, and a drop after the last profile."""
+    if not _is_identified(place):
+        yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
+    yield from _invalid_steps(place, packet, settings)
+    for tier in place.planned.tiers:
+        yield from tier_steps(place, tier, packet)
+    for profile in place.planned.profiles:
+        yield from policy_steps(place, profile, packet)
+    nothing_selects = not _is_enforced(place.planned.tiers) and not place.planned.profiles
     yield place.step(StepVerdict.DENY, Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH)
 
 
@@ -305,6 +379,9 @@ def _forwarded_steps(plan: Plan, packet: Packet, before: StepVerdict, *, allowed
 
 def _forward_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
     """The applyOnForward policies of one endpoint. No failsafes, no profiles, and no drop after the last tier."""
+    if place.workload is not None:
+        yield from _workload_steps(place, packet, settings)
+        return
     tiers = place.planned.forward_tiers
     if _is_enforced(tiers):
         yield from _invalid_steps(place, packet, settings)

@@ -23,7 +23,7 @@ from hostfw.model.explanation import Step, StepVerdict
 from hostfw.model.plan import Plan, PlannedPolicy, PlannedRule, PlannedTier
 from hostfw.model.ranges import ranges_of
 from hostfw.model.settings import FailsafePort, PublishedPorts, Settings, Unmanaged
-from hostfw.model.values import Action, Direction
+from hostfw.model.values import Action, Direction, merge
 
 
 class Decision(NamedTuple):
@@ -71,6 +71,11 @@ class _Visit:
         self._decide(self.left, step)
         self.left = ()
 
+    def take_others(self, kept: Sources, step: Step) -> None:
+        """Decide about all sources that are left but some."""
+        self._decide(difference_of(self.left, kept), step)
+        self.left = kept
+
     def _decide(self, sources: Sources, step: Step) -> None:
         waits = self.entry_point.out_interface is not None and step.verdict is StepVerdict.ALLOW
         (self.let_in if waits else self.decided).extend(Decision(part, step) for part in sources)
@@ -79,6 +84,8 @@ class _Visit:
 def reach(plan: Plan, doors: Sequence[EntryPoint]) -> tuple[Reach, ...]:
     """For each door, who gets through it. Doors are on interfaces other than lo."""
     visits = [_Visit(number, entry_point, (everybody(entry_point.family),)) for number, entry_point in enumerate(doors)]
+    for place, group in _places(plan, visits):
+        _from_workload(place._replace(policy_class=PolicyClass.UNTRACKED), group)
     untracked = [
         visit for place, group in _places(plan, visits) for visit in _before_tracking(place, group, plan.settings)
     ]
@@ -90,7 +97,7 @@ def reach(plan: Plan, doors: Sequence[EntryPoint]) -> tuple[Reach, ...]:
         _local(place, group, plan.settings)
     forwarded = [visit for visit in visits if visit.entry_point.out_interface is not None]
     for place, group in _places(plan, forwarded):
-        _run(place._replace(policy_class=PolicyClass.FORWARD), place.planned.forward_tiers, group)
+        _forward_in(place._replace(policy_class=PolicyClass.FORWARD), group)
     for visit in forwarded:
         for part, step in published.get(visit.owner, ()):
             visit.take(part, step)
@@ -118,7 +125,8 @@ def _places(
         interfaces.setdefault(name, interface)
     for name, group in groups.items():
         endpoint = None if name is None else plan.endpoint(name)
-        yield Place(interfaces[name], direction, endpoint, PolicyClass.NORMAL), group
+        met = direction if endpoint is None else endpoint.met(direction)
+        yield Place(interfaces[name], met, endpoint, PolicyClass.NORMAL), group
 
 
 # ------------------------------------------------------------------------------------------- untracked and preDNAT
@@ -189,7 +197,7 @@ def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, l
     if plan.settings.published_ports is PublishedPorts.THEIRS:
         return
     for place, group in _places(plan, [visit for visit in visits if visit.entry_point.original is not None]):
-        if place.endpoint is None:
+        if place.endpoint is None or place.endpoint.workload is not None:
             continue
         judged = [_Visit(visit.owner, visit.entry_point.arriving, visit.left) for visit in group]
         _local(place, judged, plan.settings)
@@ -204,6 +212,11 @@ def _published(plan: Plan, visits: Iterable[_Visit]) -> Iterator[tuple[_Visit, l
 
 def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
     """Traffic for the host itself, in the order of `explain`."""
+    if place.workload is not None:
+        _open(place, group, settings.workloads.to_host, Reason.TO_HOST)
+        for visit in group:
+            visit.take_rest(place.step(StepVerdict.DENY, Reason.TO_HOST))
+        return
     unmanaged = place.endpoint is None
     for visit in group:
         if unmanaged and settings.unmanaged_interfaces.ingress is Unmanaged.ALLOW:
@@ -222,17 +235,68 @@ def _local(place: Place, group: list[_Visit], settings: Settings) -> None:
         visit.take_rest(place.step(StepVerdict.DENY, Reason.UNMANAGED if unmanaged else reason))
 
 
-def _open(place: Place, group: list[_Visit], failsafes: Iterable[FailsafePort]) -> None:
-    """Failsafe ports let in whom they are open to."""
+def _open(
+    place: Place, group: list[_Visit], failsafes: Iterable[FailsafePort], reason: Reason = Reason.FAILSAFE
+) -> None:
+    """Failsafe ports let in whom they are open to. Those for workloads name addresses of the host."""
     for failsafe in failsafes:
-        step = replace(place.step(StepVerdict.ALLOW, Reason.FAILSAFE), failsafe=failsafe)
+        step = replace(place.step(StepVerdict.ALLOW, reason), failsafe=failsafe)
         for visit in group:
             if failsafe.port == visit.entry_point.port and failsafe.protocol.number == visit.entry_point.protocol:
-                for part in _peers(failsafe, visit.entry_point):
+                for part in _peers(failsafe, visit.entry_point) if reason is Reason.FAILSAFE else _own(failsafe, visit):
                     visit.take(part, step)
 
 
+def _own(port: FailsafePort, visit: _Visit) -> Iterator[Part]:
+    """Everybody, where a port that workloads may use is open at the address of a door."""
+    family, net = visit.entry_point.family, port.net
+    if net is None or (net.family is family and net.contains(visit.entry_point.address)):
+        yield everybody(family)
+
+
+# ------------------------------------------------------------------------------------------------------ workloads
+
+
+def _from_workload(place: Place, group: list[_Visit]) -> None:
+    """Decide about packets of workloads under addresses that are not theirs, or under no name."""
+    workload = place.workload
+    if workload is None:
+        return
+    for visit in group:
+        if not workload.identified:
+            visit.take_rest(place.step(StepVerdict.DENY, Reason.UNIDENTIFIED))
+            continue
+        family = visit.entry_point.family
+        nets = tuple(net for net in merge(workload.sources) if net.family is family)
+        theirs = common(visit.left, Part(ranges_of(nets, family)))
+        visit.take_others(theirs, place.step(StepVerdict.DENY, Reason.SPOOFED))
+
+
+def _of_workload(place: Place, group: list[_Visit]) -> None:
+    """The policies of a workload in one direction, its profiles, and a denial at their end."""
+    if place.workload is not None and not place.workload.identified:
+        for visit in group:
+            visit.take_rest(place.step(StepVerdict.DENY, Reason.UNIDENTIFIED))
+        return
+    tiers, profiles = place.planned.tiers, place.planned.profiles
+    _run(place, tiers, group)
+    for profile in profiles:
+        _rejoin(group, _run_policies(place, (profile,), group))
+    nothing_selects = not profiles and not any(tier.is_enforced for tier in tiers)
+    reason = Reason.NO_POLICY if nothing_selects else Reason.NO_PROFILE_MATCH
+    for visit in group:
+        visit.take_rest(place.step(StepVerdict.DENY, reason))
+
+
 # --------------------------------------------------------------------------------------------- forwarded traffic
+
+
+def _forward_in(place: Place, group: list[_Visit]) -> None:
+    """The policies of the way in."""
+    if place.workload is not None:
+        _of_workload(place, group)
+    else:
+        _run(place, place.planned.forward_tiers, group)
 
 
 def _forward_out(place: Place, group: list[_Visit]) -> None:
@@ -241,7 +305,10 @@ def _forward_out(place: Place, group: list[_Visit]) -> None:
         _Visit(visit.owner, visit.entry_point, (*(decision.sources for decision in visit.let_in), *visit.left))
         for visit in group
     ]
-    _run(place, place.planned.forward_tiers, leaving)
+    if place.workload is not None:
+        _of_workload(place, leaving)
+    else:
+        _run(place, place.planned.forward_tiers, leaving)
     undecided = place.step(StepVerdict.ALLOW, Reason.NO_FORWARD_POLICY)
     for visit, left in zip(group, leaving, strict=True):
         visit.decided += (*left.decided, *left.let_in)
@@ -256,8 +323,7 @@ def _run(place: Place, tiers: Sequence[PlannedTier], group: list[_Visit]) -> Non
     """Tiers in order. Where the class has ends of tiers, an enforced one denies what it left unless it passes that."""
     has_end = place.policy_class in (PolicyClass.NORMAL, PolicyClass.FORWARD)
     for tier in tiers:
-        is_normal = place.policy_class is PolicyClass.NORMAL
-        passed = _run_policies(place, tier.after_failsafes if is_normal else tier.policies, group)
+        passed = _run_policies(place, tier.after_failsafes if place.has_failsafes else tier.policies, group)
         if has_end and tier.is_enforced and tier.default_action is Action.DENY:
             step = replace(place.step(StepVerdict.DENY, Reason.END_OF_TIER), tier=tier.name, action=tier.default_action)
             for visit in group:
@@ -308,6 +374,6 @@ def _step(place: Place, policy: PlannedPolicy, rule: PlannedRule) -> Step:
         rule=rule.identity,
         action=rule.action,
         position=rule.position,
-        before_failsafes=policy.before_failsafes and place.policy_class is PolicyClass.NORMAL,
+        before_failsafes=policy.before_failsafes and place.has_failsafes,
         unrecorded=rule.unrecorded,
     )

@@ -68,7 +68,11 @@ def exposure(plan: Plan | None, facts: HostFacts, services: HostServices) -> tup
         open_to_all = {family: Reach((Decision(everybody(family), _OPEN),)) for family in FAMILIES}
         return tuple(_entry(subject, entry_point, open_to_all[entry_point.family]) for subject, entry_point in places)
     governing = plan.governing()
-    by_address = {endpoint.name for endpoint in plan.endpoints if _tells_addresses_apart(endpoint.ingress)}
+    by_address = {
+        endpoint.name
+        for endpoint in plan.endpoints
+        if endpoint.workload is not None or _tells_addresses_apart(endpoint.ingress)
+    }
     numbers: dict[tuple[object, ...], int] = {}
     doors: list[EntryPoint] = []
     of_places: list[int] = []

@@ -21,6 +21,7 @@ from hostfw.journal.entry import (
 )
 from hostfw.journal.message_ids import MessageId
 from hostfw.model.host.services import ExposureChange
+from hostfw.model.plan import title_of
 from hostfw.model.problems import Problem, errors
 from hostfw.model.wording import counted
 
@@ -162,7 +163,7 @@ def interface_bound(interface: str, endpoint: str, generation: str = "") -> Fiel
     return entry(
         MessageId.INTERFACE_BOUND,
         INFORMATIONAL,
-        f"interface {interface} is governed by HostEndpoint {endpoint}",
+        f"interface {interface} is governed by {title_of(endpoint)}",
         INTERFACE=interface,
         ENDPOINT=endpoint,
         GENERATION=generation,
@@ -174,7 +175,7 @@ def interface_unbound(interface: str, endpoint: str, generation: str = "") -> Fi
     return entry(
         MessageId.INTERFACE_UNBOUND,
         INFORMATIONAL,
-        f"interface {interface} is no longer governed by HostEndpoint {endpoint}",
+        f"interface {interface} is no longer governed by {title_of(endpoint)}",
         INTERFACE=interface,
         ENDPOINT=endpoint,
         GENERATION=generation,
@@ -186,7 +187,7 @@ def interface_kept(interface: str, endpoint: str, reason: str, generation: str =
     return entry(
         MessageId.INTERFACE_KEPT,
         WARNING,
-        f"no HostEndpoint claims interface {interface}, which keeps the policy of HostEndpoint {endpoint}: {reason}",
+        f"no HostEndpoint claims interface {interface}, which keeps the policy of {title_of(endpoint)}: {reason}",
         INTERFACE=interface,
         ENDPOINT=endpoint,
         GENERATION=generation,

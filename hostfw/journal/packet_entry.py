@@ -75,6 +75,8 @@ def event_of(entry: Mapping[str, object]) -> PacketEvent | None:
     count = _whole(texts, "COUNT")
     if not known or first is None or last is None or not count:
         return None
+    ways = texts.get("HOSTFW_IN_INTERFACE", ""), texts.get("HOSTFW_OUT_INTERFACE", "")
+    decided_at = texts.get("HOSTFW_INTERFACE", "")
     return PacketEvent(
         action=EventAction(action),
         direction=Direction(direction),
@@ -85,8 +87,8 @@ def event_of(entry: Mapping[str, object]) -> PacketEvent | None:
         kind=texts.get("HOSTFW_KIND", ""),
         origin=texts.get("HOSTFW_ORIGIN", ""),
         endpoint=texts.get("HOSTFW_ENDPOINT", ""),
-        in_interface=texts.get("HOSTFW_IN_INTERFACE", ""),
-        out_interface=texts.get("HOSTFW_OUT_INTERFACE", ""),
+        in_interface=ways[0],
+        out_interface=ways[1],
         packet=_headers(texts),
         generation=texts.get("HOSTFW_GENERATION", ""),
         first=first,
@@ -94,6 +96,7 @@ def event_of(entry: Mapping[str, object]) -> PacketEvent | None:
         count=count,
         why=texts.get("HOSTFW_WHY", ""),
         ticket=texts.get("HOSTFW_TICKET", ""),
+        of_guest=bool(decided_at) and decided_at != ways[0 if direction == Direction.INGRESS else 1],
     )
 
 

@@ -18,6 +18,7 @@ from hostfw.manifest.kinds.metadata import Traits, decode_metadata
 from hostfw.manifest.kinds.namespace import decode_namespace
 from hostfw.manifest.kinds.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
+from hostfw.manifest.kinds.workload import decode_workload
 from hostfw.manifest.name_forms import NAMESPACE_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
@@ -91,7 +92,7 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
     for source in configuration.resources:
         decoded = known.get(source.path)
         if decoded is None or decoded.source != source:
-            decoded = _decode_source(source, selectors)
+            decoded = decode_source(source, selectors)
         cache.sources[source.path] = decoded
         found += decoded.resources
         problems += decoded.problems
@@ -127,6 +128,9 @@ RESOURCE_KINDS = {
     "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile, _WITH_RULES),
     "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy, _WITH_RULES),
     "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier, Traits(noun="a Tier")),
+    "WorkloadEndpoint": ResourceKind(
+        CALICO_V3, SUBDOMAIN, decode_workload, Traits(noun="a WorkloadEndpoint", namespaced=True)
+    ),
 }
 
 LIST = "List"
@@ -140,9 +144,12 @@ RESOURCE_SHAPE = Shape(
 RESOURCE_LIST_SHAPE = Shape("a list of resources", _ENVELOPE | {"items"})
 
 
-def _decode_source(source: Source, selectors: set[str]) -> DecodedSource:
+def decode_source(source: Source, selectors: set[str] | None = None) -> DecodedSource:
+    """The resources of one file; `selectors` are texts that are known to parse."""
     problems: list[Problem] = []
-    reader = Reader(source.path, source.text.removeprefix("\ufeff"), problems, selectors)
+    reader = Reader(
+        source.path, source.text.removeprefix("\ufeff"), problems, set() if selectors is None else selectors
+    )
     resources = [resource for root in documents(source, problems) for resource in _decode_document(reader, root)]
     if problems and not resources and not any(version in source.text for version in (CALICO_V3, HOSTFW_V1)):
         problems[0] = _perhaps_foreign(problems[0])
@@ -173,7 +180,7 @@ def _decode_document(reader: Reader, root: Node) -> list[Resource]:
     found = fields(reader, root, RESOURCE_LIST_SHAPE)
     resources: list[Resource] = []
     for item in items(reader, found.get("items"), "items"):
-        resources += _decode_item(reader, item, item_kind)
+        resources += decode_item(reader, item, item_kind)
     return resources
 
 
@@ -195,8 +202,8 @@ def _decode_list_of_any(reader: Reader, root: Mapping, head: dict[str, Node]) ->
     return resources
 
 
-def _decode_item(reader: Reader, item: Node, kind_name: str) -> list[Resource]:
-    """An item of a list; it may leave out the apiVersion and kind, which the list gives."""
+def decode_item(reader: Reader, item: Node, kind_name: str) -> list[Resource]:
+    """An item of a list of one kind; it may leave out the apiVersion and kind, which the list gives."""
     if isinstance(item, Mapping):
         head = _head(item)
         if "kind" in head and text(reader, head["kind"], "kind") not in (None, kind_name):

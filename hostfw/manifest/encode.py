@@ -17,6 +17,7 @@ from hostfw.model.kinds.sets import (
     GlobalNetworkSet,
     NetworkSet,
 )
+from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import (
     ANY_NODE,
     EntityRule,
@@ -60,6 +61,8 @@ def _spec(resource: Resource) -> Mapping[str, object]:
             return {"stagedAction": None if staged is StagedAction.SET else staged.value, **_policy(policy)}
         case HostEndpoint():
             return _endpoint(resource)
+        case WorkloadEndpoint():
+            return _workload(resource)
         case GlobalNetworkSet(nets=nets) | NetworkSet(nets=nets):
             return {"nets": _texts(nets)}
         case Namespace():
@@ -112,11 +115,24 @@ def _endpoint(endpoint: HostEndpoint) -> Mapping[str, object]:
         "interfaceGroup": endpoint.interface_group,
         "expectedIPs": [address_text(cidr.family, cidr.address) for cidr in endpoint.expected_ips],
         "profiles": list(endpoint.profiles),
-        "ports": [
-            {"name": port.name, "protocol": _protocol(port.protocol), "port": port.port} for port in endpoint.ports
-        ],
+        "ports": [_named_port(port) for port in endpoint.ports],
         "learned": [how.value for how in endpoint.learned],
     }
+
+
+def _workload(endpoint: WorkloadEndpoint) -> Mapping[str, object]:
+    return {
+        "node": None if endpoint.node == ANY_NODE else endpoint.node,
+        "orchestrator": endpoint.orchestrator,
+        "interfaceName": endpoint.interface_name,
+        "ipNetworks": _texts(endpoint.networks),
+        "profiles": list(endpoint.profiles),
+        "ports": [_named_port(port) for port in endpoint.ports],
+    }
+
+
+def _named_port(port: EndpointPort) -> Document:
+    return {"name": port.name, "protocol": _protocol(port.protocol), "port": port.port}
 
 
 def _interfaces(entry: InterfaceMatch) -> Document:

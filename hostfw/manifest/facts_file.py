@@ -17,6 +17,8 @@ interfaces:
 - {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
 """
 
+from hostfw.manifest.decode import decode_item
+from hostfw.manifest.encode import manifest
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
 from hostfw.manifest.kinds.endpoint import LEARNED, learned
 from hostfw.manifest.nets import any_address
@@ -24,6 +26,7 @@ from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
 from hostfw.model.api_versions import HOSTFW_V1
 from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.sources import Source
@@ -32,7 +35,7 @@ from hostfw.model.values import Cidr, Learned, address_text
 _KIND = "HostFacts"
 _FACTS = Shape(
     "the facts file",
-    frozenset(("apiVersion", "kind", "node", "kernel", "nft", "linkGroups", "interfaces")),
+    frozenset(("apiVersion", "kind", "node", "kernel", "nft", "linkGroups", "interfaces", "workloads")),
 )
 _INTERFACE = Shape(
     "an interface",
@@ -80,6 +83,7 @@ def facts_document(facts: HostFacts) -> dict[str, object]:
         "nft": facts.nft,
         "linkGroups": dict(facts.link_groups),
         "interfaces": [_interface_document(interface) for interface in facts.interfaces],
+        **({"workloads": [manifest(workload) for workload in facts.workloads]} if facts.workloads else {}),
     }
 
 
@@ -124,7 +128,15 @@ def _facts(reader: Reader, root: Node | None) -> HostFacts | None:
         link_groups=_link_groups(reader, found.get("linkGroups")),
         kernel=_text(reader, found, "kernel"),
         nft=_text(reader, found, "nft"),
+        workloads=_workloads(reader, found.get("workloads")),
     )
+
+
+def _workloads(reader: Reader, node: Node | None) -> tuple[WorkloadEndpoint, ...]:
+    """The workloads that ran on the host, as manifests."""
+    every = (one for item in items(reader, node, "workloads") for one in decode_item(reader, item, "WorkloadEndpoint"))
+    found = (one for one in every if isinstance(one, WorkloadEndpoint))
+    return tuple(sorted(found, key=lambda one: (one.metadata.full_name, one.metadata.position)))
 
 
 def _empty(path: str) -> Problem:

@@ -43,6 +43,14 @@ NAMESPACE_NAME = TIER_NAME
 INTERFACE_NAME = NameForm(
     re.compile(r"(?:\*|[A-Za-z0-9_.-]+)\Z"), 15, "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally"
 )
+ONE_INTERFACE_NAME = NameForm(
+    re.compile(r"[A-Za-z0-9_.-]+\Z"), 15, "up to 15 letters, digits, '_', '.' and '-', taken literally"
+)
+INTERFACE_PATTERN = NameForm(
+    re.compile(r"(?:[A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+\*)\Z"),
+    15,
+    "up to 15 letters, digits, '_', '.' and '-', or the beginning of a name with '*' behind it",
+)
 ENDPOINT_PORT_NAME = NameForm(
     re.compile(r"(?!.*--)(?=.*[a-z])[a-z0-9](?:[-a-z0-9]*[a-z0-9])?\Z"),
     15,

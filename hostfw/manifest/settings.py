@@ -7,6 +7,7 @@ from typing import TypeVar
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, quoted, text
 from hostfw.manifest.kinds.failsafe import decode_failsafe
 from hostfw.manifest.kinds.metadata import formed_name
+from hostfw.manifest.kinds.workload import decode_workloads
 from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar, documents
 from hostfw.model.api_versions import HOSTFW_V1
@@ -44,6 +45,7 @@ SETTINGS_SHAPE = Shape(
             "lockoutCheck",
             "publishedPorts",
             "historyLimit",
+            "workloads",
         )
     ),
 )
@@ -102,6 +104,7 @@ def _settings(reader: Reader, root: Node) -> Settings:
         lockout_check=_word(reader, found, "lockoutCheck", base.lockout_check),
         published_ports=_word(reader, found, "publishedPorts", base.published_ports),
         history_limit=_whole(reader, found, "historyLimit", base.history_limit, HISTORY_BOUNDS),
+        workloads=decode_workloads(reader, found.get("workloads"), base.workloads),
     )
 
 

@@ -30,3 +30,6 @@ class Reason(StrEnum):
     NO_POLICY = "no-policy"
     UNMANAGED = "unmanaged-interface"
     NO_FORWARD_POLICY = "no-forward-policy"
+    SPOOFED = "spoofed-source"
+    TO_HOST = "workload-to-host"
+    UNIDENTIFIED = "unidentified-workload"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hostfw.model.expiry import Expired
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
-from hostfw.model.settings import Settings
+from hostfw.model.settings import UNIDENTIFIED, Settings
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol
 
 
@@ -215,22 +215,67 @@ class PlannedDirection:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload behind an interface of its own: the addresses that it may send from.
+
+    One that is not `identified` may send nothing.
+    """
+
+    addresses: tuple[Cidr, ...] = ()
+    identified: bool = True
+
+    @property
+    def sources(self) -> tuple[Cidr, ...]:
+        """The addresses, and those that any neighbour has or uses before it has one."""
+        return (*self.addresses, *_BEFORE_AN_ADDRESS)
+
+
+_BEFORE_AN_ADDRESS = (Cidr(Family.V4, 0, 32), Cidr(Family.V6, 0, 128), Cidr(Family.V6, 0xFE80 << 112, 10))
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedEndpoint:
-    """A HostEndpoint of this node that governs at least one interface."""
+    """A HostEndpoint of this node that governs at least one interface, or a workload behind one.
+
+    What comes in on the interface of a workload is what the workload sends, so it meets the workload's egress policy.
+    """
 
     name: str
     ingress: PlannedDirection
     egress: PlannedDirection
     position: Position = NOWHERE
+    workload: Workload | None = None
+
+    def met(self, side: Direction) -> Direction:
+        """The direction of its policy that packets meet which come in on its interface, or go out on it."""
+        return side if self.workload is None else side.opposite
 
     def direction(self, direction: Direction) -> PlannedDirection:
         """The side of the endpoint that traffic of a direction meets."""
         return self.ingress if direction is Direction.INGRESS else self.egress
 
+    @property
+    def title(self) -> str:
+        """The endpoint in words: `HostEndpoint uplink`, `workload shop/web`."""
+        return title_of(self.name)
+
+
+def title_of(endpoint: str) -> str:
+    """An endpoint in words, by its name: that of a workload has its namespace before it, and no other has one."""
+    if endpoint == UNIDENTIFIED:
+        return "unidentified workload"
+    return f"workload {endpoint}" if "/" in endpoint else f"HostEndpoint {endpoint}"
+
+
+UNIDENTIFIED_WORKLOAD = PlannedEndpoint(
+    UNIDENTIFIED, PlannedDirection(), PlannedDirection(), workload=Workload(identified=False)
+)
+"""The endpoint of interfaces of workloads that no WorkloadEndpoint names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One interface and the HostEndpoint that governs it; `reason` says why it does, for people.
+    """One interface and the endpoint that governs it; `reason` says why it does, for people.
 
     `kept` is whether the HostEndpoint claims it no longer, and governs it as it did before some fact changed.
     `port_of` is the bridge, bond or VRF that the interface is a port of: packets come in and go out on that one.
@@ -266,6 +311,8 @@ class Plan:
 
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""
+        if name == UNIDENTIFIED:
+            return UNIDENTIFIED_WORKLOAD
         return next(e for e in self.endpoints if e.name == name)
 
     def governing(self) -> Callable[[str], str | None]:
@@ -276,9 +323,14 @@ class Plan:
         own = {binding.interface: binding.endpoint for binding in self.bindings}
         return lambda interface: own[interface] if interface in own else self.governing_unbound(interface)
 
-    def governing_unbound(self, _interface: str) -> str | None:
+    def governing_unbound(self, interface: str) -> str | None:
         """The name of the endpoint that governs an interface without a binding, None for none."""
-        return self.wildcard
+        return UNIDENTIFIED if self.settings.workloads.has(interface) else self.wildcard
+
+    @property
+    def host_endpoints(self) -> tuple[PlannedEndpoint, ...]:
+        """The HostEndpoints alone."""
+        return tuple(endpoint for endpoint in self.endpoints if endpoint.workload is None)
 
 
 BASE_PROTECTION = Plan("", Settings())

@@ -14,6 +14,7 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol
 
@@ -151,15 +152,6 @@ class StagedGlobalNetworkPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointPort:
-    """A named port of a HostEndpoint."""
-
-    name: str
-    protocol: Protocol
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
 class HostEndpoint:
     """Interfaces of a node that policy governs.
 
@@ -238,6 +230,7 @@ Resource = (
     GlobalNetworkPolicy
     | StagedGlobalNetworkPolicy
     | HostEndpoint
+    | WorkloadEndpoint
     | GlobalNetworkSet
     | NetworkSet
     | Namespace
@@ -262,6 +255,12 @@ class Resources:
     feeds: tuple[Feed, ...] = ()
     namespaced_sets: tuple[NetworkSet, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
+    workloads: tuple[WorkloadEndpoint, ...] = ()
+
+    @property
+    def every_endpoint(self) -> tuple[HostEndpoint | WorkloadEndpoint, ...]:
+        """The HostEndpoints and the WorkloadEndpoints."""
+        return (*self.endpoints, *self.workloads)
 
     @classmethod
     def of(cls, found: Iterable[Resource]) -> Self:
@@ -273,6 +272,7 @@ class Resources:
             network_sets=tuple([resource for resource in ordered if isinstance(resource, GlobalNetworkSet)]),
             namespaced_sets=tuple([resource for resource in ordered if isinstance(resource, NetworkSet)]),
             namespaces=tuple([resource for resource in ordered if isinstance(resource, Namespace)]),
+            workloads=tuple([resource for resource in ordered if isinstance(resource, WorkloadEndpoint)]),
             tiers=tuple([resource for resource in ordered if isinstance(resource, Tier)]),
             profiles=tuple([resource for resource in ordered if isinstance(resource, Profile)]),
             feeds=tuple([resource for resource in ordered if isinstance(resource, Feed)]),
@@ -298,6 +298,7 @@ class Resources:
             *self.policies,
             *self.staged_policies,
             *self.endpoints,
+            *self.workloads,
             *self.network_sets,
             *self.namespaced_sets,
             *self.namespaces,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hostfw.model.host.interface_names import fits
 from hostfw.model.values import SCTP, TCP, UDP, Cidr, Protocol
 
 HISTORY_LIMIT = 10
@@ -110,6 +111,28 @@ class Failsafe:
     outbound: tuple[FailsafePort, ...] = FAILSAFE_OUTBOUND
 
 
+TO_HOST_PORTS = (FailsafePort(UDP, 53), FailsafePort(TCP, 53), FailsafePort(UDP, 67), FailsafePort(UDP, 547))
+"""The services of the host that workloads may use unless a setting says otherwise: names and addresses."""
+
+UNIDENTIFIED = "(unidentified)"
+"""Stands for the endpoint of interfaces of workloads that no WorkloadEndpoint names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workloads:
+    """The interfaces that workloads are behind, as names or beginnings (`ve-*`), and what these may ask of the host.
+
+    No HostEndpoint governs such an interface. What is behind one that no WorkloadEndpoint names is denied everything.
+    """
+
+    interfaces: tuple[str, ...] = ()
+    to_host: tuple[FailsafePort, ...] = TO_HOST_PORTS
+
+    def has(self, interface: str) -> bool:
+        """True if an interface is one of those."""
+        return any(fits(pattern, interface) for pattern in self.interfaces)
+
+
 @dataclass(frozen=True, slots=True)
 class UnmanagedInterfaces:
     """The verdict for new local traffic on interfaces without a HostEndpoint, per direction."""
@@ -184,6 +207,7 @@ class Settings:
     lockout_check: LockoutCheck = LockoutCheck.REFUSE
     published_ports: PublishedPorts = PublishedPorts.POLICY
     history_limit: int = HISTORY_LIMIT
+    workloads: Workloads = Workloads()
 
 
 CALICO_COMPATIBLE = Settings(

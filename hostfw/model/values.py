@@ -38,6 +38,11 @@ class Direction(StrEnum):
         """`in` or `out`, for names in the ruleset."""
         return "in" if self is Direction.INGRESS else "out"
 
+    @property
+    def opposite(self) -> "Direction":
+        """The other direction."""
+        return Direction.EGRESS if self is Direction.INGRESS else Direction.INGRESS
+
 
 class Learned(StrEnum):
     """The origin of a fact that neighbours supply: a DHCP server, or a router advertisement."""

@@ -5,6 +5,7 @@ from hostfw.model.values import Cidr, Family, PortRange, address_text, mask_of
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
+    Beginning,
     Below,
     CounterRef,
     Drop,
@@ -78,6 +79,8 @@ def _match_text(match: Match, family: Family) -> str:
             return f"{match.key} {operator}{interface_text(text)}"
         case str() as text:
             return f"{_key_text(match.key, family)} {operator}{text}"
+        case Beginning(beginning):
+            return f'{match.key} {operator}{interface_text(beginning)[:-1]}*"'
         case Below(limit):
             return f"{_key_text(match.key, family)} < {mark_text(limit)}"
         case int() as number if match.key is Key.SCRATCH:

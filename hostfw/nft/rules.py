@@ -75,7 +75,14 @@ class Below:
     limit: int
 
 
-MatchValue = int | str | PortRange | Cidr | SetRef | Below
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The beginning of the name of an interface, whatever follows it."""
+
+    text: str
+
+
+MatchValue = int | str | PortRange | Cidr | SetRef | Below | Beginning
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hostfw.nft.objects import Chain, Element, ElementType, Hook, Priority, Rule
 from hostfw.nft.rules import (
     SCRATCH_SHIFT,
     Accept,
+    Beginning,
     Below,
     CounterRef,
     Drop,
@@ -268,6 +269,8 @@ class _Walk:
                     value &= mask_of(self.table.family, length)
                 self.lookups += 1
                 return self._in_set(name, value)
+            case Beginning(beginning):
+                return isinstance(value, str) and value.startswith(beginning)
             case Below(limit):
                 return isinstance(value, int) and value < limit
             case Cidr() as cidr:

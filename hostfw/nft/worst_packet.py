@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hostfw.nft.objects import Hook, Table, VerdictMap
-from hostfw.nft.rules import Goto, Jump, Key, Match, Return, Rule, SetRef, Statement, Verdict, Vmap
+from hostfw.nft.rules import Beginning, Goto, Jump, Key, Match, Return, Rule, SetRef, Statement, Verdict, Vmap
 
 COMPARE_NS, LOOKUP_NS = 10, 75
 """Nanoseconds of a rule that does not match, and of a lookup in a map or set (kernel 6.18: 3 to 35, 40 to 100)."""
@@ -102,7 +102,10 @@ class _Walk:
         if any(match.key in _OTHERS for match in rule.matches):
             return False
         names = (m.value for m in rule.matches if m.key in (Key.IIFNAME, Key.OIFNAME) and not m.negated)
-        return all(name == self.interface for name in names)
+        return all(
+            self.interface.startswith(name.text) if isinstance(name, Beginning) else name == self.interface
+            for name in names
+        )
 
     def _behind(self, rule: Rule) -> tuple[Cost, list[Cost]]:
         """The cost that a rule adds to what comes behind it, and those of packets that do not come back from it."""

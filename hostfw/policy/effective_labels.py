@@ -8,6 +8,7 @@ from operator import and_, or_
 
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.selector.evaluate import Selector, matches
 from hostfw.selector.namespaces import NAMESPACE_LABEL, labels_by_namespace
@@ -15,8 +16,11 @@ from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, No
 
 LabelMap = Mapping[str, str]
 
+ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator"
+"""The label that says which program runs a workload, as in Calico."""
 
-def effective_labels(endpoint: HostEndpoint, profiles: Mapping[str, Profile]) -> dict[str, str]:
+
+def effective_labels(endpoint: HostEndpoint | WorkloadEndpoint, profiles: Mapping[str, Profile]) -> dict[str, str]:
     """The labels that selectors see: its own, then those that its profiles apply, the first listed winning."""
     labels: dict[str, str] = {}
     for name in reversed(endpoint.profiles):
@@ -33,17 +37,30 @@ class NamespaceLabels:
         self._own = {one.metadata.name: one.metadata.labels for one in resources.namespaces}
         self._known: dict[str, dict[str, str]] = {}
 
+    def of_endpoint(self, endpoint: HostEndpoint | WorkloadEndpoint, profiles: Mapping[str, Profile]) -> dict[str, str]:
+        """The labels that selectors see of an endpoint: its own, then its profiles', then those of its namespace.
+
+        A workload has its orchestrator for a label as well, which it may not claim otherwise.
+        """
+        labels = effective_labels(endpoint, profiles)
+        if isinstance(endpoint, HostEndpoint):
+            return labels
+        own = {ORCHESTRATOR_LABEL: endpoint.orchestrator} if endpoint.orchestrator else {}
+        return {**self._by_namespace(endpoint.metadata.namespace, labels), **own}
+
     def of_set(self, one: GlobalNetworkSet | NetworkSet | Feed) -> dict[str, str]:
         """The labels that rule selectors see of a set or Feed: its own, and those that it has by its namespace.
 
         Its own win, but for the namespace itself, which none may claim.
         """
         namespace = one.metadata.namespace
-        if not namespace:
-            return dict(one.metadata.labels)
+        labels = dict(one.metadata.labels)
+        return self._by_namespace(namespace, labels) if namespace else labels
+
+    def _by_namespace(self, namespace: str, labels: LabelMap) -> dict[str, str]:
         if namespace not in self._known:
             self._known[namespace] = labels_by_namespace(namespace, self._own.get(namespace, ()))
-        return {**self._known[namespace], **dict(one.metadata.labels), NAMESPACE_LABEL: namespace}
+        return {**self._known[namespace], **labels, NAMESPACE_LABEL: namespace}
 
 
 @dataclass(frozen=True, slots=True)

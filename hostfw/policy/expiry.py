@@ -14,6 +14,7 @@ from hostfw.model.expiry import Expired
 from hostfw.model.host.governance import Governance
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule
 from hostfw.model.values import Action
 from hostfw.policy.effective_labels import NamespaceLabels
@@ -31,6 +32,7 @@ _OPENING = (Action.ALLOW, Action.PASS)
 _ENDS = "hostfw.io/ends"
 """The label of sets that end, where what lasts must not select them; nobody sees it."""
 _Set = TypeVar("_Set", GlobalNetworkSet, NetworkSet, Feed)
+_Endpoint = TypeVar("_Endpoint", HostEndpoint, WorkloadEndpoint)
 _Ruled = TypeVar("_Ruled", GlobalNetworkPolicy, Profile)
 
 
@@ -107,6 +109,10 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
             _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
             for endpoint in resources.endpoints
         ),
+        workloads=tuple(
+            _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
+            for endpoint in resources.workloads
+        ),
         network_sets=tuple(filter(stays, resources.network_sets)),
         namespaced_sets=tuple(filter(stays, resources.namespaced_sets)),
         profiles=tuple(filter(stays, resources.profiles)),
@@ -160,8 +166,8 @@ def _opening_nothing(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(_of_nobody(rule) if rule.action in _OPENING else rule for rule in rules)
 
 
-def _with_profiles(endpoint: HostEndpoint, stays: Callable[[str], bool]) -> HostEndpoint:
-    """A HostEndpoint with those of its profiles that are there; the very same where all are."""
+def _with_profiles(endpoint: _Endpoint, stays: Callable[[str], bool]) -> _Endpoint:
+    """An endpoint with those of its profiles that are there; the very same where all are."""
     if all(map(stays, endpoint.profiles)):
         return endpoint
     kept = [number for number, name in enumerate(endpoint.profiles) if stays(name)]

@@ -17,6 +17,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import Governance, GovernedInterface, found_again, remembered
 from hostfw.model.host.interface_names import is_safe_name
 from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import Binding, Plan
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources
@@ -26,14 +27,18 @@ from hostfw.policy.resolve.bindings import Bindings
 
 
 def keep(
-    bound: Bindings, governance: Governance, local: Sequence[HostEndpoint], resources: Resources, facts: HostFacts
+    bound: Bindings,
+    governance: Governance,
+    local: Sequence[HostEndpoint | WorkloadEndpoint],
+    resources: Resources,
+    facts: HostFacts,
 ) -> tuple[Bindings, tuple[Problem, ...]]:
     """The bindings of now, those that the record adds, and a warning for each of these.
 
     A record counts while its HostEndpoint is there and claims what it claimed then; once an interface is kept, until
     the HostEndpoint is gone. An interface that another HostEndpoint claims by name, group or address is that one's.
     """
-    endpoints = {endpoint.metadata.name: endpoint for endpoint in local}
+    endpoints = {endpoint.metadata.full_name: endpoint for endpoint in local}
     claims = _claims(local, resources.interface_groups)
     standing = [
         (record, interface)
@@ -54,16 +59,18 @@ def keep(
     for record, interface in standing:
         for port, master in _masters(interface, record, facts):
             if master.name not in taken and is_safe_name(master.name):
-                why = f"{port.name}, which HostEndpoint {record.endpoint} governs, became a port of it"
+                noun = type(endpoints[record.endpoint]).__name__
+                why = f"{port.name}, which {noun} {record.endpoint} governs, became a port of it"
                 kept.setdefault(master.name, Binding(master.name, record.endpoint, why, kept=True))
     bindings = tuple(sorted((*bound.bindings, *kept.values()), key=lambda binding: binding.interface))
     problems = (_problem(binding, endpoints[binding.endpoint]) for binding in kept.values())
-    return Bindings(bindings, bound.wildcard), tuple(problems)
+    return replace(bound, bindings=bindings), tuple(problems)
 
 
 def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governance, now: datetime) -> Governance:
     """The record of a plan in force on a host; `before` is the record that it was resolved with."""
-    claims = _claims(resources.endpoints, resources.interface_groups)
+    every = (*resources.every_endpoint, *facts.workloads)
+    claims = _claims(every, resources.interface_groups)
     since = {
         (interface.name, record.endpoint): record.since
         for record in before.kept
@@ -84,13 +91,15 @@ def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governa
     return Governance(plan.node, (*present, *remembered(absent)), expired=expired, applied=before.applied)
 
 
-def _claims(endpoints: Iterable[HostEndpoint], groups: Iterable[InterfaceGroup]) -> dict[str, str]:
-    """The claims of each HostEndpoint to interfaces: equal texts claim alike on equal hosts."""
+def _claims(endpoints: Iterable[HostEndpoint | WorkloadEndpoint], groups: Iterable[InterfaceGroup]) -> dict[str, str]:
+    """The claims of each endpoint to interfaces: equal texts claim alike on equal hosts."""
     entries = {group.metadata.name: json.dumps(manifest(group)["spec"], sort_keys=True) for group in groups}
-    return {endpoint.metadata.name: _claim(endpoint, entries) for endpoint in endpoints}
+    return {endpoint.metadata.full_name: _claim(endpoint, entries) for endpoint in endpoints}
 
 
-def _claim(endpoint: HostEndpoint, groups: Mapping[str, str]) -> str:
+def _claim(endpoint: HostEndpoint | WorkloadEndpoint, groups: Mapping[str, str]) -> str:
+    if isinstance(endpoint, WorkloadEndpoint):
+        return f"workload {endpoint.interface_name}"
     if endpoint.interface_name is not None:
         return f"interfaceName {endpoint.interface_name}"
     if endpoint.interface_group is not None:
@@ -119,15 +128,15 @@ def _masters(port: Interface, record: GovernedInterface, facts: HostFacts) -> It
         port, was = master, None
 
 
-def _why(record: GovernedInterface, interface: Interface, endpoint: HostEndpoint) -> str:
-    """The reason why the HostEndpoint of a record does not claim the interface any more."""
+def _why(record: GovernedInterface, interface: Interface, endpoint: HostEndpoint | WorkloadEndpoint) -> str:
+    """The reason why the endpoint of a record does not claim the interface any more."""
     if record.kept:
         return record.kept
     if interface.name != record.name and endpoint.interface_name is not None:
-        return f"it was {record.name}, which the HostEndpoint names"
+        return f"it was {record.name}, which the {type(endpoint).__name__} names"
     port = f" since it is a port of {interface.master}" if interface.master not in (None, record.master) else ""
     was = f" (it was {record.name})" if interface.name != record.name else ""
-    if endpoint.interface_group is not None:
+    if isinstance(endpoint, HostEndpoint) and endpoint.interface_group is not None:
         return f"it is no longer in InterfaceGroup {endpoint.interface_group}{port}{was}"
     return f"it no longer has an address of the HostEndpoint's expectedIPs{port}{was}"
 
@@ -147,7 +156,15 @@ def _record(interface: Interface, binding: Binding, claim: str, since: datetime 
     )
 
 
-def _problem(binding: Binding, endpoint: HostEndpoint) -> Problem:
+def _problem(binding: Binding, endpoint: HostEndpoint | WorkloadEndpoint) -> Problem:
+    if isinstance(endpoint, WorkloadEndpoint):
+        return Problem(
+            endpoint.metadata.position,
+            f"the interface {binding.interface} keeps the policy of workload {binding.endpoint}: {binding.reason}",
+            expected=f"interfaceName: {binding.interface}",
+            hint=f"say so in the WorkloadEndpoint, and name {binding.interface} in workloads.interfaces of hostfw.yaml",
+            severity=Severity.WARNING,
+        )
     return Problem(
         endpoint.metadata.position,
         f'no HostEndpoint claims the interface {binding.interface}, which keeps "{binding.endpoint}": {binding.reason}',

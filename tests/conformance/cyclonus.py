@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from hostfw.model.kinds.metadata import Metadata, SelectorText
-from hostfw.model.resources import EndpointPort, EntityRule, GlobalNetworkPolicy, HostEndpoint, Resources, Rule
+from hostfw.model.kinds.workloads import EndpointPort
+from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Resources, Rule
 from hostfw.model.values import PROTOCOLS, SCTP, TCP, UDP, Action, Direction, PortRange, parse_cidr
 
 Json = Any

@@ -85,6 +85,7 @@ _KINDS = (
     "GlobalNetworkPolicy",
     "StagedGlobalNetworkPolicy",
     "HostEndpoint",
+    "WorkloadEndpoint",
     "GlobalNetworkSet",
     "NetworkSet",
     "Namespace",

@@ -24,11 +24,12 @@ from hostfw.host.clock import now
 from hostfw.host.network.links import observe
 from hostfw.host.nftables.nflog import NflogRecord
 from hostfw.host.store.files import read_configuration
+from hostfw.model.decisions import Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.packet import Packet
 from hostfw.model.settings import Logging
-from hostfw.model.values import TCP, UDP, Action, Family
+from hostfw.model.values import TCP, UDP, Action, Direction, Family
 from hostfw.nft.simulate import Fate, simulate
 from lab.namespace import inside
 from tests.kernel.frames import datagrams
@@ -154,7 +155,7 @@ def _unproved(trial: Trial, explanation: Explanation, observed: Observed, prefix
     elif step.rule is not None:
         yield from _differs("counted", names.rule_counter(step.rule) in observed.counters, wanted=True)
     elif step.failsafe is not None:
-        counter = names.failsafe_counter(step.failsafe, step.direction)
+        counter = names.failsafe_counter(step.failsafe, step.direction, place=_place(step))
         yield from _differs("counted", counter in observed.counters, wanted=True)
 
 
@@ -220,8 +221,15 @@ def _words(step: Step) -> str:
     if step.rule is not None:
         return f"{step.tier or 'profile'}/{step.policy} {step.direction}[{step.rule.index}]"
     if step.failsafe is not None:
-        return f"failsafe {step.failsafe} ({step.direction})"
+        return f"{_place(step) or 'failsafe'} {step.failsafe} ({step.direction})"
     return f"{step.reason}{f' {step.tier}' if step.tier else ''} ({step.direction})"
+
+
+def _place(step: Step) -> str:
+    """The place of a port of the host that is open to workloads, empty for a failsafe."""
+    if step.reason is not Reason.TO_HOST:
+        return ""
+    return "to-host" if step.direction is Direction.EGRESS else "lease"
 
 
 def _title(trial: Trial) -> str:

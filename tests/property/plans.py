@@ -24,9 +24,11 @@ from hostfw.model.plan import (
     PortMember,
     PortSet,
     RuleIdentity,
+    Workload,
 )
 from hostfw.model.prefixes import packed_cidrs
 from hostfw.model.settings import (
+    TO_HOST_PORTS,
     DenyAction,
     Failsafe,
     FailsafePort,
@@ -37,6 +39,7 @@ from hostfw.model.settings import (
     Settings,
     Unmanaged,
     UnmanagedInterfaces,
+    Workloads,
 )
 from hostfw.model.values import (
     FAMILIES,
@@ -303,6 +306,11 @@ all_settings = st.builds(
     published_ports=st.sampled_from((PublishedPorts.POLICY, PublishedPorts.POLICY, PublishedPorts.THEIRS)),
     # The simulation knows no limits.
     logging=st.just(Logging(burst_packets=1_000_000, shared_burst_packets=1_000_000)),
+    workloads=st.builds(
+        Workloads,
+        st.sampled_from(((), (), ("wg*",), ("eth3", "unk*"))),
+        st.just(TO_HOST_PORTS) | st.lists(failsafe_ports, max_size=3).map(tuple),
+    ),
 )
 
 
@@ -320,6 +328,17 @@ def plans(draw: st.DrawFn) -> Plan:
         if name is not None
     )
     wildcard = draw(st.sampled_from((*names, *names, None)))
+    has_workload = draw(st.booleans())
+    if endpoints and has_workload:
+        # The last is a workload, behind interfaces of its own.
+        ingress, egress = (
+            replace(of, forward_tiers=(), untracked_tiers=(), pre_dnat_tiers=())
+            for of in (endpoints[-1].ingress, endpoints[-1].egress)
+        )
+        last = replace(endpoints[-1], ingress=ingress, egress=egress, workload=Workload(draw(any_cidrs)))
+        endpoints = (*endpoints[:-1], last)
+        bindings = tuple(b for b in bindings if b.endpoint != last.name or b.interface != "lo")
+        wildcard = None if wildcard == last.name else wildcard
     return Plan("host", draw(all_settings), endpoints, bindings, wildcard)
 
 
@@ -327,7 +346,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 _PROTOCOLS = (TCP, TCP, TCP, TCP, UDP, UDP, SCTP, None, None, ICMP, ICMPV6, Protocol(2), Protocol(47))
 """None stands for the ICMP of the packet's own family."""
-_PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS)
+_PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS, 67, 68)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)

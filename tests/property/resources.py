@@ -12,9 +12,9 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
-    EndpointPort,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,

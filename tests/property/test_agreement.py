@@ -18,7 +18,7 @@ from hostfw.model.explanation import Explanation, Step
 from hostfw.model.packet import Packet, Path
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction
-from hostfw.model.values import Action, Family
+from hostfw.model.values import Action, Direction, Family
 from hostfw.nft.simulate import Fate, Outcome, simulate
 from tests.property.plans import burst, plans, seeds, tall_plans
 
@@ -83,6 +83,8 @@ def _expected_counters(explanation: Explanation) -> list[str]:
             counters.append(names.rule_counter(step.rule))
         elif step.failsafe is not None:
             place = _PLACES.get(step.policy_class, "")
+            if step.reason is Reason.TO_HOST:
+                place = "to-host" if step.direction is Direction.EGRESS else "lease"
             counters.append(names.failsafe_counter(step.failsafe, step.direction, place=place, reply=step.reply))
         elif _denied(explanation, step):
             counters.append(names.drop_counter(_tag(step)))
@@ -95,7 +97,7 @@ def _expected_fate(plan: Plan, explanation: Explanation) -> Fate:
         return Fate.ACCEPT
     packet, decided_by = explanation.packet, explanation.decided_by
     rerouted = packet.path is Path.LOCAL_OUT and packet.original is not None
-    silent = decided_by.reason is Reason.INVALID or decided_by.policy_class in _PLACES or rerouted
+    silent = decided_by.reason in (Reason.INVALID, Reason.SPOOFED) or decided_by.policy_class in _PLACES or rerouted
     return Fate.REJECT if plan.settings.deny_action is DenyAction.REJECT and not silent else Fate.DROP
 
 

@@ -3,9 +3,9 @@
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.sets import GlobalNetworkSet
+from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import Position
 from hostfw.model.resources import (
-    EndpointPort,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,

@@ -1,6 +1,6 @@
 """The description of a HostEndpoint: interfaces, labels, and everything that decides on a packet, in order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
@@ -40,7 +40,7 @@ def describe_endpoint(endpoint: HostEndpoint, host: PlannedHost) -> Description:
     properties = (
         ("node", (own if is_local else f"{endpoint.node}, not this host ({plan.node})",)),
         ("interfaces", tuple(_interfaces(endpoint, host)) if is_local else ()),
-        ("labels", tuple(_labels(endpoint, labels))),
+        ("labels", tuple(labels_text(dict(endpoint.metadata.labels), labels, "of a profile"))),
         ("expectedIPs", tuple(address_text(cidr.family, cidr.address) for cidr in endpoint.expected_ips)),
         ("profiles", endpoint.profiles),
         ("ports", tuple(f"{port.name} {port.protocol} {port.port}" for port in endpoint.ports)),
@@ -68,11 +68,10 @@ def _interfaces(endpoint: HostEndpoint, host: PlannedHost) -> Iterator[str]:
         yield "none, so it governs nothing now"
 
 
-def _labels(endpoint: HostEndpoint, effective: dict[str, str]) -> Iterator[str]:
-    """The labels that selectors see; what is not the endpoint's own comes from its profiles."""
-    own = dict(endpoint.metadata.labels)
+def labels_text(own: Collection[str], effective: Mapping[str, str], otherwise: str) -> Iterator[str]:
+    """The labels that selectors see, with where those come from that are not an endpoint's own."""
     for key, value in sorted(effective.items()):
-        yield f"{key}={value}" if key in own else f"{key}={value} (of a profile)"
+        yield f"{key}={value}" if key in own else f"{key}={value} ({otherwise})"
 
 
 # ------------------------------------------------------------------------------------------------ what a packet meets
@@ -92,7 +91,7 @@ def _order(planned: PlannedDirection, direction: Direction, settings: Settings) 
         profiles = planned.profiles if policy_class is PolicyClass.NORMAL else ()
         entries = (
             *_before(policy_class, tiers, direction, settings, planned.before_failsafes),
-            *(_tier(tier, policy_class) for tier in tiers),
+            *(tier_entry(tier, policy_class) for tier in tiers),
             *(policy_entry(profile) for profile in profiles),
             Entry(Role.END, "nothing decided", _ENDS[policy_class]),
         )
@@ -133,7 +132,8 @@ def _before(
         yield from (Entry(Role.FAILSAFE, f"{port}, answers to it", outcome) for port in other)
 
 
-def _tier(tier: PlannedTier, policy_class: PolicyClass) -> Entry:
+def tier_entry(tier: PlannedTier, policy_class: PolicyClass) -> Entry:
+    """A tier with its policies, and what its end does where the class has ends of tiers."""
     is_normal = policy_class is PolicyClass.NORMAL
     policies = tuple(policy_entry(policy) for policy in (tier.after_failsafes if is_normal else tier.policies))
     if policy_class in (PolicyClass.UNTRACKED, PolicyClass.PRE_DNAT):

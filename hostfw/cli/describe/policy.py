@@ -12,6 +12,7 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -24,7 +25,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.values import Direction, merge
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
-from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
+from hostfw.policy.effective_labels import NamespaceLabels
 from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.directions import PROFILE_KIND
@@ -180,7 +181,7 @@ def describe_profile(profile: Profile, host: PlannedHost) -> Description:
     """A Profile, declared or built in."""
     resources = host.candidate.resources
     name = profile.metadata.name
-    listing = tuple(_endpoint(e, host) for e in resources.endpoints if name in e.profiles)
+    listing = tuple(_endpoint(e, host) for e in resources.every_endpoint if name in e.profiles)
     rules = {direction: profile.rules(direction) for direction in Direction}
     properties = (("labelsToApply", (pairs(profile.labels_to_apply),)),)
     sections = (
@@ -214,16 +215,17 @@ def _governed(interface: str, host: PlannedHost) -> str:
     return f"governed by {endpoint} ({reason})" if endpoint != NOBODY else reason
 
 
-def _selected(policy: GlobalNetworkPolicy, resources: Resources) -> Iterator[HostEndpoint]:
-    """The HostEndpoints of all nodes that a policy selects."""
+def _selected(policy: GlobalNetworkPolicy, resources: Resources) -> Iterator[HostEndpoint | WorkloadEndpoint]:
+    """The HostEndpoints and workloads of all nodes that a policy selects."""
+    namespaces = NamespaceLabels(resources)
     selector = parse(policy.selector.text)
     profiles = {profile.metadata.name: profile for profile in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
-    return (e for e in resources.endpoints if matches(selector, effective_labels(e, profiles)))
+    return (e for e in resources.every_endpoint if matches(selector, namespaces.of_endpoint(e, profiles)))
 
 
-def _endpoint(endpoint: HostEndpoint, host: PlannedHost) -> Entry:
-    """A HostEndpoint, and where it is or what it governs here."""
-    name = endpoint.metadata.name
+def _endpoint(endpoint: HostEndpoint | WorkloadEndpoint, host: PlannedHost) -> Entry:
+    """A HostEndpoint or workload, and where it is or what it governs here."""
+    name = endpoint.metadata.full_name
     if not endpoint.is_of(host.plan.node):
         return Entry(Role.ENDPOINT, name, f"of {endpoint.node}", endpoint.metadata.position)
     governed = [i.name for i in host.facts.interfaces if governing_endpoint(i.name, host.plan).endpoint == name]

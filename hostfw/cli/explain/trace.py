@@ -8,7 +8,7 @@ from hostfw.cli.describe.rules import criterion_text
 from hostfw.cli.output.documents import Document
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Step, StepVerdict
-from hostfw.model.plan import PlannedRule, RuleIdentity
+from hostfw.model.plan import PlannedRule, RuleIdentity, title_of
 from hostfw.model.values import Action
 
 Rules = Mapping[RuleIdentity, PlannedRule]
@@ -31,6 +31,8 @@ def step_text(step: Step) -> str:
     if step.reason is Reason.FAILSAFE:
         reply = " reply" if step.reply else ""
         return f"failsafe {step.failsafe}{reply} ({step.direction})"
+    if step.failsafe and step.reason is Reason.TO_HOST:
+        return f"workloads.toHost {step.failsafe} ({step.direction})"
     index = None if step.rule is None else step.rule.index
     action = step.action or Action.DENY
     return str(LogTag(action, step.direction, step.reason, step.tier, step.policy, index))
@@ -42,7 +44,7 @@ def trace(steps: Sequence[Step], rules: Rules, *, whole: bool) -> Iterator[str |
     Shortened, each policy has a row; whole, each rule.
     """
     for (interface, direction, endpoint, policy_class), group in groupby(steps, key=_place):
-        governed = f"HostEndpoint {endpoint}" if endpoint else "no HostEndpoint"
+        governed = title_of(endpoint) if endpoint else "no HostEndpoint"
         yield f"{interface} {direction}, {governed}{_CLASSES[policy_class]}"
         met = list(group)
         yield from _whole(met, rules) if whole else _short(met)
@@ -140,6 +142,8 @@ def _other(step: Step) -> Row:
     """A step that no policy rule is behind."""
     if step.reason is Reason.END_OF_TIER:
         return f"end of tier {step.tier}", str(step.action), ""
+    if step.failsafe and step.reason is Reason.TO_HOST:
+        return f"workloads.toHost {step.failsafe}", _VERDICTS[step.verdict], ""
     what = f"failsafe {step.failsafe}" if step.failsafe else _WORDS.get(step.reason, step.reason.value)
     return what, _VERDICTS[step.verdict], ""
 
@@ -158,4 +162,7 @@ _WORDS = {
     Reason.NO_POLICY: "no policy of the direction selects the HostEndpoint",
     Reason.UNMANAGED: "unmanagedInterfaces",
     Reason.NO_FORWARD_POLICY: "no applyOnForward policy decided",
+    Reason.SPOOFED: "from an address that is not the workload's",
+    Reason.TO_HOST: "from a workload to this host",
+    Reason.UNIDENTIFIED: "no WorkloadEndpoint names the interface",
 }

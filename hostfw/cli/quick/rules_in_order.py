@@ -195,12 +195,35 @@ def _ends(plan: Plan, direction: Direction) -> Iterator[Line]:
         ]
         if names:
             yield _end(plan, direction, "end", reason, names)
+    yield from _of_workloads(plan, direction)
     unmanaged = plan.settings.unmanaged_interfaces
     denied = (unmanaged.ingress if direction is Direction.INGRESS else unmanaged.egress) is Unmanaged.DENY
     if plan.wildcard is None and denied:
         counter = drop_counter(LogTag(Action.DENY, direction, Reason.UNMANAGED))
         what = "everything on interfaces without a HostEndpoint"
         yield Line(direction, "end", "deny", what, Reason.UNMANAGED.value, (), counter)
+
+
+def _of_workloads(plan: Plan, direction: Direction) -> Iterator[Line]:
+    """The rules that hold for every workload, whatever its policy."""
+    workloads = plan.settings.workloads
+    if not workloads.interfaces:
+        return
+    behind = ", ".join(workloads.interfaces)
+    if direction is Direction.EGRESS:
+        for port in workloads.to_host:
+            what = f"{str(port.protocol).lower()}/{port.port} of this host from workloads"
+            counter = failsafe_counter(port, direction, place="to-host")
+            yield Line(direction, "workload", "allow", what, "workloads.toHost", (), counter)
+        for reason, what in (
+            (Reason.TO_HOST, "everything else of this host from workloads"),
+            (Reason.SPOOFED, "workloads from addresses that are not theirs"),
+        ):
+            counter = drop_counter(LogTag(Action.DENY, direction, reason))
+            yield Line(direction, "workload", "deny", what, reason.value, (), counter)
+    counter = drop_counter(LogTag(Action.DENY, direction, Reason.UNIDENTIFIED))
+    what = f"everything behind {behind} that no WorkloadEndpoint names"
+    yield Line(direction, "workload", "deny", what, Reason.UNIDENTIFIED.value, (), counter)
 
 
 def _denies(tier: PlannedTier) -> bool:

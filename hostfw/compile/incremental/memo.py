@@ -68,10 +68,10 @@ class Memo:
 
 _NOTHING: Mapping[Hashable, Memo] = {}
 
-_Place = tuple[Direction, bool]
-"""A direction, and whether denials tell the sender."""
-_RuleKey = tuple[str, str, str, Direction, bool]
-"""Kind, tier and name of a policy, the direction, and whether its denials tell the sender."""
+_Place = tuple[Direction, bool, bool]
+"""A direction, whether denials tell the sender, and whether they are limited by source."""
+_RuleKey = tuple[str, str, str, Direction, bool, bool]
+"""Kind, tier and name of a policy, the direction, and of its denials the same."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,13 +146,14 @@ class CompileCache:
         make: Callable[[PlannedPolicy], tuple[ProgramRule, ...]],
         *,
         reject: bool,
+        by_source: bool = False,
     ) -> list[tuple[ProgramRule, ...]]:
         """The rules that policies come to, which are those of the last time as far as they say the same."""
-        place = direction, reject
+        place = direction, reject, by_source
         before, now = self._policies_before.get(place, {}), self._policies.setdefault(place, {})
         known = [now.get(id(policy)) or before.get(id(policy)) for policy in policies]
         found = [
-            self._new_rules(policy, direction, make, reject=reject) if one is None else one
+            self._new_rules(policy, place, make) if one is None else one
             for policy, one in zip(policies, known, strict=True)
         ]
         now.update(zip(map(id, policies), found, strict=True))
@@ -161,12 +162,10 @@ class CompileCache:
     def _new_rules(
         self,
         policy: PlannedPolicy,
-        direction: Direction,
+        place: _Place,
         make: Callable[[PlannedPolicy], tuple[ProgramRule, ...]],
-        *,
-        reject: bool,
     ) -> _Policy:
-        name = (policy.kind, policy.tier, policy.name, direction, reject)
+        name = (policy.kind, policy.tier, policy.name, *place)
         rules = same_rules(self._by_name.get(name, ()), make(policy))
         self._by_name[name] = rules
         return _Policy(policy, rules)

@@ -5,9 +5,9 @@ What is over a limit leaves before the log rule, counted. What decides, in this 
 * **The first packet of its kind.** A pair of an address and a port that had nothing denied for a minute, for the same
   reason, is logged without regard to its address. How many such pairs are remembered, and how many first packets are
   logged, is limited for each direction and reason apart.
-* **The limit of its own address**: of the source in ingress, of the destination and port in egress, where the source
-  is the host itself. A set that is full takes no more addresses and would let every packet through, so those without
-  room share the limit of one.
+* **The limit of its own address**: of the source in ingress and in the egress of workloads, of the destination and port
+  in egress of the host itself. A set that is full takes no more addresses and would let every packet through, so those
+  without room share the limit of one.
 * **The limit of all repeats**, for each direction and reason apart.
 
 Of what the host itself sends each user has half of either limit for all, so that no user can hide the others.
@@ -53,13 +53,22 @@ _NO_BITS = 0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Records that have limits of their own: a direction, and the reason of denials, or what else is logged."""
+    """Records that have limits of their own: a direction, and the reason of denials, or what else is logged.
+
+    `by_source` is of egress that others than the host send.
+    """
 
     direction: Direction
     what: str
+    by_source: bool = False
 
     def __str__(self) -> str:
-        return f"{self.direction.short}.{self.what}"
+        return f"{self.direction.short}.{self.what}{'.guests' if self.by_source else ''}"
+
+    @property
+    def has_many_sources(self) -> bool:
+        """True if it is the source that has a limit of its own, and not the destination."""
+        return self.by_source or self.direction is Direction.INGRESS
 
 
 def deny_limits(builder: TableBuilder, logging: Logging, kind: Kind, end: Verdict) -> str:
@@ -80,7 +89,7 @@ class _Limits:
     end: Verdict
 
     def chain(self) -> str:
-        if not self._is_ingress:
+        if not self._has_many_sources:
             return self.builder.chain(f"log/limits/{self.kind}", self._of_firsts("", self._bits))
         near = self.builder.chain(f"log/limits/{self.kind}.near", self._of_firsts(".near", self._bits))
         far = self._of_firsts("", _SOURCE_BITS[self.builder.family])
@@ -88,7 +97,7 @@ class _Limits:
         return self.builder.chain(f"log/limits/{self.kind}", (learned, Rule((is_near,), (Goto(near),)), *far))
 
     def inline(self) -> Iterator[Rule]:
-        if not self._is_ingress:
+        if not self._has_many_sources:
             yield from self._of_addresses("", self._bits)
         else:
             learned, is_near = self._neighbours()
@@ -99,8 +108,8 @@ class _Limits:
         yield from self._of_repeats("")
 
     @property
-    def _is_ingress(self) -> bool:
-        return self.kind.direction is Direction.INGRESS
+    def _has_many_sources(self) -> bool:
+        return self.kind.has_many_sources
 
     @property
     def _bits(self) -> int:
@@ -124,12 +133,12 @@ class _Limits:
                 f"log/repeat/{self.kind}{place}", (*self._of_addresses(place, bits), *self._of_repeats(place))
             )
         )
-        size = LOG_FIRSTS[self.kind.direction]
+        size = LOG_FIRSTS[Direction.INGRESS if self._has_many_sources else Direction.EGRESS]
         seen = self._set(f"seen/{self.kind}{place}", ElementType.SOCKET, size, _TIMEOUT_S)
         pairs = [(tests, Remember(seen, key, bits)) for tests, key in self._pairs()]
         for tests, remember in pairs:
             yield Rule((*tests, Match(remember.key, SetRef(seen, bits))), (remember, repeat))
-        if not self._is_ingress:
+        if not self._has_many_sources:
             yield self._of_users("first")
         for tests, remember in pairs:
             yield Rule(tests, (remember, first))
@@ -139,7 +148,7 @@ class _Limits:
         """The pairs of address and port by protocol; for ICMP, type and code take the place of the port."""
         icmp = (ICMP if self.builder.family is Family.V4 else ICMPV6).number
         others = Match(Key.PROTOCOL, icmp, negated=True)
-        if self._is_ingress:
+        if self._has_many_sources:
             yield (Match(Key.PROTOCOL, icmp),), Key.SOURCE_SOCKET
             yield (others,), Key.SOURCE_TO_PORT
         else:
@@ -156,7 +165,7 @@ class _Limits:
 
     def _of_addresses(self, place: str, bits: int, tests: tuple[Match, ...] = ()) -> Iterator[Rule]:
         """The limit of an address, and that of those which have no room for one."""
-        counter = _BY_SOURCE if self._is_ingress else _BY_DESTINATION
+        counter = _BY_SOURCE if self._has_many_sources else _BY_DESTINATION
         for of_protocol, over in self._own(place, bits):
             yield Rule((*tests, *of_protocol), (over, counter, self.end))
             without = Match(over.key, SetRef(over.set, bits), negated=True)
@@ -168,7 +177,7 @@ class _Limits:
     def _own(self, place: str, bits: int) -> Iterator[tuple[tuple[Match, ...], OverLimit]]:
         """The limit of a source, or of a destination and port, by protocol."""
         rate, burst = self.logging.rate_per_second, self.logging.burst_packets
-        if self._is_ingress:
+        if self._has_many_sources:
             keys: Iterable[tuple[tuple[Match, ...], Key]] = [((), Key.SADDR)]
             name, element_type = f"source{place}", ElementType.ADDRESS
         else:
@@ -178,7 +187,7 @@ class _Limits:
             yield of_protocol, OverLimit(own, key, bits, rate, burst)
 
     def _of_repeats(self, place: str) -> Iterator[Rule]:
-        if not self._is_ingress:
+        if not self._has_many_sources:
             yield self._of_users("repeat")
         yield self._of_all("repeat", place)
 

@@ -79,7 +79,7 @@ class StatementWriter:
         return self.builder.once(log, lambda: self._new_log_chain(log))
 
     def _new_log_chain(self, log: LogOnly | WouldDecide) -> str:
-        kind = Kind(log.tag.direction, _STAGED if log.tag.staged else _LOGGED)
+        kind = Kind(log.tag.direction, _STAGED if log.tag.staged else _LOGGED, log.by_source)
         first, *others = log_limits(self.builder, self.logging, kind, Return())
         # Most packets are counted at the price of no rule more.
         is_counted = () if first.matches else (CounterRef(log.counter),)
@@ -98,7 +98,8 @@ class StatementWriter:
 
     def _new_deny_chain(self, deny: Deny) -> str:
         end = self._end(deny)
-        limits = deny_limits(self.builder, self.logging, Kind(deny.tag.direction, deny.tag.reason.value), end)
+        kind = Kind(deny.tag.direction, deny.tag.reason.value, deny.by_source)
+        limits = deny_limits(self.builder, self.logging, kind, end)
         return self.builder.chain(
             f"deny/{deny.tag.policy or deny.tag.reason}",
             [Rule((), (CounterRef(deny.counter), Jump(limits))), Rule((), (*self._record(deny.tag), end))],

@@ -138,7 +138,11 @@ def _reply(packet: Packet, state: ConntrackState) -> Packet:
 
 def _loss(plan: Plan, flow: Flow, packet: Packet, step: Step) -> Loss:
     # Published ports are judged by the port that the peer knows, where a HostEndpoint judges them at all.
-    ours = step.endpoint is not None and plan.settings.published_ports is not PublishedPorts.THEIRS
+    ours = (
+        step.endpoint is not None
+        and plan.endpoint(step.endpoint).workload is None
+        and plan.settings.published_ports is not PublishedPorts.THEIRS
+    )
     judged = packet.as_published if ours else packet
     return Loss(
         flow.kind, flow.what, decided_by(plan, step), _command(packet.untranslated), _hint(flow.kind, judged, step)
@@ -158,7 +162,8 @@ def decided_by(plan: Plan, step: Step) -> str:
             return f"no HostEndpoint governs {step.interface}, and {key} is deny"
         return f"{step.reason} on {step.interface}, which no HostEndpoint governs"
     endpoint = plan.endpoint(step.endpoint)
-    governs = f"HostEndpoint {endpoint.name} ({endpoint.position.file_line})"
+    known = endpoint.workload is None or endpoint.workload.identified
+    governs = f"{endpoint.title} ({endpoint.position.file_line})" if known else f"{endpoint.title} on {step.interface}"
     match step.reason:
         case Reason.END_OF_TIER:
             return f"no {step.direction} rule in tier {step.tier} allows it, whose end denies it for {governs}"

@@ -37,7 +37,8 @@ def refusal(before: Before, resources: Resources, plan: Plan, verb: str = "apply
 
     None if neither is so. `verb` is what a person types to do it anyway.
     """
-    lost, bare = _lost_resources(before, resources, plan, verb), lost_interfaces(before, plan, verb)
+    lost = _lost_resources(before, resources, plan, verb)
+    bare = lost_interfaces(before, plan, verb) or _lost_workloads(before, plan, verb)
     if lost is not None and bare is not None:
         return replace(lost, message=f"{lost.message}; {bare.message}")
     return lost or bare
@@ -70,13 +71,37 @@ def lost_interfaces(before: Before, plan: Plan, verb: str = "apply") -> Failed |
     )
 
 
+def _lost_workloads(before: Before, plan: Plan, verb: str) -> Failed | None:
+    """Say that interfaces of workloads would be nobody's: whatever is behind them would be open."""
+    here = [interface.name for interface in before.facts.interfaces]
+    governing = plan.governing()
+    bare = [name for name in here if governing(name) is None]
+    known = before.in_force() if bare else None
+    if known is None:
+        return None
+    governed_before = known.governing()
+    lost = [name for name in bare if known.settings.workloads.has(name) and governed_before(name) is not None]
+    if not lost:
+        return None
+    them = "it" if len(lost) == 1 else "them"
+    return Failed(
+        f"the setting workloads would no longer name {listed(lost)}, nor would a HostEndpoint: no policy would apply "
+        f"to them, and {bare_consequence(plan.settings, them)}",
+        f"name {them} in workloads.interfaces of hostfw.yaml; {_anyway(verb)}",
+        more=unlisted(lost),
+    )
+
+
 def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str) -> Failed | None:
     accepted, _ = accepted_now(before.directories.state, before.cache)
     if accepted is None:
         return None
     had = dict(accepted.counts)
     expired = [one.kind for one in plan.expired]
-    has = {"policies": len(resources.policies) - expired.count("GlobalNetworkPolicy"), "endpoints": len(plan.endpoints)}
+    has = {
+        "policies": len(resources.policies) - expired.count("GlobalNetworkPolicy"),
+        "endpoints": len(plan.host_endpoints),
+    }
     lost = [kind for kind in _NOUNS if _is_lost(had.get(kind, 0), has[kind])]
     if not lost:
         return None

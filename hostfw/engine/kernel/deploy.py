@@ -109,9 +109,8 @@ def enforce(
         kernel_state.record,
         kernel_state.installed,
         # Whoever translates destinations has had connection tracking begin, so published ports do not count.
-        polices_forwarded=any(
-            endpoint.direction(way).forward_tiers for endpoint in generation.plan.endpoints for way in Direction
-        ),
+        polices_forwarded=bool(generation.plan.settings.workloads.interfaces)
+        or any(endpoint.direction(way).forward_tiers for endpoint in generation.plan.endpoints for way in Direction),
     )
     # What was prepared has connection tracking begin.
     existing.before_switch()
@@ -306,7 +305,7 @@ def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     return (
         ("policies", len(resources.policies) - expired),
         ("stagedPolicies", len(resources.staged_policies)),
-        ("endpoints", len(generation.plan.endpoints)),
+        ("endpoints", len(generation.plan.host_endpoints)),
         ("interfaces", generation.governed_interfaces),
     )
 

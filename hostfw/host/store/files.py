@@ -24,7 +24,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FOLDERS_DEEP = 32
 """Deepest nesting of folders above a file."""
 
-_ENDINGS = (".yaml", ".yml")
+ENDINGS = (".yaml", ".yml")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -149,7 +149,7 @@ def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
     try:
         with os.scandir(folder) as entries:
             named = [(entry.name, entry.is_symlink()) for entry in entries]
-        found = [(name, is_link) for name, is_link in named if not _left_out(name)]
+        found = [(name, is_link) for name, is_link in named if not left_out(name)]
         info = folder.stat()
     except OSError as error:
         is_top = folder == walk.top and error.errno == errno.ENOENT
@@ -159,8 +159,8 @@ def _walk_folder(folder: Path, walk: _Walk) -> Iterator[_File | Problem]:
     first = walk.seen.setdefault((info.st_dev, info.st_ino), folder)
     if first != folder:
         yield file_problem(folder, f"leads to a directory that is read already, as {first}", hint="remove the link")
-    elif distrust := _distrust(folder, info, walk.owner):
-        yield distrust
+    elif problem := distrust(folder, info, walk.owner):
+        yield problem
     else:
         ignore_file = dict(named).get(IGNORE_FILE)
         if ignore_file is not None:
@@ -191,7 +191,7 @@ def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> I
     """The problem of a file that a `.hostfwignore` leaves out: none unless it is hostfw's."""
     if path == walk.top / SETTINGS_FILE:
         yield file_problem(path, f"is left out by {by}, and settings cannot be", hint="name files more narrowly")
-    elif not is_folder and path.name.endswith(_ENDINGS) and holds_resources(path):
+    elif not is_folder and path.name.endswith(ENDINGS) and holds_resources(path):
         yield file_problem(
             path,
             f"is left out by {by}, and holds resources of hostfw",
@@ -201,7 +201,7 @@ def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> I
 
 
 def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Problem]:
-    wanted = path.name.endswith(_ENDINGS)
+    wanted = path.name.endswith(ENDINGS)
     if walk.ignored:
         is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
         by = left_out_by(path, walk.ignored, is_folder=is_folder)
@@ -223,7 +223,7 @@ def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Proble
         yield from _walk_folder(path, walk)
     elif wanted:
         yield _File(path, settings=path.parent == walk.top and path.name == SETTINGS_FILE)
-    elif path.name.lower().endswith(_ENDINGS):
+    elif path.name.lower().endswith(ENDINGS):
         yield file_problem(
             path,
             "left out, because its name ends in capitals",
@@ -252,7 +252,7 @@ def _bad_link(path: Path, info: os.stat_result, walk: _Walk) -> Problem | None:
     return file_problem(path, "leads to a file of a kernel file system") if is_made_up(info) else None
 
 
-def _left_out(name: str) -> bool:
+def left_out(name: str) -> bool:
     """True if a name is that of an editor's or a package manager's file."""
     return name.startswith(".") or name.endswith(("~", ".rpmnew")) or ".dpkg-" in name
 
@@ -288,7 +288,7 @@ def _read_regular(path: Path, owner: int | None) -> bytes | Problem:
         info = os.fstat(descriptor)
         if kind := _special(info):
             return file_problem(path, f"is {kind}, not a file")
-        return _distrust(path, info, owner) or _all_of(file, info.st_size)
+        return distrust(path, info, owner) or _all_of(file, info.st_size)
 
 
 def _all_of(file: BinaryIO, size: int) -> bytes:
@@ -314,7 +314,7 @@ def _special(info: os.stat_result) -> str:
             return "a device"
 
 
-def _distrust(path: Path, info: os.stat_result, owner: int | None) -> Problem | None:
+def distrust(path: Path, info: os.stat_result, owner: int | None) -> Problem | None:
     """The reason why a file or folder is not trusted, where it has to belong to `owner`."""
     if owner is None:
         return None

@@ -24,8 +24,9 @@ from hostfw.manifest.scalars import each, protocol
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
-from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import ANY_NODE, EndpointPort, HostEndpoint, InterfaceGroup, InterfaceMatch
+from hostfw.model.kinds.workloads import EndpointPort
+from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.resources import ANY_NODE, HostEndpoint, InterfaceGroup, InterfaceMatch
 from hostfw.model.values import PROTOCOLS, Learned
 
 ENDPOINT_SHAPE = Shape(
@@ -46,18 +47,17 @@ def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpo
     found = fields(reader, spec, ENDPOINT_SHAPE)
     node = formed_name(reader, found.get("node"), "node", NODE_NAME)
     name_node, group_node = given(found, "interfaceName"), given(found, "interfaceGroup")
-    profiles = items(reader, found.get("profiles"), "profiles")
-    named = [(name, reader.at(item)) for item in profiles if (name := _profile(reader, item)) is not None]
+    profiles, places = profile_names(reader, found.get("profiles"))
     endpoint = HostEndpoint(
         metadata=metadata,
         node=ANY_NODE if node is None else node,
         interface_name=formed_name(reader, name_node, "interfaceName", INTERFACE_NAME),
         interface_group=formed_name(reader, group_node, "interfaceGroup", SUBDOMAIN),
         expected_ips=each(reader, items(reader, found.get("expectedIPs"), "expectedIPs"), "expectedIPs", address),
-        profiles=tuple(name for name, _ in named),
+        profiles=profiles,
         ports=each(reader, items(reader, found.get("ports"), "ports"), "ports", _endpoint_port),
         interface_group_position=reader.at(group_node) if group_node is not None else NOWHERE,
-        profile_positions=tuple(position for _, position in named),
+        profile_positions=places,
         learned=learned(reader, found.get("learned"), "learned"),
     )
     if name_node is not None and group_node is not None:
@@ -96,12 +96,23 @@ def _has_items(node: Node | None) -> bool:
     return node is not None and (isinstance(node, Scalar) or bool(node.items))
 
 
-def _profile(reader: Reader, node: Node) -> str | None:
-    return formed_name(reader, node, "a profile", SUBDOMAIN)
+def profile_names(reader: Reader, node: Node | None) -> tuple[tuple[str, ...], tuple[Position, ...]]:
+    """The profiles that an endpoint lists, and where it does."""
+    named = [
+        (name, reader.at(item))
+        for item in items(reader, node, "profiles")
+        if (name := formed_name(reader, item, "a profile", SUBDOMAIN)) is not None
+    ]
+    return tuple(name for name, _ in named), tuple(position for _, position in named)
 
 
 def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:
-    found = fields(reader, node, ENDPOINT_PORT_SHAPE)
+    return endpoint_port(reader, node, ENDPOINT_PORT_SHAPE)
+
+
+def endpoint_port(reader: Reader, node: Node, shape: Shape) -> EndpointPort | None:
+    """A named port; `shape` has the fields that one of the kind may have."""
+    found = fields(reader, node, shape)
     if not isinstance(node, Mapping):
         return None
     name = required_name(reader, found.get("name"), "a port's name", ENDPOINT_PORT_NAME, node)

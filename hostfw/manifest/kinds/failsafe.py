@@ -42,12 +42,13 @@ def decode_failsafe(reader: Reader, node: Node, base: Failsafe) -> Failsafe:
         return Failsafe((), ())
     found = fields(reader, node, FAILSAFE_SHAPE)
     return Failsafe(
-        _ports(reader, found["inbound"], "inbound", base.inbound) if "inbound" in found else base.inbound,
-        _ports(reader, found["outbound"], "outbound", base.outbound) if "outbound" in found else base.outbound,
+        decode_ports(reader, found["inbound"], "inbound", base.inbound) if "inbound" in found else base.inbound,
+        decode_ports(reader, found["outbound"], "outbound", base.outbound) if "outbound" in found else base.outbound,
     )
 
 
-def _ports(reader: Reader, node: Node, what: str, base: tuple[FailsafePort, ...]) -> tuple[FailsafePort, ...]:
+def decode_ports(reader: Reader, node: Node, what: str, base: tuple[FailsafePort, ...]) -> tuple[FailsafePort, ...]:
+    """Ports as a list or a text; an empty text leaves those of `base`, and `none` is none at all."""
     if not isinstance(node, Scalar):
         return each(reader, items(reader, node, what), what, _port)
     if not node.text.strip():

@@ -6,10 +6,10 @@ from dataclasses import replace
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, fields, given, is_blank, items, number
 from hostfw.manifest.kinds.metadata import formed_name, labels
 from hostfw.manifest.kinds.refused import POLICY_FIELDS
-from hostfw.manifest.kinds.rule import decode_rules
+from hostfw.manifest.kinds.rule import decode_rules, limited_selector
 from hostfw.manifest.name_forms import TIER_NAME
-from hostfw.manifest.scalars import each, selector_text
-from hostfw.manifest.yaml.nodes import Node
+from hostfw.manifest.scalars import each
+from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import GlobalNetworkPolicy, Profile, Rule, StagedAction, StagedGlobalNetworkPolicy, Tier
@@ -22,6 +22,7 @@ POLICY_SHAPE = Shape(
             "tier",
             "order",
             "selector",
+            "namespaceSelector",
             "types",
             "ingress",
             "egress",
@@ -75,7 +76,7 @@ def _policy(reader: Reader, metadata: Metadata, found: Mapping[str, Node]) -> Gl
         metadata,
         formed_name(reader, tier, "tier", TIER_NAME) or "default",
         number(reader, get("order"), "order"),
-        selector_text(reader, get("selector"), "selector") or SelectorText(""),
+        limited_selector(reader, found) or SelectorText(""),
         _types(reader, get("types"), ingress, egress),
         ingress,
         egress,
@@ -133,6 +134,10 @@ def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str
         if is_set and not policy.apply_on_forward:
             hint = "it is met before a packet is routed, so by forwarded traffic as well"
             reader.report(found[name], f"{name}: true is given without applyOnForward", "applyOnForward: true", hint)
+        namespaces = given(found, "namespaceSelector")
+        if is_set and namespaces is not None and not _is_global(namespaces):
+            message = f"namespaceSelector is given together with {name}: true, which no workload meets"
+            reader.report(namespaces, message, "global(), or no namespaceSelector", "leave it out")
     if not policy.pre_dnat:
         return
     if policy.egress:
@@ -142,6 +147,10 @@ def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str
         )
     elif Direction.EGRESS in policy.types:
         reader.report(found["types"], "types has Egress together with preDNAT: true", "Ingress alone")
+
+
+def _is_global(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.text.replace(" ", "") == "global()"
 
 
 def _check_hints(reader: Reader, node: Node | None) -> None:

@@ -10,7 +10,6 @@ _NOT_YET = "it is not supported by this version of hostfw"
 _NO_PODS = "it selects Kubernetes workloads, which a host does not have"
 
 POLICY_FIELDS = {
-    "namespaceSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
     "serviceAccountSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
     "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedGlobalNetworkPolicy"),
 }
@@ -41,7 +40,6 @@ KINDS = {
     "NetworkPolicy": Refusal(_NAMESPACED, "write a GlobalNetworkPolicy"),
     "StagedNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
     "StagedKubernetesNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
-    "WorkloadEndpoint": Refusal(_NO_PODS, "write a HostEndpoint"),
     "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),
     "PolicyTest": Refusal(_NOT_YET),
     "HostFacts": Refusal("facts describe a host and are no policy", "give the file to --facts"),

@@ -1,6 +1,7 @@
 """Policy rules: the lists `ingress` and `egress` of policies and profiles."""
 
 from collections.abc import Callable
+from collections.abc import Mapping as Dictionary
 from functools import lru_cache
 from typing import TypeVar
 
@@ -161,7 +162,7 @@ def _entity(reader: Reader, node: Node | None) -> EntityRule:
     return EntityRule(
         _each(reader, found, "nets", NETS_LIMIT, strict_net),
         _each(reader, found, "notNets", NETS_LIMIT, _not_net),
-        _selected(reader, found),
+        limited_selector(reader, found),
         selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
         _each(reader, found, "ports", PORTS_LIMIT, _port),
         _each(reader, found, "notPorts", PORTS_LIMIT, _port),
@@ -191,8 +192,8 @@ def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     return cidr
 
 
-def _selected(reader: Reader, found: dict[str, Node]) -> SelectorText | None:
-    """The selector of a side, limited to the namespaces of `namespaceSelector`."""
+def limited_selector(reader: Reader, found: Dictionary[str, Node]) -> SelectorText | None:
+    """The selector of a policy or of a side, limited to the namespaces of `namespaceSelector`."""
     selected = selector_text(reader, given(found, "selector"), "selector")
     node = given(found, "namespaceSelector")
     namespaces = selector_text(reader, node, "namespaceSelector", may_be_global=True)

@@ -27,10 +27,11 @@ _SPECS = {
     "Profile": "profileSpec",
     "StagedGlobalNetworkPolicy": "stagedPolicySpec",
     "Tier": "tierSpec",
+    "WorkloadEndpoint": "workloadSpec",
 }
 """The definition of each kind's spec."""
 
-_NEED_A_SPEC = ("Feed", "HostEndpoint", "InterfaceGroup")
+_NEED_A_SPEC = ("Feed", "HostEndpoint", "InterfaceGroup", "WorkloadEndpoint")
 """The kinds with required fields in it."""
 
 

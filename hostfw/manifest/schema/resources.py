@@ -48,11 +48,14 @@ from hostfw.manifest.kinds.rule import (
     RULES_LIMIT,
     VERSIONS,
 )
+from hostfw.manifest.kinds.workload import WORKLOAD_PORT_SHAPE, WORKLOAD_SHAPE
 from hostfw.manifest.name_forms import (
     ENDPOINT_PORT_NAME,
     INTERFACE_NAME,
+    LABEL_VALUE,
     NAMESPACE_NAME,
     NODE_NAME,
+    ONE_INTERFACE_NAME,
     SUBDOMAIN,
     TIER_NAME,
 )
@@ -103,6 +106,8 @@ def definitions() -> dict[str, Json]:
         "profileSpec": schema_of(PROFILE_SHAPE, _PROFILE),
         "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, anyOf=_NAMES_AN_INTERFACE),
         "endpointPort": schema_of(ENDPOINT_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
+        "workloadSpec": schema_of(WORKLOAD_SHAPE, _WORKLOAD, ["interfaceName", "ipNetworks"]),
+        "workloadPort": schema_of(WORKLOAD_PORT_SHAPE, _ENDPOINT_PORT, ["name", "protocol", "port"]),
         "networkSetSpec": schema_of(NETWORK_SET_SHAPE, _NETWORK_SET),
         "namespaceSpec": schema_of(NAMESPACE_SHAPE, {}),
         "feedSpec": schema_of(FEED_SHAPE, _FEED, oneOf=_FILE_OR_EXTERNAL),
@@ -150,7 +155,7 @@ _ENTITY: Fields = {
         "Any of these prefixes; of both IP versions only where every list is.",
     ),
     "notNets": (listed(NET, NETS_LIMIT), "None of these prefixes."),
-    "selector": (SELECTOR, "The addresses of the HostEndpoints, network sets and Feeds that are selected."),
+    "selector": (SELECTOR, "The addresses of the HostEndpoints, workloads, network sets and Feeds that are selected."),
     "notSelector": (SELECTOR_WITH_GLOBAL, "No address of what is selected."),
     "namespaceSelector": (SELECTOR_WITH_GLOBAL, "Only what is in these namespaces, or in none: global()."),
     "ports": (listed(PORT, PORTS_LIMIT), "Any of these: numbers, ranges such as 8000:8080, or names of ports."),
@@ -175,7 +180,8 @@ _PORTS_NEED_A_PROTOCOL: Json = {
 _POLICY: Fields = {
     "tier": (name(TIER_NAME, or_empty=True), "The tier that the policy is evaluated in (default: default)."),
     "order": (NUMBER, "Lower ones come first in the tier; those without one come last."),
-    "selector": (SELECTOR, "The HostEndpoints that the policy applies to, by their labels (default: all)."),
+    "selector": (SELECTOR, "The HostEndpoints and workloads that the policy applies to, by labels (default: all)."),
+    "namespaceSelector": (SELECTOR_WITH_GLOBAL, "Only workloads in these namespaces, or only HostEndpoints: global()."),
     "types": (
         {**listed(words(TYPES)), "uniqueItems": True},
         "The directions that it restricts (default: those that it has rules for, else Ingress).",
@@ -241,6 +247,21 @@ _ENDPOINT_PORT: Fields = {
     "name": (name(ENDPOINT_PORT_NAME), "The name that rules use."),
     "protocol": (PROTOCOL, "TCP, UDP or SCTP."),
     "port": (whole(1, LAST_PORT), "The number."),
+}
+
+_WORKLOAD: Fields = {
+    "node": (name(NODE_NAME, or_empty=True), "The host that it runs on. Left out or *, the host that reads it."),
+    "orchestrator": (name(LABEL_VALUE, or_empty=True), "The program that runs it; a label as well."),
+    "interfaceName": (
+        name(ONE_INTERFACE_NAME),
+        "The interface of the host that it is behind, of those in workloads.",
+    ),
+    "ipNetworks": (
+        {**listed(NET_OR_ADDRESS), "minItems": 1},
+        "Its addresses, or prefixes of them: it may send from these alone, and rules find it by them.",
+    ),
+    "profiles": (listed(name(SUBDOMAIN)), "Profiles, in the order in which they are evaluated after all tiers."),
+    "ports": (listed(ref("workloadPort")), "Names for its ports, which rules use in place of numbers."),
 }
 
 _NETWORK_SET: Fields = {"nets": (listed(SET_NET), "Prefixes, addresses, and ranges of both ends, which may overlap.")}

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 from hostfw.manifest.kinds.failsafe import FAILSAFE_PORT_SHAPE, FAILSAFE_SHAPE, PROTOCOL_WORDS, TEXT_FORM, WORDS
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.name_forms import SUBDOMAIN
+from hostfw.manifest.kinds.workload import WORKLOADS_SHAPE
+from hostfw.manifest.name_forms import INTERFACE_PATTERN, SUBDOMAIN
 from hostfw.manifest.schema.values import (
     BOOLEAN,
     NET_OR_ADDRESS,
@@ -53,6 +54,7 @@ def settings_definitions() -> dict[str, Json]:
         "unmanagedInterfaces": schema_of(UNMANAGED_SHAPE, _UNMANAGED),
         "logging": schema_of(LOGGING_SHAPE, _LOGGING),
         "metrics": schema_of(METRICS_SHAPE, _METRICS),
+        "workloads": schema_of(WORKLOADS_SHAPE, _WORKLOADS),
     }
 
 
@@ -88,6 +90,7 @@ _SETTINGS: Fields = {
         _of(PublishedPorts),
         "Whether ingress policy decides who reaches a port that another program publishes by NAT (default: policy).",
     ),
+    "workloads": (ref("workloads"), "Which interfaces workloads are behind: all else than their own policy is denied."),
     "historyLimit": (
         whole(*HISTORY_BOUNDS),
         "How many generations are kept to go back to, the accepted one among them (default: 10).",
@@ -112,6 +115,11 @@ _FAILSAFE_PORT: Fields = {
     ),
     "port": (whole(1, LAST_PORT), "The port."),
     "net": (NET_OR_ADDRESS, "Only with peers in this prefix."),
+}
+
+_WORKLOADS: Fields = {
+    "interfaces": (listed(formed(INTERFACE_PATTERN.pattern)), "Names, or beginnings with * behind them, such as ve-*."),
+    "toHost": (ref("failsafePorts"), "What workloads may use of this host (default: DNS and DHCP)."),
 }
 
 _UNMANAGED: Fields = {

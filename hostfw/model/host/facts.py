@@ -3,7 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
+from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.problems import Problem
 from hostfw.model.values import Cidr, Learned
 
 
@@ -44,9 +47,19 @@ class Interface:
         return self.default_route and (not how or any(one in believed for one in how))
 
 
+class Running(NamedTuple):
+    """The workloads that run now, sorted by their full names, and what is wrong with files that say so."""
+
+    workloads: tuple[WorkloadEndpoint, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """One observation of a host. `link_groups` are the names of /etc/iproute2/group with their numbers.
+
+    `workloads` are those that run now, sorted by their full names, and `workload_problems` what is wrong with the files
+    that say so.
 
     `now` is the moment of the observation by the clock of the host, from which on what has expired by then does not
     count; without it nothing expires. Two observations that differ by their moment alone are equal.
@@ -58,6 +71,8 @@ class HostFacts:
     kernel: str = ""
     nft: str = ""
     now: datetime | None = field(default=None, compare=False)
+    workloads: tuple[WorkloadEndpoint, ...] = ()
+    workload_problems: tuple[Problem, ...] = ()
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, if the host has it."""

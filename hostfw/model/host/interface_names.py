@@ -1,5 +1,15 @@
 """Names of interfaces: what nftables can match of what the kernel takes."""
 
+WILDCARD_END = "*"
+"""The end of a pattern that stands for every name which begins with the rest, as in nftables."""
+
+
+def fits(pattern: str, interface: str) -> bool:
+    """True if an interface has the name of a pattern, or one that begins as it says."""
+    if pattern.endswith(WILDCARD_END):
+        return interface.startswith(pattern[:-1])
+    return interface == pattern
+
 
 def is_safe_name(interface: str) -> bool:
     """True if an interface name means itself, and itself alone, as a quoted string of nftables.

@@ -10,7 +10,7 @@ from hostfw.manifest.fields import did_you_mean, quoted
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import GlobalNetworkPolicy, Profile, Resource, Resources, Rule, Tier
+from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule, Tier
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.model.wording import listed, unlisted
@@ -18,6 +18,7 @@ from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.before_failsafes import misplaced_before_failsafes
 from hostfw.policy.check.warnings import LintCache, lint
+from hostfw.policy.check.workloads import workload_problems
 from hostfw.selector.evaluate import SelectorError, parse
 
 RESERVED_TIERS = {
@@ -50,6 +51,7 @@ def check(
             *_reserved_tiers(resources.tiers),
             *_built_in_profile(resources.profiles),
             *_references(resources),
+            *workload_problems(resources, settings.workloads),
             *_selectors(resources, known.selectors),
             *misplaced_before_failsafes(resources, partial(known.lint.select, resources, settings)),
             *lint(resources, settings, known.lint, whole=whole),
@@ -112,14 +114,14 @@ def _references(resources: Resources) -> Iterator[Problem]:
             yield _unknown(sets, feed.external.of, feed.external.of_position, feed.metadata.position)
     profiles = _names("profile", (*resources.profiles, DEFAULT_ALLOW_PROFILE))
     groups = _names("InterfaceGroup", resources.interface_groups)
-    for endpoint in resources.endpoints:
+    for endpoint in resources.every_endpoint:
         position = endpoint.metadata.position
         places = dict(zip(endpoint.profiles, endpoint.profile_positions, strict=False))
         for name in endpoint.profiles:
             if name not in profiles.known:
                 yield _unknown(profiles, name, places.get(name, NOWHERE), position)
-        group = endpoint.interface_group
-        if group is not None and group not in groups.known:
+        group = endpoint.interface_group if isinstance(endpoint, HostEndpoint) else None
+        if isinstance(endpoint, HostEndpoint) and group is not None and group not in groups.known:
             yield _unknown(groups, group, endpoint.interface_group_position, position)
 
 

@@ -6,13 +6,13 @@ from operator import or_
 
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup, Profile, Resources
 from hostfw.model.values import merge
 from hostfw.policy.effective_labels import (
     LabelIndex,
     NamespaceLabels,
-    effective_labels,
     index_labels,
     labels_of_members,
     members,
@@ -25,14 +25,16 @@ class Selections:
     """Selected resources as the bits of an integer, as in `policy.labels`.
 
     Made for configurations that may still be wrong: an unknown profile gives no labels, and what does not parse
-    selects nothing. With `learn_addresses` every endpoint may have addresses, though nobody knows yet which.
+    selects nothing. With `learn_addresses` every endpoint may have addresses, though nobody knows yet which. `others`
+    is whether there may be more endpoints than the configuration has: workloads that run at some time.
     """
 
-    def __init__(self, resources: Resources, *, learn_addresses: bool = False) -> None:
-        names = {name for endpoint in resources.endpoints for name in endpoint.profiles}
+    def __init__(self, resources: Resources, *, learn_addresses: bool = False, others: bool = False) -> None:
+        endpoints = resources.every_endpoint
+        names = {name for endpoint in endpoints for name in endpoint.profiles}
         profiles = {name: Profile(Metadata(name)) for name in names} | {p.metadata.name: p for p in resources.profiles}
-        labels = [effective_labels(endpoint, profiles) for endpoint in resources.endpoints]
         by_namespace = NamespaceLabels(resources)
+        labels = [by_namespace.of_endpoint(endpoint, profiles) for endpoint in endpoints]
         sets = [by_namespace.of_set(one) for one in resources.network_sets]
         sets += [by_namespace.of_set(one) for one in resources.namespaced_sets]
         sets += [dict(labels_of_members(feed, resources)) for feed in resources.feeds]
@@ -41,18 +43,21 @@ class Selections:
         self._of_endpoints: dict[str, int] = {}
         self._of_entities: dict[str, int] = {}
         self._gathered: dict[int, tuple[Cidrs, ...]] = {}
-        self._nets: list[Cidrs] = [endpoint.expected_ips for endpoint in resources.endpoints]
+        self._nets: list[Cidrs] = [endpoint.expected_ips for endpoint in endpoints]
         self._nets += [network_set.nets for network_set in resources.network_sets]
         self._nets += [network_set.nets for network_set in resources.namespaced_sets]
         self._nets += [feed.cidrs for feed in resources.feeds]
         namespaced = _bits(True for _ in resources.namespaced_sets)
-        self.in_namespaces = namespaced << (len(resources.endpoints) + len(resources.network_sets))
+        self.in_namespaces = namespaced << (len(endpoints) + len(resources.network_sets))
+        self.of_workloads = _bits(isinstance(endpoint, WorkloadEndpoint) for endpoint in endpoints)
+        self.in_namespaces |= self.of_workloads
+        self.others = others
         learning = self._endpoints.everything if learn_addresses else 0
         first_feed = len(self._nets) - len(resources.feeds)
         external = _bits(feed.external is not None for feed in resources.feeds) << first_feed
         self.addressed = learning | external | sum(1 << place for place, nets in enumerate(self._nets) if nets)
-        self._having_port = _bits_by_port_name(resources.endpoints)
-        self._listing = _bits_by_profile(resources.endpoints)
+        self._having_port = _bits_by_port_name(endpoints)
+        self._listing = _bits_by_profile(endpoints)
         self.every_endpoint = self._endpoints.everything
         naming_lo = {group.metadata.name for group in resources.interface_groups if _names_loopback(group)}
         self.wildcards = _bits(e.interface_name == WILDCARD for e in resources.endpoints)
@@ -106,7 +111,7 @@ def _selected(text: str, index: LabelIndex, known: dict[str, int]) -> int:
     return bits
 
 
-def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
+def _bits_by_port_name(endpoints: Iterable[HostEndpoint | WorkloadEndpoint]) -> dict[str, int]:
     found: dict[str, int] = {}
     for place, endpoint in enumerate(endpoints):
         for port in endpoint.ports:
@@ -114,7 +119,7 @@ def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
     return found
 
 
-def _bits_by_profile(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
+def _bits_by_profile(endpoints: Iterable[HostEndpoint | WorkloadEndpoint]) -> dict[str, int]:
     found: dict[str, int] = {}
     for place, endpoint in enumerate(endpoints):
         for name in endpoint.profiles:

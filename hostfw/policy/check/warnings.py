@@ -41,10 +41,11 @@ class LintCache:
     def select(self, resources: Resources, settings: Settings) -> Selections:
         """The selections of a configuration; those of the last one, while nothing else can be selected."""
         sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
-        entities = (resources.endpoints, *sets, resources.profiles)
-        selected_from = (*entities, resources.interface_groups, settings.learn_addresses)
+        entities = (resources.endpoints, resources.workloads, *sets, resources.profiles)
+        others = bool(settings.workloads.interfaces)
+        selected_from = (*entities, resources.interface_groups, settings.learn_addresses, others)
         if self.selections is None or self.selected_from != selected_from:
-            self.selections = Selections(resources, learn_addresses=settings.learn_addresses)
+            self.selections = Selections(resources, learn_addresses=settings.learn_addresses, others=others)
             self.selected_from = selected_from
         return self.selections
 
@@ -89,10 +90,12 @@ def _voided(resources: Resources, settings: Settings, selections: Selections, ca
     known = cache.voided
 
     def of_policy(policy: GlobalNetworkPolicy) -> tuple[Voided, ...]:
-        return _voided_of(policy, selections.endpoints(policy.selector.text), settings, selections)
+        on_hosts = selections.endpoints(policy.selector.text) & ~selections.of_workloads
+        return _voided_of(policy, on_hosts, settings, selections)
 
     def of_profile(profile: Profile) -> tuple[Voided, ...]:
-        return _voided_of(profile, selections.listing(profile.metadata.name), settings, selections)
+        on_hosts = selections.listing(profile.metadata.name) & ~selections.of_workloads
+        return _voided_of(profile, on_hosts, settings, selections)
 
     found = tuple(chain.from_iterable(known.of_each(resources.policies, of_policy)))
     if any(one.exemption is Exemption.FAILSAFES for one in found):
@@ -200,14 +203,14 @@ def _only_logs(rules: Sequence[Rule]) -> bool:
 
 
 def _without_endpoints(resources: Resources, selections: Selections) -> Iterator[Problem]:
-    if resources.every_policy and not selections.every_endpoint:
+    if resources.every_policy and not selections.every_endpoint and not selections.others:
         first = min(resources.every_policy, key=lambda policy: policy.metadata.position)
         message = "there is no HostEndpoint, so no policy applies to anything"
         yield _warning(first.metadata.position, message, "write a HostEndpoint, with interfaceName: '*' for every one")
 
 
 def _unselecting_policy(policy: GlobalNetworkPolicy, selections: Selections) -> Iterator[Problem]:
-    if selections.every_endpoint and not selections.endpoints(policy.selector.text):
+    if selections.every_endpoint and not selections.others and not selections.endpoints(policy.selector.text):
         position = policy.selector.position if policy.selector.position.line else policy.metadata.position
         message = f"the selector {quoted(policy.selector.text)} selects no HostEndpoint"
         yield _warning(position, message, "compare it with the labels of the HostEndpoints and their profiles")
@@ -234,6 +237,8 @@ def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[
         if selector is None or not selector.text:
             continue
         bits = selections.entities(selector.text)
+        if not bits and selections.others:
+            continue
         if not bits:
             message = f"the selector {quoted(selector.text)} selects no HostEndpoint and no set"
             hint = "compare it with their labels"
@@ -254,6 +259,8 @@ def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iter
             if not isinstance(name, str):
                 continue
             having = selections.having_port(name)
+            if not having and selections.others:
+                continue
             if not having:
                 message = f"no HostEndpoint has a port named {quoted(name)}, so the name matches {effect}"
                 yield _warning(rule.position, message)

@@ -1,21 +1,21 @@
 """The address book: what rule selectors and port names stand for.
 
-It holds the HostEndpoints of all nodes, not only of this one, the sets of either scope and the Feeds. A HostEndpoint
-contributes its expectedIPs and never the addresses that its interface really has, as in Calico; so one that has none
-is in no set, and `all()` means every address that the book knows, not every address.
+It holds the HostEndpoints of all nodes, not only of this one, the workloads, the sets of either scope and the Feeds. A
+HostEndpoint contributes its expectedIPs and never the addresses that its interface really has, as in Calico; so one
+that has none is in no set, and `all()` means every address that the book knows, not every address.
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import chain, groupby
 
 from hostfw.model.kinds.metadata import SelectorText
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import AddressSet, ExternalSet, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
 from hostfw.policy.effective_labels import (
     NamespaceLabels,
-    effective_labels,
     index_labels,
     labels_of_members,
     members,
@@ -28,9 +28,11 @@ class AddressBook:
     """Looks up selectors and port names; equal questions get the same object, worked out once."""
 
     def __init__(self, resources: Resources, profiles: Mapping[str, Profile]) -> None:
-        endpoints, of_set = resources.endpoints, NamespaceLabels(resources).of_set
+        namespaces = self._namespaces = NamespaceLabels(resources)
+        self._profiles = profiles
+        endpoints, of_set = resources.every_endpoint, namespaces.of_set
         addressed = (
-            *((e.expected_ips, effective_labels(e, profiles)) for e in endpoints if e.expected_ips),
+            *((e.expected_ips, namespaces.of_endpoint(e, profiles)) for e in endpoints if e.expected_ips),
             *((s.nets, of_set(s)) for s in resources.network_sets if s.nets),
             *((s.nets, of_set(s)) for s in resources.namespaced_sets if s.nets),
         )
@@ -56,7 +58,7 @@ class AddressBook:
         )
         self._external_labels = index_labels(dict(labels_of_members(feed, resources)) for feed in external)
         self._with_ports = tuple(e for e in endpoints if e.ports and e.expected_ips)
-        self._port_labels = index_labels(effective_labels(e, profiles) for e in self._with_ports)
+        self._port_labels = index_labels(namespaces.of_endpoint(e, profiles) for e in self._with_ports)
         self._named = _bits_by_port_name(self._with_ports)
         self._parsed: dict[str, tuple[Selector, str]] = {}
         self._gathered: dict[int, Cidrs] = {}
@@ -67,6 +69,10 @@ class AddressBook:
     def external(self) -> tuple[ExternalSet, ...]:
         """The sets that other programs fill, sorted by name."""
         return self._external
+
+    def labels_of(self, endpoint: HostEndpoint | WorkloadEndpoint) -> dict[str, str]:
+        """The labels that selectors see of an endpoint."""
+        return self._namespaces.of_endpoint(endpoint, self._profiles)
 
     def canonical(self, text: SelectorText | None) -> str:
         """The canonical text of a selector; "" for one that is absent or blank and so restricts nothing."""
@@ -133,7 +139,7 @@ def _by_family(cidrs: tuple[Cidr, ...]) -> Iterable[tuple[Cidr, ...]]:
     return (tuple(part) for _, part in groupby(cidrs, key=lambda cidr: cidr.family))
 
 
-def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
+def _bits_by_port_name(endpoints: Iterable[HostEndpoint | WorkloadEndpoint]) -> dict[str, int]:
     bits: dict[str, int] = {}
     for place, endpoint in enumerate(endpoints):
         for port in endpoint.ports:
@@ -141,7 +147,9 @@ def _bits_by_port_name(endpoints: Iterable[HostEndpoint]) -> dict[str, int]:
     return bits
 
 
-def _port_members(endpoint: HostEndpoint, name: str, protocol: Protocol | None) -> Iterable[PortMember]:
+def _port_members(
+    endpoint: HostEndpoint | WorkloadEndpoint, name: str, protocol: Protocol | None
+) -> Iterable[PortMember]:
     for port in endpoint.ports:
         if port.name == name and (protocol is None or protocol.number == port.protocol.number):
             for cidr in endpoint.expected_ips:

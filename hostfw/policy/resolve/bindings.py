@@ -22,7 +22,7 @@ from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.plan import Binding
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import WILDCARD, HostEndpoint, InterfaceGroup
-from hostfw.model.settings import Loopback
+from hostfw.model.settings import Loopback, Workloads
 from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.resolve.interface_groups import (
@@ -34,14 +34,23 @@ from hostfw.policy.resolve.interface_groups import (
 )
 
 _VRF = "vrf"
+_NO_WORKLOADS = Workloads()
 
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """The governed interfaces, sorted by name, and the HostEndpoint of all others if there is one."""
+    """The governed interfaces, sorted by name, and the HostEndpoint of all others if there is one.
+
+    The interfaces of `workloads` are never a HostEndpoint's.
+    """
 
     bindings: tuple[Binding, ...] = ()
     wildcard: str | None = None
+    workloads: Workloads = _NO_WORKLOADS
+
+    def governing_unbound(self, interface: str) -> str | None:
+        """The HostEndpoint that governs an interface without a binding, None for none."""
+        return None if interface == LOOPBACK or self.workloads.has(interface) else self.wildcard
 
     @property
     def governing(self) -> frozenset[str]:
@@ -63,6 +72,7 @@ def bind(
     groups: Iterable[InterfaceGroup],
     loopback: Loopback,
     facts: HostFacts,
+    workloads: Workloads = _NO_WORKLOADS,
 ) -> tuple[Bindings, tuple[Problem, ...]]:
     """The bindings of this node's HostEndpoints to the interfaces that `facts` has or that they name.
 
@@ -83,6 +93,8 @@ def bind(
         for claim in claimed:
             if claim.is_wildcard:
                 wildcards.append(claim)
+            elif workloads.has(claim.interface):
+                problems.append(_of_a_workload(claim))
             elif is_safe_name(claim.interface):
                 claims[claim.interface].append(claim)
     problems.extend(_unknown_link_groups(used, host))
@@ -102,7 +114,18 @@ def bind(
         )
         for name, won in sorted(claims.items())
     )
-    return Bindings(bindings, wildcards[0].endpoint.metadata.name if wildcards else None), tuple(problems)
+    wildcard = wildcards[0].endpoint.metadata.name if wildcards else None
+    return Bindings(bindings, wildcard, workloads), tuple(problems)
+
+
+def _of_a_workload(claim: Claim) -> Problem:
+    return _warning(
+        claim.endpoint,
+        f'HostEndpoint "{claim.endpoint.metadata.name}" does not govern {claim.interface}: the setting workloads names '
+        "it, so that it is a workload's",
+        expected="interfaces that are no workload's",
+        hint=f"write a WorkloadEndpoint for {claim.interface}, or take it out of workloads.interfaces in hostfw.yaml",
+    )
 
 
 def distrusted_problems(
@@ -213,7 +236,8 @@ def port_problems(bound: Bindings, endpoints: Iterable[HostEndpoint], facts: Hos
     governs = {binding.interface: binding.endpoint for binding in bound.bindings}
     ports: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for binding in bound.bindings:
-        if binding.port_of is not None and governs.get(binding.port_of) != binding.endpoint:
+        of_host = binding.endpoint in by_name
+        if of_host and binding.port_of is not None and governs.get(binding.port_of) != binding.endpoint:
             ports[binding.endpoint, binding.port_of].append(binding.interface)
     for (name, master), names in sorted(ports.items()):
         kind = next((i.kind for i in facts.interfaces if i.name == master), "") or "interface"

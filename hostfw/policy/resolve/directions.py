@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import REASON, TICKET
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import PlannedDirection, PlannedPolicy, PlannedTier
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Tier
 from hostfw.model.values import Direction
 from hostfw.policy.cache import ByResource
-from hostfw.policy.effective_labels import effective_labels, index_labels, members, selected
+from hostfw.policy.effective_labels import index_labels, members, selected
 from hostfw.policy.order import EvaluatedPolicy
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.rules import Owner, plan_rules
@@ -21,15 +22,20 @@ PROFILE_KIND = "Profile"
 
 
 class Governing(NamedTuple):
-    """A HostEndpoint that governs interfaces of this host.
+    """A HostEndpoint or a workload that governs interfaces of this host.
 
     `is_wildcard` is of the one that governs every interface without its own. `shares_pre_dnat` is of those to which
     the wildcard's preDNAT policies apply as well while they have none themselves, as in Calico.
     """
 
-    endpoint: HostEndpoint
+    endpoint: HostEndpoint | WorkloadEndpoint
     is_wildcard: bool = False
     shares_pre_dnat: bool = True
+
+    @property
+    def of_workload(self) -> bool:
+        """True if only normal policies apply, on whatever way packets go, as in Calico."""
+        return isinstance(self.endpoint, WorkloadEndpoint)
 
 
 def plan_directions(
@@ -49,7 +55,7 @@ def plan_directions(
     # Of every other class than normal are only those that say so, which are few.
     special = frozenset(place for place, policy in enumerate(policies) if _is_special(policy.spec))
 
-    selecting = _selecting_policies(policies, [effective_labels(one.endpoint, profiles) for one in governing])
+    selecting = _selecting_policies(policies, [book.labels_of(one.endpoint) for one in governing])
     planned = _planned_policies(policies, frozenset[int]().union(*selecting), direction, book, known)
     named = {name: profiles[name] for one in governing for name in one.endpoint.profiles}
     made = known.of_each(tuple(named.values()), lambda profile: _plan_profile(profile, direction, book), direction)
@@ -74,12 +80,17 @@ def plan_directions(
 
     @cache
     def direction_of(
-        places: tuple[int, ...], untracked: tuple[int, ...], pre_dnat: tuple[int, ...], profile_names: tuple[str, ...]
+        places: tuple[int, ...],
+        untracked: tuple[int, ...],
+        pre_dnat: tuple[int, ...],
+        profile_names: tuple[str, ...],
+        *,
+        of_workload: bool,
     ) -> PlannedDirection:
         return PlannedDirection(
             tiers=tiers_of(of_class(places, PolicyClass.NORMAL)),
             profiles=tuple(planned_profiles[name] for name in profile_names),
-            forward_tiers=tiers_of(of_class(places, PolicyClass.FORWARD)),
+            forward_tiers=() if of_workload else tiers_of(of_class(places, PolicyClass.FORWARD)),
             untracked_tiers=tiers_of(untracked),
             pre_dnat_tiers=tiers_of(pre_dnat),
         )
@@ -95,9 +106,10 @@ def plan_directions(
     return [
         direction_of(
             places,
-            () if one.is_wildcard else of_class(places, PolicyClass.UNTRACKED),
-            pre_dnat_of(one, places),
+            () if one.is_wildcard or one.of_workload else of_class(places, PolicyClass.UNTRACKED),
+            () if one.of_workload else pre_dnat_of(one, places),
             tuple(dict.fromkeys(one.endpoint.profiles)),
+            of_workload=one.of_workload,
         )
         for one, places in zip(governing, selecting, strict=True)
     ]

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.host.loopback import LOOPBACK
-from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy
+from hostfw.model.kinds.workloads import WorkloadEndpoint
+from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy, Workload
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
-from hostfw.model.values import Cidr, Direction, Family
+from hostfw.model.values import Cidr, Direction, Family, merge
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.cache import ByResource
@@ -28,6 +29,7 @@ from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
+from hostfw.policy.resolve.workloads import bridged_problems, running, with_workloads
 from hostfw.selector.evaluate import matches, parse
 
 
@@ -57,11 +59,14 @@ def resolve(
     resources = timely.resources
     node = (settings.node or governance.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.is_of(node))
-    claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts)
-    bound, kept_problems = keep(claimed, governance, local, resources, facts)
-    governing = _governing(local, bound, settings.loopback)
-
     profiles = {p.metadata.name: p for p in (*resources.profiles, DEFAULT_ALLOW_PROFILE)}
+    workloads, workload_problems = running(resources, facts, node, settings.workloads, profiles)
+    resources = replace(resources, workloads=_addressed(resources, workloads, node))
+    claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
+    claimed = with_workloads(claimed, workloads, facts)
+    bound, kept_problems = keep(claimed, governance, (*local, *workloads), resources, facts)
+    governing = [*_governing(local, bound, settings.loopback), *map(Governing, workloads)]
+
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
     cache = ResolveCache() if cache is None else cache
     book = _address_book(known, profiles, cache)
@@ -72,7 +77,9 @@ def resolve(
         for d in Direction
     )
     endpoints = tuple(
-        PlannedEndpoint(one.endpoint.metadata.name, into, out, one.endpoint.metadata.position)
+        PlannedEndpoint(
+            one.endpoint.metadata.full_name, into, out, one.endpoint.metadata.position, _workload(one.endpoint)
+        )
         for one, into, out in zip(governing, ingress, egress, strict=True)
     )
     plan = Plan(
@@ -88,6 +95,8 @@ def resolve(
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (
         *kept_problems,
+        *workload_problems,
+        *bridged_problems(settings.workloads, facts),
         *port_problems(bound, local, facts),
         *_node_problems(resources, local, node),
         *_name_problems(local, node, None if settings.node else facts.node.lower()),
@@ -101,7 +110,7 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
     """Of the warnings of `resolve` those about what matches nothing because a neighbour said it."""
     node = (settings.node or facts.node).lower()
     local = tuple(e for e in resources.endpoints if e.is_of(node))
-    bound, _ = bind(local, resources.interface_groups, settings.loopback, facts)
+    bound, _ = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     return in_order((*distrusted_problems(resources.interface_groups, local, HostIndex(facts)), *unlearned))
 
@@ -109,11 +118,23 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
 def _address_book(resources: Resources, profiles: Mapping[str, Profile], cache: ResolveCache) -> AddressBook:
     """The address book, and everything that was planned with another one forgotten."""
     sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
-    written_in = (resources.endpoints, *sets, dict(profiles))
+    written_in = (resources.endpoints, resources.workloads, *sets, dict(profiles))
     if cache.book is None or cache.planned.rests_on != written_in:
         cache.book = AddressBook(resources, profiles)
     cache.planned.next_round(written_in, keep=_asks_no_book)
     return cache.book
+
+
+def _addressed(
+    resources: Resources, workloads: tuple[WorkloadEndpoint, ...], node: str
+) -> tuple[WorkloadEndpoint, ...]:
+    """The workloads that rules find: those of this node that govern their interface, and those of other nodes."""
+    others = (one for one in resources.workloads if not one.is_of(node))
+    return tuple(sorted((*workloads, *others), key=lambda one: (one.metadata.full_name, one.metadata.position)))
+
+
+def _workload(endpoint: HostEndpoint | WorkloadEndpoint) -> Workload | None:
+    return Workload(merge(endpoint.networks)) if isinstance(endpoint, WorkloadEndpoint) else None
 
 
 def _asks_no_book(owner: object) -> bool:
@@ -164,7 +185,7 @@ def _governed(bound: Bindings, facts: HostFacts) -> Iterator[tuple[Interface, st
     """The interfaces of the host that are governed, each with the name of its HostEndpoint."""
     governs = {binding.interface: binding.endpoint for binding in bound.bindings}
     for interface in facts.interfaces:
-        name = governs.get(interface.name, bound.wildcard if interface.name != LOOPBACK else None)
+        name = governs.get(interface.name, bound.governing_unbound(interface.name))
         if name is not None:
             yield interface, name
 
@@ -173,7 +194,10 @@ def _unlearned_problems(local: Sequence[HostEndpoint], bound: Bindings, facts: H
     """The HostEndpoints that learn no address of an interface, because a neighbour gave all that it has."""
     endpoints = {endpoint.metadata.name: endpoint for endpoint in local}
     for interface, name in _governed(bound, facts):
-        endpoint = endpoints[name]
+        endpoint = endpoints.get(name)
+        if endpoint is None:
+            # A workload, which has the addresses that it says.
+            continue
         doubted = distrusted_addresses(interface, endpoint.learned)
         if doubted is not None and not any(map(_is_beyond_the_link, interface.addresses_of(endpoint.learned))):
             yield Problem(

@@ -109,6 +109,14 @@ metadata: {name: shop, labels: {env: prod}}
 """
 
 
+WORKLOAD = """\
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {name: till, namespace: shop, labels: {app: till}}
+spec: {interfaceName: ve-till, ipNetworks: [10.0.3.2], profiles: [base], ports: [{name: pay, protocol: TCP, port: 99}]}
+"""
+
+
 @pytest.fixture(name="host")
 def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = machine(tmp_path, monkeypatch)
@@ -478,12 +486,59 @@ def test_programs_get_a_document(host: Machine, form: str) -> None:
 @pytest.mark.parametrize("name", [kind.name for kind in KINDS])
 def test_every_kind_can_be_described(host: Machine, name: str) -> None:
     """No kind that `get` lists is forgotten."""
+    host.write(workload=WORKLOAD, hostfw="workloads: {interfaces: ['ve-*']}\n")
     listed = host.hostfwctl("get", name, "-o", "name").out.split()
 
     assert listed, f"{MORE!r} has no {name}"
     for one in listed:
         status, out, _ = host.hostfwctl("describe", name, one.partition("/")[2])
         assert (status, out.splitlines()[0].partition(" ")[0]) == (0, name)
+
+
+def test_a_workload_is_described(host: Machine) -> None:
+    """Its labels by its namespace, and all that a packet of it meets; one that governs nothing says so."""
+    host.write(workload=WORKLOAD, hostfw="workloads: {interfaces: ['ve-*']}\n")
+
+    assert (
+        host.hostfwctl("describe", "wep", "shop/till").out
+        == """\
+WorkloadEndpoint shop/till   etc/workload.yaml:1
+node            this host
+interface       ve-till, which is not there
+labels          app=till
+                os=debian (of a profile or its namespace)
+                pcns.env=prod (of a profile or its namespace)
+                pcns.kubernetes.io/metadata.name=shop (of a profile or its namespace)
+                pcns.projectcalico.org/name=shop (of a profile or its namespace)
+                projectcalico.org/namespace=shop (of a profile or its namespace)
+                role=none (of a profile or its namespace)
+ipNetworks      10.0.3.2
+profiles        base
+ports           pay TCP 99
+
+ingress, to the workload
+  belongs to what is established: Allow
+  invalid for connection tracking: Deny
+  tier platform
+    policy routed   etc/more.yaml:19
+      [0] Pass: ipVersion 4, notProtocol UDP, source.notNets 10.0.0.0/8, source.notSelector kind == "bad" (2 addresses, 4 prefixes)   etc/more.yaml:27
+    end of tier: Pass
+  profile base   etc/more.yaml:57
+  nothing decided: Deny
+
+egress, from the workload
+  from another address than its own: Deny
+  belongs to what is established: Allow
+  invalid for connection tracking: Deny
+  to this host: Allow to udp 53, tcp 53, udp 67, udp 547, otherwise Deny
+  profile base   etc/more.yaml:57
+    [0] Allow   etc/more.yaml:62
+  nothing decided: Deny
+
+rules that its addresses are in
+  none
+"""  # noqa: E501  a line of a rule is as long as the rule
+    )
 
 
 REFUSED = [

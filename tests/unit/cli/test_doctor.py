@@ -130,6 +130,16 @@ FACTS = HostFacts("web1", (link("eth0", "192.0.2.1"),))
 LEASED = HostFacts("web1", (link("eth0", "192.0.2.1", learned=((net("192.0.2.1"), Learned.DHCP),)),))
 BY_ADDRESS = check_candidate(configuration(ENDPOINT.replace("interfaceName: eth0", "expectedIPs: [192.0.2.1]")))
 SHUT, _ = resolve(check_candidate(configuration()).resources, replace(Settings(), failsafe=Failsafe((), ())), FACTS)
+GUESTS = check_candidate(configuration(settings="workloads: {interfaces: ['ve-*']}\n"))
+WITH_GUESTS = HostFacts(
+    "web1",
+    (link("eth0", "192.0.2.1"), link("br0", kind="bridge"), link("ve-a"), replace(link("ve-b"), master="br0")),
+    workload_problems=(
+        Problem(Position("/run/hostfw/workloads/a.yaml", 1, 1), "is writable by everyone", hint="chmod go-w a.yaml"),
+    ),
+)
+PASS_BY = "its packets come in there, and no workload policy applies to them"
+GUESTED, _ = resolve(GUESTS.resources, GUESTS.settings, WITH_GUESTS)
 SHUTS = "no policy for ingress selects HostEndpoint uplink (host.yaml:1), which closes it"
 NOTHING = "no rules of hostfw are in force: every packet passes that no other program denies"
 BAD = check_candidate(configuration(ENDPOINT.replace("interfaceName", "interfaceNam")))
@@ -252,6 +262,15 @@ PATIENTS = [
         "legacy iptables",
         around(legacy=("ip filter", "ip6 filter")),
         [f"tables of legacy iptables are loaded (ip filter, ip6 filter): {LEGACY}"],
+    ),
+    (
+        "a workload that nobody knows",
+        replace(HEALTHY, accepted=GUESTS, plan=GUESTED, facts=WITH_GUESTS),
+        [
+            "/run/hostfw/workloads/a.yaml:1:1: is writable by everyone",
+            f"ve-b, which the setting workloads names, is a port of the bridge br0: {PASS_BY}",
+            "no WorkloadEndpoint names ve-a: everything from there, and to there, is denied",
+        ],
     ),
     (
         "nftables.service",

@@ -6,9 +6,9 @@ from hostfw.manifest.decode import Decoded, decode
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
-    EndpointPort,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,

@@ -25,6 +25,7 @@ from hostfw.manifest.kinds.metadata import METADATA_SHAPE
 from hostfw.manifest.kinds.policy import POLICY_SHAPE, PROFILE_SHAPE, STAGED_POLICY_SHAPE, TIER_SHAPE
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
 from hostfw.manifest.kinds.rule import ENTITY_SHAPE, ICMP_SHAPE, RULE_METADATA_SHAPE, RULE_SHAPE
+from hostfw.manifest.kinds.workload import WORKLOAD_PORT_SHAPE, WORKLOAD_SHAPE, WORKLOADS_SHAPE
 from hostfw.manifest.settings import LOGGING_SHAPE, METRICS_SHAPE, SETTINGS_SHAPE, UNMANAGED_SHAPE
 from tests.unit.cli_runs import hostfwctl
 from tools.manual import default_rows, leaves, page
@@ -47,12 +48,21 @@ SHAPES = [
     (
         "hostfw.yaml.5",
         "SETTINGS",
-        (SETTINGS_SHAPE, FAILSAFE_SHAPE, FAILSAFE_PORT_SHAPE, UNMANAGED_SHAPE, LOGGING_SHAPE, METRICS_SHAPE),
+        (
+            SETTINGS_SHAPE,
+            FAILSAFE_SHAPE,
+            FAILSAFE_PORT_SHAPE,
+            UNMANAGED_SHAPE,
+            LOGGING_SHAPE,
+            METRICS_SHAPE,
+            WORKLOADS_SHAPE,
+        ),
     ),
     ("hostfw-resources.5", "DESCRIPTION", (METADATA_SHAPE,)),
     ("hostfw-resources.5", "GLOBALNETWORKPOLICY", (POLICY_SHAPE,)),
     ("hostfw-resources.5", "RULES", (RULE_SHAPE, ICMP_SHAPE, RULE_METADATA_SHAPE, ENTITY_SHAPE)),
     ("hostfw-resources.5", "HOSTENDPOINT", (ENDPOINT_SHAPE, ENDPOINT_PORT_SHAPE)),
+    ("hostfw-resources.5", "WORKLOADENDPOINT", (WORKLOAD_SHAPE, WORKLOAD_PORT_SHAPE)),
     ("hostfw-resources.5", "GLOBALNETWORKSET", (NETWORK_SET_SHAPE,)),
     ("hostfw-resources.5", "FEED", (FEED_SHAPE,)),
     ("hostfw-resources.5", "TIER", (TIER_SHAPE,)),
@@ -124,7 +134,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     settings = blocks("hostfw.yaml.5")
     resources = [block for block in blocks("hostfw-resources.5") if "metadata:" in block]
 
-    assert (len(settings), len(resources)) == (4, 1)
+    assert (len(settings), len(resources)) == (5, 1)
     for number, block in enumerate(settings):
         folder = tmp_path / str(number)
         folder.mkdir()

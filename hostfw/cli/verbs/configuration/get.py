@@ -14,6 +14,7 @@ from hostfw.cli.output.tables import Column, Gives
 from hostfw.cli.parser import closest
 from hostfw.host.clock import now
 from hostfw.model.kinds.metadata import REASON, TICKET
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.moments import moment_text
 from hostfw.model.resources import Resource
 
@@ -81,6 +82,8 @@ def run(options: Options, console: Console) -> ExitCode:
 
     candidate = read(options)
     found = kind.of(candidate.resources)
+    if kind.name == WorkloadEndpoint.__name__ and not options.files:
+        found = (*found, *_running(options, console))
     chosen = [r for r in found if name in (None, r.metadata.full_name)]
     _show(kind, chosen, options.output, console, alone=name is not None)
     if not candidate.is_valid:
@@ -91,6 +94,16 @@ def run(options: Options, console: Console) -> ExitCode:
     if not chosen:
         console.say(f"there is no {kind.name}")
     return ExitCode.DONE
+
+
+def _running(options: Options, console: Console) -> Sequence[Resource]:
+    """The workloads that run now, what is wrong with files being said."""
+    from hostfw.host.workloads.reader import WorkloadReader
+
+    running = WorkloadReader(options.run_dir).read()
+    for problem in running.problems:
+        console.warn(str(problem))
+    return running.workloads
 
 
 def _show(kind: Kind, resources: Sequence[Resource], output: Output, console: Console, *, alone: bool) -> None:

@@ -68,7 +68,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(options: Options, console: Console) -> ExitCode:
     """Print the state of the host's firewall for people or programs."""
-    directories, host = directories_of(options), this_host()
+    directories, host = directories_of(options), this_host(options)
     if has_expired(directories, host):
         _end_expired(options)
     status = read_status(directories, host, partial(_expire, options))

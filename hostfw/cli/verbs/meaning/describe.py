@@ -17,6 +17,7 @@ from hostfw.cli.describe.policy import (
     describe_staged_policy,
     describe_tier,
 )
+from hostfw.cli.describe.workload import describe_workload
 from hostfw.cli.facts import PlannedHost, planned
 from hostfw.cli.kinds import KIND_NAMES, find_kind
 from hostfw.cli.options import Options, Output
@@ -28,6 +29,7 @@ from hostfw.cli.parser import closest
 from hostfw.host.clock import now
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -46,6 +48,7 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
 
     hostendpoint         the interfaces and why, the labels that selectors see,
                          and in order all that a packet may meet in a direction
+    workloadendpoint     the same of a workload, by its namespace and name
     globalnetworkpolicy  the HostEndpoints that it selects, its place in the
                          order, and its rules with the addresses that their
                          selectors stand for
@@ -133,6 +136,8 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
             return describe_staged_policy(resource, host)
         case HostEndpoint():
             return describe_endpoint(resource, host)
+        case WorkloadEndpoint():
+            return describe_workload(resource, host)
         case GlobalNetworkSet() | NetworkSet():
             return describe_network_set(resource, host)
         case Namespace():

@@ -85,7 +85,7 @@ def _plan(options: Options, console: Console) -> tuple[Plan | None, HostFacts] |
     now = plan_now(options)
     if now is None:
         console.warn("no rules of hostfw are in force: everybody reaches everything that no other program denies")
-        return None, this_host().facts(None)
+        return None, this_host(options).facts(None)
     return now
 
 

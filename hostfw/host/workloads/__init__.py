@@ -1,0 +1,1 @@
+"""Workloads that run on this host, as files say."""

@@ -1,0 +1,111 @@
+"""WorkloadEndpoint, and the setting that says which interfaces are those of workloads."""
+
+from hostfw.manifest.fields import Reader, Refusal, Shape, fields, given, items, quoted, text
+from hostfw.manifest.kinds.endpoint import ENDPOINT_PORT_SHAPE, endpoint_port, profile_names
+from hostfw.manifest.kinds.failsafe import decode_ports
+from hostfw.manifest.kinds.metadata import formed_name, required_name
+from hostfw.manifest.name_forms import INTERFACE_PATTERN, LABEL_VALUE, NODE_NAME, ONE_INTERFACE_NAME
+from hostfw.manifest.nets import net_or_address
+from hostfw.manifest.scalars import each
+from hostfw.manifest.yaml.nodes import Node
+from hostfw.model.host.interface_names import fits
+from hostfw.model.host.loopback import LOOPBACK
+from hostfw.model.kinds.metadata import Metadata
+from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
+from hostfw.model.resources import ANY_NODE
+from hostfw.model.settings import Workloads
+from hostfw.selector.namespaces import NAMESPACE_LABEL
+
+_NOT_BUILT = "this version of hostfw does not enforce it"
+WORKLOAD_SHAPE = Shape(
+    "the spec of a WorkloadEndpoint",
+    frozenset(("node", "orchestrator", "interfaceName", "ipNetworks", "profiles", "ports")),
+    {
+        "mac": Refusal(_NOT_BUILT, "leave it out: the interface and its addresses tell the workload"),
+        "ipNATs": Refusal("hostfw translates no addresses", "leave it out"),
+        "allowSpoofedSourcePrefixes": Refusal(
+            "a workload sends from its own addresses alone", "list in ipNetworks what it may send from"
+        ),
+        "qosControls": Refusal(_NOT_BUILT, "limit the interface with tc"),
+        "serviceAccountName": Refusal("it names a Kubernetes ServiceAccount", "give the workload a label"),
+    },
+    ignored=frozenset(("workload", "endpoint", "containerID", "pod", "ipv4Gateway", "ipv6Gateway")),
+)
+WORKLOAD_PORT_SHAPE = Shape(
+    "a named port",
+    ENDPOINT_PORT_SHAPE.known,
+    dict.fromkeys(("hostPort", "hostIP"), Refusal("hostfw publishes no ports", "name the port of the workload itself")),
+)
+WORKLOADS_SHAPE = Shape(
+    "workloads",
+    frozenset(("interfaces", "toHost")),
+    {
+        "bridges": Refusal(
+            "workloads behind a bridge are not told apart by this version of hostfw",
+            "connect each by an interface of its own, and name these in interfaces",
+        ),
+        "unselected": Refusal(
+            "a workload that no policy selects is denied everything",
+            "list the profile projectcalico-default-allow in its profiles",
+        ),
+    },
+)
+
+
+def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadEndpoint:
+    """A WorkloadEndpoint; it must say which interface it is behind, and which addresses it has."""
+    found = fields(reader, spec, WORKLOAD_SHAPE)
+    interface = required_name(reader, given(found, "interfaceName"), "interfaceName", ONE_INTERFACE_NAME, spec)
+    if dict(metadata.labels).get(NAMESPACE_LABEL, metadata.namespace) != metadata.namespace:
+        message = f"the label {NAMESPACE_LABEL} is not {quoted(metadata.namespace)}, the namespace that it belongs to"
+        reader.report(spec, message, "", "leave the label out: it is there without being written")
+    nodes = items(reader, found.get("ipNetworks"), "ipNetworks")
+    networks = each(reader, nodes, "ipNetworks", net_or_address)
+    if not nodes:
+        reader.report(spec, "ipNetworks is missing or empty, so the workload could send nothing", "its addresses")
+    profiles, places = profile_names(reader, found.get("profiles"))
+    ports = each(reader, items(reader, found.get("ports"), "ports"), "ports", _port)
+    if ports and any(not network.is_host for network in networks):
+        message = "ports are given together with a network of more than one address"
+        reader.report(found["ports"], message, "single addresses in ipNetworks", "leave out the ports")
+    node = formed_name(reader, given(found, "node"), "node", NODE_NAME)
+    orchestrator = formed_name(reader, given(found, "orchestrator"), "orchestrator", LABEL_VALUE)
+    return WorkloadEndpoint(
+        metadata,
+        interface or "",
+        tuple(sorted(set(networks))),
+        ANY_NODE if node is None else node,
+        orchestrator or "",
+        profiles,
+        ports,
+        places,
+    )
+
+
+def decode_workloads(reader: Reader, node: Node | None, base: Workloads) -> Workloads:
+    """The setting `workloads`."""
+    if node is None:
+        return base
+    found = fields(reader, node, WORKLOADS_SHAPE)
+    patterns = each(reader, items(reader, found.get("interfaces"), "interfaces"), "interfaces", _pattern)
+    return Workloads(
+        tuple(dict.fromkeys(patterns)),
+        decode_ports(reader, found["toHost"], "toHost", base.to_host) if "toHost" in found else base.to_host,
+    )
+
+
+def _pattern(reader: Reader, node: Node, what: str) -> str | None:
+    value = text(reader, node, f"an item of {what}")
+    if value is None:
+        return None
+    if not INTERFACE_PATTERN.fits(value):
+        reader.report(node, f"{what} has {quoted(value)}", INTERFACE_PATTERN.expected)
+        return None
+    if fits(value, LOOPBACK):
+        reader.report(node, f"{what} has {quoted(value)}, which lo is one of", "interfaces of workloads")
+        return None
+    return value
+
+
+def _port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:
+    return endpoint_port(reader, node, WORKLOAD_PORT_SHAPE)

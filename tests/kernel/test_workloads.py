@@ -1,0 +1,207 @@
+"""Workloads that come and go under the service, with real packets between network namespaces.
+
+Two guests behind routed interfaces of their own, and somebody outside. What runs is written to files below the run
+directory, as a hook of a hypervisor or container engine would.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from hostfw.model.values import TCP, Family
+from lab.hostfwctl import Installation, hostfwctl, install
+from lab.laboratory import Lab, laboratory
+from lab.namespace import run
+from lab.probe import ALLOW_PATIENCE_S, DENY_PATIENCE_S, Flow, Verdict, probe
+from lab.service import service
+from lab.topology import Link, Node, Route, Topology, assigned
+
+_PATIENCE_S = 10.0
+_SETTINGS = 'workloads: {interfaces: ["ve-*"]}\n'
+_POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: uplink, labels: {role: uplink}}
+spec: {interfaceName: eth0}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: uplink}
+spec: {selector: role == 'uplink', egress: [{action: Allow}]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web}
+spec:
+  selector: app == 'web'
+  ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]
+  egress: [{action: Allow, destination: {selector: app == 'db'}}]
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: db}
+spec:
+  selector: app == 'db'
+  ingress: [{action: Allow, protocol: TCP, source: {selector: app == 'web'}}]
+"""
+
+
+def _guest(name: str, number: int) -> Node:
+    return Node(
+        name,
+        (Link("host0", f"of-{name}", addresses=assigned(f"10.0.{number}.2/24", f"fd00:{number}::2/64")),),
+        (Route("default", f"10.0.{number}.1"), Route("default", f"fd00:{number}::1")),
+    )
+
+
+@pytest.fixture(name="house")
+def _house(tmp_path: Path) -> Iterator[tuple[Lab, Installation]]:
+    links = (
+        Link("eth0", "wire", addresses=assigned("192.0.2.1/24", "2001:db8::1/64")),
+        Link("ve-web", "of-web", addresses=assigned("10.0.3.1/24", "fd00:3::1/64")),
+        Link("ve-db", "of-db", addresses=assigned("10.0.4.1/24", "fd00:4::1/64")),
+    )
+    outer = Link("eth0", "wire", addresses=assigned("192.0.2.2/24", "2001:db8::2/64"))
+    routes = (Route("default", "192.0.2.1"), Route("default", "2001:db8::1"))
+    topology = Topology(
+        (Node("host", links, forwards=True), Node("outer", (outer,), routes), _guest("web", 3), _guest("db", 4))
+    )
+    with laboratory(topology) as lab:
+        host = install(lab["host"], tmp_path / "hostfw")
+        (host.config / "hostfw.yaml").write_text(_SETTINGS)
+        (host.config / "policy.yaml").write_text(_POLICY)
+        yield lab, host
+
+
+def _workload(name: str, number: int) -> str:
+    return (
+        "apiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n"
+        f"metadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}\n"
+        f'spec: {{interfaceName: ve-{name}, ipNetworks: [10.0.{number}.2, "fd00:{number}::2"]}}\n'
+    )
+
+
+def _write(host: Installation, name: str, text: str) -> None:
+    """Write a file as a hook does: aside, and then renamed."""
+    folder = host.run / "workloads"
+    folder.mkdir(exist_ok=True)
+    aside = folder / f".{name}"
+    aside.write_text(text)
+    aside.rename(folder / f"{name}.yaml")
+
+
+def _passes(lab: Lab, source: str, destination: str, port: int, *, expected: bool) -> bool:
+    """True if new connections of both families get through as they are to."""
+    patience_s = ALLOW_PATIENCE_S if expected else DENY_PATIENCE_S
+    flows = tuple(Flow(source, destination, TCP, port, family) for family in Family)
+    return all((found.verdict is Verdict.ALLOWED) is expected for found in probe(lab, flows, patience_s))
+
+
+def _comes(lab: Lab, source: str, destination: str, port: int) -> bool:
+    """True if a connection gets through before long."""
+    deadline = monotonic() + _PATIENCE_S
+    while not _passes(lab, source, destination, port, expected=True):
+        if monotonic() > deadline:
+            return False
+        sleep(0.1)
+    return True
+
+
+def test_a_workload_is_closed_until_it_is_named_and_once_it_is_gone(
+    house: tuple[Lab, Installation], tmp_path: Path
+) -> None:
+    """With a wildcard of allowed egress and no forward policy at all, what nobody names gets nowhere."""
+    lab, host = house
+    hostfwctl(host, "apply")
+    with service(host, tmp_path / "log"):
+        for ends in (("web", "db"), ("outer", "web"), ("host", "web"), ("web", "outer")):
+            assert _passes(lab, *ends, 80, expected=False), ends
+
+        _write(host, "web", _workload("web", 3))
+        assert _comes(lab, "outer", "web", 80)
+        assert _passes(lab, "outer", "web", 81, expected=False)
+        assert _passes(lab, "host", "web", 80, expected=True)
+        assert _passes(lab, "web", "db", 5432, expected=False)
+
+        _write(host, "db", _workload("db", 4))
+        assert _comes(lab, "web", "db", 5432)
+        assert _passes(lab, "outer", "db", 5432, expected=False)
+        assert _passes(lab, "db", "web", 80, expected=False)
+        assert _passes(lab, "web", "host", 22, expected=False)
+
+        (host.run / "workloads/db.yaml").unlink()
+        deadline = monotonic() + _PATIENCE_S
+        while not _passes(lab, "web", "db", 5432, expected=False):
+            assert monotonic() < deadline
+    # The rules stay without the service.
+    assert _passes(lab, "outer", "web", 80, expected=True)
+    assert _passes(lab, "outer", "db", 5432, expected=False)
+
+
+def test_what_a_workload_sends_under_other_addresses_gets_nowhere(house: tuple[Lab, Installation]) -> None:
+    """An address of the same network that is not its own."""
+    lab, host = house
+    _write(host, "web", _workload("web", 3))
+    _write(host, "db", _workload("db", 4))
+    hostfwctl(host, "apply")
+    assert _passes(lab, "web", "db", 5432, expected=True)
+
+    run(lab["web"], ["ip", "address", "add", "10.0.3.77/24", "dev", "host0"])
+    run(lab["web"], ["ip", "route", "replace", "default", "via", "10.0.3.1", "src", "10.0.3.77"])
+    flow = Flow("web", "db", TCP, 5432, Family.V4)
+
+    assert probe(lab, (flow,), DENY_PATIENCE_S)[0].verdict is not Verdict.ALLOWED
+    counters = json.loads(hostfwctl(host, "counters", "-o", "json").stdout)
+    assert "spoofed-source" in json.dumps(counters)
+
+
+def test_a_wrong_file_counts_for_nothing_and_is_told(house: tuple[Lab, Installation]) -> None:
+    """One that belongs to somebody else, and one with a mistake; the other one holds."""
+    lab, host = house
+    _write(host, "web", _workload("web", 3))
+    _write(host, "db", _workload("db", 4).replace("ipNetworks", "ipNetwork"))
+    applied = hostfwctl(host, "apply")
+
+    assert 'unknown field "ipNetwork"' in applied.stderr
+    assert _passes(lab, "outer", "web", 80, expected=True)
+    assert _passes(lab, "web", "db", 5432, expected=False)
+    assert "(unidentified)" in hostfwctl(host, "interfaces").stdout
+    findings = hostfwctl(host, "doctor", check=False).stdout
+    assert 'unknown field "ipNetwork"' in findings
+    assert "no WorkloadEndpoint names ve-db" in findings
+    assert "shop/web" in hostfwctl(host, "get", "wep").stdout
+
+    (host.run / "workloads/web.yaml").chmod(0o666)
+    assert "is writable by everyone" in hostfwctl(host, "apply").stderr
+    assert _passes(lab, "outer", "web", 80, expected=False)
+
+
+def test_the_script_of_the_next_boot_knows_no_workload_that_ran(house: tuple[Lab, Installation]) -> None:
+    """Whatever has the name of its interface by then is unidentified, until it is named."""
+    lab, host = house
+    _write(host, "web", _workload("web", 3))
+    hostfwctl(host, "apply")
+    assert _passes(lab, "outer", "web", 80, expected=True)
+    (script,) = host.state.glob("generations/*/ruleset.nft")
+
+    run(lab["host"], ["nft", "-f", str(script)])
+
+    assert _passes(lab, "outer", "web", 80, expected=False)
+    assert _passes(lab, "web", "outer", 80, expected=False)
+
+
+def test_interfaces_of_workloads_are_not_left_to_nobody_by_a_change(house: tuple[Lab, Installation]) -> None:
+    """Without the setting whatever is behind them would be forwarded without policy."""
+    _, host = house
+    _write(host, "web", _workload("web", 3))
+    hostfwctl(host, "apply")
+    (host.config / "hostfw.yaml").write_text("{}\n")
+
+    refused = hostfwctl(host, "apply", check=False)
+
+    assert refused.returncode != 0
+    assert "would no longer name ve-db, ve-web" in refused.stderr
+    assert hostfwctl(host, "apply", "--accept-loss").returncode == 0

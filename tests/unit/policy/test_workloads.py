@@ -1,0 +1,154 @@
+"""Workloads on one host: which governs which interface, and which policies are whose."""
+
+from dataclasses import replace
+
+import pytest
+
+from hostfw.build.candidate import check_candidate
+from hostfw.model.host.facts import HostFacts, Interface
+from hostfw.model.plan import Plan
+from hostfw.model.problems import Problem, Severity, errors
+from hostfw.model.settings import UNIDENTIFIED, Settings, Workloads
+from hostfw.model.sources import Configuration, Source
+from hostfw.model.values import Direction
+from hostfw.policy.resolve.plan import resolve
+from tests.unit.policy_texts import manifest, policy, resources, said
+
+THEIRS = Settings(workloads=Workloads(("ve-*",)))
+HOST = HostFacts("host", (Interface("eth0", 2, default_route=True), Interface("ve-web", 3), Interface("ve-db", 4)))
+UPLINK = manifest("HostEndpoint", "{interfaceName: eth0}", "uplink")
+
+
+def wep(name: str, spec: str = "", interface: str = "", metadata: str = "") -> str:
+    """A WorkloadEndpoint behind the interface of its name."""
+    fields = f"interfaceName: {interface or f've-{name}'}, ipNetworks: [10.0.0.2]{spec}"
+    return manifest("WorkloadEndpoint", f"{{{fields}}}", name, f"labels: {{app: {name}}}{metadata}")
+
+
+def _plan(*texts: str, host: HostFacts = HOST, settings: Settings = THEIRS) -> tuple[Plan, list[str]]:
+    plan, problems = resolve(resources(*texts), settings, host)
+    return plan, [said(problem) for problem in problems]
+
+
+def _checked(*texts: str, settings: str = "workloads: {interfaces: ['ve-*']}") -> tuple[Problem, ...]:
+    sources = tuple(Source(f"{number}.yaml", text) for number, text in enumerate(texts, start=1))
+    return check_candidate(Configuration(Source("hostfw.yaml", settings), sources)).problems
+
+
+def test_a_workload_governs_its_interface_and_nobody_the_others() -> None:
+    """Not even a HostEndpoint for every interface."""
+    every = manifest("HostEndpoint", "{interfaceName: '*'}", "every")
+
+    plan, _ = _plan(UPLINK, every, wep("web"))
+
+    governing = plan.governing()
+    assert [governing(name) for name in ("eth0", "ve-web", "ve-db", "ve-later", "eth1")] == [
+        "uplink",
+        "default/web",
+        UNIDENTIFIED,
+        UNIDENTIFIED,
+        "every",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "message"),
+    [
+        ("one interface for two", (wep("web"), wep("other", interface="ve-web")), "is not the only one"),
+        ("one name for two", (wep("web"), wep("web", interface="ve-db")), "is not the only one"),
+        ("an interface that no setting names", (wep("web", interface="eth0"),), "does not name"),
+        ("an unknown profile", (wep("web", ", profiles: [none]"),), "unknown"),
+    ],
+)
+def test_what_is_in_doubt_stays_unidentified(name: str, texts: tuple[str, ...], message: str) -> None:
+    """Of what runs now: a file there is written by programs, and what is wrong with it closes."""
+    running = tuple(one for text in texts for one in resources(text).workloads)
+    host = replace(HOST, workloads=running)
+
+    plan, problems = _plan(UPLINK, host=host)
+
+    assert plan.governing()("ve-web") == UNIDENTIFIED, name
+    assert plan.governing()("eth0") == "uplink"
+    assert any(message in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ((wep("web", interface="eth0"),), "is for eth0, which the setting workloads does not name"),
+        ((wep("web"), wep("other", interface="ve-web")), 'is for ve-web, as is "default/other"'),
+        ((manifest("HostEndpoint", "{interfaceName: ve-web}", "a"),), "names ve-web, as does the setting workloads"),
+        ((wep("web", ", profiles: [none]"),), 'unknown profile "none"'),
+    ],
+)
+def test_a_configuration_is_refused_for_what_would_govern_nothing(texts: tuple[str, ...], message: str) -> None:
+    """A person is there to put it right."""
+    found = errors(_checked(*texts))
+
+    assert any(message in problem.message for problem in found), found
+
+
+def test_no_policy_is_said_to_select_nothing_where_workloads_may_come() -> None:
+    """Nobody knows which run at some time."""
+    texts = (UPLINK, policy("{selector: app == 'later', ingress: [{action: Allow, source: {selector: app == 'z'}}]}"))
+
+    assert [said(problem) for problem in _checked(*texts)] == []
+    assert any("selects no HostEndpoint" in problem.message for problem in _checked(*texts, settings="{}"))
+
+
+def test_normal_policies_alone_are_a_workloads() -> None:
+    """With and without applyOnForward; and neither preDNAT nor doNotTrack."""
+    plain = policy("{selector: app == 'web', ingress: [{action: Allow}]}", "plain")
+    forward = policy("{selector: app == 'web', applyOnForward: true, ingress: [{action: Allow}]}", "forward")
+    early = policy("{selector: all(), applyOnForward: true, preDNAT: true, ingress: [{action: Allow}]}", "early")
+    raw = policy("{selector: all(), applyOnForward: true, doNotTrack: true, ingress: [{action: Allow}]}", "raw")
+
+    plan, _ = _plan(UPLINK, wep("web"), plain, forward, early, raw)
+
+    met = plan.endpoint("default/web").direction(Direction.INGRESS)
+    assert [policy.name for tier in met.tiers for policy in tier.policies] == ["forward", "plain"]
+    assert (met.forward_tiers, met.untracked_tiers, met.pre_dnat_tiers) == ((), (), ())
+
+
+def test_rules_find_workloads_by_their_labels_and_namespaces() -> None:
+    """Those of other nodes too, and none that governs nothing."""
+    by_namespace = "{namespaceSelector: projectcalico.org/name == 'default', selector: has(app)}"
+    text = policy(f"{{selector: all(), ingress: [{{action: Allow, source: {by_namespace}}}]}}")
+    elsewhere = wep("far", ", node: other").replace("10.0.0.2", "10.0.0.9")
+    running = resources(wep("lost", interface="eth7").replace("10.0.0.2", "10.0.0.7")).workloads
+
+    plan, _ = _plan(UPLINK, wep("web"), elsewhere, text, host=replace(HOST, workloads=running))
+
+    (rule,) = plan.endpoint("uplink").ingress.tiers[0].policies[0].rules
+    assert rule.source.address_set is not None
+    assert list(map(str, rule.source.address_set.cidrs)) == ["10.0.0.2/32", "10.0.0.9/32"]
+
+
+def test_an_interface_that_is_a_port_is_told() -> None:
+    """Its packets come in on the bridge, where no workload is known."""
+    bridge = Interface("br0", 9, kind="bridge")
+    host = replace(HOST, interfaces=(*HOST.interfaces, bridge, Interface("ve-port", 10, master="br0")))
+
+    _, problems = _plan(UPLINK, host=host)
+
+    assert any("ve-port, which the setting workloads names, is a port of the bridge br0" in said for said in problems)
+
+
+def test_a_workload_whose_interface_has_another_name_keeps_its_policy() -> None:
+    """A rename takes no interface out from under policy."""
+    from datetime import UTC, datetime
+
+    from hostfw.model.host.governance import NOTHING_GOVERNED
+    from hostfw.policy.kept import recorded
+
+    known = resources(UPLINK, wep("web"))
+    plan, _ = resolve(known, THEIRS, HOST)
+    record = recorded(plan, known, HOST, NOTHING_GOVERNED, datetime(2030, 1, 1, tzinfo=UTC))
+    renamed = replace(HOST, interfaces=(HOST.interfaces[0], Interface("odd0", 3), HOST.interfaces[2]))
+
+    now, problems = resolve(known, THEIRS, renamed, governance=record)
+
+    assert now.governing()("odd0") == "default/web"
+    assert [p.severity for p in problems if "odd0 keeps the policy of workload default/web" in p.message] == [
+        Severity.WARNING
+    ]
