@@ -13,6 +13,7 @@ from hostfw.build.candidate import Candidate, CandidateCache
 from hostfw.build.generation import GenerationCache
 from hostfw.host.store.active import ActiveGeneration
 from hostfw.host.store.generations import Accepted, accepted_stamp, read_accepted, save_accepted
+from hostfw.host.store.sleep import SleepSoFar
 from hostfw.model.host.governance import Governance
 from hostfw.model.problems import Problem
 from hostfw.nft.declarations import SetName
@@ -41,12 +42,16 @@ class Done:
     `stamp` is that of the record of what is in force after it was written, or could not be, None where it never was;
     `owed` is the record that could not be. `unsaved` is whether what is in force was accepted and could not be written
     down as that. `begun` is whether a change of the kernel was begun and did not end, so that it holds parts of it.
+    `unsettled` is what is wrong with the ends of members of external sets, and `asleep` are moments at which the
+    service knew how long the host had slept, the latest last.
     """
 
     stamp: tuple[int, ...] | None = None
     owed: ActiveGeneration | None = None
     unsaved: bool = False
     begun: bool = False
+    unsettled: str = ""
+    asleep: tuple[SleepSoFar, ...] = ()
 
 
 @dataclass(slots=True)

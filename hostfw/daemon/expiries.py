@@ -12,6 +12,8 @@ from typing import Protocol
 
 from hostfw.build.generation import Generation
 from hostfw.daemon.announcer import Announcer
+from hostfw.daemon.backoff import Retry
+from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.block import end_block_in_time
 from hostfw.engine.engine import Engine
@@ -75,6 +77,7 @@ class Expiries:
         if abs(news.step_s) >= _ADJUSTED_S:
             self._announcer.clock_set(news.step_s)
         if news.step_s:
+            self._writer.woken()
             self._set(alarm)
             self.look_at_deadlines()
         self._look()
@@ -120,3 +123,31 @@ def _end_in_time(engine: Engine) -> float | Failed | None:
     if trial is not None:
         waits.append(left_s(trial, host))
     return max(min(waits), 0.0) + _SHORTLY_S if waits else None
+
+
+class MemberEnds:
+    """Ends of members of external sets that could not be put right: trouble while it is so, and tried again."""
+
+    def __init__(self, troubles: Troubles, look: Callable[[], None]) -> None:
+        """Waits for nothing before `written`."""
+        self._troubles = troubles
+        self._look = look
+        self._retry = Retry()
+        self._again: asyncio.TimerHandle | None = None
+
+    def written(self, unsettled: str) -> None:
+        """Look at what came of a write; `unsettled` is what is wrong, empty if nothing is."""
+        if not unsettled:
+            self._troubles.clear(Part.MEMBERS)
+            self._retry.succeeded()
+            if self._again is not None:
+                self._again.cancel()
+                self._again = None
+            return
+        self._troubles.report(Part.MEMBERS, unsettled)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(self._retry.failed(), self._try)
+
+    def _try(self) -> None:
+        self._again = None
+        self._look()

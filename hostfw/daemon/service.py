@@ -26,7 +26,7 @@ from hostfw.daemon.announcer import Announcer, first_error
 from hostfw.daemon.audit.journal_queue import Outbox
 from hostfw.daemon.audit.log_reader import open_audit
 from hostfw.daemon.dependencies import Dependencies
-from hostfw.daemon.expiries import Alarm, Expiries
+from hostfw.daemon.expiries import Alarm, Expiries, MemberEnds
 from hostfw.daemon.health import Health
 from hostfw.daemon.listening import L, Listening, News
 from hostfw.daemon.metrics.exporter import Exporter
@@ -107,6 +107,7 @@ class Service:
         )
         self._name = dependencies.listen_name()
         self._expiries = Expiries(self._announcer, self._resync.look_now, self._writer)
+        self._member_ends = MemberEnds(self._troubles, self._resync.look)
         self._clock: Listening[Alarm, ClockNews] = self._listening(
             dependencies.listen_clock,
             lambda news: self._expiries.note(news, self._clock.listener),
@@ -281,6 +282,7 @@ class Service:
         """After whatever was written: hear what came of it, and see to what could not be written down."""
         self._nft.read()
         self._saving.written()
+        self._member_ends.written(self._writer.done.unsettled)
         if self._writer.done.begun:
             self._repairer.begun()
 

@@ -19,6 +19,7 @@ class Part(StrEnum):
     LINK_EVENTS = "link events"
     WORKLOADS = "changes of workloads"
     CLOCK = "steps of the clock"
+    MEMBERS = "members of sets"
     STATE = "state"
     RECORD = "record"
     METRICS = "metrics"

@@ -23,8 +23,12 @@ from hostfw.engine.outcomes import UNKNOWN, Failed, failed
 from hostfw.host.clock import monotonic
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
+from hostfw.host.store.sleep import SleepSoFar
 from hostfw.model.plan import Plan
 
+_ASLEEP_S = 1.0
+_MOST_SLEEPS = 16
+"""Sleeps that are remembered until members of sets have ended in time for them."""
 KNOWN_WORKERS = 64
 """Most nft workers of ours that are remembered, to tell their transactions from those of others."""
 
@@ -61,6 +65,7 @@ class WriterThread:
         self._worker = worker
         self._collector = Collector()
         self._since: float | None = None
+        self._asleep_s = max(host.uptime() - host.monotonic(), 0.0)
         self._waiting = 0
         self._about_to, self._in_force, self._defect = about, in_force, defect
         self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
@@ -90,6 +95,15 @@ class WriterThread:
         finally:
             self._waiting -= 1
             self.written()
+
+    def woken(self) -> None:
+        """Note, in the event loop, that the clock went another way just now: the host may have slept up to here."""
+        at_s = self.engine.host.monotonic()
+        asleep_s = max(self.engine.host.uptime() - at_s, 0.0)
+        if asleep_s - self._asleep_s >= _ASLEEP_S:
+            before = SleepSoFar(at_s, self._asleep_s)
+            self.done.asleep = (*self.done.asleep, before)[-_MOST_SLEEPS:]
+            self._asleep_s = asleep_s
 
     @property
     def busy_s(self) -> float:

@@ -30,10 +30,16 @@ class ExternalSet:
 
 
 class Member(NamedTuple):
-    """An address or prefix in an external set, with the seconds that it has left there, None for ever."""
+    """An address or prefix in an external set, with the seconds that it has left there, None for ever.
+
+    `given_s` is how many it was put in for, None where that is what its set gives. `part_of` is the range of addresses,
+    first and last, that it is a part of among prefixes, None where it is that range itself.
+    """
 
     cidr: Cidr
     left_s: float | None = None
+    given_s: float | None = None
+    part_of: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

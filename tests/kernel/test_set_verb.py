@@ -4,15 +4,19 @@ import json
 import shutil
 import socket
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 
+from hostfw.build.cache import EngineCache
 from hostfw.engine.checks.lockout import LockoutRequest
 from hostfw.engine.checks.plan_before import Before
-from hostfw.engine.context import Directories
+from hostfw.engine.context import Directories, Host
 from hostfw.engine.engine import Engine
-from hostfw.engine.outcomes import MembersChange, MembersChanged
+from hostfw.engine.kernel import transactions
+from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged
+from hostfw.engine.reconcile import Resumed
+from hostfw.host.nftables.script_runner import Nftables
 from hostfw.manifest.nets import loose_cidr
 from hostfw.model.values import Cidr
 from lab.hostfwctl import Installation, environment
@@ -382,6 +386,76 @@ def test_nobody_stays_longer_because_the_host_slept(lab: Lab, installation: Inst
     assert now["192.0.2.5"] is None
     for text, minutes in (("192.0.2.3", 60), ("2001:db8:7::/64", 60), ("192.0.2.4", 30), ("192.0.2.7", 60)):
         assert 60 * minutes - 120 < (now[text] or 0) <= 60 * minutes
+
+
+def test_what_was_put_in_after_a_sleep_keeps_its_time(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """No service looked between the end of the sleep and the next apply, and hostfwctl may not have put it in."""
+    hostfwctl("set", "add", "bans", "192.0.2.9", "for", "1h")
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.4 timeout 150m }")
+    sleep(0.2)
+    hostfwctl("apply")
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.6 timeout 1h }")
+    nft(lab, "add element ip6 hostfw external-nets/bans { 2001:db8:7::/64 timeout 1h }")
+    # Another program puts in for longer what hostfwctl had put in.
+    nft(lab, "delete element ip hostfw external/bans { 192.0.2.9 }")
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.9 timeout 4h }")
+    sleep(0.2)
+
+    asleep(installation, 7200, "apply")
+
+    now = members(hostfwctl, "bans")
+    for text, minutes in (("192.0.2.4", 30), ("192.0.2.6", 60), ("2001:db8:7::/64", 60), ("192.0.2.9", 240)):
+        assert 60 * minutes - 120 < (now[text] or 0) <= 60 * minutes, text
+
+
+def test_ranges_that_are_no_prefix_end_in_time_too(lab: Lab, installation: Installation, hostfwctl: Hostfwctl) -> None:
+    """They are several prefixes to us, and one element to the kernel; so is an address among prefixes."""
+    nets = "192.0.2.10-192.0.2.20 timeout 3h, 192.0.2.33 timeout 1h, 198.51.100.0/24 timeout 3h"
+    nft(lab, f"add element ip hostfw external-nets/bans {{ {nets} }}")
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.4 timeout 3h, 192.0.2.33 timeout 3h }")
+    sleep(0.2)
+    hostfwctl("apply")
+
+    asleep(installation, 7200, "apply")
+
+    now = members(hostfwctl, "bans")
+    assert set(now) == {"192.0.2.10/31", "192.0.2.12/30", "192.0.2.16/30", "192.0.2.20"} | {
+        "198.51.100.0/24",
+        "192.0.2.4",
+        "192.0.2.33",
+    }
+    assert all(3480 < (left_s or 0) <= 3600 for left_s in now.values())
+
+
+def test_what_the_kernel_refused_to_shorten_is_shortened_later(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One member that is refused keeps no other from it, and is told for as long as it stays too long."""
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.4 timeout 3h, 192.0.2.5 timeout 3h, 192.0.2.6 timeout 3h }")
+    sleep(0.2)
+    hostfwctl("apply")
+    refusing = "192.0.2.5"
+    cache, commit = EngineCache(), transactions.commit
+
+    def refuse(script: str, nftables: Nftables) -> Failed | None:
+        return Failed("no memory") if refusing and refusing in script else commit(script, nftables)
+
+    monkeypatch.setattr("hostfw.engine.member_times.commit", refuse)
+    with inside(installation.node):
+        directories = Directories(installation.config, installation.state, installation.run)
+        engine = Engine(directories, Host(uptime=lambda: monotonic() + 7200), cache=cache)
+        assert isinstance(engine.resume(), Resumed)
+        first, owed = members(hostfwctl, "bans"), cache.done.unsettled
+        refusing = ""
+        assert isinstance(engine.resume(), Resumed)
+
+    now = members(hostfwctl, "bans")
+    assert "192.0.2.5 of bans would stay longer than they were put in for: no memory" in owed
+    assert {text for text, left_s in first.items() if (left_s or 0) > 3600} == {"192.0.2.5"}
+    assert all(3480 < (left_s or 0) <= 3600 for left_s in now.values()), now
+    assert not cache.done.unsettled
 
 
 def test_a_guest_who_was_withheld_comes_once_the_clock_is_right(

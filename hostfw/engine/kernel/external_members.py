@@ -37,7 +37,9 @@ def find_external(tables: KernelTables, name: str) -> ExternalSet | None:
 def held(host: Host, external: ExternalSet) -> Held:
     """The members of a set. Raises HostError."""
     found = host.read_members([(family, name) for family in FAMILIES for name in external_sets(external)])
-    return Held(external, tuple(sorted(member for members in found.values() for member in members)))
+    # An address may be in both sets of a family, once for ever.
+    members = sorted((member for members in found.values() for member in members), key=lambda member: member.cidr)
+    return Held(external, tuple(members))
 
 
 def with_members_now(host: Host, plan: Plan, other: Mapping[str, Iterable[Member]] | None = None) -> Plan:

@@ -30,6 +30,9 @@ _TRIES = 3
 _SLACK_S = 1.0
 _RUN_FOLDER = "members"
 
+AddressRange = tuple[Family, int, int]
+"""The first and the last address of a range that is no prefix, or is one address among prefixes."""
+
 
 @dataclass(slots=True)
 class _Decision:
@@ -234,6 +237,24 @@ def change_script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr
                 if elements:
                     lines.append(f"{verb} element {family.nft} {TABLE} {name} {{ {', '.join(elements)} }}\n")
     return "".join(lines)
+
+
+def ranges_script(external: ExternalSet, left_s: Mapping[AddressRange, float]) -> str:
+    """The commands that give ranges the seconds that each is to have left, and take out those with none."""
+    _, name = external_sets(external)
+    lines: list[str] = []
+    for one, left in sorted(left_s.items()):
+        family, text = one[0], range_text(one)
+        lines.append(f"delete element {family.nft} {TABLE} {name} {{ {text} }}\n")
+        if left > 0:
+            lines.append(f"add element {family.nft} {TABLE} {name} {{ {text} timeout {_time_text(left)} }}\n")
+    return "".join(lines)
+
+
+def range_text(one: AddressRange) -> str:
+    """A range as nft has it."""
+    family, first, last = one
+    return "-".join(address_text(family, address) for address in dict.fromkeys((first, last)))
 
 
 def _time_text(left_s: float) -> str:
