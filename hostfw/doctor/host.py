@@ -54,7 +54,8 @@ class HostReport:
     `facts` and `baseline` are None where they could not be had; `service` is None where none runs. `full` are those of
     our directories whose file systems take nothing more, and `read_only` those that are mounted so. `services` are what
     the host offers, None where that is not seen; `unloadable` says why the script that the boot loads does not load.
-    `feed_troubles` are those of Feeds that are downloaded, each with the next step.
+    `feed_troubles` are those of Feeds that are downloaded, each with the next step. `no_history` is why there is no
+    journal to look back in, empty where there is one, and `has_systemd` whether systemd runs the host.
     """
 
     directories: Directories
@@ -73,6 +74,8 @@ class HostReport:
     baseline: Baseline | None = None
     services: HostServices | None = None
     unloadable: str = ""
+    no_history: str = ""
+    has_systemd: bool = False
     service: Service | None = None
     surroundings: Surroundings = field(default_factory=Surroundings)
 
@@ -99,6 +102,7 @@ def _findings(report: HostReport) -> Iterator[Finding]:
     yield from _failsafes(report)
     yield from _state(report)
     yield from _service(report)
+    yield from _history(report)
     settings = (report.accepted or report.candidate).settings
     reads = report.service is not None and report.service.listening
     yield from around(report.surroundings, settings.logging.group, service_reads=reads)
@@ -324,3 +328,14 @@ def _service(report: HostReport) -> Iterator[Finding]:
     if report.service is not None and report.service.trouble:
         message = f"the service is in trouble: {report.service.trouble}"
         yield Finding(Check.OWN_SERVICE, message, "`journalctl -u hostfw` says more")
+
+
+def _history(report: HostReport) -> Iterator[Finding]:
+    """A container may have no journal on purpose, and a host that systemd runs has lost it."""
+    if report.no_history:
+        yield Finding(
+            Check.LOG,
+            f"denied packets leave no history, and `hostfwctl drops --since` has none: {report.no_history}",
+            "`systemctl start systemd-journald.socket`, or `apt install python3-systemd`",
+            Weight.PROBLEM if report.has_systemd else Weight.NOTE,
+        )

@@ -1,6 +1,6 @@
-"""The service on a host that sleeps: members of sets end in time, and what cannot be shortened is told and tried again.
+"""The service on a host that sleeps: members of sets end in time, and what cannot be shortened is trouble.
 
-The service runs in this process, in the namespace of a node, with an alarm and a clock that are told of a sleep.
+The service runs in this process, in the namespace of a node, with an alarm and a clock that the test controls.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Sleeper:
         self.alarms[-1].go_off(1e-9)
 
     def trouble(self) -> str:
-        """What the service says is wrong."""
+        """The trouble that the service reports."""
         try:
             said = report(self.directories)
         except HostError as error:

@@ -16,6 +16,8 @@ from hostfw.journal.notices import records_lost, records_missed
 
 LOSSES_EVERY_S = 1.0
 """Shortest interval between two reports of lost records."""
+KEEP_AGAIN_S = 4.0
+"""Interval between tries to keep the reported numbers where that failed."""
 
 
 class Entries(Protocol):
@@ -29,7 +31,7 @@ class Checkpoint(Protocol):
     """Storage in the run directory that outlives the service, such as `AuditCheckpointFile`."""
 
     def load(self) -> AuditCheckpoint | None:
-        """The checkpoint that was kept."""
+        """The checkpoint that was kept. Raises HostError."""
 
     def save(self, checkpoint: AuditCheckpoint) -> None:
         """Keep it. Raises HostError."""
@@ -72,6 +74,9 @@ class AuditLosses:
     _said_lost: int = 0
     _said_overruns: int = 0
     _losses_said_s: float = float("-inf")
+    _unsaid: LogCounts | None = None
+    _is_unkept: bool = False
+    _kept_again_s: float = float("-inf")
 
     def counts(self) -> LogCounts | None:
         """The kernel's counts of its log, or None where they cannot be read."""
@@ -90,11 +95,19 @@ class AuditLosses:
         self.overruns += overruns
 
     def wait_s(self, now_s: float) -> float | None:
-        """Time until `due` has losses to report; None if there are none."""
-        return max(self._losses_said_s + LOSSES_EVERY_S - now_s, 0.0) if self.lost > self._said_lost else None
+        """Time until `due` has losses to report or numbers to keep; None if there is nothing."""
+        losses_s = self._losses_said_s + LOSSES_EVERY_S if self.lost > self._said_lost else None
+        again_s = self._kept_again_s + KEEP_AGAIN_S if self._is_unkept else None
+        return min((max(at_s - now_s, 0.0) for at_s in (losses_s, again_s) if at_s is not None), default=None)
 
     def due(self, now_s: float) -> None:
-        """Say what was lost since it was last said, at most once a second; an overrun alone only at the end."""
+        """Say what was lost since it was last said, at most once a second; an overrun alone only at the end.
+
+        What could not be kept is kept again.
+        """
+        if self._is_unkept and now_s >= self._kept_again_s + KEEP_AGAIN_S:
+            self._kept_again_s = now_s
+            self.keep()
         lost = self.lost - self._said_lost
         at_the_end = now_s == float("inf") and self.overruns > self._said_overruns
         if not (lost or at_the_end) or now_s < self._losses_said_s + LOSSES_EVERY_S:
@@ -106,17 +119,24 @@ class AuditLosses:
         self.keep()
 
     def say_missed(self, counts: LogCounts) -> None:
-        """Report the records that the kernel had counted before we began to listen, beyond those reported."""
+        """Report the records that the kernel had counted before we began to listen, beyond those reported.
+
+        What was reported may not be readable at this moment: it is told once it is.
+        """
+        self._reported, self._suppressed = counts.records, counts.all_suppressed
+        self._unsaid = self._unsaid or counts
+        self.keep()
+
+    def _say_missed(self, counts: LogCounts) -> None:
         kept = self.checkpoint.load() or AuditCheckpoint(0, 0)
+        self._unsaid = None
         # Counters that are lower than they were have begun anew, with their tables.
         missed = counts.records - kept.records if counts.records >= kept.records else counts.records
         beyond = counts.all_suppressed
         suppressed = beyond - kept.suppressed if beyond >= kept.suppressed else beyond
-        self._reported, self._suppressed = counts.records, beyond
         self.missed += missed
         if missed or suppressed:
             self.outbox.send(records_missed(missed, suppressed))
-        self.keep()
 
     def recount(self) -> None:
         """Compare the reported numbers with the kernel's counters, which start again with their tables."""
@@ -127,13 +147,16 @@ class AuditLosses:
         self._reported = min(self._reported, counts.records)
 
     def keep(self) -> None:
-        """Keep the reported numbers for the next start."""
+        """Keep the reported numbers for the next start; what fails is tried again by and by."""
         try:
+            if self._unsaid is not None:
+                self._say_missed(self._unsaid)
             self.checkpoint.save(AuditCheckpoint(self._reported, self._suppressed))
         except HostError:
-            # Memory that is full: the next start will say of some records again that they were missed.
-            self.checkpoint.close()
-            self.checkpoint = NoCheckpoint()
+            # Until it works the next start would say of some records again that they were missed.
+            self._is_unkept = True
+        else:
+            self._is_unkept = False
 
     def close(self) -> None:
         """Nothing more is kept."""
@@ -141,10 +164,5 @@ class AuditLosses:
 
 
 def open_audit_losses(run_dir: Path, outbox: Entries, read_counts: Callable[[], LogCounts | None]) -> AuditLosses:
-    """The account that is kept in `run_dir`; where nothing can be kept, every start is the first."""
-    checkpoint: Checkpoint
-    try:
-        checkpoint = AuditCheckpointFile.open(run_dir)
-    except HostError:
-        checkpoint = NoCheckpoint()
-    return AuditLosses(outbox, checkpoint, read_counts)
+    """The account that is kept in `run_dir`."""
+    return AuditLosses(outbox, AuditCheckpointFile(run_dir), read_counts)

@@ -330,7 +330,7 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
     if before.ruleset is None or record != before.record:
         yield from _save(writer, record)
     if writer.cache is not None and not now.changed_by_others:
-        stamp = record_stamp(writer.directories.run)
+        stamp = record_stamp(writer.directories.run) or ()
         writer.cache.last_commit = LastCommit(now.kernel_generation, generation.ruleset, now.installed, record, stamp)
 
 

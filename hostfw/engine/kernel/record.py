@@ -48,7 +48,10 @@ def write_owed(run_dir: Path, cache: EngineCache | None) -> str:
     owed = cache.done.owed if cache is not None else None
     if cache is None or owed is None:
         return ""
-    if record_stamp(run_dir) != cache.done.stamp:
+    stamp = record_stamp(run_dir)
+    if stamp is None:
+        return f"the record in {run_dir} cannot be read"
+    if stamp != cache.done.stamp and not (cache.done.stamp is None and _is_stale(run_dir, owed)):
         cache.done.owed = None
         return ""
     return write_record(run_dir, cache, owed)
@@ -62,7 +65,18 @@ def is_of_another(run_dir: Path, cache: EngineCache | None, generation_id: str) 
     record, _ = load_active(run_dir)
     if record is None or record.id == generation_id:
         return False
-    return cache is None or cache.done.stamp is None or record_stamp(run_dir) != cache.done.stamp
+    if cache is None or cache.done.stamp is None:
+        return True
+    stamp = record_stamp(run_dir)
+    if stamp is None:
+        raise Unreadable(f"the record in {run_dir} cannot be read", "run it again")
+    return stamp != cache.done.stamp
+
+
+def _is_stale(run_dir: Path, owed: ActiveGeneration) -> bool:
+    """True if the record cannot be newer than one that is owed. Raises Unreadable."""
+    record, _ = load_active(run_dir)
+    return record is None or record.applied_at <= owed.applied_at
 
 
 def note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> None:
@@ -93,4 +107,4 @@ def _note_saved(run_dir: Path, cache: EngineCache | None, *, saved: bool) -> Non
     now = replace(record, saved=saved)
     said = write_record(run_dir, cache, now)
     if cache is not None and held is not None:
-        cache.last_commit = None if said else replace(held, record=now, stamp=record_stamp(run_dir))
+        cache.last_commit = None if said else replace(held, record=now, stamp=record_stamp(run_dir) or ())

@@ -35,6 +35,7 @@ def read_status(
         trial, trial_problems = load_trial(directories.state)
         governance = standing(directories, host)
         event = load_event(directories.state)
+        begun = has_begun(directories.run)
     except HostError as error:
         return failed(error)
     return Status(
@@ -51,7 +52,7 @@ def read_status(
         else (),
         governance,
         host.host_name(),
-        has_begun(directories.run),
+        begun,
     )
 
 

@@ -75,11 +75,17 @@ def _may_read() -> bool:
     return any(os.access(file, os.R_OK) for file in files)
 
 
-def open_history(identifier: str, message_ids: Sequence[str], since: datetime | None) -> History | None:
-    """The journal's history, or None where no journald runs or python3-systemd is missing. Raises HostError."""
+def why_no_history() -> str:
+    """The reason why nobody can look back in a journal here; empty where there is one."""
     if not SOCKET.is_socket():
-        return None
+        return f"no journald listens at {SOCKET}"
     try:
-        return JournalHistory(identifier, message_ids, since)
+        import systemd.journal  # noqa: F401  that it is there is asked
     except ImportError:
-        return None
+        return "python3-systemd is not installed"
+    return ""
+
+
+def open_history(identifier: str, message_ids: Sequence[str], since: datetime | None) -> History | None:
+    """The journal's history, or None where `why_no_history` has a reason. Raises HostError."""
+    return None if why_no_history() else JournalHistory(identifier, message_ids, since)

@@ -6,13 +6,14 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.store.atomic_files import write_atomically
-from hostfw.host.store.codec import counts_of, garbage, load_json, saving, to_json_of_many
+from hostfw.host.store.codec import Unreadable, counts_of, garbage, load_json, reading, saving, to_json_of_many
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Family
 
 _GENERATION = "generation.json"
 _BEGUN = "begun"
+_NAMESPACE = Path("/proc/thread-self/ns/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,14 @@ def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, 
             return None, (garbage(path),)
 
 
-def record_stamp(run_dir: Path) -> tuple[int, ...]:
-    """A stamp that changes whenever the record is written; empty where there is no record."""
+def record_stamp(run_dir: Path) -> tuple[int, ...] | None:
+    """A stamp that changes whenever the record is written; empty without a record, None where it cannot be told now."""
+    path = run_dir / _GENERATION
     try:
-        info = (run_dir / _GENERATION).stat()
+        with reading(path):
+            info = path.stat()
+    except Unreadable:
+        return None
     except OSError:
         return ()
     return info.st_ino, info.st_mtime_ns, info.st_size
@@ -100,15 +105,20 @@ def forget_active(run_dir: Path) -> None:
 
 def note_begun(run_dir: Path) -> None:
     """Note that a change of our tables in this network namespace has begun. What a disk does not take is not noted."""
-    with suppress(OSError):
+    with suppress(OSError, Unreadable):
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         (run_dir / _BEGUN).write_text(f"{network_namespace()}\n", encoding="ascii")
 
 
 def has_begun(run_dir: Path) -> bool:
-    """True if a change of our tables in this network namespace did not end, so that they may hold parts of it."""
+    """True if a change of our tables in this network namespace did not end, so that they may hold parts of it.
+
+    Raises Unreadable.
+    """
+    path = run_dir / _BEGUN
     try:
-        return (run_dir / _BEGUN).read_text(encoding="ascii").strip() == str(network_namespace())
+        with reading(path):
+            return path.read_text(encoding="ascii").strip() == str(network_namespace())
     except (OSError, ValueError):
         return False
 
@@ -145,5 +155,9 @@ def _node(data: object) -> str:
 
 
 def network_namespace() -> int:
-    """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours."""
-    return Path("/proc/thread-self/ns/net").stat().st_ino
+    """The inode of our network namespace: a record of another, in a shared run directory, says nothing of ours.
+
+    Raises Unreadable.
+    """
+    with reading(_NAMESPACE):
+        return _NAMESPACE.stat().st_ino

@@ -5,11 +5,14 @@ It is written for every event, into a few bytes of a file in memory (/run): one 
 
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from hostfw.host.store.codec import saving
+from hostfw.host.errors import reason
+from hostfw.host.store.active import network_namespace
+from hostfw.host.store.codec import StateError
 
 _FILE = "audit.heard"
 _LAYOUT = struct.Struct("=8sQQQ")
@@ -23,37 +26,48 @@ class AuditCheckpoint(NamedTuple):
     suppressed: int
 
 
-@dataclass(frozen=True, slots=True)
 class AuditCheckpointFile:
-    """The file, open for as long as somebody reads the log."""
+    """The file, open for as long as somebody reads the log; opened again where it failed or was removed."""
 
-    descriptor: int
-
-    @classmethod
-    def open(cls, run_dir: Path) -> Self:
-        """Open the file or make it. Raises StateError."""
-        with saving("how much of the log was read"):
-            run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-            return cls(os.open(run_dir / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    def __init__(self, run_dir: Path) -> None:
+        """Nothing is touched yet."""
+        self._path = run_dir / _FILE
+        self._descriptor: int | None = None
 
     def load(self) -> AuditCheckpoint | None:
-        """The checkpoint of this network namespace, or None if there is none that can be trusted."""
-        data = os.pread(self.descriptor, _LAYOUT.size + 1, 0)
+        """The checkpoint of this network namespace, or None if there is none that can be trusted.
+
+        Raises StateError and Unreadable.
+        """
+        with self._opened("read") as descriptor:
+            data = os.pread(descriptor, _LAYOUT.size + 1, 0)
         if len(data) != _LAYOUT.size:
             return None
         magic, namespace, records, suppressed = _LAYOUT.unpack(data)
-        return AuditCheckpoint(records, suppressed) if (magic, namespace) == (_MAGIC, _namespace()) else None
+        return AuditCheckpoint(records, suppressed) if (magic, namespace) == (_MAGIC, network_namespace()) else None
 
     def save(self, checkpoint: AuditCheckpoint) -> None:
-        """Keep it. Raises StateError."""
-        with saving("how much of the log was read"):
-            os.pwrite(self.descriptor, _LAYOUT.pack(_MAGIC, _namespace(), *checkpoint), 0)
+        """Keep it. Raises StateError and Unreadable."""
+        with self._opened("saved") as descriptor:
+            os.pwrite(descriptor, _LAYOUT.pack(_MAGIC, network_namespace(), *checkpoint), 0)
 
     def close(self) -> None:
         """Give the descriptor back."""
-        os.close(self.descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
-
-def _namespace() -> int:
-    """The inode of our network namespace: the tables of another namespace have other counters."""
-    return Path("/proc/thread-self/ns/net").stat().st_ino
+    @contextmanager
+    def _opened(self, done: str) -> Iterator[int]:
+        """The descriptor of the file that is at its path now."""
+        try:
+            if self._descriptor is not None and not os.fstat(self._descriptor).st_nlink:
+                self.close()
+            if self._descriptor is None:
+                self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._descriptor = os.open(self._path, flags, 0o600)
+            yield self._descriptor
+        except OSError as error:
+            self.close()
+            raise StateError(f"{self._path}: how much of the log was read cannot be {done}: {reason(error)}") from error

@@ -236,8 +236,10 @@ def _bad_way(config_dir: Path, owner: int) -> Problem | None:
     """The reason why the path to the configuration directory is not trusted; its content is checked with its files."""
     try:
         found = suspicion(config_dir, owner, Path("/"))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        return file_problem(config_dir, f"cannot be read: {reason(error)}")
     if found is None or found.path == config_dir.resolve():
         return None
     return file_problem(found.path, found.message, expected=found.expected, hint=found.hint)

@@ -264,9 +264,14 @@ def accepted_number(state_dir: Path) -> int | None:
 
 
 def accepted_until(state_dir: Path) -> datetime | None:
-    """The moment at which something of the accepted generation expires that allows anything; None for never."""
+    """The moment at which something of the accepted generation expires that allows anything; None for never.
+
+    Raises Unreadable.
+    """
+    path = state_dir / _ACCEPTED / EXPIRES
     try:
-        _, last = (state_dir / _ACCEPTED / EXPIRES).read_text().split()
+        with reading(path):
+            _, last = path.read_text().split()
         return datetime.fromtimestamp(int(last), UTC)
     except (OSError, ValueError, OverflowError):
         return None

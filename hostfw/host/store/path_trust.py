@@ -117,12 +117,15 @@ def is_below(path: Path, folders: Iterable[str]) -> bool:
 
 
 def is_made_up(info: os.stat_result) -> bool:
-    """True if a file or folder is on a file system of the kernel's own, such as /proc: nobody has written it."""
+    """True if a file or folder is on a file system of the kernel's own, such as /proc: nobody has written it.
+
+    Raises OSError.
+    """
     if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
         return False
     try:
         mounts = _MOUNTS.read_text(errors="replace")
-    except OSError:
+    except FileNotFoundError:
         return False
     device = f"{os.major(info.st_dev)}:{os.minor(info.st_dev)}"
     for line in mounts.splitlines():

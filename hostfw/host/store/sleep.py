@@ -1,4 +1,4 @@
-"""What the host had slept when members of external sets were last looked at: run_dir/asleep.json, for one boot."""
+"""The sleep of the host up to the last look at members of external sets: run_dir/asleep.json, for one boot."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

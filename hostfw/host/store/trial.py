@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hostfw.host.store.atomic_files import removed, sync_directory, write_atomically
-from hostfw.host.store.codec import garbage, is_there, load_json, saving, to_json
+from hostfw.host.store.codec import garbage, is_there, load_json, reading, saving, to_json
 from hostfw.model.moments import moment_of
 from hostfw.model.problems import Problem
 
@@ -136,5 +136,7 @@ def boot_id() -> str:
     """The id of this boot: 32 hexadecimal digits.
 
     hostfw.service is told by systemd. In a container its sandbox may show that of the machine around it (systemd 252).
+    Raises Unreadable.
     """
-    return (os.environ.get("HOSTFW_BOOT_ID") or _BOOT_ID.read_text(encoding="ascii").strip()).replace("-", "")
+    with reading(_BOOT_ID):
+        return (os.environ.get("HOSTFW_BOOT_ID") or _BOOT_ID.read_text(encoding="ascii").strip()).replace("-", "")

@@ -362,6 +362,16 @@ PATIENTS = [
             )
         ],
     ),
+    (
+        "no journal on a host of systemd",
+        replace(HEALTHY, no_history="no journald listens at /run/systemd/journal/socket", has_systemd=True),
+        [
+            (
+                "denied packets leave no history, and `hostfwctl drops --since` has none: no journald listens at "
+                "/run/systemd/journal/socket"
+            )
+        ],
+    ),
     ("a kernel that does not tell", around(unseen=("not permitted",)), ["could not be looked at: not permitted"]),
 ]
 
@@ -560,6 +570,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A host in memory whose surroundings are sound."""
     made = machine(tmp_path, monkeypatch)
     monkeypatch.setattr("hostfw.cli.verbs.host.doctor.look_around", lambda *_: AROUND)
+    monkeypatch.setattr("hostfw.cli.verbs.host.doctor.why_no_history", lambda: "")
     made.write(host=ENDPOINT, web=WEB)
     return made
 

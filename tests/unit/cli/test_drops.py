@@ -419,7 +419,12 @@ def test_without_the_service_what_comes_is_read_from_the_log(host: Machine, jour
 
 
 WITHOUT = [
-    (["--since", "1h"], None, "there is no journal here to look back in", "it takes journald and python3-systemd"),
+    (
+        ["--since", "1h"],
+        None,
+        "there is no journal here to look back in: none",
+        "it takes journald and python3-systemd",
+    ),
     (
         ["--follow"],
         object(),
@@ -435,6 +440,7 @@ def test_what_cannot_be_shown_is_said(
 ) -> None:
     """And why."""
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.ask_for_a_report", lambda _: report)
+    monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.why_no_history", lambda: "none")
 
     status, _, err = host.hostfwctl("drops", *arguments)
 

@@ -22,6 +22,7 @@ import pytest
 
 from hostfw.cli.verb_table import VERBS
 from hostfw.control import channel
+from hostfw.host.journal.reader import open_history, why_no_history
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
 from hostfw.model.values import FAMILIES
@@ -112,8 +113,12 @@ def _read_only(host: Machine, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("hostfw.cli.verbs.host.doctor.is_read_only", lambda _: True)
 
 
-def _no_journal(_: Machine, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: None)
+def _no_journal(host: Machine, patch: pytest.MonkeyPatch) -> None:
+    """A host of systemd whose journald is gone."""
+    patch.setattr("hostfw.host.journal.reader.SOCKET", host.directory / "nobody listens")
+    patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", open_history)
+    patch.setattr("hostfw.cli.verbs.host.doctor.why_no_history", why_no_history)
+    patch.setattr("hostfw.cli.verbs.host.doctor.runs_here", lambda: True)
 
 
 def _no_configuration(host: Machine, _: pytest.MonkeyPatch) -> None:
@@ -159,7 +164,7 @@ FAILURES = (
         _calls_fail(errno.EINTR, writing=True),
         said=("interrupted system call",),
     ),
-    Failure("no journald", _no_journal),
+    Failure("no journald", _no_journal, said=("no journald listens at",)),
     Failure("another writes", _lock_held, said=("another process is changing the ruleset",)),
     Failure("the nft worker dies", _repeated(DIED), said=("died of SIGSEGV", *_OF_BATCHES)),
     Failure("the kernel refuses", _repeated(REFUSED), said=("No such file or directory", *_OF_BATCHES)),
@@ -245,6 +250,7 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
         if verb in ("set add", "set del"):
             host.write(banned=_BANNED)
         patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: _NoEvents())
+        patch.setattr("hostfw.cli.verbs.host.doctor.why_no_history", lambda: "")
         assert host.hostfwctl("apply").status == 0
         if verb == "remove":
             assert host.hostfwctl("allow", "tcp/9090").status == 0

@@ -6,22 +6,28 @@ What was in force, accepted, on trial, blocked or a member stays, and all is as 
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from hostfw.audit.attribution import Attribution
+from hostfw.build.cache import EngineCache
 from hostfw.cli.log_events import LogEvents
 from hostfw.cli.parser import parse
+from hostfw.daemon.audit.losses import Entries, open_audit_losses
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.kernel.external_members import Held
+from hostfw.engine.kernel.log_counts import LogCounts
 from hostfw.engine.kernel.member_changes import _Decision, _kept, moment
+from hostfw.engine.kernel.record import is_of_another, write_owed
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Confirmed, Failed, MembersChange, MembersChanged, NoTrial, RolledBack
 from hostfw.engine.reading.block_state import BlockContext
@@ -30,9 +36,12 @@ from hostfw.engine.reconcile import Resumed
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog
 from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.store.active import load_active, record_stamp
+from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
 from hostfw.host.store.block import load_block
 from hostfw.host.store.codec import Unreadable
-from hostfw.host.store.generations import accepted_number, generation_folder, generations, load_accepted
+from hostfw.host.store.files import _bad_way
+from hostfw.host.store.generations import accepted_number, accepted_until, generation_folder, generations, load_accepted
 from hostfw.host.store.members import SavedMembers, load_members, save_members
 from hostfw.host.store.trial import load_trial
 from hostfw.model.plan import ExternalSet
@@ -319,12 +328,90 @@ def test_a_block_stays(host: Machine) -> None:
 @pytest.mark.parametrize("verb", ["status", "history", "doctor", "confirm --console", "diff", "rules", "counters"])
 def test_what_cannot_be_read_is_said(host: Machine, verb: str) -> None:
     """No verb says that nothing is there, and none is done."""
-    for folder, name in (("run", "generation.json"), ("var", "accepted")):
+    for folder, name in (("run", "generation.json"), ("var", "accepted"), ("run", "begun"), ("var", "expires")):
         with unreadable(host.directory / folder, name) as met:
             done = host.hostfwctl(*verb.split())
         if met:
             assert done.status not in (0, 10), (name, done)
             assert "cannot be read: input/output error" in done.err + done.out, (name, done)
+
+
+def test_what_has_expired_is_not_taken_for_lasting(station: Station) -> None:
+    """Nothing is put into force before it is known what has expired."""
+    for number in PASSING:
+        with unreadable(station.directories.state, "expires", number) as met:
+            applied = station.apply(NEW)
+            with pytest.raises(HostError, match="cannot be read"):
+                accepted_until(station.directories.state)
+        assert met
+        assert isinstance(applied, Failed)
+        assert "cannot be read" in applied.message
+        assert station.in_kernel() == {OLD}
+
+
+def test_a_record_that_cannot_be_looked_at_is_nobody_else_s(station: Station) -> None:
+    """Records that are owed stay owed, and nothing in force is given up for what is on record."""
+    run, current = station.directories.run, station.current
+    assert current is not None
+    record, _ = load_active(run)
+    assert record is not None
+    cache = EngineCache()
+    cache.done.owed, cache.done.stamp = replace(record, id="another"), record_stamp(run)
+    for number in PASSING:
+        with unreadable(run, "generation.json", number):
+            assert record_stamp(run) is None
+            assert write_owed(run, cache)
+        assert cache.done.owed is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hostfw.engine.kernel.record.record_stamp", lambda _: None)
+            with pytest.raises(HostError, match="cannot be read"):
+                is_of_another(run, cache, "yet another")
+    assert not write_owed(run, cache)
+    written, _ = load_active(run)
+    assert written is not None
+    assert written.id == "another"
+
+
+def test_records_of_the_log_are_told_as_missed_once_it_is_known_which(tmp_path: Path) -> None:
+    """And what could not be kept is kept as soon as it can be, by whichever file is there then."""
+    told: list[Mapping[str, str]] = []
+    outbox = cast("Entries", SimpleNamespace(send=told.append))
+    AuditCheckpointFile(tmp_path).save(AuditCheckpoint(10, 0))
+    losses = open_audit_losses(tmp_path, outbox, lambda: LogCounts(15, {}))
+    for number in PASSING:
+        with pytest.MonkeyPatch.context() as patch:
+            for call in ("pread", "pwrite"):
+                patch.setattr(f"hostfw.host.store.audit_checkpoint.os.{call}", failing(number))
+            losses.say_missed(LogCounts(15, {}))
+            losses.reported(1)
+            losses.keep()
+            assert losses.wait_s(0.0) is not None
+        assert not told
+    losses.due(0.0)
+    assert [entry["MESSAGE"] for entry in told if "5 " in entry["MESSAGE"]], told
+    assert AuditCheckpointFile(tmp_path).load() == AuditCheckpoint(16, 0)
+    assert losses.wait_s(0.0) is None
+    (tmp_path / "audit.heard").unlink()
+    losses.reported(1)
+    losses.keep()
+    assert AuditCheckpointFile(tmp_path).load() == AuditCheckpoint(17, 0)
+
+
+def failing(number: int) -> Callable[..., object]:
+    """A system call that fails."""
+
+    def call(*_: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+def test_the_way_to_the_configuration_is_not_trusted_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's folder may be above it."""
+    monkeypatch.setattr("hostfw.host.store.files.suspicion", failing(errno.EIO))
+    problem = _bad_way(tmp_path, 0)
+    assert problem is not None
+    assert "cannot be read" in problem.message
 
 
 def test_the_log_is_followed_all_the_same(host: Machine) -> None:

@@ -11,7 +11,7 @@ from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointF
 
 @pytest.fixture(name="file")
 def _file(tmp_path: Path) -> Iterator[AuditCheckpointFile]:
-    file = AuditCheckpointFile.open(tmp_path / "run")
+    file = AuditCheckpointFile(tmp_path / "run")
     yield file
     file.close()
 
@@ -23,7 +23,7 @@ def test_what_was_kept_is_there_for_the_next(file: AuditCheckpointFile, tmp_path
     file.save(AuditCheckpoint(5, 100))
     file.save(AuditCheckpoint(7, 2**40))
 
-    again = AuditCheckpointFile.open(tmp_path / "run")
+    again = AuditCheckpointFile(tmp_path / "run")
     assert again.load() == AuditCheckpoint(7, 2**40)
     again.close()
 
@@ -33,7 +33,7 @@ def test_what_is_of_another_network_namespace_says_nothing(
 ) -> None:
     """Its counters are others."""
     file.save(AuditCheckpoint(5, 100))
-    monkeypatch.setattr("hostfw.host.store.audit_checkpoint._namespace", lambda: 1)
+    monkeypatch.setattr("hostfw.host.store.audit_checkpoint.network_namespace", lambda: 1)
 
     assert file.load() is None
 
@@ -41,6 +41,7 @@ def test_what_is_of_another_network_namespace_says_nothing(
 @pytest.mark.parametrize("content", [b"", b"hostfw/1", b"x" * 32, b"x" * 31, b"x" * 33, b"x" * 4096])
 def test_what_is_not_ours_is_not_believed(file: AuditCheckpointFile, tmp_path: Path, content: bytes) -> None:
     """Whatever its length."""
+    file.save(AuditCheckpoint(5, 100))
     (tmp_path / "run" / "audit.heard").write_bytes(content)
 
     assert file.load() is None
@@ -50,5 +51,5 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     """The caller may go on without."""
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(HostError, match="how much of the log was read could not be saved"):
-        AuditCheckpointFile.open(tmp_path / "file" / "run")
+    with pytest.raises(HostError, match="how much of the log was read cannot be saved"):
+        AuditCheckpointFile(tmp_path / "file" / "run").save(AuditCheckpoint(1, 1))

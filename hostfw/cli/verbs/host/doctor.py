@@ -26,9 +26,11 @@ from hostfw.engine.outcomes import Failed, Status
 from hostfw.engine.reading.block_state import BlockContext, block_state
 from hostfw.engine.reading.standing import standing
 from hostfw.host.errors import HostError
+from hostfw.host.journal.reader import why_no_history
 from hostfw.host.store.atomic_files import is_full, is_read_only
 from hostfw.host.store.generations import load_accepted
 from hostfw.host.systemd.surroundings import look_around, unloadable
+from hostfw.host.systemd.units import runs_here
 from hostfw.model.host.facts import HostFacts
 from hostfw.model.plan import Plan
 from hostfw.model.wording import counted
@@ -111,6 +113,8 @@ def _host_report(options: Options, engine: Engine, status: Status) -> HostReport
         baseline=_unless_refused(engine.host.baseline),
         services=_unless_refused(engine.host.services),
         unloadable=unloadable(options.state_dir / "last-good.nft"),
+        no_history=why_no_history(),
+        has_systemd=runs_here(),
         service=_service(engine),
         surroundings=look_around(UNIT_NAMES, (directories.state, directories.run)),
     )

@@ -21,7 +21,7 @@ from hostfw.cli.output.help_page import Page
 from hostfw.control.channel import DaemonError
 from hostfw.control.channel import report as ask_for_a_report
 from hostfw.host import clock
-from hostfw.host.journal.reader import History, open_history
+from hostfw.host.journal.reader import History, open_history, why_no_history
 from hostfw.host.nftables.nflog import NflogReader
 from hostfw.journal.message_ids import PACKETS
 from hostfw.journal.packet_entry import event_of
@@ -94,7 +94,9 @@ def run(options: Options, console: Console) -> ExitCode:
     if history is not None:
         return _from_journal(history, options, console, live=live)
     if options.since is not None:
-        console.complain("there is no journal here to look back in", "it takes journald and python3-systemd")
+        console.complain(
+            f"there is no journal here to look back in: {why_no_history()}", "it takes journald and python3-systemd"
+        )
         return ExitCode.UNAVAILABLE
     if serviced:
         console.complain(
