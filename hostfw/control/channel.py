@@ -7,7 +7,8 @@ import errno
 import os
 import socket
 from contextlib import suppress
-from time import monotonic
+from pathlib import Path
+from time import monotonic, sleep
 
 from hostfw.control.codec import CodecError
 from hostfw.control.messages import Query, Report, ServiceReport
@@ -35,6 +36,12 @@ REPORT_TIMEOUT_S = 5.0
 """Time limit for the service's report on itself, which does not wait for writing."""
 
 _ABSENT = frozenset({errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR})
+_REOPENED_S = 1.0
+"""Time in which a service that lost its socket has opened it again, unless something stands in the way."""
+_AGAIN_S = 0.02
+_SOCKETS = Path("/proc/self/net/unix")
+_LISTENING = "00010000"
+"""Flags of a socket that listens (__SO_ACCEPTCON)."""
 _RECEIVE_BYTES = 1 << 20
 _SHORTEST_S = 0.001
 _LONGEST_PATH_BYTES = 107
@@ -49,6 +56,10 @@ _ROOT = 0
 
 class DaemonError(HostError):
     """The daemon was asked and gave no answer that can be understood."""
+
+
+class NotReachedError(DaemonError):
+    """A daemon runs and could not be asked, so nothing was changed."""
 
 
 def report(directories: Directories, timeout_s: float = REPORT_TIMEOUT_S) -> ServiceReport | None:
@@ -74,7 +85,7 @@ def send(directories: Directories, request: Query, timeout_s: float = TIMEOUT_S)
             # Nobody can listen there.
             return None
         try:
-            channel.connect(str(path))
+            _connect(channel, path, directories)
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
@@ -105,6 +116,52 @@ def send(directories: Directories, request: Query, timeout_s: float = TIMEOUT_S)
             return Refusal(str(error), error.hint)
         except CodecError as error:
             raise DaemonError(f"the daemon's answer cannot be read: {error}", RESTART) from error
+
+
+def is_lost(directories: Directories) -> bool:
+    """True if a service listens at the socket of a run directory that nobody finds there any more.
+
+    The kernel still tells its path (/proc/net/unix, proc(5)); that of anybody but root may be a lie.
+    """
+    path = str(socket_path(directories.run).absolute())
+    try:
+        lines = _SOCKETS.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    fields = (line.split(None, 7) for line in lines if line.endswith(f" {path}"))
+    inodes = {int(found[6]) for found in fields if len(found) > 7 and found[3] == _LISTENING and found[6].isdigit()}
+    return bool(inodes) and _are_held_by_root(inodes)
+
+
+def _are_held_by_root(inodes: set[int]) -> bool:
+    from hostfw.host.processes import PROC, socket_inodes
+
+    for folder in PROC.iterdir():
+        with suppress(OSError):
+            is_trusted = folder.name.isdigit() and folder.stat().st_uid in (_ROOT, os.geteuid())
+            if is_trusted and inodes & (socket_inodes(folder) or frozenset()):
+                return True
+    return False
+
+
+def _connect(channel: socket.socket, path: Path, directories: Directories) -> None:
+    """Connect to the service. One that lost its socket is given a moment to open it again.
+
+    Raises OSError and NotReachedError.
+    """
+    deadline = monotonic() + _REOPENED_S
+    while True:
+        try:
+            channel.connect(str(path))
+        except OSError as error:
+            # One that has just begun is reached with the next try.
+            if error.errno not in _ABSENT or not is_lost(directories):
+                raise
+            if monotonic() > deadline:
+                raise NotReachedError(f"the service runs, and its socket {path} is gone", RESTART) from error
+            sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _receive(channel: socket.socket, deadline: float) -> bytes:

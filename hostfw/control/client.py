@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from hostfw.control.channel import RESTART, TIMEOUT_S, DaemonError, send
+from hostfw.control.channel import RESTART, TIMEOUT_S, DaemonError, NotReachedError, send
 from hostfw.control.handlers import handle, read
 from hostfw.control.messages import Apply, Reply, Request, ServiceReport
 from hostfw.control.socket import Refusal
@@ -23,7 +23,8 @@ def ask(
 ) -> Reply:
     """Have a request carried out by whoever writes in this network namespace.
 
-    `engine` does it where no daemon runs for its run directory. A daemon that does not answer is a failure, and
+    `engine` does it where no daemon runs for its run directory. A daemon that is not reached, since its socket is gone,
+    would undo what is done here, so nothing is done. A daemon that does not answer is a failure, and
     nothing is done here, since it may still be at it; unless we `insist`: the lock of the namespace holds either way.
     Then it is also done here what the daemon refuses, as one of another release does, or fails at.
     """
@@ -32,6 +33,8 @@ def ask(
     except DaemonError as error:
         if insist:
             return handle_here(engine, request)
+        if isinstance(error, NotReachedError):
+            return Failed(error.message, error.hint)
         return Failed(error.message, error.hint, in_force=UNKNOWN)
     except PermissionError:
         return Failed("the daemon takes requests of root alone", "run it as root", not_permitted=True)

@@ -47,14 +47,18 @@ class Server:
         self._directories = directories
         self._answer_to = answer
         self._defect = defect
-        self._path = socket_path(directories.run)
+        self.path = socket_path(directories.run)
+        self._identity: tuple[int, int] | None = None
         self._conversations: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._room = asyncio.Lock()
 
     async def open(self) -> None:
-        """Listen. Raises HostError if another daemon does, or the path is no good."""
-        path = self._path
+        """Listen, also anew where somebody took our socket away. Raises HostError.
+
+        That is if another daemon listens, or the path is no good.
+        """
+        path, old_server = self.path, self._server
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             _remove_stale_socket(path)
@@ -63,13 +67,32 @@ class Server:
                 self._server = await asyncio.start_unix_server(self._begin, str(path))
             finally:
                 os.umask(old)
+            self._identity = _identity(path)
         except OSError as error:
             raise HostError(f"{path}: cannot be listened at: {error.strerror or error}") from error
+        if old_server is not None:
+            # Those who came before are let in.
+            await asyncio.sleep(ACCEPTING_S)
+            old_server.close()
+
+    def lacking(self) -> str:
+        """The reason why clients do not find us at the path, empty if they do, or nobody is to."""
+        if self._server is None or self._identity is None:
+            return ""
+        try:
+            is_ours = _identity(self.path) == self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{self.path if self.path.parent.is_dir() else self.path.parent} was removed"
+        except OSError:
+            # It may be there.
+            return ""
+        return "" if is_ours else f"{self.path} was replaced"
 
     async def stop(self) -> None:
         """Let nobody in any more: who comes from here on finds no daemon, and does without."""
         with suppress(OSError):
-            self._path.unlink()
+            if not self.lacking():
+                self.path.unlink()
         # Those who came before are let in.
         await asyncio.sleep(ACCEPTING_S)
         self.close()
@@ -148,6 +171,12 @@ async def _read_envelope(reader: asyncio.StreamReader, room: asyncio.Lock) -> En
             if ended:
                 return envelope_of(incoming.message())
         raise incoming.refused or CodecError("it ended before it was complete")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """The file system and the inode of the socket at a path. Raises OSError."""
+    info = path.lstat()
+    return info.st_dev, info.st_ino
 
 
 def _not_ours(envelope: Envelope, directories: Directories) -> Refusal | None:

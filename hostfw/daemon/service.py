@@ -20,6 +20,7 @@ from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
 from hostfw.control.handlers import handle
 from hostfw.control.messages import Apply, InForceNow, Query, Reply, Report, Request
+from hostfw.control.presence import Presence
 from hostfw.control.server import Server
 from hostfw.control.socket import Answer, Refusal
 from hostfw.daemon.announcer import Announcer, first_error
@@ -114,17 +115,14 @@ class Service:
             lambda: self._expiries.missed(self._clock.listener),
             Part.CLOCK,
         )
-        self._takeover = Takeover(
-            self._writer,
-            self._base_protection,
-            self._repairer,
-            self._troubles,
-            self._audit.listen,
-            self._announcer.trouble,
-        )
+        writing = self._writer, self._base_protection, self._repairer
+        self._takeover = Takeover(*writing, self._troubles, self._audit.listen, self._announcer.trouble)
         self._attribution = Attribution()
         self._hung_up = asyncio.Event()
         self._stopped = asyncio.Event()
+        anew = self._stopped.set if service_manager.is_there() else None
+        told = partial(self._troubles.note, Part.CONTROL), self._announcer.warning, self._repairer.failed
+        self._presence = Presence(self._server, *told, anew)
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self.has_ended = False
 
@@ -186,6 +184,7 @@ class Service:
                     ("forgotten connections", self._forgotten.run()),
                     ("metrics", self._exporter.run()),
                     ("saving", self._saving.run()),
+                    ("control socket", self._presence.run()),
                     ("watchdog", self._live()),
                     ("reload", self._reload()),
                     ("callbacks", self._watch_callbacks()),
@@ -406,6 +405,4 @@ class Service:
     def _exported(self, trouble: str) -> None:
         if trouble:
             self._announcer.no_figures(trouble)
-            self._troubles.report(Part.METRICS, f"no figures for Prometheus: {trouble}")
-        else:
-            self._troubles.clear(Part.METRICS)
+        self._troubles.note(Part.METRICS, trouble and f"no figures for Prometheus: {trouble}")

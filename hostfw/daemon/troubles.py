@@ -12,6 +12,7 @@ class Part(StrEnum):
     """A part of the service; the order is that in which troubles are reported."""
 
     TAKEOVER = "takeover"
+    CONTROL = "control socket"
     PROTECTION = "protection"
     REPAIR = "repair"
     INTERFACES = "interfaces"
@@ -42,6 +43,13 @@ class Troubles:
         """Say that nothing is wrong with a part any more."""
         if self._found.pop(part, None) is not None:
             self._changed()
+
+    def note(self, part: Part, message: str) -> None:
+        """Say what is wrong with a part now, empty if nothing is."""
+        if message:
+            self.report(part, message)
+        else:
+            self.clear(part)
 
     def of(self, part: Part) -> str:
         """The trouble of a part, empty if there is none."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -13,7 +14,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from hostfw.control.channel import DaemonError, report
 from hostfw.control.socket import socket_path
+from hostfw.engine.context import Directories
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, process, run
@@ -297,6 +300,91 @@ def test_a_second_service_does_not_begin(lab: Lab, service: Service) -> None:
     second = run(lab["host"], command(service.installation), environment=environment(), check=False)
     assert second.returncode == 1
     assert "another daemon listens at" in second.stderr
+
+
+def _answers(service: Service) -> bool:
+    try:
+        return report(directories_of(service.installation)) is not None
+    except DaemonError:
+        return False
+
+
+def directories_of(installation: Installation) -> Directories:
+    """The directories of an installation."""
+    return Directories(installation.config, installation.state, installation.run)
+
+
+@pytest.mark.parametrize("act", ["socket", "content", "folder", "folder moved", "another socket", "another file"])
+def test_a_control_socket_that_somebody_took_away_is_opened_again(
+    lab: Lab, service: Service, hostfwctl: Hostfwctl, tmp_path: Path, act: str
+) -> None:
+    """It is told, and all is as before."""
+    run_dir = service.installation.run
+    path = socket_path(run_dir)
+    before = path.stat().st_ino
+    match act:
+        case "socket":
+            path.unlink()
+        case "content":
+            for one in run_dir.iterdir():
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+        case "folder":
+            run_dir.rename(tmp_path / "moved")
+            shutil.rmtree(tmp_path / "moved")
+        case "folder moved":
+            run_dir.rename(tmp_path / "moved")
+        case "another socket":
+            with socket.socket(socket.AF_UNIX) as other:
+                other.bind(str(tmp_path / "other"))
+            (tmp_path / "other").rename(path)
+        case _:
+            (tmp_path / "file").write_text("")
+            (tmp_path / "file").rename(path)
+            _wait(lambda: "the service runs" in hostfwctl("status").stdout)
+            path.unlink()
+
+    with inside(lab["host"]):
+        _wait(lambda: path.is_socket() and path.stat().st_ino != before and _answers(service))
+        _wait(lambda: service.told("the control socket is open there again"))
+        _wait((run_dir / "generation.json").exists)
+    _wait(lambda: not json.loads(hostfwctl("status", "-o", "json").stdout)["service"]["trouble"])
+    assert "control.sock" not in hostfwctl("doctor", check=False).stdout
+    assert path.stat().st_mode & 0o777 == 0o600
+    _configure(service.installation, 81)
+    assert hostfwctl("apply").returncode == 0
+    assert _reaches(lab, 81)
+
+
+def test_a_socket_that_cannot_be_opened_again_is_trouble(lab: Lab, service: Service, hostfwctl: Hostfwctl) -> None:
+    """Status, doctor and who wants to write say that a service runs and is not reached: it would undo what they do."""
+    path = socket_path(service.installation.run)
+    path.unlink()
+    path.mkdir()
+    _wait(path.is_dir)
+
+    assert "the service runs, and its socket" in hostfwctl("status").stdout
+    examined = hostfwctl("doctor", check=False)
+    assert (examined.returncode, "the service runs, and its socket" in examined.stdout) == (1, True)
+    _configure(service.installation, 81)
+    refused = hostfwctl("apply", check=False)
+    assert (refused.returncode, "the service runs, and its socket" in refused.stderr) == (1, True)
+    assert "unchanged" in refused.stderr
+    assert not _reaches(lab, 81)
+
+    path.rmdir()
+    _wait(path.is_socket)
+    _wait(lambda: not json.loads(hostfwctl("status", "-o", "json").stdout)["service"]["trouble"])
+    assert hostfwctl("apply").returncode == 0
+    assert _reaches(lab, 81)
+
+
+def test_a_service_that_stops_is_not_said_to_run(service: Service, hostfwctl: Hostfwctl) -> None:
+    """Nor is its socket opened again."""
+    service.process.terminate()
+    service.process.wait(10)
+
+    assert "not running" in hostfwctl("status").stdout
+    assert not socket_path(service.installation.run).exists()
 
 
 def test_hangup_reloads(lab: Lab, service: Service) -> None:
