@@ -14,7 +14,7 @@ from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family
 from hostfw.nft.object_text import elements_digest, purpose_digest, rules_digest
-from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, Chain, Set, VerdictMap
+from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, LINKS, Chain, Set, VerdictMap
 from hostfw.nft.rules import Rule
 
 _MAX_NAME = 120
@@ -89,7 +89,7 @@ def external_sets(external: ExternalSet) -> tuple[str, str]:
 
 def governed_links(endpoint: str = "") -> str:
     """The set of the indices of the interfaces that a HostEndpoint governs, or that any does."""
-    return f"links/{_plain(endpoint)}" if endpoint else "links"
+    return f"{LINKS}/{_plain(endpoint)}" if endpoint else LINKS
 
 
 def set_comment(text: str) -> str:

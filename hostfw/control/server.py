@@ -30,6 +30,8 @@ READ_TIMEOUT_S = 60.0
 
 WRITE_TIMEOUT_S = 60.0
 """Time limit for a client to read its answer."""
+MOST_AT_ONCE = 64
+"""Conversations of which the request is still awaited: the oldest makes room for another, so that files are left."""
 ACCEPTING_S = 0.05
 """Longest time until a new connection is accepted."""
 
@@ -50,6 +52,7 @@ class Server:
         self.path = socket_path(directories.run)
         self._identity: tuple[int, int] | None = None
         self._conversations: set[asyncio.Task[None]] = set()
+        self._awaited: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
         self._room = asyncio.Lock()
 
@@ -113,7 +116,17 @@ class Server:
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversation = asyncio.get_running_loop().create_task(self._converse(reader, writer))
         self._conversations.add(conversation)
-        conversation.add_done_callback(self._conversations.discard)
+        conversation.add_done_callback(self._ended)
+        self._awaited[conversation] = writer
+        if len(self._awaited) > MOST_AT_ONCE:
+            oldest = next(iter(self._awaited))
+            # It may not even have begun.
+            self._awaited.pop(oldest).close()
+            oldest.cancel()
+
+    def _ended(self, conversation: "asyncio.Task[None]") -> None:
+        self._conversations.discard(conversation)
+        self._awaited.pop(conversation, None)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request and its answer; whatever the other side does, only this conversation ends."""
@@ -152,6 +165,8 @@ class Server:
         except Exception as error:  # noqa: BLE001  whatever is sent, there is an answer
             self._defect(error)
             return Refusal(f"the daemon does not understand the request: {type(error).__name__}", "please report it")
+        if (conversation := asyncio.current_task()) is not None:
+            self._awaited.pop(conversation, None)
         return _not_ours(envelope, self._directories) or await self._answer_to(envelope.request)
 
 

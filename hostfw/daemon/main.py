@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import traceback
 from argparse import ArgumentParser
@@ -27,6 +28,9 @@ Keep hostfw's policy in force on this host. systemd runs this as hostfw.service;
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; 1 if that could not even begin or go on. What is in force stays so in either case."""
     directories = _directories(sys.argv[1:] if arguments is None else arguments)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        # None of them is to end us, also before anybody listens to the first.
+        signal.signal(number, signal.SIG_IGN)
     return_large_blocks()
     # What is kept is kept for long, and a collector that walks through ten thousand policies finds nothing in them.
     collector.freeze()

@@ -131,6 +131,15 @@ def is_external(name: str) -> bool:
     return name.startswith((EXTERNAL, EXTERNAL_NETS))
 
 
+LINKS = "links"
+"""The name of the set of all interfaces that are governed, by index; those of each HostEndpoint are below it."""
+
+
+def is_of_links(name: str) -> bool:
+    """True for the name of a set of interface indices, which says nothing of what it holds."""
+    return name == LINKS or name.startswith(f"{LINKS}/")
+
+
 def is_external_nets(name: str) -> bool:
     """True for the name of such a set that holds prefixes."""
     return name.startswith(EXTERNAL_NETS)

@@ -387,6 +387,16 @@ def test_a_service_that_stops_is_not_said_to_run(service: Service, hostfwctl: Ho
     assert not socket_path(service.installation.run).exists()
 
 
+def test_a_signal_that_means_nothing_ends_nothing(service: Service, hostfwctl: Hostfwctl) -> None:
+    """As some programs understand, and who does not know may send."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        service.process.send_signal(number)
+    time.sleep(0.3)
+
+    assert service.process.poll() is None
+    assert json.loads(hostfwctl("status", "-o", "json").stdout)["service"]["pid"]
+
+
 def test_hangup_reloads(lab: Lab, service: Service) -> None:
     """For hosts without hostfwctl; the journal says which services that closes and opens."""
     with process(lab["host"], [sys.executable, "-m", "http.server", "83"]) as serving:

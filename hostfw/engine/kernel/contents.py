@@ -8,7 +8,7 @@ known.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hostfw.engine.context import Host
@@ -23,7 +23,7 @@ from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.declarations import SetName, declarations_of, fixed_contents
 from hostfw.nft.object_text import elements_digest
-from hostfw.nft.objects import ElementType, Ruleset, Set, Table, VerdictMap
+from hostfw.nft.objects import LINKS, ElementType, Ruleset, Set, Table, VerdictMap, is_of_links
 
 _DIGEST = re.compile(r"\.([0-9a-f]{12})$")
 
@@ -81,6 +81,33 @@ def altered_by_name(tables: KernelTables, host: Host, run_dir: Path) -> frozense
             elif one.count not in (None, count):
                 found.add((family, one.name))
     return frozenset((*found, *_with_other_digests(host, read)))
+
+
+def altered_links(tables: KernelTables, host: Host) -> frozenset[SetName]:
+    """The sets of interface indices that contradict each other: no name says what they hold. Raises HostError.
+
+    Both families hold the same of a HostEndpoint, and the set of all holds what those of HostEndpoints do. What is
+    only so while the service writes is not so the next time.
+    """
+    names = [(family, one.name) for family in FAMILIES for one in tables.of(family).sets if is_of_links(one.name)]
+    if not names or not (found := _contradictions(host.read_links(names))):
+        return frozenset()
+    return found & _contradictions(host.read_links(names))
+
+
+def _contradictions(links: Mapping[SetName, tuple[int, ...]]) -> frozenset[SetName]:
+    found: set[SetName] = set()
+    for (family, name), indices in links.items():
+        others = [other for other in FAMILIES if other is not family and (other, name) in links]
+        found.update((family, name) for other in others if links[other, name] != indices)
+        if name != LINKS and not set(indices) <= set(links.get((family, LINKS), indices)):
+            found.add((family, name))
+    for family in FAMILIES:
+        of_endpoints = [of for (at, name), of in links.items() if at is family and name != LINKS]
+        everything = links.get((family, LINKS))
+        if everything is not None and of_endpoints and set(everything) != set().union(*map(set, of_endpoints)):
+            found.add((family, LINKS))
+    return frozenset(found)
 
 
 _Expected = tuple[Family, KernelSet, str]

@@ -6,7 +6,7 @@ Nothing here loads what would change that state, so that `hostfwctl status` is q
 from collections.abc import Callable
 
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.contents import altered_by_name, is_unchanged_since
+from hostfw.engine.kernel.contents import altered_by_name, altered_links, is_unchanged_since
 from hostfw.engine.kernel.installed import drift, in_sentences
 from hostfw.engine.outcomes import Failed, RolledBack, Status, failed
 from hostfw.engine.reading.deadline import is_due, left_s
@@ -79,7 +79,8 @@ def _compared(
         return tables, drift(tables, record) if record else ()
     tables = host.read_tables()
     found = drift(tables, record) if record else ()
-    found = (*found, *in_sentences(altered_by_name(tables, host, directories.run)))
+    others = altered_by_name(tables, host, directories.run) | altered_links(tables, host)
+    found = (*found, *in_sentences(others))
     if has_begun(directories.run):
         # It may be ours.
         found = tuple(sentence.replace(_BY_ANOTHER, "") for sentence in found)

@@ -216,6 +216,44 @@ def test_long_requests_take_turns(tmp_path: Path) -> None:
     assert [refused(one).partition(":")[0] for one in long_answers] == ["this is not JSON"] * 2
 
 
+def test_clients_that_send_half_a_request_keep_nobody_out(tmp_path: Path) -> None:
+    """However many there are: files are left for the work itself, and a request that came whole is answered."""
+    directories = Directories(Path("/etc/hostfw"), Path("/var/lib/hostfw"), tmp_path)
+    whole = envelope_bytes(Envelope(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
+    go_on = asyncio.Event()
+
+    async def reply(_: Query) -> Answer:
+        await go_on.wait()
+        return NoTrial()
+
+    async def connect(data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_unix_connection(str(socket_path(tmp_path)))
+        writer.write(data)
+        await writer.drain()
+        return reader, writer
+
+    async def story() -> Answer:
+        defects: list[Exception] = []
+        listening = server.Server(directories, reply, defects.append)
+        await listening.open()
+        asked, waiting = await connect(whole)
+        await asyncio.sleep(0.1)
+        hanging = [await connect(whole[:40]) for _ in range(4 * server.MOST_AT_ONCE)]
+        async with asyncio.timeout(30):
+            while len(listening._conversations) > server.MOST_AT_ONCE + 1:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.01)
+        go_on.set()
+        found = answer_of((await asked.readuntil(END)).removesuffix(END))
+        for _, writer in (*hanging, (asked, waiting)):
+            writer.close()
+        await listening.drain(5)
+        listening.close()
+        assert defects == []
+        return found
+
+    assert asyncio.run(story()) == NoTrial()
+
+
 def test_a_request_is_answered_however_it_is_cut(tmp_path: Path) -> None:
     """A byte at a time."""
     data = envelope_bytes(Envelope(our_namespace(), "/etc/hostfw", "/var/lib/hostfw", Rollback()))
