@@ -135,18 +135,8 @@ class Service:
                 loop.add_signal_handler(number, self._stopped.set)
             loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
             loop.set_exception_handler(self._unhandled)
-            for work in (
-                self._notifier,
-                self._writer,
-                self._base_protection,
-                self._exporter,
-                self._audit,
-                self._nft,
-                self._links,
-                self._workloads,
-                self._clock,
-                self._server,
-            ):
+            writing = self._notifier, self._writer, self._base_protection, self._exporter, self._audit
+            for work in (*writing, self._nft, self._links, self._workloads, self._clock, self._server):
                 ends.callback(work.close)
             # Before anything is put into force, so that no event is missed.
             self._nft.open()
