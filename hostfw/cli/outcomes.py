@@ -26,7 +26,7 @@ def this_host(options: Options | None = None) -> Host:
     return Host() if options is None else Host().below(options.run_dir)
 
 
-def load_accepted_of(options: Options) -> Accepted | None:
+def load_accepted_of(options: Options, *, with_scripts: bool = True) -> Accepted | None:
     """The accepted generation, or None where there is none yet.
 
     Raises PermissionError for one who may not know, and HostError if what is there cannot be read.
@@ -35,7 +35,7 @@ def load_accepted_of(options: Options) -> Accepted | None:
         next(options.state_dir.iterdir(), None)
     except FileNotFoundError:
         return None
-    accepted, problems = load_accepted(options.state_dir)
+    accepted, problems = load_accepted(options.state_dir, with_scripts=with_scripts)
     if accepted is None and problems:
         raise HostError(str(problems[0]), problems[0].hint)
     return accepted

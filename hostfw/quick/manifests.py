@@ -23,6 +23,7 @@ from hostfw.model.resources import (
 )
 from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
 from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
+from hostfw.quick.network_sets import network_set, selector_of_network_set
 from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service
 from hostfw.quick.words import rule_words
 from hostfw.selector.evaluate import matches
@@ -130,7 +131,8 @@ def quick_policy(rule: QuickRule, notes: Notes, resources: Resources) -> GlobalN
 def _annotations(rule: QuickRule, notes: Notes, resources: Resources) -> Labels:
     early = _denies_some(rule) and not notes.keeps_failsafes
     if notes.keeps_failsafes is None and isinstance(rule.peers, Named):
-        early = early and any(one.metadata.name == rule.peers.name for one in resources.network_sets)
+        # A list that others fill is a Feed.
+        early = early and all(one.metadata.name != rule.peers.name for one in resources.feeds)
     return tuple(sorted((*notes.annotations, *([(BEFORE_FAILSAFES, "true")] if early else []))))
 
 
@@ -215,8 +217,11 @@ def _selector_of_endpoint(name: str, resources: Resources) -> str:
 
 
 def _selector_of_set(name: str, resources: Resources) -> str:
-    """A selector of one GlobalNetworkSet or Feed alone."""
+    """A selector of one GlobalNetworkSet, Feed or NetworkSet alone."""
     sets: tuple[GlobalNetworkSet | Feed, ...] = (*resources.network_sets, *resources.feeds)
+    of_namespace = network_set(name, resources)
+    if of_namespace is not None and all(one.metadata.name != name for one in sets):
+        return selector_of_network_set(of_namespace, resources)
     labels = {one.metadata.name: dict(one.metadata.labels) for one in sets}
     text = _selector_of("GlobalNetworkSet or Feed", name, labels)
     selected = parse(text)

@@ -10,8 +10,11 @@ from hostfw.quick.services import EXPECTED, Lookup, is_service, parse_services, 
 
 _EVERYBODY = ("any", "anywhere", "all", "everybody")
 _BOTH = (Direction.INGRESS, Direction.EGRESS)
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?\Z")
-_LIKE_ADDRESS = re.compile(r"[0-9.]+\Z")
+_LABEL = r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}\Z")
+_SET_NAME = re.compile(rf"{_LABEL}(/{_LABEL})?\Z")
+"""The name of a set, behind that of a namespace if it is in one."""
+_LIKE_ADDRESS = re.compile(r"[0-9./]+\Z")
 _LENGTH = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST_S = 10 * 366 * 86_400
@@ -22,7 +25,7 @@ _EXPECTED_BEHIND = {
     "proto": EXPECTED,
     "port": EXPECTED,
 }
-_PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet or Feed, `here` or `any`"
+_PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet, NetworkSet or Feed, `here` or `any`"
 
 
 @dataclass(slots=True)
@@ -156,7 +159,7 @@ def _peers(words: list[str]) -> Peers:
         return Here()
     cidrs = [(word, _cidr(word)) for word in words]
     wrong = [word for word, cidr in cidrs if cidr is None]
-    if wrong and len(words) == 1 and _NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0]):
+    if wrong and len(words) == 1 and _SET_NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0]):
         return Named(wrong[0])
     if wrong:
         raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', _PEER_EXPECTED)

@@ -165,7 +165,7 @@ def test_the_commands_of_who_comes_from_elsewhere_do_something(page: str, street
     assert len(ended) > 8
 
 
-def _other_firewall(root: Path, name: str) -> Path:
+def other_firewall(root: Path, name: str) -> Path:
     """The root of a host with the files of ufw or firewalld."""
     files = ufw.tree("-A {}-user-input -p tcp --dport 80 -j ACCEPT") if name == "ufw" else firewalld.tree("")
     for path, source in files.items():
@@ -188,7 +188,7 @@ def ended_well(installation: Installation, line: tuple[str, ...]) -> str:
         words = (*line, "--accept-lockout") if line[0] != "init" else line
     if line[0] == "import":
         # The host has no other firewall; the files are those of one that has.
-        words = (*line, "--root", str(_other_firewall(installation.config.parent / "other", line[1])))
+        words = (*line, "--root", str(other_firewall(installation.config.parent / "other", line[1])))
     done = hostfwctl(installation, *words, check=False)
     well = {"explain": (0, 10), "doctor": (0, 1), "diff": (0, 1), "status": (0, 1)}.get(line[0], (0,))
     if "--confirm-within" in line and done.returncode == 0:

@@ -212,17 +212,18 @@ def stored_generations(state_dir: Path) -> tuple[Stored, ...]:
     return tuple(stored for number, about in found if (stored := _stored(number, about)) is not None)
 
 
-def load_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+def load_accepted(state_dir: Path, *, with_scripts: bool = True) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """The accepted generation, or None if there is none yet or, with problems, none that can be read."""
     try:
-        return read_accepted(state_dir)
+        return read_accepted(state_dir, with_scripts=with_scripts)
     except Unreadable as error:
         return None, (unreadable(state_dir / _ACCEPTED, error),)
 
 
-def read_accepted(state_dir: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+def read_accepted(state_dir: Path, *, with_scripts: bool = True) -> tuple[Accepted | None, tuple[Problem, ...]]:
     """The same, for those who must not take what cannot be read now for damaged. Raises Unreadable."""
-    return _loaded(state_dir / _ACCEPTED) if is_there(state_dir / _ACCEPTED) else (None, ())
+    folder = state_dir / _ACCEPTED
+    return _loaded(folder, with_scripts=with_scripts) if is_there(folder) else (None, ())
 
 
 def accepted_stamp(state_dir: Path) -> tuple[int, ...]:
@@ -277,7 +278,7 @@ def accepted_until(state_dir: Path) -> datetime | None:
         return None
 
 
-def _loaded(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
+def _loaded(folder: Path, *, with_scripts: bool = True) -> tuple[Accepted | None, tuple[Problem, ...]]:
     about, about_problems = load_json(folder / _GENERATION, required=True)
     configuration, source_problems = load_parts(folder)
     if about_problems or configuration is None:
@@ -286,10 +287,12 @@ def _loaded(folder: Path) -> tuple[Accepted | None, tuple[Problem, ...]]:
         case {"format": 1, "id": str(id_), "applied_at": str(applied_at), "ruleset_sha256": str(digest)} if (
             when := moment_of(applied_at)
         ) is not None:
+            known = (id_, when, configuration)
+            more = (counts_of(about), _history_limit(about))
+            if not with_scripts:
+                return Accepted(*known, "", *more), ()
             script, problems = load_script(folder / _RULESET, digest)
-            limit = _history_limit(about)
-            lasting = load_lasting(folder, about)
-            return Accepted(id_, when, configuration, script, counts_of(about), limit, lasting), problems
+            return Accepted(*known, script, *more, load_lasting(folder, about)), problems
         case _:
             return None, (garbage(folder / _GENERATION),)
 

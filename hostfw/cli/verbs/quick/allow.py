@@ -30,9 +30,9 @@ WHAT is a protocol and ports (tcp/8080, 8080/tcp, tcp/80,443, udp/5000-5100),
 a port of TCP and UDP (53), a name of /etc/services (http, ssh), a protocol
 without ports (esp, gre, vrrp), or ping. Several stand one after the other.
 PEER is an address or a prefix, several with commas, the name of a
-GlobalNetworkSet or Feed, `here` for the address that your ssh session comes
-from, or `any`, which is what it is without. ENDPOINT is the name of a
-HostEndpoint, or `all`. With a TIME (30m, 2h, 7d) the rule expires after it: it
+GlobalNetworkSet or Feed, or of a NetworkSet (shop/office behind `from`), `here`
+for the address that your ssh session comes from, or `any`, which is what it is
+without. ENDPOINT is the name of a HostEndpoint, or `all`. With a TIME (30m, 2h, 7d) the rule expires after it: it
 goes out of force by itself, also across a reboot, and the same words again
 give it a new time. Its file goes with the next quick rule that is written.
 `out` lets packets of this host out, `to` a PEER. The words of ufw are

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostfw.build.candidate import check_candidate
+from hostfw.build.sets_alone import sets_of
 from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
 from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
@@ -27,12 +27,13 @@ from hostfw.host.processes import login_uid
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.journal.set_notices import members_changed
 from hostfw.manifest.nets import loose_cidr
-from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import Member
 from hostfw.model.resources import Resources
 from hostfw.model.values import Cidr, address_text, merge
 from hostfw.model.wording import counted
 from hostfw.quick.manifests import members_file, members_name
+from hostfw.quick.network_sets import network_set
 from hostfw.quick.requests import RequestError
 from hostfw.quick.words import length_s
 
@@ -44,7 +45,8 @@ once: no file is compiled, no generation is made, and the kernel keeps the time.
 
 NAME is a Feed with `external: true`, or a GlobalNetworkSet or Feed with a file:
 such a set gets a companion in /etc/hostfw/quick with the first `set add`, which
-applies the configuration once. What stands in files is changed there.
+applies the configuration once. What stands in files is changed there, and so is
+all of a NetworkSet, which `set list` shows as NAMESPACE/NAME.
 
 Without `for`, a member stays as long as the Feed's timeout says, or for ever.
 The later end counts: to have a member end sooner, take it out first. A member
@@ -166,15 +168,19 @@ def _ask(words: _Words, name: str, options: Options) -> Reply:
 
 def _make_companion(words: _Words, options: Options, console: Console) -> ExitCode | None:
     """Give a set that files hold a companion that takes members; None if it is there now. Raises RequestError."""
-    accepted = load_accepted_of(options)
-    if accepted is None:
+    resources = _accepted(options)
+    if resources is None:
         raise RequestError("no configuration is in force", "`hostfwctl apply` puts one into force")
-    resources = check_candidate(accepted.configuration).resources
     found = _named(words.name, resources)
     if found is None:
         names = sorted(one.metadata.name for one in resources.every_set)
         hint = closest(words.name, names) or (f"there are: {', '.join(names)}" if names else "none is in force")
         raise RequestError(f'there is no GlobalNetworkSet or Feed "{words.name}"', hint)
+    if isinstance(found, NetworkSet):
+        raise RequestError(
+            f'"{found.metadata.full_name}" is a NetworkSet: its members stand in {found.metadata.position.file_line}',
+            "change its nets there, then `hostfwctl apply`; a Feed with `external: true` takes members at once",
+        )
     if isinstance(found, Feed) and found.external is not None:
         place = found.metadata.position.file_line
         raise RequestError(
@@ -193,25 +199,30 @@ def _make_companion(words: _Words, options: Options, console: Console) -> ExitCo
     return None if status == ExitCode.DONE else status
 
 
-def _named(name: str, resources: Resources) -> GlobalNetworkSet | Feed | None:
-    return next((one for one in resources.every_set if one.metadata.name == name), None)
+def _named(name: str, resources: Resources) -> GlobalNetworkSet | NetworkSet | Feed | None:
+    return next((one for one in resources.every_set if one.metadata.name == name), None) or network_set(name, resources)
+
+
+def _accepted(options: Options) -> Resources | None:
+    """The sets of the accepted configuration, None where there is none yet; it raises what `load_accepted_of` does."""
+    accepted = load_accepted_of(options, with_scripts=False)
+    return None if accepted is None else sets_of(accepted.configuration)
 
 
 def _in_force(options: Options) -> Resources:
-    accepted = load_accepted_of(options)
-    return Resources() if accepted is None else check_candidate(accepted.configuration).resources
+    return _accepted(options) or Resources()
 
 
-def _refuse_of_file(words: _Words, found: GlobalNetworkSet | Feed | None) -> None:
+def _refuse_of_file(words: _Words, found: GlobalNetworkSet | NetworkSet | Feed | None) -> None:
     """Say where a member is written that cannot be taken out here. Raises RequestError."""
     if found is None:
         return
-    written = merge(found.nets) if isinstance(found, GlobalNetworkSet) else found.cidrs
+    written = found.cidrs if isinstance(found, Feed) else merge(found.nets)
     for cidr in words.cidrs:
         if any(
             one.family is cidr.family and one.length <= cidr.length and one.contains(cidr.address) for one in written
         ):
-            place = found.metadata.position.file_line if isinstance(found, GlobalNetworkSet) else found.file
+            place = found.file if isinstance(found, Feed) else found.metadata.position.file_line
             raise RequestError(f"{_text(cidr)} is in {words.name} by {place}", "take it out there, and apply")
 
 
@@ -310,11 +321,12 @@ def _listed(name: str, options: Options, console: Console) -> ExitCode:
 
 def _overview(resources: Resources, tables: KernelTables, options: Options, console: Console) -> ExitCode:
     rows: list[tuple[str, str, str]] = []
-    for one in resources.every_set:
-        own = one.metadata.name
+    for one in (*resources.every_set, *resources.namespaced_sets):
+        own = one.metadata.full_name
         if isinstance(one, Feed) and one.external is not None and one.external.of:
             continue
-        count = len(list(_written(one))) + sum(len(_members(of, tables, options)) for of in (own, members_name(own)))
+        others = () if isinstance(one, NetworkSet) else (own, members_name(own))
+        count = len(list(_written(one))) + sum(len(_members(of, tables, options)) for of in others)
         rows.append((own, str(count), one.metadata.position.file_line))
     if options.output is Output.JSON:
         sets = [{"set": own, "members": int(count), "from": place} for own, count, place in rows]
@@ -329,8 +341,8 @@ def _members(name: str, tables: KernelTables, options: Options) -> tuple[Member,
     return () if external is None else held(open_engine(options).host, external).members
 
 
-def _written(found: GlobalNetworkSet | Feed) -> Iterator[tuple[Cidr, str]]:
-    if isinstance(found, GlobalNetworkSet):
+def _written(found: GlobalNetworkSet | NetworkSet | Feed) -> Iterator[tuple[Cidr, str]]:
+    if not isinstance(found, Feed):
         yield from ((cidr, found.metadata.position.file_line) for cidr in found.nets)
     elif found.external is None:
         yield from ((cidr, found.file) for cidr in found.cidrs)
