@@ -203,6 +203,7 @@ class Fleet:
     shared: dict[str, object] = field(default_factory=dict)
     playbook: str = ""
     namespaces: list[str] = field(default_factory=list)
+    tools: Path = Path(os.environ.get("ANSIBLE_BIN", str(Path(sys.executable).parent)))
 
     def add(self, *names: str, **variables: object) -> None:
         """Add hosts."""
@@ -287,9 +288,8 @@ class Fleet:
         path = self.top / "role.yml"
         path.write_text(self.playbook or ROLE)
         what = str(path) if playbook == "role" else f"hostfw.hostfw.{playbook}"
-        tool = str(Path(os.environ.get("ANSIBLE_BIN", str(Path(sys.executable).parent))) / "ansible-playbook")
         return subprocess.Popen(
-            [tool, "-i", str(self.inventory()), what, *arguments],
+            [str(self.tools / "ansible-playbook"), "-i", str(self.inventory()), what, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -305,10 +305,10 @@ class Fleet:
             | variables,
         )
 
-    def run(self, playbook: str, *arguments: str, **variables: str) -> Play:
+    def run(self, playbook: str, *arguments: str, forks: int = 5, **variables: str) -> Play:
         """Run a playbook to its end."""
-        running = self.start(playbook, *arguments, **variables)
-        said, _ = running.communicate(timeout=600)
+        running = self.start(playbook, *arguments, forks=forks, **variables)
+        said, _ = running.communicate(timeout=PLAY_PATIENCE_S)
         return Play(running.returncode, said)
 
 
