@@ -17,6 +17,8 @@ class Output(StrEnum):
     YAML = "yaml"
     JSON = "json"
     NAME = "name"
+    MARKDOWN = "markdown"
+    HTML = "html"
 
 
 class Options(NamedTuple):
@@ -82,3 +84,8 @@ class Options(NamedTuple):
     ipv6: Path | None = None
     listing: Path | None = None
     root: Path = Path("/")
+    fleet: Path = Path()
+    against: Path | None = None
+    tests: tuple[Path, ...] = ()
+    reach: tuple[str, ...] = ()
+    scripts: Path | None = None

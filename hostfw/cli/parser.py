@@ -46,6 +46,8 @@ files:
   /var/lib/hostfw/    the accepted configuration, for the next boot
   /run/hostfw/        what is in force"""
 
+_LISTS = ("files", "labels", "words", "tests", "reach")
+"""The options that are lists."""
 _NAMES = frozenset(verb.name for verb in VERBS)
 _USAGE = f"{_PROGRAM} [OPTION...] VERB [ARGUMENT...]"
 _MISSING = "the following arguments are required: "
@@ -86,9 +88,10 @@ def parse(arguments: Sequence[str]) -> Options:
         )
     values = vars(found)
     verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
-    files, labels, words = (tuple(values.pop(name, ())) for name in ("files", "labels", "words"))
+    for name in _LISTS:
+        values[name] = tuple(values.pop(name, ()))
     output = Output(values.pop("output", Output.TEXT))
-    return Options(verbosity=verbosity, files=files, labels=labels, words=words, output=output, **values)
+    return Options(verbosity=verbosity, output=output, **values)
 
 
 def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:

@@ -58,6 +58,7 @@ VERBS = (
     Verb("describe", "show the effect of a resource on this host", "meaning"),
     Verb("explain", "show whether a packet passes, and why", "meaning"),
     Verb("exposure", "show who can reach each service of this host and each published port", "meaning"),
+    Verb("fleet", "show what configurations come to on every host of a fleet, offline", "meaning"),
     Verb("selector", "check a selector, and show what it matches", "configuration"),
     Verb("import", "print the rules of another firewall as policy, and what differs", "configuration"),
     Verb("schema", "print the JSON Schema of configuration files", "configuration"),

@@ -1,5 +1,6 @@
 """A host in memory on which verbs have much to print: long names, many ports, IPv6 addresses, wide characters."""
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from hostfw.audit.packet_event import EventAction
 from hostfw.doctor.findings import Check, Finding, Weight
 from hostfw.journal.packet_entry import fields
+from hostfw.manifest.facts_file import facts_document
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import BoundAddress, HostServices, PublishedPort, Service
 from hostfw.model.values import TCP, UDP, Family, parse_address
@@ -179,6 +181,47 @@ def _denied() -> tuple[dict[str, str], ...]:
     )
 
 
+_POLICY_TEST = """\
+apiVersion: hostfw.io/v1
+kind: PolicyTest
+metadata: {name: database}
+spec:
+  connections:
+    - {from: role == 'application', to: role == 'database', ports: [tcp/5432], allowed: true}
+    - {from: 203.0.113.0/24, to: role == 'database', ports: [tcp/5432], allowed: false}
+"""
+_DATABASE = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: database-of-the-application-and-of-nobody-else}
+spec:
+  selector: role == 'database'
+  types: [Ingress]
+  ingress: [{action: Allow, protocol: TCP, source: {selector: role == 'application'}, destination: {ports: [PORT]}}]
+"""
+
+
+def _fleets() -> None:
+    """Two hosts as `hostfwctl fleet` reads them, before and after a change, and a test of them."""
+    Path("test.yaml").write_text(_POLICY_TEST)
+    for folder, port in ((Path("before"), "5432"), (Path("fleet"), "5433")):
+        (folder / "shared").mkdir(parents=True)
+        (folder / "shared/database.yaml").write_text(_DATABASE.replace("PORT", port))
+        endpoints = []
+        for number, role in enumerate(("application", "database"), 1):
+            name = f"{role}1.north.example.net"
+            endpoints.append(
+                "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\n"
+                f"metadata: {{name: {name}, labels: {{role: {role}}}}}\n"
+                f"spec: {{node: {name}, interfaceName: '*', expectedIPs: [192.0.2.{number}, '2001:db8::{number}']}}\n"
+            )
+            host = folder / "hosts" / name
+            host.mkdir(parents=True)
+            interface = Interface("eth0", 2, addresses=nets(f"192.0.2.{number}", f"2001:db8::{number}"))
+            (host / "facts.json").write_text(json.dumps(facts_document(HostFacts(name, (interface,)))))
+        (folder / "shared/endpoints.yaml").write_text("---\n".join(endpoints))
+
+
 def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Put a configuration into force on a host in memory, twice, and let packets come."""
     monkeypatch.chdir(directory)
@@ -196,6 +239,7 @@ def terminal_host(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     broken = Path("broken")
     broken.mkdir()
     (broken / "broken.yaml").write_text(_BROKEN)
+    _fleets()
     denied = _denied()
     would = replace(event(), action=EventAction.WOULD_DENY, tier="default", policy="no-telnet-from-anywhere-any-more")
     monkeypatch.setattr("hostfw.cli.verbs.traffic.drops.open_history", Journal(denied).open)

@@ -47,6 +47,7 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("2001:db8:1::9", "[2001:db8:1234:5678:9abc:def0:1234:5678]:23", "--in", "enp130s0f0np0", "-v"),
     ),
     "exposure": ((), ("-v",)),
+    "fleet": (("fleet", "--against", "before", "--tests", "test.yaml", "--reach", "tcp/22"), ("nowhere",)),
     "selector": (("role == 'web' && site in {'one', 'two'", "--label", "role=web"),),
     "interfaces": ((),),
     "drops": ((), ("--top",)),

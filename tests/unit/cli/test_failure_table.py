@@ -20,13 +20,15 @@ from typing import Any
 
 import pytest
 
+from hostfw.cli.output.documents import json_text
 from hostfw.cli.verb_table import VERBS
 from hostfw.control import channel
 from hostfw.host.journal.reader import open_history, why_no_history
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.script_runner import NftFailure, NftResult
+from hostfw.manifest.facts_file import facts_document
 from hostfw.model.values import FAMILIES
-from tests.unit.cli_runs import UPLINK, WEB, Machine, Ran, machine
+from tests.unit.cli_runs import FACTS, UPLINK, WEB, Machine, Ran, machine
 from tests.unit.engine.test_failures import (
     ANSWERS,
     BUSY,
@@ -211,6 +213,7 @@ LINES: dict[str, str] = {
     "drops": "drops --since 1h",
     "unblock": "unblock",
     "import": "import iptables-save --packets 100 --ipv4 rules.v4",
+    "fleet": "fleet build/fleet",
 }
 """The command line of each verb, by its name, and of other forms of some."""
 _FORMS = frozenset({"set add", "set del", "trial", "init --write"})
@@ -247,6 +250,8 @@ def _stage(folder: Path, verb: str, failure: Failure) -> Iterator[Machine]:
         host = machine(folder, patch)
         host.write(web=WEB, uplink=UPLINK, later=_STAGED)
         (folder / "rules.v4").write_text(_IPTABLES)
+        (folder / "build/fleet/hosts/web1").mkdir(parents=True)
+        (folder / "build/fleet/hosts/web1/facts.json").write_text(json_text(facts_document(FACTS)))
         if verb in ("set add", "set del"):
             host.write(banned=_BANNED)
         patch.setattr("hostfw.cli.verbs.traffic.drops.open_history", lambda *_: _NoEvents())
@@ -290,7 +295,8 @@ def run_of(folder: Path, verb: str, failure: Failure) -> tuple[Ran, bool, bool, 
     """Run a verb: its answer, whether the kernel is as it was, and which of the ports it lets in."""
     with _stage(folder, verb, failure) as host:
         before = host.kernel._tables
-        done = host.hostfwctl(*LINES[verb].replace("rules.v4", f"{folder / 'rules.v4'}").split())
+        words = LINES[verb].split()
+        done = host.hostfwctl(*(folder / word if word in ("rules.v4", "build/fleet") else word for word in words))
         same = host.kernel._tables == before
     tables = host.kernel.read_tables()
     there = all(tables.of(family).exists for family in FAMILIES)
