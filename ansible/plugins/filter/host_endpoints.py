@@ -52,7 +52,7 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostfw.hostfw.plugins.module_utils import allow
+from ansible_collections.hostfw.hostfw.plugins.module_utils import allow, host_facts
 from ansible_collections.hostfw.hostfw.plugins.module_utils.inventory import (
     InventoryError,
     fleet_hosts,
@@ -87,6 +87,16 @@ def _gathered(hostvars, hosts):
 def _guessed(hostvars, hosts, snapshot=None):
     known = _variables(hostvars, hosts)
     return _checked(lambda: guessed(list(known), known, snapshot))
+
+
+def _facts(hostvars, host, snapshot=None):
+    """The HostFacts of a host, and where they are from."""
+    known = PlainVariables(hostvars[host])
+    try:
+        found, source = host_facts.host_facts(host, known, (snapshot or {}).get(host))
+    except (InventoryError, VaultedError) as error:
+        raise AnsibleFilterError(f"nothing is known of {host}: {error}") from error
+    return {"facts": plain(found, "facts"), "source": source}
 
 
 def _fleet(hosts, hostvars):
@@ -124,6 +134,7 @@ class FilterModule:
             "host_addresses": _gathered,
             "host_guesses": _guessed,
             "fleet_hosts": _fleet,
+            "host_facts": _facts,
             "allowed": _allowed,
             "plain": _plain,
         }

@@ -7,6 +7,9 @@ from __future__ import annotations
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, foretold, rollout
 
+_FEW = 5
+"""Most hosts that a line names."""
+
 
 def _plan(hosts, hostvars, serial, most):
     """The order and the batches of a rollout to these hosts; jump hosts come last, one at a time."""
@@ -51,6 +54,21 @@ def _report(hosts, left_out, foretells, path=""):
     return foretold.as_text(found, lines, foretells)
 
 
+_KNOWN_BY = {
+    "hostfw": "facts that hostfw gave",
+    "facts": "facts of Ansible",
+    "addresses": "addresses of an earlier run, with no other fact",
+    "inventory": "the inventory alone: names of interfaces are guesses",
+}
+
+
+def _known_by(entry):
+    """The hosts that are known by one source of facts, in words."""
+    names = sorted(host["inventory_hostname"] for host in entry["value"])
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return "known by {}: {}{}".format(_KNOWN_BY[entry["key"]], ", ".join(names[:_FEW]), more)
+
+
 def _with_ssh(settings, ports):
     return rollout.with_ssh(settings, ports)
 
@@ -70,6 +88,7 @@ class FilterModule:
             "rollout_deadline": _deadline_s,
             "rollout_refusal": _refusal,
             "rollout_report": _report,
+            "known_by": _known_by,
             "with_ssh": _with_ssh,
             "rollout_failures": _failures,
             "configuration_digest": _digest,

@@ -79,19 +79,19 @@ def _kept_facts(variables, facts):
     }
     interfaces = {}
     for name in sorted({*default, *(named - {None, ANY_INTERFACE})}):
-        addresses = list(_of_interface(facts.get(_fact_name(name)) or {}))
+        addresses = list(_of_interface(facts.get(fact_name(name)) or {}))
         if addresses:
             interfaces[name] = _ordered(addresses)
     return {"default": default, "interfaces": interfaces}
 
 
-def _fact_name(interface):
+def fact_name(interface):
     """The name that facts give an interface."""
     return re.sub(r"[-:.]", "_", interface)
 
 
 def _node(host, variables):
-    return str(variables.get("hostfw_node") or _named(host))
+    return str(variables.get("hostfw_node") or node_name(host))
 
 
 def _tried(host, variables, prefix, kept):
@@ -147,6 +147,16 @@ def _endpoint(node, variables, labels, entry, facts):
     name = entry.get("name") or "{}-{}".format(node, "all" if interface == ANY_INTERFACE else interface or group)
     metadata = {"name": _named(name), "labels": found}
     return {"apiVersion": API, "kind": "HostEndpoint", "metadata": metadata, "spec": spec}
+
+
+def node_name(host):
+    """The node of a host of the inventory that says none."""
+    return _named(host)
+
+
+def interface_addresses(facts):
+    """The addresses of an interface in the facts, those of the link alone left out."""
+    return _ordered(_of_interface(facts))
 
 
 def _named(text):
