@@ -50,7 +50,7 @@ def lasting(node: Namespace) -> list[str]:
 
 
 def changes(node: Namespace) -> Iterator[Change]:
-    """Every rule in one of four ways, every chain in every way, and the first and the last element of every set."""
+    """Every rule in one of three ways, every chain in every way, and the first and the last element of every set."""
     objects = listed(node)
     seen: list[int] = []
     texts = _rule_texts(node)
@@ -59,10 +59,8 @@ def changes(node: Namespace) -> Iterator[Change]:
             case {"rule": {"family": family, "chain": chain, "handle": handle}}:
                 where = f"ip{'6' * (family == 'ip6')} hostfw {chain}"
                 text = texts[family, chain, handle]
-                bare = text.partition(' comment "')[0]
                 ways = (
                     f"delete rule {where} handle {handle}",
-                    f'replace rule {where} handle {handle} {bare} comment "another"',
                     f"insert rule {where} handle {handle} meta mark 77 accept",
                     f"add rule {where} {text}",
                 )
