@@ -50,7 +50,7 @@ def lasting(node: Namespace) -> list[str]:
 
 
 def changes(node: Namespace) -> Iterator[Change]:
-    """Every rule in one of three ways, every chain in every way, and the first and the last element of every set."""
+    """Every rule in one of two ways, every chain in every way, and the first and the last element of every set."""
     objects = listed(node)
     seen: list[int] = []
     texts = _rule_texts(node)
@@ -62,7 +62,6 @@ def changes(node: Namespace) -> Iterator[Change]:
                 ways = (
                     f"delete rule {where} handle {handle}",
                     f"insert rule {where} handle {handle} meta mark 77 accept",
-                    f"add rule {where} {text}",
                 )
                 yield Change(ways[len(seen) % len(ways)], text)
                 seen.append(handle)
