@@ -142,8 +142,11 @@ def _drops(plan: Plan) -> Iterator[ReasonCounter]:
     for direction in Direction:
         for tier in tiers:
             yield _drop(direction, Reason.END_OF_TIER, tier)
-        for reason in (Reason.NO_PROFILE_MATCH, Reason.NO_POLICY, Reason.UNMANAGED, Reason.INVALID):
+        for reason in (Reason.NO_PROFILE_MATCH, Reason.NO_POLICY, Reason.UNMANAGED, Reason.INVALID, *_OF_WORKLOADS):
             yield _drop(direction, reason)
+
+
+_OF_WORKLOADS = (Reason.SPOOFED, Reason.TO_HOST, Reason.UNIDENTIFIED)
 
 
 def _drop(direction: Direction, reason: Reason, tier: str = "") -> ReasonCounter:
@@ -152,7 +155,14 @@ def _drop(direction: Direction, reason: Reason, tier: str = "") -> ReasonCounter
 
 
 def _failsafes(plan: Plan) -> Iterator[ReasonCounter]:
-    """In every hook, and before connection tracking also the answers to those of the other direction."""
+    """In every hook, and before connection tracking also the answers to those of the other direction.
+
+    What workloads may use of the host counts with them, and so do the leases that it gives.
+    """
+    for direction, place in ((Direction.EGRESS, "to-host"), (Direction.INGRESS, "lease")):
+        for port in plan.settings.workloads.to_host:
+            name = failsafe_counter(port, direction, place=place)
+            yield ReasonCounter(name, Reason.TO_HOST, direction, failsafe=port, place=place)
     failsafe = plan.settings.failsafe
     ports = {Direction.INGRESS: failsafe.inbound, Direction.EGRESS: failsafe.outbound}
     for direction, opposite in ((Direction.INGRESS, Direction.EGRESS), (Direction.EGRESS, Direction.INGRESS)):
