@@ -43,7 +43,7 @@ _DEL = "`hostfwctl set del NAME ADDRESS` takes a member out; `hostfwctl set list
 VERBS_ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("open", "accept", "permit", "add", "port", "trust", "whitelist", "unlock"), _OPEN),
     **dict.fromkeys(("ban", "blacklist", "kill"), _BAN),
-    **dict.fromkeys(("unban", "unblacklist", "pardon"), _UNBAN),
+    **dict.fromkeys(("unban", "unblacklist", "pardon", "undeny", "unreject", "unbanip"), _UNBAN),
     **dict.fromkeys(("delete", "del", "rm"), _REMOVE),
     **dict.fromkeys(("list", "ls", "show", "ports", "listening", "print"), _RULES),
     **dict.fromkeys(("log", "logs", "denied", "dropped", "blocked"), _DROPS),
@@ -56,7 +56,8 @@ VERBS_ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("edit", "patch", "label", "annotate", "config"), _EDIT),
     **dict.fromkeys(("create", "replace", "load"), _ADD),
     **dict.fromkeys(("test", "simulate", "trace", "debug", "query", "ask"), _EXPLAIN),
-    **dict.fromkeys(("panic",), _LOCKDOWN),
+    **dict.fromkeys(("panic", "panic on"), _LOCKDOWN),
+    **dict.fromkeys(("panic off", "unlockdown", "unpanic"), "`hostfwctl unblock` ends a lockdown"),
     **dict.fromkeys(("sets", "ipset", "list set", "list sets", "add element", "add set", "create set"), _SETS),
     **dict.fromkeys(("delete element", "delete set", "flush set"), _DEL),
     **dict.fromkeys(("rule", "policy", "policies", "iptables-save"), _RULES),
@@ -78,7 +79,7 @@ VERBS_ELSEWHERE: dict[str, str] = {
         "`hostfwctl apply` accepts what it puts into force: it is there after a reboot",
     ),
     "block": f"`hostfwctl deny {{198.51.100.7}}` denies an address; {_LOCKDOWN}",
-    "close": _CLOSE,
+    **dict.fromkeys(("close", "unallow", "disallow", "revoke"), _CLOSE),
     "insert": _INSERT,
     "route": "`applyOnForward: true` in a policy is about forwarded packets; `hostfwctl deny 198.51.100.7` is too",
     "drop": "`hostfwctl deny {198.51.100.7}`, or `hostfwctl drops` for what was denied",
@@ -175,26 +176,36 @@ _PROGRAMS = frozenset(
 """Programs whose name somebody typed behind that of hostfwctl."""
 _WITH_VALUES = frozenset(("--config-dir", "--state-dir", "--run-dir", "--color", "--colour", "-t"))
 
-_STRAY: dict[str, str] = {
+_STRAY: dict[str, str | tuple[str, ...]] = {
     "validate": "`hostfwctl validate -f {}`",
     "compile": "`hostfwctl compile -f {}`",
     "diff": "`hostfwctl diff -f {}`",
     "apply": "`hostfwctl apply --add -f {}`",
     "counters": "`hostfwctl counters --policy {}`",
     "exposure": "`hostfwctl exposure` lists every service",
-    "lockdown": "`hostfwctl deny {}`; lockdown is about everything",
-    "unblock": "`hostfwctl remove deny {}`; unblock is about everything",
+    "lockdown": (
+        "`hostfwctl lockdown --for {}`",
+        "`hostfwctl deny {}`; lockdown is about everything",
+        "`hostfwctl unblock` ends a lockdown, `hostfwctl status` says whether there is one",
+    ),
+    "unblock": ("`hostfwctl remove deny {}`; unblock is about everything", "`hostfwctl unblock` ends a lockdown"),
     "status": "`hostfwctl rules`",
     "rules": "`hostfwctl rules`",
-    "history": "`hostfwctl rollback --to {}` goes back to a generation",
-    "rollback": "`hostfwctl rollback --to {}`",
+    "history": ("`hostfwctl rollback --to {}` goes back to a generation", "`hostfwctl history` lists all of them"),
+    "rollback": (
+        "`hostfwctl rollback --to {}`",
+        "`hostfwctl rollback --to NUMBER`; `hostfwctl history` has the numbers",
+    ),
     "confirm": "`hostfwctl confirm`",
-    "drops": "`hostfwctl drops --since {}`",
+    "drops": (
+        "`hostfwctl drops --since {}`",
+        "`hostfwctl drops` shows what was denied and why; `| grep` finds an address",
+    ),
     "reload": "`hostfwctl apply --add -f {}`",
     "interfaces": "`hostfwctl interfaces` lists all of them",
     "doctor": "`hostfwctl doctor` looks at everything",
 }
-"""The probable meaning of an unknown word, by verb."""
+"""The probable meaning of an unknown word, by verb; of several the first that is a command with that word."""
 
 _OPTIONS: dict[tuple[str, str], str] = {
     ("apply", "--dry-run"): "`hostfwctl diff`",
@@ -205,6 +216,11 @@ _OPTIONS: dict[tuple[str, str], str] = {
     ("validate", "--dry-run"): "`hostfwctl validate` changes nothing",
     ("rules", "add"): "`hostfwctl allow tcp/8080`",
     **dict.fromkeys((("rules", "delete"), ("rules", "remove"), ("rules", "del")), _REMOVE),
+    **dict.fromkeys((("counters", "all"), ("counters", "list"), ("counters", "show")), "`hostfwctl counters`"),
+    **dict.fromkeys(
+        (("counters", "zero"), ("counters", "reset")),
+        "counters are never set to zero: `hostfwctl counters --rate 10s` shows what is counted now",
+    ),
     ("status", "numbered"): "`hostfwctl rules`",
     ("status", "verbose"): "`hostfwctl status -v`",
     ("drops", "since"): "`hostfwctl drops --since {}`",
@@ -278,7 +294,27 @@ def meant(verb: str, unknown: Sequence[str]) -> str:
     known = _OPTIONS.get((verb, first.partition("=")[0]))
     if known is not None:
         return known.format(" ".join(others) or "TIME")
-    return "" if first.startswith("-") else _STRAY.get(verb, "").format(" ".join(unknown))
+    if first.startswith("-"):
+        return ""
+    hints = _STRAY.get(verb, "")
+    told = [hint.format(" ".join(unknown)) for hint in ((hints,) if isinstance(hints, str) else hints)]
+    return next(filter(_is_a_command, told[:-1]), told[-1])
+
+
+def _is_a_command(hint: str) -> bool:
+    """True if the first command of a hint is one that means something."""
+    from hostfw.cli.parser import UsageError, parse
+
+    words = hint.split("`")[1].split()[1:]
+    if words[:1] == ["deny"] or words[:2] == ["remove", "deny"]:
+        denied = words[words.index("deny") + 1 :]
+        # A name could be that of a set, and rarely is.
+        return any(map(str.isdigit, "".join(denied))) and _means_something("deny", denied)
+    try:
+        parse(words)
+    except UsageError:
+        return False
+    return True
 
 
 def _filled(hint: str, words: Sequence[str]) -> str:

@@ -43,6 +43,27 @@ def test_a_word_behind_an_option_is_answered_as_well(word: str) -> None:
 
 
 TYPED: list[tuple[str, str]] = [
+    # what must not be answered with its opposite, or with a command that is none
+    ("panic off", "`hostfwctl unblock`"),
+    ("panic on", "`hostfwctl lockdown`"),
+    ("undeny 192.0.2.7", "`hostfwctl remove deny 192.0.2.7`"),
+    ("unallow tcp/80", "`hostfwctl remove allow tcp/80`"),
+    ("disallow 80/tcp", "`hostfwctl remove allow 80/tcp`"),
+    ("lockdown off", "`hostfwctl unblock`"),
+    ("lockdown status", "`hostfwctl status`"),
+    ("lockdown 30m", "`hostfwctl lockdown --for 30m`"),
+    ("lockdown 192.0.2.7", "`hostfwctl deny 192.0.2.7`"),
+    ("unblock 192.0.2.7", "`hostfwctl remove deny 192.0.2.7`"),
+    ("unblock now", "`hostfwctl unblock`"),
+    ("history list", "`hostfwctl history`"),
+    ("history 3", "`hostfwctl rollback --to 3`"),
+    ("rollback previous", "`hostfwctl rollback --to NUMBER`"),
+    ("rollback 3", "`hostfwctl rollback --to 3`"),
+    ("drops 192.0.2.7", "`hostfwctl drops`"),
+    ("drops yesterday", "`hostfwctl drops --since yesterday`"),
+    ("counters all", "`hostfwctl counters`"),
+    ("counters reset", "`hostfwctl counters --rate 10s`"),
+    ("counters web", "`hostfwctl counters --policy web`"),
     # ufw
     ("enable", "`systemctl enable --now hostfw`"),
     ("status numbered", "`hostfwctl rules`"),
