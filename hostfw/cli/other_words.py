@@ -240,7 +240,7 @@ _OPTIONS: dict[tuple[str, str], str] = {
 }
 """The same for words that mean something of their own."""
 
-_SLOT = re.compile(r"\{([^}]*)\}")
+_SLOT = re.compile(r"\{([^{}]*)\}")
 _WORD = re.compile(r"[A-Za-z0-9][-A-Za-z0-9./:,_]*\Z")
 _VERB = re.compile(r"allow|deny")
 

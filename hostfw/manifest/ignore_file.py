@@ -7,7 +7,6 @@ one at the end (`ci/`), `**` for any number of folders, `#` for comments. Nothin
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hostfw.model.positions import Position
@@ -16,6 +15,10 @@ from hostfw.model.sources import Source
 
 IGNORE_FILE = ".hostfwignore"
 """The name of the file."""
+
+
+_LINE_BREAK = re.compile("\r\n|[\r\n]")
+"""Line ends as editors count them: `str.splitlines` knows eight characters more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def decode_ignore_file(source: Source) -> tuple[IgnoreFile, tuple[Problem, ...]]
     """
     patterns: list[Pattern] = []
     problems: list[Problem] = []
-    for number, line in enumerate(source.text.splitlines(), 1):
+    for number, line in enumerate(_LINE_BREAK.split(source.text), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
@@ -77,19 +80,33 @@ def _refusal(text: str) -> str:
 
 
 def _expression(text: str) -> str:
-    """A regular expression for the relative paths that a pattern means."""
+    """Make a regular expression for the relative paths that a pattern means, which is quick for every path.
+
+    What stands between two stars is looked for from the left, and the first place where it fits is as good as any
+    other. An atomic group keeps to it; otherwise a long name is tried in more ways than anyone can wait for.
+    """
     path = text.rstrip("/")
-    anchored = "/" in path
     parts = [part for part in path.split("/") if part]
-    return ("" if anchored else "(?:.*/)?") + "".join(_parts(parts))
-
-
-def _parts(parts: list[str]) -> Iterator[str]:
-    last = len(parts) - 1
-    for number, part in enumerate(parts):
+    if "/" not in path:
+        parts.insert(0, "**")
+    runs: list[list[str]] = [[]]
+    for part in parts:
         if part == "**":
-            yield ".*" if number == last else "(?:.*/)?"
+            runs.append([])
         else:
-            words = {"*": "[^/]*", "?": "[^/]"}
-            yield "".join(words.get(character, re.escape(character)) for character in part)
-            yield "/" if number < last else ""
+            runs[-1].append(_component(part))
+    first, *more = ("/".join(run) for run in runs)
+    if not more:
+        return first
+    start = f"{first}/" if first else ""
+    between = "".join(f"(?>(?:[^/]*/)*?{run}/)" for run in more[:-1] if run)
+    return f"{start}{between}{f'(?:[^/]*/)*{more[-1]}' if more[-1] else '.*'}"
+
+
+def _component(part: str) -> str:
+    """Make the expression for one name, which is followed by a slash or by the end."""
+    pieces = [re.escape(piece).replace(r"\?", "[^/]") for piece in re.split(r"\*+", part)]
+    first, *more = pieces
+    if not more:
+        return first
+    return "".join((first, *(f"(?>[^/]*?{piece})" for piece in more[:-1]), f"[^/]*{more[-1]}"))

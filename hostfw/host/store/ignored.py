@@ -7,7 +7,9 @@ from pathlib import Path
 
 from hostfw.manifest.ignore_file import IgnoreFile
 
-_OUR_VERSION = re.compile(rb"""^\s*apiVersion:\s*["']?(?:projectcalico\.org/v3|hostfw\.io/v1)\b""", re.MULTILINE)
+_OUR_VERSION = re.compile(
+    rb"""^[-{ \t"']*apiVersion["']?[ \t]*:\s*["']?(?:projectcalico\.org/v3|hostfw\.io/v1)\b""", re.MULTILINE
+)
 _HEAD_BYTES = 64 * 1024
 """Of a file that is left out, so much is looked at."""
 

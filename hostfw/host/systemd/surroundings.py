@@ -26,7 +26,7 @@ UFW_CONF = Path("/etc/ufw/ufw.conf")
 
 _LEGACY = (("ip", "ip_tables_names"), ("ip6", "ip6_tables_names"))
 UFW_UNIT = "ufw.service"
-_UFW_ON = re.compile(r"^\s*ENABLED=[\"']?yes", re.MULTILINE | re.IGNORECASE)
+_UFW_ON = re.compile(r"^[ \t]*ENABLED=[\"']?yes", re.MULTILINE | re.IGNORECASE)
 _NFT = "/usr/sbin/nft"
 _NFT_TIMEOUT_S = 10
 _CHECK_TIMEOUT_S = 60

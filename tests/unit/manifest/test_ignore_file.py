@@ -1,6 +1,7 @@
 """`.hostfwignore`: what is no file of hostfw is named, and nothing is left out without being named."""
 
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -43,6 +44,46 @@ def test_a_line_is_a_pattern(name: str, line: str, matched: list[str], others: l
     assert problems == (), name
     assert [found.line_for(path, is_folder=False) for path in matched] == [3] * len(matched)
     assert [found.line_for(path, is_folder=False) for path in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize("line", ["*a" * 20 + "b", "/" + "**/a/" * 20 + "b", "*a*/" * 10 + "b", "?*" * 30 + "b.yaml"])
+@pytest.mark.parametrize("path", ["a" * 255, "a/" * 2000 + "a", "/".join(["a" * 255] * 16)])
+def test_a_pattern_says_no_soon(line: str, path: str) -> None:
+    """Many stars are tried in one way each: the walk over a tree does not stand still for one line."""
+    found, _ = decode_ignore_file(Source(".hostfwignore", f"{line}\n"))
+    before = process_time()
+
+    assert found.line_for(path, is_folder=False) is None
+    assert process_time() - before < 0.25
+
+
+STARS = [
+    ("*a*b*", "xaxbx", True),
+    ("*a*b", "bab", True),
+    ("*ab*b", "ab", False),
+    ("a*a", "a", False),
+    ("**/a*/b", "x/a/ac/b", True),
+    ("/a/**/b/**/c", "a/b/x/b/c", True),
+    ("/a/**/b/**/c", "a/x/c", False),
+    ("a/**/**/b", "a/b", True),
+    ("*?", "a", True),
+    ("?*?", "a", False),
+]
+
+
+@pytest.mark.parametrize(("line", "path", "matches"), STARS)
+def test_several_stars(line: str, path: str, *, matches: bool) -> None:
+    """What one of them takes is not what another needs."""
+    found, _ = decode_ignore_file(Source(".hostfwignore", f"{line}\n"))
+
+    assert (found.line_for(path, is_folder=False) is not None) == matches
+
+
+def test_lines_are_counted_as_editors_do() -> None:
+    """Characters that only some programs take for the end of a line are part of it."""
+    _, problems = decode_ignore_file(Source(".hostfwignore", "a\u2028b\x0cc\x85d\r\n!x\n"))
+
+    assert [problem.position.line for problem in problems] == [2]
 
 
 def test_a_slash_at_the_end_is_for_folders_alone() -> None:

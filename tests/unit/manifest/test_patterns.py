@@ -1,6 +1,8 @@
 """Every pattern in linear time: on a megabyte of whatever is hardest for it, none takes long to say no."""
 
+import ast
 import importlib
+import inspect
 import json
 import pkgutil
 import re
@@ -65,6 +67,42 @@ def test_a_pattern_says_no_soon(name: str) -> None:
                 pattern.match(text)
                 took_s = process_time() - before
                 assert took_s < MOST_S, (piece, end, count, took_s)
+
+
+SEARCHING = frozenset(("search", "finditer", "findall", "sub", "split"))
+
+
+def _searched() -> Iterator[tuple[str, "re.Pattern[str] | re.Pattern[bytes]"]]:
+    """The patterns of our modules that are looked for anywhere in a text, by the calls that do."""
+    for name in _names():
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            match node:
+                case ast.Attribute(value=ast.Name(id=attribute), attr=method) if method in SEARCHING:
+                    pattern = getattr(module, attribute, None)
+                    if isinstance(pattern, re.Pattern):
+                        yield f"{name}.{attribute}", pattern
+                case _:
+                    pass
+
+
+SEARCHED = dict(_searched())
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_pattern_that_is_looked_for_says_no_soon(name: str) -> None:
+    """Wherever it might begin: a file of nothing but line ends is read once."""
+    pattern = SEARCHED[name]
+    for piece in (*PIECES, "\n", " \n", "\r\n", "\\", '\\"'):
+        for end in ENDS:
+            text = f"{piece * LONG}{end}"
+            before = process_time()
+            pattern.search(text.encode() if isinstance(pattern.pattern, bytes) else text)  # type: ignore[arg-type]
+            took_s = process_time() - before
+            assert took_s < MOST_S, (piece, end, took_s)
 
 
 def test_leases_that_never_end_are_passed_over_soon() -> None:
