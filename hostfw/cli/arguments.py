@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hostfw.cli.options import Output
+from hostfw.manifest.nets import given_cidr, zone_hint
 from hostfw.model.decisions import Reason
-from hostfw.model.values import Cidr, host_cidr, parse_address, parse_cidr
+from hostfw.model.values import Cidr
 
 LOGGED_REASONS = (
     Reason.RULE,
@@ -31,10 +32,10 @@ def positive(text: str) -> int:
 
 def cidr(text: str) -> Cidr:
     """A prefix, or an address as the prefix that holds it alone."""
-    address = parse_address(text)
-    found = host_cidr(*address) if address else parse_cidr(text)
+    found = given_cidr(text)
     if found is None:
-        raise ArgumentTypeError(f'"{text}" is neither an address nor a prefix')
+        why = f'"{text}" is neither an address nor a prefix'
+        raise ArgumentTypeError("; ".join(filter(None, (why, zone_hint(text)))))
     return found
 
 

@@ -14,7 +14,7 @@ def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     cidr = parse_cidr(value)
     if cidr is None:
         bare = parse_address(value)
-        hint = f"write {host_cidr(*bare)}" if bare else ""
+        hint = f"write {host_cidr(*bare)}" if bare else zone_hint(value)
         message = f"{what} has {quoted(value)}, an address without a length" if bare else f"{what} has {quoted(value)}"
         reader.report(node, message, "a prefix such as 10.0.0.0/8 or fd00::/8", hint)
         return None
@@ -55,7 +55,7 @@ def any_address(reader: Reader, node: Node, what: str) -> Cidr | None:
         return None
     parsed = parse_address(value)
     if parsed is None:
-        hint = "leave out the length" if parse_cidr(value) else ""
+        hint = "leave out the length" if parse_cidr(value) else zone_hint(value)
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
     return host_cidr(*parsed)
@@ -84,13 +84,31 @@ def loose_cidr(value: str) -> Cidr | None:
     return host_cidr(*parsed) if parsed else None
 
 
+def given_cidr(word: str) -> Cidr | None:
+    """The prefix or address that a word of a command line means, which may come from the log of another program.
+
+    A program with one socket for both IP versions logs an IPv4 address as an IPv6 one (::ffff:192.0.2.7), which no
+    packet has: it means the IPv4 address.
+    """
+    cidr = loose_cidr(word)
+    return ipv4_of(cidr) if cidr is not None and is_mapped(cidr) else cidr
+
+
+def zone_hint(value: str) -> str:
+    """A hint for an address with the interface that it was seen on (`fe80::1%eth0`), empty for any other text."""
+    bare, percent, zone = value.partition("%")
+    meant = bare + "".join(zone.partition("/")[1:])
+    return f"write {meant}, without the interface" if percent and loose_cidr(meant) is not None else ""
+
+
 def _loose_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     value = text(reader, node, f"an item of {what}")
     if value is None:
         return None
     cidr = loose_cidr(value)
     if cidr is None:
-        reader.report(node, f"{what} has {quoted(value)}", "a prefix or an address, such as 10.0.0.0/8 or fd00::1")
+        expected = "a prefix or an address, such as 10.0.0.0/8 or fd00::1"
+        reader.report(node, f"{what} has {quoted(value)}", expected, zone_hint(value))
     return cidr
 
 

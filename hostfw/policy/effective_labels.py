@@ -1,16 +1,18 @@
 """Labels: what a HostEndpoint's are in effect, and an index that evaluates a selector over many label sets at once."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
+from itertools import accumulate
 from operator import and_, or_
 
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import HostEndpoint, Profile, Resources
-from hostfw.selector.evaluate import Selector, matches
+from hostfw.selector.evaluate import Selector
 from hostfw.selector.namespaces import NAMESPACE_LABEL, labels_by_namespace
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 
@@ -73,6 +75,36 @@ class LabelIndex:
     everything: int
     having: Mapping[str, int]
     with_value: Mapping[str, Mapping[str, int]]
+    texts: "dict[str, _ValueText]" = field(default_factory=dict)
+
+
+_END = "\0"
+"""Stands between values; no value of a label has it."""
+
+
+class _ValueText:
+    """The values of a label in one text, so that a part of them is found without looking at each."""
+
+    def __init__(self, with_value: Mapping[str, int]) -> None:
+        self._text = "".join((_END, *(f"{value}{_END}" for value in with_value)))
+        self._bits = tuple(with_value.values())
+        lengths = (len(value) + 1 for value in with_value)
+        self._ends = tuple(accumulate(lengths))
+        """The place of the `_END` behind each value, which is before the next one."""
+
+    def having(self, operator: Operator, part: str) -> int:
+        """The label sets of the values that begin with a part of some length, end with it, or contain it."""
+        if _END in part:
+            return 0
+        before = _END if operator is Operator.STARTS_WITH else ""
+        wanted = f"{before}{part}{_END if operator is Operator.ENDS_WITH else ''}"
+        bits, place = 0, self._text.find(wanted)
+        while place >= 0:
+            # What is found begins with the end of the value before, if it is for the begin of one.
+            value = bisect_right(self._ends, place)
+            bits |= self._bits[value]
+            place = self._text.find(wanted, self._ends[value] + len(_END) - len(before))
+        return bits
 
 
 def index_labels(label_sets: Iterable[LabelMap]) -> LabelIndex:
@@ -99,9 +131,12 @@ def selected(selector: Selector, index: LabelIndex) -> int:
             return index.everything ^ _with_any(index, label, (value,))
         case Comparison(label, Operator.EQUALS, value):
             return _with_any(index, label, (value,))
-        case Comparison(label):
-            values = index.with_value.get(label, {})
-            return _with_any(index, label, (value for value in values if matches(selector, {label: value})))
+        case Comparison(label, value=""):
+            return index.having.get(label, 0)
+        case Comparison(label, operator, part):
+            if label not in index.texts:
+                index.texts[label] = _ValueText(index.with_value.get(label, {}))
+            return index.texts[label].having(operator, part)
         case In(label, values):
             return _with_any(index, label, values)
         case NotIn(label, values):

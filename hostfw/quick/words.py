@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from hostfw.model.values import Action, Cidr, Direction, address_text, host_cidr, parse_address, parse_cidr
+from hostfw.manifest.nets import given_cidr, zone_hint
+from hostfw.model.values import Action, Cidr, Direction, address_text
 from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
 from hostfw.quick.services import EXPECTED, Lookup, is_service, parse_services, services_text
 
@@ -147,7 +148,7 @@ def _of_ufw(found: _Found) -> list[str]:
 
 
 def _is_peer(word: str, lookup: Lookup) -> bool:
-    if all(_cidr(part) is not None for part in word.split(",")):
+    if all(given_cidr(part) is not None or zone_hint(part) for part in word.split(",")):
         return True
     return word == "here" or (_NAME.match(word) is not None and not is_service(word, lookup))
 
@@ -157,19 +158,14 @@ def _peers(words: list[str]) -> Peers:
         return ANYBODY
     if words == ["here"]:
         return Here()
-    cidrs = [(word, _cidr(word)) for word in words]
+    cidrs = [(word, given_cidr(word)) for word in words]
     wrong = [word for word, cidr in cidrs if cidr is None]
     if wrong and len(words) == 1 and _SET_NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0]):
         return Named(wrong[0])
     if wrong:
-        raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', _PEER_EXPECTED)
+        raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', zone_hint(wrong[0]) or _PEER_EXPECTED)
     found = tuple(sorted({cidr for _, cidr in cidrs if cidr is not None}))
     return ANYBODY if found and all(cidr.length == 0 for cidr in found) and len(found) == 2 else found
-
-
-def _cidr(word: str) -> Cidr | None:
-    address = parse_address(word)
-    return host_cidr(*address) if address else parse_cidr(word)
 
 
 def _cidr_text(cidr: Cidr) -> str:

@@ -58,6 +58,14 @@ def test_a_member_is_denied_at_once_and_let_in_again(lab: Lab, hostfwctl: Hostfw
     assert members(hostfwctl, "bans") == {}
 
 
+def test_a_ban_of_an_address_as_a_log_has_it_bans(lab: Lab, hostfwctl: Hostfwctl) -> None:
+    """A program with one socket for both IP versions logs IPv4 in IPv6's clothes, which no packet wears."""
+    assert "192.0.2.2 is in bans now" in hostfwctl("set", "add", "bans", "::ffff:192.0.2.2").stderr
+
+    assert admitted(lab, 80) == (False, True)
+    assert list(members(hostfwctl, "bans")) == ["192.0.2.2"]
+
+
 def test_explain_and_exposure_know_the_members(hostfwctl: Hostfwctl) -> None:
     """Those of another program as well."""
     asked = ("explain", "192.0.2.2", "192.0.2.1:80", "--in", "eth0")

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from hostfw.cli.options import Options
+from hostfw.manifest.nets import given_cidr, zone_hint
 from hostfw.model.packet import ConntrackState
 from hostfw.model.values import (
     ICMP,
@@ -14,7 +15,6 @@ from hostfw.model.values import (
     Family,
     Mac,
     Protocol,
-    parse_address,
     parse_mac,
 )
 
@@ -152,13 +152,14 @@ def _destination(text: str) -> tuple[Party, int | None, Protocol | None]:
 
 def _party(text: str, what: str) -> Party:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    parsed = parse_address(bare)
-    if parsed is not None:
-        return Address(*parsed)
+    cidr = given_cidr(bare) if "/" not in bare else None
+    if cidr is not None:
+        return Address(cidr.family, cidr.address)
     is_name = bool(text) and not set(text) & set(":/[]% \t")
     if not is_name or text.replace(".", "").isdigit():
         raise QueryError(
-            f'{what} is "{text}"', f"it is an address, the name of a HostEndpoint, or {HOST} for this host"
+            f'{what} is "{text}"',
+            zone_hint(bare) or f"it is an address, the name of a HostEndpoint, or {HOST} for this host",
         )
     return text
 

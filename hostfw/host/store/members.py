@@ -11,7 +11,8 @@ from pathlib import Path
 
 from hostfw.host.store.atomic_files import WriteError, write_atomically
 from hostfw.host.store.codec import load_json, names_in, to_json_of_many
-from hostfw.model.values import Cidr, address_text, host_cidr, parse_address, parse_cidr
+from hostfw.manifest.nets import loose_cidr
+from hostfw.model.values import Cidr, address_text
 
 _FOLDER = "members"
 _ENDING = ".json"
@@ -106,19 +107,14 @@ def _moment(second: int) -> datetime | None:
 def _member(item: object) -> tuple[Cidr, datetime | None] | None:
     match item:
         case [str(text), None]:
-            cidr, end = _cidr(text), None
+            cidr, end = loose_cidr(text), None
         case [str(text), int(second)]:
-            cidr, end = _cidr(text), _moment(second)
+            cidr, end = loose_cidr(text), _moment(second)
             if end is None:
                 return None
         case _:
             return None
     return None if cidr is None else (cidr, end)
-
-
-def _cidr(text: str) -> Cidr | None:
-    address = parse_address(text)
-    return host_cidr(*address) if address else parse_cidr(text)
 
 
 def _text(cidr: Cidr) -> str:

@@ -17,10 +17,13 @@ _VALUES = ("true", "false")
 _PEERS = {Direction.INGRESS: "source", Direction.EGRESS: "destination"}
 
 
-def misplaced_before_failsafes(resources: Resources, select: Callable[[], Selections]) -> Iterator[Problem]:
+def misplaced_before_failsafes(
+    resources: Resources, select: Callable[[], Selections], *, whole: bool = True
+) -> Iterator[Problem]:
     """The annotation where it means nothing, or more than that some peers are denied.
 
     `select` gives the addresses that selectors stand for, and is called only for policies that have the annotation.
+    `whole` is whether everything could be read: a rule without peers may have those that could not be.
     """
     for resource in resources.all():
         if not resource.metadata.annotations or not (text := resource.metadata.annotation(BEFORE_FAILSAFES)):
@@ -33,10 +36,10 @@ def misplaced_before_failsafes(resources: Resources, select: Callable[[], Select
             message = f"a {type(resource).__name__} does not come before failsafes"
             yield Problem(position, message, f"{BEFORE_FAILSAFES} on a GlobalNetworkPolicy", "annotate the policy")
         elif text == "true":
-            yield from _of_policy(policy, select())
+            yield from _of_policy(policy, select(), whole=whole)
 
 
-def _of_policy(policy: GlobalNetworkPolicy, selections: Selections) -> Iterator[Problem]:
+def _of_policy(policy: GlobalNetworkPolicy, selections: Selections, *, whole: bool) -> Iterator[Problem]:
     if policy.do_not_track or policy.pre_dnat:
         name = "doNotTrack" if policy.do_not_track else "preDNAT"
         yield Problem(
@@ -60,6 +63,8 @@ def _of_policy(policy: GlobalNetworkPolicy, selections: Selections) -> Iterator[
                 continue
             peers = _peers(rule, direction)
             if not _names_peers(peers):
+                if not whole:
+                    continue
                 reason = f"names no {_PEERS[direction]}, so it is for everybody"
                 yield _of_rule(rule, direction, f"this Deny comes before failsafes and {reason}")
                 continue

@@ -228,6 +228,14 @@ eth1 ingress, no HostEndpoint
 ]
 
 
+def test_an_address_of_a_log_is_the_one_that_packets_have(host: Machine) -> None:
+    """A program with one socket for both IP versions logs IPv4 so."""
+    asked = host.hostfwctl("explain", "10.0.0.1", "192.0.2.1:80", "--in", "eth0")
+
+    assert host.hostfwctl("explain", "::ffff:10.0.0.1", "[::ffff:192.0.2.1]:80", "--in", "eth0") == asked
+    assert asked.status in (0, 10)
+
+
 @pytest.mark.parametrize(("arguments", "status", "expected"), [c[1:] for c in EXPLAINED], ids=[c[0] for c in EXPLAINED])
 def test_a_packet_is_explained(host: Machine, arguments: list[str], status: int, expected: str) -> None:
     """The verdict, what decided with its place, what else is worth knowing, and what was met on the way."""

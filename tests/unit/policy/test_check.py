@@ -204,6 +204,18 @@ EARLY = "annotations: {hostfw.io/before-failsafes: 'true'}"
 NAMED = "{action: Deny, source: {nets: [192.0.2.7/32]}}"
 HALF = "{action: Deny, source: {nets: ['::/1']}}"
 
+
+def test_peers_that_cannot_be_read_are_not_taken_for_everybody() -> None:
+    """One mistake is one problem."""
+    result = decoded(
+        f"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: p, {EARLY}}}\n"
+        "spec: {ingress: [{action: Deny, source: {nets: [192.0.2.7]}}]}\n"
+    )
+    assert len(result.problems) == 1
+
+    assert errors(check(result.resources, result.settings, whole=False)) == ()
+
+
 BEFORE_FAILSAFES: list[tuple[str, str, str, str]] = [
     ("GlobalNetworkPolicy", f"{{ingress: [{{action: Log}}, {NAMED}]}}", EARLY, ""),
     ("GlobalNetworkPolicy", "{egress: [{action: Deny, destination: {selector: has(banned)}}]}", EARLY, ""),

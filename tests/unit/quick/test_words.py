@@ -26,6 +26,30 @@ def _ports(protocol: Protocol, *ports: int | tuple[int, int]) -> Service:
     return Service(protocol, tuple(PortRange(*(p if isinstance(p, tuple) else (p, p))) for p in ports))
 
 
+def test_the_address_of_a_log_is_the_one_that_packets_have() -> None:
+    """A program with one socket for both IP versions logs IPv4 so; the rule of such an address would meet nothing."""
+    parsed = _parsed(Action.DENY, "::ffff:192.0.2.7,::ffff:198.51.100.0/120")
+
+    assert parsed.peers == nets("192.0.2.7", "198.51.100.0/24")
+    assert _parsed(Action.ALLOW, "80/tcp from ::ffff:c000:207").peers == nets("192.0.2.7")
+    assert _parsed(Action.DENY, "::192.0.2.7").peers == nets("::192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "hint"),
+    [
+        (Action.DENY, "fe80::1%eth0", "write fe80::1, without the interface"),
+        (Action.ALLOW, "80/tcp from fe80::%eth0/64", "write fe80::/64, without the interface"),
+    ],
+)
+def test_an_address_with_its_interface_is_refused_with_the_one_without(action: Action, words: str, hint: str) -> None:
+    """As `ip` and logs write those of one link."""
+    with pytest.raises(RequestError, match="neither an address nor a prefix") as refused:
+        _parsed(action, words)
+
+    assert refused.value.hint == hint
+
+
 @pytest.mark.parametrize(
     ("words", "services"),
     [

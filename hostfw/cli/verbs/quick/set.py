@@ -26,7 +26,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.processes import login_uid
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.journal.set_notices import members_changed
-from hostfw.manifest.nets import loose_cidr
+from hostfw.manifest.nets import given_cidr, zone_hint
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import Member
 from hostfw.model.resources import Resources
@@ -136,9 +136,10 @@ def _parsed(words: Sequence[str], *, cut: bool) -> _Words:
 
 def _cidrs(texts: Iterable[str]) -> Iterator[Cidr]:
     for text in (part for word in texts for part in word.split(",") if part):
-        cidr = loose_cidr(text)
+        cidr = given_cidr(text)
         if cidr is None:
-            raise RequestError(f'"{text}" is neither an address nor a prefix', "such as 192.0.2.7 or 2001:db8::/48")
+            expected = zone_hint(text) or "such as 192.0.2.7 or 2001:db8::/48"
+            raise RequestError(f'"{text}" is neither an address nor a prefix', expected)
         yield cidr
 
 
