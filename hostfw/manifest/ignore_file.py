@@ -9,16 +9,13 @@ one at the end (`ci/`), `**` for any number of folders, `#` for comments. Nothin
 import re
 from dataclasses import dataclass
 
+from hostfw.manifest.yaml.places import LINE_BREAK
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 
 IGNORE_FILE = ".hostfwignore"
 """The name of the file."""
-
-
-_LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""Line ends as editors count them: `str.splitlines` knows eight characters more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ def decode_ignore_file(source: Source) -> tuple[IgnoreFile, tuple[Problem, ...]]
     """
     patterns: list[Pattern] = []
     problems: list[Problem] = []
-    for number, line in enumerate(_LINE_BREAK.split(source.text), 1):
+    for number, line in enumerate(LINE_BREAK.split(source.text), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

@@ -5,14 +5,15 @@ value or a document takes up. A staged policy of the name of an enforced one tak
 deletion goes together with it. What comes out is read again, and must say that and nothing else.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from hostfw.manifest.yaml.manifests import Manifest, manifests_of, text_of
+from hostfw.manifest.yaml.nodes import documents
 from hostfw.manifest.yaml.spans import Spot
 from hostfw.model.positions import Position
+from hostfw.model.problems import Problem
 from hostfw.model.resources import StagedAction
 from hostfw.model.sources import Source
 
@@ -71,10 +72,12 @@ def promoted(sources: Sequence[Source], name: str) -> tuple[Source, ...] | NotPr
 
 def _says(sources: Sequence[Source], wanted: Sequence[tuple[str, str]]) -> bool:
     """True if files hold these resources and no others, and nothing of the staged one is left in the enforced one."""
-    try:
-        found = [manifest for source in sources for manifest in manifests_of(source)]
-    except yaml.YAMLError:
+    problems: list[Problem] = []
+    for source in sources:
+        deque(documents(source, problems), maxlen=0)
+    if problems:
         return False
+    found = [manifest for source in sources for manifest in manifests_of(source)]
     specs = (manifest.body.value("spec") for manifest in found if manifest.kind == ENFORCED)
     left = any(spec is not None and spec.value(_ACTION) is not None for spec in specs)
     return not left and sorted((manifest.kind, manifest.name) for manifest in found) == sorted(wanted)
@@ -133,7 +136,9 @@ class _Edits:
 def _pair(text: str, key: Spot, value: Spot, *, is_flow: bool) -> tuple[int, int]:
     """The characters that a key and its value take up, with the comma of a flow mapping; whole lines where possible."""
     start = key.start
-    end = max(value.end, text.index(":", key.end) + 1)
+    colon = _skip(text, key.end)
+    # In a flow mapping a key may stand alone.
+    end = max(value.end, colon + 1 if text.startswith(":", colon) else key.end)
     line_start = text.rfind("\n", 0, start) + 1
     if text[line_start:start].strip() == "?":
         start = line_start + text[line_start:start].index("?")

@@ -9,12 +9,12 @@
 The first line has the form that editors and CI systems find places by.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from hostfw.cli.output.console import Style, painted
 from hostfw.cli.output.terminal import glyph_width, printable, wrapped
+from hostfw.manifest.yaml.places import LINE_BREAK
 from hostfw.model.problems import Problem, Severity, errors, in_order
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.wording import counted
@@ -26,8 +26,6 @@ _LEAST_ROOM = 20
 _TAB = 8
 _MARGIN = "     "
 _CUT = "…"
-_LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""Line ends as editors and positions count them."""
 
 
 def report(
@@ -136,7 +134,7 @@ def _glyphs(line: str) -> list[str]:
 
 def lines_of(source: Source) -> list[str]:
     """The lines of a manifest as positions count them, without their ends."""
-    return _LINE_BREAK.split(source.text)
+    return LINE_BREAK.split(source.text)
 
 
 def manifests(configuration: Configuration) -> tuple[Source, ...]:

@@ -6,7 +6,6 @@ YAML 1.1 as calicoctl's parser applies them.
 """
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +13,7 @@ from functools import lru_cache
 
 import yaml
 
+from hostfw.manifest.yaml.places import LINE_BREAK, Places
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
@@ -81,7 +81,7 @@ def documents(source: Source, problems: list[Problem]) -> Iterator[Node]:
         message = f"the file has {len(text)} characters"
         problems.append(Problem(Position(source.path, 1, 1), message, f"at most {TEXT_LIMIT}"))
         return
-    places = _Places(text)
+    places = Places(text)
     try:
         for root in _Composer(source.path, places, problems).roots():
             if not is_null(root):
@@ -140,73 +140,6 @@ def plain_kind(text: str) -> ScalarKind:
     return ScalarKind.STRING
 
 
-_LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""Line ends as editors and people count them; libyaml counts U+0085, U+2028 and U+2029 as well."""
-_MORE_LINE_BREAKS = "\x85\u2028\u2029"
-_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-
-
-class _Places:
-    """A text as libyaml takes it, and where each place of it is in the file.
-
-    JSON writes a character beyond U+FFFF as two escapes, which YAML does not know: they become one.
-    """
-
-    __slots__ = ("_before", "_shifts", "_starts", "are_elsewhere", "original", "text")
-
-    def __init__(self, text: str) -> None:
-        self.original = self.text = text
-        self._before: list[int] = []
-        self._shifts: list[int] = []
-        self._starts: list[int] = []
-        if ("\\ud" in text or "\\uD" in text) and _SURROGATES.search(text) and _is_json(text):
-            self.text = self._joined(text)
-        self.are_elsewhere = self.text is not text or any(end in text for end in _MORE_LINE_BREAKS)
-
-    def mark(self, mark: yaml.Mark) -> yaml.Mark:
-        """A mark of the text as one of the file."""
-        if not self.are_elsewhere:
-            return mark
-        if not self._starts:
-            self._starts = [0, *(found.end() for found in _LINE_BREAK.finditer(self.original))]
-        place = bisect_right(self._before, mark.index)
-        index = mark.index + (self._shifts[place - 1] if place else 0)
-        line = bisect_right(self._starts, index) - 1
-        return yaml.Mark(mark.name, index, line, index - self._starts[line], None, 0)
-
-    def _joined(self, text: str) -> str:
-        """The text with every pair of escapes as one, and the places noted from which on it is shorter."""
-        shift = 0
-        parts: list[str] = []
-        end = 0
-        for found in _SURROGATES.finditer(text):
-            high, low = int(found[2], 16), int(found[3], 16)
-            joined = f"{found[1]}\\U{0x10000 + ((high & 0x3FF) << 10 | low & 0x3FF):08x}"
-            parts += [text[end : found.start()], joined]
-            end = found.end()
-            shift += len(found[0]) - len(joined)
-            self._before.append(end - shift)
-            self._shifts.append(shift)
-        return "".join((*parts, text[end:]))
-
-
-def _is_json(text: str) -> bool:
-    """True if a text is JSON documents, between which there may be the separators of YAML.
-
-    Only there backslashes are known to be escapes without reading the text as YAML.
-    """
-    import json  # most files are none
-
-    decoder, place = json.JSONDecoder(), 0
-    separator = re.compile(r"(?:\s|---(?=\s))*")
-    try:
-        while (place := separator.match(text, place).end()) < len(text):  # type: ignore[union-attr]
-            place = decoder.raw_decode(text, place)[1]
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 class _RefusedError(Exception):
     """Ends the reading of a file with a problem of our own."""
 
@@ -232,7 +165,7 @@ class _Composer:
 
     __slots__ = ("anchors", "path", "places", "problems", "repeated")
 
-    def __init__(self, path: str, places: _Places, problems: list[Problem]) -> None:
+    def __init__(self, path: str, places: Places, problems: list[Problem]) -> None:
         self.path = path
         self.places = places
         self.problems = problems
@@ -323,7 +256,7 @@ _SYNTAX_HINTS = {
 }
 
 
-def _syntax_problem(path: str, places: _Places, error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(path: str, places: Places, error: yaml.MarkedYAMLError) -> Problem:
     marked = error.problem_mark or error.context_mark
     if marked is None:
         return Problem(Position(path, 1, 1), str(error))
@@ -344,13 +277,13 @@ def _syntax_problem(path: str, places: _Places, error: yaml.MarkedYAMLError) -> 
 
 def _at_most_the_end(where: Position, text: str) -> Position:
     """A place, or the end of the text: libyaml counts a line more where the last one has no line break."""
-    lines = _LINE_BREAK.split(text)
+    lines = LINE_BREAK.split(text)
     return where if where.line <= len(lines) else Position(where.path, len(lines), len(lines[-1]) + 1)
 
 
 def _character_problem(path: str, text: str) -> Problem:
     found = _UNPRINTABLE.search(text)
     offset = found.start() if found else 0
-    before = _LINE_BREAK.split(text[:offset])
+    before = LINE_BREAK.split(text[:offset])
     message = f"the character U+{ord(text[offset]):04X} may not stand in YAML" if found else "not valid YAML"
     return Problem(Position(path, len(before), len(before[-1]) + 1), message)

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from hostfw.manifest.yaml.places import Places
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -58,9 +60,11 @@ def spots(text: str) -> list[Document]:
     stack = [top]
     anchors: dict[str, Spot] = {}
     event: Any
-    for event in yaml.parse(text[offset:], Loader=_LOADER):
-        start, end = event.start_mark.index + offset, event.end_mark.index + offset
-        spot = Spot(start, end, event.start_mark.line, event.start_mark.column)
+    places = Places(text[offset:])
+    for event in yaml.parse(places.text, Loader=_LOADER):
+        begin, behind = places.mark(event.start_mark), places.mark(event.end_mark)
+        start, end = begin.index + offset, behind.index + offset
+        spot = Spot(start, end, begin.line, begin.column)
         match event:
             case yaml.DocumentStartEvent():
                 found.append(Document(start, bool(event.explicit), len(text), top))

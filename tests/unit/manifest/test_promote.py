@@ -1,5 +1,6 @@
 """`hostfwctl promote`: the change of files that enforces a staged policy."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -36,6 +37,20 @@ kind: StagedGlobalNetworkPolicy
 metadata: {name: web}
 spec: {stagedAction: Delete}
 """
+ANCHORED = """\
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+spec: {stagedAction: &set Set, selector: all()}
+metadata: {name: web, annotations: {was: *set}}
+"""
+JSON = json.dumps(
+    {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "StagedGlobalNetworkPolicy",
+        "metadata": {"name": "web", "annotations": {"owner": "\U0001f98a"}},
+        "spec": {"stagedAction": "Set", "selector": "all()"},
+    }
+)
 LIST = """\
 apiVersion: projectcalico.org/v3
 kind: StagedGlobalNetworkPolicyList
@@ -64,6 +79,16 @@ PROMOTED: list[tuple[str, dict[str, str], dict[str, str]]] = [
         "one with an action of its own line and no more",
         {"a": STAGED.replace("   # not yet", "")},
         {"a": PLAIN.replace("kind: Staged", "kind: ")},
+    ),
+    (
+        "JSON with a character that it writes as two",
+        {"a": f"{JSON}\n"},
+        {"a": JSON.replace("Staged", "", 1).replace('"stagedAction": "Set", ', "") + "\n"},
+    ),
+    (
+        "one in a line, its action without a value",
+        {"a": FLOW % "{stagedAction, selector: all()}"},
+        {"a": (FLOW % "{selector: all()}").replace("kind: Staged", "kind: ")},
     ),
     (
         "one in a line, its action first",
@@ -235,6 +260,15 @@ REFUSED = [
         {"a": PLAIN.replace("spec:", "spec:\n  stagedAction: Ignore")},
         "web",
         'etc/a.yaml:2:1: "web" has stagedAction: Ignore, which proposes nothing\n',
+    ),
+    (
+        "one whose action is repeated further down",
+        {"a": ANCHORED},
+        "web",
+        (
+            'etc/a.yaml:1:1: "web" is written in a way that cannot be changed safely\n'
+            "  hint: write the enforced policy by hand, without anchors and aliases\n"
+        ),
     ),
     (
         "an item of a list",
