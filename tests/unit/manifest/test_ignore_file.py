@@ -73,7 +73,7 @@ STARS = [
 
 @pytest.mark.parametrize(("line", "path", "matches"), STARS)
 def test_several_stars(line: str, path: str, *, matches: bool) -> None:
-    """What one of them takes is not what another needs."""
+    """Each takes no more than what the others leave."""
     found, _ = decode_ignore_file(Source(".hostfwignore", f"{line}\n"))
 
     assert (found.line_for(path, is_folder=False) is not None) == matches
