@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hostfw.cli.options import Output
-from hostfw.manifest.nets import given_cidr, zone_hint
+from hostfw.manifest.net_texts import given_cidr, zone_hint
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Cidr
 

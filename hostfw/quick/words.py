@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from hostfw.manifest.nets import given_cidr, zone_hint
+from hostfw.manifest.net_texts import given_cidr, zone_hint
 from hostfw.model.values import Action, Cidr, Direction, address_text
 from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
 from hostfw.quick.services import EXPECTED, Lookup, is_service, parse_services, services_text

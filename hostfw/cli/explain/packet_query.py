@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hostfw.cli.options import Options
-from hostfw.manifest.nets import given_cidr, zone_hint
+from hostfw.manifest.net_texts import given_cidr, zone_hint
 from hostfw.model.packet import ConntrackState
 from hostfw.model.values import (
     ICMP,

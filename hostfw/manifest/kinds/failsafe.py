@@ -4,7 +4,8 @@ import re
 
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, integer, items, quoted
 from hostfw.manifest.kinds.rule import LAST_PORT
-from hostfw.manifest.nets import loose_cidr, net_or_address, unless_mapped
+from hostfw.manifest.net_texts import loose_cidr
+from hostfw.manifest.nets import net_or_address, unless_mapped
 from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 from hostfw.model.settings import (

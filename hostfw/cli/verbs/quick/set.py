@@ -26,7 +26,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.processes import login_uid
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.journal.set_notices import members_changed
-from hostfw.manifest.nets import given_cidr, zone_hint
+from hostfw.manifest.net_texts import given_cidr, zone_hint
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import Member
 from hostfw.model.resources import Resources
