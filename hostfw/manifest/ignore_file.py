@@ -9,8 +9,7 @@ one at the end (`ci/`), `**` for any number of folders, `#` for comments. Nothin
 import re
 from dataclasses import dataclass
 
-from hostfw.manifest.yaml.places import LINE_BREAK
-from hostfw.model.positions import Position
+from hostfw.model.positions import LINE_BREAK, Position
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 

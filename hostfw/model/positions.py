@@ -1,6 +1,10 @@
 """Positions in a file that a person wrote."""
 
+import re
 from typing import NamedTuple
+
+LINE_BREAK = re.compile("\r\n|[\r\n]")
+"""Line ends as editors and people count them."""
 
 
 class Position(NamedTuple):

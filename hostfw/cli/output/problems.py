@@ -14,7 +14,7 @@ from functools import cache
 
 from hostfw.cli.output.console import Style, painted
 from hostfw.cli.output.terminal import glyph_width, printable, wrapped
-from hostfw.manifest.yaml.places import LINE_BREAK
+from hostfw.model.positions import LINE_BREAK
 from hostfw.model.problems import Problem, Severity, errors, in_order
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.wording import counted

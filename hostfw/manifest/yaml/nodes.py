@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import yaml
 
-from hostfw.manifest.yaml.places import LINE_BREAK, Places
-from hostfw.model.positions import Position
+from hostfw.manifest.yaml.places import Places
+from hostfw.model.positions import LINE_BREAK, Position
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 

@@ -5,9 +5,10 @@ from bisect import bisect_right
 
 import yaml
 
-LINE_BREAK = re.compile("\r\n|[\r\n]")
-"""Line ends as editors and people count them; libyaml counts U+0085, U+2028 and U+2029 as well."""
+from hostfw.model.positions import LINE_BREAK
+
 _MORE_LINE_BREAKS = "\x85\u2028\u2029"
+"""Line ends that libyaml counts beside those of `LINE_BREAK`."""
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
