@@ -27,7 +27,7 @@ SHARE = $(DESTDIR)/usr/share
 ANSIBLE := .venv-ansible
 
 .DEFAULT_GOAL := help
-.PHONY: help try test quick kernel attacks system fuzz soak golden schema bench docs deb install data install-data lint ruff format types imports \
+.PHONY: help try test quick slow kernel attacks system fuzz soak golden schema bench docs deb install data install-data lint ruff format types imports \
 	spelling shell yaml venv ansible molecule ansible-lint clean
 
 help: ## list the targets
@@ -48,6 +48,9 @@ test: ## (sudo) everything: the linters and every tier of tests
 
 quick: venv ## what to run while working: unit, golden and property tests but the slow ones, under a minute, no root
 	$(PYTEST) -q --quick --numprocesses=auto tests/unit tests/golden tests/property
+
+slow: venv ## time the tests of the quick tiers, and write which of them `make quick` leaves out; then read the diff
+	$(PYTEST) -q --update-slow --numprocesses=auto tests/unit tests/golden tests/property
 
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
 	@$(PYTEST) tests/kernel; $(GIVE_BACK)

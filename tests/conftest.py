@@ -25,6 +25,8 @@ QUICK_EXAMPLES = 8
 """Examples of a property in `make quick`, and wherever no profile is named; `make test` names `full`."""
 SLOW = "slow: make test runs it"
 """The reason for which `make quick` leaves a test out."""
+SLOW_TESTS, SLOW_CPU_S = TESTS / "slow.txt", 0.2
+"""The tests of the quick tiers that took more processor time than that when they were last timed, a line each."""
 _CPU_S = "cpu_s"
 """The property of a test's last report: the processor time that it took, its fixtures' and its processes' included."""
 _BEGAN = pytest.StashKey[float]()
@@ -42,7 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the switches that the Makefile's targets use."""
     group = parser.getgroup("hostfw")
     group.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing")
-    group.addoption("--quick", action="store_true", help="leave out the tests that are marked `slow` (make quick)")
+    group.addoption("--quick", action="store_true", help="leave out the tests that are `slow` (make quick)")
+    group.addoption("--update-slow", action="store_true", help="write the list of slow tests anew (make slow)")
     group.addoption("--soak", action="store_true", help="run the long tests, and the others at full count")
 
 
@@ -84,6 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine or this run cannot do."""
+    slow = frozenset(SLOW_TESTS.read_text().splitlines()) if config.getoption("--quick") else frozenset()
     wanted = any(_tier(item.path) in NAMESPACE_TIERS for item in items)
     unable = _why_no_namespaces() if wanted else None
     no_hosts = why_no_hosts() if any(_tier(item.path) in HOST_TIERS for item in items) else None
@@ -94,7 +98,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=no_hosts))
         if unable and _tier(item.path) in NAMESPACE_TIERS:
             item.add_marker(pytest.mark.skip(reason=unable))
-        if item.get_closest_marker("slow") and config.getoption("--quick"):
+        short = config.getoption("--quick") or config.getoption("--update-slow")
+        if item.nodeid in slow or (short and item.get_closest_marker("slow")):
             item.add_marker(pytest.mark.skip(reason=SLOW))
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
@@ -135,6 +140,16 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
         value for report in reports for name, value in getattr(report, "user_properties", ()) if name == _CPU_S
     )
     terminalreporter.write_line(f"the tests took {took_s:.0f} s of processor time")
+    if terminalreporter.config.getoption("--update-slow"):
+        timed = {
+            report.nodeid: value
+            for report in reports
+            for name, value in getattr(report, "user_properties", ())
+            if name == _CPU_S
+        }
+        slow_now = sorted(test for test, value in timed.items() if value > SLOW_CPU_S)
+        SLOW_TESTS.write_text("".join(f"{test}\n" for test in slow_now))
+        terminalreporter.write_line(f"{SLOW_TESTS.name} has {len(slow_now)} of {len(timed)} tests now")
     if terminalreporter.config.getoption("--quick"):
         slow = sum(SLOW in str(report.longrepr) for report in terminalreporter.getreports("skipped"))
         terminalreporter.write_line(f"left out: {slow} tests of the tier `slow`; `make test` runs them")

@@ -18,8 +18,8 @@ HOSTFW, FACTS, ADDRESSES, INVENTORY = "hostfw", "facts", "addresses", "inventory
 def host_facts(host, variables, kept=None):
     """The HostFacts of a host, and the source that they are of.
 
-    `variables` are those of the host with its facts. Facts that hostfw itself gave (hostfw.hostfw.hostfw_facts, from a
-    fact cache) are exact; those of Ansible lack groups of links; `kept` has the addresses of an earlier run, as
+    `variables` are those of the host with its facts. HostFacts under the fact `hostfw.host_facts` are exact; those of
+    Ansible lack groups of links; `kept` has the addresses of an earlier run, as
     `inventory.gathered` gives them. What the inventory says of addresses counts for a host without any of these.
     """
     facts = variables.get("ansible_facts") or {}

@@ -21,21 +21,30 @@ def test_quick_leaves_out_the_slow_tests_and_nothing_else_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("marker", "quick", "runs"), [("slow", True, False), ("slow", False, True), ("", True, True), ("", False, True)]
+    ("marker", "listed", "switch", "runs"),
+    [
+        ("slow", False, "--quick", False),
+        ("", True, "--quick", False),
+        ("", False, "--quick", True),
+        ("slow", True, "", True),
+        ("slow", True, "--update-slow", False),
+        ("", True, "--update-slow", True),
+    ],
 )
 def test_the_switch_skips_a_slow_test_with_the_reason(
-    request: pytest.FixtureRequest, marker: str, *, quick: bool, runs: bool
+    request: pytest.FixtureRequest, marker: str, *, listed: bool, switch: str, runs: bool
 ) -> None:
-    """As a skip, which the table at the end counts."""
+    """As a skip, which the table at the end counts; who times the tests anew runs those that are listed."""
     conftest = request.config.pluginmanager.get_plugin(str(CONFTEST))
     assert conftest is not None
     marks: list[pytest.MarkDecorator] = []
     item = SimpleNamespace(
         path=ROOT / "tests" / "unit" / "test_any.py",
+        nodeid=conftest.SLOW_TESTS.read_text().splitlines()[0] if listed else "tests/unit/test_any.py::test_it",
         get_closest_marker=lambda name: name == marker,
         add_marker=marks.append,
     )
-    config = SimpleNamespace(getoption=lambda name: quick and name == "--quick")
+    config = SimpleNamespace(getoption=lambda name: name == switch)
 
     conftest.pytest_collection_modifyitems(config, [item])
 
