@@ -26,7 +26,8 @@ class Line:
 
     `stage` says where packets meet it: untracked, pre-dnat, failsafe, before-failsafes, policy, end or forwarded.
 
-    `endpoints` are those that it governs, none where that is every one; `by` is the policy, or the reason.
+    `endpoints` are those that it governs, none where that is every one; `by` is the policy, or the reason. `short` is
+    `what` with the first of many prefixes and ports alone, where that is another text.
     """
 
     direction: Direction
@@ -37,6 +38,7 @@ class Line:
     endpoints: tuple[str, ...]
     counter: str
     origin: str = ""
+    short: str = ""
 
 
 def rules_in_order(plan: Plan) -> Iterator[Line]:
@@ -53,35 +55,35 @@ def rules_in_order(plan: Plan) -> Iterator[Line]:
         yield from _tiers(plan, direction, "forwarded", lambda planned: planned.forward_tiers)
 
 
-def what_text(rule: PlannedRule) -> str:
-    """The criteria of a rule, in short: `tcp/80,443 from 10.0.0.0/8`."""
+def what_text(rule: PlannedRule, *, whole: bool) -> str:
+    """The criteria of a rule: `tcp/80,443 from 10.0.0.0/8`; of many prefixes and ports the first or the `whole`."""
     version = f"ipv{rule.families[0]:d}" if len(rule.families) == 1 and not _names_family(rule) else ""
     protocol = ",".join(str(protocol).lower() for protocol in rule.protocols)
-    ports = ports_text(rule.destination).replace(", ", ",")
+    ports = ports_text(rule.destination, whole=whole).replace(", ", ",")
     parts = [
         version,
         f"{protocol}/{ports}" if protocol and ports else protocol or (f"port {ports}" if ports else ""),
         f"not {str(rule.not_protocol).lower()}" if rule.not_protocol is not None else "",
         icmp_text(rule.icmp) if rule.icmp is not None else "",
         f"not {icmp_text(rule.not_icmp)}" if rule.not_icmp is not None else "",
-        _named("not port", ports_text(rule.destination, negated=True)),
-        *_addresses("from", rule.source),
+        _named("not port", ports_text(rule.destination, negated=True, whole=whole)),
+        *_addresses("from", rule.source, whole=whole),
         _named("from", ",".join(map(str, rule.source.macs))),
         "" if rule.ipsec is None else "through IPsec" if rule.ipsec else "not through IPsec",
-        _named("source port", ports_text(rule.source)),
-        _named("not source port", ports_text(rule.source, negated=True)),
-        *_addresses("to", rule.destination),
+        _named("source port", ports_text(rule.source, whole=whole)),
+        _named("not source port", ports_text(rule.source, negated=True, whole=whole)),
+        *_addresses("to", rule.destination, whole=whole),
     ]
     return " ".join(filter(None, parts)) or "everything"
 
 
-def _addresses(word: str, side: PlannedSide) -> Iterator[str]:
+def _addresses(word: str, side: PlannedSide, *, whole: bool) -> Iterator[str]:
     if side.nets is not None:
-        yield f"{word} {nets_text(side.nets)}"
+        yield f"{word} {nets_text(side.nets, whole=whole)}"
     if side.address_set is not None:
         yield f"{word} {selected_text(side.address_set)}"
     if side.not_nets:
-        yield f"not {word} {nets_text(side.not_nets)}"
+        yield f"not {word} {nets_text(side.not_nets, whole=whole)}"
     if side.not_address_set is not None:
         yield f"not {word} {selected_text(side.not_address_set)}"
 
@@ -162,8 +164,9 @@ def _policies(plan: Plan, direction: Direction, stage: str, tier: str, policies_
             by = _by(tier, policy.name)
             on = _some(governed[key], plan)
             counter = rule_counter(rule.identity)
-            what = f"{what_text(rule)}, not logged" if rule.unrecorded else what_text(rule)
-            yield Line(direction, stage, action, what, by, on, counter, origin_of(rule))
+            behind = ", not logged" if rule.unrecorded else ""
+            what, short = (f"{what_text(rule, whole=whole)}{behind}" for whole in (True, False))
+            yield Line(direction, stage, action, what, by, on, counter, origin_of(rule), short)
 
 
 def _by(tier: str, policy: str) -> str:

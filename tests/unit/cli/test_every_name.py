@@ -122,6 +122,11 @@ def _closing(host: Machine) -> None:
     host.write(web=policy("ingress: []", "web"))
 
 
+def _in_force(host: Machine) -> None:
+    _allowed(host)
+    assert host.hostfwctl("apply").status == 0
+
+
 def _emptied(host: Machine) -> None:
     host.write(more=each(policy("ingress: []")))
     assert host.hostfwctl("apply").status == 0
@@ -148,6 +153,7 @@ CASES: list[tuple[Callable[[Machine], None], str, tuple[str, ...]]] = [
     (_closing, "diff", NETS),
     (_closing, "apply", ADDRESSES),
     (_emptied, "apply", NAMES),
+    (_in_force, "rules", NETS),
 ]
 
 

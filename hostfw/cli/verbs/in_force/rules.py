@@ -39,7 +39,8 @@ List what is in force on this host, a line a rule, in the order in which a
 packet meets them: what comes in, then what goes out. WAY is in or out; BY is
 the tier and policy, or the reason of what decides without one; PACKETS is
 what the rule decided so far, of both IP versions, and WRITTEN IN is its file
-in /etc/hostfw and line. -o wide adds the HostEndpoints that it governs.
+in /etc/hostfw and line. -o wide adds the HostEndpoints that it governs, -v
+all prefixes and ports of a rule that has many.
 Connections that are established are let through before all of it. Below the
 table stands until when something counts, or that it has expired, its reason
 and its ticket (annotations hostfw.io/expires, -/reason and -/ticket).
@@ -102,13 +103,13 @@ def _notes(known: ActivePlan, now: datetime) -> list[dict[str, str]]:
 
 
 def _print_table(lines: Sequence[Line], values: Values, options: Options, console: Console) -> None:
-    wide = options.output is Output.WIDE
+    wide, whole = options.output is Output.WIDE, console.verbosity > 0
     rows = (
         (
             str(number),
             " ".join(filter(None, [line.direction.short, _STAGES.get(line.stage, "")])),
             line.action,
-            line.what,
+            line.what if whole else line.short or line.what,
             line.by,
             *([", ".join(line.endpoints) or "all"] if wide else []),
             str(_count(line, values).packets),
