@@ -9,7 +9,8 @@ from hostfw.compile.layout.common_ends import Split, common_ends
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.layout.statements import StatementWriter
-from hostfw.compile.program import Program, Programs
+from hostfw.compile.plan_programs import Programs
+from hostfw.compile.program import Program
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.host.interface_names import WILDCARD_END
 from hostfw.model.host.loopback import LOOPBACK

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from bench.mixtures import packets, plan_of, with_logs
-from hostfw.compile import before_translation, dispatch, program, ruleset
+from hostfw.compile import before_translation, dispatch, plan_programs, program, ruleset
 from hostfw.compile import table_builder as builder
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import by_address as addresses
@@ -73,9 +73,9 @@ def _size(plan: Plan) -> int:
 
 
 def _no_end_of_tier(patch: pytest.MonkeyPatch) -> None:
-    right = program.Programs._tiers
+    right = plan_programs.Programs._tiers
     patch.setattr(
-        program.Programs, "_tiers", lambda self, tiers, direction, **_: right(self, tiers, direction, ends=False)
+        plan_programs.Programs, "_tiers", lambda self, tiers, direction, **_: right(self, tiers, direction, ends=False)
     )
 
 
@@ -132,8 +132,8 @@ def _each_of_icmp_negated(patch: pytest.MonkeyPatch) -> None:
 
 
 def _any_family(patch: pytest.MonkeyPatch) -> None:
-    right = program._condition
-    patch.setattr(program, "_condition", lambda rule: replace(right(rule), families=FAMILIES))
+    right = plan_programs._condition
+    patch.setattr(plan_programs, "_condition", lambda rule: replace(right(rule), families=FAMILIES))
 
 
 def _sides_swapped(patch: pytest.MonkeyPatch) -> None:
@@ -174,15 +174,15 @@ def _policed_on_the_first_route(patch: pytest.MonkeyPatch) -> None:
 
 
 def _failsafe_of_any_net(patch: pytest.MonkeyPatch) -> None:
-    right = program._failsafe_condition
-    patch.setattr(program, "_failsafe_condition", lambda port, way: right(replace(port, net=None), way))
+    right = plan_programs._failsafe_condition
+    patch.setattr(plan_programs, "_failsafe_condition", lambda port, way: right(replace(port, net=None), way))
 
 
 def _no_failsafe(patch: pytest.MonkeyPatch) -> None:
     def none(*_: object) -> Iterator[program.ProgramRule]:
         return iter(())
 
-    patch.setattr(program.Programs, "_failsafes", none)
+    patch.setattr(plan_programs.Programs, "_failsafes", none)
 
 
 def _log_for_each_alternative(patch: pytest.MonkeyPatch) -> None:
@@ -204,9 +204,9 @@ def _loopback_always_open(patch: pytest.MonkeyPatch) -> None:
 
 
 def _enforced_staging(patch: pytest.MonkeyPatch) -> None:
-    right = program.Programs._policy
+    right = plan_programs.Programs._policy
     patch.setattr(
-        program.Programs,
+        plan_programs.Programs,
         "_policy",
         lambda self, policy, direction: right(self, replace(policy, staged=False), direction),
     )

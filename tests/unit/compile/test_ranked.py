@@ -13,7 +13,8 @@ from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.ways import Shape, runs
 from hostfw.compile.layout.widths import cut, merged_shapes, shortened_shapes, written_out
-from hostfw.compile.program import ProgramRule, Programs
+from hostfw.compile.plan_programs import Programs
+from hostfw.compile.program import ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.explain.verdict import explain

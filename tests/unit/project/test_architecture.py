@@ -16,6 +16,7 @@ PACKAGED = frozenset({"hostfw", "nftables", "pyroute2", "systemd", "yaml"})
 """Beside the standard library: hostfw itself and the modules of its Debian dependencies."""
 
 MODULES_IN_A_FOLDER = 17
+LINES_OF_A_MODULE = 400
 
 
 def test_the_layers_hold() -> None:
@@ -106,6 +107,13 @@ def test_no_folder_is_crowded() -> None:
     assert {
         str(folder.relative_to(ROOT)): number for folder, number in modules.items() if number > MODULES_IN_A_FOLDER
     } == {}
+
+
+def test_no_module_is_long() -> None:
+    """A module of so many lines has two names, and wants to be two modules."""
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
+
+    assert {path: number for path, number in lines.items() if number > LINES_OF_A_MODULE} == {}
 
 
 def test_everything_runs_on_what_debian_packages() -> None:

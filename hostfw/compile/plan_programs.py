@@ -1,0 +1,333 @@
+"""The programs of a plan's directions: each endpoint's preamble, tiers, profiles and end as rules."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, compress
+from operator import not_
+from typing import TYPE_CHECKING
+
+from hostfw.audit.log_prefix import LogTag
+from hostfw.compile import object_names as names
+from hostfw.compile.program import (
+    ANYTHING,
+    Allow,
+    Condition,
+    Deny,
+    Effect,
+    Exempt,
+    LogOnly,
+    Pass,
+    Program,
+    ProgramRule,
+    Segment,
+    Staged,
+    WouldDecide,
+)
+from hostfw.model.decisions import Reason
+from hostfw.model.plan import (
+    ANY_SIDE,
+    PlannedDirection,
+    PlannedPolicy,
+    PlannedRule,
+    PlannedSide,
+    PlannedTier,
+    Workload,
+)
+from hostfw.model.settings import FailsafePort, InvalidPackets, Settings, Unmanaged
+from hostfw.model.values import FAMILIES, ICMPV6, UDP, Action, Direction, Family, Icmp, PortRange
+
+if TYPE_CHECKING:
+    from hostfw.compile.incremental.memo import CompileCache
+
+ROUTER_ADVERTISEMENT = 134
+"""The ICMPv6 type by which a router tells of itself (RFC 4861, 4.2): a host that believes it takes routes from it."""
+
+_CLIENTS_OF_LEASES = {(UDP.number, 67): 68, (UDP.number, 547): 546}
+"""The ports of clients by the protocol and port of servers: DHCP (RFC 2131, 4.1) and DHCPv6 (RFC 8415, 7.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """The programs of a host with these settings. `reject` is whether its denials tell the sender.
+
+    With `guests` they are those of workloads, where others than the host send what meets egress policy.
+    """
+
+    settings: Settings
+    reject: bool
+    cache: "CompileCache"
+    guests: bool = False
+
+    def local(self, planned: PlannedDirection, direction: Direction) -> Program:
+        """The program for local traffic of an endpoint: invalid packets, failsafes, tiers, profiles, the final drop."""
+        selected = _enforced(planned.tiers) or planned.profiles
+        reason = Reason.NO_PROFILE_MATCH if selected else Reason.NO_POLICY
+        return Program(
+            direction,
+            (
+                *self._local_preamble(planned, direction),
+                *self._tiers(planned.tiers, direction, early=False),
+                *self._of_policies(planned.profiles, direction),
+                (self._final(direction, reason),),
+            ),
+        )
+
+    def _local_preamble(self, planned: PlannedDirection, direction: Direction) -> Iterator[Segment]:
+        """Invalid packets and failsafes; between those for some peers and the others, what comes before failsafes."""
+        early = planned.before_failsafes
+        failsafes = tuple(self._failsafes(direction))
+        if not early:
+            yield (*self._invalid(direction), *failsafes)
+            return
+        for_some = [port.is_for_some for port in self._failsafe_ports(direction)]
+        yield (*self._invalid(direction), *compress(failsafes, for_some))
+        yield tuple(chain.from_iterable(self._of_policies(early, direction)))
+        yield tuple(compress(failsafes, map(not_, for_some)))
+
+    def forward(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """The program for traffic forwarded through an endpoint, or None without an applyOnForward policy.
+
+        There are no failsafes and no profiles, and what the last tier passes on is allowed (the opposite of local
+        traffic), as in the Calico documentation on forwarded traffic.
+        """
+        if not planned.forward_tiers:
+            return None
+        preamble = tuple(self._invalid(direction)) if _enforced(planned.forward_tiers) else ()
+        return Program(direction, (preamble, *self._tiers(planned.forward_tiers, direction)))
+
+    def untracked(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """The program before connection tracking, or None without a doNotTrack policy.
+
+        Failsafes of both directions come first: the replies of one, told by their source port, are packets of the
+        other, and have no established state yet that would let them through.
+        """
+        if not planned.untracked_tiers:
+            return None
+        preamble = (*self._failsafes(direction, "untracked"), *self._failsafe_replies(direction))
+        return Program(direction, (preamble, *self._tiers(planned.untracked_tiers, direction, ends=False)))
+
+    def pre_dnat(self, planned: PlannedDirection, direction: Direction) -> Program | None:
+        """The program for new packets before destination NAT, or None without a preDNAT policy."""
+        if not planned.pre_dnat_tiers:
+            return None
+        invalid = self._invalid(direction) if _enforced(planned.pre_dnat_tiers) else ()
+        preamble = (*invalid, *self._failsafes(direction, "pre-dnat"))
+        return Program(direction, (preamble, *self._tiers(planned.pre_dnat_tiers, direction, ends=False)))
+
+    def workload(self, planned: PlannedDirection, direction: Direction) -> Program:
+        """The program of a workload in one direction, forwarded or not: no failsafes, and a drop at its end."""
+        selected = _enforced(planned.tiers) or planned.profiles
+        reason = Reason.NO_PROFILE_MATCH if selected else Reason.NO_POLICY
+        return Program(
+            direction,
+            (
+                tuple(self._invalid(direction)),
+                *self._tiers(planned.tiers, direction),
+                *self._of_policies(planned.profiles, direction),
+                (self._final(direction, reason),),
+            ),
+        )
+
+    def from_host(self, planned: PlannedDirection, direction: Direction) -> Program:
+        """The program for what the host sends to a workload: its policy, but for the leases that the host may give.
+
+        Connection tracking knows nothing of these, as what asks for one goes to all.
+        """
+        preamble, *policy = self.workload(planned, direction).segments
+        replies = (
+            self.cache.rule(
+                _lease_condition(server, client), Exempt(names.failsafe_counter(server, direction, place="lease"))
+            )
+            for server, client in leases(self.settings)
+        )
+        return Program(direction, ((*preamble, *replies), *policy))
+
+    def to_host(self, _planned: PlannedDirection, direction: Direction) -> Program:
+        """The program for what a workload sends to the host: a few services, and nothing else."""
+        open_ports = (
+            self.cache.rule(
+                _failsafe_condition(port, Direction.EGRESS),
+                Exempt(names.failsafe_counter(port, direction, place="to-host")),
+            )
+            for port in self.settings.workloads.to_host
+        )
+        return Program(direction, ((*self._invalid(direction), *open_ports), (self._final(direction, Reason.TO_HOST),)))
+
+    def sources(self, workload: Workload, direction: Direction) -> Program:
+        """The program that denies what a workload sends under an address that is not its own, or as a router."""
+        advertised = Condition(families=(Family.V6,), protocol=ICMPV6, icmp=Icmp(ROUTER_ADVERTISEMENT))
+        elsewhere = Condition(source=PlannedSide(not_nets=workload.sources))
+        return Program(
+            direction,
+            (
+                (
+                    self._denied(advertised, direction, Reason.TO_HOST),
+                    self._denied(elsewhere, direction, Reason.SPOOFED),
+                ),
+            ),
+        )
+
+    def unidentified(self, direction: Direction) -> Program:
+        """The program of an interface of a workload that no WorkloadEndpoint names: every packet is denied."""
+        return Program(direction, ((self._final(direction, Reason.UNIDENTIFIED),),))
+
+    def _denied(self, condition: Condition, direction: Direction, reason: Reason) -> ProgramRule:
+        tag = LogTag(Action.DENY, direction, reason)
+        effect = Deny(names.drop_counter(tag), tag, reject=False, by_source=self._by_source(direction))
+        return self.cache.rule(condition, effect)
+
+    def _by_source(self, direction: Direction) -> bool:
+        return self.guests and direction is Direction.EGRESS
+
+    def unmanaged(self, direction: Direction) -> Program | None:
+        """The program of an interface without a HostEndpoint, or None where the direction is open."""
+        unmanaged = self.settings.unmanaged_interfaces
+        verdict = unmanaged.ingress if direction is Direction.INGRESS else unmanaged.egress
+        if verdict is Unmanaged.ALLOW:
+            return None
+        preamble = (*self._invalid(direction), *self._failsafes(direction))
+        return Program(direction, (preamble, (self._final(direction, Reason.UNMANAGED),)))
+
+    def renamed(self, direction: Direction) -> Program:
+        """The program of a governed interface that no rule knows by its name: every packet is denied."""
+        return Program(direction, ((self._final(direction, Reason.UNMANAGED),),))
+
+    def _invalid(self, direction: Direction) -> Iterator[ProgramRule]:
+        if self.settings.invalid_packets is InvalidPackets.DROP:
+            yield self._denied(Condition(invalid=True), direction, Reason.INVALID)
+
+    def _failsafes(self, direction: Direction, place: str = "") -> Iterator[ProgramRule]:
+        for port in self._failsafe_ports(direction):
+            counter = names.failsafe_counter(port, direction, place=place)
+            yield self.cache.rule(_failsafe_condition(port, direction), Exempt(counter))
+
+    def _failsafe_replies(self, direction: Direction) -> Iterator[ProgramRule]:
+        """Answers to what the failsafes of the other direction let through."""
+        opposite = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        for port in self._failsafe_ports(opposite):
+            counter = names.failsafe_counter(port, direction, place="untracked", reply=True)
+            forth = _failsafe_condition(port, opposite)
+            back = replace(forth, source=forth.destination, destination=forth.source)
+            yield self.cache.rule(back, Exempt(counter))
+
+    def _failsafe_ports(self, direction: Direction) -> tuple[FailsafePort, ...]:
+        failsafe = self.settings.failsafe
+        return failsafe.inbound if direction is Direction.INGRESS else failsafe.outbound
+
+    def _tiers(
+        self, tiers: Iterable[PlannedTier], direction: Direction, *, ends: bool = True, early: bool = True
+    ) -> Iterator[Segment]:
+        """Tiers in order, without `early` leaving out the policies that come before failsafes."""
+        for tier in tiers:
+            policies = tier.policies if early else tier.after_failsafes
+            rules = list(chain.from_iterable(self._of_policies(policies, direction)))
+            if ends and tier.is_enforced and tier.default_action is Action.DENY:
+                tag = LogTag(Action.DENY, direction, Reason.END_OF_TIER, tier=tier.name)
+                deny = Deny(names.drop_counter(tag), tag, self.reject, by_source=self._by_source(direction))
+                rules.append(self.cache.rule(ANYTHING, deny))
+            yield tuple(rules)
+
+    def _of_policies(self, policies: tuple[PlannedPolicy, ...], direction: Direction) -> list[Segment]:
+        return self.cache.rules(
+            policies,
+            direction,
+            lambda policy: tuple(self._policy(policy, direction)),
+            reject=self.reject,
+            by_source=self._by_source(direction),
+        )
+
+    def _policy(self, policy: PlannedPolicy, direction: Direction) -> Iterator[ProgramRule]:
+        if policy.staged:
+            rules = [
+                ProgramRule(condition, effect)
+                for rule in policy.rules
+                for effect in (self._would_be_effect(rule, direction),)
+                for condition in _conditions(rule)
+            ]
+            yield ProgramRule(ANYTHING, Staged(tuple(rules)))
+            return
+        for rule in policy.rules:
+            effect = self._effect(rule, direction)
+            yield from (ProgramRule(condition, effect) for condition in _conditions(rule))
+
+    def _effect(self, rule: PlannedRule, direction: Direction) -> Effect:
+        counter = names.rule_counter(rule.identity)
+        by_source = self._by_source(direction)
+        match rule.action:
+            case Action.ALLOW:
+                return Allow(counter)
+            case Action.DENY:
+                return Deny(counter, _tag(rule, direction), self.reject, rule.unrecorded, by_source)
+            case Action.LOG:
+                return LogOnly(counter, _tag(rule, direction), by_source)
+            case Action.PASS:
+                return Pass(counter)
+
+    def _final(self, direction: Direction, reason: Reason) -> ProgramRule:
+        tag = LogTag(Action.DENY, direction, reason)
+        deny = Deny(names.drop_counter(tag), tag, self.reject, by_source=self._by_source(direction))
+        return self.cache.rule(ANYTHING, deny)
+
+    def _would_be_effect(self, rule: PlannedRule, direction: Direction) -> Effect:
+        counter, by_source = names.rule_counter(rule.identity), self._by_source(direction)
+        tag = replace(_tag(rule, direction), staged=True)
+        if rule.action is Action.LOG:
+            return LogOnly(counter, tag, by_source)
+        return WouldDecide(counter, tag, rule.unrecorded, by_source)
+
+
+def _enforced(tiers: Iterable[PlannedTier]) -> bool:
+    """True if a policy of the tiers is enforced; staged ones alone decide nothing."""
+    return any(tier.is_enforced for tier in tiers)
+
+
+def _tag(rule: PlannedRule, direction: Direction) -> LogTag:
+    identity = rule.identity
+    return LogTag(rule.action, direction, Reason.RULE, identity.tier, identity.policy, identity.index)
+
+
+def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
+    """The peer's net is the source of what comes in and the destination of what goes out."""
+    nets = (port.net,) if port.net else None
+    ports = (PortRange(port.port, port.port),)
+    families = (port.net.family,) if port.net else FAMILIES
+    if direction is Direction.INGRESS:
+        source, destination = PlannedSide(nets=nets), PlannedSide(ports=ports)
+    else:
+        source, destination = ANY_SIDE, PlannedSide(nets=nets, ports=ports)
+    return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
+
+
+def leases(settings: Settings) -> Iterator[tuple[FailsafePort, int]]:
+    """The services of the host by which workloads get their addresses, each with the port that it answers to."""
+    for port in settings.workloads.to_host:
+        client = _CLIENTS_OF_LEASES.get((port.protocol.number, port.port))
+        if client is not None:
+            yield port, client
+
+
+def _lease_condition(server: FailsafePort, client: int) -> Condition:
+    source = PlannedSide(ports=(PortRange(server.port, server.port),))
+    return Condition(
+        protocol=server.protocol, source=source, destination=PlannedSide(ports=(PortRange(client, client),))
+    )
+
+
+def _conditions(rule: PlannedRule) -> Iterator[Condition]:
+    """The conditions of a rule, of which a packet meets one at most: one for each protocol."""
+    first = _condition(rule)
+    yield first
+    yield from (replace(first, protocol=protocol) for protocol in rule.other_protocols)
+
+
+def _condition(rule: PlannedRule) -> Condition:
+    return Condition(
+        families=rule.families,
+        protocol=rule.protocol,
+        not_protocol=rule.not_protocol,
+        icmp=rule.icmp,
+        not_icmp=rule.not_icmp,
+        source=rule.source,
+        destination=rule.destination,
+        ipsec=rule.ipsec,
+    )
