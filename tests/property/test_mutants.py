@@ -18,7 +18,7 @@ from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import by_address as addresses
 from hostfw.compile.layout import by_port as ports
 from hostfw.compile.layout import cut as layout
-from hostfw.compile.layout import matches, ranked, ways, widths
+from hostfw.compile.layout import lookups, matches, ranked, ways, widths
 from hostfw.compile.layout.cells import port_runs
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
@@ -297,11 +297,11 @@ def _rest_not_tested(patch: pytest.MonkeyPatch) -> None:
 
 def _first_of_what_is_written_out(patch: pytest.MonkeyPatch) -> None:
     right = widths.written_out
-    patch.setattr(ranked, "written_out", lambda *given: list(right(*given))[:1])
+    patch.setattr(lookups, "written_out", lambda *given: list(right(*given))[:1])
 
 
 def _short_keys_not_tested(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ranked.RankedList, "_rest", lambda *_: iter(()))
+    patch.setattr(lookups.Lookups, "_rest", lambda *_: iter(()))
 
 
 def _runs_one_port_short(patch: pytest.MonkeyPatch) -> None:
