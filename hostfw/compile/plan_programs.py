@@ -140,7 +140,8 @@ class Programs:
             )
             for server, client in leases(self.settings)
         )
-        return Program(direction, ((*preamble, *replies), *policy))
+        rules = (tuple(_sent_by_host(segment)) for segment in policy)
+        return Program(direction, ((*preamble, *replies), *rules))
 
     def to_host(self, _planned: PlannedDirection, direction: Direction) -> Program:
         """The program for what a workload sends to the host: a few services, and nothing else."""
@@ -296,6 +297,22 @@ def _failsafe_condition(port: FailsafePort, direction: Direction) -> Condition:
     else:
         source, destination = ANY_SIDE, PlannedSide(nets=nets, ports=ports)
     return Condition(families=families, protocol=port.protocol, source=source, destination=destination)
+
+
+def _sent_by_host(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
+    """Rules as what the host itself sends meets them: it came through no IPsec and from no neighbour.
+
+    nftables takes neither question in the output hook (`nft_meta_get_validate` of the kernel).
+    """
+    for rule in rules:
+        condition, effect = rule.condition, rule.effect
+        if isinstance(effect, Staged):
+            left = tuple(_sent_by_host(effect.rules))
+            yield rule if left == effect.rules else replace(rule, effect=Staged(left))
+        elif condition.ipsec is False:
+            yield replace(rule, condition=replace(condition, ipsec=None))
+        elif not condition.ipsec and not condition.source.macs:
+            yield rule
 
 
 def leases(settings: Settings) -> Iterator[tuple[FailsafePort, int]]:

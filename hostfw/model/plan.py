@@ -13,7 +13,7 @@ from hostfw.model.expiry import Expired
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.settings import UNIDENTIFIED, Settings
-from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol
+from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Mac, PortRange, Protocol, merge
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -233,7 +233,7 @@ class Workload:
     @property
     def sources(self) -> tuple[Cidr, ...]:
         """The addresses, and those that any neighbour has or uses before it has one."""
-        return (*self.addresses, *_BEFORE_AN_ADDRESS)
+        return merge((*self.addresses, *_BEFORE_AN_ADDRESS))
 
 
 _BEFORE_AN_ADDRESS = (Cidr(Family.V4, 0, 32), Cidr(Family.V6, 0, 128), Cidr(Family.V6, 0xFE80 << 112, 10))

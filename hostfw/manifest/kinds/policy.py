@@ -127,17 +127,21 @@ def _types(
 
 
 def _check_class(reader: Reader, policy: GlobalNetworkPolicy, found: Mapping[str, Node]) -> None:
-    """Check the conditions of doNotTrack and preDNAT, as Calico does."""
+    """Check the conditions of doNotTrack, preDNAT and namespaceSelector, as Calico does."""
+    namespaces = given(found, "namespaceSelector")
+    if namespaces is not None and _is_global(namespaces):
+        message = "namespaceSelector of a policy is global(), which stands for no namespace"
+        hint = "leave it out; a label that only HostEndpoints have, in selector, leaves workloads out"
+        reader.report(namespaces, message, "a selector of namespaces", hint)
     if policy.do_not_track and policy.pre_dnat:
         reader.report(found["preDNAT"], "preDNAT: true is given together with doNotTrack: true", "one of the two")
     for name, is_set in (("doNotTrack", policy.do_not_track), ("preDNAT", policy.pre_dnat)):
         if is_set and not policy.apply_on_forward:
             hint = "it is met before a packet is routed, so by forwarded traffic as well"
             reader.report(found[name], f"{name}: true is given without applyOnForward", "applyOnForward: true", hint)
-        namespaces = given(found, "namespaceSelector")
         if is_set and namespaces is not None and not _is_global(namespaces):
             message = f"namespaceSelector is given together with {name}: true, which no workload meets"
-            reader.report(namespaces, message, "global(), or no namespaceSelector", "leave it out")
+            reader.report(namespaces, message, "no namespaceSelector", "leave it out")
     if not policy.pre_dnat:
         return
     if policy.egress:
