@@ -18,6 +18,8 @@ from lab.namespace import run
 from lab.topology import Link, Node, Route, Topology, assigned
 from tests.kernel.test_documentation import INCOMPLETE, other_firewall
 from tests.unit.documentation import typed
+from tests.unit.fleets import POLICY as DATABASE_OF_FLEET
+from tests.unit.fleets import TEST, write_fleet
 
 PAGES = tuple(
     f"docs/{name}.md"
@@ -110,6 +112,10 @@ def _host(tmp_path: Path) -> Iterator[Installation]:
         (tmp_path / "db.yaml").write_text(DATABASE)
         (tmp_path / "imported.yaml").write_text(DATABASE)
         hostfwctl(installation, "apply", "--accept-lockout")
+        write_fleet(tmp_path / "build/fleet", DATABASE_OF_FLEET.format(port=5432))
+        write_fleet(tmp_path / "build/main", DATABASE_OF_FLEET.format(port=5433))
+        (tmp_path / "tests").mkdir()
+        (tmp_path / "tests/database.yaml").write_text(TEST)
         facts = hostfwctl(installation, "interfaces", "-o", "json").stdout
         (tmp_path / "web1.json").write_text(facts)
         yield installation
@@ -155,6 +161,8 @@ def _ended(host: Installation, words: tuple[str, ...]) -> str:
         _run(host, (*words[1:], "--accept-lockout"))
     if words[0] == "import" and words[1] in ("ufw", "firewalld"):
         asked = ("import", words[1], "--root", str(other_firewall(host.config.parent / "other", words[1])))
+    if words[0] == "fleet":
+        asked = tuple("build/fleet" if word == "DIR" else word for word in asked)
     if words[0] == "rollback" and "--to" in words:
         oldest = json.loads(_run(host, ("history", "-o", "json")).stdout)["items"][0]["number"]
         asked = ("rollback", "--to", str(oldest), "--accept-lockout", "--accept-loss")

@@ -6,64 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli_runs import hostfwctl
-
-ROLES = {"web1": "web", "app1": "application", "db1": "database"}
-POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {{name: database}}
-spec:
-  selector: role == 'database'
-  types: [Ingress]
-  ingress:
-  - {{action: Allow, protocol: TCP, source: {{selector: role == 'application'}}, destination: {{ports: [{port}]}}}}
-"""
-OUT = """\
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata: {name: out}
-spec: {selector: all(), types: [Egress], egress: [{action: Allow}]}
-"""
-TEST = """\
-apiVersion: hostfw.io/v1
-kind: PolicyTest
-metadata: {name: database}
-spec:
-  connections:
-  - {from: role == 'application', to: role == 'database', ports: [tcp/5432], allowed: true}
-  - {from: role != 'application', to: role == 'database', ports: [tcp/5432], allowed: false}
-  - {from: 203.0.113.0/24, to: role == 'database', ports: [tcp/5432], allowed: false}
-  - {from: 192.0.2.2, to: role == 'database', ports: [tcp/5432], allowed: true}
-"""
-
-
-def _fleet(folder: Path, policy: str) -> Path:
-    shared = folder / "shared"
-    shared.mkdir(parents=True)
-    (shared / "database.yaml").write_text(policy)
-    (shared / "out.yaml").write_text(OUT)
-    endpoints = []
-    for number, (name, role) in enumerate(ROLES.items(), 1):
-        addresses = [f"192.0.2.{number}", f"2001:db8::{number}"]
-        endpoints.append(
-            "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\n"
-            f"metadata: {{name: {name}, labels: {{role: {role}}}}}\n"
-            f"spec: {{node: {name}, interfaceName: '*', expectedIPs: {json.dumps(addresses)}}}\n"
-        )
-        host = folder / "hosts" / name
-        (host / "etc").mkdir(parents=True)
-        (host / "etc/hostfw.yaml").write_text(f"node: {name}\n")
-        interface = {"name": "eth0", "index": 2, "addresses": addresses, "defaultRoute": True}
-        facts = {"apiVersion": "hostfw.io/v1", "kind": "HostFacts", "node": name, "interfaces": [interface]}
-        (host / "facts.json").write_text(json.dumps(facts))
-    (shared / "endpoints.yaml").write_text("---\n".join(endpoints))
-    return folder
+from tests.unit.fleets import OUT, POLICY, ROLES, TEST, write_fleet
 
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Path:
     """Three hosts, of which the application alone reaches the database."""
-    return _fleet(tmp_path / "fleet", POLICY.format(port=5432))
+    return write_fleet(tmp_path / "fleet", POLICY.format(port=5432))
 
 
 @pytest.fixture
@@ -102,7 +51,7 @@ def test_a_test_that_does_not_hold_fails_and_says_which_connection(
     tmp_path: Path, tests: Path, old: str, new: str
 ) -> None:
     """The wrong ones are let in, or the right ones are not."""
-    fleet = _fleet(tmp_path / "other", POLICY.format(port=5432).replace(old, new))
+    fleet = write_fleet(tmp_path / "other", POLICY.format(port=5432).replace(old, new))
 
     done = hostfwctl("fleet", fleet, "--tests", tests, "-o", "markdown")
 
@@ -124,7 +73,7 @@ def test_a_change_is_told_by_host_with_what_it_closes_and_opens(
     fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files are named as the repository has them; hosts that are new or gone are told."""
-    before = _fleet(tmp_path / "before", POLICY.format(port=5433))
+    before = write_fleet(tmp_path / "before", POLICY.format(port=5433))
     (before / "hosts/web1").rename(before / "hosts/web0")
 
     monkeypatch.chdir(fleet)
