@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hostfw.importer.comparison import compare
@@ -151,6 +151,8 @@ def test_an_import_denies_and_allows_what_the_ruleset_did(text: str, seed: int) 
 def _mean_the_same(readings: tuple[Reading, ...], seed: int) -> None:
     assert not any(reading.problems for reading in readings)
     imported = as_policy([reading.rules for reading in readings])
+    # A rule that takes more rules of policy than are written is left out and named, and packets may tell.
+    assume(not any("left out" in note.message for note in imported.notes))
     decoded = decode(Configuration(resources=(Source("imported.yaml", policy_text(imported, "test")),)))
 
     assert not decoded.problems
