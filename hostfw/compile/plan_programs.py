@@ -309,10 +309,8 @@ def _sent_by_host(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
         if isinstance(effect, Staged):
             left = tuple(_sent_by_host(effect.rules))
             yield rule if left == effect.rules else replace(rule, effect=Staged(left))
-        elif condition.ipsec is False:
-            yield replace(rule, condition=replace(condition, ipsec=None))
         elif not condition.ipsec and not condition.source.macs:
-            yield rule
+            yield rule if condition.ipsec is None else replace(rule, condition=replace(condition, ipsec=None))
 
 
 def leases(settings: Settings) -> Iterator[tuple[FailsafePort, int]]:

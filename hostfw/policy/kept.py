@@ -57,10 +57,12 @@ def keep(
                 ),
             )
     for record, interface in standing:
+        if isinstance(endpoints[record.endpoint], WorkloadEndpoint):
+            # A bridge carries what the host sends and gets itself, and other workloads.
+            continue
         for port, master in _masters(interface, record, facts):
             if master.name not in taken and is_safe_name(master.name):
-                noun = type(endpoints[record.endpoint]).__name__
-                why = f"{port.name}, which {noun} {record.endpoint} governs, became a port of it"
+                why = f"{port.name}, which HostEndpoint {record.endpoint} governs, became a port of it"
                 kept.setdefault(master.name, Binding(master.name, record.endpoint, why, kept=True))
     bindings = tuple(sorted((*bound.bindings, *kept.values()), key=lambda binding: binding.interface))
     problems = (_problem(binding, endpoints[binding.endpoint]) for binding in kept.values())

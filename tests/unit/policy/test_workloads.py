@@ -152,3 +152,24 @@ def test_a_workload_whose_interface_has_another_name_keeps_its_policy() -> None:
     assert [p.severity for p in problems if "odd0 keeps the policy of workload default/web" in p.message] == [
         Severity.WARNING
     ]
+
+
+@pytest.mark.parametrize("every", ["", manifest("HostEndpoint", "{interfaceName: '*'}", "every")])
+def test_a_bridge_is_not_the_workload_that_became_its_port(every: str) -> None:
+    """The host itself is behind the bridge, which would be cut off as a sender of foreign addresses."""
+    from datetime import UTC, datetime
+
+    from hostfw.model.host.governance import NOTHING_GOVERNED
+    from hostfw.policy.kept import recorded
+
+    known = resources(*filter(None, (UPLINK, every)), wep("web"))
+    plan, _ = resolve(known, THEIRS, HOST)
+    record = recorded(plan, known, HOST, NOTHING_GOVERNED, datetime(2030, 1, 1, tzinfo=UTC))
+    bridge = Interface("br0", 9, kind="bridge")
+    port = Interface("ve-web", 3, master="br0")
+    bridged = replace(HOST, interfaces=(HOST.interfaces[0], bridge, port))
+
+    now, _ = resolve(known, THEIRS, bridged, governance=record)
+
+    assert now.governing()("br0") == ("every" if every else None)
+    assert now.governing()("eth0") == "uplink"
