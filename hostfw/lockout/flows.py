@@ -5,7 +5,7 @@ first messages with their answers go past netfilter over packet sockets; what re
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain, islice
 
@@ -15,7 +15,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.packet import ConntrackState, Packet
 from hostfw.model.plan import Plan, PlannedDirection, PlannedRule
-from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, address_text
+from hostfw.model.values import ICMPV6, TCP, UDP, Action, Cidr, Family, Mac, address_text
 from hostfw.model.wording import listed
 
 _CLIENT_PORT = 49152
@@ -83,7 +83,8 @@ def flows(baseline: Baseline, facts: HostFacts, plan: Plan) -> tuple[Flow, ...]:
     first: dict[str, Flow] = {}
     for flow in found:
         first.setdefault(flow.what, flow)
-    return tuple(first.values())
+    forms = _forms(plan)
+    return tuple(chain.from_iterable(_in_each(forms, flow) for flow in first.values()))
 
 
 def named_peers(plan: Plan) -> frozenset[tuple[Family, int]]:
@@ -98,6 +99,33 @@ def named_peers(plan: Plan) -> frozenset[tuple[Family, int]]:
             peers = chain.from_iterable(_sources(rule, family) for rule in allowed)
             found.update((family, peer) for peer in islice(peers, _MOST_PEERS))
     return frozenset(found)
+
+
+_Form = tuple[bool, Mac | None]
+"""What nobody sees of a connection: whether it came through IPsec, and the Ethernet address of who sent it here."""
+
+
+def _forms(plan: Plan) -> tuple[_Form, ...]:
+    """The forms of a packet that rules of a plan tell apart, the plain one first."""
+    rules = [rule for endpoint in plan.endpoints for rule in _all_rules(endpoint.ingress)]
+    ways = (False, True) if any(rule.ipsec is not None for rule in rules) else (False,)
+    senders: tuple[Mac | None, ...] = (None, *sorted({mac for rule in rules for mac in rule.source.macs}))
+    return tuple((ipsec, mac) for ipsec in ways for mac in senders)
+
+
+def _in_each(forms: Iterable[_Form], flow: Flow) -> Iterator[Flow]:
+    """The flow in every form that it may have; what the host sends has but one."""
+    comes_in = all(packet.in_interface not in (None, LOOPBACK) for packet in flow.packets)
+    told = [
+        (form, tuple(replace(packet, ipsec=form[0], mac=form[1]) for packet in flow.packets))
+        for form in (forms if comes_in else ((False, None),))
+    ]
+    if flow.any_of:
+        yield replace(flow, packets=tuple(chain.from_iterable(packets for _, packets in told)))
+        return
+    for (ipsec, mac), packets in told:
+        how = (" through IPsec" if ipsec else "", f" by way of {mac}" if mac is not None else "")
+        yield replace(flow, what=f"{flow.what}{''.join(how)}", packets=packets)
 
 
 def _of_session(session: Session, facts: HostFacts) -> Iterator[Flow]:

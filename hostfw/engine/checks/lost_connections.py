@@ -133,6 +133,8 @@ def _reply(packet: Packet, state: ConntrackState) -> Packet:
         out_interface=packet.in_interface,
         state=state,
         original=None,
+        mac=None,
+        ipsec=False,
     )
 
 
@@ -188,6 +190,8 @@ def _command(packet: Packet) -> str:
     words += [f"--icmp {packet.icmp_type}"] if packet.protocol == ICMPV6.number else []
     words += [f"--sport {packet.source_port}"] if packet.has_ports else []
     words += [f"--state {packet.state}"] if packet.state is not ConntrackState.NEW else []
+    words += ["--ipsec"] if packet.ipsec else []
+    words += [f"--mac {packet.mac}"] if packet.mac is not None else []
     return " ".join(words)
 
 

@@ -93,3 +93,47 @@ def test_a_trial_is_not_taken_back_by_hand_to_what_cuts_the_host_off(host: Machi
     token = next(iter(host.timers.values()))[1][-1]
     host.clock.wait(91)
     assert host.hostfwctl("rollback", token).status == 0
+
+
+DENY = "    - {{action: Deny, protocol: TCP, {}, destination: {{ports: [22]}}}}\n"
+ALLOW = "    - {{action: Allow, protocol: TCP, {}, destination: {{ports: [22]}}}}\n"
+HEAD = WEB.partition("    - action")[0]
+REST = ALLOW.format("source: {}")
+
+
+@pytest.mark.parametrize(
+    ("rules", "form"),
+    [
+        (DENY.format("ipsec: true") + REST, " on eth0 through IPsec"),
+        (DENY.format("ipsec: false") + REST, " on eth0"),
+        (ALLOW.format("ipsec: true"), " on eth0"),
+        (
+            DENY.format("source: {macs: ['02:00:00:00:00:07']}") + REST,
+            " on eth0 by way of 02:00:00:00:00:07",
+        ),
+        (ALLOW.format("source: {macs: ['02:00:00:00:00:07']}"), " on eth0"),
+    ],
+)
+def test_what_nobody_sees_of_a_connection_may_cut_it_off(host: Machine, rules: str, form: str) -> None:
+    """Whether it came through IPsec, and which neighbour sent it: refused in each form that was not denied before."""
+    host.write(web=HEAD + rules)
+
+    done = host.hostfwctl("apply")
+
+    said = " ".join(done.err.split())
+    assert done.status == 1
+    assert f"another ssh connection like yours from 203.0.113.9 to port 22{form} would be lost" in said
+    assert host.hostfwctl("apply", "--accept-lockout").status == 0
+    assert host.hostfwctl("apply", "--accept-loss").status == 0
+
+
+def test_a_form_that_is_lost_does_not_hide_the_others(host: Machine) -> None:
+    """Who accepted that IPsec may not come in is still told that nobody may."""
+    host.write(web=HEAD + DENY.format("ipsec: true") + REST)
+    assert host.hostfwctl("apply", "--accept-lockout").status == 0
+    host.write(web=HEAD + DENY.format("ipsec: true"))
+
+    done = host.hostfwctl("apply")
+
+    assert done.status == 1
+    assert "another ssh connection like yours" in done.err
