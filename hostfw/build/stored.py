@@ -51,7 +51,12 @@ def keep_decoded(state_dir: Path, candidate: "Candidate") -> None:
     """Keep a configuration that was just stored in decoded form too, for `stored_content`. Never fails."""
     configuration = candidate.configuration
     parts = parts_of(configuration)
-    contents = {found.source.path: FileContent(None, found.resources, found.problems) for found in candidate.decoded}
+    texts = {source.path: source for source in configuration.resources}
+    contents = {
+        found.source.path: FileContent(None, found.resources, found.problems)
+        for found in candidate.decoded
+        if texts.get(found.source.path) == found.source
+    }
     if configuration.settings is not None:
         contents[configuration.settings.path] = FileContent(candidate.settings)
     try:

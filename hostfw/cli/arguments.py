@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hostfw.cli.options import Output
-from hostfw.manifest.net_texts import given_cidr, zone_hint
+from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.decisions import Reason
 from hostfw.model.values import Cidr
 
@@ -35,7 +35,7 @@ def cidr(text: str) -> Cidr:
     found = given_cidr(text)
     if found is None:
         why = f'"{text}" is neither an address nor a prefix'
-        raise ArgumentTypeError("; ".join(filter(None, (why, zone_hint(text)))))
+        raise ArgumentTypeError("; ".join(filter(None, (why, form_hint(text)))))
     return found
 
 

@@ -26,8 +26,6 @@ from hostfw.host.store.trial import load_trial
 
 _ADJUSTED_S = 1.0
 """A step that is smaller is not told."""
-_AGAIN_S = 2.0
-"""Seconds before another try where the end of a trial or a block failed."""
 _SHORTLY_S = 0.02
 
 
@@ -53,9 +51,12 @@ class Expiries:
     `run` ends trials and blocks in time.
     """
 
-    def __init__(self, announcer: Announcer, look: Callable[[], None], writer: WriterThread) -> None:
+    def __init__(
+        self, announcer: Announcer, look: Callable[[], None], writer: WriterThread, troubles: Troubles
+    ) -> None:
         """Waits for nothing before `follow`."""
         self._announcer = announcer
+        self._troubles = troubles
         self._look = look
         self._writer = writer
         self._is_noted = asyncio.Event()
@@ -89,13 +90,20 @@ class Expiries:
     async def run(self) -> None:
         """End what should have ended; what fails is tried again."""
         left: float | None = None
+        retry = Retry()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._is_noted.wait()
             self._is_noted.clear()
             found = await self._writer.write(_end_in_time)
-            left = _AGAIN_S if isinstance(found, Failed) else found
+            if isinstance(found, Failed):
+                self._troubles.report(Part.DEADLINES, f"a trial or a lockdown is over and stays: {found.message}")
+                left = retry.failed()
+            else:
+                self._troubles.clear(Part.DEADLINES)
+                retry.succeeded()
+                left = found
 
     def missed(self, alarm: Alarm | None) -> None:
         """Look at once, and wait with another alarm: steps may not have been told."""

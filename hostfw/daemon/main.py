@@ -18,6 +18,7 @@ from hostfw.engine.context import Directories
 from hostfw.host.allocator import return_large_blocks
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import open_journal
+from hostfw.host.store.parts.decoded import decoder_mark
 
 _LAST_WORDS_S = 2.0
 _DESCRIPTION = """\
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         # None of them is to end us, also before anybody listens to the first.
         signal.signal(number, signal.SIG_IGN)
+    # Before anybody can replace the code that runs.
+    decoder_mark()
     return_large_blocks()
     # What is kept is kept for long, and a collector that walks through ten thousand policies finds nothing in them.
     collector.freeze()

@@ -9,6 +9,7 @@ from functools import partial
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
 from hostfw.daemon.backoff import Retry
+from hostfw.daemon.troubles import Part, Troubles
 from hostfw.daemon.writer import WriterThread
 from hostfw.engine.applied import Applied
 from hostfw.engine.engine import Engine
@@ -29,12 +30,16 @@ ResyncOutcome = Applied | Refused | Failed
 
 
 class Resync:
-    """Follows interfaces. `resynced` hears whenever something changed, or failed, or succeeded again."""
+    """Follows interfaces. `resynced` hears whenever something changed, or failed, or succeeded again.
 
-    def __init__(self, writer: WriterThread, resynced: Callable[[ResyncOutcome], None]) -> None:
+    What has expired and could not be ended is trouble as long as that is so.
+    """
+
+    def __init__(self, writer: WriterThread, resynced: Callable[[ResyncOutcome], None], troubles: Troubles) -> None:
         """Belongs to the event loop that runs now, and does nothing before `run`."""
         self._writer = writer
         self._resynced = resynced
+        self._troubles = troubles
         self._debounce = Debounce(QUIET_S, AT_MOST_S)
         self._noted = asyncio.Event()
         self._is_urgent = asyncio.Event()
@@ -104,6 +109,7 @@ class Resync:
         if not isinstance(outcome, Applied):
             # What has expired ends, whatever becomes of the rest.
             ended = await self._writer.write(partial(_end_expired, writer=self._writer))
+        self._troubles.note(Part.EXPIRIES, "" if ended is None else f"what has expired stays: {ended.message}")
         if outcome is None or before is None:
             # Once something is known, what is there then is looked at.
             return ended is None

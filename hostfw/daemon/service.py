@@ -86,13 +86,13 @@ class Service:
         self._repairer = Repairer(
             self._writer, self._base_protection, self._repaired, self._unprotected, self._announcer.backed_off
         )
-        self._resync = Resync(self._writer, self._resynced)
         self._audit = open_audit(directories.run, self._outbox, dependencies.audit)
         self._audit.defect = self._announcer.defect
         self._forgotten = ForgottenConnections(self._relearn, find_socket)
         self._audit.on_event = self._forgotten.note
         self._health = Health(self._outbox, self._writer, self._audit, self._notifier, dependencies.host.now())
         self._troubles = self._health.troubles
+        self._resync = Resync(self._writer, self._resynced, self._troubles)
         self._saving = Saving(self._writer, self._troubles)
         self._exporter = Exporter(self._health.figures, self._exported)
         self._server = Server(directories, self._reply, self._announcer.defect)
@@ -107,7 +107,7 @@ class Service:
             Part.WORKLOADS,
         )
         self._name = dependencies.listen_name()
-        self._expiries = Expiries(self._announcer, self._resync.look_now, self._writer)
+        self._expiries = Expiries(self._announcer, self._resync.look_now, self._writer, self._troubles)
         self._member_ends = MemberEnds(self._troubles, self._resync.look)
         self._clock: Listening[Alarm, ClockNews] = self._listening(
             dependencies.listen_clock,

@@ -20,6 +20,8 @@ class Part(StrEnum):
     LINK_EVENTS = "link events"
     WORKLOADS = "changes of workloads"
     CLOCK = "steps of the clock"
+    DEADLINES = "ends of trials and lockdowns"
+    EXPIRIES = "what has expired"
     MEMBERS = "members of sets"
     STATE = "state"
     RECORD = "record"

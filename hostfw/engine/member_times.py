@@ -63,14 +63,25 @@ class _Look:
         return self.saved.left_s(self.now, CLOCK_TOLERANCE)
 
     def is_renewed(self, member: Member, left_s: float) -> bool:
-        """True if a member of ours has more time than any sleep explains: another program put it in again."""
-        is_of_this_boot = self.saved.at is not None and self.saved.at.boot_id == self.now.boot_id
-        more_s = (member.left_s or 0.0) - left_s
-        return is_of_this_boot and more_s > self.asleep.asleep_s + _SLACK_S
+        """True if a member of ours has more time than any sleep explains: another program put it in again.
+
+        What is written down of an earlier boot was put in by the boot, with no more time than it had then.
+        """
+        at, end = self.saved.at, self.saved.ends.get(member.cidr)
+        if at is None or end is None:
+            return False
+        if at.boot_id == self.now.boot_id:
+            return (member.left_s or 0.0) - left_s > self.asleep.asleep_s + _SLACK_S
+        given_s = self.given_s(member)
+        return given_s is not None and given_s > (end - at.wall).total_seconds() + _SLACK_S
+
+    def given_s(self, member: Member) -> float | None:
+        """The seconds that a member was put in for; None for no end."""
+        return member.given_s if member.given_s is not None else self.external.timeout_s
 
     def missed_s(self, member: Member, monotonic_s: float) -> float:
         """The seconds that the host has certainly slept since a member was put in."""
-        given_s = member.given_s if member.given_s is not None else self.external.timeout_s
+        given_s = self.given_s(member)
         if given_s is None or member.left_s is None:
             return 0.0
         age_s = given_s - member.left_s

@@ -1,7 +1,7 @@
 """Texts of prefixes and addresses, as people and other programs write them. Nothing of YAML is loaded for these."""
 
 from hostfw.model.ranges import cidrs_of
-from hostfw.model.values import Cidr, Family, host_cidr, mask_of, parse_address, parse_cidr
+from hostfw.model.values import Cidr, Family, address_text, host_cidr, mask_of, parse_address, parse_cidr
 
 BLANKS = " \t"
 _MAPPED_PREFIX = 0xFFFF
@@ -32,17 +32,37 @@ def given_cidr(word: str) -> Cidr | None:
     """The prefix or address that a word of a command line means, which may come from the log of another program.
 
     A program with one socket for both IP versions logs an IPv4 address as an IPv6 one (::ffff:192.0.2.7), which no
-    packet has: it means the IPv4 address.
+    packet has: it means the IPv4 address. A prefix in that form is nobody's log, and means nothing that is certain.
     """
     cidr = loose_cidr(word)
-    return ipv4_of(cidr) if cidr is not None and is_mapped(cidr) else cidr
+    if cidr is None or not says_mapped(word):
+        return cidr
+    return None if "/" in word else ipv4_of(cidr)
 
 
-def zone_hint(value: str) -> str:
-    """A hint for an address with the interface that it was seen on (`fe80::1%eth0`), empty for any other text."""
+def form_hint(value: str) -> str:
+    """A hint for an address with the interface that it was seen on (`fe80::1%eth0`), and for a prefix of mapped ones.
+
+    Empty for any other text.
+    """
     bare, percent, zone = value.partition("%")
     meant = bare + "".join(zone.partition("/")[1:])
-    return f"write {meant}, without the interface" if percent and loose_cidr(meant) is not None else ""
+    if percent and loose_cidr(meant) is not None:
+        return f"write {meant}, without the interface"
+    address, slash, length = value.partition("/")
+    if slash and says_mapped(address) and loose_cidr(value) is not None:
+        mapped = loose_cidr(address)
+        bits = int(length) - _MAPPED_LENGTH if int(length) >= _MAPPED_LENGTH else int(length)
+        if mapped is not None and bits <= Family.V4.bits:
+            plain = address_text(Family.V4, ipv4_of(mapped).address)
+            return f"no packet carries it; write {parse_cidr(f'{plain}/{bits}')}"
+    return ""
+
+
+def says_mapped(text: str) -> bool:
+    """True if the address of a text is one of IPv4 in IPv6's clothes, whatever length stands behind it."""
+    found = loose_cidr(text.partition("/")[0])
+    return found is not None and is_mapped(found)
 
 
 def is_mapped(cidr: Cidr) -> bool:

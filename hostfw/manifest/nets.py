@@ -1,7 +1,7 @@
 """Prefixes and addresses: strict in rules, loose in network sets, bare in expectedIPs."""
 
 from hostfw.manifest.fields import Reader, quoted, text
-from hostfw.manifest.net_texts import ipv4_of, is_mapped, loose_cidr, range_cidrs, zone_hint
+from hostfw.manifest.net_texts import form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.values import Cidr, host_cidr, parse_address, parse_cidr
 
@@ -14,7 +14,7 @@ def strict_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     cidr = parse_cidr(value)
     if cidr is None:
         bare = parse_address(value)
-        hint = f"write {host_cidr(*bare)}" if bare else zone_hint(value)
+        hint = f"write {host_cidr(*bare)}" if bare else form_hint(value)
         message = f"{what} has {quoted(value)}, an address without a length" if bare else f"{what} has {quoted(value)}"
         reader.report(node, message, "a prefix such as 10.0.0.0/8 or fd00::/8", hint)
         return None
@@ -55,7 +55,7 @@ def any_address(reader: Reader, node: Node, what: str) -> Cidr | None:
         return None
     parsed = parse_address(value)
     if parsed is None:
-        hint = "leave out the length" if parse_cidr(value) else zone_hint(value)
+        hint = "leave out the length" if parse_cidr(value) else form_hint(value)
         reader.report(node, f"{what} has {quoted(value)}", "an address such as 10.0.0.1 or fd00::1", hint)
         return None
     return host_cidr(*parsed)
@@ -68,7 +68,10 @@ def _loose_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     cidr = loose_cidr(value)
     if cidr is None:
         expected = "a prefix or an address, such as 10.0.0.0/8 or fd00::1"
-        reader.report(node, f"{what} has {quoted(value)}", expected, zone_hint(value))
+        reader.report(node, f"{what} has {quoted(value)}", expected, form_hint(value))
+    elif says_mapped(value) and not is_mapped(cidr):
+        reader.report(node, f"{what} has {quoted(value)}, which no packet carries", "an IPv4 prefix", form_hint(value))
+        return None
     return cidr
 
 

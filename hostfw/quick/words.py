@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from hostfw.manifest.net_texts import given_cidr, zone_hint
+from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.values import Action, Cidr, Direction, address_text
 from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
 from hostfw.quick.services import EXPECTED, Lookup, is_service, parse_services, services_text
@@ -148,7 +148,7 @@ def _of_ufw(found: _Found) -> list[str]:
 
 
 def _is_peer(word: str, lookup: Lookup) -> bool:
-    if all(given_cidr(part) is not None or zone_hint(part) for part in word.split(",")):
+    if all(given_cidr(part) is not None or form_hint(part) for part in word.split(",")):
         return True
     return word == "here" or (_NAME.match(word) is not None and not is_service(word, lookup))
 
@@ -163,7 +163,7 @@ def _peers(words: list[str]) -> Peers:
     if wrong and len(words) == 1 and _SET_NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0]):
         return Named(wrong[0])
     if wrong:
-        raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', zone_hint(wrong[0]) or _PEER_EXPECTED)
+        raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', form_hint(wrong[0]) or _PEER_EXPECTED)
     found = tuple(sorted({cidr for _, cidr in cidrs if cidr is not None}))
     return ANYBODY if found and all(cidr.length == 0 for cidr in found) and len(found) == 2 else found
 

@@ -504,3 +504,20 @@ def test_a_ban_closes_ssh_where_its_policy_comes_before_failsafes(
     hostfwctl("set", "add", "bans", "192.0.2.2", "for", "1h")
 
     assert admitted(lab, 22) == (False, True)
+
+
+def test_a_ban_that_is_renewed_after_a_boot_keeps_its_time(
+    lab: Lab, installation: Installation, hostfwctl: Hostfwctl
+) -> None:
+    """Another program may be earlier than the first look of hostfw at what it had written down."""
+    hostfwctl("set", "add", "bans", "192.0.2.9", "192.0.2.3", "for", "10m")
+    reboot_with_clock(installation, "bans")
+    booted(lab, installation)
+    nft(lab, "delete element ip hostfw external/bans { 192.0.2.9 }")
+    nft(lab, "add element ip hostfw external/bans { 192.0.2.9 timeout 4h }")
+
+    hostfwctl("apply")
+
+    now = members(hostfwctl, "bans")
+    assert 4 * 3600 - 120 < (now["192.0.2.9"] or 0) <= 4 * 3600
+    assert (now["192.0.2.3"] or 0) <= 605

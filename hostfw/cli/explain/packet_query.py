@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hostfw.cli.options import Options
-from hostfw.manifest.net_texts import given_cidr, zone_hint
+from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.packet import ConntrackState
 from hostfw.model.values import (
     ICMP,
@@ -159,7 +159,7 @@ def _party(text: str, what: str) -> Party:
     if not is_name or text.replace(".", "").isdigit():
         raise QueryError(
             f'{what} is "{text}"',
-            zone_hint(bare) or f"it is an address, the name of a HostEndpoint, or {HOST} for this host",
+            form_hint(bare) or f"it is an address, the name of a HostEndpoint, or {HOST} for this host",
         )
     return text
 

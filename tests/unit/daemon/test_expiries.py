@@ -14,8 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from hostfw.daemon import backoff
+from hostfw.daemon import backoff, expiries
 from hostfw.daemon.dependencies import Dependencies
+from hostfw.engine.engine import Engine
+from hostfw.engine.outcomes import Failed
 from hostfw.host.clock_alarm import ClockAlarm, ClockNews
 from hostfw.host.errors import HostError
 from hostfw.host.store.trial import load_trial
@@ -324,3 +326,39 @@ def test_a_step_that_nobody_has_read_when_the_alarm_is_set_is_told(monkeypatch: 
         assert not is_readable(alarm, 0.1)
     finally:
         alarm.close()
+
+
+def test_what_has_expired_and_stays_is_trouble(world: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is so: an opening that outlives its end is nothing to be silent about."""
+    failures = [Failed("the kernel refuses it")] * 3
+    right = Engine.end_by_script
+    monkeypatch.setattr(Engine, "end_by_script", lambda engine, now: failures.pop() if failures else right(engine, now))
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            world.faults.add("observe", *([HostError("it cannot be had")] * 6))
+            world.set_clock(NOON, step=False)
+            await until(lambda: "what has expired stays: the kernel refuses it" in world.report().trouble)
+            await until(lambda: not is_open(world))
+            await until(lambda: not world.report().trouble)
+
+    live(story())
+
+
+def test_an_end_of_a_trial_that_fails_is_trouble(world: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again, at longer and longer intervals, and told meanwhile."""
+    failures: list[Failed] = []
+    right = expiries._end_in_time
+    monkeypatch.setattr(expiries, "_end_in_time", lambda engine: failures.pop() if failures else right(engine))
+
+    async def story() -> None:
+        async with serving(world):
+            await until(world.is_whole)
+            failures.extend([Failed("the record cannot be read")] * 4)
+            world.set_clock(NOON - timedelta(minutes=7), step=True)
+            await until(lambda: "a trial or a lockdown is over and stays" in world.report().trouble)
+            await until(lambda: not world.report().trouble)
+            assert not failures
+
+    live(story())

@@ -28,9 +28,9 @@ def _ports(protocol: Protocol, *ports: int | tuple[int, int]) -> Service:
 
 def test_the_address_of_a_log_is_the_one_that_packets_have() -> None:
     """A program with one socket for both IP versions logs IPv4 so; the rule of such an address would meet nothing."""
-    parsed = _parsed(Action.DENY, "::ffff:192.0.2.7,::ffff:198.51.100.0/120")
+    parsed = _parsed(Action.DENY, "::ffff:192.0.2.7,::ffff:198.51.100.9")
 
-    assert parsed.peers == nets("192.0.2.7", "198.51.100.0/24")
+    assert parsed.peers == nets("192.0.2.7", "198.51.100.9")
     assert _parsed(Action.ALLOW, "80/tcp from ::ffff:c000:207").peers == nets("192.0.2.7")
     assert _parsed(Action.DENY, "::192.0.2.7").peers == nets("::192.0.2.7")
 
@@ -40,6 +40,9 @@ def test_the_address_of_a_log_is_the_one_that_packets_have() -> None:
     [
         (Action.DENY, "fe80::1%eth0", "write fe80::1, without the interface"),
         (Action.ALLOW, "80/tcp from fe80::%eth0/64", "write fe80::/64, without the interface"),
+        (Action.DENY, "::ffff:0:0/96", "no packet carries it; write 0.0.0.0/0"),
+        (Action.DENY, "::ffff:192.0.2.0/24", "no packet carries it; write 192.0.2.0/24"),
+        (Action.DENY, "::ffff:192.0.2.0/120", "no packet carries it; write 192.0.2.0/24"),
     ],
 )
 def test_an_address_with_its_interface_is_refused_with_the_one_without(action: Action, words: str, hint: str) -> None:

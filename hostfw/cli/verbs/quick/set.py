@@ -26,7 +26,7 @@ from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.processes import login_uid
 from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
 from hostfw.journal.set_notices import members_changed
-from hostfw.manifest.net_texts import given_cidr, zone_hint
+from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import Member
 from hostfw.model.resources import Resources
@@ -138,7 +138,7 @@ def _cidrs(texts: Iterable[str]) -> Iterator[Cidr]:
     for text in (part for word in texts for part in word.split(",") if part):
         cidr = given_cidr(text)
         if cidr is None:
-            expected = zone_hint(text) or "such as 192.0.2.7 or 2001:db8::/48"
+            expected = form_hint(text) or "such as 192.0.2.7 or 2001:db8::/48"
             raise RequestError(f'"{text}" is neither an address nor a prefix', expected)
         yield cidr
 

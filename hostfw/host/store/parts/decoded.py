@@ -19,6 +19,7 @@ from enum import Enum
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from operator import attrgetter
 from pathlib import Path
@@ -51,10 +52,11 @@ def save_decoded(
 ) -> None:
     """Keep the content of files by their parts, and let go what is of no part that is stored (`known`).
 
-    What a disk does not take is left out.
+    What a disk does not take, or pickle, is left out.
     """
-    folder, decoder = state_dir / _FOLDER, decoder_mark()
-    with suppress(OSError):
+    folder = state_dir / _FOLDER
+    with suppress(OSError, pickle.PicklingError, RecursionError, MemoryError):
+        decoder = decoder_mark()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = {path.name for path in folder.iterdir()}
         wanted = {_file_name(part.name, decoder): part for part in parts}
@@ -78,13 +80,23 @@ def load_decoded(state_dir: Path, parts: Iterable[Part]) -> Mapping[str, FileCon
 
 @cache
 def decoder_mark() -> str:
-    """A mark of the code that decodes, which changes with every release and every edit of it."""
+    """A mark of the code that decodes, which changes with every release and every edit of it, and with PyYAML.
+
+    The service asks at its start: a package that is unpacked later has code that it does not run.
+    """
     found = [f"{hostfw.__version__} {sys.version}"]
     for package in _DECODING:
         for folder, _, names in os.walk(Path(hostfw.__file__).parent / package):
             paths = (Path(folder, name) for name in names if name.endswith(".py"))
-            found += (f"{path} {info.st_size} {info.st_mtime_ns}" for path in paths for info in [path.stat()])
+            found += map(_stamp, paths)
+    yaml = find_spec("yaml")
+    found += [_stamp(Path(yaml.origin))] if yaml is not None and yaml.origin is not None else []
     return sha256("\n".join(sorted(found)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> str:
+    info = path.stat()
+    return f"{path} {info.st_size} {info.st_mtime_ns}"
 
 
 def _file_name(part: str, decoder: str) -> str:
