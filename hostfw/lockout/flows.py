@@ -102,7 +102,7 @@ def named_peers(plan: Plan) -> frozenset[tuple[Family, int]]:
 
 
 _Form = tuple[bool, Mac | None]
-"""Parts of a connection that nobody sees: whether it came through IPsec, and the Ethernet address of who sent it here."""
+"""Parts of a connection that nobody sees: whether it came through IPsec, and the Ethernet address of its sender."""
 
 
 def _forms(plan: Plan) -> tuple[_Form, ...]:

@@ -16,7 +16,7 @@ from hostfw.model.positions import NOWHERE
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import Resources
 from hostfw.model.settings import Workloads
-from hostfw.model.values import Cidr
+from hostfw.model.values import Cidr, address_text
 from hostfw.model.wording import listed, unlisted
 from hostfw.policy.resolve.bindings import Bindings
 
@@ -47,7 +47,7 @@ def running(
             good.append(one)
         else:
             problems.append(trouble)
-    problems += _same_addresses(good)
+    problems += _same_addresses(good, facts)
     return tuple(sorted(good, key=lambda one: one.metadata.full_name)), tuple(problems)
 
 
@@ -122,18 +122,41 @@ def _unknown_profile(one: WorkloadEndpoint, profiles: Collection[str]) -> Proble
     )
 
 
-def _same_addresses(workloads: Iterable[WorkloadEndpoint]) -> Iterator[Problem]:
-    first: dict[Cidr, WorkloadEndpoint] = {}
-    for one in workloads:
-        for network in one.networks:
-            other = first.setdefault(network, one)
-            if other is not one:
-                yield _warning(
-                    one,
-                    f'WorkloadEndpoints "{other.metadata.full_name}" and "{one.metadata.full_name}" both have '
-                    f"{network}: rules that select one of them match both",
-                    "addresses of its own for each",
-                )
+def _same_addresses(workloads: Iterable[WorkloadEndpoint], facts: HostFacts) -> Iterator[Problem]:
+    """Addresses that a workload may send from although another or the host has them: it would be taken for that."""
+    every = [(network, one) for one in workloads for network in one.networks]
+    around: list[tuple[Cidr, WorkloadEndpoint]] = []
+    told: set[tuple[str, str]] = set()
+    for network, one in sorted(every, key=lambda pair: (pair[0], pair[1].metadata.full_name)):
+        while around and not _covers(around[-1][0], network):
+            around.pop()
+        names = (around[-1][1].metadata.full_name, one.metadata.full_name) if around else None
+        if around and names is not None and around[-1][1] is not one and names not in told:
+            told.add(names)
+            wider = around[-1][0]
+            both = f"both have {network}" if wider == network else f"have {wider} and {network}"
+            yield _warning(
+                one,
+                f'WorkloadEndpoints "{names[0]}" and "{names[1]}" {both}: each may send as the other, and rules that '
+                "select one of them match both",
+                "addresses of its own for each",
+            )
+        around.append((network, one))
+    for interface in facts.interfaces:
+        for own in interface.addresses:
+            for network, one in every:
+                # A network has the host's address on its own interface, as its router.
+                if one.interface_name != interface.name and _covers(network, own):
+                    yield _warning(
+                        one,
+                        f'WorkloadEndpoint "{one.metadata.full_name}" has {network}, and this host has '
+                        f"{address_text(own.family, own.address)} on {interface.name}: it may send as the host",
+                        "addresses of its own",
+                    )
+
+
+def _covers(wider: Cidr, cidr: Cidr) -> bool:
+    return wider.family is cidr.family and wider.length <= cidr.length and wider.contains(cidr.address)
 
 
 def _warning(one: WorkloadEndpoint, message: str, expected: str, more: tuple[str, ...] = ()) -> Problem:

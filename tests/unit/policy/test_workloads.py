@@ -12,10 +12,12 @@ from hostfw.model.settings import UNIDENTIFIED, Settings, Workloads
 from hostfw.model.sources import Configuration, Source
 from hostfw.model.values import Direction
 from hostfw.policy.resolve.plan import resolve
+from tests.unit.policy_builders import nets
 from tests.unit.policy_texts import manifest, policy, resources, said
 
 THEIRS = Settings(workloads=Workloads(("ve-*",)))
 HOST = HostFacts("host", (Interface("eth0", 2, default_route=True), Interface("ve-web", 3), Interface("ve-db", 4)))
+ADDRESSES = ("10.0.0.77", "10.0.1.1", "10.0.0.1")
 UPLINK = manifest("HostEndpoint", "{interfaceName: eth0}", "uplink")
 
 
@@ -173,3 +175,17 @@ def test_a_bridge_is_not_the_workload_that_became_its_port(every: str) -> None:
 
     assert now.governing()("br0") == ("every" if every else None)
     assert now.governing()("eth0") == "uplink"
+
+
+def test_workloads_that_may_send_as_others_are_told() -> None:
+    """As another workload, or as the host; the address of the host on the workload's own interface is its router."""
+    lan = manifest("WorkloadEndpoint", "{interfaceName: ve-db, ipNetworks: [10.0.0.0/24]}", "lan")
+    interfaces = [
+        replace(one, addresses=nets(address)) for one, address in zip(HOST.interfaces, ADDRESSES, strict=True)
+    ]
+
+    _, problems = _plan(UPLINK, wep("web"), lan, host=replace(HOST, interfaces=interfaces))
+
+    first, second = (said for said in problems if "send as" in said)
+    assert 'WorkloadEndpoints "default/lan" and "default/web" have 10.0.0.0/24 and 10.0.0.2/32: each may send' in first
+    assert 'WorkloadEndpoint "default/lan" has 10.0.0.0/24, and this host has 10.0.0.77 on eth0: it may send' in second
