@@ -115,7 +115,7 @@ REST = ALLOW.format("source: {}")
     ],
 )
 def test_what_nobody_sees_of_a_connection_may_cut_it_off(host: Machine, rules: str, form: str) -> None:
-    """Whether it came through IPsec, and which neighbour sent it: refused in each form that was not denied before."""
+    """Its way through IPsec or not, and the neighbour that sent it: refused in each form that was not denied before."""
     host.write(web=HEAD + rules)
 
     done = host.hostfwctl("apply")
@@ -128,7 +128,7 @@ def test_what_nobody_sees_of_a_connection_may_cut_it_off(host: Machine, rules: s
 
 
 def test_a_form_that_is_lost_does_not_hide_the_others(host: Machine) -> None:
-    """Who accepted that IPsec may not come in is still told that nobody may."""
+    """A loss of what comes through IPsec, once accepted, leaves the loss of all others to be told."""
     host.write(web=HEAD + DENY.format("ipsec: true") + REST)
     assert host.hostfwctl("apply", "--accept-lockout").status == 0
     host.write(web=HEAD + DENY.format("ipsec: true"))

@@ -180,9 +180,9 @@ def test_a_bridge_is_not_the_workload_that_became_its_port(every: str) -> None:
 def test_workloads_that_may_send_as_others_are_told() -> None:
     """As another workload, or as the host; the address of the host on the workload's own interface is its router."""
     lan = manifest("WorkloadEndpoint", "{interfaceName: ve-db, ipNetworks: [10.0.0.0/24]}", "lan")
-    interfaces = [
+    interfaces = tuple(
         replace(one, addresses=nets(address)) for one, address in zip(HOST.interfaces, ADDRESSES, strict=True)
-    ]
+    )
 
     _, problems = _plan(UPLINK, wep("web"), lan, host=replace(HOST, interfaces=interfaces))
 
