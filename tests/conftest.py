@@ -25,7 +25,7 @@ QUICK_EXAMPLES = 8
 """Examples of a property in `make quick`, and wherever no profile is named; `make test` names `full`."""
 SLOW = "slow: make test runs it"
 """The reason for which `make quick` leaves a test out."""
-SLOW_TESTS, SLOW_CPU_S = TESTS / "slow.txt", 0.2
+SLOW_TESTS, SLOW_CPU_S = TESTS / "slow.txt", 0.08
 """The tests of the quick tiers that took more processor time than that when they were last timed, a line each."""
 _CPU_S = "cpu_s"
 """The property of a test's last report: the processor time that it took, its fixtures' and its processes' included."""

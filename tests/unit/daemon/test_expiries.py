@@ -330,16 +330,19 @@ def test_a_step_that_nobody_has_read_when_the_alarm_is_set_is_told(monkeypatch: 
 
 def test_what_has_expired_and_stays_is_trouble(world: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it is so: an opening that outlives its end is nothing to be silent about."""
-    failures = [Failed("the kernel refuses it")] * 3
+    monkeypatch.setattr(backoff, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(backoff, "RETRY_LONGEST_S", 0.05)
+    failing = [Failed("the kernel refuses it")]
     right = Engine.end_by_script
-    monkeypatch.setattr(Engine, "end_by_script", lambda engine, now: failures.pop() if failures else right(engine, now))
+    monkeypatch.setattr(Engine, "end_by_script", lambda engine, now: failing[0] if failing else right(engine, now))
 
     async def story() -> None:
         async with serving(world):
             await until(world.is_whole)
-            world.faults.add("observe", *([HostError("it cannot be had")] * 6))
+            world.faults.add("observe", *([HostError("it cannot be had")] * 12))
             world.set_clock(NOON, step=False)
             await until(lambda: "what has expired stays: the kernel refuses it" in world.report().trouble)
+            failing.clear()
             await until(lambda: not is_open(world))
             await until(lambda: not world.report().trouble)
 
@@ -348,17 +351,18 @@ def test_what_has_expired_and_stays_is_trouble(world: Timed, monkeypatch: pytest
 
 def test_an_end_of_a_trial_that_fails_is_trouble(world: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again, at longer and longer intervals, and told meanwhile."""
-    failures: list[Failed] = []
+    monkeypatch.setattr(backoff, "RETRY_FIRST_S", 0.01)
+    failing: list[Failed] = []
     right = expiries._end_in_time
-    monkeypatch.setattr(expiries, "_end_in_time", lambda engine: failures.pop() if failures else right(engine))
+    monkeypatch.setattr(expiries, "_end_in_time", lambda engine: failing[0] if failing else right(engine))
 
     async def story() -> None:
         async with serving(world):
             await until(world.is_whole)
-            failures.extend([Failed("the record cannot be read")] * 4)
+            failing.append(Failed("the record cannot be read"))
             world.set_clock(NOON - timedelta(minutes=7), step=True)
             await until(lambda: "a trial or a lockdown is over and stays" in world.report().trouble)
+            failing.clear()
             await until(lambda: not world.report().trouble)
-            assert not failures
 
     live(story())
