@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 ROUTER_ADVERTISEMENT = 134
 """The ICMPv6 type by which a router tells of itself (RFC 4861, 4.2): a host that believes it takes routes from it."""
 
-_CLIENTS_OF_LEASES = {(UDP.number, 67): 68, (UDP.number, 547): 546}
-"""The ports of clients by the protocol and port of servers: DHCP (RFC 2131, 4.1) and DHCPv6 (RFC 8415, 7.2)."""
+_CLIENTS_OF_LEASES = {(UDP.number, 67): (Family.V4, 68), (UDP.number, 547): (Family.V6, 546)}
+"""The IP versions and ports of clients by what servers have: DHCP (RFC 2131, 4.1) and DHCPv6 (RFC 8415, 7.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Programs:
         preamble, *policy = self.workload(planned, direction).segments
         replies = (
             self.cache.rule(
-                _lease_condition(server, client), Exempt(names.failsafe_counter(server, direction, place="lease"))
+                _lease_condition(server, *client), Exempt(names.failsafe_counter(server, direction, place="lease"))
             )
             for server, client in leases(self.settings)
         )
@@ -313,18 +313,26 @@ def _sent_by_host(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:
             yield rule if condition.ipsec is None else replace(rule, condition=replace(condition, ipsec=None))
 
 
-def leases(settings: Settings) -> Iterator[tuple[FailsafePort, int]]:
-    """The services of the host by which workloads get their addresses, each with the port that it answers to."""
+def leases(settings: Settings) -> Iterator[tuple[FailsafePort, tuple[Family, int]]]:
+    """The services of the host by which workloads get their addresses, each with the port that it answers to.
+
+    One whose net is of the other IP version than its answers gives none.
+    """
     for port in settings.workloads.to_host:
         client = _CLIENTS_OF_LEASES.get((port.protocol.number, port.port))
-        if client is not None:
+        if client is not None and (port.net is None or port.net.family is client[0]):
             yield port, client
 
 
-def _lease_condition(server: FailsafePort, client: int) -> Condition:
-    source = PlannedSide(ports=(PortRange(server.port, server.port),))
+def _lease_condition(server: FailsafePort, family: Family, client: int) -> Condition:
+    """The net of a service is where it is asked, and so where it answers from."""
+    nets = (server.net,) if server.net else None
+    source = PlannedSide(nets=nets, ports=(PortRange(server.port, server.port),))
     return Condition(
-        protocol=server.protocol, source=source, destination=PlannedSide(ports=(PortRange(client, client),))
+        families=(family,),
+        protocol=server.protocol,
+        source=source,
+        destination=PlannedSide(ports=(PortRange(client, client),)),
     )
 
 

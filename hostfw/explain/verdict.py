@@ -292,15 +292,15 @@ def _from_host_steps(place: Place, packet: Packet, settings: Settings) -> Iterat
         yield place.step(StepVerdict.DENY, Reason.UNIDENTIFIED)
     yield from _invalid_steps(place, packet, settings)
     for port in settings.workloads.to_host:
-        client = _LEASES.get((port.protocol.number, port.port))
-        ports = (packet.source_port, packet.destination_port)
-        if packet.protocol == port.protocol.number and ports == (port.port, client):
+        client = (packet.family, packet.destination_port)
+        answers = _is_failsafe(port, packet, packet.source, packet.source_port)
+        if answers and _LEASES.get((port.protocol.number, port.port)) == client:
             yield replace(place.step(StepVerdict.ALLOW, Reason.TO_HOST), failsafe=port)
     yield from _workload_steps(place, packet, settings)
 
 
-_LEASES = {(17, 67): 68, (17, 547): 546}
-"""The ports that DHCP answers to (RFC 2131, 4.1; RFC 8415, 7.2), by its own."""
+_LEASES = {(17, 67): (Family.V4, 68), (17, 547): (Family.V6, 546)}
+"""The IP versions and the ports that DHCP answers to (RFC 2131, 4.1; RFC 8415, 7.2), by its own."""
 
 
 def _is_identified(place: Place) -> bool:

@@ -7,7 +7,7 @@ included, until another one claims it, until the configuration claims something 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -21,6 +21,7 @@ from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.plan import Binding, Plan
 from hostfw.model.problems import Problem, Severity
 from hostfw.model.resources import HostEndpoint, InterfaceGroup, Resources
+from hostfw.model.settings import UNIDENTIFIED
 from hostfw.model.values import address_text
 from hostfw.policy.expiry import still_expired
 from hostfw.policy.resolve.bindings import Bindings
@@ -69,6 +70,28 @@ def keep(
     return replace(bound, bindings=bindings), tuple(problems)
 
 
+def closed(
+    bound: Bindings, governance: Governance, workloads: Sequence[WorkloadEndpoint], facts: HostFacts
+) -> tuple[str, ...]:
+    """The interfaces of workloads that are no more, under names that tell it no longer: they are nobody's."""
+    running = {one.metadata.full_name for one in workloads}
+    taken = {binding.interface for binding in bound.bindings}
+    left = (
+        interface.name
+        for record in governance.interfaces
+        if _is_left(record, running) and (record.kept or bound.workloads.has(record.name))
+        if (interface := found_again(record, facts)) is not None
+    )
+    return tuple(
+        sorted({name for name in left if name not in taken and not bound.workloads.has(name) and is_safe_name(name)})
+    )
+
+
+def _is_left(record: GovernedInterface, endpoints: Container[str]) -> bool:
+    """True if a record is about a workload that is no more."""
+    return "/" in record.endpoint and record.endpoint not in endpoints
+
+
 def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governance, now: datetime) -> Governance:
     """The record of a plan in force on a host; `before` is the record that it was resolved with."""
     every = (*resources.every_endpoint, *facts.workloads)
@@ -89,8 +112,17 @@ def recorded(plan: Plan, resources: Resources, facts: HostFacts, before: Governa
         for record in before.interfaces
         if record.endpoint in claims and record.name not in names and found_again(record, facts) is None
     )
+    # What was a workload's stays closed after it.
+    left = [
+        record
+        for record in before.interfaces
+        if _is_left(record, claims)
+        and (interface := found_again(record, facts)) is not None
+        and interface.name not in names
+        and plan.governing_unbound(interface.name) == UNIDENTIFIED
+    ]
     expired = still_expired(plan.expired, facts.now, before)
-    return Governance(plan.node, (*present, *remembered(absent)), expired=expired, applied=before.applied)
+    return Governance(plan.node, (*present, *left, *remembered(absent)), expired=expired, applied=before.applied)
 
 
 def _claims(endpoints: Iterable[HostEndpoint | WorkloadEndpoint], groups: Iterable[InterfaceGroup]) -> dict[str, str]:

@@ -294,6 +294,12 @@ failsafe_ports = st.builds(
     st.sampled_from(PORTS),
     st.one_of(st.none(), st.sampled_from((*CIDRS[Family.V4], *CIDRS[Family.V6]))),
 )
+lease_ports = st.builds(
+    FailsafePort,
+    st.just(UDP),
+    st.sampled_from((67, 547)),
+    st.one_of(st.none(), st.sampled_from((*CIDRS[Family.V4], *CIDRS[Family.V6]))),
+)
 all_settings = st.builds(
     Settings,
     failsafe=st.builds(
@@ -309,7 +315,7 @@ all_settings = st.builds(
     workloads=st.builds(
         Workloads,
         st.sampled_from(((), (), ("wg*",), ("eth3", "unk*"))),
-        st.just(TO_HOST_PORTS) | st.lists(failsafe_ports, max_size=3).map(tuple),
+        st.just(TO_HOST_PORTS) | st.lists(failsafe_ports | lease_ports, max_size=3).map(tuple),
     ),
 )
 
@@ -346,7 +352,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 _PROTOCOLS = (TCP, TCP, TCP, TCP, UDP, UDP, SCTP, None, None, ICMP, ICMPV6, Protocol(2), Protocol(47))
 """None stands for the ICMP of the packet's own family."""
-_PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS, 67, 68)
+_PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS, 67, 68, 546, 547)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)

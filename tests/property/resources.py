@@ -12,7 +12,7 @@ from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
-from hostfw.model.kinds.workloads import EndpointPort
+from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (
     EntityRule,
@@ -92,6 +92,9 @@ def label_maps(values: st.SearchStrategy[str]) -> st.SearchStrategy[Labels]:
 
 
 metadatas = st.builds(Metadata, names, label_maps(words | st.just("")), label_maps(texts))
+
+namespaced = st.builds(replace, metadatas, namespace=st.sampled_from(("default", "shop")))
+"""Metadata of what belongs to a namespace."""
 
 _operations = (
     st.builds("{} == '{}'".format, words, words)
@@ -235,6 +238,21 @@ def endpoints(draw: st.DrawFn) -> HostEndpoint:
     )
 
 
+@st.composite
+def workloads(draw: st.DrawFn) -> WorkloadEndpoint:
+    """A WorkloadEndpoint; one with ports has single addresses alone."""
+    ports = draw(few(endpoint_ports))
+    return WorkloadEndpoint(
+        metadata=draw(namespaced),
+        interface_name=draw(words),
+        networks=tuple(sorted(set(draw(few(addresses if ports else addresses | cidrs(), least=1))))),
+        node=draw(names | st.just("*")),
+        orchestrator=draw(words | st.just("")),
+        profiles=draw(few(names)),
+        ports=ports,
+    )
+
+
 def _asks_learned(entry: InterfaceMatch) -> bool:
     return bool(entry.address_in) or entry.default_route is not None
 
@@ -258,7 +276,8 @@ resources: st.SearchStrategy[Resource] = st.one_of(
     staged_policies,
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
-    st.builds(NetworkSet, st.builds(replace, metadatas, namespace=st.sampled_from(("default", "shop"))), few(cidrs())),
+    workloads(),
+    st.builds(NetworkSet, namespaced, few(cidrs())),
     st.builds(Namespace, metadatas),
     st.builds(Feed, metadatas, _words_without("/.-_ "), st.integers(0, 100)),
     st.builds(

@@ -13,7 +13,9 @@ from hostfw.build.candidate import check_candidate
 from hostfw.engine.checks.plan_before import Before
 from hostfw.engine.outcomes import Failed
 from hostfw.engine.reading.standing import standing
+from hostfw.manifest.settings import decode_settings
 from hostfw.model.host.facts import Interface
+from hostfw.model.host.interface_names import WILDCARD_END, covers, fits
 from hostfw.model.plan import Plan
 from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
@@ -77,10 +79,11 @@ def _lost_workloads(before: Before, plan: Plan, verb: str) -> Failed | None:
     governing = plan.governing()
     bare = [name for name in here if governing(name) is None]
     known = before.in_force() if bare else None
-    if known is None:
-        return None
-    governed_before = known.governing()
-    lost = [name for name in bare if known.settings.workloads.has(name) and governed_before(name) is not None]
+    lost: list[str] = []
+    if known is not None:
+        governed_before = known.governing()
+        lost = [name for name in bare if known.settings.workloads.has(name) and governed_before(name) is not None]
+    lost += [pattern for pattern in _lost_patterns(before, plan) if not any(fits(pattern, name) for name in lost)]
     if not lost:
         return None
     them = "it" if len(lost) == 1 else "them"
@@ -90,6 +93,20 @@ def _lost_workloads(before: Before, plan: Plan, verb: str) -> Failed | None:
         f"name {them} in workloads.interfaces of hostfw.yaml; {_anyway(verb)}",
         more=unlisted(lost),
     )
+
+
+def _lost_patterns(before: Before, plan: Plan) -> Iterator[str]:
+    """The interfaces of workloads that were accepted and would be nobody's if they came, as the setting names them."""
+    accepted, _ = accepted_now(before.directories.state, before.cache)
+    text = None if accepted is None else accepted.configuration.settings
+    if text is None or plan.wildcard is not None:
+        return
+    governing = plan.governing()
+    for pattern in decode_settings(text)[0].workloads.interfaces:
+        is_one = not pattern.endswith(WILDCARD_END)
+        wider = any(covers(other, pattern) for other in plan.settings.workloads.interfaces)
+        if not wider and (not is_one or governing(pattern) is None):
+            yield pattern
 
 
 def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str) -> Failed | None:

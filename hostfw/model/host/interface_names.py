@@ -11,6 +11,11 @@ def fits(pattern: str, interface: str) -> bool:
     return interface == pattern
 
 
+def covers(wider: str, pattern: str) -> bool:
+    """True if every interface that has the name of a pattern has that of another one as well."""
+    return wider == pattern or (wider.endswith(WILDCARD_END) and pattern.startswith(wider[:-1]))
+
+
 def is_safe_name(interface: str) -> bool:
     """True if an interface name means itself, and itself alone, as a quoted string of nftables.
 

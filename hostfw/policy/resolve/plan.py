@@ -23,7 +23,7 @@ from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.cache import ByResource
 from hostfw.policy.effective_labels import effective_labels
 from hostfw.policy.expiry import in_time
-from hostfw.policy.kept import keep
+from hostfw.policy.kept import closed, keep
 from hostfw.policy.order import every_policy_in_order, in_direction, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
@@ -65,6 +65,11 @@ def resolve(
     claimed, problems = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
     claimed = with_workloads(claimed, workloads, facts)
     bound, kept_problems = keep(claimed, governance, (*local, *workloads), resources, facts)
+    closing = closed(bound, governance, workloads, facts)
+    if closing:
+        patterns = (*settings.workloads.interfaces, *closing)
+        settings = replace(settings, workloads=replace(settings.workloads, interfaces=patterns))
+        bound = replace(bound, workloads=settings.workloads)
     governing = [*_governing(local, bound, settings.loopback), *map(Governing, workloads)]
 
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources

@@ -110,6 +110,41 @@ def test_what_leaves_nothing_bare_needs_no_word(
     assert done.status == 0, (name, done.err)
 
 
+NAMES_WORKLOADS = "node: web1\nworkloads: {{interfaces: {}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "uplink", "lost"),
+    [
+        ("[ve-*, tap0]", "[tap0]", UPLINK, "ve-*"),
+        ("[ve-*, tap0]", "[ve-*]", UPLINK, "tap0"),
+        ("[ve-*, tap0]", "[]", UPLINK, "tap0, ve-*"),
+        ("[ve-*]", "['ve-a*']", UPLINK, "ve-*"),
+        ("[ve-*]", "['v*']", UPLINK, ""),
+        ("[tap0]", "['tap*']", UPLINK, ""),
+        ("[tap0]", "[]", BOTH.replace("lan0", "tap0"), ""),
+        ("[ve-*]", "[]", UPLINK.replace("eth0", '"*"'), ""),
+    ],
+)
+def test_interfaces_of_workloads_that_are_to_come_are_not_let_go(
+    host: Machine, before: str, after: str, uplink: str, lost: str
+) -> None:
+    """None is there now, and the next container would be nobody's."""
+    host.facts = replace(ROUTER, interfaces=ROUTER.interfaces[::2])
+    host.write(hostfw=NAMES_WORKLOADS.format(before), web=WEB, uplink=UPLINK)
+    assert host.hostfwctl("apply").status == 0
+    host.write(hostfw=NAMES_WORKLOADS.format(after), uplink=uplink)
+
+    done = host.hostfwctl("apply")
+
+    if not lost:
+        assert done.status == 0, done.err
+        return
+    assert done.status == 1
+    assert f"the setting workloads would no longer name {lost}, nor would a HostEndpoint" in done.err
+    assert host.hostfwctl("apply", "--accept-loss").status == 0
+
+
 def test_an_interface_that_is_away_is_no_loss(host: Machine) -> None:
     """The same configuration on a host whose interface is gone for a while: nobody took policy away."""
     applied(host, ROUTER, UPLINK)

@@ -156,6 +156,32 @@ def test_a_workload_whose_interface_has_another_name_keeps_its_policy() -> None:
     ]
 
 
+def test_what_was_a_workload_stays_closed_under_another_name() -> None:
+    """Its file goes before its interface: nobody knows any more what is behind that."""
+    from datetime import UTC, datetime
+
+    from hostfw.model.host.governance import NOTHING_GOVERNED
+    from hostfw.policy.kept import recorded
+
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    running, alone = resources(UPLINK, wep("web")), resources(UPLINK)
+    renamed = replace(HOST, interfaces=(HOST.interfaces[0], Interface("odd0", 3), HOST.interfaces[2]))
+    plan, _ = resolve(running, THEIRS, HOST)
+    record = recorded(plan, running, HOST, NOTHING_GOVERNED, now)
+    plan, _ = resolve(running, THEIRS, renamed, governance=record)
+    kept = recorded(plan, running, renamed, record, now)
+
+    for before in (record, kept):
+        plan, _ = resolve(alone, THEIRS, renamed, governance=before)
+        again, _ = resolve(alone, THEIRS, renamed, governance=recorded(plan, alone, renamed, before, now))
+
+        assert [plan.governing()("odd0"), again.governing()("odd0")] == [UNIDENTIFIED, UNIDENTIFIED]
+        assert plan.governing()("eth0") == "uplink"
+    named = resources(UPLINK, manifest("HostEndpoint", "{interfaceName: odd0}", "mine"))
+    plan, _ = resolve(named, THEIRS, renamed, governance=record)
+    assert plan.governing()("odd0") == "mine"
+
+
 @pytest.mark.parametrize("every", ["", manifest("HostEndpoint", "{interfaceName: '*'}", "every")])
 def test_a_bridge_is_not_the_workload_that_became_its_port(every: str) -> None:
     """The host itself is behind the bridge, which would be cut off as a sender of foreign addresses."""
