@@ -200,9 +200,7 @@ class Engine:
 
     def note_masters(self, generation: Generation, ports: frozenset[Port]) -> Failed | None:
         """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""
-        return self._write(
-            lambda writer: note_masters(generation, ports, writer.host.reload_sets_directly, writer.cache)
-        )
+        return self._write(lambda writer: note_masters(generation, ports, writer))
 
     def repair(
         self, generation: Generation, *, midway: bool = False, guarded: bool = False

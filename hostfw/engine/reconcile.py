@@ -156,7 +156,7 @@ def resync(writer: Writer, generation: Generation) -> Applied | Refused | Failed
         # Interfaces of a HostEndpoint that names them come and go without a change to the ruleset.
         if built is not generation:
             writer.observer.active(built)
-        _, unnoted = note_links(built, writer.nftables, writer.cache, writer.host.read_links, is_known=True)
+        _, unnoted = note_links(built, writer, is_known=True)
         unnoted = (
             *unnoted,
             *restore_members(built.ruleset, built.plan, lambda *_: True, writer),

@@ -23,7 +23,12 @@ _BITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A set or map without its elements; `size` is None without a bound, and `timeout_ms` 0 where elements stay."""
+    """A set or map without its elements; `size` is None without a bound, and `timeout_ms` 0 where elements stay.
+
+    `more` is what none of ours has, in words: an interval of its own for the removal of elements, a statement that each
+    new element gets, another choice of its structure. A statement (a counter, a limit, a quota) is run for each packet
+    that finds the element, and may end the rule there.
+    """
 
     flags: int
     key_type: int
@@ -31,9 +36,12 @@ class Declaration:
     data_type: int = 0
     size: int | None = None
     timeout_ms: int = 0
+    comment: str = ""
+    more: str = ""
 
     def __str__(self) -> str:
-        return f"{self.flags:#x}/{self.key_type}/{self.key_bytes}/{self.data_type}/{self.size}/{self.timeout_ms}"
+        numbers = self.flags, self.key_type, self.key_bytes, self.data_type, self.size, self.timeout_ms
+        return "/".join((f"{numbers[0]:#x}", *map(str, numbers[1:]), self.more, self.comment))
 
 
 def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
@@ -49,7 +57,8 @@ def declaration(contents: Set | VerdictMap, family: Family) -> Declaration:
             flags |= TIMEOUT
             timeout_ms = 1000 * contents.dynamic.timeout_s
     unbounded = contents.interval and contents.dynamic is None
-    return Declaration(flags, key_type, key_bytes, 0, None if unbounded else contents.size, timeout_ms)
+    size = None if unbounded else contents.size
+    return Declaration(flags, key_type, key_bytes, 0, size, timeout_ms, contents.comment)
 
 
 def fixed_contents(table: Table) -> Iterator[Set | VerdictMap]:

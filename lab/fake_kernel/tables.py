@@ -23,6 +23,7 @@ _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0}
 _TYPE = re.compile(r"^type(?:of)? (?P<type>.*?)(?P<map> : verdict)?$", re.MULTILINE)
 _SIZE = re.compile(r"^size (\d+)$", re.MULTILINE)
 _TIMEOUT = re.compile(r"^timeout (\d+)s$", re.MULTILINE)
+_SET_COMMENT = re.compile(r'^comment "(.*)"$', re.MULTILINE)
 _FINAL = re.compile(r'(?:accept|drop|return|goto \S+)(?: comment "[^"]*")?')
 _HANDLES = count(1)
 
@@ -152,7 +153,7 @@ def kernel_set(name: str, contents: Object, family: Family) -> KernelSet:
     what = _TYPE.search(text)
     kind, is_map = (what["type"], bool(what["map"])) if what else ("inet_service", False)
     element_type = next((t for t in ElementType if type_text(t, family) == kind), ElementType.PORT)
-    size, timeout = _SIZE.search(text), _TIMEOUT.search(text)
+    size, timeout, comment = _SIZE.search(text), _TIMEOUT.search(text), _SET_COMMENT.search(text)
     interval, dynamic = "flags interval" in text, "flags dynamic" in text
     declared: Set | VerdictMap
     if is_map:
@@ -170,6 +171,7 @@ def kernel_set(name: str, contents: Object, family: Family) -> KernelSet:
         int(size[1]) if size else None,
         found.data_type,
         found.timeout_ms,
+        comment[1] if comment else "",
     )
 
 

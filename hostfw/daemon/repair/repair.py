@@ -56,6 +56,8 @@ class Repair:
 
 
 NOTHING_TO_REPAIR = Repair(())
+_CLOSED = frozenset((What.ELEMENT, What.SET, What.COUNTER))
+"""Kinds of objects that base protection has none of: a change of these leaves its rules whole."""
 
 BackedOff = Callable[[int, float, tuple[str, ...], Actor], None]
 
@@ -245,7 +247,7 @@ class Repairer:
             return
         self._tampering.note(transaction)
         self._is_fresh = True
-        opens = any(item.what not in (What.ELEMENT, What.SET) for item in transaction.touched) or transaction.more
+        opens = any(item.what not in _CLOSED for item in transaction.touched) or transaction.more
         if opens:
             self._is_calm.clear()
             self._is_exposed.set()

@@ -17,7 +17,7 @@ from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.set_digests import READ_WHOLE
 from hostfw.host.nftables.tables import KernelTable, KernelTables
-from hostfw.host.store.active import ActiveGeneration
+from hostfw.host.store.active import ActiveGeneration, noted_links
 from hostfw.host.store.set_contents import load_content
 from hostfw.model.prefixes import PackedAddresses
 from hostfw.model.values import FAMILIES, Family
@@ -83,16 +83,21 @@ def altered_by_name(tables: KernelTables, host: Host, run_dir: Path) -> frozense
     return frozenset((*found, *_with_other_digests(host, read)))
 
 
-def altered_links(tables: KernelTables, host: Host) -> frozenset[SetName]:
-    """The sets of interface indices that contradict each other: no name says what they hold. Raises HostError.
+def altered_links(tables: KernelTables, host: Host, run_dir: Path) -> frozenset[SetName]:
+    """The sets of interface indices that do not hold what was noted, or contradict each other. Raises HostError.
 
-    Both families hold the same of a HostEndpoint, and the set of all holds what those of HostEndpoints do. What is
-    only so while the service writes is not so the next time.
+    No name says what they hold. Both families hold the same of a HostEndpoint, and the set of all holds what those of
+    HostEndpoints do. What is only so while the service writes is not so the next time.
     """
     names = [(family, one.name) for family in FAMILIES for one in tables.of(family).sets if is_of_links(one.name)]
-    if not names or not (found := _contradictions(host.read_links(names))):
-        return frozenset()
-    return found & _contradictions(host.read_links(names))
+    found = _altered_links(names, host, run_dir) if names else frozenset()
+    return found & _altered_links(names, host, run_dir) if found else found
+
+
+def _altered_links(names: list[SetName], host: Host, run_dir: Path) -> frozenset[SetName]:
+    noted = noted_links(run_dir) or {}
+    links = host.read_links(names)
+    return _contradictions(links) | {name for name, held in links.items() if noted.get(name, held) != held}
 
 
 def _contradictions(links: Mapping[SetName, tuple[int, ...]]) -> frozenset[SetName]:

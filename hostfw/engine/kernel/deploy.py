@@ -19,6 +19,7 @@ from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.installed import (
     Digests,
     amendments,
+    counters_digest,
     declarations,
     digests,
     in_sentences,
@@ -43,7 +44,7 @@ from hostfw.engine.outcomes import (
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.store.active import ActiveGeneration, forget_begun, load_active, note_begun, record_stamp
+from hostfw.host.store.active import ActiveGeneration, forget_begun, forget_links, load_active, note_begun, record_stamp
 from hostfw.model.values import FAMILIES, Direction
 from hostfw.model.wording import counted as counted_words
 from hostfw.nft.amendment import deletions_after
@@ -122,9 +123,7 @@ def enforce(
     if stopped is not None:
         return stopped
     noted = (*put_back, *after_switch(), *existing.after_switch())
-    link_commits, unnoted = note_links(
-        generation, nftables, writer.cache, writer.host.read_links, is_known=kernel_state.ruleset is not None
-    )
+    link_commits, unnoted = note_links(generation, writer, is_known=kernel_state.ruleset is not None)
     left = delete(planned.sweep, nftables)
     swept = _say(left, "unused objects could not be removed")
     try:
@@ -180,6 +179,8 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     renamings, wakings = amendments(tables)
     if writer.cache is not None:
         writer.cache.last_commit = None
+    # Where there were none, its sets of interfaces are empty.
+    forget_links(writer.directories.run)
     stopped = writer.sent.after(lambda: amend(renamings, writer.nftables) or send(script, writer.nftables))
     if stopped is not None:
         return stopped
@@ -197,6 +198,9 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
     now = replace(
         _record(writer, script_id(script), digests(tables), record, tables.generation, counted),
         sets=declarations(tables),
+        counters=tuple(
+            (family, counters_digest(counter.name for counter in tables.of(family).counters)) for family in FAMILIES
+        ),
     )
     left = follows(script)
     as_before = (
@@ -216,6 +220,7 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
         return stopped
     writer.observer.active(None)
     forget_begun(writer.directories.run)
+    forget_links(writer.directories.run)
     if said := forget_record(writer.directories.run, writer.cache):
         return Enforced(Change(sweep=deletions), (said,))
     return Enforced(Change(sweep=deletions))
@@ -326,6 +331,7 @@ def _remember(writer: Writer, generation: Generation, before: KernelState, now: 
             for table in generation.ruleset.tables
             for name, declared in sorted(declarations_of(table))
         ),
+        counters=tuple((table.family, counters_digest(table.counters)) for table in now.installed),
     )
     if before.ruleset is None or record != before.record:
         yield from _save(writer, record)

@@ -6,17 +6,16 @@ set that no script fills, and that a boot begins with empty.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from hostfw.build.cache import EngineCache
 from hostfw.build.generation import Generation
 from hostfw.compile.object_names import governed_links
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed
 from hostfw.host.netlink.messages import NetlinkError
-from hostfw.host.nftables.script_runner import Nftables
-from hostfw.host.nftables.set_reloading import Contents
+from hostfw.host.store import active
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.values import Family
 from hostfw.nft.declarations import SetName
@@ -29,24 +28,18 @@ Port = tuple[int, int]
 """The indices of an interface and of its master."""
 
 
-def note_links(
-    generation: Generation,
-    nftables: Nftables,
-    cache: EngineCache | None,
-    read: Callable[[Iterable[SetName]], Links],
-    *,
-    is_known: bool,
-) -> tuple[int, tuple[str, ...]]:
+def note_links(generation: Generation, writer: Writer, *, is_known: bool) -> tuple[int, tuple[str, ...]]:
     """Let the sets hold the interfaces that a generation in force governs now; gives the commits, and what failed.
 
     Only what differs is written, in one transaction. With `is_known` nobody but us has touched our tables since the
     last time; otherwise the kernel is asked what they hold.
     """
+    cache, run_dir = writer.cache, writer.directories.run
     wanted = {(family, one.name): one for family, one in _sets(generation)}
     held: Links | None = cache.links if cache is not None and is_known else None
     if held is None and wanted:
         with suppress(NetlinkError):
-            held = read(wanted)
+            held = writer.host.read_links(wanted)
     indices = _indices(generation)
     links = {(family, name): tuple(sorted(indices[name])) for family, name in wanted}
     differ = [
@@ -54,14 +47,19 @@ def note_links(
         for (family, name), one in wanted.items()
         if held is None or held.get((family, name), ()) != links[family, name]
     ]
+    is_noted = cache is not None and cache.links == links and not differ
+    if not is_noted:
+        active.forget_links(run_dir)
     try:
         if differ:
-            nftables.reload_sets(differ)
+            writer.nftables.reload_sets(differ)
     except NetlinkError as error:
         if cache is not None:
             cache.links = None
         said = "an interface that is renamed is without its policy until the service has followed"
         return 0, (f"{error.message}: {said}",)
+    if not is_noted and links:
+        active.note_links(run_dir, links)
     if cache is not None:
         cache.links = links
     return 1 if differ else 0, ()
@@ -81,14 +79,13 @@ def governed_masters(generation: Generation, ports: Iterable[Port]) -> Mapping[s
 def note_masters(
     generation: Generation,
     ports: Iterable[Port],
-    reload_sets: Callable[[Sequence[Contents]], None],
-    cache: EngineCache | None,
+    writer: Writer,
 ) -> Failed | None:
     """Add the masters of governed interfaces to the sets that these are in; None if it is done. Raises HostError.
 
     A rule for the master's own name comes first, and the record of what is kept says the same once it is looked at.
     """
-    masters = governed_masters(generation, ports)
+    masters, cache, run_dir = governed_masters(generation, ports), writer.cache, writer.directories.run
     if cache is None or cache.links is None:
         return None
     links = {
@@ -97,8 +94,13 @@ def note_masters(
         if one.name in masters
     }
     grown = {key: entry for key, entry in links.items() if entry[1] != cache.links.get(key, ())}
-    reload_sets([(family, replace(one, elements=held)) for (family, _), (one, held) in grown.items()])
+    if not grown:
+        return None
+    active.forget_links(run_dir)
+    contents = [(family, replace(one, elements=held)) for (family, _), (one, held) in grown.items()]
+    writer.host.reload_sets_directly(contents)
     cache.links.update({key: held for key, (_, held) in grown.items()})
+    active.note_links(run_dir, cache.links)
     return None
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
+from operator import attrgetter
 
 from hostfw.host.nftables.nf_tables import DORMANT, KernelChain
 from hostfw.host.nftables.tables import KernelTable, KernelTables
 from hostfw.host.store.active import ActiveGeneration
 from hostfw.model.values import FAMILIES, Family
+from hostfw.model.wording import counted, listed
 from hostfw.nft.amendment import Renaming, WakeUp
 from hostfw.nft.change import renamings_of
 from hostfw.nft.declarations import SetName
@@ -130,12 +133,40 @@ def drift(tables: KernelTables, record: ActiveGeneration) -> tuple[str, ...]:
             name for name, digest in mine.items() if name in there and there[name].digest not in (None, digest)
         )
         sentences.extend(f"{title}: chain {name} was changed by another program" for name in changed)
+        sentences.extend(
+            f"{title}: {counted(chain.hidden, 'rule')} behind the last one of chain {chain.name} "
+            f"{'was' if chain.hidden == 1 else 'were'} added by another program"
+            for chain in sorted(table.chains, key=attrgetter("name"))
+            if chain.hidden and chain.name in mine
+        )
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
         sentences.extend(f"{title}: {kind} {name} is not ours" for kind, name in table.others)
+        if record.counters is not None:
+            known = dict(record.counters).get(family, "")
+            sentences.extend(f"{title}: {sentence}" for sentence in _recounted(table, known))
         if record.sets is not None:
             declared = {name: text for of, name, text in record.sets if of is family}
             sentences.extend(f"{title}: {sentence}" for sentence in _redeclared(table, declared))
     return tuple(sentences)
+
+
+def counters_digest(names: Iterable[str]) -> str:
+    """The number of counters and the digest of their names: all of the names would double the record."""
+    every = sorted(names)
+    return f"{len(every)}/{sha256(chr(10).join(every).encode()).hexdigest()[:16]}"
+
+
+def _recounted(table: KernelTable, known: str) -> Iterator[str]:
+    names = [counter.name for counter in table.counters]
+    if not known or counters_digest(names) == known:
+        return
+    more = len(names) - int(known.partition("/")[0])
+    if not more:
+        yield "counters were exchanged by another program"
+    else:
+        was = "was" if abs(more) == 1 else "were"
+        what = f"added by another program: {listed(names[-more:])}" if more > 0 else "deleted by another program"
+        yield f"{counted(abs(more), 'counter')} {was} {what}"
 
 
 def _redeclared(table: KernelTable, declared: Mapping[str, str]) -> Iterator[str]:
@@ -145,7 +176,7 @@ def _redeclared(table: KernelTable, declared: Mapping[str, str]) -> Iterator[str
     yield from (f"{kinds[name]} {name} is not ours" for name in sorted(there.keys() - declared.keys()))
     for name in sorted(declared.keys() & there.keys()):
         if str(there[name].declaration) != declared[name]:
-            yield f"{kinds[name]} {name} was replaced by another program with something else"
+            yield f"{kinds[name]} {name} was declared otherwise by another program"
 
 
 def _installed(table: KernelTable, record: ActiveGeneration | None) -> InstalledTable:
@@ -178,7 +209,7 @@ def _base_chain(chain: KernelChain) -> InstalledBaseChain:
         met,
         last.comment if last else "",
         final=last is not None and last.final,
-        hidden=max(len(chain.base_rules) - met, 0),
+        hidden=chain.hidden,
         handles=tuple(rule.handle for rule in chain.base_rules),
         misplaced=chain.name in BASE_CHAIN_PLACES
         and (_misplaced(chain) is not None or (policy_drop and chain.name not in DROPPING_CHAINS)),

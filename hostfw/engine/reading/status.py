@@ -79,7 +79,7 @@ def _compared(
         return tables, drift(tables, record) if record else ()
     tables = host.read_tables()
     found = drift(tables, record) if record else ()
-    others = altered_by_name(tables, host, directories.run) | altered_links(tables, host)
+    others = altered_by_name(tables, host, directories.run) | altered_links(tables, host, directories.run)
     found = (*found, *in_sentences(others))
     if has_begun(directories.run):
         # It may be ours.

@@ -70,7 +70,8 @@ _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE, _VERDICT_CHAIN = 2, 2, 1, 2
 _LOOKUP_SET = 1
 SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LEN, _SET_DESC, _SET_HANDLE = 2, 3, 4, 5, 9, 16
 _SET_DATA_TYPE, _SET_TIMEOUT, _SET_USERDATA, _SET_COUNT = 6, 11, 13, 20
-_DESC_SIZE = 1
+_SET_POLICY, _SET_GC_INTERVAL, _SET_EXPR, _SET_EXPRESSIONS = 8, 12, 17, 18
+_DESC_SIZE, _DESC_CONCAT = 1, 2
 OBJ_NAME, _OBJ_DATA = 2, 4
 _FLOWTABLE_NAME = 2
 _COUNTER_BYTES, _COUNTER_PACKETS = 1, 2
@@ -124,9 +125,10 @@ class KernelRule(NamedTuple):
 class KernelChain:
     """A chain. `use` counts its rules and what refers to it; `base` is None for a regular chain.
 
-    `rules` is their number and `digest` of their expressions, without anything that traffic changes, so that
-    changes by another program show; both are None where rules were not read. `base_rules` are those of a base
-    chain, of which `rules` and `digest` are those that packets meet, up to the first final one.
+    `rules` is their number and `digest` of their expressions and comments, without anything that traffic changes, so
+    that changes by another program show; both are None where rules were not read. `base_rules` are those of a base
+    chain, of which `rules` and `digest` are those that packets meet, up to the first final one; no packet meets those
+    behind it, which are `hidden`.
     """
 
     name: str
@@ -137,13 +139,18 @@ class KernelChain:
     digest: str | None = None
     base_rules: tuple[KernelRule, ...] = ()
 
+    @property
+    def hidden(self) -> int:
+        """The number of rules behind the final one of a base chain."""
+        return max(len(self.base_rules) - (self.rules or 0), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class KernelSet:
     """A set or a map. `flags` are NFT_SET_*; `key_type` is nft's own number of the datatype, `key_bytes` its length.
 
     `size` is the bound on its elements, None without one; `timeout_ms` is 0 where they stay. `count` is how many
-    it has, None where the kernel does not tell (before 6.17).
+    it has, None where the kernel does not tell (before 6.17), and `more` as in `Declaration`.
     """
 
     name: str
@@ -156,11 +163,13 @@ class KernelSet:
     timeout_ms: int = 0
     comment: str = ""
     count: int | None = field(default=None, compare=False)
+    more: str = ""
 
     @property
     def declaration(self) -> Declaration:
-        """Properties that can only be changed by making it again."""
-        return Declaration(self.flags, self.key_type, self.key_bytes, self.data_type, self.size, self.timeout_ms)
+        """Everything but its elements: what most often can only be changed by making it again."""
+        key = self.key_type, self.key_bytes
+        return Declaration(self.flags, *key, self.data_type, self.size, self.timeout_ms, self.comment, self.more)
 
     @property
     def is_dynamic(self) -> bool:
@@ -216,7 +225,8 @@ def with_rules(chains: Iterable[KernelChain], messages: Iterable[bytes]) -> Iter
 def set_of(message: bytes) -> KernelSet:
     """A set or map, without its elements."""
     fields = attributes(message, 4)
-    size = attributes(fields.get(_SET_DESC, b"")).get(_DESC_SIZE)
+    described = attributes(fields.get(_SET_DESC, b""))
+    size = described.get(_DESC_SIZE)
     return KernelSet(
         text_of(fields[SET_NAME]),
         _handle(fields[_SET_HANDLE]),
@@ -228,7 +238,20 @@ def set_of(message: bytes) -> KernelSet:
         u64_of(fields.get(_SET_TIMEOUT, bytes(8))),
         _comment(fields.get(_SET_USERDATA, b""), _UDATA_SET_COMMENT),
         u32_of(fields[_SET_COUNT]) if _SET_COUNT in fields else None,
+        ", ".join(_more(fields, described)),
     )
+
+
+def _more(fields: dict[int, bytes], described: dict[int, bytes]) -> Iterator[str]:
+    """What no set or map of ours is declared with."""
+    if _SET_GC_INTERVAL in fields:
+        yield f"gc-interval {u32_of(fields[_SET_GC_INTERVAL])} ms"
+    if _SET_EXPR in fields or _SET_EXPRESSIONS in fields:
+        yield "a statement for its elements"
+    if _SET_POLICY in fields:
+        yield f"policy {u32_of(fields[_SET_POLICY])}"
+    if _DESC_CONCAT in described:
+        yield "fields of a concatenation"
 
 
 def counter_of(message: bytes) -> KernelCounter:
@@ -328,9 +351,9 @@ def _expressions(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _digest(rules: Iterable[dict[int, bytes]]) -> str:
     digest = sha256()
     for rule in rules:
-        expressions = _lasting(rule.get(_RULE_EXPRESSIONS, b""))
-        digest.update(len(expressions).to_bytes(4, "big"))
-        digest.update(expressions)
+        for part in (_lasting(rule.get(_RULE_EXPRESSIONS, b"")), rule.get(_RULE_USERDATA, b"")):
+            digest.update(len(part).to_bytes(4, "big"))
+            digest.update(part)
     return digest.hexdigest()[:16]
 
 

@@ -77,10 +77,8 @@ class Transaction:
 
     @property
     def is_harmless(self) -> bool:
-        """True if it touched nothing but what other programs may: counters, and the members of external sets."""
-        return not self.more and all(
-            item.what is What.COUNTER or (item.what is What.ELEMENT and is_external(item.name)) for item in self.touched
-        )
+        """True if it touched nothing but what other programs may: the members of external sets."""
+        return not self.more and all(item.what is What.ELEMENT and is_external(item.name) for item in self.touched)
 
     def __str__(self) -> str:
         return f"{self.process or 'a process'} (pid {self.pid}) {_changes(self)}"

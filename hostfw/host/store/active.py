@@ -1,10 +1,15 @@
-"""The record of the active generation in this network namespace: run_dir/generation.json, which ends with the boot."""
+"""The record of the active generation in this network namespace: run_dir/generation.json, which ends with the boot.
 
+Beside it stand the interfaces that its sets of indices hold, in run_dir/links.json: these change more often than it.
+"""
+
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hostfw.host.errors import HostError
 from hostfw.host.store.atomic_files import write_atomically
 from hostfw.host.store.codec import Unreadable, counts_of, garbage, load_json, reading, saving, to_json_of_many
 from hostfw.model.moments import moment_of
@@ -12,6 +17,7 @@ from hostfw.model.problems import Problem
 from hostfw.model.values import FAMILIES, Family
 
 _GENERATION = "generation.json"
+_LINKS = "links.json"
 _BEGUN = "begun"
 _NAMESPACE = Path("/proc/thread-self/ns/net")
 
@@ -22,7 +28,8 @@ class ActiveGeneration:
 
     `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules then
     (`tables.KernelChain`): while they match, no other program has touched our chains. `sets` have the declaration of
-    each set and map, None in older records. `counts` and `node` are for people. `saved` is False if it was accepted and
+    each set and map, and `counters` the number of counters of each family with a digest of their names; both are None
+    in older records. `counts` and `node` are for people. `saved` is False if it was accepted and
     could not be stored, so the next boot enforces another.
     """
 
@@ -34,12 +41,14 @@ class ActiveGeneration:
     node: str = ""
     sets: tuple[tuple[Family, str, str], ...] | None = None
     saved: bool = True
+    counters: tuple[tuple[Family, str], ...] | None = None
 
 
 def save_active(run_dir: Path, record: ActiveGeneration) -> None:
     """Remember what is in force in the network namespace that we are in. Raises StateError."""
     chains = _by_family(record.chains)
     sets = {} if record.sets is None else {"sets": _by_family(record.sets)}
+    counters = {} if record.counters is None else {"counters": {of.nft: text for of, text in record.counters}}
     with saving("the record of the generation in force"):
         run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_atomically(
@@ -53,6 +62,7 @@ def save_active(run_dir: Path, record: ActiveGeneration) -> None:
                 counts=dict(record.counts),
                 node=record.node,
                 **sets,
+                **counters,
                 saved=record.saved,
             ),
         )
@@ -78,7 +88,7 @@ def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, 
             if namespace != network_namespace():
                 return None, ()
             chains, saved = _named(ip, ip6), more.get("saved") is not False
-            known = (chains, counts_of(data), _node(data), _sets(data), saved)
+            known = (chains, counts_of(data), _node(data), _sets(data), saved, _counters(data))
             return ActiveGeneration(id_, when, kernel_generation, *known), ()
         case _:
             return None, (garbage(path),)
@@ -129,6 +139,37 @@ def forget_begun(run_dir: Path) -> None:
         (run_dir / _BEGUN).unlink(missing_ok=True)
 
 
+def note_links(run_dir: Path, links: Mapping[tuple[Family, str], tuple[int, ...]]) -> None:
+    """Note the indices that our sets of interfaces hold. What a disk does not take is not noted."""
+    held = {family.nft: {name: indices for (of, name), indices in links.items() if of is family} for family in FAMILIES}
+    try:
+        with saving("the interfaces that are governed"):
+            run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+            content = to_json_of_many(namespace=network_namespace(), links=held)
+            write_atomically(run_dir / _LINKS, content)
+    except HostError:
+        forget_links(run_dir)
+
+
+def noted_links(run_dir: Path) -> Mapping[tuple[Family, str], tuple[int, ...]] | None:
+    """The indices that our sets of interfaces hold, None where that is not known. Raises Unreadable."""
+    data, _ = load_json(run_dir / _LINKS)
+    match data:
+        case {"format": 1, "namespace": int(namespace), "links": {"ip": dict(ip), "ip6": dict(ip6)}} if (
+            namespace == network_namespace()
+        ):
+            by_family = ((Family.V4, ip), (Family.V6, ip6))
+            return {(family, name): tuple(indices) for family, of in by_family for name, indices in of.items()}
+        case _:
+            return None
+
+
+def forget_links(run_dir: Path) -> None:
+    """Note that it is not known what our sets of interfaces hold, as while they change."""
+    with suppress(OSError):
+        (run_dir / _LINKS).unlink(missing_ok=True)
+
+
 def _by_family(named: tuple[tuple[Family, str, str], ...]) -> dict[str, dict[str, str]]:
     return {family.nft: {name: text for of, name, text in named if of is family} for family in FAMILIES}
 
@@ -142,6 +183,14 @@ def _sets(data: object) -> tuple[tuple[Family, str, str], ...] | None:
     match data:
         case {"sets": {"ip": dict(ip), "ip6": dict(ip6)}}:
             return _named(ip, ip6)
+        case _:
+            return None
+
+
+def _counters(data: object) -> tuple[tuple[Family, str], ...] | None:
+    match data:
+        case {"counters": {"ip": str(ip), "ip6": str(ip6)}}:
+            return (Family.V4, ip), (Family.V6, ip6)
         case _:
             return None
 

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from hostfw.host.store.active import ActiveGeneration, forget_active, load_active, save_active
+from hostfw.host.store.active import (
+    ActiveGeneration,
+    forget_active,
+    load_active,
+    note_links,
+    noted_links,
+    save_active,
+)
 from hostfw.host.store.codec import StateError, Unreadable
 from hostfw.host.store.generations import (
     Accepted,
@@ -41,6 +48,8 @@ RECORD = ActiveGeneration(
     17,
     ((Family.V4, "input", "d1"), (Family.V4, "rest", "d2"), (Family.V6, "input", "d3")),
     (("policies", 2), ("endpoints", 1)),
+    sets=((Family.V4, "nets", "0x0/7/4/0/3/0//"),),
+    counters=((Family.V4, "2/0123456789abcdef"), (Family.V6, "0/0123456789abcdef")),
 )
 
 
@@ -79,6 +88,28 @@ def test_what_is_forgotten_is_not_known(tmp_path: Path) -> None:
     forget_active(tmp_path)
 
     assert load_active(tmp_path) == (None, ())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_noted_interfaces_are_what_was_noted_last_or_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    """What a disk does not take leaves nothing of before, which would be taken for a change by another program."""
+    assert noted_links(tmp_path) is None
+    note_links(tmp_path, {(Family.V4, "links"): (2,)})
+
+    if not kept:
+        monkeypatch.setattr(os, "replace", _refuse_rename)
+        monkeypatch.setattr(Path, "replace", _refuse_rename)
+        monkeypatch.setattr(os, "rename", _refuse_rename)
+    now = {(Family.V4, "links"): (2, 7), (Family.V6, "links"): ()}
+    note_links(tmp_path, now)
+
+    assert noted_links(tmp_path) == (now if kept else None)
+
+
+def _refuse_rename(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "links.json")
 
 
 def test_a_record_of_another_network_namespace_says_nothing_of_ours(tmp_path: Path) -> None:
