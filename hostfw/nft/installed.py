@@ -37,7 +37,8 @@ class InstalledTable:
     another program, or there before we keep a record. Those that are still wanted are written again. `unfilled` are the
     big sets among `sets` whose filling was cut short, `altered` the sets and maps to which another program gave other
     elements, and `misdeclared` those whose names it gave to something else. A `dormant` table is met by no packet.
-    `others` are objects of kinds that hostfw never makes.
+    `others` are objects of kinds that hostfw never makes. Only its `owner` may change a table that has one, and nobody
+    one that is `abandoned` by it, which goes first.
     """
 
     family: Family
@@ -52,6 +53,8 @@ class InstalledTable:
     misdeclared: frozenset[str] = frozenset()
     dormant: bool = False
     others: tuple[tuple[DeletionKind, str], ...] = ()
+    owner: str = ""
+    abandoned: bool = False
 
 
 def as_installed(chain: BaseChain) -> InstalledBaseChain:

@@ -17,6 +17,7 @@ from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTables, Names, read_some
 from hostfw.model.values import FAMILIES, Family
 from hostfw.nft.amendment import deletions_after
+from hostfw.nft.object_text import table_name
 from hostfw.nft.objects import BASE_CHAIN_NAMES
 
 TIMEOUT_S = 5.0
@@ -63,15 +64,18 @@ class BaseProtection:
                 return None
             renamings, wakings = amendments(tables)
             self._worker.amend(renamings)
-            result = self._worker.commit(self._script)
+            abandoned = (table.family for table in (tables.ip, tables.ip6) if table.is_abandoned)
+            gone = "".join(f"delete table {table_name(family)}\n" for family in abandoned)
+            result = self._worker.commit(f"{gone}{self._script}")
             self._worker.amend(wakings)
             # The repair that follows takes away what something still leads to.
             with suppress(NetlinkError):
                 self._worker.delete(deletions_after(renamings))
-            lacking = unprotected(self._read())
+            tables = self._read()
+            lacking = unprotected(tables)
         except HostError as error:
             return Failed(error.message, error.hint, in_force=UNKNOWN)
-        if not result.ok:
+        if not (result.ok or tables.ip.owner or tables.ip6.owner):
             return Failed(f"nft refused base protection: {refusal(result)}", in_force=UNKNOWN)
         return Failed(f"base protection is not in force: {lacking[0]}", in_force=UNKNOWN) if lacking else None
 

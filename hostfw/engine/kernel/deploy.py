@@ -7,7 +7,7 @@ commands that have never crashed a worker.
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from hostfw.build.cache import LastCommit
@@ -44,6 +44,7 @@ from hostfw.engine.outcomes import (
 from hostfw.host.errors import HostError
 from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables
+from hostfw.host.nftables.tables import KernelTable
 from hostfw.host.store.active import ActiveGeneration, forget_begun, forget_links, load_active, note_begun, record_stamp
 from hostfw.model.values import FAMILIES, Direction
 from hostfw.model.wording import counted as counted_words
@@ -51,7 +52,8 @@ from hostfw.nft.amendment import deletions_after
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
-from hostfw.nft.object_text import follows
+from hostfw.nft.installed import InstalledTable
+from hostfw.nft.object_text import follows, table_name
 
 Counts = tuple[tuple[str, int], ...]
 
@@ -85,14 +87,17 @@ def enforce(
     ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
     kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
     texts = writer.cache.generation.commands if writer.cache else None
+    if (owned := _owned(kernel_state.installed)) is not None:
+        return owned
     planned = Change() if kernel_state.ruleset is ruleset else change(ruleset, kernel_state.installed, texts)
-    if not planned.is_empty:
+    is_anew = any(table.misdeclared or table.abandoned for table in kernel_state.installed)
+    if is_anew or not planned.is_empty:
         note_begun(directories.run)
         if writer.cache is not None:
             writer.cache.done.begun = True
-    if any(table.misdeclared for table in kernel_state.installed):
-        stopped = before_switch(planned) or writer.sent.after(lambda: _clear(kernel_state, nftables))
-        return stopped or _from_nothing(generation, writer, after_switch)
+    if is_anew:
+        stopped = before_switch(planned) or writer.sent.after(lambda: _clear(generation, kernel_state, nftables))
+        return stopped or _from_nothing(generation, writer, after_switch, kernel_state)
     stopped = _prepare(planned.prepare, nftables)
     if stopped is not None:
         return stopped
@@ -173,6 +178,8 @@ def _send(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
     """Put a whole script into force, as the boot does; what it does not use is swept by the next generation."""
     tables = writer.host.read_tables()
+    if (owned := _owned((tables.ip, tables.ip6))) is not None:
+        return owned
     record, _ = load_active(writer.directories.run)
     existing = existing_connections(writer.host, None, record, installed_tables(tables, record))
     existing.before_switch()
@@ -212,6 +219,8 @@ def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforce
 def enforce_nothing(writer: Writer) -> Enforced | Failed:
     """Remove our tables, and with them every rule of ours."""
     tables = writer.host.read_tables()
+    if (owned := _owned((tables.ip, tables.ip6))) is not None:
+        return owned
     deletions = tuple(Deletion(family, DeletionKind.TABLE) for family in FAMILIES if tables.of(family).exists)
     if writer.cache is not None:
         writer.cache.last_commit = None
@@ -226,11 +235,25 @@ def enforce_nothing(writer: Writer) -> Enforced | Failed:
     return Enforced(Change(sweep=deletions))
 
 
-def _clear(kernel_state: KernelState, nftables: Nftables) -> Failed | None:
+def _owned(tables: Iterable[KernelTable | InstalledTable]) -> Failed | None:
+    """The refusal where a table of ours belongs to another program; None where none does."""
+    for table in tables:
+        if table.owner:
+            hint = "end that program; then `hostfwctl reload` puts the accepted generation into force"
+            return Failed(f"table {table_name(table.family)} belongs to {table.owner}, which alone may change it", hint)
+    return None
+
+
+def _clear(generation: Generation, kernel_state: KernelState, nftables: Nftables) -> Failed | None:
     """Delete sets and maps that are not what their names say, and first every rule, since any may look one up.
 
-    None if it is done. Until the switch nothing passes input and output, which drop by policy.
+    None if it is done. Until the switch nothing passes input and output, which drop by policy. A table that another
+    program has abandoned can only be deleted, with its chains: it is made again in the same transaction.
     """
+    abandoned = [table.family for table in kernel_state.installed if table.abandoned]
+    if abandoned:
+        gone = "".join(f"delete table {table_name(family)}\n" for family in abandoned)
+        return send(f"{gone}{generation.script}", nftables)
     deletions: list[Deletion] = []
     for table in kernel_state.installed:
         chains = sorted((*table.chains, *table.base_chains))
@@ -244,7 +267,7 @@ def _clear(kernel_state: KernelState, nftables: Nftables) -> Failed | None:
 
 
 def _from_nothing(
-    generation: Generation, writer: Writer, after_switch: Callable[[], Iterator[str]]
+    generation: Generation, writer: Writer, after_switch: Callable[[], Iterator[str]], before: KernelState
 ) -> Enforced | Failed:
     """Put a generation into force where every rule was deleted first: a failure leaves base chains that drop."""
     try:
@@ -252,7 +275,8 @@ def _from_nothing(
     except HostError as error:
         enforced = writer.sent.failed(error)
     if isinstance(enforced, Failed) and enforced.in_force == UNCHANGED:
-        return replace(enforced, in_force=CLEARED)
+        anew = any(table.abandoned for table in before.installed)
+        return replace(enforced, in_force=UNKNOWN if anew else CLEARED)
     return enforced
 
 

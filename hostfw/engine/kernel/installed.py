@@ -99,23 +99,30 @@ def amendments(tables: KernelTables) -> tuple[tuple[Renaming, ...], tuple[WakeUp
 def unprotected(tables: KernelTables) -> tuple[str, ...]:
     """Find what keeps our tables from denying what no rule of theirs allows, in sentences.
 
-    That is a table that is gone or dormant, or a base chain that is gone, attached elsewhere, or accepts by policy.
+    That is a table that is gone, dormant or another program's, or a base chain that is gone, attached elsewhere, or
+    accepts by policy.
     """
     sentences: list[str] = []
     for family in FAMILIES:
         table = tables.of(family)
         title = f"table {table_name(family)}"
-        if not table.exists or table.is_dormant:
-            sentences.append(f"{title} is {'dormant' if table.exists else 'gone'}")
+        if not table.exists:
+            sentences.append(f"{title} is gone")
             continue
+        sentences.extend(f"{title} {sentence}" for sentence in _flagged(table))
         there = {chain.name: chain for chain in table.chains if chain.name in DROPPING_CHAINS}
         sentences.extend(f"{title}: chain {name} is gone" for name in sorted(DROPPING_CHAINS - there.keys()))
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
     return tuple(sentences)
 
 
-def drift(tables: KernelTables, record: ActiveGeneration) -> tuple[str, ...]:
-    """Changes of other programs to our tables since we wrote them, in sentences; of chains as far as they were read."""
+def drift(tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, ...]:
+    """Changes of other programs to our tables since we wrote them, in sentences; of chains as far as they were read.
+
+    Without a record only what no generation of ours is like.
+    """
+    if record is None:
+        return unprotected(tables)
     remembered = {(family, name): digest for family, name, digest in record.chains}
     sentences: list[str] = []
     for family in FAMILIES:
@@ -192,6 +199,8 @@ def _installed(table: KernelTable, record: ActiveGeneration | None) -> Installed
         suspect=frozenset(chain.name for chain in table.chains if trusted.get(chain.name) != chain.digest),
         dormant=table.is_dormant,
         others=table.others,
+        owner=table.owner,
+        abandoned=table.is_abandoned,
     )
 
 
@@ -228,8 +237,10 @@ def _misplaced(chain: KernelChain) -> str | None:
 def _flagged(table: KernelTable) -> Iterator[str]:
     if table.is_dormant:
         yield "is dormant: no packet meets its rules"
-    if table.flags & ~DORMANT:
-        yield f"belongs to another program (flags {table.flags:#x})"
+    if table.owner:
+        yield f"belongs to {table.owner}, which alone may change it"
+    elif table.flags & ~DORMANT:
+        yield f"was left behind by another program that it belonged to (flags {table.flags:#x})"
 
 
 def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
@@ -246,6 +257,8 @@ def _missing(there: InstalledTable, wanted: Table) -> Iterator[str]:
     title = table_name(wanted.family)
     if there.dormant:
         yield f"{title} awake"
+    if there.owner or there.abandoned:
+        yield f"{title} for everybody to change"
     for kind, names, held in pairs:
         yield from (f"{kind} {name} of {title}" for name in sorted(names - held))
     for chain in wanted.base_chains:

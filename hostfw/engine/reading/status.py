@@ -76,9 +76,9 @@ def _compared(
     """
     tables = host.read_names()
     if is_unchanged_since(tables, record):
-        return tables, drift(tables, record) if record else ()
+        return tables, drift(tables, record)
     tables = host.read_tables()
-    found = drift(tables, record) if record else ()
+    found = drift(tables, record) if record or tables.ip.exists or tables.ip6.exists else ()
     others = altered_by_name(tables, host, directories.run) | altered_links(tables, host, directories.run)
     found = (*found, *in_sentences(others))
     if has_begun(directories.run):

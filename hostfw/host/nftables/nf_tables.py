@@ -57,9 +57,11 @@ OBJECT_TYPES = {
     10: DeletionKind.SYNPROXY,
 }
 """NFT_OBJECT_*: the kinds of stateful objects by number."""
-TABLE_FLAGS = 2
+TABLE_FLAGS, _TABLE_OWNER = 2, 7
 DORMANT = 0x1
 """NFT_TABLE_F_DORMANT: no base chain of the table is attached anywhere."""
+OWNED, PERSISTENT = 0x2, 0x4
+"""NFT_TABLE_F_OWNER: one socket alone may change the table, and it goes with that; NFT_TABLE_F_PERSIST: it stays."""
 GEN_ID = 1
 
 CHAIN_HANDLE, CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_USE, _CHAIN_TYPE = 2, 3, 4, 5, 6, 7
@@ -289,6 +291,11 @@ def flowtables_of(messages: Iterable[bytes], table: str) -> Iterator[KernelObjec
 def table_flags_of(message: bytes) -> int:
     """The flags of a table, NFT_TABLE_F_*."""
     return u32_of(attributes(message, 4).get(TABLE_FLAGS, bytes(4)))
+
+
+def table_owner_of(message: bytes) -> int:
+    """The netlink port that alone may change a table, mostly the id of the process that has it; 0 for any."""
+    return u32_of(attributes(message, 4).get(_TABLE_OWNER, bytes(4)))
 
 
 def generation_of(message: bytes) -> int:

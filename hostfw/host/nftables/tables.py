@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Protocol
 
@@ -33,7 +34,8 @@ _PAUSE_S = 0.002
 class KernelTable:
     """Our table of one family, each kind of object in the kernel's order, or `exists` False and nothing.
 
-    `flags` are NFT_TABLE_F_*; `others` are objects of kinds that hostfw never makes.
+    `flags` are NFT_TABLE_F_*; `others` are objects of kinds that hostfw never makes. With an `owner`, the program of
+    that name, no other program may change the table.
     """
 
     family: Family
@@ -43,6 +45,12 @@ class KernelTable:
     counters: tuple[KernelCounter, ...] = ()
     flags: int = 0
     others: tuple[KernelObject, ...] = ()
+    owner: str = ""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """True if it outlived its owner: nobody can change its flags, and we may only delete it."""
+        return bool(self.flags & nf_tables.PERSISTENT and not self.owner)
 
     @property
     def is_dormant(self) -> bool:
@@ -154,7 +162,7 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
     mine = here + text(nf_tables.TABLE_NAME, TABLE)
     what = f"reading the table {family.nft} {TABLE}"
     try:
-        flags = nf_tables.table_flags_of(sock.ask(nf_tables.GETTABLE, mine, what))
+        table = sock.ask(nf_tables.GETTABLE, mine, what)
     except NetlinkError as error:
         if error.errno == errno.ENOENT:
             return KernelTable(family)
@@ -178,7 +186,8 @@ def _read(sock: NetlinkSocket, family: Family, *, every_rule: bool) -> KernelTab
         chains=found,
         sets=tuple(map(nf_tables.set_of, sets)),
         counters=counters,
-        flags=flags,
+        flags=nf_tables.table_flags_of(table),
+        owner=_owner(table),
         others=(*others, *flowtables),
     )
 
@@ -223,7 +232,20 @@ def _read_named(sock: NetlinkSocket, family: Family, names: Names) -> KernelTabl
             for one in found(nf_tables.GETOBJ, text(nf_tables.OBJ_NAME, name), counter)
         ),
         flags=nf_tables.table_flags_of(there[0]),
+        owner=_owner(there[0]),
     )
+
+
+def _owner(table: bytes) -> str:
+    """The program that a table belongs to, in words; nothing where it is anybody's."""
+    if not nf_tables.table_flags_of(table) & nf_tables.OWNED:
+        return ""
+    port = nf_tables.table_owner_of(table)
+    try:
+        name = Path(f"/proc/{port}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return f"another program (netlink port {port})"
+    return f"{name} (pid {port})"
 
 
 def _with_base_rules(sock: NetlinkSocket, chain: KernelChain, mine: bytes, what: str) -> KernelChain:
