@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Mapping
 
-from hostfw.audit.packet_event import IDENTIFIER, plain
 from hostfw.build.generation import Generation, other_name
 from hostfw.build.refused import Refused
 from hostfw.daemon.audit.losses import Entries
@@ -11,10 +10,8 @@ from hostfw.daemon.backoff import WINDOW_S
 from hostfw.engine.applied import Applied
 from hostfw.engine.outcomes import Failed
 from hostfw.journal import notices
-from hostfw.journal.entry import Actor
+from hostfw.journal.entry import Actor, warning
 from hostfw.model.problems import Problem, errors
-
-_WARNING = "4"
 
 
 class Announcer:
@@ -116,7 +113,7 @@ class Announcer:
 
     def warning(self, message: str) -> None:
         """Tell of something that stands in the way and is tried again."""
-        self._outbox.send({"MESSAGE": plain(message), "PRIORITY": _WARNING, "SYSLOG_IDENTIFIER": IDENTIFIER})
+        self._outbox.send(warning(message))
 
     def workloads(self, before: Generation | None, now: Generation) -> None:
         """Tell of files about workloads that have come to count for nothing."""

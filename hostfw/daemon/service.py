@@ -92,6 +92,7 @@ class Service:
         self._audit.on_event = self._forgotten.note
         self._health = Health(self._outbox, self._writer, self._audit, self._notifier, dependencies.host.now())
         self._troubles = self._health.troubles
+        self._audit.losses.trouble = partial(self._troubles.note, Part.AUDIT)
         self._resync = Resync(self._writer, self._resynced, self._troubles)
         self._saving = Saving(self._writer, self._troubles)
         self._exporter = Exporter(self._health.figures, self._exported)

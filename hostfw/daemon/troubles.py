@@ -25,6 +25,7 @@ class Part(StrEnum):
     MEMBERS = "members of sets"
     STATE = "state"
     RECORD = "record"
+    AUDIT = "log"
     METRICS = "metrics"
 
 

@@ -44,6 +44,11 @@ def entry(kind: MessageId, priority: str, message: str, **fields: object) -> Fie
     }
 
 
+def warning(message: str) -> Fields:
+    """The entry of something that stands in the way and is tried again; it is of no kind of its own."""
+    return {"MESSAGE": plain(message), "PRIORITY": WARNING, "SYSLOG_IDENTIFIER": IDENTIFIER}
+
+
 def by_actor(actor: Actor) -> dict[str, object]:
     """The fields that say who did it."""
     return {"PROCESS": actor.process, "PID": actor.pid, "UID": actor.uid}

@@ -284,7 +284,7 @@ class Audit:
         if logging is None:
             return
         # Counted before the group is joined: what comes in between counts as missed the next time, and not as heard.
-        counts = self.losses.counts()
+        self.losses.before_joining()
         try:
             self._reader = self.host.open_reader(logging.group, logging.snaplen_bytes)
         except HostError as error:
@@ -294,8 +294,7 @@ class Audit:
         if self._unreadable:
             self._unreadable = False
             self.outbox.send(log_readable(logging.group))
-        if counts is not None:
-            self.losses.say_missed(counts)
+        self.losses.joined()
 
     def _cannot(self, error: HostError) -> None:
         """Say once that the group cannot be read, and try again later."""

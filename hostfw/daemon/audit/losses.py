@@ -5,19 +5,22 @@ kept in the run directory, so the next start knows which records were missed in 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from hostfw.engine.kernel.log_counts import LogCounts, read_log_counts
 from hostfw.host.errors import HostError
 from hostfw.host.store.audit_checkpoint import AuditCheckpoint, AuditCheckpointFile
+from hostfw.journal.entry import warning
 from hostfw.journal.notices import records_lost, records_missed
 
 LOSSES_EVERY_S = 1.0
 """Shortest interval between two reports of lost records."""
 KEEP_AGAIN_S = 4.0
 """Interval between tries to keep the reported numbers where that failed."""
+READ_TRIES = 8
+"""After so many of them the numbers of the last start are given up, and those of this one are kept."""
 
 
 class Entries(Protocol):
@@ -60,7 +63,8 @@ class AuditLosses:
     """Counts what was logged and reports what was not; it never raises.
 
     `lost` records found our buffer full, `overruns` times, and `missed` records came while nobody read them: all since
-    the service started. Times are seconds of the caller's monotonic clock.
+    the service started. Times are seconds of the caller's monotonic clock. `trouble` is called with what keeps the
+    numbers from being kept, and with nothing once they are.
     """
 
     outbox: Entries
@@ -69,6 +73,7 @@ class AuditLosses:
     lost: int = 0
     overruns: int = 0
     missed: int = 0
+    trouble: Callable[[str], None] = lambda _: None
     _reported: int = 0
     _suppressed: int = 0
     _said_lost: int = 0
@@ -76,7 +81,31 @@ class AuditLosses:
     _losses_said_s: float = float("-inf")
     _unsaid: LogCounts | None = None
     _is_unkept: bool = False
+    _is_joined: bool = False
+    _is_uncounted: bool = False
+    _begun: LogCounts | None = None
+    _tries: int = 0
     _kept_again_s: float = float("-inf")
+
+    def before_joining(self) -> None:
+        """Count what the kernel has counted until now, which goes by unread if the group is joined."""
+        self._begun, self._is_uncounted = None, False
+        try:
+            self._begun = self.read_counts()
+        except HostError:
+            self._is_uncounted = True
+
+    def joined(self) -> None:
+        """Somebody listens from now on: report what the kernel had counted before, beyond what was reported then.
+
+        What cannot be counted or read at this moment is reported once it can be.
+        """
+        self._is_joined = True
+        if self._is_uncounted:
+            self._reported = 0
+        elif self._begun is not None:
+            self._note(self._begun)
+        self.keep()
 
     def counts(self) -> LogCounts | None:
         """The kernel's counts of its log, or None where they cannot be read."""
@@ -107,6 +136,7 @@ class AuditLosses:
         """
         if self._is_unkept and now_s >= self._kept_again_s + KEEP_AGAIN_S:
             self._kept_again_s = now_s
+            self._tries += 1
             self.keep()
         lost = self.lost - self._said_lost
         at_the_end = now_s == float("inf") and self.overruns > self._said_overruns
@@ -118,17 +148,27 @@ class AuditLosses:
         self.outbox.send(records_lost(lost))
         self.keep()
 
-    def say_missed(self, counts: LogCounts) -> None:
-        """Report the records that the kernel had counted before we began to listen, beyond those reported.
+    def _count(self) -> None:
+        """Count late what went by unread: the records beyond those that were reported since. Raises HostError."""
+        counts = self.read_counts()
+        self._is_uncounted = False
+        if counts is not None:
+            self._note(counts, self._reported)
 
-        What was reported may not be readable at this moment: it is told once it is.
-        """
+    def _note(self, counts: LogCounts, since: int = 0) -> None:
         self._reported, self._suppressed = counts.records, counts.all_suppressed
-        self._unsaid = self._unsaid or counts
-        self.keep()
+        self._unsaid = self._unsaid or replace(counts, records=max(counts.records - since, 0))
 
     def _say_missed(self, counts: LogCounts) -> None:
-        kept = self.checkpoint.load() or AuditCheckpoint(0, 0)
+        """Report the records that went by unread, beyond those of which a journal entry told before."""
+        try:
+            kept = self.checkpoint.load() or AuditCheckpoint(0, 0)
+        except HostError as error:
+            if self._tries < READ_TRIES:
+                raise
+            self._unsaid = None
+            self.outbox.send(warning(f"how many log records were missed is not known: {error.message}"))
+            return
         self._unsaid = None
         # Counters that are lower than they were have begun anew, with their tables.
         missed = counts.records - kept.records if counts.records >= kept.records else counts.records
@@ -147,16 +187,25 @@ class AuditLosses:
         self._reported = min(self._reported, counts.records)
 
     def keep(self) -> None:
-        """Keep the reported numbers for the next start; what fails is tried again by and by."""
+        """Keep the reported numbers for the next start; what fails is tried again by and by.
+
+        As long as nobody has listened the numbers are those of the last start.
+        """
+        if not self._is_joined:
+            return
         try:
+            if self._is_uncounted:
+                self._count()
             if self._unsaid is not None:
                 self._say_missed(self._unsaid)
             self.checkpoint.save(AuditCheckpoint(self._reported, self._suppressed))
-        except HostError:
+        except HostError as error:
             # Until it works the next start would say of some records again that they were missed.
             self._is_unkept = True
+            self.trouble(f"it cannot be kept which log records were missed: {error.message}")
         else:
-            self._is_unkept = False
+            self._is_unkept, self._tries = False, 0
+            self.trouble("")
 
     def close(self) -> None:
         """Nothing more is kept."""

@@ -4,6 +4,7 @@ It is written for every event, into a few bytes of a file in memory (/run): one 
 """
 
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,17 +40,49 @@ class AuditCheckpointFile:
 
         Raises StateError and Unreadable.
         """
-        with self._opened("read") as descriptor:
-            data = os.pread(descriptor, _LAYOUT.size + 1, 0)
+        try:
+            with self._opened("read") as descriptor:
+                data = os.pread(descriptor, _LAYOUT.size + 1, 0)
+        except StateError:
+            if self._is_of_another_kind():
+                return None
+            raise
         if len(data) != _LAYOUT.size:
             return None
         magic, namespace, records, suppressed = _LAYOUT.unpack(data)
         return AuditCheckpoint(records, suppressed) if (magic, namespace) == (_MAGIC, network_namespace()) else None
 
     def save(self, checkpoint: AuditCheckpoint) -> None:
-        """Keep it. Raises StateError and Unreadable."""
+        """Keep it. Something else at the path than a file gives way to one. Raises StateError and Unreadable."""
+        try:
+            self._save(checkpoint)
+        except StateError:
+            if not self._is_of_another_kind():
+                raise
+            self._make_room()
+            self._save(checkpoint)
+
+    def _save(self, checkpoint: AuditCheckpoint) -> None:
         with self._opened("saved") as descriptor:
+            os.ftruncate(descriptor, _LAYOUT.size)
             os.pwrite(descriptor, _LAYOUT.pack(_MAGIC, network_namespace(), *checkpoint), 0)
+
+    def _is_of_another_kind(self) -> bool:
+        """True if there is something else than a file, such as a link, a pipe or a folder."""
+        try:
+            return not stat.S_ISREG(os.lstat(self._path).st_mode)
+        except OSError:
+            return False
+
+    def _make_room(self) -> None:
+        """Remove what is no file; a folder that is not empty stays, and is told of."""
+        try:
+            if stat.S_ISDIR(os.lstat(self._path).st_mode):
+                self._path.rmdir()
+            else:
+                self._path.unlink()
+        except OSError as error:
+            raise _failure(self._path, "saved", error) from error
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -70,4 +103,8 @@ class AuditCheckpointFile:
             yield self._descriptor
         except OSError as error:
             self.close()
-            raise StateError(f"{self._path}: how much of the log was read cannot be {done}: {reason(error)}") from error
+            raise _failure(self._path, done, error) from error
+
+
+def _failure(path: Path, done: str, error: OSError) -> StateError:
+    return StateError(f"{path}: how much of the log was read cannot be {done}: {reason(error)}")

@@ -23,7 +23,7 @@ from hostfw.daemon.audit.log_reader import (
     AuditHost,
     open_audit,
 )
-from hostfw.daemon.audit.losses import AuditLosses
+from hostfw.daemon.audit.losses import KEEP_AGAIN_S, READ_TRIES, AuditLosses
 from hostfw.engine.kernel.log_counts import LogCounts
 from hostfw.host.errors import HostError
 from hostfw.host.nftables.nflog import Nflog, NflogRecord
@@ -561,3 +561,97 @@ def test_without_a_run_directory_it_does_without_memory(tmp_path: Path) -> None:
         assert (first.losses.wait_s(0.0) is None) is is_kept
         first.close()
         again.close()
+
+
+@dataclass
+class Broken(Remembering):
+    """A checkpoint that cannot be read, or neither read nor written."""
+
+    noted: AuditCheckpoint | None = field(default_factory=lambda: AuditCheckpoint(3, 0))
+    unreadable: bool = True
+    unwritable: bool = False
+
+    def load(self) -> AuditCheckpoint | None:
+        """The checkpoint, unless it cannot be read."""
+        if self.unreadable:
+            raise HostError("it cannot be read")
+        return self.noted
+
+    def save(self, noted: AuditCheckpoint) -> None:
+        """Keep it, unless it cannot be written."""
+        if self.unwritable:
+            raise HostError("it cannot be written")
+        self.noted = noted
+
+
+def test_a_checkpoint_that_never_becomes_readable_is_told_and_given_up() -> None:
+    """The numbers of this start are kept after some tries; until then they are not, and the service is in trouble."""
+    here = Setup(cache=Broken(), counts=counts(10))
+    audit = here.audit()
+    troubles: list[str] = []
+    audit.losses.trouble = troubles.append
+    here.arrive(record())
+    audit.read()
+    assert troubles == ["it cannot be kept which log records were missed: it cannot be read"]
+    assert here.cache.noted == AuditCheckpoint(3, 0)
+
+    for _ in range(READ_TRIES + 1):
+        here.clock.wait(KEEP_AGAIN_S)
+        audit.due()
+
+    assert here.cache.noted == AuditCheckpoint(11, 0)
+    assert troubles[-1] == ""
+    assert here.messages()[1:] == ["how many log records were missed is not known: it cannot be read"]
+    assert audit.wait_s() is None
+
+
+def test_a_checkpoint_that_cannot_be_written_is_trouble_until_it_can() -> None:
+    """What was missed is told at once all the same."""
+    cache = Broken(unreadable=False, unwritable=True)
+    here = Setup(cache=cache, counts=counts(10))
+    audit = here.audit()
+    troubles: list[str] = []
+    audit.losses.trouble = troubles.append
+    here.clock.wait(KEEP_AGAIN_S)
+    audit.due()
+    assert troubles == ["it cannot be kept which log records were missed: it cannot be written"]
+    assert here.told("RECORDS") == [("7",)]
+
+    cache.unwritable = False
+    here.clock.wait(KEEP_AGAIN_S)
+    audit.due()
+
+    assert cache.noted == AuditCheckpoint(10, 0)
+    assert troubles[-1] == ""
+
+
+def test_counters_that_cannot_be_read_at_the_start_are_counted_later() -> None:
+    """Without those records that were reported since."""
+    refusals = deque([HostError("the kernel is busy")] * 2)
+
+    def read_counts() -> LogCounts | None:
+        if refusals:
+            raise refusals.popleft()
+        return counts(11)
+
+    here = Setup(cache=Remembering(AuditCheckpoint(3, 0)))
+    host = AuditHost(here.open_reader, read_counts, INTERFACES.__getitem__, here.clock)
+    audit = Audit(here.journal, AuditLosses(here.journal, here.cache, read_counts), host, known())
+    audit.listen(Logging())
+    assert here.told("RECORDS") == []
+    here.arrive(record())
+    audit.read()
+
+    assert here.told("RECORDS") == [("",), ("7",)]
+    assert here.cache.noted == AuditCheckpoint(11, 0)
+
+
+def test_a_service_that_never_read_the_log_keeps_what_the_last_one_reported() -> None:
+    """Otherwise the next start would call all of it missed."""
+    here = Setup(cache=Remembering(AuditCheckpoint(10, 0)), counts=counts(10))
+    here.refusals.append(HostError("another program reads the group"))
+    audit = here.audit()
+
+    audit.flush()
+
+    assert here.cache.noted == AuditCheckpoint(10, 0)

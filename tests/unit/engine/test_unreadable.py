@@ -382,7 +382,8 @@ def test_records_of_the_log_are_told_as_missed_once_it_is_known_which(tmp_path: 
         with pytest.MonkeyPatch.context() as patch:
             for call in ("pread", "pwrite"):
                 patch.setattr(f"hostfw.host.store.audit_checkpoint.os.{call}", failing(number))
-            losses.say_missed(LogCounts(15, {}))
+            losses.before_joining()
+            losses.joined()
             losses.reported(1)
             losses.keep()
             assert losses.wait_s(0.0) is not None
