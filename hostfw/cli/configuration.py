@@ -67,8 +67,8 @@ def contents(resources: Resources) -> str:
     return ", ".join(
         counted(len(found), *nouns)
         for found, nouns, always in (
-            (resources.policies, ("policy", "policies"), True),
-            (resources.staged_policies, ("staged policy", "staged policies"), False),
+            (resources.enforced, ("policy", "policies"), True),
+            (resources.staged, ("staged policy", "staged policies"), False),
             (resources.endpoints, ("endpoint",), True),
             (resources.workloads, ("workload",), False),
             ((*resources.network_sets, *resources.namespaced_sets), ("network set",), False),

@@ -35,7 +35,7 @@ def first_apply(options: Options) -> FirstApply:
         errors = sum(problem.severity is Severity.ERROR for problem in candidate.problems)
         what = f"{options.config_dir} has {counted(errors, 'error')}, which `hostfwctl validate` shows"
         return FirstApply(f"nothing, and `hostfwctl apply` would be refused: {what}", None)
-    if not (candidate.resources.endpoints or candidate.resources.policies):
+    if not (candidate.resources.endpoints or candidate.resources.enforced):
         return FirstApply(_NOTHING, ())
     here = planned_here(options, candidate)
     if here is None:

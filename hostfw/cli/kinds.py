@@ -13,10 +13,12 @@ from hostfw.model.resources import (
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
+    NetworkPolicy,
     Profile,
     Resource,
     Resources,
     StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import Cidr, address_text
@@ -53,6 +55,22 @@ KINDS = (
         ("TIER", "ORDER", "SELECTOR", "ACTION"),
         ("TYPES",),
         lambda resources: resources.staged_policies,
+    ),
+    Kind(
+        CALICO_V3,
+        "NetworkPolicy",
+        ("np", "nps", "networkpolicy", "networkpolicies"),
+        ("TIER", "ORDER", "SELECTOR"),
+        ("TYPES",),
+        lambda resources: resources.network_policies,
+    ),
+    Kind(
+        CALICO_V3,
+        "StagedNetworkPolicy",
+        ("snp", "snps", "stagednetworkpolicy", "stagednetworkpolicies"),
+        ("TIER", "ORDER", "SELECTOR", "ACTION"),
+        ("TYPES",),
+        lambda resources: resources.staged_network_policies,
     ),
     Kind(
         CALICO_V3,
@@ -127,7 +145,9 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)
-        case StagedGlobalNetworkPolicy():
+        case NetworkPolicy():
+            return _policy(resource.policy)
+        case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
             cells_of_policy, wide = _policy(resource.policy)
             return (*cells_of_policy, resource.staged_action.value), wide
         case HostEndpoint():
@@ -156,7 +176,7 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
 
 def _policy(policy: GlobalNetworkPolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
     types = ", ".join(direction.value.capitalize() for direction in policy.types) or _NONE
-    return (policy.tier, _order(policy.order), policy.selector.text or "all()"), (types,)
+    return (policy.tier, _order(policy.order), policy.selector.shown or "all()"), (types,)
 
 
 def _order(order: float | None) -> str:

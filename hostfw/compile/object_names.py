@@ -18,7 +18,13 @@ from hostfw.nft.objects import EXTERNAL, EXTERNAL_NETS, LINKS, Chain, Set, Verdi
 from hostfw.nft.rules import Rule
 
 _MAX_NAME = 120
-_KINDS = {"GlobalNetworkPolicy": "gnp", "StagedGlobalNetworkPolicy": "staged", "Profile": "profile"}
+_KINDS = {
+    "GlobalNetworkPolicy": "gnp",
+    "NetworkPolicy": "np",
+    "Profile": "profile",
+    "StagedGlobalNetworkPolicy": "staged",
+    "StagedNetworkPolicy": "staged-np",
+}
 _UNSAFE = re.compile(r"[^A-Za-z0-9/._-]")
 
 

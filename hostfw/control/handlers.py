@@ -103,7 +103,7 @@ def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:
     return InForceNow(
         generation.id,
         generation.plan.node,
-        len(generation.candidate.resources.policies),
+        len(generation.candidate.resources.enforced),
         len(generation.plan.endpoints),
         generation.governed_interfaces,
         unchanged=change.is_empty,

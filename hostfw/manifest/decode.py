@@ -16,10 +16,17 @@ from hostfw.manifest.kinds.endpoint import (
 from hostfw.manifest.kinds.feed import decode_feed
 from hostfw.manifest.kinds.metadata import Traits, decode_metadata
 from hostfw.manifest.kinds.namespace import decode_namespace
-from hostfw.manifest.kinds.policy import decode_policy, decode_profile, decode_staged_policy, decode_tier
+from hostfw.manifest.kinds.policy import (
+    decode_network_policy,
+    decode_policy,
+    decode_profile,
+    decode_staged_network_policy,
+    decode_staged_policy,
+    decode_tier,
+)
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
 from hostfw.manifest.kinds.workload import decode_workload
-from hostfw.manifest.name_forms import NAMESPACE_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
+from hostfw.manifest.name_forms import NAMESPACE_NAME, NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
@@ -101,6 +108,7 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
 
 _NO_TRAITS = Traits()
 _WITH_RULES = Traits(denies=True)
+_NAMESPACED_RULES = Traits(denies=True, namespaced=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +130,15 @@ RESOURCE_KINDS = {
     "Namespace": ResourceKind(
         KUBERNETES_V1, NAMESPACE_NAME, decode_namespace, Traits(noun="a Namespace", named_by=NAME_LABELS)
     ),
+    "NetworkPolicy": ResourceKind(CALICO_V3, NETWORK_POLICY_NAME, decode_network_policy, _NAMESPACED_RULES),
     "NetworkSet": ResourceKind(
         CALICO_V3, SUBDOMAIN, decode_namespaced_set, Traits(reserved=NAMESPACE_LABEL, namespaced=True)
     ),
     "Profile": ResourceKind(CALICO_V3, SUBDOMAIN, decode_profile, _WITH_RULES),
     "StagedGlobalNetworkPolicy": ResourceKind(CALICO_V3, POLICY_NAME, decode_staged_policy, _WITH_RULES),
+    "StagedNetworkPolicy": ResourceKind(
+        CALICO_V3, NETWORK_POLICY_NAME, decode_staged_network_policy, _NAMESPACED_RULES
+    ),
     "Tier": ResourceKind(CALICO_V3, TIER_NAME, decode_tier, Traits(noun="a Tier")),
     "WorkloadEndpoint": ResourceKind(
         CALICO_V3, SUBDOMAIN, decode_workload, Traits(noun="a WorkloadEndpoint", namespaced=True)

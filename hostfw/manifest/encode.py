@@ -25,11 +25,13 @@ from hostfw.model.resources import (
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
+    NetworkPolicy,
     Profile,
     Resource,
     Rule,
     StagedAction,
     StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import Action, Cidr, Icmp, PortRange, Protocol, address_text
@@ -57,7 +59,10 @@ def _spec(resource: Resource) -> Mapping[str, object]:
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)
-        case StagedGlobalNetworkPolicy(policy=policy, staged_action=staged):
+        case NetworkPolicy(policy=policy):
+            return _policy(policy)
+        case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
+            policy, staged = resource.policy, resource.staged_action
             return {"stagedAction": None if staged is StagedAction.SET else staged.value, **_policy(policy)}
         case HostEndpoint():
             return _endpoint(resource)
@@ -98,7 +103,7 @@ def _policy(policy: GlobalNetworkPolicy) -> Mapping[str, object]:
     return {
         "tier": None if policy.tier == "default" else policy.tier,
         "order": _number(policy.order),
-        "selector": policy.selector.text,
+        **_selectors(policy.selector),
         "types": [direction.value.title() for direction in policy.types],
         "ingress": _rules(policy.ingress),
         "egress": _rules(policy.egress),
@@ -178,8 +183,8 @@ def _entity(entity: EntityRule) -> Document:
         {
             "nets": _texts(entity.nets),
             "notNets": _texts(entity.not_nets),
-            "selector": _selector(entity.selector),
-            "notSelector": _selector(entity.not_selector),
+            **_selectors(entity.selector),
+            "notSelector": None if entity.not_selector is None else entity.not_selector.text,
             "ports": [_port(port) for port in entity.ports],
             "notPorts": [_port(port) for port in entity.not_ports],
             "macs": list(map(str, entity.macs)),
@@ -211,8 +216,12 @@ def _texts(cidrs: Iterable[Cidr]) -> list[str]:
     return [str(cidr) for cidr in cidrs]
 
 
-def _selector(selector: SelectorText | None) -> str | None:
-    return None if selector is None else selector.text
+def _selectors(selector: SelectorText | None) -> Document:
+    """The selector and namespaceSelector of a policy or of a side, as they were written."""
+    if selector is None:
+        return {}
+    own, namespaces = selector.written or (selector.text, "")
+    return {"selector": own, "namespaceSelector": namespaces}
 
 
 def _port(port: PortRange | str) -> int | str:

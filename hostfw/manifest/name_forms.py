@@ -34,6 +34,10 @@ POLICY_NAME = NameForm(
     253,
     "up to 253 lower-case letters, digits, '-' and at most one '.', beginning and ending with a letter or digit",
 )
+NETWORK_POLICY_NAME = NameForm(
+    re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})?|(?:knp|ossg)\.default(?:\.{_LABEL})+)\Z"), 253, POLICY_NAME.expected
+)
+"""Names that Calico gives to policies of Kubernetes and OpenStack have more dots."""
 TIER_NAME = NameForm(
     re.compile(rf"{_LABEL}\Z"),
     63,

@@ -8,7 +8,7 @@ the Calico documentation for the meaning of each field.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Self
+from typing import Self, TypeVar
 
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
@@ -17,6 +17,8 @@ from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol
+
+_Kind = TypeVar("_Kind")
 
 ANY_NODE = "*"
 """The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
@@ -152,6 +154,36 @@ class StagedGlobalNetworkPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkPolicy:
+    """A policy for the workloads of its namespace; `policy` is what it comes to among those of no namespace."""
+
+    policy: GlobalNetworkPolicy
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its name, namespace, labels, annotations and place."""
+        return self.policy.metadata
+
+
+@dataclass(frozen=True, slots=True)
+class StagedNetworkPolicy:
+    """A policy for the workloads of its namespace that is tried without being enforced."""
+
+    policy: GlobalNetworkPolicy
+    staged_action: StagedAction = StagedAction.SET
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its name, namespace, labels, annotations and place."""
+        return self.policy.metadata
+
+    @property
+    def is_evaluated(self) -> bool:
+        """True if it proposes rules; Delete and Ignore are as good as absent."""
+        return self.staged_action in (StagedAction.SET, StagedAction.LEARN)
+
+
+@dataclass(frozen=True, slots=True)
 class HostEndpoint:
     """Interfaces of a node that policy governs.
 
@@ -229,6 +261,8 @@ class InterfaceGroup:
 Resource = (
     GlobalNetworkPolicy
     | StagedGlobalNetworkPolicy
+    | NetworkPolicy
+    | StagedNetworkPolicy
     | HostEndpoint
     | WorkloadEndpoint
     | GlobalNetworkSet
@@ -256,6 +290,8 @@ class Resources:
     namespaced_sets: tuple[NetworkSet, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[WorkloadEndpoint, ...] = ()
+    network_policies: tuple[NetworkPolicy, ...] = ()
+    staged_network_policies: tuple[StagedNetworkPolicy, ...] = ()
 
     @property
     def every_endpoint(self) -> tuple[HostEndpoint | WorkloadEndpoint, ...]:
@@ -267,25 +303,35 @@ class Resources:
         """Resources, each kind sorted by name and then place, so that the order of files never matters."""
         ordered = sorted(found, key=lambda resource: (resource.metadata.full_name, resource.metadata.position))
         return cls(
-            policies=tuple([resource for resource in ordered if isinstance(resource, GlobalNetworkPolicy)]),
-            endpoints=tuple([resource for resource in ordered if isinstance(resource, HostEndpoint)]),
-            network_sets=tuple([resource for resource in ordered if isinstance(resource, GlobalNetworkSet)]),
-            namespaced_sets=tuple([resource for resource in ordered if isinstance(resource, NetworkSet)]),
-            namespaces=tuple([resource for resource in ordered if isinstance(resource, Namespace)]),
-            workloads=tuple([resource for resource in ordered if isinstance(resource, WorkloadEndpoint)]),
-            tiers=tuple([resource for resource in ordered if isinstance(resource, Tier)]),
-            profiles=tuple([resource for resource in ordered if isinstance(resource, Profile)]),
-            feeds=tuple([resource for resource in ordered if isinstance(resource, Feed)]),
-            interface_groups=tuple([resource for resource in ordered if isinstance(resource, InterfaceGroup)]),
-            staged_policies=tuple(
-                [resource for resource in ordered if isinstance(resource, StagedGlobalNetworkPolicy)]
-            ),
+            policies=_of(GlobalNetworkPolicy, ordered),
+            endpoints=_of(HostEndpoint, ordered),
+            network_sets=_of(GlobalNetworkSet, ordered),
+            namespaced_sets=_of(NetworkSet, ordered),
+            namespaces=_of(Namespace, ordered),
+            workloads=_of(WorkloadEndpoint, ordered),
+            network_policies=_of(NetworkPolicy, ordered),
+            staged_network_policies=_of(StagedNetworkPolicy, ordered),
+            tiers=_of(Tier, ordered),
+            profiles=_of(Profile, ordered),
+            feeds=_of(Feed, ordered),
+            interface_groups=_of(InterfaceGroup, ordered),
+            staged_policies=_of(StagedGlobalNetworkPolicy, ordered),
         )
 
     @property
+    def enforced(self) -> tuple[GlobalNetworkPolicy, ...]:
+        """The policies that decide, of every kind."""
+        return (*self.policies, *(one.policy for one in self.network_policies))
+
+    @property
+    def staged(self) -> tuple[StagedGlobalNetworkPolicy | StagedNetworkPolicy, ...]:
+        """The policies that are tried, of every kind."""
+        return (*self.staged_policies, *self.staged_network_policies)
+
+    @property
     def every_policy(self) -> tuple[GlobalNetworkPolicy, ...]:
-        """The policies, and those that are staged."""
-        return (*self.policies, *(staged.policy for staged in self.staged_policies))
+        """The policies that decide, and those that are staged."""
+        return (*self.enforced, *(staged.policy for staged in self.staged))
 
     @property
     def every_set(self) -> tuple[GlobalNetworkSet | Feed, ...]:
@@ -297,6 +343,8 @@ class Resources:
         return (
             *self.policies,
             *self.staged_policies,
+            *self.network_policies,
+            *self.staged_network_policies,
             *self.endpoints,
             *self.workloads,
             *self.network_sets,
@@ -307,3 +355,7 @@ class Resources:
             *self.profiles,
             *self.interface_groups,
         )
+
+
+def _of(kind: type[_Kind], resources: Iterable[Resource]) -> tuple[_Kind, ...]:
+    return tuple([resource for resource in resources if isinstance(resource, kind)])

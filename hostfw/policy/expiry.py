@@ -15,7 +15,16 @@ from hostfw.model.host.governance import Governance
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.resources import EntityRule, GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule
+from hostfw.model.resources import (
+    EntityRule,
+    GlobalNetworkPolicy,
+    HostEndpoint,
+    NetworkPolicy,
+    Profile,
+    Resource,
+    Resources,
+    Rule,
+)
 from hostfw.model.values import Action
 from hostfw.policy.effective_labels import NamespaceLabels
 from hostfw.selector.evaluate import matches, parse
@@ -105,6 +114,8 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
     return replace(
         resources,
         policies=tuple(filter(stays, resources.policies)),
+        network_policies=tuple(filter(stays, resources.network_policies)),
+        staged_network_policies=tuple(filter(stays, resources.staged_network_policies)),
         endpoints=tuple(
             _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
             for endpoint in resources.endpoints
@@ -133,12 +144,15 @@ def lasting(resources: Resources) -> Resources:
         if one.metadata.expires is not None
     ]
     policies = tuple(_closed(policy, sets) for policy in resources.policies)
+    network_policies = tuple(replace(one, policy=_closed(one.policy, sets)) for one in resources.network_policies)
     profiles = tuple(_closed(profile, sets) for profile in resources.profiles)
-    if (policies, profiles) == (resources.policies, resources.profiles):
+    made, known = (policies, network_policies, profiles), (resources.policies, resources.network_policies)
+    if made == (*known, resources.profiles):
         return resources
     return replace(
         resources,
         policies=policies,
+        network_policies=network_policies,
         profiles=profiles,
         network_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.network_sets),
         namespaced_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.namespaced_sets),
@@ -157,8 +171,9 @@ def _closed(ruled: _Ruled, sets: Sequence[Mapping[str, str]]) -> _Ruled:
 
 def _opens(resource: Resource) -> bool:
     """True if something may be allowed for the sake of a resource: by its rules, or by those that select a set."""
-    if isinstance(resource, GlobalNetworkPolicy | Profile):
-        return any(rule.action in _OPENING for rule in (*resource.ingress, *resource.egress))
+    ruled = resource.policy if isinstance(resource, NetworkPolicy) else resource
+    if isinstance(ruled, GlobalNetworkPolicy | Profile):
+        return any(rule.action in _OPENING for rule in (*ruled.ingress, *ruled.egress))
     return isinstance(resource, GlobalNetworkSet | NetworkSet | Feed)
 
 

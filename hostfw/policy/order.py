@@ -9,6 +9,9 @@ from hostfw.policy.built_in import DEFAULT_TIER
 
 POLICY_KIND = "GlobalNetworkPolicy"
 STAGED_KIND = "StagedGlobalNetworkPolicy"
+ENFORCED_KINDS = (POLICY_KIND, "NetworkPolicy")
+"""The kinds of policies that decide."""
+_STAGED_KINDS = frozenset((STAGED_KIND, "StagedNetworkPolicy"))
 
 
 class EvaluatedPolicy(NamedTuple):
@@ -20,7 +23,7 @@ class EvaluatedPolicy(NamedTuple):
     @property
     def staged(self) -> bool:
         """True if it decides nothing."""
-        return self.kind == STAGED_KIND
+        return self.kind in _STAGED_KINDS
 
 
 def tiers_in_order(tiers: Iterable[Tier]) -> dict[str, Tier]:
@@ -48,13 +51,15 @@ def every_policy_in_order(resources: Resources, tiers: Iterable[str]) -> tuple[E
     rank = {name: place for place, name in enumerate(tiers)}
     evaluated = (
         *(EvaluatedPolicy(POLICY_KIND, policy) for policy in resources.policies),
-        *(EvaluatedPolicy(STAGED_KIND, staged.policy) for staged in resources.staged_policies if staged.is_evaluated),
+        *(EvaluatedPolicy(type(one).__name__, one.policy) for one in resources.network_policies),
+        *(EvaluatedPolicy(type(staged).__name__, staged.policy) for staged in resources.staged if staged.is_evaluated),
     )
 
     def key(policy: EvaluatedPolicy) -> tuple[int, bool, float, str]:
         kind, spec = policy
         order = spec.order
-        return rank[spec.tier], order is None, order or 0.0, f"{spec.metadata.name}//{kind}"
+        metadata = spec.metadata
+        return rank[spec.tier], order is None, order or 0.0, f"{metadata.name}/{metadata.namespace}/{kind}"
 
     return tuple(sorted(evaluated, key=key))
 

@@ -1,7 +1,6 @@
 """Every deviation from Calico's own tests, with its reason, and nothing else."""
 
 NO_PROXY = "http needs a proxy; ignoring it would open the port to every path"
-NO_WORKLOADS = "it selects the workloads of a namespace, which hostfw does not govern"
 
 THIS_HOST = "an endpoint without a node is of every host that reads it"
 
@@ -10,19 +9,6 @@ VALIDATOR: dict[tuple[str, str, str], str] = {
     ("gnp", "GlobalNetworkPolicy", "should accept Allow rule with HTTP clause"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept TCP protocol with HTTP clause"): NO_PROXY,
     ("gnp", "GlobalNetworkPolicy", "should accept missing protocol with HTTP clause"): NO_PROXY,
-    ("staged", "StagedNetworkPolicy", "allow valid name"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "allow valid name of 253 chars"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "allow k8s policy name"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "allow missing Types"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Set'"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "should accept a StagedAction not set"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "should accept a valid StagedAction value 'Delete'"): NO_WORKLOADS,
-    ("staged", "StagedNetworkPolicy", "should accept an empty StagedAction value"): NO_WORKLOADS,
-    (
-        "staged",
-        "StagedNetworkPolicy",
-        "should accept an empty Selector when StagedAction is Delete",
-    ): NO_WORKLOADS,
 }
 """Resources that Calico accepts and hostfw refuses, by table, kind and Calico's description of the case."""
 

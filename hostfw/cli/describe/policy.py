@@ -17,16 +17,18 @@ from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
+    NetworkPolicy,
     Profile,
     Resources,
     Rule,
     StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import Direction, merge
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE
 from hostfw.policy.effective_labels import NamespaceLabels
-from hostfw.policy.order import POLICY_KIND, STAGED_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
+from hostfw.policy.order import POLICY_KIND, EvaluatedPolicy, policies_in_order, tiers_in_order
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.directions import PROFILE_KIND
 from hostfw.policy.resolve.interface_groups import in_group
@@ -48,18 +50,23 @@ def describe_policy(policy: GlobalNetworkPolicy, host: PlannedHost) -> Descripti
     return _policy(EvaluatedPolicy(POLICY_KIND, policy), host, ())
 
 
-def describe_staged_policy(staged: StagedGlobalNetworkPolicy, host: PlannedHost) -> Description:
-    """A StagedGlobalNetworkPolicy; what it would do is counted and logged, and decides nothing."""
+def describe_network_policy(one: NetworkPolicy, host: PlannedHost) -> Description:
+    """A NetworkPolicy."""
+    return _policy(EvaluatedPolicy(type(one).__name__, one.policy), host, ())
+
+
+def describe_staged_policy(staged: StagedGlobalNetworkPolicy | StagedNetworkPolicy, host: PlannedHost) -> Description:
+    """A policy that is staged; what it would do is counted and logged, and decides nothing."""
     action = staged.staged_action.value
     text = action if staged.is_evaluated else f"{action}, so it is not evaluated"
-    return _policy(EvaluatedPolicy(STAGED_KIND, staged.policy), host, (("stagedAction", (text,)),))
+    return _policy(EvaluatedPolicy(type(staged).__name__, staged.policy), host, (("stagedAction", (text,)),))
 
 
 def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, tuple[str, ...]], ...]) -> Description:
     spec, resources = policy.spec, host.candidate.resources
     selecting = list(_selected(spec, resources))
     here = [e for e in selecting if e.is_of(host.plan.node)]
-    elsewhere = [f"{e.metadata.name} ({e.node})" for e in selecting if not e.is_of(host.plan.node)]
+    elsewhere = [f"{e.metadata.full_name} ({e.node})" for e in selecting if not e.is_of(host.plan.node)]
     properties = (
         *more,
         ("tier", (spec.tier,)),
@@ -71,15 +78,15 @@ def _policy(policy: EvaluatedPolicy, host: PlannedHost, more: tuple[tuple[str, t
         ("elsewhere", tuple(elsewhere)),
     )
     sections = (
-        Section("selects on this host", tuple(_endpoint(e, host) for e in here), "no HostEndpoint"),
+        Section("selects on this host", tuple(_endpoint(e, host) for e in here), "no endpoint"),
         *_rule_sections(
             {d: spec.rules(d) for d in spec.types},
-            (policy.kind, spec.tier, spec.metadata.name),
+            (policy.kind, spec.tier, spec.metadata.full_name),
             host,
             unrecorded=spec.metadata.unrecorded,
         ),
     )
-    return Description(policy.kind, spec.metadata.name, spec.metadata.position, properties, sections)
+    return Description(policy.kind, spec.metadata.full_name, spec.metadata.position, properties, sections)
 
 
 def describe_network_set(network_set: GlobalNetworkSet | NetworkSet, host: PlannedHost) -> Description:

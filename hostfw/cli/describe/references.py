@@ -26,11 +26,11 @@ def references_to(labels: Mapping[str, str], resources: Resources) -> Iterator[E
 
 def _rules(resources: Resources) -> Iterator[tuple[str, Iterable[Rule]]]:
     """The rules of each policy and profile in each direction, under the name that log records give them."""
-    staged = {id(one.policy) for one in resources.staged_policies}
+    staged = {id(one.policy) for one in resources.staged}
     for policy in resources.every_policy:
         mark = "staged " if id(policy) in staged else ""
         for direction in Direction:
-            yield f"{mark}{policy.tier}/{policy.metadata.name} {direction}", policy.rules(direction)
+            yield f"{mark}{policy.tier}/{policy.metadata.full_name} {direction}", policy.rules(direction)
     for profile in resources.profiles:
         for direction in Direction:
             yield f"profile/{profile.metadata.name} {direction}", profile.rules(direction)

@@ -57,7 +57,7 @@ def _host(one: HostReview) -> Document:
         "host": one.host.name,
         "node": built.plan.node if built else None,
         "generation": built.id if built else None,
-        "policies": len(built.candidate.resources.policies) if built else None,
+        "policies": len(built.candidate.resources.enforced) if built else None,
         "interfaces": built.governed_interfaces if built else None,
         "new": one.is_new,
         "differences": [

@@ -21,6 +21,7 @@ from hostfw.model.resources import Resources
 from hostfw.model.sources import Configuration
 from hostfw.model.wording import counted, listed, unlisted
 from hostfw.policy.expiry import in_time
+from hostfw.policy.order import ENFORCED_KINDS
 from hostfw.policy.unmanaged import bare_consequence, governed, lost_governance, ungoverned
 
 FEW = 4
@@ -30,7 +31,7 @@ MOST_NAMES = 5
 
 _CHECK = dict.fromkeys(("apply", "reload"), "check the directory and the node's name")
 _CHECK_HISTORY = "`hostfwctl history` lists what each generation has"
-_KINDS = {"policies": "GlobalNetworkPolicy", "endpoints": "HostEndpoint"}
+_KINDS = {"policies": ENFORCED_KINDS, "endpoints": ("HostEndpoint",)}
 _NOUNS = {"policies": ("policy", "policies"), "endpoints": ("HostEndpoint of this host", "HostEndpoints of this host")}
 
 
@@ -116,7 +117,7 @@ def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str)
     had = dict(accepted.counts)
     expired = [one.kind for one in plan.expired]
     has = {
-        "policies": len(resources.policies) - expired.count("GlobalNetworkPolicy"),
+        "policies": len(resources.enforced) - sum(map(expired.count, ENFORCED_KINDS)),
         "endpoints": len(plan.host_endpoints),
     }
     lost = [kind for kind in _NOUNS if _is_lost(had.get(kind, 0), has[kind])]
@@ -124,12 +125,12 @@ def _lost_resources(before: Before, resources: Resources, plan: Plan, verb: str)
         return None
     accepted_resources, ended = _unexpired(before, accepted.configuration)
     # What has expired meanwhile is not lost.
-    had |= {kind: had.get(kind, 0) - ended.count(_KINDS[kind]) for kind in _NOUNS}
+    had |= {kind: had.get(kind, 0) - sum(map(ended.count, _KINDS[kind])) for kind in _NOUNS}
     lost = [kind for kind in lost if _is_lost(had[kind], has[kind])]
     if not lost:
         return None
     tallies = (_tally(kind, had[kind], has[kind]) for kind in lost)
-    kinds = tuple(f"{_KINDS[kind]}/" for kind in lost)
+    kinds = tuple(f"{name}/" for kind in lost for name in _KINDS[kind])
     names = tuple(name for name in missing(accepted_resources, resources) if name.startswith(kinds))
     return Failed(
         f"this would lose {' and '.join(tallies)}: {named(names) if names else _left(resources, plan.node)}",

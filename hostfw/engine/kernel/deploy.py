@@ -54,6 +54,7 @@ from hostfw.nft.declarations import declarations_of
 from hostfw.nft.deletion import Deletion, DeletionKind
 from hostfw.nft.installed import InstalledTable
 from hostfw.nft.object_text import follows, table_name
+from hostfw.policy.order import ENFORCED_KINDS
 
 Counts = tuple[tuple[str, int], ...]
 
@@ -330,10 +331,10 @@ def _activate(planned: Change, kernel_state: KernelState, writer: Writer) -> Fai
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:
     """The numbers of resources in a generation and of interfaces that it governs, for people."""
     resources = generation.candidate.resources
-    expired = sum(one.kind == "GlobalNetworkPolicy" for one in generation.plan.expired)
+    expired = sum(one.kind in ENFORCED_KINDS for one in generation.plan.expired)
     return (
-        ("policies", len(resources.policies) - expired),
-        ("stagedPolicies", len(resources.staged_policies)),
+        ("policies", len(resources.enforced) - expired),
+        ("stagedPolicies", len(resources.staged)),
         ("endpoints", len(generation.plan.host_endpoints)),
         ("interfaces", generation.governed_interfaces),
     )

@@ -3,16 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hostfw.manifest.fields import Reader, Shape, boolean, choice, fields, given, is_blank, items, number
+from hostfw.manifest.fields import Reader, Refusal, Shape, boolean, choice, fields, given, is_blank, items, number
 from hostfw.manifest.kinds.metadata import formed_name, labels
 from hostfw.manifest.kinds.refused import POLICY_FIELDS
-from hostfw.manifest.kinds.rule import decode_rules, limited_selector
+from hostfw.manifest.kinds.rule import decode_rules, limited_selector, of_namespace
 from hostfw.manifest.name_forms import TIER_NAME
 from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.metadata import Metadata, SelectorText
 from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import GlobalNetworkPolicy, Profile, Rule, StagedAction, StagedGlobalNetworkPolicy, Tier
+from hostfw.model.resources import (
+    GlobalNetworkPolicy,
+    NetworkPolicy,
+    Profile,
+    Rule,
+    StagedAction,
+    StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
+    Tier,
+)
 from hostfw.model.values import Action, Direction
 
 POLICY_SHAPE = Shape(
@@ -39,6 +48,25 @@ STAGED_POLICY_SHAPE = Shape(
     POLICY_SHAPE.known | {"stagedAction"},
     {name: refusal for name, refusal in POLICY_FIELDS.items() if name != "stagedAction"},
 )
+_OF_NO_NAMESPACE = "a policy of a namespace selects its workloads alone"
+NAMESPACED_POLICY_SHAPE = Shape(
+    "the spec of a NetworkPolicy",
+    frozenset(("tier", "order", "selector", "types", "ingress", "egress", "performanceHints")),
+    {
+        **POLICY_FIELDS,
+        "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedNetworkPolicy"),
+        **dict.fromkeys(
+            ("applyOnForward", "doNotTrack", "preDNAT"),
+            Refusal(f"{_OF_NO_NAMESPACE}, whose every packet it meets after connection tracking", "leave it out"),
+        ),
+        "namespaceSelector": Refusal(_OF_NO_NAMESPACE, "write a GlobalNetworkPolicy for those of other namespaces"),
+    },
+)
+STAGED_NAMESPACED_POLICY_SHAPE = Shape(
+    "the spec of a StagedNetworkPolicy",
+    NAMESPACED_POLICY_SHAPE.known | {"stagedAction"},
+    {name: refusal for name, refusal in NAMESPACED_POLICY_SHAPE.refused.items() if name != "stagedAction"},
+)
 PROFILE_SHAPE = Shape("the spec of a Profile", frozenset(("ingress", "egress", "labelsToApply")))
 TIER_SHAPE = Shape("the spec of a Tier", frozenset(("order", "defaultAction")))
 
@@ -55,7 +83,10 @@ def decode_policy(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetwo
 
 def decode_staged_policy(reader: Reader, metadata: Metadata, spec: Node) -> StagedGlobalNetworkPolicy:
     """A StagedGlobalNetworkPolicy; one that proposes to delete has a tier and nothing else, not even `types`."""
-    found = fields(reader, spec, STAGED_POLICY_SHAPE)
+    return StagedGlobalNetworkPolicy(*_staged(reader, metadata, fields(reader, spec, STAGED_POLICY_SHAPE)))
+
+
+def _staged(reader: Reader, metadata: Metadata, found: Mapping[str, Node]) -> tuple[GlobalNetworkPolicy, StagedAction]:
     policy = _policy(reader, metadata, found)
     action = choice(reader, given(found, "stagedAction"), "stagedAction", STAGED_ACTIONS) or StagedAction.SET
     if action is StagedAction.DELETE:
@@ -64,19 +95,30 @@ def decode_staged_policy(reader: Reader, metadata: Metadata, spec: Node) -> Stag
             if name not in ("stagedAction", "tier") and not is_blank(node):
                 message = f"{name} is given together with stagedAction: Delete"
                 reader.report(node, message, "tier and nothing else", "leave it out, as Delete proposes no rules")
-    return StagedGlobalNetworkPolicy(policy, action)
+    return policy, action
+
+
+def decode_network_policy(reader: Reader, metadata: Metadata, spec: Node) -> NetworkPolicy:
+    """A NetworkPolicy, which selects workloads of its namespace alone."""
+    return NetworkPolicy(_policy(reader, metadata, fields(reader, spec, NAMESPACED_POLICY_SHAPE)))
+
+
+def decode_staged_network_policy(reader: Reader, metadata: Metadata, spec: Node) -> StagedNetworkPolicy:
+    """A StagedNetworkPolicy."""
+    return StagedNetworkPolicy(*_staged(reader, metadata, fields(reader, spec, STAGED_NAMESPACED_POLICY_SHAPE)))
 
 
 def _policy(reader: Reader, metadata: Metadata, found: Mapping[str, Node]) -> GlobalNetworkPolicy:
-    get = found.get
+    get, namespace = found.get, metadata.namespace
     tier = given(found, "tier")
-    ingress = decode_rules(reader, get("ingress"), "ingress")
-    egress = decode_rules(reader, get("egress"), "egress")
+    ingress = decode_rules(reader, get("ingress"), "ingress", namespace)
+    egress = decode_rules(reader, get("egress"), "egress", namespace)
+    selected = limited_selector(reader, found) or SelectorText("")
     policy = GlobalNetworkPolicy(
         metadata,
         formed_name(reader, tier, "tier", TIER_NAME) or "default",
         number(reader, get("order"), "order"),
-        limited_selector(reader, found) or SelectorText(""),
+        of_namespace(selected, namespace) if namespace else selected,
         _types(reader, get("types"), ingress, egress),
         ingress,
         egress,

@@ -7,10 +7,10 @@ opens, and the person who wrote it believes otherwise; so it is refused rather t
 from hostfw.manifest.fields import Refusal
 
 _NOT_YET = "it is not supported by this version of hostfw"
-_NO_PODS = "it selects Kubernetes workloads, which a host does not have"
+_NO_ACCOUNTS = "it selects accounts of Kubernetes, which workloads of a host do not have"
 
 POLICY_FIELDS = {
-    "serviceAccountSelector": Refusal(_NO_PODS, "select HostEndpoints by their labels with spec.selector"),
+    "serviceAccountSelector": Refusal(_NO_ACCOUNTS, "select endpoints by their labels with spec.selector"),
     "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedGlobalNetworkPolicy"),
 }
 
@@ -23,7 +23,7 @@ RULE_FIELDS = {
 
 ENTITY_FIELDS = {
     "services": Refusal("it names a Kubernetes Service", "list its addresses in nets, or select a GlobalNetworkSet"),
-    "serviceAccounts": Refusal(_NO_PODS, "select HostEndpoints or a GlobalNetworkSet by label with selector"),
+    "serviceAccounts": Refusal(_NO_ACCOUNTS, "select endpoints or a GlobalNetworkSet by label with selector"),
     "domains": Refusal("it is Calico Enterprise's, and nftables knows addresses only", "list the addresses in nets"),
 }
 
@@ -33,13 +33,10 @@ NETWORK_SET_FIELDS = {
     ),
 }
 
-_NAMESPACED = "it selects the workloads of a Kubernetes namespace, never a HostEndpoint"
 _CLUSTER = "it configures a Kubernetes cluster, not a host"
 
 KINDS = {
-    "NetworkPolicy": Refusal(_NAMESPACED, "write a GlobalNetworkPolicy"),
-    "StagedNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
-    "StagedKubernetesNetworkPolicy": Refusal(_NAMESPACED, "write a StagedGlobalNetworkPolicy"),
+    "StagedKubernetesNetworkPolicy": Refusal(_NOT_YET, "write a StagedNetworkPolicy"),
     "FelixConfiguration": Refusal("it configures Calico's agent", "write /etc/hostfw/hostfw.yaml"),
     "PolicyTest": Refusal(_NOT_YET),
     "HostFacts": Refusal("facts describe a host and are no policy", "give the file to --facts"),

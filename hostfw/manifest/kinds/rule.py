@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping as Dictionary
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from hostfw.manifest.fields import (
@@ -26,6 +26,7 @@ from hostfw.manifest.nets import strict_net
 from hostfw.manifest.scalars import each, is_port_scalar, protocol, protocols, selector_text
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
 from hostfw.model.kinds.metadata import Labels, SelectorText
+from hostfw.model.positions import NOWHERE
 from hostfw.model.resources import EntityRule, Rule
 from hostfw.model.values import (
     ICMP,
@@ -41,8 +42,8 @@ from hostfw.model.values import (
     parse_mac,
 )
 from hostfw.selector.evaluate import SelectorError, canonical, parse
-from hostfw.selector.namespaces import of_namespaces
-from hostfw.selector.nodes import Global
+from hostfw.selector.namespaces import NAMESPACE_LABEL, of_namespaces
+from hostfw.selector.nodes import Comparison, Global, Operator
 
 T = TypeVar("T")
 
@@ -84,12 +85,15 @@ VERSIONS = {"4": Family.V4, "6": Family.V6}
 _EVERYTHING = EntityRule()
 
 
-def decode_rules(reader: Reader, node: Node | None, what: str) -> tuple[Rule, ...]:
-    """The rules of one direction, in order; `what` is the name of the direction."""
-    return each(reader, items(reader, node, what, RULES_LIMIT), what, _rule)
+def decode_rules(reader: Reader, node: Node | None, what: str, namespace: str = "") -> tuple[Rule, ...]:
+    """The rules of one direction, in order; `what` is the name of the direction.
+
+    The selectors of a policy that belongs to a `namespace` look there, where no namespaceSelector says otherwise.
+    """
+    return each(reader, items(reader, node, what, RULES_LIMIT), what, partial(_rule, namespace))
 
 
-def _rule(reader: Reader, node: Node, what: str) -> Rule | None:
+def _rule(namespace: str, reader: Reader, node: Node, what: str) -> Rule | None:
     found = fields(reader, node, RULE_SHAPE)
     get = found.get
     action = choice(reader, get("action"), "action", ACTIONS)
@@ -101,8 +105,8 @@ def _rule(reader: Reader, node: Node, what: str) -> Rule | None:
         protocol(reader, get("notProtocol"), "notProtocol"),
         _icmp(reader, get("icmp"), "icmp"),
         _icmp(reader, get("notICMP"), "notICMP"),
-        _entity(reader, get("source")),
-        _entity(reader, get("destination")),
+        _entity(reader, get("source"), namespace),
+        _entity(reader, get("destination"), namespace),
         _annotations(reader, get("metadata"), action),
         reader.at(node),
         chosen[1:],
@@ -155,14 +159,14 @@ def _annotations(reader: Reader, node: Node | None, action: Action | None) -> La
     return annotations(reader, given, "annotations", "a rule", denies=action in (None, Action.DENY))
 
 
-def _entity(reader: Reader, node: Node | None) -> EntityRule:
+def _entity(reader: Reader, node: Node | None, namespace: str) -> EntityRule:
     if node is None:
         return _EVERYTHING
     found = fields(reader, node, ENTITY_SHAPE)
     return EntityRule(
         _each(reader, found, "nets", NETS_LIMIT, strict_net),
         _each(reader, found, "notNets", NETS_LIMIT, _not_net),
-        limited_selector(reader, found),
+        limited_selector(reader, found, namespace),
         selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
         _each(reader, found, "ports", PORTS_LIMIT, _port),
         _each(reader, found, "notPorts", PORTS_LIMIT, _port),
@@ -192,13 +196,13 @@ def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     return cidr
 
 
-def limited_selector(reader: Reader, found: Dictionary[str, Node]) -> SelectorText | None:
-    """The selector of a policy or of a side, limited to the namespaces of `namespaceSelector`."""
+def limited_selector(reader: Reader, found: Dictionary[str, Node], namespace: str = "") -> SelectorText | None:
+    """The selector of a policy or of a side, limited to the namespaces of `namespaceSelector`, or to its own."""
     selected = selector_text(reader, given(found, "selector"), "selector")
     node = given(found, "namespaceSelector")
     namespaces = selector_text(reader, node, "namespaceSelector", may_be_global=True)
     if node is None or namespaces is None or not namespaces.text.strip(" \t"):
-        return selected
+        return of_namespace(selected, namespace) if namespace and not _is_blank(selected) else selected
     tree = parse(namespaces.text)
     if "global(" in namespaces.text and not isinstance(tree, Global):
         expected = "global() alone, or a selector without it"
@@ -210,9 +214,22 @@ def limited_selector(reader: Reader, found: Dictionary[str, Node]) -> SelectorTe
     except SelectorError as error:
         reader.report(node, f"namespaceSelector does not fit: {error.message}", error.expected)
         return selected
-    if selected is None or not selected.text.strip(" \t"):
-        return SelectorText(within, namespaces.position)
-    return SelectorText(f"({selected.text}) && {within}", selected.position)
+    if selected is None or _is_blank(selected):
+        return SelectorText(within, namespaces.position, ("", namespaces.text))
+    return SelectorText(f"({selected.text}) && {within}", selected.position, (selected.text, namespaces.text))
+
+
+def of_namespace(selected: SelectorText | None, namespace: str) -> SelectorText:
+    """A selector limited to one namespace; what is in none never has the label."""
+    within = canonical(Comparison(NAMESPACE_LABEL, Operator.EQUALS, namespace))
+    if selected is None or _is_blank(selected):
+        written = "" if selected is None else selected.text
+        return SelectorText(within, NOWHERE if selected is None else selected.position, (written, ""))
+    return SelectorText(f"({selected.text}) && {within}", selected.position, (selected.text, ""))
+
+
+def _is_blank(selected: SelectorText | None) -> bool:
+    return selected is None or not selected.text.strip(" \t")
 
 
 def _port(reader: Reader, node: Node, what: str) -> PortRange | str | None:

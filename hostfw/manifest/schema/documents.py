@@ -7,7 +7,7 @@ addresses, whether a selector parses) only `decode` and `check` do.
 from collections.abc import Iterator, Mapping, Sequence
 
 from hostfw.manifest.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
-from hostfw.manifest.name_forms import POLICY_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.manifest.name_forms import NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME
 from hostfw.manifest.schema.resources import definitions, metadata
 from hostfw.manifest.schema.settings import settings_definitions
 from hostfw.manifest.schema.values import Fields, Json, listed, name, ref, schema_of, words
@@ -23,9 +23,11 @@ _SPECS = {
     "HostEndpoint": "endpointSpec",
     "InterfaceGroup": "groupSpec",
     "Namespace": "namespaceSpec",
+    "NetworkPolicy": "networkPolicySpec",
     "NetworkSet": "networkSetSpec",
     "Profile": "profileSpec",
     "StagedGlobalNetworkPolicy": "stagedPolicySpec",
+    "StagedNetworkPolicy": "stagedNetworkPolicySpec",
     "Tier": "tierSpec",
     "WorkloadEndpoint": "workloadSpec",
 }
@@ -72,7 +74,7 @@ def _item(kind: str) -> str:
 def _metadata(decoded: ResourceKind) -> str:
     """The definition of metadata with the names of a kind."""
     if decoded.traits.namespaced:
-        return "namespacedMetadata"
+        return {NETWORK_POLICY_NAME: "networkPolicyMetadata", SUBDOMAIN: "namespacedMetadata"}[decoded.name_form]
     return {POLICY_NAME: "policyMetadata", SUBDOMAIN: "metadata", TIER_NAME: "tierMetadata"}[decoded.name_form]
 
 

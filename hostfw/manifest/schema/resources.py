@@ -26,9 +26,11 @@ from hostfw.manifest.kinds.namespace import NAMESPACE_SHAPE
 from hostfw.manifest.kinds.policy import (
     DEFAULT_ACTIONS,
     HINTS,
+    NAMESPACED_POLICY_SHAPE,
     POLICY_SHAPE,
     PROFILE_SHAPE,
     STAGED_ACTIONS,
+    STAGED_NAMESPACED_POLICY_SHAPE,
     STAGED_POLICY_SHAPE,
     TIER_SHAPE,
     TYPES,
@@ -102,6 +104,8 @@ def definitions() -> dict[str, Json]:
         "entity": schema_of(ENTITY_SHAPE, _ENTITY),
         "policySpec": schema_of(POLICY_SHAPE, _POLICY, allOf=_CLASS_RULES),
         "stagedPolicySpec": schema_of(STAGED_POLICY_SHAPE, _STAGED_POLICY, allOf=_CLASS_RULES),
+        "networkPolicySpec": schema_of(NAMESPACED_POLICY_SHAPE, _network_policy(_POLICY)),
+        "stagedNetworkPolicySpec": schema_of(STAGED_NAMESPACED_POLICY_SHAPE, _network_policy(_STAGED_POLICY)),
         "tierSpec": schema_of(TIER_SHAPE, _TIER),
         "profileSpec": schema_of(PROFILE_SHAPE, _PROFILE),
         "endpointSpec": schema_of(ENDPOINT_SHAPE, _ENDPOINT, anyOf=_NAMES_AN_INTERFACE),
@@ -200,6 +204,15 @@ _STAGED_POLICY: Fields = {
         "What is proposed (default: Set). Delete and Ignore have no effect.",
     ),
 }
+
+
+def _network_policy(fields: Fields) -> Fields:
+    """The fields of a policy that belongs to a namespace."""
+    known = NAMESPACED_POLICY_SHAPE.known | {"stagedAction"}
+    selector: Fields = {"selector": (SELECTOR, "The workloads of its namespace that it applies to (default: all).")}
+    return {name: field for name, field in ({**fields, **selector}).items() if name in known}
+
+
 _CLASS_RULES = [
     {
         "if": {"required": [field], "properties": {field: {"const": True}}},

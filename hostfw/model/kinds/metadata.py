@@ -60,7 +60,17 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class SelectorText:
-    """A selector as it was written; `policy.selector` parses it. `position` is that of the value."""
+    """A selector as it is evaluated; `selector.parser` parses it. `position` is that of the value.
+
+    `written` are `selector` and `namespaceSelector` of the manifest where the text is of both, or is limited to a
+    namespace; None where the manifest has the very text.
+    """
 
     text: str
     position: Position = NOWHERE
+    written: tuple[str, str] | None = None
+
+    @property
+    def shown(self) -> str:
+        """The selector as people know it."""
+        return self.text if self.written is None else self.written[0]

@@ -43,7 +43,7 @@ class _Ordered(NamedTuple):
 def unreached(resources: Resources, tiers: Sequence[Tier], selections: Selections) -> Iterator[Problem]:
     """Policies that no packet reaches, and catch-all Pass rules of which everything is denied, in evaluation order."""
     by_tier: defaultdict[str, list[GlobalNetworkPolicy]] = defaultdict(list)
-    for policy in resources.policies:
+    for policy in resources.enforced:
         if policy.is_of(PolicyClass.NORMAL):
             by_tier[policy.tier].append(policy)
     for policies in by_tier.values():

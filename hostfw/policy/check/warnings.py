@@ -64,7 +64,7 @@ def lint(
     return (
         *_of_each(resources, selections, known.found),
         *warnings_of(_voided(resources, settings, selections, known)),
-        *_equal_orders(resources.policies, selections),
+        *_equal_orders(resources.enforced, selections),
         *_log_only(resources, selections),
         *_without_endpoints(resources, selections),
         *_forward_passes(resources, selections),
@@ -97,10 +97,10 @@ def _voided(resources: Resources, settings: Settings, selections: Selections, ca
         on_hosts = selections.listing(profile.metadata.name) & ~selections.of_workloads
         return _voided_of(profile, on_hosts, settings, selections)
 
-    found = tuple(chain.from_iterable(known.of_each(resources.policies, of_policy)))
+    found = tuple(chain.from_iterable(known.of_each(resources.enforced, of_policy)))
     if any(one.exemption is Exemption.FAILSAFES for one in found):
-        opened = cache.openings.of_each(resources.policies, lambda policy: openings(policy, settings, selections))
-        found = tuple(not_opened_before(found, opened_by(resources.policies, opened), resources.tiers, selections))
+        opened = cache.openings.of_each(resources.enforced, lambda policy: openings(policy, settings, selections))
+        found = tuple(not_opened_before(found, opened_by(resources.enforced, opened), resources.tiers, selections))
     yield from found
     yield from chain.from_iterable(known.of_each(resources.profiles, of_profile, "profiles"))
 
@@ -180,14 +180,14 @@ def _log_only(resources: Resources, selections: Selections) -> Iterator[Problem]
     passing = {tier.metadata.name for tier in resources.tiers if tier.default_action is Action.PASS}
     logging = [
         (policy, direction)
-        for policy in resources.policies
+        for policy in resources.enforced
         for direction in policy.types
         if _only_logs(policy.rules(direction)) and policy.is_of(PolicyClass.NORMAL)
     ]
     if not logging:
         return
     deciding: defaultdict[tuple[str, Direction], int] = defaultdict(int)
-    for policy in (policy for policy in resources.policies if policy.is_of(PolicyClass.NORMAL)):
+    for policy in (policy for policy in resources.enforced if policy.is_of(PolicyClass.NORMAL)):
         for direction in policy.types:
             if not _only_logs(policy.rules(direction)):
                 deciding[policy.tier, direction] |= selections.endpoints(policy.selector.text)
@@ -278,7 +278,7 @@ def _forward_passes(resources: Resources, selections: Selections) -> Iterator[Pr
     """The places where forwarded traffic leaves the last tier undecided, and is let through."""
     tiers = tuple(tiers_in_order(resources.tiers).values())
     forward: defaultdict[tuple[str, Direction], list[GlobalNetworkPolicy]] = defaultdict(list)
-    for policy in resources.policies:
+    for policy in resources.enforced:
         if policy.apply_on_forward and policy.is_of(PolicyClass.FORWARD):
             for direction in policy.types:
                 forward[policy.tier, direction].append(policy)

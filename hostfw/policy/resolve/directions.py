@@ -165,7 +165,7 @@ def _selecting_policies(
 
 
 def _plan_policy(kind: str, direction: Direction, book: AddressBook, spec: GlobalNetworkPolicy) -> PlannedPolicy:
-    name = spec.metadata.name
+    name = spec.metadata.full_name
     rules = plan_rules(spec.rules(direction), Owner(kind, spec.tier, name, direction, spec.metadata.unrecorded), book)
     staged = EvaluatedPolicy(kind, spec).staged
     return PlannedPolicy(

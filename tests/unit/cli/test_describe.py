@@ -114,6 +114,16 @@ apiVersion: projectcalico.org/v3
 kind: WorkloadEndpoint
 metadata: {name: till, namespace: shop, labels: {app: till}}
 spec: {interfaceName: ve-till, ipNetworks: [10.0.3.2], profiles: [base], ports: [{name: pay, protocol: TCP, port: 99}]}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: tills, namespace: shop}
+spec: {selector: app == 'desk', ingress: [{action: Allow, source: {selector: app == 'desk'}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: tills, namespace: shop}
+spec: {stagedAction: Delete}
 """
 
 

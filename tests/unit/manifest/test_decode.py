@@ -278,7 +278,8 @@ def test_a_namespace_selector_limits_to_what_is_in_those_namespaces(side: str, s
     """By the labels of the namespaces; global() to what is in none, and never to any address."""
     (found,) = resources(rule(f"action: Allow, source: {{{side}}}")).policies[0].ingress
 
-    assert found.source.selector == SelectorText(selector, _at(4, column))
+    assert found.source.selector is not None
+    assert (found.source.selector.text, found.source.selector.position) == (selector, _at(4, column))
 
 
 def test_a_host_endpoint_decodes_with_every_field_and_position() -> None:

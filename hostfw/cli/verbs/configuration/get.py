@@ -43,10 +43,12 @@ HELP = Page(
 List the resources of one kind, with the columns of calicoctl. KIND is one of
 
     globalnetworkpolicy         gnp      globalnetworkset   gns
-    stagedglobalnetworkpolicy   sgnp     interfacegroup     ig
-    hostendpoint                hep      networkset         netset
-    namespace                   ns       profile
-    feed                                 tier
+    stagedglobalnetworkpolicy   sgnp     networkset         netset
+    networkpolicy               np       namespace          ns
+    stagednetworkpolicy         snp      interfacegroup     ig
+    hostendpoint                hep      profile
+    workloadendpoint            wep      tier
+    feed
 
 or its plural. With -o yaml or json one resource is printed as a manifest that can be
 read again, several as a list of them (GlobalNetworkPolicyList and so on).""",

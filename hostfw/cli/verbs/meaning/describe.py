@@ -11,6 +11,7 @@ from hostfw.cli.describe.policy import (
     describe_feed,
     describe_group,
     describe_namespace,
+    describe_network_policy,
     describe_network_set,
     describe_policy,
     describe_profile,
@@ -34,9 +35,11 @@ from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
+    NetworkPolicy,
     Profile,
     Resource,
     StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
     Tier,
 )
 from hostfw.policy.built_in import DEFAULT_ALLOW_PROFILE, DEFAULT_TIER
@@ -52,6 +55,8 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
     globalnetworkpolicy  the HostEndpoints that it selects, its place in the
                          order, and its rules with the addresses that their
                          selectors stand for
+    networkpolicy        the same of a policy of a namespace, by the name of
+                         that and its own: shop/web
     globalnetworkset     the rules that its addresses are in
     networkset           the same, by the labels of its namespace as well
     namespace            its labels, and the sets that belong to it
@@ -132,7 +137,9 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
     match resource:
         case GlobalNetworkPolicy():
             return describe_policy(resource, host)
-        case StagedGlobalNetworkPolicy():
+        case NetworkPolicy():
+            return describe_network_policy(resource, host)
+        case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
             return describe_staged_policy(resource, host)
         case HostEndpoint():
             return describe_endpoint(resource, host)
