@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.model.kinds.kubernetes import LabelOperator, LabelSelector
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
@@ -13,6 +14,7 @@ from hostfw.model.resources import (
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
+    KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,
     Resource,
@@ -21,7 +23,7 @@ from hostfw.model.resources import (
     StagedNetworkPolicy,
     Tier,
 )
-from hostfw.model.values import Cidr, address_text
+from hostfw.model.values import Cidr, Direction, address_text
 
 _NONE = "-"
 _LIST_CHARACTERS = 60
@@ -71,6 +73,14 @@ KINDS = (
         ("TIER", "ORDER", "SELECTOR", "ACTION"),
         ("TYPES",),
         lambda resources: resources.staged_network_policies,
+    ),
+    Kind(
+        NETWORKING_V1,
+        "KubernetesNetworkPolicy",
+        ("knp", "knps", "kubernetesnetworkpolicy", "kubernetesnetworkpolicies", "netpol", "netpols"),
+        ("POD-SELECTOR",),
+        ("TYPES",),
+        lambda resources: resources.kubernetes_policies,
     ),
     Kind(
         CALICO_V3,
@@ -145,6 +155,8 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)
+        case KubernetesNetworkPolicy(spec=spec):
+            return (label_selector_text(spec.pod_selector),), (_types(spec.types),)
         case NetworkPolicy():
             return _policy(resource.policy)
         case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
@@ -175,8 +187,25 @@ def cells(resource: Resource, *, whole: bool = False) -> tuple[tuple[str, ...], 
 
 
 def _policy(policy: GlobalNetworkPolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    types = ", ".join(direction.value.capitalize() for direction in policy.types) or _NONE
-    return (policy.tier, _order(policy.order), policy.selector.shown or "all()"), (types,)
+    return (policy.tier, _order(policy.order), policy.selector.shown or "all()"), (_types(policy.types),)
+
+
+def _types(types: tuple[Direction, ...]) -> str:
+    return ", ".join(direction.value.capitalize() for direction in types) or _NONE
+
+
+def label_selector_text(selector: LabelSelector) -> str:
+    """A label selector on one line, as kubectl writes it."""
+    expressions = (
+        {
+            LabelOperator.IN: f"{one.key} in ({','.join(one.values)})",
+            LabelOperator.NOT_IN: f"{one.key} notin ({','.join(one.values)})",
+            LabelOperator.EXISTS: one.key,
+            LabelOperator.DOES_NOT_EXIST: f"!{one.key}",
+        }[one.operator]
+        for one in selector.match_expressions
+    )
+    return ",".join((*(f"{key}={value}" for key, value in selector.match_labels), *expressions)) or "<none>"
 
 
 def _order(order: float | None) -> str:

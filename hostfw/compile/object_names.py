@@ -20,6 +20,7 @@ from hostfw.nft.rules import Rule
 _MAX_NAME = 120
 _KINDS = {
     "GlobalNetworkPolicy": "gnp",
+    "KubernetesNetworkPolicy": "knp",
     "NetworkPolicy": "np",
     "Profile": "profile",
     "StagedGlobalNetworkPolicy": "staged",

@@ -26,10 +26,11 @@ from hostfw.manifest.kinds.policy import (
 )
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
 from hostfw.manifest.kinds.workload import decode_workload
+from hostfw.manifest.kubernetes.network_policy import decode_kubernetes_policy
 from hostfw.manifest.name_forms import NAMESPACE_NAME, NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
 from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.problems import Problem, in_order
 from hostfw.model.resources import (
@@ -119,6 +120,8 @@ class ResourceKind:
     name_form: NameForm
     decode: Callable[[Reader, Metadata, Node], Resource]
     traits: Traits = _NO_TRAITS
+    written: str = ""
+    """The kind as manifests say it, where another API has one of that name."""
 
 
 RESOURCE_KINDS = {
@@ -127,6 +130,9 @@ RESOURCE_KINDS = {
     "GlobalNetworkSet": ResourceKind(CALICO_V3, SUBDOMAIN, decode_network_set, Traits(reserved=NAMESPACE_LABEL)),
     "HostEndpoint": ResourceKind(CALICO_V3, SUBDOMAIN, decode_endpoint, Traits(noun="a HostEndpoint")),
     "InterfaceGroup": ResourceKind(HOSTFW_V1, SUBDOMAIN, decode_group, Traits(noun="an InterfaceGroup")),
+    "KubernetesNetworkPolicy": ResourceKind(
+        NETWORKING_V1, SUBDOMAIN, decode_kubernetes_policy, _NAMESPACED_RULES, "NetworkPolicy"
+    ),
     "Namespace": ResourceKind(
         KUBERNETES_V1, NAMESPACE_NAME, decode_namespace, Traits(noun="a Namespace", named_by=NAME_LABELS)
     ),
@@ -144,6 +150,10 @@ RESOURCE_KINDS = {
         CALICO_V3, SUBDOMAIN, decode_workload, Traits(noun="a WorkloadEndpoint", namespaced=True)
     ),
 }
+
+_WRITTEN = {(kind.written, kind.api_version): name for name, kind in RESOURCE_KINDS.items() if kind.written}
+KINDS_WRITTEN = tuple(sorted({kind.written or name for name, kind in RESOURCE_KINDS.items()}))
+"""The kinds as manifests say them."""
 
 LIST = "List"
 _ENVELOPE = frozenset(("apiVersion", "kind", "metadata"))
@@ -186,7 +196,7 @@ def _decode_document(reader: Reader, root: Node) -> list[Resource]:
     if name is None:
         return []
     item_kind = name.removesuffix(LIST)
-    _check_version(reader, root, head, RESOURCE_KINDS[item_kind].api_version)
+    _check_version(reader, root, head, *_versions(item_kind))
     if name == item_kind:
         return _decode_resource(reader, root, RESOURCE_KINDS[name])
     found = fields(reader, root, RESOURCE_LIST_SHAPE)
@@ -218,8 +228,9 @@ def decode_item(reader: Reader, item: Node, kind_name: str) -> list[Resource]:
     """An item of a list of one kind; it may leave out the apiVersion and kind, which the list gives."""
     if isinstance(item, Mapping):
         head = _head(item)
-        if "kind" in head and text(reader, head["kind"], "kind") not in (None, kind_name):
-            reader.report(head["kind"], f"the item is no {kind_name}", kind_name, "list one kind at a time")
+        written = RESOURCE_KINDS[kind_name].written or kind_name
+        if "kind" in head and text(reader, head["kind"], "kind") not in (None, written):
+            reader.report(head["kind"], f"the item is no {written}", written, "list one kind at a time")
             return []
         if "apiVersion" in head:
             _check_version(reader, item, head, RESOURCE_KINDS[kind_name].api_version)
@@ -252,31 +263,39 @@ def _kind_name(reader: Reader, root: Mapping, head: dict[str, Node]) -> str | No
     """The name of a kind that is decoded, or of a list of it."""
     node = head.get("kind")
     if node is None:
-        reader.report(root, "kind is missing", one_of(RESOURCE_KINDS))
+        reader.report(root, "kind is missing", one_of(KINDS_WRITTEN))
         return None
     name = text(reader, node, "kind")
-    if name is None or name in RESOURCE_KINDS:
-        return name
-    item_kind = name.removesuffix(LIST)
-    if item_kind in RESOURCE_KINDS:
-        return name
-    version = head.get("apiVersion")
-    refusal = API_VERSIONS.get(version.text if isinstance(version, Scalar) else "")
-    refusal = KINDS.get(item_kind) or refusal
+    if name is None:
+        return None
+    item_kind, version = name.removesuffix(LIST), _version_text(head)
+    if name in KINDS_WRITTEN or item_kind in KINDS_WRITTEN:
+        return name.replace(item_kind, _WRITTEN.get((item_kind, version), item_kind), 1)
+    refusal = KINDS.get(item_kind) or API_VERSIONS.get(version)
     if refusal is not None:
         reader.report(node, f"kind {quoted(name)} is refused: {refusal.reason}", "", refusal.instead)
     else:
-        reader.report(node, f"unknown kind {quoted(name)}", one_of(RESOURCE_KINDS), did_you_mean(name, RESOURCE_KINDS))
+        reader.report(node, f"unknown kind {quoted(name)}", one_of(KINDS_WRITTEN), did_you_mean(name, KINDS_WRITTEN))
     return None
 
 
-def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], expected: str) -> None:
+def _version_text(head: dict[str, Node]) -> str:
     node = head.get("apiVersion")
+    return node.text if isinstance(node, Scalar) else ""
+
+
+def _versions(kind_name: str) -> tuple[str, ...]:
+    """The version of a kind, and those of others that manifests call the same."""
+    return (RESOURCE_KINDS[kind_name].api_version, *(version for kind, version in _WRITTEN if kind == kind_name))
+
+
+def _check_version(reader: Reader, root: Mapping, head: dict[str, Node], *known: str) -> None:
+    node, expected = head.get("apiVersion"), one_of(known)
     if node is None:
         reader.report(root, "apiVersion is missing", expected)
         return
     version = text(reader, node, "apiVersion")
-    if version is None or version == expected:
+    if version is None or version in known:
         return
     refusal = API_VERSIONS.get(version)
     why = f", which is refused: {refusal.reason}" if refusal else ""

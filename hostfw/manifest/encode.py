@@ -5,7 +5,8 @@ What is a default is left out, except `types`, which a reader should not have to
 
 from collections.abc import Iterable, Mapping
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
+from hostfw.manifest.kubernetes.encode import pod_policy_manifest
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import (
@@ -25,6 +26,7 @@ from hostfw.model.resources import (
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
+    KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,
     Resource,
@@ -43,13 +45,23 @@ def manifest(resource: Resource) -> Document:
     """The manifest of a resource: strings, numbers, booleans, lists and dictionaries, fit for JSON and YAML."""
     return {
         "apiVersion": _version(resource),
-        "kind": type(resource).__name__,
+        "kind": kind_of(resource),
         "metadata": _metadata(resource.metadata),
-        "spec": _given(_spec(resource)),
+        # An empty podSelector is said, as Kubernetes asked for one before its release 1.33.
+        "spec": {"podSelector": {}, **_given(_spec(resource))}
+        if isinstance(resource, KubernetesNetworkPolicy)
+        else _given(_spec(resource)),
     }
 
 
+def kind_of(resource: Resource) -> str:
+    """The kind as its manifest says it."""
+    return NetworkPolicy.__name__ if isinstance(resource, KubernetesNetworkPolicy) else type(resource).__name__
+
+
 def _version(resource: Resource) -> str:
+    if isinstance(resource, KubernetesNetworkPolicy):
+        return NETWORKING_V1
     if isinstance(resource, Namespace):
         return KUBERNETES_V1
     return HOSTFW_V1 if isinstance(resource, InterfaceGroup | Feed) else CALICO_V3
@@ -59,6 +71,8 @@ def _spec(resource: Resource) -> Mapping[str, object]:
     match resource:
         case GlobalNetworkPolicy():
             return _policy(resource)
+        case KubernetesNetworkPolicy(spec=spec):
+            return pod_policy_manifest(spec)
         case NetworkPolicy(policy=policy):
             return _policy(policy)
         case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():

@@ -3,3 +3,4 @@
 CALICO_V3 = "projectcalico.org/v3"
 HOSTFW_V1 = "hostfw.io/v1"
 KUBERNETES_V1 = "v1"
+NETWORKING_V1 = "networking.k8s.io/v1"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Self, TypeVar
 
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.kubernetes import PodPolicy
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
@@ -184,6 +185,15 @@ class StagedNetworkPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesNetworkPolicy:
+    """A NetworkPolicy of Kubernetes, for the workloads of its namespace; `policy` is what it is converted to."""
+
+    metadata: Metadata
+    spec: PodPolicy
+    policy: GlobalNetworkPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class HostEndpoint:
     """Interfaces of a node that policy governs.
 
@@ -263,6 +273,7 @@ Resource = (
     | StagedGlobalNetworkPolicy
     | NetworkPolicy
     | StagedNetworkPolicy
+    | KubernetesNetworkPolicy
     | HostEndpoint
     | WorkloadEndpoint
     | GlobalNetworkSet
@@ -292,6 +303,7 @@ class Resources:
     workloads: tuple[WorkloadEndpoint, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
     staged_network_policies: tuple[StagedNetworkPolicy, ...] = ()
+    kubernetes_policies: tuple[KubernetesNetworkPolicy, ...] = ()
 
     @property
     def every_endpoint(self) -> tuple[HostEndpoint | WorkloadEndpoint, ...]:
@@ -311,6 +323,7 @@ class Resources:
             workloads=_of(WorkloadEndpoint, ordered),
             network_policies=_of(NetworkPolicy, ordered),
             staged_network_policies=_of(StagedNetworkPolicy, ordered),
+            kubernetes_policies=_of(KubernetesNetworkPolicy, ordered),
             tiers=_of(Tier, ordered),
             profiles=_of(Profile, ordered),
             feeds=_of(Feed, ordered),
@@ -321,7 +334,12 @@ class Resources:
     @property
     def enforced(self) -> tuple[GlobalNetworkPolicy, ...]:
         """The policies that decide, of every kind."""
-        return (*self.policies, *(one.policy for one in self.network_policies))
+        return (*self.policies, *(one.policy for one in self.of_workloads))
+
+    @property
+    def of_workloads(self) -> tuple[NetworkPolicy | KubernetesNetworkPolicy, ...]:
+        """The policies that decide about workloads alone."""
+        return (*self.network_policies, *self.kubernetes_policies)
 
     @property
     def staged(self) -> tuple[StagedGlobalNetworkPolicy | StagedNetworkPolicy, ...]:
@@ -345,6 +363,7 @@ class Resources:
             *self.staged_policies,
             *self.network_policies,
             *self.staged_network_policies,
+            *self.kubernetes_policies,
             *self.endpoints,
             *self.workloads,
             *self.network_sets,

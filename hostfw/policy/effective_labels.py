@@ -13,13 +13,10 @@ from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.selector.evaluate import Selector
-from hostfw.selector.namespaces import NAMESPACE_LABEL, labels_by_namespace
+from hostfw.selector.namespaces import NAMESPACE_LABEL, ORCHESTRATOR_LABEL, labels_by_namespace
 from hostfw.selector.nodes import All, And, Comparison, Global, Has, In, Not, NotIn, Operator, Or
 
 LabelMap = Mapping[str, str]
-
-ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator"
-"""The label that says which program runs a workload, as in Calico."""
 
 
 def effective_labels(endpoint: HostEndpoint | WorkloadEndpoint, profiles: Mapping[str, Profile]) -> dict[str, str]:
@@ -47,7 +44,7 @@ class NamespaceLabels:
         labels = effective_labels(endpoint, profiles)
         if isinstance(endpoint, HostEndpoint):
             return labels
-        own = {ORCHESTRATOR_LABEL: endpoint.orchestrator} if endpoint.orchestrator else {}
+        own = {ORCHESTRATOR_LABEL: endpoint.orchestrator}
         return {**self._by_namespace(endpoint.metadata.namespace, labels), **own}
 
     def of_set(self, one: GlobalNetworkSet | NetworkSet | Feed) -> dict[str, str]:

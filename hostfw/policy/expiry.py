@@ -19,6 +19,7 @@ from hostfw.model.resources import (
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
+    KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,
     Resource,
@@ -115,6 +116,7 @@ def without(resources: Resources, ended: Iterable[Expired]) -> Resources:
         resources,
         policies=tuple(filter(stays, resources.policies)),
         network_policies=tuple(filter(stays, resources.network_policies)),
+        kubernetes_policies=tuple(filter(stays, resources.kubernetes_policies)),
         staged_network_policies=tuple(filter(stays, resources.staged_network_policies)),
         endpoints=tuple(
             _with_profiles(endpoint, lambda name: (Profile.__name__, name) not in gone)
@@ -145,14 +147,16 @@ def lasting(resources: Resources) -> Resources:
     ]
     policies = tuple(_closed(policy, sets) for policy in resources.policies)
     network_policies = tuple(replace(one, policy=_closed(one.policy, sets)) for one in resources.network_policies)
+    kubernetes = tuple(replace(one, policy=_closed(one.policy, sets)) for one in resources.kubernetes_policies)
     profiles = tuple(_closed(profile, sets) for profile in resources.profiles)
-    made, known = (policies, network_policies, profiles), (resources.policies, resources.network_policies)
-    if made == (*known, resources.profiles):
+    known = (resources.policies, resources.network_policies, resources.kubernetes_policies, resources.profiles)
+    if (policies, network_policies, kubernetes, profiles) == known:
         return resources
     return replace(
         resources,
         policies=policies,
         network_policies=network_policies,
+        kubernetes_policies=kubernetes,
         profiles=profiles,
         network_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.network_sets),
         namespaced_sets=tuple(_marked(one, ends=one.metadata.expires is not None) for one in resources.namespaced_sets),
@@ -171,7 +175,7 @@ def _closed(ruled: _Ruled, sets: Sequence[Mapping[str, str]]) -> _Ruled:
 
 def _opens(resource: Resource) -> bool:
     """True if something may be allowed for the sake of a resource: by its rules, or by those that select a set."""
-    ruled = resource.policy if isinstance(resource, NetworkPolicy) else resource
+    ruled = resource.policy if isinstance(resource, NetworkPolicy | KubernetesNetworkPolicy) else resource
     if isinstance(ruled, GlobalNetworkPolicy | Profile):
         return any(rule.action in _OPENING for rule in (*ruled.ingress, *ruled.egress))
     return isinstance(resource, GlobalNetworkSet | NetworkSet | Feed)

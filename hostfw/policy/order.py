@@ -9,7 +9,7 @@ from hostfw.policy.built_in import DEFAULT_TIER
 
 POLICY_KIND = "GlobalNetworkPolicy"
 STAGED_KIND = "StagedGlobalNetworkPolicy"
-ENFORCED_KINDS = (POLICY_KIND, "NetworkPolicy")
+ENFORCED_KINDS = (POLICY_KIND, "NetworkPolicy", "KubernetesNetworkPolicy")
 """The kinds of policies that decide."""
 _STAGED_KINDS = frozenset((STAGED_KIND, "StagedNetworkPolicy"))
 
@@ -51,7 +51,7 @@ def every_policy_in_order(resources: Resources, tiers: Iterable[str]) -> tuple[E
     rank = {name: place for place, name in enumerate(tiers)}
     evaluated = (
         *(EvaluatedPolicy(POLICY_KIND, policy) for policy in resources.policies),
-        *(EvaluatedPolicy(type(one).__name__, one.policy) for one in resources.network_policies),
+        *(EvaluatedPolicy(type(one).__name__, one.policy) for one in resources.of_workloads),
         *(EvaluatedPolicy(type(staged).__name__, staged.policy) for staged in resources.staged if staged.is_evaluated),
     )
 

@@ -14,6 +14,9 @@ NAMESPACE_PREFIX = "pcns."
 DEFAULT_NAMESPACE = "default"
 """The namespace of a resource that names none."""
 
+ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator"
+"""The label of every workload, and of nothing else: the program that runs it; empty where none is said."""
+
 NAME_LABELS = ("kubernetes.io/metadata.name", "projectcalico.org/name")
 """The labels with its name that every namespace has in Kubernetes and in Calico."""
 

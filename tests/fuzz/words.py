@@ -22,6 +22,8 @@ RESOURCE_WORDS = (
     "protocol: TCP", "notProtocol: ", "ICMPv6", "SCTP", "icmp: {type: 8, code: 0}", "ipVersion: 6", "source:",
     "destination:", "nets: [10.0.0.0/8]", "notNets: [::/0]", "ports: [22, 1:5, ssh]", "notPorts: ", "notSelector: ",
     "namespaceSelector: global()", "namespaceSelector: has(x)", "NetworkSet", "Namespace", "List", "v1",
+    "networking.k8s.io/v1", "StagedNetworkPolicy", "podSelector:", "policyTypes:", "from:", "to:", "ipBlock:",
+    "cidr:", "except:", "endPort:", "matchLabels:", "matchExpressions:", "operator: NotIn", "values:",
     "namespace: shop", "http:", "serviceAccounts:", "interfaceName: '*'", "node: web1",
     "expectedIPs: [10.0.0.1]", "profiles: [p]", "nodeSelector: ", "orderr: 1", "all()", "has(a)",
     "projectcalico-default-allow", "defaultAction: Pass", "default", "kube-admin", "::ffff:10.0.0.1/96",

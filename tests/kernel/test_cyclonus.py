@@ -1,4 +1,4 @@
-"""Cyclonus' oracle with packets: nine pods, each a machine with a hostfw of its own, all with one configuration.
+"""Cyclonus' oracle with packets: nine pods around one host, with the policies as the oracle has them.
 
 TCP and UDP go by real connections there and back. Of SCTP, which not every kernel speaks, it is the first packet that
 is sent and received by raw sockets.
@@ -26,7 +26,7 @@ from hostfw.manifest.encode import manifest
 from hostfw.model.packet import Packet
 from hostfw.model.values import PROTOCOLS, SCTP, Family
 from lab.laboratory import Lab, laboratory
-from lab.namespace import inside, open_socket
+from lab.namespace import inside, open_socket, run
 from lab.probe import ALLOW_PATIENCE_S, Flow, Verdict, probe
 from lab.topology import Link, Node, Topology, assigned
 from tests.conformance.cyclonus import Json, cyclonus_cases, pods, resources
@@ -39,22 +39,22 @@ LEAST_STEPS = 20
 _DENY_PATIENCE_S = 0.4
 _SETTLE_S = 0.1
 _IP_HEADER_BYTES = 20
-_NO_FAILSAFES = "failsafe: {inbound: [], outbound: []}\n"
+_SETTINGS = 'node: host\nworkloads: {interfaces: ["ve-*"]}\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Nine nodes on one wire. The directories and nft workers are theirs, in order; `config` is for all."""
+    """Nine pods around one host, whose directories and nft worker these are."""
 
     lab: Lab
-    config: Path
-    directories: tuple[Directories, ...]
-    workers: tuple[NftablesWorker, ...]
+    directories: Directories
+    worker: NftablesWorker
 
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        """The names of the nodes."""
-        return tuple(node.name for node in self.lab.topology.nodes)
+
+PLACES = [("host", f"ve-{number}") for number in range(PODS)]
+"""The node and the interface of each pod."""
+NAMES = [f"pod-{number}" for number in range(PODS)]
+_GATEWAY = "169.254.1.1"
 
 
 def _steps() -> list[tuple[str, Json]]:
@@ -70,35 +70,35 @@ def _steps() -> list[tuple[str, Json]]:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """The nodes that the oracle's pods are to be on, at the addresses that they have there."""
+    """The oracle's pods at the addresses that they have there, each by a route of its own as Calico has it."""
     _, step = _steps()[0]
-    links = [(Link("eth0", "wire", addresses=assigned(f"{pod['IP']}/24")),) for pod in step["Pods"]]
-    topology = Topology(tuple(Node(f"pod-{number}", link) for number, link in enumerate(links)))
-    config = tmp_path / "etc"
-    config.mkdir()
-    (config / "hostfw.yaml").write_text(_NO_FAILSAFES)
-    directories = []
-    for node in topology.nodes:
-        own = Directories(config, tmp_path / node.name / "state", tmp_path / node.name / "run")
-        own.state.mkdir(parents=True)
-        own.run.mkdir()
-        directories.append(own)
+    links = tuple(Link(name, name, addresses=assigned(f"{_GATEWAY}/32")) for _, name in PLACES)
+    pods_of = (
+        Node(name, (Link("host0", interface, addresses=assigned(f"{pod['IP']}/32")),))
+        for name, (_, interface), pod in zip(NAMES, PLACES, step["Pods"], strict=True)
+    )
+    directories = Directories(tmp_path / "etc", tmp_path / "state", tmp_path / "run")
+    for directory in (directories.config, directories.state, directories.run):
+        directory.mkdir()
+    (directories.config / "hostfw.yaml").write_text(_SETTINGS)
     with ExitStack() as stack:
-        lab = stack.enter_context(laboratory(topology))
-        workers = []
-        for namespace in lab.namespaces:
-            with inside(namespace):
-                workers.append(stack.enter_context(NftablesWorker()))
-        yield Cluster(lab, config, tuple(directories), tuple(workers))
+        lab = stack.enter_context(laboratory(Topology((Node("host", links, forwards=True), *pods_of))))
+        for name, (_, interface), pod in zip(NAMES, PLACES, step["Pods"], strict=True):
+            run(lab["host"], ["ip", "route", "add", pod["IP"], "dev", interface])
+            run(lab[name], ["ip", "route", "add", _GATEWAY, "dev", "host0"])
+            run(lab[name], ["ip", "route", "add", "default", "via", _GATEWAY])
+        with inside(lab["host"]):
+            worker = stack.enter_context(NftablesWorker())
+        yield Cluster(lab, directories, worker)
 
 
 def test_every_pod_reaches_what_the_oracle_says(cluster: Cluster) -> None:
     """From every pod to every other, on both ports, over TCP, UDP and SCTP."""
     steps = _steps()
     for title, step in steps:
-        assert [f"{pod['IP']}/24" for pod in step["Pods"]] == _addresses(cluster.lab)
+        assert [f"{pod['IP']}/32" for pod in step["Pods"]] == _addresses(cluster.lab)
         _roll_out(cluster, step)
-        expected = dict(_expected(cluster.nodes, step))
+        expected = dict(_expected(NAMES, step))
         seen = _reached(cluster.lab, expected)
         wrong = [f"{flow}: {seen[flow]}" for flow, allowed in expected.items() if seen[flow] is not allowed]
         assert not wrong, "\n".join((title, *wrong[:20]))
@@ -107,19 +107,16 @@ def test_every_pod_reaches_what_the_oracle_says(cluster: Cluster) -> None:
 
 
 def _addresses(lab: Lab) -> list[str]:
-    return [str(address) for node in lab.topology.nodes for address in node.addresses(Family.V4)]
+    return [str(address) for name in NAMES for address in lab.topology.node(name).addresses(Family.V4)]
 
 
 def _roll_out(cluster: Cluster, step: Json) -> None:
-    """One configuration for all nodes, each of which finds its own HostEndpoint by its name."""
-    documents = map(manifest, resources(step, [(name, "eth0") for name in cluster.nodes]).all())
-    (cluster.config / "resources.yaml").write_text(yaml.safe_dump_all(documents))
-    candidate = check_candidate(*read_configuration(cluster.config))
-    for namespace, directories, worker in zip(
-        cluster.lab.namespaces, cluster.directories, cluster.workers, strict=True
-    ):
-        with inside(namespace):
-            _apply(directories, worker, candidate)
+    """Have the host enforce the policies of a step."""
+    documents = map(manifest, resources(step, PLACES).all())
+    (cluster.directories.config / "resources.yaml").write_text(yaml.safe_dump_all(documents))
+    candidate = check_candidate(*read_configuration(cluster.directories.config))
+    with inside(cluster.lab["host"]):
+        _apply(cluster.directories, cluster.worker, candidate)
 
 
 def _apply(directories: Directories, worker: NftablesWorker, candidate: Candidate) -> None:
@@ -136,7 +133,7 @@ def _expected(nodes: Sequence[str], step: Json) -> Iterator[tuple[Flow, bool]]:
     for source, targets in step["Verdicts"].items():
         for target, by_port in targets.items():
             for protocol_and_port, verdict in by_port.items():
-                # What a pod says to itself goes over lo, which is let alone.
+                # What a pod says to itself never leaves it.
                 if source != target:
                     protocol, port = protocol_and_port.split("/")
                     flow = Flow(node_of[source], node_of[target], PROTOCOLS[protocol], int(port), Family.V4)
@@ -160,10 +157,8 @@ def _arrived(lab: Lab, flows: Sequence[Flow]) -> set[Flow]:
     arrived: set[Flow] = set()
     with ExitStack() as stack:
         raw = {
-            node.name: stack.enter_context(
-                open_socket(lab[node.name], socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP)
-            )
-            for node in lab.topology.nodes
+            name: stack.enter_context(open_socket(lab[name], socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_SCTP))
+            for name in NAMES
         }
         for number, flow in numbered.items():
             _send(raw[flow.source], lab, flow, number)
@@ -187,14 +182,10 @@ def _send(sender: socket.socket, lab: Lab, flow: Flow, source_port: int) -> None
         int(IPv4Address(destination)),
         source_port,
         flow.port,
-        out_interface="eth0",
+        out_interface="host0",
     )
     (datagram,) = datagrams(packet, 1)
-    try:
-        sender.sendto(datagram[_IP_HEADER_BYTES:], (destination, 0))
-    except PermissionError:
-        # That is how the sender learns of a drop in its own output hook.
-        return
+    sender.sendto(datagram[_IP_HEADER_BYTES:], (destination, 0))
 
 
 def _received(receiver: socket.socket) -> Iterator[tuple[int, int]]:

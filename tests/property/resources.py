@@ -8,7 +8,19 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 
 from hostfw.manifest.kinds.feed import LARGEST_SIZE
+from hostfw.manifest.kinds.rule import of_namespace
+from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.kubernetes import (
+    IPBlock,
+    LabelOperator,
+    LabelRequirement,
+    LabelSelector,
+    PeerRule,
+    PodPolicy,
+    PolicyPeer,
+    PolicyPort,
+)
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
@@ -20,11 +32,13 @@ from hostfw.model.resources import (
     HostEndpoint,
     InterfaceGroup,
     InterfaceMatch,
+    NetworkPolicy,
     Profile,
     Resource,
     Rule,
     StagedAction,
     StagedGlobalNetworkPolicy,
+    StagedNetworkPolicy,
     Tier,
 )
 from hostfw.model.values import (
@@ -212,7 +226,58 @@ staged_policies = st.builds(StagedGlobalNetworkPolicy, policies, _rules_staged) 
     StagedGlobalNetworkPolicy, _deleting, st.just(StagedAction.DELETE)
 )
 
+
+def _of_a_namespace(policy: GlobalNetworkPolicy, namespace: str) -> GlobalNetworkPolicy:
+    """A policy as one of a namespace is decoded: its selectors look there."""
+
+    def side(entity: EntityRule) -> EntityRule:
+        blank = entity.selector is None or not entity.selector.text.strip()
+        return entity if blank else replace(entity, selector=of_namespace(entity.selector, namespace))
+
+    into, out = (
+        tuple(replace(rule, source=side(rule.source), destination=side(rule.destination)) for rule in of_direction)
+        for of_direction in (policy.ingress, policy.egress)
+    )
+    metadata = replace(policy.metadata, namespace=namespace)
+    selector = of_namespace(policy.selector, namespace)
+    return replace(policy, metadata=metadata, selector=selector, ingress=into, egress=out)
+
+
+namespaces = st.sampled_from(("default", "shop"))
+network_policies = st.builds(_of_a_namespace, _normal_policies, namespaces)
+
 endpoint_port_names = st.from_regex(re.compile(r"[a-z]([a-z0-9]{0,6})"), fullmatch=True)
+_requirements = st.builds(
+    LabelRequirement, words, st.sampled_from((LabelOperator.IN, LabelOperator.NOT_IN)), few(words, least=1)
+) | st.builds(LabelRequirement, words, st.sampled_from((LabelOperator.EXISTS, LabelOperator.DOES_NOT_EXIST)))
+label_selectors = st.builds(LabelSelector, label_maps(words), few(_requirements))
+
+
+@st.composite
+def ip_blocks(draw: st.DrawFn) -> IPBlock:
+    """A prefix without some of its parts."""
+    family = draw(st.sampled_from(Family))
+    whole = draw(cidrs(family))
+    if whole.length > family.bits - 1:
+        return IPBlock(whole)
+    halves = (Cidr(family, whole.address | bit << (family.bits - whole.length - 1), whole.length + 1) for bit in (0, 1))
+    parts = [half for half in halves if family is Family.V4 or half.address >> 32 != 0xFFFF]
+    return IPBlock(whole, tuple(draw(st.lists(st.sampled_from(parts), max_size=1))))
+
+
+_pods = st.none() | label_selectors
+policy_peers = st.builds(PolicyPeer, ip_block=ip_blocks()) | st.builds(PolicyPeer, _pods, _pods).filter(
+    lambda peer: peer != PolicyPeer()
+)
+policy_ports = st.builds(PolicyPort, st.sampled_from((TCP, UDP, SCTP)), st.none() | port_ranges | endpoint_port_names)
+peer_rules = st.builds(PeerRule, few(policy_peers), few(policy_ports))
+pod_policies = st.builds(
+    PodPolicy,
+    label_selectors,
+    st.sampled_from(((Direction.INGRESS,), (Direction.EGRESS,), (Direction.EGRESS, Direction.INGRESS))),
+    few(peer_rules),
+    few(peer_rules),
+)
 endpoint_ports = st.builds(
     EndpointPort,
     endpoint_port_names,
@@ -274,6 +339,9 @@ interface_matches = st.builds(
 resources: st.SearchStrategy[Resource] = st.one_of(
     policies,
     staged_policies,
+    st.builds(NetworkPolicy, network_policies),
+    st.builds(StagedNetworkPolicy, network_policies, _rules_staged),
+    st.builds(kubernetes_policy, namespaced, pod_policies),
     endpoints(),
     st.builds(GlobalNetworkSet, metadatas, few(cidrs())),
     workloads(),

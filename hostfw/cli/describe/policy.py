@@ -1,12 +1,13 @@
 """Descriptions of policies, sets of addresses, tiers, profiles and groups of interfaces."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from hostfw.cli.describe.description import Description, Entry, Role, Section
 from hostfw.cli.describe.references import references_to
 from hostfw.cli.describe.rules import addresses_text, rule_entry, rules_by_identity
 from hostfw.cli.facts import PlannedHost
-from hostfw.cli.kinds import cells, pairs
+from hostfw.cli.kinds import cells, label_selector_text, pairs
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
 from hostfw.model.kinds.metadata import Labels
@@ -17,6 +18,7 @@ from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
+    KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,
     Resources,
@@ -50,9 +52,15 @@ def describe_policy(policy: GlobalNetworkPolicy, host: PlannedHost) -> Descripti
     return _policy(EvaluatedPolicy(POLICY_KIND, policy), host, ())
 
 
-def describe_network_policy(one: NetworkPolicy, host: PlannedHost) -> Description:
-    """A NetworkPolicy."""
-    return _policy(EvaluatedPolicy(type(one).__name__, one.policy), host, ())
+def describe_network_policy(one: NetworkPolicy | KubernetesNetworkPolicy, host: PlannedHost) -> Description:
+    """A NetworkPolicy, of Calico or of Kubernetes; of the latter also under which name it decides."""
+    more = (
+        (("podSelector", (label_selector_text(one.spec.pod_selector),)), ("as", (one.policy.metadata.full_name,)))
+        if isinstance(one, KubernetesNetworkPolicy)
+        else ()
+    )
+    described = _policy(EvaluatedPolicy(type(one).__name__, one.policy), host, more)
+    return replace(described, name=one.metadata.full_name)
 
 
 def describe_staged_policy(staged: StagedGlobalNetworkPolicy | StagedNetworkPolicy, host: PlannedHost) -> Description:

@@ -64,5 +64,5 @@ API_VERSIONS = {
     "v1": Refusal(
         "it is a Kubernetes resource, or one of Calico before version 3", "leave it out, or write projectcalico.org/v3"
     ),
-    "networking.k8s.io/v1": Refusal("Kubernetes policies select pods, never a host", "write a GlobalNetworkPolicy"),
+    "networking.k8s.io/v1": Refusal("of it hostfw knows NetworkPolicy alone", "leave it out of this directory"),
 }

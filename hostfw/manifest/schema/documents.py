@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hostfw.manifest.decode import LIST, RESOURCE_KINDS, RESOURCE_LIST_SHAPE, RESOURCE_SHAPE, ResourceKind
 from hostfw.manifest.name_forms import NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME
+from hostfw.manifest.schema.kubernetes import kubernetes_definitions
 from hostfw.manifest.schema.resources import definitions, metadata
 from hostfw.manifest.schema.settings import settings_definitions
 from hostfw.manifest.schema.values import Fields, Json, listed, name, ref, schema_of, words
@@ -22,6 +23,7 @@ _SPECS = {
     "GlobalNetworkSet": "networkSetSpec",
     "HostEndpoint": "endpointSpec",
     "InterfaceGroup": "groupSpec",
+    "KubernetesNetworkPolicy": "podPolicySpec",
     "Namespace": "namespaceSpec",
     "NetworkPolicy": "networkPolicySpec",
     "NetworkSet": "networkSetSpec",
@@ -63,7 +65,7 @@ def _parts() -> dict[str, Json]:
         _metadata(decoded): metadata(name(decoded.name_form), namespaced=decoded.traits.namespaced)
         for decoded in RESOURCE_KINDS.values()
     }
-    return {**items, **forms, **definitions(), **settings_definitions()}
+    return {**items, **forms, **definitions(), **kubernetes_definitions(), **settings_definitions()}
 
 
 def _item(kind: str) -> str:
@@ -81,7 +83,7 @@ def _metadata(decoded: ResourceKind) -> str:
 def _resource(kind: str, decoded: ResourceKind) -> Json:
     fields: Fields = {
         "apiVersion": (words([decoded.api_version]), "The version of the kind."),
-        "kind": (words([kind]), "The kind of the resource."),
+        "kind": (words([decoded.written or kind]), "The kind of the resource."),
         "metadata": (ref(_metadata(decoded)), "Its name, labels and annotations."),
         "spec": (ref(_SPECS[kind]), "What it says."),
     }
@@ -91,7 +93,7 @@ def _resource(kind: str, decoded: ResourceKind) -> Json:
 def _list(kind: str, decoded: ResourceKind) -> Json:
     fields: Fields = {
         "apiVersion": (words([decoded.api_version]), "The version of the kind."),
-        "kind": (words([kind + LIST]), "The kind of the list."),
+        "kind": (words([(decoded.written or kind) + LIST]), "The kind of the list."),
         "metadata": ({}, "Without a meaning."),
         "items": (listed(ref(_item(kind))), "The resources."),
     }

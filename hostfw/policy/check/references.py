@@ -10,7 +10,17 @@ from hostfw.manifest.fields import did_you_mean, quoted
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.problems import Problem, in_order
-from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resource, Resources, Rule, Tier
+from hostfw.model.resources import (
+    GlobalNetworkPolicy,
+    HostEndpoint,
+    NetworkPolicy,
+    Profile,
+    Resource,
+    Resources,
+    Rule,
+    StagedNetworkPolicy,
+    Tier,
+)
 from hostfw.model.settings import Settings
 from hostfw.model.values import Action
 from hostfw.model.wording import listed, unlisted
@@ -48,6 +58,7 @@ def check(
     return in_order(
         (
             *_duplicates(resources),
+            *_same_names(resources),
             *_reserved_tiers(resources.tiers),
             *_built_in_profile(resources.profiles),
             *_references(resources),
@@ -72,6 +83,19 @@ def _duplicates(resources: Resources) -> Iterator[Problem]:
         else:
             message = f"{kind} {quoted(metadata.full_name)} is already given at {earlier}"
             yield Problem(metadata.position, message, "each name once in a kind", "rename or remove one of the two")
+
+
+def _same_names(resources: Resources) -> Iterator[Problem]:
+    """Policies that are called as one of Kubernetes is in Calico's form: records would not tell them apart."""
+    converted = {one.policy.metadata.full_name: one for one in resources.kubernetes_policies}
+    named: tuple[NetworkPolicy | StagedNetworkPolicy, ...]
+    named = (*resources.network_policies, *resources.staged_network_policies) if converted else ()
+    for one in named:
+        other = converted.get(one.metadata.full_name)
+        if other is not None:
+            message = f"{type(one).__name__} {quoted(one.metadata.full_name)} is what the one of Kubernetes at "
+            message += f"{other.metadata.position} is called as well"
+            yield Problem(one.metadata.position, message, "one of the two", "remove the copy that Calico made of it")
 
 
 def _reserved_tiers(tiers: Iterable[Tier]) -> Iterator[Problem]:

@@ -64,7 +64,8 @@ def lint(
     return (
         *_of_each(resources, selections, known.found),
         *warnings_of(_voided(resources, settings, selections, known)),
-        *_equal_orders(resources.enforced, selections),
+        # Those of Kubernetes have no order of their own, and only allow.
+        *_equal_orders((*resources.policies, *(one.policy for one in resources.network_policies)), selections),
         *_log_only(resources, selections),
         *_without_endpoints(resources, selections),
         *_forward_passes(resources, selections),
@@ -151,11 +152,11 @@ def _equal_orders(policies: Iterable[GlobalNetworkPolicy], selections: Selection
         met = _met(selections.endpoints(policy.selector.text) for policy in group) if len(group) > 1 else 0
         if met and _all_agree(rule for policy in group for rule in policy.rules(direction)):
             continue
-        names = [p.metadata.name for p in group if selections.endpoints(p.selector.text) & met]
+        names = [p.metadata.full_name for p in group if selections.endpoints(p.selector.text) & met]
         if not names or said.issuperset(names):
             continue
         said.update(names)
-        first = next(p for p in group if p.metadata.name == names[0])
+        first = next(p for p in group if p.metadata.full_name == names[0])
         message = f"policies {listed(names)} of tier {quoted(tier)} have the same order {order:g}, so names decide"
         yield _warning(first.metadata.position, message, "give each an order of its own", unlisted(names))
 
@@ -212,6 +213,10 @@ def _without_endpoints(resources: Resources, selections: Selections) -> Iterator
 def _unselecting_policy(policy: GlobalNetworkPolicy, selections: Selections) -> Iterator[Problem]:
     if selections.every_endpoint and not selections.others and not selections.endpoints(policy.selector.text):
         position = policy.selector.position if policy.selector.position.line else policy.metadata.position
+        if policy.metadata.namespace:
+            message = f"this policy selects no workload of the namespace {quoted(policy.metadata.namespace)}"
+            yield _warning(position, message, "name the interfaces of workloads in workloads.interfaces of hostfw.yaml")
+            return
         message = f"the selector {quoted(policy.selector.text)} selects no HostEndpoint"
         yield _warning(position, message, "compare it with the labels of the HostEndpoints and their profiles")
 

@@ -124,6 +124,11 @@ apiVersion: projectcalico.org/v3
 kind: StagedNetworkPolicy
 metadata: {name: tills, namespace: shop}
 spec: {stagedAction: Delete}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: desks, namespace: shop}
+spec: {podSelector: {matchLabels: {app: desk}}}
 """
 
 
@@ -521,6 +526,7 @@ labels          app=till
                 pcns.kubernetes.io/metadata.name=shop (of a profile or its namespace)
                 pcns.projectcalico.org/name=shop (of a profile or its namespace)
                 projectcalico.org/namespace=shop (of a profile or its namespace)
+                projectcalico.org/orchestrator= (of a profile or its namespace)
                 role=none (of a profile or its namespace)
 ipNetworks      10.0.3.2
 profiles        base

@@ -47,6 +47,23 @@ spec: {nets: [192.0.2.0/24, "2001:db8::/32"]}
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {team: shop}}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {ingress: [{action: Allow, source: {selector: has(a)}}]}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {ingress: [{action: Deny, source: {namespaceSelector: has(team), selector: has(a)}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}
+  egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}, {podSelector: {}}], ports: [{port: http}]}]
 """
 
 

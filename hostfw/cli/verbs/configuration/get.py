@@ -26,6 +26,7 @@ _COLUMNS = {
         Column("TIER", rank=4, least=10),
         Column("ORDER", right=True),
         Column("SELECTOR", rank=5, least=20, gives=Gives.END),
+        Column("POD-SELECTOR", rank=5, least=20, gives=Gives.END),
         Column("NODE", rank=4, least=16),
         Column("INTERFACE", rank=5, least=15),
         Column("NETS", rank=5, least=20, gives=Gives.LINES),
@@ -46,9 +47,9 @@ List the resources of one kind, with the columns of calicoctl. KIND is one of
     stagedglobalnetworkpolicy   sgnp     networkset         netset
     networkpolicy               np       namespace          ns
     stagednetworkpolicy         snp      interfacegroup     ig
-    hostendpoint                hep      profile
-    workloadendpoint            wep      tier
-    feed
+    kubernetesnetworkpolicy     knp      profile
+    hostendpoint                hep      tier
+    workloadendpoint            wep      feed
 
 or its plural. With -o yaml or json one resource is printed as a manifest that can be
 read again, several as a list of them (GlobalNetworkPolicyList and so on).""",
@@ -122,12 +123,14 @@ def _show(kind: Kind, resources: Sequence[Resource], output: Output, console: Co
 
 def _document(kind: Kind, resources: Sequence[Resource], *, alone: bool) -> Document:
     """The manifest of the resource that was named, or a list; each can be read back."""
+    from hostfw.manifest.decode import RESOURCE_KINDS
     from hostfw.manifest.encode import manifest
 
     manifests = [manifest(r) for r in resources]
     if alone:
         return manifests[0]
-    return {"apiVersion": kind.api_version, "kind": f"{kind.name}List", "items": manifests}
+    written = RESOURCE_KINDS[kind.name].written or kind.name
+    return {"apiVersion": kind.api_version, "kind": f"{written}List", "items": manifests}
 
 
 def _print_table(kind: Kind, resources: Sequence[Resource], console: Console, *, wide: bool) -> None:

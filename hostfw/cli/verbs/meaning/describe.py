@@ -35,6 +35,7 @@ from hostfw.model.resources import (
     GlobalNetworkPolicy,
     HostEndpoint,
     InterfaceGroup,
+    KubernetesNetworkPolicy,
     NetworkPolicy,
     Profile,
     Resource,
@@ -57,6 +58,7 @@ Show what a resource comes to on this host. KIND is one of those of `get`. Of
                          selectors stand for
     networkpolicy        the same of a policy of a namespace, by the name of
                          that and its own: shop/web
+    kubernetesnetworkpolicy  the same of one of Kubernetes
     globalnetworkset     the rules that its addresses are in
     networkset           the same, by the labels of its namespace as well
     namespace            its labels, and the sets that belong to it
@@ -137,7 +139,7 @@ def describe(resource: Resource, host: PlannedHost) -> Description:
     match resource:
         case GlobalNetworkPolicy():
             return describe_policy(resource, host)
-        case NetworkPolicy():
+        case NetworkPolicy() | KubernetesNetworkPolicy():
             return describe_network_policy(resource, host)
         case StagedGlobalNetworkPolicy() | StagedNetworkPolicy():
             return describe_staged_policy(resource, host)

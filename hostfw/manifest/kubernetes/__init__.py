@@ -1,0 +1,1 @@
+"""Policies of Kubernetes: decoded, converted to Calico's form, and written back."""
