@@ -14,6 +14,7 @@ from hostfw.cli.output.console import TROUBLE, Console, ExitCode, takes_colour
 from hostfw.cli.output.terminal import columns_of_terminal
 from hostfw.cli.parser import UsageError, parse
 from hostfw.cli.verb_table import VERBS
+from hostfw.host import signals
 from hostfw.host.errors import HostError
 
 _DEBIAN_PACKAGES = {"nftables": "python3-nftables", "pyroute2": "python3-pyroute2", "yaml": "python3-yaml"}
@@ -21,6 +22,7 @@ _DEBIAN_PACKAGES = {"nftables": "python3-nftables", "pyroute2": "python3-pyroute
 
 def run_process() -> int:
     """Run the command line of this process on its own streams."""
+    signals.take_defaults()
     out, err = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     if isinstance(out, TextIOWrapper):
         # Data has the same bytes whatever the locale; file names that are not UTF-8 leave as they came.

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 import traceback
 from argparse import ArgumentParser
@@ -15,6 +14,7 @@ from hostfw.daemon import collector
 from hostfw.daemon.dependencies import Dependencies
 from hostfw.daemon.service import Service
 from hostfw.engine.context import Directories
+from hostfw.host import signals
 from hostfw.host.allocator import return_large_blocks
 from hostfw.host.errors import HostError
 from hostfw.host.journal.writer import open_journal
@@ -29,9 +29,7 @@ Keep hostfw's policy in force on this host. systemd runs this as hostfw.service;
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; 1 if that could not even begin or go on. What is in force stays so in either case."""
     directories = _directories(sys.argv[1:] if arguments is None else arguments)
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        # None of them is to end us, also before anybody listens to the first.
-        signal.signal(number, signal.SIG_IGN)
+    signals.hear_nothing()
     # Before anybody can replace the code that runs.
     decoder_mark()
     return_large_blocks()
@@ -48,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:  # noqa: BLE001  the end of the process
         status = 1
         _say(traceback.format_exc())
+    signals.end_in_peace()
     if not all(ended):
         # A thread that hangs in a stream which nobody reads would hang the end of the interpreter as well.
         os._exit(status)

@@ -47,6 +47,7 @@ from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
 from hostfw.engine.outcomes import UNKNOWN, Confirmed, Failed, RolledBack
 from hostfw.engine.reconcile import build_base_protection
+from hostfw.host import signals
 from hostfw.host.clock_alarm import ClockNews
 from hostfw.host.systemd import notify as service_manager
 from hostfw.host.workloads.events import WorkloadEvents
@@ -132,9 +133,8 @@ class Service:
         loop = self._loop
         with ExitStack() as ends:
             ends.callback(self._close_journal)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stopped.set)
-            loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
+            stopping = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._stopped.set)
+            ends.enter_context(signals.heard(loop, {**stopping, signal.SIGHUP: self._hung_up.set}))
             loop.set_exception_handler(self._unhandled)
             writing = self._notifier, self._writer, self._base_protection, self._exporter, self._audit
             for work in (*writing, self._nft, self._links, self._workloads, self._clock, self._server):

@@ -82,11 +82,11 @@ def test_writes_leave_nothing_behind(installation: Installation, running: Servic
 def test_interfaces_that_come_and_go_leave_nothing_behind(lab: Lab, running: Service) -> None:
     """Each is followed by a reading of the host and a write."""
     _flap(lab, 50, 0.1)
-    before = running.resident_bytes
-    _flap(lab, 75, 0.1)
-    told = sum("flap0" in entry["MESSAGE"] for entry in running.entries())
+    before, told = running.resident_bytes, len(running.told("flap0"))
+    # On a machine that is busy some come and go before they are acted on.
+    while len(running.told("flap0")) < told + 100:
+        _flap(lab, 25, 0.1)
 
-    assert told > 100
     assert running.resident_bytes < before * _MOST_GROWTH
 
 

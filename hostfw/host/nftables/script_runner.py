@@ -27,6 +27,7 @@ from hostfw.host.nftables.deletions import delete
 from hostfw.host.nftables.elements import Edit, Keys
 from hostfw.host.nftables.set_reloading import Contents, reload_sets
 from hostfw.host.nftables.worker import ANSWER, CHECK, COMMIT, READY, REQUEST, let_packets_leave
+from hostfw.host.signals import held_back
 from hostfw.model.values import Family
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.deletion import Deletion
@@ -255,15 +256,16 @@ def _start(keep_open: tuple[int, ...]) -> _Worker:
     stderr = os.memfd_create("nft-worker-stderr", os.MFD_CLOEXEC)
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in (_PACKAGE_DIRECTORY, *sys.path))
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-P", "-m", worker_module.__name__],
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            env=os.environ | {"PYTHONPATH": path},
-            pass_fds=keep_open,
-            start_new_session=True,
-        )
+        with held_back():
+            process = subprocess.Popen(
+                [sys.executable, "-S", "-P", "-m", worker_module.__name__],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=os.environ | {"PYTHONPATH": path},
+                pass_fds=keep_open,
+                start_new_session=True,
+            )
     except OSError as error:
         ours.close()
         os.close(stderr)

@@ -31,6 +31,7 @@ _MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s
 """The number of membarrier(2), for which the C library has no function, by architecture."""
 _MEMBARRIER_GLOBAL = 1
 
+_LEFT_TO_THE_PARENT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _CHANNEL = 0
 _GRACE_S = 5.0
 _IDLE_S = 0.3
@@ -41,13 +42,17 @@ _MAX_ERROR_BYTES = 256 * 1024
 def main() -> None:
     """Serve until the input ends.
 
-    SIGTERM is left to the parent, whose end is ours too: a commit that has begun is finished rather than left in doubt.
-    SIGALRM, at its default, ends a request that hangs after its parent is gone.
+    Signals are left to the parent, whose end is ours too: a commit that has begun is finished rather than left in
+    doubt. SIGALRM, at its default, ends a request that hangs after its parent is gone.
     """
+    for number in _LEFT_TO_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # Our parent holds them back until they are ignored.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Here and not above: the parent imports this module for the framing, and never libnftables.
     from nftables import Nftables
 
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:  # noqa: PTH123  pathlib takes 3 ms
         file.write(NAME)
     _write(READY)

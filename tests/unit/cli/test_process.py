@@ -137,3 +137,34 @@ def test_an_interrupt_ends_with_its_status() -> None:
         out, err = process.communicate(timeout=10)
 
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_what_a_parent_ignored_and_blocked_does_not_hide_how_children_end() -> None:
+    """While SIGCHLD is ignored every child counts as one that succeeded, systemd-run among them."""
+    program = """
+import signal, subprocess, sys
+from hostfw.cli import main
+from hostfw.cli.verbs.host import version
+from hostfw.host.systemd.rollback_timer import _run
+def run(options, console):
+    _run(["false"])
+version.run = run
+sys.argv = ["hostfwctl", "version"]
+sys.exit(main())
+"""
+    before = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", before, sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1
+    assert "`false` failed: status 1" in run.stderr

@@ -236,16 +236,45 @@ with WriterLock(Path({str(tmp_path)!r})) as lock:
     assert gone(int(killed.stdout))
 
 
-def test_a_worker_leaves_signals_to_its_parent(worker: NftablesWorker) -> None:
-    """Ctrl-C does not reach it, and SIGTERM, which systemd sends to a whole service, does not end it."""
-    assert worker.check("fine").ok
+@pytest.mark.parametrize("number", ["TERM", "INT", "HUP", "USR1", "USR2"])
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "later"])
+def test_a_worker_leaves_signals_to_its_parent(worker: NftablesWorker, number: str, *, at_once: bool) -> None:
+    """Ctrl-C does not reach it, and what is sent to a whole service (`systemctl kill`) does not end it."""
+    if not at_once:
+        assert worker.check("fine").ok
     pid = worker.pid
     assert pid is not None
     assert os.getsid(pid) == pid
-    os.kill(pid, signal.SIGTERM)
+    if not (at_once and number == "INT"):
+        # That one ends Python before it has begun; nothing but a terminal sends it, to the group that we are not in.
+        os.kill(pid, signal.Signals[f"SIG{number}"])
 
     assert worker.commit("fine").ok
     assert worker.pid == pid
+
+
+def test_a_worker_blocks_and_ignores_nothing_but_what_is_left_to_its_parent() -> None:
+    """SIGALRM ends a request that hangs, even where who started us ignored or blocked it."""
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        with NftablesWorker() as worker:
+            assert worker.pid is not None
+            assert worker.check("fine") is not None
+            blocked, ignored = (_signals(worker.pid, field) for field in ("SigBlk", "SigIgn"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    assert not blocked
+    assert signal.SIGALRM not in ignored
+    assert {signal.SIGTERM, signal.SIGHUP} <= ignored
+
+
+def _signals(pid: int, field: str) -> set[int]:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(next(line for line in status.splitlines() if line.startswith(field)).split()[1], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
 
 
 def test_a_worker_inherits_nothing_but_what_it_is_given(tmp_path: Path) -> None:
