@@ -7,6 +7,8 @@ others, with a reason of their own, so that nothing about a packet's fate is lef
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from hostfw.audit.log_prefix import LogTag
 from hostfw.model.plan import (
@@ -117,6 +119,14 @@ class Program:
     def size(self) -> int:
         """The number of rules."""
         return sum(len(segment) for segment in self.segments)
+
+
+def by_segment(rules: Iterable[tuple[int, ProgramRule]]) -> tuple[Segment, ...]:
+    """Rules in order, each with the place of its segment, as segments: those without a rule are left out.
+
+    A segment without rules decides nothing, and there may be as many of them as there are tiers.
+    """
+    return tuple([tuple([rule for _, rule in those]) for _, those in groupby(rules, key=itemgetter(0))])
 
 
 def with_staged(rules: Iterable[ProgramRule]) -> Iterator[ProgramRule]:

@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
+from itertools import groupby
 
-from hostfw.compile.program import Condition, ProgramRule, Segment, with_staged
+from hostfw.compile.program import Condition, ProgramRule, Segment, by_segment, with_staged
 from hostfw.model.plan import AddressSet, PlannedSide
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import Cidr, Family
@@ -74,19 +75,13 @@ def regions(
             around.pop()
         inherited = around[-1][1] if around else []
         numbers = list(merge(inherited, attached[prefix])) if attached[prefix] else inherited
-        yield Region(prefix, around[-1][0] if around else None, _gathered(numbered, numbers, len(segments)))
+        yield Region(prefix, around[-1][0] if around else None, _gathered(numbered, numbers))
         around.append((prefix, numbers))
 
 
-def _gathered(numbered: list[tuple[int, ProgramRule]], numbers: list[int], count: int) -> tuple[Segment, ...]:
-    gathered: list[list[ProgramRule]] = [[] for _ in range(count)]
-    last = -1
-    for number in numbers:
-        if number != last:
-            place, rule = numbered[number]
-            gathered[place].append(rule)
-        last = number
-    return tuple(map(tuple, gathered))
+def _gathered(numbered: list[tuple[int, ProgramRule]], numbers: list[int]) -> tuple[Segment, ...]:
+    """Rules by their ascending numbers, of which several in a row may be the same."""
+    return by_segment(numbered[number] for number, _ in groupby(numbers))
 
 
 def _short(lists: list[Cidrs | None], family: Family, limit: int) -> list[tuple[Cidr, ...]]:

@@ -8,7 +8,7 @@ from heapq import merge
 
 from hostfw.compile.incremental.rule_changes import FEW, changes
 from hostfw.compile.layout.cells import FIRST_PORT, LAST_PORT, RunIndex, cut_points, port_runs
-from hostfw.compile.program import ProgramRule, Segment, conditions_of
+from hostfw.compile.program import ProgramRule, Segment, by_segment, conditions_of
 from hostfw.model.values import PortRange
 
 Leaf = tuple[PortRange, tuple[Segment, ...]]
@@ -120,10 +120,7 @@ def _leaves(
     for run, numbers in zip(runs, named, strict=True):
         key = tuple(numbers)
         if key not in shared:
-            met: list[list[ProgramRule]] = [[] for _ in segments]
-            for place, rule in (numbered[number] for number in merge(numbers, anywhere)):
-                met[place].append(rule)
-            shared[key] = tuple(map(tuple, met))
+            shared[key] = by_segment(numbered[number] for number in merge(numbers, anywhere))
         yield run, shared[key]
 
 
@@ -170,12 +167,14 @@ def _cut_again(
     places = _places(candidates.values(), segments)
     in_order = sorted(candidates.values(), key=lambda rule: places[id(rule)])
     for start, end in zip(cuts, [*(cut - 1 for cut in cuts[1:]), last_port], strict=True):
-        met: list[list[ProgramRule]] = [[] for _ in segments]
-        for rule in in_order:
-            ports = _own_ports(rule)
-            if ports is None or any(one.first <= start and end <= one.last for one in ports):
-                met[places[id(rule)][0]].append(rule)
-        yield PortRange(start, end), tuple(map(tuple, met))
+        met = (rule for rule in in_order if _reaches(rule, start, end))
+        yield PortRange(start, end), by_segment((places[id(rule)][0], rule) for rule in met)
+
+
+def _reaches(rule: ProgramRule, start: int, end: int) -> bool:
+    """True if a rule is for the whole of a run of ports."""
+    ports = _own_ports(rule)
+    return ports is None or any(one.first <= start and end <= one.last for one in ports)
 
 
 def _places(rules: Collection[ProgramRule], segments: tuple[Segment, ...]) -> dict[int, tuple[int, int]]:

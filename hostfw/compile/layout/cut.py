@@ -106,11 +106,13 @@ class Layout:
 
         `memo` is what the cell belongs to; `shared` has what the cut by port is in both tables.
         """
+        # The cut of before is changed segment by segment: it counts those as well in which the cell has no rule.
+        every, segments = segments, tuple(filter(None, segments))
         short = self._short_list(segments, cell)
         if short is not None:
             return short
         copies, rules = self.builder.costs.copies, sum(map(len, segments))
-        cut = self._port_cut(segments, cell, shared)
+        cut = self._port_cut(every, cell, shared)
         if cut is not None and cut.copied <= copies * rules:
             return self._by_port(purpose, cut, cell, memo)
         found, source = self._regions(segments, cell)

@@ -11,7 +11,7 @@ from math import prod
 from hostfw.compile.layout.cells import Cell
 from hostfw.compile.program import Condition
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.plan import AddressSet, PlannedSide, PortMember, PortSet
+from hostfw.model.plan import ANY_SIDE, AddressSet, PlannedSide, PortMember, PortSet
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr
 from hostfw.nft.rules import Key, Match
@@ -72,16 +72,26 @@ def _tests(condition: Condition, cell: Cell, builder: TableBuilder, inline_cidrs
         choices.append(_must(Match(Key.SECPATH, "exists" if condition.ipsec else "missing")))
     if condition.source.macs:
         choices.append(tuple((Match(Key.ETHER_SADDR, str(mac)),) for mac in condition.source.macs))
-    known = replace(cell, protocol=condition.protocol.number) if condition.protocol else cell
+    known, source_known = _as_known(condition, cell)
     possible = (
         _protocol(condition, cell, builder.family, choices)
         and _icmp(condition, cell, builder.family, choices)
-        and _ports(condition.source, _SOURCE, replace(known, ports=None), builder, choices)
+        and _ports(condition.source, _SOURCE, source_known, builder, choices)
         and _ports(condition.destination, _DESTINATION, known, builder, choices)
         and _addresses(condition.source, _SOURCE, cell.source, builder, choices, inline_cidrs)
         and _addresses(condition.destination, _DESTINATION, cell.destination, builder, choices, inline_cidrs)
     )
     return Tests(tuple(choices)) if possible else None
+
+
+def _as_known(condition: Condition, cell: Cell) -> tuple[Cell, Cell]:
+    """The cell as far as it is known to a condition's destination and source ports, which a protocol is named for."""
+    if condition.source is ANY_SIDE and condition.destination is ANY_SIDE:
+        return cell, cell
+    known = cell
+    if condition.protocol is not None and condition.protocol.number != cell.protocol:
+        known = replace(cell, protocol=condition.protocol.number)
+    return known, known if known.ports is None else replace(known, ports=None)
 
 
 def _must(*matches: Match) -> Choice:
@@ -138,6 +148,8 @@ def _other_icmp(icmp: Icmp, number: int, *, protocol_known: bool) -> Choice:
 
 
 def _ports(side: PlannedSide, keys: _Side, cell: Cell, builder: TableBuilder, choices: list[Choice]) -> bool:
+    if side is ANY_SIDE:
+        return True
     if side.restricts_ports:
         choice = _port_choice(side, keys, cell, builder)
         if choice is None:
@@ -232,6 +244,8 @@ def _addresses(
     choices: list[Choice],
     inline_cidrs: int,
 ) -> bool:
+    if side is ANY_SIDE:
+        return True
     for cidrs, selected in lists_of(side.nets, side.address_set, builder.family):
         within = is_within(cidrs, region, builder)
         external = _external_matches(selected, keys, builder, negated=False)

@@ -23,7 +23,7 @@ from hostfw.compile.layout.lookups import Lookups, Maps
 from hostfw.compile.layout.matches import Tests, tests_of
 from hostfw.compile.layout.ranks import MOST, chunks, ranks
 from hostfw.compile.layout.rule_list import RuleList, decides
-from hostfw.compile.layout.ways import Found, Placement, Shape, Spot, variants_of
+from hostfw.compile.layout.ways import Found, Placement, Shape, Spot
 from hostfw.compile.layout.widths import merged_shapes, shortened_shapes, width_of
 from hostfw.compile.program import LogOnly, Pass, ProgramRule, Segment, Staged
 from hostfw.compile.table_builder import TableBuilder
@@ -31,6 +31,8 @@ from hostfw.nft.objects import ElementType
 from hostfw.nft.rules import Below, Goto, Jump, Key, Match, Note, Return, Rule, Verdict, Vmap
 
 Tried = list[tuple[ProgramRule, Found]]
+_LEAST_LOOKUPS = 3
+"""Lookups of a list that has one map: in the map, behind it, and of the rank that was noted."""
 _TAKEN = Match(Key.SCRATCH, 0, negated=True)
 
 
@@ -100,20 +102,19 @@ class RankedList:
         tests = tests_of(condition, cell, self.builder)
         if tests is None:
             return None
-        decide = not isinstance(place[1].effect, LogOnly | Staged)
-        return Found(tests, variants_of(condition, cell, self.builder) if decide else ())
+        return Found(tests)
 
     def _group(self, purpose: str, group: Tried, cell: Cell, memo: Memo, number: int) -> list[Rule]:
         """The rules of a group, as a list if that is worth no more than the lookups, or if there are too few ranks."""
-        if len(group) > MOST:
+        costs = self.builder.costs
+        if not costs.rules_a_lookup * _LEAST_LOOKUPS <= len(group) <= MOST:
             return self._list(group, cell)
         of = ranks([_name(rule) for rule, _ in group])
-        ranked = list(self._ranked(group, of))
-        costs = self.builder.costs
+        ranked = list(self._ranked(group, of, cell))
         into = self._maps(ranked)
         shapes = {target[1] for target in into.values() if target}
         looked_up = sum(1 for one in ranked if one.ways)
-        if not shapes or looked_up < costs.rules_a_lookup * (len(shapes) + 2):
+        if not shapes or looked_up < costs.rules_a_lookup * (len(shapes) + _LEAST_LOOKUPS - 1):
             return self._list(group, cell)
         in_order = self._in_order(purpose, group, cell, memo, number)
         always = [rule for rule, found in group if found.tests.unconditional and not _goes_on(rule)]
@@ -150,21 +151,22 @@ class RankedList:
         longer = merged_shapes(counts, costs.lookups, room)
         return {shape: None if target in few else (target, longer[target]) for shape, target in shorter.items()}
 
-    def _ranked(self, group: Tried, of: Sequence[int]) -> Iterator[_Ranked]:
+    def _ranked(self, group: Tried, of: Sequence[int], cell: Cell) -> Iterator[_Ranked]:
         """The rules that decide and that a packet may fail to match."""
         costs = self.builder.costs
         room = max(costs.keys_a_rule, costs.elements // (len(group) + 1))
         given = [one for one in zip(group, of, strict=True) if _decides(*one[0])]
         crowds: dict[Spot, int] = defaultdict(int)
-        for (_, found), _ in given:
-            aspects = {(a.source, a.name): a for variant in found.variants for a in variant.aspects}
+        for (rule, found), _ in given:
+            variants = found.variants(rule.condition, cell, self.builder)
+            aspects = {(a.source, a.name): a for variant in variants for a in variant.aspects}
             for aspect in aspects.values():
                 if len(aspect.keys) <= room:
                     for spot in aspect.spots:
                         crowds[spot] += 1
         for (rule, found), rank in given:
             ways: list[Placement] = []
-            for variant in found.variants:
+            for variant in found.variants(rule.condition, cell, self.builder):
                 by = variant.quiet(crowds, costs.crowd, room)
                 if not by:
                     ways = []

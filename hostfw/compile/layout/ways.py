@@ -108,12 +108,18 @@ class Variant:
         return Placement(_joined(by), tuple(tests.alternatives()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Found:
-    """The tests of a rule in a cell, and the variants by which it can be looked up."""
+    """The tests of a rule in a cell, and once somebody asks the variants by which it can be looked up."""
 
     tests: Tests
-    variants: tuple[Variant, ...]
+    _variants: tuple[Variant, ...] | None = None
+
+    def variants(self, condition: Condition, cell: Cell, builder: TableBuilder) -> tuple[Variant, ...]:
+        """The variants of the rule's condition in that cell. Most short lists are never looked up by them."""
+        if self._variants is None:
+            self._variants = variants_of(condition, cell, builder)
+        return self._variants
 
 
 def variants_of(condition: Condition, cell: Cell, builder: TableBuilder) -> tuple[Variant, ...]:

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-from hostfw.model.plan import PlannedRule, PlannedSide, RuleIdentity
+from hostfw.model.plan import ANY_SIDE, PlannedRule, PlannedSide, RuleIdentity
 from hostfw.model.resources import EntityRule, Rule
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Action, Cidr, Direction, Family, Mac, PortRange, Protocol, merge
 from hostfw.policy.resolve.address_book import AddressBook
 
 _DIGEST_LENGTH = 12
 _NO_RESTRICTION = EntityRule()
-_ANY_SIDE = PlannedSide()
 
 
 class Owner(NamedTuple):
@@ -120,7 +119,7 @@ def _texts(items: tuple[Cidr, ...] | tuple[Mac, ...] | tuple[PortRange | str, ..
 
 def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook) -> PlannedSide:
     if side == _NO_RESTRICTION:
-        return _ANY_SIDE
+        return ANY_SIDE
     return PlannedSide(
         nets=_merged(side.nets) if side.nets else None,
         not_nets=_merged(side.not_nets),

@@ -1,9 +1,13 @@
 """Many tiers in a row: what they compile to, and how deep chains lead into one another."""
 
+from sys import getprofile, setprofile
 from time import process_time
+from types import FrameType
 
 import pytest
 
+from hostfw.compile.layout.by_port import cut_by_port
+from hostfw.compile.program import Allow, Condition, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.model.plan import (
     Binding,
@@ -130,3 +134,83 @@ def test_five_hundred_tiers_compile_in_a_second() -> None:
 
 def _chains(ruleset: Ruleset) -> int:
     return sum(len(table.chains) for table in ruleset.tables)
+
+
+def policy_of_one_port(number: int, direction: Direction, *, passes: bool, kind: str) -> PlannedPolicy:
+    """A policy or profile that allows a port of its own, and if it passes, first sends a network on."""
+    tier = "" if kind == "Profile" else f"t{number:03}"
+    on = _rule(number, 0, direction, Action.PASS, source=PlannedSide(nets=(net("10.0.0.0/8"),)))
+    port = PlannedSide(ports=(PortRange(number + 1, number + 1),))
+    allow = _rule(number, 1, direction, Action.ALLOW, protocol=TCP, destination=port)
+    return PlannedPolicy(kind, f"p{number}", tier, None, (on, allow) if passes else (allow,))
+
+
+def plan_of_one_port_each(count: int, shape: str) -> Plan:
+    """Endpoints with so many tiers of one policy, or so many profiles, in the shape of that name."""
+    kind = "Profile" if shape == "profiles" else "GlobalNetworkPolicy"
+    passes = "conditional" in shape
+    default = Action.DENY if "deny" in shape else Action.PASS
+
+    def of(direction: Direction) -> PlannedDirection:
+        policies = tuple(policy_of_one_port(n, direction, passes=passes, kind=kind) for n in range(count))
+        if kind == "Profile":
+            return PlannedDirection((), policies)
+        tiers = tuple(PlannedTier(f"t{n:03}", default, (policy,)) for n, policy in enumerate(policies))
+        forward = tiers if "forward" in shape else ()
+        before = tiers if "pre-dnat" in shape and direction is Direction.INGRESS else ()
+        return PlannedDirection(tiers, (), forward, pre_dnat_tiers=before)
+
+    ingress, egress = map(of, Direction)
+    names = [f"eth{number}" for number in range(3 if "endpoints" in shape else 1)]
+    endpoints = tuple(PlannedEndpoint(name, ingress, egress) for name in names)
+    settings = Settings(deny_action=DenyAction.REJECT if "reject" in shape else DenyAction.DROP)
+    return Plan("host", settings, endpoints, tuple(Binding(name, name, "named") for name in names))
+
+
+def work(plan: Plan) -> int:
+    """The number of calls that Python makes to compile a plan: the same on every machine."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = getprofile()
+    setprofile(count)
+    try:
+        compile_plan(plan)
+    finally:
+        setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "pass",
+        "conditional deny",
+        "conditional deny reject",
+        "pass forward",
+        "pass pre-dnat",
+        "pass endpoints",
+        "profiles",
+    ],
+)
+def test_the_work_of_compiling_tiers_and_profiles_grows_with_their_number(shape: str) -> None:
+    """Each leaf of a dispatch looked at every tier, those without a rule for it too: 10,000 took over two minutes."""
+    few, many = (work(plan_of_one_port_each(count, shape)) for count in (80, 320))
+
+    assert many < 5 * few
+
+
+def test_an_empty_segment_takes_no_place_in_a_leaf() -> None:
+    """What no call counts: the lists of a leaf are of the tiers that have a rule there."""
+    cut = cut_by_port(tuple((_allow(number),) for number in range(50)), TCP.number, copies=8)
+
+    assert cut is not None
+    assert {len(segments) for _, segments in cut.leaves} == {0, 1}
+
+
+def _allow(number: int) -> ProgramRule:
+    port = PlannedSide(ports=(PortRange(number + 1, number + 1),))
+    return ProgramRule(Condition(protocol=TCP, destination=port), Allow(f"c{number}"))
