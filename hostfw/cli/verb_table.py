@@ -63,6 +63,7 @@ VERBS = (
     Verb("import", "print the rules of another firewall as policy, and what differs", "configuration"),
     Verb("schema", "print the JSON Schema of configuration files", "configuration"),
     Verb("interfaces", "show which HostEndpoint governs which interface, and why", "meaning"),
+    Verb("workloads", "show the workloads of this host, and which policies govern them", "meaning"),
     Verb("drops", "show denied packets, past and new ones", "traffic"),
     Verb("counters", "show packet and byte counters of each policy rule", "traffic"),
     Verb("staged", "show what a staged policy would have done", "traffic"),

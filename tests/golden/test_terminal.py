@@ -50,6 +50,7 @@ OUTPUTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "fleet": (("fleet", "--against", "before", "--tests", "test.yaml", "--reach", "tcp/22"), ("nowhere",)),
     "selector": (("role == 'web' && site in {'one', 'two'", "--label", "role=web"),),
     "interfaces": ((),),
+    "workloads": ((),),
     "drops": ((), ("--top",)),
     "counters": ((), ("--policy", "web")),
     "staged": (("no-telnet-from-anywhere-any-more",),),

@@ -49,7 +49,10 @@ def common_ends(programs: Sequence[Program | None], least: int) -> list[Split | 
     """
     groups: list[_Group] = []
     for place, program in enumerate(programs):
-        if program is not None and not any(_joined(group, place, program, least) for group in groups[-_GROUPS:]):
+        if program is None or program.size < max(least, 1):
+            # It is too short to share so much, with however many it is compared.
+            continue
+        if not any(_joined(group, place, program, least) for group in groups[-_GROUPS:]):
             whole = len(program.segments), 0
             groups.append(_Group(program, whole, whole, program.size, [place]))
     splits: list[Split | None] = [None] * len(programs)

@@ -191,6 +191,7 @@ LINES: dict[str, str] = {
     "selector": "selector all()",
     "schema": "schema",
     "interfaces": "interfaces",
+    "workloads": "workloads",
     "counters": "counters",
     "staged": "staged later",
     "promote": "promote later",

@@ -8,10 +8,12 @@ from bench.mixtures import missing_packets, packets, plan_of, with_logs
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout import common_ends
 from hostfw.compile.layout.costs import DEFAULT_COSTS
+from hostfw.compile.program import Allow, Condition, Program, ProgramRule
 from hostfw.compile.ruleset import compile_plan
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.explain.verdict import explain
 from hostfw.model.plan import Binding, Plan, PlannedDirection, PlannedEndpoint
+from hostfw.model.values import Direction
 from hostfw.nft.objects import Ruleset
 from hostfw.nft.simulate import simulate
 
@@ -93,3 +95,30 @@ def test_a_segment_that_a_pass_leaves_stays_whole(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(AssertionError):
         test_each_endpoint_has_its_own_policies_and_those_that_it_shares(60, _MIXTURES[1])
+
+
+def test_programs_that_are_too_short_are_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand workloads with a few rules each share too little, however many they are."""
+    compared = 0
+    joined = common_ends._joined
+
+    def counted(*given: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return joined(*given)  # type: ignore[arg-type]  # whatever it is given
+
+    monkeypatch.setattr(common_ends, "_joined", counted)
+    programs = [_program(size) for size in (10, 10, 10, 60, 60)]
+
+    splits = common_ends.common_ends(programs, 48)
+
+    assert compared == 1
+    assert [split is None for split in splits] == [True, True, True, False, False]
+
+
+def _program(size: int) -> Program:
+    rules = (_RULE,) * size
+    return Program(Direction.INGRESS, ((), rules))
+
+
+_RULE = ProgramRule(Condition(), Allow("counter"))
