@@ -39,7 +39,7 @@ from pathlib import Path as FilePath
 
 import yaml
 
-from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1
+from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.packet import ConntrackState, Original, Packet
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, SCTP, TCP, UDP, Family, parse_address
 from tests.kernel.frames import Form, Tcp
@@ -84,6 +84,9 @@ ICMP_NAMES = {
 _KINDS = (
     "GlobalNetworkPolicy",
     "StagedGlobalNetworkPolicy",
+    "NetworkPolicy",
+    "StagedNetworkPolicy",
+    "KubernetesNetworkPolicy",
     "HostEndpoint",
     "WorkloadEndpoint",
     "GlobalNetworkSet",
@@ -173,8 +176,9 @@ def _document(kind: str, name: str, fields: object) -> dict[str, object]:
     for field in ("namespace", "labels", "annotations"):
         if field in spec:
             metadata[field] = spec.pop(field)
-    version = {"InterfaceGroup": HOSTFW_V1, "Namespace": KUBERNETES_V1}.get(kind, CALICO_V3)
-    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+    versions = {"InterfaceGroup": HOSTFW_V1, "Namespace": KUBERNETES_V1, "KubernetesNetworkPolicy": NETWORKING_V1}
+    written = kind.removeprefix("Kubernetes")
+    return {"apiVersion": versions.get(kind, CALICO_V3), "kind": written, "metadata": metadata, "spec": spec}
 
 
 def _trials(lines: Sequence[object]) -> Iterator[Trial]:
