@@ -162,6 +162,7 @@ def main() -> int:
     answers = {"status": lambda: (0, host.status()), "apply": lambda: host.apply(options)}
     answers |= {"confirm": host.confirm, "rollback": host.rollback, "history": lambda: (0, {"items": []})}
     answers |= {"disable": host.disable, "version": lambda: (0, {"hostfw": "0"})}
+    answers |= {"interfaces": lambda: (0, {"kind": "HostFacts", "node": host.state.name, "interfaces": []})}
     if verb == "diff" and "-o" in sys.argv:
         status, document = host.comparison(folder)
         sys.stdout.write(json.dumps(document))

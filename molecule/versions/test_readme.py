@@ -33,6 +33,9 @@ OPTIONS = {
 ELSEWHERE = {
     "hostfw_package_deb": "every Molecule scenario installs the package by it",
     "hostfw_package_url": "a host with a network fetches the package from a web server",
+    **dict.fromkeys(
+        ("hostfw_report_to", "hostfw_report_insist"), "the last command of test_the_commands_of_the_readme_work"
+    ),
     "hostfw_mask_conflicting": "the scenario coexist retires real units",
     **dict.fromkeys(
         (f"hostfw_render_{name}" for name in ("to", "against", "tests", "report", "reach")),
@@ -118,9 +121,14 @@ def test_the_commands_of_the_readme_work(fleet, controller):
         done = controller.type(f"{ROLLOUT} {options}")
         if done.status != 0:
             failed[what] = done.text
+    reported = controller.type(
+        "ansible-playbook hostfw.hostfw.report -i inventory"
+        " -e hostfw_report_to=$PWD/fleet.html -e hostfw_report_insist=true"
+    )
     back = controller.type("ansible-playbook hostfw.hostfw.back -i inventory --limit web1")
 
     assert failed == {}
+    assert reported.status == 0, reported.text
     assert back.status == 0, back.text
     assert fleet.etc("web1") == {}
     assert "web.yaml" in fleet.etc("db1")

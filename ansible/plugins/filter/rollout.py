@@ -1,11 +1,13 @@
 # Copyright: the hostfw authors
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The filters of the rollout playbook."""
+"""The filters of the playbooks that roll out and that report."""
 
 from __future__ import annotations
 
+import os
+
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, foretold, rollout
+from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, foretold, overview, rollout
 
 _FEW = 5
 """Most hosts that a line names."""
@@ -69,6 +71,16 @@ def _known_by(entry):
     return "known by {}: {}{}".format(_KNOWN_BY[entry["key"]], ", ".join(names[:_FEW]), more)
 
 
+def _overview(hosts):
+    return overview.overview(list(hosts))
+
+
+def _overview_text(items, path=""):
+    """The overview in the form of the file's name."""
+    form = overview.FORMS.get(os.path.splitext(path)[1], overview.as_text)
+    return form(list(items))
+
+
 def _with_ssh(settings, ports):
     return rollout.with_ssh(settings, ports)
 
@@ -89,6 +101,8 @@ class FilterModule:
             "rollout_refusal": _refusal,
             "rollout_report": _report,
             "known_by": _known_by,
+            "overview": _overview,
+            "overview_text": _overview_text,
             "with_ssh": _with_ssh,
             "rollout_failures": _failures,
             "configuration_digest": _digest,

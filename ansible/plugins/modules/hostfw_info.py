@@ -104,65 +104,14 @@ version:
   type: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hostfw.hostfw.plugins.module_utils import configuration, hostfwctl
-
-_NOTHING = {
-    "installed": False,
-    "in_force": False,
-    "generation": "",
-    "configuration": "",
-    "agrees": False,
-    "edited": [],
-    "ssh_ports": [],
-    "waits": False,
-    "status": {},
-    "history": [],
-    "version": {},
-}
+from ansible_collections.hostfw.hostfw.plugins.module_utils import state
 
 
 def main():
     """Ask the verbs that only look."""
-    spec = {"config_dir": {"type": "path", "default": "/etc/hostfw"}, "record": {"type": "path"}}
-    spec.update(hostfwctl.ARGUMENT_SPEC)
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    if not os.path.exists(module.params["hostfwctl"]):
-        module.exit_json(changed=False, **_NOTHING)
-    _, status, err = hostfwctl.run_json(module, "status")
-    if not status:
-        module.fail_json(msg=f"hostfw does not show the active generation and its state:\n{err.strip()}")
-    _, history, _ = hostfwctl.run_json(module, "history")
-    _, version, _ = hostfwctl.run_json(module, "version")
-    folder = module.params["config_dir"]
-    differs, _, _ = hostfwctl.run(module, "--config-dir", folder, "diff")
-    files = configuration.contents(folder)
-    module.exit_json(
-        changed=False,
-        installed=True,
-        in_force=status["inForce"],
-        generation=status["generation"] or "",
-        configuration=configuration.digest(files),
-        agrees=differs == hostfwctl.DONE,
-        edited=configuration.edited(module.params["record"], files),
-        ssh_ports=_ssh_ports(module),
-        waits=status["confirmation"] is not None,
-        status=status,
-        history=history.get("items", []),
-        version=version,
-    )
-
-
-def _ssh_ports(module):
-    """The ports of sshd's configuration; it tells nothing while it cannot start."""
-    sshd = module.get_bin_path("sshd", opt_dirs=["/usr/sbin"])
-    if not sshd:
-        return []
-    _, out, _ = module.run_command([sshd, "-T"])
-    words = [line.split() for line in out.splitlines()]
-    return sorted({int(line[1]) for line in words if len(line) == 2 and line[0] == "port" and line[1].isdigit()})
+    module = AnsibleModule(argument_spec=state.ARGUMENT_SPEC, supports_check_mode=True)
+    module.exit_json(changed=False, **state.look(module))
 
 
 if __name__ == "__main__":
