@@ -197,12 +197,17 @@ def _not_net(reader: Reader, node: Node, what: str) -> Cidr | None:
 
 
 def limited_selector(reader: Reader, found: Dictionary[str, Node], namespace: str = "") -> SelectorText | None:
-    """The selector of a policy or of a side, limited to the namespaces of `namespaceSelector`, or to its own."""
+    """The selector of a policy or of a side, limited to the namespaces of `namespaceSelector`, or to its own.
+
+    A side that has a notSelector alone is limited to its namespace too, as Calico limits it.
+    """
     selected = selector_text(reader, given(found, "selector"), "selector")
     node = given(found, "namespaceSelector")
     namespaces = selector_text(reader, node, "namespaceSelector", may_be_global=True)
     if node is None or namespaces is None or not namespaces.text.strip(" \t"):
-        return of_namespace(selected, namespace) if namespace and not _is_blank(selected) else selected
+        excludes = given(found, "notSelector")
+        asks = not _is_blank(selected) or (isinstance(excludes, Scalar) and bool(excludes.text.strip(" \t")))
+        return of_namespace(selected, namespace) if namespace and asks else selected
     tree = parse(namespaces.text)
     if "global(" in namespaces.text and not isinstance(tree, Global):
         expected = "global() alone, or a selector without it"
