@@ -19,7 +19,7 @@ from itertools import chain, repeat
 from socket import AF_INET, AF_INET6, inet_pton
 
 from hostfw.manifest.fields import quoted
-from hostfw.manifest.net_texts import ipv4_of, is_mapped, loose_cidr, range_cidrs
+from hostfw.manifest.net_texts import form_hint, ipv4_of, is_mapped, loose_cidr, range_cidrs, says_mapped
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.positions import Position
 from hostfw.model.prefixes import Cidrs, CidrSet, cidr_set, packed_cidrs, unpacked
@@ -182,7 +182,12 @@ def _read_one_by_one(path: str, first: int, lines: list[str], found: _Found, pro
         cidr = loose_cidr(word) if word else None
         cidrs = range_cidrs(word) if cidr is None and "-" in word else () if cidr is None else (cidr,)
         cidr = next((one for one in (*cidrs[:1], *cidrs[-1:]) if is_mapped(one)), None)
-        if cidrs and cidr is None:
+        if cidrs and cidr is None and "/" in word and says_mapped(word):
+            # Of a length that was meant for IPv4: as a prefix of IPv6 it would hold half the world.
+            place = Position(path, number, line.index(word) + 1)
+            message = f"the line has {quoted(word)}, a prefix of IPv4 addresses in the form of IPv6"
+            problems.append(Problem(place, message, "an IPv4 prefix", form_hint(word)))
+        elif cidrs and cidr is None:
             for family, address, length in cidrs:
                 found[family, length].append((address,))
         elif word:

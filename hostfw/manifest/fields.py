@@ -24,7 +24,7 @@ from hostfw.manifest.yaml.nodes import (
     scalar_kind,
 )
 from hostfw.model.positions import Position
-from hostfw.model.problems import Problem
+from hostfw.model.problems import Problem, Severity
 
 T = TypeVar("T")
 
@@ -48,6 +48,10 @@ class Reader:
     def report(self, node: Node, message: str, expected: str = "", hint: str = "") -> None:
         """Note what is wrong with a node."""
         self.problems.append(Problem(position(self.path, node), message, expected, hint))
+
+    def warn(self, node: Node, message: str, hint: str = "") -> None:
+        """Note what is valid at a node, and probably not what was meant."""
+        self.problems.append(Problem(position(self.path, node), message, hint=hint, severity=Severity.WARNING))
 
 
 @dataclass(frozen=True, slots=True)

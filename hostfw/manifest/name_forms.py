@@ -45,10 +45,12 @@ TIER_NAME = NameForm(
 )
 NAMESPACE_NAME = TIER_NAME
 INTERFACE_NAME = NameForm(
-    re.compile(r"(?:\*|[A-Za-z0-9_.-]+)\Z"), 15, "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally"
+    re.compile(r"(?!\.{1,2}$)(?:\*|[A-Za-z0-9_.-]+)\Z"),
+    15,
+    "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally",
 )
 ONE_INTERFACE_NAME = NameForm(
-    re.compile(r"[A-Za-z0-9_.-]+\Z"), 15, "up to 15 letters, digits, '_', '.' and '-', taken literally"
+    re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]+\Z"), 15, "up to 15 letters, digits, '_', '.' and '-', taken literally"
 )
 INTERFACE_PATTERN = NameForm(
     re.compile(r"(?:[A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+\*)\Z"),

@@ -149,6 +149,8 @@ def _icmp(reader: Reader, node: Node | None, what: str) -> Icmp | None:
     code = integer(reader, found.get("code"), f"{what}.code", 0, LAST_ICMP_CODE)
     if "code" in found and "type" not in found:
         reader.report(found["code"], f"{what} has a code without a type", "a type as well")
+    elif not found and isinstance(node, Mapping) and not list(node.pairs()):
+        reader.warn(node, f"{what} is empty, so it restricts nothing", f"give it a type, or remove {what}")
     return None if icmp_type is None else Icmp(icmp_type, code)
 
 

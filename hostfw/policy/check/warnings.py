@@ -21,6 +21,7 @@ from hostfw.model.wording import listed, unlisted
 from hostfw.policy.cache import ByResource
 from hostfw.policy.check.exemption_warnings import exempted
 from hostfw.policy.check.failsafe_warnings import Opening, not_opened_before, opened_by, opened_by_failsafe, openings
+from hostfw.policy.check.impossible_rules import findings_of
 from hostfw.policy.check.selections import Selections, union
 from hostfw.policy.check.unreached_warnings import unreached, unreached_rules
 from hostfw.policy.check.voided import Exemption, Voided, warnings_of
@@ -224,6 +225,7 @@ def _unselecting_policy(policy: GlobalNetworkPolicy, selections: Selections) -> 
 def _unmatching_rules(owner: GlobalNetworkPolicy | Profile, selections: Selections) -> Iterator[Problem]:
     for direction in Direction:
         for rule in owner.rules(direction):
+            yield from (_warning(rule.position, *finding) for finding in findings_of(rule))
             for side in (rule.source, rule.destination):
                 if side.selector is not None or side.not_selector is not None:
                     yield from _unmatching_selectors(side, selections)

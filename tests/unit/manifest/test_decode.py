@@ -8,6 +8,7 @@ from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
+from hostfw.model.problems import Severity
 from hostfw.model.resources import (
     EntityRule,
     GlobalNetworkPolicy,
@@ -241,9 +242,11 @@ def test_a_protocol_is_a_name_or_a_number(text: str, expected: Protocol) -> None
 
 
 def test_an_empty_icmp_match_restricts_nothing() -> None:
-    """As in Calico."""
-    (found,) = resources(rule("action: Allow, protocol: ICMP, icmp: {}, notICMP: {}")).policies[0].ingress
+    """As in Calico; a warning says so."""
+    result = decoded(rule("action: Allow, protocol: ICMP, icmp: {}, notICMP: {}"))
+    (found,) = result.resources.policies[0].ingress
 
+    assert [problem.severity for problem in result.problems] == [Severity.WARNING] * 2
     assert (found.icmp, found.not_icmp) == (None, None)
 
 

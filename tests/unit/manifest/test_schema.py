@@ -218,7 +218,7 @@ ACCEPTED: list[tuple[str, Json]] = [
 @pytest.mark.parametrize("document", [c[1] for c in ACCEPTED], ids=[c[0] for c in ACCEPTED])
 def test_what_decodes_is_not_refused(document: Json) -> None:
     """However unusual it looks."""
-    assert problems(document) == ()
+    assert [told for told in problems(document) if ": warning: " not in told] == []
     assert [error.message for error in WHOLE.iter_errors(document)] == []
 
 

@@ -1,0 +1,80 @@
+"""Rules that can match no packet, because what they ask for excludes itself.
+
+Calico accepts them, so they are warnings: the rule is enforced as written, which is not at all.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from hostfw.model.ranges import difference, ranges_of
+from hostfw.model.resources import EntityRule, Rule
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Icmp, PortRange
+from hostfw.model.wording import listed
+from hostfw.policy.resolve.rules import rule_families
+
+_ICMP_PROTOCOLS = frozenset((ICMP.number, ICMPV6.number))
+
+
+class Finding(NamedTuple):
+    """A sentence about a rule, and what to do."""
+
+    message: str
+    hint: str
+
+
+def findings_of(rule: Rule) -> Iterator[Finding]:
+    """The first reason why no packet matches a rule; without one, what of the rule has no effect."""
+    reason = next(_reasons(rule), None)
+    if reason is not None:
+        yield Finding(f"no packet matches this rule: {reason}", "remove one of the two, or the rule")
+    elif rule.not_icmp is not None and rule.protocols and not any(_is_icmp(one.number) for one in rule.protocols):
+        named = listed(map(str, rule.protocols))
+        yield Finding(f"notICMP excludes nothing, because the rule is for {named}", "remove notICMP")
+
+
+def _reasons(rule: Rule) -> Iterator[str]:
+    if rule.protocols and rule.not_protocol is not None:
+        numbers = {one.number for one in rule.protocols}
+        if numbers == {rule.not_protocol.number}:
+            yield f"notProtocol excludes {rule.protocols[0]}, which protocol asks for"
+    if rule.icmp is not None and rule.not_icmp is not None and _includes(rule.not_icmp, rule.icmp):
+        yield "notICMP excludes the type that icmp asks for"
+    if not rule_families(rule):
+        yield "its protocol, ipVersion and prefixes are of different IP versions"
+    for name, side in (("source", rule.source), ("destination", rule.destination)):
+        yield from _reasons_of_side(name, side)
+
+
+def _reasons_of_side(name: str, side: EntityRule) -> Iterator[str]:
+    if (
+        side.nets
+        and side.not_nets
+        and not any(difference(ranges_of(side.nets, family), ranges_of(side.not_nets, family)) for family in FAMILIES)
+    ):
+        yield f"notNets of its {name} excludes every address of nets"
+    # Without ports there is always port 0, which no list of notPorts can have.
+    named = any(isinstance(port, str) for port in side.ports)
+    if side.ports and not named and all(_within(one, _numbers(side.not_ports)) for one in _numbers(side.ports)):
+        yield f"notPorts of its {name} excludes every port of ports"
+
+
+def _is_icmp(number: int) -> bool:
+    return number in _ICMP_PROTOCOLS
+
+
+def _includes(wider: Icmp, narrower: Icmp) -> bool:
+    return wider.type == narrower.type and wider.code in (None, narrower.code)
+
+
+def _numbers(ports: Iterable[PortRange | str]) -> list[PortRange]:
+    """The ports of a list that are given by number, in order."""
+    return sorted(port for port in ports if not isinstance(port, str))
+
+
+def _within(ports: PortRange, ranges: Iterable[PortRange]) -> bool:
+    """True if ranges in order leave out no port of another."""
+    first = ports.first
+    for one in ranges:
+        if one.first <= first:
+            first = max(first, one.last + 1)
+    return first > ports.last
