@@ -247,6 +247,12 @@ def test_a_patch_enforces_it(host: Machine, before: dict[str, str], after: dict[
     assert any(p.metadata.name == "web" for p in candidate.resources.policies) is not (before["a"] == DELETE)
 
 
+OF_A_NAMESPACE = """\
+apiVersion: projectcalico.org/v3
+kind: StagedNetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {ingress: [{action: Allow}]}
+"""
 REFUSED = [
     ("no such policy", {"a": PLAIN}, "other", 'there is no staged policy "other"\n  hint: staged are: web\n'),
     (
@@ -254,6 +260,21 @@ REFUSED = [
         {"a": OTHER},
         "web",
         'there is no staged policy "web"\n  hint: no policy of this configuration is staged\n',
+    ),
+    (
+        "one of a namespace",
+        {"a": OF_A_NAMESPACE},
+        "shop/web",
+        (
+            'etc/a.yaml:1:1: "shop/web" is a StagedNetworkPolicy, which no patch is made of\n  hint: write kind: '
+            "NetworkPolicy in its file, without stagedAction, in the place of an enforced one of its name\n"
+        ),
+    ),
+    (
+        "one that is called otherwise in its namespace",
+        {"a": OF_A_NAMESPACE},
+        "web",
+        'there is no staged policy "web"\n  hint: staged are: shop/web\n',
     ),
     (
         "one that proposes nothing",

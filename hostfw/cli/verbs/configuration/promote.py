@@ -12,7 +12,7 @@ from hostfw.cli.options import Options
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.manifest.promote import NotPromoted, promoted
-from hostfw.model.resources import StagedGlobalNetworkPolicy
+from hostfw.model.resources import StagedGlobalNetworkPolicy, StagedNetworkPolicy
 from hostfw.model.sources import Source
 
 _CONTEXT_LINES = 3
@@ -48,8 +48,16 @@ def run(options: Options, console: Console) -> ExitCode:
     if not candidate.is_valid:
         return refuse(candidate.problems, candidate.configuration, console)
     staged = _staged(candidate, options.name or "")
+    of_namespace = _of_namespace(candidate, options.name or "") if staged is None else None
+    if of_namespace is not None:
+        where, name = of_namespace.metadata.position, of_namespace.metadata.full_name
+        console.complain(
+            f'{where}: "{name}" is a StagedNetworkPolicy, which no patch is made of',
+            "write kind: NetworkPolicy in its file, without stagedAction, in the place of an enforced one of its name",
+        )
+        return ExitCode.FAILED
     if staged is None:
-        known = ", ".join(policy.policy.metadata.name for policy in candidate.resources.staged_policies)
+        known = ", ".join(policy.metadata.full_name for policy in candidate.resources.staged)
         hint = f"staged are: {known}" if known else "no policy of this configuration is staged"
         console.complain(f'there is no staged policy "{options.name}"', hint)
         return ExitCode.FAILED
@@ -70,6 +78,14 @@ def _staged(candidate: Candidate, name: str) -> StagedGlobalNetworkPolicy | None
     """The staged policy of a name, or of TIER/NAME."""
     for staged in candidate.resources.staged_policies:
         if name in (staged.policy.metadata.name, f"{staged.policy.tier}/{staged.policy.metadata.name}"):
+            return staged
+    return None
+
+
+def _of_namespace(candidate: Candidate, name: str) -> StagedNetworkPolicy | None:
+    """The staged policy of a namespace, by both names, or behind its tier."""
+    for staged in candidate.resources.staged_network_policies:
+        if name in (staged.metadata.full_name, f"{staged.policy.tier}/{staged.metadata.full_name}"):
             return staged
     return None
 
