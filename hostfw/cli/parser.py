@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
-from hostfw.cli.other_words import elsewhere, meant
 from hostfw.cli.output.help_page import HelpFormatter, help_width, usage_text
 from hostfw.cli.verb_table import VERBS, Verb
 
@@ -70,28 +69,56 @@ def parse(arguments: Sequence[str]) -> Options:
     """Parse a command line. Raises UsageError; `--help` and `--version` print and raise SystemExit(0)."""
     if arguments and arguments[0] == "help":
         arguments = (*arguments[1:], "--help")
-    other = elsewhere(arguments, _NAMES)
-    if other is not None:
-        what = "unknown:" if other.word.startswith("-") else "unknown verb"
-        word = other.word if other.word.startswith("-") else f'"{other.word}"'
-        raise UsageError(f"{what} {word}", other.hint, f"usage: {_USAGE}")
+    if arguments and arguments[0] not in (*_NAMES, "-h", "--help", "--version"):
+        _refuse_of_others(arguments)
     # A verb as the first word leaves no other in question.
     asked = [verb for verb in VERBS if verb.name == arguments[0]] if arguments else []
-    found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
+    try:
+        found, unknown = command_line(asked or VERBS).parse_known_args(arguments)
+    except UsageError as error:
+        raise _with_meaning(error, arguments) from None
     if hasattr(found, "words") and not any(word.startswith("-") for word in unknown):
         # argparse ends a list of words at the first option: `deny 198.51.100.7 --cut for 4h`.
         found.words = [*found.words, *unknown]
     elif unknown:
-        verb = next(verb for verb in VERBS if verb.name == found.verb)
-        raise UsageError(
-            f"unknown: {' '.join(unknown)}", meant(verb.name, unknown), f"usage: {_usage(verb.name, verb.load().USAGE)}"
-        )
+        _refuse_unknown(found.verb, unknown, arguments)
     values = vars(found)
     verbosity = int(values.pop("verbose")) - int(values.pop("quiet"))
     for name in _LISTS:
         values[name] = tuple(values.pop(name, ()))
     output = Output(values.pop("output", Output.TEXT))
     return Options(verbosity=verbosity, output=output, **values)
+
+
+def _refuse_of_others(arguments: Sequence[str]) -> None:
+    """Answer words of another program. Raises UsageError."""
+    # Most commands need none of it.
+    from hostfw.cli.other_words.answers import elsewhere
+
+    other = elsewhere(arguments, _NAMES)
+    if other is not None:
+        what = "unknown:" if other.word.startswith("-") else "unknown verb"
+        word = other.word if other.word.startswith("-") else f'"{other.word}"'
+        raise UsageError(f"{what} {word}", other.hint, f"usage: {_USAGE}")
+
+
+def _with_meaning(error: UsageError, arguments: Sequence[str]) -> UsageError:
+    """The error with the command that was meant, where words are missing that options stand for elsewhere."""
+    from hostfw.cli.other_words.own_verbs import missing
+
+    if not error.message.endswith("is missing") or not arguments or arguments[0] not in _NAMES:
+        return error
+    return UsageError(error.message, missing(arguments[0], arguments) or error.hint, error.usage)
+
+
+def _refuse_unknown(name: str, unknown: Sequence[str], arguments: Sequence[str]) -> NoReturn:
+    """Answer words that a verb does not take. Raises UsageError."""
+    from hostfw.cli.other_words.own_verbs import meant
+
+    verb = next(verb for verb in VERBS if verb.name == name)
+    behind = arguments[list(arguments).index(name) :] if name in arguments else arguments
+    usage = f"usage: {_usage(verb.name, verb.load().USAGE)}"
+    raise UsageError(f"unknown: {' '.join(unknown)}", meant(name, unknown, behind), usage)
 
 
 def command_line(among: Iterable[Verb] = VERBS) -> ArgumentParser:

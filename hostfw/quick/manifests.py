@@ -1,5 +1,6 @@
 """The files that say a quick rule at length: a policy of tier `quick`, and what it stands on where that is missing."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,6 +40,9 @@ _ORDERS = {"deny-peer": 100.0, "allow": 200.0, "deny-service": 300.0}
 """A peer that is denied gets nothing; what is allowed to somebody comes before what is denied to everybody."""
 _ENDPOINT, _PROFILE = "this-host", "outward"
 _NAME_LIMIT, _DIGEST_DIGITS = 100, 8
+_RANGE = re.compile(r"(?<=[/,])(\d+)-(\d+)")
+_LIKE_OTHERS = re.compile(r"[./]|\A[-0-9a-f]+\Z|-(from|to|on|in|out)-")
+"""Names of sets and endpoints that leave open, among the words of a rule, what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,11 @@ class QuickFile:
 
 def policy_name(rule: QuickRule) -> str:
     """The name of the policy, which is the same for the same rule: of two equal ones the second changes nothing."""
-    words = rule_words(rule).replace("/", "-").replace(",", "-").replace(".", "-").replace(":", "-").replace(" ", "-")
-    if len(words) > _NAME_LIMIT:
+    # A range would read like a list of its ends, and the name of a set like an address, or like the words behind it.
+    words = _RANGE.sub(r"\1-to-\2", rule_words(rule))
+    words = re.sub(r"[/,.: ]", "-", words)
+    names = [rule.peers.name if isinstance(rule.peers, Named) else "", rule.endpoint or ""]
+    if len(words) > _NAME_LIMIT or any(map(_LIKE_OTHERS.search, names)):
         digest = sha256(rule_words(rule).encode()).hexdigest()[:_DIGEST_DIGITS]
         words = f"{words[: _NAME_LIMIT - _DIGEST_DIGITS - 1].rstrip('-')}-{digest}"
     return f"{TIER}.{words.strip('-')}"

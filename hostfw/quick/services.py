@@ -59,6 +59,18 @@ def is_service(word: str, lookup: Lookup) -> bool:
         return False
 
 
+def is_bare_protocol(word: str) -> bool:
+    """True for a protocol that has ports, without any."""
+    protocol = _PROTOCOLS.get(word.lower())
+    return protocol is not None and protocol.number in PORT_PROTOCOLS
+
+
+def is_bare_port(word: str) -> bool:
+    """True for a port, or the name of a service, without a protocol."""
+    text = word.lower()
+    return "/" not in text and text not in _PROTOCOLS and text != "ping"
+
+
 def services_text(services: Iterable[Service]) -> str:
     """Services in the words that give them again."""
     return " ".join(dict.fromkeys(map(_text, services)))

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.values import Action, Cidr, Direction, address_text
 from hostfw.quick.requests import ANYBODY, Here, Named, Peers, QuickRule, RequestError
-from hostfw.quick.services import EXPECTED, Lookup, is_service, parse_services, services_text
+from hostfw.quick.services import (
+    EXPECTED,
+    Lookup,
+    is_bare_port,
+    is_bare_protocol,
+    is_service,
+    parse_services,
+    services_text,
+)
 
 _EVERYBODY = ("any", "anywhere", "all", "everybody")
 _BOTH = (Direction.INGRESS, Direction.EGRESS)
@@ -50,6 +58,7 @@ def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRu
     """
     found = _sorted_out(action, list(words), lookup)
     services = [*found.services, *_of_ufw(found)]
+    _refuse_whole_protocol(services)
     peers = _peers(found.peers)
     if not services and not found.peers:
         raise RequestError(
@@ -67,6 +76,11 @@ def parse_words(action: Action, words: Iterable[str], lookup: Lookup) -> QuickRu
     else:
         directions = (found.direction or Direction.INGRESS,)
     return QuickRule(action, directions, parse_services(services, lookup), peers, found.endpoint, found.for_s)
+
+
+def is_length(word: str) -> bool:
+    """True for a word that looks like a length of time."""
+    return _LENGTH.fullmatch(word) is not None
 
 
 def length_s(word: str) -> int:
@@ -129,6 +143,17 @@ def _sorted_out(action: Action, words: list[str], lookup: Lookup) -> _Found:
     return found
 
 
+def _refuse_whole_protocol(services: list[str]) -> None:
+    """Refuse `tcp 22`: it would be all ports of TCP, where one is meant. Raises RequestError."""
+    whole = [word for word in services if is_bare_protocol(word)]
+    ports = [word for word in services if is_bare_port(word)]
+    if whole and ports:
+        raise RequestError(
+            f'"{whole[0]}" alone is all ports of it, and "{ports[0]}" a port of every protocol',
+            f"{whole[0]}/{ports[0]}",
+        )
+
+
 def _add_target(found: _Found, word: str) -> None:
     """Take a word behind `to`: where packets go out to, or ufw's `to any`, which says nothing."""
     if found.direction is Direction.EGRESS:
@@ -136,7 +161,8 @@ def _add_target(found: _Found, word: str) -> None:
     elif word not in _EVERYBODY:
         raise RequestError(
             f"to {word}: a quick rule lets packets in to this host, whatever its address",
-            "`out` stands before: hostfwctl allow out tcp/443 to 192.0.2.0/24",
+            "a GlobalNetworkPolicy names addresses of this host: `hostfwctl apply --add -f FILE`; what goes out has "
+            "`out` before it: out tcp/443 to 192.0.2.0/24",
         )
 
 
@@ -148,6 +174,9 @@ def _of_ufw(found: _Found) -> list[str]:
 
 
 def _is_peer(word: str, lookup: Lookup) -> bool:
+    if is_length(word):
+        # A set of this name is named behind `from`.
+        return False
     if all(given_cidr(part) is not None or form_hint(part) for part in word.split(",")):
         return True
     return word == "here" or (_NAME.match(word) is not None and not is_service(word, lookup))

@@ -100,8 +100,16 @@ REFUSED = [
         'hostfwctl: unknown value of -o/--output "name"\n  hint: one of table, json, yaml\n',
     ),
     ("no kind", ["get"], "hostfwctl: KIND is missing\n  hint: `hostfwctl get --help` explains it\n"),
-    ("an unknown option", ["apply", "--fast"], "hostfwctl: unknown: --fast\n"),
-    ("an option cut short", ["apply", "--config", "x"], "hostfwctl: unknown: --config x\n"),
+    (
+        "an unknown option",
+        ["apply", "--fast"],
+        "hostfwctl: unknown: --fast\n  hint: `hostfwctl apply --help` lists its options\n",
+    ),
+    (
+        "an option cut short",
+        ["apply", "--config", "x"],
+        'hostfwctl: unknown: --config x\n  hint: did you mean "--config-dir"? `hostfwctl apply --help` lists its options\n',
+    ),
     (
         "two forms at once",
         ["validate", "--annotate", "-o", "json"],

@@ -7,6 +7,7 @@ from hostfw.cli.arguments import add_each_file, add_output
 from hostfw.cli.configuration import read, refuse
 from hostfw.cli.kinds import KIND_NAMES, Kind, cells, find_kind
 from hostfw.cli.options import Options, Output
+from hostfw.cli.other_words.calico import kind_hint
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import Document, document_text
 from hostfw.cli.output.help_page import Page
@@ -80,7 +81,7 @@ def run(options: Options, console: Console) -> ExitCode:
     name = options.name or rest if slash else options.name
     kind = find_kind(word)
     if kind is None:
-        console.complain(f'unknown kind "{word}"', closest(word, KIND_NAMES) or f"one of {', '.join(KIND_NAMES)}")
+        console.complain(f'unknown kind "{word}"', kind_hint(word, KIND_NAMES))
         return ExitCode.USAGE
 
     candidate = read(options)

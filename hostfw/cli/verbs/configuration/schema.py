@@ -4,10 +4,10 @@ from argparse import ArgumentParser
 
 from hostfw.cli.kinds import KIND_NAMES, find_kind
 from hostfw.cli.options import Options
+from hostfw.cli.other_words.calico import kind_hint
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import json_text
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.parser import closest
 from hostfw.manifest.schema.documents import SETTINGS, schema
 
 USAGE = "[KIND]"
@@ -44,8 +44,7 @@ def run(options: Options, console: Console) -> ExitCode:
         kind = SETTINGS if options.kind.lower() == SETTINGS.lower() else found.name if found else None
         if kind is None:
             names = (*KIND_NAMES, SETTINGS.lower())
-            hint = closest(options.kind, names) or f"one of {', '.join(names)}"
-            console.complain(f'unknown kind "{options.kind}"', hint)
+            console.complain(f'unknown kind "{options.kind}"', kind_hint(options.kind, names))
             return ExitCode.USAGE
     console.data(json_text(schema(kind)))
     return ExitCode.DONE

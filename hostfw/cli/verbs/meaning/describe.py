@@ -22,6 +22,7 @@ from hostfw.cli.describe.workload import describe_workload
 from hostfw.cli.facts import PlannedHost, planned
 from hostfw.cli.kinds import KIND_NAMES, find_kind
 from hostfw.cli.options import Options, Output
+from hostfw.cli.other_words.calico import kind_hint
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.documents import document_text
 from hostfw.cli.output.expiry_text import notes_of
@@ -99,9 +100,7 @@ def run(options: Options, console: Console) -> ExitCode:
     """Print the description of one resource."""
     kind = find_kind(options.kind)
     if kind is None:
-        console.complain(
-            f'unknown kind "{options.kind}"', closest(options.kind, KIND_NAMES) or f"one of {', '.join(KIND_NAMES)}"
-        )
+        console.complain(f'unknown kind "{options.kind}"', kind_hint(options.kind, KIND_NAMES))
         return ExitCode.USAGE
     if options.layout and kind.name != HostEndpoint.__name__:
         console.complain(f"--layout is of a HostEndpoint, not of a {kind.name}")

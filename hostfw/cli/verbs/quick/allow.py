@@ -1,11 +1,14 @@
 """`hostfwctl allow` and `deny`: a policy in a few words, written to a file of its own and put into force."""
 
+import shlex
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from hostfw.cli.arguments import add_quick, add_words
 from hostfw.cli.options import Options
+from hostfw.cli.other_words.hints import RESET
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
@@ -16,6 +19,7 @@ from hostfw.model.wording import counted
 from hostfw.policy.order import tiers_in_order
 from hostfw.quick.manifests import QUICK_TIER, TIER, Notes, quick_files
 from hostfw.quick.requests import Here, Named, QuickRule, RequestError
+from hostfw.quick.slips import words_meant
 from hostfw.quick.words import parse_words
 
 USAGE = "[in|out] WHAT... [from|to PEER] [on ENDPOINT] [for TIME] [OPTION...]"
@@ -71,7 +75,7 @@ def run(options: Options, console: Console) -> ExitCode:
     try:
         rule = _rule(action, options)
     except RequestError as error:
-        console.complain(error.message, error.hint)
+        console.complain(error.message, _hint(action, options, error))
         return ExitCode.USAGE
     try:
         directory = read_directory(options)
@@ -96,6 +100,25 @@ def _rule(action: Action, options: Options) -> QuickRule:
     if options.cut and (rule.services or isinstance(rule.peers, Named)):
         raise RequestError("--cut goes with `deny ADDRESS` or `deny PREFIX`")
     return rule
+
+
+def _hint(action: Action, options: Options, error: RequestError) -> str:
+    """The command that was meant where the words leave no doubt, else what is expected and where it is explained."""
+    said = words_meant(action, options.words, ports_of_service)
+    if said is not None:
+        dry = " --dry-run" if options.dry_run else ""
+        return f"`hostfwctl {options.verb} {shlex.join(said)}{dry}`{_beside(options.words)}"
+    if action is Action.ALLOW and {"all", "any", "everything", "anything"} & set(options.words[:1]):
+        return f"a rule names a service, such as tcp/8080; {RESET}"
+    page = f"`hostfwctl {options.verb} --help` has examples"
+    return error.hint if "`" in error.hint else "; ".join(filter(None, (error.hint, page)))
+
+
+def _beside(words: Sequence[str]) -> str:
+    """Words of others that are no part of a rule here, and what stands for them."""
+    if "comment" in words:
+        return "; --reason TEXT keeps the comment"
+    return "; `logging` in /etc/hostfw/hostfw.yaml sets what is logged" if {"log", "log-all"} & set(words) else ""
 
 
 def _notes(rule: QuickRule, options: Options) -> Notes:

@@ -63,7 +63,7 @@ def run(options: Options, console: Console) -> ExitCode:
     """Update Feeds, or list them."""
     verb, *names = options.words
     if verb not in _VERBS or (verb == "list" and names):
-        hint = closest(verb, _VERBS) or f"expected: {USAGE.partition(' [-')[0]}"
+        hint = closest(verb, _VERBS) or f"expected: {USAGE.partition(' [-')[0]}; `hostfwctl feed --help` explains it"
         console.complain(f'"{" ".join(options.words)}" is nothing that can be done to Feeds', hint)
         return ExitCode.USAGE
     try:

@@ -1,11 +1,13 @@
 """`hostfwctl remove`: take quick rules away, by their names or by the words that made them."""
 
+import shlex
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from hostfw.build.candidate import Candidate
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_dry_run, add_output, add_words
 from hostfw.cli.options import Options, Output
+from hostfw.cli.other_words.hints import RESET
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
@@ -15,9 +17,12 @@ from hostfw.manifest.yaml.manifests import manifests_of
 from hostfw.model.values import Action
 from hostfw.quick.manifests import TIER, is_quick, policy_name
 from hostfw.quick.requests import RequestError
+from hostfw.quick.slips import words_meant
 from hostfw.quick.words import parse_words
 
 _ACTIONS = {"allow": Action.ALLOW, "deny": Action.DENY}
+_FIRST_PORT = 22
+"""Numbers below it are taken for places in a list, those from it on for ports."""
 
 
 USAGE = "NAME... | allow WHAT... | deny WHAT... [OPTION...]"
@@ -34,6 +39,7 @@ hostfwctl remove deny-198-51-100-7 deny-203-0-113-0-24""",
     """\
 0  in force without them
 1  failed or refused, or there is no such rule; nothing was removed
+2  the words mean nothing
 3  the configuration is invalid
 4  not permitted""",
 )
@@ -51,26 +57,46 @@ def arguments(parser: ArgumentParser) -> None:
 def run(options: Options, console: Console) -> ExitCode:
     """Remove the files of the rules, and put the configuration directory into force without them."""
     try:
+        wanted = _wanted(options.words)
+    except RequestError as error:
+        console.complain(error.message, error.hint)
+        return ExitCode.USAGE
+    try:
         directory = read_directory(options)
-        paths = tuple(_path(name, directory) for name in _names(options.words, directory.candidate))
+        names = tuple(dict.fromkeys(_known(name, directory.candidate) for name in wanted))
+        paths = tuple(_path(name, directory) for name in names)
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.FAILED
     return take_away(paths, directory, options, console)
 
 
-def _names(words: Sequence[str], candidate: Candidate) -> tuple[str, ...]:
+def _wanted(words: Sequence[str]) -> tuple[str, ...]:
     """The names of policies: as given, with or without the tier before them, or what the words of a rule come to."""
-    if words[0] in _ACTIONS and len(words) > 1:
-        return (_known(policy_name(parse_words(_ACTIONS[words[0]], words[1:], ports_of_service)), candidate),)
-    return tuple(dict.fromkeys(_known(f"{TIER}.{word.removeprefix(f'{TIER}.')}", candidate) for word in words))
+    action = _ACTIONS.get(words[0])
+    if action is not None and len(words) > 1:
+        try:
+            return (policy_name(parse_words(action, words[1:], ports_of_service)),)
+        except RequestError as error:
+            said = words_meant(action, words[1:], ports_of_service)
+            if said is None:
+                raise
+            raise RequestError(error.message, f"`hostfwctl remove {words[0]} {shlex.join(said)}`") from None
+    if words[0] in ("all", "everything", "*"):
+        raise RequestError(f'"{words[0]}" is the name of no rule', RESET)
+    if any(word.isdigit() and int(word) < _FIRST_PORT for word in words):
+        raise RequestError("rules have names, not numbers", "`hostfwctl rules` shows them")
+    return tuple(f"{TIER}.{word.removeprefix(f'{TIER}.')}" for word in words)
 
 
 def _known(name: str, candidate: Candidate) -> str:
     names = [policy.metadata.name for policy in candidate.resources.policies if is_quick(policy)]
     if name not in names:
         shown = name.removeprefix(f"{TIER}.")
-        hint = closest(shown, (of.removeprefix(f"{TIER}.") for of in names))
+        own = [of.removeprefix(f"{TIER}.") for of in names]
+        parts = f"-{shown.replace('/', '-').replace('.', '-').replace(':', '-')}-"
+        like = [of for of in own if parts in f"-{of}-"]
+        hint = f"`hostfwctl remove {like[0]}`" if like else closest(shown, own)
         raise RequestError(f'there is no quick rule "{shown}"', hint or "`hostfwctl rules` lists what is in force")
     return name
 

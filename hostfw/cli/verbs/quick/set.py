@@ -69,16 +69,10 @@ hostfwctl set list bans -o json""",
 4  not permitted""",
 )
 _VERBS = ("list", "add", "del")
-_MEANT = {
-    **dict.fromkeys(("delete", "remove", "rm", "unban"), "`hostfwctl set del NAME ADDRESS`"),
-    **dict.fromkeys(("ban", "insert", "put"), "`hostfwctl set add NAME ADDRESS`"),
-    **dict.fromkeys(("show", "ls", "get", "test"), "`hostfwctl set list NAME`"),
-    "flush": "`hostfwctl set list NAME` shows the members, `hostfwctl set del NAME ADDRESS...` takes them out",
-    **dict.fromkeys(("create", "new", "destroy"), "a Feed with `external: true` in /etc/hostfw makes such a set"),
-}
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "sudo", "su", "doas", "env", "timeout"})
 """Processes that run a command for somebody."""
 _EXPECTED = f"expected: {USAGE.partition(' [OPTION')[0]} ..."
+_HELP = f"{_EXPECTED}; `hostfwctl set --help` has examples"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -116,20 +110,22 @@ def run(options: Options, console: Console) -> ExitCode:
 def _parsed(words: Sequence[str], *, cut: bool) -> _Words:
     verb, *rest = words
     if verb not in _VERBS:
-        hint = _MEANT.get(verb) or closest(verb, _VERBS) or _EXPECTED
+        from hostfw.cli.other_words.sets import of_a_set
+
+        hint = of_a_set(words) or closest(verb, _VERBS) or _HELP
         raise RequestError(f'"{verb}" is nothing that can be done to a set', hint)
     if cut and verb != "add":
-        raise RequestError("--cut goes with `set add`", _EXPECTED)
+        raise RequestError("--cut goes with `set add`", _HELP)
     if verb == "list":
         if len(rest) > 1:
-            raise RequestError("`set list` takes the name of one set, or none", _EXPECTED)
+            raise RequestError("`set list` takes the name of one set, or none", _HELP)
         return _Words(verb, rest[0] if rest else "")
     for_s = None
     if verb == "add" and len(rest) > 1 and rest[-2] == "for":
         for_s = length_s(rest[-1])
         rest = rest[:-2]
     if len(rest) < 2:
-        raise RequestError(f"`set {verb}` takes the name of a set, and addresses", _EXPECTED)
+        raise RequestError(f"`set {verb}` takes the name of a set, and addresses", _HELP)
     name, *texts = rest
     return _Words(verb, name, tuple(_cidrs(texts)), for_s)
 

@@ -1,0 +1,1 @@
+"""Words of other programs and words that come to mind, each answered with the command that does it here."""
