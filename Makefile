@@ -5,6 +5,8 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# As many examples of each property as CI tries; without it a tenth of them or fewer, for while one works.
+FULL := $(PYTEST) --hypothesis-profile=full
 # What sudo made in somebody's tree becomes theirs; to be used behind a command whose exit code counts.
 GIVE_BACK = status=$$?; [ "$${SUDO_UID:-0}" = 0 ] || chown -R "$$SUDO_UID:$$SUDO_GID" .; exit $$status
 # How long `make fuzz` gives each target.
@@ -41,9 +43,9 @@ test: ## (sudo) everything: the linters and every tier of tests
 	@tools/bootstrap test
 	@tools/bootstrap system
 	@$(MAKE) --no-print-directory venv
-	@$(PYTEST) --hypothesis-profile=full --numprocesses=2 $(addprefix --ignore=tests/,$(ALONE) $(HOSTS)) tests; beside=$$?; \
+	@$(FULL) --numprocesses=2 $(addprefix --ignore=tests/,$(ALONE) $(HOSTS)) tests; beside=$$?; \
 		$(PYTEST) --numprocesses=2 --dist=loadfile $(addprefix tests/,$(HOSTS)); hosts=$$?; \
-		$(PYTEST) --hypothesis-profile=full $(addprefix tests/,$(ALONE)); alone=$$?; \
+		$(FULL) $(addprefix tests/,$(ALONE)); alone=$$?; \
 		(exit $$((beside ? beside : hosts ? hosts : alone))); $(GIVE_BACK)
 
 quick: venv ## what to run while working: unit, golden and property tests but the slow ones, under a minute, no root
@@ -53,10 +55,10 @@ slow: venv ## time the tests of the quick tiers, and write which of them `make q
 	$(PYTEST) -q --update-slow --numprocesses=auto tests/unit tests/golden tests/property
 
 kernel: venv ## (sudo) real packets through real rulesets, in network namespaces
-	@$(PYTEST) tests/kernel; $(GIVE_BACK)
+	@$(FULL) tests/kernel; $(GIVE_BACK)
 
 attacks: venv ## (sudo) what tries to get past a policy: packets, users, containers, names; a minute
-	@$(PYTEST) tests/attacks; $(GIVE_BACK)
+	@$(FULL) tests/attacks; $(GIVE_BACK)
 
 system: venv ## (sudo) the installed package on whole Debian hosts that boot systemd, in containers
 	@tools/bootstrap system

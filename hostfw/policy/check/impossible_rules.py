@@ -10,7 +10,7 @@ from hostfw.model.ranges import difference, ranges_of
 from hostfw.model.resources import EntityRule, Rule
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Icmp, PortRange
 from hostfw.model.wording import listed
-from hostfw.policy.resolve.rules import rule_families
+from hostfw.policy.rule_families import rule_families
 
 _ICMP_PROTOCOLS = frozenset((ICMP.number, ICMPV6.number))
 

@@ -64,3 +64,13 @@ def _recipe(target: str) -> str:
     found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
+
+
+@pytest.mark.parametrize("target", ["kernel", "attacks"])
+def test_a_tier_alone_tries_as_many_examples_as_in_make_test(target: str) -> None:
+    """`make kernel` and `make attacks` tried as few as `make quick`, so what they passed could fail in CI."""
+    makefile = (ROOT / "Makefile").read_text()
+
+    assert "FULL := $(PYTEST) --hypothesis-profile=full\n" in makefile
+    assert f"$(FULL) tests/{target};" in _recipe(target)
+    assert "$(FULL) $(addprefix tests/,$(ALONE))" in _recipe("test")
