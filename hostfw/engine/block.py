@@ -6,7 +6,6 @@ at once, whoever is writing; changes, rollbacks and repairs go on below it.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, failed, refusal
 from hostfw.engine.reading.block_state import BlockContext
@@ -189,6 +188,8 @@ def _with_timer(context: BlockContext, record: BlockRecord) -> BlockRecord:
         f"--if-until={until.isoformat()}",
     )
     after_s = _left_s(context, record) or 0.0
+    from uuid import uuid4  # it loads 17 ms of modules, and status reads blocks without setting a timer
+
     return replace(record, timer=context.host.arm(f"hostfw-lockdown-{uuid4()}", after_s, command))
 
 

@@ -205,7 +205,7 @@ LOADED = [
     ("validate", ["validate", "-f", "examples/bastion/etc"], NOT_FOR_VALIDATING),
     ("get", ["get", "gnp", "-f", "examples/bastion/etc"], NOT_FOR_JUDGING),
     ("selector", ["selector", "all()"], NOT_FOR_JUDGING),
-    ("status", [*NOWHERE, "status"], NOT_FOR_LOOKING - {"hostfw.build"} | {"hostfw.build.generation"}),
+    ("status", [*NOWHERE, "status"], NOT_FOR_LOOKING - {"hostfw.build"} | {"hostfw.build.generation", "uuid"}),
     ("history", [*NOWHERE, "history"], NOT_FOR_LOOKING),
     ("lockdown", [*NOWHERE, "lockdown", "--help"], NOT_FOR_LOOKING),
     ("unblock", [*NOWHERE, "unblock", "--help"], NOT_FOR_LOOKING),
