@@ -108,7 +108,10 @@ REFUSED = [
     (
         "an option cut short",
         ["apply", "--config", "x"],
-        'hostfwctl: unknown: --config x\n  hint: did you mean "--config-dir"? `hostfwctl apply --help` lists its options\n',
+        (
+            "hostfwctl: unknown: --config x\n"
+            '  hint: did you mean "--config-dir"? `hostfwctl apply --help` lists its options\n'
+        ),
     ),
     (
         "two forms at once",
