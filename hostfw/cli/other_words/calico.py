@@ -26,7 +26,6 @@ _OTHER_KINDS = {
     **dict.fromkeys(("service", "services", "svc", "ingress", "ing"), EXPOSURE),
     **dict.fromkeys(("event", "events", "ev"), DROPS),
     **dict.fromkeys(("all", "everything"), POLICIES),
-    **dict.fromkeys(("networkpolicy", "networkpolicies", "netpol", "np"), POLICIES),
     **dict.fromkeys(("configmap", "configmaps", "cm", "secret", "secrets"), _WHOLE),
     **dict.fromkeys(
         ("felixconfiguration", "felixconfig", "felixconfigurations", "bgpconfiguration", "bgppeer", "bgppeers"),
