@@ -81,7 +81,7 @@ class Service:
             directories, host, self._about_to, self._in_force, self._announcer.defect, dependencies.worker
         )
         self._base_protection = BaseProtection(
-            dependencies.worker(PROTECTION_TIMEOUT_S, started=self._writer.workers.append),
+            dependencies.worker(PROTECTION_TIMEOUT_S, started=self._writer.protectors.append),
             lambda: read_base_chains(dependencies.host.read_some),
         )
         self._repairer = Repairer(

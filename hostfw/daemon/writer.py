@@ -30,7 +30,7 @@ _ASLEEP_S = 1.0
 _MOST_SLEEPS = 16
 """Sleeps that are remembered until members of sets have ended in time for them."""
 KNOWN_WORKERS = 64
-"""Most nft workers of ours that are remembered, to tell their transactions from those of others."""
+"""Most nft workers of either kind that are remembered, to tell their transactions from those of others."""
 
 _NOTICE_S = 1.0
 """Longest time that the event loop may hold up a change: the change counts for more than exact attribution."""
@@ -44,8 +44,9 @@ class WriterThread:
     """A long-lived engine with its active generation, and the thread that it writes on.
 
     In the event loop `about` hears of each generation that is about to be switched to, and `in_force` of what has come
-    into force: None of a script that nothing else is known of, or of nothing at all. `workers` are all nft workers of
-    the service, and `change_tracker` is to hear what nftables tells, so that the engine need not read what nobody
+    into force: None of a script that nothing else is known of, or of nothing at all. `protectors` are the nft workers
+    of base protection, which outlive any number of those of the writes, and `change_tracker` is to hear what nftables
+    tells, so that the engine need not read what nobody
     touched. `pause` pauses the listener while big sets are loaded, and `written` is called after each piece of work.
     `defect` is called with unexpected exceptions.
     """
@@ -68,7 +69,7 @@ class WriterThread:
         self._asleep_s = max(host.uptime() - host.monotonic(), 0.0)
         self._waiting = 0
         self._about_to, self._in_force, self._defect = about, in_force, defect
-        self.workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
+        self.protectors: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self._own_workers: deque[int] = deque(maxlen=KNOWN_WORKERS)
         self.change_tracker = ChangeTracker(self._own_workers)
         self.pause: Pause = nullcontext
@@ -77,6 +78,11 @@ class WriterThread:
         self._attributed: tuple[Plan, Attribution] | None = None
         host = replace(host, nftables=self._nftables, only_ours=self.change_tracker.only_ours)
         self.engine = Engine(directories, host, Observer(self._about, self._told), EngineCache())
+
+    @property
+    def workers(self) -> tuple[int, ...]:
+        """The process ids of all nft workers of the service: base protection's, which live long, and our own."""
+        return (*self.protectors, *self._own_workers)
 
     async def write(self, work: Callable[[Engine], T]) -> T | Failed:
         """Have the engine do something, when it is its turn.
@@ -143,7 +149,6 @@ class WriterThread:
         return PausingNftables(self._worker(keep_open=keep_open, started=self._started), lambda: self.pause())  # noqa: PLW0108  what it is at that moment
 
     def _started(self, worker: int) -> None:
-        self.workers.append(worker)
         self._own_workers.append(worker)
 
     def _about(self, generation: Generation) -> None:

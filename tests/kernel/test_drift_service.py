@@ -7,10 +7,11 @@ from time import monotonic, sleep
 
 import pytest
 
+from hostfw.daemon.writer import KNOWN_WORKERS
 from lab.hostfwctl import Installation
 from lab.laboratory import Lab
 from lab.namespace import run
-from lab.service import Service
+from lab.service import Service, reload_in_turn
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_drift import MADE_ANEW, TAMPERING, WITH_MAPS, admits, map_and_set, nft, script_of, structure
 from tests.kernel.test_service import _service
@@ -104,3 +105,22 @@ def test_a_start_undoes_what_was_done_before_it(
 
     with _service(installation, tmp_path / "log"):
         assert _is_whole(lab, hostfwctl)
+
+
+def test_a_flush_is_undone_after_more_writes_than_workers_are_remembered(
+    lab: Lab, installation: Installation, service: Service, hostfwctl: Hostfwctl
+) -> None:
+    """Base protection's worker lives longer than that of any write: its own commit is no change by another program."""
+    policy = installation.config / "policy.yaml"
+
+    def configure(number: int) -> None:
+        policy.write_text(WITH_MAPS.replace("ports: [80]", f"ports: [80, {90 + number}]"))
+
+    reload_in_turn(installation, KNOWN_WORKERS + 2, configure)
+    before = structure(lab["host"])
+
+    run(lab["host"], ["nft", "flush", "ruleset"])
+    _wait_until_whole(lab, hostfwctl)
+
+    assert structure(lab["host"]) == before
+    assert len(service.told("is restored")) == 1
