@@ -88,6 +88,9 @@ class Takeover:
                 async with asyncio.timeout(retry.failed()):
                     await self.is_over.wait()
             if self.is_over.is_set():
+                # A client was served while the last try waited for its turn, or while it failed.
+                self._troubles.clear(Part.TAKEOVER)
+                self._repairer.doubt()
                 return
         self.attempted.set()
         self.is_over.set()
