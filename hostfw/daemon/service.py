@@ -134,7 +134,7 @@ class Service:
         with ExitStack() as ends:
             ends.callback(self._close_journal)
             stopping = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._stopped.set)
-            ends.enter_context(signals.heard(loop, {**stopping, signal.SIGHUP: self._hung_up.set}))
+            ends.enter_context(signals.handled(loop, {**stopping, signal.SIGHUP: self._hung_up.set}))
             loop.set_exception_handler(self._unhandled)
             writing = self._notifier, self._writer, self._base_protection, self._exporter, self._audit
             for work in (*writing, self._nft, self._links, self._workloads, self._clock, self._server):

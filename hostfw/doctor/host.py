@@ -27,7 +27,6 @@ from hostfw.model.settings import FailsafePort, LockoutCheck
 from hostfw.model.values import FAMILIES, TCP, Family, address_text
 from hostfw.model.wording import counted
 from hostfw.nft.object_text import table_name
-from hostfw.nft.objects import BASE_CHAIN_NAMES
 from hostfw.nft.worst_packet import COMPARE_NS
 from hostfw.policy.resolve.plan import neighbour_problems
 
@@ -89,7 +88,6 @@ def _findings(report: HostReport) -> Iterator[Finding]:
     yield from _in_force(report)
     yield from _blocked(report)
     yield from _drift(report)
-    yield from _unmet(report)
     yield from _long_lists(report)
     yield from _pending(report)
     yield from _configuration(report)
@@ -150,26 +148,6 @@ def _drift(report: HostReport) -> Iterator[Finding]:
             "`hostfwctl reload` puts them right; `nft monitor` shows who changes them",
             more=tuple(drift[1:]),
         )
-
-
-def _unmet(report: HostReport) -> Iterator[Finding]:
-    """Rules that somebody added at the end of our base chains, or a crash left there: they do nothing.
-
-    Where a rule was put in front instead, those at the end are our own, and there is drift.
-    """
-    if report.status.drift:
-        return
-    for family in FAMILIES:
-        for chain in report.status.tables.of(family).chains:
-            behind = len(chain.base_rules) - (chain.rules or 0)
-            if behind and chain.name in BASE_CHAIN_NAMES:
-                yield Finding(
-                    Check.DRIFT,
-                    f"no packet gets past rule {chain.rules} of chain {chain.name} of {table_name(family)} to "
-                    f"{counted(behind, 'rule')} that no policy has put there",
-                    "write it as policy; `hostfwctl reload` removes the rest",
-                    Weight.NOTE,
-                )
 
 
 def _long_lists(report: HostReport) -> Iterator[Finding]:

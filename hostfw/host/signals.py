@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     # Every verb imports this module, and none needs a loop.
     from asyncio import AbstractEventLoop
 
-_UNHEARD = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_MESSAGES = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals whose default ends a process, and by which others mean to say something."""
 
 
@@ -30,20 +30,20 @@ def hear_nothing() -> None:
 
     They are not ignored, which children would inherit.
     """
-    for number in _UNHEARD:
+    for number in _MESSAGES:
         signal.signal(number, _nothing)
 
 
 def end_in_peace() -> None:
     """Ignore what would end a process that ends anyway: Python has its handlers at their defaults before it goes."""
-    for number in (*_UNHEARD, signal.SIGTERM, signal.SIGINT):
+    for number in (*_MESSAGES, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
     """Block the signals of a service on this thread, so that a child begins with them blocked, and misses none."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_UNHEARD, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_MESSAGES, signal.SIGTERM))
     try:
         yield
     finally:
@@ -51,7 +51,7 @@ def held_back() -> Iterator[None]:
 
 
 @contextmanager
-def heard(loop: "AbstractEventLoop", actions: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
+def handled(loop: "AbstractEventLoop", actions: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
     """Have signals do something in an event loop for the length of the block, and after it what they did before.
 
     `add_signal_handler` would leave them at their defaults once the loop is closed, by which one that comes as the

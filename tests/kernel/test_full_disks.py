@@ -76,12 +76,12 @@ class Place:
         (self.installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
 
     def status(self) -> dict[str, object]:
-        """What status says, as data."""
+        """The output of status, as data."""
         found: dict[str, object] = json.loads(self.hostfwctl("status", "-o", "json").stdout)
         return found
 
     def trouble(self) -> str:
-        """What the service says is wrong."""
+        """The troubles that the service tells."""
         service = self.status()["service"]
         return str(service["trouble"]) if isinstance(service, dict) else "no service"
 

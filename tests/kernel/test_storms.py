@@ -98,7 +98,7 @@ def test_among_storms_every_answer_is_true_and_all_is_whole_soon_after(
 
 
 def _wrong(hostfwctl: Hostfwctl) -> list[object]:
-    """What status says is not as it should be."""
+    """The findings of status."""
     found = json.loads(hostfwctl("status", "-o", "json", check=False).stdout)
     service = found["service"] or {"trouble": "no service"}
     return [*found["drift"], *filter(None, (service["trouble"], *found["warnings"]))]

@@ -1,4 +1,4 @@
-"""Which words are whose, and the answer to them: the command here that does what they ask for."""
+"""Words of other programs, by whose they are, and the answer: the command here that does what they ask for."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple

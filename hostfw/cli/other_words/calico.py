@@ -44,7 +44,7 @@ _OTHER_KINDS = {
 
 
 def kind_hint(word: str, known: Sequence[str]) -> str:
-    """What shows the like of a kind that hostfw has not, the kind that is spelled like it, or where all of them are."""
+    """The command for a kind that hostfw has not: one that shows the like, the kind spelled like it, or all kinds."""
     from hostfw.cli.parser import closest
 
     other = _OTHER_KINDS.get(word.lower().partition("/")[0].partition(".")[0])

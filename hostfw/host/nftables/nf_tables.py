@@ -245,7 +245,7 @@ def set_of(message: bytes) -> KernelSet:
 
 
 def _more(fields: dict[int, bytes], described: dict[int, bytes]) -> Iterator[str]:
-    """What no set or map of ours is declared with."""
+    """Features that no set or map of ours is declared with."""
     if _SET_GC_INTERVAL in fields:
         yield f"gc-interval {u32_of(fields[_SET_GC_INTERVAL])} ms"
     if _SET_EXPR in fields or _SET_EXPRESSIONS in fields:

@@ -49,7 +49,7 @@ def commands(text: str) -> list[str]:
 
 
 def effect(command: str) -> str:
-    """What a command does to the host: it opens or closes something, changes another thing, or reads."""
+    """The effect of a command on the host: it opens or closes something, changes another thing, or reads."""
     program, verb, *rest = shlex.split(command)
     if program == "systemctl":
         return (

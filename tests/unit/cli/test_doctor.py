@@ -583,15 +583,15 @@ def test_a_sound_host_is_told_so(host: Machine) -> None:
     assert (status, out, err) == (0, "", "no problems found\n")
 
 
-def test_rules_that_do_nothing_are_noted_until_a_reload_takes_them_away(host: Machine) -> None:
+def test_rules_that_do_nothing_are_drift_until_a_reload_takes_them_away(host: Machine) -> None:
     """Somebody meant something by `nft add rule`, and no packet meets it."""
     host.hostfwctl("apply")
     assert host.kernel.meddle("add rule ip hostfw input tcp dport 25 accept\n").ok
     examined = host.hostfwctl("doctor")
-    assert (examined.status, examined.err) == (0, "no problems, 1 note\n")
+    assert (examined.status, examined.err) == (1, "1 problem\n")
     assert examined.out == (
-        "drift (note): no packet gets past rule 5 of chain input of ip hostfw to 1 rule that no policy has put there. "
-        "Next: write it as policy; `hostfwctl reload` removes the rest\n"
+        "drift: another program changed our tables: table ip hostfw: 1 rule behind the last one of chain input was "
+        "added by another program. Next: `hostfwctl reload` puts them right; `nft monitor` shows who changes them\n"
     )
 
     host.hostfwctl("reload")

@@ -61,7 +61,7 @@ def test_what_people_type_does_it_or_names_the_command_that_does() -> None:
 
 
 def test_no_answer_means_the_opposite() -> None:
-    """Who asks to open something is led to nothing that closes, and the other way round; who reads changes nothing."""
+    """A question to open something is led to nothing that closes, and the other way round; reading changes nothing."""
     wrong = [
         f"{line.place}: {line.typed} {line.asks}, `{command}` {effect(command)}"
         for line in LINES

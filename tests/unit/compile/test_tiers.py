@@ -204,7 +204,7 @@ def test_the_work_of_compiling_tiers_and_profiles_grows_with_their_number(shape:
 
 
 def test_an_empty_segment_takes_no_place_in_a_leaf() -> None:
-    """What no call counts: the lists of a leaf are of the tiers that have a rule there."""
+    """Work that no call counts: the lists of a leaf are of the tiers that have a rule there."""
     cut = cut_by_port(tuple((_allow(number),) for number in range(50)), TCP.number, copies=8)
 
     assert cut is not None

@@ -606,7 +606,7 @@ def test_a_checkpoint_that_never_becomes_readable_is_told_and_given_up() -> None
 
 
 def test_a_checkpoint_that_cannot_be_written_is_trouble_until_it_can() -> None:
-    """What was missed is told at once all the same."""
+    """A loss is told at once all the same."""
     cache = Broken(unreadable=False, unwritable=True)
     here = Setup(cache=cache, counts=counts(10))
     audit = here.audit()

@@ -94,7 +94,7 @@ def test_what_is_forgotten_is_not_known(tmp_path: Path) -> None:
 def test_noted_interfaces_are_what_was_noted_last_or_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
 ) -> None:
-    """What a disk does not take leaves nothing of before, which would be taken for a change by another program."""
+    """A write that a disk does not take leaves nothing of before, which would look like a change of others."""
     assert noted_links(tmp_path) is None
     note_links(tmp_path, {(Family.V4, "links"): (2,)})
 

@@ -26,7 +26,7 @@ def policy_of(spec: str) -> KubernetesNetworkPolicy:
 
 
 def rules_of(spec: str, direction: Direction = Direction.INGRESS) -> tuple[Rule, ...]:
-    """What the rules of a direction are converted to."""
+    """The rules that those of a direction are converted to."""
     return policy_of(spec).policy.rules(direction)
 
 
@@ -125,7 +125,7 @@ def test_a_rule_is_one_for_each_peer_and_protocol(rule: str, expected: list[tupl
 
 
 def test_a_rule_stands_where_its_peer_does() -> None:
-    """What explain shows is a line of the person's own file."""
+    """A line of the person's own file is shown by explain."""
     text = """\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
