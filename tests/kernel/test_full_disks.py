@@ -8,11 +8,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from time import monotonic, sleep
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
@@ -110,8 +112,15 @@ def _until(holds: object, said: object = "") -> None:
         sleep(0.1)
 
 
-@pytest.mark.parametrize("how", _FILL)
-@pytest.mark.parametrize("which", _SIZES)
+def _disks(*always: tuple[str, str]) -> list[ParameterSet]:
+    """Each disk in each way of being of no use; all but those that are `always` tried take --soak."""
+    return [
+        pytest.param(*one, marks=() if one in always else pytest.mark.soak, id="-".join(one))
+        for one in product(_SIZES, _FILL)
+    ]
+
+
+@pytest.mark.parametrize(("which", "how"), _disks(("state", "full"), ("run", "full"), ("run", "read-only")))
 def test_what_verbs_say_is_so(lab: Lab, installation: Installation, which: str, how: str) -> None:
     """Without a service: the kernel, the next boot and the words agree."""
     with _place(installation, which) as place:
@@ -159,8 +168,7 @@ def test_what_verbs_say_is_so(lab: Lab, installation: Installation, which: str, 
         assert place.hostfwctl("status").returncode == 0
 
 
-@pytest.mark.parametrize("how", _FILL)
-@pytest.mark.parametrize("which", _SIZES)
+@pytest.mark.parametrize(("which", "how"), _disks(("state", "full"), ("run", "no names")))
 def test_the_service_goes_on_and_is_whole_once_there_is_room(
     lab: Lab, installation: Installation, which: str, how: str, tmp_path: Path
 ) -> None:
