@@ -231,8 +231,8 @@ def _of_a_namespace(policy: GlobalNetworkPolicy, namespace: str) -> GlobalNetwor
     """A policy as one of a namespace is decoded: its selectors look there."""
 
     def side(entity: EntityRule) -> EntityRule:
-        blank = entity.selector is None or not entity.selector.text.strip()
-        return entity if blank else replace(entity, selector=of_namespace(entity.selector, namespace))
+        asks = any(one is not None and one.text.strip() for one in (entity.selector, entity.not_selector))
+        return replace(entity, selector=of_namespace(entity.selector, namespace)) if asks else entity
 
     into, out = (
         tuple(replace(rule, source=side(rule.source), destination=side(rule.destination)) for rule in of_direction)
