@@ -144,7 +144,8 @@ def drift(tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, .
             f"{title}: {counted(chain.hidden, 'rule')} behind the last one of chain {chain.name} "
             f"{'was' if chain.hidden == 1 else 'were'} added by another program"
             for chain in sorted(table.chains, key=attrgetter("name"))
-            if chain.hidden and chain.name in mine
+            # In front of others one moves our own to the end, and then the chain is changed.
+            if chain.hidden and chain.name in mine and chain.name not in changed
         )
         sentences.extend(f"{title}: {sentence}" for sentence in _loosened(there))
         sentences.extend(f"{title}: {kind} {name} is not ours" for kind, name in table.others)
