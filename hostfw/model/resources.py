@@ -137,21 +137,33 @@ class StagedAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StagedGlobalNetworkPolicy:
-    """A policy that is tried without being enforced; it and a GlobalNetworkPolicy of its name are two resources."""
+class _Staged:
+    """A policy that is tried without being enforced."""
 
     policy: GlobalNetworkPolicy
     staged_action: StagedAction = StagedAction.SET
 
     @property
     def metadata(self) -> Metadata:
-        """Its name, labels, annotations and place."""
+        """Its name, namespace, labels, annotations and place."""
         return self.policy.metadata
 
     @property
     def is_evaluated(self) -> bool:
         """True if it proposes rules; Delete and Ignore are as good as absent."""
         return self.staged_action in (StagedAction.SET, StagedAction.LEARN)
+
+
+class StagedGlobalNetworkPolicy(_Staged):
+    """A policy that is tried; it and a GlobalNetworkPolicy of its name are two resources."""
+
+    __slots__ = ()
+
+
+class StagedNetworkPolicy(_Staged):
+    """A policy that is tried, for the workloads of its namespace."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,24 +176,6 @@ class NetworkPolicy:
     def metadata(self) -> Metadata:
         """Its name, namespace, labels, annotations and place."""
         return self.policy.metadata
-
-
-@dataclass(frozen=True, slots=True)
-class StagedNetworkPolicy:
-    """A policy for the workloads of its namespace that is tried without being enforced."""
-
-    policy: GlobalNetworkPolicy
-    staged_action: StagedAction = StagedAction.SET
-
-    @property
-    def metadata(self) -> Metadata:
-        """Its name, namespace, labels, annotations and place."""
-        return self.policy.metadata
-
-    @property
-    def is_evaluated(self) -> bool:
-        """True if it proposes rules; Delete and Ignore are as good as absent."""
-        return self.staged_action in (StagedAction.SET, StagedAction.LEARN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from lab.hostfwctl import Installation, hostfwctl
 from lab.laboratory import Lab
 from lab.namespace import inside, run
 from lab.service import start
+from tests.kernel.web_policy import two_endpoints
 
 WHOLE_WITHIN_S = 10.0
 """Of time in which the daemon had a processor if it wanted one: others may keep the machine busy."""
@@ -45,16 +46,6 @@ TRIAL_S = 3
 FEW, MANY = 100, 100_000
 """Addresses of a feed."""
 _POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: uplink, labels: {{role: web}}}}
-spec: {{interfaceName: eth0, node: host}}
----
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: lan, labels: {{role: web}}}}
-spec: {{interfaceName: flap0, node: host}}
----
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {{name: web}}
@@ -411,7 +402,7 @@ class Model:
 
 
 def _configure(installation: Installation, port: int) -> None:
-    (installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+    (installation.config / "policy.yaml").write_text(two_endpoints("flap0") + _POLICY.format(port=port))
 
 
 def _feed(installation: Installation, size: int, choice: random.Random) -> None:

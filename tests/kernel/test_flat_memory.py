@@ -10,6 +10,7 @@ from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import process, run
 from lab.service import Service, reload_in_turn, service
+from tests.kernel.web_policy import two_endpoints
 
 _MOST_GROWTH = 1.05
 """The limit of memory, as a share of its use after every operation has run once."""
@@ -18,16 +19,6 @@ _TOLD = frozenset({1, 10, 25, 50, 75, 100})
 """Rounds of a hundred writes and a hundred link events whose figures are printed."""
 
 _POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: uplink, labels: {{role: web}}}}
-spec: {{interfaceName: eth0, node: host}}
----
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: lan, labels: {{role: lan}}}}
-spec: {{interfaceName: flap0, node: host}}
----
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {{name: web}}
@@ -54,7 +45,7 @@ def _running(installation: Installation, tmp_path: Path) -> Iterator[Service]:
 
 
 def _configure(installation: Installation, port: int) -> None:
-    (installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+    (installation.config / "policy.yaml").write_text(two_endpoints("flap0") + _POLICY.format(port=port))
 
 
 def _write(installation: Installation, times: int) -> None:

@@ -21,6 +21,7 @@ from lab.laboratory import Lab
 from lab.namespace import process, run
 from lab.service import command
 from tests.kernel.test_drift import admits, structure
+from tests.kernel.web_policy import two_endpoints
 
 _PATIENCE_S = 30
 _MOUNT = 'mount -t tmpfs -o size={size},nr_inodes={names} tmpfs "$1"'
@@ -36,16 +37,6 @@ _FREE = {
     "read-only": 'umount "$1"',
 }
 _POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: uplink, labels: {{role: web}}}}
-spec: {{interfaceName: eth0, node: host}}
----
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: later, labels: {{role: web}}}}
-spec: {{interfaceName: later0, node: host}}
----
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {{name: web}}
@@ -75,7 +66,7 @@ class Place:
 
     def configure(self, port: int) -> None:
         """Have a port open by policy."""
-        (self.installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+        (self.installation.config / "policy.yaml").write_text(two_endpoints("later0") + _POLICY.format(port=port))
 
     def status(self) -> dict[str, object]:
         """The output of status, as data."""

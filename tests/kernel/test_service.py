@@ -21,21 +21,12 @@ from lab.hostfwctl import Installation, environment
 from lab.laboratory import Lab
 from lab.namespace import Namespace, inside, process, run
 from lab.service import Service, command, service
+from tests.kernel.web_policy import two_endpoints
 
 Hostfwctl = Callable[..., CompletedProcess[str]]
 
 _PATIENCE_S = 20
 _POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: uplink, labels: {{role: web}}}}
-spec: {{interfaceName: eth0, node: host}}
----
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: lan, labels: {{role: lan}}}}
-spec: {{interfaceName: lan0, node: host}}
----
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {{name: web}}
@@ -59,7 +50,7 @@ def _wait(condition: Callable[[], object], patience_s: float = _PATIENCE_S) -> N
 
 
 def _configure(installation: Installation, port: int) -> None:
-    (installation.config / "policy.yaml").write_text(_POLICY.format(port=port))
+    (installation.config / "policy.yaml").write_text(two_endpoints("lan0") + _POLICY.format(port=port))
 
 
 def _reaches(lab: Lab, port: int) -> bool:
@@ -149,7 +140,7 @@ def test_apply_of_named_files_goes_through_the_service(
     """The client reads them, which the service in its sandbox could not, and the feeds that they name."""
     staging = tmp_path / "staging"
     staging.mkdir()
-    (staging / "policy.yaml").write_text(_POLICY.format(port=8080))
+    (staging / "policy.yaml").write_text(two_endpoints("lan0") + _POLICY.format(port=8080))
     hostfwctl("apply", "-f", str(staging))
     assert _reaches(lab, 8080)
     assert not _reaches(lab, 80)
@@ -182,7 +173,7 @@ def test_an_interface_that_comes_during_a_trial_keeps_nobody_from_confirming(
         "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: guests, labels: {role: guest}}\n"
         "spec: {node: host, interfaceGroup: guests}\n"
     )
-    (service.installation.config / "policy.yaml").write_text(_POLICY.format(port=83) + group)
+    (service.installation.config / "policy.yaml").write_text(two_endpoints("lan0") + _POLICY.format(port=83) + group)
     hostfwctl("apply", "--confirm-within", "60s")
     before = json.loads(hostfwctl("status", "-o", "json").stdout)
     run(lab["host"], ["ip", "link", "add", "guest0", "type", "veth", "peer", "name", "other0"])
@@ -230,7 +221,6 @@ def test_elements_that_another_hand_took_out_of_a_set_come_back(
     blocked = [f"198.51.{number}.1/32" for number in range(200)]
     (service.installation.config / "blocked.yaml").write_text(
         _POLICY.format(port=80)
-        .split("---")[2]
         .replace("name: web", "name: blocked")
         .replace(
             "{action: Allow, protocol: TCP, destination: {ports: [80]}}",

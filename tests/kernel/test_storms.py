@@ -14,18 +14,9 @@ from lab.namespace import process, run
 from lab.service import Service, service
 from tests.kernel.conftest import Hostfwctl
 from tests.kernel.test_drift import admits
+from tests.kernel.web_policy import two_endpoints
 
 _POLICY = """\
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: uplink, labels: {{role: web}}}}
-spec: {{interfaceName: eth0, node: host}}
----
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {{name: lan, labels: {{role: web}}}}
-spec: {{interfaceName: flap0, node: host}}
----
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {{name: web}}
@@ -54,7 +45,7 @@ _PATIENCE_S = 30
 
 def _configure(installation: Installation, number: int) -> None:
     """A port, and a Feed that is edited in place, of addresses of 10.0.0.0/8."""
-    (installation.config / "policy.yaml").write_text(_POLICY.format(port=80 + number))
+    (installation.config / "policy.yaml").write_text(two_endpoints("flap0") + _POLICY.format(port=80 + number))
     listed = "".join(f"10.{number}.{n >> 8}.{n & 255}\n" for n in range(0, 2 * (4200 + 10 * number), 2))
     new = installation.config / ".new"
     new.write_text(listed)

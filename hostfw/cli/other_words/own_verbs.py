@@ -167,7 +167,7 @@ def meant(verb: str, unknown: Sequence[str], arguments: Sequence[str] = ()) -> s
     if first.startswith("-"):
         return _without(verb, unknown, arguments) or _help(verb, name)
     if verb in _OF_FILES and not {".", "/"} & set(first):
-        return f"leave {first} out: `hostfwctl {verb}`; a file stands behind -f"
+        return f"leave {first} out: `hostfwctl {verb}`; a file is named by -f"
     if not _STRAY.get(verb):
         return _help(verb, "")
     told = [hint.format(" ".join(unknown)) for hint in _STRAY[verb]]
