@@ -137,7 +137,9 @@ def drift(tables: KernelTables, record: ActiveGeneration | None) -> tuple[str, .
         sentences.extend(f"{title}: chain {name} is gone" for name in sorted(mine.keys() - there.keys()))
         sentences.extend(f"{title}: chain {name} is not ours" for name in sorted(there.keys() - mine.keys()))
         changed = sorted(
-            name for name, digest in mine.items() if name in there and there[name].digest not in (None, digest)
+            name
+            for name, digest in mine.items()
+            if digest and name in there and there[name].digest not in (None, digest)
         )
         sentences.extend(f"{title}: chain {name} was changed by another program" for name in changed)
         sentences.extend(

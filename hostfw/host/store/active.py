@@ -28,9 +28,9 @@ class ActiveGeneration:
 
     `kernel_generation` is nftables' own after our last commit, and `chains` have the digest of each chain's rules then
     (`tables.KernelChain`): while they match, no other program has touched our chains. `sets` have the declaration of
-    each set and map, and `counters` the number of counters of each family with a digest of their names; both are None
-    in older records. `counts` and `node` are for people. `saved` is False if it was accepted and
-    could not be stored, so the next boot enforces another.
+    each set and map, and `counters` the number of counters of each family with a digest of their names. Records of
+    releases that took digests of less have no counters: the digests are empty then, and `sets` is None. `counts` and
+    `node` are for people. `saved` is False if it was accepted and could not be stored: the next boot enforces another.
     """
 
     id: str
@@ -87,8 +87,11 @@ def load_active(run_dir: Path) -> tuple[ActiveGeneration | None, tuple[Problem, 
         } if (when := moment_of(applied_at)) is not None:
             if namespace != network_namespace():
                 return None, ()
-            chains, saved = _named(ip, ip6), more.get("saved") is not False
-            known = (chains, counts_of(data), _node(data), _sets(data), saved, _counters(data))
+            chains, saved, counters = _named(ip, ip6), more.get("saved") is not False, _counters(data)
+            sets = _sets(data)
+            if counters is None:
+                chains, sets = tuple((family, name, "") for family, name, _ in chains), None
+            known = (chains, counts_of(data), _node(data), sets, saved, counters)
             return ActiveGeneration(id_, when, kernel_generation, *known), ()
         case _:
             return None, (garbage(path),)

@@ -97,6 +97,26 @@ def test_changes_by_another_program_are_drift(host: Machine) -> None:
     assert "Drift:         table ip hostfw: chain input was changed by another program\n" in out
 
 
+def test_a_record_of_an_older_release_tells_of_no_changes(host: Machine) -> None:
+    """It took its digests of less; between an upgrade and the next apply or start they accuse nobody."""
+    host.hostfwctl("apply")
+    path = host.directory / "run/generation.json"
+    record = json.loads(path.read_text())
+    del record["counters"]
+    for family in ("ip", "ip6"):
+        record["chains"][family] = dict.fromkeys(record["chains"][family], "of less")
+        record["sets"][family] = dict.fromkeys(record["sets"][family], "of less")
+    path.write_text(json.dumps(record))
+    host.kernel.meddle("add table inet other\n")
+    _, out, _ = host.hostfwctl("status")
+
+    assert out.startswith("State:         in force\n")
+    assert "Drift" not in out
+    host.hostfwctl("apply")
+    host.kernel.meddle("flush chain ip hostfw input\n")
+    assert "Drift" in host.hostfwctl("status").out
+
+
 def test_rules_are_read_only_where_somebody_may_have_changed_them(
     host: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
