@@ -185,8 +185,9 @@ def _read_one_by_one(path: str, first: int, lines: list[str], found: _Found, pro
         if cidrs and cidr is None and "/" in word and says_mapped(word):
             # Of a length that was meant for IPv4: as a prefix of IPv6 it would hold half the world.
             place = Position(path, number, line.index(word) + 1)
-            message = f"the line has {quoted(word)}, a prefix of IPv4 addresses in the form of IPv6"
-            problems.append(Problem(place, message, "an IPv4 prefix", form_hint(word)))
+            message = f"the line has {quoted(word)}, IPv4 in the form of IPv6"
+            hint = form_hint(word) or "an IPv4 prefix has at most 32 bits"
+            problems.append(Problem(place, message, "an IPv4 prefix", hint))
         elif cidrs and cidr is None:
             for family, address, length in cidrs:
                 found[family, length].append((address,))

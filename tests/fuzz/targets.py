@@ -25,7 +25,7 @@ from hostfw.journal.packet_entry import event_of, fields
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.facts_file import decode_facts, facts_document
 from hostfw.manifest.feed_file import MOST_PROBLEMS, parse_feed
-from hostfw.manifest.net_texts import is_mapped, loose_cidr
+from hostfw.manifest.net_texts import is_mapped, loose_cidr, says_mapped
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.problems import Problem, errors
 from hostfw.model.sources import Configuration, Source
@@ -138,13 +138,18 @@ def facts_hold(text: str) -> None:
         assert decode_facts(Source("again.json", json_text(facts_document(facts)))) == (facts, ())
 
 
+def _is_mapped(word: str, cidr: Cidr) -> bool:
+    """True of IPv4 addresses in the form of IPv6, by what they are or by how a prefix is written."""
+    return is_mapped(cidr) or ("/" in word and says_mapped(word))
+
+
 def feed_holds(text: str) -> None:
     """The file of a Feed: what is read in one go is what each line is when read by itself; no list is shown."""
     cidrs, problems = parse_feed(Source("feed.txt", text))
     text = text.removeprefix("\ufeff")
     lines = text.split("\n")
     words = [word for line in lines if (word := line.partition("#")[0].strip(" \t\r"))]
-    read = [cidr for word in words if (cidr := loose_cidr(word)) is not None and not is_mapped(cidr)]
+    read = [cidr for word in words if (cidr := loose_cidr(word)) is not None and not _is_mapped(word, cidr)]
     wrong = [word for word in words if loose_cidr(word) is None]
     is_plain = not any((c.isspace() or category(c) == "Cc") and c not in " \t\r\n" for c in text)
     if len(wrong) > len(read) or (wrong and not is_plain):

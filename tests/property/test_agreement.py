@@ -114,6 +114,7 @@ def _agree_with(plan: Plan, outcome: Outcome, explanation: Explanation) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@pytest.mark.timeout(900)
 @settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example],
@@ -125,6 +126,7 @@ def test_the_ruleset_does_what_explain_says(plan: Plan, seed: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@pytest.mark.timeout(900)
 @settings(
     max_examples=max(settings().max_examples // 4, 2),
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),

@@ -33,6 +33,7 @@ def nftables() -> Iterator[NftablesWorker]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=plans())
 def test_a_ruleset_that_is_filled_again_is_as_it_was(nftables: NftablesWorker, plan: Plan) -> None:

@@ -99,7 +99,7 @@ WRONG = [
     (
         "::ffff:192.0.2.0/24",
         1,
-        'the line has "::ffff:192.0.2.0/24", a prefix of IPv4 addresses in the form of IPv6',
+        'the line has "::ffff:192.0.2.0/24", IPv4 in the form of IPv6',
         "an IPv4 prefix",
         "no packet carries it; write 192.0.2.0/24",
     ),
