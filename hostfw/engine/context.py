@@ -14,7 +14,7 @@ from hostfw.host.network import connection_cut, routing, sockets
 from hostfw.host.network.conntrack import Conntrack, KernelConntrack
 from hostfw.host.network.routing import Routed
 from hostfw.host.network.sockets import TcpSocket
-from hostfw.host.nftables import block_table, named_counters, set_digests, set_reloading, tables
+from hostfw.host.nftables import block_table, elements, named_counters, set_digests, set_reloading, tables
 from hostfw.host.nftables.block_table import BlockTable
 from hostfw.host.nftables.nf_tables import KernelSet
 from hostfw.host.nftables.script_runner import Nftables, NftablesWorker
@@ -29,6 +29,7 @@ from hostfw.model.host.services import HostServices, PublishedPort
 from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
 from hostfw.nft.declarations import SetName
+from hostfw.nft.timed_edit import TimedEdit
 
 
 class Lock(Protocol):
@@ -109,10 +110,10 @@ class Host:
     touched our tables after one generation of nftables and up to another. `conntrack` is connection tracking with the
     sockets that it may have to learn of, and `wait` lets seconds pass. `read_digests` reads what sets and maps hold,
     `read_links` the interface indices of sets that hold such, and `reload_sets_directly` replaces what a set holds at
-    once, without a worker. `cut_connections` ends the connections with an end in some prefixes, and gives how many
-    there were. `read_names` is `read_tables` without the rules of regular chains, and
-    `read_members` reads what sets hold that other programs fill. `workloads` are those that run now.
-    `monotonic` stands still while the host sleeps, and `uptime` does not.
+    once, without a worker, and `edit_timed` addresses that have a time. `cut_connections` ends the connections with an
+    end in some prefixes, and gives how many there were. `read_names` is `read_tables` without the rules of regular
+    chains, `read_sets` the sets and maps alone, and `read_members` reads what sets hold that other programs fill.
+    `workloads` are those that run now. `monotonic` stands still while the host sleeps, and `uptime` does not.
     """
 
     observe: Callable[[str | None], HostFacts] = _observe
@@ -148,7 +149,9 @@ class Host:
     wait: Callable[[float], None] = sleep
     host_name: Callable[[], str] = host_name.read_host_name
     reload_sets_directly: Callable[[Sequence[set_reloading.Contents]], None] = set_reloading.reload_sets_directly
+    edit_timed: Callable[[Sequence[TimedEdit]], None] = elements.edit_timed
     read_names: Callable[[], KernelTables] = tables.read_names
+    read_sets: Callable[[], KernelTables] = tables.read_sets
     read_members: Callable[[Iterable[SetName]], Mapping[SetName, tuple[Member, ...]]] = members.read_members
     workloads: Callable[[], Running] = _none_running
 

@@ -29,7 +29,7 @@ from hostfw.engine.kernel.deploy import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
-from hostfw.engine.kernel.member_changes import change_members
+from hostfw.engine.kernel.member_changes import change_members, needs_nft
 from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
 from hostfw.engine.kernel.writer import Observer, Sent, Writer
@@ -250,7 +250,9 @@ class Engine:
 
         With `lockout` a change that would block connections that the host depends on is a failure.
         """
-        return self._write(lambda writer: change_members(writer, change, members_check(writer, lockout)), likely=True)
+        return self._write(
+            lambda writer: change_members(writer, change, members_check(writer, lockout)), likely=needs_nft(change)
+        )
 
     def update_feed(
         self, name: str, lockout: LockoutRequest | None = None, *, accept_shrink: bool = False
@@ -296,16 +298,17 @@ class Engine:
         """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
         return read_drift(self.directories, self.host)
 
-    def _write(self, work: Callable[[Writer], Result], *, likely: bool = False) -> Result | Failed:
+    def _write(self, work: Callable[[Writer], Result], *, likely: bool | None = None) -> Result | Failed:
         """Let one piece of work write, alone in this network namespace.
 
-        What will `likely` commit something has the nft worker start while it makes up its mind.
+        What will `likely` commit something has the nft worker start while it makes up its mind. Without a word on
+        that, it starts in a process that does one thing and ends.
         """
         sent = Sent()
         try:
             with self.host.lock(self.directories.run) as lock:
                 nftables = LazyNftables(lambda: self.host.nftables((lock.fileno(),)))
-                if likely or self.cache is None:
+                if likely or (likely is None and self.cache is None):
                     nftables.start()
                 try:
                     return work(Writer(self.directories, self.host, nftables, self.observer, self.cache, sent))

@@ -117,7 +117,7 @@ def _settle(plan: Plan, writer: Writer) -> tuple[list[str], list[str]]:
         # What members missed is known again once it can be read.
         return said, [f"members of sets may stay longer than they should: {error.message}"]
     complete: dict[str, SleepSoFar] = {}
-    tables = host.read_names()
+    tables = host.read_sets()
     for one in plan.external:
         external = find_external(tables, one.name)
         if external is None:

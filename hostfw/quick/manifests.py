@@ -25,7 +25,7 @@ from hostfw.model.resources import (
 from hostfw.model.values import FAMILIES, Action, Direction, Family, merge
 from hostfw.policy.effective_labels import NamespaceLabels, effective_labels
 from hostfw.quick.network_sets import network_set, selector_of_network_set
-from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service
+from hostfw.quick.requests import ANYBODY, Named, QuickRule, RequestError, Service, members_name
 from hostfw.quick.words import rule_words
 from hostfw.selector.evaluate import matches
 from hostfw.selector.parser import parse
@@ -148,11 +148,6 @@ def _denies_some(rule: QuickRule) -> bool:
     if rule.action is not Action.DENY or rule.peers == ANYBODY:
         return False
     return not isinstance(rule.peers, tuple) or all(cidr.length > 0 for cidr in merge(rule.peers))
-
-
-def members_name(name: str) -> str:
-    """The name of the Feed that takes members for a set which files hold."""
-    return f"{name}.members"
 
 
 def members_file(name: str) -> QuickFile:

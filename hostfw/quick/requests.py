@@ -56,3 +56,8 @@ class RequestError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def members_name(name: str) -> str:
+    """The name of the Feed that takes members for a set which files hold."""
+    return f"{name}.members"

@@ -19,6 +19,7 @@ from hostfw.nft.declarations import SetName
 from hostfw.nft.deletion import Deletion
 from hostfw.nft.object_text import DIGEST_CHARACTERS, additions
 from hostfw.nft.objects import Set, Table
+from hostfw.nft.timed_edit import TimedEdit
 from lab.fake_kernel.script import run_script
 from lab.fake_kernel.tables import Object, Refused, TableObjects, copied, empty_table, kernel_chain, kernel_set
 
@@ -109,6 +110,14 @@ class FakeKernel:
         if tables:
             self.meddle("".join(additions(table, Table(table.family)) for table in tables))
 
+    def edit_timed(self, edits: Sequence[TimedEdit]) -> None:
+        """Keep edits of sets that there are among `committed`, in nft's words."""
+        for edit in edits:
+            if edit.set_name not in self._tables.get(edit.family, empty_table())["set"]:
+                raise NetlinkError(errno.ENOENT, f"changing members of {edit.set_name}")
+        self.committed.append("".join(map(str, edits)))
+        self.generation += 1
+
     def amend(self, amendments: Iterable[Amendment]) -> None:
         """Rename chains and wake tables, which is kept among `committed` in nft's words."""
         script = "".join(f"{amendment}\n" for amendment in amendments)
@@ -143,6 +152,11 @@ class FakeKernel:
     def read_names(self) -> KernelTables:
         """The same, but of regular chains only their names."""
         return KernelTables(self.generation, *(self._kernel_table(family, regular=False) for family in FAMILIES))
+
+    def read_sets(self) -> KernelTables:
+        """The sets and maps alone."""
+        there = (self._kernel_table(family, regular=False) for family in FAMILIES)
+        return KernelTables(self.generation, *(KernelTable(one.family, one.exists, sets=one.sets) for one in there))
 
     def read_some(self, names: Mapping[Family, Names]) -> KernelTables:
         """Only these, as far as they are there."""

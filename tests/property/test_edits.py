@@ -184,6 +184,8 @@ def _fake_host(kernel: FakeKernel) -> Host:
         lambda _keep_open: kernel,
         WriterLock,
         read_names=kernel.read_names,
+        read_sets=kernel.read_sets,
+        edit_timed=kernel.edit_timed,
         read_digests=kernel.read_digests,
         read_links=lambda _: {},
         read_block=lambda: None,

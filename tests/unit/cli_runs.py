@@ -19,7 +19,9 @@ from hostfw.host.processes import Ancestor
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.services import HostServices
+from hostfw.model.plan import Member
 from hostfw.model.values import Cidr, Family
+from hostfw.nft.declarations import SetName
 from lab.fake_kernel.kernel import FakeKernel
 from lab.fakes import FakeClock, FakeConntrack
 from tests.unit.policy_builders import nets
@@ -76,6 +78,7 @@ class Machine:
     routes: dict[tuple[Family, int], Routed] = field(default_factory=dict)
     timers: dict[str, tuple[float, tuple[str, ...]]] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
+    members: dict[SetName, tuple[Member, ...]] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
@@ -109,6 +112,9 @@ class Machine:
             arm=self.arm,
             disarm=self.disarm,
             read_names=self.kernel.read_names,
+            read_sets=self.kernel.read_sets,
+            edit_timed=self.kernel.edit_timed,
+            read_members=lambda names: {name: self.members[name] for name in names if name in self.members},
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
             read_links=lambda _: {},

@@ -101,7 +101,7 @@ def _ends(writer: Writer, baseline: Baseline) -> Iterator[tuple[Family, int]]:
 
 def _members(writer: Writer, opens: Iterable[str], external: ExternalSet) -> Iterator[tuple[Family, int]]:
     """The members of other sets by which anything is allowed: rules name them, too."""
-    tables = writer.host.read_names()
+    tables = writer.host.read_sets()
     for name in opens:
         found = find_external(tables, name) if name != external.name else None
         if found is not None:

@@ -1,18 +1,19 @@
 """Members put into external sets and taken out at once, without a generation, and put back after a boot.
 
-The later end of a member counts, so the same request twice changes nothing. A commit goes through libnftables, which
-knows how each kernel wants ranges with timeouts.
+The later end of a member counts, so the same request twice changes nothing. Prefixes go through libnftables, which
+knows how each kernel wants ranges with timeouts, and addresses alone past it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from hostfw.compile.object_names import external_sets
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.external_members import Held, find_external, held
-from hostfw.engine.kernel.transactions import commit
+from hostfw.engine.kernel.transactions import commit, edit_members
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.store.atomic_files import WriteError, write_atomically
@@ -22,6 +23,7 @@ from hostfw.model.plan import ExternalSet, Member, Plan
 from hostfw.model.values import FAMILIES, Cidr, Family, address_text, mask_of, merge
 from hostfw.model.wording import counted
 from hostfw.nft.objects import TABLE, Ruleset
+from hostfw.nft.timed_edit import TimedEdit, seconds_of, timed
 from hostfw.policy.expiry import CLOCK_TOLERANCE
 from hostfw.policy.resolve.external import opened_by
 
@@ -54,7 +56,7 @@ Check = Callable[[ExternalSet, tuple[Member, ...], tuple[Member, ...]], tuple[Fa
 
 def change_members(writer: Writer, change: MembersChange, check: Check) -> MembersChanged | NoSuchSet | Failed:
     """Change the members of a set in force, and keep them for the next boot. Raises HostError."""
-    external = find_external(writer.host.read_names(), change.name)
+    external = find_external(writer.host.read_sets(), change.name)
     if external is None:
         return NoSuchSet(change.name)
     stopped: Failed | None = None
@@ -69,13 +71,37 @@ def change_members(writer: Writer, change: MembersChange, check: Check) -> Membe
         if refused is not None:
             return refused
         decision.changed = replace(decision.changed, warnings=warnings)
-        script = change_script(external, decision.gone, decision.new)
-        stopped = writer.sent.after(lambda script=script: commit(script, writer.nftables))  # type: ignore[misc]
+        stopped = writer.sent.after(partial(_send, external, decision, writer))
         if stopped is None:
             return _kept(writer, change, decision, now)
         if not decision.gone:
             break
     return stopped or Failed("members ended as fast as they were changed", "run it again")
+
+
+def needs_nft(change: MembersChange) -> bool:
+    """True if a change needs libnftables, which knows how each kernel wants ranges: that of a prefix."""
+    return not all(cidr.is_host for cidr in (*change.added, *change.removed))
+
+
+def _send(external: ExternalSet, decision: _Decision, writer: Writer) -> Failed | None:
+    if any(not cidr.is_host for cidr in (*decision.gone, *decision.new)):
+        return commit(change_script(external, decision.gone, decision.new), writer.nftables)
+    return edit_members(tuple(_host_edits(external, decision.gone, decision.new)), writer.host)
+
+
+def _host_edits(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr, float | None]) -> Iterator[TimedEdit]:
+    """The edits of the sets of addresses."""
+    name, _ = external_sets(external)
+    for family in FAMILIES:
+        out = tuple(sorted(one.address for one in gone if one.family is family and one.is_host))
+        into = sorted(
+            (one.address, None if left_s is None else seconds_of(left_s))
+            for one, left_s in new.items()
+            if one.family is family and one.is_host
+        )
+        if out or into:
+            yield TimedEdit(family, name, out, tuple(into))
 
 
 def restore_members(
@@ -229,7 +255,7 @@ def change_script(external: ExternalSet, gone: Iterable[Cidr], new: Mapping[Cidr
         for name, nets in zip(external_sets(external), (False, True), strict=True):
             out = [_text(one) for one in gone if one.family is family and one.is_host is not nets]
             into = [
-                _text(one) if left_s is None else f"{_text(one)} timeout {_time_text(left_s)}"
+                timed(_text(one), None if left_s is None else seconds_of(left_s))
                 for one, left_s in sorted(new.items(), key=lambda item: item[0])
                 if one.family is family and one.is_host is not nets
             ]
@@ -247,7 +273,7 @@ def ranges_script(external: ExternalSet, left_s: Mapping[AddressRange, float]) -
         family, text = one[0], range_text(one)
         lines.append(f"delete element {family.nft} {TABLE} {name} {{ {text} }}\n")
         if left > 0:
-            lines.append(f"add element {family.nft} {TABLE} {name} {{ {text} timeout {_time_text(left)} }}\n")
+            lines.append(f"add element {family.nft} {TABLE} {name} {{ {timed(text, seconds_of(left))} }}\n")
     return "".join(lines)
 
 
@@ -255,12 +281,6 @@ def range_text(one: AddressRange) -> str:
     """A range as nft has it."""
     family, first, last = one
     return "-".join(address_text(family, address) for address in dict.fromkeys((first, last)))
-
-
-def _time_text(left_s: float) -> str:
-    """A time for nft, which takes no more than eight digits of seconds."""
-    days, seconds = divmod(max(round(left_s), 1), 86_400)
-    return f"{days}d{seconds}s" if days else f"{seconds}s"
 
 
 def _kept(writer: Writer, change: MembersChange, decision: _Decision, before: Held) -> MembersChanged:

@@ -4,6 +4,7 @@ import errno
 from dataclasses import replace
 from pathlib import Path
 
+from hostfw.engine.context import Host
 from hostfw.engine.kernel.set_loading import load_sets
 from hostfw.engine.outcomes import (
     FEEDS_CHANGED,
@@ -21,6 +22,7 @@ from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.change import Change, SetLoad
 from hostfw.nft.deletion import Deletion
+from hostfw.nft.timed_edit import TimedEdit
 
 
 def commit(script: str, nftables: Nftables) -> Failed | None:
@@ -55,6 +57,17 @@ def delete(deletions: tuple[Deletion, ...], nftables: Nftables) -> Failed | None
         return None
     try:
         nftables.delete(deletions)
+    except NetlinkError as error:
+        return Failed(error.message, error.hint, UNKNOWN if error.errno == errno.ETIMEDOUT else UNCHANGED)
+    return None
+
+
+def edit_members(edits: tuple[TimedEdit, ...], host: Host) -> Failed | None:
+    """Change addresses with times in one transaction; None if it is done."""
+    if not edits:
+        return None
+    try:
+        host.edit_timed(edits)
     except NetlinkError as error:
         return Failed(error.message, error.hint, UNKNOWN if error.errno == errno.ETIMEDOUT else UNCHANGED)
     return None

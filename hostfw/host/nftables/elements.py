@@ -12,7 +12,7 @@ the others, which another program may have taken out.
 import errno
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hostfw.host.netlink.batch import Request, sealed
@@ -37,6 +37,7 @@ from hostfw.host.nftables.nf_tables import (
 )
 from hostfw.model.values import Family
 from hostfw.nft.objects import TABLE
+from hostfw.nft.timed_edit import TimedEdit
 
 BATCH_ELEMENTS = 250_000
 """The most elements in one transaction: 4 MB of IPv4 addresses, and 0.2 s in which nobody else can commit."""
@@ -52,6 +53,11 @@ _SET_KEY_TYPE, _SET_KEY_LEN, _SET_ID = 4, 5, 10
 _PORT_TYPE = 13
 """nft's number of `inet_service` (datatype.h)."""
 _LIST_ELEM, _ELEM_KEY, _DATA_VALUE = 1, 1, 1
+_ELEM_TIMEOUT = 4
+_TIMEOUT = struct.Struct("=HH8s")
+"""An attribute of milliseconds."""
+_TIMED_A_MESSAGE = 1_000
+"""Elements with times in one message: 40 bytes each at most."""
 _ATTRIBUTE_BYTES = 0xFFFF
 """The most that the 16 bits of an attribute's length can say: 4,095 IPv4 addresses, or 2,340 of IPv6."""
 _WORD = 4
@@ -127,6 +133,37 @@ def replace_elements(family: Family, set_name: str, edit: Edit) -> None:
     with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
         sock.make_room(len(batch))
         _transact(sock, batch, last, what)
+
+
+def edit_timed(edits: Iterable[TimedEdit]) -> None:
+    """Take addresses out of sets of our table and put others in with their times, in one transaction.
+
+    Past libnftables, which would read every chain of ours first: 0.4 s with 10,000 policies. Raises NetlinkError.
+    """
+    requests = [request for edit in edits for request in _timed_requests(edit)]
+    batch, last = sealed(requests)
+    with NetlinkSocket(NETLINK_NETFILTER, TIMEOUT_S) as sock:
+        sock.make_room(len(batch))
+        _transact(sock, batch, last, f"changing members of the tables {TABLE}")
+
+
+def _timed_requests(edit: TimedEdit) -> Iterator[Request]:
+    head, width = list_head(edit.family, edit.set_name), edit.family.bits // 8
+    gone = ((address, None) for address in edit.gone)
+    for verb, elements in ((DELETE, gone), (NEW, edit.new)):
+        packed = [_timed_element(address.to_bytes(width, "big"), seconds) for address, seconds in elements]
+        for first in range(0, len(packed), _TIMED_A_MESSAGE):
+            data = b"".join(packed[first : first + _TIMED_A_MESSAGE])
+            header = ATTRIBUTE.pack(ATTRIBUTE.size + len(data), LIST_ELEMENTS | _NESTED)
+            yield Request(verb.kind, verb.flags, [head, header, data])
+
+
+def _timed_element(key: bytes, seconds: int | None) -> bytes:
+    value = ATTRIBUTE.pack(ATTRIBUTE.size + len(key), _DATA_VALUE) + key
+    content = ATTRIBUTE.pack(ATTRIBUTE.size + len(value), _ELEM_KEY | _NESTED) + value
+    if seconds is not None:
+        content += _TIMEOUT.pack(_TIMEOUT.size, _ELEM_TIMEOUT, (seconds * 1000).to_bytes(8, "big"))
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(content), _LIST_ELEM | _NESTED) + content
 
 
 def is_loaded(family: Family, set_name: str, keys: Keys) -> bool:

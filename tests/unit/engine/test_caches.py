@@ -69,6 +69,8 @@ class Living:
             WriterLock,
             now=FakeClock().now,
             read_names=self.kernel.read_names,
+            read_sets=self.kernel.read_sets,
+            edit_timed=self.kernel.edit_timed,
             read_some=self.kernel.read_some,
             read_digests=self.kernel.read_digests,
             read_links=lambda _: {},

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostfw.build.sets_alone import sets_of
 from hostfw.cli.arguments import add_accept_lockout, add_output, add_words
-from hostfw.cli.engine import open_engine
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, failure, load_accepted_of, saved, this_host
 from hostfw.cli.output.console import Console, ExitCode
@@ -16,25 +14,19 @@ from hostfw.cli.output.durations import duration_text
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.tables import Column
 from hostfw.cli.parser import closest
-from hostfw.cli.quick.changes import add, read_directory
-from hostfw.cli.verbs.host.lockdown import announcing
-from hostfw.control.client import ask
 from hostfw.control.messages import ChangeMembers, Reply
+from hostfw.engine.context import Host
 from hostfw.engine.kernel.external_members import find_external, held
 from hostfw.engine.outcomes import Failed, MembersChange, MembersChanged, NoSuchSet
 from hostfw.host.nftables.tables import KernelTables
 from hostfw.host.processes import login_uid
-from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
-from hostfw.journal.set_notices import members_changed
 from hostfw.manifest.net_texts import form_hint, given_cidr
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.plan import Member
 from hostfw.model.resources import Resources
 from hostfw.model.values import Cidr, address_text, merge
 from hostfw.model.wording import counted
-from hostfw.quick.manifests import members_file, members_name
-from hostfw.quick.network_sets import network_set
-from hostfw.quick.requests import RequestError
+from hostfw.quick.requests import RequestError, members_name
 from hostfw.quick.words import length_s
 
 USAGE = "list [NAME] | add NAME ADDRESS... [for TIME] [OPTION...] | del NAME ADDRESS..."
@@ -154,6 +146,10 @@ def _changed(words: _Words, options: Options, console: Console) -> ExitCode:
 
 
 def _ask(words: _Words, name: str, options: Options) -> Reply:
+    # Not for `set list`, which only looks.
+    from hostfw.cli.engine import open_engine
+    from hostfw.control.client import ask
+
     engine = open_engine(options)
     change = (
         MembersChange(name, words.cidrs, words.for_s)
@@ -192,16 +188,24 @@ def _make_companion(words: _Words, options: Options, console: Console) -> ExitCo
         )
     if any(feed.metadata.name == members_name(words.name) for feed in resources.feeds):
         raise RequestError(f'no rule in force selects "{words.name}"', "write a rule whose selector selects its labels")
+    # A companion is made once: what compiles is not for every member.
+    from hostfw.cli.quick.changes import add, read_directory
+    from hostfw.quick.manifests import members_file
+
     status = add([members_file(words.name)], read_directory(options), options, console)
     return None if status == ExitCode.DONE else status
 
 
 def _named(name: str, resources: Resources) -> GlobalNetworkSet | NetworkSet | Feed | None:
+    from hostfw.quick.network_sets import network_set
+
     return next((one for one in resources.every_set if one.metadata.name == name), None) or network_set(name, resources)
 
 
 def _accepted(options: Options) -> Resources | None:
     """The sets of the accepted configuration, None where there is none yet; it raises what `load_accepted_of` does."""
+    from hostfw.build.sets_alone import sets_of
+
     accepted = load_accepted_of(options, with_scripts=False)
     return None if accepted is None else sets_of(accepted.configuration)
 
@@ -262,6 +266,10 @@ def _announce(changed: MembersChanged, words: _Words) -> None:
     """Tell the journal who put in or took out whom; nothing where nothing changed."""
     if not changed.added and not changed.removed:
         return
+    from hostfw.cli.verbs.host.lockdown import announcing
+    from hostfw.journal.entry import UNKNOWN_ACTOR, Actor
+    from hostfw.journal.set_notices import members_changed
+
     host = announcing(this_host())
     above = [one for one in host.ancestors() if one.name not in _SHELLS]
     who = Actor(above[0].name, above[0].pid, login_uid()) if above else UNKNOWN_ACTOR
@@ -293,22 +301,21 @@ def _result(reply: Reply, name: str) -> Document:
 
 def _listed(name: str, options: Options, console: Console) -> ExitCode:
     resources = _in_force(options)
-    tables = open_engine(options).host.read_names()
+    host = this_host(options)
+    tables = host.read_sets()
     if not name:
-        return _overview(resources, tables, options, console)
+        return _overview(resources, tables, host, options, console)
     found = _named(name, resources)
     if found is None:
         raise RequestError(
             f'there is no GlobalNetworkSet or Feed "{name}"', "`hostfwctl set list` shows those in force"
         )
+    in_kernel = [one for of in (name, members_name(name)) for one in _members(of, tables, host)]
     rows = [(_text(cidr), "", Path(place).name) for cidr, place in _written(found)]
-    for of in (name, members_name(name)):
-        rows += [(_text(one.cidr), _left(one), "set add, or another program") for one in _members(of, tables, options)]
+    rows += [(_text(one.cidr), _left(one), "set add, or another program") for one in in_kernel]
     if options.output is Output.JSON:
         members = [{"member": _text(cidr), "leftSeconds": None, "from": place} for cidr, place in _written(found)] + [
-            {"member": _text(one.cidr), "leftSeconds": one.left_s, "from": "kernel"}
-            for of in (name, members_name(name))
-            for one in _members(of, tables, options)
+            {"member": _text(one.cidr), "leftSeconds": one.left_s, "from": "kernel"} for one in in_kernel
         ]
         console.data(json_text(document("SetMembers", {"set": name, "members": members})))
         return ExitCode.DONE
@@ -316,14 +323,17 @@ def _listed(name: str, options: Options, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def _overview(resources: Resources, tables: KernelTables, options: Options, console: Console) -> ExitCode:
+def _overview(resources: Resources, tables: KernelTables, host: Host, options: Options, console: Console) -> ExitCode:
     rows: list[tuple[str, str, str]] = []
+    # Only these are in the kernel by a name that is to be looked for.
+    filled = {one.metadata.name for one in resources.feeds if one.external is not None}
     for one in (*resources.every_set, *resources.namespaced_sets):
         own = one.metadata.full_name
         if isinstance(one, Feed) and one.external is not None and one.external.of:
             continue
         others = () if isinstance(one, NetworkSet) else (own, members_name(own))
-        count = len(list(_written(one))) + sum(len(_members(of, tables, options)) for of in others)
+        in_kernel = (of for of in others if of in filled)
+        count = len(list(_written(one))) + sum(len(_members(of, tables, host)) for of in in_kernel)
         rows.append((own, str(count), one.metadata.position.file_line))
     if options.output is Output.JSON:
         sets = [{"set": own, "members": int(count), "from": place} for own, count, place in rows]
@@ -333,9 +343,9 @@ def _overview(resources: Resources, tables: KernelTables, options: Options, cons
     return ExitCode.DONE
 
 
-def _members(name: str, tables: KernelTables, options: Options) -> tuple[Member, ...]:
+def _members(name: str, tables: KernelTables, host: Host) -> tuple[Member, ...]:
     external = find_external(tables, name)
-    return () if external is None else held(open_engine(options).host, external).members
+    return () if external is None else held(host, external).members
 
 
 def _written(found: GlobalNetworkSet | NetworkSet | Feed) -> Iterator[tuple[Cidr, str]]:
