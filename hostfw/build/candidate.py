@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from hostfw.manifest.decode import DecodeCache, DecodedSource, decode
-from hostfw.manifest.feed_file import filled
 from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import Problem, Severity, errors, in_order
 from hostfw.model.resources import Resources
@@ -68,9 +67,7 @@ def check_candidate(
         last = cache.candidate
         if last is not None and last.configuration == configuration:
             return last
-    resources, feed_problems = filled(decoded.resources, configuration.feeds)
-    there = {source.path for source in configuration.feeds}
-    feed_problems = (*feed_problems, *(_not_downloaded(feed) for feed in resources.feeds if _is_missing(feed, there)))
+    resources, feed_problems = _with_feeds(decoded.resources, configuration.feeds)
     whole = not errors(decoded.problems)
     checked = check(resources, decoded.settings, cache.check if cache else None, whole=whole)
     problems = (*read_problems, *decoded.problems, *unread, *feed_problems, *checked)
@@ -78,6 +75,17 @@ def check_candidate(
     if cache is not None:
         cache.read_problems, cache.unread, cache.candidate = read_problems, unread, candidate
     return candidate
+
+
+def _with_feeds(resources: Resources, files: tuple[Source, ...]) -> tuple[Resources, tuple[Problem, ...]]:
+    """The resources with what the files of their Feeds hold, and what is wrong with these or not there."""
+    if not resources.feeds:
+        return resources, ()
+    from hostfw.manifest.feed_file import filled
+
+    resources, problems = filled(resources, files)
+    there = {source.path for source in files}
+    return resources, (*problems, *(_not_downloaded(feed) for feed in resources.feeds if _is_missing(feed, there)))
 
 
 def _is_missing(feed: Feed, there: Collection[str]) -> bool:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.model.kinds.feed_sources import Download, External
 from hostfw.model.kinds.kubernetes import LabelOperator, LabelSelector
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
     GlobalNetworkPolicy,

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from hostfw import __version__
 from hostfw.cli.options import Options, Output
-from hostfw.cli.output.help_page import HelpFormatter, help_width, usage_text
+from hostfw.cli.output.help_page import HelpFormatter, Page, help_width, usage_text
 from hostfw.cli.verb_table import VERBS, Verb
 
 CONFIG_DIR = Path("/etc/hostfw")
@@ -196,14 +196,15 @@ class _Parser(ArgumentParser):
     """
 
     verb: Verb | None = None
+    page: Page | None = None
 
     def complete(self) -> "_Parser":
         """Take on the arguments and the page of the verb. Raises ImportError where a Debian package is missing."""
         verb, self.verb = self.verb, None
         if verb is not None:
-            module, width = verb.load(), help_width()
+            module = verb.load()
             self.usage = _usage(verb.name, module.USAGE)
-            self.description, self.epilog = module.HELP.description_text(width), module.HELP.epilog_text(width)
+            self.page = module.HELP
             module.arguments(self)
             _add_common(self, suppressed=True)
         return self
@@ -212,6 +213,13 @@ class _Parser(ArgumentParser):
         """Parse what follows the name of a verb, once it is known which arguments it has."""
         self.complete()
         return super().parse_known_args(*args, **kwargs)
+
+    def format_help(self) -> str:
+        """Lay out the page of the verb, which most runs print nothing of."""
+        if self.page is not None:
+            width = help_width()
+            self.description, self.epilog = self.page.description_text(width), self.page.epilog_text(width)
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong, with what was probably meant."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from hostfw.audit.log_prefix import LogTag, shorten
-from hostfw.model.kinds.sets import EXTERNAL_SIZE
+from hostfw.model.kinds.feed_sources import EXTERNAL_SIZE
 from hostfw.model.plan import ExternalSet, RuleIdentity
 from hostfw.model.settings import FailsafePort
 from hostfw.model.values import Direction, Family

@@ -6,16 +6,13 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, fields, items, one_of, quoted, text
-from hostfw.manifest.ignore_file import IGNORE_FILE
 from hostfw.manifest.kinds.endpoint import (
     decode_endpoint,
     decode_group,
     decode_namespaced_set,
     decode_network_set,
 )
-from hostfw.manifest.kinds.feed import decode_feed
 from hostfw.manifest.kinds.metadata import Traits, decode_metadata
-from hostfw.manifest.kinds.namespace import decode_namespace
 from hostfw.manifest.kinds.policy import (
     decode_network_policy,
     decode_policy,
@@ -25,10 +22,8 @@ from hostfw.manifest.kinds.policy import (
     decode_tier,
 )
 from hostfw.manifest.kinds.refused import API_VERSIONS, KINDS
-from hostfw.manifest.kinds.workload import decode_workload
-from hostfw.manifest.kubernetes.network_policy import decode_kubernetes_policy
+from hostfw.manifest.kinds.seldom import decode_feed, decode_kubernetes_policy, decode_namespace, decode_workload
 from hostfw.manifest.name_forms import NAMESPACE_NAME, NETWORK_POLICY_NAME, POLICY_NAME, SUBDOMAIN, TIER_NAME, NameForm
-from hostfw.manifest.settings import decode_settings
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, documents, is_null
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
 from hostfw.model.kinds.metadata import Metadata
@@ -38,7 +33,7 @@ from hostfw.model.resources import (
     Resources,
 )
 from hostfw.model.settings import Settings
-from hostfw.model.sources import Configuration, Source
+from hostfw.model.sources import IGNORE_FILE, Configuration, Source
 from hostfw.selector.namespaces import NAME_LABELS, NAMESPACE_LABEL
 
 
@@ -92,6 +87,8 @@ def _decode(configuration: Configuration, cache: DecodeCache) -> Decoded:
     problems: list[Problem] = []
     settings = Settings()
     if configuration.settings is not None:
+        from hostfw.manifest.settings import decode_settings
+
         settings, settings_problems = decode_settings(configuration.settings)
         problems += settings_problems
     found: list[Resource] = []

@@ -7,17 +7,10 @@ from collections.abc import Iterable, Mapping
 
 from hostfw.manifest.kubernetes.encode import pod_policy_manifest
 from hostfw.model.api_versions import CALICO_V3, HOSTFW_V1, KUBERNETES_V1, NETWORKING_V1
+from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Download, External
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import (
-    DOWNLOAD_BYTES,
-    EXTERNAL_SIZE,
-    Download,
-    External,
-    Feed,
-    GlobalNetworkSet,
-    NetworkSet,
-)
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import (
     ANY_NODE,

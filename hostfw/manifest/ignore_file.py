@@ -13,9 +13,6 @@ from hostfw.model.positions import LINE_BREAK, Position
 from hostfw.model.problems import Problem
 from hostfw.model.sources import Source
 
-IGNORE_FILE = ".hostfwignore"
-"""The name of the file."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pattern:

@@ -10,67 +10,74 @@ _WORD = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
 
 @dataclass(frozen=True, slots=True)
 class NameForm:
-    """A form of names: a pattern, the characters it may have, and the words that describe it in messages."""
+    """A form of names: a regular expression, the most characters, and the words that describe it in messages.
 
-    pattern: re.Pattern[str]
+    Most forms are needed for few configurations, and an expression takes 0.2 ms to compile: that waits for a name.
+    """
+
+    expression: str
     limit: int
     expected: str
 
     def fits(self, name: str) -> bool:
         """True if a name has the form."""
-        return len(name) <= self.limit and self.pattern.match(name) is not None
+        return len(name) <= self.limit and re.match(self.expression, name) is not None
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The compiled expression."""
+        return re.compile(self.expression)
 
 
 SUBDOMAIN = NameForm(
-    re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z"),
+    rf"{_LABEL}(?:\.{_LABEL})*\Z",
     253,
     "up to 253 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
 )
 NODE_NAME = NameForm(
-    re.compile(rf"(?:\*|{_LABEL}(?:\.{_LABEL})*)\Z"), 253, f"'*' for every host that reads it, or {SUBDOMAIN.expected}"
+    rf"(?:\*|{_LABEL}(?:\.{_LABEL})*)\Z", 253, f"'*' for every host that reads it, or {SUBDOMAIN.expected}"
 )
 POLICY_NAME = NameForm(
-    re.compile(rf"{_LABEL}(?:\.{_LABEL})?\Z"),
+    rf"{_LABEL}(?:\.{_LABEL})?\Z",
     253,
     "up to 253 lower-case letters, digits, '-' and at most one '.', beginning and ending with a letter or digit",
 )
 NETWORK_POLICY_NAME = NameForm(
-    re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})?|(?:knp|ossg)\.default(?:\.{_LABEL})+)\Z"), 253, POLICY_NAME.expected
+    rf"(?:{_LABEL}(?:\.{_LABEL})?|(?:knp|ossg)\.default(?:\.{_LABEL})+)\Z", 253, POLICY_NAME.expected
 )
 """Names that Calico gives to policies of Kubernetes and OpenStack have more dots."""
 TIER_NAME = NameForm(
-    re.compile(rf"{_LABEL}\Z"),
+    rf"{_LABEL}\Z",
     63,
     "up to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
 )
 NAMESPACE_NAME = TIER_NAME
 INTERFACE_NAME = NameForm(
-    re.compile(r"(?!\.{1,2}$)(?:\*|[A-Za-z0-9_.-]+)\Z"),
+    r"(?!\.{1,2}$)(?:\*|[A-Za-z0-9_.-]+)\Z",
     15,
     "'*', or up to 15 letters, digits, '_', '.' and '-', taken literally",
 )
 ONE_INTERFACE_NAME = NameForm(
-    re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]+\Z"), 15, "up to 15 letters, digits, '_', '.' and '-', taken literally"
+    r"(?!\.{1,2}$)[A-Za-z0-9_.-]+\Z", 15, "up to 15 letters, digits, '_', '.' and '-', taken literally"
 )
 INTERFACE_PATTERN = NameForm(
-    re.compile(r"(?:[A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+\*)\Z"),
+    r"(?:[A-Za-z0-9_.-]+|[A-Za-z0-9_.-]+\*)\Z",
     15,
     "up to 15 letters, digits, '_', '.' and '-', or the beginning of a name with '*' behind it",
 )
 ENDPOINT_PORT_NAME = NameForm(
-    re.compile(r"(?!.*--)(?=.*[a-z])[a-z0-9](?:[-a-z0-9]*[a-z0-9])?\Z"),
+    r"(?!.*--)(?=.*[a-z])[a-z0-9](?:[-a-z0-9]*[a-z0-9])?\Z",
     15,
     "up to 15 lower-case letters, digits and single '-', with at least one letter",
 )
 LABEL_VALUE = NameForm(
-    re.compile(rf"(?:{_WORD})?\Z"),
+    rf"(?:{_WORD})?\Z",
     63,
     "up to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
 )
 
 LABEL_KEY_EXPECTED = f"a name of {LABEL_VALUE.expected}, after an optional DNS domain and '/'"
-_LABEL_NAME = re.compile(rf"{_WORD}\Z")
-_LABEL_NAME_LIMIT = 63
+_LABEL_NAME = NameForm(rf"{_WORD}\Z", 63, LABEL_VALUE.expected)
 
 
 @lru_cache(maxsize=4096)
@@ -79,4 +86,4 @@ def is_label_key(key: str) -> bool:
     domain, slash, name = key.rpartition("/")
     if slash and not SUBDOMAIN.fits(domain):
         return False
-    return len(name) <= _LABEL_NAME_LIMIT and _LABEL_NAME.match(name) is not None
+    return _LABEL_NAME.fits(name)

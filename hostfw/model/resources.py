@@ -8,16 +8,19 @@ the Calico documentation for the meaning of each field.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from hostfw.model.decisions import PolicyClass
-from hostfw.model.kinds.kubernetes import PodPolicy
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, LOG, UNRECORDED, Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
 from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.values import Action, Cidr, Direction, Family, Icmp, Learned, Mac, PortRange, Protocol
+
+if TYPE_CHECKING:
+    # Loaded with the first manifest of Kubernetes, which most configurations have none of.
+    from hostfw.model.kinds.kubernetes import PodPolicy
 
 _Kind = TypeVar("_Kind")
 
@@ -183,7 +186,7 @@ class KubernetesNetworkPolicy:
     """A NetworkPolicy of Kubernetes, for the workloads of its namespace; `policy` is what it is converted to."""
 
     metadata: Metadata
-    spec: PodPolicy
+    spec: "PodPolicy"
     policy: GlobalNetworkPolicy
 
 

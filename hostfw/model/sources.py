@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+IGNORE_FILE = ".hostfwignore"
+"""The name of the file that says which YAML files beside it are none of hostfw's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

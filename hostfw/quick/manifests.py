@@ -9,8 +9,9 @@ from hashlib import sha256
 import yaml
 
 from hostfw.manifest.encode import manifest
+from hostfw.model.kinds.feed_sources import External
 from hostfw.model.kinds.metadata import BEFORE_FAILSAFES, EXPIRES, REASON, TICKET, Labels, Metadata, SelectorText
-from hostfw.model.kinds.sets import External, Feed, GlobalNetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet
 from hostfw.model.resources import (
     ANY_NODE,
     EntityRule,

@@ -11,6 +11,7 @@ from hostfw.manifest.kinds.feed import LARGEST_SIZE
 from hostfw.manifest.kinds.rule import of_namespace
 from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.feed_sources import Download, External
 from hostfw.model.kinds.kubernetes import (
     IPBlock,
     LabelOperator,
@@ -23,7 +24,7 @@ from hostfw.model.kinds.kubernetes import (
 )
 from hostfw.model.kinds.metadata import Labels, Metadata, SelectorText
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import Download, External, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.resources import (

@@ -10,9 +10,10 @@ from hostfw.cli.facts import PlannedHost
 from hostfw.cli.kinds import cells, label_selector_text, pairs
 from hostfw.explain.governing import NOBODY, governing_endpoint
 from hostfw.model.decisions import PolicyClass
+from hostfw.model.kinds.feed_sources import Download
 from hostfw.model.kinds.metadata import Labels
 from hostfw.model.kinds.namespaces import Namespace
-from hostfw.model.kinds.sets import Download, Feed, GlobalNetworkSet, NetworkSet
+from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import WorkloadEndpoint
 from hostfw.model.resources import (
     GlobalNetworkPolicy,

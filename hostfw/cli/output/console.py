@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from hostfw.cli.output.tables import Column, table
 from hostfw.cli.output.terminal import printable, wrapped
+
+if TYPE_CHECKING:
+    # Few verbs write a table, and each loads what lays it out.
+    from hostfw.cli.output.tables import Column
 
 _LEAST_ROOM = 20
 """A text beside a label is as wide as this on any terminal."""
@@ -69,9 +72,11 @@ class Console:
         self.out.writelines(f"{line}\n" for line in lines)
 
     def table(
-        self, columns: Sequence[Column], rows: Iterable[Sequence[str]], whole: str = "-o json", *, wide: bool = False
+        self, columns: "Sequence[Column]", rows: Iterable[Sequence[str]], whole: str = "-o json", *, wide: bool = False
     ) -> None:
         """Write a table that fits the terminal, or with `wide` a whole one; `whole` is the option that shows all."""
+        from hostfw.cli.output.tables import table
+
         laid_out = table(columns, rows, None if wide else self.width_out)
         headings = (painted(line, Style.HEADING, on=self.colour_out) for line in laid_out.headings)
         self.data(*headings, *laid_out.lines)

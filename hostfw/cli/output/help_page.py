@@ -3,7 +3,6 @@
 import re
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from textwrap import fill
 from typing import NamedTuple
 
 from hostfw.cli.output.terminal import columns_of_terminal
@@ -12,8 +11,6 @@ WIDTH = 80
 """Help is never wider, however wide the terminal is: long lines of prose are hard to read."""
 
 _INDENT = "  "
-_STATUS = re.compile(r"(?P<status>\d+ +)(?P<text>\S.*)")
-_BRACKETS = re.compile(r"\[[^][]*\]")
 _GLUE = "\0"
 
 
@@ -52,8 +49,10 @@ def help_width() -> int:
 
 def usage_text(prog: str, usage: str, width: int) -> str:
     """The usage of a verb after the word `usage: `; what is in brackets stays on one line."""
-    whole = _BRACKETS.sub(lambda found: found[0].replace(" ", _GLUE), usage)
     head = f"usage: {prog} "
+    if len(head + usage) <= width and "\n" not in usage:
+        return f"{prog} {usage}"
+    whole = re.sub(r"\[[^][]*\]", lambda found: found[0].replace(" ", _GLUE), usage)
     return _filled(head + whole, width, later=" " * len(head)).removeprefix("usage: ").replace(_GLUE, " ")
 
 
@@ -65,7 +64,7 @@ def _paragraphs(text: str, width: int) -> Iterator[str]:
 def _exits(text: str, width: int) -> Iterator[str]:
     entries: list[tuple[str, str]] = []
     for line in text.strip().splitlines():
-        found = _STATUS.fullmatch(line)
+        found = re.fullmatch(r"(?P<status>\d+ +)(?P<text>\S.*)", line)
         if found is not None:
             entries.append((found["status"], found["text"]))
         else:
@@ -76,6 +75,9 @@ def _exits(text: str, width: int) -> Iterator[str]:
 
 
 def _filled(text: str, width: int, first: str = "", later: str = "") -> str:
+    # Most runs print no help, and its modules take 2 ms to load.
+    from textwrap import fill
+
     return fill(
         " ".join(text.split()),
         width,

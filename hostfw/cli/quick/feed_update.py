@@ -31,7 +31,8 @@ from hostfw.host.download.process import fetch
 from hostfw.host.errors import HostError
 from hostfw.journal.set_notices import feed_not_updated, feed_updated
 from hostfw.model.host.baseline import Baseline
-from hostfw.model.kinds.sets import Download, Feed
+from hostfw.model.kinds.feed_sources import Download
+from hostfw.model.kinds.sets import Feed
 from hostfw.model.problems import errors
 from hostfw.model.sources import Source
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
-from hostfw.host.download.lists import is_download, read_download
 from hostfw.host.errors import reason
 from hostfw.host.store.files import file_problem, leads_out, read_file
 from hostfw.host.store.path_trust import is_below, is_made_up, suspicion
@@ -50,6 +49,8 @@ def read_feeds_within(folders: Sequence[str] | None, paths: Sequence[str], state
 def _read_all(
     paths: Sequence[str], owner: int | None, refusal: Callable[[Path], Problem | None], state_dir: Path | None
 ) -> FeedTexts:
+    from hostfw.host.download.lists import is_download, read_download
+
     read = [
         read_download(PurePath(path).stem, state_dir) if is_download(path) else _read(Path(path), owner, refusal)
         for path in dict.fromkeys(paths)

@@ -6,15 +6,17 @@ import stat
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from hostfw.host.errors import reason
-from hostfw.host.store.ignored import holds_resources, left_out_by
 from hostfw.host.store.path_trust import OTHERS_MAY_WRITE, is_below, is_made_up, suspicion
-from hostfw.manifest.ignore_file import IGNORE_FILE, IgnoreFile, decode_ignore_file
 from hostfw.model.positions import Position
 from hostfw.model.problems import Problem, Severity, in_order
-from hostfw.model.sources import Configuration, Source
+from hostfw.model.sources import IGNORE_FILE, Configuration, Source
+
+if TYPE_CHECKING:
+    # What reads such files is loaded with the first of them: most directories have none.
+    from hostfw.manifest.ignore_file import IgnoreFile
 
 SETTINGS_FILE = "hostfw.yaml"
 STDIN = "<stdin>"
@@ -132,7 +134,7 @@ class _Walk(NamedTuple):
     owner: int | None
     within: Sequence[str] | None
     seen: dict[tuple[int, int], Path]
-    ignored: tuple[IgnoreFile, ...] = ()
+    ignored: "tuple[IgnoreFile, ...]" = ()
 
 
 def _walk(top: Path, owner: int | None, within: Sequence[str] | None = None) -> Iterator[_File | Problem]:
@@ -182,6 +184,8 @@ def _with_ignore_file(path: Path, walk: _Walk, *, is_link: bool) -> Generator[Pr
     if isinstance(source, Problem):
         yield source
         return walk
+    from hostfw.manifest.ignore_file import decode_ignore_file
+
     ignored, problems = decode_ignore_file(source)
     yield from problems
     return walk._replace(ignored=(*walk.ignored, ignored))
@@ -191,7 +195,7 @@ def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> I
     """The problem of a file that a `.hostfwignore` leaves out: none unless it is hostfw's."""
     if path == walk.top / SETTINGS_FILE:
         yield file_problem(path, f"is left out by {by}, and settings cannot be", hint="name files more narrowly")
-    elif not is_folder and path.name.endswith(ENDINGS) and holds_resources(path):
+    elif not is_folder and path.name.endswith(ENDINGS) and _holds_resources(path):
         yield file_problem(
             path,
             f"is left out by {by}, and holds resources of hostfw",
@@ -200,9 +204,17 @@ def _left_out_problem(path: Path, by: str, walk: _Walk, *, is_folder: bool) -> I
         )
 
 
+def _holds_resources(path: Path) -> bool:
+    from hostfw.host.store.ignored import holds_resources
+
+    return holds_resources(path)
+
+
 def _entry(path: Path, walk: _Walk, *, is_link: bool) -> Iterator[_File | Problem]:
     wanted = path.name.endswith(ENDINGS)
     if walk.ignored:
+        from hostfw.host.store.ignored import left_out_by
+
         is_folder = os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where a directory above cannot be searched
         by = left_out_by(path, walk.ignored, is_folder=is_folder)
         if by:

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, items, quoted, text
 from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar
+from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Download, External
 from hostfw.model.kinds.metadata import Metadata
-from hostfw.model.kinds.sets import DOWNLOAD_BYTES, DOWNLOADS, EXTERNAL_SIZE, Download, External, Feed
+from hostfw.model.kinds.sets import DOWNLOADS, Feed
 from hostfw.model.positions import NOWHERE
 
 FEED_SHAPE = Shape(

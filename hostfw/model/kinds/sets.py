@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.positions import NOWHERE, Position
 from hostfw.model.prefixes import Cidrs
 from hostfw.model.values import Cidr
+
+if TYPE_CHECKING:
+    # Loaded with the first Feed that is downloaded or filled by others.
+    from hostfw.model.kinds.feed_sources import Download, External
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,50 +32,11 @@ class NetworkSet:
 
 DOWNLOADS = "/var/lib/hostfw/feeds"
 """The folder of the files of Feeds that hostfw downloads, as it is called in problems and in what was accepted."""
-DOWNLOAD_BYTES = 32 * 1024 * 1024
-"""Most bytes of a download, unless its Feed says otherwise: two million addresses."""
 
 
 def downloaded_file(name: str) -> str:
     """The path of the file of a Feed that is downloaded, below DOWNLOADS: a state directory elsewhere has its own."""
     return f"{DOWNLOADS}/{name}.txt"
-
-
-EXTERNAL_SIZE = 65_536
-"""Most addresses of a family in an external set, and most prefixes, unless its Feed says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """The bounds of a Feed that other programs fill: members of each kind, and seconds that one stays (None: for ever).
-
-    The time is for members that are put in without one of their own. With `of`, they belong to the GlobalNetworkSet or
-    Feed of that name: its labels count, and not the Feed's.
-    """
-
-    size: int = EXTERNAL_SIZE
-    timeout_s: int | None = None
-    of: str = ""
-    of_position: Position = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """The source that `hostfwctl feed update` asks for the addresses of a Feed: a `url`, or else names of hosts.
-
-    `sha256` is the digest that the answer must have, or the URL of a file that begins with it; empty is any. An answer
-    of more than `most_bytes` bytes is refused.
-    """
-
-    url: str = ""
-    hostnames: tuple[str, ...] = ()
-    sha256: str = ""
-    most_bytes: int = DOWNLOAD_BYTES
-
-    @property
-    def origin(self) -> str:
-        """The source in a line."""
-        return self.url or ", ".join(self.hostnames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +54,8 @@ class Feed:
     max_shrink: int = 50
     path_position: Position = NOWHERE
     cidrs: Cidrs = ()
-    external: External | None = None
-    download: Download | None = None
+    external: "External | None" = None
+    download: "Download | None" = None
 
     @property
     def has_file(self) -> bool:

@@ -185,7 +185,23 @@ SLOW = {
     "hostfw.engine",
 }
 NOT_FOR_JUDGING = (SLOW | {"hostfw.compile", "hostfw.nft", "hostfw.model.plan"}) - {"yaml", "hostfw.engine"}
-NOT_FOR_VALIDATING = NOT_FOR_JUDGING | {"hostfw.policy.resolve", "hashlib", "json"}
+NOT_FOR_VALIDATING = NOT_FOR_JUDGING | {
+    "hostfw.policy.resolve",
+    "hashlib",
+    "json",
+    "textwrap",
+    "hostfw.cli.output.documents",
+    "hostfw.cli.output.tables",
+    "hostfw.host.download",
+    "hostfw.host.store.ignored",
+    "hostfw.manifest.feed_file",
+    "hostfw.manifest.ignore_file",
+    "hostfw.manifest.kinds.feed",
+    "hostfw.manifest.kinds.namespace",
+    "hostfw.manifest.kubernetes",
+    "hostfw.model.kinds.feed_sources",
+    "hostfw.model.kinds.kubernetes",
+}
 
 NOT_FOR_LOOKING = {
     "asyncio",
@@ -199,6 +215,10 @@ NOT_FOR_LOOKING = {
     "hostfw.explain",
     "hostfw.policy",
     "hostfw.selector",
+    "hostfw.manifest.decode",
+    "hostfw.model.kinds.feed_sources",
+    "hostfw.model.kinds.kubernetes",
+    "pickle",
 }
 NOWHERE = ["--config-dir", "/nowhere", "--state-dir", "/nowhere", "--run-dir", "/nowhere"]
 
@@ -232,21 +252,27 @@ print(sorted(set(sys.modules) & {unused!r}))
     assert done.stdout == "[]\n"
 
 
+STARTED_BY_ANYTHING = "import argparse, dataclasses, pathlib, signal, socket, typing, unicodedata"
+"""Modules of Python that a program with a command line of its own has."""
+
+
 def test_the_version_is_there_at_once() -> None:
-    """`hostfwctl --version` takes less than 100 ms of processor time, best of five."""
-    command = [sys.executable, "-m", "hostfw.cli", "--version"]
-    times_s = []
-    for _ in range(5):
-        before_s = _processor_time_of_children_s()
-        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-        times_s.append(_processor_time_of_children_s() - before_s)
+    """`hostfwctl --version` takes little more processor time than Python and its parser, on whatever machine.
 
-    assert min(times_s) < 0.1
+    Each is the best of five that take turns: 1.2 on a quiet machine and on a busy one; the modules of `validate` make
+    it 3.
+    """
+    ours, pythons = ("-m", "hostfw.cli", "--version"), ("-c", STARTED_BY_ANYTHING)
+    took = [(_processor_time_s(*ours), _processor_time_s(*pythons)) for _ in range(5)]
+
+    assert min(one for one, _ in took) < 1.8 * min(other for _, other in took)
 
 
-def _processor_time_of_children_s() -> float:
-    usage = getrusage(RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _processor_time_s(*arguments: str) -> float:
+    before = getrusage(RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
+    after = getrusage(RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_words_of_a_quick_rule_go_on_behind_an_option() -> None:

@@ -14,7 +14,6 @@ from hostfw.cli.arguments import add_files, add_output
 from hostfw.cli.configuration import contents, read
 from hostfw.cli.options import Options, Output
 from hostfw.cli.output.console import Console, ExitCode
-from hostfw.cli.output.documents import json_text, problem_list
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.output.problems import report, tally
 from hostfw.model.problems import Problem, in_order
@@ -75,6 +74,8 @@ def run(options: Options, console: Console) -> ExitCode:
 
         console.data(*annotated(problems, configuration))
     elif options.output is Output.JSON:
+        from hostfw.cli.output.documents import json_text, problem_list
+
         console.data(json_text(problem_list(problems)))
     else:
         whole = console.verbosity > 0
