@@ -8,7 +8,8 @@ from hostfw.compile import object_names as names
 from hostfw.compile.incremental.objects_in_use import ObjectsInUse
 from hostfw.compile.layout.costs import CostModel
 from hostfw.compile.layout.shared_suffix import own_rules
-from hostfw.model.plan import ExternalSet
+from hostfw.model.host.interface_names import is_safe_name
+from hostfw.model.plan import ExternalSet, LinkNetworks
 from hostfw.model.prefixes import APART_FROM, PACKED_FROM, Cidrs, CidrSet, PackedAddresses, pack
 from hostfw.model.values import Family
 from hostfw.nft.objects import (
@@ -45,6 +46,7 @@ class TableBuilder:
         self._base_chains: list[BaseChain] = []
         self._made: dict[Hashable, str] = {}
         self._edited_in_place: set[str] = set()
+        self._network_refs: dict[LinkNetworks, tuple[SetRef, ...]] = {}
         self._address_refs: dict[tuple[Cidrs, str], tuple[SetRef, ...]] = {}
 
     def counters(self, names: Iterable[str]) -> None:
@@ -123,6 +125,20 @@ class TableBuilder:
     def port_set(self, ports: tuple[Element, ...]) -> SetRef:
         """A set of port ranges."""
         return SetRef(self._set("ports", ElementType.PORT, ports, interval=True))
+
+    def network_sets(self, networks: LinkNetworks) -> tuple[SetRef, ...]:
+        """Hash sets that together hold the networks of interfaces in this family, one a prefix length."""
+        if networks not in self._network_refs:
+            by_length: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+            for interface, cidr in networks.networks:
+                if cidr.family is self.family and is_safe_name(interface):
+                    by_length[cidr.length].append((interface, cidr.address))
+            comment = "networks of interfaces"
+            self._network_refs[networks] = tuple(
+                SetRef(self._set(f"local/{length}", ElementType.NETWORK, tuple(sorted(found)), comment=comment), length)
+                for length, found in sorted(by_length.items(), reverse=True)
+            )
+        return self._network_refs[networks]
 
     def socket_set(self, sockets: tuple[Element, ...], comment: str) -> SetRef:
         """A set of address, protocol and port."""

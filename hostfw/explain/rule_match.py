@@ -34,8 +34,11 @@ def _criteria(rule: PlannedRule, packet: Packet) -> Iterator[Criterion]:
         yield "ipsec", packet.ipsec is rule.ipsec
     if rule.source.macs:
         yield "source.macs", packet.mac in rule.source.macs
-    yield from _side_criteria("source", rule.source, packet, packet.source, packet.source_port)
-    yield from _side_criteria("destination", rule.destination, packet, packet.destination, packet.destination_port)
+    came, goes = packet.in_interface, packet.out_interface
+    yield from _side_criteria("source", rule.source, packet, (came, packet.source), packet.source_port)
+    yield from _side_criteria(
+        "destination", rule.destination, packet, (goes, packet.destination), packet.destination_port
+    )
 
 
 def _is_icmp(icmp: Icmp, packet: Packet) -> bool:
@@ -43,12 +46,18 @@ def _is_icmp(icmp: Icmp, packet: Packet) -> bool:
     return packet.is_icmp and packet.icmp_type == icmp.type and icmp.code in (None, packet.icmp_code)
 
 
-def _side_criteria(name: str, side: PlannedSide, packet: Packet, address: int, port: int | None) -> Iterator[Criterion]:
-    family = packet.family
+def _side_criteria(
+    name: str, side: PlannedSide, packet: Packet, peer: tuple[str | None, int], port: int | None
+) -> Iterator[Criterion]:
+    family, (interface, address) = packet.family, peer
     if side.nets is not None:
         yield f"{name}.nets", any(_within(net, family, address) for net in side.nets)
-    if side.not_nets:
-        yield f"{name}.notNets", not any(_within(net, family, address) for net in side.not_nets)
+    if side.local is not None:
+        yield f"{name}.nets", side.local.holds(interface, family, address)
+    if side.not_nets or side.not_local is not None:
+        listed = any(_within(net, family, address) for net in side.not_nets)
+        on_link = side.not_local is not None and side.not_local.holds(interface, family, address)
+        yield f"{name}.notNets", not (listed or on_link)
     if side.address_set is not None:
         yield f"{name}.selector", _is_member(side.address_set, family, address)
     if side.not_address_set is not None:

@@ -8,7 +8,7 @@ from hostfw.exposure.sources import LargeSet, Part
 from hostfw.model.plan import AddressSet, PlannedRule, PlannedSide, PortSet
 from hostfw.model.prefixes import CidrSet
 from hostfw.model.ranges import difference, every_address, intersection, ranges_of
-from hostfw.model.values import Action, Family, PortRange
+from hostfw.model.values import Action, Family, PortRange, merge
 
 DYNAMIC_PORT = 49_152
 """The port that new connections are taken to come from: the first of the dynamic ones (RFC 6335)."""
@@ -57,7 +57,7 @@ class RuleIndex:
         self._ports = sorted(self._by_port)
         self._port_masks: dict[tuple[PortRange, ...], int] = {}
         self._address_masks: dict[int, int] = {}
-        self._source_parts: dict[tuple[int, Family, int], Part | None] = {}
+        self._source_parts: dict[tuple[int, Family, int, str], Part | None] = {}
         self._large: dict[int, LargeSet] = {}
         # The caches go by identity, so what they were made for must not be freed meanwhile.
         self._kept: list[object] = []
@@ -87,15 +87,19 @@ class RuleIndex:
             mask &= ~self._in_ports(side.not_ports, side.not_port_sets)
         if mask and _names_addresses(side):
             mask &= self._at_addresses(side)
+        if mask and (side.local is not None or side.not_local is not None):
+            mask &= self._on_links(side)
         return mask
 
     def sources(self, rule: PlannedRule, place: int) -> Part | None:
         """The sources from which connections to a door match a rule that the door meets; None for none at all."""
         entry_point = self._doors[place]
-        key = id(rule.source), entry_point.family, entry_point.protocol
+        on_link = rule.source.local is not None or rule.source.not_local is not None
+        interface = entry_point.interface if on_link else ""
+        key = id(rule.source), entry_point.family, entry_point.protocol, interface
         if key not in self._source_parts:
             self._kept.append(rule.source)
-            self._source_parts[key] = self._source_part(rule.source, entry_point.family, entry_point.protocol)
+            self._source_parts[key] = self._source_part(rule.source, entry_point, interface)
         return self._source_parts[key]
 
     def _in_ports(self, ranges: tuple[PortRange, ...], sets: tuple[PortSet, ...]) -> int:
@@ -124,10 +128,23 @@ class RuleIndex:
             self._address_masks[id(side)] = mask
         return mask
 
-    def _address_part(self, side: PlannedSide, family: Family) -> Part | None:
-        """The addresses that a side stands for, its ports left aside."""
+    def _on_links(self, side: PlannedSide) -> int:
+        """The doors whose destination is, or is not, in a network of the interface that their connections go out on."""
+        mask = 0
+        for number, door in enumerate(self._doors):
+            place = door.out_interface, door.family, door.address
+            listed = side.local is None or side.local.holds(*place)
+            if listed and not (side.not_local is not None and side.not_local.holds(*place)):
+                mask |= 1 << number
+        return mask
+
+    def _address_part(self, side: PlannedSide, family: Family, interface: str = "") -> Part | None:
+        """The addresses that a side stands for, its ports left aside; `interface` is the one that they come in on."""
         ranges = every_address(family) if side.nets is None else ranges_of(side.nets, family)
-        ranges = difference(ranges, ranges_of(side.not_nets, family))
+        if interface and side.local is not None:
+            ranges = ranges_of(merge((*side.local.nets, *side.local.links.of(interface, family))), family)
+        on_link = () if not interface or side.not_local is None else side.not_local.of(interface, family)
+        ranges = difference(ranges, ranges_of(merge((*side.not_nets, *on_link)), family))
         inside: frozenset[LargeSet] = frozenset()
         outside: frozenset[LargeSet] = frozenset()
         if side.address_set is not None:
@@ -155,8 +172,9 @@ class RuleIndex:
             self._large[id(addresses)] = large
         return large
 
-    def _source_part(self, side: PlannedSide, family: Family, protocol: int) -> Part | None:
-        part = self._address_part(side, family)
+    def _source_part(self, side: PlannedSide, entry_point: EntryPoint, interface: str) -> Part | None:
+        family, protocol = entry_point.family, entry_point.protocol
+        part = self._address_part(side, family, interface)
         if part is None:
             return None
         ranges = part.ranges

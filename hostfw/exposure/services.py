@@ -214,6 +214,8 @@ def _names_addresses(side: PlannedSide) -> bool:
     return (
         side.nets is not None
         or bool(side.not_nets)
+        or side.local is not None
+        or side.not_local is not None
         or side.address_set is not None
         or side.not_address_set is not None
         or bool(side.port_sets)

@@ -211,7 +211,8 @@ def _all_rules(direction: PlannedDirection) -> Iterator[PlannedRule]:
 
 
 def _sources(rule: PlannedRule, family: Family) -> Iterator[int]:
-    nets = rule.source.nets or ()
+    local = rule.source.local
+    nets = rule.source.nets or () if local is None else (*local.nets, *(net for _, net in local.links.networks))
     members: Iterable[Cidr] = rule.source.address_set.of(family) if rule.source.address_set is not None else ()
     for cidrs in (nets, members):
         yield from islice((cidr.address for cidr in cidrs if cidr.family is family), _OF_ONE_LIST)

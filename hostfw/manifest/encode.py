@@ -14,6 +14,7 @@ from hostfw.model.kinds.sets import Feed, GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort, WorkloadEndpoint
 from hostfw.model.resources import (
     ANY_NODE,
+    LOCAL,
     EntityRule,
     GlobalNetworkPolicy,
     HostEndpoint,
@@ -188,8 +189,8 @@ def rule_manifest(rule: Rule) -> Document:
 def _entity(entity: EntityRule) -> Document:
     return _given(
         {
-            "nets": _texts(entity.nets),
-            "notNets": _texts(entity.not_nets),
+            "nets": [*([LOCAL] if entity.local else []), *_texts(entity.nets)],
+            "notNets": [*([LOCAL] if entity.not_local else []), *_texts(entity.not_nets)],
             **_selectors(entity.selector),
             "notSelector": None if entity.not_selector is None else entity.not_selector.text,
             "ports": [_port(port) for port in entity.ports],

@@ -14,14 +14,18 @@ interfaces:
   learned: {dhcp: [10.1.2.3]}
   defaultRoute: true
   defaultRouteLearned: [dhcp]
+  networks: [10.1.2.0/24]
+  networksLearned: {dhcp: [10.1.2.0/24]}
 - {name: vlan9, index: 3, kind: vlan, linkGroup: 7, master: br0, up: false}
 """
+
+from collections.abc import Callable, Iterable
 
 from hostfw.manifest.decode import decode_item
 from hostfw.manifest.encode import manifest
 from hostfw.manifest.fields import Reader, Shape, boolean, choice, entries, fields, integer, items, quoted, text
 from hostfw.manifest.kinds.endpoint import LEARNED, learned
-from hostfw.manifest.nets import any_address
+from hostfw.manifest.nets import any_address, strict_net
 from hostfw.manifest.scalars import each
 from hostfw.manifest.yaml.nodes import Mapping, Node, documents
 from hostfw.model.api_versions import HOSTFW_V1
@@ -54,10 +58,11 @@ _INTERFACE = Shape(
             "up",
             "mac",
             "permanentMAC",
+            "networks",
+            "networksLearned",
         )
     ),
 )
-_LEARNED = Shape("learned", frozenset(LEARNED))
 
 _LAST_INDEX = 2**31 - 1
 _LAST_LINK_GROUP = 2**32 - 1
@@ -106,6 +111,12 @@ def _interface_document(interface: Interface) -> dict[str, object]:
         "defaultRouteLearned": [how.value for how in interface.default_route_learned],
         "up": interface.up,
         **{name: address for name, address in hardware.items() if address},
+        "networks": list(map(str, interface.networks)),
+        "networksLearned": {
+            how.value: [str(c) for c, by in interface.networks_learned if by is how]
+            for how in Learned
+            if any(by is how for _, by in interface.networks_learned)
+        },
     }
 
 
@@ -170,6 +181,7 @@ def _interface(reader: Reader, node: Node) -> Interface:
             if name not in found:
                 reader.report(node, f"{name} is missing", "the name and index of the interface")
     addresses = each(reader, items(reader, found.get("addresses"), "addresses"), "addresses", any_address)
+    networks = each(reader, items(reader, found.get("networks"), "networks"), "networks", strict_net)
     default_route = boolean(reader, found.get("defaultRoute"), "defaultRoute") or False
     return Interface(
         name=_word(reader, found, "name") or "",
@@ -181,28 +193,38 @@ def _interface(reader: Reader, node: Node) -> Interface:
         addresses=addresses,
         default_route=default_route,
         up=boolean(reader, found.get("up"), "up") is not False,
-        learned=_learned_addresses(reader, found.get("learned"), frozenset(addresses)),
+        learned=_given_by_neighbours(reader, found, ("learned", "addresses"), addresses, any_address),
         default_route_learned=_learned_route(reader, found.get("defaultRouteLearned"), default_route=default_route),
         mac=_text(reader, found, "mac"),
         permanent_mac=_text(reader, found, "permanentMAC"),
+        networks=networks,
+        networks_learned=_given_by_neighbours(reader, found, ("networksLearned", "networks"), networks, strict_net),
     )
 
 
-def _learned_addresses(
-    reader: Reader, node: Node | None, addresses: frozenset[Cidr]
+def _given_by_neighbours(
+    reader: Reader,
+    found: dict[str, Node],
+    names: tuple[str, str],
+    given: Iterable[Cidr],
+    decode: Callable[[Reader, Node, str], Cidr | None],
 ) -> tuple[tuple[Cidr, Learned], ...]:
-    """The addresses that a neighbour gave, with how; each is one of the interface."""
-    found: dict[Cidr, Learned] = {}
-    for word, listed in fields(reader, node, _LEARNED).items():
-        for item in items(reader, listed, f"learned.{word}"):
-            cidr = any_address(reader, item, f"learned.{word}")
-            if cidr is not None and cidr not in addresses:
-                reader.report(item, f"learned.{word} has {address_text(cidr.family, cidr.address)}", "one of addresses")
-            elif cidr in found:
-                reader.report(item, f"learned has {address_text(cidr.family, cidr.address)} twice", "each once")
-            elif cidr is not None:
-                found[cidr] = LEARNED[word]
-    return tuple(sorted(found.items()))
+    """The addresses or networks that a neighbour gave, with how; `names` are this list's, and that of all of them."""
+    name, of_all = names
+    every, ways = frozenset(given), dict[Cidr, Learned]()
+    for word, listed in fields(reader, found.get(name), Shape(name, frozenset(LEARNED))).items():
+        for item in items(reader, listed, f"{name}.{word}"):
+            cidr = decode(reader, item, f"{name}.{word}")
+            if cidr is None:
+                continue
+            text_of = address_text(cidr.family, cidr.address) if of_all == "addresses" else str(cidr)
+            if cidr not in every:
+                reader.report(item, f"{name}.{word} has {text_of}", f"one of {of_all}")
+            elif cidr in ways:
+                reader.report(item, f"{name} has {text_of} twice", "each once")
+            else:
+                ways[cidr] = LEARNED[word]
+    return tuple(sorted(ways.items()))
 
 
 def _learned_route(reader: Reader, node: Node | None, *, default_route: bool) -> tuple[Learned, ...]:

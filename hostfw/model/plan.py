@@ -84,8 +84,46 @@ class PortSet:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkNetworks:
+    """The networks that interfaces are on, sorted by interface and prefix; no two of an interface overlap."""
+
+    networks: tuple[tuple[str, Cidr], ...] = ()
+
+    def holds(self, interface: str | None, family: Family, address: int) -> bool:
+        """True if an address is in a network of the interface."""
+        return any(net.family is family and net.contains(address) for name, net in self.networks if name == interface)
+
+    def of(self, interface: str | None, family: Family) -> tuple[Cidr, ...]:
+        """The networks of one interface in one family."""
+        return tuple(net for name, net in self.networks if name == interface and net.family is family)
+
+
+LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 64)
+"""The addresses of IPv6 that are on the link of every interface (RFC 4291, 2.5.6): no router passes them on."""
+
+NO_NETWORKS = LinkNetworks()
+"""No network of any interface, which no address is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNets:
+    """A list of prefixes with the word `local`: an address is in one of `nets`, or in a network of its interface."""
+
+    links: LinkNetworks
+    nets: tuple[Cidr, ...] = ()
+
+    def holds(self, interface: str | None, family: Family, address: int) -> bool:
+        """True if an address that a packet came from, or goes to, on an interface is in the list."""
+        of_nets = any(net.family is family and net.contains(address) for net in self.nets)
+        return of_nets or self.links.holds(interface, family, address)
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedSide:
     """One side of a rule. `nets` and `ports` are None when unrestricted; an empty tuple would match nothing.
+
+    `local` takes the place of `nets` where these have that word, and `not_local` are networks besides `not_nets`. Of a
+    source they are those of the interface that a packet came in on, of a destination those of the one it goes out on.
 
     Ports match if a range of `ports` or a member of `port_sets` does; `not_ports` and `not_port_sets` must not. `macs`
     are any of the Ethernet addresses of the neighbour that it came from; empty where the side asks for none.
@@ -100,6 +138,8 @@ class PlannedSide:
     not_ports: tuple[PortRange, ...] = ()
     not_port_sets: tuple[PortSet, ...] = ()
     macs: tuple[Mac, ...] = ()
+    local: LocalNets | None = None
+    not_local: LinkNetworks | None = None
 
     @property
     def restricts_ports(self) -> bool:

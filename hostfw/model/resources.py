@@ -27,13 +27,20 @@ _Kind = TypeVar("_Kind")
 ANY_NODE = "*"
 """The node of a HostEndpoint that is of every host which reads it, whatever the host is called."""
 
+LOCAL = "local"
+"""The word among the prefixes of a rule for the networks of the interface that a packet comes in or goes out on."""
+
 WILDCARD = "*"
 """The interfaceName of a HostEndpoint for all interfaces that no other one claims."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntityRule:
-    """One side of a policy rule. All present criteria must hold; within a list any one (or, negated, none)."""
+    """One side of a policy rule. All present criteria must hold; within a list any one (or, negated, none).
+
+    `local` is whether `nets` has that word too: the networks of the interface that a packet comes in or goes out on;
+    `not_local` is the same of `notNets`.
+    """
 
     nets: tuple[Cidr, ...] = ()
     not_nets: tuple[Cidr, ...] = ()
@@ -42,6 +49,8 @@ class EntityRule:
     ports: tuple[PortRange | str, ...] = ()
     not_ports: tuple[PortRange | str, ...] = ()
     macs: tuple[Mac, ...] = ()
+    local: bool = False
+    not_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

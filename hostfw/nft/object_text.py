@@ -24,7 +24,7 @@ from hostfw.nft.objects import (
     Table,
     VerdictMap,
 )
-from hostfw.nft.rule_text import mark_text, range_text, rule_text, statement_text
+from hostfw.nft.rule_text import interface_text, mark_text, range_text, rule_text, statement_text
 from hostfw.nft.rules import Rule
 
 DIGEST_CHARACTERS = 12
@@ -299,17 +299,21 @@ def type_text(element_type: KeyType, family: Family) -> str:
             return address
         case ElementType.SOCKET:
             return f"{address} . inet_proto . inet_service"
+        case ElementType.NETWORK:
+            return f"ifname . {address}"
         case _:
             return element_type.value
 
 
 def _element_text(element: Element, element_type: KeyType, family: Family) -> str:
     if isinstance(element_type, tuple):
-        fields = element if isinstance(element, tuple) else ()
+        fields: tuple[int | str, ...] = element if isinstance(element, tuple) else ()
         return " . ".join(_element_text(one, of, family) for one, of in zip(fields, element_type, strict=True))
     match element:
         case PortRange():
             return range_text(element)
+        case (str() as interface, int() as address):
+            return f"{interface_text(interface)} . {address_text(family, address)}"
         case (address, protocol, port):
             return f"{address_text(family, address)} . {protocol} . {port}"
         case str():

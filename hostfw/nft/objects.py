@@ -100,6 +100,7 @@ class ElementType(StrEnum):
     IFNAME = "ifname"
     IFINDEX = "iface_index"
     SOCKET = "socket"
+    NETWORK = "network"
     USER = "uid"
     CT_ID = "ct id"
     MARK = "mark"
@@ -108,8 +109,8 @@ class ElementType(StrEnum):
 KeyType = ElementType | tuple[ElementType, ...]
 """The type of a key: of one field, or of a concatenation of addresses and ports."""
 
-Element = int | str | PortRange | tuple[int, ...]
-"""An address or port, an interface name, a range of ports, (address, protocol, port), or the fields of a concatenation.
+Element = int | str | PortRange | tuple[int, ...] | tuple[str, int]
+"""An address or port, an interface name, a range of ports, (address, protocol, port), (interface, address), or fields.
 
 A mark is a number of its upper half, as `Note` has it.
 """

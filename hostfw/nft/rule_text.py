@@ -118,6 +118,9 @@ _PORT_BITS = 16
 _PORTS = frozenset((Key.SPORT, Key.DPORT, Key.ORIGINAL_DPORT))
 
 
+_ON_LINK = frozenset((Key.SOURCE_ON_LINK, Key.DESTINATION_ON_LINK))
+
+
 def _vmap_key_text(statement: Vmap, family: Family) -> str:
     if isinstance(statement.key, tuple):
         return " . ".join(_lookup_key_text(field.key, field.length, family) for field in statement.key)
@@ -131,8 +134,11 @@ def _lookup_key_text(key: Key, length: int | None, family: Family) -> str:
         return text if bits == _PORT_BITS else f"{text} & {(1 << _PORT_BITS) - (1 << _PORT_BITS - bits)}"
     if length is None or length == family.bits:
         return text
+    mask = f" & {address_text(family, mask_of(family, length))}"
+    if key in _ON_LINK:
+        return f"{text}{mask}"
     address, *others = text.split(" . ")
-    return " . ".join((f"{address} & {address_text(family, mask_of(family, length))}", *others))
+    return " . ".join((f"{address}{mask}", *others))
 
 
 def _key_text(key: Key, family: Family) -> str:
@@ -155,6 +161,10 @@ def _key_text(key: Key, family: Family) -> str:
             return f"{ip} saddr . meta l4proto . th dport"
         case Key.DESTINATION_FROM_PORT:
             return f"{ip} daddr . meta l4proto . th sport"
+        case Key.SOURCE_ON_LINK:
+            return f"iifname . {ip} saddr"
+        case Key.DESTINATION_ON_LINK:
+            return f"oifname . {ip} daddr"
         case Key.ORIGINAL_DADDR:
             return f"ct original {ip} daddr"
         case Key.ORIGINAL_SOCKET:

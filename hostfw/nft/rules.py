@@ -23,6 +23,8 @@ class Key(StrEnum):
     nf_ct_get_id); what is not tracked has none.
     `ETHER_SADDR` can only be loaded of what came in by Ethernet, for which nft adds a test. `SECPATH` is whether IPsec
     has let the packet in, in prerouting, input and forward alone (nft_meta.c).
+    `SOURCE_ON_LINK` is the interface that a packet came in on, empty for none, with its source, and
+    `DESTINATION_ON_LINK` the one that it goes out on with its destination.
     """
 
     IIF = "iif"
@@ -54,6 +56,8 @@ class Key(StrEnum):
     CT_ID = "ct id"
     ETHER_SADDR = "ether saddr"
     SECPATH = "meta secpath"
+    SOURCE_ON_LINK = "iifname . saddr"
+    DESTINATION_ON_LINK = "oifname . daddr"
 
 
 SCRATCH_SHIFT = 16

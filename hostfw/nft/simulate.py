@@ -265,8 +265,8 @@ class _Walk:
     def _equal(self, match: Match, value: Element) -> bool:
         match match.value:
             case SetRef(name, length):
-                if length is not None and isinstance(value, int):
-                    value &= mask_of(self.table.family, length)
+                if length is not None:
+                    value = _first_bits(value, mask_of(self.table.family, length))
                 self.lookups += 1
                 return self._in_set(name, value)
             case Beginning(beginning):
@@ -338,6 +338,10 @@ class _Walk:
                 return _socket(packet.source, packet.protocol, packet.destination_port)
             case Key.DESTINATION_FROM_PORT:
                 return _socket(packet.destination, packet.protocol, packet.source_port)
+            case Key.SOURCE_ON_LINK:
+                return packet.in_interface or "", packet.source
+            case Key.DESTINATION_ON_LINK:
+                return packet.out_interface or "", packet.destination
             case Key.ICMP_TYPE:
                 return packet.icmp_type if packet.is_icmp else None
             case Key.ICMP_CODE:
@@ -360,6 +364,17 @@ class _Walk:
 
 def _socket(address: int, protocol: int, port: int | None) -> Element | None:
     return None if port is None or protocol not in PORT_PROTOCOLS else (address, protocol, port)
+
+
+def _first_bits(value: Element, mask: int) -> Element:
+    """A value as far as the bits of a mask go, an address behind the name of an interface too."""
+    match value:
+        case int():
+            return value & mask
+        case (str() as interface, int() as address):
+            return interface, address & mask
+        case _:
+            return value
 
 
 def _element_holds(element: Element, value: Element) -> bool:

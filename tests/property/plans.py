@@ -14,6 +14,8 @@ from hostfw.model.packet import ConntrackState, Original, Packet, Path
 from hostfw.model.plan import (
     AddressSet,
     Binding,
+    LinkNetworks,
+    LocalNets,
     Plan,
     PlannedDirection,
     PlannedEndpoint,
@@ -211,6 +213,33 @@ def _by_neighbour(rule: PlannedRule, chosen: int) -> PlannedRule:
     return replace(rule, source=replace(rule.source, macs=MACS[: chosen + 1]))
 
 
+LINKS = LinkNetworks(
+    tuple(
+        (interface, _cidr(text))
+        for interface, texts in (
+            ("eth0", ("10.0.0.0/23", "192.0.2.0/25", "fd00:1::/64")),
+            ("eth1", ("10.0.1.4/30", "fd00::/8")),
+            ("wg0", ("10.0.1.0/24", "2001:db8::/33")),
+        )
+        for text in texts
+    )
+)
+"""The networks that some of the interfaces are on."""
+
+
+def _by_network(rule: PlannedRule, chosen: int) -> PlannedRule:
+    """The rule, for peers on the networks of the interface alone, or for all others, if it is one of a few."""
+    if chosen > 1:
+        return rule
+    into = rule.identity.direction is Direction.INGRESS
+    side = rule.source if into else rule.destination
+    if chosen:
+        side = replace(side, not_local=LINKS)
+    else:
+        side = replace(side, nets=None, local=LocalNets(LINKS, side.nets or ()))
+    return replace(rule, source=side) if into else replace(rule, destination=side)
+
+
 @st.composite
 def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction, most: int = 6) -> PlannedPolicy:
     """A policy of up to so many rules, in a tier, or a profile where the tier is empty."""
@@ -222,6 +251,7 @@ def policies(draw: st.DrawFn, tier: str, name: str, direction: Direction, most: 
         kind = "StagedGlobalNetworkPolicy"
         identities = [replace(identity, kind=kind) for identity in identities]
     planned = tuple(_by_neighbour(draw(rules(identity)), draw(st.integers(0, 15))) for identity in identities)
+    planned = tuple(_by_network(rule, draw(st.integers(0, 9))) for rule in planned)
     early = bool(tier) and draw(st.integers(0, 3)) == 0
     if early:
         planned = tuple(rule if rule.action is Action.LOG else replace(rule, action=Action.DENY) for rule in planned)

@@ -62,6 +62,10 @@ def _with_learned(interface: Interface) -> st.SearchStrategy[Interface]:
                 sorted((c, how) for c, how in dict(zip(interface.addresses, ways, strict=False)).items() if how)
             ),
             default_route_learned=tuple(sorted(makers)),
+            networks=interface.addresses,
+            networks_learned=tuple(
+                sorted((c, how) for c, how in dict(zip(interface.addresses, ways, strict=False)).items() if how)
+            ),
         ),
         ways,
         routes,

@@ -218,6 +218,7 @@ _LOOPBACK = Interface("lo", 1, kind="loopback", addresses=(Cidr(Family.V4, 0x7F0
 
 def _interface(index: int, link: Link, ways: list[_Address]) -> Interface:
     addresses = tuple(sorted(Cidr(Family(a.version), int(a.ip), Family(a.version).bits) for a in link.addresses))
+    networks = {Cidr(Family(a.version), int(a.network.network_address), a.network.prefixlen) for a in link.addresses}
     has_default = any(way in address.network for way in ways for address in link.addresses)
     return Interface(
         link.name,
@@ -228,6 +229,7 @@ def _interface(index: int, link: Link, ways: list[_Address]) -> Interface:
         master=link.master,
         addresses=addresses,
         default_route=has_default,
+        networks=tuple(sorted(networks)),
     )
 
 

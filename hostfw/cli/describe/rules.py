@@ -82,10 +82,12 @@ def _policies(direction: PlannedDirection) -> Iterator[PlannedPolicy]:
 def _side(side: PlannedSide, *, whole: bool) -> Iterator[Criterion]:
     if side.nets is not None:
         yield "nets", nets_text(side.nets, whole=whole)
+    if side.local is not None:
+        yield "nets", listed_nets_text(side, whole=whole)
     if side.macs:
         yield "macs", shortened(map(str, side.macs), whole=whole)
-    if side.not_nets:
-        yield "notNets", nets_text(side.not_nets, whole=whole)
+    if side.not_nets or side.not_local is not None:
+        yield "notNets", listed_nets_text(side, negated=True, whole=whole)
     if side.address_set is not None:
         yield "selector", selected_text(side.address_set)
     if side.not_address_set is not None:
@@ -108,6 +110,16 @@ def nets_text(nets: Iterable[Cidr], *, whole: bool = False) -> str:
     """Prefixes and addresses, the first of many or all."""
     texts = (address_text(net.family, net.address) if net.is_host else str(net) for net in nets)
     return shortened(texts, whole=whole)
+
+
+def listed_nets_text(side: PlannedSide, *, negated: bool = False, whole: bool = False) -> str:
+    """A list of prefixes that may have the networks of interfaces too, with how many of them are known."""
+    if negated:
+        links, nets = side.not_local, side.not_nets
+    else:
+        links, nets = (None, side.nets or ()) if side.local is None else (side.local.links, side.local.nets)
+    known = [] if links is None else [f"local ({counted(len(links.networks), 'network')} of interfaces)"]
+    return ", ".join((*known, *([nets_text(nets, whole=whole)] if nets else [])))
 
 
 def selected_text(addresses: AddressSet) -> str:

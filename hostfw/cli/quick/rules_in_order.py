@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from hostfw.audit.attribution import origin_of
 from hostfw.audit.log_prefix import LogTag
-from hostfw.cli.describe.rules import icmp_text, nets_text, ports_text, selected_text
+from hostfw.cli.describe.rules import icmp_text, listed_nets_text, nets_text, ports_text, selected_text
 from hostfw.compile.object_names import drop_counter, failsafe_counter, rule_counter
 from hostfw.model.decisions import Reason
 from hostfw.model.plan import Plan, PlannedDirection, PlannedPolicy, PlannedRule, PlannedSide, PlannedTier
@@ -78,12 +78,12 @@ def what_text(rule: PlannedRule, *, whole: bool) -> str:
 
 
 def _addresses(word: str, side: PlannedSide, *, whole: bool) -> Iterator[str]:
-    if side.nets is not None:
-        yield f"{word} {nets_text(side.nets, whole=whole)}"
+    if side.nets is not None or side.local is not None:
+        yield f"{word} {listed_nets_text(side, whole=whole)}"
     if side.address_set is not None:
         yield f"{word} {selected_text(side.address_set)}"
-    if side.not_nets:
-        yield f"not {word} {nets_text(side.not_nets, whole=whole)}"
+    if side.not_nets or side.not_local is not None:
+        yield f"not {word} {listed_nets_text(side, negated=True, whole=whole)}"
     if side.not_address_set is not None:
         yield f"not {word} {selected_text(side.not_address_set)}"
 

@@ -11,7 +11,7 @@ from math import prod
 from hostfw.compile.layout.cells import Cell
 from hostfw.compile.program import Condition
 from hostfw.compile.table_builder import TableBuilder
-from hostfw.model.plan import ANY_SIDE, AddressSet, PlannedSide, PortMember, PortSet
+from hostfw.model.plan import ANY_SIDE, AddressSet, LocalNets, PlannedSide, PortMember, PortSet
 from hostfw.model.prefixes import Cidrs, CidrSet
 from hostfw.model.values import ICMP, ICMPV6, PORT_PROTOCOLS, Cidr, Family, Icmp, PortRange, host_cidr
 from hostfw.nft.rules import Key, Match
@@ -48,10 +48,11 @@ class _Side:
     address: Key
     port: Key
     socket: Key
+    on_link: Key
 
 
-_SOURCE = _Side(Key.SADDR, Key.SPORT, Key.SOURCE_SOCKET)
-_DESTINATION = _Side(Key.DADDR, Key.DPORT, Key.DESTINATION_SOCKET)
+_SOURCE = _Side(Key.SADDR, Key.SPORT, Key.SOURCE_SOCKET, Key.SOURCE_ON_LINK)
+_DESTINATION = _Side(Key.DADDR, Key.DPORT, Key.DESTINATION_SOCKET, Key.DESTINATION_ON_LINK)
 
 
 def tests_of(condition: Condition, cell: Cell, builder: TableBuilder) -> Tests | None:
@@ -246,6 +247,10 @@ def _addresses(
 ) -> bool:
     if side is ANY_SIDE:
         return True
+    if side.local is not None and not _local(side.local, keys, region, builder, choices, inline_cidrs):
+        return False
+    if side.not_local is not None:
+        choices.extend(_must(Match(keys.on_link, one, negated=True)) for one in builder.network_sets(side.not_local))
     for cidrs, selected in lists_of(side.nets, side.address_set, builder.family):
         within = is_within(cidrs, region, builder)
         external = _external_matches(selected, keys, builder, negated=False)
@@ -266,6 +271,21 @@ def _addresses(
             )
         choices.extend(_must(m) for m in _external_matches(selected, keys, builder, negated=True))
     return True
+
+
+def _local(
+    local: LocalNets, keys: _Side, region: Cidr | None, builder: TableBuilder, choices: list[Choice], inline_cidrs: int
+) -> bool:
+    """The test of a list of prefixes that has the networks of the interface as well; False if no packet passes it."""
+    cidrs = tuple(cidr for cidr in local.nets if cidr.family is builder.family)
+    within = is_within(cidrs, region, builder)
+    if within is True:
+        return True
+    listed = [] if within is False else _address_matches(cidrs, None, keys, builder, inline_cidrs, negated=False)
+    on_link = [Match(keys.on_link, one) for one in builder.network_sets(local.links)]
+    if listed or on_link:
+        choices.append(tuple((one,) for one in (*listed, *on_link)))
+    return bool(listed or on_link)
 
 
 def lists_of(

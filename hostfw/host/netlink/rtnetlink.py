@@ -74,7 +74,7 @@ RT_SCOPE_LINK = 253
 RTA_DST, RTA_SRC, RTA_OIF, RTA_PREFSRC = 1, 2, 4, 7
 _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_TABLE, _RTA_VIA, _RTA_NH_ID = 5, 9, 15, 18, 30
 RT_TABLE_MAIN, RTN_UNICAST = 254, 1
-RTPROT_STATIC, RTPROT_RA, RTPROT_DHCP = 4, 9, 16
+RTPROT_KERNEL, RTPROT_STATIC, RTPROT_RA, RTPROT_DHCP = 2, 4, 9, 16
 
 _NHA_ID, _NHA_GROUP, _NHA_OIF, _NHA_GATEWAY = 1, 2, 5, 6
 
@@ -102,7 +102,7 @@ class LinkAddress:
     """An address of a link: our own, where the link has a peer. `protocol` is IFA_PROTO, 0 where nobody says.
 
     `set_at` is when it was last set, in hundredths of a second of CLOCK_MONOTONIC modulo 2**32 (IFA_CACHEINFO), None
-    where the kernel does not say.
+    where the kernel does not say. `peer` is IFA_ADDRESS where that is another address: the network is the peer's then.
     """
 
     index: int
@@ -113,6 +113,7 @@ class LinkAddress:
     flags: int = IFA_F_PERMANENT
     protocol: int = 0
     set_at: int | None = None
+    peer: int | None = None
 
     @property
     def is_permanent(self) -> bool:
@@ -151,6 +152,13 @@ class Route:
     next_hop_id: int = 0
 
     @property
+    def on_links(self) -> tuple[int, ...]:
+        """The links whose neighbours a route of the main table leads to without a gateway."""
+        if self.table != RT_TABLE_MAIN or self.kind != RTN_UNICAST:
+            return ()
+        return tuple(hop.index for hop in self.hops if hop.gateway is None)
+
+    @property
     def is_default(self) -> bool:
         """True if it is a way to everywhere, in the main table."""
         return self.prefix_length == 0 and self.table == RT_TABLE_MAIN and self.kind == RTN_UNICAST
@@ -178,13 +186,17 @@ def read_addresses(sock: NetlinkSocket) -> list[LinkAddress]:
 
 
 def read_routes(sock: NetlinkSocket, family: Family, protocols: Collection[int] = ()) -> list[Route]:
-    """The routes of a family that lead everywhere, of all tables, and any that these protocols made.
+    """The routes of a family that lead everywhere, of all tables, and any to other hosts that these protocols made.
 
     A router may have a million of others, which are not decoded. Raises NetlinkError.
     """
     body = RTMSG.pack(ADDRESS_FAMILIES[family], *(0,) * 7, 0)
     messages = sock.dump(RTM_GETROUTE, body, "reading the routes")
-    return _present(parse_route(m) for m in messages if len(m) >= RTMSG.size and (not m[1] or m[5] in protocols))
+    return _present(
+        parse_route(m)
+        for m in messages
+        if len(m) >= RTMSG.size and (not m[1] or (m[5] in protocols and m[7] == RTN_UNICAST))
+    )
 
 
 def with_hops(sock: NetlinkSocket, routes: Iterable[Route]) -> list[Route]:
@@ -262,6 +274,7 @@ def parse_address_message(payload: bytes) -> LinkAddress | None:
     own = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b"")
     if len(own) * 8 != family.bits:
         return None
+    other = found.get(_IFA_ADDRESS, own)
     return LinkAddress(
         index=index,
         family=family,
@@ -272,6 +285,7 @@ def parse_address_message(payload: bytes) -> LinkAddress | None:
         flags=_number(found, _IFA_FLAGS, flags),
         protocol=found.get(_IFA_PROTO, b"\0")[0],
         set_at=_last_set(found.get(_IFA_CACHEINFO, b"")),
+        peer=int.from_bytes(other, "big") if other != own and len(other) == len(own) else None,
     )
 
 

@@ -86,8 +86,8 @@ class LinkListener(Protocol):
 
 _Address = tuple[int, Family, int]
 """Of an address: the index of its link, its family, and itself."""
-_Known = tuple[bool, int, int]
-"""The origin of an address: True if it has no end, its protocol, and the length of its network."""
+_Known = tuple[bool, int, int, int | None]
+"""The origin of an address: True if it has no end, its protocol, the length of its network, and the peer."""
 
 
 class LinkEvents(ListeningSocket):
@@ -153,7 +153,7 @@ class LinkEvents(ListeningSocket):
             return frozenset()
         key = (now.index, now.family, now.address)
         # Of the flags one says who set it; others come and go with duplicate detection.
-        known = (now.is_permanent, now.protocol, now.prefix_length)
+        known = (now.is_permanent, now.protocol, now.prefix_length, now.peer)
         if not gone and self._addresses.get(key) == known:
             return frozenset()
         if gone:

@@ -14,6 +14,10 @@ DHCP or a router advertisement made it:
 * an IPv4 default route on a link with an address by DHCP whose protocol says nothing: dhclient's script and `ip route`
   both write RTPROT_BOOT.
 
+The networks of an interface are those of its addresses, as a neighbour's as these are, and the IPv6 prefixes that a
+route without a gateway puts on its link: an advertised prefix may be on the link without an address in it (RFC 4861,
+6.3.4), and then it is a router's.
+
 Everything is read raw (`host.rtnetlink`), by one reader.
 """
 
@@ -30,6 +34,7 @@ from hostfw.host.netlink.rtnetlink import (
     IFAPROT_KERNEL_RA,
     RT_SCOPE_LINK,
     RTPROT_DHCP,
+    RTPROT_KERNEL,
     RTPROT_RA,
     RTPROT_STATIC,
     Link,
@@ -82,7 +87,10 @@ SETTLED_S = 10.0
 
 
 class Network(NamedTuple):
-    """One reading of a namespace's network. `routes` are those that lead everywhere, and those of DHCP and RA."""
+    """One reading of a namespace's network.
+
+    `routes` are those that lead everywhere, those of DHCP and RA, and of IPv6 the kernel's own.
+    """
 
     links: Sequence[Link] = ()
     addresses: Sequence[LinkAddress] = ()
@@ -96,6 +104,7 @@ def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tu
     addresses: dict[int, set[Cidr]] = {}
     for one in network.addresses:
         addresses.setdefault(one.index, set()).add(host_cidr(one.family, one.address))
+    networks = _networks(network, learned)
     routed = _default_route_links(network, {(index, cidr.family) for index, cidr in learned})
     found = (
         Interface(
@@ -116,15 +125,23 @@ def interfaces_of(network: Network, leases: Collection[EndlessLease] = ()) -> tu
                 if (link.index, cidr) in learned
             ),
             default_route_learned=_unless_set(routed.get(link.index, frozenset())),
+            networks=tuple(sorted(networks.get(link.index, {}))),
+            networks_learned=tuple(
+                sorted((cidr, how) for cidr, how in networks.get(link.index, {}).items() if how is not None)
+            ),
         )
         for link in network.links
     )
     return tuple(sorted(found, key=lambda interface: interface.name))
 
 
+_PROTOCOLS = {Family.V4: (RTPROT_DHCP, RTPROT_RA), Family.V6: (RTPROT_DHCP, RTPROT_RA, RTPROT_KERNEL)}
+"""The makers of routes by which it is known what a neighbour gave, and which IPv6 prefixes are on a link."""
+
+
 def _read() -> Network:
     with NetlinkSocket(NETLINK_ROUTE) as sock:
-        routes = (route for family in FAMILIES for route in read_routes(sock, family, (RTPROT_DHCP, RTPROT_RA)))
+        routes = (route for family in FAMILIES for route in read_routes(sock, family, _PROTOCOLS[family]))
         return Network(read_links(sock), read_addresses(sock), with_hops(sock, routes))
 
 
@@ -182,7 +199,26 @@ def _learned_addresses(
 
 
 def _network(address: LinkAddress) -> Cidr:
-    return Cidr(address.family, address.address & mask_of(address.family, address.prefix_length), address.prefix_length)
+    of = address.address if address.peer is None else address.peer
+    return Cidr(address.family, of & mask_of(address.family, address.prefix_length), address.prefix_length)
+
+
+def _networks(network: Network, learned: dict[tuple[int, Cidr], Learned]) -> dict[int, dict[Cidr, Learned | None]]:
+    """The networks of each link, with how they came; None for those of which an administrator set an address."""
+    found: dict[int, dict[Cidr, Learned | None]] = {}
+    for one in network.addresses:
+        if one.prefix_length == one.family.bits and one.peer is None:
+            # The address of this host alone.
+            continue
+        of_link, how = found.setdefault(one.index, {}), learned.get((one.index, host_cidr(one.family, one.address)))
+        cidr = _network(one)
+        of_link[cidr] = how if cidr not in of_link or of_link[cidr] is not None else None
+    for route in network.routes:
+        if route.family is Family.V6 and route.prefix_length and route.protocol in (RTPROT_KERNEL, RTPROT_RA):
+            cidr = Cidr(route.family, route.destination, route.prefix_length)
+            for index in () if cidr.is_host else route.on_links:
+                found.setdefault(index, {}).setdefault(cidr, Learned.RA)
+    return found
 
 
 _Makers = frozenset[Learned | None]

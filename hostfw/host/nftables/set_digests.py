@@ -46,6 +46,7 @@ _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
 _INTERVAL_END = 0x1
 _INDEX_BYTES = 4
 _PADDED = 4
+_IFNAME_BYTES = 16
 _USERDATA, _PAD = 6, 8
 _HARMLESS = frozenset((_KEY, _DATA, _FLAGS, _USERDATA, _PAD))
 """Attributes of an element that ours may have; no timeout, counter, quota or catch-all is ours."""
@@ -57,6 +58,7 @@ _TYPES: Mapping[tuple[int, int], KeyType] = {
     (41, 16): ElementType.IFNAME,
     (0x730D, 12): ElementType.SOCKET,
     (0x830D, 24): ElementType.SOCKET,
+    **{key_type_of(ElementType.NETWORK, family): ElementType.NETWORK for family in FAMILIES},
     (19, 4): ElementType.MARK,
     **{key_type_of(fields, family): fields for fields in CONCATENATIONS for family in FAMILIES},
 }
@@ -215,6 +217,8 @@ def _element(element_type: KeyType, key: bytes) -> Element:
             return mark >> SCRATCH_SHIFT
         case ElementType.IFNAME:
             return text_of(key)
+        case ElementType.NETWORK:
+            return text_of(key[:_IFNAME_BYTES]), int.from_bytes(key[_IFNAME_BYTES:], "big")
         case ElementType.SOCKET:
             return int.from_bytes(key[:-8], "big"), key[-8], int.from_bytes(key[-4:-2], "big")
         case _:

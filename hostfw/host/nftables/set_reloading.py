@@ -123,12 +123,14 @@ def _packed(family: Family, element_type: KeyType, element: Element) -> bytes:
     """A key as the kernel holds it; the fields of a concatenation are padded to four bytes."""
     width = 4 if family is Family.V4 else 16
     if isinstance(element_type, tuple):
-        fields = element if isinstance(element, tuple) else ()
+        fields: tuple[int | str, ...] = element if isinstance(element, tuple) else ()
         packed = (_packed(family, of, one) for one, of in zip(fields, element_type, strict=True))
         return b"".join(one.ljust(4, b"\0") for one in packed)
     match element:
         case str():
             return element.encode().ljust(_IFNAME_BYTES, b"\0")
+        case (str() as interface, int() as address):
+            return interface.encode().ljust(_IFNAME_BYTES, b"\0") + address.to_bytes(width, "big")
         case (address, protocol, port) if element_type is ElementType.SOCKET:
             return address.to_bytes(width, "big") + struct.pack("!B3xH2x", protocol, port)
         case int() if element_type is ElementType.ADDRESS:

@@ -27,7 +27,7 @@ from hostfw.manifest.scalars import each, is_port_scalar, protocol, protocols, s
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.positions import NOWHERE
-from hostfw.model.resources import EntityRule, Rule
+from hostfw.model.resources import LOCAL, EntityRule, Rule
 from hostfw.model.values import (
     ICMP,
     ICMPV6,
@@ -80,6 +80,9 @@ RULE_SHAPE = Shape(
 ICMP_SHAPE = Shape("an ICMP match", frozenset(("type", "code")))
 RULE_METADATA_SHAPE = Shape("the metadata of a rule", frozenset(("annotations",)))
 
+_PEER_OF = {Direction.INGRESS.value: "source", Direction.EGRESS.value: "destination"}
+"""The side of a rule that others are on, by the name of its direction."""
+
 ACTIONS = {action.value: action for action in Action}
 VERSIONS = {"4": Family.V4, "6": Family.V6}
 _EVERYTHING = EntityRule()
@@ -121,6 +124,14 @@ def _rule(namespace: str, reader: Reader, node: Node, what: str) -> Rule | None:
         if entity.macs and (side, what) != ("source", Direction.INGRESS):
             message = f"macs in the {side} of an {what} rule: only where a packet came from is known"
             reader.report(found[side], message, "macs in the source of an ingress rule")
+        if (entity.local or entity.not_local) and side != _PEER_OF.get(what):
+            message = f"{LOCAL} in the {side} of an {what} rule, which is this host's own side"
+            reader.report(found[side], message, f"{LOCAL} in the {_PEER_OF.get(what, 'source')}")
+        if entity.not_local and action is not Action.DENY:
+            # Whose networks are not known yet would be let through.
+            message = f"notNets of the {side} has {LOCAL} in a rule that is no Deny"
+            hint = f"deny others than {LOCAL} in a rule before it"
+            reader.report(found[side], message, f"nets: [{LOCAL}], or action: Deny", hint)
     return rule if action is not None else None
 
 
@@ -165,15 +176,36 @@ def _entity(reader: Reader, node: Node | None, namespace: str) -> EntityRule:
     if node is None:
         return _EVERYTHING
     found = fields(reader, node, ENTITY_SHAPE)
+    nets, local = _nets(reader, found, "nets", strict_net)
+    not_nets, not_local = _nets(reader, found, "notNets", _not_net)
     return EntityRule(
-        _each(reader, found, "nets", NETS_LIMIT, strict_net),
-        _each(reader, found, "notNets", NETS_LIMIT, _not_net),
+        nets,
+        not_nets,
         limited_selector(reader, found, namespace),
         selector_text(reader, given(found, "notSelector"), "notSelector", may_be_global=True),
         _each(reader, found, "ports", PORTS_LIMIT, _port),
         _each(reader, found, "notPorts", PORTS_LIMIT, _port),
         _each(reader, found, "macs", MACS_LIMIT, _mac),
+        local,
+        not_local,
     )
+
+
+def _nets(
+    reader: Reader, found: dict[str, Node], name: str, decode: Callable[[Reader, Node, str], Cidr | None]
+) -> tuple[tuple[Cidr, ...], bool]:
+    """The prefixes of a list, and whether it has the word `local` beside them."""
+    if name not in found:
+        return (), False
+    listed = items(reader, found[name], name, NETS_LIMIT)
+    words = [node for node in listed if isinstance(node, Scalar) and node.text.lower() == LOCAL]
+    for wrong in (node for node in words if node.text != LOCAL):
+        reader.report(wrong, f"{name} has {quoted(wrong.text)}", "a prefix, or local", f"did you mean {quoted(LOCAL)}?")
+    for again in words[1:]:
+        reader.report(again, f"{name} has {LOCAL} twice", "each once")
+    if not words:
+        return each(reader, listed, name, decode), False
+    return each(reader, [node for node in listed if node not in words], name, decode), True
 
 
 def _each(
@@ -318,14 +350,15 @@ def _check_families(reader: Reader, rule: Rule, node: Node, found: dict[str, Nod
     out of the other, so beside it, or `ipVersion`, the half of a list of both would mean nothing.
     """
     lists = [
-        (side, nets)
+        (side, nets, has_local)
         for side, entity in (("source", rule.source), ("destination", rule.destination))
-        for nets in (entity.nets, entity.not_nets)
+        for nets, has_local in ((entity.nets, entity.local), (entity.not_nets, entity.not_local))
         if nets
     ]
-    of_one = (nets[0].family for _, nets in lists if len({cidr.family for cidr in nets}) == 1)
+    # An interface has networks of both.
+    of_one = (nets[0].family for _, nets, both in lists if not both and len({cidr.family for cidr in nets}) == 1)
     only = next(of_one, None) if rule.ip_version is None else rule.ip_version
-    for side, cidr in ((side, cidr) for side, nets in lists for cidr in nets):
+    for side, cidr in ((side, cidr) for side, nets, _ in lists for cidr in nets):
         if only is not None and cidr.family is not only:
             message = f"{side} has {cidr} in a rule that its ipVersion or another prefix limits to IPv{only.value}"
             expected = "prefixes of one IP version"

@@ -67,8 +67,8 @@ from hostfw.manifest.schema.values import (
     BOOLEAN,
     LABELS,
     MAC,
-    NET,
     NET_OR_ADDRESS,
+    NET_OR_LOCAL,
     NUMBER,
     PORT,
     PORT_NAME,
@@ -153,12 +153,16 @@ _ICMP: Fields = {
     "code": (whole(0, LAST_ICMP_CODE), "The code; needs a type."),
 }
 
+_NETS = (
+    "Any of these prefixes; of both IP versions only where every list is. `local` is the networks of the interface "
+    "that a packet comes in on (source of ingress) or goes out on (destination of egress)."
+)
 _ENTITY: Fields = {
     "nets": (
-        listed(NET, NETS_LIMIT),
-        "Any of these prefixes; of both IP versions only where every list is.",
+        listed(NET_OR_LOCAL, NETS_LIMIT),
+        _NETS,
     ),
-    "notNets": (listed(NET, NETS_LIMIT), "None of these prefixes."),
+    "notNets": (listed(NET_OR_LOCAL, NETS_LIMIT), "None of these prefixes; with `local` in a Deny alone."),
     "selector": (SELECTOR, "The addresses of the HostEndpoints, workloads, network sets and Feeds that are selected."),
     "notSelector": (SELECTOR_WITH_GLOBAL, "No address of what is selected."),
     "namespaceSelector": (SELECTOR_WITH_GLOBAL, "Only what is in these namespaces, or in none: global()."),

@@ -11,6 +11,7 @@ from hostfw.manifest.fields import Shape
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
 from hostfw.manifest.scalars import LAST_PROTOCOL, PROTOCOLS_LIMIT, SELECTOR_LIMIT
+from hostfw.model.resources import LOCAL
 from hostfw.model.values import NAMED_PROTOCOLS
 
 Json = Mapping[str, object]
@@ -127,6 +128,7 @@ _V6_LENGTH = "/0{0,2}(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])"
 MAC = formed("[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 ADDRESS = formed(_either(_V4, _V6))
 NET = formed(_either(_V4 + _V4_LENGTH, _V6 + _V6_LENGTH))
+NET_OR_LOCAL = any_of(words((LOCAL,)), NET)
 SET_NET = formed(
     _either(f"{_V4}(?:{_V4_LENGTH}|[ \\t]*-[ \\t]*{_V4})?", f"{_V6}(?:{_V6_LENGTH}|[ \\t]*-[ \\t]*{_V6})?")
 )

@@ -19,7 +19,8 @@ class Interface:
     those of them that a neighbour gave, with how; the others an administrator set. `default_route` is whether a default
     route leads to the interface, and `default_route_learned` how it came about where no administrator set one. `mac` is
     its hardware address now and `permanent_mac` (IFLA_PERM_ADDRESS) the one that the device was made with, as `ip link`
-    writes them; both are empty where there is none.
+    writes them; both are empty where there is none. `networks` are the prefixes whose addresses are on its link, and
+    `networks_learned` those of them that a neighbour gave, with how.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Interface:
     default_route_learned: tuple[Learned, ...] = ()
     mac: str = ""
     permanent_mac: str = ""
+    networks: tuple[Cidr, ...] = ()
+    networks_learned: tuple[tuple[Cidr, Learned], ...] = ()
 
     def addresses_of(self, believed: Collection[Learned]) -> tuple[Cidr, ...]:
         """The addresses that an administrator set, and those that came in one of the believed ways."""

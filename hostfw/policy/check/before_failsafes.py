@@ -91,18 +91,19 @@ def _peers(rule: Rule, direction: Direction) -> EntityRule:
 
 
 def _without_peers(rule: Rule, direction: Direction) -> Rule:
-    peers = replace(_peers(rule, direction), nets=(), not_nets=(), selector=None, not_selector=None)
+    peers = replace(_peers(rule, direction), nets=(), not_nets=(), selector=None, not_selector=None, local=False)
     rule = replace(rule, annotations=(), position=NOWHERE)
     return replace(rule, source=peers) if direction is Direction.INGRESS else replace(rule, destination=peers)
 
 
 def _names_peers(peers: EntityRule) -> bool:
-    return bool(peers.nets) or bool(peers.selector is not None and peers.selector.text)
+    return bool(peers.nets) or peers.local or bool(peers.selector is not None and peers.selector.text)
 
 
 def _nets(peers: EntityRule, selections: Selections) -> tuple[tuple[CidrSet, ...], tuple[Cidr, ...]]:
     """The addresses that a rule is for, or more: what `notNets` takes out of all the world leaves everybody else."""
-    if peers.nets:
+    if peers.nets or peers.local:
+        # The networks of an interface are never everybody, nor half of them.
         return (), peers.nets
     found: tuple[Cidrs, ...] = () if peers.selector is None else selections.nets(peers.selector.text)
     packed = tuple(nets for nets in found if isinstance(nets, CidrSet))

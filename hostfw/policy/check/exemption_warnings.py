@@ -79,7 +79,7 @@ def _exempt_types(rule: Rule, direction: Direction, selections: Selections) -> s
         if rule.not_protocol is not None and rule.not_protocol.number == ICMPV6.number:
             return ""
         peers = rule.source if direction is Direction.INGRESS else rule.destination
-        limited = peers.nets or peers.selector is not None
+        limited = peers.nets or peers.local or peers.selector is not None
         on_link = limited and not rule.destination.ports and meets(peers, _LINK_LOCAL, selections)
         return "that of peers on the link" if on_link and not _is_everything(rule, direction) else ""
     if rule.protocol.number != ICMPV6.number:
@@ -125,8 +125,8 @@ def _over_loopback(rule: Rule, direction: Direction, selections: Selections, *, 
 
 def _loopbacks(side: EntityRule, selections: Selections) -> tuple[Cidr, ...]:
     """The addresses that one side of a rule is limited to, if all of them are loopback addresses."""
-    nets = side.nets
-    if not nets and side.selector is not None:
+    nets = () if side.local else side.nets
+    if not nets and not side.local and side.selector is not None:
         (*packed, few) = selections.nets(side.selector.text)
         nets = () if packed or len(few) > _FEW else tuple(few)
     return nets if all(includes(_LOOPBACKS, net) for net in nets) else ()

@@ -134,7 +134,7 @@ def _is_wide(rule: Rule, direction: Direction, failsafe: FailsafePort, selection
 def _is_allowed_before(before: Iterable[Rule], rule: Rule, direction: Direction, failsafe: FailsafePort) -> bool:
     """True if the peers of a Deny, named by nets, are allowed the port by a rule before it, with no Deny in between."""
     denied = _peers(rule, direction)
-    if rule.action is not Action.DENY or not denied.nets:
+    if rule.action is not Action.DENY or not denied.nets or denied.local:
         return False
     opening = takewhile(lambda one: one.action is not Action.DENY or not _may_match(one, failsafe), before)
     return any(
@@ -196,7 +196,7 @@ def _spares(peers: EntityRule, net: Cidr | None) -> bool:
     """True if the notNets of a Deny leave out all that a failsafe is open to, or all that its nets name."""
     if net is not None and includes(peers.not_nets, net):
         return True
-    return bool(peers.nets) and all(includes(peers.not_nets, one) for one in peers.nets)
+    return bool(peers.nets) and not peers.local and all(includes(peers.not_nets, one) for one in peers.nets)
 
 
 def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
@@ -208,7 +208,8 @@ def is_of_protocol(rule: Rule, failsafe: FailsafePort) -> bool:
 
 def _limits_peers(peers: EntityRule) -> bool:
     nets = peers.nets and not any(net.length == 0 for net in peers.nets)
-    return bool(nets or peers.macs or peers.not_nets or peers.selector or peers.not_selector)
+    on_link = peers.local or peers.not_local
+    return bool(nets or on_link or peers.macs or peers.not_nets or peers.selector or peers.not_selector)
 
 
 def meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
@@ -218,13 +219,16 @@ def meets(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
 
 def _covers(peers: EntityRule, net: Cidr | None, selections: Selections) -> bool:
     """True if the peers of a rule include all that a failsafe is open to."""
-    if net is None or peers.macs or peers.not_selector is not None or overlaps(peers.not_nets, net):
+    if net is None or peers.local or peers.not_local or peers.macs or peers.not_selector is not None:
+        return False
+    if overlaps(peers.not_nets, net):
         return False
     return all(any(includes(nets, net) for nets in parts) for parts in _limits(peers, selections))
 
 
 def _limits(peers: EntityRule, selections: Selections) -> Iterator[tuple[Cidrs, ...]]:
-    if peers.nets:
+    # Which addresses are in the networks of an interface, the host alone knows.
+    if peers.nets and not peers.local:
         yield (peers.nets,)
     if peers.selector is not None:
         yield selections.nets(peers.selector.text)

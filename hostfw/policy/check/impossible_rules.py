@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hostfw.model.ranges import difference, ranges_of
-from hostfw.model.resources import EntityRule, Rule
+from hostfw.model.resources import LOCAL, EntityRule, Rule
 from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Icmp, PortRange
 from hostfw.model.wording import listed
 from hostfw.policy.rule_families import rule_families
@@ -48,10 +48,13 @@ def _reasons(rule: Rule) -> Iterator[str]:
 def _reasons_of_side(name: str, side: EntityRule) -> Iterator[str]:
     if (
         side.nets
+        and not side.local
         and side.not_nets
         and not any(difference(ranges_of(side.nets, family), ranges_of(side.not_nets, family)) for family in FAMILIES)
     ):
         yield f"notNets of its {name} excludes every address of nets"
+    elif side.local and side.not_local and not side.nets:
+        yield f"notNets of its {name} excludes {LOCAL}, which is all of nets"
     # Without ports there is always port 0, which no list of notPorts can have.
     named = any(isinstance(port, str) for port in side.ports)
     if side.ports and not named and all(_within(one, _numbers(side.not_ports)) for one in _numbers(side.ports)):

@@ -10,7 +10,7 @@ from itertools import chain, groupby
 
 from hostfw.model.kinds.metadata import SelectorText
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.plan import AddressSet, ExternalSet, PortMember, PortSet
+from hostfw.model.plan import NO_NETWORKS, AddressSet, ExternalSet, LinkNetworks, PortMember, PortSet
 from hostfw.model.prefixes import PACKED_FROM, Cidrs, CidrSet, union, unpacked
 from hostfw.model.resources import HostEndpoint, Profile, Resources
 from hostfw.model.values import Cidr, Protocol, merge
@@ -27,7 +27,11 @@ from hostfw.selector.evaluate import Selector, canonical, parse
 class AddressBook:
     """Looks up selectors and port names; equal questions get the same object, worked out once."""
 
-    def __init__(self, resources: Resources, profiles: Mapping[str, Profile]) -> None:
+    def __init__(
+        self, resources: Resources, profiles: Mapping[str, Profile], networks: LinkNetworks = NO_NETWORKS
+    ) -> None:
+        """The book of these resources; `networks` are those of the interfaces of this host."""
+        self.networks = networks
         namespaces = self._namespaces = NamespaceLabels(resources)
         self._profiles = profiles
         endpoints, of_set = resources.every_endpoint, namespaces.of_set

@@ -13,7 +13,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.plan import Plan, PlannedEndpoint, PlannedPolicy, Workload
+from hostfw.model.plan import LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy, Workload
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
@@ -29,6 +29,7 @@ from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
+from hostfw.policy.resolve.link_networks import asks_for_networks, left_out_problems, local_networks
 from hostfw.policy.resolve.workloads import bridged_problems, running, with_workloads
 from hostfw.selector.evaluate import matches, parse
 
@@ -74,7 +75,7 @@ def resolve(
 
     known = _with_learned_addresses(resources, bound, facts) if settings.learn_addresses else resources
     cache = ResolveCache() if cache is None else cache
-    book = _address_book(known, profiles, cache)
+    book = _address_book(known, profiles, local_networks(resources, facts, bound), cache)
     tiers = tiers_in_order(resources.tiers)
     policies = every_policy_in_order(resources, tiers)
     ingress, egress = (
@@ -107,6 +108,7 @@ def resolve(
         *_name_problems(local, node, None if settings.node else facts.node.lower()),
         *_untracked_problems(resources, governing, profiles),
         *unlearned,
+        *left_out_problems(resources, facts),
     )
     return plan, in_order((*problems, *warnings))
 
@@ -117,15 +119,18 @@ def neighbour_problems(resources: Resources, settings: Settings, facts: HostFact
     local = tuple(e for e in resources.endpoints if e.is_of(node))
     bound, _ = bind(local, resources.interface_groups, settings.loopback, facts, settings.workloads)
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
-    return in_order((*distrusted_problems(resources.interface_groups, local, HostIndex(facts)), *unlearned))
+    distrusted = distrusted_problems(resources.interface_groups, local, HostIndex(facts))
+    return in_order((*distrusted, *unlearned, *left_out_problems(resources, facts)))
 
 
-def _address_book(resources: Resources, profiles: Mapping[str, Profile], cache: ResolveCache) -> AddressBook:
+def _address_book(
+    resources: Resources, profiles: Mapping[str, Profile], networks: LinkNetworks, cache: ResolveCache
+) -> AddressBook:
     """The address book, and everything that was planned with another one forgotten."""
     sets = (resources.network_sets, resources.namespaced_sets, resources.namespaces, resources.feeds)
-    written_in = (resources.endpoints, resources.workloads, *sets, dict(profiles))
+    written_in = (resources.endpoints, resources.workloads, *sets, dict(profiles), networks)
     if cache.book is None or cache.planned.rests_on != written_in:
-        cache.book = AddressBook(resources, profiles)
+        cache.book = AddressBook(resources, profiles, networks)
     cache.planned.next_round(written_in, keep=_asks_no_book)
     return cache.book
 
@@ -147,7 +152,8 @@ def _asks_no_book(owner: object) -> bool:
     if not isinstance(owner, GlobalNetworkPolicy | Profile):
         return False
     return not any(
-        side.selector is not None
+        asks_for_networks(rule)
+        or side.selector is not None
         or side.not_selector is not None
         or any(isinstance(port, str) for port in (*side.ports, *side.not_ports))
         for rule in (*owner.ingress, *owner.egress)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
-from hostfw.model.plan import ANY_SIDE, PlannedRule, PlannedSide, RuleIdentity
-from hostfw.model.resources import EntityRule, Rule
+from hostfw.model.plan import ANY_SIDE, LINK_LOCAL, LocalNets, PlannedRule, PlannedSide, RuleIdentity
+from hostfw.model.resources import LOCAL, EntityRule, Rule
 from hostfw.model.values import Action, Cidr, Direction, Mac, PortRange, Protocol, merge
 from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.rule_families import rule_families
@@ -82,8 +82,8 @@ def _side_content(side: EntityRule, book: AddressBook) -> list[list[str] | str] 
     if side == _NO_RESTRICTION:
         return None
     return [
-        _texts(side.nets),
-        _texts(side.not_nets),
+        [*_texts(side.nets), *([LOCAL] if side.local else [])],
+        [*_texts(side.not_nets), *([LOCAL] if side.not_local else [])],
         book.canonical(side.selector),
         book.canonical(side.not_selector),
         _texts(side.ports),
@@ -99,9 +99,10 @@ def _texts(items: tuple[Cidr, ...] | tuple[Mac, ...] | tuple[PortRange | str, ..
 def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook) -> PlannedSide:
     if side == _NO_RESTRICTION:
         return ANY_SIDE
+    nets = _merged((*side.nets, *((LINK_LOCAL,) if side.local else ())))
     return PlannedSide(
-        nets=_merged(side.nets) if side.nets else None,
-        not_nets=_merged(side.not_nets),
+        nets=nets if nets and not side.local else None,
+        not_nets=_merged((*side.not_nets, *((LINK_LOCAL,) if side.not_local else ()))),
         address_set=book.address_set(side.selector),
         not_address_set=book.address_set(side.not_selector),
         # Only names: no number matches, which () says and None would not.
@@ -110,6 +111,8 @@ def _planned_side(side: EntityRule, protocol: Protocol | None, book: AddressBook
         not_ports=_ranges(side.not_ports),
         macs=tuple(sorted(set(side.macs))),
         not_port_sets=tuple(book.port_set(name, side.selector, protocol) for name in _names(side.not_ports)),
+        local=LocalNets(book.networks, nets) if side.local else None,
+        not_local=book.networks if side.not_local else None,
     )
 
 

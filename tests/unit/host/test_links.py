@@ -192,3 +192,40 @@ def test_leases_without_an_end_are_read_from_the_files_of_dhcp_clients(tmp_path:
         ("wlan0", "192.0.2.12"),
     }
     assert endless_leases(*(tmp_path / "none",) * 4) == frozenset()
+
+
+KERNEL = 2
+NETWORKS: list[tuple[str, tuple[LinkAddress, ...], tuple[Route, ...], dict[str, Learned | None]]] = [
+    ("of an address", (held("192.0.2.9", 24),), (), {"192.0.2.0/24": None}),
+    ("of one that DHCP gave", (held("192.0.2.9", 24, 0),), (), {"192.0.2.0/24": Learned.DHCP}),
+    ("of both", (held("192.0.2.9", 24, 0), held("192.0.2.8", 24)), (), {"192.0.2.0/24": None}),
+    ("the other way round", (held("192.0.2.8", 24), held("192.0.2.9", 24, 0)), (), {"192.0.2.0/24": None}),
+    ("of a router", (held("2001:db8::9", 64, 0),), (), {"2001:db8::/64": Learned.RA}),
+    ("none of an address alone", (held("192.0.2.9", 32), held("2001:db8::9", 128, 0)), (), {}),
+    ("that of a peer", (replace(held("192.0.2.9", 32), peer=0xC6336401),), (), {"198.51.100.1/32": None}),
+    (
+        "advertised on the link",
+        (held("2001:db8::9", 128, 0),),
+        (way(KERNEL, "2001:db8::/64"),),
+        {"2001:db8::/64": Learned.RA},
+    ),
+    ("networkd's", (), (way(RA, "2001:db8::/64"),), {"2001:db8::/64": Learned.RA}),
+    ("an administrator's", (held("2001:db8::9", 64),), (way(KERNEL, "2001:db8::/64"),), {"2001:db8::/64": None}),
+    ("none by a gateway", (), (replace(way(RA, "2001:db8::/48"), hops=(Hop(2, (V6, 1)),)),), {}),
+    ("none of a routing daemon", (), (way(BIRD, "2001:db8::/48"), way(DHCP, "10.0.0.0/8")), {}),
+    ("none of another table", (), (replace(way(KERNEL, "2001:db8::/64"), table=255),), {}),
+    ("none of another link", (), (way(RA, "2001:db8::/64", index=3),), {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "routes", "expected"), [case[1:] for case in NETWORKS], ids=[case[0] for case in NETWORKS]
+)
+def test_an_interface_is_on_the_networks_of_its_addresses_and_on_those_that_are_advertised(
+    addresses: tuple[LinkAddress, ...], routes: tuple[Route, ...], expected: dict[str, Learned | None]
+) -> None:
+    """With how they came; one that an administrator set as well is an administrator's."""
+    (eth0,) = interfaces_of(Network([ETH0], addresses, routes))
+
+    learned = dict(eth0.networks_learned)
+    assert {str(cidr): learned.get(cidr) for cidr in eth0.networks} == expected

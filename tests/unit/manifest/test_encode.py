@@ -37,6 +37,7 @@ FULL = [
                     "icmp": {"type": 8, "code": 0},
                     "notICMP": {"type": 0},
                 },
+                {"action": "Deny", "source": {"nets": ["local", "10.0.0.0/8"], "notNets": ["local"]}},
                 {"action": "Allow", "ipsec": False, "source": {"macs": ["02:00:00:00:00:01"]}},
             ],
             "egress": [

@@ -28,6 +28,8 @@ interfaces:
     defaultRoute: true
     defaultRouteLearned: [dhcp, ra]
     up: false
+    networks: [10.0.0.0/24, "2001:db8::/64"]
+    networksLearned: {ra: ["2001:db8::/64"]}
 """
 
 FACTS = HostFacts(
@@ -45,6 +47,8 @@ FACTS = HostFacts(
             up=False,
             learned=((net("10.0.0.2"), Learned.DHCP), (net("2001:db8::1"), Learned.RA)),
             default_route_learned=(Learned.DHCP, Learned.RA),
+            networks=nets("10.0.0.0/24", "2001:db8::/64"),
+            networks_learned=((net("2001:db8::/64"), Learned.RA),),
         ),
     ),
     link_groups=(("default", 0), ("dmz", 7)),
@@ -75,6 +79,8 @@ def test_facts_are_written_with_every_field_and_read_back() -> None:
         "defaultRoute": True,
         "defaultRouteLearned": ["dhcp", "ra"],
         "up": False,
+        "networks": ["10.0.0.0/24", "2001:db8::/64"],
+        "networksLearned": {"ra": ["2001:db8::/64"]},
     }
 
 
@@ -84,5 +90,5 @@ def test_where_something_is_wrong_there_are_no_facts() -> None:
 
     assert facts is None
     assert [said(problem) for problem in problems] == [
-        "19:5 index is missing; expected the name and index of the interface"
+        "21:5 index is missing; expected the name and index of the interface"
     ]

@@ -58,3 +58,12 @@ def test_criteria_that_exclude_each_other_are_told(criteria: str, expected: str,
 
     about = [line for line in told if "this rule" in line or "notICMP" in line or "icmp" in line]
     assert [line.partition("warning: ")[2].partition("; hint")[0] for line in about] == ([expected] if expected else [])
+
+
+def test_local_among_nets_and_among_notnets_is_nobody() -> None:
+    """Other prefixes of nets may be left; without one no packet matches."""
+    for nets, expected in (("local", 1), ("local, 10.0.0.0/8", 0)):
+        rule = f"action: Deny, source: {{nets: [{nets}], notNets: [local]}}"
+        result = decoded(policy(f"{{ingress: [{{{rule}}}]}}"), WEB)
+        told = [said(problem) for problem in (*result.problems, *check(result.resources, result.settings))]
+        assert len([line for line in told if "notNets of its source excludes local" in line]) == expected, told
