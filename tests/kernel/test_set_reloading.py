@@ -19,7 +19,9 @@ V4, V6 = Family.V4, Family.V6
 RANGES = (PortRange(0, 0), PortRange(5, 5), PortRange(80, 90), PortRange(91, 100), PortRange(65000, 65535))
 
 
-def _set(name: str, kind: ElementType, *elements: int | str | PortRange | tuple[int, int, int]) -> Set:
+def _set(
+    name: str, kind: ElementType, *elements: int | str | PortRange | tuple[int, int, int] | tuple[str, int]
+) -> Set:
     return Set(name, kind, elements, interval=any(isinstance(each, PortRange) for each in elements))
 
 
@@ -36,6 +38,7 @@ def _table(family: Family) -> Table:
             _set("ports", ElementType.PORT, *RANGES),
             _set("ports-from-one", ElementType.PORT, PortRange(1, 9)),
             _set("sockets", ElementType.SOCKET, (addresses[0], 6, 443), (addresses[1], 17, 53)),
+            _set("networks", ElementType.NETWORK, ("a-long-name-15b", addresses[0]), ("eth0", addresses[1])),
             Set("rules-fill-it", ElementType.ADDRESS, (), dynamic=Dynamic(16)),
         ),
         maps=(
