@@ -1,4 +1,7 @@
-"""`hostfwctl apply` of a first generation against `nft -f` of the very script that it comes down to."""
+"""`hostfwctl apply` of a first generation against `nft -f` of the very script that it comes down to.
+
+And the processor time of an `apply` that changes nothing, against that of the first.
+"""
 
 import subprocess
 import sys
@@ -6,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import getpid
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench import configurations
-from bench.measure import command_s, heading, medians, row
+from bench.measure import ROUNDS, command_cpu_s, command_s, heading, medians, row
 
 SIZES = (10, 100, 1000)
+UNCHANGED = (1000, 10_000)
 
 
 def lines() -> Iterator[str]:
@@ -20,6 +25,18 @@ def lines() -> Iterator[str]:
     for size in SIZES:
         ours_s, theirs_s = _measure(size)
         yield row(f"{size} policies", ours_s, theirs_s)
+    yield heading("apply, processor time", "unchanged", "first")
+    for size in UNCHANGED:
+        yield row(f"{size} policies", *_unchanged(size))
+
+
+def _unchanged(size: int) -> tuple[float, float]:
+    with TemporaryDirectory(prefix="hostfw-bench-") as folder, _namespace() as inside:
+        etc = Path(folder, "etc")
+        configurations.write(etc, size)
+        command = [*inside, *_hostfwctl(folder, etc), "apply"]
+        first_s = command_cpu_s(command)
+        return median(command_cpu_s(command) for _ in range(ROUNDS)), first_s
 
 
 def _measure(size: int) -> tuple[float, float]:

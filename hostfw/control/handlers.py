@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
+from hostfw.control.answers import keep_reply, kept_reply
 from hostfw.control.messages import (
     Apply,
     ChangeMembers,
@@ -38,19 +39,7 @@ def handle(engine: Engine, request: Request) -> Reply:
         case Apply(confirm_within_s=float() as within_s) if not SHORTEST_TRIAL_S <= within_s <= LONGEST_TRIAL_S:
             return Failed(f"a change cannot wait {within_s:g} s for its confirmation", "1 s to 24 h are possible")
         case Apply():
-            cache = engine.cache.candidate if engine.cache else CandidateCache()
-            candidate = read(engine, request.files, cache)
-            services = request.services
-            outcome = engine.apply(
-                candidate,
-                request.confirm_within_s,
-                accept_shrink=request.accept_shrink,
-                accept_loss=request.accept_loss,
-                lockout=_lockout(request, candidate.settings),
-                exposure=None if services is None else ExposureRequest(services, cache.decode),
-                asked=request.asked,
-            )
-            return in_force_now(outcome, verbose=request.verbose) if isinstance(outcome, Applied) else outcome
+            return _apply(engine, request)
         case Confirm():
             host = replace(engine.host, ancestors=lambda: request.ancestors)
             return replace(engine, host=host).confirm(console=request.console)
@@ -66,6 +55,31 @@ def handle(engine: Engine, request: Request) -> Reply:
             lockout = _lockout(request, Settings())
             updated = engine.update_feed(request.name, lockout, accept_shrink=request.accept_shrink)
             return in_force_now(updated, verbose=False) if isinstance(updated, Applied) else updated
+
+
+def _apply(engine: Engine, request: Apply) -> Reply:
+    texts = request.files or Files(*read_configuration(engine.directories.config))
+    kept = None if texts.problems else kept_reply(engine, request, texts.configuration)
+    if kept is not None:
+        return kept
+    cache = engine.cache.candidate if engine.cache else CandidateCache()
+    candidate = _judged(engine, request.files, texts, cache)
+    services = request.services
+    outcome = engine.apply(
+        candidate,
+        request.confirm_within_s,
+        accept_shrink=request.accept_shrink,
+        accept_loss=request.accept_loss,
+        lockout=_lockout(request, candidate.settings),
+        exposure=None if services is None else ExposureRequest(services, cache.decode),
+        asked=request.asked,
+    )
+    if not isinstance(outcome, Applied):
+        return outcome
+    reply = in_force_now(outcome, verbose=request.verbose)
+    if not texts.problems:
+        keep_reply(engine, request, outcome, reply)
+    return reply
 
 
 def _lockout(
@@ -88,12 +102,18 @@ def read(engine: Engine, files: Files | None, cache: CandidateCache | None = Non
 
     Files that Feeds name are read here in either case: they are named in the configuration, not on the command line.
     """
-    if files is None:
-        own = engine.directories.config
-        own_feeds = partial(read_own_feeds, own, state_dir=engine.directories.state)
-        return check_candidate(*read_configuration(own), own_feeds, cache)
-    within = partial(read_feeds_within, files.folders, state_dir=engine.directories.state)
-    return check_candidate(files.configuration, files.problems, within, cache)
+    return _judged(engine, files, files or Files(*read_configuration(engine.directories.config)), cache)
+
+
+def _judged(engine: Engine, given: Files | None, texts: Files, cache: CandidateCache | None) -> Candidate:
+    """The configuration that some texts are, `given` or read from the configuration directory."""
+    own, state = engine.directories.config, engine.directories.state
+    read_feeds = (
+        partial(read_own_feeds, own, state_dir=state)
+        if given is None
+        else partial(read_feeds_within, given.folders, state_dir=state)
+    )
+    return check_candidate(texts.configuration, texts.problems, read_feeds, cache)
 
 
 def in_force_now(applied: Applied, *, verbose: bool) -> InForceNow:

@@ -22,6 +22,7 @@ from hostfw.engine.checks.lockout import LockoutRequest, lockout_by
 from hostfw.engine.checks.lost_policy import refusal
 from hostfw.engine.checks.members import members_check
 from hostfw.engine.checks.plan_before import Before
+from hostfw.engine.checks.unchanged import Unchanged, basis_of, confirm_unchanged
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_failed, note_refused
 from hostfw.engine.feeds.update import update_feed
@@ -53,6 +54,7 @@ from hostfw.engine.reconcile import Resumed, end_by_script, end_expired, protect
 from hostfw.engine.rollback import expire, rollback
 from hostfw.engine.rollback_to import rollback_to
 from hostfw.engine.trial import confirm
+from hostfw.host.answers import Answer, Basis
 from hostfw.host.errors import HostError
 from hostfw.host.store.active import load_active
 from hostfw.host.store.codec import Unreadable
@@ -63,6 +65,7 @@ from hostfw.model.host.facts import HostFacts
 from hostfw.model.host.governance import Governance
 from hostfw.model.plan import Plan
 from hostfw.model.settings import Settings
+from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import SetName
 
@@ -166,6 +169,14 @@ class Engine:
             ),
             likely=not known,
         )
+
+    def unchanged(self, answer: Answer, configuration: Configuration, asked: Asked) -> Unchanged | Failed | None:
+        """Look whether an `apply` of a configuration would be answered as before; None if not, or not certainly."""
+        return self._write(lambda writer: confirm_unchanged(writer, answer, configuration, asked), likely=False)
+
+    def basis(self, generation: Generation, asked: Asked) -> Basis | Failed | None:
+        """The basis of a generation that was accepted, by which it is known again; None if more counts for it."""
+        return self._write(lambda writer: basis_of(writer, generation, asked), likely=False)
 
     def confirm(self, *, console: bool = False) -> Confirmed | TooLate | Failed:
         """Accept what is pending. It counts only through a connection made since, or on purpose with `console`."""

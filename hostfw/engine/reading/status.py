@@ -31,7 +31,7 @@ def read_status(
     try:
         expired = expire() if is_due(directories, host) else None
         record, problems = load_active(directories.run)
-        tables, found = _compared(directories, host, record)
+        tables, found = compared(directories, host, record)
         trial, trial_problems = load_trial(directories.state)
         governance = standing(directories, host)
         event = load_event(directories.state)
@@ -60,13 +60,13 @@ def read_drift(directories: Directories, host: Host) -> tuple[str, ...] | Failed
     """Changes of other programs to our tables since they were written, in sentences; empty where there are none."""
     try:
         record, _ = load_active(directories.run)
-        tables, found = _compared(directories, host, record)
+        tables, found = compared(directories, host, record)
     except HostError as error:
         return failed(error)
     return found if tables.ip.exists or tables.ip6.exists else ()
 
 
-def _compared(
+def compared(
     directories: Directories, host: Host, record: ActiveGeneration | None
 ) -> tuple[KernelTables, tuple[str, ...]]:
     """Our tables, and how they differ from the record. Raises HostError.

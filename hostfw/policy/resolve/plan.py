@@ -6,7 +6,7 @@ parses.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hostfw.model.host.facts import HostFacts, Interface
@@ -111,6 +111,23 @@ def resolve(
         *left_out_problems(resources, facts),
     )
     return plan, in_order((*problems, *warnings))
+
+
+def governs_alike(resources: Resources, settings: Settings, facts: HostFacts, records: Iterable[Governance]) -> bool:
+    """True if resources come to the same Plan on a host by each of some records.
+
+    What a record decides are the node and the endpoint of each interface, so policies need not be planned for it.
+    """
+    bare = replace(
+        resources,
+        policies=(),
+        network_policies=(),
+        kubernetes_policies=(),
+        staged_policies=(),
+        staged_network_policies=(),
+    )
+    first, *others = (resolve(bare, settings, facts, governance=record) for record in records)
+    return all(other == first for other in others)
 
 
 def neighbour_problems(resources: Resources, settings: Settings, facts: HostFacts) -> tuple[Problem, ...]:
