@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from itertools import starmap
 
 from hostfw.build.generation import Generation
 from hostfw.build.refused import Refused
@@ -20,11 +21,14 @@ from hostfw.host.clock import monotonic
 from hostfw.host.debounce import Debounce
 from hostfw.host.network.link_events import LinkNews
 from hostfw.host.network.links import SETTLED_S
+from hostfw.policy.interest import Interest, interest
 
 QUIET_S = 0.01
 """An interface that comes up is told in several messages: wait for the last."""
 AT_MOST_S = 0.05
 """Longest wait for the end of a storm of messages."""
+LATER_S = 1.0
+"""Wait after a change that can move no binding: where containers come and go, one look does for many of them."""
 
 ResyncOutcome = Applied | Refused | Failed
 
@@ -32,6 +36,7 @@ ResyncOutcome = Applied | Refused | Failed
 class Resync:
     """Follows interfaces. `resynced` hears whenever something changed, or failed, or succeeded again.
 
+    What no HostEndpoint, InterfaceGroup or setting asks about is looked at once for all that comes within `LATER_S`.
     What has expired and could not be ended is trouble as long as that is so.
     """
 
@@ -41,7 +46,10 @@ class Resync:
         self._resynced = resynced
         self._troubles = troubles
         self._debounce = Debounce(QUIET_S, AT_MOST_S)
+        self._later = Debounce(LATER_S, LATER_S)
         self._noted = asyncio.Event()
+        self._hastened = asyncio.Event()
+        self._interest: tuple[Generation, Interest] | None = None
         self._is_urgent = asyncio.Event()
         self._has_failed = False
         self._ports: set[Port] = set()
@@ -55,8 +63,25 @@ class Resync:
             self._ports_noted.set()
         if news.endless or news.missed:
             self.look_once_settled()
-        if news:
+        if not news:
+            return
+        if self._is_of_interest(news):
             self.look()
+        else:
+            self._later = self._later.noted(monotonic())
+            self._noted.set()
+
+    def _is_of_interest(self, news: LinkNews) -> bool:
+        """True unless it is certain that no binding changes by it: it is looked at in any case, but not at once."""
+        current = self._writer.current
+        explained = {link.name for link in news.links} | {name for name, _ in news.addresses}
+        if current is None or news.routes or news.missed or not news.interfaces <= explained:
+            return True
+        if self._interest is None or self._interest[0] is not current:
+            known = current.candidate.resources, current.plan, current.facts, current.governance
+            self._interest = current, interest(*known)
+        found = self._interest[1]
+        return any(map(found.in_link, news.links)) or any(starmap(found.in_address, news.addresses))
 
     def look_once_settled(self) -> None:
         """Compare once more when nothing new is in doubt: a DHCP client has written down what it gave by then."""
@@ -68,6 +93,7 @@ class Resync:
         """Compare with the host as it is, soon."""
         self._debounce = self._debounce.noted(monotonic())
         self._noted.set()
+        self._hastened.set()
 
     def look_now(self) -> None:
         """Compare without waiting for the next try of what has failed: something may have expired."""
@@ -87,12 +113,12 @@ class Resync:
         retry = Retry()
         while True:
             await self._noted.wait()
-            while (due := self._debounce.due) is not None and (wait_s := due - monotonic()) > 0:  # noqa: ASYNC110  it is waited for the end of a storm
-                await asyncio.sleep(wait_s)
+            await self._until_due()
             self._noted.clear()
             self._is_urgent.clear()
-            self._debounce = self._debounce.done()
-            if await self._resync():
+            is_likely = self._debounce.due is not None
+            self._debounce, self._later = self._debounce.done(), self._later.done()
+            if await self._resync(likely=is_likely):
                 retry.succeeded()
             else:
                 # An interface that comes meanwhile is another reason to try, and not a sooner one.
@@ -101,10 +127,22 @@ class Resync:
                         await self._is_urgent.wait()
                 self.look()
 
-    async def _resync(self) -> bool:
-        """Do what is due; gives False if it is to be tried again."""
+    async def _until_due(self) -> None:
+        """Wait for the end of a storm; what is noted meanwhile may hasten or put off the moment."""
+        while dues := [due for due in (self._debounce.due, self._later.due) if due is not None]:
+            self._hastened.clear()
+            wait_s = min(dues) - monotonic()
+            if wait_s <= 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._hastened.wait()
+
+    async def _resync(self, *, likely: bool) -> bool:
+        """Do what is due; gives False if it is to be tried again. A change of rules is `likely` or not."""
         before = self._writer.current
-        outcome = None if before is None else await self._writer.write(partial(_resync, writer=self._writer))
+        work = partial(_resync, writer=self._writer, likely=likely)
+        outcome = None if before is None else await self._writer.write(work)
         ended: Failed | None = None
         if not isinstance(outcome, Applied):
             # What has expired ends, whatever becomes of the rest.
@@ -119,10 +157,10 @@ class Resync:
         return not isinstance(outcome, Failed)
 
 
-def _resync(engine: Engine, writer: WriterThread) -> ResyncOutcome | None:
+def _resync(engine: Engine, writer: WriterThread, *, likely: bool) -> ResyncOutcome | None:
     """Of what is in force at the moment at which it is our turn, not of what was when the interface came."""
     current: Generation | None = writer.current
-    return None if current is None else engine.resync(current)
+    return None if current is None else engine.resync(current, likely=likely)
 
 
 def _end_expired(engine: Engine, writer: WriterThread) -> Failed | None:

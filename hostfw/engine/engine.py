@@ -68,6 +68,7 @@ from hostfw.model.settings import Settings
 from hostfw.model.sources import Configuration
 from hostfw.nft.change import Change, change
 from hostfw.nft.declarations import SetName
+from hostfw.policy.interest import Interest, interest
 
 Counts = tuple[tuple[str, int], ...]
 Result = TypeVar("Result")
@@ -205,9 +206,12 @@ class Engine:
         """Take over at the start of the service: what was accepted, or still waits, is put into force and known."""
         return self._write(resume)
 
-    def resync(self, generation: Generation) -> Applied | Refused | Failed:
-        """Put the same configuration into force for the host as it is now, and accept that if it is accepted."""
-        return self._write(lambda writer: resync(writer, generation), likely=True)
+    def resync(self, generation: Generation, *, likely: bool = True) -> Applied | Refused | Failed:
+        """Put the same configuration into force for the host as it is now, and accept that if it is accepted.
+
+        It is `likely` or not that rules change by it.
+        """
+        return self._write(lambda writer: resync(writer, generation), likely=likely)
 
     def note_masters(self, generation: Generation, ports: frozenset[Port]) -> Failed | None:
         """Govern like its port each bridge, bond or VRF that a governed interface became a port of; None if done."""
@@ -242,7 +246,9 @@ class Engine:
 
         def is_current() -> bool:
             now = self.observe(generation.candidate.settings)
-            return _links(now) == _links(generation.facts)
+            known = generation.candidate.resources, generation.plan, generation.facts, generation.governance
+            asked = interest(*known)
+            return _links(now, asked) == _links(generation.facts, asked)
 
         try:
             relearnt = relearn(self.host, generation.plan, first, is_current)
@@ -329,6 +335,6 @@ class Engine:
             return sent.failed(error)
 
 
-def _links(facts: HostFacts) -> set[tuple[str, int, str | None]]:
-    """The identities of interfaces, and the masters of ports."""
-    return {(interface.name, interface.index, interface.master) for interface in facts.interfaces}
+def _links(facts: HostFacts, asked: Interest) -> set[tuple[str, int, str | None]]:
+    """The identities of the interfaces that may be governed, and the masters of ports."""
+    return {(one.name, one.index, one.master) for one in facts.interfaces if asked.in_link(one)}

@@ -204,6 +204,22 @@ def by_id_alone(place: Namespace) -> Iterator[LinkEvents]:
         yield listener
 
 
+def test_a_link_is_told_as_it_was_and_as_it_is(events: LinkEvents) -> None:
+    """With its alternative names, its group and the name of its master; an address with the name of its link."""
+    ip("link set right down", "link set right name wrong", "link set wrong group 7 master bridge")
+    ip("addr add 192.0.2.9/32 dev wrong")
+    links: set[tuple[str, int, str | None]] = set()
+    addresses: set[tuple[str, str]] = set()
+    while select((events,), (), (), 0.1)[0]:
+        news = events.read()
+        links |= {(one.name, one.link_group, one.master) for one in news.links if one.kind == "veth"}
+        addresses |= {(name, str(cidr)) for name, cidr in news.addresses}
+        assert {one.name for one in news.links} | {name for name, _ in news.addresses} == news.interfaces
+
+    assert {("right", 0, None), ("wrong", 0, None), ("wrong", 7, "bridge")} <= links
+    assert ("wrong", "192.0.2.9/32") in addresses
+
+
 @pytest.mark.parametrize(
     "command", ["nexthop replace id 7 group 5/6", "nexthop replace id 5 dev right", "nexthop del id 7"]
 )

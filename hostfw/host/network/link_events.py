@@ -33,7 +33,8 @@ from hostfw.host.netlink.rtnetlink import (
     parse_link,
 )
 from hostfw.host.nftables.nflog import interface_name
-from hostfw.model.values import Family
+from hostfw.model.host.facts import Interface
+from hostfw.model.values import Cidr, Family, host_cidr
 
 RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 """Room for some 5,000 links that change at once."""
@@ -58,6 +59,9 @@ class LinkNews:
     `ports` are the interfaces that may have become ports of another since they were last heard of, by index, each with
     its master's. With `missed` the kernel had to throw something away, and anything may have changed. With `endless` an
     address without an end was set: who gave it may be known only later.
+
+    `links` are the links that changed, as they were and as they are, without addresses and routes, and `addresses` the
+    addresses that came or went, each with its interface; both say why the names are in `interfaces`.
     """
 
     interfaces: frozenset[str] = frozenset()
@@ -65,6 +69,8 @@ class LinkNews:
     missed: bool = False
     ports: frozenset[tuple[int, int]] = frozenset()
     endless: bool = False
+    links: frozenset[Interface] = frozenset()
+    addresses: frozenset[tuple[str, Cidr]] = frozenset()
 
     def __bool__(self) -> bool:
         """True if the host is to be observed again."""
@@ -106,7 +112,8 @@ class LinkEvents(ListeningSocket):
 
     def read(self) -> LinkNews:
         """The changes of at most `READ_DATAGRAMS` datagrams; the descriptor stays readable while more are left."""
-        interfaces: set[str] = set()
+        links: set[Interface] = set()
+        addresses: set[tuple[str, Cidr]] = set()
         ports: set[tuple[int, int]] = set()
         routes = missed = endless = False
         for data in self._datagrams(READ_DATAGRAMS, _WHAT):
@@ -123,32 +130,48 @@ class LinkEvents(ListeningSocket):
                         before = self._links.get(link.index)
                         if before is None or before.master != link.master:
                             ports.add((link.index, link.master))
-                    interfaces |= self._link_changes(link, gone=kind == RTM_DELLINK)
+                    links |= self._link_changes(link, gone=kind == RTM_DELLINK)
                 elif kind in (RTM_NEWADDR, RTM_DELADDR):
                     address = parse_address_message(payload)
                     changed = self._address_changes(address, gone=kind == RTM_DELADDR)
-                    interfaces |= changed
+                    addresses |= changed
                     endless |= bool(changed) and kind == RTM_NEWADDR and address is not None and address.is_permanent
                 else:
                     routes |= kind in _ROUTE_CHANGES
-        return LinkNews(frozenset(interfaces), routes, missed, frozenset(ports), endless)
+        interfaces = frozenset((*(link.name for link in links), *(name for name, _ in addresses)))
+        why = frozenset(links), frozenset(addresses)
+        return LinkNews(interfaces, routes, missed, frozenset(ports), endless, *why)
 
-    def _link_changes(self, now: Link | None, *, gone: bool) -> frozenset[str]:
-        """The names, old and new, of a link that is not what it was."""
+    def _link_changes(self, now: Link | None, *, gone: bool) -> frozenset[Interface]:
+        """A link that is not what it was, as it was and as it is."""
         if now is None:
             return frozenset()
         before = self._links.get(now.index)
         if gone:
             self._links.pop(now.index, None)
             self._addresses = {key: address for key, address in self._addresses.items() if key[0] != now.index}
-            return frozenset((now.name,))
-        if before == now:
+        elif before == now:
             return frozenset()
-        self._links[now.index] = now
-        return frozenset((now.name, before.name if before else now.name))
+        else:
+            self._links[now.index] = now
+        return frozenset(self._interface(link) for link in (before, now) if link is not None)
 
-    def _address_changes(self, now: LinkAddress | None, *, gone: bool) -> frozenset[str]:
-        """The name of the link whose addresses are not what they were."""
+    def _interface(self, link: Link) -> Interface:
+        """A link in the words of policy."""
+        return Interface(
+            link.name,
+            link.index,
+            link.altnames,
+            link.kind,
+            link.group,
+            self._name(link.master) if link.master else None,
+            up=link.up,
+            mac=link.mac,
+            permanent_mac=link.permanent_mac,
+        )
+
+    def _address_changes(self, now: LinkAddress | None, *, gone: bool) -> frozenset[tuple[str, Cidr]]:
+        """An address that is not what it was, with the name of its link."""
         if now is None:
             return frozenset()
         key = (now.index, now.family, now.address)
@@ -160,8 +183,12 @@ class LinkEvents(ListeningSocket):
             self._addresses.pop(key, None)
         else:
             self._addresses[key] = known
-        link = self._links.get(now.index)
-        return frozenset((link.name if link else interface_name(now.index) or f"#{now.index}",))
+        return frozenset(((self._name(now.index), host_cidr(now.family, now.address)),))
+
+    def _name(self, index: int) -> str:
+        """The name of a link, by what was heard of it or as the kernel says now."""
+        link = self._links.get(index)
+        return link.name if link else interface_name(index) or f"#{index}"
 
 
 def _join(sock: socket.socket) -> None:
