@@ -26,13 +26,13 @@ from hostfw.engine.checks.unchanged import Unchanged, basis_of, confirm_unchange
 from hostfw.engine.context import Directories, Host
 from hostfw.engine.events import note_failed, note_refused
 from hostfw.engine.feeds.update import update_feed
-from hostfw.engine.kernel.deploy import Enforced
+from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.kernel.existing_connections import relearn
 from hostfw.engine.kernel.governed_links import Port, note_masters
 from hostfw.engine.kernel.lazy_nftables import LazyNftables
 from hostfw.engine.kernel.member_changes import change_members, needs_nft
-from hostfw.engine.kernel.set_reloading import reload_sets
 from hostfw.engine.kernel.state import installed_by
+from hostfw.engine.kernel.transactions import reload_sets
 from hostfw.engine.kernel.writer import Observer, Sent, Writer
 from hostfw.engine.outcomes import (
     Confirmed,

@@ -15,7 +15,8 @@ from hostfw.engine.acceptance import accept_as, accepted_of, unsaved_of
 from hostfw.engine.applied import Applied
 from hostfw.engine.block import restore_block
 from hostfw.engine.context import Directories, Host
-from hostfw.engine.kernel.deploy import Enforced, enforce, enforce_script
+from hostfw.engine.kernel.deploy import enforce, enforce_script
+from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.member_changes import restore_members
 from hostfw.engine.kernel.record import forget_record, is_of_another, note_saved, write_owed

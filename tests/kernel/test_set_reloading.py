@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hostfw.engine.kernel.set_reloading import reload_sets
+from hostfw.engine.kernel.transactions import reload_sets
 from hostfw.engine.outcomes import UNCHANGED, Failed
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_generation, read_tables

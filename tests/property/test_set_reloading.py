@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hostfw.compile.ruleset import compile_plan
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.contents import altered, altered_by_name, misdeclared
-from hostfw.engine.kernel.set_reloading import reload_sets
+from hostfw.engine.kernel.transactions import reload_sets
 from hostfw.host.nftables.script_runner import NftablesWorker
 from hostfw.host.nftables.tables import read_tables
 from hostfw.model.plan import Plan

@@ -6,14 +6,14 @@ would only double the time. A switch from a cached state needs no check either: 
 commands that have never crashed a worker.
 """
 
-import errno
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from hostfw.build.cache import LastCommit
 from hostfw.build.generation import Generation, script_id
 from hostfw.engine.checks.named_peers import note_named_peers
 from hostfw.engine.kernel.contents import altered
+from hostfw.engine.kernel.disturbances import Disturbed, Enforced, disturbed, once, until_undisturbed
 from hostfw.engine.kernel.existing_connections import existing_connections
 from hostfw.engine.kernel.governed_links import note_links
 from hostfw.engine.kernel.installed import (
@@ -31,18 +31,16 @@ from hostfw.engine.kernel.record import forget_record, write_record
 from hostfw.engine.kernel.rewriting import ensure_ours
 from hostfw.engine.kernel.set_loading import load_sets, remember_contents
 from hostfw.engine.kernel.state import KernelState, read_back, read_kernel_state
-from hostfw.engine.kernel.transactions import amend, commit, delete, edit_feeds, reload_changed_sets, send
+from hostfw.engine.kernel.transactions import amend, delete, prepare, send, send_change
 from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.member_times import settle_members
 from hostfw.engine.outcomes import (
     CLEARED,
-    FEEDS_CHANGED,
     UNCHANGED,
     UNKNOWN,
     Failed,
 )
 from hostfw.host.errors import HostError
-from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables
 from hostfw.host.nftables.tables import KernelTable
 from hostfw.host.store.active import ActiveGeneration, forget_begun, forget_links, load_active, note_begun, record_stamp
@@ -57,14 +55,6 @@ from hostfw.nft.object_text import follows, table_name
 from hostfw.policy.order import ENFORCED_KINDS
 
 Counts = tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Enforced:
-    """The change that was sent, and warnings about parts that failed without blocking it."""
-
-    change: Change
-    warnings: tuple[str, ...] = ()
 
 
 def _nothing_before(_: Change) -> Failed | None:
@@ -84,7 +74,19 @@ def enforce(
     """Put a generation into force and remember it.
 
     `before_switch` may still call it off; `after_switch` is what must not wait once packets meet the new generation.
+    What another program removes meanwhile, as `nft flush ruleset` does, is written again.
     """
+    undisturbed = once(before_switch)
+    return until_undisturbed(lambda: _enforce(generation, writer, undisturbed, after_switch), writer)
+
+
+def _enforce(
+    generation: Generation,
+    writer: Writer,
+    before_switch: Callable[[Change], Failed | None],
+    after_switch: Callable[[], Iterator[str]],
+) -> Enforced | Failed | Disturbed:
+    """Put a generation into force, unless another program removes some of it meanwhile."""
     ruleset, directories, nftables = generation.ruleset, writer.directories, writer.nftables
     kernel_state = read_kernel_state(ruleset, directories, writer.host, nftables, writer.cache)
     texts = writer.cache.generation.commands if writer.cache else None
@@ -99,9 +101,9 @@ def enforce(
     if is_anew:
         stopped = before_switch(planned) or writer.sent.after(lambda: _clear(generation, kernel_state, nftables))
         return stopped or _from_nothing(generation, writer, after_switch, kernel_state)
-    stopped = _prepare(planned.prepare, nftables)
+    stopped = prepare(planned.prepare, nftables)
     if stopped is not None:
-        return stopped
+        return disturbed(stopped, writer, kernel_state, 0)
     load_sets(planned.set_loads, nftables, directories.run)
     was_there = {table.family: table.sets for table in kernel_state.installed}
     put_back = (
@@ -125,9 +127,9 @@ def enforce(
     if stopped is not None:
         return stopped
     writer.observer.switching(generation)
-    stopped = writer.sent.after(lambda: _send(planned, kernel_state, writer))
+    stopped = writer.sent.after(lambda: send_change(planned, kernel_state, writer))
     if stopped is not None:
-        return stopped
+        return disturbed(stopped, writer, kernel_state, None if planned.set_loads else int(bool(planned.prepare)))
     noted = (*put_back, *after_switch(), *existing.after_switch())
     link_commits, unnoted = note_links(generation, writer, is_known=kernel_state.ruleset is not None)
     left = delete(planned.sweep, nftables)
@@ -147,10 +149,12 @@ def enforce(
         return ours
     now = ours.state
     if now.lacking:
-        return Failed(
-            f"the kernel does not have the committed rules: {', '.join(now.lacking[:3])}",
-            "another program changes our tables; `nft monitor` shows which",
-            in_force=UNKNOWN,
+        return Disturbed(
+            Failed(
+                f"the kernel does not have the committed rules: {', '.join(now.lacking[:3])}",
+                "another program changes our tables; `nft monitor` shows which",
+                in_force=UNKNOWN,
+            )
         )
     writer.observer.active(generation)
     note_named_peers(directories.run, generation)
@@ -161,19 +165,6 @@ def enforce(
         remember_contents(ruleset, directories.run)
     remembered = tuple(_remember(writer, generation, kernel_state, now))
     return Enforced(planned, (*noted, *unnoted, *swept, *ours.warnings, *remembered))
-
-
-def _send(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
-    """Send everything that packets may meet; None if they meet all of it."""
-    nftables = writer.nftables
-    stopped = edit_feeds(planned.set_edits, nftables, writer.directories.run) or reload_changed_sets(planned, nftables)
-    if stopped is not None:
-        return stopped
-    stopped = amend(planned.renamings, nftables) or _switch(planned, kernel_state, writer)
-    if stopped is None and planned.wakings:
-        stopped = amend(planned.wakings, nftables)
-    edited = stopped is not None and planned.set_edits and stopped.in_force == UNCHANGED
-    return replace(stopped, in_force=FEEDS_CHANGED) if stopped is not None and edited else stopped
 
 
 def enforce_script(script: str, writer: Writer, counted: Counts = ()) -> Enforced | Failed:
@@ -279,53 +270,6 @@ def _from_nothing(
         anew = any(table.abandoned for table in before.installed)
         return replace(enforced, in_force=UNKNOWN if anew else CLEARED)
     return enforced
-
-
-def _prepare(script: str, nftables: Nftables) -> Failed | None:
-    """Commit what adds and no more; None if it is done."""
-    stopped = commit(script, nftables)
-    return None if stopped is None else replace(stopped, in_force=UNCHANGED)
-
-
-def _switch(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
-    """Let packets meet what was prepared; None if they do."""
-    if planned.activation:
-        activated = _activate(planned, kernel_state, writer)
-        if activated is not _ANOTHER_PROGRAM:
-            return activated
-    known = kernel_state.ruleset is not None and not planned.activation
-    return commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
-
-
-_ANOTHER_PROGRAM = Failed("another program was at our tables since they were read")
-"""The reason against activation by deletion: base chains may hold unknown rules, and a script overwrites them."""
-
-
-def _activate(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
-    """Turn the base chains, at the generation of nftables that our own commits have led to; None if it is done.
-
-    At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
-    """
-    since = kernel_state.kernel_generation
-    ours = len(planned.set_edits) + len(planned.set_reloads) + bool(planned.prepare) + bool(planned.renamings)
-    generation = None if planned.set_loads else since + ours
-    for _ in range(2):
-        if generation is None:
-            try:
-                generation = writer.host.read_generation()
-            except HostError:
-                break
-            if not writer.host.only_ours(since, generation):
-                break
-        try:
-            writer.nftables.activate(planned.activation, generation)
-        except NetlinkError as error:
-            if error.errno == errno.ETIMEDOUT:
-                return Failed(error.message, error.hint, UNKNOWN)
-            generation = None
-        else:
-            return None
-    return _ANOTHER_PROGRAM
 
 
 def counts(generation: Generation) -> tuple[tuple[str, int], ...]:

@@ -1,11 +1,14 @@
 """Transactions of an apply: each is sent as a whole, and a failure says whether packets may meet other rules by it."""
 
 import errno
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from hostfw.engine.context import Host
 from hostfw.engine.kernel.set_loading import load_sets
+from hostfw.engine.kernel.state import KernelState
+from hostfw.engine.kernel.writer import Writer
 from hostfw.engine.outcomes import (
     FEEDS_CHANGED,
     SOME_FEEDS_CHANGED,
@@ -21,8 +24,70 @@ from hostfw.host.netlink.messages import NetlinkError
 from hostfw.host.nftables.script_runner import Nftables, NftFailure, NftResult
 from hostfw.nft.amendment import Amendment
 from hostfw.nft.change import Change, SetLoad
+from hostfw.nft.declarations import SetName, fixed_contents
 from hostfw.nft.deletion import Deletion
+from hostfw.nft.objects import Ruleset
 from hostfw.nft.timed_edit import TimedEdit
+
+
+def prepare(script: str, nftables: Nftables) -> Failed | None:
+    """Commit what adds and no more; None if it is done."""
+    stopped = commit(script, nftables)
+    return None if stopped is None else replace(stopped, in_force=UNCHANGED)
+
+
+def send_change(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
+    """Send everything that packets may meet; None if they meet all of it."""
+    nftables = writer.nftables
+    stopped = edit_feeds(planned.set_edits, nftables, writer.directories.run) or reload_changed_sets(planned, nftables)
+    if stopped is not None:
+        return stopped
+    stopped = amend(planned.renamings, nftables) or _switch(planned, kernel_state, writer)
+    if stopped is None and planned.wakings:
+        stopped = amend(planned.wakings, nftables)
+    edited = stopped is not None and planned.set_edits and stopped.in_force == UNCHANGED
+    return replace(stopped, in_force=FEEDS_CHANGED) if stopped is not None and edited else stopped
+
+
+def _switch(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
+    """Let packets meet what was prepared; None if they do."""
+    if planned.activation:
+        activated = _activate(planned, kernel_state, writer)
+        if activated is not _ANOTHER_PROGRAM:
+            return activated
+    known = kernel_state.ruleset is not None and not planned.activation
+    return commit(planned.switch, writer.nftables) if known else send(planned.switch, writer.nftables)
+
+
+_ANOTHER_PROGRAM = Failed("another program was at our tables since they were read")
+"""The reason against activation by deletion: base chains may hold unknown rules, and a script overwrites them."""
+
+
+def _activate(planned: Change, kernel_state: KernelState, writer: Writer) -> Failed | None:
+    """Turn the base chains, at the generation of nftables that our own commits have led to; None if it is done.
+
+    At another one others may have put rules anywhere among those that we know, unless it is known that they did not.
+    """
+    since = kernel_state.kernel_generation
+    ours = len(planned.set_edits) + len(planned.set_reloads) + bool(planned.prepare) + bool(planned.renamings)
+    generation = None if planned.set_loads else since + ours
+    for _ in range(2):
+        if generation is None:
+            try:
+                generation = writer.host.read_generation()
+            except HostError:
+                break
+            if not writer.host.only_ours(since, generation):
+                break
+        try:
+            writer.nftables.activate(planned.activation, generation)
+        except NetlinkError as error:
+            if error.errno == errno.ETIMEDOUT:
+                return Failed(error.message, error.hint, UNKNOWN)
+            generation = None
+        else:
+            return None
+    return _ANOTHER_PROGRAM
 
 
 def commit(script: str, nftables: Nftables) -> Failed | None:
@@ -94,6 +159,25 @@ def reload_changed_sets(planned: Change, nftables: Nftables) -> Failed | None:
                 return replace(failed(error), in_force=UNKNOWN)
             return replace(failed(error), in_force=FEEDS_CHANGED) if planned.set_edits else failed(error)
     return None
+
+
+def reload_sets(ruleset: Ruleset, names: Collection[SetName], nftables: Nftables) -> tuple[SetName, ...] | Failed:
+    """Give these sets and maps the content that a ruleset has for them; gives those that it knows, in its order.
+
+    Each is one transaction. What the ruleset does not name, and dynamic sets, which rules fill, are left alone.
+    """
+    reloaded: list[SetName] = []
+    wanted = ((table.family, contents) for table in ruleset.tables for contents in fixed_contents(table))
+    for family, contents in wanted:
+        if (family, contents.name) not in names:
+            continue
+        try:
+            nftables.reload_sets(((family, contents),))
+        except NetlinkError as error:
+            unchanged = error.errno != errno.ETIMEDOUT and not reloaded
+            return Failed(error.message, error.hint, UNCHANGED if unchanged else UNKNOWN)
+        reloaded.append((family, contents.name))
+    return tuple(reloaded)
 
 
 def edit_feeds(edits: tuple[SetLoad, ...], nftables: Nftables, run_dir: Path) -> Failed | None:

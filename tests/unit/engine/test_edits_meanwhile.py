@@ -112,3 +112,73 @@ def test_the_same_edit_each_time_is_not_called_ours(host: Machine, monkeypatch: 
     assert done.status == 1, done
     assert "another program" in done.err
     assert host.hostfwctl("apply").status == 0
+
+
+FLUSH = "delete table ip hostfw\ndelete table ip6 hostfw\n"
+STEPS = ("check", "commit", "activate", "delete", "read_tables", "read_some")
+"""What an apply does at the kernel, before or after any of which another program may flush it."""
+
+
+def _flush(host: Machine, monkeypatch: pytest.MonkeyPatch, step: str, *, first: bool, times: int) -> list[str]:
+    """Have another program remove our tables before or after a step, so many times in all; gives which it did."""
+    real: Callable[..., object] = getattr(host.kernel, step)
+    flushed: list[str] = []
+
+    def flush() -> None:
+        if len(flushed) < times and host.kernel.read_names().ip.exists:
+            assert host.kernel.meddle(FLUSH).ok
+            flushed.append(step)
+
+    def disturbed(*arguments: object, **named: object) -> object:
+        if first:
+            flush()
+        found = real(*arguments, **named)
+        if not first:
+            flush()
+        return found
+
+    monkeypatch.setattr(host.kernel, step, disturbed)
+    return flushed
+
+
+@pytest.mark.parametrize("verb", [("apply",), ("reload",), ("apply", "--confirm-within", "90s")], ids=" ".join)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_flush_in_the_midst_is_no_reason_to_fail(
+    host: Machine, monkeypatch: pytest.MonkeyPatch, step: str, when: str, verb: tuple[str, ...]
+) -> None:
+    """The new generation is in force in the end, unless it came after everything was read back."""
+    with monkeypatch.context() as patch:
+        flushed = _flush(host, patch, step, first=when == "before", times=1)
+        done = host.hostfwctl(*verb)
+
+    assert done.status == 0, done
+    if flushed and host.kernel.read_names().ip.exists:
+        assert (lets_in(host, 443), lets_in(host, 80)) == (True, False)
+        assert status(host)["drift"] == []
+        assert (status(host)["confirmation"] is not None) == (len(verb) > 1)
+
+
+def test_a_flush_in_the_midst_is_told(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a warning: what was typed was done."""
+    with monkeypatch.context() as patch:
+        assert _flush(host, patch, "commit", first=False, times=1) == []
+        done = host.hostfwctl("apply")
+
+    assert "warning: another program removed rules while they were put into force: they were written again" in done.err
+
+
+def test_who_flushes_without_pause_is_said_and_nothing_is_called_unchanged(
+    host: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends after a few tries."""
+    with monkeypatch.context() as patch:
+        flushed = _flush(host, patch, "commit", first=False, times=1000)
+        done = host.hostfwctl("apply")
+
+    assert 5 <= len(flushed) <= 20
+    assert done.status == 1, done
+    assert "the active rules are unknown" in done.err
+    assert "unchanged" not in done.err
+    assert host.hostfwctl("apply").status == 0
+    assert lets_in(host, 443)

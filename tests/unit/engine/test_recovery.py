@@ -30,7 +30,7 @@ from hostfw.daemon.writer import defect
 from hostfw.engine.applied import Applied
 from hostfw.engine.context import Directories
 from hostfw.engine.engine import Engine
-from hostfw.engine.kernel.deploy import Enforced
+from hostfw.engine.kernel.disturbances import Enforced
 from hostfw.engine.kernel.writer import Observer
 from hostfw.engine.outcomes import UNCHANGED, UNKNOWN, Failed, Status
 from hostfw.engine.reconcile import Resumed, build_base_protection
