@@ -52,6 +52,7 @@ class Options(NamedTuple):
     source_port: int | None = None
     mac: str | None = None
     ipsec: bool = False
+    answer: bool = False
     icmp: str | None = None
     state: str = "new"
     selector: str = ""

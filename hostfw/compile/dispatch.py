@@ -9,6 +9,7 @@ from hostfw.compile.layout.common_ends import Split, common_ends
 from hostfw.compile.layout.cut import Layout
 from hostfw.compile.layout.rule_list import RuleList
 from hostfw.compile.layout.statements import StatementWriter
+from hostfw.compile.multicast_answers import answers
 from hostfw.compile.plan_programs import Programs
 from hostfw.compile.program import Program
 from hostfw.compile.table_builder import TableBuilder
@@ -89,6 +90,7 @@ class Dispatch:
         return [
             *self._loopback(direction),
             *self._neighbours(),
+            *(answers(self._plan, self._builder) if direction is Direction.INGRESS else ()),
             *self._interfaces(direction, direction.short, verdicts),
             *self._renamed(direction, direction.short, verdicts, may_close=True),
             *self._unidentified(direction, direction.short, self._programs_of_workloads),

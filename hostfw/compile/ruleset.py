@@ -18,7 +18,8 @@ as it enters a base chain, so it meets the old structure or the new one and neve
     output       raw    -300    untracked policy, only where there is any
                  (conntrack -200, destination NAT of others -100)
     output       filter    0    normal egress policy
-    postrouting  mangle -150    normal egress policy of what destination NAT has sent elsewhere
+    postrouting  mangle -150    questions to multicast are noted (multicastAnswers), then normal egress policy of what
+                                destination NAT has sent elsewhere
 
 No verdict hangs on a mark of the packet, which any other program may set or clear. That untracked policy allowed a
 packet is found out anew at the later hooks, since nothing translates what is not tracked. That preDNAT policy did is
@@ -36,6 +37,7 @@ from hostfw.compile.dispatch import Dispatch
 from hostfw.compile.incremental.memo import CompileCache
 from hostfw.compile.layout.costs import DEFAULT_COSTS, CostModel
 from hostfw.compile.layout.log_limits import LOG_RECORDS, SUPPRESSED
+from hostfw.compile.multicast_answers import questions
 from hostfw.compile.table_builder import TableBuilder
 from hostfw.model.plan import Plan
 from hostfw.model.settings import DenyAction, PublishedPorts, Unmanaged
@@ -106,10 +108,13 @@ def _table(plan: Plan, builder: TableBuilder, cache: CompileCache) -> Table:
     _input(dispatch, builder, allowed_before, published)
     _forward(dispatch, builder, allowed_before, published)
     _output(dispatch, builder, plan)
+    asking = questions(plan, builder)
     if _polices_output(plan):
         # The kernel lets no chain of postrouting reject.
         that_drops = Dispatch(plan, builder, cache, reject=False) if rejects else dispatch
-        _postrouting(that_drops, builder)
+        _postrouting(that_drops, builder, asking)
+    elif asking:
+        builder.base_chain(Hook.POSTROUTING, asking, Priority.MANGLE)
     return builder.table()
 
 
@@ -207,14 +212,14 @@ def _output(dispatch: Dispatch, builder: TableBuilder, plan: Plan) -> None:
     )
 
 
-def _postrouting(dispatch: Dispatch, builder: TableBuilder) -> None:
+def _postrouting(dispatch: Dispatch, builder: TableBuilder, asking: list[Rule]) -> None:
     """The egress policy of what output let through for its translation alone.
 
     What the host itself sends came in by no interface (since Linux 5.7 the hook knows that of what is forwarded).
     """
     root = builder.chain(Hook.OUTPUT, dispatch.local(Direction.EGRESS))
     translated = Rule((Match(Key.IIF, 0), _TRANSLATED), (Goto(root),))
-    builder.base_chain(Hook.POSTROUTING, [*_follows(builder.family), translated], Priority.MANGLE)
+    builder.base_chain(Hook.POSTROUTING, [*asking, *_follows(builder.family), translated], Priority.MANGLE)
 
 
 def _polices_output(plan: Plan) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from hostfw.explain.exemptions import is_multicast_answer, is_neighbour_discovery
 from hostfw.explain.tiers import Place, policy_steps, tier_steps
 from hostfw.model.decisions import PolicyClass, Reason
 from hostfw.model.explanation import Explanation, Step, StepVerdict
@@ -35,22 +36,7 @@ from hostfw.model.settings import (
     Settings,
     Unmanaged,
 )
-from hostfw.model.values import IGMP, Cidr, Direction, Family
-
-_NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
-"""Router and neighbour solicitation and advertisement (RFC 4861); a hop limit of 255 proves a sender on the link."""
-
-_MULTICAST_LISTENER_TYPES = frozenset((130, 131, 132, 143))
-"""Multicast listener query, report, done (RFC 2710) and report version 2 (RFC 3810).
-
-Their hop limit is 1 and their source link-local, or unspecified before there is one (RFC 3590).
-"""
-
-_GROUPS = Cidr(Family.V4, 224 << 24, 4)
-"""IPv4 multicast: with a TTL of 1 to such an address, IGMP is what MLD is in IPv6 (RFC 3376, 4)."""
-
-_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
-_UNSPECIFIED = 0
+from hostfw.model.values import Direction, Family
 
 _ROUTER_ADVERTISEMENT = 134
 """RFC 4861, 4.2: no workload is a router for the host."""
@@ -101,7 +87,7 @@ def _steps(plan: Plan, packet: Packet) -> Iterator[Step]:
     if packet.path is Path.FORWARDED:
         yield from _forwarded_steps(plan, packet, decided_before, allowed=verdict is StepVerdict.ALLOW)
     elif verdict is StepVerdict.NEXT:
-        yield from _until_decided(_local_steps(_first(plan, packet, PolicyClass.NORMAL), packet, settings))
+        yield from _until_decided(_local_steps(plan, _first(plan, packet, PolicyClass.NORMAL), packet))
 
 
 def _is_established(packet: Packet) -> bool:
@@ -196,14 +182,17 @@ def _published_steps(plan: Plan, packet: Packet) -> Iterator[Step]:
 # ------------------------------------------------------------------------------------------------- local traffic
 
 
-def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
+def _local_steps(plan: Plan, place: Place, packet: Packet) -> Iterator[Step]:
     """The steps of local traffic, in order; the last one always decides.
 
     What the host sends meets it with the destination and on the interface that destination NAT has given it.
     """
+    settings = plan.settings
     if place.interface == LOOPBACK and place.endpoint is None:
         yield place.step(StepVerdict.ALLOW, Reason.LOOPBACK)
     yield from _neighbour_steps(place, packet, settings)
+    if settings.multicast_answers and is_multicast_answer(plan, packet):
+        yield place.step(StepVerdict.ALLOW, Reason.MULTICAST_ANSWER)
     if place.endpoint is None:
         yield from _unmanaged_steps(place, packet, settings)
     elif place.workload is not None:
@@ -216,19 +205,8 @@ def _local_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[S
 
 
 def _neighbour_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:
-    if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT and _is_neighbour_discovery(packet):
+    if settings.neighbour_discovery is NeighbourDiscovery.ACCEPT and is_neighbour_discovery(packet):
         yield place.step(StepVerdict.ALLOW, Reason.NEIGHBOUR_DISCOVERY)
-
-
-def _is_neighbour_discovery(packet: Packet) -> bool:
-    if packet.family is Family.V4:
-        return packet.protocol == IGMP.number and packet.hop_limit == 1 and _GROUPS.contains(packet.destination)
-    if not packet.is_icmp:
-        return False
-    if packet.icmp_type in _NEIGHBOUR_DISCOVERY_TYPES:
-        return packet.hop_limit == 255
-    from_the_link = packet.source == _UNSPECIFIED or _LINK_LOCAL.contains(packet.source)
-    return packet.icmp_type in _MULTICAST_LISTENER_TYPES and packet.hop_limit == 1 and from_the_link
 
 
 def _unmanaged_steps(place: Place, packet: Packet, settings: Settings) -> Iterator[Step]:

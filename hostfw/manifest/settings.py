@@ -4,9 +4,10 @@ import re
 from enum import StrEnum
 from typing import TypeVar
 
-from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, quoted, text
+from hostfw.manifest.fields import Reader, Shape, boolean, choice, described, fields, integer, items, quoted, text
 from hostfw.manifest.kinds.failsafe import decode_failsafe
 from hostfw.manifest.kinds.metadata import formed_name
+from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.kinds.workload import decode_workloads
 from hostfw.manifest.name_forms import SUBDOMAIN
 from hostfw.manifest.yaml.nodes import Node, Scalar, documents
@@ -46,6 +47,7 @@ SETTINGS_SHAPE = Shape(
             "publishedPorts",
             "historyLimit",
             "workloads",
+            "multicastAnswers",
         )
     ),
 )
@@ -53,6 +55,8 @@ UNMANAGED_SHAPE = Shape("unmanagedInterfaces", frozenset(("ingress", "egress")))
 _LOG_RATES = ("ratePerSecond", "burstPackets", "sharedRatePerSecond", "sharedBurstPackets")
 LOGGING_SHAPE = Shape("logging", frozenset(("group", "snaplenBytes", *_LOG_RATES)))
 
+QUESTION_PORTS_LIMIT = 32
+"""Most ports of multicastAnswers."""
 METRICS_SHAPE = Shape("metrics", frozenset(("textfile", "intervalSeconds")))
 TEXTFILE = re.compile(r"/[!-.0-~][!-~]*\.prom\Z")
 """An absolute path; node_exporter reads no file of another ending."""
@@ -105,7 +109,20 @@ def _settings(reader: Reader, root: Node) -> Settings:
         published_ports=_word(reader, found, "publishedPorts", base.published_ports),
         history_limit=_whole(reader, found, "historyLimit", base.history_limit, HISTORY_BOUNDS),
         workloads=decode_workloads(reader, found.get("workloads"), base.workloads),
+        multicast_answers=_question_ports(reader, found.get("multicastAnswers")),
     )
+
+
+def _question_ports(reader: Reader, node: Node | None) -> tuple[int, ...]:
+    """The UDP ports that questions to everybody go to, in order."""
+    found: list[int] = []
+    for item in items(reader, node, "multicastAnswers", QUESTION_PORTS_LIMIT):
+        port = integer(reader, item, "an item of multicastAnswers", 1, LAST_PORT)
+        if port in found:
+            reader.report(item, f"multicastAnswers has {port} twice", "each once")
+        elif port is not None:
+            found.append(port)
+    return tuple(sorted(found))
 
 
 def _unmanaged(reader: Reader, node: Node | None, base: UnmanagedInterfaces) -> UnmanagedInterfaces:

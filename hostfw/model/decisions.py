@@ -23,6 +23,7 @@ class Reason(StrEnum):
     ESTABLISHED = "established"
     LOOPBACK = "loopback"
     NEIGHBOUR_DISCOVERY = "neighbour-discovery"
+    MULTICAST_ANSWER = "multicast-answer"
     INVALID = "invalid"
     FAILSAFE = "failsafe"
     END_OF_TIER = "end-of-tier"

@@ -48,7 +48,8 @@ class Packet:
     before any rule sees them, so ports are always known where the protocol has any. `in_interface` is None for what
     the host sends and `out_interface` for what it receives; a packet to one of the host's own addresses is sent on
     `lo` and then received on `lo`. `hop_limit` is the TTL of an IPv4 packet. `mac` is the Ethernet address that it came
-    from, None for what came by no Ethernet; `ipsec` is whether it came through IPsec.
+    from, None for what came by no Ethernet; `ipsec` is whether it came through IPsec. `answer` is whether it goes where
+    a question of this host to multicast or broadcast came from a moment ago, on the same interface.
     """
 
     family: Family
@@ -66,6 +67,7 @@ class Packet:
     original: Original | None = None
     mac: Mac | None = None
     ipsec: bool = False
+    answer: bool = False
 
     def __post_init__(self) -> None:
         if self.in_interface is None and self.out_interface is None:

@@ -343,7 +343,7 @@ class Plan:
     where such interfaces are unmanaged. What the host says to itself on `lo` is exempt unless `lo` has a binding of its
     own; with `loopback: policed` the wildcard has one for it. `expired` are the resources that count no more, and
     `next_expiry` is the moment at which the next one expires. `external` are the sets that other programs fill,
-    whether or not a rule asks for them.
+    whether or not a rule asks for them. `networks` are those that interfaces are on, if `multicast_answers` are let in.
     """
 
     node: str
@@ -354,6 +354,7 @@ class Plan:
     expired: tuple[Expired, ...] = ()
     next_expiry: datetime | None = None
     external: tuple[ExternalSet, ...] = ()
+    networks: LinkNetworks = NO_NETWORKS
 
     def endpoint(self, name: str) -> PlannedEndpoint:
         """The planned endpoint of that name."""

@@ -190,7 +190,8 @@ class Settings:
     """Everything of `hostfw.yaml`. `node` None means the host's own name.
 
     `learn_addresses` adds the addresses that the interfaces of local HostEndpoints have to their expectedIPs, and
-    `history_limit` is how many generations are kept, the accepted one among them.
+    `history_limit` is how many generations are kept, the accepted one among them. `multicast_answers` are the UDP ports
+    of which answers are let in that go to who asked there, all hosts at once, a moment ago.
     """
 
     node: str | None = None
@@ -208,6 +209,7 @@ class Settings:
     published_ports: PublishedPorts = PublishedPorts.POLICY
     history_limit: int = HISTORY_LIMIT
     workloads: Workloads = Workloads()
+    multicast_answers: tuple[int, ...] = ()
 
 
 CALICO_COMPATIBLE = Settings(

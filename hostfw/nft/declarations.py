@@ -109,6 +109,8 @@ def key_type_of(element_type: KeyType, family: Family) -> tuple[int, int]:
             return _INTEGER
         case ElementType.NETWORK:
             return _IFNAME[0] << _BITS | address, _IFNAME[1] + width
+        case ElementType.QUESTION:
+            return (_IFNAME[0] << _BITS | address) << _BITS | _PORT[0], _IFNAME[1] + width + 4
         case ElementType.SOCKET:
             # Each field is padded to four bytes.
             return ((address << _BITS | _PROTOCOL) << _BITS) | _PORT[0], width + 8

@@ -301,6 +301,8 @@ def type_text(element_type: KeyType, family: Family) -> str:
             return f"{address} . inet_proto . inet_service"
         case ElementType.NETWORK:
             return f"ifname . {address}"
+        case ElementType.QUESTION:
+            return f"ifname . {address} . inet_service"
         case _:
             return element_type.value
 

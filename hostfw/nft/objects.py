@@ -101,6 +101,7 @@ class ElementType(StrEnum):
     IFINDEX = "iface_index"
     SOCKET = "socket"
     NETWORK = "network"
+    QUESTION = "question"
     USER = "uid"
     CT_ID = "ct id"
     MARK = "mark"

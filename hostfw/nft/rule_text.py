@@ -165,6 +165,10 @@ def _key_text(key: Key, family: Family) -> str:
             return f"iifname . {ip} saddr"
         case Key.DESTINATION_ON_LINK:
             return f"oifname . {ip} daddr"
+        case Key.QUESTION:
+            return f"oifname . {ip} saddr . th sport"
+        case Key.ANSWER:
+            return f"iifname . {ip} daddr . th dport"
         case Key.ORIGINAL_DADDR:
             return f"ct original {ip} daddr"
         case Key.ORIGINAL_SOCKET:

@@ -24,7 +24,8 @@ class Key(StrEnum):
     `ETHER_SADDR` can only be loaded of what came in by Ethernet, for which nft adds a test. `SECPATH` is whether IPsec
     has let the packet in, in prerouting, input and forward alone (nft_meta.c).
     `SOURCE_ON_LINK` is the interface that a packet came in on, empty for none, with its source, and
-    `DESTINATION_ON_LINK` the one that it goes out on with its destination.
+    `DESTINATION_ON_LINK` the one that it goes out on with its destination. `QUESTION` is where a packet goes out and
+    came from, the interface, address and port, and `ANSWER` where it comes in and goes to.
     """
 
     IIF = "iif"
@@ -58,6 +59,8 @@ class Key(StrEnum):
     SECPATH = "meta secpath"
     SOURCE_ON_LINK = "iifname . saddr"
     DESTINATION_ON_LINK = "oifname . daddr"
+    QUESTION = "oifname . saddr . sport"
+    ANSWER = "iifname . daddr . dport"
 
 
 SCRATCH_SHIFT = 16

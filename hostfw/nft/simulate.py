@@ -342,6 +342,8 @@ class _Walk:
                 return packet.in_interface or "", packet.source
             case Key.DESTINATION_ON_LINK:
                 return packet.out_interface or "", packet.destination
+            case Key.ANSWER if packet.answer and packet.in_interface and packet.destination_port is not None:
+                return packet.destination, packet.protocol, packet.destination_port
             case Key.ICMP_TYPE:
                 return packet.icmp_type if packet.is_icmp else None
             case Key.ICMP_CODE:

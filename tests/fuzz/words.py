@@ -36,7 +36,7 @@ SETTINGS_WORDS = (
     "policed",
     "loopback: ", "neighbourDiscovery: ", "invalidPackets: ", "denyAction: ", "reject", "drop", "logging:", "group: ",
     "snaplenBytes: ", "ratePerSecond: ", "burstPackets: ", "learnAddresses: ", "packetMarks: ", "0x30000000",
-    "0xffffffff", "lockoutCheck: ",
+    "0xffffffff", "lockoutCheck: ", "multicastAnswers: ",
 )
 
 FACTS_WORDS = (

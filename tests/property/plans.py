@@ -347,6 +347,7 @@ all_settings = st.builds(
         st.sampled_from(((), (), ("wg*",), ("eth3", "unk*"))),
         st.just(TO_HOST_PORTS) | st.lists(failsafe_ports | lease_ports, max_size=3).map(tuple),
     ),
+    multicast_answers=st.sampled_from(((), (), (53, 1900))),
 )
 
 
@@ -375,7 +376,7 @@ def plans(draw: st.DrawFn) -> Plan:
         endpoints = (*endpoints[:-1], last)
         bindings = tuple(b for b in bindings if b.endpoint != last.name or b.interface != "lo")
         wildcard = None if wildcard == last.name else wildcard
-    return Plan("host", draw(all_settings), endpoints, bindings, wildcard)
+    return Plan("host", draw(all_settings), endpoints, bindings, wildcard, networks=LINKS)
 
 
 # ----------------------------------------------------------------------------------------------------------- packets
@@ -386,7 +387,7 @@ _PORTS = (*NAMED_PORTS, *NAMED_PORTS, *NAMED_PORTS, *PORTS, 67, 68, 546, 547)
 _PATHS = (Path.LOCAL_IN, Path.LOCAL_IN, Path.LOCAL_OUT, Path.FORWARDED)
 _WAYS = ("eth0", "eth0", "eth1", "eth1", "eth2", "eth3", "wg0", "wg0", "lo", "unknown0")
 _STATES = (*[ConntrackState.NEW] * 9, *ConntrackState)
-_CHOICES = 21
+_CHOICES = 22
 """Bytes that a packet is made of, one a choice."""
 
 
@@ -460,4 +461,5 @@ def _packet(choices: bytes) -> Packet:
         else None,
         mac if path is not Path.LOCAL_OUT else None,
         ipsec and path is not Path.LOCAL_OUT,
+        pick((False, False, False, True)) and path is not Path.LOCAL_OUT,
     )

@@ -107,8 +107,9 @@ def _possible(drawn: Packet) -> Packet:
     forwarded = {255: 254, 1: 64} if drawn.path is Path.FORWARDED else {}
     hop_limit = forwarded.get(drawn.hop_limit, drawn.hop_limit)
     possible = replace(drawn, out_interface=out_interface, state=ConntrackState.NEW, original=original)
-    # The sender's Ethernet address carries its way, so it is none that rules name; there is no tunnel to come out of.
-    return replace(possible, hop_limit=hop_limit, mac=None, ipsec=False)
+    # The sender's Ethernet address carries its way, so it is none that rules name; there is no tunnel to come out of,
+    # and nobody has asked anything.
+    return replace(possible, hop_limit=hop_limit, mac=None, ipsec=False, answer=False)
 
 
 def _as_tracked(packet: Packet, state: ConntrackState | None) -> Packet:

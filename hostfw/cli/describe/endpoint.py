@@ -112,6 +112,8 @@ def _before(
         yield Entry(Role.EXEMPTION, "belongs to what is established", "Allow")
     if policy_class is not PolicyClass.FORWARD and settings.neighbour_discovery is NeighbourDiscovery.ACCEPT:
         yield Entry(Role.EXEMPTION, "neighbour discovery, multicast membership", outcome)
+    if settings.multicast_answers and policy_class is PolicyClass.NORMAL and direction is Direction.INGRESS:
+        yield Entry(Role.EXEMPTION, "answers a question to multicast (multicastAnswers)", outcome)
     sees_state = policy_class is PolicyClass.NORMAL or any(tier.is_enforced for tier in tiers)
     if policy_class is not PolicyClass.UNTRACKED and sees_state and settings.invalid_packets is InvalidPackets.DROP:
         yield Entry(Role.EXEMPTION, "invalid for connection tracking", "Deny")

@@ -154,6 +154,7 @@ def _packet(query: PacketQuery, source: Address, destination: Address, into: str
         query.state,
         mac=query.mac if into else None,
         ipsec=query.ipsec and bool(into),
+        answer=query.answer and bool(into),
     )
 
 

@@ -65,6 +65,7 @@ class PacketQuery(NamedTuple):
     out_interface: str | None
     mac: Mac | None = None
     ipsec: bool = False
+    answer: bool = False
 
     @property
     def family(self) -> Family | None:
@@ -100,6 +101,7 @@ def packet_query(options: Options) -> PacketQuery:
         out_interface=options.out_interface,
         mac=None if options.mac is None else _mac(options.mac),
         ipsec=options.ipsec,
+        answer=options.answer,
     )
     _check_families(query)
     if protocol is not None and protocol.number in PORT_PROTOCOLS:

@@ -157,6 +157,7 @@ _WORDS = {
     Reason.ESTABLISHED: "belongs to what is established",
     Reason.LOOPBACK: "what the host says to itself on lo",
     Reason.NEIGHBOUR_DISCOVERY: "neighbour discovery, multicast membership",
+    Reason.MULTICAST_ANSWER: "answers a question to multicast (multicastAnswers)",
     Reason.INVALID: "invalid for connection tracking",
     Reason.NO_PROFILE_MATCH: "nothing decided",
     Reason.NO_POLICY: "no policy of the direction selects the HostEndpoint",

@@ -26,6 +26,7 @@ from hostfw.manifest.settings import (
     LOGGING_BOUNDS,
     LOGGING_SHAPE,
     METRICS_SHAPE,
+    QUESTION_PORTS_LIMIT,
     SETTINGS_SHAPE,
     TEXTFILE,
     UNMANAGED_SHAPE,
@@ -91,6 +92,10 @@ _SETTINGS: Fields = {
         "Whether ingress policy decides who reaches a port that another program publishes by NAT (default: policy).",
     ),
     "workloads": (ref("workloads"), "Which interfaces workloads are behind: all else than their own policy is denied."),
+    "multicastAnswers": (
+        listed(whole(1, LAST_PORT), QUESTION_PORTS_LIMIT),
+        "UDP ports: answers of neighbours to a question of this host to multicast or broadcast there are let in.",
+    ),
     "historyLimit": (
         whole(*HISTORY_BOUNDS),
         "How many generations are kept to go back to, the accepted one among them (default: 10).",

@@ -13,7 +13,7 @@ from hostfw.model.host.facts import HostFacts, Interface
 from hostfw.model.host.governance import NOTHING_GOVERNED, Governance
 from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.workloads import WorkloadEndpoint
-from hostfw.model.plan import LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy, Workload
+from hostfw.model.plan import NO_NETWORKS, LinkNetworks, Plan, PlannedEndpoint, PlannedPolicy, Workload
 from hostfw.model.problems import Problem, Severity, in_order
 from hostfw.model.resources import GlobalNetworkPolicy, HostEndpoint, Profile, Resources
 from hostfw.model.settings import Loopback, Settings
@@ -29,7 +29,7 @@ from hostfw.policy.resolve.address_book import AddressBook
 from hostfw.policy.resolve.bindings import Bindings, bind, distrusted_problems, port_problems
 from hostfw.policy.resolve.directions import Governing, plan_directions
 from hostfw.policy.resolve.interface_groups import HostIndex, distrusted_addresses
-from hostfw.policy.resolve.link_networks import asks_for_networks, left_out_problems, local_networks
+from hostfw.policy.resolve.link_networks import asks_for_networks, left_out_problems, link_networks, local_networks
 from hostfw.policy.resolve.workloads import bridged_problems, running, with_workloads
 from hostfw.selector.evaluate import matches, parse
 
@@ -97,6 +97,7 @@ def resolve(
         timely.expired,
         timely.next_expiry,
         book.external,
+        link_networks(facts, bound) if settings.multicast_answers else NO_NETWORKS,
     )
     unlearned = _unlearned_problems(local, bound, facts) if settings.learn_addresses else ()
     warnings = (

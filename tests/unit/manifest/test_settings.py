@@ -49,6 +49,7 @@ learnAddresses: true
 lockoutCheck: warn
 metrics: {textfile: /run/hostfw/hostfw.prom, intervalSeconds: 60}
 historyLimit: 25
+multicastAnswers: [3702, 1900]
 """
 
 
@@ -75,6 +76,7 @@ def test_every_setting_decodes() -> None:
         lockout_check=LockoutCheck.WARN,
         metrics=Metrics("/run/hostfw/hostfw.prom", 60),
         history_limit=25,
+        multicast_answers=(1900, 3702),
     )
 
 

@@ -1,0 +1,43 @@
+"""Packets that policy is not asked about, as far as the packet itself tells."""
+
+from hostfw.model.packet import Packet
+from hostfw.model.plan import LINK_LOCAL, Plan
+from hostfw.model.values import IGMP, UDP, Cidr, Family
+
+_NEIGHBOUR_DISCOVERY_TYPES = frozenset((133, 134, 135, 136))
+"""Router and neighbour solicitation and advertisement (RFC 4861); a hop limit of 255 proves a sender on the link."""
+
+_MULTICAST_LISTENER_TYPES = frozenset((130, 131, 132, 143))
+"""Multicast listener query, report, done (RFC 2710) and report version 2 (RFC 3810).
+
+Their hop limit is 1 and their source link-local, or unspecified before there is one (RFC 3590).
+"""
+
+_GROUPS = Cidr(Family.V4, 224 << 24, 4)
+"""IPv4 multicast: with a TTL of 1 to such an address, IGMP is what MLD is in IPv6 (RFC 3376, 4)."""
+
+_LINK_LOCAL = Cidr(Family.V6, 0xFE80 << 112, 10)
+_UNSPECIFIED = 0
+
+
+def is_neighbour_discovery(packet: Packet) -> bool:
+    """True for neighbour discovery of IPv6, and for the membership of multicast groups, from the link."""
+    if packet.family is Family.V4:
+        return packet.protocol == IGMP.number and packet.hop_limit == 1 and _GROUPS.contains(packet.destination)
+    if not packet.is_icmp:
+        return False
+    if packet.icmp_type in _NEIGHBOUR_DISCOVERY_TYPES:
+        return packet.hop_limit == 255
+    from_the_link = packet.source == _UNSPECIFIED or _LINK_LOCAL.contains(packet.source)
+    return packet.icmp_type in _MULTICAST_LISTENER_TYPES and packet.hop_limit == 1 and from_the_link
+
+
+def is_multicast_answer(plan: Plan, packet: Packet) -> bool:
+    """True if a neighbour sends UDP to where a question came from; workloads are asked nothing."""
+    interface = packet.in_interface
+    if interface is None or not packet.answer or packet.protocol != UDP.number:
+        return False
+    if plan.settings.workloads.has(interface):
+        return False
+    near = packet.family is Family.V6 and LINK_LOCAL.contains(packet.source)
+    return near or plan.networks.holds(interface, packet.family, packet.source)
