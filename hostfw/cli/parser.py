@@ -97,9 +97,7 @@ def _refuse_of_others(arguments: Sequence[str]) -> None:
 
     other = elsewhere(arguments, _NAMES)
     if other is not None:
-        what = "unknown:" if other.word.startswith("-") else "unknown verb"
-        word = other.word if other.word.startswith("-") else f'"{other.word}"'
-        raise UsageError(f"{what} {word}", other.hint, f"usage: {_USAGE}")
+        raise UsageError(other.message, other.hint, f"usage: {_USAGE}")
 
 
 def _with_meaning(error: UsageError, arguments: Sequence[str]) -> UsageError:

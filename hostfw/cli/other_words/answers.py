@@ -62,6 +62,13 @@ class Elsewhere(NamedTuple):
     word: str
     hint: str
 
+    @property
+    def message(self) -> str:
+        """What is wrong with the word."""
+        if self.word == "block" and self.hint.startswith("`hostfwctl lockdown"):
+            return '"block" is called "lockdown"'
+        return f"unknown: {self.word}" if self.word.startswith("-") else f'unknown verb "{self.word}"'
+
 
 def elsewhere(arguments: Sequence[str], own: Collection[str]) -> Elsewhere | None:
     """The answer to words that another program takes; None where one of our `own` comes first, or nobody knows them."""

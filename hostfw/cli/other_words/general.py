@@ -29,6 +29,7 @@ from hostfw.cli.other_words.hints import (
     is_plain,
     quick_rule,
 )
+from hostfw.cli.other_words.own_verbs import is_a_command
 from hostfw.model.values import Action
 
 _OPEN = (
@@ -192,12 +193,16 @@ def _refused(first: str, words: Sequence[str]) -> str:
     """The answer to `block` and its likes: of an address, of a service, or of everything."""
     if words and words[0] in ("all", "everything", "any", "*"):
         return LOCKDOWN
+    if first == "block" and words and words[0].startswith("-"):
+        # That was its name once, with these options.
+        line = f"`hostfwctl lockdown {' '.join(words)}`"
+        return line if is_a_command(line) else LOCKDOWN
     if words:
         return _rule(Action.DENY, words, "")
     if first == "drop":
         return f"{DROPS}; `hostfwctl deny 198.51.100.7` denies an address"
     if first == "block":
-        return f"`hostfwctl deny 198.51.100.7` denies an address; {LOCKDOWN}"
+        return f"{LOCKDOWN}; `hostfwctl deny 198.51.100.7` denies an address"
     return "`hostfwctl deny 198.51.100.7` denies an address, `hostfwctl deny tcp/25` a service"
 
 

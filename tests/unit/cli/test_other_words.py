@@ -9,6 +9,7 @@ from hostfw.cli.other_words.answers import PROGRAMS, elsewhere
 from hostfw.cli.other_words.firewalld import OTHERWISE
 from hostfw.cli.other_words.general import WORDS
 from hostfw.cli.other_words.own_verbs import meant
+from hostfw.cli.output.console import ExitCode
 from hostfw.cli.parser import UsageError, parse
 from hostfw.cli.verb_table import VERBS
 from hostfw.host.network.service_names import ports_of_service
@@ -185,6 +186,23 @@ def test_what_nobody_means_is_led_to_the_help_of_the_verb() -> None:
     assert meant("apply", ["--fast"]) == "`hostfwctl apply --help` lists its options"
     assert meant("selector", ["x"]) == "`hostfwctl selector --help` lists its options"
     assert elsewhere(["xyzzy"], OWN) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "command"),
+    [
+        ("block", '"block" is called "lockdown"', "`hostfwctl lockdown`"),
+        ("block --for 30m", '"block" is called "lockdown"', "`hostfwctl lockdown --for 30m`"),
+        ("block 192.0.2.66", 'unknown verb "block"', "`hostfwctl deny 192.0.2.66`"),
+    ],
+)
+def test_block_alone_asks_for_lockdown(line: str, message: str, command: str) -> None:
+    """It was a verb of that name; what it is typed with tells which of two things it means."""
+    status, _, err = hostfwctl(*line.split())
+
+    assert status == ExitCode.USAGE
+    assert message in err
+    assert command in " ".join(err.split())
 
 
 @pytest.mark.parametrize("line", ["help", "help apply"])
