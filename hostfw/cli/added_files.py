@@ -11,8 +11,10 @@ from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.refused import Refused
 from hostfw.cli.options import Options
 from hostfw.cli.outcomes import load_accepted_of
+from hostfw.cli.output.console import Console
 from hostfw.engine.checks.lost_policy import MOST_NAMES, missing, named
 from hostfw.engine.outcomes import Failed
+from hostfw.host.errors import reason
 from hostfw.host.store.atomic_files import WriteError, sync_directory, write_atomically
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import SETTINGS_FILE, STDIN, read_configuration
@@ -111,45 +113,63 @@ def written(sources: Sequence[Source], removed: Sequence[str] = ()) -> Iterator[
         raise
 
 
+def not_undone(left: Sequence[str], console: Console) -> None:
+    """Say which files of a change that was refused are still there."""
+    for one in left:
+        console.complain(one, "it is not in force; `hostfwctl diff` shows the difference")
+
+
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Earlier contents of files, None for a file that did not exist."""
+    """Earlier contents of files that were changed, a path for a link that was removed, None for what did not exist."""
 
-    before: list[tuple[Path, bytes | None, int]]
+    before: list[tuple[Path, bytes | Path | None, int]]
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file, and keep what it held. Raises WriteError."""
         # The file that a symbolic link leads to is what changes.
         path = path.resolve()
-        write_atomically(path, data, self._keep(path))
+        old, mode = _held(path)
+        write_atomically(path, data, mode)
+        self.before.append((path, old, mode))
 
     def remove(self, path: Path) -> None:
         """Remove a file, and keep what it held. Raises WriteError."""
-        self._keep(path)
+        old, mode = _held(path)
+        link = path.readlink() if path.is_symlink() else None
         try:
             path.unlink()
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(path)) from error
+        self.before.append((path, old if link is None else link, mode))
+        with suppress(OSError):
             sync_directory(path.parent)
-        except OSError as error:
-            raise WriteError(error.errno, error.strerror, str(path)) from error
 
-    def _keep(self, path: Path) -> int:
-        """Keep what a file holds, and give its mode."""
-        try:
-            old, mode = path.read_bytes(), path.stat().st_mode & 0o777
-        except FileNotFoundError:
-            old, mode = None, 0o644
-        except OSError as error:
-            raise WriteError(error.errno, error.strerror, str(path)) from error
-        self.before.append((path, old, mode))
-        return mode
-
-    def all(self) -> None:
-        """Have every file as it was."""
+    def all(self) -> tuple[str, ...]:
+        """Have every file as it was; gives what could not be put back, in words."""
+        left: list[str] = []
         while self.before:
-            path, data, mode = self.before.pop()
-            if data is not None:
-                write_atomically(path, data, mode)
-            else:
-                path.unlink(missing_ok=True)
-                with suppress(OSError):
-                    sync_directory(path.parent)
+            path, held, mode = self.before.pop()
+            try:
+                match held:
+                    case bytes():
+                        write_atomically(path, held, mode)
+                    case Path():
+                        path.symlink_to(held)
+                    case None:
+                        path.unlink(missing_ok=True)
+            except OSError as error:
+                left.append(f"{path} could not be put back as it was: {reason(error)}")
+            with suppress(OSError):
+                sync_directory(path.parent)
+        return tuple(left)
+
+
+def _held(path: Path) -> tuple[bytes | None, int]:
+    """The content and the mode of a file, or those of a new one. Raises WriteError."""
+    try:
+        return path.read_bytes(), path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        return None, 0o644
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror, str(path)) from error

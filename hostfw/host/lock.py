@@ -13,6 +13,9 @@ from hostfw.host.errors import HostError
 TIMEOUT_S = 30.0
 """Time to wait for another writer: as long as its slowest request may take."""
 
+FILES_TIMEOUT_S = 120.0
+"""Time to wait for others who change files and apply them, of whom there may be several."""
+
 LOCKS = Path("/run/hostfw")
 """The locks of this host's network namespaces, whatever run directory a writer uses."""
 
@@ -34,8 +37,8 @@ class WriterLock:
     left behind has ended. The file goes with the lock, so that namespaces that come and go leave nothing.
     """
 
-    def __init__(self, directory: Path, timeout_s: float = TIMEOUT_S) -> None:
-        self._path = directory / f"apply-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
+    def __init__(self, directory: Path, timeout_s: float = TIMEOUT_S, name: str = "apply") -> None:
+        self._path = directory / f"{name}-{Path('/proc/thread-self/ns/net').stat().st_ino}.lock"
         self.timeout_s = timeout_s
         self._descriptor: int | None = None
 
@@ -83,6 +86,14 @@ class WriterLock:
 def writer_lock(run_dir: Path) -> WriterLock:
     """The lock of the network namespace that we are in, for a writer with this run directory."""
     return WriterLock(directory_of(run_dir))
+
+
+def files_lock(run_dir: Path) -> WriterLock:
+    """The right to change files of the configuration directory and have them in force, which takes several steps.
+
+    Nobody holds the lock of the ruleset for it: that is for the one who puts them into force, maybe the service.
+    """
+    return WriterLock(run_dir, FILES_TIMEOUT_S, "files")
 
 
 def directory_of(run_dir: Path, locks: Path = LOCKS) -> Path:

@@ -6,6 +6,8 @@ from hostfw.model.values import Cidr, Family, address_text, host_cidr, mask_of, 
 BLANKS = " \t"
 _MAPPED_PREFIX = 0xFFFF
 _MAPPED_LENGTH = 96
+_MOST_OF_A_RANGE = 16
+"""Prefixes of a range that fit into a hint."""
 
 
 def range_cidrs(value: str) -> tuple[Cidr, ...]:
@@ -41,10 +43,16 @@ def given_cidr(word: str) -> Cidr | None:
 
 
 def form_hint(value: str) -> str:
-    """A hint for an address with the interface that it was seen on (`fe80::1%eth0`), and for a prefix of mapped ones.
+    """A hint for a text that means addresses in a form which is not taken; empty for any other text.
 
-    Empty for any other text.
+    An address with the interface that it was seen on (`fe80::1%eth0`), one in brackets, a prefix of mapped ones, and a
+    range.
     """
+    if value.startswith("[") and loose_cidr(value[1:].partition("]")[0]) is not None:
+        return f"write {value[1:].partition(']')[0]}, without brackets"
+    within = range_cidrs(value)
+    if within:
+        return f"write {', '.join(map(str, within))}" if len(within) <= _MOST_OF_A_RANGE else "write it as prefixes"
     bare, percent, zone = value.partition("%")
     meant = bare + "".join(zone.partition("/")[1:])
     if percent and loose_cidr(meant) is not None:

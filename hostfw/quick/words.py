@@ -34,6 +34,7 @@ _EXPECTED_BEHIND = {
     "proto": EXPECTED,
     "port": EXPECTED,
 }
+_ONCE = ("for", "on", "proto")
 _PEER_EXPECTED = "an address, a prefix, the name of a GlobalNetworkSet, NetworkSet or Feed, `here` or `any`"
 
 
@@ -128,11 +129,18 @@ def _sorted_out(action: Action, words: list[str], lookup: Lookup) -> _Found:
         "for": lambda word: setattr(found, "for_s", length_s(word)),
         "on": lambda word: setattr(found, "endpoint", None if word == "all" else word),
     }
+    said: set[str] = set()
     while words:
         word = words.pop(0)
         if word in ("in", "out"):
+            if said & {"in", "out"} - {word}:
+                raise RequestError("in and out are two rules", "write one for each direction")
+            said.add(word)
             found.direction = Direction.INGRESS if word == "in" else Direction.EGRESS
         elif word in takes:
+            if word in said and word in _ONCE:
+                raise RequestError(f'"{word}" is said twice', "a rule has one; write another rule for the other")
+            said.add(word)
             if not words:
                 raise RequestError(f"{word} what?", _EXPECTED_BEHIND.get(word, _PEER_EXPECTED))
             takes[word](words.pop(0))
@@ -189,7 +197,8 @@ def _peers(words: list[str]) -> Peers:
         return Here()
     cidrs = [(word, given_cidr(word)) for word in words]
     wrong = [word for word, cidr in cidrs if cidr is None]
-    if wrong and len(words) == 1 and _SET_NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0]):
+    named = len(words) == 1 and wrong and _SET_NAME.match(wrong[0]) and not _LIKE_ADDRESS.match(wrong[0])
+    if named and not form_hint(wrong[0]):
         return Named(wrong[0])
     if wrong:
         raise RequestError(f'"{wrong[0]}" is neither an address nor a prefix', form_hint(wrong[0]) or _PEER_EXPECTED)

@@ -1,5 +1,6 @@
 """Policy in a few words: real packets before and after, the files that it leaves, and the way back."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from socket import AF_INET, AF_INET6, SOCK_STREAM, socket
@@ -168,3 +169,15 @@ def test_what_is_allowed_for_a_time_is_closed_after_it(routed_lab: Lab, host: In
         assert passing(routed_lab, *flows) == [False, True]
     assert -1.5 <= late_s <= 5
     assert "expired" in hostfwctl(host, "rules").stdout
+
+
+def test_rules_that_are_written_at_once_are_all_in_force(routed_lab: Lab, host: Installation) -> None:
+    """One after the other, each with the others' files: none is lost, and none is refused for another's sake."""
+    ports = (8001, 8002, 8003, 8004)
+    with ThreadPoolExecutor(len(ports)) as pool:
+        done = list(pool.map(lambda port: hostfwctl(host, "allow", f"tcp/{port}", check=False), ports))
+
+    assert [(one.returncode, one.stderr) for one in done if one.returncode] == []
+    assert len(list((host.config / "quick").glob("allow-tcp-800?.yaml"))) == len(ports)
+    assert hostfwctl(host, "diff").stdout == ""
+    assert passing(routed_lab, *(("outer", "host", port) for port in ports)) == [True] * len(ports)

@@ -1,7 +1,7 @@
 """Shared by `allow`, `deny` and `remove`: they write files of quick rules, and apply the whole configuration."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from time import monotonic
 
 from hostfw.build.candidate import Candidate, check_candidate
 from hostfw.build.refused import Refused
-from hostfw.cli.added_files import written
+from hostfw.cli.added_files import not_undone, written
 from hostfw.cli.configuration import refuse
 from hostfw.cli.options import Options, Output
 from hostfw.cli.outcomes import complain_of, load_accepted_of, this_host
@@ -18,6 +18,7 @@ from hostfw.cli.output.progress import progress
 from hostfw.cli.verbs.in_force.apply import ask_for, report
 from hostfw.engine.outcomes import Failed
 from hostfw.host.errors import reason
+from hostfw.host.lock import files_lock
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.feed_files import read_own_feeds
 from hostfw.host.store.files import read_configuration
@@ -37,6 +38,11 @@ class Directory:
     configuration: Configuration
     problems: tuple[Problem, ...]
     candidate: Candidate
+
+
+def alone(options: Options) -> AbstractContextManager[object]:
+    """One at a time: what another one writes is not in force for a moment, and may be taken back. Raises HostError."""
+    return nullcontext() if options.dry_run else files_lock(options.run_dir)
 
 
 def read_directory(options: Options) -> Directory:
@@ -105,7 +111,7 @@ def _put(
             reply = ask_for(options, None, console)
             is_refused = isinstance(reply, Refused | Failed)
             if is_refused:
-                undo.all()
+                not_undone(undo.all(), console)
     except WriteError as error:
         return complain_of(Failed(str(error), "nothing was written"), console)
     finally:

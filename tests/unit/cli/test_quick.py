@@ -1,13 +1,17 @@
 """`allow`, `deny`, `remove` and `rules` on a host in memory: the files that they write, and what comes of a refusal."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
 
+from hostfw.host.lock import files_lock
 from hostfw.host.nftables.script_runner import NftResult
+from hostfw.host.store.atomic_files import WriteError
 from hostfw.model.host.baseline import Baseline, Session
 from hostfw.model.values import Family
 from tests.unit.cli_runs import NEIGHBOURS, UPLINK, WEB, Machine, machine
@@ -345,3 +349,80 @@ def test_why_a_rule_is_there_is_said_wherever_it_decides(host: Machine) -> None:
     assert any(line.rstrip().endswith("OPS-7") and "scans of port 22" in line for line in listed)
     assert "OPS-7" in host.hostfwctl("rules").out
     assert "why " not in host.hostfwctl("explain", "192.0.2.67", "192.0.2.1:80", "--in", "eth0").out
+
+
+def test_one_waits_for_another_that_changes_files(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would find what is not in force yet, or take away the tier that the other one's rule stands in."""
+    lock = files_lock(host.directory / "run")
+    lock.acquire()
+    waiting = Thread(target=host.hostfwctl, args=("allow", "tcp/80"))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    assert written(host) == {}
+    assert host.hostfwctl("allow", "tcp/81", "--dry-run").status == 0
+    lock.release()
+    waiting.join()
+    assert list(written(host)) == ["allow-tcp-80.yaml", "tier.yaml"]
+
+    monkeypatch.setattr("hostfw.host.lock.FILES_TIMEOUT_S", 0.1)
+    with files_lock(host.directory / "run"):
+        for verb in (("allow", "tcp/81"), ("remove", "allow-tcp-80")):
+            late = host.hostfwctl(*verb)
+            assert (late.status, "was not done within 0.1 s" in late.err) == (1, True)
+    assert list(written(host)) == ["allow-tcp-80.yaml", "tier.yaml"]
+
+
+def test_a_change_that_cannot_be_written_says_so(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that is read-only even the removal of what is not there fails; what was written first goes."""
+
+    def refuse(path: Path, *_: object) -> None:
+        raise WriteError(errno.EROFS, "Read-only file system", str(path))
+
+    unlink = Path.unlink
+
+    def refuse_to_unlink(path: Path, *, missing_ok: bool = False) -> None:
+        if path.parent.name == "quick":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr("hostfw.cli.added_files.write_atomically", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse_to_unlink)
+
+    status, _, err = host.hostfwctl("allow", "tcp/80")
+
+    assert status == 1
+    assert "cannot be written: the file system is mounted read-only" in err
+    assert "nothing was written" in err
+
+
+def test_what_is_refused_and_cannot_be_taken_back_is_said(host: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is there, and not in force."""
+    unlink = Path.unlink
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        if path.parent.name == "quick":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    host.kernel.failures.append(NftResult(ok=False, error="no memory"))
+
+    status, _, err = host.hostfwctl("allow", "tcp/80")
+
+    assert status == 1
+    assert f"{QUICK}/allow-tcp-80.yaml could not be put back as it was: input/output error" in err
+    assert "`hostfwctl diff` shows the difference" in err
+
+
+def test_a_link_that_was_removed_in_vain_is_a_link_again(host: Machine) -> None:
+    """To the same file, which it never was itself."""
+    host.hostfwctl("allow", "tcp/80")
+    path, elsewhere = host.config / "quick" / "allow-tcp-80.yaml", host.directory / "elsewhere.yaml"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    host.kernel.failures.append(NftResult(ok=False, error="no memory"))
+
+    assert host.hostfwctl("remove", "allow-tcp-80").status == 1
+
+    assert path.readlink() == elsewhere

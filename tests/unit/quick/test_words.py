@@ -43,9 +43,16 @@ def test_the_address_of_a_log_is_the_one_that_packets_have() -> None:
         (Action.DENY, "::ffff:0:0/96", "no packet carries it; write 0.0.0.0/0"),
         (Action.DENY, "::ffff:192.0.2.0/24", "no packet carries it; write 192.0.2.0/24"),
         (Action.DENY, "::ffff:192.0.2.0/120", "no packet carries it; write 192.0.2.0/24"),
+        (Action.DENY, "[2001:db8::5]", "write 2001:db8::5, without brackets"),
+        (Action.ALLOW, "80/tcp from [2001:db8::5]:80", "write 2001:db8::5, without brackets"),
+        (Action.DENY, "192.0.2.1-192.0.2.3", "write 192.0.2.1/32, 192.0.2.2/31"),
+        (Action.ALLOW, "80/tcp from 192.0.2.0-192.0.2.255", "write 192.0.2.0/24"),
+        (Action.DENY, "::1-ffff::", "write it as prefixes"),
     ],
 )
-def test_an_address_with_its_interface_is_refused_with_the_one_without(action: Action, words: str, hint: str) -> None:
+def test_an_address_in_a_form_that_is_not_taken_is_refused_with_the_one_that_is(
+    action: Action, words: str, hint: str
+) -> None:
     """As `ip` and logs write those of one link."""
     with pytest.raises(RequestError, match="neither an address nor a prefix") as refused:
         _parsed(action, words)
@@ -131,6 +138,11 @@ def test_rules(action: Action, words: str, expected: QuickRule) -> None:
         (Action.ALLOW, "from any", "allow everything, of everybody"),
         (Action.DENY, "any", "deny everything, of everybody"),
         (Action.DENY, "in", "deny what?"),
+        (Action.ALLOW, "tcp/80 for 2h for 3h", '"for" is said twice'),
+        (Action.ALLOW, "tcp/80 on a on b", '"on" is said twice'),
+        (Action.ALLOW, "80 proto tcp proto udp", '"proto" is said twice'),
+        (Action.ALLOW, "in out tcp/80", "in and out are two rules"),
+        (Action.DENY, "out 10.0.0.1 in", "in and out are two rules"),
     ],
 )
 def test_words_that_mean_nothing(action: Action, words: str, message: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from time import monotonic
 
 from hostfw.build.refused import Refused
-from hostfw.cli.added_files import edit, left_out, written
+from hostfw.cli.added_files import edit, left_out, not_undone, written
 from hostfw.cli.arguments import add_accept_lockout, add_accept_loss, add_files, add_output
 from hostfw.cli.configuration import read_named, refuse, warn
 from hostfw.cli.engine import open_engine
@@ -22,6 +22,7 @@ from hostfw.control.messages import Apply, Files, InForceNow, Reply
 from hostfw.engine.asked import Asked
 from hostfw.engine.checks.exposure import services_of
 from hostfw.engine.outcomes import Failed
+from hostfw.host.lock import files_lock
 from hostfw.host.store.atomic_files import WriteError
 from hostfw.host.store.files import read_configuration
 from hostfw.host.store.shown_warnings import not_yet_shown, remember_shown
@@ -121,7 +122,8 @@ def run(options: Options, console: Console) -> ExitCode:
         if files is None or options.replace:
             reply = ask_for(options, files, console)
         elif options.add:
-            reply, files = _add(options, files, console)
+            with files_lock(options.run_dir):
+                reply, files = _add(options, files, console)
         else:
             reply = left_out(options, files.configuration) or ask_for(options, files, console)
     return report(reply, files, options, console, round((monotonic() - started_s) * 1000))
@@ -176,7 +178,7 @@ def _add(options: Options, files: Files, console: Console) -> tuple[Reply, Files
         with written(added.changed) as undo:
             reply = ask_for(options, None, console)
             if isinstance(reply, Refused | Failed):
-                undo.all()
+                not_undone(undo.all(), console)
     except WriteError as error:
         return Failed(str(error), "nothing was written"), files
     if not isinstance(reply, Refused | Failed):

@@ -12,7 +12,7 @@ from hostfw.cli.other_words.hints import RESET
 from hostfw.cli.outcomes import this_host
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
-from hostfw.cli.quick.changes import add, read_directory
+from hostfw.cli.quick.changes import add, alone, read_directory
 from hostfw.host.network.service_names import ports_of_service
 from hostfw.model.values import Action, host_cidr
 from hostfw.model.wording import counted
@@ -77,6 +77,11 @@ def run(options: Options, console: Console) -> ExitCode:
     except RequestError as error:
         console.complain(error.message, _hint(action, options, error))
         return ExitCode.USAGE
+    with alone(options):
+        return _put(rule, options, console)
+
+
+def _put(rule: QuickRule, options: Options, console: Console) -> ExitCode:
     try:
         directory = read_directory(options)
         resources = directory.candidate.resources

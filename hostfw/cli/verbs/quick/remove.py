@@ -11,7 +11,7 @@ from hostfw.cli.other_words.hints import RESET
 from hostfw.cli.output.console import Console, ExitCode
 from hostfw.cli.output.help_page import Page
 from hostfw.cli.parser import closest
-from hostfw.cli.quick.changes import Directory, read_directory, take_away
+from hostfw.cli.quick.changes import Directory, alone, read_directory, take_away
 from hostfw.host.network.service_names import ports_of_service
 from hostfw.manifest.yaml.manifests import manifests_of
 from hostfw.model.values import Action
@@ -61,6 +61,11 @@ def run(options: Options, console: Console) -> ExitCode:
     except RequestError as error:
         console.complain(error.message, error.hint)
         return ExitCode.USAGE
+    with alone(options):
+        return _take_away(wanted, options, console)
+
+
+def _take_away(wanted: Sequence[str], options: Options, console: Console) -> ExitCode:
     try:
         directory = read_directory(options)
         names = tuple(dict.fromkeys(_known(name, directory.candidate) for name in wanted))

@@ -189,10 +189,11 @@ def _make_companion(words: _Words, options: Options, console: Console) -> ExitCo
     if any(feed.metadata.name == members_name(words.name) for feed in resources.feeds):
         raise RequestError(f'no rule in force selects "{words.name}"', "write a rule whose selector selects its labels")
     # A companion is made once: what compiles is not for every member.
-    from hostfw.cli.quick.changes import add, read_directory
+    from hostfw.cli.quick.changes import add, alone, read_directory
     from hostfw.quick.manifests import members_file
 
-    status = add([members_file(words.name)], read_directory(options), options, console)
+    with alone(options):
+        status = add([members_file(words.name)], read_directory(options), options, console)
     return None if status == ExitCode.DONE else status
 
 
