@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from hostfw.build.candidate import Candidate, check_candidate
+from hostfw.build.candidate import Candidate, CandidateCache, check_candidate
 from hostfw.build.refused import Refused
 from hostfw.cli.added_files import not_undone, written
 from hostfw.cli.configuration import refuse
@@ -38,6 +38,7 @@ class Directory:
     configuration: Configuration
     problems: tuple[Problem, ...]
     candidate: Candidate
+    cache: CandidateCache
 
 
 def alone(options: Options) -> AbstractContextManager[object]:
@@ -55,7 +56,8 @@ def read_directory(options: Options) -> Directory:
             "`hostfwctl diff` shows them, `hostfwctl apply` puts them into force",
         )
     own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
-    return Directory(configuration, problems, check_candidate(configuration, problems, own_feeds))
+    cache = CandidateCache()
+    return Directory(configuration, problems, check_candidate(configuration, problems, own_feeds, cache), cache)
 
 
 def add(files: Sequence[QuickFile], directory: Directory, options: Options, console: Console) -> ExitCode:
@@ -89,7 +91,7 @@ def _put(
     kept = (source for source in directory.configuration.resources if source.path not in gone)
     whole = replace(directory.configuration, resources=tuple(sorted((*kept, *changed), key=lambda source: source.path)))
     own_feeds = partial(read_own_feeds, options.config_dir, state_dir=options.state_dir)
-    candidate = check_candidate(whole, directory.problems, own_feeds)
+    candidate = check_candidate(whole, directory.problems, own_feeds, directory.cache)
     if errors(candidate.problems):
         return refuse(candidate.problems, whole, console, "nothing was changed")
     if options.dry_run:
