@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeVar
 
 from hostfw.manifest.yaml.nodes import (
@@ -54,19 +55,31 @@ class Reader:
         self.problems.append(Problem(position(self.path, node), message, hint=hint, severity=Severity.WARNING))
 
 
+class Blank(Enum):
+    """The values of a refused field that mean nothing, by the type that Calico gives it."""
+
+    NOTHING = frozenset[object]()
+    """Calico itself has no such field, so it refuses even null."""
+    NULL = frozenset[object]((None,))
+    TEXT = frozenset[object]((None, ""))
+    FLAG = frozenset[object]((None, False))
+    LIST = frozenset[object]((None, ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The reason why hostfw refuses a field or kind that Calico has, and what to write instead."""
+    """The reason why hostfw refuses a field or kind, what to write instead, and the values that a field may have."""
 
     reason: str
     instead: str = ""
+    blank: Blank = Blank.NULL
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The fields that a mapping may have.
 
-    A `refused` field may stand with a value that `is_blank`, which means nothing. An `ignored` one may have any value.
+    A `refused` field may stand with a value of its Refusal's `blank`. An `ignored` one may have any value.
     `elsewhere` says of fields that are easily put into the wrong mapping where they belong.
     """
 
@@ -224,6 +237,14 @@ def is_blank(node: Node) -> bool:
     return not node.items
 
 
+def _is_one_of(node: Node, blank: Blank) -> bool:
+    if not isinstance(node, Scalar):
+        return isinstance(node, Sequence) and not node.items and () in blank.value
+    if is_null(node):
+        return None in blank.value
+    return (BOOLEANS.get(node.text, node.text) if node.plain else node.text) in blank.value
+
+
 def described(node: Node) -> str:
     """A node's type and value, for messages."""
     match node:
@@ -291,7 +312,7 @@ def _unknown_field(reader: Reader, key: Node, value: Node, shape: Shape) -> None
             one_of(sorted(shape.known)) if shape.known else "no field",
             hint,
         )
-    elif not is_blank(value):
+    elif not _is_one_of(value, refusal.blank):
         reader.report(key, f"{name} is refused: {refusal.reason}", "", refusal.instead)
 
 

@@ -61,6 +61,49 @@ def any_address(reader: Reader, node: Node, what: str) -> Cidr | None:
     return host_cidr(*parsed)
 
 
+def own_address(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """An address that an interface may have; a warning about one that none can have, or lo alone."""
+    return _of_a_host(reader, node, what, address(reader, node, what))
+
+
+def own_network(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """An address, or a prefix of addresses that an interface may have."""
+    return _of_a_host(reader, node, what, net_or_address(reader, node, what))
+
+
+def not_of_loopback(reader: Reader, node: Node, what: str) -> Cidr | None:
+    """An address that another interface than lo may have."""
+    cidr = own_address(reader, node, what)
+    if cidr is not None and any(_is_within(cidr, one) for one in _LOOPBACK_NETS):
+        hint = "write an address of the interface, or interfaceName: lo if that is what is meant"
+        reader.warn(node, f"{what} has {_written(node)}, which only lo has", hint)
+    return cidr
+
+
+def _of_a_host(reader: Reader, node: Node, what: str, cidr: Cidr | None) -> Cidr | None:
+    why = "" if cidr is None else next((why for within, why in _OF_NO_HOST if _is_within(cidr, within)), "")
+    if why:
+        reader.warn(node, f"{what} has {_written(node)}, {why}", "write an address of the interface")
+    return cidr
+
+
+_OF_NO_HOST = tuple(
+    (cidr, why)
+    for texts, why in (
+        (("0.0.0.0/8", "::/128"), "which no interface has"),
+        (("224.0.0.0/4", "ff00::/8"), "a multicast address, which no interface has"),
+        (("255.255.255.255/32",), "a broadcast address, which no interface has"),
+    )
+    for text_ in texts
+    if (cidr := parse_cidr(text_)) is not None
+)
+_LOOPBACK_NETS = tuple(cidr for text_ in ("127.0.0.0/8", "::1/128") if (cidr := parse_cidr(text_)) is not None)
+
+
+def _is_within(cidr: Cidr, other: Cidr) -> bool:
+    return cidr.family is other.family and cidr.length >= other.length and other.contains(cidr.address)
+
+
 def _loose_net(reader: Reader, node: Node, what: str) -> Cidr | None:
     value = text(reader, node, f"an item of {what}")
     if value is None:

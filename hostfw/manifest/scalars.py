@@ -1,7 +1,8 @@
 """Values that several kinds share: selectors and protocols."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Sequence as Sequence_
 from typing import TypeVar
 
 from hostfw.manifest.fields import Reader, described, items, one_of, quoted, text
@@ -49,6 +50,25 @@ def each(
 ) -> tuple[T, ...]:
     """The items of a list that decode."""
     return tuple([value for node in nodes if (value := decode(reader, node, what)) is not None])
+
+
+def each_once(
+    reader: Reader, nodes: Sequence_[Node], what: str, decode: Callable[[Reader, Node, str], T | None]
+) -> tuple[T, ...]:
+    """The items of a list that decode, with a warning at each that is there already: another one was meant."""
+    found = each(reader, nodes, what, decode)
+    warn_of_repeats(reader, nodes, found, what)
+    return found
+
+
+def warn_of_repeats(reader: Reader, nodes: Sequence_[Node], values: Sequence_[Hashable], what: str) -> None:
+    """Warn at each item of a list that is there already; nothing of a list that does not decode as a whole."""
+    if len(set(values)) < len(values) == len(nodes):
+        seen: set[Hashable] = set()
+        for node, value in zip(nodes, values, strict=True):
+            if value in seen:
+                reader.warn(node, f"this item of {what} is in the list already", "leave it out, or write what is meant")
+            seen.add(value)
 
 
 def protocol(

@@ -174,6 +174,11 @@ class Mac(NamedTuple):
     def __str__(self) -> str:
         return self.value.to_bytes(6, "big").hex(":")
 
+    @property
+    def is_group(self) -> bool:
+        """True for broadcast and multicast: the lowest bit of the first byte is set."""
+        return bool(self.value >> 40 & 1)
+
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}", re.ASCII)
 

@@ -1,5 +1,7 @@
 """HostEndpoint, GlobalNetworkSet, NetworkSet and InterfaceGroup."""
 
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from itertools import chain
 
 from hostfw.manifest.fields import (
@@ -19,15 +21,16 @@ from hostfw.manifest.kinds.metadata import formed_name, required_name
 from hostfw.manifest.kinds.refused import NETWORK_SET_FIELDS
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, INTERFACE_NAME, NODE_NAME, SUBDOMAIN
-from hostfw.manifest.nets import address, net_or_address, set_nets
-from hostfw.manifest.scalars import each, protocol
+from hostfw.manifest.nets import net_or_address, not_of_loopback, own_address, set_nets
+from hostfw.manifest.scalars import each, each_once, protocol, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, scalar_kind
+from hostfw.model.host.loopback import LOOPBACK
 from hostfw.model.kinds.metadata import Metadata
 from hostfw.model.kinds.sets import GlobalNetworkSet, NetworkSet
 from hostfw.model.kinds.workloads import EndpointPort
 from hostfw.model.positions import NOWHERE, Position
-from hostfw.model.resources import ANY_NODE, HostEndpoint, InterfaceGroup, InterfaceMatch
-from hostfw.model.values import PROTOCOLS, Learned
+from hostfw.model.resources import ANY_NODE, WILDCARD, HostEndpoint, InterfaceGroup, InterfaceMatch
+from hostfw.model.values import PROTOCOLS, Cidr, Learned
 
 ENDPOINT_SHAPE = Shape(
     "the spec of a HostEndpoint",
@@ -53,9 +56,9 @@ def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpo
         node=ANY_NODE if node is None else node,
         interface_name=formed_name(reader, name_node, "interfaceName", INTERFACE_NAME),
         interface_group=formed_name(reader, group_node, "interfaceGroup", SUBDOMAIN),
-        expected_ips=each(reader, items(reader, found.get("expectedIPs"), "expectedIPs"), "expectedIPs", address),
+        expected_ips=_expected_ips(reader, found.get("expectedIPs"), name_node),
         profiles=profiles,
-        ports=each(reader, items(reader, found.get("ports"), "ports"), "ports", _endpoint_port),
+        ports=each_once(reader, items(reader, found.get("ports"), "ports"), "ports", _endpoint_port),
         interface_group_position=reader.at(group_node) if group_node is not None else NOWHERE,
         profile_positions=places,
         learned=learned(reader, found.get("learned"), "learned"),
@@ -66,6 +69,13 @@ def decode_endpoint(reader: Reader, metadata: Metadata, spec: Node) -> HostEndpo
         expected = "interfaceName, interfaceGroup or expectedIPs"
         reader.report(spec, "the HostEndpoint names no interface", expected, "interfaceName: '*' means every other one")
     return endpoint
+
+
+def _expected_ips(reader: Reader, node: Node | None, interface: Node | None) -> tuple[Cidr, ...]:
+    nodes = items(reader, node, "expectedIPs")
+    named = interface.text if isinstance(interface, Scalar) else ""
+    decode = own_address if named in (LOOPBACK, WILDCARD) else not_of_loopback
+    return each_once(reader, nodes, "expectedIPs", decode)
 
 
 def decode_network_set(reader: Reader, metadata: Metadata, spec: Node) -> GlobalNetworkSet:
@@ -85,11 +95,48 @@ def decode_group(reader: Reader, metadata: Metadata, spec: Node) -> InterfaceGro
     found = fields(reader, spec, GROUP_SHAPE)
     if not _has_items(found.get("match")):
         reader.report(spec, "match is missing or empty, so the group has no interfaces", "at least one entry")
-    return InterfaceGroup(
-        metadata,
-        each(reader, items(reader, found.get("match"), "match"), "match", _match),
-        each(reader, items(reader, found.get("except"), "except"), "except", _match),
+    before = len(reader.problems)
+    match_nodes, except_nodes = items(reader, found.get("match"), "match"), items(reader, found.get("except"), "except")
+    match = each(reader, match_nodes, "match", _match)
+    except_ = each(reader, except_nodes, "except", _match)
+    if len(reader.problems) == before:
+        for node, entry in zip(match_nodes, match, strict=True):
+            excluding = next((one for one in except_ if _excludes(one, entry)), None)
+            if excluding is not None:
+                line = excluding.position.line
+                message = f"this entry of match adds no interface: the entry of except on line {line} excludes them all"
+                reader.warn(node, message, "remove one of the two, or make the one of except narrower")
+    warn_of_repeats(reader, match_nodes, tuple(map(_conditions, match)), "match")
+    warn_of_repeats(reader, except_nodes, tuple(map(_conditions, except_)), "except")
+    return InterfaceGroup(metadata, match, except_)
+
+
+def _conditions(entry: InterfaceMatch) -> InterfaceMatch:
+    return replace(entry, position=NOWHERE)
+
+
+def _excludes(wider: InterfaceMatch, entry: InterfaceMatch) -> bool:
+    """True if an entry of `except` surely holds for every interface that one of `match` holds for."""
+    same_way = wider.learned == entry.learned
+    return (
+        _covers(wider.name, entry.name)
+        and wider.kind in (None, entry.kind)
+        and wider.link_group in (None, entry.link_group)
+        and wider.master in (None, entry.master)
+        and wider.default_route in (None, entry.default_route)
+        and (wider.default_route is None or same_way)
+        and (not wider.address_in or (same_way and _are_among(entry.address_in, wider.address_in)))
     )
+
+
+def _are_among(some: tuple[Cidr, ...], others: tuple[Cidr, ...]) -> bool:
+    return bool(some) and set(some) <= set(others)
+
+
+def _covers(glob: str | None, name: str | None) -> bool:
+    if glob is None or glob == "*":
+        return True
+    return name is not None and (glob == name or (not set(name) & set("*?[") and fnmatchcase(name, glob)))
 
 
 def _has_items(node: Node | None) -> bool:
@@ -98,12 +145,15 @@ def _has_items(node: Node | None) -> bool:
 
 def profile_names(reader: Reader, node: Node | None) -> tuple[tuple[str, ...], tuple[Position, ...]]:
     """The profiles that an endpoint lists, and where it does."""
+    nodes = items(reader, node, "profiles")
     named = [
         (name, reader.at(item))
-        for item in items(reader, node, "profiles")
+        for item in nodes
         if (name := formed_name(reader, item, "a profile", SUBDOMAIN)) is not None
     ]
-    return tuple(name for name, _ in named), tuple(position for _, position in named)
+    names = tuple(name for name, _ in named)
+    warn_of_repeats(reader, nodes, names, "profiles")
+    return names, tuple(position for _, position in named)
 
 
 def _endpoint_port(reader: Reader, node: Node, _what: str) -> EndpointPort | None:
@@ -140,7 +190,7 @@ def _match(reader: Reader, node: Node, _what: str) -> InterfaceMatch | None:
         kind=_word(reader, found, "kind"),
         link_group=_link_group(reader, found.get("linkGroup")),
         master=_word(reader, found, "master"),
-        address_in=each(reader, items(reader, found.get("addressIn"), "addressIn"), "addressIn", net_or_address),
+        address_in=each_once(reader, items(reader, found.get("addressIn"), "addressIn"), "addressIn", net_or_address),
         default_route=boolean(reader, found.get("defaultRoute"), "defaultRoute"),
         position=reader.at(node),
         learned=learned(reader, found.get("learned"), "learned"),

@@ -6,7 +6,7 @@ from hostfw.manifest.fields import Reader, Shape, described, did_you_mean, field
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.net_texts import loose_cidr
 from hostfw.manifest.nets import net_or_address, unless_mapped
-from hostfw.manifest.scalars import each
+from hostfw.manifest.scalars import each_once, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar, ScalarKind, Sequence, scalar_kind
 from hostfw.model.settings import (
     CALICO_FAILSAFE_INBOUND,
@@ -51,12 +51,13 @@ def decode_failsafe(reader: Reader, node: Node, base: Failsafe) -> Failsafe:
 def decode_ports(reader: Reader, node: Node, what: str, base: tuple[FailsafePort, ...]) -> tuple[FailsafePort, ...]:
     """Ports as a list or a text; an empty text leaves those of `base`, and `none` is none at all."""
     if not isinstance(node, Scalar):
-        return each(reader, items(reader, node, what), what, _port)
+        return each_once(reader, items(reader, node, what), what, _port)
     if not node.text.strip():
         return base
     if node.text.strip() == "none":
         return ()
     ports = [_from_text(reader, node, part.strip(), what) for part in node.text.split(",")]
+    warn_of_repeats(reader, [node] * len(ports), ports, what)
     return tuple([port for port in ports if port is not None])
 
 

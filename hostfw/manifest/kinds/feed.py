@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from hostfw.manifest.fields import Reader, Shape, boolean, described, fields, integer, items, quoted, text
 from hostfw.manifest.name_forms import SUBDOMAIN
+from hostfw.manifest.scalars import each_once
 from hostfw.manifest.yaml.nodes import Node, Scalar
 from hostfw.model.kinds.feed_sources import DOWNLOAD_BYTES, EXTERNAL_SIZE, Download, External
 from hostfw.model.kinds.metadata import Metadata
@@ -154,14 +155,17 @@ def _hostnames(reader: Reader, node: Node) -> Iterable[str]:
     if not listed or len(listed) > MOST_HOSTNAMES:
         reader.report(node, f"hostnames has {len(listed)} names", f"1 to {MOST_HOSTNAMES} names of hosts")
         return
-    for item in listed:
-        name = text(reader, item, "a hostname")
-        if name is None:
-            continue
-        if len(name) <= LONGEST_HOSTNAME and HOSTNAME.match(name):
-            yield name.lower().rstrip(".")
-        else:
-            reader.report(item, f"the hostname is {quoted(name)}", "the name of a host, such as mirror.example.org")
+    yield from each_once(reader, listed, "hostnames", _hostname)
+
+
+def _hostname(reader: Reader, item: Node, _what: str) -> str | None:
+    name = text(reader, item, "a hostname")
+    if name is None:
+        return None
+    if len(name) <= LONGEST_HOSTNAME and HOSTNAME.match(name):
+        return name.lower().rstrip(".")
+    reader.report(item, f"the hostname is {quoted(name)}", "the name of a host, such as mirror.example.org")
+    return None
 
 
 def _max_shrink(reader: Reader, node: Node | None) -> int:

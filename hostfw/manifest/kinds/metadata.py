@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from hostfw.manifest.fields import Reader, Refusal, Shape, entries, fields, given, quoted, text
+from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, entries, fields, given, quoted, text
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, NAMESPACE_NAME, NameForm, is_label_key
 from hostfw.manifest.yaml.nodes import Mapping, Node
 from hostfw.model.kinds.metadata import EXPIRES, LOG, UNRECORDED, Labels, Metadata
@@ -41,7 +41,7 @@ _SERVER_FIELDS = frozenset(
 METADATA_SHAPE = Shape(
     "metadata",
     frozenset(("name", "labels", "annotations")),
-    {"namespace": Refusal("the kind belongs to no namespace", "leave it out")},
+    {"namespace": Refusal("the kind belongs to no namespace", "leave it out", Blank.TEXT)},
     ignored=_SERVER_FIELDS,
 )
 NAMESPACED_METADATA_SHAPE = Shape(

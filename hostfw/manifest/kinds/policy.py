@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hostfw.manifest.fields import Reader, Refusal, Shape, boolean, choice, fields, given, is_blank, items, number
+from hostfw.manifest.fields import (
+    Blank,
+    Reader,
+    Refusal,
+    Shape,
+    boolean,
+    choice,
+    fields,
+    given,
+    is_blank,
+    items,
+    number,
+)
 from hostfw.manifest.kinds.metadata import formed_name, labels
 from hostfw.manifest.kinds.refused import POLICY_FIELDS
 from hostfw.manifest.kinds.rule import decode_rules, limited_selector, of_namespace
@@ -54,12 +66,16 @@ NAMESPACED_POLICY_SHAPE = Shape(
     frozenset(("tier", "order", "selector", "types", "ingress", "egress", "performanceHints")),
     {
         **POLICY_FIELDS,
-        "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedNetworkPolicy"),
+        "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedNetworkPolicy", Blank.TEXT),
         **dict.fromkeys(
             ("applyOnForward", "doNotTrack", "preDNAT"),
-            Refusal(f"{_OF_NO_NAMESPACE}, whose every packet it meets after connection tracking", "leave it out"),
+            Refusal(
+                f"{_OF_NO_NAMESPACE}, whose every packet it meets after connection tracking", "leave it out", Blank.FLAG
+            ),
         ),
-        "namespaceSelector": Refusal(_OF_NO_NAMESPACE, "write a GlobalNetworkPolicy for those of other namespaces"),
+        "namespaceSelector": Refusal(
+            _OF_NO_NAMESPACE, "write a GlobalNetworkPolicy for those of other namespaces", Blank.TEXT
+        ),
     },
 )
 STAGED_NAMESPACED_POLICY_SHAPE = Shape(

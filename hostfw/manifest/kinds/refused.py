@@ -4,14 +4,17 @@ A field that only Kubernetes gives a meaning to would match nothing on a host. I
 opens, and the person who wrote it believes otherwise; so it is refused rather than ignored.
 """
 
-from hostfw.manifest.fields import Refusal
+from hostfw.manifest.fields import Blank, Refusal
 
 _NOT_YET = "it is not supported by this version of hostfw"
+_OF_ENTERPRISE = Refusal(
+    "it is Calico Enterprise's, and nftables knows addresses only", "list the addresses in nets", Blank.NOTHING
+)
 _NO_ACCOUNTS = "it selects accounts of Kubernetes, which workloads of a host do not have"
 
 POLICY_FIELDS = {
-    "serviceAccountSelector": Refusal(_NO_ACCOUNTS, "select endpoints by their labels with spec.selector"),
-    "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedGlobalNetworkPolicy"),
+    "serviceAccountSelector": Refusal(_NO_ACCOUNTS, "select endpoints by their labels with spec.selector", Blank.TEXT),
+    "stagedAction": Refusal("it belongs to staged policies", "write kind: StagedGlobalNetworkPolicy", Blank.TEXT),
 }
 
 RULE_FIELDS = {
@@ -24,13 +27,11 @@ RULE_FIELDS = {
 ENTITY_FIELDS = {
     "services": Refusal("it names a Kubernetes Service", "list its addresses in nets, or select a GlobalNetworkSet"),
     "serviceAccounts": Refusal(_NO_ACCOUNTS, "select endpoints or a GlobalNetworkSet by label with selector"),
-    "domains": Refusal("it is Calico Enterprise's, and nftables knows addresses only", "list the addresses in nets"),
+    "domains": _OF_ENTERPRISE,
 }
 
 NETWORK_SET_FIELDS = {
-    "allowedEgressDomains": Refusal(
-        "it is Calico Enterprise's, and nftables knows addresses only", "list the addresses in nets"
-    ),
+    "allowedEgressDomains": _OF_ENTERPRISE,
 }
 
 _CLUSTER = "it configures a Kubernetes cluster, not a host"

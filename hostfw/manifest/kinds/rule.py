@@ -23,7 +23,7 @@ from hostfw.manifest.kinds.metadata import annotations
 from hostfw.manifest.kinds.refused import ENTITY_FIELDS, RULE_FIELDS
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
 from hostfw.manifest.nets import strict_net
-from hostfw.manifest.scalars import each, is_port_scalar, protocol, protocols, selector_text
+from hostfw.manifest.scalars import each, each_once, is_port_scalar, protocol, protocols, selector_text
 from hostfw.manifest.yaml.nodes import Mapping, Node, Scalar
 from hostfw.model.kinds.metadata import Labels, SelectorText
 from hostfw.model.positions import NOWHERE
@@ -197,22 +197,27 @@ def _nets(
     """The prefixes of a list, and whether it has the word `local` beside them."""
     if name not in found:
         return (), False
+    before = len(reader.problems)
     listed = items(reader, found[name], name, NETS_LIMIT)
     words = [node for node in listed if isinstance(node, Scalar) and node.text.lower() == LOCAL]
     for wrong in (node for node in words if node.text != LOCAL):
         reader.report(wrong, f"{name} has {quoted(wrong.text)}", "a prefix, or local", f"did you mean {quoted(LOCAL)}?")
     for again in words[1:]:
         reader.report(again, f"{name} has {LOCAL} twice", "each once")
-    if not words:
-        return each(reader, listed, name, decode), False
-    return each(reader, [node for node in listed if node not in words], name, decode), True
+    prefixes = [node for node in listed if node not in words] if words else listed
+    of_list = each_once if len(reader.problems) == before else each
+    return of_list(reader, prefixes, name, decode), bool(words)
 
 
 def _each(
     reader: Reader, found: dict[str, Node], name: str, limit: int, decode: Callable[[Reader, Node, str], T | None]
 ) -> tuple[T, ...]:
     # Most sides have one of these lists, and there may be a hundred thousand sides.
-    return each(reader, items(reader, found[name], name, limit), name, decode) if name in found else ()
+    if name not in found:
+        return ()
+    before = len(reader.problems)
+    nodes = items(reader, found[name], name, limit)
+    return (each_once if len(reader.problems) == before else each)(reader, nodes, name, decode)
 
 
 def _mac(reader: Reader, node: Node, what: str) -> Mac | None:
@@ -220,6 +225,8 @@ def _mac(reader: Reader, node: Node, what: str) -> Mac | None:
     mac = None if value is None else parse_mac(value)
     if value is not None and mac is None:
         reader.report(node, f"{what} has {quoted(value)}", "an Ethernet address such as 02:00:00:00:00:01")
+    elif mac is not None and mac.is_group:
+        reader.warn(node, f"{what} has {mac}, a group address, which no sender has", "write that of a card")
     return mac
 
 

@@ -1,12 +1,12 @@
 """WorkloadEndpoint, and the setting that says which interfaces are those of workloads."""
 
-from hostfw.manifest.fields import Reader, Refusal, Shape, fields, given, items, quoted, text
+from hostfw.manifest.fields import Blank, Reader, Refusal, Shape, fields, given, items, quoted, text
 from hostfw.manifest.kinds.endpoint import ENDPOINT_PORT_SHAPE, endpoint_port, profile_names
 from hostfw.manifest.kinds.failsafe import decode_ports
 from hostfw.manifest.kinds.metadata import formed_name, required_name
 from hostfw.manifest.name_forms import INTERFACE_PATTERN, LABEL_VALUE, NODE_NAME, ONE_INTERFACE_NAME
-from hostfw.manifest.nets import net_or_address
-from hostfw.manifest.scalars import each
+from hostfw.manifest.nets import own_network
+from hostfw.manifest.scalars import each_once
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.host.interface_names import fits
 from hostfw.model.host.loopback import LOOPBACK
@@ -21,20 +21,22 @@ WORKLOAD_SHAPE = Shape(
     "the spec of a WorkloadEndpoint",
     frozenset(("node", "orchestrator", "interfaceName", "ipNetworks", "profiles", "ports")),
     {
-        "mac": Refusal(_NOT_BUILT, "leave it out: the interface and its addresses tell the workload"),
-        "ipNATs": Refusal("hostfw translates no addresses", "leave it out"),
+        "mac": Refusal(_NOT_BUILT, "leave it out: the interface and its addresses tell the workload", Blank.TEXT),
+        "ipNATs": Refusal("hostfw translates no addresses", "leave it out", Blank.LIST),
         "allowSpoofedSourcePrefixes": Refusal(
-            "a workload sends from its own addresses alone", "list in ipNetworks what it may send from"
+            "a workload sends from its own addresses alone", "list in ipNetworks what it may send from", Blank.LIST
         ),
         "qosControls": Refusal(_NOT_BUILT, "limit the interface with tc"),
-        "serviceAccountName": Refusal("it names a Kubernetes ServiceAccount", "give the workload a label"),
+        "serviceAccountName": Refusal("it names a Kubernetes ServiceAccount", "give the workload a label", Blank.TEXT),
     },
     ignored=frozenset(("workload", "endpoint", "containerID", "pod", "ipv4Gateway", "ipv6Gateway")),
 )
 WORKLOAD_PORT_SHAPE = Shape(
     "a named port",
     ENDPOINT_PORT_SHAPE.known,
-    dict.fromkeys(("hostPort", "hostIP"), Refusal("hostfw publishes no ports", "name the port of the workload itself")),
+    dict.fromkeys(
+        ("hostPort", "hostIP"), Refusal("hostfw publishes no ports", "name the port of the workload itself", Blank.TEXT)
+    ),
 )
 WORKLOADS_SHAPE = Shape(
     "workloads",
@@ -60,11 +62,11 @@ def decode_workload(reader: Reader, metadata: Metadata, spec: Node) -> WorkloadE
         message = f"the label {NAMESPACE_LABEL} is not {quoted(metadata.namespace)}, the namespace that it belongs to"
         reader.report(spec, message, "", "leave the label out: it is there without being written")
     nodes = items(reader, found.get("ipNetworks"), "ipNetworks")
-    networks = each(reader, nodes, "ipNetworks", net_or_address)
+    networks = each_once(reader, nodes, "ipNetworks", own_network)
     if not nodes:
         reader.report(spec, "ipNetworks is missing or empty, so the workload could send nothing", "its addresses")
     profiles, places = profile_names(reader, found.get("profiles"))
-    ports = each(reader, items(reader, found.get("ports"), "ports"), "ports", _port)
+    ports = each_once(reader, items(reader, found.get("ports"), "ports"), "ports", _port)
     if ports and any(not network.is_host for network in networks):
         message = "ports are given together with a network of more than one address"
         reader.report(found["ports"], message, "single addresses in ipNetworks", "leave out the ports")
@@ -87,7 +89,7 @@ def decode_workloads(reader: Reader, node: Node | None, base: Workloads) -> Work
     if node is None:
         return base
     found = fields(reader, node, WORKLOADS_SHAPE)
-    patterns = each(reader, items(reader, found.get("interfaces"), "interfaces"), "interfaces", _pattern)
+    patterns = each_once(reader, items(reader, found.get("interfaces"), "interfaces"), "interfaces", _pattern)
     return Workloads(
         tuple(dict.fromkeys(patterns)),
         decode_ports(reader, found["toHost"], "toHost", base.to_host) if "toHost" in found else base.to_host,

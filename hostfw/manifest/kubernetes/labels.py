@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hostfw.manifest.fields import Reader, Shape, choice, fields, items, one_of, quoted, text
 from hostfw.manifest.kinds.metadata import labels
 from hostfw.manifest.name_forms import LABEL_KEY_EXPECTED, LABEL_VALUE, is_label_key
-from hostfw.manifest.scalars import each
+from hostfw.manifest.scalars import each, each_once
 from hostfw.manifest.yaml.nodes import Node
 from hostfw.model.kinds.kubernetes import LabelOperator, LabelRequirement, LabelSelector
 from hostfw.selector.evaluate import canonical
@@ -40,7 +40,7 @@ def _one(reader: Reader, node: Node, _what: str) -> LabelRequirement | None:
     if "operator" not in found:
         reader.report(node, "operator is missing", one_of(OPERATORS))
     given = items(reader, found.get("values"), "values")
-    values = each(reader, given, "values", _value)
+    values = each_once(reader, given, "values", _value)
     if operator in WITH_VALUES and not given:
         reader.report(found.get("values", node), f"{operator} without values", "at least one value")
     elif operator is not None and operator not in WITH_VALUES and given:

@@ -19,7 +19,7 @@ from hostfw.manifest.kubernetes.conversion import kubernetes_policy
 from hostfw.manifest.kubernetes.labels import label_selector
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME
 from hostfw.manifest.nets import unless_mapped
-from hostfw.manifest.scalars import each
+from hostfw.manifest.scalars import each, each_once, warn_of_repeats
 from hostfw.manifest.yaml.nodes import Node, Scalar, ScalarKind, scalar_kind
 from hostfw.model.kinds.kubernetes import IPBlock, LabelSelector, PeerRule, PodPolicy, PolicyPeer, PolicyPort
 from hostfw.model.kinds.metadata import Metadata
@@ -52,10 +52,10 @@ def decode_kubernetes_policy(reader: Reader, metadata: Metadata, spec: Node) -> 
         for direction in Direction
     }
     ingress, egress = rules[Direction.INGRESS], rules[Direction.EGRESS]
-    types = [
-        choice(reader, item, "an item of policyTypes", TYPES)
-        for item in items(reader, found.get("policyTypes"), "policyTypes", len(TYPES))
-    ]
+    type_nodes = items(reader, found.get("policyTypes"), "policyTypes", len(TYPES))
+    types = [choice(reader, item, "an item of policyTypes", TYPES) for item in type_nodes]
+    if len(type_nodes) <= len(TYPES):
+        warn_of_repeats(reader, type_nodes, types, "policyTypes")
     given = tuple(dict.fromkeys(direction for direction in types if direction is not None))
     default = (Direction.INGRESS, Direction.EGRESS) if egress else (Direction.INGRESS,)
     selected = label_selector(reader, found.get("podSelector")) or LabelSelector(position=reader.at(spec))
@@ -67,7 +67,7 @@ def _rule(reader: Reader, node: Node, _what: str, direction: Direction) -> PeerR
     name = PEERS[direction]
     return PeerRule(
         each(reader, items(reader, found.get(name), name), name, _peer),
-        each(reader, items(reader, found.get("ports"), "ports"), "ports", _port),
+        each_once(reader, items(reader, found.get("ports"), "ports"), "ports", _port),
         reader.at(node),
     )
 
@@ -93,7 +93,8 @@ def _ip_block(reader: Reader, node: Node) -> IPBlock | None:
     if "cidr" not in found:
         reader.report(node, "cidr is missing", "a prefix such as 10.0.0.0/8 or fd00::/8")
     parts = []
-    for item in items(reader, found.get("except"), "except"):
+    nodes = items(reader, found.get("except"), "except")
+    for item in nodes:
         part = _cidr(reader, item, "except")
         if part is None or cidr is None:
             continue
@@ -101,6 +102,7 @@ def _ip_block(reader: Reader, node: Node) -> IPBlock | None:
             reader.report(item, f"except has {part}, which is no smaller part of {cidr}", f"a prefix within {cidr}")
         else:
             parts.append(part)
+    warn_of_repeats(reader, nodes, parts, "except")
     return None if cidr is None else IPBlock(cidr, tuple(parts))
 
 

@@ -7,7 +7,7 @@ decoding lets pass. Patterns are in the syntax that ECMA-262 and Python have in 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from hostfw.manifest.fields import Shape
+from hostfw.manifest.fields import Refusal, Shape
 from hostfw.manifest.kinds.rule import LAST_PORT
 from hostfw.manifest.name_forms import ENDPOINT_PORT_NAME, LABEL_VALUE, SUBDOMAIN, NameForm
 from hostfw.manifest.scalars import LAST_PROTOCOL, PROTOCOLS_LIMIT, SELECTOR_LIMIT
@@ -18,9 +18,6 @@ Json = Mapping[str, object]
 
 Fields = Mapping[str, tuple[Json, str]]
 """The value of each field, and what it is for."""
-
-_BLANK: Sequence[object] = (None, False, "", [])
-"""The values with which a refused field may stand, since they mean nothing."""
 
 STRING: Json = {"type": "string"}
 BOOLEAN: Json = {"type": "boolean"}
@@ -79,6 +76,14 @@ def described(value: Json, text: str) -> Json:
     return {"description": text, **value}
 
 
+def _blank(refusal: Refusal) -> Json:
+    """The values with which a refused field may stand, since they mean nothing; `not: {}` is no value at all."""
+    values: list[object] = [
+        [] if value == () else value for value in (None, False, "", ()) if value in refusal.blank.value
+    ]
+    return {"enum": values} if values else {"not": {}}
+
+
 def schema_of(shape: Shape, fields: Fields, required: Sequence[str] = (), **more: object) -> Json:
     """A mapping of a Shape. `more` are rules between its fields.
 
@@ -92,7 +97,7 @@ def schema_of(shape: Shape, fields: Fields, required: Sequence[str] = (), **more
     for field, refusal in shape.refused.items():
         text = f"Refused: {refusal.reason}."
         # The last two are for editors: neither offered, nor let stand without a word.
-        properties[field] = {"description": text, "enum": [*_BLANK], "doNotSuggest": True, "deprecationMessage": text}
+        properties[field] = {"description": text, **_blank(refusal), "doNotSuggest": True, "deprecationMessage": text}
     properties |= {field: {"doNotSuggest": True} for field in sorted(shape.ignored)}
     return {
         "title": shape.noun,

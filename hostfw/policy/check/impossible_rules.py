@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hostfw.model.ranges import difference, ranges_of
 from hostfw.model.resources import LOCAL, EntityRule, Rule
-from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Icmp, PortRange
+from hostfw.model.values import FAMILIES, ICMP, ICMPV6, Icmp, PortRange, Protocol
 from hostfw.model.wording import listed
 from hostfw.policy.rule_families import rule_families
 
@@ -27,9 +27,21 @@ def findings_of(rule: Rule) -> Iterator[Finding]:
     reason = next(_reasons(rule), None)
     if reason is not None:
         yield Finding(f"no packet matches this rule: {reason}", "remove one of the two, or the rule")
-    elif rule.not_icmp is not None and rule.protocols and not any(_is_icmp(one.number) for one in rule.protocols):
+        return
+    if rule.protocols and rule.not_protocol is not None:
+        yield _about_not_protocol(rule, rule.not_protocol)
+    if rule.not_icmp is not None and rule.protocols and not any(_is_icmp(one.number) for one in rule.protocols):
         named = listed(map(str, rule.protocols))
         yield Finding(f"notICMP excludes nothing, because the rule is for {named}", "remove notICMP")
+
+
+def _about_not_protocol(rule: Rule, excluded: Protocol) -> Finding:
+    """The finding about a notProtocol beside protocols, of which it leaves some."""
+    named = [one for one in rule.protocols if one.number == excluded.number]
+    if named:
+        return Finding(f"notProtocol excludes {named[0]}, which protocol lists", f"remove {named[0]} from both")
+    listed_ = listed(map(str, rule.protocols))
+    return Finding(f"notProtocol excludes nothing, because the rule is for {listed_}", "remove notProtocol")
 
 
 def _reasons(rule: Rule) -> Iterator[str]:

@@ -258,6 +258,11 @@ def _unmatching_selectors(side: EntityRule, selections: Selections) -> Iterator[
         else:
             continue
         yield _warning(selector.position, f"{message}, so it matches {effect}", hint)
+    if side.selector is not None and side.not_selector is not None and side.not_selector.text:
+        selected = selections.entities(side.selector.text)
+        if selected and not selected & ~selections.entities(side.not_selector.text):
+            message = "no packet matches this rule: notSelector excludes all that selector selects"
+            yield _warning(side.not_selector.position, message, "remove one of the two, or the rule")
 
 
 def _unknown_ports(rule: Rule, side: EntityRule, selections: Selections) -> Iterator[Problem]:

@@ -193,7 +193,7 @@ ACCEPTED: list[tuple[str, Json]] = [
     ("nothing but a name", POLICY),
     ("nulls in the place of fields", policy(order=None, ingress=None, types=None, selector=None)),
     ("what means nothing", policy(tier="", namespaceSelector="", ingress=[])),
-    ("refused fields without a value", rule(http=None, source={"services": None, "serviceAccounts": []})),
+    ("refused fields without a value", rule(http=None, source={"services": None, "serviceAccounts": None})),
     ("names of ports without a protocol", rule(destination={"ports": ["http", "x-11"]})),
     ("numbers in quotes", rule(protocol="6", destination={"ports": ["80", "8000:8080"]})),
     ("leading zeros of a length", rule(source={"nets": ["10.0.0.0/08", "192.0.2.0/024"]})),

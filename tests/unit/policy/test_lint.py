@@ -143,9 +143,15 @@ ADDRESSES = "; hint: list them: expectedIPs of a HostEndpoint, nets of a GlobalN
 WITH_PORT, NO_MATCH = "no HostEndpoint with a port named", "so the name matches no packet"
 LIST_THEM = "list its expectedIPs, or say learnAddresses: true"
 DNS_PORT = "ports: [{name: dns, protocol: UDP, port: 53}]"
+EXCLUDES_ALL = "no packet matches this rule: notSelector excludes all that selector selects"
 SIDES = [
     ("source: {selector: role == 'web'}", []),
     ("source: {selector: kind == 'office'}", []),
+    (
+        "source: {selector: kind == 'office', notSelector: has(kind)}",
+        [f"4:84 warning: {EXCLUDES_ALL}; hint: remove one of the two, or the rule"],
+    ),
+    ("source: {selector: has(kind), notSelector: kind == 'office'}", []),
     ("source: {selector: has(x)}", [f'4:53 warning: the selector "has(x)" {NOTHING} no packet{LABELS}']),
     ("source: {notSelector: has(x)}", [f'4:56 warning: the selector "has(x)" {NOTHING} every packet{LABELS}']),
     (

@@ -12,8 +12,11 @@ OF_TWO_VERSIONS = "its protocol, ipVersion and prefixes are of different IP vers
 CRITERIA = [
     ("protocol: TCP, notProtocol: TCP", f"{NOTHING}notProtocol excludes TCP, which protocol asks for"),
     ("protocol: 6, notProtocol: TCP", f"{NOTHING}notProtocol excludes 6, which protocol asks for"),
-    ("protocol: TCP, notProtocol: UDP", ""),
-    ("protocol: [TCP, UDP], notProtocol: TCP", ""),
+    ("protocol: TCP, notProtocol: UDP", "notProtocol excludes nothing, because the rule is for TCP"),
+    ("protocol: [TCP, UDP], notProtocol: TCP", "notProtocol excludes TCP, which protocol lists"),
+    ("protocol: [17, TCP], notProtocol: UDP", "notProtocol excludes 17, which protocol lists"),
+    ("protocol: [TCP, UDP], notProtocol: SCTP", "notProtocol excludes nothing, because the rule is for TCP, UDP"),
+    ("notProtocol: TCP", ""),
     ("protocol: ICMP, icmp: {type: 8}, notICMP: {type: 8}", f"{NOTHING}notICMP excludes the type that icmp asks for"),
     (
         "protocol: ICMP, icmp: {type: 3, code: 4}, notICMP: {type: 3}",
@@ -56,7 +59,7 @@ def test_criteria_that_exclude_each_other_are_told(criteria: str, expected: str,
     result = decoded(policy(f"{{{direction}: [{{action: Allow, {criteria}}}]}}"), WEB)
     told = [said(problem) for problem in (*result.problems, *check(result.resources, result.settings))]
 
-    about = [line for line in told if "this rule" in line or "notICMP" in line or "icmp" in line]
+    about = [line for line in told if any(word in line for word in ("this rule", "notICMP", "icmp", "notProtocol"))]
     assert [line.partition("warning: ")[2].partition("; hint")[0] for line in about] == ([expected] if expected else [])
 
 
